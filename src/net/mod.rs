@@ -1,0 +1,18 @@
+//! Sockets and rings: the only module that knows monoio.
+//!
+//! Above it a connection is a [`Pipe`]: bytes that arrived and bytes to be sent, which the HTTP/2 library reads and
+//! writes without ever waiting. [`stream::drive`] moves them between the pipe and the socket with owned buffers.
+//! Read `stream.rs` first.
+
+pub mod buffers;
+pub mod listener;
+pub mod local;
+pub mod pipe;
+pub mod ring;
+pub mod runtime;
+pub mod stream;
+pub mod sys;
+
+pub use buffers::Buffers;
+pub use local::Local;
+pub use pipe::Pipe;

@@ -1,0 +1,345 @@
+//! What stands between a socket and a protocol library: bytes received, bytes to send, and how both sides stand.
+//!
+//! The protocol side ([`Io`]) implements tokio's poll traits, which h2 and hyper read and write. It never waits for the
+//! socket: a read takes what has arrived, a write only stages bytes, and a flush has nothing to do. So all answers of
+//! one turn leave in one send. The stage is bounded: when the peer does not read, writes wait, and with them all that
+//! the protocol library would do next.
+//!
+//! The socket side is `stream.rs`. Both sides are polled by the same task, so neither needs to wake the other.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::buffers::{Buffers, LARGE, SMALL};
+use crate::metrics::WorkerBlock;
+use crate::time::Moment;
+
+/// The state of one connection's bytes.
+pub struct Pipe {
+    buffers: Rc<Buffers>,
+    inward: RefCell<Inward>,
+    outward: RefCell<Outward>,
+    /// Something happened that the protocol has to see.
+    news: Cell<bool>,
+    /// The connection is to be cut.
+    aborted: Cell<bool>,
+    /// When the peer last sent something, by the worker's coarse clock.
+    received_at: Cell<Moment>,
+    spoken: Cell<bool>,
+}
+
+/// From the peer.
+#[derive(Default)]
+struct Inward {
+    buffer: Vec<u8>,
+    /// Bytes of it that the protocol has taken.
+    taken: usize,
+    /// Whether the next receive should ask for a large buffer.
+    wants_large: bool,
+    end: Option<End>,
+}
+
+/// To the peer.
+#[derive(Default)]
+struct Outward {
+    /// Bytes that wait for the send in flight to end. No allocation while there are none.
+    stage: Vec<u8>,
+    /// Whether a send is in flight, and since when the peer took nothing.
+    sending_since: Option<Moment>,
+    /// A write had to wait because the stage was full.
+    blocked: bool,
+    end: Option<End>,
+}
+
+/// Why no more bytes come or go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The peer closed its side in order.
+    Closed,
+    /// The socket failed.
+    Failed(io::ErrorKind),
+}
+
+impl Pipe {
+    /// A pipe without bytes, at `now`.
+    pub fn new(buffers: Rc<Buffers>, now: Moment) -> Rc<Pipe> {
+        Rc::new(Pipe {
+            buffers,
+            inward: RefCell::default(),
+            outward: RefCell::default(),
+            news: Cell::new(false),
+            aborted: Cell::new(false),
+            received_at: Cell::new(now),
+            spoken: Cell::new(false),
+        })
+    }
+
+    /// The protocol's side.
+    pub fn io(self: &Rc<Self>) -> Io {
+        Io(Rc::clone(self))
+    }
+
+    /// Cuts the connection: nothing more is sent, not even what is staged.
+    pub fn abort(&self) {
+        self.aborted.set(true);
+    }
+
+    /// When the peer last sent something.
+    pub fn received_at(&self) -> Moment {
+        self.received_at.get()
+    }
+
+    /// Since when bytes wait that the peer does not take.
+    pub fn sending_since(&self) -> Option<Moment> {
+        self.outward.borrow().sending_since
+    }
+
+    /// Why the peer sends no more, if so.
+    pub fn inward_end(&self) -> Option<End> {
+        self.inward.borrow().end
+    }
+
+    /// Looks at the first bytes without taking them: `Some(true)` when they are `expected`, `Some(false)` when they
+    /// cannot become it, `None` while too few have arrived.
+    pub fn starts_with(&self, expected: &[u8]) -> Option<bool> {
+        let inward = self.inward.borrow();
+        let arrived = &inward.buffer[inward.taken..];
+        let known = arrived.len().min(expected.len());
+        if arrived[..known] != expected[..known] || (inward.end.is_some() && known < expected.len()) {
+            Some(false)
+        } else if known == expected.len() {
+            Some(true)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the peer has sent anything yet.
+    pub fn has_spoken(&self) -> bool {
+        self.spoken.get()
+    }
+
+    // What follows is the socket's side.
+
+    pub(super) fn take_news(&self) -> bool {
+        self.news.replace(false)
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.aborted.get()
+    }
+
+    /// A buffer to receive into, once the protocol has taken all that came before.
+    pub(super) fn take_receive_buffer(&self) -> Option<Vec<u8>> {
+        let mut inward = self.inward.borrow_mut();
+        if inward.end.is_some() || inward.taken < inward.buffer.len() {
+            return None;
+        }
+        let wanted = if inward.wants_large { LARGE } else { SMALL };
+        let buffer = std::mem::take(&mut inward.buffer);
+        inward.taken = 0;
+        if buffer.capacity() == wanted {
+            return Some(buffer);
+        }
+        self.buffers.give(buffer);
+        Some(if inward.wants_large { self.buffers.large() } else { self.buffers.small() })
+    }
+
+    pub(super) fn received(&self, result: io::Result<usize>, buffer: Vec<u8>, now: Moment, counts: &WorkerBlock) {
+        let mut inward = self.inward.borrow_mut();
+        match result {
+            Ok(0) => inward.end = Some(End::Closed),
+            Ok(n) => {
+                counts.receives.add(1);
+                counts.bytes_received.add(n as u64);
+                // A full buffer means that more waits; a nearly empty large one was not worth its room.
+                inward.wants_large = n == buffer.capacity() || (inward.wants_large && n > SMALL);
+                self.received_at.set(now);
+                self.spoken.set(true);
+            }
+            Err(error) => inward.end = Some(End::Failed(error.kind())),
+        }
+        inward.buffer = buffer;
+        inward.taken = 0;
+        self.news.set(true);
+    }
+
+    /// Drops what arrived and was not taken: the protocol is done.
+    pub(super) fn discard_received(&self) {
+        let mut inward = self.inward.borrow_mut();
+        inward.taken = inward.buffer.len();
+    }
+
+    /// What is staged, to be sent; none while a send is in flight.
+    pub(super) fn take_stage(&self, now: Moment) -> Option<Vec<u8>> {
+        let mut outward = self.outward.borrow_mut();
+        if outward.stage.is_empty() || outward.sending_since.is_some() || outward.end.is_some() {
+            return None;
+        }
+        outward.sending_since = Some(now);
+        Some(std::mem::take(&mut outward.stage))
+    }
+
+    /// Some bytes left, others wait on: the peer is alive.
+    pub(super) fn sent_some(&self, now: Moment) {
+        self.outward.borrow_mut().sending_since = Some(now);
+    }
+
+    /// A send has ended. That is news for the protocol only if a write waited for it.
+    pub(super) fn sent(&self, result: io::Result<()>, buffer: Vec<u8>) {
+        let mut outward = self.outward.borrow_mut();
+        outward.sending_since = None;
+        if let Err(error) = result {
+            outward.end = Some(End::Failed(error.kind()));
+        }
+        self.buffers.give(buffer);
+        if std::mem::take(&mut outward.blocked) || outward.end.is_some() {
+            self.news.set(true);
+        }
+    }
+
+    /// Whether everything staged has been sent, or cannot be.
+    pub(super) fn is_drained(&self) -> bool {
+        let outward = self.outward.borrow();
+        outward.end.is_some() || (outward.stage.is_empty() && outward.sending_since.is_none())
+    }
+
+    pub(super) fn outward_end(&self) -> Option<End> {
+        self.outward.borrow().end
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.buffers.give(std::mem::take(&mut self.inward.get_mut().buffer));
+        self.buffers.give(std::mem::take(&mut self.outward.get_mut().stage));
+    }
+}
+
+impl fmt::Debug for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (inward, outward) = (self.inward.borrow(), self.outward.borrow());
+        f.debug_struct("Pipe")
+            .field("received", &(inward.buffer.len() - inward.taken))
+            .field("staged", &outward.stage.len())
+            .field("inward_end", &inward.end)
+            .field("outward_end", &outward.end)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Outward {
+    /// Room in the stage. It begins small, and is exchanged for a large one when that is full.
+    fn room(&mut self, wanted: usize, buffers: &Buffers) -> usize {
+        if self.stage.capacity() == 0 {
+            self.stage = if wanted > SMALL { buffers.large() } else { buffers.small() };
+        }
+        if self.stage.capacity() == SMALL && SMALL - self.stage.len() < wanted {
+            let mut large = buffers.large();
+            large.extend_from_slice(&self.stage);
+            buffers.give(std::mem::replace(&mut self.stage, large));
+        }
+        self.stage.capacity() - self.stage.len()
+    }
+}
+
+/// The protocol's side of a pipe, for h2 and hyper.
+pub struct Io(Rc<Pipe>);
+
+impl fmt::Debug for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut inward = self.0.inward.borrow_mut();
+        let waiting = inward.buffer.len() - inward.taken;
+        if waiting > 0 {
+            let n = waiting.min(buf.remaining());
+            buf.put_slice(&inward.buffer[inward.taken..inward.taken + n]);
+            inward.taken += n;
+            return Poll::Ready(Ok(()));
+        }
+        match inward.end {
+            None => Poll::Pending,
+            Some(End::Closed) => Poll::Ready(Ok(())),
+            Some(End::Failed(kind)) => Poll::Ready(Err(kind.into())),
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut outward = self.0.outward.borrow_mut();
+        if let Some(end) = outward.end {
+            return Poll::Ready(Err(end.as_error()));
+        }
+        let n = outward.room(bytes.len(), &self.0.buffers).min(bytes.len());
+        if n == 0 && !bytes.is_empty() {
+            outward.blocked = true;
+            return Poll::Pending;
+        }
+        outward.stage.extend_from_slice(&bytes[..n]);
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut outward = self.0.outward.borrow_mut();
+        if let Some(end) = outward.end {
+            return Poll::Ready(Err(end.as_error()));
+        }
+        let wanted = slices.iter().map(|slice| slice.len()).sum();
+        let mut room = outward.room(wanted, &self.0.buffers);
+        if room == 0 && wanted > 0 {
+            outward.blocked = true;
+            return Poll::Pending;
+        }
+        let mut written = 0;
+        for slice in slices {
+            let n = slice.len().min(room);
+            outward.stage.extend_from_slice(&slice[..n]);
+            room -= n;
+            written += n;
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    // With vectored writes h2 hands a payload over as it is; without, it first copies the beginning of one behind the
+    // frame's head.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.0.outward.borrow().end {
+            None => Poll::Ready(Ok(())),
+            Some(end) => Poll::Ready(Err(end.as_error())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The socket side sends what is staged and closes once the protocol is done: there is nothing to wait for.
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl End {
+    fn as_error(self) -> io::Error {
+        match self {
+            End::Closed => io::ErrorKind::BrokenPipe.into(),
+            End::Failed(kind) => kind.into(),
+        }
+    }
+}

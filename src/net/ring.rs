@@ -1,0 +1,202 @@
+//! Which ring this host allows: a ladder of set-ups, tried with the real size on every core.
+//!
+//! monoio's own probe builds a ring of two entries once; a real ring can still fail later, on one core of several. So
+//! each worker tries the real thing on its own core, and the weakest answer decides for all.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::io;
+
+use io_uring::{IoUring, Probe, opcode};
+
+/// A way to do I/O, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rung {
+    /// io_uring; completions are run only when the worker asks for them (Linux 6.1).
+    DeferTaskrun,
+    /// io_uring; completions do not interrupt the worker (Linux 5.19).
+    CoopTaskrun,
+    /// io_uring without special flags (Linux 5.11).
+    Plain,
+    /// epoll.
+    Epoll,
+}
+
+/// Why io_uring cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the kernel said, as errno; 0 where an operation is missing.
+    pub errno: i32,
+    /// The sentence for it, with the likely causes.
+    pub reason: String,
+}
+
+/// What a ring has done, by the kernel's own account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingTails {
+    /// Submissions so far, modulo 2^32.
+    pub sqes: u32,
+    /// Completions so far, modulo 2^32.
+    pub cqes: u32,
+}
+
+/// The operations that monoio submits for TCP.
+const OPERATIONS: [(u8, &str); 8] = [
+    (opcode::Accept::CODE, "ACCEPT"),
+    (opcode::Connect::CODE, "CONNECT"),
+    (opcode::Recv::CODE, "RECV"),
+    (opcode::Send::CODE, "SEND"),
+    (opcode::Read::CODE, "READ"),
+    (opcode::PollAdd::CODE, "POLL_ADD"),
+    (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
+    (opcode::Close::CODE, "CLOSE"),
+];
+
+impl Rung {
+    /// The name in logs and metrics.
+    pub const fn backend(self) -> &'static str {
+        match self {
+            Rung::DeferTaskrun | Rung::CoopTaskrun | Rung::Plain => "io_uring",
+            Rung::Epoll => "epoll",
+        }
+    }
+
+    /// The set-up flags, for people.
+    pub const fn flags(self) -> &'static str {
+        match self {
+            Rung::DeferTaskrun => "SINGLE_ISSUER|DEFER_TASKRUN",
+            Rung::CoopTaskrun => "COOP_TASKRUN",
+            Rung::Plain => "none",
+            Rung::Epoll => "-",
+        }
+    }
+
+    /// A builder for this rung's ring; none for epoll.
+    pub(super) fn builder(self, entries: u32) -> Option<io_uring::Builder> {
+        let mut builder = IoUring::builder();
+        match self {
+            Rung::DeferTaskrun => {
+                builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all();
+            }
+            Rung::CoopTaskrun => {
+                builder.setup_coop_taskrun().setup_submit_all();
+            }
+            Rung::Plain => {}
+            Rung::Epoll => return None,
+        }
+        // Each connection has a receive and often a send in flight, so completions may outnumber a full queue of
+        // submissions by far before the worker looks.
+        builder.setup_cqsize(entries.saturating_mul(4)).setup_clamp();
+        Some(builder)
+    }
+}
+
+/// The best rung of io_uring that this thread can have now, or why none.
+///
+/// # Errors
+/// The kernel's refusal of the plainest ring, or an operation that is missing.
+pub fn probe(entries: u32) -> Result<Rung, Refusal> {
+    let mut refusal = None;
+    for rung in [Rung::DeferTaskrun, Rung::CoopTaskrun, Rung::Plain] {
+        let builder = rung.builder(entries).expect("every rung before epoll has a ring");
+        match builder.build(entries) {
+            Ok(ring) => return check_operations(&ring).map(|()| rung),
+            Err(error) => refusal = Some(Refusal::of(&error)),
+        }
+    }
+    Err(refusal.expect("the ladder has rungs"))
+}
+
+fn check_operations(ring: &IoUring) -> Result<(), Refusal> {
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe).map_err(|error| Refusal::of(&error))?;
+    match OPERATIONS.iter().find(|(code, _)| !probe.is_supported(*code)) {
+        None => Ok(()),
+        Some((_, name)) => {
+            let reason = format!("the kernel's io_uring lacks IORING_OP_{name}; Linux 5.11 or newer is needed");
+            Err(Refusal { errno: 0, reason })
+        }
+    }
+}
+
+impl Refusal {
+    fn of(error: &io::Error) -> Refusal {
+        let causes = match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => {
+                "the sysctl kernel.io_uring_disabled is set, or a seccomp profile (the default of Docker and \
+                 containerd) forbids io_uring_setup"
+            }
+            Some(libc::ENOSYS) => "the kernel has no io_uring, or a seccomp profile hides it",
+            Some(libc::ENOMEM) => "RLIMIT_MEMLOCK is too low for the ring (Linux 5.11 and older), or memory is short",
+            Some(libc::EMFILE | libc::ENFILE) => "the limit on open files is reached (RLIMIT_NOFILE, fs.file-max)",
+            _ => "the sysctl kernel.io_uring_disabled, a seccomp profile, or RLIMIT_MEMLOCK and RLIMIT_NOFILE",
+        };
+        let reason = format!("io_uring_setup: {error}; likely: {causes}");
+        Refusal { errno: error.raw_os_error().unwrap_or(0), reason }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The file descriptors of all rings of this process.
+pub fn descriptors() -> BTreeSet<i32> {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return BTreeSet::new() };
+    entries
+        .flatten()
+        .filter(|entry| fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == "anon_inode:[io_uring]"))
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// Reads a ring's account from the kernel, which costs its worker nothing.
+pub fn tails(descriptor: i32) -> Option<RingTails> {
+    parse_tails(&fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?)
+}
+
+fn parse_tails(fdinfo: &str) -> Option<RingTails> {
+    let field = |name: &str| {
+        let line = fdinfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.trim().parse().ok()
+    };
+    Some(RingTails { sqes: field("SqTail")?, cqes: field("CqTail")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rungs_are_ordered_from_best_to_last_resort() {
+        assert!(Rung::DeferTaskrun < Rung::CoopTaskrun && Rung::CoopTaskrun < Rung::Plain && Rung::Plain < Rung::Epoll);
+    }
+
+    #[test]
+    fn each_refusal_names_errno_and_a_cause() {
+        for (errno, word) in [
+            (libc::EPERM, "seccomp"),
+            (libc::ENOSYS, "no io_uring"),
+            (libc::ENOMEM, "MEMLOCK"),
+            (libc::EMFILE, "NOFILE"),
+            (libc::EINVAL, "io_uring_disabled"),
+        ] {
+            let refusal = Refusal::of(&io::Error::from_raw_os_error(errno));
+            assert!(refusal.reason.contains(word), "{refusal}");
+            assert!(refusal.reason.contains(&format!("os error {errno}")), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn the_kernels_account_is_read() {
+        let text = "pos:\t0\nflags:\t02000002\nSqMask:\t0xfff\nSqHead:\t7\nSqTail:\t9\nCachedSqHead:\t7\n\
+                    CqMask:\t0x3fff\nCqHead:\t5\nCqTail:\t6\n";
+        assert_eq!(parse_tails(text), Some(RingTails { sqes: 9, cqes: 6 }));
+        assert_eq!(parse_tails("pos:\t0\n"), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! A worker's event loop: monoio on the rung that was decided for all workers.
+
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
+
+use super::local::Local;
+use super::ring::Rung;
+
+/// One thread's event loop. Has to be built on the thread that runs it.
+pub struct Loop(Kind);
+
+enum Kind {
+    IoUring(Runtime<TimeDriver<IoUringDriver>>),
+    Epoll(Runtime<TimeDriver<LegacyDriver>>),
+}
+
+impl std::fmt::Debug for Loop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Kind::IoUring(_) => "Loop(io_uring)",
+            Kind::Epoll(_) => "Loop(epoll)",
+        })
+    }
+}
+
+impl Loop {
+    /// A loop on `rung`, with `entries` submissions.
+    ///
+    /// # Errors
+    /// What the kernel says to the ring or to epoll.
+    pub fn new(rung: Rung, entries: u32) -> io::Result<Loop> {
+        let kind = match rung.builder(entries) {
+            Some(builder) => Kind::IoUring(
+                RuntimeBuilder::<IoUringDriver>::new()
+                    .uring_builder(builder)
+                    .with_entries(entries)
+                    .enable_timer()
+                    .build()?,
+            ),
+            None => Kind::Epoll(
+                RuntimeBuilder::<LegacyDriver>::new().with_entries(entries).enable_timer().build()?,
+            ),
+        };
+        Ok(Loop(kind))
+    }
+
+    /// Runs `main` to its end, counting the loop's turns.
+    pub fn run<T>(&mut self, local: &Local, main: impl Future<Output = T>) -> T {
+        let counted = counted(local, main);
+        match &mut self.0 {
+            Kind::IoUring(runtime) => runtime.block_on(counted),
+            Kind::Epoll(runtime) => runtime.block_on(counted),
+        }
+    }
+}
+
+async fn counted<T>(local: &Local, main: impl Future<Output = T>) -> T {
+    let mut main = pin!(main);
+    std::future::poll_fn(|cx| {
+        local.set_root(cx.waker());
+        local.counts().turns.add(1);
+        main.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Runs `future` as a task of this thread's loop. A panic in it ends the task alone; `panicked` is told.
+pub fn spawn(panicked: impl FnOnce() + 'static, future: impl Future<Output = ()> + 'static) {
+    monoio::spawn(async move {
+        let mut future = pin!(future);
+        let mut panicked = Some(panicked);
+        std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(_) => {
+                if let Some(panicked) = panicked.take() {
+                    panicked();
+                }
+                Poll::Ready(())
+            }
+        })
+        .await;
+    });
+}
+
+/// Waits on the loop's own timer, which has a millisecond's resolution.
+pub async fn sleep(duration: Duration) {
+    monoio::time::sleep(duration).await;
+}
+
+/// The reading end of a wake-up pipe.
+#[derive(Debug)]
+pub struct Bell(monoio::net::UnixStream);
+
+impl Bell {
+    /// Takes one end of a socket pair; whoever writes a byte to the other wakes us.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be set up for this loop.
+    pub fn new(end: std::os::unix::net::UnixStream, rung: Rung) -> io::Result<Bell> {
+        end.set_nonblocking(rung == Rung::Epoll)?;
+        Ok(Bell(monoio::net::UnixStream::from_std(end)?))
+    }
+
+    /// Waits for a byte, or for the other end to be closed.
+    pub async fn rung(&mut self) {
+        use monoio::io::AsyncReadRent;
+        let _ = self.0.read(vec![0; 16]).await;
+    }
+}
+

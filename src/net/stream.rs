@@ -1,0 +1,230 @@
+//! Moves bytes between a socket and its pipe, and runs the protocol that reads and writes the pipe.
+//!
+//! One task per connection owns all of it: a receive and a send with owned buffers, and the protocol's future. A turn is
+//! receive, protocol, send, in this order, so that everything the protocol wrote in a turn leaves in one send. The
+//! protocol is polled only when there is news for it; the end of a send is none, unless a write waited for it.
+
+use std::future::{Future, pending, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use monoio::buf::IoBuf;
+use monoio::io::{AsyncReadRent, AsyncWriteRent, Splitable};
+use monoio::net::TcpStream;
+
+use super::local::Local;
+use super::pipe::Pipe;
+use crate::time::timers::Timer;
+
+/// How long a finished connection waits for its last bytes to leave, and then for the peer to close.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Rounds of receive, protocol, send in one turn. On epoll an operation may end at once, and a fast peer could keep
+/// the task from ever yielding.
+const ROUNDS: usize = 8;
+
+/// Runs `protocol` over the socket until it is done, then sends what is staged, closes, and waits for the peer's close.
+pub async fn drive(local: Rc<Local>, pipe: Rc<Pipe>, socket: Socket, protocol: impl Future<Output = ()>) {
+    let (mut reader, mut writer) = socket.0.into_split();
+    let mut receive = pin!(receive(&local, &pipe, &mut reader));
+    let mut connection = Connection {
+        signal: Arc::new(Signal::default()),
+        linger: local.timers.timer(),
+        finished: false,
+        local: &local,
+        pipe: &pipe,
+    };
+    {
+        let mut send = pin!(send(&local, &pipe, &mut writer));
+        let mut protocol = pin!(protocol);
+        let waker = Waker::from(Arc::clone(&connection.signal));
+        let mut protocol_cx = Context::from_waker(&waker);
+        poll_fn(|cx| {
+            connection.turn(cx, &mut protocol_cx, receive.as_mut(), send.as_mut(), protocol.as_mut())
+        })
+        .await;
+    }
+    if pipe.is_aborted() || pipe.outward_end().is_some() {
+        return;
+    }
+    // Closing while bytes of the peer are unread would make the kernel reset the connection, and the peer might
+    // lose our last answer: close our side only, and read on until the peer has closed its own.
+    let _ = writer.shutdown().await;
+    poll_fn(|cx| connection.linger(cx, receive.as_mut())).await;
+}
+
+/// A connected socket.
+pub struct Socket(pub(super) TcpStream);
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Socket")
+    }
+}
+
+struct Connection<'a> {
+    signal: Arc<Signal>,
+    linger: Timer,
+    finished: bool,
+    local: &'a Local,
+    pipe: &'a Pipe,
+}
+
+impl Connection<'_> {
+    fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        protocol_cx: &mut Context<'_>,
+        mut receive: Pin<&mut impl Future<Output = ()>>,
+        mut send: Pin<&mut impl Future<Output = ()>>,
+        mut protocol: Pin<&mut impl Future<Output = ()>>,
+    ) -> Poll<()> {
+        self.local.touch();
+        self.signal.begin_turn(cx);
+        for _ in 0..ROUNDS {
+            let _ = receive.as_mut().poll(cx);
+            let _ = send.as_mut().poll(cx);
+            if self.pipe.is_aborted() || (self.finished && (self.pipe.is_drained() || self.linger.fired())) {
+                return Poll::Ready(());
+            }
+            let news = self.pipe.take_news();
+            if self.finished {
+                self.pipe.discard_received();
+                if !news {
+                    return Poll::Pending;
+                }
+            } else if !self.signal.take() && !news {
+                self.signal.end_turn();
+                return Poll::Pending;
+            } else if protocol.as_mut().poll(protocol_cx).is_ready() {
+                self.finished = true;
+                self.linger.arm(self.linger.now().plus(LINGER), cx.waker());
+            }
+        }
+        self.signal.end_turn();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn linger(&mut self, cx: &mut Context<'_>, mut receive: Pin<&mut impl Future<Output = ()>>) -> Poll<()> {
+        self.local.touch();
+        if !self.linger.is_armed() && !self.linger.fired() {
+            self.linger.arm(self.linger.now().plus(LINGER), cx.waker());
+        }
+        for _ in 0..ROUNDS {
+            self.pipe.discard_received();
+            let _ = receive.as_mut().poll(cx);
+            if self.pipe.inward_end().is_some() || self.linger.fired() {
+                return Poll::Ready(());
+            }
+            if !self.pipe.take_news() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Receives whenever the protocol has taken all that came before. Never completes.
+async fn receive(local: &Local, pipe: &Pipe, reader: &mut impl AsyncReadRent) {
+    loop {
+        let buffer = poll_fn(|_| pipe.take_receive_buffer().map_or(Poll::Pending, Poll::Ready)).await;
+        let (result, buffer) = reader.read(buffer).await;
+        pipe.received(result, buffer, local.timers.now(), local.counts());
+    }
+}
+
+/// Sends whatever is staged, one send at a time. Never completes.
+async fn send(local: &Local, pipe: &Pipe, writer: &mut impl AsyncWriteRent) {
+    loop {
+        let stage = poll_fn(|_| pipe.take_stage(local.timers.now()).map_or(Poll::Pending, Poll::Ready)).await;
+        let (result, stage) = send_all(local, pipe, writer, stage).await;
+        let failed = result.is_err();
+        pipe.sent(result, stage);
+        if failed {
+            return pending().await;
+        }
+    }
+}
+
+async fn send_all(
+    local: &Local,
+    pipe: &Pipe,
+    writer: &mut impl AsyncWriteRent,
+    mut stage: Vec<u8>,
+) -> (io::Result<()>, Vec<u8>) {
+    let mut sent = 0;
+    loop {
+        let (result, slice) = writer.write(stage.slice(sent..)).await;
+        stage = slice.into_inner();
+        match result {
+            Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), stage),
+            Ok(n) => {
+                local.counts().sends.add(1);
+                local.counts().bytes_sent.add(n as u64);
+                sent += n;
+                if sent == stage.len() {
+                    return (Ok(()), stage);
+                }
+                pipe.sent_some(local.timers.now());
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (Err(error), stage),
+        }
+    }
+}
+
+/// Tells a wake-up of the protocol from one of the receive or the send, which wake the task itself.
+///
+/// h2 wants a waker that could cross threads, although none of these ever does; hence the atomics, used relaxed.
+#[derive(Default)]
+struct Signal {
+    woken: AtomicBool,
+    /// While the task runs it looks at `woken` before it ends its turn, and need not be scheduled.
+    running: AtomicBool,
+    task: OnceLock<Waker>,
+}
+
+impl Signal {
+    fn begin_turn(&self, cx: &Context<'_>) {
+        if self.task.get().is_none() {
+            // The first poll: the protocol has to be polled whatever happened.
+            let _ = self.task.set(cx.waker().clone());
+            self.woken.store(true, Ordering::Relaxed);
+        }
+        self.running.store(true, Ordering::Relaxed);
+    }
+
+    fn end_turn(&self) {
+        self.running.store(false, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        let woken = self.woken.load(Ordering::Relaxed);
+        if woken {
+            self.woken.store(false, Ordering::Relaxed);
+        }
+        woken
+    }
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Relaxed);
+        if !self.running.load(Ordering::Relaxed)
+            && let Some(task) = self.task.get()
+        {
+            task.wake_by_ref();
+        }
+    }
+}

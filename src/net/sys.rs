@@ -1,0 +1,34 @@
+//! What neither std nor the crates in use offer safely. The one file of this folder with unsafe code.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+
+/// Runs `use_it` with a descriptor that the caller holds open.
+pub(super) fn with_fd<T>(fd: RawFd, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+    // WHY UNSAFE: monoio's sockets give their descriptor only as a number.
+    // SAFETY: the caller borrows the socket during this call, so the descriptor stays open for as long as it is used,
+    // and it is not -1, which no open socket is.
+    use_it(unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// Raises the limit on open files as far as allowed, and returns it.
+///
+/// # Errors
+/// When the kernel refuses to tell or to change it.
+pub fn raise_file_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // WHY UNSAFE: std has no call for resource limits.
+    // SAFETY: `limit` is a live rlimit, which the kernel fills and nothing else refers to.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if limit.rlim_cur < limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: as above; the kernel only reads it here.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(limit.rlim_cur)
+}

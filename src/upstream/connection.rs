@@ -1,0 +1,325 @@
+//! One HTTP/2 connection to an endpoint, from its connect to its end.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Ping, PingPong, Reason, SendStream};
+use http::Request;
+
+use super::cluster::Cluster;
+use super::endpoint::Endpoint;
+use crate::config;
+use crate::net::pipe::Io;
+use crate::net::{Local, Pipe, listener, runtime, stream};
+use crate::time::Moment;
+use crate::time::timers::Timer;
+
+/// A connection that may carry calls.
+pub(super) struct Connection {
+    /// None once it takes no more calls and has none left: dropping it ends the connection in order.
+    send: RefCell<Option<SendRequest<Bytes>>>,
+    state: Cell<State>,
+    active: Cell<u32>,
+    /// Calls it may still begin in its life.
+    left: Cell<u32>,
+    /// Calls it carries at once: our limit or the upstream's, whichever is lower.
+    cap: Cell<u32>,
+    own_cap: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    TakesCalls,
+    /// Finishes the calls it has.
+    Draining,
+}
+
+impl Connection {
+    fn new(send: SendRequest<Bytes>, pool: &config::Pool) -> Rc<Connection> {
+        Rc::new(Connection {
+            send: RefCell::new(Some(send)),
+            state: Cell::new(State::TakesCalls),
+            active: Cell::new(0),
+            left: Cell::new(pool.max_requests_per_connection),
+            cap: Cell::new(pool.max_streams_per_connection),
+            own_cap: pool.max_streams_per_connection,
+        })
+    }
+
+    pub(super) fn takes_calls(&self) -> bool {
+        self.state.get() == State::TakesCalls
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.takes_calls() && self.active.get() < self.cap.get()
+    }
+
+    pub(super) fn is_nearly_full(&self) -> bool {
+        u64::from(self.active.get()) * 10 >= u64::from(self.cap.get()) * 8
+    }
+
+    pub(super) fn active(&self) -> u32 {
+        self.active.get()
+    }
+
+    /// Whether a request can be sent now; if the connection has failed or was told to go away, it takes no more.
+    pub(super) fn is_usable(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut send = self.send.borrow_mut();
+        let usable = send.as_mut().is_some_and(|send| matches!(send.poll_ready(&mut cx), Poll::Ready(Ok(()))));
+        drop(send);
+        if !usable {
+            self.drain();
+        }
+        usable
+    }
+
+    /// Counts a call in.
+    pub(super) fn begin(&self) {
+        self.active.set(self.active.get() + 1);
+        self.left.set(self.left.get().saturating_sub(1));
+        if self.left.get() == 0 {
+            self.drain();
+        }
+    }
+
+    /// Counts a call out.
+    pub(super) fn end(&self) {
+        debug_assert!(0 < self.active.get());
+        self.active.set(self.active.get() - 1);
+        self.close_if_done();
+    }
+
+    /// Sends a request's head.
+    pub(super) fn send(
+        &self,
+        request: Request<()>,
+        end: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        match self.send.borrow_mut().as_mut() {
+            Some(send) => send.send_request(request, end),
+            None => Err(Reason::INTERNAL_ERROR.into()),
+        }
+    }
+
+    fn drain(&self) {
+        self.state.set(State::Draining);
+        self.close_if_done();
+    }
+
+    fn close_if_done(&self) {
+        if self.state.get() == State::Draining && self.active.get() == 0 {
+            self.send.borrow_mut().take();
+        }
+    }
+
+    /// Takes over the upstream's limit, which may change at any time.
+    fn refresh_cap(&self) {
+        if let Some(send) = self.send.borrow().as_ref() {
+            let theirs = u32::try_from(send.current_max_send_streams()).unwrap_or(u32::MAX);
+            self.cap.set(theirs.min(self.own_cap));
+        }
+    }
+}
+
+/// Begins to connect, as a task of its own.
+pub(super) fn open(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>) {
+    endpoint.connecting.set(true);
+    let (told, told_endpoint) = (Rc::clone(cluster), Rc::clone(endpoint));
+    let panicked = move || {
+        told.local().counts().panics.add(1);
+        told_endpoint.connecting.set(false);
+        told.connect_failed(&told_endpoint);
+    };
+    runtime::spawn(panicked, run(Rc::clone(cluster), Rc::clone(endpoint)));
+}
+
+async fn run(cluster: Rc<Cluster>, endpoint: Rc<Endpoint>) {
+    let local = Rc::clone(cluster.local());
+    local.touch();
+    let timer = local.timers.timer();
+    let limit = local.timers.now().plus(cluster.settings().connect_timeout);
+    let connected = timer.within(limit, listener::connect(endpoint.address)).await;
+    local.touch();
+    endpoint.connecting.set(false);
+    let counts = cluster.counts();
+    let socket = match connected {
+        Some(Ok(socket)) => socket,
+        Some(Err(error)) => {
+            tracing::debug!(cluster = cluster.name(), endpoint = %endpoint.address, %error, "connect failed");
+            counts.connect_failures.add(1);
+            return cluster.connect_failed(&endpoint);
+        }
+        None => {
+            counts.connect_timeouts.add(1);
+            return cluster.connect_failed(&endpoint);
+        }
+    };
+    let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
+    let opened_at = local.timers.now();
+    // The handshake only stages our preface and settings; it waits for nothing.
+    let Ok((send, h2)) = builder(&cluster.settings().pool).handshake(pipe.io()).await else {
+        return cluster.connect_failed(&endpoint);
+    };
+    let connection = Connection::new(send, &cluster.settings().pool);
+    endpoint.add(Rc::clone(&connection));
+    counts.connections_opened.add(1);
+    counts.connections_active.raise();
+    cluster.connected(&connection);
+    let protocol = Protocol { cluster: &cluster, endpoint: &endpoint, connection: &connection, pipe: &pipe, local: &local };
+    let spoke = Cell::new(false);
+    stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, protocol.run(h2, timer, opened_at, &spoke)).await;
+    connection.state.set(State::Draining);
+    endpoint.remove(&connection);
+    counts.connections_active.lower();
+    if spoke.get() {
+        cluster.disconnected();
+    } else {
+        // It was accepted and closed again without a word, or does not speak HTTP/2.
+        counts.connect_failures.add(1);
+        cluster.connect_failed(&endpoint);
+    }
+}
+
+/// Settings towards upstreams (reference: h2's defaults are made for browsers, not for calls of many clients on one
+/// connection).
+fn builder(pool: &config::Pool) -> h2::client::Builder {
+    let mut builder = h2::client::Builder::new();
+    builder
+        .initial_window_size(pool.initial_stream_window_size)
+        .initial_connection_window_size(pool.initial_connection_window_size)
+        .max_frame_size(pool.max_frame_size)
+        .max_header_list_size(pool.max_header_list_size)
+        .max_send_buffer_size(pool.max_send_buffer_size as usize)
+        .enable_push(false)
+        // Until its settings arrive the upstream is taken to allow what most do.
+        .initial_max_send_streams(100)
+        // Cancelled calls of one client must not end the connection for all: their late frames are expected here.
+        .max_local_error_reset_streams(None)
+        .max_concurrent_reset_streams(4096)
+        .reset_stream_duration(std::time::Duration::from_secs(5))
+        // Small answers are DATA frames that do not end their stream; many at once are normal, not an attack.
+        .data_frame_budget(pool.initial_connection_window_size as usize);
+    builder
+}
+
+/// What runs on a connection: h2, and pings.
+struct Protocol<'a> {
+    cluster: &'a Rc<Cluster>,
+    endpoint: &'a Rc<Endpoint>,
+    connection: &'a Rc<Connection>,
+    pipe: &'a Pipe,
+    local: &'a Local,
+}
+
+impl Protocol<'_> {
+    async fn run(self, mut h2: h2::client::Connection<Io>, timer: Timer, opened_at: Moment, spoke: &Cell<bool>) {
+        let mut pings = h2.ping_pong().map(Pings::new);
+        let mut h2 = pin!(h2);
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        timer.arm(opened_at.plus(self.endpoint.ping_interval.get()), &waker);
+        let ended = poll_fn(|cx| {
+            if let Poll::Ready(ended) = h2.as_mut().poll(cx) {
+                return Poll::Ready(ended);
+            }
+            if !spoke.get() && self.pipe.has_spoken() {
+                spoke.set(true);
+                self.endpoint.succeeded();
+            }
+            let before = self.connection.cap.get();
+            self.connection.refresh_cap();
+            if before < self.connection.cap.get() {
+                self.cluster.wake_waiters(self.connection.cap.get() - before);
+            }
+            if let Some(pings) = &mut pings {
+                self.keep_alive(cx, pings, &timer, h2.as_mut());
+            }
+            Poll::Pending
+        })
+        .await;
+        if let Err(error) = ended {
+            self.ended_with(&error);
+        }
+    }
+
+    /// Pings a connection that has been silent, and cuts it if that stays so.
+    fn keep_alive(
+        &self,
+        cx: &mut Context<'_>,
+        pings: &mut Pings,
+        timer: &Timer,
+        h2: Pin<&mut h2::client::Connection<Io>>,
+    ) {
+        let answered = pings.poll_answered(cx);
+        if !timer.fired() {
+            return;
+        }
+        let settings = &self.cluster.settings().keepalive;
+        let now = self.local.timers.now();
+        let silent_since = self.pipe.received_at();
+        if let Some(sent) = pings.sent.filter(|_| !answered) {
+            if silent_since < sent {
+                self.cluster.counts().keepalive_timeouts.add(1);
+                return self.pipe.abort();
+            }
+        }
+        let due = silent_since.plus(self.endpoint.ping_interval.get());
+        if now < due {
+            return timer.arm(due, cx.waker());
+        }
+        if self.connection.active() == 0 && !settings.without_calls {
+            return timer.arm(now.plus(self.endpoint.ping_interval.get()), cx.waker());
+        }
+        if pings.send(now) {
+            // The frame was queued after h2 had looked for frames to send.
+            let _ = h2.poll(cx);
+        }
+        timer.arm(now.plus(settings.timeout), cx.waker());
+    }
+
+    fn ended_with(&self, error: &h2::Error) {
+        tracing::debug!(cluster = self.cluster.name(), endpoint = %self.endpoint.address, %error, "connection ended");
+        if !error.is_go_away() {
+            return;
+        }
+        self.cluster.counts().goaways.add(1);
+        // grpc servers answer pings that they find too frequent with this; gRFC A8 asks clients to double the interval.
+        if error.is_remote() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+            self.endpoint.ping_interval.set(self.endpoint.ping_interval.get() * 2);
+        }
+    }
+}
+
+/// Our pings on one connection.
+struct Pings {
+    handle: PingPong,
+    /// When the one under way was sent.
+    sent: Option<Moment>,
+}
+
+impl Pings {
+    fn new(handle: PingPong) -> Pings {
+        Pings { handle, sent: None }
+    }
+
+    /// Whether none is under way, or it has just been answered.
+    fn poll_answered(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.sent.is_some() && self.handle.poll_pong(cx).is_ready() {
+            self.sent = None;
+        }
+        self.sent.is_none()
+    }
+
+    fn send(&mut self, now: Moment) -> bool {
+        let sent = self.sent.is_none() && self.handle.send_ping(Ping::opaque()).is_ok();
+        if sent {
+            self.sent = Some(now);
+        }
+        sent
+    }
+}

@@ -1,0 +1,104 @@
+//! One address of a cluster: its connections, and when to connect again.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::connection::Connection;
+use crate::config;
+use crate::policy::backoff::Backoff;
+use crate::time::Moment;
+
+/// One address, as one worker sees it.
+pub(super) struct Endpoint {
+    pub(super) address: SocketAddr,
+    /// At most `pool.max_connections` that take calls, and some that finish theirs.
+    connections: RefCell<Vec<Rc<Connection>>>,
+    /// A connect is under way; there is never more than one.
+    pub(super) connecting: Cell<bool>,
+    /// Calls in flight here.
+    pub(super) calls: Cell<u32>,
+    backoff: RefCell<Backoff>,
+    retry_at: Cell<Moment>,
+    /// How long a connection may be silent before it is pinged; doubled when the upstream finds that too often.
+    pub(super) ping_interval: Cell<Duration>,
+}
+
+/// What an endpoint can do for a call now.
+pub(super) enum Room {
+    /// This connection takes it.
+    Here(Rc<Connection>),
+    /// It has connections, all full.
+    Full,
+    /// It has none.
+    None,
+}
+
+impl Endpoint {
+    pub(super) fn new(address: SocketAddr, settings: &config::Cluster) -> Endpoint {
+        let config::Reconnect { initial_backoff, backoff_multiplier, max_backoff } = settings.reconnect;
+        Endpoint {
+            address,
+            connections: RefCell::default(),
+            connecting: Cell::new(false),
+            calls: Cell::new(0),
+            backoff: RefCell::new(Backoff::new(initial_backoff, backoff_multiplier, max_backoff)),
+            retry_at: Cell::new(Moment::ZERO),
+            ping_interval: Cell::new(settings.keepalive.interval),
+        }
+    }
+
+    /// Calls in flight, if another one could be sent now.
+    pub(super) fn load(&self) -> Option<u32> {
+        let connections = self.connections.borrow();
+        connections.iter().any(|connection| connection.has_room()).then(|| self.calls.get())
+    }
+
+    /// The least busy connection.
+    pub(super) fn room(&self) -> Room {
+        let connections = self.connections.borrow();
+        let taking = connections.iter().filter(|connection| connection.takes_calls());
+        match taking.min_by_key(|connection| connection.active()) {
+            None => Room::None,
+            Some(connection) if connection.has_room() => Room::Here(Rc::clone(connection)),
+            Some(_) => Room::Full,
+        }
+    }
+
+    /// Whether one more connection is wanted: there is none, or the best one is nearly full (gRFC A105).
+    pub(super) fn wants_connection(&self, settings: &config::Cluster) -> bool {
+        let connections = self.connections.borrow();
+        let mut taking = 0;
+        for connection in connections.iter().filter(|connection| connection.takes_calls()) {
+            taking += 1;
+            if !connection.is_nearly_full() {
+                return false;
+            }
+        }
+        taking < settings.pool.max_connections
+    }
+
+    /// Whether a connect may be tried at `now`.
+    pub(super) fn may_connect(&self, now: Moment) -> bool {
+        !self.connecting.get() && self.retry_at.get() <= now
+    }
+
+    pub(super) fn add(&self, connection: Rc<Connection>) {
+        self.connections.borrow_mut().push(connection);
+    }
+
+    pub(super) fn remove(&self, connection: &Rc<Connection>) {
+        self.connections.borrow_mut().retain(|other| !Rc::ptr_eq(other, connection));
+    }
+
+    /// A connect failed, or its connection ended before the upstream had said anything.
+    pub(super) fn failed(&self, now: Moment, random: &mut crate::random::Random) {
+        self.retry_at.set(now.plus(self.backoff.borrow_mut().failed(random)));
+    }
+
+    /// The upstream has spoken.
+    pub(super) fn succeeded(&self) {
+        self.backoff.borrow_mut().succeeded();
+    }
+}

@@ -1,0 +1,13 @@
+//! The services behind the gateway, as one worker sees them: clusters of endpoints, each with its own connections.
+//!
+//! Read `cluster.rs` first: which endpoint and connection takes the next call, and who waits. `connection.rs` is one
+//! HTTP/2 connection from its connect to its end. Nothing here is shared between workers but the request limit.
+
+mod cluster;
+mod connection;
+mod endpoint;
+mod failed;
+mod waiters;
+
+pub use cluster::{Acquire, Cluster, Lease};
+pub use failed::{Failed, Replay};
