@@ -1,3 +1,5 @@
 //! Ringway: an API gateway for gRPC services on Linux, one worker per core, each on its own io_uring.
 
+pub mod admin;
 pub mod config;
+pub mod metrics;

@@ -1,0 +1,188 @@
+//! The `process_…` families every Prometheus client shows, read from `/proc`.
+//!
+//! A figure that cannot be read is left out: a page without it is better than no page.
+
+use std::fmt::Write as _;
+use std::fs;
+
+/// Appends what `/proc` says of this process to a page in text format 0.0.4.
+pub(super) fn write(page: &mut String) {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let system = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = fs::read("/proc/self/auxv")
+        .ok()
+        .and_then(|auxv| ticks_per_second(&auxv));
+    // 100 on every architecture we build for; the kernel says so in the auxiliary vector.
+    let ticks = ticks.unwrap_or(100) as f64;
+
+    let cpu = cpu_ticks(&stat).map(|cpu| cpu as f64 / ticks);
+    let start = stat_field(&stat, 22).zip(boot_time(&system));
+    let start = start.map(|(after_boot, boot)| boot as f64 + after_boot as f64 / ticks);
+    for (name, kind, help, value) in [
+        (
+            "process_cpu_seconds_total",
+            "counter",
+            "User and system CPU time spent in seconds.",
+            cpu,
+        ),
+        (
+            "process_open_fds",
+            "gauge",
+            "Number of open file descriptors.",
+            open_files(),
+        ),
+        (
+            "process_max_fds",
+            "gauge",
+            "Maximum number of open file descriptors.",
+            files_max(&limits),
+        ),
+        (
+            "process_resident_memory_bytes",
+            "gauge",
+            "Resident memory size in bytes.",
+            bytes(&status, "VmRSS:"),
+        ),
+        (
+            "process_virtual_memory_bytes",
+            "gauge",
+            "Virtual memory size in bytes.",
+            bytes(&status, "VmSize:"),
+        ),
+        (
+            "process_start_time_seconds",
+            "gauge",
+            "Start time of the process since the Unix epoch in seconds.",
+            start,
+        ),
+    ] {
+        if let Some(value) = value {
+            write!(
+                page,
+                "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
+            )
+            .expect("a String takes every write");
+        }
+    }
+}
+
+/// A field of `/proc/self/stat`, numbered from 1 as in proc(5). The second field is a name that may
+/// hold blanks and brackets, so counting begins after its last bracket.
+fn stat_field(stat: &str, number: usize) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name
+        .split_ascii_whitespace()
+        .nth(number.checked_sub(3)?)?
+        .parse()
+        .ok()
+}
+
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    Some(stat_field(stat, 14)? + stat_field(stat, 15)?)
+}
+
+/// The `AT_CLKTCK` entry: pairs of machine words, key and value.
+fn ticks_per_second(auxv: &[u8]) -> Option<usize> {
+    const AT_CLKTCK: usize = 17;
+    let words = auxv.chunks_exact(size_of::<usize>());
+    let words: Vec<usize> = words
+        .filter_map(|word| word.try_into().ok().map(usize::from_ne_bytes))
+        .collect();
+    words
+        .chunks_exact(2)
+        .find(|pair| pair[0] == AT_CLKTCK)
+        .map(|pair| pair[1])
+        .filter(|&ticks| ticks > 0)
+}
+
+/// A line of `/proc/self/status` like `VmRSS:   1234 kB`.
+fn bytes(status: &str, key: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some((kibibytes * 1024) as f64)
+}
+
+/// Moments are seconds since 1970 here: the line `btime 1700000000` of `/proc/stat`.
+fn boot_time(system: &str) -> Option<u64> {
+    system
+        .lines()
+        .find_map(|line| line.strip_prefix("btime "))?
+        .trim()
+        .parse()
+        .ok()
+}
+
+fn files_max(limits: &str) -> Option<f64> {
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace()
+        .next()?
+        .parse::<u64>()
+        .ok()
+        .map(|max| max as f64)
+}
+
+/// One less than the directory shows, as reading it opens one.
+fn open_files() -> Option<f64> {
+    let entries = fs::read_dir("/proc/self/fd").ok()?;
+    Some(entries.count().saturating_sub(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(page: &str, name: &str) -> f64 {
+        let begin = format!("{name} ");
+        let line = page.lines().find_map(|line| line.strip_prefix(&begin));
+        line.unwrap_or_else(|| panic!("no {name} in:\n{page}"))
+            .parse()
+            .unwrap()
+    }
+
+    #[test]
+    fn this_process_has_plausible_figures() {
+        let mut page = String::new();
+        write(&mut page);
+        assert!(value(&page, "process_cpu_seconds_total") >= 0.0);
+        assert!(value(&page, "process_open_fds") >= 3.0);
+        assert!(value(&page, "process_max_fds") >= value(&page, "process_open_fds"));
+        let resident = value(&page, "process_resident_memory_bytes");
+        assert!(resident > 100_000.0 && resident < value(&page, "process_virtual_memory_bytes"));
+        // Later than 2020, and not far in the future.
+        assert!((1_577_836_800.0..4e9).contains(&value(&page, "process_start_time_seconds")));
+    }
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_the_fields() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4 10 0 0 0 150 50 0 0 20 0 1 0 9900 1 2";
+        assert_eq!(
+            (cpu_ticks(stat), stat_field(stat, 22)),
+            (Some(200), Some(9900))
+        );
+        assert_eq!((cpu_ticks(""), stat_field("7 (a) S", 22)), (None, None));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_none() {
+        assert_eq!(bytes("VmRSS:\t  12 kB\n", "VmRSS:"), Some(12_288.0));
+        assert_eq!(bytes("VmRSS:\t  many\n", "VmRSS:"), None);
+        assert_eq!(boot_time("cpu 1 2\nbtime 17\n"), Some(17));
+        assert_eq!(
+            files_max(
+                "Max open files            1024                 4096                 files\n"
+            ),
+            Some(1024.0)
+        );
+        assert_eq!(
+            files_max(
+                "Max open files            unlimited            unlimited            files\n"
+            ),
+            None
+        );
+        assert_eq!(ticks_per_second(&[0; 32]), None);
+    }
+}

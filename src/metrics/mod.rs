@@ -1,0 +1,249 @@
+//! Everything the gateway counts, and the page that shows it.
+//!
+//! A core writes only its own [`Shard`]; the admin thread reads all of them, adds them up
+//! (`merge.rs`) and writes the page (`render.rs`). Nothing here does I/O, reads a clock or locks.
+//! Read `shard.rs` next: it is the list of what is counted.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Defines a block of counters and gauges and, from the same lines, the table that the page is
+/// written from. A field that is not on the page cannot be written down.
+macro_rules! block {
+    ($(#[$note:meta])* $block:ident { $($field:ident: $kind:ident $name:literal $help:literal,)+ }) => {
+        $(#[$note])*
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct $block {
+            $(#[doc = $help] pub $field: crate::metrics::$kind,)+
+        }
+
+        impl $block {
+            /// Each field as the page shows it, in the order they are declared.
+            pub const TABLE: &'static [crate::metrics::Row<Self>] = &[$(crate::metrics::Row {
+                field: stringify!($field),
+                name: $name,
+                kind: crate::metrics::Kind::$kind,
+                help: $help,
+                read: |block| block.$field.get(),
+            },)+];
+        }
+    };
+}
+
+mod histogram;
+mod merge;
+pub mod render;
+mod shard;
+
+pub use histogram::{BOUNDS_MICROS, Histogram, RELATIVE_ERROR, Snapshot};
+pub use merge::{CallTotals, call_totals, cluster_total};
+pub use render::{GatewayInfo, RingCounts};
+pub use shard::{CallBlock, ClusterBlock, Shard, WorkerBlock};
+
+/// A number that only grows. One core adds, others only read; so a load and a store are enough,
+/// and no bus lock is paid. Two writers would lose counts.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// A counter at zero.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Adds `n`. Only the owning core may call this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// The value now, from any thread.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// How many of something there are now. One writer, as [`Counter`]; it never goes below zero.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more. Only the owning core may call this.
+    #[inline]
+    pub fn raise(&self) {
+        self.set(self.get().saturating_add(1));
+    }
+
+    /// One less; at zero it stays at zero. Only the owning core may call this.
+    #[inline]
+    pub fn lower(&self) {
+        self.set(self.get().saturating_sub(1));
+    }
+
+    /// Exactly `n`. Only the owning core may call this.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    /// The value now, from any thread.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What Prometheus calls the type of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, until the process ends.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+impl Kind {
+    /// The word in a `# TYPE` line.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+/// One field of a block, as the page shows it.
+#[derive(Debug)]
+pub struct Row<B: 'static> {
+    /// The field's name in the source, for the tests that look for who writes it.
+    pub field: &'static str,
+    /// The family's full name.
+    pub name: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// One sentence for the operator.
+    pub help: &'static str,
+    /// Reads the field.
+    pub read: fn(&B) -> u64,
+}
+
+/// The two labels a call is counted under. Both are empty for calls that found no route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CallLabels {
+    /// The route's name.
+    pub route: String,
+    /// The cluster the call was for.
+    pub cluster: String,
+}
+
+/// Which clusters and calls a shard has room for; the same for every shard of one config.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The clusters' names; `Shard::clusters` has the same order.
+    pub clusters: Vec<String>,
+    /// What calls are counted under; `Shard::calls` has the same order. The last one is empty:
+    /// calls that found no route or were refused before one.
+    pub calls: Vec<CallLabels>,
+}
+
+impl Layout {
+    /// A layout for these clusters and these pairs of route and cluster. Adds the last, empty
+    /// entry for calls without a route: do not pass one.
+    pub fn new(clusters: Vec<String>, mut calls: Vec<CallLabels>) -> Self {
+        calls.push(CallLabels::default());
+        Self { clusters, calls }
+    }
+}
+
+/// The names of the gRPC status codes 0 to 16, as the label `grpc_status` shows them.
+pub const GRPC_STATUS_NAMES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_stops_at_zero() {
+        let gauge = Gauge::default();
+        gauge.lower();
+        assert_eq!(gauge.get(), 0);
+        gauge.raise();
+        gauge.raise();
+        gauge.lower();
+        assert_eq!(gauge.get(), 1);
+        gauge.set(7);
+        assert_eq!(gauge.get(), 7);
+    }
+
+    #[test]
+    fn a_layout_ends_with_the_calls_that_found_no_route() {
+        let call = CallLabels {
+            route: "a".into(),
+            cluster: "b".into(),
+        };
+        let layout = Layout::new(vec!["b".into()], vec![call.clone()]);
+        assert_eq!(layout.calls, [call, CallLabels::default()]);
+    }
+
+    #[test]
+    fn every_table_follows_the_naming_rules() {
+        let workers = WorkerBlock::TABLE
+            .iter()
+            .map(|row| (row.name, row.kind, row.help));
+        let clusters = ClusterBlock::TABLE
+            .iter()
+            .map(|row| (row.name, row.kind, row.help));
+        let mut seen = std::collections::HashSet::new();
+        for (name, kind, help) in workers.chain(clusters) {
+            assert!(name.starts_with("ringway_"), "{name}");
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{name}"
+            );
+            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
+            assert!(help.ends_with('.') && help.len() > 20, "{name}: {help}");
+            assert!(seen.insert(name), "{name} twice");
+        }
+        for row in ClusterBlock::TABLE {
+            assert!(row.name.starts_with("ringway_upstream_"), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn every_row_reads_its_own_field() {
+        let block = ClusterBlock::default();
+        block.calls.add(3);
+        block.calls_active.raise();
+        let read = |field: &str| {
+            let row = ClusterBlock::TABLE
+                .iter()
+                .find(|row| row.field == field)
+                .unwrap();
+            (row.read)(&block)
+        };
+        assert_eq!(
+            (read("calls"), read("calls_active"), read("replays")),
+            (3, 1, 0)
+        );
+    }
+}

@@ -1,0 +1,328 @@
+//! The page that Prometheus scrapes: text format 0.0.4.
+//!
+//! What is on it follows from the tables in `shard.rs`; here is only how it is written. Figures of
+//! the process itself (`process_…`) need the system and are added by `admin/process.rs`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use super::{
+    BOUNDS_MICROS, CallTotals, ClusterBlock, GRPC_STATUS_NAMES, Layout, Shard, WorkerBlock,
+    call_totals, cluster_total,
+};
+
+/// What the page says of the gateway as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayInfo<'a> {
+    /// The gateway's version.
+    pub version: &'a str,
+    /// The I/O back-end all workers use: `io_uring` or `epoll`.
+    pub backend: &'a str,
+    /// Why it is not the one preferred, if it is not.
+    pub backend_reason: Option<&'a str>,
+    /// Whether new calls are welcome; false while draining.
+    pub ready: bool,
+    /// How many workers there are.
+    pub workers: usize,
+}
+
+/// What one worker's ring has counted in memory shared with the kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RingCounts {
+    /// The worker's number.
+    pub worker: usize,
+    /// Submission queue entries the kernel has taken.
+    pub sqes: u64,
+    /// Completion queue entries taken from the kernel.
+    pub cqes: u64,
+}
+
+/// Writes the page. The position of a shard in `shards` is its worker's number.
+///
+/// Entries of the layout with equal labels are one series, their sum: a page with a series twice
+/// would be refused as a whole.
+pub fn text(
+    gateway: &GatewayInfo<'_>,
+    layout: &Layout,
+    shards: &[Arc<Shard>],
+    rings: &[RingCounts],
+) -> String {
+    let mut page = Page {
+        text: String::with_capacity(16 << 10),
+    };
+    info(&mut page, gateway);
+    workers(&mut page, shards);
+    if gateway.backend == IO_URING {
+        ring_enters(&mut page, shards);
+    }
+    if !rings.is_empty() {
+        ring_entries(&mut page, rings);
+    }
+    clusters(&mut page, layout, shards);
+    calls(&mut page, layout, shards);
+    page.text
+}
+
+/// The name of the back-end that has rings.
+const IO_URING: &str = "io_uring";
+
+fn info(page: &mut Page, gateway: &GatewayInfo<'_>) {
+    page.family(
+        "ringway_build_info",
+        "gauge",
+        "Always 1; the label says which version runs.",
+    );
+    page.sample(
+        "ringway_build_info",
+        &format_args!("version=\"{}\"", Escaped(gateway.version)),
+        1,
+    );
+
+    page.family(
+        "ringway_io_backend",
+        "gauge",
+        "Always 1; the label says which I/O back-end all workers use.",
+    );
+    let backend = Escaped(gateway.backend);
+    match gateway.backend_reason {
+        None => page.sample(
+            "ringway_io_backend",
+            &format_args!("backend=\"{backend}\""),
+            1,
+        ),
+        Some(reason) => {
+            let reason = Escaped(reason);
+            page.sample(
+                "ringway_io_backend",
+                &format_args!("backend=\"{backend}\",reason=\"{reason}\""),
+                1,
+            );
+        }
+    }
+    page.family(
+        "ringway_ready",
+        "gauge",
+        "1 while new calls are welcome, 0 while draining.",
+    );
+    page.sample("ringway_ready", &"", u64::from(gateway.ready));
+    page.family("ringway_workers", "gauge", "Workers, one per core used.");
+    page.sample("ringway_workers", &"", gateway.workers as u64);
+}
+
+fn workers(page: &mut Page, shards: &[Arc<Shard>]) {
+    for row in WorkerBlock::TABLE {
+        page.family(row.name, row.kind.word(), row.help);
+        for (worker, shard) in shards.iter().enumerate() {
+            page.sample(
+                row.name,
+                &format_args!("worker=\"{worker}\""),
+                (row.read)(&shard.worker),
+            );
+        }
+    }
+}
+
+fn ring_enters(page: &mut Page, shards: &[Arc<Shard>]) {
+    page.family(
+        "ringway_ring_enters_total",
+        "counter",
+        "Calls of io_uring_enter, one per turn of the loop.",
+    );
+    for (worker, shard) in shards.iter().enumerate() {
+        page.sample(
+            "ringway_ring_enters_total",
+            &format_args!("worker=\"{worker}\""),
+            shard.worker.turns.get(),
+        );
+    }
+}
+
+fn ring_entries(page: &mut Page, rings: &[RingCounts]) {
+    let rings: BTreeMap<_, _> = rings.iter().map(|ring| (ring.worker, ring)).collect();
+    page.family(
+        "ringway_ring_sqes_total",
+        "counter",
+        "Submission queue entries the kernel has taken.",
+    );
+    for (worker, ring) in &rings {
+        page.sample(
+            "ringway_ring_sqes_total",
+            &format_args!("worker=\"{worker}\""),
+            ring.sqes,
+        );
+    }
+    page.family(
+        "ringway_ring_cqes_total",
+        "counter",
+        "Completion queue entries taken from the kernel.",
+    );
+    for (worker, ring) in &rings {
+        page.sample(
+            "ringway_ring_cqes_total",
+            &format_args!("worker=\"{worker}\""),
+            ring.cqes,
+        );
+    }
+}
+
+fn clusters(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
+    let groups = grouped(
+        layout
+            .clusters
+            .iter()
+            .map(|name| format!("cluster=\"{}\"", Escaped(name))),
+    );
+    for row in ClusterBlock::TABLE {
+        page.family(row.name, row.kind.word(), row.help);
+        for group in &groups {
+            page.sample(
+                row.name,
+                &group.labels,
+                cluster_total(shards, &group.members, row.read),
+            );
+        }
+    }
+}
+
+fn calls(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
+    let labels = |call: &super::CallLabels| {
+        format!(
+            "route=\"{}\",cluster=\"{}\"",
+            Escaped(&call.route),
+            Escaped(&call.cluster)
+        )
+    };
+    // Codes and durations are read together, so that under load they disagree by as little as can be.
+    let totals: Vec<(String, CallTotals)> = grouped(layout.calls.iter().map(labels))
+        .into_iter()
+        .map(|group| (group.labels, call_totals(shards, &group.members)))
+        .collect();
+
+    page.family(
+        "ringway_calls_total",
+        "counter",
+        "Calls that are over, by the gRPC status the client got.",
+    );
+    for (labels, total) in &totals {
+        for (code, (name, &count)) in GRPC_STATUS_NAMES.iter().zip(&total.by_code).enumerate() {
+            // OK is always there, so that a ratio has its denominator; others from their first call.
+            if code == 0 || count > 0 {
+                page.sample(
+                    "ringway_calls_total",
+                    &format_args!("{labels},grpc_status=\"{name}\""),
+                    count,
+                );
+            }
+        }
+    }
+
+    let family = "ringway_call_duration_seconds";
+    page.family(
+        family,
+        "histogram",
+        "How long calls took, from their head's arrival to their end.",
+    );
+    let bounds = BOUNDS_MICROS.map(|bound| Seconds(bound).to_string());
+    for (labels, total) in &totals {
+        let ends = bounds.iter().map(String::as_str).chain(["+Inf"]);
+        for (le, &count) in ends.zip(&total.at_most) {
+            page.sample(
+                "ringway_call_duration_seconds_bucket",
+                &format_args!("{labels},le=\"{le}\""),
+                count,
+            );
+        }
+        page.sample(
+            "ringway_call_duration_seconds_sum",
+            labels,
+            Seconds(total.sum_micros),
+        );
+        let [.., count] = total.at_most;
+        page.sample("ringway_call_duration_seconds_count", labels, count);
+    }
+}
+
+/// Places of a layout that are shown as one series.
+struct Group {
+    labels: String,
+    members: Vec<usize>,
+}
+
+/// Puts places with equal labels together, in the order of their first appearance.
+fn grouped(labels: impl Iterator<Item = String>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (at, labels) in labels.enumerate() {
+        match places.get(&labels) {
+            Some(&place) => groups[place].members.push(at),
+            None => {
+                places.insert(labels.clone(), groups.len());
+                groups.push(Group {
+                    labels,
+                    members: vec![at],
+                });
+            }
+        }
+    }
+    groups
+}
+
+/// The page as far as it is written.
+struct Page {
+    text: String,
+}
+
+impl Page {
+    /// Begins a family; its samples must follow at once.
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    fn sample(&mut self, name: &str, labels: &dyn fmt::Display, value: impl fmt::Display) {
+        self.text.push_str(name);
+        let before = self.text.len();
+        self.write(format_args!("{{{labels}}}"));
+        if self.text.len() == before + "{}".len() {
+            self.text.truncate(before);
+        }
+        self.write(format_args!(" {value}\n"));
+    }
+
+    fn write(&mut self, what: fmt::Arguments<'_>) {
+        self.text
+            .write_fmt(what)
+            .expect("a String takes every write, and nothing shown here fails");
+    }
+}
+
+/// Microseconds, shown in seconds with all six digits: no rounding.
+struct Seconds(u64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
+}
+
+/// A label's value with backslash, quote and line feed escaped, as the format wants.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some(at) = rest.find(['\\', '"', '\n']) {
+            f.write_str(&rest[..at])?;
+            f.write_str(match rest.as_bytes()[at] {
+                b'\\' => "\\\\",
+                b'"' => "\\\"",
+                _ => "\\n",
+            })?;
+            rest = &rest[at + 1..];
+        }
+        f.write_str(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests;

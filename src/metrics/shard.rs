@@ -1,0 +1,184 @@
+//! What one core counts. To count something new, add a line here; the page follows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Counter, GRPC_STATUS_NAMES, Histogram, Layout};
+
+/// All counts of one core. That core writes, anybody may read.
+///
+/// Aligned to two cache lines, as are the blocks, because x86 fetches lines in pairs: what one
+/// core writes never lies beside what another one writes.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Shard {
+    /// The core itself: its connections and its loop.
+    pub worker: WorkerBlock,
+    /// One for each of `Layout::clusters`.
+    pub clusters: Box<[ClusterBlock]>,
+    /// One for each of `Layout::calls`.
+    pub calls: Box<[CallBlock]>,
+}
+
+impl Shard {
+    /// A shard of zeros.
+    ///
+    /// # Panics
+    /// When the layout has no calls at all: [`Layout::new`] always adds the last one.
+    pub fn new(layout: &Layout) -> Arc<Self> {
+        assert!(
+            !layout.calls.is_empty(),
+            "a layout ends with the calls that found no route"
+        );
+        Arc::new(Self {
+            worker: WorkerBlock::default(),
+            clusters: layout
+                .clusters
+                .iter()
+                .map(|_| ClusterBlock::default())
+                .collect(),
+            calls: layout.calls.iter().map(|_| CallBlock::default()).collect(),
+        })
+    }
+
+    /// Where calls are counted that found no route or were refused before one.
+    pub fn unrouted(&self) -> &CallBlock {
+        self.calls
+            .last()
+            .expect("`new` refuses a layout without calls")
+    }
+}
+
+/// How the calls of one route to one cluster ended.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct CallBlock {
+    /// Ended calls by gRPC status code.
+    pub by_code: [Counter; GRPC_STATUS_NAMES.len()],
+    /// How long they took, from the head's arrival to the last byte of the answer.
+    pub duration: Histogram,
+}
+
+impl CallBlock {
+    /// Counts one call that is over. A `code` above 16 counts as 2, UNKNOWN, as gRPC reads it.
+    #[inline]
+    pub fn ended(&self, code: u8, took: Duration) {
+        self.by_code
+            .get(usize::from(code))
+            .unwrap_or(&self.by_code[UNKNOWN])
+            .add(1);
+        self.duration.record(took);
+    }
+}
+
+/// The gRPC status code UNKNOWN.
+const UNKNOWN: usize = 2;
+
+block! {
+    /// What a core counts about itself and its clients. On the page with `worker="N"`.
+    WorkerBlock {
+        connections_accepted: Counter "ringway_connections_accepted_total"
+            "Client connections accepted.",
+        connections_active: Gauge "ringway_connections_active"
+            "Client connections open now.",
+        connections_refused: Counter "ringway_connections_refused_total"
+            "Client connections closed at once because the limit of connections was reached.",
+        handshake_timeouts: Counter "ringway_handshake_timeouts_total"
+            "Client connections closed because they did not begin to speak HTTP/2 in time.",
+        idle_timeouts: Counter "ringway_idle_timeouts_total"
+            "Client connections closed because they carried no call for too long.",
+        write_timeouts: Counter "ringway_write_timeouts_total"
+            "Client connections closed because the client did not take its bytes in time.",
+        protocol_errors: Counter "ringway_protocol_errors_total"
+            "Client connections closed because the client broke the rules of HTTP/2.",
+        floods: Counter "ringway_floods_total"
+            "Client connections closed because the client reset or pinged more than is allowed.",
+        calls_started: Counter "ringway_calls_started_total"
+            "Calls whose head arrived.",
+        calls_active: Gauge "ringway_calls_active"
+            "Calls that have begun and are not over.",
+        calls_cut: Counter "ringway_calls_cut_total"
+            "Calls cut because they were not over when the time to drain was.",
+        client_resets: Counter "ringway_client_resets_total"
+            "Calls the client gave up, by a reset or by closing its connection.",
+        panics: Counter "ringway_panics_total"
+            "Panics caught in a connection; each one is a bug.",
+        turns: Counter "ringway_turns_total"
+            "Turns of the event loop; each enters the kernel once.",
+        sends: Counter "ringway_sends_total"
+            "Send operations finished, to clients and to services.",
+        receives: Counter "ringway_receives_total"
+            "Receive operations finished, from clients and from services.",
+        bytes_received: Counter "ringway_received_bytes_total"
+            "Bytes received, from clients and from services.",
+        bytes_sent: Counter "ringway_sent_bytes_total"
+            "Bytes sent, to clients and to services.",
+        accept_errors: Counter "ringway_accept_errors_total"
+            "Accepts that failed, for example because no file descriptor was left.",
+        allocations: Counter "ringway_allocations_total"
+            "Heap allocations; zero unless built with the feature count-allocations.",
+    }
+}
+
+block! {
+    /// What a core counts about one cluster. On the page with `cluster="…"`, summed over cores.
+    ClusterBlock {
+        connections_opened: Counter "ringway_upstream_connections_opened_total"
+            "Connections to the cluster's endpoints that were established.",
+        connections_active: Gauge "ringway_upstream_connections_active"
+            "Connections to the cluster's endpoints open now.",
+        connect_failures: Counter "ringway_upstream_connect_failures_total"
+            "Attempts to connect that failed.",
+        connect_timeouts: Counter "ringway_upstream_connect_timeouts_total"
+            "Attempts to connect that took longer than connect_timeout.",
+        calls: Counter "ringway_upstream_calls_total"
+            "Attempts sent to an endpoint; a call replayed counts each time.",
+        calls_active: Gauge "ringway_upstream_calls_active"
+            "Attempts sent and not over.",
+        replays: Counter "ringway_upstream_replays_total"
+            "Calls sent once more because the first attempt provably reached no application.",
+        pending_active: Gauge "ringway_upstream_pending_active"
+            "Calls waiting now for a connection with room.",
+        pending_overflow: Counter "ringway_upstream_pending_overflow_total"
+            "Calls refused because max_pending_requests were already waiting.",
+        limit_refused: Counter "ringway_upstream_limit_refused_total"
+            "Calls refused because max_requests were already in flight.",
+        goaways: Counter "ringway_upstream_goaways_total"
+            "GOAWAY frames received from endpoints.",
+        keepalive_timeouts: Counter "ringway_upstream_keepalive_timeouts_total"
+            "Connections given up because a keepalive ping got no answer in time.",
+        resets: Counter "ringway_upstream_resets_total"
+            "Attempts that an endpoint reset.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_and_blocks_begin_on_their_own_pair_of_cache_lines() {
+        let shard = Shard::new(&Layout::new(vec!["a".into(), "b".into()], vec![]));
+        assert_eq!((shard.clusters.len(), shard.calls.len()), (2, 1));
+        assert_eq!((&raw const *shard).addr() % 128, 0);
+        assert_eq!((&raw const shard.clusters[1]).addr() % 128, 0);
+        assert_eq!((&raw const shard.calls[0]).addr() % 128, 0);
+        assert_eq!(size_of::<ClusterBlock>() % 128, 0);
+    }
+
+    #[test]
+    fn a_call_counts_once_under_its_code() {
+        let shard = Shard::new(&Layout::new(vec![], vec![]));
+        for (code, counted) in [(0, 0), (2, 2), (16, 16), (17, 2), (255, 2)] {
+            let before = shard.unrouted().by_code[counted].get();
+            shard.unrouted().ended(code, Duration::from_micros(5));
+            assert_eq!(
+                shard.unrouted().by_code[counted].get(),
+                before + 1,
+                "code {code}"
+            );
+        }
+        let total: u64 = shard.unrouted().by_code.iter().map(Counter::get).sum();
+        assert_eq!(total, 5);
+    }
+}
