@@ -3,3 +3,11 @@
 pub mod admin;
 pub mod config;
 pub mod metrics;
+pub mod net;
+pub mod policy;
+pub mod random;
+pub mod supervisor;
+pub mod time;
+pub mod upstream;
+pub mod wire;
+pub mod worker;

@@ -1,0 +1,256 @@
+//! Every way a call can end badly at the gateway itself, and what its caller and the log are told.
+//!
+//! One list, and for each question one match without a catch-all: a new variant makes the compiler ask for its code.
+
+use super::status::{CANCEL, Code, ENHANCE_YOUR_CALM, INADEQUATE_SECURITY, REFUSED_STREAM};
+
+/// Why the gateway, and not the service, ended a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The content type is not gRPC.
+    NotGrpc,
+    /// The method is not POST.
+    NotPost,
+    /// The path is not `/{service}/{method}`.
+    BadPath,
+    /// The `grpc-timeout` is not one.
+    BadTimeout,
+    /// A `-bin` header is not base64.
+    BadBinaryHeader,
+    /// More header fields than `max_headers_count`.
+    TooManyHeaders,
+    /// No route is for this call.
+    NoRoute,
+    /// The cluster has no endpoint that may be used now.
+    NoEndpoint,
+    /// `max_requests` calls are in flight.
+    LimitReached,
+    /// `max_pending_requests` calls wait for a connection.
+    PendingFull,
+    /// The deadline passed.
+    OutOfTime,
+    /// No connection to the upstream came about.
+    ConnectFailed,
+    /// No connection to the upstream came about in `connect_timeout`.
+    ConnectTimedOut,
+    /// The upstream reset the stream, with this HTTP/2 error code.
+    UpstreamReset(u32),
+    /// The connection to the upstream ended: end of file, reset, or no answer to a keepalive ping.
+    UpstreamGone,
+    /// The upstream answered something that is not gRPC, with this HTTP status.
+    UpstreamNotGrpc(u16),
+    /// The upstream's answer ended without a `grpc-status`.
+    UpstreamNoStatus,
+    /// The request's headers are larger than the upstream takes.
+    RequestTooLarge,
+    /// The client cancelled or its connection ended.
+    ClientGone,
+    /// Nothing moved for `idle_timeout`.
+    IdleTooLong,
+    /// The gateway is about to exit.
+    Draining,
+    /// A bug here.
+    Panicked,
+}
+
+impl Failure {
+    /// The code the call ends with.
+    pub const fn code(self) -> Code {
+        match self {
+            Failure::NotGrpc | Failure::BadTimeout | Failure::BadBinaryHeader => {
+                Code::InvalidArgument
+            }
+            Failure::NotPost | Failure::BadPath | Failure::NoRoute => Code::Unimplemented,
+            Failure::TooManyHeaders | Failure::RequestTooLarge => Code::ResourceExhausted,
+            Failure::NoEndpoint
+            | Failure::LimitReached
+            | Failure::PendingFull
+            | Failure::ConnectFailed
+            | Failure::ConnectTimedOut
+            | Failure::UpstreamGone
+            | Failure::Draining => Code::Unavailable,
+            Failure::OutOfTime | Failure::IdleTooLong => Code::DeadlineExceeded,
+            Failure::UpstreamReset(reason) => Code::from_reset(reason),
+            Failure::UpstreamNotGrpc(status) => Code::from_http(status),
+            Failure::UpstreamNoStatus => Code::Unknown,
+            Failure::ClientGone => Code::Cancelled,
+            Failure::Panicked => Code::Internal,
+        }
+    }
+
+    /// The HTTP status of the answer. A gRPC answer is 200 whatever its code; only those who may not speak gRPC at all
+    /// are told in HTTP (`doc/PROTOCOL-HTTP2.md` asks for 415 where the content type is not gRPC).
+    pub const fn http(self) -> u16 {
+        match self {
+            Failure::NotGrpc => 415,
+            Failure::NotPost => 405,
+            Failure::BadPath
+            | Failure::BadTimeout
+            | Failure::BadBinaryHeader
+            | Failure::TooManyHeaders
+            | Failure::NoRoute
+            | Failure::NoEndpoint
+            | Failure::LimitReached
+            | Failure::PendingFull
+            | Failure::OutOfTime
+            | Failure::ConnectFailed
+            | Failure::ConnectTimedOut
+            | Failure::UpstreamReset(_)
+            | Failure::UpstreamGone
+            | Failure::UpstreamNotGrpc(_)
+            | Failure::UpstreamNoStatus
+            | Failure::RequestTooLarge
+            | Failure::ClientGone
+            | Failure::IdleTooLong
+            | Failure::Draining
+            | Failure::Panicked => 200,
+        }
+    }
+
+    /// The sentence for `grpc-message`: ASCII that needs no percent-encoding, and nothing about the inside.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Failure::NotGrpc => "the content type is not application/grpc",
+            Failure::NotPost => "the method is not POST",
+            Failure::BadPath => "the path is not /service/method",
+            Failure::BadTimeout => "malformed grpc-timeout",
+            Failure::BadBinaryHeader => "a binary header is not valid base64",
+            Failure::TooManyHeaders => "too many header fields",
+            Failure::NoRoute => "no route for this method",
+            Failure::NoEndpoint => "no upstream endpoint can be used",
+            Failure::LimitReached => "too many requests in flight",
+            Failure::PendingFull => "too many requests wait for a connection",
+            Failure::OutOfTime => "deadline passed",
+            Failure::ConnectFailed => "cannot connect to the upstream",
+            Failure::ConnectTimedOut => "connecting to the upstream took too long",
+            Failure::UpstreamReset(REFUSED_STREAM) => "the upstream refused the stream",
+            Failure::UpstreamReset(CANCEL) => "the upstream cancelled the call",
+            Failure::UpstreamReset(ENHANCE_YOUR_CALM) => "the upstream asks for fewer calls",
+            Failure::UpstreamReset(INADEQUATE_SECURITY) => "the upstream asks for better security",
+            Failure::UpstreamReset(_) => "the upstream reset the stream",
+            Failure::UpstreamGone => "the connection to the upstream ended",
+            Failure::UpstreamNotGrpc(_) => "the upstream's answer is not grpc",
+            Failure::UpstreamNoStatus => "the upstream's answer has no grpc-status",
+            Failure::RequestTooLarge => "the request's headers are too large for the upstream",
+            Failure::ClientGone => "the client cancelled",
+            Failure::IdleTooLong => "nothing moved for too long",
+            Failure::Draining => "the gateway is shutting down",
+            Failure::Panicked => "internal error",
+        }
+    }
+
+    /// Envoy's response flag for this, as in its access logs (`%RESPONSE_FLAGS%`).
+    pub const fn flags(self) -> &'static str {
+        match self {
+            // Downstream protocol error; strictly checked header invalid.
+            Failure::NotGrpc | Failure::NotPost | Failure::BadPath | Failure::TooManyHeaders => {
+                "DPE"
+            }
+            Failure::BadTimeout | Failure::BadBinaryHeader => "IH",
+            Failure::NoRoute => "NR",
+            Failure::NoEndpoint => "UH",
+            Failure::LimitReached | Failure::PendingFull => "UO",
+            Failure::OutOfTime => "UT",
+            Failure::ConnectFailed | Failure::ConnectTimedOut => "UF",
+            Failure::UpstreamReset(_) => "UR",
+            Failure::UpstreamGone => "UC",
+            // Upstream protocol error.
+            Failure::UpstreamNotGrpc(_) | Failure::UpstreamNoStatus => "UPE",
+            // Local reset: ended by the gateway's own will.
+            Failure::RequestTooLarge | Failure::Draining | Failure::Panicked => "LR",
+            Failure::ClientGone => "DC",
+            Failure::IdleTooLong => "SI",
+        }
+    }
+
+    /// May the call be sent once more although nothing is known of its method? Only if it provably never reached an
+    /// application: no connection came about, or the upstream refused the stream unseen (RFC 9113 section 8.7).
+    pub const fn is_unprocessed(self) -> bool {
+        match self {
+            Failure::ConnectFailed
+            | Failure::ConnectTimedOut
+            | Failure::UpstreamReset(REFUSED_STREAM) => true,
+            Failure::NotGrpc
+            | Failure::NotPost
+            | Failure::BadPath
+            | Failure::BadTimeout
+            | Failure::BadBinaryHeader
+            | Failure::TooManyHeaders
+            | Failure::NoRoute
+            | Failure::NoEndpoint
+            | Failure::LimitReached
+            | Failure::PendingFull
+            | Failure::OutOfTime
+            | Failure::UpstreamReset(_)
+            | Failure::UpstreamGone
+            | Failure::UpstreamNotGrpc(_)
+            | Failure::UpstreamNoStatus
+            | Failure::RequestTooLarge
+            | Failure::ClientGone
+            | Failure::IdleTooLong
+            | Failure::Draining
+            | Failure::Panicked => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_has_its_code_and_flags() {
+        let table = [
+            (Failure::NotGrpc, Code::InvalidArgument, "DPE"),
+            (Failure::NotPost, Code::Unimplemented, "DPE"),
+            (Failure::BadPath, Code::Unimplemented, "DPE"),
+            (Failure::BadTimeout, Code::InvalidArgument, "IH"),
+            (Failure::BadBinaryHeader, Code::InvalidArgument, "IH"),
+            (Failure::TooManyHeaders, Code::ResourceExhausted, "DPE"),
+            (Failure::NoRoute, Code::Unimplemented, "NR"),
+            (Failure::NoEndpoint, Code::Unavailable, "UH"),
+            (Failure::LimitReached, Code::Unavailable, "UO"),
+            (Failure::PendingFull, Code::Unavailable, "UO"),
+            (Failure::OutOfTime, Code::DeadlineExceeded, "UT"),
+            (Failure::ConnectFailed, Code::Unavailable, "UF"),
+            (Failure::ConnectTimedOut, Code::Unavailable, "UF"),
+            (Failure::UpstreamReset(0), Code::Internal, "UR"),
+            (Failure::UpstreamReset(7), Code::Unavailable, "UR"),
+            (Failure::UpstreamReset(8), Code::Cancelled, "UR"),
+            (Failure::UpstreamReset(11), Code::ResourceExhausted, "UR"),
+            (Failure::UpstreamReset(12), Code::PermissionDenied, "UR"),
+            (Failure::UpstreamGone, Code::Unavailable, "UC"),
+            (Failure::UpstreamNotGrpc(200), Code::Unknown, "UPE"),
+            (Failure::UpstreamNotGrpc(503), Code::Unavailable, "UPE"),
+            (Failure::UpstreamNoStatus, Code::Unknown, "UPE"),
+            (Failure::RequestTooLarge, Code::ResourceExhausted, "LR"),
+            (Failure::ClientGone, Code::Cancelled, "DC"),
+            (Failure::IdleTooLong, Code::DeadlineExceeded, "SI"),
+            (Failure::Draining, Code::Unavailable, "LR"),
+            (Failure::Panicked, Code::Internal, "LR"),
+        ];
+        for (failure, code, flags) in table {
+            assert_eq!(
+                (failure.code(), failure.flags()),
+                (code, flags),
+                "{failure:?}"
+            );
+            assert_ne!(failure.code(), Code::Ok);
+            let message = failure.message();
+            assert!(
+                !message.is_empty()
+                    && message
+                        .bytes()
+                        .all(|byte| matches!(byte, b' '..=b'~') && byte != b'%')
+            );
+            let http = match failure {
+                Failure::NotGrpc => 415,
+                Failure::NotPost => 405,
+                _ => 200,
+            };
+            assert_eq!(failure.http(), http, "{failure:?}");
+            let unprocessed = ["UF"].contains(&flags) || failure == Failure::UpstreamReset(7);
+            assert_eq!(failure.is_unprocessed(), unprocessed, "{failure:?}");
+        }
+    }
+}

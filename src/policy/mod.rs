@@ -1,0 +1,6 @@
+//! What the gateway decides, as plain values: you ask one with `now`, and you tell it the outcome.
+//!
+//! No I/O, no clock, no runtime, and nothing a call asks for allocates. Begin with `failure.rs`, then `route.rs`.
+
+pub mod failure;
+pub mod status;

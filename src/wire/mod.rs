@@ -1,0 +1,5 @@
+//! How gRPC looks on the wire: headers and frames, read and written.
+//!
+//! Pure functions over bytes. Source of all of it: gRPC `doc/PROTOCOL-HTTP2.md`.
+
+pub mod timeout;
