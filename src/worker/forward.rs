@@ -1,0 +1,287 @@
+//! Moves bodies frame by frame from one stream to another, only as fast as the receiver takes them.
+//!
+//! A sender's window is opened again only for what the other side's window has taken, so a slow reader holds at most
+//! one window of bytes here. A request is also kept, up to a limit, as long as it may have to be sent again.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+
+use super::replays::Kept;
+use crate::policy::failure::Failure;
+use crate::upstream::Failed;
+
+/// Bytes at the beginning of a body that are sent without asking for room: most messages are smaller, and asking costs
+/// as much as sending. The library holds them if the window is shut.
+const UNMETERED: usize = 16 * 1024;
+
+/// The sending end of one direction.
+struct Outlet {
+    unmetered: usize,
+}
+
+impl Outlet {
+    const fn new() -> Outlet {
+        Outlet { unmetered: UNMETERED }
+    }
+
+    /// Sends `chunk`, as much at a time as there is room. Ready when all of it is sent, and the stream ended if it was
+    /// the `last`.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut SendStream<Bytes>,
+        chunk: &mut Bytes,
+        last: bool,
+    ) -> Poll<Result<(), h2::Error>> {
+        if chunk.len() <= self.unmetered {
+            self.unmetered -= chunk.len();
+            return Poll::Ready(sink.send_data(std::mem::take(chunk), last));
+        }
+        self.unmetered = 0;
+        sink.reserve_capacity(chunk.len());
+        loop {
+            let room = sink.capacity();
+            if room >= chunk.len() {
+                return Poll::Ready(sink.send_data(std::mem::take(chunk), last));
+            }
+            if room > 0 {
+                sink.send_data(chunk.split_to(room), false)?;
+                sink.reserve_capacity(chunk.len());
+                continue;
+            }
+            match sink.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => return Poll::Ready(Err(h2::Reason::CANCEL.into())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// The request's body, on its way from the client to the upstream.
+pub(super) struct Upload {
+    body: RecvStream,
+    sink: Option<SendStream<Bytes>>,
+    outlet: Outlet,
+    /// Received and not yet sent whole, and how long it was when it was received.
+    held: Option<(Bytes, usize)>,
+    /// All of the body has been received.
+    received: bool,
+    /// All of it has been sent, or the upstream wants no more.
+    done: bool,
+    moved_bytes: u64,
+    kept: Kept,
+    /// Chunks of what is kept that the current attempt still has to send.
+    again: usize,
+}
+
+impl Upload {
+    pub(super) fn new(body: RecvStream, kept: Kept) -> Upload {
+        Upload {
+            body,
+            sink: None,
+            outlet: Outlet::new(),
+            held: None,
+            received: false,
+            done: false,
+            moved_bytes: 0,
+            kept,
+            again: 0,
+        }
+    }
+
+    /// Keeps what is needed to send the call again, and from now on up to `bytes_max` of its body.
+    pub(super) fn keep_head(&mut self, head: &Parts, bytes_max: u32) {
+        self.kept.begin(head, bytes_max as usize);
+    }
+
+    /// The head of the call as it was kept.
+    pub(super) fn head_again(&self) -> Result<Parts, Failure> {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = Uri::try_from(self.kept.uri()).map_err(|_| Failure::BadPath)?;
+        for (name, value) in self.kept.fields() {
+            let name = HeaderName::from_bytes(name).map_err(|_| Failure::BadPath)?;
+            let value = HeaderValue::from_bytes(value).map_err(|_| Failure::BadPath)?;
+            request.headers_mut().append(name, value);
+        }
+        Ok(request.into_parts().0)
+    }
+
+    /// From now on the body goes to `sink`.
+    pub(super) fn to(&mut self, sink: SendStream<Bytes>) {
+        self.sink = Some(sink);
+    }
+
+    /// Begins anew for another attempt; false if what has been sent was not all kept.
+    pub(super) fn rewind(&mut self) -> bool {
+        if !self.kept.is_whole() {
+            return false;
+        }
+        self.sink = None;
+        self.outlet = Outlet::new();
+        // A chunk that was being sent is among those kept.
+        self.held = None;
+        self.done = false;
+        self.again = self.kept.chunks().len();
+        true
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    pub(super) fn moved_bytes(&self) -> u64 {
+        self.moved_bytes
+    }
+
+    /// Gives back what was kept, for the next call to use.
+    pub(super) fn into_kept(self) -> Kept {
+        self.kept
+    }
+
+    /// Moves what there is. Ready when the whole request has been sent, or the upstream wants no more of it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let Upload { body, sink: Some(sink), outlet, held, received, done, moved_bytes, kept, again } = self else {
+            return Poll::Pending;
+        };
+        loop {
+            if held.is_none() {
+                match next_chunk(cx, body, received, kept, again) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(Some(chunk))) => *held = Some(chunk),
+                    Poll::Ready(Ok(None)) => {
+                        // The body ended without a frame that said so.
+                        *done = true;
+                        let _ = sink.send_data(Bytes::new(), true);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                }
+            }
+            let Some((chunk, length)) = held else { continue };
+            let last = *received && *again == 0;
+            match outlet.poll_send(cx, sink, chunk, last) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {
+                    *moved_bytes += *length as u64;
+                    // Of a body that has ended the library takes back the rest by itself.
+                    if !*received {
+                        let _ = body.flow_control().release_capacity(*length);
+                    }
+                    *held = None;
+                    if last {
+                        *done = true;
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Ready(Err(_)) => {
+                    // The upstream has reset the stream; the answer's side tells why.
+                    *done = true;
+                    *held = None;
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+/// The next piece to send: from what is kept first, then from the client. `None` at the end of a body whose last frame
+/// did not say that it was.
+fn next_chunk(
+    cx: &mut Context<'_>,
+    body: &mut RecvStream,
+    received: &mut bool,
+    kept: &mut Kept,
+    again: &mut usize,
+) -> Poll<Result<Option<(Bytes, usize)>, Failure>> {
+    if *again > 0 {
+        let chunk = kept.chunks()[kept.chunks().len() - *again].clone();
+        *again -= 1;
+        // Its window was given back when it was first sent.
+        return Poll::Ready(Ok(Some((chunk, 0))));
+    }
+    if *received {
+        return Poll::Ready(Ok(None));
+    }
+    match body.poll_data(cx) {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Some(Ok(chunk))) => {
+            *received = body.is_end_stream();
+            kept.add(&chunk);
+            let length = chunk.len();
+            Poll::Ready(Ok(Some((chunk, length))))
+        }
+        Poll::Ready(Some(Err(_))) => Poll::Ready(Err(Failure::ClientGone)),
+        Poll::Ready(None) => {
+            *received = true;
+            Poll::Ready(Ok(None))
+        }
+    }
+}
+
+/// The answer's body, on its way from the upstream to the client.
+pub(super) struct Download {
+    body: RecvStream,
+    outlet: Outlet,
+    held: Option<(Bytes, usize)>,
+    moved_bytes: u64,
+}
+
+impl Download {
+    pub(super) fn new(body: RecvStream) -> Download {
+        Download { body, outlet: Outlet::new(), held: None, moved_bytes: 0 }
+    }
+
+    pub(super) fn moved_bytes(&self) -> u64 {
+        self.moved_bytes
+    }
+
+    /// Moves what there is. Ready with the trailers when the body has ended.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: Option<&mut SendStream<Bytes>>,
+    ) -> Poll<Result<Option<HeaderMap>, Failed>> {
+        let gone = Failed::finally(Failure::ClientGone);
+        let Some(sink) = sink else { return Poll::Ready(Err(gone)) };
+        loop {
+            if self.held.is_none() {
+                match self.body.poll_data(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(Ok(chunk))) => {
+                        let length = chunk.len();
+                        self.held = Some((chunk, length));
+                    }
+                    // Nothing is replayed once the client has a head.
+                    Poll::Ready(Some(Err(error))) => {
+                        return Poll::Ready(Err(Failed::finally(Failed::of(&error).failure)));
+                    }
+                    Poll::Ready(None) => return self.poll_trailers(cx),
+                }
+            }
+            let Some((chunk, length)) = &mut self.held else { continue };
+            match self.outlet.poll_send(cx, sink, chunk, false) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(gone)),
+                Poll::Ready(Ok(())) => {
+                    self.moved_bytes += *length as u64;
+                    let _ = self.body.flow_control().release_capacity(*length);
+                    self.held = None;
+                }
+            }
+        }
+    }
+
+    fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, Failed>> {
+        self.body
+            .poll_trailers(cx)
+            .map_err(|error| Failed::finally(Failed::of(&error).failure))
+    }
+}

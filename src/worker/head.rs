@@ -1,0 +1,190 @@
+//! What the gateway reads and changes in the heads of calls and answers.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, HOST, TE};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, response};
+
+use super::arena::Arena;
+use crate::policy::failure::Failure;
+use crate::policy::status::Code;
+use crate::upstream::{Failed, Lease};
+use crate::wire::{binary, content, timeout};
+
+pub(super) static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+pub(super) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(super) static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// What heads are checked against.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) headers_count_max: usize,
+}
+
+/// What a caller asks of the gateway itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) timeout: Option<Duration>,
+}
+
+/// Reads a call's head, and refuses what no upstream should see.
+pub(super) fn read(head: &Parts, limits: &Limits) -> Result<Asked, Failure> {
+    if head.method != Method::POST {
+        return Err(Failure::NotPost);
+    }
+    if !head.headers.get(CONTENT_TYPE).is_some_and(|value| content::is_grpc(value.as_bytes())) {
+        return Err(Failure::NotGrpc);
+    }
+    if !is_method_path(head.uri.path()) {
+        return Err(Failure::BadPath);
+    }
+    if head.headers.len() > limits.headers_count_max {
+        return Err(Failure::TooManyHeaders);
+    }
+    // A value that is not base64 makes some servers drop the connection, which carries the calls of others too
+    // (CVE-2023-32731).
+    for (name, value) in &head.headers {
+        if binary::is_binary(name.as_str()) && !binary::is_valid(value.as_bytes()) {
+            return Err(Failure::BadBinaryHeader);
+        }
+    }
+    let timeout = match head.headers.get(&GRPC_TIMEOUT) {
+        None => None,
+        Some(value) => Some(timeout::parse(value.as_bytes()).ok_or(Failure::BadTimeout)?),
+    };
+    Ok(Asked { timeout })
+}
+
+/// `/{service}/{method}`, both there and nothing else: no upstream is asked to make sense of `//` or `/..`.
+fn is_method_path(path: &str) -> bool {
+    let Some((service, method)) = path.strip_prefix('/').and_then(|rest| rest.split_once('/')) else { return false };
+    !service.is_empty() && !method.is_empty() && !method.contains('/') && service != ".." && method != ".."
+}
+
+/// Whom the caller means to reach, without the port.
+pub(super) fn host(head: &Parts) -> &str {
+    match head.uri.authority() {
+        Some(authority) => authority.host(),
+        None => {
+            let host = head.headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            host.rsplit_once(':').map_or(host, |(host, _)| host)
+        }
+    }
+}
+
+/// Makes a caller's head fit to be sent on.
+pub(super) fn prepare(head: &mut Parts) {
+    // gRPC servers refuse calls without it, and it says that trailers are understood, which ours are.
+    if !head.headers.contains_key(TE) {
+        head.headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// The request for one attempt: with the time that is left now.
+pub(super) fn upstream(
+    mut head: Parts,
+    lease: &Lease,
+    left: Option<Duration>,
+    arena: &Arena,
+) -> Result<Request<()>, Failure> {
+    if let Some(left) = left {
+        if left.is_zero() {
+            return Err(Failure::OutOfTime);
+        }
+        let mut value = arena.header(timeout::format(left).as_ref());
+        // Different each time: it would only push what repeats out of the peer's table.
+        value.set_sensitive(true);
+        head.headers.insert(&GRPC_TIMEOUT, value);
+    }
+    if head.uri.scheme().is_none() || head.uri.authority().is_none() {
+        head.uri = complete(head.uri, &head.headers, lease)?;
+    }
+    Ok(Request::from_parts(head, ()))
+}
+
+/// HTTP/2 wants a scheme, and gRPC servers an authority.
+fn complete(uri: Uri, headers: &HeaderMap, lease: &Lease) -> Result<Uri, Failure> {
+    let mut parts = uri.into_parts();
+    parts.scheme.get_or_insert(Scheme::HTTP);
+    if parts.authority.is_none() {
+        let host = headers.get(HOST).and_then(|value| Authority::try_from(value.as_bytes()).ok());
+        let address = || Authority::try_from(lease.address().to_string()).map_err(|_| Failure::BadPath);
+        parts.authority = Some(host.map_or_else(address, Ok)?);
+    }
+    parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).map_err(|_| Failure::BadPath)
+}
+
+/// Reads the head of an answer; the code if it has one already.
+pub(super) fn answered(head: &response::Parts) -> Result<Option<Code>, Failed> {
+    let code = status(&head.headers);
+    let is_grpc = head.headers.get(CONTENT_TYPE).is_some_and(|value| content::is_grpc(value.as_bytes()));
+    if code.is_some() || (head.status == http::StatusCode::OK && is_grpc) {
+        Ok(code)
+    } else {
+        Err(Failed::finally(Failure::UpstreamNotGrpc(head.status.as_u16())))
+    }
+}
+
+/// The code in a head or in trailers.
+pub(super) fn status(headers: &HeaderMap) -> Option<Code> {
+    headers.get(&GRPC_STATUS).map(|value| Code::from_header(value.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_service_and_method_is_a_path() {
+        for (path, expected) in [
+            ("/a.B/C", true),
+            ("/B/C", true),
+            ("/a.B/", false),
+            ("//C", false),
+            ("/", false),
+            ("", false),
+            ("*", false),
+            ("a.B/C", false),
+            ("/a.B", false),
+            ("/a.B/C/", false),
+            ("/a.B/C/D", false),
+            ("/../C", false),
+            ("/a.B/..", false),
+        ] {
+            assert_eq!(is_method_path(path), expected, "{path:?}");
+        }
+    }
+
+    fn head(change: impl FnOnce(&mut Parts)) -> Result<Asked, Failure> {
+        let request = Request::post("http://h/a.B/C").header(CONTENT_TYPE, "application/grpc").body(()).expect("valid");
+        let (mut head, ()) = request.into_parts();
+        change(&mut head);
+        read(&head, &Limits { headers_count_max: 10 })
+    }
+
+    #[test]
+    fn a_head_is_read_or_refused() {
+        let set = |name: &'static str, value: &'static str| {
+            move |head: &mut Parts| {
+                head.headers.insert(name, HeaderValue::from_static(value));
+            }
+        };
+        assert_eq!(head(|_| ()), Ok(Asked { timeout: None }));
+        assert_eq!(head(set("grpc-timeout", "5S")), Ok(Asked { timeout: Some(Duration::from_secs(5)) }));
+        assert_eq!(head(set("grpc-timeout", "5")), Err(Failure::BadTimeout));
+        assert_eq!(head(set("grpc-timeout", "123456789m")), Err(Failure::BadTimeout));
+        assert_eq!(head(set("content-type", "application/json")), Err(Failure::NotGrpc));
+        assert_eq!(head(set("x-bin", "q6ur")), Ok(Asked { timeout: None }));
+        assert_eq!(head(set("x-bin", "!")), Err(Failure::BadBinaryHeader));
+        assert_eq!(head(|head| head.method = Method::GET), Err(Failure::NotPost));
+        let many = |head: &mut Parts| {
+            for _ in 0..10 {
+                head.headers.append("x", HeaderValue::from_static("y"));
+            }
+        };
+        assert_eq!(head(many), Err(Failure::TooManyHeaders));
+    }
+}

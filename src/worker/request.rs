@@ -1,0 +1,225 @@
+//! One call, from its head to its last byte. Read this file first.
+//!
+//! decode head -> route -> guard -> pool -> upstream -> encode. A step either hands its result to the next or ends the
+//! call with a [`Failure`], which becomes an answer in the caller's language at the end. gRPC in and gRPC out is the
+//! fast lane: heads, data and trailers pass through frame by frame, and nothing of them is read but what routing and
+//! deadlines need.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::client::ResponseFuture;
+use h2::server::SendResponse;
+use http::request::Parts;
+use http::{HeaderMap, Request, Response};
+
+use super::answer::Reply;
+use super::client::Client;
+use super::forward::{Download, Upload};
+use super::head;
+use super::patience::Patience;
+use super::Worker;
+use crate::policy::failure::Failure;
+use crate::policy::status::Code;
+use crate::upstream::{Cluster, Failed, Lease, Replay};
+
+/// How often a call that the upstream refused unseen is sent again (gRFC A6: transparent retries, once).
+const REPLAYS_MAX: u32 = 1;
+
+/// Serves one call. Every call gets exactly one answer, unless its client has gone.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
+    let began = worker.clock.now();
+    let _counted = client.begin_call();
+    let (head, body) = request.into_parts();
+    let mut call = Call {
+        reply: Reply::NotBegun(respond),
+        upload: Upload::new(body, worker.replays.take()),
+        patience: Patience::new(&worker.local.timers, began),
+        series: worker.unrouted(),
+    };
+    let outcome = run(&worker, &mut call, head).await;
+    let code = match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            client.call_failed(failure);
+            call.reply.fail(failure);
+            failure.code()
+        }
+    };
+    let took = worker.clock.now().since(began);
+    worker.local.shard.calls[call.series].ended(code.number(), took);
+    worker.replays.give(call.upload.into_kept());
+}
+
+/// What a call has while it lasts.
+struct Call {
+    reply: Reply,
+    upload: Upload,
+    patience: Patience,
+    /// Where it is counted.
+    series: usize,
+}
+
+async fn run(worker: &Worker, call: &mut Call, mut head: Parts) -> Result<Code, Failure> {
+    let asked = head::read(&head, &worker.limits)?; //                                       decode
+    let (route, cluster) = route(worker, call, &head)?; //                                   route
+    call.patience.allow(asked.timeout, worker.methods.timeouts(route, head.uri.path())); //  guard: is there time
+    let _permit = admit(cluster)?; //                                                        guard: is there room
+
+    head::prepare(&mut head);
+    call.upload.keep_head(&head, cluster.settings().pool.replay_buffer_size);
+    let mut head = Some(head);
+    let mut replays = 0;
+    loop {
+        // Taken only now: whoever waits for a connection holds none.
+        let lease = call.patiently(cluster.acquire()).await??; //                            pool
+        let parts = head.take().map_or_else(|| call.upload.head_again(), Ok)?;
+        let request = head::upstream(parts, &lease, call.patience.left(worker.clock.now()), &worker.arena)?;
+        match call.attempt(&lease, request).await { //                                       upstream, encode
+            Err(Failed { replay: Replay::Safe, .. }) if replays < REPLAYS_MAX && call.upload.rewind() => {
+                cluster.counts().replays.add(1);
+                replays += 1;
+            }
+            Err(failed) => return Err(failed.failure),
+            Ok(code) => return Ok(code),
+        }
+    }
+}
+
+/// Finds the route, and the one of its clusters that takes this call.
+fn route<'a>(worker: &'a Worker, call: &mut Call, head: &Parts) -> Result<(usize, &'a Rc<Cluster>), Failure> {
+    let host = head::host(head);
+    let route = worker.routes.find(head.uri.path(), host, &head.headers).ok_or(Failure::NoRoute)?;
+    let choice = worker.routes.choose(route, &mut worker.random.borrow_mut());
+    let target = &worker.targets[route][choice];
+    call.series = target.series;
+    Ok((route, &worker.clusters[target.cluster]))
+}
+
+/// The right to be in flight; dropping it gives the place back.
+struct Permit<'a>(&'a Cluster);
+
+fn admit(cluster: &Cluster) -> Result<Permit<'_>, Failure> {
+    if cluster.limit().take() {
+        Ok(Permit(cluster))
+    } else {
+        cluster.counts().limit_refused.add(1);
+        Err(Failure::LimitReached)
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.limit().give();
+    }
+}
+
+impl Call {
+    /// Waits for `future`, as long as there is time and the client is there.
+    async fn patiently<F: Future>(&mut self, future: F) -> Result<F::Output, Failure> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            Poll::Pending => self.poll_given_up(cx).map(Err),
+        })
+        .await
+    }
+
+    /// Why the call need not go on: no time is left, or nobody waits for its answer.
+    fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        if self.reply.poll_client_gone(cx).is_ready() {
+            return Poll::Ready(Failure::ClientGone);
+        }
+        self.patience.poll(cx)
+    }
+
+    /// Sends the call once, and passes the answer on.
+    async fn attempt(&mut self, lease: &Lease, request: Request<()>) -> Result<Code, Failed> {
+        let (mut response, sink) = lease.send(request, false).map_err(|error| Failed::of(&error))?;
+        self.upload.to(sink);
+        let response = poll_fn(|cx| self.poll_response(cx, Pin::new(&mut response))).await?;
+        self.patience.answered();
+
+        let (head, body) = response.into_parts();
+        let code = head::answered(&head)?;
+        if body.is_end_stream() {
+            let code = code.ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
+            self.reply.send_whole(Response::from_parts(head, ()))?;
+            return Ok(code);
+        }
+        self.reply.begin(Response::from_parts(head, ()))?;
+        let mut download = Download::new(body);
+        let trailers = poll_fn(|cx| self.poll_body(cx, &mut download)).await?;
+        let trailers = trailers.ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
+        let code = head::status(&trailers).ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
+        self.reply.end(trailers)?;
+        Ok(code)
+    }
+
+    /// The request goes up until the head of the answer comes down.
+    fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        response: Pin<&mut ResponseFuture>,
+    ) -> Poll<Result<Response<RecvStream>, Failed>> {
+        let uploaded = self.poll_upload(cx);
+        // Looked at first: an upstream that resets the request has said why here.
+        if let Poll::Ready(response) = response.poll(cx) {
+            return Poll::Ready(response.map_err(|error| Failed::of(&error)));
+        }
+        if let Err(failure) = uploaded {
+            return Poll::Ready(Err(Failed::finally(failure)));
+        }
+        self.poll_given_up(cx).map(|failure| Err(Failed::finally(failure)))
+    }
+
+    /// The answer comes down, while the request may still go up.
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        download: &mut Download,
+    ) -> Poll<Result<Option<HeaderMap>, Failed>> {
+        let uploaded = self.poll_upload(cx);
+        let before = download.moved_bytes();
+        let polled = download.poll(cx, self.reply.stream());
+        if before < download.moved_bytes() {
+            self.patience.moved();
+        }
+        if polled.is_ready() {
+            return polled;
+        }
+        if let Err(failure) = uploaded {
+            return Poll::Ready(Err(Failed::finally(failure)));
+        }
+        self.poll_given_up(cx).map(|failure| Err(Failed::finally(failure)))
+    }
+
+    /// Moves what there is of the request.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if self.upload.is_done() {
+            return Ok(());
+        }
+        let before = self.upload.moved_bytes();
+        let polled = self.upload.poll(cx);
+        if before < self.upload.moved_bytes() {
+            self.patience.moved();
+        }
+        match polled {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(())) => {
+                self.patience.asked();
+                Ok(())
+            }
+            Poll::Ready(Err(failure)) => Err(failure),
+        }
+    }
+}
