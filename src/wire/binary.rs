@@ -187,7 +187,7 @@ mod tests {
             let bytes: Vec<u8> = (0..byte() % 20).map(|_| byte()).collect();
             let mut text = encode(&bytes);
             assert_eq!(decode(text.as_bytes()).unwrap(), bytes);
-            while text.len() % 4 != 0 {
+            while !text.len().is_multiple_of(4) {
                 text.push('=');
             }
             assert_eq!(decode(text.as_bytes()).unwrap(), bytes);
