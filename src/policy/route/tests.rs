@@ -56,7 +56,10 @@ fn find_plainly(routes: &[Route], path: &str, host: &str, headers: &HeaderMap) -
     })
 }
 
-fn check(routes: &[Route], calls: &[(&str, &str, &[(&'static str, &str)], Option<usize>)]) {
+/// Path, host, headers, and the route they take.
+type Call<'a> = (&'a str, &'a str, &'a [(&'static str, &'a str)], Option<usize>);
+
+fn check(routes: &[Route], calls: &[Call<'_>]) {
     let indexed = Routes::new(routes);
     for &(path, host, headers, wanted) in calls {
         let map = header_map(headers);
