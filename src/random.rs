@@ -26,11 +26,7 @@ impl Random {
     pub fn between(&mut self, low: f64, high: f64) -> f64 {
         let value = low + (high - low) * self.0.f64();
         // Rounding can reach `high`, and an empty range has nothing above `low`.
-        if low <= value && value < high {
-            value
-        } else {
-            low
-        }
+        if low <= value && value < high { value } else { low }
     }
 }
 

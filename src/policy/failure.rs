@@ -57,9 +57,7 @@ impl Failure {
     /// The code the call ends with.
     pub const fn code(self) -> Code {
         match self {
-            Failure::NotGrpc | Failure::BadTimeout | Failure::BadBinaryHeader => {
-                Code::InvalidArgument
-            }
+            Failure::NotGrpc | Failure::BadTimeout | Failure::BadBinaryHeader => Code::InvalidArgument,
             Failure::NotPost | Failure::BadPath | Failure::NoRoute => Code::Unimplemented,
             Failure::TooManyHeaders | Failure::RequestTooLarge => Code::ResourceExhausted,
             Failure::NoEndpoint
@@ -143,9 +141,7 @@ impl Failure {
     pub const fn flags(self) -> &'static str {
         match self {
             // Downstream protocol error; strictly checked header invalid.
-            Failure::NotGrpc | Failure::NotPost | Failure::BadPath | Failure::TooManyHeaders => {
-                "DPE"
-            }
+            Failure::NotGrpc | Failure::NotPost | Failure::BadPath | Failure::TooManyHeaders => "DPE",
             Failure::BadTimeout | Failure::BadBinaryHeader => "IH",
             Failure::NoRoute => "NR",
             Failure::NoEndpoint => "UH",
@@ -167,9 +163,9 @@ impl Failure {
     /// application: no connection came about, or the upstream refused the stream unseen (RFC 9113 section 8.7).
     pub const fn is_unprocessed(self) -> bool {
         match self {
-            Failure::ConnectFailed
-            | Failure::ConnectTimedOut
-            | Failure::UpstreamReset(REFUSED_STREAM) => true,
+            Failure::ConnectFailed | Failure::ConnectTimedOut | Failure::UpstreamReset(REFUSED_STREAM) => {
+                true
+            }
             Failure::NotGrpc
             | Failure::NotPost
             | Failure::BadPath
@@ -230,11 +226,7 @@ mod tests {
             (Failure::Panicked, Code::Internal, "LR"),
         ];
         for (failure, code, flags) in table {
-            assert_eq!(
-                (failure.code(), failure.flags()),
-                (code, flags),
-                "{failure:?}"
-            );
+            assert_eq!((failure.code(), failure.flags()), (code, flags), "{failure:?}");
             assert_ne!(failure.code(), Code::Ok);
             let message = failure.message();
             assert!(

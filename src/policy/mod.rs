@@ -2,5 +2,11 @@
 //!
 //! No I/O, no clock, no runtime, and nothing a call asks for allocates. Begin with `failure.rs`, then `route.rs`.
 
+pub mod backoff;
+pub mod balance;
+pub mod deadline;
 pub mod failure;
+pub mod flood;
+pub mod limit;
+pub mod route;
 pub mod status;

@@ -96,8 +96,7 @@ impl Code {
     /// The value of a `grpc-status` header: the number in decimal.
     pub const fn text(self) -> &'static str {
         const TEXT: [&str; 17] = [
-            "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15",
-            "16",
+            "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
         ];
         TEXT[self as usize]
     }
@@ -118,9 +117,7 @@ impl Code {
             if !byte.is_ascii_digit() {
                 return Code::Unknown;
             }
-            number = number
-                .saturating_mul(10)
-                .saturating_add(u32::from(byte - b'0'));
+            number = number.saturating_mul(10).saturating_add(u32::from(byte - b'0'));
         }
         Code::from_number(number).unwrap_or(Code::Unknown)
     }

@@ -2,4 +2,8 @@
 //!
 //! Pure functions over bytes. Source of all of it: gRPC `doc/PROTOCOL-HTTP2.md`.
 
+pub mod binary;
+pub mod content;
+pub mod frame;
+pub mod message;
 pub mod timeout;

@@ -56,7 +56,6 @@ pub fn format(left: Duration) -> Formatted {
     loop {
         start -= 1;
         // `% 10` fits a byte.
-        #[expect(clippy::cast_possible_truncation)]
         let digit = (rest % 10) as u8;
         bytes[start] = b'0' + digit;
         rest /= 10;

@@ -1,0 +1,103 @@
+//! How long to wait before connecting again after a failed connect.
+//!
+//! Source: gRPC `doc/connection-backoff.md`: the wait grows by a factor up to a maximum, with 20 % of jitter to either
+//! side so that workers do not all come back at once. Here the jitter does not reach above the maximum either.
+
+use crate::random::Random;
+use std::time::Duration;
+
+/// The waits between the connects to one endpoint.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    initial: Duration,
+    multiplier: f64,
+    max: Duration,
+    /// The next wait, before jitter.
+    next: Duration,
+}
+
+impl Backoff {
+    /// Waits of `initial`, then each `multiplier` times the one before, none above `max`.
+    pub fn new(initial: Duration, multiplier: f64, max: Duration) -> Self {
+        let initial = initial.min(max);
+        Self {
+            initial,
+            multiplier,
+            max,
+            next: initial,
+        }
+    }
+
+    /// A connect failed. Says how long to wait before the next.
+    pub fn failed(&mut self, random: &mut Random) -> Duration {
+        let wait = self.next.as_secs_f64();
+        let grown = wait * self.multiplier.max(1.0);
+        self.next = Duration::try_from_secs_f64(grown).map_or(self.max, |next| next.min(self.max));
+        let highest = (wait * (1.0 + JITTER)).min(self.max.as_secs_f64());
+        let jittered = random.between(wait * (1.0 - JITTER), highest);
+        Duration::try_from_secs_f64(jittered).map_or(self.max, |wait| wait.min(self.max))
+    }
+
+    /// A connect succeeded: the next failure waits for the initial time again.
+    pub fn succeeded(&mut self) {
+        self.next = self.initial;
+    }
+}
+
+const JITTER: f64 = 0.2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn waits_grow_to_the_maximum_and_start_anew_after_success() {
+        let mut random = Random::seeded(5);
+        let mut backoff = Backoff::new(SECOND, 1.6, 4 * SECOND);
+        for _ in 0..1_000 {
+            for wanted in [1.0, 1.6, 2.56, 4.0, 4.0, 4.0_f64] {
+                let wait = backoff.failed(&mut random).as_secs_f64();
+                assert!(
+                    wanted * 0.8 - 1e-6 <= wait && wait <= (wanted * 1.2).min(4.0),
+                    "{wait} for {wanted}"
+                );
+            }
+            backoff.succeeded();
+        }
+    }
+
+    #[test]
+    fn waits_spread_evenly_over_the_jitter() {
+        let mut random = Random::seeded(6);
+        let mut backoff = Backoff::new(SECOND, 1.0, 10 * SECOND);
+        let mut counts = [0_u32; 4];
+        for _ in 0..40_000 {
+            let wait = backoff.failed(&mut random).as_secs_f64();
+            let place = [0.9, 1.0, 1.1].iter().filter(|&&edge| edge <= wait).count();
+            counts[place] += 1;
+        }
+        assert!(
+            counts.iter().all(|count| (9_500..10_500).contains(count)),
+            "{counts:?}"
+        );
+    }
+
+    #[test]
+    fn odd_settings_do_no_harm() {
+        let mut random = Random::seeded(7);
+        for (initial, multiplier, max) in [
+            (Duration::ZERO, 2.0, SECOND),
+            (2 * SECOND, 2.0, SECOND),
+            (SECOND, 0.0, SECOND),
+            (SECOND, f64::MAX, Duration::MAX),
+            (SECOND, f64::NAN, SECOND),
+        ] {
+            let mut backoff = Backoff::new(initial, multiplier, max);
+            for _ in 0..100 {
+                assert!(backoff.failed(&mut random) <= max);
+            }
+        }
+    }
+}

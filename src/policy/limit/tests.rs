@@ -1,0 +1,163 @@
+use super::*;
+use crate::random::Random;
+use std::thread;
+
+#[test]
+fn one_worker_gets_all_tokens_and_no_more() {
+    for max in [0, 1, 7, 100, 1_024] {
+        let shared = SharedLimit::new(max, 4);
+        let limit = Limit::new(Arc::clone(&shared));
+        for _ in 0..max {
+            assert!(limit.take());
+        }
+        assert!(!limit.take());
+        assert_eq!((limit.in_use(), shared.free(), shared.max()), (max, 0, max));
+        for _ in 0..max {
+            limit.give();
+        }
+        limit.settle();
+        assert_eq!((limit.in_use(), shared.free()), (0, max));
+    }
+}
+
+#[test]
+fn a_small_limit_is_exact_at_every_moment() {
+    let shared = SharedLimit::new(10, 4);
+    let [one, other] = [0, 1].map(|_| Limit::new(Arc::clone(&shared)));
+    for _ in 0..10 {
+        assert!(one.take());
+    }
+    assert!(!other.take());
+    one.give();
+    assert!(other.take(), "no tick was needed");
+    assert!(!one.take());
+}
+
+#[test]
+fn idle_tokens_come_back_on_the_tick() {
+    let shared = SharedLimit::new(1_024, 2);
+    let [one, other] = [0, 1].map(|_| Limit::new(Arc::clone(&shared)));
+    assert!(other.take());
+    other.give();
+    assert_eq!(shared.free(), 1_024 - 32);
+    other.settle();
+    for _ in 0..1_024 {
+        assert!(one.take());
+    }
+    assert!(!one.take() && !other.take());
+}
+
+#[test]
+fn under_load_the_shared_atomic_is_left_alone() {
+    let shared = SharedLimit::new(1_024, 2);
+    let limit = Limit::new(Arc::clone(&shared));
+    assert!(limit.take());
+    let free = shared.free();
+    for _ in 0..1_000 {
+        for _ in 0..30 {
+            assert!(limit.take());
+        }
+        for _ in 0..30 {
+            limit.give();
+        }
+        assert_eq!(shared.free(), free);
+    }
+}
+
+#[test]
+fn a_worker_that_ends_puts_everything_back() {
+    let shared = SharedLimit::new(100, 2);
+    let limit = Limit::new(Arc::clone(&shared));
+    assert!(limit.take() && limit.take());
+    drop(limit);
+    assert_eq!(shared.free(), 100);
+}
+
+/// Workers of very different load take, give and settle in a random order, ten million steps in all. At every step no
+/// more than `max` are in use, a refusal means that no token is free, and few tokens lie idle; at rest all are back.
+#[test]
+fn no_order_of_events_exceeds_the_limit() {
+    for (seed, (max, workers)) in [(1, 1), (5, 3), (100, 2), (333, 8), (1_024, 4)]
+        .into_iter()
+        .enumerate()
+    {
+        let mut random = Random::seeded(seed as u64);
+        let shared = SharedLimit::new(max, workers);
+        let limits: Vec<Limit> = (0..workers).map(|_| Limit::new(Arc::clone(&shared))).collect();
+        let (mut in_use, mut refused, mut full) = (0, 0_u32, 0_u32);
+        for step in 0..2_000_000 {
+            // The first worker gets about half of the steps; give and take swing slowly between few and many calls.
+            let draw = random.below(1 << 16) as usize;
+            let worker = if draw & 1 == 0 { 0 } else { (draw >> 1) % workers };
+            let limit = &limits[worker];
+            let takes_of_256 = if (step >> 15) & 1 == 0 { 160 } else { 96 };
+            match random.below(256) {
+                0 => limit.settle(),
+                n if n <= takes_of_256 => {
+                    if limit.take() {
+                        in_use += 1;
+                        full += u32::from(in_use == max);
+                    } else {
+                        refused += 1;
+                        assert_eq!(shared.free(), 0);
+                    }
+                }
+                _ if limit.in_use() > 0 => {
+                    limit.give();
+                    in_use -= 1;
+                }
+                _ => {}
+            }
+            assert!(in_use <= max);
+            debug_assert!(limit.idle.get() <= shared.idle_max);
+        }
+        assert_eq!(in_use, limits.iter().map(Limit::in_use).sum::<u32>());
+        let idle: u32 = limits.iter().map(|limit| limit.idle.get()).sum();
+        assert_eq!(in_use + idle + shared.free(), max);
+        assert!(idle <= max / 4);
+        assert!(refused > 0 && full > 0, "the limit was reached");
+        for limit in &limits {
+            while limit.in_use() > 0 {
+                limit.give();
+            }
+            limit.settle();
+        }
+        assert_eq!(shared.free(), max);
+    }
+}
+
+/// Real threads, each with calls in flight, count one another in an atomic.
+#[test]
+fn threads_together_keep_the_limit() {
+    for max in [3, 64, 500] {
+        let shared = SharedLimit::new(max, 4);
+        let in_flight = Arc::new(AtomicU32::new(0));
+        let threads: Vec<_> = (0..4)
+            .map(|seed| {
+                let limit = Limit::new(Arc::clone(&shared));
+                let in_flight = Arc::clone(&in_flight);
+                thread::spawn(move || {
+                    let mut random = Random::seeded(seed);
+                    for step in 0..200_000_u32 {
+                        if random.below(100) < 55 {
+                            if limit.take() {
+                                assert!(in_flight.fetch_add(1, Ordering::SeqCst) < max);
+                            }
+                        } else if limit.in_use() > 0 {
+                            in_flight.fetch_sub(1, Ordering::SeqCst);
+                            limit.give();
+                        }
+                        if step % 1_000 == 0 {
+                            limit.settle();
+                        }
+                    }
+                    in_flight.fetch_sub(limit.in_use(), Ordering::SeqCst);
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!((in_flight.load(Ordering::SeqCst), shared.free()), (0, max));
+    }
+}

@@ -1,0 +1,422 @@
+//! Which route a call takes, and which of the route's clusters.
+//!
+//! The first route in the order of the configuration that matches wins. Asking one after the other would make every
+//! call pay for every route, so they are indexed: by host, in that by path, and among those with the same host and
+//! path by header. Each index is asked for its candidate that stands first in the configuration; the least of these
+//! is the answer. What the indices must agree with is written down plainly in `route/tests.rs`.
+//!
+//! The last of 1,000 routes against an only route, in ns (best of 20 runs of 10,000 look-ups, release, a shared 2-core
+//! VM): services 13 and 13, paths 8 and 9, prefixes of 40 lengths 134 and 9, values of one header 109 and 35, 1,000
+//! different headers 36 and 29, hosts 20 and 37, wildcard hosts 39 and 31. Only routes that have host, path and their
+//! rarest header condition in common are still asked one by one.
+
+use crate::config::{self, PathMatch};
+use crate::random::Random;
+use http::HeaderMap;
+use http::header::{GetAll, HeaderName, HeaderValue};
+use rustc_hash::FxHashMap;
+use std::cmp::Ordering;
+
+/// All routes; built once from the configuration, then only read.
+#[derive(Debug)]
+pub struct Routes {
+    rules: Box<[Rule]>,
+    /// Routes for any host.
+    any: Table,
+    /// Routes for one host. The keys of this and all maps here are the operator's, so a hash that an attacker could
+    /// find collisions for does no harm.
+    hosts: FxHashMap<Box<[u8]>, Table>,
+    /// Routes for `*.example.com`, under `.example.com`.
+    suffixes: Box<[ByLength<Table>]>,
+}
+
+impl Routes {
+    /// Builds the indices.
+    pub fn new(routes: &[config::Route]) -> Routes {
+        let rules: Box<[Rule]> = routes.iter().map(Rule::new).collect();
+        let mut any = Vec::new();
+        let (mut hosts, mut suffixes) = (Grouped::default(), Grouped::default());
+        for (index, route) in (0_u32..).zip(routes) {
+            if !rules[index as usize].possible {
+                continue;
+            }
+            let host = route
+                .matching
+                .host
+                .as_ref()
+                .map(|host| host.to_ascii_lowercase().into_bytes());
+            match host {
+                None => any.push(index),
+                Some(host) => match host.strip_prefix(b"*") {
+                    Some(suffix) if suffix.starts_with(b".") => {
+                        suffixes.entry(suffix.into()).or_default().push(index)
+                    }
+                    _ => hosts.entry(host.into()).or_default().push(index),
+                },
+            }
+        }
+        let table = |indices: &[u32]| Table::new(indices, routes, &rules);
+        let any = table(&any);
+        let hosts = hosts
+            .into_iter()
+            .map(|(host, indices)| (host, table(&indices)))
+            .collect();
+        let suffixes = ByLength::all(suffixes, table);
+        Routes {
+            rules,
+            any,
+            hosts,
+            suffixes,
+        }
+    }
+
+    /// The route of a call: its position in the configuration.
+    ///
+    /// `path` is without query. `host` is the authority without its port and is compared case-insensitively; one
+    /// longer than 255 bytes is no host name and takes the routes for any host.
+    pub fn find(&self, path: &str, host: &str, headers: &HeaderMap) -> Option<usize> {
+        let path = path.as_bytes();
+        let mut search = Search {
+            rules: &self.rules,
+            headers,
+            best: NONE,
+        };
+        self.any.search(path, &mut search);
+        if !self.hosts.is_empty() || !self.suffixes.is_empty() {
+            self.search_hosts(path, host.as_bytes(), &mut search);
+        }
+        (search.best != NONE).then_some(search.best as usize)
+    }
+
+    fn search_hosts(&self, path: &[u8], host: &[u8], search: &mut Search<'_>) {
+        let mut buffer = [0; HOST_BYTES_MAX];
+        let Some(lower) = buffer.get_mut(..host.len()) else {
+            return;
+        };
+        lower.copy_from_slice(host);
+        lower.make_ascii_lowercase();
+        if let Some(table) = self.hosts.get(&*lower) {
+            table.search(path, search);
+        }
+        for group in &self.suffixes {
+            // The star stands for at least one byte.
+            if group.length >= lower.len() {
+                break;
+            }
+            if group.lowest < search.best
+                && let Some(table) = group.of.get(&lower[lower.len() - group.length..])
+            {
+                table.search(path, search);
+            }
+        }
+    }
+
+    /// Which of a route's weighted clusters takes this call: its position in `route.clusters`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such route.
+    pub fn choose(&self, route: usize, random: &mut Random) -> usize {
+        let shares = &self.rules[route].shares;
+        match shares.last() {
+            Some(&sum) if shares.len() > 1 => {
+                let point = random.below_u64(sum);
+                shares.partition_point(|&end| end <= point).min(shares.len() - 1)
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// What the indices do not say about a route.
+#[derive(Debug)]
+struct Rule {
+    headers: Box<[(HeaderName, Box<[u8]>)]>,
+    /// False if no call can match: no header can have the name that a condition asks for.
+    possible: bool,
+    /// Where each cluster's share of `0..sum of weights` ends.
+    shares: Box<[u64]>,
+}
+
+impl Rule {
+    fn new(route: &config::Route) -> Self {
+        let conditions = &route.matching.headers;
+        let headers: Box<[_]> = conditions
+            .iter()
+            .filter_map(|(name, value)| Some((name.parse().ok()?, value.as_bytes().into())))
+            .collect();
+        let possible = headers.len() == conditions.len();
+        let mut sum = 0;
+        let shares = route.clusters.iter().map(|cluster| {
+            sum += u64::from(cluster.weight);
+            sum
+        });
+        Self {
+            headers,
+            possible,
+            shares: shares.collect(),
+        }
+    }
+}
+
+/// A look-up under way.
+struct Search<'a> {
+    rules: &'a [Rule],
+    headers: &'a HeaderMap,
+    /// The least index of a route that matches, so far.
+    best: u32,
+}
+
+/// The routes for one host, or for any.
+#[derive(Debug)]
+struct Table {
+    lowest: u32,
+    paths: FxHashMap<Box<[u8]>, Candidates>,
+    services: FxHashMap<Box<[u8]>, Candidates>,
+    prefixes: Box<[ByLength<Candidates>]>,
+}
+
+impl Table {
+    fn new(indices: &[u32], routes: &[config::Route], rules: &[Rule]) -> Self {
+        let (mut paths, mut services, mut prefixes) =
+            (Grouped::default(), Grouped::default(), Grouped::default());
+        for &index in indices {
+            let (group, key) = match &routes[index as usize].matching.path {
+                PathMatch::Path(path) => (&mut paths, path.clone()),
+                PathMatch::Prefix(prefix) => (&mut prefixes, prefix.clone()),
+                // No service of gRPC has a slash in its name; were there one, `service_of` would not find it.
+                PathMatch::Service(service) if service.contains('/') => {
+                    (&mut prefixes, format!("/{service}/"))
+                }
+                PathMatch::Service(service) => (&mut services, service.clone()),
+            };
+            group.entry(key.into_bytes().into()).or_default().push(index);
+        }
+        let candidates = |indices: &[u32]| Candidates::new(indices, rules);
+        let map = |groups: Grouped| {
+            groups
+                .into_iter()
+                .map(|(key, indices)| (key, candidates(&indices)))
+                .collect()
+        };
+        Self {
+            lowest: indices.first().copied().unwrap_or(NONE),
+            paths: map(paths),
+            services: map(services),
+            prefixes: ByLength::all(prefixes, candidates),
+        }
+    }
+
+    fn search(&self, path: &[u8], search: &mut Search<'_>) {
+        if search.best <= self.lowest {
+            return;
+        }
+        if let Some(candidates) = self.paths.get(path) {
+            candidates.search(search);
+        }
+        if !self.services.is_empty()
+            && let Some(service) = service_of(path)
+            && let Some(candidates) = self.services.get(service)
+        {
+            candidates.search(search);
+        }
+        for group in &self.prefixes {
+            let Some(prefix) = path.get(..group.length) else {
+                break;
+            };
+            if group.lowest < search.best
+                && let Some(candidates) = group.of.get(prefix)
+            {
+                candidates.search(search);
+            }
+        }
+    }
+}
+
+/// What stands between the first two slashes.
+fn service_of(path: &[u8]) -> Option<&[u8]> {
+    let rest = path.strip_prefix(b"/")?;
+    let end = rest.iter().position(|&byte| byte == b'/')?;
+    Some(&rest[..end])
+}
+
+/// The routes that say the same about host and path. Only headers tell them apart.
+#[derive(Debug)]
+struct Candidates {
+    /// The first that asks for no header, or `NONE`. Those after it can never win.
+    plain: u32,
+    /// The others, each under one of its conditions: under the name, the values in order, and for each its routes.
+    by_header: FxHashMap<HeaderName, Box<[Valued]>>,
+}
+
+#[derive(Debug)]
+struct Valued {
+    value: Box<[u8]>,
+    indices: Vec<u32>,
+}
+
+impl Candidates {
+    fn new(indices: &[u32], rules: &[Rule]) -> Self {
+        let headers = |index: u32| &rules[index as usize].headers;
+        let plain = indices
+            .iter()
+            .copied()
+            .find(|&index| headers(index).is_empty())
+            .unwrap_or(NONE);
+        let conditional = || indices.iter().copied().filter(|&index| index < plain);
+
+        // Each stands under its rarest condition, so that few stand under each.
+        let mut uses: FxHashMap<&(HeaderName, Box<[u8]>), u32> = FxHashMap::default();
+        for condition in conditional().flat_map(headers) {
+            *uses.entry(condition).or_default() += 1;
+        }
+        let mut by_header: FxHashMap<HeaderName, Vec<Valued>> = FxHashMap::default();
+        for index in conditional() {
+            let (name, value) = headers(index)
+                .iter()
+                .min_by_key(|condition| uses[condition])
+                .expect("a route before `plain` has a condition");
+            let values = by_header.entry(name.clone()).or_default();
+            match values.binary_search_by(|valued| valued.value.cmp(value)) {
+                Ok(place) => values[place].indices.push(index),
+                Err(place) => values.insert(
+                    place,
+                    Valued {
+                        value: value.clone(),
+                        indices: vec![index],
+                    },
+                ),
+            }
+        }
+        let by_header = by_header
+            .into_iter()
+            .map(|(name, values)| (name, values.into()))
+            .collect();
+        Self { plain, by_header }
+    }
+
+    fn search(&self, search: &mut Search<'_>) {
+        search.best = search.best.min(self.plain);
+        let headers = search.headers;
+        if self.by_header.len() <= headers.keys_len() {
+            for (name, values) in &self.by_header {
+                search_values(values, &headers.get_all(name), search);
+            }
+        } else {
+            for name in headers.keys() {
+                if let Some(values) = self.by_header.get(name) {
+                    search_values(values, &headers.get_all(name), search);
+                }
+            }
+        }
+    }
+}
+
+fn search_values(values: &[Valued], sent: &GetAll<'_, HeaderValue>, search: &mut Search<'_>) {
+    let mut all = sent.iter();
+    let place = match (all.next(), all.next()) {
+        (None, _) => return,
+        (Some(only), None) => values.binary_search_by(|valued| (*valued.value).cmp(only.as_bytes())),
+        _ => values.binary_search_by(|valued| compare(sent, &valued.value).reverse()),
+    };
+    let Ok(place) = place else { return };
+    for &index in &values[place].indices {
+        if search.best <= index {
+            return;
+        }
+        let conditions = &search.rules[index as usize].headers;
+        // If there is but one condition, it is the one that led here.
+        if conditions.len() == 1
+            || conditions
+                .iter()
+                .all(|(name, value)| matches(&search.headers.get_all(name), value))
+        {
+            search.best = index;
+            return;
+        }
+    }
+}
+
+/// Is the header there with just this value?
+///
+/// One that is sent several times means the same as its values joined with a comma (RFC 9110 section 5.3), so that is
+/// what must be equal. Were one equal value enough, or only the first looked at, a client could enter a route that asks
+/// for one value and bring the service a second one that it prefers.
+///
+/// The other side of this: adding a value always leads out of a route, so a route cannot be used to keep a value away
+/// from those below it (CVE-2026-26308 was that, in Envoy's deny rules). Routes should name what may pass.
+fn matches(sent: &GetAll<'_, HeaderValue>, wanted: &[u8]) -> bool {
+    sent.iter().next().is_some() && compare(sent, wanted) == Ordering::Equal
+}
+
+/// Compares the values, joined with a comma, to `wanted`, without joining them.
+fn compare(sent: &GetAll<'_, HeaderValue>, wanted: &[u8]) -> Ordering {
+    let mut rest = wanted;
+    for (position, value) in sent.iter().enumerate() {
+        for part in [
+            if position == 0 { b"" } else { b",".as_slice() },
+            value.as_bytes(),
+        ] {
+            let common = part.len().min(rest.len());
+            let (head, tail) = rest.split_at(common);
+            match part[..common].cmp(head) {
+                Ordering::Equal if common < part.len() => return Ordering::Greater,
+                Ordering::Equal => rest = tail,
+                different => return different,
+            }
+        }
+    }
+    if rest.is_empty() {
+        Ordering::Equal
+    } else {
+        Ordering::Less
+    }
+}
+
+/// Things under keys of one length, so that one look-up finds whether a text begins, or ends, with one of them.
+#[derive(Debug)]
+struct ByLength<T> {
+    length: usize,
+    /// The least index of a route in here.
+    lowest: u32,
+    of: FxHashMap<Box<[u8]>, T>,
+}
+
+impl<T> ByLength<T> {
+    /// One for each length, shortest first.
+    fn all(groups: Grouped, make: impl Fn(&[u32]) -> T) -> Box<[Self]> {
+        let mut all: Vec<Self> = Vec::new();
+        for (key, indices) in groups {
+            let length = key.len();
+            let place = all
+                .binary_search_by_key(&length, |group| group.length)
+                .unwrap_or_else(|place| {
+                    all.insert(
+                        place,
+                        Self {
+                            length,
+                            lowest: NONE,
+                            of: FxHashMap::default(),
+                        },
+                    );
+                    place
+                });
+            let group = &mut all[place];
+            group.lowest = indices.iter().copied().fold(group.lowest, u32::min);
+            group.of.insert(key, make(&indices));
+        }
+        all.into()
+    }
+}
+
+/// Routes by a key, each list in the order of the configuration.
+type Grouped = FxHashMap<Box<[u8]>, Vec<u32>>;
+
+/// The index of no route.
+const NONE: u32 = u32::MAX;
+
+/// Names in DNS have at most 253 bytes, and with a dot at both ends 255.
+const HOST_BYTES_MAX: usize = 255;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! The messages in a stream of bytes, counted as they pass.
+//!
+//! Source: `doc/PROTOCOL-HTTP2.md`: `Length-Prefixed-Message → Compressed-Flag Message-Length Message`, one byte of
+//! flags, four of length in network order, then the message. Nothing is kept but the place in the current message, so
+//! the bytes can be cut anywhere.
+
+/// Walks over the bytes of one direction of a call.
+#[derive(Clone, Debug, Default)]
+pub struct Walker {
+    /// The head of the message that is under way, as far as it has come.
+    head: [u8; HEAD_BYTES],
+    head_count: usize,
+    /// Bytes of that message still to come, once its head is whole.
+    left: u32,
+    messages: u64,
+}
+
+/// What a message says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The flags; bit 0 says that the message is compressed, the others mean nothing.
+    pub flags: u8,
+    /// Bytes of the message.
+    pub length: u32,
+}
+
+impl Head {
+    /// Is the message compressed?
+    pub const fn is_compressed(self) -> bool {
+        self.flags & 1 != 0
+    }
+
+    /// Are the flags ones that gRPC knows: 0 or 1?
+    pub const fn is_known(self) -> bool {
+        self.flags <= 1
+    }
+}
+
+/// What one piece of the stream brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fed {
+    /// Messages that ended in it.
+    pub ended: u32,
+    /// Heads of messages that ended in it, though the messages need not.
+    pub heads: u32,
+    /// The greatest length that one of these heads declared.
+    pub length_max: u32,
+    /// The flags of all these heads, or-ed.
+    pub flags: u8,
+}
+
+impl Walker {
+    /// At the beginning of a stream.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Walks over the next piece of the stream.
+    pub fn feed(&mut self, chunk: &[u8]) -> Fed {
+        let mut fed = Fed::default();
+        let mut rest = chunk;
+        loop {
+            if self.head_count == HEAD_BYTES {
+                let step = rest.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+                rest = &rest[step..];
+                // No more than `left`, which has 32 bits.
+                self.left -= u32::try_from(step).unwrap_or(self.left);
+                if self.left > 0 {
+                    return fed;
+                }
+                self.head_count = 0;
+                self.messages += 1;
+                fed.ended += 1;
+            }
+            if rest.is_empty() {
+                return fed;
+            }
+            let step = rest.len().min(HEAD_BYTES - self.head_count);
+            self.head[self.head_count..self.head_count + step].copy_from_slice(&rest[..step]);
+            self.head_count += step;
+            rest = &rest[step..];
+            if let Some(head) = self.head() {
+                self.left = head.length;
+                fed.heads += 1;
+                fed.length_max = fed.length_max.max(head.length);
+                fed.flags |= head.flags;
+            }
+        }
+    }
+
+    /// The head of the message that is under way, once it is whole.
+    pub fn head(&self) -> Option<Head> {
+        let [flags, length @ ..] = self.head;
+        (self.head_count == HEAD_BYTES).then(|| Head {
+            flags,
+            length: u32::from_be_bytes(length),
+        })
+    }
+
+    /// Messages that have ended so far.
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Is no message under way? A stream that ends elsewhere was cut.
+    pub fn is_between(&self) -> bool {
+        self.head_count == 0
+    }
+}
+
+/// Flags and length.
+pub const HEAD_BYTES: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    fn message(flags: u8, length: u32) -> Vec<u8> {
+        let mut bytes = vec![flags];
+        bytes.extend(length.to_be_bytes());
+        bytes.resize(HEAD_BYTES + length as usize, 0xff);
+        bytes
+    }
+
+    #[test]
+    fn messages_in_one_piece_are_counted() {
+        let table: [(&[(u8, u32)], Fed); 4] = [
+            (&[], Fed::default()),
+            (
+                &[(0, 0)],
+                Fed {
+                    ended: 1,
+                    heads: 1,
+                    length_max: 0,
+                    flags: 0,
+                },
+            ),
+            (
+                &[(1, 7)],
+                Fed {
+                    ended: 1,
+                    heads: 1,
+                    length_max: 7,
+                    flags: 1,
+                },
+            ),
+            (
+                &[(0, 3), (1, 300), (0x80, 0)],
+                Fed {
+                    ended: 3,
+                    heads: 3,
+                    length_max: 300,
+                    flags: 0x81,
+                },
+            ),
+        ];
+        for (messages, wanted) in table {
+            let bytes: Vec<u8> = messages
+                .iter()
+                .flat_map(|&(flags, length)| message(flags, length))
+                .collect();
+            let mut walker = Walker::new();
+            assert_eq!(walker.feed(&bytes), wanted);
+            assert_eq!(walker.messages(), messages.len() as u64);
+            assert!(walker.is_between());
+        }
+    }
+
+    #[test]
+    fn a_length_is_known_before_the_message_is_there() {
+        let mut walker = Walker::new();
+        assert_eq!(walker.feed(&[0, 0xff, 0xff, 0xff]), Fed::default());
+        assert_eq!(walker.head(), None);
+        assert!(!walker.is_between());
+        assert_eq!(
+            walker.feed(&[0xff]),
+            Fed {
+                ended: 0,
+                heads: 1,
+                length_max: u32::MAX,
+                flags: 0
+            }
+        );
+        let head = walker.head().unwrap();
+        assert_eq!(
+            head,
+            Head {
+                flags: 0,
+                length: u32::MAX
+            }
+        );
+        assert!(!head.is_compressed() && head.is_known());
+        assert_eq!(walker.feed(&[0; 100]), Fed::default());
+        assert!(!walker.is_between());
+        assert_eq!(walker.messages(), 0);
+    }
+
+    #[test]
+    fn flags_are_told() {
+        for (flags, compressed, known) in [
+            (0, false, true),
+            (1, true, true),
+            (2, false, false),
+            (3, true, false),
+        ] {
+            let head = Head { flags, length: 0 };
+            assert_eq!((head.is_compressed(), head.is_known()), (compressed, known));
+        }
+    }
+
+    #[test]
+    fn it_does_not_matter_where_the_stream_is_cut() {
+        let mut random = Random::seeded(51);
+        for _ in 0..2_000 {
+            let mut bytes = Vec::new();
+            let mut whole = Fed::default();
+            for _ in 0..random.below(6) {
+                let (flags, length) = (u8::from(random.below(2) == 1), random.below(40) * random.below(2));
+                bytes.extend(message(flags, length));
+                whole.ended += 1;
+                whole.heads += 1;
+                whole.length_max = whole.length_max.max(length);
+                whole.flags |= flags;
+            }
+            let mut walker = Walker::new();
+            let mut sum = Fed::default();
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at((random.below(9) as usize).min(rest.len()));
+                let fed = walker.feed(piece);
+                sum.ended += fed.ended;
+                sum.heads += fed.heads;
+                sum.length_max = sum.length_max.max(fed.length_max);
+                sum.flags |= fed.flags;
+                rest = after;
+            }
+            assert_eq!(sum, whole);
+            assert_eq!(walker.messages(), u64::from(whole.ended));
+            assert!(walker.is_between());
+
+            if !bytes.is_empty() {
+                let mut cut = Walker::new();
+                cut.feed(&bytes[..bytes.len() - 1]);
+                assert!(!cut.is_between());
+            }
+        }
+    }
+}
