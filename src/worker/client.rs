@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use h2::server::{self, SendResponse};
-use h2::{Reason, RecvStream};
-use http::Request;
+use h2::Reason;
+use h2::server;
 
 use super::Worker;
+use super::accept::Begin;
 use super::calls::Calls;
 use crate::config;
 use crate::net::pipe::{End, Io};
@@ -106,7 +106,7 @@ pub(super) async fn serve<F: Future<Output = ()>>(
     listener: Rc<config::Listener>,
     socket: Socket,
     calls: Rc<Calls<F>>,
-    begin: fn(Rc<Worker>, Rc<Client>, Request<RecvStream>, SendResponse<Bytes>) -> F,
+    begin: Begin<F>,
 ) {
     let local = Rc::clone(&worker.local);
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
@@ -175,7 +175,7 @@ impl Connection<'_> {
         &mut self,
         cx: &mut Context<'_>,
         calls: &Calls<F>,
-        begin: fn(Rc<Worker>, Rc<Client>, Request<RecvStream>, SendResponse<Bytes>) -> F,
+        begin: Begin<F>,
     ) -> Poll<()> {
         self.prepare(cx);
         loop {

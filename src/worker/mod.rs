@@ -3,6 +3,7 @@
 //! Nothing here is shared with another thread but the metric shard, which others read, the limits' tokens, and the
 //! bell that wakes the worker when the supervisor wants something. Read `request.rs` first.
 
+mod accept;
 mod answer;
 mod arena;
 mod calls;
@@ -17,9 +18,11 @@ mod request;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -35,8 +38,8 @@ use self::clock::Clock;
 use self::head::Limits;
 use self::methods::Methods;
 use self::replays::Replays;
-use crate::config::{self, Config};
-use crate::metrics::Shard;
+use crate::config::Config;
+use crate::metrics::{CallLabels, Layout, Shard};
 use crate::net::listener::Listener;
 use crate::net::ring::Rung;
 use crate::net::runtime::{self, Bell, Loop};
@@ -52,9 +55,6 @@ const ACCEPTS: usize = 4;
 
 /// How often a worker publishes and settles what others depend on.
 const TICK: Duration = Duration::from_millis(100);
-
-/// The wait after an accept that failed for want of descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a worker is started with.
 #[derive(Debug)]
@@ -111,7 +111,6 @@ pub(crate) struct Worker {
     targets: Vec<Vec<Target>>,
     methods: Methods,
     limits: Limits,
-    config: Arc<Config>,
     control: Arc<Control>,
     clusters: Vec<Rc<Cluster>>,
     local: Rc<Local>,
@@ -121,8 +120,8 @@ pub(crate) struct Worker {
     arena: Arena,
     replays: Replays,
     clients: RefCell<Slab<Rc<Client>>>,
-    draining: Cell<bool>,
-    /// Wakes the main future when the last client has gone.
+    /// The main future may end; and how to wake it then.
+    ended: Cell<bool>,
     main: RefCell<Option<Waker>>,
 }
 
@@ -136,42 +135,206 @@ struct Target {
 ///
 /// # Errors
 /// When the ring or a socket cannot be set up.
-pub fn run(plan: Plan, started: impl FnOnce()) -> std::io::Result<()> {
+pub fn run(plan: Plan, started: impl FnOnce()) -> io::Result<()> {
     let clock = Clock::new();
     let local = Local::new(Arc::clone(&plan.shard), clock.now());
     let mut event_loop = Loop::new(plan.rung, plan.config.io.entries)?;
-    let main_local = Rc::clone(&local);
-    event_loop.run(&main_local, async move {
-        let bell = Bell::new(plan.bell.try_clone()?, plan.rung)?;
-        let mut listeners = Vec::new();
-        for (settings, socket) in plan.config.listeners.iter().zip(plan.sockets.iter()) {
-            let listener = Rc::new(Listener::new(socket.try_clone()?, plan.rung)?);
-            listeners.push((Rc::new(settings.clone()), listener));
-        }
-        let worker = Worker::new(&plan, clock, local);
-        let calls = Calls::new(Rc::clone(&worker.local));
-        worker.spawn(Rc::clone(&calls).run());
-        worker.spawn(Rc::clone(&worker).tick());
-        worker.spawn(Rc::clone(&worker).listen_to(bell, listeners.iter().map(|(_, l)| Rc::clone(l)).collect()));
-        for (settings, listener) in &listeners {
-            for _ in 0..ACCEPTS {
-                let task = accept(Rc::clone(&worker), Rc::clone(settings), Rc::clone(listener), Rc::clone(&calls));
-                worker.spawn(task);
-            }
-        }
-        started();
-        worker.ended().await;
-        Ok(())
-    })
+    event_loop.run(&Rc::clone(&local), serve(plan, clock, local, started))
 }
 
-async fn accept<F: Future<Output = ()> + 'static>(
+async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce()) -> io::Result<()> {
+    let worker = Worker::new(&plan, clock, local);
+    let calls = Calls::new(Rc::clone(&worker.local));
+    let bell = Bell::new(plan.bell, plan.rung)?;
+    let mut listeners = Vec::new();
+    for (settings, socket) in plan.config.listeners.iter().zip(plan.sockets) {
+        let listener = Rc::new(Listener::new(socket, plan.rung)?);
+        let settings = Rc::new(settings.clone());
+        for _ in 0..ACCEPTS {
+            let (worker, listener, settings) = (Rc::clone(&worker), Rc::clone(&listener), Rc::clone(&settings));
+            worker.spawn(accept::run(Rc::clone(&worker), settings, listener, Rc::clone(&calls), request::serve));
+        }
+        listeners.push(listener);
+    }
+    worker.spawn(Rc::clone(&calls).run());
+    worker.spawn(Rc::clone(&worker).tick());
+    worker.spawn(Rc::clone(&worker).obey(bell, listeners));
+    started();
+    worker.ended().await;
+    Ok(())
+}
+
+impl Worker {
+    fn new(plan: &Plan, clock: Clock, local: Rc<Local>) -> Rc<Worker> {
+        let config = &plan.config;
+        let seed = clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut clusters = Vec::new();
+        for (index, settings) in config.clusters.iter().enumerate() {
+            let (addresses, limit) = (&plan.addresses[index], Arc::clone(&plan.limits[index]));
+            clusters.push(Cluster::new(index, settings.clone(), addresses, Rc::clone(&local), limit, seed));
+        }
+        let headers_count_max = config.listeners.iter().map(|listener| listener.http2.max_headers_count).max();
+        Rc::new(Worker {
+            clock,
+            routes: Routes::new(&config.routes),
+            targets: targets(config),
+            methods: Methods::new(config),
+            limits: Limits { headers_count_max: headers_count_max.unwrap_or(0) as usize },
+            control: Arc::clone(&plan.control),
+            clusters,
+            local,
+            random: RefCell::new(Random::seeded(seed)),
+            arena: Arena::default(),
+            replays: Replays::default(),
+            clients: RefCell::default(),
+            ended: Cell::new(false),
+            main: RefCell::new(None),
+        })
+    }
+
+    /// Where calls are counted that found no route.
+    fn unrouted(&self) -> usize {
+        self.local.shard.calls.len() - 1
+    }
+
+    /// Whether connections are still taken.
+    fn serves(&self) -> bool {
+        self.control.wanted() == SERVE
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let shard = Arc::clone(&self.local.shard);
+        runtime::spawn(move || shard.worker.panics.add(1), task);
+    }
+
+    /// Keeps a client in the list of those to be told when the worker drains, until the guard is dropped.
+    fn register(self: &Rc<Self>, client: &Rc<Client>) -> impl Drop + use<> {
+        let key = self.clients.borrow_mut().insert(Rc::clone(client));
+        self.local.counts().connections_accepted.add(1);
+        self.local.counts().connections_active.raise();
+        if self.control.wanted() != SERVE {
+            client.drain();
+        }
+        Registered { worker: Rc::clone(self), key }
+    }
+
+    /// Advances the timers, and every 100 ms settles what other workers depend on.
+    async fn tick(self: Rc<Self>) {
+        let timers = &self.local.timers;
+        let mut settled_at = self.clock.now();
+        loop {
+            self.local.touch();
+            let now = self.clock.now();
+            timers.advance(now);
+            if TICK <= now.since(settled_at) {
+                settled_at = now;
+                self.settle();
+            }
+            let rest = TICK.saturating_sub(now.since(settled_at));
+            if timers.armed() > 0 {
+                runtime::sleep(timers::TICK).await;
+            } else {
+                // Nothing can fire, so there is time to sleep, unless a timer is armed meanwhile.
+                let mut sleep = pin!(runtime::sleep(rest));
+                poll_fn(|cx| {
+                    timers.wake_when_armed(cx.waker());
+                    if timers.armed() > 0 { Poll::Ready(()) } else { sleep.as_mut().poll(cx) }
+                })
+                .await;
+            }
+        }
+    }
+
+    fn settle(&self) {
+        for cluster in &self.clusters {
+            cluster.limit().settle();
+        }
+        self.local.counts().allocations.set(crate::alloc::allocations_of_this_thread());
+    }
+
+    /// Does what the supervisor wants, each time the bell rings.
+    async fn obey(self: Rc<Self>, mut bell: Bell, listeners: Vec<Rc<Listener>>) {
+        loop {
+            bell.rung().await;
+            self.local.touch();
+            let wanted = self.control.wanted();
+            if wanted == SERVE {
+                continue;
+            }
+            for listener in &listeners {
+                listener.stop();
+            }
+            let clients: Vec<_> = self.clients.borrow().iter().map(|(_, client)| Rc::clone(client)).collect();
+            for client in &clients {
+                client.drain();
+            }
+            if wanted == STOP {
+                self.local.counts().calls_cut.add(self.local.counts().calls_active.get());
+                self.end();
+            } else if clients.is_empty() {
+                self.end();
+            }
+        }
+    }
+
+    fn end(&self) {
+        self.ended.set(true);
+        if let Some(main) = self.main.borrow_mut().take() {
+            main.wake();
+        }
+    }
+
+    async fn ended(&self) {
+        poll_fn(|cx| {
+            if self.ended.get() {
+                return Poll::Ready(());
+            }
+            *self.main.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("clients", &self.clients.borrow().len()).finish_non_exhaustive()
+    }
+}
+
+/// A client in the list.
+struct Registered {
     worker: Rc<Worker>,
-    settings: Rc<config::Listener>,
-    listener: Rc<Listener>,
-    calls: Rc<Calls<F>>,
-) where
-    F: From<request::Begin>,
-{
-    let _ = (worker, settings, listener, calls);
+    key: usize,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let worker = &self.worker;
+        worker.clients.borrow_mut().remove(self.key);
+        worker.local.counts().connections_active.lower();
+        if worker.control.wanted() != SERVE && worker.clients.borrow().is_empty() {
+            worker.end();
+        }
+    }
+}
+
+/// The order of series in the metrics: each route with each of its clusters, as `supervisor` lays them out.
+fn targets(config: &Config) -> Vec<Vec<Target>> {
+    let mut series = 0..;
+    let mut target = |cluster| Target { cluster, series: series.next().expect("there is no end to numbers") };
+    let routes = config.routes.iter();
+    routes.map(|route| route.clusters.iter().map(|choice| target(choice.cluster)).collect()).collect()
+}
+
+/// The labels of all series, in the order that calls are counted.
+pub fn layout(config: &Config) -> Layout {
+    let mut calls = Vec::new();
+    for route in &config.routes {
+        for choice in &route.clusters {
+            let cluster = config.clusters[choice.cluster].name.clone();
+            calls.push(CallLabels { route: route.name.clone(), cluster });
+        }
+    }
+    Layout::new(config.clusters.iter().map(|cluster| cluster.name.clone()).collect(), calls)
 }

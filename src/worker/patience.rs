@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::policy::deadline::Deadline;
 use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::time::timers::{Timer, Timers};
@@ -25,7 +26,7 @@ pub(super) struct Patience {
     timer: Timer,
     began: Moment,
     /// The end of the whole call.
-    deadline: Option<Moment>,
+    deadline: Deadline,
     answer: Option<Duration>,
     answer_due: Option<Moment>,
     idle: Option<Duration>,
@@ -39,7 +40,7 @@ impl Patience {
         Patience {
             timer: timers.timer(),
             began,
-            deadline: None,
+            deadline: Deadline::default(),
             answer: None,
             answer_due: None,
             idle: None,
@@ -50,18 +51,14 @@ impl Patience {
 
     /// Sets what the caller asks for and the route allows, counted from the arrival of the head.
     pub(super) fn allow(&mut self, asked: Option<Duration>, allowed: Timeouts) {
-        let whole = match (asked, allowed.whole) {
-            (Some(asked), Some(cap)) => Some(asked.min(cap)),
-            (one, other) => one.or(other),
-        };
-        self.deadline = whole.map(|whole| self.began.plus(whole));
+        self.deadline = Deadline::new(self.began, asked, allowed.whole);
         self.answer = allowed.answer;
         self.idle = allowed.idle;
     }
 
     /// Time left until the end of the whole call, if it has one.
     pub(super) fn left(&self, now: Moment) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.since(now))
+        self.deadline.left(now)
     }
 
     /// The request has been sent whole: now the wait for the answer counts.
@@ -88,14 +85,14 @@ impl Patience {
         if fired {
             let now = self.timer.now();
             let passed = |limit: Option<Moment>| limit.is_some_and(|limit| limit <= now);
-            if passed(self.deadline) || passed(self.answer_due) {
+            if self.deadline.passed(now) || passed(self.answer_due) {
                 return Poll::Ready(Failure::OutOfTime);
             }
             if passed(self.idle_due()) {
                 return Poll::Ready(Failure::IdleTooLong);
             }
         }
-        let next = [self.deadline, self.answer_due, self.idle_due()].into_iter().flatten().min();
+        let next = [self.deadline.at(), self.answer_due, self.idle_due()].into_iter().flatten().min();
         // A limit that moved away needs nothing: the timer fires too early, finds nothing passed, and is armed anew.
         if let Some(next) = next
             && (fired || self.armed_for.is_none_or(|armed| next < armed))
