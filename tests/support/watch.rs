@@ -35,7 +35,11 @@ impl Watched {
         if inner.is_end_stream() {
             watcher(Seen::End); // nobody is going to ask it for a frame
         }
-        tonic::body::Body::new(Self { inner, walker: Walker::default(), watcher: Box::new(watcher) })
+        tonic::body::Body::new(Self {
+            inner,
+            walker: Walker::default(),
+            watcher: Box::new(watcher),
+        })
     }
 }
 
@@ -107,7 +111,10 @@ pub struct FlagChannel {
 
 impl FlagChannel {
     pub fn new(inner: Channel) -> Self {
-        Self { inner, flags: Arc::default() }
+        Self {
+            inner,
+            flags: Arc::default(),
+        }
     }
 
     /// The flags seen since the last time this was asked.
@@ -132,7 +139,10 @@ impl Service<http::Request<tonic::body::Body>> for FlagChannel {
             Ok(reply.await?.map(|body| {
                 Watched::wrap(body, move |seen| {
                     if let Seen::Message(flag) = seen {
-                        flags.lock().expect("no test panics while it holds this").push(flag);
+                        flags
+                            .lock()
+                            .expect("no test panics while it holds this")
+                            .push(flag);
                     }
                 })
             }))
