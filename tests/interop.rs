@@ -35,7 +35,8 @@ async fn run_all(client_address: SocketAddr, server: &InteropServer) {
         unimplemented_method(channel);
         unimplemented_service(channel);
         cancel_after_begin(channel, server);
-        cancel_after_first_response(channel, server);
+        cancel_after_first_response(client_address, server);
+        cancel_of_server_streaming(channel, server);
         timeout_on_sleeping_server(channel);
         empty_unary(channel); // and the connection is as good as new
     }

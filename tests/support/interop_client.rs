@@ -10,7 +10,9 @@ use super::interop::{
     StreamingOutputCallRequest,
 };
 use super::interop_server::{Call, ECHO_INITIAL, ECHO_TRAILING, Ended, InteropServer};
+use super::raw::{self, RawClient};
 use super::watch::FlagChannel;
+use prost::Message;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -239,49 +241,101 @@ pub async fn cancel_after_begin(channel: &Channel, server: &InteropServer) {
     drop(requests);
 }
 
-pub async fn cancel_after_first_response(channel: &Channel, server: &InteropServer) {
+/// The call is given up with RST_STREAM(CANCEL) while both sides are open; the server sees that. tonic cannot do
+/// this: it resets a stream only when its own side has ended too.
+pub async fn cancel_after_first_response(address: SocketAddr, server: &InteropServer) {
     let before = server.calls().len();
-    let (requests, receiver) = mpsc::channel(1);
-    requests
-        .send(ping(REQUEST_SIZES[0], ANSWER_SIZES[0]))
-        .await
-        .expect("room for one");
-    let reply = client(channel)
-        .full_duplex_call(ReceiverStream::new(receiver))
-        .await;
-    let mut answers = reply.expect("cancel_after_first_response").into_inner();
-    let answer = answers.message().await.expect("an answer").expect("an answer");
-    assert_eq!(size(answer.payload), ANSWER_SIZES[0]);
-    drop(answers);
+    let mut client = RawClient::connect(address).await;
+    let mut call = client.open("/grpc.testing.TestService/FullDuplexCall", &[]).await;
+    call.send(
+        raw::message(0, &ping(REQUEST_SIZES[0], ANSWER_SIZES[1]).encode_to_vec()),
+        false,
+    );
+    let mut answers = call.head().await.expect("a head").into_body();
+    answers.data().await.expect("an answer").expect("an answer");
+    call.reset(h2::Reason::CANCEL);
     check_cancelled(server, before).await;
-    drop(requests);
 }
 
-/// tonic ends a call at its own clock too, and calls that CANCELLED; both are an end in time.
+/// A stream of answers is given up after the first; the server sees that and stops.
+pub async fn cancel_of_server_streaming(channel: &Channel, server: &InteropServer) {
+    let before = server.calls().len();
+    let later = ResponseParameters {
+        size: 1,
+        interval_us: 60_000_000,
+        compressed: None,
+    };
+    let request = StreamingOutputCallRequest {
+        response_parameters: vec![wanted(9), later],
+        ..default()
+    };
+    let reply = client(channel).streaming_output_call(request).await;
+    let mut answers = reply.expect("cancel_of_server_streaming").into_inner();
+    let answer = answers.message().await.expect("an answer").expect("an answer");
+    assert_eq!(size(answer.payload), 9);
+    drop(answers);
+    check_cancelled(server, before).await;
+}
+
+/// One millisecond for a call that is never answered. A gRPC client keeps its own deadline; tonic does so only up to
+/// the head of the answer (and calls it CANCELLED), so the rest of it is kept here.
 pub async fn timeout_on_sleeping_server(channel: &Channel) {
+    const DEADLINE: Duration = Duration::from_millis(1);
     let (requests, receiver) = mpsc::channel(1);
-    requests
-        .send(StreamingOutputCallRequest {
-            payload: zeroes(REQUEST_SIZES[0]),
-            ..default()
-        })
-        .await
-        .expect("room");
+    let request = StreamingOutputCallRequest {
+        payload: zeroes(REQUEST_SIZES[0]),
+        ..default()
+    };
+    requests.send(request).await.expect("room for one");
     let mut request = Request::new(ReceiverStream::new(receiver));
-    request.set_timeout(Duration::from_millis(1));
-    let ended = match client(channel).full_duplex_call(request).await {
-        Ok(reply) => reply
+    request.set_timeout(DEADLINE);
+    let mut client = client(channel);
+    let call = async {
+        client
+            .full_duplex_call(request)
+            .await?
             .into_inner()
             .message()
             .await
-            .expect_err("no answer was asked for"),
-        Err(status) => status,
     };
-    assert!(
-        matches!(ended.code(), Code::DeadlineExceeded | Code::Cancelled),
-        "{ended:?}"
-    );
+    match tokio::time::timeout(DEADLINE, call).await {
+        Err(_) => {}
+        Ok(Err(ended)) => {
+            assert!(
+                matches!(ended.code(), Code::DeadlineExceeded | Code::Cancelled),
+                "{ended:?}"
+            );
+        }
+        Ok(Ok(answer)) => panic!("no answer was asked for: {answer:?}"),
+    }
     drop(requests);
+}
+
+/// The peer ends a call at the caller's deadline although the caller itself would wait, and the server sees it
+/// cancelled and was told of at most `deadline`. Only a gateway (or a server with deadlines of its own) passes this.
+pub async fn deadline_kept_by_the_peer(address: SocketAddr, server: &InteropServer, deadline: Duration) {
+    let before = server.calls().len();
+    let mut client = RawClient::connect(address).await;
+    let asked = format!("{}m", deadline.as_millis());
+    let mut call = client
+        .open(
+            "/grpc.testing.TestService/FullDuplexCall",
+            &[("grpc-timeout", &asked)],
+        )
+        .await;
+    call.send(raw::message(0, &[]), false);
+    let reply = call.reply().await;
+    assert_eq!(reply.grpc_status(), Some("4"), "{reply:?}");
+    check_cancelled(server, before).await;
+    let told = server.calls()[before]
+        .timeout
+        .clone()
+        .expect("the deadline is handed on");
+    let left = parse_timeout(&told);
+    assert!(
+        Duration::ZERO < left && left <= deadline,
+        "grpc-timeout: {told} of {asked}"
+    );
 }
 
 /// `calls` large calls, one after the other; each must succeed within `each_max`.
@@ -349,6 +403,22 @@ fn large_request() -> SimpleRequest {
         payload: zeroes(LARGE_REQUEST),
         ..default()
     }
+}
+
+/// The value of a grpc-timeout header.
+pub fn parse_timeout(text: &str) -> Duration {
+    let (digits, unit) = text.split_at(text.len().saturating_sub(1));
+    let count: u32 = digits.parse().unwrap_or_else(|_| panic!("grpc-timeout: {text}"));
+    let one = match unit {
+        "H" => Duration::from_secs(3_600),
+        "M" => Duration::from_secs(60),
+        "S" => Duration::from_secs(1),
+        "m" => Duration::from_millis(1),
+        "u" => Duration::from_micros(1),
+        "n" => Duration::from_nanos(1),
+        _ => panic!("grpc-timeout: {text}"),
+    };
+    one * count
 }
 
 const INITIAL_VALUE: &str = "test_initial_metadata_value";
