@@ -365,7 +365,6 @@ fn default<T: Default>() -> T {
     T::default()
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "fields of messages are options")]
 fn zeroes(size: usize) -> Option<Payload> {
     Some(Payload {
         r#type: 0,
@@ -373,7 +372,6 @@ fn zeroes(size: usize) -> Option<Payload> {
     })
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "fields of messages are options")]
 fn yes(value: bool) -> Option<BoolValue> {
     Some(BoolValue { value })
 }
