@@ -28,6 +28,7 @@ async fn run_all(client_address: SocketAddr, server: &InteropServer) {
         ping_pong(channel);
         empty_stream(channel);
         client_compressed_unary(channel);
+        client_compressed_streaming(client_address);
         server_compressed_unary(channel);
         custom_metadata(channel);
         status_code_and_message(channel);
@@ -47,16 +48,9 @@ async fn run_load(client_address: SocketAddr, server: &InteropServer, calls: usi
     let channel = within(CASE_MAX, "connect", cases::connect(client_address)).await;
     let soak = cases::rpc_soak(&channel, calls, Duration::from_secs(1));
     within(LOAD_MAX, "rpc_soak", soak).await;
-    within(
-        LOAD_MAX,
-        "concurrent_large_unary",
-        cases::concurrent_large_unary(&channel, calls),
-    )
-    .await;
+    within(LOAD_MAX, "concurrent_large_unary", cases::concurrent_large_unary(&channel, calls)).await;
     let ended = |call: &support::interop_server::Call| call.ended == Ended::Finished;
-    let seen = server
-        .wait_until("every call ends", |calls| calls.iter().all(ended))
-        .await;
+    let seen = server.wait_until("every call ends", |calls| calls.iter().all(ended)).await;
     assert_eq!(seen.len(), 2 * calls, "each call reaches the server once");
 }
 

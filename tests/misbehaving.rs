@@ -25,12 +25,7 @@ async fn called(step: Step) -> (RawServer, RawReply) {
 
 #[tokio::test]
 async fn answers_come_as_the_script_says() {
-    for step in [
-        Step::Answer,
-        Step::Drip,
-        Step::PingThenAnswer,
-        Step::GoawayThenAnswer,
-    ] {
+    for step in [Step::Answer, Step::Drip, Step::PingThenAnswer, Step::GoawayThenAnswer] {
         let (server, reply) = called(step.clone()).await;
         assert_eq!(
             (reply.status, reply.grpc_status(), &reply.body[..]),
@@ -39,29 +34,17 @@ async fn answers_come_as_the_script_says() {
         );
         assert!(reply.error.is_none(), "{step:?}: {reply:?}");
         let record = server.record();
-        assert_eq!(
-            (record.connections, record.requests_whole, record.body_bytes),
-            (1, 1, 5),
-            "{step:?}"
-        );
+        assert_eq!((record.connections, record.requests_whole, record.body_bytes), (1, 1, 5), "{step:?}");
         if step == Step::PingThenAnswer {
-            server
-                .wait_until("the ping is answered", |record| record.pongs == 1)
-                .await;
+            server.wait_until("the ping is answered", |record| record.pongs == 1).await;
         }
     }
     let (_server, reply) = called(Step::Status(5, "gone%20away")).await;
-    assert_eq!(
-        (reply.grpc_status(), reply.field("grpc-message")),
-        (Some("5"), Some("gone%20away"))
-    );
+    assert_eq!((reply.grpc_status(), reply.field("grpc-message")), (Some("5"), Some("gone%20away")));
     let (_server, reply) = called(Step::Http(503)).await;
     assert_eq!((reply.status, reply.grpc_status()), (503, None));
     let (_server, reply) = called(Step::NoStatus).await;
-    assert_eq!(
-        (reply.status, reply.grpc_status(), reply.body.len()),
-        (200, None, 5)
-    );
+    assert_eq!((reply.status, reply.grpc_status(), reply.body.len()), (200, None, 5));
 }
 
 #[tokio::test]
@@ -74,23 +57,12 @@ async fn resets_and_closes_come_where_the_script_says() {
     ];
     for (stage, status, bytes) in stages {
         let (_server, reply) = called(Step::Reset(stage, INTERNAL_ERROR)).await;
-        assert_eq!(
-            reply.reset(),
-            Some(Reason::INTERNAL_ERROR),
-            "{stage:?}: {reply:?}"
-        );
+        assert_eq!(reply.reset(), Some(Reason::INTERNAL_ERROR), "{stage:?}: {reply:?}");
         let _ = (status, bytes); // h2 may drop what came just before a reset
 
         let (_server, reply) = called(Step::Close(stage)).await;
-        assert!(
-            reply.error.is_some() && reply.reset().is_none(),
-            "{stage:?}: {reply:?}"
-        );
-        assert_eq!(
-            (reply.status, reply.body.len()),
-            (status, bytes),
-            "{stage:?}: {reply:?}"
-        );
+        assert!(reply.error.is_some() && reply.reset().is_none(), "{stage:?}: {reply:?}");
+        assert_eq!((reply.status, reply.body.len()), (status, bytes), "{stage:?}: {reply:?}");
     }
     let (_server, reply) = called(Step::GoawayUnseen).await;
     assert!(reply.error.is_some(), "{reply:?}");
@@ -98,32 +70,22 @@ async fn resets_and_closes_come_where_the_script_says() {
 
 #[tokio::test]
 async fn the_steps_follow_the_script() {
-    let steps = [
-        Step::Reset(Stage::Nothing, REFUSED_STREAM),
-        Step::Never,
-        Step::Answer,
-    ];
+    let steps = [Step::Reset(Stage::Nothing, REFUSED_STREAM), Step::Never, Step::Answer];
     let server = RawServer::start(&steps).await;
     let mut client = RawClient::connect(server.address()).await;
     let refused = client.call(EMPTY_CALL, &[], b"").await;
     assert_eq!(refused.reset(), Some(Reason::REFUSED_STREAM));
 
     let mut unanswered = client.open(EMPTY_CALL, &[]).await;
-    server
-        .wait_until("the second request comes", |record| record.requests == 2)
-        .await;
+    server.wait_until("the second request comes", |record| record.requests == 2).await;
     unanswered.reset(Reason::CANCEL);
-    server
-        .wait_until("the cancel comes", |record| record.resets == [CANCEL])
-        .await;
+    server.wait_until("the cancel comes", |record| record.resets == [CANCEL]).await;
 
     for _ in 0..2 {
         assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
     }
     drop(client);
-    let record = server
-        .wait_until("the connection ends", |record| record.connections_closed == 1)
-        .await;
+    let record = server.wait_until("the connection ends", |record| record.connections_closed == 1).await;
     assert_eq!((record.connections, record.requests, record.most_open), (1, 4, 1));
 }
 
@@ -135,9 +97,8 @@ async fn a_reset_is_never_taken_for_success() {
         let channel = cases::connect(server.address()).await;
         let mut client = TestServiceClient::new(channel);
         let call = client.empty_call(Empty {});
-        let status = within(Duration::from_secs(5), "a call that is reset", call)
-            .await
-            .expect_err("no success");
+        let status =
+            within(Duration::from_secs(5), "a call that is reset", call).await.expect_err("no success");
         assert_ne!(status.code(), Code::Ok, "{stage:?}");
     }
 }
@@ -160,10 +121,7 @@ async fn one_stream_at_a_time_is_enough_for_ten_calls() {
 async fn a_server_takes_garbage_for_what_it_is() {
     let server = InteropServer::start();
     let bad_frame = [raw::PREFACE, b"\xff\xff\xff\x00\x00\x00\x00\x00\x00"].concat();
-    for bytes in [
-        &b"\x16\x03\x01 not a preface, and long enough to tell"[..],
-        &bad_frame,
-    ] {
+    for bytes in [&b"\x16\x03\x01 not a preface, and long enough to tell"[..], &bad_frame] {
         raw::exchange(server.address(), bytes).await;
     }
     let mut client = RawClient::connect(server.address()).await;

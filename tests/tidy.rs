@@ -24,25 +24,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wire", &["policy", "config"]),
     ("transcode", &["time", "config", "policy", "wire"]),
     ("net", &["time", "config", "metrics"]),
-    (
-        "upstream",
-        &["time", "random", "config", "policy", "metrics", "wire", "net"],
-    ),
+    ("upstream", &["time", "random", "config", "policy", "metrics", "wire", "net"]),
     // Upper: cores, threads, people.
     (
         "worker",
-        &[
-            "time",
-            "random",
-            "alloc",
-            "config",
-            "policy",
-            "metrics",
-            "wire",
-            "transcode",
-            "net",
-            "upstream",
-        ],
+        &["time", "random", "alloc", "config", "policy", "metrics", "wire", "transcode", "net", "upstream"],
     ),
     ("admin", &["config", "metrics", "policy"]),
     (
@@ -55,18 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("demo", &["config"]),
     (
         "tools",
-        &[
-            "time",
-            "random",
-            "config",
-            "policy",
-            "metrics",
-            "wire",
-            "transcode",
-            "net",
-            "supervisor",
-            "demo",
-        ],
+        &["time", "random", "config", "policy", "metrics", "wire", "transcode", "net", "supervisor", "demo"],
     ),
     (
         "cli",
@@ -113,16 +88,8 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// The ground floor takes time as an argument and never waits.
-const NOT_ON_THE_GROUND: &[&str] = &[
-    "Instant",
-    "SystemTime",
-    "async",
-    "await",
-    "tokio",
-    "TcpStream",
-    "TcpListener",
-    "UdpSocket",
-];
+const NOT_ON_THE_GROUND: &[&str] =
+    &["Instant", "SystemTime", "async", "await", "tokio", "TcpStream", "TcpListener", "UdpSocket"];
 
 /// The only files that may say `unsafe`. Each use carries a SAFETY note.
 const MAY_BE_UNSAFE: &[&str] = &["src/net/sys.rs", "src/alloc.rs"];
@@ -134,10 +101,8 @@ const TEST_LINES_MAX: usize = 700;
 const LONGER_FILES: &[(&str, usize)] = &[];
 
 /// Files of tests that may wait for time to pass, and why it is not a wait for some state.
-const MAY_SLEEP: &[(&str, &str)] = &[(
-    "tests/support/interop_server.rs",
-    "a caller asks for the interval between two answers",
-)];
+const MAY_SLEEP: &[(&str, &str)] =
+    &[("tests/support/interop_server.rs", "a caller asks for the interval between two answers")];
 
 fn rust_files() -> Vec<File> {
     let rust = |path: &str| path.ends_with(".rs");
@@ -155,22 +120,16 @@ fn module(path: &str) -> Option<(String, usize)> {
     if parts.len() > 1 && parts.last() == Some(&"mod") {
         parts.pop();
     }
-    let depth = if inside == "lib" || inside == "main" {
-        0
-    } else {
-        parts.len()
-    };
+    let depth = if inside == "lib" || inside == "main" { 0 } else { parts.len() };
     Some((parts[0].to_owned(), depth))
 }
 
 fn sources() -> impl Iterator<Item = (File, Source, String, usize)> {
-    source::files("src", |path| path.ends_with(".rs"))
-        .into_iter()
-        .map(|file| {
-            let (name, depth) = module(&file.path).expect("it is below src");
-            let source = source::read(&file.text);
-            (file, source, name, depth)
-        })
+    source::files("src", |path| path.ends_with(".rs")).into_iter().map(|file| {
+        let (name, depth) = module(&file.path).expect("it is below src");
+        let source = source::read(&file.text);
+        (file, source, name, depth)
+    })
 }
 
 /// Fails with all that was found wrong, one a line.
@@ -233,10 +192,7 @@ fn first_names(words: &[Word], at: usize, names: &mut Vec<Word>) {
 }
 
 fn row(module: &str) -> Option<&'static [&'static str]> {
-    MAY_IMPORT
-        .iter()
-        .find(|(name, _)| *name == module)
-        .map(|(_, allowed)| *allowed)
+    MAY_IMPORT.iter().find(|(name, _)| *name == module).map(|(_, allowed)| *allowed)
 }
 
 #[test]
@@ -244,10 +200,7 @@ fn the_import_law_has_no_cycle() {
     for (at, (name, allowed)) in MAY_IMPORT.iter().enumerate() {
         for import in *allowed {
             let stands_above = MAY_IMPORT[..at].iter().any(|(above, _)| above == import);
-            assert!(
-                stands_above,
-                "MAY_IMPORT: `{name}` lists `{import}`, which does not stand above it"
-            );
+            assert!(stands_above, "MAY_IMPORT: `{name}` lists `{import}`, which does not stand above it");
         }
     }
 }
@@ -260,18 +213,12 @@ fn imports_only_look_down() {
             continue; // it only lists the modules
         }
         let Some(allowed) = row(&module) else {
-            wrong.push(format!(
-                "{}:1: module `{module}` has no row in the law",
-                file.path
-            ));
+            wrong.push(format!("{}:1: module `{module}` has no row in the law", file.path));
             continue;
         };
         for name in names_from_root(&source.words, depth) {
             if name.text != module && !allowed.contains(&name.text.as_str()) {
-                wrong.push(format!(
-                    "{}:{}: `{module}` may not import `{}`",
-                    file.path, name.line, name.text
-                ));
+                wrong.push(format!("{}:{}: `{module}` may not import `{}`", file.path, name.line, name.text));
             }
         }
     }
@@ -309,22 +256,12 @@ fn the_ground_floor_reads_no_clock_and_never_waits() {
     let mut wrong = Vec::new();
     for (file, source, module, _) in sources() {
         if GROUND.contains(&module.as_str()) {
-            for word in source
-                .words
-                .iter()
-                .filter(|word| NOT_ON_THE_GROUND.contains(&word.text.as_str()))
-            {
-                wrong.push(format!(
-                    "{}:{}: `{}` in `{module}`",
-                    file.path, word.line, word.text
-                ));
+            for word in source.words.iter().filter(|word| NOT_ON_THE_GROUND.contains(&word.text.as_str())) {
+                wrong.push(format!("{}:{}: `{}` in `{module}`", file.path, word.line, word.text));
             }
         }
     }
-    report(
-        "NOT_ON_THE_GROUND in tests/tidy.rs; take `now: Moment` as an argument:",
-        &wrong,
-    );
+    report("NOT_ON_THE_GROUND in tests/tidy.rs; take `now: Moment` as an argument:", &wrong);
 }
 
 #[test]
@@ -332,11 +269,7 @@ fn files_can_be_read_in_one_sitting() {
     let mut wrong = Vec::new();
     for file in rust_files() {
         let lines = file.text.lines().count();
-        let usual = if file.path.starts_with("tests/") {
-            TEST_LINES_MAX
-        } else {
-            SOURCE_LINES_MAX
-        };
+        let usual = if file.path.starts_with("tests/") { TEST_LINES_MAX } else { SOURCE_LINES_MAX };
         let listed = LONGER_FILES.iter().find(|(path, _)| *path == file.path);
         if lines >= listed.map_or(usual, |(_, max)| *max) {
             wrong.push(format!(
@@ -344,10 +277,7 @@ fn files_can_be_read_in_one_sitting() {
                 file.path
             ));
         } else if listed.is_some() && lines < usual {
-            wrong.push(format!(
-                "{}:1: short enough now; take it out of LONGER_FILES",
-                file.path
-            ));
+            wrong.push(format!("{}:1: short enough now; take it out of LONGER_FILES", file.path));
         }
     }
     for (path, _) in LONGER_FILES {
@@ -373,16 +303,9 @@ fn nothing_is_left_over() {
             }
         }
         for comment in &source.comments {
-            let has = |mark: &str| {
-                comment
-                    .text
-                    .split(|c: char| !c.is_alphanumeric())
-                    .any(|word| word == mark)
-            };
-            for mark in [["FIX", "ME"].concat(), ["XX", "X"].concat()]
-                .iter()
-                .filter(|mark| has(mark))
-            {
+            let has =
+                |mark: &str| comment.text.split(|c: char| !c.is_alphanumeric()).any(|word| word == mark);
+            for mark in [["FIX", "ME"].concat(), ["XX", "X"].concat()].iter().filter(|mark| has(mark)) {
                 wrong.push(format!("{}:{}: {mark}", file.path, comment.line));
             }
         }
@@ -405,12 +328,7 @@ fn unsafe_is_rare_and_explained() {
             }
             // The last line of the note's comment stands right above the statement; a new `unsafe` needs a new note.
             let above = word.line.saturating_sub(NOTE_LINES_MAX)..=word.line;
-            let note = source
-                .comments
-                .iter()
-                .enumerate()
-                .rev()
-                .find(|(_, c)| above.contains(&c.line));
+            let note = source.comments.iter().enumerate().rev().find(|(_, c)| above.contains(&c.line));
             let begins = note.and_then(|(at, _)| note_begins(&source, at));
             match begins {
                 Some(line) if line > explained_up_to => explained_up_to = line,
@@ -449,17 +367,10 @@ fn tests_wait_for_state_and_do_not_sleep() {
             .collect();
         let allowed = MAY_SLEEP.iter().any(|(path, _)| *path == file.path);
         if allowed && sleeps.is_empty() {
-            wrong.push(format!(
-                "{}:1: does not sleep any more; take it out of MAY_SLEEP",
-                file.path
-            ));
+            wrong.push(format!("{}:1: does not sleep any more; take it out of MAY_SLEEP", file.path));
         }
         if !allowed {
-            wrong.extend(
-                sleeps
-                    .iter()
-                    .map(|word| format!("{}:{}: `{}`", file.path, word.line, word.text)),
-            );
+            wrong.extend(sleeps.iter().map(|word| format!("{}:{}: `{}`", file.path, word.line, word.text)));
         }
     }
     report("wait for the state itself, within a timeout:", &wrong);
@@ -470,10 +381,8 @@ fn no_path_of_one_machine() {
     const ENDINGS: &[&str] = &[
         ".rs", ".toml", ".md", ".sh", ".proto", ".yml", ".yaml", ".txt", ".json", ".py", ".conf", ".ci/run",
     ];
-    let homes: Vec<String> = ["home", "root", "Users", "work"]
-        .iter()
-        .map(|name| format!("/{name}/"))
-        .collect();
+    let homes: Vec<String> =
+        ["home", "root", "Users", "work"].iter().map(|name| format!("/{name}/")).collect();
     let is_text = |path: &str| ENDINGS.iter().any(|ending| path.ends_with(ending));
     let mut wrong = Vec::new();
     for file in source::files("", |path| is_text(path) && path != "Cargo.lock") {
@@ -498,10 +407,8 @@ fn the_map_names_every_module() {
     let Ok(map) = fs::read_to_string(map) else { return };
     let mut modules: Vec<String> = sources().map(|(_, _, module, _)| module).collect();
     modules.dedup();
-    let named = |module: &str| {
-        map.split(|c: char| !c.is_alphanumeric() && c != '_')
-            .any(|word| word == module)
-    };
+    let named =
+        |module: &str| map.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == module);
     let wrong: Vec<String> = modules
         .iter()
         .filter(|module| !matches!(module.as_str(), "lib" | "main") && !named(module))
@@ -518,10 +425,7 @@ fn the_checker_sees_words_comments_and_paths() {
         pub(crate) fn g() { super::wire::x() }
     "##;
     let source = source::read(code);
-    let names: Vec<String> = names_from_root(&source.words, 1)
-        .into_iter()
-        .map(|word| word.text)
-        .collect();
+    let names: Vec<String> = names_from_root(&source.words, 1).into_iter().map(|word| word.text).collect();
     assert_eq!(names, ["net", "policy", "time", "worker", "wire"]);
     assert_eq!(source.comments.len(), 1);
     assert_eq!(source.comments[0].line, 2);

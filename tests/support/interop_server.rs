@@ -59,26 +59,13 @@ pub struct InteropServer {
 impl InteropServer {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
-        listener
-            .set_nonblocking(true)
-            .expect("a socket can be made non-blocking");
+        listener.set_nonblocking(true).expect("a socket can be made non-blocking");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let log = Arc::new(Log {
-            calls: Mutex::default(),
-            changed: watch::Sender::new(()),
-        });
+        let log = Arc::new(Log { calls: Mutex::default(), changed: watch::Sender::new(()) });
         let (stop, stopped) = oneshot::channel();
-        let service = Watching {
-            inner: service(),
-            log: Arc::clone(&log),
-        };
+        let service = Watching { inner: service(), log: Arc::clone(&log) };
         let thread = std::thread::spawn(move || serve(listener, service, stopped));
-        Self {
-            address,
-            log,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { address, log, stop: Some(stop), thread: Some(thread) }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -87,20 +74,12 @@ impl InteropServer {
 
     /// All calls so far, in order of their arrival.
     pub fn calls(&self) -> Vec<Call> {
-        self.log
-            .calls
-            .lock()
-            .expect("no test panics while it holds this")
-            .clone()
+        self.log.calls.lock().expect("no test panics while it holds this").clone()
     }
 
     /// Forgets the calls so far. Only between tests: no call may be running.
     pub fn forget(&self) {
-        self.log
-            .calls
-            .lock()
-            .expect("no test panics while it holds this")
-            .clear();
+        self.log.calls.lock().expect("no test panics while it holds this").clear();
     }
 
     /// Waits until `done` says yes to the calls so far, at most five seconds.
@@ -108,10 +87,7 @@ impl InteropServer {
         let mut changed = self.log.changed.subscribe();
         let wait = async {
             while !done(&self.calls()) {
-                changed
-                    .changed()
-                    .await
-                    .expect("the log lives as long as the server");
+                changed.changed().await.expect("the log lives as long as the server");
             }
         };
         within(Duration::from_secs(5), what, wait).await;
@@ -176,10 +152,7 @@ impl Log {
         let at = calls.len() - 1;
         drop(calls);
         self.changed.send_replace(());
-        CallLog {
-            log: Arc::clone(self),
-            at,
-        }
+        CallLog { log: Arc::clone(self), at }
     }
 }
 
@@ -192,13 +165,8 @@ struct CallLog {
 
 impl CallLog {
     fn change<T>(&self, change: impl FnOnce(&mut Call) -> T) -> Option<T> {
-        let result = self
-            .log
-            .calls
-            .lock()
-            .expect("no test panics while it holds this")
-            .get_mut(self.at)
-            .map(change);
+        let result =
+            self.log.calls.lock().expect("no test panics while it holds this").get_mut(self.at).map(change);
         self.log.changed.send_replace(());
         result
     }
@@ -214,8 +182,7 @@ impl CallLog {
 
     /// Was this message of the request compressed?
     fn compressed(&self, message: usize) -> bool {
-        self.change(|call| call.request_flags.get(message) == Some(&1))
-            .unwrap_or(false)
+        self.change(|call| call.request_flags.get(message) == Some(&1)).unwrap_or(false)
     }
 }
 
@@ -307,10 +274,7 @@ impl TestService for Interop {
         check_compressed(request.expect_compressed, &call, 0)?;
         check_status(request.response_status)?;
         let payload = Some(payload(request.response_size)?);
-        let mut response = Response::new(SimpleResponse {
-            payload,
-            ..SimpleResponse::default()
-        });
+        let mut response = Response::new(SimpleResponse { payload, ..SimpleResponse::default() });
         if !request.response_compressed.is_some_and(|wanted| wanted.value) {
             response.disable_compression();
         }
@@ -322,9 +286,7 @@ impl TestService for Interop {
         request: Request<StreamingOutputCallRequest>,
     ) -> Result<Response<Answers>, Status> {
         let request = request.into_inner();
-        Ok(answering(
-            |answers| async move { answer(request, &answers).await },
-        ))
+        Ok(answering(|answers| async move { answer(request, &answers).await }))
     }
 
     async fn streaming_input_call(
@@ -340,9 +302,7 @@ impl TestService for Interop {
             sum += i32::try_from(length).map_err(|_| Status::out_of_range("payload"))?;
             count += 1;
         }
-        let mut response = Response::new(StreamingInputCallResponse {
-            aggregated_payload_size: sum,
-        });
+        let mut response = Response::new(StreamingInputCallResponse { aggregated_payload_size: sum });
         response.disable_compression();
         Ok(response)
     }
@@ -405,38 +365,24 @@ where
 /// Sends what one request asks for. An error ends the call.
 async fn answer(request: StreamingOutputCallRequest, answers: &Sender) -> Result<(), Status> {
     check_status(request.response_status)?;
-    for ResponseParameters {
-        size, interval_us, ..
-    } in request.response_parameters
-    {
+    for ResponseParameters { size, interval_us, .. } in request.response_parameters {
         let interval_us = u64::try_from(interval_us).map_err(|_| Status::invalid_argument("interval_us"))?;
         if interval_us > 0 {
             tokio::time::sleep(Duration::from_micros(interval_us)).await;
         }
-        let answer = StreamingOutputCallResponse {
-            payload: Some(payload(size)?),
-        };
-        answers
-            .send(Ok(answer))
-            .await
-            .map_err(|_| Status::cancelled("the caller is gone"))?;
+        let answer = StreamingOutputCallResponse { payload: Some(payload(size)?) };
+        answers.send(Ok(answer)).await.map_err(|_| Status::cancelled("the caller is gone"))?;
     }
     Ok(())
 }
 
 fn call_log(extensions: &http::Extensions) -> CallLog {
-    extensions
-        .get::<CallLog>()
-        .expect("Watching puts it there")
-        .clone()
+    extensions.get::<CallLog>().expect("Watching puts it there").clone()
 }
 
 fn payload(size: i32) -> Result<Payload, Status> {
     let size = usize::try_from(size).map_err(|_| Status::invalid_argument("a size below zero"))?;
-    Ok(Payload {
-        r#type: 0,
-        body: vec![0; size],
-    })
+    Ok(Payload { r#type: 0, body: vec![0; size] })
 }
 
 fn check_status(wanted: Option<EchoStatus>) -> Result<(), Status> {
@@ -448,9 +394,9 @@ fn check_status(wanted: Option<EchoStatus>) -> Result<(), Status> {
 
 fn check_compressed(expected: Option<BoolValue>, call: &CallLog, message: usize) -> Result<(), Status> {
     match expected {
-        Some(expected) if expected.value != call.compressed(message) => Err(Status::invalid_argument(
-            "the compressed flag is not what the message says",
-        )),
+        Some(expected) if expected.value != call.compressed(message) => {
+            Err(Status::invalid_argument("the compressed flag is not what the message says"))
+        }
         _ => Ok(()),
     }
 }

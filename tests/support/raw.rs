@@ -41,19 +41,14 @@ impl RawClient {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.send(request.body(()).expect("the test's headers are valid"), false)
-            .await
+        self.send(request.body(()).expect("the test's headers are valid"), false).await
     }
 
     /// Sends any head at all; `end` ends the request with it.
     pub async fn send(&mut self, head: http::Request<()>, end: bool) -> RawCall {
-        within(
-            WAIT_MAX,
-            "room for one more stream",
-            std::future::poll_fn(|cx| self.send.poll_ready(cx)),
-        )
-        .await
-        .expect("the connection is open");
+        within(WAIT_MAX, "room for one more stream", std::future::poll_fn(|cx| self.send.poll_ready(cx)))
+            .await
+            .expect("the connection is open");
         let (response, send) = self.send.send_request(head, end).expect("a valid request");
         RawCall { send, response }
     }
@@ -161,10 +156,7 @@ impl RawReply {
 
     /// The reason of the RST_STREAM that ended it.
     pub fn reset(&self) -> Option<Reason> {
-        self.error
-            .as_ref()
-            .filter(|error| error.is_reset())
-            .and_then(h2::Error::reason)
+        self.error.as_ref().filter(|error| error.is_reset()).and_then(h2::Error::reason)
     }
 }
 
@@ -196,9 +188,6 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 /// Sends `bytes` and leaves the connection open, for peers that should lose patience. Keep what it returns.
 pub async fn half_said(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("the peer listens");
-    stream
-        .write_all(bytes)
-        .await
-        .expect("a fresh connection takes bytes");
+    stream.write_all(bytes).await.expect("a fresh connection takes bytes");
     stream
 }

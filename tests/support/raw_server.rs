@@ -114,24 +114,12 @@ impl RawServer {
 
     async fn listen(steps: &[Step], max_streams: Option<u32>, silent: bool) -> Self {
         assert!(!steps.is_empty(), "a script has steps");
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a free loopback port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (record, changed) = (Mutex::default(), watch::Sender::new(()));
-        let shared = Arc::new(Shared {
-            steps: steps.to_vec(),
-            max_streams,
-            silent,
-            record,
-            changed,
-        });
+        let shared = Arc::new(Shared { steps: steps.to_vec(), max_streams, silent, record, changed });
         let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Self {
-            address,
-            shared,
-            task,
-        }
+        Self { address, shared, task }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -139,11 +127,7 @@ impl RawServer {
     }
 
     pub fn record(&self) -> Record {
-        self.shared
-            .record
-            .lock()
-            .expect("no test panics while it holds this")
-            .clone()
+        self.shared.record.lock().expect("no test panics while it holds this").clone()
     }
 
     /// Waits until `done` says yes to what was seen, at most five seconds.
@@ -151,10 +135,7 @@ impl RawServer {
         let mut changed = self.shared.changed.subscribe();
         let wait = async {
             while !done(&self.record()) {
-                changed
-                    .changed()
-                    .await
-                    .expect("the record lives as long as the server");
+                changed.changed().await.expect("the record lives as long as the server");
             }
         };
         within(Duration::from_secs(5), what, wait).await;
@@ -183,11 +164,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
             let _ = stream.set_nodelay(true);
-            let mut connection = Connection {
-                stream,
-                shared: Arc::clone(&shared),
-                open: HashMap::new(),
-            };
+            let mut connection = Connection { stream, shared: Arc::clone(&shared), open: HashMap::new() };
             let _ = connection.run().await; // an end like any other
             drop(connection);
             shared.note(|record| record.connections_closed += 1);
@@ -247,18 +224,11 @@ impl Connection {
         let [a, b, c, kind, flags, id @ ..] = head;
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
         self.stream.read_exact(&mut payload).await?;
-        Ok(Frame {
-            kind,
-            flags,
-            id: u32::from_be_bytes(id),
-            payload,
-        })
+        Ok(Frame { kind, flags, id: u32::from_be_bytes(id), payload })
     }
 
     async fn write(&mut self, kind: u8, flags: u8, id: u32, payload: &[u8]) -> io::Result<()> {
-        let length = u32::try_from(payload.len())
-            .expect("frames here are small")
-            .to_be_bytes();
+        let length = u32::try_from(payload.len()).expect("frames here are small").to_be_bytes();
         let mut bytes = vec![length[1], length[2], length[3], kind, flags];
         bytes.extend_from_slice(&id.to_be_bytes());
         bytes.extend_from_slice(payload);
@@ -266,18 +236,12 @@ impl Connection {
     }
 
     async fn take(&mut self, frame: Frame) -> io::Result<()> {
-        let first_word = frame
-            .payload
-            .first_chunk()
-            .map(|bytes| u32::from_be_bytes(*bytes));
+        let first_word = frame.payload.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
         match frame.kind {
             HEADERS => self.begun(frame.id).await?,
             DATA if !frame.payload.is_empty() => {
-                self.shared
-                    .note(|record| record.body_bytes += frame.payload.len());
-                let taken = u32::try_from(frame.payload.len())
-                    .expect("at most 16 MiB")
-                    .to_be_bytes();
+                self.shared.note(|record| record.body_bytes += frame.payload.len());
+                let taken = u32::try_from(frame.payload.len()).expect("at most 16 MiB").to_be_bytes();
                 self.write(WINDOW_UPDATE, 0, 0, &taken).await?;
                 if frame.flags & END_STREAM == 0 {
                     self.write(WINDOW_UPDATE, 0, frame.id, &taken).await?;
@@ -351,18 +315,15 @@ impl Connection {
                 for byte in EMPTY_MESSAGE {
                     self.write(DATA, 0, id, &[*byte]).await?;
                 }
-                self.write(HEADERS, END_STREAM | END_HEADERS, id, &trailers(0, ""))
-                    .await
+                self.write(HEADERS, END_STREAM | END_HEADERS, id, &trailers(0, "")).await
             }
             Step::Status(code, message) => {
                 let block = [head(200, "application/grpc"), trailers(code, message)].concat();
                 self.write(HEADERS, END_STREAM | END_HEADERS, id, &block).await
             }
             Step::Http(status) => {
-                self.write(HEADERS, END_HEADERS, id, &head(status, "text/html"))
-                    .await?;
-                self.write(DATA, END_STREAM, id, b"<html><body>sorry</body></html>")
-                    .await
+                self.write(HEADERS, END_HEADERS, id, &head(status, "text/html")).await?;
+                self.write(DATA, END_STREAM, id, b"<html><body>sorry</body></html>").await
             }
             Step::NoStatus => {
                 self.answer(id, Stage::Head).await?;
@@ -382,8 +343,7 @@ impl Connection {
 
     async fn answer(&mut self, id: u32, stage: Stage) -> io::Result<()> {
         if stage >= Stage::Head {
-            self.write(HEADERS, END_HEADERS, id, &head(200, "application/grpc"))
-                .await?;
+            self.write(HEADERS, END_HEADERS, id, &head(200, "application/grpc")).await?;
         }
         match stage {
             Stage::Nothing | Stage::Head => {}
@@ -391,8 +351,7 @@ impl Connection {
             Stage::Message | Stage::Whole => self.write(DATA, 0, id, EMPTY_MESSAGE).await?,
         }
         if stage == Stage::Whole {
-            self.write(HEADERS, END_STREAM | END_HEADERS, id, &trailers(0, ""))
-                .await?;
+            self.write(HEADERS, END_STREAM | END_HEADERS, id, &trailers(0, "")).await?;
         }
         Ok(())
     }

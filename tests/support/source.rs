@@ -40,10 +40,7 @@ pub fn files(folder: &str, wanted: impl Fn(&str) -> bool) -> Vec<File> {
     paths.sort();
     let name = |path: &PathBuf| {
         let inside = path.strip_prefix(root).expect("the walk began at the root");
-        inside
-            .to_str()
-            .expect("names of the project are UTF-8")
-            .to_owned()
+        inside.to_str().expect("names of the project are UTF-8").to_owned()
     };
     paths
         .iter()
@@ -57,14 +54,7 @@ pub fn files(folder: &str, wanted: impl Fn(&str) -> bool) -> Vec<File> {
 }
 
 /// What a build or a tool leaves in the tree is not the project's.
-const SKIPPED_FOLDERS: &[&str] = &[
-    "target",
-    ".git",
-    "node_modules",
-    "__pycache__",
-    "corpus",
-    "artifacts",
-];
+const SKIPPED_FOLDERS: &[&str] = &["target", ".git", "node_modules", "__pycache__", "corpus", "artifacts"];
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
@@ -81,11 +71,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Splits Rust text into words and comments.
 pub fn read(text: &str) -> Source {
-    let mut reader = Reader {
-        rest: text,
-        line: 1,
-        source: Source::default(),
-    };
+    let mut reader = Reader { rest: text, line: 1, source: Source::default() };
     while !reader.rest.is_empty() {
         reader.step();
     }
@@ -100,21 +86,14 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn step(&mut self) {
-        let first = self
-            .rest
-            .chars()
-            .next()
-            .expect("the caller saw that there is more");
+        let first = self.rest.chars().next().expect("the caller saw that there is more");
         if self.rest.starts_with("//") {
             self.comment(self.rest.find('\n').unwrap_or(self.rest.len()));
         } else if self.rest.starts_with("/*") {
             self.comment(block_comment(self.rest));
         } else if let Some(length) = raw_string(self.rest) {
             self.literal(length);
-        } else if ["\"", "b\"", "c\""]
-            .iter()
-            .any(|open| self.rest.starts_with(open))
-        {
+        } else if ["\"", "b\"", "c\""].iter().any(|open| self.rest.starts_with(open)) {
             let open = self.rest.find('"').expect("it starts with one") + 1;
             self.literal(open + quoted(&self.rest[open..], '"'));
         } else if let Some(length) = character(self.rest) {
@@ -147,18 +126,12 @@ impl Reader<'_> {
     fn literal(&mut self, length: usize) {
         let line = self.line;
         self.take(length);
-        self.source.words.push(Word {
-            text: "\"\"".to_owned(),
-            line,
-        });
+        self.source.words.push(Word { text: "\"\"".to_owned(), line });
     }
 
     fn comment(&mut self, length: usize) {
         let text = self.take(length).to_owned();
-        self.source.comments.push(Comment {
-            text,
-            line: self.line,
-        });
+        self.source.comments.push(Comment { text, line: self.line });
     }
 }
 
@@ -184,18 +157,13 @@ fn block_comment(text: &str) -> usize {
 
 /// Bytes of the raw string that `text` begins with.
 fn raw_string(text: &str) -> Option<usize> {
-    let prefix = ["r", "br", "cr"].into_iter().find(|p| {
-        text.strip_prefix(p)
-            .is_some_and(|rest| rest.trim_start_matches('#').starts_with('"'))
-    })?;
+    let prefix = ["r", "br", "cr"]
+        .into_iter()
+        .find(|p| text.strip_prefix(p).is_some_and(|rest| rest.trim_start_matches('#').starts_with('"')))?;
     let hashes = text[prefix.len()..].find('"')?;
     let open = prefix.len() + hashes + 1;
     let close = format!("\"{}", "#".repeat(hashes));
-    Some(
-        text[open..]
-            .find(&close)
-            .map_or(text.len(), |at| open + at + close.len()),
-    )
+    Some(text[open..].find(&close).map_or(text.len(), |at| open + at + close.len()))
 }
 
 /// Bytes up to and with the closing quote, escapes passed over.

@@ -35,11 +35,7 @@ impl Watched {
         if inner.is_end_stream() {
             watcher(Seen::End); // nobody is going to ask it for a frame
         }
-        tonic::body::Body::new(Self {
-            inner,
-            walker: Walker::default(),
-            watcher: Box::new(watcher),
-        })
+        tonic::body::Body::new(Self { inner, walker: Walker::default(), watcher: Box::new(watcher) })
     }
 }
 
@@ -111,10 +107,7 @@ pub struct FlagChannel {
 
 impl FlagChannel {
     pub fn new(inner: Channel) -> Self {
-        Self {
-            inner,
-            flags: Arc::default(),
-        }
+        Self { inner, flags: Arc::default() }
     }
 
     /// The flags seen since the last time this was asked.
@@ -139,10 +132,7 @@ impl Service<http::Request<tonic::body::Body>> for FlagChannel {
             Ok(reply.await?.map(|body| {
                 Watched::wrap(body, move |seen| {
                     if let Seen::Message(flag) = seen {
-                        flags
-                            .lock()
-                            .expect("no test panics while it holds this")
-                            .push(flag);
+                        flags.lock().expect("no test panics while it holds this").push(flag);
                     }
                 })
             }))
