@@ -21,7 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("policy", &["time", "random", "config"]),
     ("metrics", &["policy"]),
     // Middle: bytes and sockets.
-    ("wire", &["policy", "config"]),
+    ("wire", &["policy", "config", "random"]), // random: only its tests, for seeded bytes
     ("transcode", &["time", "config", "policy", "wire"]),
     ("net", &["time", "config", "metrics"]),
     ("upstream", &["time", "random", "config", "policy", "metrics", "wire", "net"]),
