@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# The one command: what a person runs before a commit, and all that CI runs.
+#
+#   ./check.sh         format, clippy, doc, tests, benches as tests, and cargo-deny where it is installed
+#   ./check.sh fast    format, clippy of the library, its own tests and the house rules
+#   ./check.sh deny    licences, bans, sources and advisories (asks the network for the advisories)
+#
+# Stops at the first step that fails, with its exit code.
+set -euo pipefail
+cd "$(dirname "$0")"
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
+
+step() { # step NAME COMMAND...
+    local name=$1 began=$SECONDS code=0
+    shift
+    printf '\n==> %s: %s\n' "$name" "$*"
+    "$@" </dev/null || code=$?
+    if [ "$code" -ne 0 ]; then
+        printf '==> %s FAILED after %ss (exit %s)\n' "$name" "$((SECONDS - began))" "$code" >&2
+        exit "$code"
+    fi
+    printf '==> %s ok, %ss\n' "$name" "$((SECONDS - began))"
+}
+
+has_benches() { compgen -G 'benches/*.rs' >/dev/null; }
+has_deny() { cargo deny --version >/dev/null 2>&1; }
+
+case "${1:-all}" in
+all)
+    step fmt cargo fmt --check
+    step clippy cargo clippy --locked --all-targets -- -D warnings
+    step doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
+    step test cargo test --locked
+    if has_benches; then step benches cargo test --locked --benches; fi
+    if has_deny; then
+        # Not the advisories: a new one must not stop an unrelated change.
+        step deny cargo deny --locked check licenses bans sources
+    else
+        printf '\n==> deny skipped: cargo-deny is not installed\n'
+    fi
+    ;;
+fast)
+    step fmt cargo fmt --check
+    step clippy cargo clippy --locked --lib -- -D warnings
+    step test cargo test --locked --lib --test tidy
+    ;;
+deny)
+    if ! has_deny; then
+        echo "cargo-deny is not installed: cargo install --locked cargo-deny" >&2
+        exit 2
+    fi
+    step deny cargo deny --locked check
+    ;;
+*)
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+    ;;
+esac
+printf '\nall passed in %ss\n' "$SECONDS"

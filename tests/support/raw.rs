@@ -1,0 +1,193 @@
+//! A client that says exactly what a test wants it to say: single HTTP/2 calls, or plain bytes.
+
+use super::within;
+use bytes::{BufMut, Bytes, BytesMut};
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// One HTTP/2 connection. Dropping it closes the connection at once.
+pub struct RawClient {
+    send: SendRequest<Bytes>,
+    connection: JoinHandle<()>,
+}
+
+impl RawClient {
+    pub async fn connect(address: SocketAddr) -> Self {
+        let work = async {
+            let stream = TcpStream::connect(address).await.expect("the peer listens");
+            stream.set_nodelay(true).expect("an open socket");
+            h2::client::handshake(stream).await.expect("an HTTP/2 peer")
+        };
+        let (send, connection) = within(WAIT_MAX, "connect", work).await;
+        let connection = tokio::spawn(async move {
+            let _ = connection.await; // its calls tell how it ended
+        });
+        Self { send, connection }
+    }
+
+    /// Sends the head of a gRPC call; `headers` come after the usual ones. The body stays open.
+    pub async fn open(&mut self, path: &str, headers: &[(&str, &str)]) -> RawCall {
+        let mut request = http::Request::post(format!("http://ringway.test{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(()).expect("the test's headers are valid"), false).await
+    }
+
+    /// Sends any head at all; `end` ends the request with it.
+    pub async fn send(&mut self, head: http::Request<()>, end: bool) -> RawCall {
+        within(WAIT_MAX, "room for one more stream", std::future::poll_fn(|cx| self.send.poll_ready(cx)))
+            .await
+            .expect("the connection is open");
+        let (response, send) = self.send.send_request(head, end).expect("a valid request");
+        RawCall { send, response }
+    }
+
+    /// A whole gRPC call of one message.
+    pub async fn call(&mut self, path: &str, headers: &[(&str, &str)], payload: &[u8]) -> RawReply {
+        let mut call = self.open(path, headers).await;
+        call.send(message(0, payload), true);
+        call.reply().await
+    }
+
+    /// Waits until the peer has closed the connection.
+    pub async fn closed(mut self) {
+        within(WAIT_MAX, "the peer closes the connection", &mut self.connection)
+            .await
+            .expect("no panic in h2");
+    }
+}
+
+impl Drop for RawClient {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// A call whose body is still open. Dropping it cancels the call.
+pub struct RawCall {
+    send: SendStream<Bytes>,
+    response: ResponseFuture,
+}
+
+impl RawCall {
+    /// Hands bytes to the connection, which sends them as far as the peer's window goes.
+    pub fn send(&mut self, bytes: Bytes, end: bool) {
+        let _ = self.send.send_data(bytes, end); // where the peer has reset the stream, the reply says so
+    }
+
+    pub fn reset(&mut self, reason: Reason) {
+        self.send.send_reset(reason);
+    }
+
+    /// The head of the answer, and its body to read from.
+    pub async fn head(&mut self) -> Result<http::Response<RecvStream>, h2::Error> {
+        within(WAIT_MAX, "the head of an answer", &mut self.response).await
+    }
+
+    /// The whole answer, up to wherever it ends.
+    pub async fn reply(mut self) -> RawReply {
+        let mut reply = RawReply::default();
+        match self.head().await {
+            Ok(head) => {
+                reply.status = head.status().as_u16();
+                reply.headers = head.headers().clone();
+                let body = head.into_body();
+                if let Err(error) = within(WAIT_MAX, "the whole answer", reply.read(body)).await {
+                    reply.error = Some(error);
+                }
+            }
+            Err(error) => reply.error = Some(error),
+        }
+        reply
+    }
+}
+
+/// What came back, as far as it came.
+#[derive(Debug, Default)]
+pub struct RawReply {
+    /// 0 where there was no head.
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub trailers: Option<HeaderMap>,
+    /// Why it ended before its end.
+    pub error: Option<h2::Error>,
+}
+
+impl RawReply {
+    async fn read(&mut self, mut body: RecvStream) -> Result<(), h2::Error> {
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = body.data().await {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(error) => {
+                    self.body = bytes.freeze();
+                    return Err(error);
+                }
+            };
+            bytes.extend_from_slice(&piece);
+            body.flow_control().release_capacity(piece.len())?;
+        }
+        self.body = bytes.freeze();
+        self.trailers = body.trailers().await?;
+        Ok(())
+    }
+
+    /// A field of the trailers, or of the head where that is all there is.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let last = self.trailers.as_ref().unwrap_or(&self.headers);
+        last.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    pub fn grpc_status(&self) -> Option<&str> {
+        self.field("grpc-status")
+    }
+
+    /// The reason of the RST_STREAM that ended it.
+    pub fn reset(&self) -> Option<Reason> {
+        self.error.as_ref().filter(|error| error.is_reset()).and_then(h2::Error::reason)
+    }
+}
+
+/// A gRPC message: the flag, the length, the payload.
+pub fn message(flag: u8, payload: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(5 + payload.len());
+    bytes.put_u8(flag);
+    bytes.put_u32(u32::try_from(payload.len()).expect("payloads here are small"));
+    bytes.put_slice(payload);
+    bytes.freeze()
+}
+
+/// The HTTP/2 client preface and an empty SETTINGS frame: what any bytes that shall get further begin with.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// Sends `bytes` on a connection of its own and returns what came back until the peer closed it.
+pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let work = async {
+        let mut stream = TcpStream::connect(address).await.expect("the peer listens");
+        let mut back = Vec::new();
+        if stream.write_all(bytes).await.is_ok() {
+            let _ = stream.read_to_end(&mut back).await; // a reset is an end too
+        }
+        back
+    };
+    within(WAIT_MAX, "the peer closes the connection", work).await
+}
+
+/// Sends `bytes` and leaves the connection open, for peers that should lose patience. Keep what it returns.
+pub async fn half_said(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.expect("the peer listens");
+    stream.write_all(bytes).await.expect("a fresh connection takes bytes");
+    stream
+}
