@@ -177,7 +177,9 @@ impl Knob {
             Kind::Size { min, max, .. } => format!("between {} and {}", Bytes(min), Bytes(max)),
             Kind::CountOrAuto { min, max } => format!("\"auto\", or between {min} and {max}"),
             Kind::PowerOfTwo { min, max, .. } => format!("a power of two between {min} and {max}"),
-            Kind::Time { min, max, .. } | Kind::TimeIfSet { min, max } => format!("between {} and {}", Time(min), Time(max)),
+            Kind::Time { min, max, .. } | Kind::TimeIfSet { min, max } => {
+                format!("between {} and {}", Time(min), Time(max))
+            }
             Kind::TimeOrNone { min, max, .. } => {
                 format!("\"0s\" for none, or between {} and {}", Time(min), Time(max))
             }
@@ -256,7 +258,13 @@ fn section(out: &mut String, table: &str) {
             continue;
         }
         let default = knob.default().map_or(String::new(), |text| format!("`{text}`"));
-        let _ = writeln!(out, "| `{}` | {} | {default} | {} |", knob.name(), knob.wanted(), knob.about);
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {default} | {} |",
+            knob.name(),
+            knob.wanted(),
+            knob.about
+        );
     }
 }
 

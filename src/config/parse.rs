@@ -8,7 +8,9 @@ use toml::de::DeTable;
 
 use super::errors::{Errors, Place};
 use super::reader::{Source, Table, Value};
-use super::{Admin, Backend, Cluster, Config, Http2, Io, Keepalive, LbPolicy, Listener, Method, OnUnavailable, Pool};
+use super::{
+    Admin, Backend, Cluster, Config, Http2, Io, Keepalive, LbPolicy, Listener, Method, OnUnavailable, Pool,
+};
 use super::{Reconnect, Workers, forms, routes};
 
 /// The largest file that is read: some hundred thousand lines. Whoever names a device by mistake gets an answer.
@@ -20,13 +22,21 @@ const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 ///
 /// Everything that is wrong with it, in the order of the file.
 pub fn load(path: &Path) -> Result<Config, Errors> {
-    let unreadable = |error: std::io::Error| Errors::unreadable(path, None, format!("cannot be read: {error}"), None);
+    let unreadable =
+        |error: std::io::Error| Errors::unreadable(path, None, format!("cannot be read: {error}"), None);
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(FILE_BYTES_MAX)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
     file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() > FILE_BYTES_MAX {
-        return Err(Errors::unreadable(path, None, "too large: must be at most 16MiB".to_owned(), None));
+        return Err(Errors::unreadable(
+            path,
+            None,
+            "too large: must be at most 16MiB".to_owned(),
+            None,
+        ));
     }
     match std::str::from_utf8(&bytes) {
         Ok(text) => parse(text, path),
@@ -34,7 +44,12 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
             let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let place = Place::of(&valid, valid.len());
             let hint = Some("save the file as UTF-8".to_owned());
-            Err(Errors::unreadable(path, Some(place), "not valid TOML: not UTF-8".to_owned(), hint))
+            Err(Errors::unreadable(
+                path,
+                Some(place),
+                "not valid TOML: not UTF-8".to_owned(),
+                hint,
+            ))
         }
     }
 }
@@ -63,7 +78,9 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Errors> {
 
 /// The whole file. `None` only if something was reported.
 fn config(root: &Table<'_>) -> Option<Config> {
-    let workers = root.count_or_auto("workers").map_or(Workers::Auto, Workers::Count);
+    let workers = root
+        .count_or_auto("workers")
+        .map_or(Workers::Auto, Workers::Count);
     let drain_timeout = root.time("drain_timeout");
     let io = io(&root.table("io"));
     let admin_table = root.table("admin");
@@ -132,7 +149,9 @@ fn windows(table: &Table<'_>) -> (u32, u32) {
     let stream = table.size("initial_stream_window_size");
     let connection = table.size("initial_connection_window_size");
     if connection < stream {
-        let set = table.value("initial_connection_window_size").or_else(|| table.value("initial_stream_window_size"));
+        let set = table
+            .value("initial_connection_window_size")
+            .or_else(|| table.value("initial_stream_window_size"));
         if let Some(value) = set {
             let wanted = "initial_connection_window_size must not be below initial_stream_window_size";
             value.refuse(wanted, Some(format!("they are {connection} and {stream} bytes")));
@@ -154,7 +173,11 @@ fn check_addresses(admin: &Table<'_>, listeners: &[Table<'_>]) {
         None => admin.address("address").map(|address| (address, None)),
         Some(_) => None,
     };
-    for (address, value) in default.into_iter().chain(written).filter(|(address, _)| address.port() != 0) {
+    for (address, value) in default
+        .into_iter()
+        .chain(written)
+        .filter(|(address, _)| address.port() != 0)
+    {
         let Some(value) = value else {
             taken.insert(address, "the default of admin.address".to_owned());
             continue;
@@ -196,7 +219,10 @@ fn cluster(table: &Table<'_>) -> Option<Cluster> {
     let endpoints = table.list("endpoints", forms::endpoint);
     for (endpoint, value) in &endpoints {
         if !seen.insert((&endpoint.host, endpoint.port)) {
-            value.refuse("must be unique", Some("an endpoint listed twice would get twice the connections".to_owned()));
+            value.refuse(
+                "must be unique",
+                Some("an endpoint listed twice would get twice the connections".to_owned()),
+            );
         }
     }
     let methods = methods(table);
@@ -251,9 +277,14 @@ fn reconnect(table: &Table<'_>) -> Reconnect {
         max_backoff: table.time("max_backoff"),
     };
     if reconnect.max_backoff < reconnect.initial_backoff
-        && let Some(value) = table.value("max_backoff").or_else(|| table.value("initial_backoff"))
+        && let Some(value) = table
+            .value("max_backoff")
+            .or_else(|| table.value("initial_backoff"))
     {
-        let hint = format!("they are {:?} and {:?}", reconnect.max_backoff, reconnect.initial_backoff);
+        let hint = format!(
+            "they are {:?} and {:?}",
+            reconnect.max_backoff, reconnect.initial_backoff
+        );
         value.refuse("max_backoff must not be below initial_backoff", Some(hint));
     }
     reconnect

@@ -169,7 +169,8 @@ pub const KNOBS: &[Knob] = &[
     later("clusters.adaptive_timeout", "adapt timeouts", "Set `timeout` on routes, or in `[[clusters.methods]]`."),
 ];
 
-const ENDPOINT: &str = "an IP address or host name and a port, such as \"10.0.0.7:50051\" or \"echo.internal:50051\"";
+const ENDPOINT: &str =
+    "an IP address or host name and a port, such as \"10.0.0.7:50051\" or \"echo.internal:50051\"";
 const CLUSTER: &str = "the name of a cluster";
 const NAME: &str = "1 to 200 characters without control characters";
 const PATH: &str = "a service and a method, such as \"/bench.v1.Echo/Unary\"";
@@ -188,7 +189,13 @@ const fn size(key: &'static str, default: u32, min: u32, max: u32, about: &'stat
     Knob { key, kind, about }
 }
 
-const fn time(key: &'static str, default: Duration, min: Duration, max: Duration, about: &'static str) -> Knob {
+const fn time(
+    key: &'static str,
+    default: Duration,
+    min: Duration,
+    max: Duration,
+    about: &'static str,
+) -> Knob {
     let kind = Kind::Time { default, min, max };
     Knob { key, kind, about }
 }

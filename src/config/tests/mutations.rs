@@ -24,11 +24,57 @@ impl Dice {
 const EXAMPLE: &str = include_str!("../../../examples/ringway.toml");
 
 const TOKENS: &[&str] = &[
-    "\"", "'", "\"\"\"", "=", "[", "]", "[[", "]]", "{", "}", ".", ",", "\n", "\r\n", "\r", "#", "\t", "0", "-1",
-    "9999999999999999999999999999999999999999999999", "0x10", "1e400", "nan", "-inf", "1979-05-27", "true", "\"0s\"",
-    "\"99999999999999h\"", "\"0.0000000000000001us\"", "\"..s\"", "\"18446744073709551616GiB\"", "\"\"", "\"é\"",
-    "\"\\u0000\"", "\"[::1]:80\"", "\"[]:1\"", "\":\"", "\"*.\"", "{}", "[]", "[[]]", "[{}]", "[1]", "match.headers.x",
-    "clusters", "routes", "listeners", "transcoding = 1\n", "[clusters.retry]\n", "\u{feff}", "\u{2028}",
+    "\"",
+    "'",
+    "\"\"\"",
+    "=",
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "{",
+    "}",
+    ".",
+    ",",
+    "\n",
+    "\r\n",
+    "\r",
+    "#",
+    "\t",
+    "0",
+    "-1",
+    "9999999999999999999999999999999999999999999999",
+    "0x10",
+    "1e400",
+    "nan",
+    "-inf",
+    "1979-05-27",
+    "true",
+    "\"0s\"",
+    "\"99999999999999h\"",
+    "\"0.0000000000000001us\"",
+    "\"..s\"",
+    "\"18446744073709551616GiB\"",
+    "\"\"",
+    "\"é\"",
+    "\"\\u0000\"",
+    "\"[::1]:80\"",
+    "\"[]:1\"",
+    "\":\"",
+    "\"*.\"",
+    "{}",
+    "[]",
+    "[[]]",
+    "[{}]",
+    "[1]",
+    "match.headers.x",
+    "clusters",
+    "routes",
+    "listeners",
+    "transcoding = 1\n",
+    "[clusters.retry]\n",
+    "\u{feff}",
+    "\u{2028}",
 ];
 
 fn edit(text: &mut Vec<u8>, dice: &mut Dice) {
@@ -41,9 +87,14 @@ fn edit(text: &mut Vec<u8>, dice: &mut Dice) {
         4 => drop(text.splice(at..at, TOKENS[dice.below(TOKENS.len())].bytes())),
         5 => {
             // In place of a value.
-            let Some(equals) = text[at..].iter().position(|byte| *byte == b'=') else { return };
+            let Some(equals) = text[at..].iter().position(|byte| *byte == b'=') else {
+                return;
+            };
             let from = at + equals + 1;
-            let to = text[from..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| from + end);
+            let to = text[from..]
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map_or(text.len(), |end| from + end);
             drop(text.splice(from..to, TOKENS[dice.below(TOKENS.len())].bytes()));
         }
         _ => {
@@ -73,10 +124,16 @@ fn no_text_makes_the_parser_panic() {
         let lines = u32::try_from(text.matches('\n').count() + 1).unwrap();
         for error in &errors {
             let place = error.place.unwrap();
-            assert!((1..=lines).contains(&place.line) && place.column >= 1, "round {round}: {error}");
+            assert!(
+                (1..=lines).contains(&place.line) && place.column >= 1,
+                "round {round}: {error}"
+            );
             assert!(!error.to_string().contains('\n'), "round {round}: {error}");
         }
-        assert!(errors.iter().count() > 0 && errors.iter().is_sorted_by_key(|error| error.place), "round {round}");
+        assert!(
+            errors.iter().count() > 0 && errors.iter().is_sorted_by_key(|error| error.place),
+            "round {round}"
+        );
     }
     // Both ends are seen: edits that do no harm, and edits that do.
     assert!((300..5_000).contains(&taken), "{taken} of 6000 were taken");

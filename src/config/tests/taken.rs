@@ -17,14 +17,27 @@ const KIB: u32 = 1024;
 fn everything_has_a_default() {
     let wanted = Config {
         workers: Workers::Auto,
-        io: Io { backend: Backend::Auto, entries: 4096, on_unavailable: OnUnavailable::Fallback },
-        admin: Admin { address: "127.0.0.1:9901".parse().unwrap() },
+        io: Io {
+            backend: Backend::Auto,
+            entries: 4096,
+            on_unavailable: OnUnavailable::Fallback,
+        },
+        admin: Admin {
+            address: "127.0.0.1:9901".parse().unwrap(),
+        },
         drain_timeout: 30 * SECOND,
         listeners: vec![default_listener()],
         routes: vec![Route {
             name: "prefix:/".to_owned(),
-            matching: Match { path: PathMatch::Prefix("/".to_owned()), host: None, headers: Vec::new() },
-            clusters: vec![WeightedCluster { cluster: 0, weight: 1 }],
+            matching: Match {
+                path: PathMatch::Prefix("/".to_owned()),
+                host: None,
+                headers: Vec::new(),
+            },
+            clusters: vec![WeightedCluster {
+                cluster: 0,
+                weight: 1,
+            }],
             timeout: Some(5 * SECOND),
             max_stream_duration: None,
             idle_timeout: Some(300 * SECOND),
@@ -59,7 +72,10 @@ fn default_listener() -> Listener {
 fn default_cluster() -> Cluster {
     Cluster {
         name: "echo".to_owned(),
-        endpoints: vec![Endpoint { host: "10.0.0.7".to_owned(), port: 50051 }],
+        endpoints: vec![Endpoint {
+            host: "10.0.0.7".to_owned(),
+            port: 50051,
+        }],
         lb_policy: LbPolicy::LeastRequest,
         connect_timeout: SECOND,
         max_requests: 1024,
@@ -75,7 +91,11 @@ fn default_cluster() -> Cluster {
             max_send_buffer_size: 256 * KIB,
             replay_buffer_size: 64 * KIB,
         },
-        keepalive: Keepalive { interval: 30 * SECOND, timeout: 5 * SECOND, without_calls: false },
+        keepalive: Keepalive {
+            interval: 30 * SECOND,
+            timeout: 5 * SECOND,
+            without_calls: false,
+        },
         reconnect: Reconnect {
             initial_backoff: SECOND / 10,
             backoff_multiplier: 1.6,
@@ -90,9 +110,18 @@ fn every_word_has_its_meaning() {
     let io = |text: &str| parsed(&top(&format!("[io]\n{text}"))).io;
     assert_eq!(io("backend = \"auto\"").backend, Backend::Auto);
     assert_eq!(io("backend = \"io_uring\"").backend, Backend::IoUring);
-    assert_eq!(io("backend = \"epoll\"\non_unavailable = \"fail\"").backend, Backend::Epoll);
-    assert_eq!(io("on_unavailable = \"fail\"").on_unavailable, OnUnavailable::Fail);
-    assert_eq!(io("on_unavailable = \"fallback\"").on_unavailable, OnUnavailable::Fallback);
+    assert_eq!(
+        io("backend = \"epoll\"\non_unavailable = \"fail\"").backend,
+        Backend::Epoll
+    );
+    assert_eq!(
+        io("on_unavailable = \"fail\"").on_unavailable,
+        OnUnavailable::Fail
+    );
+    assert_eq!(
+        io("on_unavailable = \"fallback\"").on_unavailable,
+        OnUnavailable::Fallback
+    );
     assert_eq!(io("entries = 32768").entries, 32_768);
     let policy = |text: &str| parsed(&cluster(text)).clusters[0].lb_policy;
     assert_eq!(policy("lb_policy = \"least_request\""), LbPolicy::LeastRequest);
@@ -175,7 +204,13 @@ fn units_are_shown_as_they_are_read() {
     for text in ["10us", "250ms", "1500ms", "5s", "90s", "2m", "24h", "0s"] {
         assert_eq!(Time(units::duration(text).unwrap()).to_string(), text);
     }
-    for (bytes, text) in [(0, "0"), (65_535, "65535"), (65_536, "64KiB"), (1 << 20, "1MiB"), (1 << 30, "1GiB")] {
+    for (bytes, text) in [
+        (0, "0"),
+        (65_535, "65535"),
+        (65_536, "64KiB"),
+        (1 << 20, "1MiB"),
+        (1 << 30, "1GiB"),
+    ] {
         assert_eq!(Bytes(bytes).to_string(), text);
     }
 }
@@ -183,7 +218,9 @@ fn units_are_shown_as_they_are_read() {
 #[test]
 fn no_time_is_none_for_routes() {
     let times = |text: &str| {
-        let route = parsed(&route(&format!("cluster = \"echo\"\n{text}"))).routes.remove(0);
+        let route = parsed(&route(&format!("cluster = \"echo\"\n{text}")))
+            .routes
+            .remove(0);
         [route.timeout, route.max_stream_duration, route.idle_timeout]
     };
     let none = "timeout = \"0s\"\nmax_stream_duration = \"0ms\"\nidle_timeout = \"0.0h\"";
@@ -200,8 +237,10 @@ fn a_route_is_named_after_what_it_matches() {
         ("match = { prefix = \"/bench.\" }", "prefix:/bench."),
         ("match = { service = \"bench.v1.Echo\" }", "service:bench.v1.Echo"),
         ("match.path = \"/a.B/C\"", "path:/a.B/C"),
-        ("match = { host = \"API.Example.com\", headers = { X-B = \"2\", x-a = \"\" } }",
-            "prefix:/ host:api.example.com x-a: x-b:2"),
+        (
+            "match = { host = \"API.Example.com\", headers = { X-B = \"2\", x-a = \"\" } }",
+            "prefix:/ host:api.example.com x-a: x-b:2",
+        ),
         ("name = \"mine\"\nmatch.host = \"[::1]\"", "mine"),
     ];
     for (text, wanted) in cases {
@@ -225,10 +264,17 @@ fn clusters_are_found_by_name() {
 
 #[test]
 fn methods_may_have_their_own_timeout() {
-    let text = "[[clusters.methods]]\npath = \"/a.B/C\"\ntimeout = \"2s\"\n[[clusters.methods]]\npath = \"/a.B/D\"";
+    let text =
+        "[[clusters.methods]]\npath = \"/a.B/C\"\ntimeout = \"2s\"\n[[clusters.methods]]\npath = \"/a.B/D\"";
     let wanted = [
-        Method { path: "/a.B/C".to_owned(), timeout: Some(2 * SECOND) },
-        Method { path: "/a.B/D".to_owned(), timeout: None },
+        Method {
+            path: "/a.B/C".to_owned(),
+            timeout: Some(2 * SECOND),
+        },
+        Method {
+            path: "/a.B/D".to_owned(),
+            timeout: None,
+        },
     ];
     assert_eq!(parsed(&cluster(text)).clusters[0].methods, wanted);
 }
@@ -243,11 +289,40 @@ fn endpoints_are_addresses_or_names() {
         ("localhost:50051", "localhost", 50_051),
     ];
     for (text, host, port) in taken {
-        assert_eq!(forms::endpoint(text), Ok(Endpoint { host: (*host).to_owned(), port: *port }), "{text}");
+        assert_eq!(
+            forms::endpoint(text),
+            Ok(Endpoint {
+                host: (*host).to_owned(),
+                port: *port
+            }),
+            "{text}"
+        );
     }
     let refused = [
-        "", "a", "a:", ":1", "a:0", "a:65536", "a:+1", "a:1:2", "::1", "[::1]", "[::1]:0", "http://a:1", "a b:1", "-a:1",
-        "a-:1", "a..b:1", "a.:1", "10.0.0.999:1", "1.2.3:1", "é:1", "[fe80::1%3]:1", "a/b:1", "a:1/", "*.a:1",
+        "",
+        "a",
+        "a:",
+        ":1",
+        "a:0",
+        "a:65536",
+        "a:+1",
+        "a:1:2",
+        "::1",
+        "[::1]",
+        "[::1]:0",
+        "http://a:1",
+        "a b:1",
+        "-a:1",
+        "a-:1",
+        "a..b:1",
+        "a.:1",
+        "10.0.0.999:1",
+        "1.2.3:1",
+        "é:1",
+        "[fe80::1%3]:1",
+        "a/b:1",
+        "a:1/",
+        "*.a:1",
     ];
     for text in refused {
         assert!(forms::endpoint(text).is_err(), "{text}");
@@ -259,13 +334,17 @@ fn hosts_paths_and_headers_have_their_forms() {
     for text in ["a", "a.b", "*.example.com", "127.0.0.1", "[::1]", "LOCALHOST"] {
         assert_eq!(forms::match_host(text), Ok(text.to_ascii_lowercase()), "{text}");
     }
-    for text in ["", "*", "*.", "*a.b", "a.*.b", "*.*.a", "a:80", "[::1]:80", "::1", "http://a", "a/b", "a b", "[x]"] {
+    for text in [
+        "", "*", "*.", "*a.b", "a.*.b", "*.*.a", "a:80", "[::1]:80", "::1", "http://a", "a/b", "a b", "[x]",
+    ] {
         assert!(forms::match_host(text).is_err(), "{text}");
     }
     for text in ["/a.B/C", "/a/b", "/my-service/Get%20It"] {
         assert!(forms::method_path(text).is_ok(), "{text}");
     }
-    for text in ["", "/", "/a", "/a/", "//b", "a/b", "/a/b/c", "/a/b?c", "/a/b c", "/a/é"] {
+    for text in [
+        "", "/", "/a", "/a/", "//b", "a/b", "/a/b/c", "/a/b?c", "/a/b c", "/a/é",
+    ] {
         assert!(forms::method_path(text).is_err(), "{text}");
     }
     for text in ["/", "/a", "/a.b.", "/a/", "/a/b", "/a/b/c"] {
@@ -295,9 +374,9 @@ fn every_bound_is_taken_and_one_more_is_not() {
     let coupled = |name: &str| name.ends_with("window_size") || name.ends_with("_backoff");
     for knob in KNOBS.iter().filter(|knob| !coupled(knob.name())) {
         let (low, high) = match knob.kind {
-            Kind::Count { min, max, .. } | Kind::Size { min, max, .. } | Kind::PowerOfTwo { min, max, .. } => {
-                (i64::from(min), i64::from(max))
-            }
+            Kind::Count { min, max, .. }
+            | Kind::Size { min, max, .. }
+            | Kind::PowerOfTwo { min, max, .. } => (i64::from(min), i64::from(max)),
             Kind::CountOrAuto { min, max } => (i64::from(min), i64::from(max)),
             _ => continue,
         };
