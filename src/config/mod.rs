@@ -1,10 +1,26 @@
 //! What an operator may set, as checked types.
 //!
 //! Text becomes these types once, in `parse.rs`; afterwards the type is the proof. Every value here is within its
-//! bounds and every name it refers to exists.
+//! bounds and every name it refers to exists. Read `knobs/table.rs` for the bounds and defaults, `docs/CONFIG.md` for
+//! the same in Markdown, `reader.rs` for how errors are found.
+
+mod errors;
+mod forms;
+pub mod knobs;
+mod parse;
+mod reader;
+mod routes;
+mod scalars;
+mod spelling;
+#[cfg(test)]
+mod tests;
+mod units;
 
 use std::net::SocketAddr;
 use std::time::Duration;
+
+pub use errors::{Error, Errors, Place};
+pub use parse::{load, parse};
 
 /// A whole, checked configuration.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,181 @@
+//! Text with a form of its own: names, paths, hosts, header fields.
+//!
+//! Each function gives the text as the gateway keeps it, or what the operator probably has to change.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::Endpoint;
+
+/// What to change, where that can be guessed.
+pub(super) type Hint = Option<&'static str>;
+
+/// The name of a cluster.
+pub(super) fn cluster_name(text: &str) -> Result<String, Hint> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    match (1..=100).contains(&text.len()) && text.bytes().all(allowed) {
+        true => Ok(text.to_owned()),
+        false => Err(None),
+    }
+}
+
+/// The name of a route.
+pub(super) fn route_name(text: &str) -> Result<String, Hint> {
+    match (1..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err(None),
+    }
+}
+
+/// A name that is only looked up: whether it exists is another question.
+pub(super) fn reference(text: &str) -> Result<String, Hint> {
+    Ok(text.to_owned())
+}
+
+/// A gRPC service's full name.
+pub(super) fn service(text: &str) -> Result<String, Hint> {
+    if text.starts_with('/') && text.matches('/').count() == 1 {
+        return Err(Some("leave out the slash"));
+    }
+    if text.contains('/') {
+        return Err(Some("for one method write path = \"/service/method\""));
+    }
+    segment(text).then(|| text.to_owned()).ok_or(None)
+}
+
+/// The beginning of a path.
+pub(super) fn prefix(text: &str) -> Result<String, Hint> {
+    if !text.starts_with('/') {
+        return Err(Some("it begins with a slash"));
+    }
+    let valid = text.split('/').all(|part| part.is_empty() || segment(part));
+    valid.then(|| text.to_owned()).ok_or(None)
+}
+
+/// The path of one gRPC method.
+pub(super) fn method_path(text: &str) -> Result<String, Hint> {
+    let Some(rest) = text.strip_prefix('/') else {
+        return Err(Some("it begins with a slash"));
+    };
+    match rest.split_once('/') {
+        Some((service, method)) if segment(service) && segment(method) => Ok(text.to_owned()),
+        None if segment(rest) => Err(Some(
+            "the method is missing; for all methods of a service write service = ...",
+        )),
+        _ => Err(None),
+    }
+}
+
+/// One part of a path: what can be on the wire between two slashes.
+fn segment(text: &str) -> bool {
+    (1..=1000).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#'))
+}
+
+/// An instance of a service: `ip:port` or `host:port`.
+pub(super) fn endpoint(text: &str) -> Result<Endpoint, Hint> {
+    if text.contains("://") {
+        return Err(Some("leave out the scheme"));
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return match address {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => Err(Some("addresses with a scope are not supported")),
+            _ if address.port() == 0 => Err(Some("the port is 1 to 65535")),
+            _ => Ok(Endpoint {
+                host: address.ip().to_string(),
+                port: address.port(),
+            }),
+        };
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Err(Some("an IPv6 address stands in brackets: \"[::1]:50051\""));
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(Some("add the port: \"host:50051\""));
+    };
+    let port = port
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| port.parse().ok())
+        .flatten();
+    match port {
+        None | Some(0) => Err(Some("the port is 1 to 65535")),
+        Some(port) if dns_name(host) => Ok(Endpoint {
+            host: host.to_ascii_lowercase(),
+            port,
+        }),
+        Some(_) => Err(None),
+    }
+}
+
+/// What a call's authority may have to be, without its port and in lower case. IPv6 addresses keep their brackets.
+pub(super) fn match_host(text: &str) -> Result<String, Hint> {
+    let lower = text.to_ascii_lowercase();
+    if lower == "*" {
+        return Err(Some("leave `host` out to match every one"));
+    }
+    if lower.parse::<Ipv6Addr>().is_ok() {
+        return Err(Some("an IPv6 address stands in brackets: \"[::1]\""));
+    }
+    if let Some(inner) = lower.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return inner.parse::<Ipv6Addr>().map(|_| lower.clone()).map_err(|_| None);
+    }
+    if lower.contains("://") {
+        return Err(Some("leave out the scheme"));
+    }
+    if lower.contains(':') {
+        return Err(Some("leave out the port: a host matches on every port"));
+    }
+    let name = lower.strip_prefix("*.").unwrap_or(&lower);
+    if dns_name(name) || lower.parse::<Ipv4Addr>().is_ok() {
+        return Ok(lower);
+    }
+    match lower.contains('*') {
+        true => Err(Some("`*.` stands at the beginning, once, before a whole name")),
+        false => Err(None),
+    }
+}
+
+/// A host name: labels of letters, digits, `-` and `_`. Something like `10.0.0.999` is none: RFC 1123 section 2.1
+/// asks for a last label that is not a number.
+fn dns_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last_is_number = |text: &str| {
+        text.rsplit('.')
+            .next()
+            .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+    };
+    text.len() <= 253 && text.split('.').all(label) && !last_is_number(text)
+}
+
+/// The name of a header field, in lower case.
+pub(super) fn header_name(text: &str) -> Result<String, Hint> {
+    // RFC 9110 section 5.6.2: tchar.
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.starts_with(':') {
+        return Err(Some(
+            "match the path with `path`, `prefix` or `service`, the authority with `host`",
+        ));
+    }
+    match !text.is_empty() && text.bytes().all(allowed) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(None),
+    }
+}
+
+/// The value of a header field. Values with other bytes exist on the wire, but not in a text file.
+pub(super) fn header_value(text: &str) -> Result<String, Hint> {
+    // RFC 9110 section 5.5: a value does not begin or end with whitespace.
+    if text.trim_matches([' ', '\t']) != text {
+        return Err(Some("leave out the space around it: it is not part of a value"));
+    }
+    let allowed = |byte: u8| byte == b' ' || byte == b'\t' || byte.is_ascii_graphic();
+    text.bytes().all(allowed).then(|| text.to_owned()).ok_or(None)
+}

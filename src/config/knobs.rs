@@ -1,0 +1,289 @@
+//! What may be set: each key with its bounds, its default and one sentence.
+//!
+//! The parser takes bounds and defaults from here and `docs/CONFIG.md` is written from here, so they cannot disagree.
+//! The rows are in `knobs/table.rs`.
+
+mod table;
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::units::{Bytes, Time};
+pub use table::KNOBS;
+
+/// One key and all there is to know about it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Knob {
+    /// The key with the tables it is in, without positions: `clusters.pool.max_connections`.
+    pub key: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What it does, in a sentence.
+    pub about: &'static str,
+}
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// A whole number.
+    Count {
+        /// The value if the key is not set.
+        default: u32,
+        /// The lowest value allowed.
+        min: u32,
+        /// The highest value allowed.
+        max: u32,
+    },
+    /// A whole number, or `"auto"`, which is the default.
+    CountOrAuto {
+        /// The lowest number allowed.
+        min: u32,
+        /// The highest number allowed.
+        max: u32,
+    },
+    /// A whole number that is a power of two.
+    PowerOfTwo {
+        /// The value if the key is not set.
+        default: u32,
+        /// The lowest value allowed.
+        min: u32,
+        /// The highest value allowed.
+        max: u32,
+    },
+    /// A number of bytes: `"64KiB"`, `"1MiB"`, `16384`.
+    Size {
+        /// The value if the key is not set.
+        default: u32,
+        /// The lowest value allowed.
+        min: u32,
+        /// The highest value allowed.
+        max: u32,
+    },
+    /// A duration: `"250ms"`, `"1.5s"`, `"5m"`.
+    Time {
+        /// The value if the key is not set.
+        default: Duration,
+        /// The lowest value allowed.
+        min: Duration,
+        /// The highest value allowed.
+        max: Duration,
+    },
+    /// A duration, or `"0s"` for none.
+    TimeOrNone {
+        /// The value if the key is not set.
+        default: Option<Duration>,
+        /// The lowest value allowed besides `"0s"`.
+        min: Duration,
+        /// The highest value allowed.
+        max: Duration,
+    },
+    /// A duration that takes the place of another one if it is set.
+    TimeIfSet {
+        /// The lowest value allowed.
+        min: Duration,
+        /// The highest value allowed.
+        max: Duration,
+    },
+    /// A number that need not be whole.
+    Ratio {
+        /// The value if the key is not set.
+        default: f64,
+        /// The lowest value allowed.
+        min: f64,
+        /// The highest value allowed.
+        max: f64,
+    },
+    /// `true` or `false`.
+    Flag {
+        /// The value if the key is not set.
+        default: bool,
+    },
+    /// One of a few words.
+    Word {
+        /// The value if the key is not set; one of `words`.
+        default: &'static str,
+        /// All that are allowed.
+        words: &'static [&'static str],
+    },
+    /// An IP address and a port.
+    Address {
+        /// The value if the key is not set; `None` where it has to be set.
+        default: Option<SocketAddr>,
+    },
+    /// Text in a form of its own, with no default or one that depends on other keys.
+    Other {
+        /// What it takes, in words that follow "must be".
+        wanted: &'static str,
+    },
+    /// A table, `[key]`.
+    Table,
+    /// A table whose keys are the operator's own.
+    Names {
+        /// At most this many.
+        max: usize,
+    },
+    /// Several tables, `[[key]]`.
+    Tables {
+        /// At least this many.
+        min: usize,
+        /// At most this many.
+        max: usize,
+    },
+    /// A list of strings.
+    List {
+        /// What each one is, in words that follow "each must be".
+        wanted: &'static str,
+        /// At least this many.
+        min: usize,
+        /// At most this many.
+        max: usize,
+    },
+    /// Planned, and refused until it works.
+    Later {
+        /// What to do without it.
+        instead: &'static str,
+    },
+}
+
+/// The row of a key.
+pub fn find(key: &str) -> Option<&'static Knob> {
+    KNOBS.iter().find(|knob| knob.key == key)
+}
+
+/// The keys of one table that this version takes, without the table's name. `""` is the top.
+pub fn keys_in(table: &str) -> impl Iterator<Item = &'static str> {
+    KNOBS
+        .iter()
+        .filter(move |knob| knob.table() == table && !matches!(knob.kind, Kind::Later { .. }))
+        .map(Knob::name)
+}
+
+impl Knob {
+    /// The table the key is in; `""` is the top.
+    pub fn table(&self) -> &'static str {
+        self.key.rsplit_once('.').map_or("", |(table, _)| table)
+    }
+
+    /// The key without its table.
+    pub fn name(&self) -> &'static str {
+        self.key.rsplit_once('.').map_or(self.key, |(_, name)| name)
+    }
+
+    /// What a value has to be, in words that follow "must be".
+    pub fn wanted(&self) -> String {
+        match self.kind {
+            Kind::Count { min, max, .. } => format!("between {min} and {max}"),
+            Kind::Size { min, max, .. } => format!("between {} and {}", Bytes(min), Bytes(max)),
+            Kind::CountOrAuto { min, max } => format!("\"auto\", or between {min} and {max}"),
+            Kind::PowerOfTwo { min, max, .. } => format!("a power of two between {min} and {max}"),
+            Kind::Time { min, max, .. } | Kind::TimeIfSet { min, max } => {
+                format!("between {} and {}", Time(min), Time(max))
+            }
+            Kind::TimeOrNone { min, max, .. } => {
+                format!("\"0s\" for none, or between {} and {}", Time(min), Time(max))
+            }
+            Kind::Ratio { min, max, .. } => format!("between {min:?} and {max:?}"),
+            Kind::Flag { .. } => "true or false".to_owned(),
+            Kind::Word { words, .. } => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+                quoted.join(" or ")
+            }
+            Kind::Address { .. } => {
+                "an IP address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"".to_owned()
+            }
+            Kind::Other { wanted } => wanted.to_owned(),
+            Kind::Table => format!("a table, [{}]", self.key),
+            Kind::Names { max } => format!("a table of at most {max} names and strings"),
+            Kind::Tables { min: 0, max } => format!("at most {max} tables, [[{}]]", self.key),
+            Kind::Tables { min, max } => format!("{min} to {max} tables, [[{}]]", self.key),
+            Kind::List { wanted, min, max } => format!("a list of {min} to {max} strings, each {wanted}"),
+            Kind::Later { .. } => "left out".to_owned(),
+        }
+    }
+
+    /// The value if the key is not set, as it would be written in the file. `None` where there is no single one.
+    pub fn default(&self) -> Option<String> {
+        match self.kind {
+            Kind::CountOrAuto { .. } => Some("\"auto\"".to_owned()),
+            Kind::Count { default, .. } | Kind::PowerOfTwo { default, .. } => Some(default.to_string()),
+            Kind::Size { default, .. } => Some(match Bytes(default).to_string() {
+                plain if plain.bytes().all(|byte| byte.is_ascii_digit()) => plain,
+                with_unit => format!("{with_unit:?}"),
+            }),
+            Kind::Time { default, .. } => Some(format!("\"{}\"", Time(default))),
+            Kind::TimeOrNone { default, .. } => Some(format!("\"{}\"", Time(default.unwrap_or_default()))),
+            Kind::Ratio { default, .. } => Some(format!("{default:?}")),
+            Kind::Flag { default } => Some(default.to_string()),
+            Kind::Word { default, .. } => Some(format!("{default:?}")),
+            Kind::Address { default } => default.map(|address| format!("\"{address}\"")),
+            Kind::TimeIfSet { .. } | Kind::Other { .. } | Kind::Later { .. } => None,
+            Kind::Table | Kind::Names { .. } | Kind::Tables { .. } | Kind::List { .. } => None,
+        }
+    }
+}
+
+/// The text of `docs/CONFIG.md`.
+pub fn markdown() -> String {
+    let mut out = String::from(INTRODUCTION);
+    section(&mut out, "");
+    for knob in KNOBS {
+        if matches!(knob.kind, Kind::Table | Kind::Tables { .. }) {
+            section(&mut out, knob.key);
+        }
+    }
+    out.push_str(LATER);
+    out.push_str("| key | what it will do | until then |\n|---|---|---|\n");
+    for knob in KNOBS {
+        if let Kind::Later { instead } = knob.kind {
+            // Writing to a String cannot fail; so in `section`.
+            let _ = writeln!(out, "| `{}` | {} | {instead} |", knob.key, knob.about);
+        }
+    }
+    out
+}
+
+/// One table of the file: its heading, its sentence and its keys.
+fn section(out: &mut String, table: &str) {
+    let _ = match find(table).map(|knob| (knob.kind, knob.about)) {
+        Some((Kind::Tables { min, max }, about)) => {
+            writeln!(out, "\n## `[[{table}]]`\n\n{about} {min} to {max} of them.\n")
+        }
+        Some((_, about)) => writeln!(out, "\n## `[{table}]`\n\n{about}\n"),
+        None => writeln!(out, "\n## The top of the file\n"),
+    };
+    out.push_str("| key | takes | default | what it does |\n|---|---|---|---|\n");
+    for knob in KNOBS.iter().filter(|knob| knob.table() == table) {
+        if matches!(knob.kind, Kind::Table | Kind::Tables { .. } | Kind::Later { .. }) {
+            continue;
+        }
+        let default = knob.default().map_or(String::new(), |text| format!("`{text}`"));
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {default} | {} |",
+            knob.name(),
+            knob.wanted(),
+            knob.about
+        );
+    }
+}
+
+const INTRODUCTION: &str = "\
+# Configuration
+
+<!-- Written from src/config/knobs/table.rs by `UPDATE=1 cargo test --lib config`. -->
+
+One TOML file, named by `--config` or `RINGWAY_CONFIG`. `ringway check --config FILE` reads it and reports every error
+with its line, column and a hint. `examples/minimal.toml` is the shortest file that works; `examples/ringway.toml` sets
+every key there is.
+
+Durations are a number and a unit: `\"10us\"`, `\"250ms\"`, `\"1.5s\"`, `\"1m\"`, `\"1h\"`. Sizes are whole numbers of bytes, or a
+string with a unit: `\"64KiB\"`, `\"1MiB\"`, `\"1GiB\"`. A key that is not listed here is an error.
+";
+
+const LATER: &str = "
+## Not yet
+
+These keys are known and refused, so that no file promises more than this version does.
+
+";

@@ -1,0 +1,282 @@
+//! The table of knobs, in the order of the file.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::{Kind, Knob};
+
+const KIB: u32 = 1024;
+const MIB: u32 = 1024 * KIB;
+/// RFC 9113 section 6.5.2: SETTINGS_MAX_FRAME_SIZE, 2^14 to 2^24 - 1.
+const FRAME_MAX: u32 = 16 * MIB - 1;
+/// RFC 9113 section 6.9.2: a window begins at 2^16 - 1. Smaller ones slow every call and save little.
+const WINDOW_MIN: u32 = 65_535;
+/// RFC 9113 section 6.9.1: no window may be larger.
+const WINDOW_MAX: u32 = 0x7fff_ffff;
+
+const MS: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+/// Every key there is, in the order of the file.
+#[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
+pub const KNOBS: &[Knob] = &[
+    count_or_auto("workers", 1, 1024,
+        "Worker threads. `auto` is one for each CPU this process may use: affinity, cpuset and cgroup quota are respected."),
+    time("drain_timeout", secs(30), Duration::ZERO, HOUR,
+        "How long calls in flight may take to finish after SIGTERM before they are cut."),
+
+    table("io", "How workers talk to the kernel."),
+    word("io.backend", "auto", &["auto", "io_uring", "epoll"],
+        "`auto` is io_uring where every core can have a ring, epoll otherwise."),
+    power_of_two("io.entries", 4096, 256, 32_768,
+        "Submission queue entries of each worker's ring."),
+    word("io.on_unavailable", "fallback", &["fallback", "fail"],
+        "Where io_uring is wanted but not available: use epoll with a warning, or exit with code 78."),
+
+    table("admin", "The address for operators."),
+    address("admin.address", Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)),
+        "Where `/ready`, `/live` and `/metrics` are served. Keep it off public networks."),
+
+    tables("listeners", 1, 64, "An address that clients connect to."),
+    address("listeners.address", None,
+        "The address; needed. All workers share it with SO_REUSEPORT."),
+    count("listeners.backlog", 4096, 1, 65_535,
+        "Connections the kernel may hold for one worker before it accepts them."),
+    count("listeners.max_connections", 65_536, 1, 1_000_000,
+        "Connections one worker serves at once on this listener; more are closed at once."),
+    time("listeners.handshake_timeout", secs(10), MS, HOUR,
+        "From a client's connect to the end of its HTTP/2 preface and first SETTINGS."),
+    time("listeners.idle_timeout", secs(300), MS, DAY,
+        "A connection without calls for this long is closed."),
+    time("listeners.write_timeout", secs(30), MS, DAY,
+        "A connection whose client takes no bytes for this long, while some wait, is closed."),
+    later("listeners.tls", "end TLS", "Let something in front of Ringway end TLS."),
+
+    table("listeners.http2", "HTTP/2 towards clients."),
+    count("listeners.http2.max_concurrent_streams", 256, 1, 1_000_000,
+        "Calls one connection may have open at once."),
+    size("listeners.http2.initial_stream_window_size", MIB, WINDOW_MIN, WINDOW_MAX,
+        "Bytes a client may send on one call before the upstream has taken them."),
+    size("listeners.http2.initial_connection_window_size", 16 * MIB, WINDOW_MIN, WINDOW_MAX,
+        "Bytes a client may send on one connection before the upstreams have taken them; not below the window of a stream."),
+    size("listeners.http2.max_frame_size", 16 * KIB, 16 * KIB, FRAME_MAX,
+        "The largest frame a client may send."),
+    size("listeners.http2.max_header_list_size", 16 * KIB, KIB, MIB,
+        "Bytes of all header fields of a request, and 32 more for each field, as RFC 9113 section 6.5.2 counts."),
+    count("listeners.http2.max_headers_count", 100, 8, 4096,
+        "Header fields of a request."),
+    size("listeners.http2.max_send_buffer_size", 64 * KIB, KIB, 64 * MIB,
+        "Bytes of one answer that may wait in memory for the client's window."),
+    count("listeners.http2.max_resets_per_second", 1000, 1, 1_000_000,
+        "Calls a client may cancel before their answer began, per second; twice as many at once. Above it the connection is closed."),
+
+    later("transcoding", "turn JSON into gRPC", "Call with gRPC."),
+
+    tables("routes", 1, 4096, "Which calls go where. The first route that matches takes the call."),
+    other("routes.name", NAME,
+        "The name in metrics; by default what the route matches, such as `service:bench.v1.Echo`."),
+    other("routes.cluster", CLUSTER,
+        "Where the calls go. This or `weighted_clusters`."),
+    time_or_none("routes.timeout", Some(secs(5)), MS, DAY,
+        "From the end of the request to the beginning of the answer. Methods of a cluster may have their own."),
+    time_or_none("routes.max_stream_duration", None, MS, MONTH,
+        "A whole call, streams included; caps the caller's grpc-timeout."),
+    time_or_none("routes.idle_timeout", Some(secs(300)), MS, DAY,
+        "A call on which nothing moves for this long is ended."),
+    table("routes.match", "What a call must look like; all that is given must match. Empty or left out: every call."),
+    other("routes.match.service", "a service's full name, such as \"bench.v1.Echo\"",
+        "All methods of one service. One of `service`, `prefix`, `path` at most."),
+    other("routes.match.prefix", "the beginning of a path, with its slash: \"/bench.v1.\"",
+        "All paths that begin so. `\"/\"` is all, and the default."),
+    other("routes.match.path", PATH,
+        "One method."),
+    other("routes.match.host", "a host name without a port, such as \"api.example.com\" or \"*.example.com\"",
+        "The call's authority without its port. `*.` stands for one or more labels."),
+    names("routes.match.headers", 32,
+        "Header fields that must be there with just this value: `{ \"x-canary\" = \"1\" }`."),
+    tables("routes.weighted_clusters", 0, 64, "Several clusters that share the calls of a route by weight."),
+    other("routes.weighted_clusters.name", CLUSTER,
+        "One of them; needed."),
+    count("routes.weighted_clusters.weight", 1, 0, 1_000_000,
+        "Its share is this over the sum of all; the sum must be at least 1."),
+
+    tables("clusters", 1, 1024, "A service behind the gateway."),
+    other("clusters.name", "1 to 100 letters, digits, `_`, `-` or `.`",
+        "Its name in routes and metrics; needed."),
+    list("clusters.endpoints", ENDPOINT, 1, 1024,
+        "Where it runs; needed. Host names are resolved once, at start."),
+    word("clusters.lb_policy", "least_request", &["least_request", "round_robin"],
+        "Which endpoint takes the next call: the one with fewer calls in flight out of two taken at random, or one after the other."),
+    time("clusters.connect_timeout", secs(1), MS, HOUR,
+        "How long a connect may take, the HTTP/2 handshake included."),
+    count("clusters.max_requests", 1024, 1, 1_000_000_000,
+        "Calls in flight at once, over all workers."),
+    count("clusters.max_pending_requests", 1024, 1, 1_000_000_000,
+        "Calls of one worker that may wait for a connection at once."),
+    later("clusters.timeout", "take a timeout for a cluster", "Set `timeout` on its routes, or in `[[clusters.methods]]`."),
+    later("clusters.tls", "connect with TLS", "Keep upstreams on a network you trust."),
+    later("clusters.outlier_detection", "eject failing endpoints", "Failed connects already back off by `[clusters.reconnect]`."),
+    later("clusters.health_checks", "check endpoints' health", "`[clusters.keepalive]` finds dead connections."),
+
+    table("clusters.pool", "Connections of one worker to each endpoint."),
+    count("clusters.pool.max_connections", 8, 1, 1024,
+        "At most this many."),
+    count("clusters.pool.max_streams_per_connection", 100, 1, 1_000_000,
+        "Calls one of them carries at once, where the upstream's own limit is not lower."),
+    count("clusters.pool.max_requests_per_connection", 500_000_000, 1, 1_000_000_000,
+        "Calls one of them carries in its life, before a new one takes over."),
+    size("clusters.pool.initial_stream_window_size", MIB, WINDOW_MIN, WINDOW_MAX,
+        "Bytes the upstream may send on one call before the client has taken them."),
+    size("clusters.pool.initial_connection_window_size", 16 * MIB, WINDOW_MIN, WINDOW_MAX,
+        "Bytes the upstream may send on one connection before the clients have taken them; not below the window of a stream."),
+    size("clusters.pool.max_frame_size", 64 * KIB, 16 * KIB, FRAME_MAX,
+        "The largest frame the upstream may send."),
+    size("clusters.pool.max_header_list_size", 64 * KIB, KIB, MIB,
+        "Bytes of all header fields of an answer, counted as for requests."),
+    size("clusters.pool.max_send_buffer_size", 256 * KIB, KIB, 64 * MIB,
+        "Bytes of one request that may wait in memory for the upstream's window."),
+    size("clusters.pool.replay_buffer_size", 64 * KIB, 0, 16 * MIB,
+        "Bytes of one request that are kept so that it can be sent again if the upstream refused it unseen."),
+
+    table("clusters.keepalive", "Pings that find dead connections."),
+    time("clusters.keepalive.interval", secs(30), secs(10), DAY,
+        "A connection that has been silent for this long is pinged. gRPC servers answer faster pings with GOAWAY too_many_pings."),
+    time("clusters.keepalive.timeout", secs(5), MS, HOUR,
+        "It is closed if the answer takes longer than this."),
+    flag("clusters.keepalive.without_calls", false,
+        "Whether connections without calls are pinged too. Many gRPC servers forbid it."),
+
+    table("clusters.reconnect", "The wait before connecting again after a failed connect, +-20 %."),
+    time("clusters.reconnect.initial_backoff", Duration::from_millis(100), MS, HOUR,
+        "The first wait."),
+    ratio("clusters.reconnect.backoff_multiplier", 1.6, 1.0, 10.0,
+        "Each next one is this much longer."),
+    time("clusters.reconnect.max_backoff", secs(10), MS, HOUR,
+        "Never longer than this; not below `initial_backoff`."),
+
+    tables("clusters.methods", 0, 4096, "What is special about one method of the cluster."),
+    other("clusters.methods.path", PATH,
+        "The method; needed."),
+    time_if_set("clusters.methods.timeout", MS, DAY,
+        "In place of the route's `timeout`."),
+    later("clusters.methods.idempotent", "retry calls whose fate is unknown",
+        "Calls that provably never reached the upstream are already sent again, once."),
+
+    later("clusters.retry", "retry by policy", "Calls that provably never reached the upstream are already sent again, once."),
+    later("clusters.breaker", "break circuits by failure ratio", "`max_requests` and `max_pending_requests` bound what a slow upstream can hold."),
+    later("clusters.adaptive_timeout", "adapt timeouts", "Set `timeout` on routes, or in `[[clusters.methods]]`."),
+];
+
+const ENDPOINT: &str =
+    "an IP address or host name and a port, such as \"10.0.0.7:50051\" or \"echo.internal:50051\"";
+const CLUSTER: &str = "the name of a cluster";
+const NAME: &str = "1 to 200 characters without control characters";
+const PATH: &str = "a service and a method, such as \"/bench.v1.Echo/Unary\"";
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const fn count(key: &'static str, default: u32, min: u32, max: u32, about: &'static str) -> Knob {
+    let kind = Kind::Count { default, min, max };
+    Knob { key, kind, about }
+}
+
+const fn size(key: &'static str, default: u32, min: u32, max: u32, about: &'static str) -> Knob {
+    let kind = Kind::Size { default, min, max };
+    Knob { key, kind, about }
+}
+
+const fn time(
+    key: &'static str,
+    default: Duration,
+    min: Duration,
+    max: Duration,
+    about: &'static str,
+) -> Knob {
+    let kind = Kind::Time { default, min, max };
+    Knob { key, kind, about }
+}
+
+const fn time_or_none(
+    key: &'static str,
+    default: Option<Duration>,
+    min: Duration,
+    max: Duration,
+    about: &'static str,
+) -> Knob {
+    let kind = Kind::TimeOrNone { default, min, max };
+    Knob { key, kind, about }
+}
+
+const fn ratio(key: &'static str, default: f64, min: f64, max: f64, about: &'static str) -> Knob {
+    let kind = Kind::Ratio { default, min, max };
+    Knob { key, kind, about }
+}
+
+const fn flag(key: &'static str, default: bool, about: &'static str) -> Knob {
+    let kind = Kind::Flag { default };
+    Knob { key, kind, about }
+}
+
+const fn word(
+    key: &'static str,
+    default: &'static str,
+    words: &'static [&'static str],
+    about: &'static str,
+) -> Knob {
+    let kind = Kind::Word { default, words };
+    Knob { key, kind, about }
+}
+
+const fn other(key: &'static str, wanted: &'static str, about: &'static str) -> Knob {
+    let kind = Kind::Other { wanted };
+    Knob { key, kind, about }
+}
+
+const fn count_or_auto(key: &'static str, min: u32, max: u32, about: &'static str) -> Knob {
+    let kind = Kind::CountOrAuto { min, max };
+    Knob { key, kind, about }
+}
+
+const fn power_of_two(key: &'static str, default: u32, min: u32, max: u32, about: &'static str) -> Knob {
+    let kind = Kind::PowerOfTwo { default, min, max };
+    Knob { key, kind, about }
+}
+
+const fn time_if_set(key: &'static str, min: Duration, max: Duration, about: &'static str) -> Knob {
+    let kind = Kind::TimeIfSet { min, max };
+    Knob { key, kind, about }
+}
+
+const fn address(key: &'static str, default: Option<SocketAddr>, about: &'static str) -> Knob {
+    let kind = Kind::Address { default };
+    Knob { key, kind, about }
+}
+
+const fn table(key: &'static str, about: &'static str) -> Knob {
+    let kind = Kind::Table;
+    Knob { key, kind, about }
+}
+
+const fn tables(key: &'static str, min: usize, max: usize, about: &'static str) -> Knob {
+    let kind = Kind::Tables { min, max };
+    Knob { key, kind, about }
+}
+
+const fn names(key: &'static str, max: usize, about: &'static str) -> Knob {
+    let kind = Kind::Names { max };
+    Knob { key, kind, about }
+}
+
+const fn list(key: &'static str, wanted: &'static str, min: usize, max: usize, about: &'static str) -> Knob {
+    let kind = Kind::List { wanted, min, max };
+    Knob { key, kind, about }
+}
+
+const fn later(key: &'static str, about: &'static str, instead: &'static str) -> Knob {
+    let kind = Kind::Later { instead };
+    Knob { key, kind, about }
+}

@@ -1,0 +1,305 @@
+//! Text to checked types: the file, its listeners and its clusters. Routes are in `routes.rs`.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read as _;
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use super::errors::{Errors, Place};
+use super::reader::{Source, Table, Value};
+use super::{
+    Admin, Backend, Cluster, Config, Http2, Io, Keepalive, LbPolicy, Listener, Method, OnUnavailable, Pool,
+};
+use super::{Reconnect, Workers, forms, routes};
+
+/// The largest file that is read: some hundred thousand lines. Whoever names a device by mistake gets an answer.
+const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Reads and checks a file.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, in the order of the file.
+pub fn load(path: &Path) -> Result<Config, Errors> {
+    let unreadable =
+        |error: std::io::Error| Errors::unreadable(path, None, format!("cannot be read: {error}"), None);
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let limit = u64::try_from(FILE_BYTES_MAX)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(Errors::unreadable(
+            path,
+            None,
+            "too large: must be at most 16MiB".to_owned(),
+            None,
+        ));
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => parse(text, path),
+        Err(error) => {
+            let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let place = Place::of(&valid, valid.len());
+            let hint = Some("save the file as UTF-8".to_owned());
+            Err(Errors::unreadable(
+                path,
+                Some(place),
+                "not valid TOML: not UTF-8".to_owned(),
+                hint,
+            ))
+        }
+    }
+}
+
+/// Checks the text of a file; `file` is its name in errors.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, in the order of the file.
+pub fn parse(text: &str, file: &Path) -> Result<Config, Errors> {
+    let source = Source::new(text, file);
+    let (tree, faults) = DeTable::parse_recoverable(text);
+    // What a broken line was meant to say is a guess, and so would be errors about it.
+    let config = if faults.is_empty() {
+        config(&Table::root(&source, tree.get_ref()))
+    } else {
+        source.refuse_syntax(faults);
+        None
+    };
+    match (source.into_errors(), config) {
+        (None, Some(config)) => Ok(config),
+        (Some(errors), _) => Err(errors),
+        (None, None) => unreachable!("whatever is left out of a configuration has been reported"),
+    }
+}
+
+/// The whole file. `None` only if something was reported.
+fn config(root: &Table<'_>) -> Option<Config> {
+    let workers = root
+        .count_or_auto("workers")
+        .map_or(Workers::Auto, Workers::Count);
+    let drain_timeout = root.time("drain_timeout");
+    let io = io(&root.table("io"));
+    let admin_table = root.table("admin");
+    let admin = admin_table.address("address");
+    let listener_tables = root.tables("listeners");
+    let listeners: Vec<Option<Listener>> = listener_tables.iter().map(listener).collect();
+    check_addresses(&admin_table, &listener_tables);
+
+    let cluster_tables = root.tables("clusters");
+    let clusters: Vec<Option<Cluster>> = cluster_tables.iter().map(cluster).collect();
+    let names = cluster_names(&cluster_tables);
+    let routes = routes::read(root, &names);
+    Some(Config {
+        workers,
+        io,
+        admin: Admin { address: admin? },
+        drain_timeout,
+        listeners: listeners.into_iter().collect::<Option<_>>()?,
+        routes: routes?,
+        clusters: clusters.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn io(table: &Table<'_>) -> Io {
+    Io {
+        backend: match table.word("backend") {
+            "io_uring" => Backend::IoUring,
+            "epoll" => Backend::Epoll,
+            _ => Backend::Auto,
+        },
+        entries: table.power_of_two("entries"),
+        on_unavailable: match table.word("on_unavailable") {
+            "fail" => OnUnavailable::Fail,
+            _ => OnUnavailable::Fallback,
+        },
+    }
+}
+
+fn listener(table: &Table<'_>) -> Option<Listener> {
+    let address = table.address("address");
+    let http2 = table.table("http2");
+    let (initial_stream_window_size, initial_connection_window_size) = windows(&http2);
+    let listener = Listener {
+        address: address.unwrap_or_else(|| ([0, 0, 0, 0], 0).into()),
+        backlog: table.count("backlog"),
+        max_connections: table.count("max_connections"),
+        handshake_timeout: table.time("handshake_timeout"),
+        idle_timeout: table.time("idle_timeout"),
+        write_timeout: table.time("write_timeout"),
+        http2: Http2 {
+            max_concurrent_streams: http2.count("max_concurrent_streams"),
+            initial_stream_window_size,
+            initial_connection_window_size,
+            max_frame_size: http2.size("max_frame_size"),
+            max_header_list_size: http2.size("max_header_list_size"),
+            max_headers_count: http2.count("max_headers_count"),
+            max_send_buffer_size: http2.size("max_send_buffer_size"),
+            max_resets_per_second: http2.count("max_resets_per_second"),
+        },
+    };
+    address.map(|_| listener)
+}
+
+/// The windows of a stream and of a connection. A connection's window below a stream's would make the latter a lie.
+fn windows(table: &Table<'_>) -> (u32, u32) {
+    let stream = table.size("initial_stream_window_size");
+    let connection = table.size("initial_connection_window_size");
+    if connection < stream {
+        let set = table
+            .value("initial_connection_window_size")
+            .or_else(|| table.value("initial_stream_window_size"));
+        if let Some(value) = set {
+            let wanted = "initial_connection_window_size must not be below initial_stream_window_size";
+            value.refuse(wanted, Some(format!("they are {connection} and {stream} bytes")));
+        }
+    }
+    (stream, connection)
+}
+
+/// No two listeners on one address, nor one on the operators'. Port 0 is a new one each time.
+fn check_addresses(admin: &Table<'_>, listeners: &[Table<'_>]) {
+    let mut taken = HashMap::new();
+    let written = std::iter::once(admin).chain(listeners).filter_map(|table| {
+        let text = table.value("address");
+        let address = text.as_ref()?.it.as_str()?.parse::<std::net::SocketAddr>().ok()?;
+        Some((address, text))
+    });
+    // The operators' address counts even if it is not written down.
+    let default = match admin.value("address") {
+        None => admin.address("address").map(|address| (address, None)),
+        Some(_) => None,
+    };
+    for (address, value) in default
+        .into_iter()
+        .chain(written)
+        .filter(|(address, _)| address.port() != 0)
+    {
+        let Some(value) = value else {
+            taken.insert(address, "the default of admin.address".to_owned());
+            continue;
+        };
+        match taken.get(&address) {
+            Some(by) => value.refuse(format!("already taken by {by}"), None),
+            None => {
+                taken.insert(address, format!("{} on line {}", value.key, value.line()));
+            }
+        }
+    }
+}
+
+/// The position of each name. Names used twice and missing ones are reported.
+fn cluster_names(tables: &[Table<'_>]) -> HashMap<String, usize> {
+    let mut names = HashMap::new();
+    let mut lines = HashMap::new();
+    for (position, table) in tables.iter().enumerate() {
+        if let Some((name, value)) = table.needed("name", forms::cluster_name) {
+            refuse_second(&mut lines, &name, &value);
+            names.entry(name).or_insert(position);
+        }
+    }
+    names
+}
+
+/// Reports a name that stands on an earlier line, too.
+pub(super) fn refuse_second(lines: &mut HashMap<String, u32>, name: &str, value: &Value<'_>) {
+    match lines.get(name) {
+        Some(line) => value.refuse("must be unique", Some(format!("line {line} has it, too"))),
+        None => {
+            lines.insert(name.to_owned(), value.line());
+        }
+    }
+}
+
+fn cluster(table: &Table<'_>) -> Option<Cluster> {
+    let mut seen = HashSet::new();
+    let endpoints = table.list("endpoints", forms::endpoint);
+    for (endpoint, value) in &endpoints {
+        if !seen.insert((&endpoint.host, endpoint.port)) {
+            value.refuse(
+                "must be unique",
+                Some("an endpoint listed twice would get twice the connections".to_owned()),
+            );
+        }
+    }
+    let methods = methods(table);
+    let cluster = Cluster {
+        name: String::new(),
+        endpoints: endpoints.into_iter().map(|(endpoint, _)| endpoint).collect(),
+        lb_policy: match table.word("lb_policy") {
+            "round_robin" => LbPolicy::RoundRobin,
+            _ => LbPolicy::LeastRequest,
+        },
+        connect_timeout: table.time("connect_timeout"),
+        max_requests: table.count("max_requests"),
+        max_pending_requests: table.count("max_pending_requests"),
+        pool: pool(&table.table("pool")),
+        keepalive: keepalive(&table.table("keepalive")),
+        reconnect: reconnect(&table.table("reconnect")),
+        methods,
+    };
+    // `cluster_names` reports what is wrong with the name.
+    let name = table.value("name")?.it.as_str()?.to_owned();
+    Some(Cluster { name, ..cluster })
+}
+
+fn pool(table: &Table<'_>) -> Pool {
+    let (initial_stream_window_size, initial_connection_window_size) = windows(table);
+    Pool {
+        max_connections: table.count("max_connections"),
+        max_streams_per_connection: table.count("max_streams_per_connection"),
+        max_requests_per_connection: table.count("max_requests_per_connection"),
+        initial_stream_window_size,
+        initial_connection_window_size,
+        max_frame_size: table.size("max_frame_size"),
+        max_header_list_size: table.size("max_header_list_size"),
+        max_send_buffer_size: table.size("max_send_buffer_size"),
+        replay_buffer_size: table.size("replay_buffer_size"),
+    }
+}
+
+fn keepalive(table: &Table<'_>) -> Keepalive {
+    let why = "gRPC servers answer faster pings with GOAWAY too_many_pings, which ends the connection";
+    Keepalive {
+        interval: table.time_because("interval", Some(why)),
+        timeout: table.time("timeout"),
+        without_calls: table.flag("without_calls"),
+    }
+}
+
+fn reconnect(table: &Table<'_>) -> Reconnect {
+    let reconnect = Reconnect {
+        initial_backoff: table.time("initial_backoff"),
+        backoff_multiplier: table.ratio("backoff_multiplier"),
+        max_backoff: table.time("max_backoff"),
+    };
+    if reconnect.max_backoff < reconnect.initial_backoff
+        && let Some(value) = table
+            .value("max_backoff")
+            .or_else(|| table.value("initial_backoff"))
+    {
+        let hint = format!(
+            "they are {:?} and {:?}",
+            reconnect.max_backoff, reconnect.initial_backoff
+        );
+        value.refuse("max_backoff must not be below initial_backoff", Some(hint));
+    }
+    reconnect
+}
+
+fn methods(table: &Table<'_>) -> Vec<Method> {
+    let mut lines = HashMap::new();
+    let mut methods = Vec::new();
+    for table in table.tables("methods") {
+        let why = "leave it out for the route's timeout; if the method has none, write the longest";
+        let timeout = table.time_if_set("timeout", why);
+        if let Some((path, value)) = table.needed("path", forms::method_path) {
+            refuse_second(&mut lines, &path, &value);
+            methods.push(Method { path, timeout });
+        }
+    }
+    methods
+}

@@ -1,0 +1,466 @@
+//! Reads values out of a TOML tree by their row in the table of knobs, and keeps everything that is wrong with them.
+//!
+//! A value that is wrong is reported and its default returned, so one pass finds all errors. Whoever asks for a key that
+//! has no row, or for another kind than the row says, has a bug; the tests ask for every key.
+
+use std::cell::RefCell;
+use std::ops::{Range, RangeInclusive};
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::errors::{Error, Errors, Place};
+use super::forms::Hint;
+use super::knobs::{self, Kind, Knob};
+use super::spelling;
+
+/// A file's text and what has been found wrong with it.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    text: &'a str,
+    file: &'a Path,
+    errors: RefCell<Vec<Error>>,
+}
+
+/// Errors kept of one file. A file with more is not a configuration.
+const ERRORS_MAX: usize = 200;
+
+/// Characters shown of a wrong value, or of its key.
+const SHOWN_MAX: usize = 80;
+
+impl<'a> Source<'a> {
+    pub(super) fn new(text: &'a str, file: &'a Path) -> Self {
+        Self {
+            text,
+            file,
+            errors: RefCell::default(),
+        }
+    }
+
+    /// Keeps what the TOML parser said: the first fault of each line, for it often causes the others there.
+    pub(super) fn refuse_syntax(&self, mut faults: Vec<toml::de::Error>) {
+        let start = |fault: &toml::de::Error| fault.span().map_or(0, |span| span.start);
+        faults.sort_by_key(start);
+        let mut last = None;
+        for fault in faults.iter().take(ERRORS_MAX) {
+            let place = Place::of(self.text, start(fault));
+            if last.replace(place.line) != Some(place.line) {
+                self.refuse(
+                    "",
+                    start(fault),
+                    None,
+                    format!("not valid TOML: {}", fault.message()),
+                    None,
+                );
+            }
+        }
+    }
+
+    /// All that was found.
+    pub(super) fn into_errors(self) -> Option<Errors> {
+        Errors::new(self.errors.into_inner())
+    }
+
+    fn refuse(&self, key: &str, at: usize, found: Option<String>, wanted: String, hint: Option<String>) {
+        let mut errors = self.errors.borrow_mut();
+        if errors.len() < ERRORS_MAX {
+            let place = Some(Place::of(self.text, at));
+            let key = one_line(key);
+            errors.push(Error {
+                file: self.file.to_owned(),
+                place,
+                key,
+                found,
+                wanted,
+                hint,
+            });
+        }
+    }
+}
+
+/// One table of the file, or a place where one could be: then all its keys are at their defaults.
+#[derive(Clone, Debug)]
+pub(super) struct Table<'a> {
+    source: &'a Source<'a>,
+    path: String,
+    at: usize,
+    entries: Option<&'a DeTable<'a>>,
+}
+
+impl<'a> Table<'a> {
+    /// The whole file.
+    pub(super) fn root(source: &'a Source<'a>, entries: &'a DeTable<'a>) -> Self {
+        Self::new(source, String::new(), 0, Some(entries))
+    }
+
+    /// A table whose keys are checked: unknown ones and those of later versions are reported.
+    fn new(source: &'a Source<'a>, path: String, at: usize, entries: Option<&'a DeTable<'a>>) -> Self {
+        let table = Self {
+            source,
+            path,
+            at,
+            entries,
+        };
+        for (key, value) in entries.into_iter().flatten() {
+            table.check_key(key, value);
+        }
+        table
+    }
+
+    fn check_key(&self, key: &Spanned<std::borrow::Cow<'a, str>>, value: &'a Spanned<DeValue<'a>>) {
+        let name = key.get_ref().as_ref();
+        let full = self.full(name);
+        let (wanted, hint) = match knobs::find(&full).map(|knob| (knob.kind, knob.about)) {
+            Some((Kind::Later { instead }, about)) => (
+                format!("not yet: this version does not {about}"),
+                format!("leave it out. {}", instead.trim_end_matches('.')),
+            ),
+            Some(_) => return,
+            None => ("unknown key".to_owned(), self.likely(name)),
+        };
+        let found = shown(self.source.text, &value.span(), value.get_ref());
+        self.source
+            .refuse(&full, key.span().start, found, wanted, Some(hint));
+    }
+
+    /// What an unknown key may have been meant to be.
+    fn likely(&self, name: &str) -> String {
+        if let Some(near) = spelling::nearest(name, knobs::keys_in(&self.path)) {
+            return format!("did you mean `{near}`?");
+        }
+        let same_name = |knob: &&Knob| knob.name() == name && !matches!(knob.kind, Kind::Later { .. });
+        let elsewhere: Vec<&str> = knobs::KNOBS.iter().filter(same_name).map(Knob::table).collect();
+        if elsewhere == [""] {
+            return "it belongs at the top of the file, before the first table".to_owned();
+        }
+        if !elsewhere.is_empty() {
+            return format!("it belongs in {}", elsewhere.join(" or "));
+        }
+        let known: Vec<&str> = knobs::keys_in(&self.path).collect();
+        format!("known here: {}", known.join(", "))
+    }
+
+    /// The value of a key, if it is set.
+    pub(super) fn value(&self, name: &str) -> Option<Value<'a>> {
+        let value = self.entries?.get(name)?;
+        Some(Value {
+            source: self.source,
+            key: self.full(name),
+            at: value.span(),
+            it: value.get_ref(),
+        })
+    }
+
+    /// Reports something that concerns the table as a whole, or a key that is not in it.
+    pub(super) fn refuse(&self, name: &str, wanted: impl Into<String>, hint: Option<String>) {
+        self.source
+            .refuse(&self.full(name), self.at, None, wanted.into(), hint);
+    }
+
+    /// The line it begins on.
+    pub(super) fn line(&self) -> u32 {
+        Place::of(self.source.text, self.at).line
+    }
+
+    /// The row of a key.
+    pub(super) fn knob(&self, name: &str) -> &'static Knob {
+        let key = self.full(name);
+        knobs::find(&key).unwrap_or_else(|| panic!("{key} has no row in the table of knobs"))
+    }
+
+    fn full(&self, name: &str) -> String {
+        match self.path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        }
+    }
+
+    /// A table in this one.
+    pub(super) fn table(&self, name: &str) -> Self {
+        let knob = self.knob(name);
+        let value = self.value(name);
+        let (at, entries) = match value.as_ref().map(|value| (value, value.it)) {
+            None => (self.at, None),
+            Some((value, DeValue::Table(entries))) => (value.at.start, Some(entries)),
+            Some((value, other)) => {
+                let hint = match other {
+                    DeValue::Array(_) => "there is only one: write it once, with single brackets",
+                    _ => "write its keys below it",
+                };
+                value.refuse(format!("must be {}", knob.wanted()), Some(hint.to_owned()));
+                (value.at.start, None)
+            }
+        };
+        Self::new(self.source, self.full(name), at, entries)
+    }
+
+    /// The tables of a list of tables.
+    pub(super) fn tables(&self, name: &str) -> Vec<Self> {
+        let knob = self.knob(name);
+        let Kind::Tables { min, max } = knob.kind else {
+            misread(knob)
+        };
+        let mut found = Vec::new();
+        if let Some(value) = self.value(name) {
+            match value.it {
+                DeValue::Array(items) => {
+                    for item in items.iter().take(max + 1) {
+                        let item = Value {
+                            at: item.span(),
+                            it: item.get_ref(),
+                            ..value.clone()
+                        };
+                        found.extend(item.as_table(knob));
+                    }
+                }
+                DeValue::Table(entries) => {
+                    let hint = format!("with two brackets: [[{}]], once for each", knob.key);
+                    value.refuse(format!("must be {}", knob.wanted()), Some(hint));
+                    // Go on as if there were brackets, so that what is wrong inside is found too.
+                    found.push(Self::new(
+                        self.source,
+                        value.key.clone(),
+                        value.at.start,
+                        Some(entries),
+                    ));
+                }
+                _ => value.refuse(format!("must be {}", knob.wanted()), None),
+            }
+            if found.len() > max {
+                found.truncate(max);
+                value.refuse(format!("must be {}", knob.wanted()), None);
+            } else if found.len() < min && matches!(value.it, DeValue::Array(items) if items.is_empty()) {
+                value.refuse("at least one is needed", None);
+            }
+        } else if min > 0 {
+            self.refuse(
+                name,
+                "at least one is needed",
+                Some(format!("begin with [[{}]]", knob.key)),
+            );
+        }
+        found
+    }
+
+    /// Text of a form that `check` knows. `None` where it is not set or wrong.
+    pub(super) fn text<T>(
+        &self,
+        name: &str,
+        check: impl Fn(&str) -> Result<T, Hint>,
+    ) -> Option<(T, Value<'a>)> {
+        let knob = self.knob(name);
+        let Kind::Other { wanted } = knob.kind else {
+            misread(knob)
+        };
+        let value = self.value(name)?;
+        let text = value.form(wanted, check)?;
+        Some((text, value))
+    }
+
+    /// The same, where it has to be set.
+    pub(super) fn needed<T>(
+        &self,
+        name: &str,
+        check: impl Fn(&str) -> Result<T, Hint>,
+    ) -> Option<(T, Value<'a>)> {
+        if self.value(name).is_none() {
+            self.refuse_missing(name);
+        }
+        self.text(name, check)
+    }
+
+    /// Reports a key that has to be set and is not.
+    pub(super) fn refuse_missing(&self, name: &str) {
+        self.refuse(
+            name,
+            format!("missing: must be {}", self.knob(name).wanted()),
+            None,
+        );
+    }
+
+    /// A list of texts of a form that `check` knows; those that are wrong are left out.
+    pub(super) fn list<T>(&self, name: &str, check: impl Fn(&str) -> Result<T, Hint>) -> Vec<(T, Value<'a>)> {
+        let knob = self.knob(name);
+        let Kind::List { wanted, min, max } = knob.kind else {
+            misread(knob)
+        };
+        let Some(value) = self.value(name) else {
+            if min > 0 {
+                self.refuse_missing(name);
+            }
+            return Vec::new();
+        };
+        let items = match value.it {
+            DeValue::Array(items) if (min..=max).contains(&items.len()) => items,
+            DeValue::Array(items) if items.is_empty() => {
+                value.refuse("at least one is needed", None);
+                return Vec::new();
+            }
+            DeValue::String(_) => {
+                value.refuse(
+                    format!("must be {}", knob.wanted()),
+                    Some("put it in brackets".to_owned()),
+                );
+                return Vec::new();
+            }
+            _ => {
+                value.refuse(format!("must be {}", knob.wanted()), None);
+                return Vec::new();
+            }
+        };
+        let items = items.iter().map(|item| Value {
+            at: item.span(),
+            it: item.get_ref(),
+            ..value.clone()
+        });
+        items
+            .filter_map(|item| item.form(wanted, &check).map(|text| (text, item)))
+            .collect()
+    }
+
+    /// The entries of a table whose keys are the operator's own: each key, where it stands, and its value.
+    pub(super) fn names(&self, name: &str) -> Vec<(&'a str, Value<'a>, Value<'a>)> {
+        let knob = self.knob(name);
+        let Kind::Names { max } = knob.kind else {
+            misread(knob)
+        };
+        let Some(value) = self.value(name) else {
+            return Vec::new();
+        };
+        match value.it {
+            DeValue::Table(entries) if entries.len() <= max => entries
+                .iter()
+                .map(|(key, entry)| {
+                    let full = format!("{}.{}", value.key, key.get_ref());
+                    let at_key = Value {
+                        key: full.clone(),
+                        at: key.span(),
+                        ..value.clone()
+                    };
+                    (
+                        key.get_ref().as_ref(),
+                        at_key,
+                        Value {
+                            key: full,
+                            at: entry.span(),
+                            it: entry.get_ref(),
+                            ..value.clone()
+                        },
+                    )
+                })
+                .collect(),
+            _ => {
+                value.refuse(format!("must be {}", knob.wanted()), None);
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Value<'a> {
+    source: &'a Source<'a>,
+    /// With the tables it is in.
+    pub(super) key: String,
+    at: Range<usize>,
+    pub(super) it: &'a DeValue<'a>,
+}
+
+impl<'a> Value<'a> {
+    /// Reports that it is wrong.
+    pub(super) fn refuse(&self, wanted: impl Into<String>, hint: Option<String>) {
+        let found = shown(self.source.text, &self.at, self.it);
+        self.source
+            .refuse(&self.key, self.at.start, found, wanted.into(), hint);
+    }
+
+    /// Reports that the key is wrong, which stands where this value says.
+    pub(super) fn refuse_key(&self, wanted: impl Into<String>, hint: Hint) {
+        self.source.refuse(
+            &self.key,
+            self.at.start,
+            None,
+            wanted.into(),
+            hint.map(str::to_owned),
+        );
+    }
+
+    /// The text of a string in the form that `check` knows.
+    pub(super) fn form<T>(&self, wanted: &str, check: impl Fn(&str) -> Result<T, Hint>) -> Option<T> {
+        let DeValue::String(text) = self.it else {
+            self.refuse(format!("must be a string: {wanted}"), None);
+            return None;
+        };
+        check(text)
+            .map_err(|hint| self.refuse(format!("must be {wanted}"), hint.map(str::to_owned)))
+            .ok()
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn whole(&self, allowed: RangeInclusive<u32>) -> Option<u32> {
+        let DeValue::Integer(digits) = self.it else {
+            return None;
+        };
+        // TOML allows 64 bits; more than 128 are out of every bound, too.
+        let number = i128::from_str_radix(digits.as_str(), digits.radix()).ok()?;
+        u32::try_from(number)
+            .ok()
+            .filter(|number| allowed.contains(number))
+    }
+
+    /// The line it stands on.
+    pub(super) fn line(&self) -> u32 {
+        Place::of(self.source.text, self.at.start).line
+    }
+
+    /// Where it stands in the text.
+    pub(super) fn start(&self) -> usize {
+        self.at.start
+    }
+
+    /// As one of several tables.
+    fn as_table(&self, knob: &Knob) -> Option<Table<'a>> {
+        let DeValue::Table(entries) = self.it else {
+            self.refuse(format!("must be {}", knob.wanted()), None);
+            return None;
+        };
+        Some(Table::new(
+            self.source,
+            self.key.clone(),
+            self.at.start,
+            Some(entries),
+        ))
+    }
+}
+
+/// The bug this module speaks of at its top.
+pub(super) fn misread(knob: &Knob) -> ! {
+    unreachable!("{} is {:?} and was read as something else", knob.key, knob.kind)
+}
+
+/// A value as it is written, on one line of bounded length. Nothing for tables: they are not short, and the position
+/// says enough.
+fn shown(text: &str, at: &Range<usize>, value: &DeValue<'_>) -> Option<String> {
+    let is_table = |value: &DeValue<'_>| matches!(value, DeValue::Table(_));
+    if is_table(value)
+        || matches!(value, DeValue::Array(items) if items.iter().any(|item| is_table(item.get_ref())))
+    {
+        return None;
+    }
+    text.get(at.clone()).map(one_line)
+}
+
+/// Text from the file, cut so that an error stays one line that can be read.
+fn one_line(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN_MAX)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if text.chars().nth(SHOWN_MAX).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
