@@ -1,26 +1,33 @@
-//! Compiles every file under `proto/` with protox, so that no `protoc` is needed.
-//!
-//! Writes one Rust file per package to `OUT_DIR` and the descriptors of all to `OUT_DIR/descriptors.bin`.
+//! Compiles `proto/` without `protoc`: the demo's messages and services as Rust with one descriptor set, and the
+//! messages and services that the tests speak.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
-
-const ROOT: &str = "proto";
+use std::{env, error::Error, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed={ROOT}");
-    let mut files = Vec::new();
-    find_protos(Path::new(ROOT), &mut files)?;
-    files.sort();
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR for build scripts")?);
 
-    let mut compiler = protox::Compiler::new([ROOT])?;
-    compiler.include_imports(true).include_source_info(true).open_files(&files)?;
+    // The encoded set keeps the google.api.http options, which prost's own descriptor types would lose. It goes out
+    // over reflection, so it carries no comments.
+    let mut demo = compile("proto/ringway", false)?;
+    fs::write(out.join("ringway.demo.protoset"), demo.encode_file_descriptor_set())?;
 
-    let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    // The generated code does carry the comments, as its documentation.
+    demo = compile("proto/ringway", true)?;
+    tonic_prost_build::configure().compile_fds(demo.file_descriptor_set())?;
+    tonic_prost_build::configure().compile_fds(compile("proto/grpc", true)?.file_descriptor_set())?;
     Ok(())
+}
+
+fn compile(folder: &str, comments: bool) -> Result<protox::Compiler, Box<dyn Error>> {
+    let mut files = Vec::new();
+    find_protos(Path::new(folder), &mut files)?;
+    files.sort();
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(comments).open_files(&files)?;
+    Ok(compiler)
 }
 
 fn find_protos(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
@@ -28,7 +35,7 @@ fn find_protos(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Box<dyn Er
         let path = entry?.path();
         if path.is_dir() {
             find_protos(&path, found)?;
-        } else if path.extension().is_some_and(|e| e == "proto") {
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
             found.push(path);
         }
     }

@@ -1,13 +1,26 @@
 //! Ringway: an API gateway for gRPC services on Linux, one worker per core, each on its own io_uring.
+//!
+//! Three floors; a module imports only from floors below it. `tests/tidy.rs` holds the law.
+//!
+//! - Ground, without I/O, clock or runtime: [`time`], [`random`], [`config`], [`policy`], [`metrics`], [`alloc`].
+//! - Middle, bytes and sockets: [`wire`], [`net`], [`upstream`].
+//! - Upper, cores and people: [`worker`], [`supervisor`], [`admin`], [`demo`], [`cli`].
+//!
+//! Read `worker/request.rs` first: it is one call from its head to its last byte.
 
-pub mod admin;
+pub mod alloc;
 pub mod config;
 pub mod metrics;
-pub mod net;
 pub mod policy;
 pub mod random;
-pub mod supervisor;
 pub mod time;
+
+pub mod net;
 pub mod upstream;
 pub mod wire;
+
+pub mod admin;
+pub mod cli;
+pub mod demo;
+pub mod supervisor;
 pub mod worker;

@@ -74,11 +74,7 @@ impl Admin {
         let thread = thread::Builder::new()
             .name("admin".to_owned())
             .spawn(move || run(&runtime, listener, source, limits, stopped))?;
-        Ok(Self {
-            address,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -182,19 +178,11 @@ async fn serve(stream: TcpStream, source: Arc<dyn Source>, limits: Limits) {
 /// The answer to one request; HEAD is answered as GET and hyper leaves out the body.
 fn answer(method: &Method, path: &str, source: &dyn Source) -> Response<Full<Bytes>> {
     if !matches!(path, "/" | "/ready" | "/live" | "/metrics") {
-        return error(
-            StatusCode::NOT_FOUND,
-            "no such path; there are /ready, /live and /metrics",
-        );
+        return error(StatusCode::NOT_FOUND, "no such path; there are /ready, /live and /metrics");
     }
     if method != Method::GET && method != Method::HEAD {
-        let mut answer = error(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "only GET and HEAD are allowed here",
-        );
-        answer
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here");
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return answer;
     }
     match path {
@@ -204,11 +192,7 @@ fn answer(method: &Method, path: &str, source: &dyn Source) -> Response<Full<Byt
         "/metrics" => {
             let mut page = source.metrics();
             process::write(&mut page);
-            whole(
-                StatusCode::OK,
-                "text/plain; version=0.0.4; charset=utf-8",
-                page,
-            )
+            whole(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page)
         }
         _ => plain(StatusCode::OK, PATHS),
     }
@@ -227,16 +211,8 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
 
 /// An error in the shape of `google.rpc.Status`. The message must need no escaping in JSON.
 fn error(status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
-    let code = if status == StatusCode::NOT_FOUND {
-        NOT_FOUND
-    } else {
-        UNIMPLEMENTED
-    };
-    whole(
-        status,
-        "application/json",
-        format!("{{\"code\":{code},\"message\":\"{message}\"}}\n"),
-    )
+    let code = if status == StatusCode::NOT_FOUND { NOT_FOUND } else { UNIMPLEMENTED };
+    whole(status, "application/json", format!("{{\"code\":{code},\"message\":\"{message}\"}}\n"))
 }
 
 /// Codes of `google.rpc.Code`.

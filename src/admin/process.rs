@@ -11,9 +11,7 @@ pub(super) fn write(page: &mut String) {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let system = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let ticks = fs::read("/proc/self/auxv")
-        .ok()
-        .and_then(|auxv| ticks_per_second(&auxv));
+    let ticks = fs::read("/proc/self/auxv").ok().and_then(|auxv| ticks_per_second(&auxv));
     // 100 on every architecture we build for; the kernel says so in the auxiliary vector.
     let ticks = ticks.unwrap_or(100) as f64;
 
@@ -21,36 +19,16 @@ pub(super) fn write(page: &mut String) {
     let start = stat_field(&stat, 22).zip(boot_time(&system));
     let start = start.map(|(after_boot, boot)| boot as f64 + after_boot as f64 / ticks);
     for (name, kind, help, value) in [
-        (
-            "process_cpu_seconds_total",
-            "counter",
-            "User and system CPU time spent in seconds.",
-            cpu,
-        ),
-        (
-            "process_open_fds",
-            "gauge",
-            "Number of open file descriptors.",
-            open_files(),
-        ),
-        (
-            "process_max_fds",
-            "gauge",
-            "Maximum number of open file descriptors.",
-            files_max(&limits),
-        ),
+        ("process_cpu_seconds_total", "counter", "User and system CPU time spent in seconds.", cpu),
+        ("process_open_fds", "gauge", "Number of open file descriptors.", open_files()),
+        ("process_max_fds", "gauge", "Maximum number of open file descriptors.", files_max(&limits)),
         (
             "process_resident_memory_bytes",
             "gauge",
             "Resident memory size in bytes.",
             bytes(&status, "VmRSS:"),
         ),
-        (
-            "process_virtual_memory_bytes",
-            "gauge",
-            "Virtual memory size in bytes.",
-            bytes(&status, "VmSize:"),
-        ),
+        ("process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.", bytes(&status, "VmSize:")),
         (
             "process_start_time_seconds",
             "gauge",
@@ -59,11 +37,8 @@ pub(super) fn write(page: &mut String) {
         ),
     ] {
         if let Some(value) = value {
-            write!(
-                page,
-                "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
-            )
-            .expect("a String takes every write");
+            write!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
+                .expect("a String takes every write");
         }
     }
 }
@@ -72,11 +47,7 @@ pub(super) fn write(page: &mut String) {
 /// hold blanks and brackets, so counting begins after its last bracket.
 fn stat_field(stat: &str, number: usize) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
-    after_name
-        .split_ascii_whitespace()
-        .nth(number.checked_sub(3)?)?
-        .parse()
-        .ok()
+    after_name.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
 fn cpu_ticks(stat: &str) -> Option<u64> {
@@ -87,14 +58,8 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
 fn ticks_per_second(auxv: &[u8]) -> Option<usize> {
     const AT_CLKTCK: usize = 17;
     let words = auxv.chunks_exact(size_of::<usize>());
-    let words: Vec<usize> = words
-        .filter_map(|word| word.try_into().ok().map(usize::from_ne_bytes))
-        .collect();
-    words
-        .chunks_exact(2)
-        .find(|pair| pair[0] == AT_CLKTCK)
-        .map(|pair| pair[1])
-        .filter(|&ticks| ticks > 0)
+    let words: Vec<usize> = words.filter_map(|word| word.try_into().ok().map(usize::from_ne_bytes)).collect();
+    words.chunks_exact(2).find(|pair| pair[0] == AT_CLKTCK).map(|pair| pair[1]).filter(|&ticks| ticks > 0)
 }
 
 /// A line of `/proc/self/status` like `VmRSS:   1234 kB`.
@@ -106,23 +71,12 @@ fn bytes(status: &str, key: &str) -> Option<f64> {
 
 /// Moments are seconds since 1970 here: the line `btime 1700000000` of `/proc/stat`.
 fn boot_time(system: &str) -> Option<u64> {
-    system
-        .lines()
-        .find_map(|line| line.strip_prefix("btime "))?
-        .trim()
-        .parse()
-        .ok()
+    system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
 fn files_max(limits: &str) -> Option<f64> {
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_ascii_whitespace()
-        .next()?
-        .parse::<u64>()
-        .ok()
-        .map(|max| max as f64)
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse::<u64>().ok().map(|max| max as f64)
 }
 
 /// One less than the directory shows, as reading it opens one.
@@ -138,9 +92,7 @@ mod tests {
     fn value(page: &str, name: &str) -> f64 {
         let begin = format!("{name} ");
         let line = page.lines().find_map(|line| line.strip_prefix(&begin));
-        line.unwrap_or_else(|| panic!("no {name} in:\n{page}"))
-            .parse()
-            .unwrap()
+        line.unwrap_or_else(|| panic!("no {name} in:\n{page}")).parse().unwrap()
     }
 
     #[test]
@@ -159,10 +111,7 @@ mod tests {
     #[test]
     fn a_name_with_brackets_does_not_shift_the_fields() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4 10 0 0 0 150 50 0 0 20 0 1 0 9900 1 2";
-        assert_eq!(
-            (cpu_ticks(stat), stat_field(stat, 22)),
-            (Some(200), Some(9900))
-        );
+        assert_eq!((cpu_ticks(stat), stat_field(stat, 22)), (Some(200), Some(9900)));
         assert_eq!((cpu_ticks(""), stat_field("7 (a) S", 22)), (None, None));
     }
 
@@ -172,15 +121,11 @@ mod tests {
         assert_eq!(bytes("VmRSS:\t  many\n", "VmRSS:"), None);
         assert_eq!(boot_time("cpu 1 2\nbtime 17\n"), Some(17));
         assert_eq!(
-            files_max(
-                "Max open files            1024                 4096                 files\n"
-            ),
+            files_max("Max open files            1024                 4096                 files\n"),
             Some(1024.0)
         );
         assert_eq!(
-            files_max(
-                "Max open files            unlimited            unlimited            files\n"
-            ),
+            files_max("Max open files            unlimited            unlimited            files\n"),
             None
         );
         assert_eq!(ticks_per_second(&[0; 32]), None);

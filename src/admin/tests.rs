@@ -35,15 +35,9 @@ impl Source for Gateway {
 }
 
 fn start(limits: Limits) -> (Admin, Arc<Gateway>) {
-    let gateway = Arc::new(Gateway {
-        ready: AtomicBool::new(true),
-        ..Gateway::default()
-    });
+    let gateway = Arc::new(Gateway { ready: AtomicBool::new(true), ..Gateway::default() });
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    (
-        Admin::start_with(listener, Arc::clone(&gateway) as Arc<dyn Source>, limits).unwrap(),
-        gateway,
-    )
+    (Admin::start_with(listener, Arc::clone(&gateway) as Arc<dyn Source>, limits).unwrap(), gateway)
 }
 
 fn connect(admin: &Admin) -> BufReader<Stream> {
@@ -66,10 +60,7 @@ impl Reply {
 }
 
 fn ask(connection: &mut BufReader<Stream>, method: &str, path: &str) -> io::Result<Reply> {
-    write!(
-        connection.get_mut(),
-        "{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n"
-    )?;
+    write!(connection.get_mut(), "{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n")?;
     reply(connection, method != "HEAD")
 }
 
@@ -81,11 +72,7 @@ fn reply(connection: &mut BufReader<Stream>, with_body: bool) -> io::Result<Repl
         }
     }
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let mut reply = Reply {
-        status,
-        head,
-        body: String::new(),
-    };
+    let mut reply = Reply { status, head, body: String::new() };
     if with_body {
         let length = reply.header("content-length").unwrap().parse().unwrap();
         let mut body = vec![0; length];
@@ -110,13 +97,7 @@ fn each_path_answers_on_one_connection() {
     for (method, path, status, kind, body) in [
         ("GET", "/ready", 200, "text/plain; charset=utf-8", "ready\n"),
         ("GET", "/live", 200, "text/plain; charset=utf-8", "live\n"),
-        (
-            "GET",
-            "/live?x=1",
-            200,
-            "text/plain; charset=utf-8",
-            "live\n",
-        ),
+        ("GET", "/live?x=1", 200, "text/plain; charset=utf-8", "live\n"),
         ("HEAD", "/live", 200, "text/plain; charset=utf-8", ""),
         ("GET", "/", 200, "text/plain; charset=utf-8", PATHS),
         (
@@ -135,11 +116,7 @@ fn each_path_answers_on_one_connection() {
         ),
     ] {
         let reply = ask(&mut connection, method, path).unwrap();
-        assert_eq!(
-            (reply.status, reply.body.as_str()),
-            (status, body),
-            "{method} {path}"
-        );
+        assert_eq!((reply.status, reply.body.as_str()), (status, body), "{method} {path}");
         assert_eq!(reply.header("content-type"), Some(kind), "{method} {path}");
         let allow = (status == 405).then_some("GET, HEAD");
         assert_eq!(reply.header("allow"), allow, "{method} {path}");
@@ -152,10 +129,7 @@ fn head_says_how_long_the_page_is_and_leaves_it_out() {
     let mut connection = connect(&admin);
     let head = ask(&mut connection, "HEAD", "/ready").unwrap();
     assert_eq!(head.header("content-length"), Some("6"));
-    assert_eq!(
-        ask(&mut connection, "GET", "/ready").unwrap().body,
-        "ready\n"
-    );
+    assert_eq!(ask(&mut connection, "GET", "/ready").unwrap().body, "ready\n");
 }
 
 #[test]
@@ -172,20 +146,9 @@ fn ready_fails_while_draining_and_live_does_not() {
 fn the_metrics_page_is_the_gateways_with_the_process_added() {
     let (admin, _gateway) = start(Limits::DEFAULT);
     let reply = ask(&mut connect(&admin), "GET", "/metrics").unwrap();
-    assert_eq!(
-        reply.header("content-type"),
-        Some("text/plain; version=0.0.4; charset=utf-8")
-    );
-    assert!(
-        reply.body.starts_with("# HELP a_total A.\n"),
-        "{}",
-        reply.body
-    );
-    assert!(
-        reply.body.contains("\nprocess_resident_memory_bytes "),
-        "{}",
-        reply.body
-    );
+    assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(reply.body.starts_with("# HELP a_total A.\n"), "{}", reply.body);
+    assert!(reply.body.contains("\nprocess_resident_memory_bytes "), "{}", reply.body);
     assert!(reply.body.ends_with('\n'));
 }
 
@@ -196,42 +159,27 @@ fn a_panic_in_the_source_ends_one_connection() {
     let mut unlucky = connect(&admin);
     assert!(ask(&mut unlucky, "GET", "/metrics").is_err());
     gateway.panics.store(false, Ordering::Relaxed);
-    assert_eq!(
-        ask(&mut connect(&admin), "GET", "/metrics").unwrap().status,
-        200
-    );
+    assert_eq!(ask(&mut connect(&admin), "GET", "/metrics").unwrap().status, 200);
 }
 
 #[test]
 fn a_head_that_does_not_come_or_is_not_http_closes_the_connection() {
-    let (admin, _gateway) = start(Limits {
-        head_wait: Duration::from_millis(50),
-        ..Limits::DEFAULT
-    });
+    let (admin, _gateway) = start(Limits { head_wait: Duration::from_millis(50), ..Limits::DEFAULT });
     assert!(is_closed(&mut connect(&admin)), "silent from the start");
     let mut halfway = connect(&admin);
-    halfway
-        .get_mut()
-        .write_all(b"GET /ready HTTP/1.1\r\nhost:")
-        .unwrap();
+    halfway.get_mut().write_all(b"GET /ready HTTP/1.1\r\nhost:").unwrap();
     assert!(is_closed(&mut halfway), "half a head");
     let mut idle = connect(&admin);
     assert_eq!(ask(&mut idle, "GET", "/live").unwrap().status, 200);
     assert!(is_closed(&mut idle), "idle after an answer");
     let mut other = connect(&admin);
-    other
-        .get_mut()
-        .write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\r\n\r\n")
-        .unwrap();
+    other.get_mut().write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\r\n\r\n").unwrap();
     assert!(is_closed(&mut other), "not HTTP");
 }
 
 #[test]
 fn a_connection_does_not_live_for_ever() {
-    let limits = Limits {
-        lifetime: Duration::from_millis(50),
-        ..Limits::DEFAULT
-    };
+    let limits = Limits { lifetime: Duration::from_millis(50), ..Limits::DEFAULT };
     let (admin, _gateway) = start(limits);
     assert!(is_closed(&mut connect(&admin)));
 }
@@ -241,57 +189,31 @@ fn a_connection_does_not_live_for_ever() {
 #[test]
 fn a_client_that_does_not_read_loses_its_place() {
     let (lifetime, grace) = (Duration::from_millis(50), Duration::from_millis(50));
-    let (admin, gateway) = start(Limits {
-        connections_max: 1,
-        lifetime,
-        grace,
-        ..Limits::DEFAULT
-    });
+    let (admin, gateway) = start(Limits { connections_max: 1, lifetime, grace, ..Limits::DEFAULT });
     gateway.huge.store(true, Ordering::Relaxed);
     let mut lazy = connect(&admin);
     write!(lazy.get_mut(), "GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
-    assert_eq!(
-        ask(&mut connect(&admin), "GET", "/live").unwrap().status,
-        200
-    );
-    assert!(
-        ask(&mut lazy, "GET", "/live").is_err(),
-        "its page was cut short"
-    );
+    assert_eq!(ask(&mut connect(&admin), "GET", "/live").unwrap().status, 200);
+    assert!(ask(&mut lazy, "GET", "/live").is_err(), "its page was cut short");
 }
 
 /// Method: connections are accepted in the order they were made, so when two places are taken the
 /// third connection waits; it is answered as soon as a place is free.
 #[test]
 fn more_connections_than_allowed_wait_for_a_place() {
-    let (admin, _gateway) = start(Limits {
-        connections_max: 2,
-        ..Limits::DEFAULT
-    });
+    let (admin, _gateway) = start(Limits { connections_max: 2, ..Limits::DEFAULT });
     let (first, mut second, mut third) = (connect(&admin), connect(&admin), connect(&admin));
     assert_eq!(ask(&mut second, "GET", "/live").unwrap().status, 200);
-    third
-        .get_mut()
-        .set_read_timeout(Some(Duration::from_millis(50)))
-        .unwrap();
-    let waiting = ask(&mut third, "GET", "/live")
-        .err()
-        .expect("there is no place yet")
-        .kind();
-    assert!(
-        matches!(waiting, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
-        "{waiting:?}"
-    );
+    third.get_mut().set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let waiting = ask(&mut third, "GET", "/live").err().expect("there is no place yet").kind();
+    assert!(matches!(waiting, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut), "{waiting:?}");
     drop(first);
     third.get_mut().set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(reply(&mut third, true).unwrap().status, 200);
 }
 
 #[test]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a test of elapsed time reads the clock"
-)]
+#[allow(clippy::disallowed_methods, reason = "a test of elapsed time reads the clock")]
 fn drop_ends_the_thread_at_once_and_frees_the_port() {
     let (admin, gateway) = start(Limits::DEFAULT);
     let mut open = connect(&admin);
@@ -299,11 +221,7 @@ fn drop_ends_the_thread_at_once_and_frees_the_port() {
     let address = admin.address();
     let begun = std::time::Instant::now();
     drop(admin);
-    assert!(
-        begun.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert!(is_closed(&mut open));
     assert!(Stream::connect(address).is_err());
     assert_eq!(Arc::strong_count(&gateway), 1);

@@ -48,14 +48,7 @@ impl Errors {
         wanted: String,
         hint: Option<String>,
     ) -> Self {
-        Self(vec![Error {
-            file: file.to_owned(),
-            place,
-            key: String::new(),
-            found: None,
-            wanted,
-            hint,
-        }])
+        Self(vec![Error { file: file.to_owned(), place, key: String::new(), found: None, wanted, hint }])
     }
 
     /// One after the other, in the order of the file.
@@ -112,20 +105,11 @@ impl Place {
     /// Where a byte of a text is. Bytes past the end count as the end.
     pub(super) fn of(text: &str, byte: usize) -> Self {
         let before = &text.as_bytes()[..byte.min(text.len())];
-        let line_start = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |newline| newline + 1);
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         let lines = before.iter().filter(|byte| **byte == b'\n').count();
         // A UTF-8 character has one byte that is not 0b10......
-        let columns = before[line_start..]
-            .iter()
-            .filter(|byte| **byte & 0xc0 != 0x80)
-            .count();
-        Self {
-            line: from_one(lines),
-            column: from_one(columns),
-        }
+        let columns = before[line_start..].iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+        Self { line: from_one(lines), column: from_one(columns) }
     }
 }
 

@@ -58,9 +58,9 @@ pub(super) fn method_path(text: &str) -> Result<String, Hint> {
     };
     match rest.split_once('/') {
         Some((service, method)) if segment(service) && segment(method) => Ok(text.to_owned()),
-        None if segment(rest) => Err(Some(
-            "the method is missing; for all methods of a service write service = ...",
-        )),
+        None if segment(rest) => {
+            Err(Some("the method is missing; for all methods of a service write service = ..."))
+        }
         _ => Err(None),
     }
 }
@@ -68,9 +68,7 @@ pub(super) fn method_path(text: &str) -> Result<String, Hint> {
 /// One part of a path: what can be on the wire between two slashes.
 fn segment(text: &str) -> bool {
     (1..=1000).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#'))
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#'))
 }
 
 /// An instance of a service: `ip:port` or `host:port`.
@@ -82,10 +80,7 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, Hint> {
         return match address {
             SocketAddr::V6(v6) if v6.scope_id() != 0 => Err(Some("addresses with a scope are not supported")),
             _ if address.port() == 0 => Err(Some("the port is 1 to 65535")),
-            _ => Ok(Endpoint {
-                host: address.ip().to_string(),
-                port: address.port(),
-            }),
+            _ => Ok(Endpoint { host: address.ip().to_string(), port: address.port() }),
         };
     }
     if text.parse::<Ipv6Addr>().is_ok() {
@@ -94,17 +89,10 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, Hint> {
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err(Some("add the port: \"host:50051\""));
     };
-    let port = port
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| port.parse().ok())
-        .flatten();
+    let port = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok()).flatten();
     match port {
         None | Some(0) => Err(Some("the port is 1 to 65535")),
-        Some(port) if dns_name(host) => Ok(Endpoint {
-            host: host.to_ascii_lowercase(),
-            port,
-        }),
+        Some(port) if dns_name(host) => Ok(Endpoint { host: host.to_ascii_lowercase(), port }),
         Some(_) => Err(None),
     }
 }
@@ -147,11 +135,8 @@ fn dns_name(text: &str) -> bool {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    let last_is_number = |text: &str| {
-        text.rsplit('.')
-            .next()
-            .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
-    };
+    let last_is_number =
+        |text: &str| text.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     text.len() <= 253 && text.split('.').all(label) && !last_is_number(text)
 }
 
@@ -160,9 +145,7 @@ pub(super) fn header_name(text: &str) -> Result<String, Hint> {
     // RFC 9110 section 5.6.2: tchar.
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if text.starts_with(':') {
-        return Err(Some(
-            "match the path with `path`, `prefix` or `service`, the authority with `host`",
-        ));
+        return Err(Some("match the path with `path`, `prefix` or `service`, the authority with `host`"));
     }
     match !text.is_empty() && text.bytes().all(allowed) {
         true => Ok(text.to_ascii_lowercase()),

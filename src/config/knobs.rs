@@ -258,13 +258,7 @@ fn section(out: &mut String, table: &str) {
             continue;
         }
         let default = knob.default().map_or(String::new(), |text| format!("`{text}`"));
-        let _ = writeln!(
-            out,
-            "| `{}` | {} | {default} | {} |",
-            knob.name(),
-            knob.wanted(),
-            knob.about
-        );
+        let _ = writeln!(out, "| `{}` | {} | {default} | {} |", knob.name(), knob.wanted(), knob.about);
     }
 }
 

@@ -26,17 +26,10 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
         |error: std::io::Error| Errors::unreadable(path, None, format!("cannot be read: {error}"), None);
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    let limit = u64::try_from(FILE_BYTES_MAX)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
+    let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() > FILE_BYTES_MAX {
-        return Err(Errors::unreadable(
-            path,
-            None,
-            "too large: must be at most 16MiB".to_owned(),
-            None,
-        ));
+        return Err(Errors::unreadable(path, None, "too large: must be at most 16MiB".to_owned(), None));
     }
     match std::str::from_utf8(&bytes) {
         Ok(text) => parse(text, path),
@@ -44,12 +37,7 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
             let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let place = Place::of(&valid, valid.len());
             let hint = Some("save the file as UTF-8".to_owned());
-            Err(Errors::unreadable(
-                path,
-                Some(place),
-                "not valid TOML: not UTF-8".to_owned(),
-                hint,
-            ))
+            Err(Errors::unreadable(path, Some(place), "not valid TOML: not UTF-8".to_owned(), hint))
         }
     }
 }
@@ -78,9 +66,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Errors> {
 
 /// The whole file. `None` only if something was reported.
 fn config(root: &Table<'_>) -> Option<Config> {
-    let workers = root
-        .count_or_auto("workers")
-        .map_or(Workers::Auto, Workers::Count);
+    let workers = root.count_or_auto("workers").map_or(Workers::Auto, Workers::Count);
     let drain_timeout = root.time("drain_timeout");
     let io = io(&root.table("io"));
     let admin_table = root.table("admin");
@@ -173,11 +159,7 @@ fn check_addresses(admin: &Table<'_>, listeners: &[Table<'_>]) {
         None => admin.address("address").map(|address| (address, None)),
         Some(_) => None,
     };
-    for (address, value) in default
-        .into_iter()
-        .chain(written)
-        .filter(|(address, _)| address.port() != 0)
-    {
+    for (address, value) in default.into_iter().chain(written).filter(|(address, _)| address.port() != 0) {
         let Some(value) = value else {
             taken.insert(address, "the default of admin.address".to_owned());
             continue;
@@ -277,14 +259,9 @@ fn reconnect(table: &Table<'_>) -> Reconnect {
         max_backoff: table.time("max_backoff"),
     };
     if reconnect.max_backoff < reconnect.initial_backoff
-        && let Some(value) = table
-            .value("max_backoff")
-            .or_else(|| table.value("initial_backoff"))
+        && let Some(value) = table.value("max_backoff").or_else(|| table.value("initial_backoff"))
     {
-        let hint = format!(
-            "they are {:?} and {:?}",
-            reconnect.max_backoff, reconnect.initial_backoff
-        );
+        let hint = format!("they are {:?} and {:?}", reconnect.max_backoff, reconnect.initial_backoff);
         value.refuse("max_backoff must not be below initial_backoff", Some(hint));
     }
     reconnect

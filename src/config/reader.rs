@@ -31,11 +31,7 @@ const SHOWN_MAX: usize = 80;
 
 impl<'a> Source<'a> {
     pub(super) fn new(text: &'a str, file: &'a Path) -> Self {
-        Self {
-            text,
-            file,
-            errors: RefCell::default(),
-        }
+        Self { text, file, errors: RefCell::default() }
     }
 
     /// Keeps what the TOML parser said: the first fault of each line, for it often causes the others there.
@@ -46,13 +42,7 @@ impl<'a> Source<'a> {
         for fault in faults.iter().take(ERRORS_MAX) {
             let place = Place::of(self.text, start(fault));
             if last.replace(place.line) != Some(place.line) {
-                self.refuse(
-                    "",
-                    start(fault),
-                    None,
-                    format!("not valid TOML: {}", fault.message()),
-                    None,
-                );
+                self.refuse("", start(fault), None, format!("not valid TOML: {}", fault.message()), None);
             }
         }
     }
@@ -67,14 +57,7 @@ impl<'a> Source<'a> {
         if errors.len() < ERRORS_MAX {
             let place = Some(Place::of(self.text, at));
             let key = one_line(key);
-            errors.push(Error {
-                file: self.file.to_owned(),
-                place,
-                key,
-                found,
-                wanted,
-                hint,
-            });
+            errors.push(Error { file: self.file.to_owned(), place, key, found, wanted, hint });
         }
     }
 }
@@ -96,12 +79,7 @@ impl<'a> Table<'a> {
 
     /// A table whose keys are checked: unknown ones and those of later versions are reported.
     fn new(source: &'a Source<'a>, path: String, at: usize, entries: Option<&'a DeTable<'a>>) -> Self {
-        let table = Self {
-            source,
-            path,
-            at,
-            entries,
-        };
+        let table = Self { source, path, at, entries };
         for (key, value) in entries.into_iter().flatten() {
             table.check_key(key, value);
         }
@@ -120,8 +98,7 @@ impl<'a> Table<'a> {
             None => ("unknown key".to_owned(), self.likely(name)),
         };
         let found = shown(self.source.text, &value.span(), value.get_ref());
-        self.source
-            .refuse(&full, key.span().start, found, wanted, Some(hint));
+        self.source.refuse(&full, key.span().start, found, wanted, Some(hint));
     }
 
     /// What an unknown key may have been meant to be.
@@ -144,18 +121,12 @@ impl<'a> Table<'a> {
     /// The value of a key, if it is set.
     pub(super) fn value(&self, name: &str) -> Option<Value<'a>> {
         let value = self.entries?.get(name)?;
-        Some(Value {
-            source: self.source,
-            key: self.full(name),
-            at: value.span(),
-            it: value.get_ref(),
-        })
+        Some(Value { source: self.source, key: self.full(name), at: value.span(), it: value.get_ref() })
     }
 
     /// Reports something that concerns the table as a whole, or a key that is not in it.
     pub(super) fn refuse(&self, name: &str, wanted: impl Into<String>, hint: Option<String>) {
-        self.source
-            .refuse(&self.full(name), self.at, None, wanted.into(), hint);
+        self.source.refuse(&self.full(name), self.at, None, wanted.into(), hint);
     }
 
     /// The line it begins on.
@@ -198,19 +169,13 @@ impl<'a> Table<'a> {
     /// The tables of a list of tables.
     pub(super) fn tables(&self, name: &str) -> Vec<Self> {
         let knob = self.knob(name);
-        let Kind::Tables { min, max } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::Tables { min, max } = knob.kind else { misread(knob) };
         let mut found = Vec::new();
         if let Some(value) = self.value(name) {
             match value.it {
                 DeValue::Array(items) => {
                     for item in items.iter().take(max + 1) {
-                        let item = Value {
-                            at: item.span(),
-                            it: item.get_ref(),
-                            ..value.clone()
-                        };
+                        let item = Value { at: item.span(), it: item.get_ref(), ..value.clone() };
                         found.extend(item.as_table(knob));
                     }
                 }
@@ -218,12 +183,7 @@ impl<'a> Table<'a> {
                     let hint = format!("with two brackets: [[{}]], once for each", knob.key);
                     value.refuse(format!("must be {}", knob.wanted()), Some(hint));
                     // Go on as if there were brackets, so that what is wrong inside is found too.
-                    found.push(Self::new(
-                        self.source,
-                        value.key.clone(),
-                        value.at.start,
-                        Some(entries),
-                    ));
+                    found.push(Self::new(self.source, value.key.clone(), value.at.start, Some(entries)));
                 }
                 _ => value.refuse(format!("must be {}", knob.wanted()), None),
             }
@@ -234,11 +194,7 @@ impl<'a> Table<'a> {
                 value.refuse("at least one is needed", None);
             }
         } else if min > 0 {
-            self.refuse(
-                name,
-                "at least one is needed",
-                Some(format!("begin with [[{}]]", knob.key)),
-            );
+            self.refuse(name, "at least one is needed", Some(format!("begin with [[{}]]", knob.key)));
         }
         found
     }
@@ -250,9 +206,7 @@ impl<'a> Table<'a> {
         check: impl Fn(&str) -> Result<T, Hint>,
     ) -> Option<(T, Value<'a>)> {
         let knob = self.knob(name);
-        let Kind::Other { wanted } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::Other { wanted } = knob.kind else { misread(knob) };
         let value = self.value(name)?;
         let text = value.form(wanted, check)?;
         Some((text, value))
@@ -272,19 +226,13 @@ impl<'a> Table<'a> {
 
     /// Reports a key that has to be set and is not.
     pub(super) fn refuse_missing(&self, name: &str) {
-        self.refuse(
-            name,
-            format!("missing: must be {}", self.knob(name).wanted()),
-            None,
-        );
+        self.refuse(name, format!("missing: must be {}", self.knob(name).wanted()), None);
     }
 
     /// A list of texts of a form that `check` knows; those that are wrong are left out.
     pub(super) fn list<T>(&self, name: &str, check: impl Fn(&str) -> Result<T, Hint>) -> Vec<(T, Value<'a>)> {
         let knob = self.knob(name);
-        let Kind::List { wanted, min, max } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::List { wanted, min, max } = knob.kind else { misread(knob) };
         let Some(value) = self.value(name) else {
             if min > 0 {
                 self.refuse_missing(name);
@@ -298,10 +246,7 @@ impl<'a> Table<'a> {
                 return Vec::new();
             }
             DeValue::String(_) => {
-                value.refuse(
-                    format!("must be {}", knob.wanted()),
-                    Some("put it in brackets".to_owned()),
-                );
+                value.refuse(format!("must be {}", knob.wanted()), Some("put it in brackets".to_owned()));
                 return Vec::new();
             }
             _ => {
@@ -309,22 +254,14 @@ impl<'a> Table<'a> {
                 return Vec::new();
             }
         };
-        let items = items.iter().map(|item| Value {
-            at: item.span(),
-            it: item.get_ref(),
-            ..value.clone()
-        });
-        items
-            .filter_map(|item| item.form(wanted, &check).map(|text| (text, item)))
-            .collect()
+        let items = items.iter().map(|item| Value { at: item.span(), it: item.get_ref(), ..value.clone() });
+        items.filter_map(|item| item.form(wanted, &check).map(|text| (text, item))).collect()
     }
 
     /// The entries of a table whose keys are the operator's own: each key, where it stands, and its value.
     pub(super) fn names(&self, name: &str) -> Vec<(&'a str, Value<'a>, Value<'a>)> {
         let knob = self.knob(name);
-        let Kind::Names { max } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::Names { max } = knob.kind else { misread(knob) };
         let Some(value) = self.value(name) else {
             return Vec::new();
         };
@@ -333,20 +270,11 @@ impl<'a> Table<'a> {
                 .iter()
                 .map(|(key, entry)| {
                     let full = format!("{}.{}", value.key, key.get_ref());
-                    let at_key = Value {
-                        key: full.clone(),
-                        at: key.span(),
-                        ..value.clone()
-                    };
+                    let at_key = Value { key: full.clone(), at: key.span(), ..value.clone() };
                     (
                         key.get_ref().as_ref(),
                         at_key,
-                        Value {
-                            key: full,
-                            at: entry.span(),
-                            it: entry.get_ref(),
-                            ..value.clone()
-                        },
+                        Value { key: full, at: entry.span(), it: entry.get_ref(), ..value.clone() },
                     )
                 })
                 .collect(),
@@ -372,19 +300,12 @@ impl<'a> Value<'a> {
     /// Reports that it is wrong.
     pub(super) fn refuse(&self, wanted: impl Into<String>, hint: Option<String>) {
         let found = shown(self.source.text, &self.at, self.it);
-        self.source
-            .refuse(&self.key, self.at.start, found, wanted.into(), hint);
+        self.source.refuse(&self.key, self.at.start, found, wanted.into(), hint);
     }
 
     /// Reports that the key is wrong, which stands where this value says.
     pub(super) fn refuse_key(&self, wanted: impl Into<String>, hint: Hint) {
-        self.source.refuse(
-            &self.key,
-            self.at.start,
-            None,
-            wanted.into(),
-            hint.map(str::to_owned),
-        );
+        self.source.refuse(&self.key, self.at.start, None, wanted.into(), hint.map(str::to_owned));
     }
 
     /// The text of a string in the form that `check` knows.
@@ -393,9 +314,7 @@ impl<'a> Value<'a> {
             self.refuse(format!("must be a string: {wanted}"), None);
             return None;
         };
-        check(text)
-            .map_err(|hint| self.refuse(format!("must be {wanted}"), hint.map(str::to_owned)))
-            .ok()
+        check(text).map_err(|hint| self.refuse(format!("must be {wanted}"), hint.map(str::to_owned))).ok()
     }
 
     /// A whole number within bounds.
@@ -405,9 +324,7 @@ impl<'a> Value<'a> {
         };
         // TOML allows 64 bits; more than 128 are out of every bound, too.
         let number = i128::from_str_radix(digits.as_str(), digits.radix()).ok()?;
-        u32::try_from(number)
-            .ok()
-            .filter(|number| allowed.contains(number))
+        u32::try_from(number).ok().filter(|number| allowed.contains(number))
     }
 
     /// The line it stands on.
@@ -426,12 +343,7 @@ impl<'a> Value<'a> {
             self.refuse(format!("must be {}", knob.wanted()), None);
             return None;
         };
-        Some(Table::new(
-            self.source,
-            self.key.clone(),
-            self.at.start,
-            Some(entries),
-        ))
+        Some(Table::new(self.source, self.key.clone(), self.at.start, Some(entries)))
     }
 }
 
@@ -454,11 +366,8 @@ fn shown(text: &str, at: &Range<usize>, value: &DeValue<'_>) -> Option<String> {
 
 /// Text from the file, cut so that an error stays one line that can be read.
 fn one_line(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_MAX)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut shown: String =
+        text.chars().take(SHOWN_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(SHOWN_MAX).is_some() {
         shown.push_str("...");
     }

@@ -25,14 +25,7 @@ fn route(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Option<Route> 
     let clusters = destinations(table, clusters);
     let matching = matching?;
     let name = name.unwrap_or_else(|| describe(&matching));
-    Some(Route {
-        name,
-        matching,
-        clusters: clusters?,
-        timeout,
-        max_stream_duration,
-        idle_timeout,
-    })
+    Some(Route { name, matching, clusters: clusters?, timeout, max_stream_duration, idle_timeout })
 }
 
 /// What a route matches, as its name: `service:bench.v1.Echo host:api.example.com x-canary:1`.
@@ -43,12 +36,8 @@ fn describe(matching: &Match) -> String {
         PathMatch::Path(path) => format!("path:{path}"),
     };
     let host = matching.host.iter().map(|host| ("host", host.as_str()));
-    for (key, value) in host.chain(
-        matching
-            .headers
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str())),
-    ) {
+    for (key, value) in host.chain(matching.headers.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+    {
         name.extend([" ", key, ":", value]);
     }
     name
@@ -67,21 +56,15 @@ fn matching(table: &Table<'_>) -> Option<Match> {
         let hint = format!("line {} already says which paths", set[0].line());
         second.refuse("only one of service, prefix and path", Some(hint));
     }
-    let given: Vec<PathMatch> = forms
-        .iter()
-        .filter_map(|(name, form)| Some(table.text(name, form)?.0))
-        .collect();
+    let given: Vec<PathMatch> =
+        forms.iter().filter_map(|(name, form)| Some(table.text(name, form)?.0)).collect();
     let path = match set.is_empty() {
         true => Some(PathMatch::Prefix("/".to_owned())),
         false => given.into_iter().next(),
     };
     let host = table.text("host", forms::match_host).map(|(host, _)| host);
     let headers = headers(table);
-    Some(Match {
-        path: path?,
-        host,
-        headers,
-    })
+    Some(Match { path: path?, host, headers })
 }
 
 /// Header fields to match, by name.
@@ -102,10 +85,9 @@ fn headers(table: &Table<'_>) -> Vec<(String, String)> {
                 Some("upper and lower case are the same in names of header fields"),
             );
         }
-        if let Some(text) = value.form(
-            "visible ASCII characters and spaces between them",
-            forms::header_value,
-        ) {
+        if let Some(text) =
+            value.form("visible ASCII characters and spaces between them", forms::header_value)
+        {
             headers.push((name, text));
         }
     }
@@ -120,19 +102,12 @@ fn destinations(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Option<
     match (&single, &weighted) {
         (None, None) => {
             let hint = "write cluster = \"name\", or weighted_clusters";
-            table.refuse(
-                "cluster",
-                "missing: a route leads to a cluster",
-                Some(hint.to_owned()),
-            );
+            table.refuse("cluster", "missing: a route leads to a cluster", Some(hint.to_owned()));
             None
         }
         (Some(_), None) => {
             let (name, value) = table.text("cluster", forms::reference)?;
-            Some(vec![WeightedCluster {
-                cluster: position(&name, &value, clusters)?,
-                weight: 1,
-            }])
+            Some(vec![WeightedCluster { cluster: position(&name, &value, clusters)?, weight: 1 }])
         }
         (None, Some(list)) => shares(table, list, clusters),
         (Some(one), Some(list)) => {
@@ -187,11 +162,7 @@ fn position(name: &str, value: &Value<'_>, clusters: &HashMap<String, usize>) ->
             Some(near) => Some(format!("did you mean {near:?}?")),
             None if known.is_empty() => None,
             None if known.len() <= 10 => Some(format!("known are {}", known.join(", "))),
-            None => Some(format!(
-                "known are {} and {} more",
-                known[..10].join(", "),
-                known.len() - 10
-            )),
+            None => Some(format!("known are {} and {} more", known[..10].join(", "), known.len() - 10)),
         };
         value.refuse("no such cluster", hint);
     }
@@ -202,11 +173,8 @@ fn position(name: &str, value: &Value<'_>, clusters: &HashMap<String, usize>) ->
 fn check_names(tables: &[Table<'_>], routes: &[Option<Route>]) {
     let given = |table: &Table<'_>| table.value("name").is_some();
     let mut lines = HashMap::new();
-    let mut pairs: Vec<_> = tables
-        .iter()
-        .zip(routes)
-        .filter_map(|(table, route)| Some((table, route.as_ref()?)))
-        .collect();
+    let mut pairs: Vec<_> =
+        tables.iter().zip(routes).filter_map(|(table, route)| Some((table, route.as_ref()?))).collect();
     // Names that were not given first, for it is the given one that has to change.
     pairs.sort_by_key(|(table, _)| given(table));
     for (table, route) in pairs {
@@ -223,21 +191,14 @@ fn check_names(tables: &[Table<'_>], routes: &[Option<Route>]) {
 /// Each route can be reached: no earlier one takes all its calls.
 fn check_reach(tables: &[Table<'_>], routes: &[Option<Route>]) {
     let mut earlier: Vec<(&Table<'_>, &Route)> = Vec::new();
-    for (table, route) in tables
-        .iter()
-        .zip(routes)
-        .filter_map(|(table, route)| Some((table, route.as_ref()?)))
+    for (table, route) in
+        tables.iter().zip(routes).filter_map(|(table, route)| Some((table, route.as_ref()?)))
     {
-        let covering = earlier
-            .iter()
-            .find(|(_, first)| covers(&first.matching, &route.matching));
+        let covering = earlier.iter().find(|(_, first)| covers(&first.matching, &route.matching));
         match covering {
             Some((first, _)) => {
                 let hint = "the first route that matches takes the call: move this one up, or remove it";
-                let wanted = format!(
-                    "never reached: the route on line {} takes all its calls",
-                    first.line()
-                );
+                let wanted = format!("never reached: the route on line {} takes all its calls", first.line());
                 table.refuse("match", wanted, Some(hint.to_owned()));
             }
             None => earlier.push((table, route)),
@@ -257,9 +218,7 @@ fn covers(first: &Match, later: &Match) -> bool {
             later.starts_with(first) || first.strip_suffix('/') == Some(later)
         }
         (PathMatch::Service(first), PathMatch::Prefix(later) | PathMatch::Path(later)) => {
-            let rest = later
-                .strip_prefix('/')
-                .and_then(|later| later.strip_prefix(first.as_str()));
+            let rest = later.strip_prefix('/').and_then(|later| later.strip_prefix(first.as_str()));
             rest.is_some_and(|rest| rest.starts_with('/'))
         }
         (PathMatch::Service(first), PathMatch::Service(later)) => first == later,

@@ -13,9 +13,7 @@ impl Table<'_> {
     /// A whole number.
     pub(super) fn count(&self, name: &str) -> u32 {
         let knob = self.knob(name);
-        let Kind::Count { default, min, max } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::Count { default, min, max } = knob.kind else { misread(knob) };
         let Some(value) = self.value(name) else {
             return default;
         };
@@ -28,27 +26,20 @@ impl Table<'_> {
     /// A whole number that is a power of two.
     pub(super) fn power_of_two(&self, name: &str) -> u32 {
         let knob = self.knob(name);
-        let Kind::PowerOfTwo { default, min, max } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::PowerOfTwo { default, min, max } = knob.kind else { misread(knob) };
         let Some(value) = self.value(name) else {
             return default;
         };
-        value
-            .whole(min..=max)
-            .filter(|number| number.is_power_of_two())
-            .unwrap_or_else(|| {
-                refuse_number(&value, knob);
-                default
-            })
+        value.whole(min..=max).filter(|number| number.is_power_of_two()).unwrap_or_else(|| {
+            refuse_number(&value, knob);
+            default
+        })
     }
 
     /// A whole number, or `None` for `"auto"`.
     pub(super) fn count_or_auto(&self, name: &str) -> Option<u32> {
         let knob = self.knob(name);
-        let Kind::CountOrAuto { min, max } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::CountOrAuto { min, max } = knob.kind else { misread(knob) };
         let value = self.value(name)?;
         if value.it.as_str() == Some("auto") {
             return None;
@@ -63,9 +54,7 @@ impl Table<'_> {
     /// A number of bytes.
     pub(super) fn size(&self, name: &str) -> u32 {
         let knob = self.knob(name);
-        let Kind::Size { default, min, max } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::Size { default, min, max } = knob.kind else { misread(knob) };
         let Some(value) = self.value(name) else {
             return default;
         };
@@ -93,9 +82,7 @@ impl Table<'_> {
     /// A duration whose bounds need a reason: that is the hint when it is outside of them.
     pub(super) fn time_because(&self, name: &str, why: Option<&str>) -> Duration {
         let knob = self.knob(name);
-        let Kind::Time { default, min, max } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::Time { default, min, max } = knob.kind else { misread(knob) };
         let Some(value) = self.value(name) else {
             return default;
         };
@@ -106,9 +93,7 @@ impl Table<'_> {
     /// A duration, or `None` for `"0s"`.
     pub(super) fn time_or_none(&self, name: &str) -> Option<Duration> {
         let knob = self.knob(name);
-        let Kind::TimeOrNone { default, min, max } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::TimeOrNone { default, min, max } = knob.kind else { misread(knob) };
         let Some(value) = self.value(name) else {
             return default;
         };
@@ -123,9 +108,7 @@ impl Table<'_> {
     /// A duration, or `None` if it is not set.
     pub(super) fn time_if_set(&self, name: &str, why: &str) -> Option<Duration> {
         let knob = self.knob(name);
-        let Kind::TimeIfSet { min, max } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::TimeIfSet { min, max } = knob.kind else { misread(knob) };
         let value = self.value(name)?;
         duration(&value, knob, |time| (min..=max).contains(time), Some(why))
     }
@@ -133,9 +116,7 @@ impl Table<'_> {
     /// A number that need not be whole.
     pub(super) fn ratio(&self, name: &str) -> f64 {
         let knob = self.knob(name);
-        let Kind::Ratio { default, min, max } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::Ratio { default, min, max } = knob.kind else { misread(knob) };
         let Some(value) = self.value(name) else {
             return default;
         };
@@ -145,20 +126,16 @@ impl Table<'_> {
             _ => None,
         };
         // Not a number is in no range.
-        number
-            .filter(|number| (min..=max).contains(number))
-            .unwrap_or_else(|| {
-                value.refuse(format!("must be {}", knob.wanted()), None);
-                default
-            })
+        number.filter(|number| (min..=max).contains(number)).unwrap_or_else(|| {
+            value.refuse(format!("must be {}", knob.wanted()), None);
+            default
+        })
     }
 
     /// True or false.
     pub(super) fn flag(&self, name: &str) -> bool {
         let knob = self.knob(name);
-        let Kind::Flag { default } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::Flag { default } = knob.kind else { misread(knob) };
         let Some(value) = self.value(name) else {
             return default;
         };
@@ -171,16 +148,11 @@ impl Table<'_> {
     /// One of the words of its row.
     pub(super) fn word(&self, name: &str) -> &'static str {
         let knob = self.knob(name);
-        let Kind::Word { default, words } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::Word { default, words } = knob.kind else { misread(knob) };
         let Some(value) = self.value(name) else {
             return default;
         };
-        let known = value
-            .it
-            .as_str()
-            .and_then(|text| words.iter().find(|word| **word == text));
+        let known = value.it.as_str().and_then(|text| words.iter().find(|word| **word == text));
         known.copied().unwrap_or_else(|| {
             value.refuse(format!("must be {}", knob.wanted()), None);
             default
@@ -190,9 +162,7 @@ impl Table<'_> {
     /// An IP address and a port. `None` where it has no default and is not set or wrong.
     pub(super) fn address(&self, name: &str) -> Option<SocketAddr> {
         let knob = self.knob(name);
-        let Kind::Address { default } = knob.kind else {
-            misread(knob)
-        };
+        let Kind::Address { default } = knob.kind else { misread(knob) };
         let Some(value) = self.value(name) else {
             if default.is_none() {
                 self.refuse_missing(name);
@@ -207,9 +177,9 @@ impl Table<'_> {
             Some(("", port)) if port.parse::<u16>().is_ok() => {
                 Some(format!("for all addresses write \"0.0.0.0:{port}\""))
             }
-            Some(("localhost", port)) => Some(format!(
-                "a name may have several addresses: write \"127.0.0.1:{port}\""
-            )),
+            Some(("localhost", port)) => {
+                Some(format!("a name may have several addresses: write \"127.0.0.1:{port}\""))
+            }
             None if !text.is_empty() => Some("add the port".to_owned()),
             _ => None,
         };
@@ -233,10 +203,9 @@ fn duration(
             Err(Refused::UnknownUnit) => Some("the units are us, ms, s, m and h".to_owned()),
             Err(Refused::NotANumber) => Some("write a number and a unit, such as \"250ms\"".to_owned()),
         },
-        DeValue::Integer(digits) => Some(format!(
-            "a duration has a unit: \"{}s\" for seconds",
-            digits.as_str()
-        )),
+        DeValue::Integer(digits) => {
+            Some(format!("a duration has a unit: \"{}s\" for seconds", digits.as_str()))
+        }
         _ => Some("write a number and a unit in quotes, such as \"250ms\"".to_owned()),
     };
     value.refuse(format!("must be {}", knob.wanted()), hint);

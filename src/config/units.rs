@@ -36,9 +36,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Refused> {
     let fraction = digits(fraction, 9)?;
     // At most 10^15 hours and 10^9 parts of one: neither product comes near 2^128.
     let nanos = whole * nanos_per_unit + fraction * nanos_per_unit / 10_u128.pow(places);
-    u64::try_from(nanos)
-        .map(Duration::from_nanos)
-        .map_err(|_| Refused::TooLarge)
+    u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| Refused::TooLarge)
 }
 
 /// `"64KiB"`, `"1MiB"`, `"1GiB"`, `"16384B"`, `"16384"`.
@@ -57,9 +55,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, Refused> {
 
 /// The number and the unit of a text; neither is checked.
 fn split(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -81,17 +77,8 @@ pub(super) struct Time(pub(super) Duration);
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = self.0.as_micros();
-        let units = [
-            (3_600_000_000, "h"),
-            (60_000_000, "m"),
-            (1_000_000, "s"),
-            (1_000, "ms"),
-            (1, "us"),
-        ];
-        match units
-            .iter()
-            .find(|(size, _)| micros >= *size && micros.is_multiple_of(*size))
-        {
+        let units = [(3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms"), (1, "us")];
+        match units.iter().find(|(size, _)| micros >= *size && micros.is_multiple_of(*size)) {
             Some((size, unit)) => write!(f, "{}{unit}", micros / size),
             None => write!(f, "0s"),
         }
@@ -105,10 +92,7 @@ pub(super) struct Bytes(pub(super) u32);
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-        match units
-            .iter()
-            .find(|(size, _)| self.0 >= *size && self.0.is_multiple_of(*size))
-        {
+        match units.iter().find(|(size, _)| self.0 >= *size && self.0.is_multiple_of(*size)) {
             Some((size, unit)) => write!(f, "{}{unit}", self.0 / size),
             None => write!(f, "{}", self.0),
         }

@@ -47,10 +47,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            buckets: [const { Counter::new() }; BUCKETS],
-            sum_micros: Counter::new(),
-        }
+        Self { buckets: [const { Counter::new() }; BUCKETS], sum_micros: Counter::new() }
     }
 }
 
@@ -62,8 +59,7 @@ impl Histogram {
         let nanos = u64::from(took.subsec_nanos());
         self.buckets[bucket(whole.saturating_add(nanos.div_ceil(1000)))].add(1);
         // The sum is rounded to the nearest: rounding up would add half a microsecond to each call.
-        self.sum_micros
-            .add(whole.saturating_add((nanos + 500) / 1000));
+        self.sum_micros.add(whole.saturating_add((nanos + 500) / 1000));
     }
 
     /// A copy to ask questions of.
@@ -83,10 +79,7 @@ pub struct Snapshot {
 
 impl Default for Snapshot {
     fn default() -> Self {
-        Self {
-            counts: [0; BUCKETS],
-            sum_micros: 0,
-        }
+        Self { counts: [0; BUCKETS], sum_micros: 0 }
     }
 }
 
@@ -151,11 +144,7 @@ impl Snapshot {
 const fn bucket(micros: u64) -> usize {
     // One less, so that a bucket ends with its upper edge; and no more than fits the last one.
     let value = micros.saturating_sub(1);
-    let value = if value < MICROS_MAX {
-        value
-    } else {
-        MICROS_MAX - 1
-    };
+    let value = if value < MICROS_MAX { value } else { MICROS_MAX - 1 };
     // `| SUBS` makes the first two rows of sixteen, which are 1 µs wide, obey the same formula.
     let shift = (value | SUBS as u64).ilog2() - SUB_BITS;
     (shift as usize) * SUBS + (value >> shift) as usize
@@ -186,11 +175,7 @@ mod tests {
         for at in 0..BUCKETS {
             let upper = upper_edge(at);
             assert!(lower < upper);
-            assert_eq!(
-                (bucket(lower + 1), bucket(upper)),
-                (at, at),
-                "({lower}, {upper}]"
-            );
+            assert_eq!((bucket(lower + 1), bucket(upper)), (at, at), "({lower}, {upper}]");
             lower = upper;
         }
         assert_eq!(lower, MICROS_MAX);
@@ -216,19 +201,9 @@ mod tests {
     fn quantiles_are_ranks() {
         let hundred: Vec<_> = (1..=100).map(|n| Duration::from_micros(n * 1000)).collect();
         let snapshot = of(&hundred);
-        for (q, millis) in [
-            (0.0, 1.0),
-            (0.01, 1.0),
-            (0.5, 50.0),
-            (0.99, 99.0),
-            (1.0, 100.0),
-            (7.0, 100.0),
-        ] {
+        for (q, millis) in [(0.0, 1.0), (0.01, 1.0), (0.5, 50.0), (0.99, 99.0), (1.0, 100.0), (7.0, 100.0)] {
             let told = snapshot.quantile(q).unwrap().as_secs_f64() * 1e3;
-            assert!(
-                millis <= told && told <= millis * (1.0 + RELATIVE_ERROR),
-                "{q}: {told}"
-            );
+            assert!(millis <= told && told <= millis * (1.0 + RELATIVE_ERROR), "{q}: {told}");
         }
         assert_eq!(Snapshot::default().quantile(0.5), None);
     }
@@ -239,22 +214,14 @@ mod tests {
             let edge = Duration::from_micros(bound);
             let at_most = of(&[edge, edge + Duration::from_nanos(1)]).at_most();
             let before = if at == 0 { 0 } else { at_most[at - 1] };
-            assert_eq!(
-                (before, at_most[at], at_most[at + 1]),
-                (0, 1, 2),
-                "{edge:?}"
-            );
+            assert_eq!((before, at_most[at], at_most[at + 1]), (0, 1, 2), "{edge:?}");
         }
     }
 
     #[test]
     fn nothing_is_too_short_or_too_long_to_count() {
-        let snapshot = of(&[
-            Duration::ZERO,
-            Duration::from_nanos(1),
-            Duration::MAX,
-            Duration::from_secs(5000),
-        ]);
+        let snapshot =
+            of(&[Duration::ZERO, Duration::from_nanos(1), Duration::MAX, Duration::from_secs(5000)]);
         let at_most = snapshot.at_most();
         assert_eq!((at_most[0], at_most[20], at_most[21]), (2, 2, 4));
         assert_eq!(snapshot.count(), 4);

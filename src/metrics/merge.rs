@@ -23,10 +23,7 @@ pub struct CallTotals {
 pub fn call_totals(shards: &[Arc<Shard>], members: &[usize]) -> CallTotals {
     let mut totals = CallTotals::default();
     let mut duration = Snapshot::default();
-    for block in members
-        .iter()
-        .flat_map(|&at| shards.iter().filter_map(move |s| s.calls.get(at)))
-    {
+    for block in members.iter().flat_map(|&at| shards.iter().filter_map(move |s| s.calls.get(at))) {
         for (total, counter) in totals.by_code.iter_mut().zip(&block.by_code) {
             *total += counter.get();
         }
@@ -38,16 +35,8 @@ pub fn call_totals(shards: &[Arc<Shard>], members: &[usize]) -> CallTotals {
 }
 
 /// The total of one number over the entries `members` of `Shard::clusters`.
-pub fn cluster_total(
-    shards: &[Arc<Shard>],
-    members: &[usize],
-    read: fn(&ClusterBlock) -> u64,
-) -> u64 {
-    members
-        .iter()
-        .flat_map(|&at| shards.iter().filter_map(move |s| s.clusters.get(at)))
-        .map(read)
-        .sum()
+pub fn cluster_total(shards: &[Arc<Shard>], members: &[usize], read: fn(&ClusterBlock) -> u64) -> u64 {
+    members.iter().flat_map(|&at| shards.iter().filter_map(move |s| s.clusters.get(at))).map(read).sum()
 }
 
 #[cfg(test)]
@@ -66,20 +55,13 @@ mod tests {
         for n in 0..CALLS {
             shard.worker.calls_started.add(1);
             shard.clusters[0].calls.add(2);
-            shard.calls[0].ended(
-                (n % 17) as u8,
-                Duration::from_micros(n * (writer as u64 + 1)),
-            );
+            shard.calls[0].ended((n % 17) as u8, Duration::from_micros(n * (writer as u64 + 1)));
         }
     }
 
     fn never_less(before: &CallTotals, after: &CallTotals) {
         let pairs = before.by_code.iter().zip(&after.by_code);
-        assert!(
-            pairs
-                .chain(before.at_most.iter().zip(&after.at_most))
-                .all(|(b, a)| b <= a)
-        );
+        assert!(pairs.chain(before.at_most.iter().zip(&after.at_most)).all(|(b, a)| b <= a));
         assert!(before.at_most.is_sorted() && after.at_most.is_sorted());
         assert!(before.sum_micros <= after.sum_micros);
     }
@@ -113,9 +95,6 @@ mod tests {
         assert_eq!(totals.by_code.iter().sum::<u64>(), all);
         assert_eq!(totals.at_most.last(), Some(&all));
         assert_eq!(totals.sum_micros, CALLS * (CALLS - 1) / 2 * (1 + 2 + 3));
-        assert_eq!(
-            cluster_total(&shards, &[0], |block| block.calls.get()),
-            all * 2
-        );
+        assert_eq!(cluster_total(&shards, &[0], |block| block.calls.get()), all * 2);
     }
 }

@@ -197,29 +197,19 @@ mod tests {
 
     #[test]
     fn a_layout_ends_with_the_calls_that_found_no_route() {
-        let call = CallLabels {
-            route: "a".into(),
-            cluster: "b".into(),
-        };
+        let call = CallLabels { route: "a".into(), cluster: "b".into() };
         let layout = Layout::new(vec!["b".into()], vec![call.clone()]);
         assert_eq!(layout.calls, [call, CallLabels::default()]);
     }
 
     #[test]
     fn every_table_follows_the_naming_rules() {
-        let workers = WorkerBlock::TABLE
-            .iter()
-            .map(|row| (row.name, row.kind, row.help));
-        let clusters = ClusterBlock::TABLE
-            .iter()
-            .map(|row| (row.name, row.kind, row.help));
+        let workers = WorkerBlock::TABLE.iter().map(|row| (row.name, row.kind, row.help));
+        let clusters = ClusterBlock::TABLE.iter().map(|row| (row.name, row.kind, row.help));
         let mut seen = std::collections::HashSet::new();
         for (name, kind, help) in workers.chain(clusters) {
             assert!(name.starts_with("ringway_"), "{name}");
-            assert!(
-                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
-                "{name}"
-            );
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
             assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
             assert!(help.ends_with('.') && help.len() > 20, "{name}: {help}");
             assert!(seen.insert(name), "{name} twice");
@@ -235,15 +225,9 @@ mod tests {
         block.calls.add(3);
         block.calls_active.raise();
         let read = |field: &str| {
-            let row = ClusterBlock::TABLE
-                .iter()
-                .find(|row| row.field == field)
-                .unwrap();
+            let row = ClusterBlock::TABLE.iter().find(|row| row.field == field).unwrap();
             (row.read)(&block)
         };
-        assert_eq!(
-            (read("calls"), read("calls_active"), read("replays")),
-            (3, 1, 0)
-        );
+        assert_eq!((read("calls"), read("calls_active"), read("replays")), (3, 1, 0));
     }
 }

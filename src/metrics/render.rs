@@ -8,8 +8,8 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use super::{
-    BOUNDS_MICROS, CallTotals, ClusterBlock, GRPC_STATUS_NAMES, Layout, Shard, WorkerBlock,
-    call_totals, cluster_total,
+    BOUNDS_MICROS, CallTotals, ClusterBlock, GRPC_STATUS_NAMES, Layout, Shard, WorkerBlock, call_totals,
+    cluster_total,
 };
 
 /// What the page says of the gateway as a whole.
@@ -48,9 +48,7 @@ pub fn text(
     shards: &[Arc<Shard>],
     rings: &[RingCounts],
 ) -> String {
-    let mut page = Page {
-        text: String::with_capacity(16 << 10),
-    };
+    let mut page = Page { text: String::with_capacity(16 << 10) };
     info(&mut page, gateway);
     workers(&mut page, shards);
     if gateway.backend == IO_URING {
@@ -68,16 +66,8 @@ pub fn text(
 const IO_URING: &str = "io_uring";
 
 fn info(page: &mut Page, gateway: &GatewayInfo<'_>) {
-    page.family(
-        "ringway_build_info",
-        "gauge",
-        "Always 1; the label says which version runs.",
-    );
-    page.sample(
-        "ringway_build_info",
-        &format_args!("version=\"{}\"", Escaped(gateway.version)),
-        1,
-    );
+    page.family("ringway_build_info", "gauge", "Always 1; the label says which version runs.");
+    page.sample("ringway_build_info", &format_args!("version=\"{}\"", Escaped(gateway.version)), 1);
 
     page.family(
         "ringway_io_backend",
@@ -86,25 +76,13 @@ fn info(page: &mut Page, gateway: &GatewayInfo<'_>) {
     );
     let backend = Escaped(gateway.backend);
     match gateway.backend_reason {
-        None => page.sample(
-            "ringway_io_backend",
-            &format_args!("backend=\"{backend}\""),
-            1,
-        ),
+        None => page.sample("ringway_io_backend", &format_args!("backend=\"{backend}\""), 1),
         Some(reason) => {
             let reason = Escaped(reason);
-            page.sample(
-                "ringway_io_backend",
-                &format_args!("backend=\"{backend}\",reason=\"{reason}\""),
-                1,
-            );
+            page.sample("ringway_io_backend", &format_args!("backend=\"{backend}\",reason=\"{reason}\""), 1);
         }
     }
-    page.family(
-        "ringway_ready",
-        "gauge",
-        "1 while new calls are welcome, 0 while draining.",
-    );
+    page.family("ringway_ready", "gauge", "1 while new calls are welcome, 0 while draining.");
     page.sample("ringway_ready", &"", u64::from(gateway.ready));
     page.family("ringway_workers", "gauge", "Workers, one per core used.");
     page.sample("ringway_workers", &"", gateway.workers as u64);
@@ -114,21 +92,13 @@ fn workers(page: &mut Page, shards: &[Arc<Shard>]) {
     for row in WorkerBlock::TABLE {
         page.family(row.name, row.kind.word(), row.help);
         for (worker, shard) in shards.iter().enumerate() {
-            page.sample(
-                row.name,
-                &format_args!("worker=\"{worker}\""),
-                (row.read)(&shard.worker),
-            );
+            page.sample(row.name, &format_args!("worker=\"{worker}\""), (row.read)(&shard.worker));
         }
     }
 }
 
 fn ring_enters(page: &mut Page, shards: &[Arc<Shard>]) {
-    page.family(
-        "ringway_ring_enters_total",
-        "counter",
-        "Calls of io_uring_enter, one per turn of the loop.",
-    );
+    page.family("ringway_ring_enters_total", "counter", "Calls of io_uring_enter, one per turn of the loop.");
     for (worker, shard) in shards.iter().enumerate() {
         page.sample(
             "ringway_ring_enters_total",
@@ -140,58 +110,29 @@ fn ring_enters(page: &mut Page, shards: &[Arc<Shard>]) {
 
 fn ring_entries(page: &mut Page, rings: &[RingCounts]) {
     let rings: BTreeMap<_, _> = rings.iter().map(|ring| (ring.worker, ring)).collect();
-    page.family(
-        "ringway_ring_sqes_total",
-        "counter",
-        "Submission queue entries the kernel has taken.",
-    );
+    page.family("ringway_ring_sqes_total", "counter", "Submission queue entries the kernel has taken.");
     for (worker, ring) in &rings {
-        page.sample(
-            "ringway_ring_sqes_total",
-            &format_args!("worker=\"{worker}\""),
-            ring.sqes,
-        );
+        page.sample("ringway_ring_sqes_total", &format_args!("worker=\"{worker}\""), ring.sqes);
     }
-    page.family(
-        "ringway_ring_cqes_total",
-        "counter",
-        "Completion queue entries taken from the kernel.",
-    );
+    page.family("ringway_ring_cqes_total", "counter", "Completion queue entries taken from the kernel.");
     for (worker, ring) in &rings {
-        page.sample(
-            "ringway_ring_cqes_total",
-            &format_args!("worker=\"{worker}\""),
-            ring.cqes,
-        );
+        page.sample("ringway_ring_cqes_total", &format_args!("worker=\"{worker}\""), ring.cqes);
     }
 }
 
 fn clusters(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
-    let groups = grouped(
-        layout
-            .clusters
-            .iter()
-            .map(|name| format!("cluster=\"{}\"", Escaped(name))),
-    );
+    let groups = grouped(layout.clusters.iter().map(|name| format!("cluster=\"{}\"", Escaped(name))));
     for row in ClusterBlock::TABLE {
         page.family(row.name, row.kind.word(), row.help);
         for group in &groups {
-            page.sample(
-                row.name,
-                &group.labels,
-                cluster_total(shards, &group.members, row.read),
-            );
+            page.sample(row.name, &group.labels, cluster_total(shards, &group.members, row.read));
         }
     }
 }
 
 fn calls(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
     let labels = |call: &super::CallLabels| {
-        format!(
-            "route=\"{}\",cluster=\"{}\"",
-            Escaped(&call.route),
-            Escaped(&call.cluster)
-        )
+        format!("route=\"{}\",cluster=\"{}\"", Escaped(&call.route), Escaped(&call.cluster))
     };
     // Codes and durations are read together, so that under load they disagree by as little as can be.
     let totals: Vec<(String, CallTotals)> = grouped(layout.calls.iter().map(labels))
@@ -199,45 +140,25 @@ fn calls(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
         .map(|group| (group.labels, call_totals(shards, &group.members)))
         .collect();
 
-    page.family(
-        "ringway_calls_total",
-        "counter",
-        "Calls that are over, by the gRPC status the client got.",
-    );
+    page.family("ringway_calls_total", "counter", "Calls that are over, by the gRPC status the client got.");
     for (labels, total) in &totals {
         for (code, (name, &count)) in GRPC_STATUS_NAMES.iter().zip(&total.by_code).enumerate() {
             // OK is always there, so that a ratio has its denominator; others from their first call.
             if code == 0 || count > 0 {
-                page.sample(
-                    "ringway_calls_total",
-                    &format_args!("{labels},grpc_status=\"{name}\""),
-                    count,
-                );
+                page.sample("ringway_calls_total", &format_args!("{labels},grpc_status=\"{name}\""), count);
             }
         }
     }
 
     let family = "ringway_call_duration_seconds";
-    page.family(
-        family,
-        "histogram",
-        "How long calls took, from their head's arrival to their end.",
-    );
+    page.family(family, "histogram", "How long calls took, from their head's arrival to their end.");
     let bounds = BOUNDS_MICROS.map(|bound| Seconds(bound).to_string());
     for (labels, total) in &totals {
         let ends = bounds.iter().map(String::as_str).chain(["+Inf"]);
         for (le, &count) in ends.zip(&total.at_most) {
-            page.sample(
-                "ringway_call_duration_seconds_bucket",
-                &format_args!("{labels},le=\"{le}\""),
-                count,
-            );
+            page.sample("ringway_call_duration_seconds_bucket", &format_args!("{labels},le=\"{le}\""), count);
         }
-        page.sample(
-            "ringway_call_duration_seconds_sum",
-            labels,
-            Seconds(total.sum_micros),
-        );
+        page.sample("ringway_call_duration_seconds_sum", labels, Seconds(total.sum_micros));
         let [.., count] = total.at_most;
         page.sample("ringway_call_duration_seconds_count", labels, count);
     }
@@ -258,10 +179,7 @@ fn grouped(labels: impl Iterator<Item = String>) -> Vec<Group> {
             Some(&place) => groups[place].members.push(at),
             None => {
                 places.insert(labels.clone(), groups.len());
-                groups.push(Group {
-                    labels,
-                    members: vec![at],
-                });
+                groups.push(Group { labels, members: vec![at] });
             }
         }
     }
@@ -290,9 +208,7 @@ impl Page {
     }
 
     fn write(&mut self, what: fmt::Arguments<'_>) {
-        self.text
-            .write_fmt(what)
-            .expect("a String takes every write, and nothing shown here fails");
+        self.text.write_fmt(what).expect("a String takes every write, and nothing shown here fails");
     }
 }
 

@@ -26,26 +26,17 @@ impl Shard {
     /// # Panics
     /// When the layout has no calls at all: [`Layout::new`] always adds the last one.
     pub fn new(layout: &Layout) -> Arc<Self> {
-        assert!(
-            !layout.calls.is_empty(),
-            "a layout ends with the calls that found no route"
-        );
+        assert!(!layout.calls.is_empty(), "a layout ends with the calls that found no route");
         Arc::new(Self {
             worker: WorkerBlock::default(),
-            clusters: layout
-                .clusters
-                .iter()
-                .map(|_| ClusterBlock::default())
-                .collect(),
+            clusters: layout.clusters.iter().map(|_| ClusterBlock::default()).collect(),
             calls: layout.calls.iter().map(|_| CallBlock::default()).collect(),
         })
     }
 
     /// Where calls are counted that found no route or were refused before one.
     pub fn unrouted(&self) -> &CallBlock {
-        self.calls
-            .last()
-            .expect("`new` refuses a layout without calls")
+        self.calls.last().expect("`new` refuses a layout without calls")
     }
 }
 
@@ -63,10 +54,7 @@ impl CallBlock {
     /// Counts one call that is over. A `code` above 16 counts as 2, UNKNOWN, as gRPC reads it.
     #[inline]
     pub fn ended(&self, code: u8, took: Duration) {
-        self.by_code
-            .get(usize::from(code))
-            .unwrap_or(&self.by_code[UNKNOWN])
-            .add(1);
+        self.by_code.get(usize::from(code)).unwrap_or(&self.by_code[UNKNOWN]).add(1);
         self.duration.record(took);
     }
 }
@@ -172,11 +160,7 @@ mod tests {
         for (code, counted) in [(0, 0), (2, 2), (16, 16), (17, 2), (255, 2)] {
             let before = shard.unrouted().by_code[counted].get();
             shard.unrouted().ended(code, Duration::from_micros(5));
-            assert_eq!(
-                shard.unrouted().by_code[counted].get(),
-                before + 1,
-                "code {code}"
-            );
+            assert_eq!(shard.unrouted().by_code[counted].get(), before + 1, "code {code}");
         }
         let total: u64 = shard.unrouted().by_code.iter().map(Counter::get).sum();
         assert_eq!(total, 5);

@@ -31,7 +31,8 @@ fn set_connection_options(socket: &SockRef<'_>) -> io::Result<()> {
     // We gather everything of a turn into one send, so waiting for more would only delay it.
     socket.set_tcp_nodelay(true)?;
     // A receive in flight never fails on a peer that has vanished; these two find it.
-    let probes = TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
+    let probes =
+        TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
     socket.set_tcp_keepalive(&probes.with_retries(3))?;
     socket.set_tcp_user_timeout(Some(Duration::from_secs(20)))
 }
@@ -79,6 +80,8 @@ impl Listener {
 pub async fn connect(address: SocketAddr) -> io::Result<Socket> {
     use std::os::fd::{AsRawFd, BorrowedFd};
     let stream = TcpStream::connect_addr(address).await?;
-    super::sys::with_fd(stream.as_raw_fd(), |fd: BorrowedFd<'_>| set_connection_options(&SockRef::from(&fd)))?;
+    super::sys::with_fd(stream.as_raw_fd(), |fd: BorrowedFd<'_>| {
+        set_connection_options(&SockRef::from(&fd))
+    })?;
     Ok(Socket(stream))
 }

@@ -51,6 +51,9 @@ impl Local {
 
 impl fmt::Debug for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Local").field("buffers", &self.buffers).field("timers", &self.timers).finish_non_exhaustive()
+        f.debug_struct("Local")
+            .field("buffers", &self.buffers)
+            .field("timers", &self.timers)
+            .finish_non_exhaustive()
     }
 }

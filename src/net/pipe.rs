@@ -151,7 +151,13 @@ impl Pipe {
         Some(if inward.wants_large { self.buffers.large() } else { self.buffers.small() })
     }
 
-    pub(super) fn received(&self, result: io::Result<usize>, buffer: Vec<u8>, now: Moment, counts: &WorkerBlock) {
+    pub(super) fn received(
+        &self,
+        result: io::Result<usize>,
+        buffer: Vec<u8>,
+        now: Moment,
+        counts: &WorkerBlock,
+    ) {
         let mut inward = self.inward.borrow_mut();
         match result {
             Ok(0) => inward.end = Some(End::Closed),

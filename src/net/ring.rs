@@ -114,7 +114,8 @@ fn check_operations(ring: &IoUring) -> Result<(), Refusal> {
     match OPERATIONS.iter().find(|(code, _)| !probe.is_supported(*code)) {
         None => Ok(()),
         Some((_, name)) => {
-            let reason = format!("the kernel's io_uring lacks IORING_OP_{name}; Linux 5.11 or newer is needed");
+            let reason =
+                format!("the kernel's io_uring lacks IORING_OP_{name}; Linux 5.11 or newer is needed");
             Err(Refusal { errno: 0, reason })
         }
     }
@@ -128,9 +129,15 @@ impl Refusal {
                  containerd) forbids io_uring_setup"
             }
             Some(libc::ENOSYS) => "the kernel has no io_uring, or a seccomp profile hides it",
-            Some(libc::ENOMEM) => "RLIMIT_MEMLOCK is too low for the ring (Linux 5.11 and older), or memory is short",
-            Some(libc::EMFILE | libc::ENFILE) => "the limit on open files is reached (RLIMIT_NOFILE, fs.file-max)",
-            _ => "the sysctl kernel.io_uring_disabled, a seccomp profile, or RLIMIT_MEMLOCK and RLIMIT_NOFILE",
+            Some(libc::ENOMEM) => {
+                "RLIMIT_MEMLOCK is too low for the ring (Linux 5.11 and older), or memory is short"
+            }
+            Some(libc::EMFILE | libc::ENFILE) => {
+                "the limit on open files is reached (RLIMIT_NOFILE, fs.file-max)"
+            }
+            _ => {
+                "the sysctl kernel.io_uring_disabled, a seccomp profile, or RLIMIT_MEMLOCK and RLIMIT_NOFILE"
+            }
         };
         let reason = format!("io_uring_setup: {error}; likely: {causes}");
         Refusal { errno: error.raw_os_error().unwrap_or(0), reason }
@@ -174,7 +181,11 @@ mod tests {
 
     #[test]
     fn rungs_are_ordered_from_best_to_last_resort() {
-        assert!(Rung::DeferTaskrun < Rung::CoopTaskrun && Rung::CoopTaskrun < Rung::Plain && Rung::Plain < Rung::Epoll);
+        assert!(
+            Rung::DeferTaskrun < Rung::CoopTaskrun
+                && Rung::CoopTaskrun < Rung::Plain
+                && Rung::Plain < Rung::Epoll
+        );
     }
 
     #[test]

@@ -114,4 +114,3 @@ impl Bell {
         let _ = self.0.read(vec![0; 16]).await;
     }
 }
-

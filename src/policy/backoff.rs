@@ -20,12 +20,7 @@ impl Backoff {
     /// Waits of `initial`, then each `multiplier` times the one before, none above `max`.
     pub fn new(initial: Duration, multiplier: f64, max: Duration) -> Self {
         let initial = initial.min(max);
-        Self {
-            initial,
-            multiplier,
-            max,
-            next: initial,
-        }
+        Self { initial, multiplier, max, next: initial }
     }
 
     /// A connect failed. Says how long to wait before the next.
@@ -78,10 +73,7 @@ mod tests {
             let place = [0.9, 1.0, 1.1].iter().filter(|&&edge| edge <= wait).count();
             counts[place] += 1;
         }
-        assert!(
-            counts.iter().all(|count| (9_500..10_500).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
     }
 
     #[test]

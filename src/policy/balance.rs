@@ -43,9 +43,7 @@ impl Balance {
         match self {
             Self::RoundRobin { next } => {
                 let start = next.unwrap_or_else(|| below(count, random));
-                let picked = (start..count)
-                    .chain(0..start.min(count))
-                    .find(|&i| load(i).is_some())?;
+                let picked = (start..count).chain(0..start.min(count)).find(|&i| load(i).is_some())?;
                 *next = Some(picked + 1);
                 Some(picked)
             }
@@ -115,10 +113,7 @@ mod tests {
             let without_one = |i| (i != 1).then_some(7);
             assert_eq!(counts(&mut balance, 4, 300, without_one), [100, 0, 100, 100]);
         }
-        assert_eq!(
-            counts(&mut Balance::new(LbPolicy::RoundRobin), 5, 500, |_| Some(0)),
-            [100; 5]
-        );
+        assert_eq!(counts(&mut Balance::new(LbPolicy::RoundRobin), 5, 500, |_| Some(0)), [100; 5]);
     }
 
     #[test]
@@ -169,10 +164,7 @@ mod tests {
     #[test]
     fn an_endpoint_with_ten_times_the_load_gets_no_call() {
         let load = |i| Some(if i == 2 { 10 } else { 1 });
-        assert_eq!(
-            counts(&mut Balance::new(LbPolicy::LeastRequest), 4, 10_000, load)[2],
-            0
-        );
+        assert_eq!(counts(&mut Balance::new(LbPolicy::LeastRequest), 4, 10_000, load)[2], 0);
     }
 
     /// One call arrives at each step; endpoint 0 takes ten times as long as the four others. Its fair share of calls

@@ -19,9 +19,7 @@ impl Deadline {
             (Some(caller), Some(cap)) => Some(caller.min(cap)),
             (one, other) => one.or(other),
         };
-        Self {
-            at: shortest.map(|timeout| arrived.plus(timeout)),
-        }
+        Self { at: shortest.map(|timeout| arrived.plus(timeout)) }
     }
 
     /// The moment itself, for a timer. `None`: the call may take for ever.
@@ -95,12 +93,9 @@ mod tests {
     fn of_two_deadlines_the_earlier_counts() {
         let [never, early, late] =
             [None, sec(1), sec(2)].map(|timeout| Deadline::new(ARRIVED, timeout, None));
-        for (one, other, wanted) in [
-            (early, late, early),
-            (never, late, late),
-            (early, early, early),
-            (never, never, never),
-        ] {
+        for (one, other, wanted) in
+            [(early, late, early), (never, late, late), (early, early, early), (never, never, never)]
+        {
             assert_eq!(one.earliest_with(other), wanted);
             assert_eq!(other.earliest_with(one), wanted);
         }

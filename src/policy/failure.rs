@@ -231,9 +231,7 @@ mod tests {
             let message = failure.message();
             assert!(
                 !message.is_empty()
-                    && message
-                        .bytes()
-                        .all(|byte| matches!(byte, b' '..=b'~') && byte != b'%')
+                    && message.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'%')
             );
             let http = match failure {
                 Failure::NotGrpc => 415,

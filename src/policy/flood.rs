@@ -18,12 +18,7 @@ impl Bucket {
     /// A full bucket of `burst` tokens that gets `per_second` new ones.
     pub fn new(per_second: u32, burst: u32, now: Moment) -> Self {
         let full = u64::from(burst) * TOKEN;
-        Self {
-            per_second,
-            full,
-            level: full,
-            filled: now,
-        }
+        Self { per_second, full, level: full, filled: now }
     }
 
     /// Takes one token; false if there is none.
@@ -64,16 +59,9 @@ mod tests {
     #[test]
     fn a_bucket_gives_its_burst_and_then_its_rate() {
         let mut bucket = Bucket::new(10, 20, at(0));
-        for (now, wanted) in [
-            (0, 20),
-            (99, 0),
-            (100, 1),
-            (350, 2),
-            (400, 1),
-            (1_400, 10),
-            (60_000, 20),
-            (60_000, 0),
-        ] {
+        for (now, wanted) in
+            [(0, 20), (99, 0), (100, 1), (350, 2), (400, 1), (1_400, 10), (60_000, 20), (60_000, 0)]
+        {
             assert_eq!(takes(&mut bucket, at(now)), wanted, "at {now} ms");
         }
     }
@@ -85,10 +73,7 @@ mod tests {
         for nanos in (0..=10_000_000_000_u64).step_by(1_000_003) {
             count += u32::from(bucket.take(Moment::from_nanos(nanos)));
         }
-        assert_eq!(
-            count, 30,
-            "one at once and three per second, but for the last step"
-        );
+        assert_eq!(count, 30, "one at once and three per second, but for the last step");
     }
 
     #[test]

@@ -28,12 +28,7 @@ impl SharedLimit {
         let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
         let batch = (max / workers.saturating_mul(8)).clamp(1, BATCH_MAX);
         let idle_max = if batch == 1 { 0 } else { 2 * batch };
-        Arc::new(Self {
-            free: AtomicU32::new(max),
-            max,
-            batch,
-            idle_max,
-        })
+        Arc::new(Self { free: AtomicU32::new(max), max, batch, idle_max })
     }
 
     /// The most calls that can be in flight.
@@ -52,10 +47,7 @@ impl SharedLimit {
         while free > 0 {
             let count = free.min(self.batch);
             // Acquire, with Release below: what a call did is done before its token serves another.
-            match self
-                .free
-                .compare_exchange_weak(free, free - count, Ordering::Acquire, Ordering::Relaxed)
-            {
+            match self.free.compare_exchange_weak(free, free - count, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return count,
                 Err(now) => free = now,
             }
@@ -82,11 +74,7 @@ pub struct Limit {
 impl Limit {
     /// A worker's side, without tokens.
     pub fn new(shared: Arc<SharedLimit>) -> Self {
-        Self {
-            shared,
-            idle: Cell::new(0),
-            in_use: Cell::new(0),
-        }
+        Self { shared, idle: Cell::new(0), in_use: Cell::new(0) }
     }
 
     /// Takes a token for one call; false if the limit is reached. Whoever got one gives it back.

@@ -40,11 +40,7 @@ impl Routes {
             if !rules[index as usize].possible {
                 continue;
             }
-            let host = route
-                .matching
-                .host
-                .as_ref()
-                .map(|host| host.to_ascii_lowercase().into_bytes());
+            let host = route.matching.host.as_ref().map(|host| host.to_ascii_lowercase().into_bytes());
             match host {
                 None => any.push(index),
                 Some(host) => match host.strip_prefix(b"*") {
@@ -57,17 +53,9 @@ impl Routes {
         }
         let table = |indices: &[u32]| Table::new(indices, routes, &rules);
         let any = table(&any);
-        let hosts = hosts
-            .into_iter()
-            .map(|(host, indices)| (host, table(&indices)))
-            .collect();
+        let hosts = hosts.into_iter().map(|(host, indices)| (host, table(&indices))).collect();
         let suffixes = ByLength::all(suffixes, table);
-        Routes {
-            rules,
-            any,
-            hosts,
-            suffixes,
-        }
+        Routes { rules, any, hosts, suffixes }
     }
 
     /// The route of a call: its position in the configuration.
@@ -76,11 +64,7 @@ impl Routes {
     /// longer than 255 bytes is no host name and takes the routes for any host.
     pub fn find(&self, path: &str, host: &str, headers: &HeaderMap) -> Option<usize> {
         let path = path.as_bytes();
-        let mut search = Search {
-            rules: &self.rules,
-            headers,
-            best: NONE,
-        };
+        let mut search = Search { rules: &self.rules, headers, best: NONE };
         self.any.search(path, &mut search);
         if !self.hosts.is_empty() || !self.suffixes.is_empty() {
             self.search_hosts(path, host.as_bytes(), &mut search);
@@ -151,11 +135,7 @@ impl Rule {
             sum += u64::from(cluster.weight);
             sum
         });
-        Self {
-            headers,
-            possible,
-            shares: shares.collect(),
-        }
+        Self { headers, possible, shares: shares.collect() }
     }
 }
 
@@ -193,12 +173,8 @@ impl Table {
             group.entry(key.into_bytes().into()).or_default().push(index);
         }
         let candidates = |indices: &[u32]| Candidates::new(indices, rules);
-        let map = |groups: Grouped| {
-            groups
-                .into_iter()
-                .map(|(key, indices)| (key, candidates(&indices)))
-                .collect()
-        };
+        let map =
+            |groups: Grouped| groups.into_iter().map(|(key, indices)| (key, candidates(&indices))).collect();
         Self {
             lowest: indices.first().copied().unwrap_or(NONE),
             paths: map(paths),
@@ -258,11 +234,7 @@ struct Valued {
 impl Candidates {
     fn new(indices: &[u32], rules: &[Rule]) -> Self {
         let headers = |index: u32| &rules[index as usize].headers;
-        let plain = indices
-            .iter()
-            .copied()
-            .find(|&index| headers(index).is_empty())
-            .unwrap_or(NONE);
+        let plain = indices.iter().copied().find(|&index| headers(index).is_empty()).unwrap_or(NONE);
         let conditional = || indices.iter().copied().filter(|&index| index < plain);
 
         // Each stands under its rarest condition, so that few stand under each.
@@ -279,19 +251,10 @@ impl Candidates {
             let values = by_header.entry(name.clone()).or_default();
             match values.binary_search_by(|valued| valued.value.cmp(value)) {
                 Ok(place) => values[place].indices.push(index),
-                Err(place) => values.insert(
-                    place,
-                    Valued {
-                        value: value.clone(),
-                        indices: vec![index],
-                    },
-                ),
+                Err(place) => values.insert(place, Valued { value: value.clone(), indices: vec![index] }),
             }
         }
-        let by_header = by_header
-            .into_iter()
-            .map(|(name, values)| (name, values.into()))
-            .collect();
+        let by_header = by_header.into_iter().map(|(name, values)| (name, values.into())).collect();
         Self { plain, by_header }
     }
 
@@ -327,9 +290,7 @@ fn search_values(values: &[Valued], sent: &GetAll<'_, HeaderValue>, search: &mut
         let conditions = &search.rules[index as usize].headers;
         // If there is but one condition, it is the one that led here.
         if conditions.len() == 1
-            || conditions
-                .iter()
-                .all(|(name, value)| matches(&search.headers.get_all(name), value))
+            || conditions.iter().all(|(name, value)| matches(&search.headers.get_all(name), value))
         {
             search.best = index;
             return;
@@ -353,10 +314,7 @@ fn matches(sent: &GetAll<'_, HeaderValue>, wanted: &[u8]) -> bool {
 fn compare(sent: &GetAll<'_, HeaderValue>, wanted: &[u8]) -> Ordering {
     let mut rest = wanted;
     for (position, value) in sent.iter().enumerate() {
-        for part in [
-            if position == 0 { b"" } else { b",".as_slice() },
-            value.as_bytes(),
-        ] {
+        for part in [if position == 0 { b"" } else { b",".as_slice() }, value.as_bytes()] {
             let common = part.len().min(rest.len());
             let (head, tail) = rest.split_at(common);
             match part[..common].cmp(head) {
@@ -366,11 +324,7 @@ fn compare(sent: &GetAll<'_, HeaderValue>, wanted: &[u8]) -> Ordering {
             }
         }
     }
-    if rest.is_empty() {
-        Ordering::Equal
-    } else {
-        Ordering::Less
-    }
+    if rest.is_empty() { Ordering::Equal } else { Ordering::Less }
 }
 
 /// Things under keys of one length, so that one look-up finds whether a text begins, or ends, with one of them.
@@ -388,19 +342,10 @@ impl<T> ByLength<T> {
         let mut all: Vec<Self> = Vec::new();
         for (key, indices) in groups {
             let length = key.len();
-            let place = all
-                .binary_search_by_key(&length, |group| group.length)
-                .unwrap_or_else(|place| {
-                    all.insert(
-                        place,
-                        Self {
-                            length,
-                            lowest: NONE,
-                            of: FxHashMap::default(),
-                        },
-                    );
-                    place
-                });
+            let place = all.binary_search_by_key(&length, |group| group.length).unwrap_or_else(|place| {
+                all.insert(place, Self { length, lowest: NONE, of: FxHashMap::default() });
+                place
+            });
             let group = &mut all[place];
             group.lowest = indices.iter().copied().fold(group.lowest, u32::min);
             group.of.insert(key, make(&indices));

@@ -95,9 +95,8 @@ impl Code {
 
     /// The value of a `grpc-status` header: the number in decimal.
     pub const fn text(self) -> &'static str {
-        const TEXT: [&str; 17] = [
-            "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
-        ];
+        const TEXT: [&str; 17] =
+            ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"];
         TEXT[self as usize]
     }
 
@@ -199,10 +198,7 @@ mod tests {
         assert_eq!(table.len(), Code::ALL.len());
         for (number, name, http) in table {
             let code = Code::from_number(number).unwrap();
-            assert_eq!(
-                (u32::from(code.number()), code.name(), code.http()),
-                (number, name, http)
-            );
+            assert_eq!((u32::from(code.number()), code.name(), code.http()), (number, name, http));
             assert_eq!(code.text(), number.to_string());
             assert_eq!(Code::from_header(code.text().as_bytes()), code);
         }

@@ -2,6 +2,8 @@
 //!
 //! Nothing here reads a clock. Whoever needs the time is given it as `now: Moment`, so any timing can be tested at once.
 
+pub mod timers;
+
 use std::time::Duration;
 
 /// A point on the worker's monotonic clock, in nanoseconds since an arbitrary start.

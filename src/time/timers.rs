@@ -93,7 +93,8 @@ impl Timers {
 
     /// A timer that is not armed.
     pub fn timer(self: &Rc<Self>) -> Timer {
-        let entry = Entry { at: Moment::ZERO, state: State::Idle, slot: 0, previous: NONE, next: NONE, waker: None };
+        let entry =
+            Entry { at: Moment::ZERO, state: State::Idle, slot: 0, previous: NONE, next: NONE, waker: None };
         let key = self.wheel.borrow_mut().entries.insert(entry);
         Timer { timers: Rc::clone(self), key }
     }

@@ -139,10 +139,9 @@ impl Cluster {
         for endpoint in &self.endpoints {
             self.grow(endpoint);
         }
-        let hope = self
-            .endpoints
-            .iter()
-            .any(|endpoint| endpoint.connecting.get() || matches!(endpoint.room(), Room::Full | Room::Here(_)));
+        let hope = self.endpoints.iter().any(|endpoint| {
+            endpoint.connecting.get() || matches!(endpoint.room(), Room::Full | Room::Here(_))
+        });
         if hope { Unavailable::ForNow } else { Unavailable::Fails(Failure::ConnectFailed) }
     }
 
@@ -251,7 +250,6 @@ impl Drop for Acquire {
 }
 
 /// The right to one call on a connection; dropping it gives the place to the next.
-#[derive(Debug)]
 pub struct Lease {
     cluster: Rc<Cluster>,
     endpoint: Rc<Endpoint>,
@@ -275,6 +273,12 @@ impl Lease {
     /// Where the call goes.
     pub fn address(&self) -> SocketAddr {
         self.endpoint.address
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("address", &self.address()).finish_non_exhaustive()
     }
 }
 

@@ -71,7 +71,8 @@ impl Connection {
     pub(super) fn is_usable(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         let mut send = self.send.borrow_mut();
-        let usable = send.as_mut().is_some_and(|send| matches!(send.poll_ready(&mut cx), Poll::Ready(Ok(()))));
+        let usable =
+            send.as_mut().is_some_and(|send| matches!(send.poll_ready(&mut cx), Poll::Ready(Ok(()))));
         drop(send);
         if !usable {
             self.drain();
@@ -171,9 +172,16 @@ async fn run(cluster: Rc<Cluster>, endpoint: Rc<Endpoint>) {
     counts.connections_opened.add(1);
     counts.connections_active.raise();
     cluster.connected(&connection);
-    let protocol = Protocol { cluster: &cluster, endpoint: &endpoint, connection: &connection, pipe: &pipe, local: &local };
+    let protocol = Protocol {
+        cluster: &cluster,
+        endpoint: &endpoint,
+        connection: &connection,
+        pipe: &pipe,
+        local: &local,
+    };
     let spoke = Cell::new(false);
-    stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, protocol.run(h2, timer, opened_at, &spoke)).await;
+    stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, protocol.run(h2, timer, opened_at, &spoke))
+        .await;
     connection.state.set(State::Draining);
     endpoint.remove(&connection);
     counts.connections_active.lower();
@@ -218,7 +226,13 @@ struct Protocol<'a> {
 }
 
 impl Protocol<'_> {
-    async fn run(self, mut h2: h2::client::Connection<Io>, timer: Timer, opened_at: Moment, spoke: &Cell<bool>) {
+    async fn run(
+        self,
+        mut h2: h2::client::Connection<Io>,
+        timer: Timer,
+        opened_at: Moment,
+        spoke: &Cell<bool>,
+    ) {
         let mut pings = h2.ping_pong().map(Pings::new);
         let mut h2 = pin!(h2);
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;

@@ -49,7 +49,9 @@ mod tests {
 
     #[test]
     fn what_the_library_itself_found_is_never_replayed() {
-        for reason in [Reason::ENHANCE_YOUR_CALM, Reason::REFUSED_STREAM, Reason::NO_ERROR, Reason::PROTOCOL_ERROR] {
+        for reason in
+            [Reason::ENHANCE_YOUR_CALM, Reason::REFUSED_STREAM, Reason::NO_ERROR, Reason::PROTOCOL_ERROR]
+        {
             let failed = Failed::of(&h2::Error::from(reason));
             assert_eq!(failed.replay, Replay::Never, "{reason:?}");
         }

@@ -14,9 +14,7 @@ pub fn is_binary(name: &str) -> bool {
 
 /// Is this the value of a binary header: base64 (RFC 4648 section 4), or several separated by commas and spaces?
 pub fn is_valid(value: &[u8]) -> bool {
-    value
-        .split(|&byte| byte == b',')
-        .all(|one| digits_of(trim(one)).is_some())
+    value.split(|&byte| byte == b',').all(|one| digits_of(trim(one)).is_some())
 }
 
 /// The bytes that one base64 text, without commas, stands for.
@@ -72,14 +70,8 @@ fn digits_of(text: &[u8]) -> Option<&[u8]> {
 
 fn trim(value: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let start = value
-        .iter()
-        .position(|byte| !is_space(byte))
-        .unwrap_or(value.len());
-    let end = value
-        .iter()
-        .rposition(|byte| !is_space(byte))
-        .map_or(start, |last| last + 1);
+    let start = value.iter().position(|byte| !is_space(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
     &value[start..end]
 }
 
@@ -171,11 +163,7 @@ mod tests {
             ("Zg==;Zm8=", false),
         ] {
             assert_eq!(is_valid(value.as_bytes()), wanted, "{value:?}");
-            assert_eq!(
-                decode(value.as_bytes()),
-                None,
-                "a list is no single value: {value:?}"
-            );
+            assert_eq!(decode(value.as_bytes()), None, "a list is no single value: {value:?}");
         }
     }
 
@@ -193,11 +181,7 @@ mod tests {
             assert_eq!(decode(text.as_bytes()).unwrap(), bytes);
 
             let mut spoilt = text.into_bytes();
-            if let Some(place) = spoilt
-                .len()
-                .checked_sub(1)
-                .map(|last| usize::from(byte()) % (last + 1))
-            {
+            if let Some(place) = spoilt.len().checked_sub(1).map(|last| usize::from(byte()) % (last + 1)) {
                 spoilt[place] = byte();
             }
             if !spoilt.contains(&b',') {

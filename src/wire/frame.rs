@@ -91,10 +91,7 @@ impl Walker {
     /// The head of the message that is under way, once it is whole.
     pub fn head(&self) -> Option<Head> {
         let [flags, length @ ..] = self.head;
-        (self.head_count == HEAD_BYTES).then(|| Head {
-            flags,
-            length: u32::from_be_bytes(length),
-        })
+        (self.head_count == HEAD_BYTES).then(|| Head { flags, length: u32::from_be_bytes(length) })
     }
 
     /// Messages that have ended so far.
@@ -127,39 +124,13 @@ mod tests {
     fn messages_in_one_piece_are_counted() {
         let table: [(&[(u8, u32)], Fed); 4] = [
             (&[], Fed::default()),
-            (
-                &[(0, 0)],
-                Fed {
-                    ended: 1,
-                    heads: 1,
-                    length_max: 0,
-                    flags: 0,
-                },
-            ),
-            (
-                &[(1, 7)],
-                Fed {
-                    ended: 1,
-                    heads: 1,
-                    length_max: 7,
-                    flags: 1,
-                },
-            ),
-            (
-                &[(0, 3), (1, 300), (0x80, 0)],
-                Fed {
-                    ended: 3,
-                    heads: 3,
-                    length_max: 300,
-                    flags: 0x81,
-                },
-            ),
+            (&[(0, 0)], Fed { ended: 1, heads: 1, length_max: 0, flags: 0 }),
+            (&[(1, 7)], Fed { ended: 1, heads: 1, length_max: 7, flags: 1 }),
+            (&[(0, 3), (1, 300), (0x80, 0)], Fed { ended: 3, heads: 3, length_max: 300, flags: 0x81 }),
         ];
         for (messages, wanted) in table {
-            let bytes: Vec<u8> = messages
-                .iter()
-                .flat_map(|&(flags, length)| message(flags, length))
-                .collect();
+            let bytes: Vec<u8> =
+                messages.iter().flat_map(|&(flags, length)| message(flags, length)).collect();
             let mut walker = Walker::new();
             assert_eq!(walker.feed(&bytes), wanted);
             assert_eq!(walker.messages(), messages.len() as u64);
@@ -173,23 +144,9 @@ mod tests {
         assert_eq!(walker.feed(&[0, 0xff, 0xff, 0xff]), Fed::default());
         assert_eq!(walker.head(), None);
         assert!(!walker.is_between());
-        assert_eq!(
-            walker.feed(&[0xff]),
-            Fed {
-                ended: 0,
-                heads: 1,
-                length_max: u32::MAX,
-                flags: 0
-            }
-        );
+        assert_eq!(walker.feed(&[0xff]), Fed { ended: 0, heads: 1, length_max: u32::MAX, flags: 0 });
         let head = walker.head().unwrap();
-        assert_eq!(
-            head,
-            Head {
-                flags: 0,
-                length: u32::MAX
-            }
-        );
+        assert_eq!(head, Head { flags: 0, length: u32::MAX });
         assert!(!head.is_compressed() && head.is_known());
         assert_eq!(walker.feed(&[0; 100]), Fed::default());
         assert!(!walker.is_between());
@@ -198,12 +155,9 @@ mod tests {
 
     #[test]
     fn flags_are_told() {
-        for (flags, compressed, known) in [
-            (0, false, true),
-            (1, true, true),
-            (2, false, false),
-            (3, true, false),
-        ] {
+        for (flags, compressed, known) in
+            [(0, false, true), (1, true, true), (2, false, false), (3, true, false)]
+        {
             let head = Head { flags, length: 0 };
             assert_eq!((head.is_compressed(), head.is_known()), (compressed, known));
         }

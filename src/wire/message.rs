@@ -69,10 +69,7 @@ mod tests {
         let table = [
             ("", ""),
             ("deadline passed", "deadline passed"),
-            (
-                " !\"#$&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~",
-                " !\"#$&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~",
-            ),
+            (" !\"#$&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~", " !\"#$&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~"),
             ("100 %", "100 %25"),
             ("%41", "%2541"),
             ("a\r\nb\tc\0\u{7f}", "a%0D%0Ab%09c%00%7F"),
@@ -116,9 +113,7 @@ mod tests {
             assert!(value.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{value:?}");
             assert_eq!(decode(value.as_bytes()), text);
 
-            let bytes: Vec<u8> = (0..length)
-                .map(|_| b"%%0aF\xc3\xa9 "[random.below(8) as usize])
-                .collect();
+            let bytes: Vec<u8> = (0..length).map(|_| b"%%0aF\xc3\xa9 "[random.below(8) as usize]).collect();
             decode(&bytes);
         }
     }

@@ -129,11 +129,7 @@ mod tests {
             assert_eq!(parse(value.as_bytes()), wanted, "{value:?}");
         }
         for unit in 0..=u8::MAX {
-            assert_eq!(
-                parse(&[b'1', unit]).is_some(),
-                b"HMSmun".contains(&unit),
-                "{unit}"
-            );
+            assert_eq!(parse(&[b'1', unit]).is_some(), b"HMSmun".contains(&unit), "{unit}");
         }
     }
 

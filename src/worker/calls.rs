@@ -20,7 +20,7 @@ use crate::net::Local;
 const GROUP: usize = 64;
 
 /// The calls of one worker; `F` is the future of one call.
-pub struct Calls<F> {
+pub(super) struct Calls<F> {
     local: Rc<Local>,
     slots: RefCell<Vec<Slot<F>>>,
     free: RefCell<Vec<usize>>,
@@ -71,7 +71,7 @@ impl Wake for SlotWaker {
 
 impl<F: Future<Output = ()>> Calls<F> {
     /// No calls yet.
-    pub fn new(local: Rc<Local>) -> Rc<Calls<F>> {
+    pub(super) fn new(local: Rc<Local>) -> Rc<Calls<F>> {
         Rc::new(Calls {
             local,
             slots: RefCell::default(),
@@ -82,7 +82,7 @@ impl<F: Future<Output = ()>> Calls<F> {
     }
 
     /// Begins a call: polls it once now, and from then on whenever it is woken.
-    pub fn begin(&self, call: F) {
+    pub(super) fn begin(&self, call: F) {
         let free = self.free.borrow_mut().pop();
         let index = free.unwrap_or_else(|| self.add_slot());
         let mut future = self.slots.borrow_mut()[index].future.take().expect("a free slot has its memory");
@@ -91,17 +91,17 @@ impl<F: Future<Output = ()>> Calls<F> {
     }
 
     /// How many calls there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.slots.borrow().len() - self.free.borrow().len()
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Runs woken calls for ever.
-    pub async fn run(self: Rc<Self>) {
+    pub(super) async fn run(self: Rc<Self>) {
         poll_fn(|cx| {
             let _ = self.runner.task.set(cx.waker().clone());
             self.local.touch();

@@ -117,7 +117,8 @@ pub(super) async fn serve<F: Future<Output = ()>>(
         async move {
             let timer = worker.local.timers.timer();
             let opened = worker.local.timers.now();
-            let greeted = timer.within(opened.plus(listener.handshake_timeout), handshake(&pipe, &listener)).await;
+            let greeted =
+                timer.within(opened.plus(listener.handshake_timeout), handshake(&pipe, &listener)).await;
             let h2 = match greeted {
                 Some(Ok(h2)) => h2,
                 Some(Err(())) => {
@@ -129,7 +130,8 @@ pub(super) async fn serve<F: Future<Output = ()>>(
                     return pipe.abort();
                 }
             };
-            let mut connection = Connection { worker, listener, client, pipe: &pipe, h2, timer, goodbye: false };
+            let mut connection =
+                Connection { worker, listener, client, pipe: &pipe, h2, timer, goodbye: false };
             poll_fn(|cx| connection.poll(cx, &calls, begin)).await;
         }
     };
@@ -137,7 +139,10 @@ pub(super) async fn serve<F: Future<Output = ()>>(
 }
 
 /// Waits for the client's first bytes; an error if they are not HTTP/2.
-async fn handshake(pipe: &Rc<Pipe>, listener: &config::Listener) -> Result<server::Connection<Io, Bytes>, ()> {
+async fn handshake(
+    pipe: &Rc<Pipe>,
+    listener: &config::Listener,
+) -> Result<server::Connection<Io, Bytes>, ()> {
     let is_http2 = poll_fn(|_| pipe.starts_with(PREFACE).map_or(Poll::Pending, Poll::Ready)).await;
     if !is_http2 {
         return Err(());
@@ -197,10 +202,7 @@ impl Connection<'_> {
 
     /// Sees to waker and timer.
     fn prepare(&mut self, cx: &Context<'_>) {
-        let mut waker = self.client.waker.borrow_mut();
-        if waker.is_none() {
-            *waker = Some(cx.waker().clone());
-        }
+        self.client.waker.borrow_mut().get_or_insert_with(|| cx.waker().clone());
         if !self.timer.is_armed() {
             let now = self.timer.now();
             if self.timer.fired() {
@@ -211,7 +213,7 @@ impl Connection<'_> {
     }
 
     /// Ends what has been idle, or has not read, for too long.
-    fn look(&mut self, now: Moment) {
+    fn look(&self, now: Moment) {
         let counts = self.client.local.counts();
         if self.pipe.sending_since().is_some_and(|since| since.plus(self.listener.write_timeout) <= now) {
             counts.write_timeouts.add(1);
@@ -242,7 +244,10 @@ impl Connection<'_> {
 
     fn ended_with(&self, error: &h2::Error) {
         // A client that goes without a word is no protocol error.
-        if !error.is_io() && self.pipe.inward_end() != Some(End::Closed) && error.reason() != Some(Reason::NO_ERROR) {
+        if !error.is_io()
+            && self.pipe.inward_end() != Some(End::Closed)
+            && error.reason() != Some(Reason::NO_ERROR)
+        {
             tracing::debug!(%error, "client connection ended");
             self.client.local.counts().protocol_errors.add(1);
         }

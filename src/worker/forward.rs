@@ -148,7 +148,8 @@ impl Upload {
 
     /// Moves what there is. Ready when the whole request has been sent, or the upstream wants no more of it.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let Upload { body, sink: Some(sink), outlet, held, received, done, moved_bytes, kept, again } = self else {
+        let Upload { body, sink: Some(sink), outlet, held, received, done, moved_bytes, kept, again } = self
+        else {
             return Poll::Pending;
         };
         loop {
@@ -280,8 +281,6 @@ impl Download {
     }
 
     fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, Failed>> {
-        self.body
-            .poll_trailers(cx)
-            .map_err(|error| Failed::finally(Failed::of(&error).failure))
+        self.body.poll_trailers(cx).map_err(|error| Failed::finally(Failed::of(&error).failure))
     }
 }

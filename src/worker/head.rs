@@ -59,7 +59,9 @@ pub(super) fn read(head: &Parts, limits: &Limits) -> Result<Asked, Failure> {
 
 /// `/{service}/{method}`, both there and nothing else: no upstream is asked to make sense of `//` or `/..`.
 fn is_method_path(path: &str) -> bool {
-    let Some((service, method)) = path.strip_prefix('/').and_then(|rest| rest.split_once('/')) else { return false };
+    let Some((service, method)) = path.strip_prefix('/').and_then(|rest| rest.split_once('/')) else {
+        return false;
+    };
     !service.is_empty() && !method.is_empty() && !method.contains('/') && service != ".." && method != ".."
 }
 
@@ -159,7 +161,8 @@ mod tests {
     }
 
     fn head(change: impl FnOnce(&mut Parts)) -> Result<Asked, Failure> {
-        let request = Request::post("http://h/a.B/C").header(CONTENT_TYPE, "application/grpc").body(()).expect("valid");
+        let request =
+            Request::post("http://h/a.B/C").header(CONTENT_TYPE, "application/grpc").body(()).expect("valid");
         let (mut head, ()) = request.into_parts();
         change(&mut head);
         read(&head, &Limits { headers_count_max: 10 })

@@ -40,10 +40,10 @@ use self::methods::Methods;
 use self::replays::Replays;
 use crate::config::Config;
 use crate::metrics::{CallLabels, Layout, Shard};
+use crate::net::Local;
 use crate::net::listener::Listener;
 use crate::net::ring::Rung;
 use crate::net::runtime::{self, Bell, Loop};
-use crate::net::Local;
 use crate::policy::limit::SharedLimit;
 use crate::policy::route::Routes;
 use crate::random::Random;
@@ -151,8 +151,15 @@ async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce(
         let listener = Rc::new(Listener::new(socket, plan.rung)?);
         let settings = Rc::new(settings.clone());
         for _ in 0..ACCEPTS {
-            let (worker, listener, settings) = (Rc::clone(&worker), Rc::clone(&listener), Rc::clone(&settings));
-            worker.spawn(accept::run(Rc::clone(&worker), settings, listener, Rc::clone(&calls), request::serve));
+            let (worker, listener, settings) =
+                (Rc::clone(&worker), Rc::clone(&listener), Rc::clone(&settings));
+            worker.spawn(accept::run(
+                Rc::clone(&worker),
+                settings,
+                listener,
+                Rc::clone(&calls),
+                request::serve,
+            ));
         }
         listeners.push(listener);
     }
@@ -173,7 +180,8 @@ impl Worker {
             let (addresses, limit) = (&plan.addresses[index], Arc::clone(&plan.limits[index]));
             clusters.push(Cluster::new(index, settings.clone(), addresses, Rc::clone(&local), limit, seed));
         }
-        let headers_count_max = config.listeners.iter().map(|listener| listener.http2.max_headers_count).max();
+        let headers_count_max =
+            config.listeners.iter().map(|listener| listener.http2.max_headers_count).max();
         Rc::new(Worker {
             clock,
             routes: Routes::new(&config.routes),
@@ -249,7 +257,8 @@ impl Worker {
         for cluster in &self.clusters {
             cluster.limit().settle();
         }
-        self.local.counts().allocations.set(crate::alloc::allocations_of_this_thread());
+        let allocations = &self.local.counts().allocations;
+        allocations.add(crate::alloc::allocations_of_this_thread() - allocations.get());
     }
 
     /// Does what the supervisor wants, each time the bell rings.

@@ -123,7 +123,8 @@ mod tests {
     use super::*;
 
     fn head() -> Parts {
-        let request = Request::post("http://h:1/a.B/C").header("x", "1").header("x", "2").header("y", "").body(());
+        let request =
+            Request::post("http://h:1/a.B/C").header("x", "1").header("x", "2").header("y", "").body(());
         request.expect("valid").into_parts().0
     }
 

@@ -17,12 +17,12 @@ use h2::server::SendResponse;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 
+use super::Worker;
 use super::answer::Reply;
 use super::client::Client;
 use super::forward::{Download, Upload};
 use super::head;
 use super::patience::Patience;
-use super::Worker;
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::upstream::{Cluster, Failed, Lease, Replay};
@@ -84,7 +84,8 @@ async fn run(worker: &Worker, call: &mut Call, mut head: Parts) -> Result<Code, 
         let lease = call.patiently(cluster.acquire()).await??; //                            pool
         let parts = head.take().map_or_else(|| call.upload.head_again(), Ok)?;
         let request = head::upstream(parts, &lease, call.patience.left(worker.clock.now()), &worker.arena)?;
-        match call.attempt(&lease, request).await { //                                       upstream, encode
+        match call.attempt(&lease, request).await {
+            //                                       upstream, encode
             Err(Failed { replay: Replay::Safe, .. }) if replays < REPLAYS_MAX && call.upload.rewind() => {
                 cluster.counts().replays.add(1);
                 replays += 1;

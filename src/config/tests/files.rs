@@ -19,10 +19,7 @@ fn the_documentation_is_the_table_of_knobs() {
         fs::write(&path, &wanted).unwrap();
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        written == wanted,
-        "docs/CONFIG.md is out of date: run UPDATE=1 cargo test --lib config"
-    );
+    assert!(written == wanted, "docs/CONFIG.md is out of date: run UPDATE=1 cargo test --lib config");
 }
 
 #[test]
@@ -34,11 +31,7 @@ fn the_examples_parse_and_show_the_defaults() {
     assert_eq!(full.admin, minimal.admin);
     assert_eq!(full.drain_timeout, minimal.drain_timeout);
     assert_eq!(full.listeners, minimal.listeners);
-    let service = full
-        .routes
-        .iter()
-        .find(|route| route.name == "service:bench.v1.Echo")
-        .unwrap();
+    let service = full.routes.iter().find(|route| route.name == "service:bench.v1.Echo").unwrap();
     assert_eq!(service.timeout, minimal.routes[0].timeout);
     assert_eq!(service.idle_timeout, minimal.routes[0].idle_timeout);
     assert_eq!(service.max_stream_duration, minimal.routes[0].max_stream_duration);
@@ -51,21 +44,10 @@ fn the_examples_parse_and_show_the_defaults() {
 #[test]
 fn the_full_example_sets_every_key() {
     let text = fs::read_to_string(in_repository("examples/ringway.toml")).unwrap();
-    for knob in knobs::KNOBS
-        .iter()
-        .filter(|knob| !matches!(knob.kind, knobs::Kind::Later { .. }))
-    {
+    for knob in knobs::KNOBS.iter().filter(|knob| !matches!(knob.kind, knobs::Kind::Later { .. })) {
         let name = knob.name();
-        let forms = [
-            format!("\n{name} = "),
-            format!(" {name} = "),
-            format!("[{}]", knob.key),
-        ];
-        assert!(
-            forms.iter().any(|form| text.contains(form)),
-            "{} is not in examples/ringway.toml",
-            knob.key
-        );
+        let forms = [format!("\n{name} = "), format!(" {name} = "), format!("[{}]", knob.key)];
+        assert!(forms.iter().any(|form| text.contains(form)), "{} is not in examples/ringway.toml", knob.key);
     }
 }
 
@@ -128,20 +110,12 @@ impl Drop for Scratch {
 
 #[test]
 fn a_file_that_cannot_be_read_is_an_error_like_others() {
-    let missing = config::load(Path::new("/nowhere/ringway.toml"))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        missing.starts_with("/nowhere/ringway.toml: cannot be read: No such file"),
-        "{missing}"
-    );
+    let missing = config::load(Path::new("/nowhere/ringway.toml")).unwrap_err().to_string();
+    assert!(missing.starts_with("/nowhere/ringway.toml: cannot be read: No such file"), "{missing}");
 
     let latin = Scratch::new("latin", b"# one\nworkers = 1 # \xfcber\n").unwrap();
     let error = config::load(&latin.0).unwrap_err().to_string();
-    assert!(
-        error.ends_with(":2:15: not valid TOML: not UTF-8 (save the file as UTF-8)"),
-        "{error}"
-    );
+    assert!(error.ends_with(":2:15: not valid TOML: not UTF-8 (save the file as UTF-8)"), "{error}");
 
     let endless = config::load(Path::new("/dev/zero")).unwrap_err().to_string();
     assert_eq!(endless, "/dev/zero: too large: must be at most 16MiB");

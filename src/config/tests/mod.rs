@@ -42,9 +42,6 @@ fn parsed(text: &str) -> Config {
 fn errors(text: &str) -> Vec<String> {
     match parse(text, Path::new("r.toml")) {
         Ok(_) => Vec::new(),
-        Err(errors) => errors
-            .iter()
-            .map(|error| error.to_string().replacen("r.toml:", "", 1))
-            .collect(),
+        Err(errors) => errors.iter().map(|error| error.to_string().replacen("r.toml:", "", 1)).collect(),
     }
 }

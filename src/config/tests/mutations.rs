@@ -91,10 +91,7 @@ fn edit(text: &mut Vec<u8>, dice: &mut Dice) {
                 return;
             };
             let from = at + equals + 1;
-            let to = text[from..]
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .map_or(text.len(), |end| from + end);
+            let to = text[from..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| from + end);
             drop(text.splice(from..to, TOKENS[dice.below(TOKENS.len())].bytes()));
         }
         _ => {
@@ -124,10 +121,7 @@ fn no_text_makes_the_parser_panic() {
         let lines = u32::try_from(text.matches('\n').count() + 1).unwrap();
         for error in &errors {
             let place = error.place.unwrap();
-            assert!(
-                (1..=lines).contains(&place.line) && place.column >= 1,
-                "round {round}: {error}"
-            );
+            assert!((1..=lines).contains(&place.line) && place.column >= 1, "round {round}: {error}");
             assert!(!error.to_string().contains('\n'), "round {round}: {error}");
         }
         assert!(

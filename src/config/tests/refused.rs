@@ -5,9 +5,8 @@ use super::{CLUSTER, LISTENER, ROUTE, cluster, errors, listener, route, top};
 
 #[test]
 fn each_error_has_its_place_and_its_words() {
-    let mut lines = include_str!("refused.txt")
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut lines =
+        include_str!("refused.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut cases = 0;
     while let Some(case) = lines.next() {
         let (place, text) = case.split_once(": ").unwrap_or((case.trim_end_matches(':'), ""));
@@ -19,10 +18,7 @@ fn each_error_has_its_place_and_its_words() {
             "cluster" => cluster(&text),
             other => panic!("refused.txt: no such place as {other}"),
         };
-        let wanted = lines
-            .next()
-            .and_then(|line| line.strip_prefix("    "))
-            .expect("a case has an error");
+        let wanted = lines.next().and_then(|line| line.strip_prefix("    ")).expect("a case has an error");
         assert_eq!(errors(&whole), [wanted], "for {case}");
         cases += 1;
     }
@@ -32,10 +28,7 @@ fn each_error_has_its_place_and_its_words() {
 #[test]
 fn an_error_is_one_line_whatever_the_key_is() {
     let error = errors(&top("\"a\\nb\" = \"\"\"\nc\"\"\"")).remove(0);
-    assert!(
-        error.starts_with("1:1: a b = \"\"\" c\"\"\": unknown key (known here: "),
-        "{error}"
-    );
+    assert!(error.starts_with("1:1: a b = \"\"\" c\"\"\": unknown key (known here: "), "{error}");
 }
 
 #[test]
@@ -43,10 +36,8 @@ fn all_errors_are_found_in_one_pass_and_sorted() {
     let text = format!(
         "max_conns = 1\ndrain_timeout = 3\n{CLUSTER}max_requests = 0\nretry = 1\n{LISTENER}backlog = 0\n{ROUTE}timeout = 1\n"
     );
-    let places: Vec<String> = errors(&text)
-        .iter()
-        .map(|error| error.split_once(": ").unwrap().0.to_owned())
-        .collect();
+    let places: Vec<String> =
+        errors(&text).iter().map(|error| error.split_once(": ").unwrap().0.to_owned()).collect();
     assert_eq!(places, ["1:1", "2:17", "6:16", "7:1", "10:11", "13:11"]);
 }
 
@@ -65,9 +56,8 @@ fn a_file_needs_a_listener_a_route_and_a_cluster() {
             "1:1: listeners: must be 1 to 64 tables, [[listeners]] (with two brackets: [[listeners]], once for each)"
         ]
     );
-    let too_many: String = (1..=65)
-        .map(|n| format!("[[listeners]]\naddress = \"127.0.0.{n}:80\"\n"))
-        .collect();
+    let too_many: String =
+        (1..=65).map(|n| format!("[[listeners]]\naddress = \"127.0.0.{n}:80\"\n")).collect();
     assert_eq!(
         errors(&format!("{too_many}{ROUTE}{CLUSTER}")),
         ["1:1: listeners: must be 1 to 64 tables, [[listeners]]"]
@@ -82,15 +72,10 @@ fn listeners_on_a_port_to_be_chosen_do_not_collide() {
 
 #[test]
 fn columns_count_characters() {
-    assert_eq!(
-        errors(&listener("\"ü\" = 1"))[0].split_once(' ').unwrap().0,
-        "3:1:"
-    );
+    assert_eq!(errors(&listener("\"ü\" = 1"))[0].split_once(' ').unwrap().0, "3:1:");
     let text = route("match = { host = \"ü\", path = 1 }\ncluster = \"echo\"");
     assert!(
-        errors(&text)
-            .iter()
-            .any(|error| error.starts_with("2:30: routes.match.path")),
+        errors(&text).iter().any(|error| error.starts_with("2:30: routes.match.path")),
         "{:?}",
         errors(&text)
     );

@@ -17,27 +17,14 @@ const KIB: u32 = 1024;
 fn everything_has_a_default() {
     let wanted = Config {
         workers: Workers::Auto,
-        io: Io {
-            backend: Backend::Auto,
-            entries: 4096,
-            on_unavailable: OnUnavailable::Fallback,
-        },
-        admin: Admin {
-            address: "127.0.0.1:9901".parse().unwrap(),
-        },
+        io: Io { backend: Backend::Auto, entries: 4096, on_unavailable: OnUnavailable::Fallback },
+        admin: Admin { address: "127.0.0.1:9901".parse().unwrap() },
         drain_timeout: 30 * SECOND,
         listeners: vec![default_listener()],
         routes: vec![Route {
             name: "prefix:/".to_owned(),
-            matching: Match {
-                path: PathMatch::Prefix("/".to_owned()),
-                host: None,
-                headers: Vec::new(),
-            },
-            clusters: vec![WeightedCluster {
-                cluster: 0,
-                weight: 1,
-            }],
+            matching: Match { path: PathMatch::Prefix("/".to_owned()), host: None, headers: Vec::new() },
+            clusters: vec![WeightedCluster { cluster: 0, weight: 1 }],
             timeout: Some(5 * SECOND),
             max_stream_duration: None,
             idle_timeout: Some(300 * SECOND),
@@ -72,10 +59,7 @@ fn default_listener() -> Listener {
 fn default_cluster() -> Cluster {
     Cluster {
         name: "echo".to_owned(),
-        endpoints: vec![Endpoint {
-            host: "10.0.0.7".to_owned(),
-            port: 50051,
-        }],
+        endpoints: vec![Endpoint { host: "10.0.0.7".to_owned(), port: 50051 }],
         lb_policy: LbPolicy::LeastRequest,
         connect_timeout: SECOND,
         max_requests: 1024,
@@ -91,11 +75,7 @@ fn default_cluster() -> Cluster {
             max_send_buffer_size: 256 * KIB,
             replay_buffer_size: 64 * KIB,
         },
-        keepalive: Keepalive {
-            interval: 30 * SECOND,
-            timeout: 5 * SECOND,
-            without_calls: false,
-        },
+        keepalive: Keepalive { interval: 30 * SECOND, timeout: 5 * SECOND, without_calls: false },
         reconnect: Reconnect {
             initial_backoff: SECOND / 10,
             backoff_multiplier: 1.6,
@@ -110,18 +90,9 @@ fn every_word_has_its_meaning() {
     let io = |text: &str| parsed(&top(&format!("[io]\n{text}"))).io;
     assert_eq!(io("backend = \"auto\"").backend, Backend::Auto);
     assert_eq!(io("backend = \"io_uring\"").backend, Backend::IoUring);
-    assert_eq!(
-        io("backend = \"epoll\"\non_unavailable = \"fail\"").backend,
-        Backend::Epoll
-    );
-    assert_eq!(
-        io("on_unavailable = \"fail\"").on_unavailable,
-        OnUnavailable::Fail
-    );
-    assert_eq!(
-        io("on_unavailable = \"fallback\"").on_unavailable,
-        OnUnavailable::Fallback
-    );
+    assert_eq!(io("backend = \"epoll\"\non_unavailable = \"fail\"").backend, Backend::Epoll);
+    assert_eq!(io("on_unavailable = \"fail\"").on_unavailable, OnUnavailable::Fail);
+    assert_eq!(io("on_unavailable = \"fallback\"").on_unavailable, OnUnavailable::Fallback);
     assert_eq!(io("entries = 32768").entries, 32_768);
     let policy = |text: &str| parsed(&cluster(text)).clusters[0].lb_policy;
     assert_eq!(policy("lb_policy = \"least_request\""), LbPolicy::LeastRequest);
@@ -204,13 +175,9 @@ fn units_are_shown_as_they_are_read() {
     for text in ["10us", "250ms", "1500ms", "5s", "90s", "2m", "24h", "0s"] {
         assert_eq!(Time(units::duration(text).unwrap()).to_string(), text);
     }
-    for (bytes, text) in [
-        (0, "0"),
-        (65_535, "65535"),
-        (65_536, "64KiB"),
-        (1 << 20, "1MiB"),
-        (1 << 30, "1GiB"),
-    ] {
+    for (bytes, text) in
+        [(0, "0"), (65_535, "65535"), (65_536, "64KiB"), (1 << 20, "1MiB"), (1 << 30, "1GiB")]
+    {
         assert_eq!(Bytes(bytes).to_string(), text);
     }
 }
@@ -218,9 +185,7 @@ fn units_are_shown_as_they_are_read() {
 #[test]
 fn no_time_is_none_for_routes() {
     let times = |text: &str| {
-        let route = parsed(&route(&format!("cluster = \"echo\"\n{text}")))
-            .routes
-            .remove(0);
+        let route = parsed(&route(&format!("cluster = \"echo\"\n{text}"))).routes.remove(0);
         [route.timeout, route.max_stream_duration, route.idle_timeout]
     };
     let none = "timeout = \"0s\"\nmax_stream_duration = \"0ms\"\nidle_timeout = \"0.0h\"";
@@ -267,14 +232,8 @@ fn methods_may_have_their_own_timeout() {
     let text =
         "[[clusters.methods]]\npath = \"/a.B/C\"\ntimeout = \"2s\"\n[[clusters.methods]]\npath = \"/a.B/D\"";
     let wanted = [
-        Method {
-            path: "/a.B/C".to_owned(),
-            timeout: Some(2 * SECOND),
-        },
-        Method {
-            path: "/a.B/D".to_owned(),
-            timeout: None,
-        },
+        Method { path: "/a.B/C".to_owned(), timeout: Some(2 * SECOND) },
+        Method { path: "/a.B/D".to_owned(), timeout: None },
     ];
     assert_eq!(parsed(&cluster(text)).clusters[0].methods, wanted);
 }
@@ -289,14 +248,7 @@ fn endpoints_are_addresses_or_names() {
         ("localhost:50051", "localhost", 50_051),
     ];
     for (text, host, port) in taken {
-        assert_eq!(
-            forms::endpoint(text),
-            Ok(Endpoint {
-                host: (*host).to_owned(),
-                port: *port
-            }),
-            "{text}"
-        );
+        assert_eq!(forms::endpoint(text), Ok(Endpoint { host: (*host).to_owned(), port: *port }), "{text}");
     }
     let refused = [
         "",
@@ -334,17 +286,15 @@ fn hosts_paths_and_headers_have_their_forms() {
     for text in ["a", "a.b", "*.example.com", "127.0.0.1", "[::1]", "LOCALHOST"] {
         assert_eq!(forms::match_host(text), Ok(text.to_ascii_lowercase()), "{text}");
     }
-    for text in [
-        "", "*", "*.", "*a.b", "a.*.b", "*.*.a", "a:80", "[::1]:80", "::1", "http://a", "a/b", "a b", "[x]",
-    ] {
+    for text in
+        ["", "*", "*.", "*a.b", "a.*.b", "*.*.a", "a:80", "[::1]:80", "::1", "http://a", "a/b", "a b", "[x]"]
+    {
         assert!(forms::match_host(text).is_err(), "{text}");
     }
     for text in ["/a.B/C", "/a/b", "/my-service/Get%20It"] {
         assert!(forms::method_path(text).is_ok(), "{text}");
     }
-    for text in [
-        "", "/", "/a", "/a/", "//b", "a/b", "/a/b/c", "/a/b?c", "/a/b c", "/a/é",
-    ] {
+    for text in ["", "/", "/a", "/a/", "//b", "a/b", "/a/b/c", "/a/b?c", "/a/b c", "/a/é"] {
         assert!(forms::method_path(text).is_err(), "{text}");
     }
     for text in ["/", "/a", "/a.b.", "/a/", "/a/b", "/a/b/c"] {

@@ -6,13 +6,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::metrics::CallLabels;
 
-const GATEWAY: GatewayInfo<'_> = GatewayInfo {
-    version: "0.1.0",
-    backend: "io_uring",
-    backend_reason: None,
-    ready: true,
-    workers: 2,
-};
+const GATEWAY: GatewayInfo<'_> =
+    GatewayInfo { version: "0.1.0", backend: "io_uring", backend_reason: None, ready: true, workers: 2 };
 
 /// A page taken apart: the families' types, and each series with its value.
 struct Read {
@@ -23,19 +18,12 @@ struct Read {
 impl Read {
     #[track_caller]
     fn value(&self, series: &str) -> f64 {
-        *self
-            .series
-            .get(series)
-            .unwrap_or_else(|| panic!("no {series}"))
+        *self.series.get(series).unwrap_or_else(|| panic!("no {series}"))
     }
 
     fn sum(&self, family: &str) -> f64 {
         let begin = format!("{family}{{");
-        self.series
-            .iter()
-            .filter(|(name, _)| name.starts_with(&begin))
-            .map(|(_, value)| value)
-            .sum()
+        self.series.iter().filter(|(name, _)| name.starts_with(&begin)).map(|(_, value)| value).sum()
     }
 }
 
@@ -43,19 +31,13 @@ impl Read {
 fn split(line: &str) -> (&str, Vec<(String, String)>, f64) {
     let name_end = line.find(['{', ' ']).expect("a value follows the name");
     let (name, mut rest) = line.split_at(name_end);
-    assert!(
-        name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'),
-        "{line}"
-    );
+    assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{line}");
     let mut labels = Vec::new();
     if let Some(inside) = rest.strip_prefix('{') {
         rest = inside;
         loop {
             let (label, value) = rest.split_once("=\"").expect("label=\"");
-            assert!(
-                label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
-                "{line}"
-            );
+            assert!(label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{line}");
             let (text, after) = unquoted(value);
             labels.push((label.to_owned(), text));
             match after.as_bytes()[0] {
@@ -102,35 +84,19 @@ fn read(page: &str) -> Read {
     for line in page.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
             let (name, sentence) = help.split_once(' ').unwrap();
-            assert!(
-                !sentence.is_empty() && helped.insert(name.to_owned()),
-                "HELP of {name}"
-            );
+            assert!(!sentence.is_empty() && helped.insert(name.to_owned()), "HELP of {name}");
         } else if let Some(declared) = line.strip_prefix("# TYPE ") {
             let (name, kind) = declared.split_once(' ').unwrap();
             assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
             assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
-            assert!(
-                types.insert(name.to_owned(), kind.to_owned()).is_none(),
-                "{name} declared twice"
-            );
+            assert!(types.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} declared twice");
             current = name.to_owned();
         } else {
             let (name, mut labels, value) = split(line);
-            assert_eq!(
-                family_of(name, &types),
-                current,
-                "{line} is not beside its family"
-            );
+            assert_eq!(family_of(name, &types), current, "{line} is not beside its family");
             labels.sort();
-            assert!(
-                labels.windows(2).all(|pair| pair[0].0 != pair[1].0),
-                "label twice: {line}"
-            );
-            assert!(
-                unordered.insert((name.to_owned(), labels)),
-                "series twice: {line}"
-            );
+            assert!(labels.windows(2).all(|pair| pair[0].0 != pair[1].0), "label twice: {line}");
+            assert!(unordered.insert((name.to_owned(), labels)), "series twice: {line}");
             series.insert(line.rsplit_once(' ').unwrap().0.to_owned(), value);
         }
     }
@@ -139,17 +105,12 @@ fn read(page: &str) -> Read {
 }
 
 fn call(route: &str, cluster: &str) -> CallLabels {
-    CallLabels {
-        route: route.into(),
-        cluster: cluster.into(),
-    }
+    CallLabels { route: route.into(), cluster: cluster.into() }
 }
 
 fn sample_world() -> (Layout, Vec<Arc<Shard>>) {
-    let layout = Layout::new(
-        vec!["auth".into(), "cart".into()],
-        vec![call("login", "auth"), call("buy", "cart")],
-    );
+    let layout =
+        Layout::new(vec!["auth".into(), "cart".into()], vec![call("login", "auth"), call("buy", "cart")]);
     let shards: Vec<_> = (0..2).map(|_| Shard::new(&layout)).collect();
     for shard in &shards {
         shard.worker.turns.add(5);
@@ -166,18 +127,7 @@ fn sample_world() -> (Layout, Vec<Arc<Shard>>) {
 #[test]
 fn the_page_is_valid_and_says_what_was_counted() {
     let (layout, shards) = sample_world();
-    let rings = [
-        RingCounts {
-            worker: 0,
-            sqes: 7,
-            cqes: 6,
-        },
-        RingCounts {
-            worker: 1,
-            sqes: 9,
-            cqes: 9,
-        },
-    ];
+    let rings = [RingCounts { worker: 0, sqes: 7, cqes: 6 }, RingCounts { worker: 1, sqes: 9, cqes: 9 }];
     let page = read(&text(&GATEWAY, &layout, &shards, &rings));
     for (series, value) in [
         (r#"ringway_build_info{version="0.1.0"}"#, 1.0),
@@ -193,61 +143,23 @@ fn the_page_is_valid_and_says_what_was_counted() {
         (r#"ringway_connections_active{worker="1"}"#, 1.0),
         (r#"ringway_upstream_calls_total{cluster="cart"}"#, 6.0),
         (r#"ringway_upstream_calls_total{cluster="auth"}"#, 0.0),
-        (
-            r#"ringway_calls_total{route="login",cluster="auth",grpc_status="OK"}"#,
-            2.0,
-        ),
-        (
-            r#"ringway_calls_total{route="login",cluster="auth",grpc_status="UNAVAILABLE"}"#,
-            2.0,
-        ),
-        (
-            r#"ringway_calls_total{route="buy",cluster="cart",grpc_status="OK"}"#,
-            0.0,
-        ),
-        (
-            r#"ringway_calls_total{route="",cluster="",grpc_status="UNIMPLEMENTED"}"#,
-            1.0,
-        ),
-        (
-            r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="0.000256"}"#,
-            0.0,
-        ),
-        (
-            r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="0.000512"}"#,
-            2.0,
-        ),
-        (
-            r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="0.002048"}"#,
-            4.0,
-        ),
-        (
-            r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="67.108864"}"#,
-            4.0,
-        ),
-        (
-            r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="+Inf"}"#,
-            4.0,
-        ),
-        (
-            r#"ringway_call_duration_seconds_sum{route="login",cluster="auth"}"#,
-            0.0046,
-        ),
-        (
-            r#"ringway_call_duration_seconds_count{route="login",cluster="auth"}"#,
-            4.0,
-        ),
+        (r#"ringway_calls_total{route="login",cluster="auth",grpc_status="OK"}"#, 2.0),
+        (r#"ringway_calls_total{route="login",cluster="auth",grpc_status="UNAVAILABLE"}"#, 2.0),
+        (r#"ringway_calls_total{route="buy",cluster="cart",grpc_status="OK"}"#, 0.0),
+        (r#"ringway_calls_total{route="",cluster="",grpc_status="UNIMPLEMENTED"}"#, 1.0),
+        (r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="0.000256"}"#, 0.0),
+        (r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="0.000512"}"#, 2.0),
+        (r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="0.002048"}"#, 4.0),
+        (r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="67.108864"}"#, 4.0),
+        (r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="+Inf"}"#, 4.0),
+        (r#"ringway_call_duration_seconds_sum{route="login",cluster="auth"}"#, 0.0046),
+        (r#"ringway_call_duration_seconds_count{route="login",cluster="auth"}"#, 4.0),
     ] {
         assert_eq!(page.value(series), value, "{series}");
     }
-    assert_eq!(
-        page.sum("ringway_calls_total"),
-        page.sum("ringway_call_duration_seconds_count")
-    );
+    assert_eq!(page.sum("ringway_calls_total"), page.sum("ringway_call_duration_seconds_count"));
     assert!(
-        !page.series.contains_key(
-            r#"ringway_calls_total{route="buy",cluster="cart",grpc_status="ABORTED"}"#
-        )
+        !page.series.contains_key(r#"ringway_calls_total{route="buy",cluster="cart",grpc_status="ABORTED"}"#)
     );
 }
 
@@ -255,19 +167,11 @@ fn the_page_is_valid_and_says_what_was_counted() {
 fn every_row_of_every_table_is_on_the_page() {
     let (layout, shards) = sample_world();
     let page = read(&text(&GATEWAY, &layout, &shards, &[]));
-    for name in WorkerBlock::TABLE
-        .iter()
-        .map(|row| row.name)
-        .chain(ClusterBlock::TABLE.iter().map(|row| row.name))
+    for name in
+        WorkerBlock::TABLE.iter().map(|row| row.name).chain(ClusterBlock::TABLE.iter().map(|row| row.name))
     {
         assert!(page.types.contains_key(name), "{name}");
-        assert_eq!(
-            page.series
-                .keys()
-                .filter(|series| series.starts_with(&format!("{name}{{")))
-                .count(),
-            2
-        );
+        assert_eq!(page.series.keys().filter(|series| series.starts_with(&format!("{name}{{"))).count(), 2);
     }
     assert_eq!(page.types["ringway_call_duration_seconds"], "histogram");
 }
@@ -275,17 +179,10 @@ fn every_row_of_every_table_is_on_the_page() {
 #[test]
 fn without_rings_the_page_has_no_ring_families_and_says_why() {
     let (layout, shards) = sample_world();
-    let gateway = GatewayInfo {
-        backend: "epoll",
-        backend_reason: Some("EPERM: \"seccomp\""),
-        ready: false,
-        ..GATEWAY
-    };
+    let gateway =
+        GatewayInfo { backend: "epoll", backend_reason: Some("EPERM: \"seccomp\""), ready: false, ..GATEWAY };
     let page = read(&text(&gateway, &layout, &shards, &[]));
-    assert_eq!(
-        page.value(r#"ringway_io_backend{backend="epoll",reason="EPERM: \"seccomp\""}"#),
-        1.0
-    );
+    assert_eq!(page.value(r#"ringway_io_backend{backend="epoll",reason="EPERM: \"seccomp\""}"#), 1.0);
     assert_eq!(page.value("ringway_ready"), 0.0);
     assert!(page.types.keys().all(|name| !name.contains("_ring_")));
 }
@@ -296,46 +193,29 @@ fn any_name_survives_being_a_label() {
     let layout = Layout::new(vec![odd.into()], vec![call(odd, "")]);
     let page = text(&GATEWAY, &layout, &[Shard::new(&layout)], &[]);
     read(&page);
-    let line = page
-        .lines()
-        .find(|line| line.starts_with("ringway_upstream_calls_total{"))
-        .unwrap();
+    let line = page.lines().find(|line| line.starts_with("ringway_upstream_calls_total{")).unwrap();
     assert_eq!(split(line).1, [("cluster".to_owned(), odd.to_owned())]);
 }
 
 #[test]
 fn equal_labels_are_one_series() {
-    let layout = Layout::new(
-        vec!["c".into(), "c".into()],
-        vec![call("r", "c"), call("r", "c")],
-    );
+    let layout = Layout::new(vec!["c".into(), "c".into()], vec![call("r", "c"), call("r", "c")]);
     let shard = Shard::new(&layout);
     for at in 0..2 {
         shard.clusters[at].calls.add(1);
         shard.calls[at].ended(0, Duration::ZERO);
     }
     let page = read(&text(&GATEWAY, &layout, &[shard], &[]));
-    assert_eq!(
-        page.value(r#"ringway_calls_total{route="r",cluster="c",grpc_status="OK"}"#),
-        2.0
-    );
-    assert_eq!(
-        page.value(r#"ringway_upstream_calls_total{cluster="c"}"#),
-        2.0
-    );
+    assert_eq!(page.value(r#"ringway_calls_total{route="r",cluster="c",grpc_status="OK"}"#), 2.0);
+    assert_eq!(page.value(r#"ringway_upstream_calls_total{cluster="c"}"#), 2.0);
 }
 
 /// The bound is generous because test builds are slow and machines shared. Optimised, on one core of
 /// the machine it was written on, the page takes a small part of the 250 ms a scrape may cost.
 #[test]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a test of elapsed time reads the clock"
-)]
+#[allow(clippy::disallowed_methods, reason = "a test of elapsed time reads the clock")]
 fn fifty_thousand_series_are_written_quickly() {
-    let routes = (0..2050)
-        .map(|n| call(&format!("route-{n}"), &format!("cluster-{}", n % 40)))
-        .collect();
+    let routes = (0..2050).map(|n| call(&format!("route-{n}"), &format!("cluster-{}", n % 40))).collect();
     let layout = Layout::new((0..40).map(|n| format!("cluster-{n}")).collect(), routes);
     let shards: Vec<_> = (0..4).map(|_| Shard::new(&layout)).collect();
     for block in shards.iter().flat_map(|shard| &shard.calls) {

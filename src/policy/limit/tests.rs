@@ -77,10 +77,7 @@ fn a_worker_that_ends_puts_everything_back() {
 /// more than `max` are in use, a refusal means that no token is free, and few tokens lie idle; at rest all are back.
 #[test]
 fn no_order_of_events_exceeds_the_limit() {
-    for (seed, (max, workers)) in [(1, 1), (5, 3), (100, 2), (333, 8), (1_024, 4)]
-        .into_iter()
-        .enumerate()
-    {
+    for (seed, (max, workers)) in [(1, 1), (5, 3), (100, 2), (333, 8), (1_024, 4)].into_iter().enumerate() {
         let mut random = Random::seeded(seed as u64);
         let shared = SharedLimit::new(max, workers);
         let limits: Vec<Limit> = (0..workers).map(|_| Limit::new(Arc::clone(&shared))).collect();

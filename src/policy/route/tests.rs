@@ -8,15 +8,9 @@ fn route(path: PathMatch, host: Option<&str>, headers: &[(&str, &str)]) -> Route
         matching: Match {
             path,
             host: host.map(str::to_owned),
-            headers: headers
-                .iter()
-                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+            headers: headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
         },
-        clusters: vec![WeightedCluster {
-            cluster: 0,
-            weight: 1,
-        }],
+        clusters: vec![WeightedCluster { cluster: 0, weight: 1 }],
         timeout: None,
         max_stream_duration: None,
         idle_timeout: None,
@@ -24,10 +18,7 @@ fn route(path: PathMatch, host: Option<&str>, headers: &[(&str, &str)]) -> Route
 }
 
 fn header_map(headers: &[(&'static str, &str)]) -> HeaderMap {
-    headers
-        .iter()
-        .map(|&(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
-        .collect()
+    headers.iter().map(|&(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
 }
 
 /// What `Routes::find` must say, as plainly as it can be put.
@@ -63,16 +54,8 @@ fn check(routes: &[Route], calls: &[Call<'_>]) {
     let indexed = Routes::new(routes);
     for &(path, host, headers, wanted) in calls {
         let map = header_map(headers);
-        assert_eq!(
-            indexed.find(path, host, &map),
-            wanted,
-            "{path} {host} {headers:?}"
-        );
-        assert_eq!(
-            find_plainly(routes, path, host, &map),
-            wanted,
-            "{path} {host} {headers:?}"
-        );
+        assert_eq!(indexed.find(path, host, &map), wanted, "{path} {host} {headers:?}");
+        assert_eq!(find_plainly(routes, path, host, &map), wanted, "{path} {host} {headers:?}");
     }
 }
 
@@ -110,12 +93,7 @@ fn paths_match_whole_by_service_and_by_prefix() {
 
 #[test]
 fn the_first_route_wins_whatever_its_kind() {
-    let kinds = [
-        Path("/a/b".into()),
-        Service("a".into()),
-        Prefix("/".into()),
-        Prefix("/a/".into()),
-    ];
+    let kinds = [Path("/a/b".into()), Service("a".into()), Prefix("/".into()), Prefix("/a/".into())];
     let hosts = [None, Some("h.example"), Some("*.example")];
     for first in &kinds {
         for second in &kinds {
@@ -215,16 +193,7 @@ fn the_indices_agree_with_asking_one_by_one() {
     const WORDS: [&str; 7] = ["a", "a.A", "a.B", "b", "b/c", "", "aa"];
     const PREFIXES: [&str; 8] = ["/", "/a", "/a.", "/a.A", "/a.A/", "/a/", "/b/c", "/aa/b"];
     const HOSTS: [&str; 6] = ["x.com", "y.x.com", "*.x.com", "*.com", "*.y.x.com", "com"];
-    const CALL_HOSTS: [&str; 8] = [
-        "x.com",
-        "Y.X.com",
-        "z.x.com",
-        "z.y.x.COM",
-        "com",
-        "q",
-        "",
-        ".x.com",
-    ];
+    const CALL_HOSTS: [&str; 8] = ["x.com", "Y.X.com", "z.x.com", "z.y.x.COM", "com", "q", "", ".x.com"];
     const NAMES: [&str; 3] = ["x-1", "x-2", "x-3"];
     const VALUES: [&str; 5] = ["1", "2", "1,2", "", "1,"];
     fn one<'a, const N: usize>(from: &[&'a str; N], random: &mut Random) -> &'a str {
@@ -239,11 +208,7 @@ fn the_indices_agree_with_asking_one_by_one() {
         let routes: Vec<Route> = (0..count)
             .map(|_| {
                 let path = match random.below(3) {
-                    0 => Path(format!(
-                        "/{}/{}",
-                        one(&WORDS, &mut random),
-                        one(&WORDS, &mut random)
-                    )),
+                    0 => Path(format!("/{}/{}", one(&WORDS, &mut random), one(&WORDS, &mut random))),
                     1 => Service(one(&WORDS, &mut random).into()),
                     _ => Prefix(one(&PREFIXES, &mut random).into()),
                 };
@@ -258,16 +223,11 @@ fn the_indices_agree_with_asking_one_by_one() {
         for _ in 0..20 {
             let path = format!("/{}/{}", one(&WORDS, &mut random), one(&WORDS, &mut random));
             let host = one(&CALL_HOSTS, &mut random);
-            let sent: Vec<_> = (0..random.below(5))
-                .map(|_| (one(&NAMES, &mut random), one(&VALUES, &mut random)))
-                .collect();
+            let sent: Vec<_> =
+                (0..random.below(5)).map(|_| (one(&NAMES, &mut random), one(&VALUES, &mut random))).collect();
             let headers = header_map(&sent);
             let wanted = find_plainly(&routes, &path, host, &headers);
-            assert_eq!(
-                indexed.find(&path, host, &headers),
-                wanted,
-                "{path} {host} {sent:?} {routes:#?}"
-            );
+            assert_eq!(indexed.find(&path, host, &headers), wanted, "{path} {host} {sent:?} {routes:#?}");
             found += u32::from(wanted.is_some());
         }
     }
@@ -279,9 +239,7 @@ fn clusters_get_their_shares() {
     let weights = [[1, 0, 0], [0, 1, 3], [95, 5, 0], [u32::MAX, u32::MAX, u32::MAX]];
     for weights in weights {
         let mut weighted = route(Prefix("/".into()), None, &[]);
-        weighted.clusters = weights
-            .map(|weight| WeightedCluster { cluster: 0, weight })
-            .into();
+        weighted.clusters = weights.map(|weight| WeightedCluster { cluster: 0, weight }).into();
         let routes = Routes::new(&[route(Prefix("/".into()), None, &[]), weighted]);
         let mut random = Random::seeded(8);
         let mut counts = [0_u32; 3];
@@ -292,10 +250,7 @@ fn clusters_get_their_shares() {
         let sum: f64 = weights.iter().copied().map(f64::from).sum();
         for (count, weight) in counts.into_iter().zip(weights) {
             let wanted = 100_000.0 * f64::from(weight) / sum;
-            assert!(
-                (f64::from(count) - wanted).abs() <= 1_000.0,
-                "{counts:?} for {weights:?}"
-            );
+            assert!((f64::from(count) - wanted).abs() <= 1_000.0, "{counts:?} for {weights:?}");
             assert!(weight > 0 || count == 0);
         }
     }

@@ -1,0 +1,180 @@
+//! Four small services of a university, for trying the gateway, for its tests and for its measurements.
+//!
+//! They run in this process, on one thread of their own, each on its own port, and keep everything in memory: what
+//! they know at the start is always the same, and it is gone when [`Demo`] is dropped. Each also answers
+//! `grpc.health.v1` and server reflection (`v1` and `v1alpha`). They are never on the way of a request through the
+//! gateway other than as its upstreams.
+//!
+//! The methods are described in `proto/ringway/demo/`. Read `employee.rs` next for what a service looks like.
+
+mod auth;
+mod chat;
+mod employee;
+mod shared;
+mod structure;
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::{fmt, io, thread};
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
+use tonic_reflection::server as reflection;
+
+use auth::Auth;
+use chat::Chats;
+use employee::Employees;
+use proto::auth::auth_service_server;
+use proto::chat::chat_service_server;
+use proto::employee::employee_service_server;
+use proto::structure::structure_service_server;
+use structure::Structure;
+
+/// The messages, clients and server traits of the services, generated from `proto/`.
+pub mod proto {
+    #![allow(missing_docs, unreachable_pub, unused_qualifications, elided_lifetimes_in_paths, clippy::all)]
+    #![allow(missing_debug_implementations, clippy::pedantic, clippy::unwrap_used, rustdoc::all)]
+
+    /// `ringway.demo.auth.v1`
+    pub mod auth {
+        tonic::include_proto!("ringway.demo.auth.v1");
+    }
+    /// `ringway.demo.chat.v1`
+    pub mod chat {
+        tonic::include_proto!("ringway.demo.chat.v1");
+    }
+    /// `ringway.demo.employee.v1`
+    pub mod employee {
+        tonic::include_proto!("ringway.demo.employee.v1");
+    }
+    /// `ringway.demo.structure.v1`
+    pub mod structure {
+        tonic::include_proto!("ringway.demo.structure.v1");
+    }
+}
+
+/// Every file of `proto/` and what it imports, as an encoded `google.protobuf.FileDescriptorSet` with the
+/// `google.api.http` options in it.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ringway.demo.protoset"));
+
+/// The running services. Dropping it cuts every call, closes the ports and joins the thread.
+pub struct Demo {
+    /// What runs and where.
+    pub services: Vec<Service>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// One of the running services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The name of its cluster, such as "auth".
+    pub name: &'static str,
+    /// The gRPC services it is there for, such as "ringway.demo.auth.v1.AuthService".
+    pub grpc_services: Vec<&'static str>,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// Starts the four services, each on a free loopback port. When this returns, all of them listen.
+pub fn start() -> io::Result<Demo> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut services = Vec::new();
+    let mut servers = JoinSet::new();
+    {
+        // The sockets and tasks made here belong to the runtime, which begins to turn on its own thread below.
+        let _entered = runtime.enter();
+        let mut serve = |name, full_name, routes| -> io::Result<()> {
+            let (service, task) = listen(name, full_name, routes)?;
+            services.push(service);
+            servers.spawn(task);
+            Ok(())
+        };
+        serve("auth", auth_service_server::SERVICE_NAME, Routes::new(Auth::served()))?;
+        serve("chat", chat_service_server::SERVICE_NAME, Routes::new(Chats::served()))?;
+        serve("employee", employee_service_server::SERVICE_NAME, Routes::new(Employees::served()))?;
+        serve("structure", structure_service_server::SERVICE_NAME, Routes::new(Structure::served()))?;
+    }
+
+    let (stop, stopped) = oneshot::channel();
+    let thread = thread::Builder::new().name("demo".into()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = stopped => {}
+                Some(ended) = servers.join_next() => tracing::error!(?ended, "a demo service ended by itself"),
+            }
+        });
+        // Streams may be open for ever, so nothing is waited for: the runtime goes, and every call with it.
+        drop(servers);
+        runtime.shutdown_background();
+    })?;
+    Ok(Demo { services, stop: Some(stop), thread: Some(thread) })
+}
+
+impl Demo {
+    /// The service of that cluster name.
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == name)
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // Fails only if the thread is already gone, which is what we want.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the demo's thread panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Demo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Demo").field("services", &self.services).finish_non_exhaustive()
+    }
+}
+
+/// Binds a free port and returns who listens there, with the task that serves it.
+fn listen(
+    name: &'static str,
+    full_name: &'static str,
+    routes: Routes,
+) -> io::Result<(Service, impl Future<Output = Result<(), tonic::transport::Error>> + use<>)> {
+    let incoming = TcpIncoming::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.with_nodelay(Some(true));
+    let address = incoming.local_addr()?;
+    let health = HealthReporter::new();
+    let reflection = || {
+        reflection::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name(full_name)
+            .with_service_name(HEALTH)
+    };
+    let routes = routes
+        .add_service(HealthServer::new(HealthService::from_health_reporter(health.clone())))
+        .add_service(reflection().with_service_name(REFLECTION_V1).build_v1().map_err(io::Error::other)?)
+        .add_service(
+            reflection().with_service_name(REFLECTION_V1ALPHA).build_v1alpha().map_err(io::Error::other)?,
+        );
+
+    let task = async move {
+        health.set_service_status(full_name, ServingStatus::Serving).await;
+        Server::builder().add_routes(routes).serve_with_incoming(incoming).await
+    };
+    Ok((Service { name, grpc_services: vec![full_name], address }, task))
+}
+
+const HEALTH: &str = "grpc.health.v1.Health";
+const REFLECTION_V1: &str = "grpc.reflection.v1.ServerReflection";
+const REFLECTION_V1ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";

@@ -1,0 +1,83 @@
+//! What the admin thread shows of the gateway.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use crate::admin::Source;
+use crate::metrics::render::{self, GatewayInfo, RingCounts};
+use crate::metrics::{Layout, Shard};
+use crate::net::ring::{self, Refusal, RingTails, Rung};
+
+/// Read by the admin thread, written by the supervisor.
+pub(super) struct State {
+    layout: Layout,
+    shards: Vec<Arc<Shard>>,
+    rung: Rung,
+    refusal: Option<Refusal>,
+    ready: AtomicBool,
+    rings: Mutex<Vec<Ring>>,
+}
+
+/// One worker's ring, and what it has done so far.
+#[derive(Clone, Copy, Default)]
+struct Ring {
+    descriptor: Option<i32>,
+    seen: RingTails,
+    sqes: u64,
+    cqes: u64,
+}
+
+impl State {
+    pub(super) fn new(
+        layout: Layout,
+        shards: Vec<Arc<Shard>>,
+        rung: Rung,
+        refusal: Option<Refusal>,
+    ) -> State {
+        let rings = Mutex::new(vec![Ring::default(); shards.len()]);
+        State { layout, shards, rung, refusal, ready: AtomicBool::new(false), rings }
+    }
+
+    pub(super) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    pub(super) fn set_ring(&self, worker: usize, descriptor: Option<i32>) {
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)[worker].descriptor = descriptor;
+    }
+
+    /// Adds what the rings have done since the last look. The kernel's own counts wrap at 2^32, which a busy ring
+    /// reaches in hours, so someone has to look more often.
+    pub(super) fn sample_rings(&self) -> Vec<RingCounts> {
+        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = Vec::new();
+        for (worker, ring) in rings.iter_mut().enumerate() {
+            let Some(descriptor) = ring.descriptor else { continue };
+            if let Some(now) = ring::tails(descriptor) {
+                ring.sqes += u64::from(now.sqes.wrapping_sub(ring.seen.sqes));
+                ring.cqes += u64::from(now.cqes.wrapping_sub(ring.seen.cqes));
+                ring.seen = now;
+            }
+            counts.push(RingCounts { worker, sqes: ring.sqes, cqes: ring.cqes });
+        }
+        counts
+    }
+}
+
+impl Source for State {
+    fn ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    fn metrics(&self) -> String {
+        let info = GatewayInfo {
+            version: env!("CARGO_PKG_VERSION"),
+            backend: self.rung.backend(),
+            backend_reason: self.refusal.as_ref().map(|refusal| refusal.reason.as_str()),
+            ready: self.ready(),
+            workers: self.shards.len(),
+        };
+        render::text(&info, &self.layout, &self.shards, &self.sample_rings())
+    }
+}
