@@ -4,6 +4,7 @@ mod support;
 
 use std::net::SocketAddr;
 use std::time::Duration;
+use support::gateway::{self, BACKENDS, metric};
 use support::interop_client as cases;
 use support::interop_server::{Ended, InteropServer};
 use support::within;
@@ -64,4 +65,52 @@ async fn every_case_passes_without_a_gateway() {
 async fn load_passes_without_a_gateway() {
     let server = InteropServer::start();
     run_load(server.address(), &server, 1_000).await;
+}
+
+/// The page names the back-end that the test asked for.
+fn check_backend(gateway: &ringway::supervisor::Gateway, backend: &str) {
+    let page = gateway.metrics();
+    let line = format!("ringway_io_backend{{backend=\"{backend}\"}} 1");
+    assert!(page.lines().any(|found| found == line), "{line} is not on the page:\n{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_case_passes_through_the_gateway() {
+    for backend in BACKENDS {
+        let server = InteropServer::start();
+        let (gateway, address) = gateway::before(&[server.address()], backend, "");
+        check_backend(&gateway, backend);
+        run_all(address, &server).await;
+        let deadline = Duration::from_millis(200);
+        let kept = cases::deadline_kept_by_the_peer(address, &server, deadline);
+        within(CASE_MAX, "deadline_kept_by_the_peer", kept).await;
+        gateway::metric_becomes(&gateway, "ringway_calls_active", 0).await;
+        gateway::metric_becomes(&gateway, "ringway_upstream_calls_active", 0).await;
+        assert_eq!(metric(&gateway, "ringway_panics_total"), 0);
+        assert_eq!(metric(&gateway, "ringway_upstream_replays_total"), 0);
+    }
+}
+
+/// 1,000 large calls one after the other, then 1,000 at once over one connection.
+async fn load_through_the_gateway(backend: &str) {
+    let server = InteropServer::start();
+    let at_once =
+        "\n[[listeners]]\naddress = \"127.0.0.1:0\"\n[listeners.http2]\nmax_concurrent_streams = 1000\n";
+    let (gateway, _) = gateway::before(&[server.address()], backend, at_once);
+    check_backend(&gateway, backend);
+    run_load(gateway.listeners()[1], &server, 1_000).await;
+    gateway::metric_becomes(&gateway, "ringway_calls_active", 0).await;
+    assert_eq!(metric(&gateway, "ringway_calls_started_total"), 2_000);
+    assert_eq!(metric(&gateway, "ringway_connections_accepted_total"), 1, "one client connection for all");
+    assert_eq!(metric(&gateway, "ringway_panics_total"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn load_passes_through_the_gateway_on_io_uring() {
+    load_through_the_gateway("io_uring").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn load_passes_through_the_gateway_on_epoll() {
+    load_through_the_gateway("epoll").await;
 }

@@ -1,7 +1,52 @@
-//! The gateway's side of a test: its configuration.
+//! The gateway's side of a test: its configuration, how it starts, and what it has counted.
 
+use super::within;
+use ringway::supervisor::Gateway;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// What a gateway may do its I/O with.
+pub const BACKENDS: [&str; 2] = ["io_uring", "epoll"];
+
+/// A gateway of this configuration, which serves when this returns.
+pub fn start(config: &str) -> Gateway {
+    let config = ringway::config::parse(config, Path::new("test.toml"));
+    let config = config.unwrap_or_else(|errors| panic!("the test's configuration:\n{errors}"));
+    Gateway::start(config).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A gateway of `gateway_config`, and where clients connect.
+pub fn before(backends: &[SocketAddr], io_backend: &str, extra: &str) -> (Gateway, SocketAddr) {
+    let gateway = start(&gateway_config(backends, io_backend, extra));
+    let address = gateway.listeners()[0];
+    (gateway, address)
+}
+
+/// The sum of all samples of a family on the metrics page.
+pub fn metric(gateway: &Gateway, family: &str) -> u64 {
+    let page = gateway.metrics();
+    let samples = page.lines().filter_map(|line| line.strip_prefix(family)).filter_map(|rest| {
+        let (labels, value) = rest.rsplit_once(' ')?;
+        let whole_name = labels.is_empty() || labels.starts_with('{');
+        whole_name.then(|| value.parse::<u64>().unwrap_or_else(|_| panic!("{family}{rest}")))
+    });
+    let samples: Vec<u64> = samples.collect();
+    assert!(!samples.is_empty(), "no {family} on the page:\n{page}");
+    samples.iter().sum()
+}
+
+/// Waits until a family has this sum, at most ten seconds: a page has to be asked again and again.
+pub async fn metric_becomes(gateway: &Gateway, family: &str, wanted: u64) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let look = async {
+        while metric(gateway, family) != wanted {
+            looks.tick().await;
+        }
+    };
+    within(Duration::from_secs(10), &format!("{family} becomes {wanted}"), look).await;
+}
 
 /// A configuration that sends every call to `backends`, on free ports of this machine.
 ///

@@ -60,6 +60,20 @@ impl RawClient {
         call.reply().await
     }
 
+    /// The same, on a connection that may have been told to take no more calls: then nothing.
+    pub async fn try_call(&mut self, path: &str, payload: &[u8]) -> Option<RawReply> {
+        let ready = std::future::poll_fn(|cx| self.send.poll_ready(cx));
+        within(WAIT_MAX, "room for one more stream", ready).await.ok()?;
+        let head = http::Request::post(format!("http://ringway.test{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        let head = head.body(()).expect("a valid head");
+        let (response, send) = self.send.send_request(head, false).ok()?;
+        let mut call = RawCall { send, response };
+        call.send(message(0, payload), true);
+        Some(call.reply().await)
+    }
+
     /// Waits until the peer has closed the connection.
     pub async fn closed(mut self) {
         within(WAIT_MAX, "the peer closes the connection", &mut self.connection)

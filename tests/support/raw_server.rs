@@ -61,6 +61,8 @@ pub const REFUSED_STREAM: u32 = 7;
 pub const CANCEL: u32 = 8;
 pub const ENHANCE_YOUR_CALM: u32 = 11;
 
+const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
 /// What the server has seen so far.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
@@ -99,22 +101,27 @@ struct Shared {
 impl RawServer {
     /// The first request of all gets the first step, and so on; the last step is for all that follow.
     pub async fn start(steps: &[Step]) -> Self {
-        Self::listen(steps, None, false).await
+        Self::listen(ANY_PORT, steps, None, false).await
+    }
+
+    /// At this address, where nobody listens now.
+    pub async fn start_at(address: SocketAddr, steps: &[Step]) -> Self {
+        Self::listen(address, steps, None, false).await
     }
 
     /// With SETTINGS_MAX_CONCURRENT_STREAMS.
     pub async fn with_max_streams(steps: &[Step], max_streams: u32) -> Self {
-        Self::listen(steps, Some(max_streams), false).await
+        Self::listen(ANY_PORT, steps, Some(max_streams), false).await
     }
 
     /// Accepts connections and never says a word, not even SETTINGS.
     pub async fn silent() -> Self {
-        Self::listen(&[Step::Never], None, true).await
+        Self::listen(ANY_PORT, &[Step::Never], None, true).await
     }
 
-    async fn listen(steps: &[Step], max_streams: Option<u32>, silent: bool) -> Self {
+    async fn listen(address: SocketAddr, steps: &[Step], max_streams: Option<u32>, silent: bool) -> Self {
         assert!(!steps.is_empty(), "a script has steps");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
+        let listener = TcpListener::bind(address).await.expect("a free loopback port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (record, changed) = (Mutex::default(), watch::Sender::new(()));
         let shared = Arc::new(Shared { steps: steps.to_vec(), max_streams, silent, record, changed });
