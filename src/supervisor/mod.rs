@@ -4,6 +4,7 @@
 //! here is on the way of a request.
 #![allow(
     clippy::disallowed_types,
+    clippy::disallowed_methods,
     reason = "the control plane has its own threads, which the workers never wait for"
 )]
 
@@ -19,7 +20,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::rings::Rings;
 use self::state::State;
@@ -215,9 +216,9 @@ impl Gateway {
     pub fn join(mut self) -> Ended {
         let mut left = self.workers.iter().filter(|worker| worker.is_running()).count();
         let workers_lost = self.workers.len() - left;
-        let cut_at = std::time::SystemTime::now() + self.drain_timeout;
+        let cut_at = Instant::now() + self.drain_timeout;
         while left > 0 {
-            let rest = cut_at.duration_since(std::time::SystemTime::now()).unwrap_or_default();
+            let rest = cut_at.saturating_duration_since(Instant::now());
             if self.ended.recv_timeout(rest).is_err() {
                 break;
             }
@@ -243,9 +244,9 @@ impl Gateway {
         self.tell(Control::stop);
         for worker in &mut self.workers {
             let Some(thread) = worker.thread.take() else { continue };
-            let given_up_at = std::time::SystemTime::now() + STOP;
+            let given_up_at = Instant::now() + STOP;
             while !thread.is_finished() {
-                let Ok(rest) = given_up_at.duration_since(std::time::SystemTime::now()) else { break };
+                let Some(rest) = given_up_at.checked_duration_since(Instant::now()) else { break };
                 let _ = self.ended.recv_timeout(rest.min(Duration::from_millis(10)));
             }
             if thread.is_finished() {

@@ -276,11 +276,11 @@ impl Protocol<'_> {
         let settings = &self.cluster.settings().keepalive;
         let now = self.local.timers.now();
         let silent_since = self.pipe.received_at();
-        if let Some(sent) = pings.sent.filter(|_| !answered) {
-            if silent_since < sent {
-                self.cluster.counts().keepalive_timeouts.add(1);
-                return self.pipe.abort();
-            }
+        if let Some(sent) = pings.sent.filter(|_| !answered)
+            && silent_since < sent
+        {
+            self.cluster.counts().keepalive_timeouts.add(1);
+            return self.pipe.abort();
         }
         let due = silent_since.plus(self.endpoint.ping_interval.get());
         if now < due {

@@ -57,9 +57,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_io_error_is_an_upstream_that_went_away() {
-        let error = h2::Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+    #[tokio::test]
+    async fn an_io_error_is_an_upstream_that_went_away() {
+        let (near, far) = tokio::io::duplex(64);
+        drop(far);
+        let error = h2::client::handshake(near).await.expect_err("nobody is there");
+        assert!(error.is_io());
         assert_eq!(Failed::of(&error), Failed::finally(Failure::UpstreamGone));
     }
 }

@@ -90,16 +90,6 @@ impl<F: Future<Output = ()>> Calls<F> {
         self.poll(index, future);
     }
 
-    /// How many calls there are.
-    pub(super) fn len(&self) -> usize {
-        self.slots.borrow().len() - self.free.borrow().len()
-    }
-
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Runs woken calls for ever.
     pub(super) async fn run(self: Rc<Self>) {
         poll_fn(|cx| {
