@@ -24,7 +24,9 @@ impl RawClient {
         let work = async {
             let stream = TcpStream::connect(address).await.expect("the peer listens");
             stream.set_nodelay(true).expect("an open socket");
-            h2::client::handshake(stream).await.expect("an HTTP/2 peer")
+            let mut builder = h2::client::Builder::new();
+            builder.data_frame_budget(1 << 20); // a thousand small answers at once are no attack here
+            builder.handshake(stream).await.expect("an HTTP/2 peer")
         };
         let (send, connection) = within(WAIT_MAX, "connect", work).await;
         let connection = tokio::spawn(async move {
