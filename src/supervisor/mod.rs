@@ -17,8 +17,8 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ pub struct Gateway {
     listeners: Vec<SocketAddr>,
     admin: Admin,
     drain_timeout: Duration,
+    /// Workers that had ended when the drain began: nobody had told them to.
+    lost: OnceLock<usize>,
     rung: Rung,
     _rings: Rings,
 }
@@ -173,7 +175,8 @@ impl Gateway {
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
         let drain_timeout = config.drain_timeout;
-        Ok(Gateway { state, workers, ended, listeners, admin, drain_timeout, rung, _rings: rings })
+        let lost = OnceLock::new();
+        Ok(Gateway { state, workers, ended, listeners, admin, drain_timeout, lost, rung, _rings: rings })
     }
 
     /// Where clients connect, in the order of the configuration; a port that was 0 is the real one here.
@@ -204,6 +207,7 @@ impl Gateway {
     /// Begins to drain: readiness fails, no connection is accepted, every client is told to open no more calls.
     pub fn drain(&self) {
         self.state.set_ready(false);
+        self.count_lost();
         self.tell(Control::drain);
     }
 
@@ -214,8 +218,8 @@ impl Gateway {
 
     /// Waits until every worker has ended; at `drain_timeout` from now cuts the calls that are left.
     pub fn join(mut self) -> Ended {
+        let workers_lost = self.count_lost();
         let mut left = self.workers.iter().filter(|worker| worker.is_running()).count();
-        let workers_lost = self.workers.len() - left;
         let cut_at = Instant::now() + self.drain_timeout;
         while left > 0 {
             let rest = cut_at.saturating_duration_since(Instant::now());
@@ -229,6 +233,11 @@ impl Gateway {
             calls_cut: self.workers.iter().map(|worker| worker.shard.worker.calls_cut.get()).sum(),
             workers_lost,
         }
+    }
+
+    /// Counted when the first word of an end is said: a worker that has nothing to finish ends at once.
+    fn count_lost(&self) -> usize {
+        *self.lost.get_or_init(|| self.workers.iter().filter(|worker| !worker.is_running()).count())
     }
 
     fn tell(&self, what: fn(&Control)) {

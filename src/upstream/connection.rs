@@ -238,12 +238,15 @@ impl Protocol<'_> {
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         timer.arm(opened_at.plus(self.endpoint.ping_interval.get()), &waker);
         let ended = poll_fn(|cx| {
-            if let Poll::Ready(ended) = h2.as_mut().poll(cx) {
-                return Poll::Ready(ended);
-            }
-            if !spoke.get() && self.pipe.has_spoken() {
+            let polled = h2.as_mut().poll(cx);
+            // What it said may have come together with its goodbye; but bytes that are not HTTP/2 are no word.
+            let understood = !matches!(&polled, Poll::Ready(Err(error)) if error.is_library());
+            if !spoke.get() && understood && self.pipe.has_spoken() {
                 spoke.set(true);
                 self.endpoint.succeeded();
+            }
+            if polled.is_ready() {
+                return polled;
             }
             let before = self.connection.cap.get();
             self.connection.refresh_cap();

@@ -219,9 +219,12 @@ impl Connection<'_> {
             counts.write_timeouts.add(1);
             self.pipe.abort();
         } else if self.client.calls.get() == 0
-            && !self.goodbye
             && self.client.idle_since.get().plus(self.listener.idle_timeout) <= now
         {
+            if self.goodbye {
+                // It has not answered the goodbye, on which h2 waits for as long as that takes.
+                return self.pipe.abort();
+            }
             counts.idle_timeouts.add(1);
             self.client.drains.set(true);
         }
