@@ -1,0 +1,222 @@
+//! What one unary call costs in heap allocations on a worker, and that none of them is Ringway's own.
+
+mod support;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, Request, Response};
+use ringway::supervisor::Gateway;
+use std::backtrace::Backtrace;
+use std::net::SocketAddr;
+use std::time::Duration;
+use support::gateway::{gateway_config, metric, start};
+use support::within;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+#[global_allocator]
+static ALLOCATOR: ringway::alloc::Counting = ringway::alloc::Counting;
+
+const WARM_UP: usize = 5_000;
+const CALLS: usize = 20_000;
+/// Calls in flight at once.
+const CONCURRENCY: usize = 20;
+const PER_CALL_MAX: f64 = 9.0;
+
+const SAMPLES: usize = 400;
+/// A prime, so that it falls on every allocation of a call in turn.
+const SAMPLE_EVERY: u64 = 61;
+/// What a worker's frames are looked through for: the innermost one of these is who asked for the memory.
+const OWNERS: [&str; 9] =
+    ["ringway", "h2", "http", "bytes", "monoio", "hpack", "indexmap", "slab", "tokio_util"];
+
+/// A gRPC frame around a message of 16 bytes.
+const MESSAGE: &[u8] = b"\0\0\0\0\x10sixteen bytes!!!";
+
+#[test]
+fn a_unary_call_allocates_only_in_the_http2_library() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime for the client and the upstream");
+    let upstream = runtime.block_on(echo());
+    let config = gateway_config(&[upstream], "epoll", "");
+    let config = config.replace("backend = \"epoll\"\non_unavailable = \"fail\"", "backend = \"auto\"");
+    let gateway = start(&config.replace("workers = 2", "workers = 1"));
+    let client = runtime.block_on(connect(gateway.listeners()[0]));
+
+    run(&runtime, &client, WARM_UP);
+    let before = runtime.block_on(at_rest(&gateway));
+    run(&runtime, &client, CALLS);
+    let after = runtime.block_on(at_rest(&gateway));
+    let per_call = (after - before) as f64 / CALLS as f64;
+    println!("{per_call:.3} allocations per call on {:?}", gateway.rung());
+
+    ringway::alloc::sample(SAMPLE_EVERY, SAMPLES);
+    run(&runtime, &client, CALLS);
+    let samples = ringway::alloc::take_samples();
+    let ours = ours(&samples);
+    for (owner, number) in &ours.owners {
+        println!("{number:5} of {} samples: {owner}", samples.len());
+    }
+
+    assert!(samples.len() == SAMPLES, "{} samples: the sampler does not see the worker", samples.len());
+    assert!(ours.traces.is_empty(), "{} of ours, such as:\n{}", ours.traces.len(), ours.traces[0]);
+    assert!(before > 0 && per_call > 0.0, "the allocator does not count");
+    assert!(per_call <= PER_CALL_MAX, "{per_call:.3} allocations per call; the limit is {PER_CALL_MAX}");
+}
+
+/// The counter, once it has not changed from one publication to the next.
+async fn at_rest(gateway: &Gateway) -> u64 {
+    // A worker publishes every 100 ms, so two looks this far apart see two publications.
+    let mut looks = tokio::time::interval(Duration::from_millis(250));
+    looks.tick().await;
+    let rest = async {
+        let mut seen = metric(gateway, "ringway_allocations_total");
+        loop {
+            looks.tick().await;
+            let now = metric(gateway, "ringway_allocations_total");
+            if now == seen {
+                return now;
+            }
+            seen = now;
+        }
+    };
+    within(Duration::from_secs(10), "the worker is at rest", rest).await
+}
+
+/// Makes `calls` calls, a few at once.
+fn run(runtime: &Runtime, client: &SendRequest<Bytes>, calls: usize) {
+    let all = async {
+        let mut lanes = tokio::task::JoinSet::new();
+        for _ in 0..CONCURRENCY {
+            let client = client.clone();
+            lanes.spawn(async move {
+                for _ in 0..calls / CONCURRENCY {
+                    call(&client).await;
+                }
+            });
+        }
+        lanes.join_all().await;
+    };
+    assert_eq!(calls % CONCURRENCY, 0, "every lane makes the same number of calls");
+    runtime.block_on(within(Duration::from_secs(120), "the calls", all));
+}
+
+async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(address).await.expect("the gateway listens");
+    stream.set_nodelay(true).expect("a socket takes its options");
+    let (client, connection) = h2::client::handshake(stream).await.expect("the gateway speaks HTTP/2");
+    tokio::spawn(async move { drop(connection.await) });
+    client
+}
+
+/// A unary call with the headers of a usual client.
+async fn call(client: &SendRequest<Bytes>) {
+    let request = Request::post("http://gateway.test/ringway.test.Echo/Unary")
+        .header("te", "trailers")
+        .header("content-type", "application/grpc")
+        .header("user-agent", "grpc-rust/0.14")
+        .body(())
+        .expect("a request of constants");
+    let mut client = client.clone().ready().await.expect("the connection lives");
+    let (response, mut body) = client.send_request(request, false).expect("the connection lives");
+    body.send_data(Bytes::from_static(MESSAGE), true).expect("the stream is open");
+    let mut answer = response.await.expect("an answer").into_body();
+    let mut bytes = 0;
+    while let Some(piece) = answer.data().await {
+        let piece = piece.expect("a whole answer");
+        bytes += piece.len();
+        answer.flow_control().release_capacity(piece.len()).expect("it was taken");
+    }
+    assert_eq!(bytes, MESSAGE.len());
+    let trailers = answer.trailers().await.expect("a whole answer").expect("an answer has trailers");
+    assert_eq!(trailers["grpc-status"], "0");
+}
+
+/// An upstream that answers every call with its own message.
+async fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream));
+        }
+    });
+    address
+}
+
+async fn serve(stream: TcpStream) {
+    stream.set_nodelay(true).expect("a socket takes its options");
+    let mut connection = h2::server::handshake(stream).await.expect("the gateway speaks HTTP/2");
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            let mut message = Vec::new();
+            while let Some(Ok(piece)) = body.data().await {
+                message.extend_from_slice(&piece);
+                let _ = body.flow_control().release_capacity(piece.len());
+            }
+            let head = Response::builder().header("content-type", "application/grpc").body(());
+            let sent = respond.send_response(head.expect("a response of constants"), false);
+            let Ok(mut answer) = sent else { return };
+            let _ = answer.send_data(message.into(), false);
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+            let _ = answer.send_trailers(trailers);
+        });
+    }
+}
+
+/// Who made the sampled allocations.
+struct Ours {
+    /// The innermost functions of the crates in [`OWNERS`], with how often each was met.
+    owners: Vec<(String, usize)>,
+    /// The stacks on which that was one of Ringway's.
+    traces: Vec<String>,
+}
+
+fn ours(samples: &[Backtrace]) -> Ours {
+    let mut owners = std::collections::BTreeMap::<String, usize>::new();
+    let mut traces = Vec::new();
+    for sample in samples {
+        let trace = sample.to_string();
+        let owner = trace.lines().filter_map(frame).find(|frame| OWNERS.contains(&krate(frame)));
+        let owner = owner.unwrap_or_else(|| panic!("no known crate on this stack:\n{trace}"));
+        *owners.entry(owner.to_owned()).or_default() += 1;
+        if krate(owner) == "ringway" {
+            traces.push(trace);
+        }
+    }
+    let mut owners: Vec<_> = owners.into_iter().collect();
+    owners.sort_by_key(|(_, number)| std::cmp::Reverse(*number));
+    Ours { owners, traces }
+}
+
+/// The function of a line like ` 12: h2::proto::streams::send`; nothing for lines that say where it is, and for the
+/// allocator itself.
+fn frame(line: &str) -> Option<&str> {
+    let (number, function) = line.trim_start().split_once(": ")?;
+    number.parse::<u32>().ok()?;
+    let own = function.starts_with("ringway::alloc::") || function.starts_with("<ringway::alloc::");
+    (!own && !function.starts_with("__rust")).then_some(function)
+}
+
+/// The crate of `h2::x::y` and of `<h2::x::Y as z::Z>::y`.
+fn krate(function: &str) -> &str {
+    let function = function.trim_start_matches(['<', '&']);
+    let end = function.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(function.len());
+    &function[..end]
+}
+
+#[test]
+fn a_frame_belongs_to_the_crate_its_name_begins_with() {
+    assert_eq!(frame("  12: h2::proto::send"), Some("h2::proto::send"));
+    assert_eq!(frame("             at ./src/worker/mod.rs:5:6"), None);
+    assert_eq!(frame("   3: <ringway::alloc::Counting as core::alloc::GlobalAlloc>::alloc"), None);
+    for (function, owner) in [
+        ("<ringway::worker::X as a::B>::c", "ringway"),
+        ("h2::x", "h2"),
+        ("alloc::vec::Vec<ringway::X>::push", "alloc"),
+    ] {
+        assert_eq!(krate(function), owner);
+    }
+}
