@@ -1,26 +1,24 @@
 //! Buffers that a worker lends to its connections.
 //!
-//! A connection holds a buffer only while bytes are in it or the kernel may write to it. Last in, first out, so that
-//! the next connection writes where the caches are warm.
+//! A connection holds a buffer only while bytes are in it or the kernel may write to it, and an idle one keeps just the
+//! smallest posted. Last in, first out, so that the next connection writes where the caches are warm.
 
 use std::cell::RefCell;
 use std::fmt;
 
-/// Bytes of a small buffer: what an idle connection keeps posted to receive into.
-pub const SMALL: usize = 4 * 1024;
+/// Bytes of a buffer of each size, and how many free ones are kept for the next connection; more are freed.
+const SIZES: [(usize, usize); 3] = [(SMALLEST, 1024), (8 * 1024, 512), (LARGEST, 256)];
 
-/// Bytes of a large buffer: what one send carries at most, and one receive of a busy connection.
-pub const LARGE: usize = 64 * 1024;
+/// What an idle connection keeps posted to receive into.
+pub const SMALLEST: usize = 1024;
 
-/// Buffers of either size that are kept for the next connection; more are freed.
-const KEPT_SMALL: usize = 1024;
-const KEPT_LARGE: usize = 256;
+/// What one send carries at most, and one receive of a busy connection.
+pub const LARGEST: usize = 64 * 1024;
 
-/// The free buffers of one worker.
+/// The free buffers of one worker, a list for each size.
 #[derive(Default)]
 pub struct Buffers {
-    small: RefCell<Vec<Vec<u8>>>,
-    large: RefCell<Vec<Vec<u8>>>,
+    free: [RefCell<Vec<Vec<u8>>>; SIZES.len()],
 }
 
 impl Buffers {
@@ -29,35 +27,26 @@ impl Buffers {
         Self::default()
     }
 
-    /// An empty buffer with room for [`SMALL`] bytes.
-    pub fn small(&self) -> Vec<u8> {
-        self.small.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SMALL))
-    }
-
-    /// An empty buffer with room for [`LARGE`] bytes.
-    pub fn large(&self) -> Vec<u8> {
-        self.large.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(LARGE))
+    /// An empty buffer of the smallest size that has room for `bytes`; the largest if none has.
+    pub fn lend(&self, bytes: usize) -> Vec<u8> {
+        let class = SIZES.iter().position(|(size, _)| bytes <= *size).unwrap_or(SIZES.len() - 1);
+        self.free[class].borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SIZES[class].0))
     }
 
     /// Takes a buffer back, of whatever size.
     pub fn give(&self, mut buffer: Vec<u8>) {
         buffer.clear();
-        let (list, kept) = match buffer.capacity() {
-            LARGE => (&self.large, KEPT_LARGE),
-            SMALL => (&self.small, KEPT_SMALL),
-            _ => return,
-        };
-        let mut list = list.borrow_mut();
-        if list.len() < kept {
-            list.push(buffer);
+        let Some(class) = SIZES.iter().position(|(size, _)| buffer.capacity() == *size) else { return };
+        let mut free = self.free[class].borrow_mut();
+        if free.len() < SIZES[class].1 {
+            free.push(buffer);
         }
     }
 }
 
 impl fmt::Debug for Buffers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (small, large) = (self.small.borrow().len(), self.large.borrow().len());
-        f.debug_struct("Buffers").field("small", &small).field("large", &large).finish()
+        f.debug_list().entries(self.free.iter().map(|free| free.borrow().len())).finish()
     }
 }
 
@@ -66,15 +55,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_buffer_has_the_smallest_size_that_fits() {
+        let buffers = Buffers::new();
+        for (bytes, size) in [(0, 1024), (1024, 1024), (1025, 8192), (8193, 65536), (65536, 65536), (1 << 20, 65536)] {
+            assert_eq!(buffers.lend(bytes).capacity(), size, "{bytes}");
+        }
+    }
+
+    #[test]
     fn a_buffer_that_came_back_is_lent_again_and_empty() {
         let buffers = Buffers::new();
-        for (take, size) in [(Buffers::small as fn(&Buffers) -> Vec<u8>, SMALL), (Buffers::large, LARGE)] {
-            let mut buffer = take(&buffers);
-            assert_eq!(buffer.capacity(), size);
+        for (size, _) in SIZES {
+            let mut buffer = buffers.lend(size);
             buffer.push(1);
             let address = buffer.as_ptr();
             buffers.give(buffer);
-            let again = take(&buffers);
+            let again = buffers.lend(size);
             assert_eq!((again.as_ptr(), again.len(), again.capacity()), (address, 0, size));
         }
     }
@@ -82,9 +78,11 @@ mod tests {
     #[test]
     fn only_a_bounded_number_is_kept() {
         let buffers = Buffers::new();
-        for _ in 0..KEPT_SMALL + 10 {
-            buffers.give(Vec::with_capacity(SMALL));
+        for (class, (size, kept)) in SIZES.into_iter().enumerate() {
+            for _ in 0..kept + 10 {
+                buffers.give(Vec::with_capacity(size));
+            }
+            assert_eq!(buffers.free[class].borrow().len(), kept);
         }
-        assert_eq!(buffers.small.borrow().len(), KEPT_SMALL);
     }
 }

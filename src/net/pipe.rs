@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::buffers::{Buffers, LARGE, SMALL};
+use super::buffers::{Buffers, LARGEST, SMALLEST};
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 
@@ -40,8 +40,8 @@ struct Inward {
     buffer: Vec<u8>,
     /// Bytes of it that the protocol has taken.
     taken: usize,
-    /// Whether the next receive should ask for a large buffer.
-    wants_large: bool,
+    /// How many bytes the next receive should have room for.
+    expected: usize,
     end: Option<End>,
 }
 
@@ -141,14 +141,14 @@ impl Pipe {
         if inward.end.is_some() || inward.taken < inward.buffer.len() {
             return None;
         }
-        let wanted = if inward.wants_large { LARGE } else { SMALL };
         let buffer = std::mem::take(&mut inward.buffer);
         inward.taken = 0;
-        if buffer.capacity() == wanted {
+        let fits = inward.expected <= buffer.capacity() && buffer.capacity() <= SMALLEST.max(inward.expected * 8);
+        if fits && buffer.capacity() > 0 {
             return Some(buffer);
         }
         self.buffers.give(buffer);
-        Some(if inward.wants_large { self.buffers.large() } else { self.buffers.small() })
+        Some(self.buffers.lend(inward.expected))
     }
 
     pub(super) fn received(
@@ -164,8 +164,9 @@ impl Pipe {
             Ok(n) => {
                 counts.receives.add(1);
                 counts.bytes_received.add(n as u64);
-                // A full buffer means that more waits; a nearly empty large one was not worth its room.
-                inward.wants_large = n == buffer.capacity() || (inward.wants_large && n > SMALL);
+                // A full buffer means that more waits. Otherwise as much may come again, but no more than that is
+                // kept posted, for this may be the last for a long time.
+                inward.expected = if n == buffer.capacity() { LARGEST } else { n };
                 self.received_at.set(now);
                 self.spoken.set(true);
             }
@@ -241,15 +242,13 @@ impl fmt::Debug for Pipe {
 }
 
 impl Outward {
-    /// Room in the stage. It begins small, and is exchanged for a large one when that is full.
+    /// Room in the stage. It begins as small as fits, and is exchanged for a larger one when that is full.
     fn room(&mut self, wanted: usize, buffers: &Buffers) -> usize {
-        if self.stage.capacity() == 0 {
-            self.stage = if wanted > SMALL { buffers.large() } else { buffers.small() };
-        }
-        if self.stage.capacity() == SMALL && SMALL - self.stage.len() < wanted {
-            let mut large = buffers.large();
-            large.extend_from_slice(&self.stage);
-            buffers.give(std::mem::replace(&mut self.stage, large));
+        let free = self.stage.capacity() - self.stage.len();
+        if free < wanted && self.stage.capacity() < LARGEST {
+            let mut larger = buffers.lend(self.stage.len() + wanted);
+            larger.extend_from_slice(&self.stage);
+            buffers.give(std::mem::replace(&mut self.stage, larger));
         }
         self.stage.capacity() - self.stage.len()
     }

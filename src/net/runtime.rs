@@ -73,9 +73,10 @@ async fn counted<T>(local: &Local, main: impl Future<Output = T>) -> T {
 
 /// Runs `future` as a task of this thread's loop. A panic in it ends the task alone; `panicked` is told.
 pub fn spawn(panicked: impl FnOnce() + 'static, future: impl Future<Output = ()> + 'static) {
+    // Boxed, because a future that an async block pins inside itself is held there twice.
+    let mut future = Box::pin(future);
+    let mut panicked = Some(panicked);
     monoio::spawn(async move {
-        let mut future = pin!(future);
-        let mut panicked = Some(panicked);
         std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
             Ok(poll) => poll,
             Err(_) => {

@@ -29,7 +29,15 @@ const LINGER: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 8;
 
 /// Runs `protocol` over the socket until it is done, then sends what is staged, closes, and waits for the peer's close.
-pub async fn drive(local: Rc<Local>, pipe: Rc<Pipe>, socket: Socket, protocol: impl Future<Output = ()>) {
+///
+/// The protocol comes in a box of its own: its state is by far the largest of a connection, and moving it into this
+/// future would hold it twice.
+pub async fn drive(
+    local: Rc<Local>,
+    pipe: Rc<Pipe>,
+    socket: Socket,
+    mut protocol: Pin<Box<impl Future<Output = ()>>>,
+) {
     let (mut reader, mut writer) = socket.0.into_split();
     let mut receive = pin!(receive(&local, &pipe, &mut reader));
     let mut connection = Connection {
@@ -41,7 +49,6 @@ pub async fn drive(local: Rc<Local>, pipe: Rc<Pipe>, socket: Socket, protocol: i
     };
     {
         let mut send = pin!(send(&local, &pipe, &mut writer));
-        let mut protocol = pin!(protocol);
         let waker = Waker::from(Arc::clone(&connection.signal));
         let mut protocol_cx = Context::from_waker(&waker);
         poll_fn(|cx| {

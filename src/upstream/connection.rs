@@ -180,7 +180,7 @@ async fn run(cluster: Rc<Cluster>, endpoint: Rc<Endpoint>) {
         local: &local,
     };
     let spoke = Cell::new(false);
-    stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, protocol.run(h2, timer, opened_at, &spoke))
+    stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, Box::pin(protocol.run(h2, timer, opened_at, &spoke)))
         .await;
     connection.state.set(State::Draining);
     endpoint.remove(&connection);

@@ -31,7 +31,7 @@ pub(super) struct Calls<F> {
 struct Slot<F> {
     /// Taken out while it is polled, so that a call may begin another one.
     future: Option<Pin<Box<Option<F>>>>,
-    waker: Waker,
+    waker: Rc<Waker>,
 }
 
 /// Which of 64 slots have been woken.
@@ -123,7 +123,7 @@ impl<F: Future<Output = ()>> Calls<F> {
     }
 
     fn poll(&self, index: usize, mut future: Pin<Box<Option<F>>>) {
-        let waker = self.slots.borrow()[index].waker.clone();
+        let waker = Rc::clone(&self.slots.borrow()[index].waker);
         let mut cx = Context::from_waker(&waker);
         let call = future.as_mut().as_pin_mut().expect("polled only while there is a call");
         let polled = catch_unwind(AssertUnwindSafe(|| call.poll(&mut cx)));
@@ -152,7 +152,7 @@ impl<F: Future<Output = ()>> Calls<F> {
             self.groups.borrow_mut().push(Arc::new(group));
         }
         let group = Arc::clone(&self.groups.borrow()[index / GROUP]);
-        let waker = Waker::from(Arc::new(SlotWaker { group, bit: 1 << (index % GROUP) }));
+        let waker = Rc::new(Waker::from(Arc::new(SlotWaker { group, bit: 1 << (index % GROUP) })));
         slots.push(Slot { future: Some(Box::pin(None)), waker });
         index
     }

@@ -135,19 +135,19 @@ pub(super) async fn serve<F: Future<Output = ()>>(
             poll_fn(|cx| connection.poll(cx, &calls, begin)).await;
         }
     };
-    stream::drive(local, Rc::clone(&pipe), socket, protocol).await;
+    stream::drive(local, Rc::clone(&pipe), socket, Box::pin(protocol)).await;
 }
 
 /// Waits for the client's first bytes; an error if they are not HTTP/2.
 async fn handshake(
     pipe: &Rc<Pipe>,
     listener: &config::Listener,
-) -> Result<server::Connection<Io, Bytes>, ()> {
+) -> Result<Box<server::Connection<Io, Bytes>>, ()> {
     let is_http2 = poll_fn(|_| pipe.starts_with(PREFACE).map_or(Poll::Pending, Poll::Ready)).await;
     if !is_http2 {
         return Err(());
     }
-    builder(&listener.http2).handshake(pipe.io()).await.map_err(drop)
+    Box::pin(builder(&listener.http2).handshake(pipe.io())).await.map(Box::new).map_err(drop)
 }
 
 /// Settings towards clients: every bound that h2 leaves open by default is set.
@@ -169,7 +169,7 @@ struct Connection<'a> {
     listener: Rc<config::Listener>,
     client: Rc<Client>,
     pipe: &'a Pipe,
-    h2: server::Connection<Io, Bytes>,
+    h2: Box<server::Connection<Io, Bytes>>,
     timer: Timer,
     /// The client has been told to open no more calls here.
     goodbye: bool,

@@ -24,9 +24,11 @@ pub(super) struct Limits {
 }
 
 /// What a caller asks of the gateway itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) timeout: Option<Duration>,
+    /// It has the `te` field that gRPC asks for.
+    pub(super) has_te: bool,
 }
 
 /// Reads a call's head, and refuses what no upstream should see.
@@ -34,27 +36,32 @@ pub(super) fn read(head: &Parts, limits: &Limits) -> Result<Asked, Failure> {
     if head.method != Method::POST {
         return Err(Failure::NotPost);
     }
-    if !head.headers.get(CONTENT_TYPE).is_some_and(|value| content::is_grpc(value.as_bytes())) {
+    if head.headers.len() > limits.headers_count_max {
+        return Err(Failure::TooManyHeaders);
+    }
+    let mut asked = Asked::default();
+    let mut is_grpc = false;
+    // One pass in place of a look-up for each name.
+    for (name, value) in &head.headers {
+        if name == CONTENT_TYPE {
+            is_grpc = content::is_grpc(value.as_bytes());
+        } else if name == TE {
+            asked.has_te = true;
+        } else if name == GRPC_TIMEOUT {
+            asked.timeout = Some(timeout::parse(value.as_bytes()).ok_or(Failure::BadTimeout)?);
+        } else if binary::is_binary(name.as_str()) && !binary::is_valid(value.as_bytes()) {
+            // Such a value makes some servers drop the connection, which carries the calls of others too
+            // (CVE-2023-32731).
+            return Err(Failure::BadBinaryHeader);
+        }
+    }
+    if !is_grpc {
         return Err(Failure::NotGrpc);
     }
     if !is_method_path(head.uri.path()) {
         return Err(Failure::BadPath);
     }
-    if head.headers.len() > limits.headers_count_max {
-        return Err(Failure::TooManyHeaders);
-    }
-    // A value that is not base64 makes some servers drop the connection, which carries the calls of others too
-    // (CVE-2023-32731).
-    for (name, value) in &head.headers {
-        if binary::is_binary(name.as_str()) && !binary::is_valid(value.as_bytes()) {
-            return Err(Failure::BadBinaryHeader);
-        }
-    }
-    let timeout = match head.headers.get(&GRPC_TIMEOUT) {
-        None => None,
-        Some(value) => Some(timeout::parse(value.as_bytes()).ok_or(Failure::BadTimeout)?),
-    };
-    Ok(Asked { timeout })
+    Ok(asked)
 }
 
 /// `/{service}/{method}`, both there and nothing else: no upstream is asked to make sense of `//` or `/..`.
@@ -77,9 +84,9 @@ pub(super) fn host(head: &Parts) -> &str {
 }
 
 /// Makes a caller's head fit to be sent on.
-pub(super) fn prepare(head: &mut Parts) {
+pub(super) fn prepare(head: &mut Parts, asked: &Asked) {
     // gRPC servers refuse calls without it, and it says that trailers are understood, which ours are.
-    if !head.headers.contains_key(TE) {
+    if !asked.has_te {
         head.headers.insert(TE, HeaderValue::from_static("trailers"));
     }
 }
@@ -175,12 +182,12 @@ mod tests {
                 head.headers.insert(name, HeaderValue::from_static(value));
             }
         };
-        assert_eq!(head(|_| ()), Ok(Asked { timeout: None }));
-        assert_eq!(head(set("grpc-timeout", "5S")), Ok(Asked { timeout: Some(Duration::from_secs(5)) }));
+        assert_eq!(head(|_| ()), Ok(Asked::default()));
+        assert_eq!(head(set("grpc-timeout", "5S")), Ok(Asked { timeout: Some(Duration::from_secs(5)), has_te: false }));
         assert_eq!(head(set("grpc-timeout", "5")), Err(Failure::BadTimeout));
         assert_eq!(head(set("grpc-timeout", "123456789m")), Err(Failure::BadTimeout));
         assert_eq!(head(set("content-type", "application/json")), Err(Failure::NotGrpc));
-        assert_eq!(head(set("x-bin", "q6ur")), Ok(Asked { timeout: None }));
+        assert_eq!(head(set("x-bin", "q6ur")), Ok(Asked::default()));
         assert_eq!(head(set("x-bin", "!")), Err(Failure::BadBinaryHeader));
         assert_eq!(head(|head| head.method = Method::GET), Err(Failure::NotPost));
         let many = |head: &mut Parts| {

@@ -75,7 +75,7 @@ async fn run(worker: &Worker, call: &mut Call, mut head: Parts) -> Result<Code, 
     call.patience.allow(asked.timeout, worker.methods.timeouts(route, head.uri.path())); //  guard: is there time
     let _permit = admit(cluster)?; //                                                        guard: is there room
 
-    head::prepare(&mut head);
+    head::prepare(&mut head, &asked);
     call.upload.keep_head(&head, cluster.settings().pool.replay_buffer_size);
     let mut head = Some(head);
     let mut replays = 0;
