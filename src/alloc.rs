@@ -3,6 +3,7 @@
 //! Nothing is counted unless a program installs [`Counting`] as its global allocator: the binary does when it is built
 //! with the feature `count-allocations`, and so do the tests that hold the figure.
 #![allow(unsafe_code)]
+#![allow(clippy::disallowed_types, reason = "only a test that asked for samples ever takes the lock")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
@@ -21,7 +22,6 @@ thread_local! {
 static EVERY: AtomicU64 = AtomicU64::new(0);
 /// How many more samples are wanted.
 static WANTED: AtomicUsize = AtomicUsize::new(0);
-#[allow(clippy::disallowed_types, reason = "only a test that asked for samples ever locks it")]
 static SAMPLES: Mutex<Vec<Backtrace>> = Mutex::new(Vec::new());
 
 /// The system's allocator, with a count for each thread.

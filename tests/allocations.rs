@@ -179,10 +179,10 @@ fn ours(samples: &[Backtrace]) -> Ours {
     let mut traces = Vec::new();
     for sample in samples {
         let trace = sample.to_string();
-        let owner = trace.lines().filter_map(frame).find(|frame| OWNERS.contains(&krate(frame)));
-        let owner = owner.unwrap_or_else(|| panic!("no known crate on this stack:\n{trace}"));
-        *owners.entry(owner.to_owned()).or_default() += 1;
-        if krate(owner) == "ringway" {
+        let (owner, label) =
+            owner(&trace).unwrap_or_else(|| panic!("no known crate on this stack:\n{trace}"));
+        *owners.entry(label).or_default() += 1;
+        if owner == "ringway" {
             traces.push(trace);
         }
     }
@@ -191,13 +191,28 @@ fn ours(samples: &[Backtrace]) -> Ours {
     Ours { owners, traces }
 }
 
-/// The function of a line like ` 12: h2::proto::streams::send`; nothing for lines that say where it is, and for the
-/// allocator itself.
-fn frame(line: &str) -> Option<&str> {
-    let (number, function) = line.trim_start().split_once(": ")?;
-    number.parse::<u32>().ok()?;
-    let own = function.starts_with("ringway::alloc::") || function.starts_with("<ringway::alloc::");
-    (!own && !function.starts_with("__rust")).then_some(function)
+/// The innermost of [`OWNERS`] on a stack, with the function and its place. The allocator itself does not count.
+///
+/// A frame is two lines, ` 12: function` and `at file:line`. A function that was inlined or is a future has no path
+/// in its name, so its file decides; the name does where no file is known.
+fn owner(trace: &str) -> Option<(&'static str, String)> {
+    let mut lines = trace.lines().map(str::trim_start).peekable();
+    while let Some(line) = lines.next() {
+        let function = line.split_once(": ").map_or(line, |(_, function)| function);
+        let place = lines.next_if(|next| next.starts_with("at ")).map_or("", |place| &place[3..]);
+        if function.contains("ringway::alloc::") && place.contains("src/alloc.rs") {
+            continue;
+        }
+        let owns = |owner: &&&str| match *owner {
+            _ if place.is_empty() => krate(function) == **owner,
+            &"ringway" => place.starts_with("./src/"),
+            owner => place.contains(&format!("/{owner}-")),
+        };
+        if let Some(owner) = OWNERS.iter().find(owns) {
+            return Some((owner, format!("{function} at {place}")));
+        }
+    }
+    None
 }
 
 /// The crate of `h2::x::y` and of `<h2::x::Y as z::Z>::y`.
@@ -208,15 +223,19 @@ fn krate(function: &str) -> &str {
 }
 
 #[test]
-fn a_frame_belongs_to_the_crate_its_name_begins_with() {
-    assert_eq!(frame("  12: h2::proto::send"), Some("h2::proto::send"));
-    assert_eq!(frame("             at ./src/worker/mod.rs:5:6"), None);
-    assert_eq!(frame("   3: <ringway::alloc::Counting as core::alloc::GlobalAlloc>::alloc"), None);
-    for (function, owner) in [
-        ("<ringway::worker::X as a::B>::c", "ringway"),
-        ("h2::x", "h2"),
-        ("alloc::vec::Vec<ringway::X>::push", "alloc"),
-    ] {
-        assert_eq!(krate(function), owner);
-    }
+fn an_allocation_belongs_to_the_innermost_of_the_owners() {
+    let stack = |frames: &[&str]| owner(&frames.join("\n")).map(|(owner, _)| owner);
+    let inner = [
+        "  0: ringway::alloc::note",
+        "      at ./src/alloc.rs:7:9",
+        "  1: alloc",
+        "      at /rustc/1/alloc.rs:1:1",
+    ];
+    let h2 = ["  3: h2::proto::send", "      at /cargo/registry/src/i/h2-0.4.20/src/proto/mod.rs:5:6"];
+    let inlined = ["  2: {async_fn#0}", "      at ./src/worker/request.rs:40:31"];
+    assert_eq!(stack(&[inner, [h2[0], h2[1], inlined[0], inlined[1]]].concat()), Some("h2"));
+    assert_eq!(stack(&[inner, [inlined[0], inlined[1], h2[0], h2[1]]].concat()), Some("ringway"));
+    assert_eq!(stack(&["  4: <ringway::worker::X as a::B>::c", "  5: h2::x"]), Some("ringway"));
+    assert_eq!(stack(&["  4: alloc::vec::Vec<ringway::X>::push", "  5: h2::x"]), Some("h2"));
+    assert_eq!(stack(&inner), None);
 }
