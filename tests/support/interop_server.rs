@@ -86,7 +86,7 @@ impl InteropServer {
     pub async fn wait_until(&self, what: &str, done: impl Fn(&[Call]) -> bool) -> Vec<Call> {
         let mut changed = self.log.changed.subscribe();
         let wait = async {
-            while !done(&self.calls()) {
+            while !done(&self.log.calls.lock().expect("no test panics while it holds this")) {
                 changed.changed().await.expect("the log lives as long as the server");
             }
         };
