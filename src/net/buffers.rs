@@ -57,7 +57,9 @@ mod tests {
     #[test]
     fn a_buffer_has_the_smallest_size_that_fits() {
         let buffers = Buffers::new();
-        for (bytes, size) in [(0, 1024), (1024, 1024), (1025, 8192), (8193, 65536), (65536, 65536), (1 << 20, 65536)] {
+        for (bytes, size) in
+            [(0, 1024), (1024, 1024), (1025, 8192), (8193, 65536), (65536, 65536), (1 << 20, 65536)]
+        {
             assert_eq!(buffers.lend(bytes).capacity(), size, "{bytes}");
         }
     }

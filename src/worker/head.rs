@@ -183,7 +183,10 @@ mod tests {
             }
         };
         assert_eq!(head(|_| ()), Ok(Asked::default()));
-        assert_eq!(head(set("grpc-timeout", "5S")), Ok(Asked { timeout: Some(Duration::from_secs(5)), has_te: false }));
+        assert_eq!(
+            head(set("grpc-timeout", "5S")),
+            Ok(Asked { timeout: Some(Duration::from_secs(5)), has_te: false })
+        );
         assert_eq!(head(set("grpc-timeout", "5")), Err(Failure::BadTimeout));
         assert_eq!(head(set("grpc-timeout", "123456789m")), Err(Failure::BadTimeout));
         assert_eq!(head(set("content-type", "application/json")), Err(Failure::NotGrpc));
