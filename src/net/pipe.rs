@@ -143,7 +143,8 @@ impl Pipe {
         }
         let buffer = std::mem::take(&mut inward.buffer);
         inward.taken = 0;
-        let fits = inward.expected <= buffer.capacity() && buffer.capacity() <= SMALLEST.max(inward.expected * 8);
+        let fits =
+            inward.expected <= buffer.capacity() && buffer.capacity() <= SMALLEST.max(inward.expected * 8);
         if fits && buffer.capacity() > 0 {
             return Some(buffer);
         }
