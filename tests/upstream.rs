@@ -227,3 +227,24 @@ async fn a_thousand_small_answers_share_one_connection() {
         assert_eq!(metric(&gateway, REPLAYS), 0);
     }
 }
+
+/// Calls wait in line until the upstream's limit is known, and for one connection after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_calls_at_once_find_room_on_large_connections() {
+    const CALLS: usize = 1_000;
+    let extra = "[clusters.pool]\nmax_connections = 8\nmax_streams_per_connection = 190\n\
+                 [[listeners]]\naddress = \"127.0.0.1:0\"\n[listeners.http2]\nmax_concurrent_streams = 1000\n";
+    for backend in BACKENDS {
+        let server = RawServer::start(&[Step::Never]).await;
+        let (gateway, _) = gateway::before(&[server.address()], backend, extra);
+        let mut client = RawClient::connect(gateway.listeners()[1]).await;
+        let mut calls = Vec::new();
+        for _ in 0..CALLS {
+            let mut call = client.open(EMPTY_CALL, &[]).await;
+            call.send(raw::message(0, b""), true);
+            calls.push(call);
+        }
+        server.wait_until("all calls reach the server", |record| record.requests_whole == CALLS).await;
+        assert_eq!(metric(&gateway, "ringway_upstream_pending_active"), 0, "{backend}");
+    }
+}

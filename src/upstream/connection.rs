@@ -41,14 +41,16 @@ enum State {
 
 impl Connection {
     fn new(send: SendRequest<Bytes>, pool: &config::Pool) -> Rc<Connection> {
-        Rc::new(Connection {
+        let connection = Connection {
             send: RefCell::new(Some(send)),
             state: Cell::new(State::TakesCalls),
             active: Cell::new(0),
             left: Cell::new(pool.max_requests_per_connection),
             cap: Cell::new(pool.max_streams_per_connection),
             own_cap: pool.max_streams_per_connection,
-        })
+        };
+        connection.refresh_cap();
+        Rc::new(connection)
     }
 
     pub(super) fn takes_calls(&self) -> bool {
@@ -70,14 +72,14 @@ impl Connection {
     /// Whether a request can be sent now; if the connection has failed or was told to go away, it takes no more.
     pub(super) fn is_usable(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        let mut send = self.send.borrow_mut();
-        let usable =
-            send.as_mut().is_some_and(|send| matches!(send.poll_ready(&mut cx), Poll::Ready(Ok(()))));
-        drop(send);
-        if !usable {
-            self.drain();
+        let polled = self.send.borrow_mut().as_mut().map(|send| send.poll_ready(&mut cx));
+        match polled {
+            Some(Poll::Ready(Ok(()))) => return true,
+            // A call waits in h2 for the upstream's limit: full, until h2's next turn says otherwise.
+            Some(Poll::Pending) => self.cap.set(self.active.get().min(self.cap.get())),
+            Some(Poll::Ready(Err(_))) | None => self.drain(),
         }
-        usable
+        false
     }
 
     /// Counts a call in.

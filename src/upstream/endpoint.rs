@@ -59,7 +59,8 @@ impl Endpoint {
     pub(super) fn room(&self) -> Room {
         let connections = self.connections.borrow();
         let taking = connections.iter().filter(|connection| connection.takes_calls());
-        match taking.min_by_key(|connection| connection.active()) {
+        // One that is full comes last, however few calls that is: limits differ until the upstream has told its own.
+        match taking.min_by_key(|connection| (!connection.has_room(), connection.active())) {
             None => Room::None,
             Some(connection) if connection.has_room() => Room::Here(Rc::clone(connection)),
             Some(_) => Room::Full,
