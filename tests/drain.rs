@@ -50,7 +50,8 @@ struct Tally {
 /// Calls one after the other; connects anew when the connection takes no more, and now and then for no reason.
 async fn call_on(address: SocketAddr, tally: Arc<Tally>) {
     while !tally.stop.load(Ordering::Relaxed) {
-        let mut client = RawClient::connect(address).await;
+        // A connection that waits in the queue of a socket that closes is reset: it has not been accepted.
+        let Ok(mut client) = RawClient::try_connect(address).await else { continue };
         tally.reconnects.fetch_add(1, Ordering::Relaxed);
         for on_this_connection in 0..50 {
             let Some(reply) = client.try_call(EMPTY_CALL, b"").await else { break };
@@ -60,7 +61,6 @@ async fn call_on(address: SocketAddr, tally: Arc<Tally>) {
             }
             let error = reply.error.as_ref();
             let told_unseen = error.is_some_and(|error| error.is_go_away() && error.is_remote());
-            // A connection that waits in the queue of a socket that closes has not been accepted.
             let never_accepted = on_this_connection == 0 && error.is_some_and(h2::Error::is_io);
             if !told_unseen && !never_accepted {
                 let note = format!("call {on_this_connection} of its connection: {reply:?}");

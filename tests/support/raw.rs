@@ -21,18 +21,23 @@ pub struct RawClient {
 
 impl RawClient {
     pub async fn connect(address: SocketAddr) -> Self {
+        Self::try_connect(address).await.expect("an HTTP/2 peer listens")
+    }
+
+    /// The same, where the peer may be about to stop listening.
+    pub async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
         let work = async {
-            let stream = TcpStream::connect(address).await.expect("the peer listens");
-            stream.set_nodelay(true).expect("an open socket");
+            let stream = TcpStream::connect(address).await?;
+            let _ = stream.set_nodelay(true); // a connection that has just been reset says so at its first call
             let mut builder = h2::client::Builder::new();
             builder.data_frame_budget(1 << 20); // a thousand small answers at once are no attack here
-            builder.handshake(stream).await.expect("an HTTP/2 peer")
+            builder.handshake(stream).await.map_err(std::io::Error::other)
         };
-        let (send, connection) = within(WAIT_MAX, "connect", work).await;
+        let (send, connection) = within(WAIT_MAX, "connect", work).await?;
         let connection = tokio::spawn(async move {
             let _ = connection.await; // its calls tell how it ended
         });
-        Self { send, connection }
+        Ok(Self { send, connection })
     }
 
     /// Sends the head of a gRPC call; `headers` come after the usual ones. The body stays open.
