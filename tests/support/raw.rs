@@ -30,7 +30,7 @@ impl RawClient {
             let stream = TcpStream::connect(address).await?;
             let _ = stream.set_nodelay(true); // a connection that has just been reset says so at its first call
             let mut builder = h2::client::Builder::new();
-            builder.data_frame_budget(1 << 20); // a thousand small answers at once are no attack here
+            builder.data_frame_budget(1 << 26); // a thousand small answers at once are no attack here
             builder.handshake(stream).await.map_err(std::io::Error::other)
         };
         let (send, connection) = within(WAIT_MAX, "connect", work).await?;
