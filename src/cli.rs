@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::{self, Config};
@@ -104,7 +104,7 @@ fn refuse(errors: &config::Errors) -> ExitCode {
 
 /// Runs until a signal asks for the end, then drains.
 fn run(config: Config, started: impl FnOnce(&Gateway)) -> ExitCode {
-    let mut signals = match Signals::new([SIGTERM, SIGINT]) {
+    let mut signals = match Signals::new([SIGTERM, SIGINT, SIGHUP]) {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen for signals: {error}"), 1),
     };
@@ -114,7 +114,7 @@ fn run(config: Config, started: impl FnOnce(&Gateway)) -> ExitCode {
     };
     started(&gateway);
     let mut lost = false;
-    while signals.pending().next().is_none() && !lost {
+    while !asked_to_end(&mut signals) && !lost {
         lost = gateway.wait_for_loss(Duration::from_millis(50));
     }
     if lost {
@@ -126,6 +126,21 @@ fn run(config: Config, started: impl FnOnce(&Gateway)) -> ExitCode {
     let Ended { calls_cut, workers_lost } = gateway.join();
     tracing::info!(calls_cut, "ended");
     if workers_lost > 0 || lost { ExitCode::from(70) } else { ExitCode::SUCCESS }
+}
+
+/// Whether a signal asks for the end. SIGHUP does not: it is kept from ending the process.
+fn asked_to_end(signals: &mut Signals) -> bool {
+    let mut end = false;
+    for signal in signals.pending() {
+        if signal == SIGHUP {
+            tracing::warn!(
+                "SIGHUP: this version cannot reload its configuration; restart to apply a new one"
+            );
+        } else {
+            end = true;
+        }
+    }
+    end
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {

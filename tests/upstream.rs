@@ -1,4 +1,5 @@
 //! Upstreams that misbehave, and what a call through the gateway comes to.
+#![allow(clippy::disallowed_methods, reason = "a test measures how long an answer takes")]
 
 mod support;
 

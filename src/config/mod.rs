@@ -97,7 +97,7 @@ pub struct Listener {
     pub backlog: u32,
     /// Connections one worker serves at once on this listener; more are closed at once.
     pub max_connections: u32,
-    /// How long a client may take from its connect to the end of its HTTP/2 preface and first SETTINGS.
+    /// How long a client may take from its connect to the end of its HTTP/2 preface.
     pub handshake_timeout: Duration,
     /// A connection without calls for this long is closed.
     pub idle_timeout: Duration,

@@ -73,6 +73,11 @@ impl Cluster {
         &self.settings
     }
 
+    /// Its position in the configuration.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
         &self.settings.name

@@ -182,8 +182,13 @@ async fn run(cluster: Rc<Cluster>, endpoint: Rc<Endpoint>) {
         local: &local,
     };
     let spoke = Cell::new(false);
-    stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, Box::pin(protocol.run(h2, timer, opened_at, &spoke)))
-        .await;
+    stream::drive(
+        Rc::clone(&local),
+        Rc::clone(&pipe),
+        socket,
+        Box::pin(protocol.run(h2, timer, opened_at, &spoke)),
+    )
+    .await;
     connection.state.set(State::Draining);
     endpoint.remove(&connection);
     counts.connections_active.lower();

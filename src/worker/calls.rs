@@ -90,6 +90,13 @@ impl<F: Future<Output = ()>> Calls<F> {
         self.poll(index, future);
     }
 
+    /// Wakes every call.
+    pub(super) fn wake_all(&self) {
+        for slot in self.slots.borrow().iter() {
+            slot.waker.wake_by_ref();
+        }
+    }
+
     /// Runs woken calls for ever.
     pub(super) async fn run(self: Rc<Self>) {
         poll_fn(|cx| {

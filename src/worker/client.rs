@@ -37,6 +37,8 @@ pub(super) struct Client {
     /// It cancelled too many calls.
     floods: Cell<bool>,
     drains: Cell<bool>,
+    /// Its calls are to end now.
+    cut: Cell<bool>,
     /// Wakes its task.
     waker: RefCell<Option<Waker>>,
 }
@@ -51,6 +53,7 @@ impl Client {
             resets: RefCell::new(Bucket::new(per_second, per_second.saturating_mul(2), now)),
             floods: Cell::new(false),
             drains: Cell::new(false),
+            cut: Cell::new(false),
             waker: RefCell::new(None),
             local,
         })
@@ -66,6 +69,9 @@ impl Client {
 
     /// Notes how a call of this client failed.
     pub(super) fn call_failed(&self, failure: Failure) {
+        if failure == Failure::Draining {
+            self.local.counts().calls_cut.add(1);
+        }
         if failure == Failure::ClientGone {
             self.local.counts().client_resets.add(1);
             if !self.resets.borrow_mut().take(self.local.timers.now()) {
@@ -79,6 +85,16 @@ impl Client {
     pub(super) fn drain(&self) {
         self.drains.set(true);
         self.wake();
+    }
+
+    /// Asks its calls to end now, whatever they wait for; they have to be woken.
+    pub(super) fn cut(&self) {
+        self.cut.set(true);
+    }
+
+    /// Whether its calls are to end now.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.get()
     }
 
     fn wake(&self) {

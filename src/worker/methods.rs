@@ -1,5 +1,7 @@
 //! What is configured for single methods, found by their path.
 
+use std::time::Duration;
+
 use rustc_hash::FxHashMap;
 
 use super::patience::Timeouts;
@@ -9,8 +11,8 @@ use crate::config::Config;
 #[derive(Debug)]
 pub(super) struct Methods {
     routes: Vec<Timeouts>,
-    /// Few clusters name methods; where none does, nothing is looked up.
-    special: FxHashMap<String, std::time::Duration>,
+    /// By cluster. Few name methods; for those that do not, nothing is looked up.
+    special: Vec<FxHashMap<String, Duration>>,
 }
 
 impl Methods {
@@ -20,16 +22,19 @@ impl Methods {
             whole: route.max_stream_duration,
             idle: route.idle_timeout,
         });
-        let methods = config.clusters.iter().flat_map(|cluster| &cluster.methods);
-        let special = methods.filter_map(|method| Some((method.path.clone(), method.timeout?)));
+        let special = config.clusters.iter().map(|cluster| {
+            let methods = cluster.methods.iter();
+            methods.filter_map(|method| Some((method.path.clone(), method.timeout?))).collect()
+        });
         Methods { routes: routes.collect(), special: special.collect() }
     }
 
-    /// How long a call of this route to this path may take.
-    pub(super) fn timeouts(&self, route: usize, path: &str) -> Timeouts {
+    /// How long a call of this route and cluster to this path may take.
+    pub(super) fn timeouts(&self, route: usize, cluster: usize, path: &str) -> Timeouts {
         let mut timeouts = self.routes[route];
-        if !self.special.is_empty()
-            && let Some(own) = self.special.get(path)
+        let special = &self.special[cluster];
+        if !special.is_empty()
+            && let Some(own) = special.get(path)
         {
             timeouts.answer = Some(*own);
         }

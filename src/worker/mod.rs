@@ -56,6 +56,9 @@ const ACCEPTS: usize = 4;
 /// How often a worker publishes and settles what others depend on.
 const TICK: Duration = Duration::from_millis(100);
 
+/// What calls that were cut and their connections have to say goodbye.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// What a worker is started with.
 #[derive(Debug)]
 pub struct Plan {
@@ -165,7 +168,7 @@ async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce(
     }
     worker.spawn(Rc::clone(&calls).run());
     worker.spawn(Rc::clone(&worker).tick());
-    worker.spawn(Rc::clone(&worker).obey(bell, listeners));
+    worker.spawn(Rc::clone(&worker).obey(bell, listeners, calls));
     started();
     worker.ended().await;
     Ok(())
@@ -262,7 +265,12 @@ impl Worker {
     }
 
     /// Does what the supervisor wants, each time the bell rings.
-    async fn obey(self: Rc<Self>, mut bell: Bell, listeners: Vec<Rc<Listener>>) {
+    async fn obey<F: Future<Output = ()>>(
+        self: Rc<Self>,
+        mut bell: Bell,
+        listeners: Vec<Rc<Listener>>,
+        calls: Rc<Calls<F>>,
+    ) {
         loop {
             bell.rung().await;
             self.local.touch();
@@ -277,11 +285,18 @@ impl Worker {
             for client in &clients {
                 client.drain();
             }
-            if wanted == STOP {
-                self.local.counts().calls_cut.add(self.local.counts().calls_active.get());
+            if clients.is_empty() {
                 self.end();
-            } else if clients.is_empty() {
-                self.end();
+            } else if wanted == STOP {
+                for client in &clients {
+                    client.cut();
+                }
+                calls.wake_all();
+                let worker = Rc::clone(&self);
+                self.spawn(async move {
+                    runtime::sleep(FAREWELL).await;
+                    worker.end();
+                });
             }
         }
     }

@@ -41,6 +41,7 @@ pub(super) async fn serve(
     let _counted = client.begin_call();
     let (head, body) = request.into_parts();
     let mut call = Call {
+        client: Rc::clone(&client),
         reply: Reply::NotBegun(respond),
         upload: Upload::new(body, worker.replays.take()),
         patience: Patience::new(&worker.local.timers, began),
@@ -62,6 +63,7 @@ pub(super) async fn serve(
 
 /// What a call has while it lasts.
 struct Call {
+    client: Rc<Client>,
     reply: Reply,
     upload: Upload,
     patience: Patience,
@@ -69,30 +71,42 @@ struct Call {
     series: usize,
 }
 
+/// The steps of a call, in order.
 async fn run(worker: &Worker, call: &mut Call, mut head: Parts) -> Result<Code, Failure> {
-    let asked = head::read(&head, &worker.limits)?; //                                       decode
-    let (route, cluster) = route(worker, call, &head)?; //                                   route
-    call.patience.allow(asked.timeout, worker.methods.timeouts(route, head.uri.path())); //  guard: is there time
-    let _permit = admit(cluster)?; //                                                        guard: is there room
+    // Decode: what the gateway itself has to know of the head.
+    let asked = head::read(&head, &worker.limits)?;
+
+    // Route.
+    let (route, cluster) = route(worker, call, &head)?;
+
+    // Guard: is there time, and is there room.
+    let allowed = worker.methods.timeouts(route, cluster.index(), head.uri.path());
+    call.patience.allow(asked.timeout, allowed);
+    let _permit = admit(cluster)?;
 
     head::prepare(&mut head, &asked);
     call.upload.keep_head(&head, cluster.settings().pool.replay_buffer_size);
     let mut head = Some(head);
     let mut replays = 0;
     loop {
-        // Taken only now: whoever waits for a connection holds none.
-        let lease = call.patiently(cluster.acquire()).await??; //                            pool
+        // Pool: a connection is taken only now, so whoever waits for one holds none.
+        let lease = call.patiently(cluster.acquire()).await??;
+
+        // Upstream, encode.
         let parts = head.take().map_or_else(|| call.upload.head_again(), Ok)?;
         let request = head::upstream(parts, &lease, call.patience.left(worker.clock.now()), &worker.arena)?;
-        match call.attempt(&lease, request).await {
-            //                                       upstream, encode
-            Err(Failed { replay: Replay::Safe, .. }) if replays < REPLAYS_MAX && call.upload.rewind() => {
-                cluster.counts().replays.add(1);
-                replays += 1;
-            }
-            Err(failed) => return Err(failed.failure),
+        let Failed { failure, replay } = match call.attempt(&lease, request).await {
             Ok(code) => return Ok(code),
+            Err(failed) => failed,
+        };
+        if matches!(failure, Failure::UpstreamReset(_)) {
+            cluster.counts().resets.add(1);
         }
+        if replay == Replay::Never || replays == REPLAYS_MAX || !call.upload.rewind() {
+            return Err(failure);
+        }
+        replays += 1;
+        cluster.counts().replays.add(1);
     }
 }
 
@@ -135,10 +149,13 @@ impl Call {
         .await
     }
 
-    /// Why the call need not go on: no time is left, or nobody waits for its answer.
+    /// Why the call need not go on: nobody waits for its answer, the worker ends, or no time is left.
     fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         if self.reply.poll_client_gone(cx).is_ready() {
             return Poll::Ready(Failure::ClientGone);
+        }
+        if self.client.is_cut() {
+            return Poll::Ready(Failure::Draining);
         }
         self.patience.poll(cx)
     }

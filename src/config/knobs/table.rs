@@ -47,7 +47,7 @@ pub const KNOBS: &[Knob] = &[
     count("listeners.max_connections", 65_536, 1, 1_000_000,
         "Connections one worker serves at once on this listener; more are closed at once."),
     time("listeners.handshake_timeout", secs(10), MS, HOUR,
-        "From a client's connect to the end of its HTTP/2 preface and first SETTINGS."),
+        "From a client's connect to the end of its HTTP/2 preface."),
     time("listeners.idle_timeout", secs(300), MS, DAY,
         "A connection without calls for this long is closed."),
     time("listeners.write_timeout", secs(30), MS, DAY,
