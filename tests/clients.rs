@@ -11,6 +11,9 @@ use support::raw::{self, PREFACE, RawCall, RawClient, RawReply};
 use support::within;
 use tokio::io::AsyncReadExt;
 
+/// HTTP method, path, header fields; the HTTP status and the gRPC status of the answer.
+type Refused<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u16, &'a str);
+
 const EMPTY_CALL: &str = "/grpc.testing.TestService/EmptyCall";
 const DUPLEX_CALL: &str = "/grpc.testing.TestService/FullDuplexCall";
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -113,7 +116,7 @@ async fn a_head_that_no_upstream_should_see_is_refused() {
     let many: Vec<String> = (0..101).map(|number| format!("x-{number}")).collect();
     let many: Vec<(&str, &str)> =
         [grpc].into_iter().chain(many.iter().map(|name| (&name[..], "1"))).collect();
-    let table: &[(&str, &str, &[(&str, &str)], u16, &str)] = &[
+    let table: &[Refused<'_>] = &[
         ("GET", EMPTY_CALL, &[grpc], 405, "12"),
         ("POST", EMPTY_CALL, &[], 415, "3"),
         ("POST", EMPTY_CALL, &[("content-type", "application/json")], 415, "3"),
