@@ -12,6 +12,7 @@ pub mod ring;
 pub mod runtime;
 pub mod stream;
 pub mod sys;
+pub mod ticker;
 
 pub use buffers::Buffers;
 pub use local::Local;

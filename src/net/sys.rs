@@ -2,7 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// Runs `use_it` with a descriptor that the caller holds open.
 pub(super) fn with_fd<T>(fd: RawFd, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
@@ -31,4 +32,26 @@ pub fn raise_file_limit() -> io::Result<u64> {
         }
     }
     Ok(limit.rlim_cur)
+}
+
+/// A descriptor that becomes readable every `period`, of less than a second.
+///
+/// # Errors
+/// When no descriptor is left.
+pub(super) fn timer(period: Duration) -> io::Result<OwnedFd> {
+    // WHY UNSAFE: std has no timers that can be waited for beside other descriptors.
+    // SAFETY: the call takes no pointers.
+    let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else has it.
+    let timer = unsafe { OwnedFd::from_raw_fd(fd) };
+    let period = libc::timespec { tv_sec: 0, tv_nsec: period.subsec_nanos().into() };
+    let beat = libc::itimerspec { it_interval: period, it_value: period };
+    // SAFETY: `beat` is live and only read; the old value is not asked for.
+    if unsafe { libc::timerfd_settime(fd, 0, &beat, std::ptr::null_mut()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(timer)
 }

@@ -44,6 +44,7 @@ use crate::net::Local;
 use crate::net::listener::Listener;
 use crate::net::ring::Rung;
 use crate::net::runtime::{self, Bell, Loop};
+use crate::net::ticker::Ticker;
 use crate::policy::limit::SharedLimit;
 use crate::policy::route::Routes;
 use crate::random::Random;
@@ -167,7 +168,7 @@ async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce(
         listeners.push(listener);
     }
     worker.spawn(Rc::clone(&calls).run());
-    worker.spawn(Rc::clone(&worker).tick());
+    worker.spawn(Rc::clone(&worker).tick(Ticker::new(plan.rung, timers::TICK)?));
     worker.spawn(Rc::clone(&worker).obey(bell, listeners, calls));
     started();
     worker.ended().await;
@@ -230,7 +231,7 @@ impl Worker {
     }
 
     /// Advances the timers, and every 100 ms settles what other workers depend on.
-    async fn tick(self: Rc<Self>) {
+    async fn tick(self: Rc<Self>, ticker: Ticker) {
         let timers = &self.local.timers;
         let mut settled_at = self.clock.now();
         loop {
@@ -243,7 +244,7 @@ impl Worker {
             }
             let rest = TICK.saturating_sub(now.since(settled_at));
             if timers.armed() > 0 {
-                runtime::sleep(timers::TICK).await;
+                ticker.beat().await;
             } else {
                 // Nothing can fire, so there is time to sleep, unless a timer is armed meanwhile.
                 let mut sleep = pin!(runtime::sleep(rest));
