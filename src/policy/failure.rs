@@ -21,8 +21,6 @@ pub enum Failure {
     TooManyHeaders,
     /// No route is for this call.
     NoRoute,
-    /// The cluster has no endpoint that may be used now.
-    NoEndpoint,
     /// `max_requests` calls are in flight.
     LimitReached,
     /// `max_pending_requests` calls wait for a connection.
@@ -41,16 +39,12 @@ pub enum Failure {
     UpstreamNotGrpc(u16),
     /// The upstream's answer ended without a `grpc-status`.
     UpstreamNoStatus,
-    /// The request's headers are larger than the upstream takes.
-    RequestTooLarge,
     /// The client cancelled or its connection ended.
     ClientGone,
     /// Nothing moved for `idle_timeout`.
     IdleTooLong,
     /// The gateway is about to exit.
     Draining,
-    /// A bug here.
-    Panicked,
 }
 
 impl Failure {
@@ -59,9 +53,8 @@ impl Failure {
         match self {
             Failure::NotGrpc | Failure::BadTimeout | Failure::BadBinaryHeader => Code::InvalidArgument,
             Failure::NotPost | Failure::BadPath | Failure::NoRoute => Code::Unimplemented,
-            Failure::TooManyHeaders | Failure::RequestTooLarge => Code::ResourceExhausted,
-            Failure::NoEndpoint
-            | Failure::LimitReached
+            Failure::TooManyHeaders => Code::ResourceExhausted,
+            Failure::LimitReached
             | Failure::PendingFull
             | Failure::ConnectFailed
             | Failure::ConnectTimedOut
@@ -72,7 +65,6 @@ impl Failure {
             Failure::UpstreamNotGrpc(status) => Code::from_http(status),
             Failure::UpstreamNoStatus => Code::Unknown,
             Failure::ClientGone => Code::Cancelled,
-            Failure::Panicked => Code::Internal,
         }
     }
 
@@ -87,7 +79,6 @@ impl Failure {
             | Failure::BadBinaryHeader
             | Failure::TooManyHeaders
             | Failure::NoRoute
-            | Failure::NoEndpoint
             | Failure::LimitReached
             | Failure::PendingFull
             | Failure::OutOfTime
@@ -97,11 +88,9 @@ impl Failure {
             | Failure::UpstreamGone
             | Failure::UpstreamNotGrpc(_)
             | Failure::UpstreamNoStatus
-            | Failure::RequestTooLarge
             | Failure::ClientGone
             | Failure::IdleTooLong
-            | Failure::Draining
-            | Failure::Panicked => 200,
+            | Failure::Draining => 200,
         }
     }
 
@@ -115,7 +104,6 @@ impl Failure {
             Failure::BadBinaryHeader => "a binary header is not valid base64",
             Failure::TooManyHeaders => "too many header fields",
             Failure::NoRoute => "no route for this method",
-            Failure::NoEndpoint => "no upstream endpoint can be used",
             Failure::LimitReached => "too many requests in flight",
             Failure::PendingFull => "too many requests wait for a connection",
             Failure::OutOfTime => "deadline passed",
@@ -129,11 +117,9 @@ impl Failure {
             Failure::UpstreamGone => "the connection to the upstream ended",
             Failure::UpstreamNotGrpc(_) => "the upstream's answer is not grpc",
             Failure::UpstreamNoStatus => "the upstream's answer has no grpc-status",
-            Failure::RequestTooLarge => "the request's headers are too large for the upstream",
             Failure::ClientGone => "the client cancelled",
             Failure::IdleTooLong => "nothing moved for too long",
             Failure::Draining => "the gateway is shutting down",
-            Failure::Panicked => "internal error",
         }
     }
 
@@ -144,7 +130,6 @@ impl Failure {
             Failure::NotGrpc | Failure::NotPost | Failure::BadPath | Failure::TooManyHeaders => "DPE",
             Failure::BadTimeout | Failure::BadBinaryHeader => "IH",
             Failure::NoRoute => "NR",
-            Failure::NoEndpoint => "UH",
             Failure::LimitReached | Failure::PendingFull => "UO",
             Failure::OutOfTime => "UT",
             Failure::ConnectFailed | Failure::ConnectTimedOut => "UF",
@@ -153,7 +138,7 @@ impl Failure {
             // Upstream protocol error.
             Failure::UpstreamNotGrpc(_) | Failure::UpstreamNoStatus => "UPE",
             // Local reset: ended by the gateway's own will.
-            Failure::RequestTooLarge | Failure::Draining | Failure::Panicked => "LR",
+            Failure::Draining => "LR",
             Failure::ClientGone => "DC",
             Failure::IdleTooLong => "SI",
         }
@@ -173,7 +158,6 @@ impl Failure {
             | Failure::BadBinaryHeader
             | Failure::TooManyHeaders
             | Failure::NoRoute
-            | Failure::NoEndpoint
             | Failure::LimitReached
             | Failure::PendingFull
             | Failure::OutOfTime
@@ -181,11 +165,9 @@ impl Failure {
             | Failure::UpstreamGone
             | Failure::UpstreamNotGrpc(_)
             | Failure::UpstreamNoStatus
-            | Failure::RequestTooLarge
             | Failure::ClientGone
             | Failure::IdleTooLong
-            | Failure::Draining
-            | Failure::Panicked => false,
+            | Failure::Draining => false,
         }
     }
 }
@@ -204,7 +186,6 @@ mod tests {
             (Failure::BadBinaryHeader, Code::InvalidArgument, "IH"),
             (Failure::TooManyHeaders, Code::ResourceExhausted, "DPE"),
             (Failure::NoRoute, Code::Unimplemented, "NR"),
-            (Failure::NoEndpoint, Code::Unavailable, "UH"),
             (Failure::LimitReached, Code::Unavailable, "UO"),
             (Failure::PendingFull, Code::Unavailable, "UO"),
             (Failure::OutOfTime, Code::DeadlineExceeded, "UT"),
@@ -219,11 +200,9 @@ mod tests {
             (Failure::UpstreamNotGrpc(200), Code::Unknown, "UPE"),
             (Failure::UpstreamNotGrpc(503), Code::Unavailable, "UPE"),
             (Failure::UpstreamNoStatus, Code::Unknown, "UPE"),
-            (Failure::RequestTooLarge, Code::ResourceExhausted, "LR"),
             (Failure::ClientGone, Code::Cancelled, "DC"),
             (Failure::IdleTooLong, Code::DeadlineExceeded, "SI"),
             (Failure::Draining, Code::Unavailable, "LR"),
-            (Failure::Panicked, Code::Internal, "LR"),
         ];
         for (failure, code, flags) in table {
             assert_eq!((failure.code(), failure.flags()), (code, flags), "{failure:?}");

@@ -147,7 +147,12 @@ impl Cluster {
         let hope = self.endpoints.iter().any(|endpoint| {
             endpoint.connecting.get() || matches!(endpoint.room(), Room::Full | Room::Here(_))
         });
-        if hope { Unavailable::ForNow } else { Unavailable::Fails(Failure::ConnectFailed) }
+        if hope {
+            return Unavailable::ForNow;
+        }
+        let failure =
+            self.endpoints.first().map_or(Failure::ConnectFailed, |endpoint| endpoint.last_failure());
+        Unavailable::Fails(failure)
     }
 
     /// A new connection is there.
@@ -157,8 +162,8 @@ impl Cluster {
     }
 
     /// A connect has failed: those who wait look whether there is hope still.
-    pub(super) fn connect_failed(&self, endpoint: &Endpoint) {
-        endpoint.failed(self.local.timers.now(), &mut self.random.borrow_mut());
+    pub(super) fn connect_failed(&self, endpoint: &Endpoint, failure: Failure) {
+        endpoint.failed(failure, self.local.timers.now(), &mut self.random.borrow_mut());
         self.wake_waiters(u32::MAX);
     }
 

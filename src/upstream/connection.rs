@@ -16,6 +16,7 @@ use super::endpoint::Endpoint;
 use crate::config;
 use crate::net::pipe::Io;
 use crate::net::{Local, Pipe, listener, runtime, stream};
+use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::time::timers::Timer;
 
@@ -137,7 +138,7 @@ pub(super) fn open(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>) {
     let panicked = move || {
         told.local().counts().panics.add(1);
         told_endpoint.connecting.set(false);
-        told.connect_failed(&told_endpoint);
+        told.connect_failed(&told_endpoint, Failure::ConnectFailed);
     };
     runtime::spawn(panicked, run(Rc::clone(cluster), Rc::clone(endpoint)));
 }
@@ -156,18 +157,18 @@ async fn run(cluster: Rc<Cluster>, endpoint: Rc<Endpoint>) {
         Some(Err(error)) => {
             tracing::debug!(cluster = cluster.name(), endpoint = %endpoint.address, %error, "connect failed");
             counts.connect_failures.add(1);
-            return cluster.connect_failed(&endpoint);
+            return cluster.connect_failed(&endpoint, Failure::ConnectFailed);
         }
         None => {
             counts.connect_timeouts.add(1);
-            return cluster.connect_failed(&endpoint);
+            return cluster.connect_failed(&endpoint, Failure::ConnectTimedOut);
         }
     };
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
     let opened_at = local.timers.now();
     // The handshake only stages our preface and settings; it waits for nothing.
     let Ok((send, h2)) = builder(&cluster.settings().pool).handshake(pipe.io()).await else {
-        return cluster.connect_failed(&endpoint);
+        return cluster.connect_failed(&endpoint, Failure::ConnectFailed);
     };
     let connection = Connection::new(send, &cluster.settings().pool);
     endpoint.add(Rc::clone(&connection));
@@ -197,7 +198,7 @@ async fn run(cluster: Rc<Cluster>, endpoint: Rc<Endpoint>) {
     } else {
         // It was accepted and closed again without a word, or does not speak HTTP/2.
         counts.connect_failures.add(1);
-        cluster.connect_failed(&endpoint);
+        cluster.connect_failed(&endpoint, Failure::ConnectFailed);
     }
 }
 

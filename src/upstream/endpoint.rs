@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::connection::Connection;
 use crate::config;
 use crate::policy::backoff::Backoff;
+use crate::policy::failure::Failure;
+use crate::random::Random;
 use crate::time::Moment;
 
 /// One address, as one worker sees it.
@@ -21,6 +23,8 @@ pub(super) struct Endpoint {
     pub(super) calls: Cell<u32>,
     backoff: RefCell<Backoff>,
     retry_at: Cell<Moment>,
+    /// Why the last connect failed.
+    failure: Cell<Failure>,
     /// How long a connection may be silent before it is pinged; doubled when the upstream finds that too often.
     pub(super) ping_interval: Cell<Duration>,
 }
@@ -45,6 +49,7 @@ impl Endpoint {
             calls: Cell::new(0),
             backoff: RefCell::new(Backoff::new(initial_backoff, backoff_multiplier, max_backoff)),
             retry_at: Cell::new(Moment::ZERO),
+            failure: Cell::new(Failure::ConnectFailed),
             ping_interval: Cell::new(settings.keepalive.interval),
         }
     }
@@ -94,8 +99,14 @@ impl Endpoint {
     }
 
     /// A connect failed, or its connection ended before the upstream had said anything.
-    pub(super) fn failed(&self, now: Moment, random: &mut crate::random::Random) {
+    pub(super) fn failed(&self, failure: Failure, now: Moment, random: &mut Random) {
+        self.failure.set(failure);
         self.retry_at.set(now.plus(self.backoff.borrow_mut().failed(random)));
+    }
+
+    /// Why the last connect failed.
+    pub(super) fn last_failure(&self) -> Failure {
+        self.failure.get()
     }
 
     /// The upstream has spoken.

@@ -1,5 +1,6 @@
 //! Accepts connections, several at a time, until the listener is stopped.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,29 +23,66 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The function that makes the future of one call.
 pub(super) type Begin<F> = fn(Rc<Worker>, Rc<Client>, Request<RecvStream>, SendResponse<Bytes>) -> F;
 
+/// One listener of a worker: its socket, what the operator set, and who came in through it.
+pub(super) struct Door {
+    pub(super) settings: Rc<config::Listener>,
+    pub(super) listener: Listener,
+    open: Cell<u32>,
+}
+
+impl Door {
+    pub(super) fn new(settings: config::Listener, listener: Listener) -> Rc<Door> {
+        Rc::new(Door { settings: Rc::new(settings), listener, open: Cell::new(0) })
+    }
+
+    /// Counts one connection in, until the guard is dropped; none if that would be too many.
+    fn enter(self: &Rc<Self>) -> Option<Inside> {
+        let open = self.open.get();
+        (open < self.settings.max_connections).then(|| {
+            self.open.set(open + 1);
+            Inside(Rc::clone(self))
+        })
+    }
+}
+
+/// A connection that is counted.
+struct Inside(Rc<Door>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}
+
 /// Accepts and serves until the listener is stopped. An accept is always awaited to its end: one that is dropped may
 /// take a connection with it.
 pub(super) async fn run<F: Future<Output = ()> + 'static>(
     worker: Rc<Worker>,
-    settings: Rc<config::Listener>,
-    listener: Rc<Listener>,
+    door: Rc<Door>,
     calls: Rc<Calls<F>>,
     begin: Begin<F>,
 ) {
     loop {
-        let accepted = listener.accept().await;
+        let accepted = door.listener.accept().await;
         worker.local.touch();
         let counts = worker.local.counts();
         match accepted {
-            Ok((socket, _)) if counts.connections_active.get() < u64::from(settings.max_connections) => {
-                let settings = Rc::clone(&settings);
-                worker.spawn(client::serve(Rc::clone(&worker), settings, socket, Rc::clone(&calls), begin));
+            Ok((socket, _)) => {
+                let Some(inside) = door.enter() else {
+                    counts.connections_refused.add(1);
+                    continue;
+                };
+                let settings = Rc::clone(&door.settings);
+                let served = client::serve(Rc::clone(&worker), settings, socket, Rc::clone(&calls), begin);
+                worker.spawn(async move {
+                    let _inside = inside;
+                    served.await;
+                });
             }
-            Ok(_) => counts.connections_refused.add(1),
             Err(_) if !worker.serves() => return,
             Err(error) => {
                 counts.accept_errors.add(1);
-                tracing::warn!(address = %settings.address, %error, "accept failed");
+                tracing::warn!(address = %door.settings.address, %error, "accept failed");
                 runtime::sleep(PAUSE).await;
             }
         }

@@ -30,6 +30,8 @@ const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 /// One client's connection, as its calls see it.
 pub(super) struct Client {
     local: Rc<Local>,
+    /// Header fields that a call of it may have.
+    pub(super) headers_count_max: usize,
     calls: Cell<u32>,
     /// When its last call ended.
     idle_since: Cell<Moment>,
@@ -48,6 +50,7 @@ impl Client {
         let now = local.timers.now();
         let per_second = settings.max_resets_per_second;
         Rc::new(Client {
+            headers_count_max: settings.max_headers_count as usize,
             calls: Cell::new(0),
             idle_since: Cell::new(now),
             resets: RefCell::new(Bucket::new(per_second, per_second.saturating_mul(2), now)),

@@ -17,12 +17,6 @@ pub(super) static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeo
 pub(super) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(super) static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// What heads are checked against.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) headers_count_max: usize,
-}
-
 /// What a caller asks of the gateway itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
@@ -32,11 +26,11 @@ pub(super) struct Asked {
 }
 
 /// Reads a call's head, and refuses what no upstream should see.
-pub(super) fn read(head: &Parts, limits: &Limits) -> Result<Asked, Failure> {
+pub(super) fn read(head: &Parts, headers_count_max: usize) -> Result<Asked, Failure> {
     if head.method != Method::POST {
         return Err(Failure::NotPost);
     }
-    if head.headers.len() > limits.headers_count_max {
+    if head.headers.len() > headers_count_max {
         return Err(Failure::TooManyHeaders);
     }
     let mut asked = Asked::default();
@@ -172,7 +166,7 @@ mod tests {
             Request::post("http://h/a.B/C").header(CONTENT_TYPE, "application/grpc").body(()).expect("valid");
         let (mut head, ()) = request.into_parts();
         change(&mut head);
-        read(&head, &Limits { headers_count_max: 10 })
+        read(&head, 10)
     }
 
     #[test]

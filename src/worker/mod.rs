@@ -31,11 +31,11 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use self::accept::Door;
 use self::arena::Arena;
 use self::calls::Calls;
 use self::client::Client;
 use self::clock::Clock;
-use self::head::Limits;
 use self::methods::Methods;
 use self::replays::Replays;
 use crate::config::Config;
@@ -114,7 +114,6 @@ pub(crate) struct Worker {
     routes: Routes,
     targets: Vec<Vec<Target>>,
     methods: Methods,
-    limits: Limits,
     control: Arc<Control>,
     clusters: Vec<Rc<Cluster>>,
     local: Rc<Local>,
@@ -150,26 +149,18 @@ async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce(
     let worker = Worker::new(&plan, clock, local);
     let calls = Calls::new(Rc::clone(&worker.local));
     let bell = Bell::new(plan.bell, plan.rung)?;
-    let mut listeners = Vec::new();
+    let mut doors = Vec::new();
     for (settings, socket) in plan.config.listeners.iter().zip(plan.sockets) {
-        let listener = Rc::new(Listener::new(socket, plan.rung)?);
-        let settings = Rc::new(settings.clone());
+        let door = Door::new(settings.clone(), Listener::new(socket, plan.rung)?);
         for _ in 0..ACCEPTS {
-            let (worker, listener, settings) =
-                (Rc::clone(&worker), Rc::clone(&listener), Rc::clone(&settings));
-            worker.spawn(accept::run(
-                Rc::clone(&worker),
-                settings,
-                listener,
-                Rc::clone(&calls),
-                request::serve,
-            ));
+            let (door, calls) = (Rc::clone(&door), Rc::clone(&calls));
+            worker.spawn(accept::run(Rc::clone(&worker), door, calls, request::serve));
         }
-        listeners.push(listener);
+        doors.push(door);
     }
     worker.spawn(Rc::clone(&calls).run());
     worker.spawn(Rc::clone(&worker).tick(Ticker::new(plan.rung, timers::TICK)?));
-    worker.spawn(Rc::clone(&worker).obey(bell, listeners, calls));
+    worker.spawn(Rc::clone(&worker).obey(bell, doors, calls));
     started();
     worker.ended().await;
     Ok(())
@@ -184,14 +175,11 @@ impl Worker {
             let (addresses, limit) = (&plan.addresses[index], Arc::clone(&plan.limits[index]));
             clusters.push(Cluster::new(index, settings.clone(), addresses, Rc::clone(&local), limit, seed));
         }
-        let headers_count_max =
-            config.listeners.iter().map(|listener| listener.http2.max_headers_count).max();
         Rc::new(Worker {
             clock,
             routes: Routes::new(&config.routes),
             targets: targets(config),
             methods: Methods::new(config),
-            limits: Limits { headers_count_max: headers_count_max.unwrap_or(0) as usize },
             control: Arc::clone(&plan.control),
             clusters,
             local,
@@ -269,7 +257,7 @@ impl Worker {
     async fn obey<F: Future<Output = ()>>(
         self: Rc<Self>,
         mut bell: Bell,
-        listeners: Vec<Rc<Listener>>,
+        doors: Vec<Rc<Door>>,
         calls: Rc<Calls<F>>,
     ) {
         loop {
@@ -279,8 +267,8 @@ impl Worker {
             if wanted == SERVE {
                 continue;
             }
-            for listener in &listeners {
-                listener.stop();
+            for door in &doors {
+                door.listener.stop();
             }
             let clients: Vec<_> = self.clients.borrow().iter().map(|(_, client)| Rc::clone(client)).collect();
             for client in &clients {

@@ -74,7 +74,7 @@ struct Call {
 /// The steps of a call, in order.
 async fn run(worker: &Worker, call: &mut Call, mut head: Parts) -> Result<Code, Failure> {
     // Decode: what the gateway itself has to know of the head.
-    let asked = head::read(&head, &worker.limits)?;
+    let asked = head::read(&head, call.client.headers_count_max)?;
 
     // Route.
     let (route, cluster) = route(worker, call, &head)?;
