@@ -7,13 +7,13 @@ use std::cell::RefCell;
 use std::fmt;
 
 /// Bytes of a buffer of each size, and how many free ones are kept for the next connection; more are freed.
-const SIZES: [(usize, usize); 3] = [(SMALLEST, 1024), (8 * 1024, 512), (LARGEST, 256)];
+const SIZES: [(usize, usize); 4] = [(SMALLEST, 1024), (8 * 1024, 512), (64 * 1024, 256), (LARGEST, 64)];
 
 /// What an idle connection keeps posted to receive into.
 pub const SMALLEST: usize = 1024;
 
 /// What one send carries at most, and one receive of a busy connection.
-pub const LARGEST: usize = 64 * 1024;
+pub const LARGEST: usize = 256 * 1024;
 
 /// The free buffers of one worker, a list for each size.
 #[derive(Default)]
@@ -57,9 +57,15 @@ mod tests {
     #[test]
     fn a_buffer_has_the_smallest_size_that_fits() {
         let buffers = Buffers::new();
-        for (bytes, size) in
-            [(0, 1024), (1024, 1024), (1025, 8192), (8193, 65536), (65536, 65536), (1 << 20, 65536)]
-        {
+        for (bytes, size) in [
+            (0, 1024),
+            (1024, 1024),
+            (1025, 8192),
+            (8193, 65536),
+            (65536, 65536),
+            (65537, 262_144),
+            (1 << 20, 262_144),
+        ] {
             assert_eq!(buffers.lend(bytes).capacity(), size, "{bytes}");
         }
     }
