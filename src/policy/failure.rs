@@ -143,33 +143,6 @@ impl Failure {
             Failure::IdleTooLong => "SI",
         }
     }
-
-    /// May the call be sent once more although nothing is known of its method? Only if it provably never reached an
-    /// application: no connection came about, or the upstream refused the stream unseen (RFC 9113 section 8.7).
-    pub const fn is_unprocessed(self) -> bool {
-        match self {
-            Failure::ConnectFailed | Failure::ConnectTimedOut | Failure::UpstreamReset(REFUSED_STREAM) => {
-                true
-            }
-            Failure::NotGrpc
-            | Failure::NotPost
-            | Failure::BadPath
-            | Failure::BadTimeout
-            | Failure::BadBinaryHeader
-            | Failure::TooManyHeaders
-            | Failure::NoRoute
-            | Failure::LimitReached
-            | Failure::PendingFull
-            | Failure::OutOfTime
-            | Failure::UpstreamReset(_)
-            | Failure::UpstreamGone
-            | Failure::UpstreamNotGrpc(_)
-            | Failure::UpstreamNoStatus
-            | Failure::ClientGone
-            | Failure::IdleTooLong
-            | Failure::Draining => false,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -218,8 +191,6 @@ mod tests {
                 _ => 200,
             };
             assert_eq!(failure.http(), http, "{failure:?}");
-            let unprocessed = ["UF"].contains(&flags) || failure == Failure::UpstreamReset(7);
-            assert_eq!(failure.is_unprocessed(), unprocessed, "{failure:?}");
         }
     }
 }
