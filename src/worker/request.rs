@@ -10,22 +10,25 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use h2::RecvStream;
 use h2::client::ResponseFuture;
-use h2::server::SendResponse;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 
 use super::Worker;
 use super::answer::Reply;
+use super::channel::Channel;
 use super::client::Client;
 use super::forward::{Download, Upload};
 use super::head;
+use super::inlet::Inlet;
+use super::language::{self, Language};
 use super::patience::Patience;
+use super::reading::Reading;
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::upstream::{Cluster, Failed, Lease, Replay};
+use crate::wire::web::{Form, FromText};
 
 /// How often a call that the upstream refused unseen is sent again (gRFC A6: transparent retries, once).
 const REPLAYS_MAX: u32 = 1;
@@ -34,20 +37,21 @@ const REPLAYS_MAX: u32 = 1;
 pub(super) async fn serve(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    head: Parts,
+    body: Inlet,
+    channel: Channel,
 ) {
     let began = worker.clock.now();
     let _counted = client.begin_call();
-    let (head, body) = request.into_parts();
+    let language = language::of(&head, false);
     let mut call = Call {
         client: Rc::clone(&client),
-        reply: Reply::NotBegun(respond),
+        reply: Reply::new(channel, language),
         upload: Upload::new(body, worker.replays.take()),
         patience: Patience::new(&worker.local.timers, began),
         series: worker.unrouted(),
     };
-    let outcome = run(&worker, &mut call, head).await;
+    let outcome = run(&worker, &mut call, head, language).await;
     let code = match outcome {
         Ok(code) => code,
         Err(failure) => {
@@ -72,9 +76,27 @@ struct Call {
 }
 
 /// The steps of a call, in order.
-async fn run(worker: &Worker, call: &mut Call, mut head: Parts) -> Result<Code, Failure> {
-    // Decode: what the gateway itself has to know of the head.
-    let asked = head::read(&head, call.client.headers_count_max)?;
+async fn run(worker: &Worker, call: &mut Call, mut head: Parts, language: Language) -> Result<Code, Failure> {
+    // Decode: what the gateway itself has to know of the head; from then on it is that of a gRPC call.
+    if let Some(cors) = &call.client.door.cors {
+        call.reply.granted = cors.grant(&head);
+        if let Some(answer) = cors.preflight(&head, None) {
+            call.reply.send_plain(answer)?;
+            return Ok(Code::Ok);
+        }
+    }
+    let asked = head::read(&head, call.client.listener().http2.max_headers_count as usize)?;
+    match language {
+        Language::Grpc => head::check_grpc(&head, language)?,
+        Language::Web(form, _) => {
+            head::check_grpc(&head, language)?;
+            head::to_grpc(&mut head, None)?;
+            if form == Form::Text {
+                call.upload.read_as(Reading::Text(FromText::default()));
+            }
+        }
+        Language::Http => return Err(head::not_mapped(&head)),
+    }
 
     // Route.
     let (route, cluster) = route(worker, call, &head)?;
@@ -208,7 +230,7 @@ impl Call {
     ) -> Poll<Result<Option<HeaderMap>, Failed>> {
         let uploaded = self.poll_upload(cx);
         let before = download.moved_bytes();
-        let polled = download.poll(cx, self.reply.stream());
+        let polled = download.poll(cx, &mut self.reply);
         if before < download.moved_bytes() {
             self.patience.moved();
         }

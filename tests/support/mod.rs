@@ -8,6 +8,7 @@
 
 pub mod callers;
 pub mod gateway;
+pub mod http1;
 pub mod interop;
 pub mod interop_client;
 pub mod interop_server;

@@ -1,0 +1,31 @@
+//! How a request's body becomes what the upstream gets: gRPC messages in their frames.
+
+use bytes::Bytes;
+
+use crate::policy::failure::Failure;
+use crate::wire::web::FromText;
+
+/// What has to be done with the body.
+pub(super) enum Reading {
+    /// It is gRPC.
+    AsItIs,
+    /// It is gRPC-Web's text form.
+    Text(FromText),
+}
+
+impl Reading {
+    /// The next piece for the upstream, made of the next one of the body, which may be the last.
+    pub(super) fn read(&mut self, chunk: Bytes, is_last: bool) -> Result<Bytes, Failure> {
+        match self {
+            Reading::AsItIs => Ok(chunk),
+            Reading::Text(text) => {
+                let mut bytes = Vec::with_capacity(chunk.len() / 4 * 3 + 3);
+                text.feed(&chunk, &mut bytes).map_err(|_| Failure::BadBody)?;
+                if is_last && !text.is_between() {
+                    return Err(Failure::BadBody);
+                }
+                Ok(bytes.into())
+            }
+        }
+    }
+}
