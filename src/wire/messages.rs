@@ -41,12 +41,11 @@ impl Messages {
     /// # Errors
     /// When its head says that it is longer than `length_max`; nothing is kept of it.
     pub fn next(&mut self, length_max: u32) -> Result<Option<Message>, TooLong> {
-        if self.partial.is_empty() {
-            if let Some(length) = announced(&self.chunk, length_max)?
-                && length <= self.chunk.len()
-            {
-                return Ok(Some(message(self.chunk.split_to(length))));
-            }
+        if self.partial.is_empty()
+            && let Some(length) = announced(&self.chunk, length_max)?
+            && length <= self.chunk.len()
+        {
+            return Ok(Some(message(self.chunk.split_to(length))));
         }
         self.fill(HEAD_BYTES);
         let Some(length) = announced(&self.partial, length_max)? else { return Ok(None) };
