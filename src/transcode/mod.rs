@@ -3,5 +3,7 @@
 //! `descriptors.rs` gathers the files, `api.rs` compiles and checks them, `rules.rs` finds the rule for a path,
 //! `openapi.rs` describes all of it to people. Whatever can be wrong is found here, before a call arrives.
 
+pub mod descriptors;
+pub mod problem;
 pub mod rules;
 pub mod template;
