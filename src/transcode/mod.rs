@@ -4,6 +4,8 @@
 //! describes it to people. A [`plan::Schema`] is made once, too: each message becomes a table. All workers read them;
 //! nothing on the way of a call looks at a descriptor again, but `rules.rs` finds the rule for its path.
 
+mod annotation;
+pub mod api;
 pub mod descriptors;
 pub mod plan;
 pub mod problem;

@@ -1,0 +1,479 @@
+//! All that is served as JSON: methods, rules and messages, compiled and checked. Made by one thread, read by all.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use http::uri::PathAndQuery;
+use prost_reflect::{
+    DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor,
+};
+
+use super::annotation::{self, HttpRule};
+use super::descriptors::Descriptors;
+use super::plan::{MessageId, Schema};
+use super::problem::Problem;
+use super::rules::{Captures, Found, Pattern, Rules};
+use super::template::Template;
+use crate::config::{Transcoding, nearest};
+
+/// What is served as JSON.
+#[derive(Debug)]
+pub struct Api {
+    schema: Schema,
+    services: Vec<ServiceDescriptor>,
+    methods: Vec<Method>,
+    rules: Vec<Rule>,
+    table: Rules,
+    by_path: HashMap<Box<str>, usize>,
+    missing: Vec<Problem>,
+}
+
+/// A method of a service.
+#[derive(Clone, Debug)]
+pub struct Method {
+    /// `/{service}/{method}`, ready to be sent.
+    pub path: PathAndQuery,
+    /// The request's message.
+    pub input: MessageId,
+    /// The answer's message.
+    pub output: MessageId,
+    /// Whether it takes a stream of requests.
+    pub client_streaming: bool,
+    /// Whether it answers with a stream.
+    pub server_streaming: bool,
+    /// What calling it twice does.
+    pub idempotency: Idempotency,
+    /// Where it is defined.
+    pub descriptor: MethodDescriptor,
+}
+
+/// What calling a method twice does: its option `idempotency_level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idempotency {
+    /// Nothing is said.
+    Unknown,
+    /// It changes nothing.
+    NoSideEffects,
+    /// No more than calling it once.
+    Idempotent,
+}
+
+/// An HTTP request that means a method.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Position in [`Api::methods`].
+    pub method: usize,
+    /// The HTTP method, or `*`.
+    pub http_method: String,
+    /// The path.
+    pub template: Template,
+    /// The field that each of the template's variables is, from the request inwards.
+    pub captures: Vec<Vec<FieldDescriptor>>,
+    /// What the HTTP body is.
+    pub body: Body,
+    /// The field that becomes the answer's body; `None` for the whole message.
+    pub response_body: Option<FieldDescriptor>,
+    /// Made by `auto_mapping`.
+    pub is_auto: bool,
+}
+
+/// What the HTTP body of a request is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// There is none; fields that the path does not bind come from the query.
+    None,
+    /// The whole message; nothing comes from the query.
+    Whole,
+    /// One field; others come from the query.
+    Field(FieldDescriptor),
+}
+
+impl Body {
+    /// The message that the body is, where it is one.
+    pub fn message(&self, input: &MessageDescriptor) -> Option<MessageDescriptor> {
+        match self {
+            Body::None => None,
+            Body::Whole => Some(input.clone()),
+            Body::Field(field) if field.is_list() || field.is_map() => None,
+            Body::Field(field) => field.kind().as_message().cloned(),
+        }
+    }
+}
+
+/// The message that stands for a body of any type.
+pub const HTTP_BODY: &str = "google.api.HttpBody";
+
+impl Api {
+    /// Reads all descriptors that the configuration names and compiles them, with what `reflected` has found. Relative
+    /// paths begin at `directory`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with files and rules.
+    pub fn load(
+        settings: &Transcoding,
+        directory: &Path,
+        reflected: &[Reflected],
+    ) -> Result<Self, Vec<Problem>> {
+        let mut descriptors = Descriptors::read(settings, directory);
+        for Reflected { origin, files } in reflected {
+            for file in files {
+                descriptors.add_file(origin, file);
+            }
+        }
+        Self::build(&descriptors.into_pool()?, settings)
+    }
+
+    /// Compiles the services of a pool.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn build(pool: &DescriptorPool, settings: &Transcoding) -> Result<Self, Vec<Problem>> {
+        let (services, missing) = select(pool, &settings.services);
+        let mut builder = Builder::new(pool);
+        // Reflection may still bring what is not there.
+        if settings.reflection.is_empty() {
+            builder.problems.clone_from(&missing);
+        }
+        for method in services.iter().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+            builder.method(&method);
+        }
+        let is_taken = |builder: &Builder, path: &str| {
+            builder.rules.iter().any(|rule| {
+                matches!(rule.http_method.as_str(), "POST" | "*") && rule.template.to_string() == path
+            })
+        };
+        for number in (0..builder.methods.len()).filter(|_| settings.auto_mapping) {
+            if !is_taken(&builder, builder.methods[number].path.as_str()) {
+                builder.auto(number);
+            }
+        }
+        builder.finish(services, missing)
+    }
+
+    /// All methods that are served.
+    pub fn methods(&self) -> &[Method] {
+        &self.methods
+    }
+
+    /// All rules, those that `auto_mapping` made at the end.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// All services that are served.
+    pub fn services(&self) -> &[ServiceDescriptor] {
+        &self.services
+    }
+
+    /// The messages of all methods.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Services that are configured and not there; empty unless reflection may still bring them.
+    pub fn missing_services(&self) -> &[Problem] {
+        &self.missing
+    }
+
+    /// The method of a gRPC path, `/{service}/{method}`.
+    pub fn method(&self, path: &str) -> Option<&Method> {
+        self.by_path.get(path).map(|number| &self.methods[*number])
+    }
+
+    /// The rule for a request, by its position in [`Api::rules`]. `path` is without query.
+    pub fn find<'c>(&self, http_method: &str, path: &str, captures: &'c mut Captures) -> Found<'c> {
+        self.table.find(http_method, path, captures)
+    }
+}
+
+/// Files that server reflection has answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reflected {
+    /// Who, for people: `reflection of cluster "echo"`.
+    pub origin: String,
+    /// Each a `google.protobuf.FileDescriptorProto`.
+    pub files: Vec<Vec<u8>>,
+}
+
+/// The services of these names, or all; and what is wrong with the names.
+fn select(pool: &DescriptorPool, names: &[String]) -> (Vec<ServiceDescriptor>, Vec<Problem>) {
+    if names.is_empty() {
+        // Nobody means these by "all".
+        let is_served = |service: &ServiceDescriptor| !service.full_name().starts_with("grpc.reflection.");
+        return (pool.services().filter(is_served).collect(), Vec::new());
+    }
+    let mut missing = Vec::new();
+    let mut services = Vec::new();
+    for name in names {
+        match pool.get_service_by_name(name) {
+            Some(service) => services.push(service),
+            None => {
+                let known: Vec<String> =
+                    pool.services().map(|service| service.full_name().to_owned()).collect();
+                let problem =
+                    Problem::new("transcoding.services", format!("no service {name:?} in the descriptors"));
+                missing.push(match nearest(name, known.iter().map(String::as_str)) {
+                    Some(near) => problem.hint(format!("did you mean {near:?}?")),
+                    None if known.is_empty() => problem,
+                    None => problem.hint(format!("known are {}", known[..known.len().min(10)].join(", "))),
+                });
+            }
+        }
+    }
+    (services, missing)
+}
+
+/// An API while it is made.
+struct Builder {
+    schema: Schema,
+    option: Option<prost_reflect::ExtensionDescriptor>,
+    methods: Vec<Method>,
+    rules: Vec<Rule>,
+    /// For each rule, who it is: file, method, HTTP method and path.
+    places: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+impl Builder {
+    fn new(pool: &DescriptorPool) -> Self {
+        Self {
+            schema: Schema::new(pool),
+            option: annotation::option(pool),
+            methods: Vec::new(),
+            rules: Vec::new(),
+            places: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Adds a method and the rules it carries.
+    fn method(&mut self, descriptor: &MethodDescriptor) {
+        use prost_reflect::prost_types::method_options::IdempotencyLevel;
+        let path = format!("/{}/{}", descriptor.parent_service().full_name(), descriptor.name());
+        let id = |message: MessageDescriptor| {
+            self.schema.message_id(message.full_name()).expect("a schema has all messages of its pool")
+        };
+        let level = descriptor.method_descriptor_proto().options.as_ref().map(|it| it.idempotency_level());
+        self.methods.push(Method {
+            path: path.parse().expect("names in protobuf are letters, digits, `_` and dots"),
+            input: id(descriptor.input()),
+            output: id(descriptor.output()),
+            client_streaming: descriptor.is_client_streaming(),
+            server_streaming: descriptor.is_server_streaming(),
+            idempotency: match level {
+                Some(IdempotencyLevel::NoSideEffects) => Idempotency::NoSideEffects,
+                Some(IdempotencyLevel::Idempotent) => Idempotency::Idempotent,
+                Some(IdempotencyLevel::IdempotencyUnknown) | None => Idempotency::Unknown,
+            },
+            descriptor: descriptor.clone(),
+        });
+        let Some(written) = self.option.as_ref().and_then(|option| annotation::of(descriptor, option)) else {
+            return;
+        };
+        self.written(descriptor, &written);
+        for additional in &written.additional {
+            if !additional.additional.is_empty() {
+                let wrong = "an additional binding may have no additional bindings";
+                self.problems.push(Problem::new(place(descriptor, additional), wrong));
+            }
+            self.written(descriptor, additional);
+        }
+    }
+
+    /// Adds a rule of the method that was added last, or says what is wrong with it.
+    fn written(&mut self, method: &MethodDescriptor, written: &HttpRule) {
+        let place = place(method, written);
+        let mut wrong = Vec::new();
+        match check(method, written, &mut wrong) {
+            Some(rule) if wrong.is_empty() => {
+                self.rules.push(Rule { method: self.methods.len() - 1, ..rule });
+                self.places.push(place);
+            }
+            _ => self
+                .problems
+                .extend(wrong.into_iter().map(|problem| Problem { place: place.clone(), ..problem })),
+        }
+    }
+
+    /// Adds `POST /{service}/{method}`.
+    fn auto(&mut self, number: usize) {
+        let path = self.methods[number].path.as_str();
+        self.rules.push(Rule {
+            method: number,
+            http_method: "POST".to_owned(),
+            template: Template::parse(path).expect("the path of a method is a template of two literals"),
+            captures: Vec::new(),
+            body: Body::Whole,
+            response_body: None,
+            is_auto: true,
+        });
+        self.places.push(format!("auto_mapping of POST {path}"));
+    }
+
+    fn finish(
+        mut self,
+        services: Vec<ServiceDescriptor>,
+        missing: Vec<Problem>,
+    ) -> Result<Api, Vec<Problem>> {
+        let patterns: Vec<Pattern<'_>> = self
+            .rules
+            .iter()
+            .map(|rule| Pattern { method: &rule.http_method, template: &rule.template })
+            .collect();
+        let table = Rules::new(&patterns).unwrap_or_else(|conflicts| {
+            for conflict in conflicts {
+                let wrong = format!("means the same requests as {}", self.places[conflict.first]);
+                let problem = Problem::new(&self.places[conflict.second], wrong);
+                self.problems.push(problem.hint("take one of them out, or change its path"));
+            }
+            Rules::default()
+        });
+        if !self.problems.is_empty() {
+            return Err(self.problems);
+        }
+        let by_path = |(number, method): (usize, &Method)| (method.path.as_str().into(), number);
+        Ok(Api {
+            by_path: self.methods.iter().enumerate().map(by_path).collect(),
+            schema: self.schema,
+            services,
+            methods: self.methods,
+            rules: self.rules,
+            table,
+            missing,
+        })
+    }
+}
+
+/// A rule, for people.
+fn place(method: &MethodDescriptor, rule: &HttpRule) -> String {
+    let (file, name) = (method.parent_file(), method.full_name());
+    match &rule.pattern {
+        Some((http_method, path)) => format!("{}: {name}: {http_method} {path}", file.name()),
+        None => format!("{}: {name}", file.name()),
+    }
+}
+
+/// A rule that holds, but for its method's position; or what is wrong with it.
+fn check(method: &MethodDescriptor, written: &HttpRule, wrong: &mut Vec<Problem>) -> Option<Rule> {
+    let Some((http_method, path)) = &written.pattern else {
+        let problem = Problem::new("", "google.api.http says neither method nor path");
+        wrong.push(problem.hint("write get: \"/path\", put, post, delete, patch or custom"));
+        return None;
+    };
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if http_method.is_empty() || !http_method.bytes().all(is_token) {
+        wrong.push(Problem::new("", format!("{http_method:?} is not the name of an HTTP method")));
+    }
+    let template = match Template::parse(path) {
+        Ok(template) => template,
+        Err(error) => {
+            wrong.push(Problem::new("", error.to_string()));
+            return None;
+        }
+    };
+    let captures = captures(&method.input(), &template, wrong);
+    let body = body(&method.input(), &written.body, wrong);
+    if let Some(Body::Field(field)) = &body
+        && captures.iter().any(|path| path.len() == 1 && path[0] == *field)
+    {
+        wrong
+            .push(Problem::new("", format!("field {:?} is bound by the path and by the body", field.name())));
+    }
+    let response_body = match written.response_body.as_str() {
+        "" => None,
+        name => match method.output().get_field_by_name(name) {
+            Some(field) => Some(field),
+            None => {
+                wrong.push(unknown("response_body", name, &method.output()));
+                None
+            }
+        },
+    };
+    Some(Rule {
+        method: 0,
+        http_method: http_method.clone(),
+        template,
+        captures,
+        body: body?,
+        response_body,
+        is_auto: false,
+    })
+}
+
+fn body(input: &MessageDescriptor, name: &str, wrong: &mut Vec<Problem>) -> Option<Body> {
+    match name {
+        "" => Some(Body::None),
+        "*" => Some(Body::Whole),
+        name => {
+            let field = input.get_field_by_name(name).map(Body::Field);
+            if field.is_none() {
+                wrong.push(unknown("body", name, input));
+            }
+            field
+        }
+    }
+}
+
+/// The fields of a template's variables.
+fn captures(
+    input: &MessageDescriptor,
+    template: &Template,
+    wrong: &mut Vec<Problem>,
+) -> Vec<Vec<FieldDescriptor>> {
+    let path = |variable: &super::template::Variable| {
+        capture(input, &variable.field).map_err(|problem| wrong.push(problem)).unwrap_or_default()
+    };
+    template.variables.iter().map(path).collect()
+}
+
+/// The fields from a request to the one that a path binds.
+fn capture(input: &MessageDescriptor, names: &[String]) -> Result<Vec<FieldDescriptor>, Problem> {
+    let whole = names.join(".");
+    let mut message = Some(input.clone());
+    let mut path = Vec::new();
+    for name in names {
+        let Some(inside) = message else {
+            let before: &FieldDescriptor =
+                path.last().expect("a request is a message, so a field came before");
+            return Err(Problem::new("", format!("{whole:?}: {:?} is not a message", before.name())));
+        };
+        let field = inside.get_field_by_name(name).ok_or_else(|| unknown("path", &whole, &inside))?;
+        if field.is_list() || field.is_map() {
+            let wrong = format!("{whole:?}: {name:?} is repeated, so a path cannot bind it");
+            return Err(Problem::new("", wrong).hint("take it from the query or the body"));
+        }
+        message = field.kind().as_message().cloned();
+        path.push(field);
+    }
+    match message {
+        Some(message) if !is_one_value(&message) => {
+            let wrong = format!("{whole:?} is a message, {}, so a path cannot bind it", message.full_name());
+            Err(Problem::new("", wrong).hint("bind one of its fields"))
+        }
+        _ => Ok(path),
+    }
+}
+
+/// Whether a message is a single string, number or the like in JSON.
+fn is_one_value(message: &MessageDescriptor) -> bool {
+    let name = message.full_name().strip_prefix("google.protobuf.");
+    let is_wrapper = |name: &str| {
+        message.fields().len() == 1
+            && name.ends_with("Value")
+            && message
+                .get_field(1)
+                .is_some_and(|field| field.name() == "value" && !matches!(field.kind(), Kind::Message(_)))
+    };
+    name.is_some_and(|name| matches!(name, "Timestamp" | "Duration" | "FieldMask") || is_wrapper(name))
+}
+
+fn unknown(what: &str, name: &str, message: &MessageDescriptor) -> Problem {
+    let problem = Problem::new("", format!("{what} {name:?}: {} has no such field", message.full_name()));
+    let known: Vec<String> = message.fields().map(|field| field.name().to_owned()).collect();
+    let last = name.rsplit('.').next().unwrap_or(name);
+    match nearest(last, known.iter().map(String::as_str)) {
+        Some(near) => problem.hint(format!("did you mean {near:?}?")),
+        None if name.contains('.') && what != "path" => problem.hint("only fields of the message itself"),
+        None => problem,
+    }
+}
