@@ -462,7 +462,6 @@ fn the_order_of_rules_means_nothing() {
                 None => number(found).unwrap(),
             };
             let wanted = values.map_or(wanted.clone(), |values| format!("{wanted}|{values}"));
-            // The methods that no table knows by itself are listed in the order they came.
             assert_eq!(shown(&rules, method, path, &mut captures), wanted, "{request}");
         }
     }

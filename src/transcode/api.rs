@@ -1,14 +1,15 @@
 //! All that is served as JSON: methods, rules and messages, compiled and checked. Made by one thread, read by all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use http::uri::PathAndQuery;
 use prost_reflect::{
-    DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor,
+    DescriptorPool, FieldDescriptor, MessageDescriptor, MethodDescriptor, ServiceDescriptor,
 };
 
 use super::annotation::{self, HttpRule};
+use super::binding::{check, place};
 use super::descriptors::Descriptors;
 use super::plan::{MessageId, Schema};
 use super::problem::Problem;
@@ -137,15 +138,8 @@ impl Api {
         for method in services.iter().flat_map(|service| service.methods().collect::<Vec<_>>()) {
             builder.method(&method);
         }
-        let is_taken = |builder: &Builder, path: &str| {
-            builder.rules.iter().any(|rule| {
-                matches!(rule.http_method.as_str(), "POST" | "*") && rule.template.to_string() == path
-            })
-        };
-        for number in (0..builder.methods.len()).filter(|_| settings.auto_mapping) {
-            if !is_taken(&builder, builder.methods[number].path.as_str()) {
-                builder.auto(number);
-            }
+        if settings.auto_mapping {
+            builder.auto_mapping();
         }
         builder.finish(services, missing)
     }
@@ -250,12 +244,18 @@ impl Builder {
     fn method(&mut self, descriptor: &MethodDescriptor) {
         use prost_reflect::prost_types::method_options::IdempotencyLevel;
         let path = format!("/{}/{}", descriptor.parent_service().full_name(), descriptor.name());
+        // Reflection may answer what no compiler would let pass.
+        if !is_name(descriptor.parent_service().full_name()) || !is_name(descriptor.name()) {
+            let file = descriptor.parent_file();
+            self.problems.push(Problem::new(file.name(), format!("{path:?} is not the path of a method")));
+            return;
+        }
         let id = |message: MessageDescriptor| {
             self.schema.message_id(message.full_name()).expect("a schema has all messages of its pool")
         };
         let level = descriptor.method_descriptor_proto().options.as_ref().map(|it| it.idempotency_level());
         self.methods.push(Method {
-            path: path.parse().expect("names in protobuf are letters, digits, `_` and dots"),
+            path: path.parse().expect("names were checked: letters, digits, `_` and dots"),
             input: id(descriptor.input()),
             output: id(descriptor.output()),
             client_streaming: descriptor.is_client_streaming(),
@@ -295,19 +295,27 @@ impl Builder {
         }
     }
 
-    /// Adds `POST /{service}/{method}`.
-    fn auto(&mut self, number: usize) {
-        let path = self.methods[number].path.as_str();
-        self.rules.push(Rule {
-            method: number,
-            http_method: "POST".to_owned(),
-            template: Template::parse(path).expect("the path of a method is a template of two literals"),
-            captures: Vec::new(),
-            body: Body::Whole,
-            response_body: None,
-            is_auto: true,
-        });
-        self.places.push(format!("auto_mapping of POST {path}"));
+    /// Adds `POST /{service}/{method}` for every method, where no rule has that for its own.
+    fn auto_mapping(&mut self) {
+        let is_post = |rule: &&Rule| matches!(rule.http_method.as_str(), "POST" | "*");
+        let taken: HashSet<String> =
+            self.rules.iter().filter(is_post).map(|rule| rule.template.to_string()).collect();
+        for (number, method) in self.methods.iter().enumerate() {
+            let path = method.path.as_str();
+            if taken.contains(path) {
+                continue;
+            }
+            self.rules.push(Rule {
+                method: number,
+                http_method: "POST".to_owned(),
+                template: Template::parse(path).expect("names were checked: the path is two literals"),
+                captures: Vec::new(),
+                body: Body::Whole,
+                response_body: None,
+                is_auto: true,
+            });
+            self.places.push(format!("auto_mapping of POST {path}"));
+        }
     }
 
     fn finish(
@@ -344,136 +352,8 @@ impl Builder {
     }
 }
 
-/// A rule, for people.
-fn place(method: &MethodDescriptor, rule: &HttpRule) -> String {
-    let (file, name) = (method.parent_file(), method.full_name());
-    match &rule.pattern {
-        Some((http_method, path)) => format!("{}: {name}: {http_method} {path}", file.name()),
-        None => format!("{}: {name}", file.name()),
-    }
-}
-
-/// A rule that holds, but for its method's position; or what is wrong with it.
-fn check(method: &MethodDescriptor, written: &HttpRule, wrong: &mut Vec<Problem>) -> Option<Rule> {
-    let Some((http_method, path)) = &written.pattern else {
-        let problem = Problem::new("", "google.api.http says neither method nor path");
-        wrong.push(problem.hint("write get: \"/path\", put, post, delete, patch or custom"));
-        return None;
-    };
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if http_method.is_empty() || !http_method.bytes().all(is_token) {
-        wrong.push(Problem::new("", format!("{http_method:?} is not the name of an HTTP method")));
-    }
-    let template = match Template::parse(path) {
-        Ok(template) => template,
-        Err(error) => {
-            wrong.push(Problem::new("", error.to_string()));
-            return None;
-        }
-    };
-    let captures = captures(&method.input(), &template, wrong);
-    let body = body(&method.input(), &written.body, wrong);
-    if let Some(Body::Field(field)) = &body
-        && captures.iter().any(|path| path.len() == 1 && path[0] == *field)
-    {
-        wrong
-            .push(Problem::new("", format!("field {:?} is bound by the path and by the body", field.name())));
-    }
-    let response_body = match written.response_body.as_str() {
-        "" => None,
-        name => match method.output().get_field_by_name(name) {
-            Some(field) => Some(field),
-            None => {
-                wrong.push(unknown("response_body", name, &method.output()));
-                None
-            }
-        },
-    };
-    Some(Rule {
-        method: 0,
-        http_method: http_method.clone(),
-        template,
-        captures,
-        body: body?,
-        response_body,
-        is_auto: false,
-    })
-}
-
-fn body(input: &MessageDescriptor, name: &str, wrong: &mut Vec<Problem>) -> Option<Body> {
-    match name {
-        "" => Some(Body::None),
-        "*" => Some(Body::Whole),
-        name => {
-            let field = input.get_field_by_name(name).map(Body::Field);
-            if field.is_none() {
-                wrong.push(unknown("body", name, input));
-            }
-            field
-        }
-    }
-}
-
-/// The fields of a template's variables.
-fn captures(
-    input: &MessageDescriptor,
-    template: &Template,
-    wrong: &mut Vec<Problem>,
-) -> Vec<Vec<FieldDescriptor>> {
-    let path = |variable: &super::template::Variable| {
-        capture(input, &variable.field).map_err(|problem| wrong.push(problem)).unwrap_or_default()
-    };
-    template.variables.iter().map(path).collect()
-}
-
-/// The fields from a request to the one that a path binds.
-fn capture(input: &MessageDescriptor, names: &[String]) -> Result<Vec<FieldDescriptor>, Problem> {
-    let whole = names.join(".");
-    let mut message = Some(input.clone());
-    let mut path = Vec::new();
-    for name in names {
-        let Some(inside) = message else {
-            let before: &FieldDescriptor =
-                path.last().expect("a request is a message, so a field came before");
-            return Err(Problem::new("", format!("{whole:?}: {:?} is not a message", before.name())));
-        };
-        let field = inside.get_field_by_name(name).ok_or_else(|| unknown("path", &whole, &inside))?;
-        if field.is_list() || field.is_map() {
-            let wrong = format!("{whole:?}: {name:?} is repeated, so a path cannot bind it");
-            return Err(Problem::new("", wrong).hint("take it from the query or the body"));
-        }
-        message = field.kind().as_message().cloned();
-        path.push(field);
-    }
-    match message {
-        Some(message) if !is_one_value(&message) => {
-            let wrong = format!("{whole:?} is a message, {}, so a path cannot bind it", message.full_name());
-            Err(Problem::new("", wrong).hint("bind one of its fields"))
-        }
-        _ => Ok(path),
-    }
-}
-
-/// Whether a message is a single string, number or the like in JSON.
-fn is_one_value(message: &MessageDescriptor) -> bool {
-    let name = message.full_name().strip_prefix("google.protobuf.");
-    let is_wrapper = |name: &str| {
-        message.fields().len() == 1
-            && name.ends_with("Value")
-            && message
-                .get_field(1)
-                .is_some_and(|field| field.name() == "value" && !matches!(field.kind(), Kind::Message(_)))
-    };
-    name.is_some_and(|name| matches!(name, "Timestamp" | "Duration" | "FieldMask") || is_wrapper(name))
-}
-
-fn unknown(what: &str, name: &str, message: &MessageDescriptor) -> Problem {
-    let problem = Problem::new("", format!("{what} {name:?}: {} has no such field", message.full_name()));
-    let known: Vec<String> = message.fields().map(|field| field.name().to_owned()).collect();
-    let last = name.rsplit('.').next().unwrap_or(name);
-    match nearest(last, known.iter().map(String::as_str)) {
-        Some(near) => problem.hint(format!("did you mean {near:?}?")),
-        None if name.contains('.') && what != "path" => problem.hint("only fields of the message itself"),
-        None => problem,
-    }
+/// Whether a name is one that protobuf has.
+fn is_name(name: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    name.split('.').all(|part| !part.is_empty() && part.bytes().all(is_allowed))
 }

@@ -6,6 +6,7 @@
 
 mod annotation;
 pub mod api;
+mod binding;
 pub mod descriptors;
 pub mod plan;
 pub mod problem;
