@@ -6,9 +6,13 @@
 
 mod annotation;
 pub mod api;
+pub mod bind;
 mod binding;
 pub mod descriptors;
 pub mod plan;
 pub mod problem;
+pub mod query;
+pub mod read;
 pub mod rules;
+pub mod split;
 pub mod template;
