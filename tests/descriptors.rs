@@ -102,10 +102,10 @@ fn rules_bind_fields_of_their_messages() {
     }
     let api = rule("post: \"/a/{inner.id}\" body: \"inner\" response_body: \"list\"").unwrap();
     let bound = &api.rules()[0];
-    let names: Vec<&str> = bound.captures[0].iter().map(|field| field.name()).collect();
+    let names: Vec<&str> = bound.captures[0].descriptors.iter().map(|field| field.name()).collect();
     assert_eq!(names, ["inner", "id"]);
-    assert!(matches!(&bound.body, Body::Field(field) if field.name() == "inner"));
-    assert_eq!(bound.response_body.as_ref().map(|field| field.name()), Some("list"));
+    assert!(matches!(&bound.body, Body::Field(field) if field.descriptor().name() == "inner"));
+    assert_eq!(bound.response_body.as_ref().map(|field| field.descriptor().name()), Some("list"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use prost_reflect::{
 };
 
 use super::annotation::{self, HttpRule};
+use super::bind::FieldPath;
 use super::binding::{check, place};
 use super::descriptors::Descriptors;
 use super::plan::{MessageId, Schema};
@@ -68,14 +69,29 @@ pub struct Rule {
     pub http_method: String,
     /// The path.
     pub template: Template,
-    /// The field that each of the template's variables is, from the request inwards.
-    pub captures: Vec<Vec<FieldDescriptor>>,
+    /// The field that each of the template's variables is.
+    pub captures: Vec<BoundField>,
     /// What the HTTP body is.
     pub body: Body,
+    /// Fields of the request that the path or the body has; the query may not bind them.
+    pub taken: Vec<FieldPath>,
     /// The field that becomes the answer's body; `None` for the whole message.
-    pub response_body: Option<FieldDescriptor>,
+    pub response_body: Option<BoundField>,
+    /// Whether the HTTP body is not JSON but what a `google.api.HttpBody` holds.
+    pub takes_http_body: bool,
+    /// The same of the answer.
+    pub gives_http_body: bool,
     /// Made by `auto_mapping`.
     pub is_auto: bool,
+}
+
+/// A field that a rule names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BoundField {
+    /// For calls.
+    pub path: FieldPath,
+    /// For people: from the message inwards, never empty.
+    pub descriptors: Vec<FieldDescriptor>,
 }
 
 /// What the HTTP body of a request is.
@@ -86,23 +102,63 @@ pub enum Body {
     /// The whole message; nothing comes from the query.
     Whole,
     /// One field; others come from the query.
-    Field(FieldDescriptor),
+    Field(BoundField),
 }
 
-impl Body {
-    /// The message that the body is, where it is one.
-    pub fn message(&self, input: &MessageDescriptor) -> Option<MessageDescriptor> {
-        match self {
-            Body::None => None,
-            Body::Whole => Some(input.clone()),
-            Body::Field(field) if field.is_list() || field.is_map() => None,
-            Body::Field(field) => field.kind().as_message().cloned(),
-        }
+impl BoundField {
+    /// The field itself.
+    pub fn descriptor(&self) -> &FieldDescriptor {
+        self.descriptors.last().expect("a rule names at least one field")
+    }
+
+    /// Whether it is one `google.api.HttpBody`.
+    fn is_http_body(&self) -> bool {
+        let field = self.descriptor();
+        !field.is_list() && field.kind().as_message().is_some_and(|message| message.full_name() == HTTP_BODY)
     }
 }
 
 /// The message that stands for a body of any type.
 pub const HTTP_BODY: &str = "google.api.HttpBody";
+
+impl Rule {
+    /// A rule that is whole once its method is known.
+    pub(super) fn new(
+        method: &MethodDescriptor,
+        (http_method, template): (String, Template),
+        captures: Vec<BoundField>,
+        body: Body,
+        response_body: Option<BoundField>,
+    ) -> Self {
+        let takes_http_body = match &body {
+            Body::None => false,
+            Body::Whole => method.input().full_name() == HTTP_BODY,
+            Body::Field(field) => field.is_http_body(),
+        };
+        let gives_http_body = match &response_body {
+            None => method.output().full_name() == HTTP_BODY,
+            Some(field) => field.is_http_body(),
+        };
+        let in_body = match &body {
+            Body::Field(field) => Some(field.path),
+            Body::None | Body::Whole => None,
+        };
+        let taken = captures.iter().map(|field| field.path).chain(in_body).collect();
+        let (method, is_auto) = (0, false);
+        Self {
+            method,
+            http_method,
+            template,
+            captures,
+            body,
+            taken,
+            response_body,
+            takes_http_body,
+            gives_http_body,
+            is_auto,
+        }
+    }
+}
 
 impl Api {
     /// Reads all descriptors that the configuration names and compiles them, with what `reflected` has found. Relative
@@ -284,7 +340,7 @@ impl Builder {
     fn written(&mut self, method: &MethodDescriptor, written: &HttpRule) {
         let place = place(method, written);
         let mut wrong = Vec::new();
-        match check(method, written, &mut wrong) {
+        match check(&self.schema, method, written, &mut wrong) {
             Some(rule) if wrong.is_empty() => {
                 self.rules.push(Rule { method: self.methods.len() - 1, ..rule });
                 self.places.push(place);
@@ -305,15 +361,10 @@ impl Builder {
             if taken.contains(path) {
                 continue;
             }
-            self.rules.push(Rule {
-                method: number,
-                http_method: "POST".to_owned(),
-                template: Template::parse(path).expect("names were checked: the path is two literals"),
-                captures: Vec::new(),
-                body: Body::Whole,
-                response_body: None,
-                is_auto: true,
-            });
+            let template = Template::parse(path).expect("names were checked: the path is two literals");
+            let pattern = ("POST".to_owned(), template);
+            let rule = Rule::new(&method.descriptor, pattern, Vec::new(), Body::Whole, None);
+            self.rules.push(Rule { method: number, is_auto: true, ..rule });
             self.places.push(format!("auto_mapping of POST {path}"));
         }
     }

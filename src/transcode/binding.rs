@@ -3,9 +3,11 @@
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 
 use super::annotation::HttpRule;
-use super::api::{Body, Rule};
+use super::api::{Body, BoundField, Rule};
+use super::bind::FieldPath;
+use super::plan::Schema;
 use super::problem::Problem;
-use super::template::{Template, Variable};
+use super::template::Template;
 use crate::config::nearest;
 
 /// A rule, for people.
@@ -18,7 +20,12 @@ pub(super) fn place(method: &MethodDescriptor, rule: &HttpRule) -> String {
 }
 
 /// A rule that holds, but for its method's position; or what is wrong with it.
-pub(super) fn check(method: &MethodDescriptor, written: &HttpRule, wrong: &mut Vec<Problem>) -> Option<Rule> {
+pub(super) fn check(
+    schema: &Schema,
+    method: &MethodDescriptor,
+    written: &HttpRule,
+    wrong: &mut Vec<Problem>,
+) -> Option<Rule> {
     let Some((http_method, path)) = &written.pattern else {
         let problem = Problem::new("", "google.api.http says neither method nor path");
         wrong.push(problem.hint("write get: \"/path\", put, post, delete, patch or custom"));
@@ -35,70 +42,59 @@ pub(super) fn check(method: &MethodDescriptor, written: &HttpRule, wrong: &mut V
             return None;
         }
     };
-    let captures = captures(&method.input(), &template, wrong);
-    let body = body(&method.input(), &written.body, wrong);
-    if let Some(Body::Field(field)) = &body
-        && captures.iter().any(|path| path.len() == 1 && path[0] == *field)
-    {
-        wrong
-            .push(Problem::new("", format!("field {:?} is bound by the path and by the body", field.name())));
-    }
-    let response_body = match written.response_body.as_str() {
-        "" => None,
-        name => match method.output().get_field_by_name(name) {
-            Some(field) => Some(field),
-            None => {
-                wrong.push(unknown("response_body", name, &method.output()));
-                None
-            }
-        },
-    };
-    Some(Rule {
-        method: 0,
-        http_method: http_method.clone(),
-        template,
-        captures,
-        body: body?,
-        response_body,
-        is_auto: false,
-    })
-}
-
-fn body(input: &MessageDescriptor, name: &str, wrong: &mut Vec<Problem>) -> Option<Body> {
-    match name {
+    let (input, output) = (method.input(), method.output());
+    let mut keep = |result: Result<BoundField, Problem>| result.map_err(|problem| wrong.push(problem)).ok();
+    let captures: Vec<BoundField> = template
+        .variables
+        .iter()
+        .filter_map(|variable| keep(capture(schema, &input, &variable.field)))
+        .collect();
+    let body = match written.body.as_str() {
         "" => Some(Body::None),
         "*" => Some(Body::Whole),
-        name => {
-            let field = input.get_field_by_name(name).map(Body::Field);
-            if field.is_none() {
-                wrong.push(unknown("body", name, input));
-            }
-            field
-        }
+        name => keep(top(schema, &input, "body", name)).map(Body::Field),
+    };
+    let response_body = match written.response_body.as_str() {
+        "" => None,
+        name => keep(top(schema, &output, "response_body", name)),
+    };
+    if let Some(Body::Field(field)) = &body
+        && captures.contains(field)
+    {
+        let name = field.descriptor().name();
+        wrong.push(Problem::new("", format!("field {name:?} is bound by the path and by the body")));
+    }
+    Some(Rule::new(method, (http_method.clone(), template), captures, body?, response_body))
+}
+
+/// A field of the message itself.
+fn top(schema: &Schema, message: &MessageDescriptor, what: &str, name: &str) -> Result<BoundField, Problem> {
+    let field = message.get_field_by_name(name).ok_or_else(|| unknown(what, name, message))?;
+    bound(schema, message, vec![field])
+}
+
+/// Fields that follow each other from a message inwards.
+fn bound(
+    schema: &Schema,
+    message: &MessageDescriptor,
+    descriptors: Vec<FieldDescriptor>,
+) -> Result<BoundField, Problem> {
+    let names: Vec<&str> = descriptors.iter().map(FieldDescriptor::name).collect();
+    let id = schema.message_id(message.full_name()).expect("a schema has all messages of its pool");
+    match FieldPath::resolve(schema, id, &names.join(".")) {
+        Ok(path) => Ok(BoundField { path, descriptors }),
+        Err(reason) => Err(Problem::new("", format!("{:?}: {reason}", names.join(".")))),
     }
 }
 
-/// The fields of a template's variables.
-fn captures(
-    input: &MessageDescriptor,
-    template: &Template,
-    wrong: &mut Vec<Problem>,
-) -> Vec<Vec<FieldDescriptor>> {
-    let path = |variable: &Variable| {
-        capture(input, &variable.field).map_err(|problem| wrong.push(problem)).unwrap_or_default()
-    };
-    template.variables.iter().map(path).collect()
-}
-
-/// The fields from a request to the one that a path binds.
-fn capture(input: &MessageDescriptor, names: &[String]) -> Result<Vec<FieldDescriptor>, Problem> {
+/// The field that a path binds.
+fn capture(schema: &Schema, input: &MessageDescriptor, names: &[String]) -> Result<BoundField, Problem> {
     let whole = names.join(".");
     let mut message = Some(input.clone());
-    let mut path = Vec::new();
+    let mut path: Vec<FieldDescriptor> = Vec::new();
     for name in names {
         let Some(inside) = message else {
-            let before: &FieldDescriptor =
-                path.last().expect("a request is a message, so a field came before");
+            let before = path.last().expect("a request is a message, so a field came before");
             return Err(Problem::new("", format!("{whole:?}: {:?} is not a message", before.name())));
         };
         let field = inside.get_field_by_name(name).ok_or_else(|| unknown("path", &whole, &inside))?;
@@ -114,7 +110,7 @@ fn capture(input: &MessageDescriptor, names: &[String]) -> Result<Vec<FieldDescr
             let wrong = format!("{whole:?} is a message, {}, so a path cannot bind it", message.full_name());
             Err(Problem::new("", wrong).hint("bind one of its fields"))
         }
-        _ => Ok(path),
+        _ => bound(schema, input, path),
     }
 }
 
