@@ -9,6 +9,7 @@ pub mod api;
 pub mod bind;
 mod binding;
 pub mod descriptors;
+pub mod openapi;
 pub mod plan;
 pub mod problem;
 pub mod query;
