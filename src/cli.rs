@@ -1,5 +1,6 @@
 //! Arguments, logs, signals and exit codes: what stands between a person and the gateway.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,6 +13,8 @@ use signal_hook::iterator::Signals;
 use crate::config::{self, Config};
 use crate::demo::{self, Demo};
 use crate::supervisor::{Ended, Gateway};
+use crate::transcode::api::Api;
+use crate::transcode::problem::Problem;
 
 /// An API gateway for gRPC services on Linux: one worker per core, each on its own io_uring.
 ///
@@ -31,7 +34,7 @@ enum Command {
         #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG")]
         config: PathBuf,
     },
-    /// Check a configuration: exit code 0, or 1 with file:line:column of every mistake.
+    /// Check a configuration and its descriptors: exit code 0, or 1 with the place of every mistake.
     Check {
         /// The configuration.
         #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG")]
@@ -80,23 +83,45 @@ fn start_logging() {
 }
 
 fn check(path: &Path) -> ExitCode {
-    match config::load(path) {
-        Ok(config) => {
-            let Config { listeners, routes, clusters, .. } = config;
-            println!(
-                "{}: good ({} listeners, {} routes, {} clusters)",
-                path.display(),
-                listeners.len(),
-                routes.len(),
-                clusters.len()
-            );
-            ExitCode::SUCCESS
-        }
-        Err(errors) => refuse(&errors),
+    let config = match config::load(path) {
+        Ok(config) => config,
+        Err(errors) => return refuse(&errors),
+    };
+    let Config { listeners, routes, clusters, transcoding, directory, .. } = config;
+    let api = match Api::load(&transcoding, &directory, &[]) {
+        Ok(api) => api,
+        Err(problems) => return refuse(&list(path, &problems)),
+    };
+    let served = match transcoding.is_configured() {
+        true => format!(
+            ", {} services, {} methods, {} rules",
+            api.services().len(),
+            api.methods().len(),
+            api.rules().len()
+        ),
+        false => String::new(),
+    };
+    println!(
+        "{}: good ({} listeners, {} routes, {} clusters{served})",
+        path.display(),
+        listeners.len(),
+        routes.len(),
+        clusters.len()
+    );
+    if !transcoding.reflection.is_empty() {
+        println!("what server reflection answers is checked when the gateway runs");
     }
+    ExitCode::SUCCESS
 }
 
-fn refuse(errors: &config::Errors) -> ExitCode {
+/// Problems, one a line.
+fn list(path: &Path, problems: &[Problem]) -> String {
+    let lines: Vec<String> =
+        problems.iter().map(|problem| format!("{}: {problem}", path.display())).collect();
+    lines.join("\n")
+}
+
+fn refuse(errors: &impl Display) -> ExitCode {
     let _ = write!(io::stderr(), "{errors}");
     let _ = writeln!(io::stderr());
     ExitCode::FAILURE

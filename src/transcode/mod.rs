@@ -1,7 +1,19 @@
-//! JSON in front of gRPC: from descriptors and their `google.api.http` rules to a table that a worker only reads.
+//! Between HTTP/JSON and protobuf, by the descriptors of the services.
 //!
-//! `descriptors.rs` gathers the files, `api.rs` compiles and checks them, `rules.rs` finds the rule for a path,
-//! `openapi.rs` describes all of it to people. Whatever can be wrong is found here, before a call arrives.
+//! `descriptors.rs` gathers files into a pool, `api.rs` compiles and checks what they say about HTTP, `openapi.rs`
+//! describes it to people. A [`plan::Schema`] is made once, too: each message becomes a table. All workers read them;
+//! nothing on the way of a call looks at a descriptor again, but `rules.rs` finds the rule for its path.
 
+mod annotation;
+pub mod api;
+pub mod bind;
+mod binding;
+pub mod descriptors;
+pub mod openapi;
+pub mod plan;
+pub mod problem;
+pub mod query;
+pub mod read;
 pub mod rules;
+pub mod split;
 pub mod template;
