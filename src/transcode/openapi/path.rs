@@ -71,11 +71,12 @@ fn shape(text: &str) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// One of many: `universities` is `university`, `boxes` is `box`.
+/// One of many: `universities` is `university`, `boxes` is `box`, `shelves` is `shelf`.
 fn singular(many: &str) -> String {
     let ending =
         |ending: &str, instead: &str| many.strip_suffix(ending).map(|stem| format!("{stem}{instead}"));
     let one = ending("ies", "y")
+        .or_else(|| ending("lves", "lf"))
         .or_else(|| ["ches", "shes", "sses", "xes"].iter().find_map(|es| ending(es, &es[..es.len() - 2])))
         .or_else(|| ending("s", ""));
     one.filter(|one| !one.is_empty()).unwrap_or_else(|| many.to_owned())

@@ -206,7 +206,10 @@ impl Schemas {
         let mut words: Vec<String> = comments.of(&file, one.path()).map(str::to_owned).into_iter().collect();
         let mut seen = HashSet::new();
         let (mut names, mut numbers) = (Vec::new(), Vec::new());
-        for value in one.values() {
+        let mut values: Vec<_> = one.values().collect();
+        // As they stand in the file: by number, two names of one value could come either way.
+        values.sort_by_key(|value| value.path().last().copied());
+        for value in values {
             names.push(Value::from(value.name()));
             if seen.insert(value.number()) {
                 numbers.push(Value::from(value.number()));
