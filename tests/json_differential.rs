@@ -12,7 +12,7 @@ use any_message::{Generator, pool};
 use prost_reflect::{DynamicMessage, ReflectMessage as _, SerializeOptions};
 use ringway::transcode::options::PrintOptions;
 use ringway::transcode::plan::Schema;
-use ringway::transcode::writer;
+use ringway::transcode::write;
 use std::thread;
 
 /// In the debug profile; a release build does a hundred times as many in the same time.
@@ -76,7 +76,7 @@ fn messages_become_the_json_that_prost_reflect_writes() {
         let options = options(seed);
         let id = schema.message_id(message.descriptor().full_name()).expect("the pool is the schema's");
         let mut json = b"before".to_vec();
-        if let Err(error) = writer::write(schema, id, &wire, &options, &mut json) {
+        if let Err(error) = write::write(schema, id, &wire, &options, &mut json) {
             panic!("seed {seed}: {error}\n{message:?}");
         }
         let json = String::from_utf8(json).expect("JSON is UTF-8");
@@ -98,7 +98,7 @@ fn damaged_messages_neither_panic_nor_pass_for_whole_ones() {
         generator.damage(&mut wire);
         let id = schema.message_id(message.descriptor().full_name()).expect("the pool is the schema's");
         let mut json = b"before".to_vec();
-        match writer::write(schema, id, &wire, &PrintOptions::default(), &mut json) {
+        match write::write(schema, id, &wire, &PrintOptions::default(), &mut json) {
             // It may be another message now; then prost-reflect reads it, too.
             Ok(()) => {
                 let text = std::str::from_utf8(&json).expect("JSON is UTF-8").strip_prefix("before");

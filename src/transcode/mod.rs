@@ -7,4 +7,4 @@ pub mod http_body;
 pub mod options;
 pub mod plan;
 pub mod wire;
-pub mod writer;
+pub mod write;

@@ -79,7 +79,8 @@ impl<'a> Writer<'a> {
             };
             next = at + 1;
             let field = &message.fields()[at];
-            if self.options.always_print_primitive_fields && (has_default(field) || at >= Seen::FIELDS) {
+            // Some encoders write a oneof where its first member would stand, so defaults do not wait for it.
+            if self.options.always_print_primitive_fields && (field.oneof.is_none() || at >= Seen::FIELDS) {
                 self.defaults(message, defaults_up_to..at, &mut seen)?;
                 defaults_up_to = at + 1;
             }
@@ -370,7 +371,7 @@ impl Seen {
     fn mark(&mut self, at: usize, field: &Field) -> Result<(), Stop> {
         let is_new = match self.fields.get_mut(at / 64) {
             Some(word) => is_new_in(word, at % 64),
-            None => self.beyond < std::mem::replace(&mut self.beyond, at),
+            None => std::mem::replace(&mut self.beyond, at) < at,
         };
         let is_only = match field.oneof {
             None => true,

@@ -198,3 +198,6 @@ impl From<BadWire> for Stop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

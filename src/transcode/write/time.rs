@@ -92,3 +92,28 @@ const TIMESTAMP_MIN: i64 = -62_135_596_800;
 const TIMESTAMP_MAX: i64 = 253_402_300_799;
 /// 10,000 years of 365.25 days.
 const DURATION_MAX: u64 = 315_576_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_day_has_its_date() {
+        let days_of = |year: i64, month| match month {
+            2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+            2 => 28,
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
+        let mut day = TIMESTAMP_MIN / DAY_SECONDS;
+        for year in 1..=9999 {
+            for month in 1..=12 {
+                for day_of_month in 1..=days_of(year, month) {
+                    assert_eq!(date(day), (year, month, day_of_month));
+                    day += 1;
+                }
+            }
+        }
+        assert_eq!(day, (TIMESTAMP_MAX + 1) / DAY_SECONDS);
+    }
+}
