@@ -19,6 +19,7 @@ pub mod query;
 pub mod read;
 pub mod rules;
 pub mod split;
+pub mod status;
 pub mod template;
-mod wire;
+pub mod wire;
 pub mod write;

@@ -27,6 +27,10 @@ pub(super) struct Reply {
     pub(super) is_head: bool,
     /// What the page that asks may read of it.
     pub(super) granted: Option<Granted>,
+    /// What is wrong, if there is more to say than what the failure says by itself.
+    detail: Option<String>,
+    /// What this path may be called with.
+    allow: Option<HeaderValue>,
 }
 
 /// The language of the answer.
@@ -35,6 +39,7 @@ pub(super) enum Voice {
     Web(Web),
     /// Plain HTTP, as long as it is not known which method is called.
     Http,
+    Json(Box<json::Answer>),
 }
 
 /// An answer in gRPC-Web.
@@ -104,7 +109,22 @@ impl Reply {
             Language::Web(_, form) => Voice::Web(Web::new(form)),
             Language::Http => Voice::Http,
         };
-        Reply { channel, voice, is_head: false, granted: None }
+        Reply { channel, voice, is_head: false, granted: None, detail: None, allow: None }
+    }
+
+    /// From now on the answer is that of a known method.
+    pub(super) fn speak(&mut self, voice: Voice) {
+        self.voice = voice;
+    }
+
+    /// Says more of the failure that follows.
+    pub(super) fn explain(&mut self, detail: String) {
+        self.detail = Some(detail);
+    }
+
+    /// Says what the path may be called with.
+    pub(super) fn allow(&mut self, methods: HeaderValue) {
+        self.allow = Some(methods);
     }
 
     /// Sends an answer that is no call's: that to a preflight.
@@ -124,6 +144,10 @@ impl Reply {
                 let head = self.grant(head);
                 Ok(self.channel.send_whole(head, body, self.is_head)?)
             }
+            Voice::Json(json) => {
+                let trailers = json.begin(head);
+                self.end(trailers)
+            }
             Voice::Http => Err(Failed::finally(Failure::UpstreamBadMessage)),
         }
     }
@@ -137,6 +161,10 @@ impl Reply {
                 let head = self.grant(head);
                 Ok(self.channel.begin(head)?)
             }
+            Voice::Json(json) => {
+                json.begin(head);
+                Ok(())
+            }
             Voice::Http => Err(Failed::finally(Failure::UpstreamBadMessage)),
         }
     }
@@ -146,6 +174,10 @@ impl Reply {
         match &mut self.voice {
             Voice::Grpc => self.channel.poll_send(cx, chunk).map_err(Failed::from),
             Voice::Web(web) => web.poll_send(cx, &mut self.channel, chunk).map_err(Failed::from),
+            Voice::Json(json) => {
+                let granted = self.granted.as_ref();
+                json.poll_send(cx, &mut self.channel, granted, chunk)
+            }
             Voice::Http => Poll::Ready(Err(GONE)),
         }
     }
@@ -157,6 +189,10 @@ impl Reply {
             Voice::Web(web) => {
                 let last = web.trailers(&trailers);
                 Ok(self.channel.end(last)?)
+            }
+            Voice::Json(json) => {
+                let granted = self.granted.as_ref();
+                json.end(&mut self.channel, granted, self.is_head, trailers)
             }
             Voice::Http => Err(GONE),
         }
@@ -187,16 +223,25 @@ impl Reply {
                 let head = self.grant(head);
                 self.channel.send_whole(head, body, self.is_head)
             }
-            Voice::Http => self.refuse(failure),
+            Voice::Json(json) if self.channel.is_begun() => {
+                let last = json.failed(failure, self.detail.as_deref());
+                self.channel.cut(last);
+                Ok(())
+            }
+            Voice::Http | Voice::Json(_) => self.refuse(failure),
         };
     }
 
     /// A failure as the whole answer to a caller of plain HTTP.
     fn refuse(&mut self, failure: Failure) -> Result<(), Gone> {
-        let body = json::status_body(failure, None);
+        let message = self.detail.take();
+        let body = json::status_body(failure, message.as_deref());
         let mut head = Response::new(());
         *head.status_mut() = StatusCode::from_u16(failure.http()).expect("a status of our own table");
         head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(allow) = self.allow.take() {
+            head.headers_mut().insert(ALLOW, allow);
+        }
         let head = self.grant(head);
         self.channel.send_whole(head, body, self.is_head)
     }

@@ -7,7 +7,10 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use super::Worker;
+use super::request::Call;
 use crate::config::{self, AllowOrigins};
+use crate::policy::failure::Failure;
 
 /// What pages send besides what they may always send.
 const ALLOW_HEADERS: &[&str] = &[
@@ -61,28 +64,35 @@ impl Policy {
         known.then(|| Granted { origin: origin.clone(), expose: self.expose_headers.clone() })
     }
 
-    /// The answer to a page that asks what it may do; `None` if this is not such a request. `allow` is what may be
-    /// called at this path.
-    pub(super) fn preflight(&self, head: &Parts, allow: Option<&HeaderValue>) -> Option<Response<()>> {
-        if !is_preflight(head) {
-            return None;
-        }
+    /// The answer to a page that asks what it may do. `allow` is what may be called at this path.
+    fn preflight(&self, head: &Parts, allow: Option<HeaderValue>) -> Response<()> {
         let mut answer = Response::new(());
         *answer.status_mut() = StatusCode::NO_CONTENT;
         if self.grant(head).is_some() {
             let headers = answer.headers_mut();
-            let methods = allow.cloned().unwrap_or(HeaderValue::from_static("POST"));
-            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow.unwrap_or(HeaderValue::from_static("POST")));
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, self.allow_headers.clone());
             headers.insert(ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
         }
-        Some(answer)
+        answer
     }
 }
 
 /// Whether a browser asks what a page may do.
-pub(super) fn is_preflight(head: &Parts) -> bool {
+fn is_preflight(head: &Parts) -> bool {
     head.method == Method::OPTIONS && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Notes what the page that calls may read of the answer. True if it only asks what it may do, and has been answered.
+pub(super) fn is_asked(worker: &Worker, call: &mut Call, head: &Parts) -> Result<bool, Failure> {
+    let Some(policy) = &call.client.door.cors else { return Ok(false) };
+    call.reply.granted = policy.grant(head);
+    if !is_preflight(head) {
+        return Ok(false);
+    }
+    let allow = worker.transcoder().and_then(|transcoder| transcoder.allowed(head.uri.path()));
+    call.reply.send_plain(policy.preflight(head, allow))?;
+    Ok(true)
 }
 
 impl Granted {
@@ -151,10 +161,11 @@ mod tests {
     #[test]
     fn a_preflight_is_answered_and_nothing_else_is() {
         let policy = policy(&["https://a.example"]).expect("it grants something");
-        assert!(policy.preflight(&head(Method::POST, Some("https://a.example"), true), None).is_none());
-        assert!(policy.preflight(&head(Method::OPTIONS, Some("https://a.example"), false), None).is_none());
-        let answer = policy.preflight(&head(Method::OPTIONS, Some("https://a.example"), true), None);
-        let answer = answer.expect("it is a preflight");
+        assert!(!is_preflight(&head(Method::POST, Some("https://a.example"), true)));
+        assert!(!is_preflight(&head(Method::OPTIONS, Some("https://a.example"), false)));
+        let asked = head(Method::OPTIONS, Some("https://a.example"), true);
+        assert!(is_preflight(&asked));
+        let answer = policy.preflight(&asked, None);
         assert_eq!(answer.status(), StatusCode::NO_CONTENT);
         let allowed = answer.headers()[ACCESS_CONTROL_ALLOW_HEADERS].to_str().expect("text");
         assert!(allowed.contains("x-grpc-web") && allowed.contains("x-mine"));

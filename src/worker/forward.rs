@@ -76,6 +76,47 @@ impl Upload {
         self.reading = reading;
     }
 
+    /// What to tell of the body that was refused.
+    pub(super) fn detail(&mut self) -> Option<String> {
+        self.reading.detail()
+    }
+
+    /// Receives the next chunk of a body that is read whole before it is sent; `None` at its end.
+    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+        if self.received {
+            return Poll::Ready(Ok(None));
+        }
+        self.body.poll_chunk(cx).map(|chunk| match chunk {
+            Some(Ok(chunk)) => {
+                self.received = self.body.is_end();
+                if !self.received {
+                    self.body.release(chunk.len());
+                }
+                Ok(Some(chunk))
+            }
+            Some(Err(failure)) => Err(failure),
+            None => {
+                self.received = true;
+                Ok(None)
+            }
+        })
+    }
+
+    /// What was read whole, as it is sent.
+    pub(super) fn send_whole(&mut self, message: Bytes) {
+        self.kept.add(&message);
+        self.held = Some((message, 0));
+    }
+
+    /// Receives and reads until there is something to send, or nothing more to come.
+    pub(super) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let Upload { body, reading, received, kept, again, held, .. } = self;
+        if held.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        next_chunk(cx, body, reading, received, kept, again).map_ok(|chunk| *held = chunk)
+    }
+
     /// From now on the body goes to `sink`.
     pub(super) fn to(&mut self, sink: SendStream<Bytes>) {
         self.sink = Some(sink);

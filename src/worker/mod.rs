@@ -46,6 +46,7 @@ use self::arena::Arena;
 use self::calls::Calls;
 use self::client::Client;
 use self::clock::Clock;
+use self::json::Transcoder;
 use self::methods::Methods;
 use self::replays::Replays;
 use crate::config::Config;
@@ -127,6 +128,8 @@ pub(crate) struct Worker {
     control: Arc<Control>,
     clusters: Vec<Rc<Cluster>>,
     local: Rc<Local>,
+    /// Replaced when descriptors change.
+    transcoder: RefCell<Option<Rc<Transcoder>>>,
 
     // Changed by this core. Borrowed for one statement; never across an await.
     random: RefCell<Random>,
@@ -193,6 +196,7 @@ impl Worker {
             control: Arc::clone(&plan.control),
             clusters,
             local,
+            transcoder: RefCell::default(),
             random: RefCell::new(Random::seeded(seed)),
             arena: Arena::default(),
             replays: Replays::default(),
@@ -205,6 +209,16 @@ impl Worker {
     /// Where calls are counted that found no route.
     fn unrouted(&self) -> usize {
         self.local.shard.calls.len() - 1
+    }
+
+    /// What JSON is understood, if any.
+    fn transcoder(&self) -> Option<Rc<Transcoder>> {
+        self.transcoder.borrow().clone()
+    }
+
+    /// Whether any JSON is understood.
+    fn transcodes(&self) -> bool {
+        self.transcoder.borrow().is_some()
     }
 
     /// Whether connections are still taken.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::json::Stream;
 use crate::policy::failure::Failure;
 use crate::wire::web::FromText;
 
@@ -11,6 +12,8 @@ pub(super) enum Reading {
     AsItIs,
     /// It is gRPC-Web's text form.
     Text(FromText),
+    /// It is a stream of JSON values.
+    Values(Box<Stream>),
 }
 
 impl Reading {
@@ -26,6 +29,15 @@ impl Reading {
                 }
                 Ok(bytes.into())
             }
+            Reading::Values(stream) => stream.read(chunk, is_last),
+        }
+    }
+
+    /// What to tell of the body that was refused.
+    pub(super) fn detail(&mut self) -> Option<String> {
+        match self {
+            Reading::Values(stream) => stream.detail(),
+            Reading::AsItIs | Reading::Text(_) => None,
         }
     }
 }

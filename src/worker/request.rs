@@ -10,6 +10,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use h2::RecvStream;
 use h2::client::ResponseFuture;
 use http::request::Parts;
@@ -19,9 +20,11 @@ use super::Worker;
 use super::answer::Reply;
 use super::channel::Channel;
 use super::client::Client;
+use super::cors;
 use super::forward::{Download, Upload};
 use super::head;
 use super::inlet::Inlet;
+use super::json;
 use super::language::{self, Language};
 use super::patience::Patience;
 use super::reading::Reading;
@@ -43,7 +46,7 @@ pub(super) async fn serve(
 ) {
     let began = worker.clock.now();
     let _counted = client.begin_call();
-    let language = language::of(&head, false);
+    let language = language::of(&head, worker.transcodes());
     let mut call = Call {
         client: Rc::clone(&client),
         reply: Reply::new(channel, language),
@@ -56,6 +59,7 @@ pub(super) async fn serve(
         Ok(code) => code,
         Err(failure) => {
             client.call_failed(failure);
+            call.upload.detail().into_iter().for_each(|detail| call.reply.explain(detail));
             call.reply.fail(failure);
             failure.code()
         }
@@ -66,9 +70,9 @@ pub(super) async fn serve(
 }
 
 /// What a call has while it lasts.
-struct Call {
-    client: Rc<Client>,
-    reply: Reply,
+pub(super) struct Call {
+    pub(super) client: Rc<Client>,
+    pub(super) reply: Reply,
     upload: Upload,
     patience: Patience,
     /// Where it is counted.
@@ -78,36 +82,30 @@ struct Call {
 /// The steps of a call, in order.
 async fn run(worker: &Worker, call: &mut Call, mut head: Parts, language: Language) -> Result<Code, Failure> {
     // Decode: what the gateway itself has to know of the head; from then on it is that of a gRPC call.
-    if let Some(cors) = &call.client.door.cors {
-        call.reply.granted = cors.grant(&head);
-        if let Some(answer) = cors.preflight(&head, None) {
-            call.reply.send_plain(answer)?;
-            return Ok(Code::Ok);
-        }
+    if cors::is_asked(worker, call, &head)? {
+        return Ok(Code::Ok);
     }
     let asked = head::read(&head, call.client.listener().http2.max_headers_count as usize)?;
-    match language {
-        Language::Grpc => head::check_grpc(&head, language)?,
-        Language::Web(form, _) => {
-            head::check_grpc(&head, language)?;
-            head::to_grpc(&mut head, None)?;
-            if form == Form::Text {
-                call.upload.read_as(Reading::Text(FromText::default()));
-            }
-        }
-        Language::Http => return Err(head::not_mapped(&head)),
-    }
+    let opened = open(worker, call, &mut head, language)?;
 
     // Route.
     let (route, cluster) = route(worker, call, &head)?;
 
-    // Guard: is there time, and is there room.
+    // Guard: is there time, and is there room. A body that has to be read whole is read in between: a client that sends
+    // it slowly takes nobody's place.
     let allowed = worker.methods.timeouts(route, cluster.index(), head.uri.path());
     call.patience.allow(asked.timeout, allowed);
+    let body = match opened {
+        Some(opened) => call.read_json(opened).await?,
+        None => None,
+    };
     let _permit = admit(cluster)?;
 
     head::prepare(&mut head, &asked);
     call.upload.keep_head(&head, cluster.settings().pool.replay_buffer_size);
+    if let Some(message) = body {
+        call.upload.send_whole(message);
+    }
     let mut head = Some(head);
     let mut replays = 0;
     loop {
@@ -129,6 +127,29 @@ async fn run(worker: &Worker, call: &mut Call, mut head: Parts, language: Langua
         }
         replays += 1;
         cluster.counts().replays.add(1);
+    }
+}
+
+/// Makes the head of a call of what was asked, in whatever language. JSON comes back with what its body has to become.
+fn open(
+    worker: &Worker,
+    call: &mut Call,
+    head: &mut Parts,
+    language: Language,
+) -> Result<Option<json::Opened>, Failure> {
+    match language {
+        Language::Grpc => head::check_grpc(head, language).map(|()| None),
+        Language::Web(form, _) => {
+            head::check_grpc(head, language)?;
+            if form == Form::Text {
+                call.upload.read_as(Reading::Text(FromText::default()));
+            }
+            head::to_grpc(head, None).map(|()| None)
+        }
+        Language::Http => {
+            let transcoder = worker.transcoder().ok_or_else(|| head::not_mapped(head))?;
+            json::open(&transcoder, &mut call.reply, head).map(Some)
+        }
     }
 }
 
@@ -180,6 +201,35 @@ impl Call {
             return Poll::Ready(Failure::Draining);
         }
         self.patience.poll(cx)
+    }
+
+    /// Reads a body of JSON: whole, if the method takes one message, or else up to the first of them. Nothing that is
+    /// wrong in it is ever seen by an upstream.
+    async fn read_json(&mut self, opened: json::Opened) -> Result<Option<Bytes>, Failure> {
+        opened.check_length()?;
+        if opened.is_stream() {
+            self.upload.read_as(Reading::Values(Box::new(json::Stream::new(opened))));
+            poll_fn(|cx| match self.upload.poll_first(cx) {
+                Poll::Pending => self.poll_given_up(cx).map(Err),
+                ready => ready,
+            })
+            .await?;
+            return Ok(None);
+        }
+        let mut collected = json::Collected::default();
+        loop {
+            let chunk = poll_fn(|cx| match self.upload.poll_receive(cx) {
+                Poll::Pending => self.poll_given_up(cx).map(Err),
+                ready => ready,
+            });
+            let Some(chunk) = chunk.await? else { break };
+            self.patience.moved();
+            opened.collect(&mut collected, chunk)?;
+        }
+        opened.message(&collected).map(Some).map_err(|(failure, detail)| {
+            detail.into_iter().for_each(|detail| self.reply.explain(detail));
+            failure
+        })
     }
 
     /// Sends the call once, and passes the answer on.
