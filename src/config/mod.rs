@@ -4,6 +4,7 @@
 //! bounds and every name it refers to exists. Read `knobs/table.rs` for the bounds and defaults, `docs/CONFIG.md` for
 //! the same in Markdown, `reader.rs` for how errors are found.
 
+mod effective;
 mod errors;
 mod forms;
 pub mod knobs;
@@ -19,6 +20,7 @@ mod units;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use effective::{Effective, Setting};
 pub use errors::{Error, Errors, Place};
 pub use parse::{load, parse};
 
@@ -39,6 +41,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The services behind the gateway.
     pub clusters: Vec<Cluster>,
+    /// All of this as text, for people.
+    pub effective: Effective,
 }
 
 /// How many workers to run.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::super::forms;
 use super::super::units::{self, Bytes, Refused, Time};
 use super::super::{
-    Admin, Backend, Cluster, Config, Endpoint, Http2, Io, Keepalive, LbPolicy, Listener, Match, Method,
-    OnUnavailable, PathMatch, Pool, Reconnect, Route, WeightedCluster, Workers,
+    Admin, Backend, Cluster, Config, Effective, Endpoint, Http2, Io, Keepalive, LbPolicy, Listener, Match,
+    Method, OnUnavailable, PathMatch, Pool, Reconnect, Route, WeightedCluster, Workers,
 };
 use super::{cluster, listener, parsed, route, top};
 
@@ -30,6 +30,7 @@ fn everything_has_a_default() {
             idle_timeout: Some(300 * SECOND),
         }],
         clusters: vec![default_cluster()],
+        effective: Effective::default(),
     };
     assert_eq!(parsed(&top("")), wanted);
     assert_ne!(parsed(&top("workers = 2")), wanted);
