@@ -249,9 +249,8 @@ mod tests {
         for knob in KNOBS.iter().filter(|knob| !matches!(knob.kind, Kind::Later { .. })) {
             assert!(full.iter().any(|key| key == knob.key), "{}", knob.key);
             let in_optional = |key: &&str| knob.key.starts_with(&format!("{key}."));
-            let optional =
-                ["clusters.methods", "routes.weighted_clusters"].iter().any(|key| in_optional(&key))
-                    || OFF_UNLESS_SET.iter().any(|key| in_optional(&key));
+            let optional = ["clusters.methods", "routes.weighted_clusters"].iter().any(in_optional)
+                || OFF_UNLESS_SET.iter().any(in_optional);
             if knob.default().is_some() && !optional {
                 assert!(minimal.iter().any(|key| key == knob.key), "{}", knob.key);
             }

@@ -230,7 +230,7 @@ fn the_indices_agree_with_asking_one_by_one() {
             let headers = header_map(&sent);
             let wanted = find_plainly(&routes, &path, host, &headers);
             assert_eq!(indexed.find(&path, host, &headers), wanted, "{path} {host} {sent:?} {routes:#?}");
-            let explained = routes.iter().position(|route| why_not(route, &path, &host, &headers).is_none());
+            let explained = routes.iter().position(|route| why_not(route, &path, host, &headers).is_none());
             assert_eq!(explained, wanted, "{path} {host} {sent:?} {routes:#?}");
             found += u32::from(wanted.is_some());
         }
