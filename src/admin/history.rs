@@ -67,6 +67,8 @@ pub(super) struct Sample {
     pub(super) seconds: f64,
     pub(super) workers: Vec<WorkerRates>,
     pub(super) clusters: Vec<ClusterRates>,
+    /// Of all calls.
+    pub(super) latency: Latency,
     /// Calls that ended, per second, by code.
     pub(super) by_code: [f64; CODES],
     pub(super) resident_bytes: u64,
@@ -194,7 +196,12 @@ impl Look {
                 pending: sum(|block| block.pending_active.get()),
             }
         });
+        let mut durations = Snapshot::default();
+        for (now, then) in self.workers.iter().zip(&before.workers) {
+            durations.merge(&now.durations.since(&then.durations));
+        }
         Some(Sample {
+            latency: Latency::of(&durations),
             number: 0,
             unix_ms,
             seconds,
@@ -257,7 +264,7 @@ impl Sample {
             Value::Record(entries)
         });
         let by_code = GRPC_STATUS_NAMES.iter().zip(self.by_code).filter(|(_, rate)| *rate > 0.0);
-        Value::Record(vec![
+        let mut entries = vec![
             ("number", self.number.into()),
             ("unix_ms", self.unix_ms.into()),
             ("seconds", self.seconds.into()),
@@ -269,7 +276,9 @@ impl Sample {
             ),
             ("resident_bytes", self.resident_bytes.into()),
             ("cores_busy", self.cores_busy.into()),
-        ])
+        ];
+        entries.extend(self.latency.entries());
+        Value::Record(entries)
     }
 }
 

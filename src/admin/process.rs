@@ -138,11 +138,10 @@ mod tests {
     fn a_threads_time_is_part_of_the_processes() {
         let link = fs::read_link("/proc/thread-self").unwrap();
         let own = link.file_name().unwrap().to_str().unwrap().parse().unwrap();
-        let (thread, process) = (thread_cpu(own).unwrap(), cpu().unwrap());
-        assert!(
-            Duration::ZERO < thread && thread <= process + Duration::from_millis(20),
-            "{thread:?} {process:?}"
-        );
+        // The kernel adds up what a thread uses from time to time.
+        let used = (0..1_000_000).map(|_| thread_cpu(own).unwrap()).find(|used| !used.is_zero());
+        let (thread, process) = (used.unwrap(), cpu().unwrap());
+        assert!(thread <= process + Duration::from_millis(20), "{thread:?} {process:?}");
         assert_eq!(thread_cpu(u32::MAX), None);
     }
 

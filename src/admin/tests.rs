@@ -314,4 +314,5 @@ fn drop_ends_the_thread_at_once_and_frees_the_port() {
     assert_eq!(Arc::strong_count(&gateway), 1);
 }
 
+mod dashboard;
 mod pages;

@@ -142,7 +142,9 @@ impl fmt::Display for Value {
                 let text = format!("{number:.3}");
                 f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
             }
+            Value::Text(text) if text.is_empty() => f.write_str("-"),
             Value::Text(text) => f.write_str(text),
+            Value::List(items) if items.is_empty() => f.write_str("-"),
             Value::List(items) => {
                 for (at, item) in items.iter().enumerate() {
                     write!(f, "{}{item}", if at == 0 { "" } else { ", " })?;
@@ -277,6 +279,6 @@ mod tests {
             ("rows", [Value::Record(vec![("n", 1_u64.into()), ("name", "x".into())])].into_iter().collect()),
             ("none", Value::List(Vec::new())),
         ]);
-        assert_eq!(plain.text(), "backend: epoll\n\nrows:\n  n  name\n  1  x\nnone: \n");
+        assert_eq!(plain.text(), "backend: epoll\n\nrows:\n  n  name\n  1  x\nnone: -\n");
     }
 }
