@@ -9,7 +9,10 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
+use tracing_subscriber::EnvFilter;
 
+use crate::admin::{Hooks, LogLevel};
 use crate::config::{self, Config};
 use crate::demo::{self, Demo};
 use crate::supervisor::{Ended, Gateway};
@@ -45,11 +48,11 @@ enum Command {
 /// Runs the program to its end.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_logging();
+    let hooks = Hooks { log_level: Some(start_logging()), reload: None };
     match arguments.command {
         Some(Command::Check { config }) => check(&config),
         Some(Command::Run { config }) => match config::load(&config) {
-            Ok(config) => run(config, |gateway| {
+            Ok(config) => run(config, hooks, |gateway| {
                 tracing::info!(
                     listeners = ?gateway.listeners(),
                     admin = %gateway.admin(),
@@ -63,23 +66,50 @@ pub fn main() -> ExitCode {
         },
         None => match std::env::var_os("RINGWAY_CONFIG") {
             Some(path) => match config::load(Path::new(&path)) {
-                Ok(config) => run(config, |_| ()),
+                Ok(config) => run(config, hooks, |_| ()),
                 Err(errors) => refuse(&errors),
             },
-            None => run_demo(),
+            None => run_demo(hooks),
         },
     }
 }
 
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("RINGWAY_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Logs to stderr; what is returned changes how much.
+fn start_logging() -> LogLevel {
+    let filter = EnvFilter::try_from_env("RINGWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .init();
+        .with_env_filter(filter)
+        .with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    let get = handle.clone();
+    subscriber.init();
+    LogLevel {
+        get: Box::new(move || get.with_current(ToString::to_string).unwrap_or_default()),
+        set: Box::new(move |wanted| {
+            let level = log_level(wanted)?;
+            handle.reload(EnvFilter::new(level.to_string())).map_err(|error| error.to_string())?;
+            tracing::info!(%level, "log level changed");
+            Ok(())
+        }),
+    }
+}
+
+/// A level by its name, if this build can log so much.
+fn log_level(text: &str) -> Result<LevelFilter, String> {
+    // What parses besides names, such as nothing at all, was hardly meant.
+    let named = text.bytes().all(|byte| byte.is_ascii_alphabetic()) && !text.is_empty();
+    let level: Option<LevelFilter> = text.parse().ok().filter(|_| named);
+    let level =
+        level.ok_or_else(|| format!("{text:?} is not one of off, error, warn, info, debug, trace"))?;
+    if level > STATIC_MAX_LEVEL {
+        return Err(format!(
+            "this build logs no more than {STATIC_MAX_LEVEL}: {level} needs one without --release"
+        ));
+    }
+    Ok(level)
 }
 
 fn check(path: &Path) -> ExitCode {
@@ -128,18 +158,18 @@ fn refuse(errors: &impl Display) -> ExitCode {
 }
 
 /// Runs until a signal asks for the end, then drains.
-fn run(config: Config, started: impl FnOnce(&Gateway)) -> ExitCode {
+fn run(config: Config, hooks: Hooks, started: impl FnOnce(&Gateway)) -> ExitCode {
     let mut signals = match Signals::new([SIGTERM, SIGINT, SIGHUP]) {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen for signals: {error}"), 1),
     };
-    let gateway = match Gateway::start(config) {
+    let gateway = match Gateway::start_with(config, hooks) {
         Ok(gateway) => gateway,
         Err(error) => return fail(&error.to_string(), error.exit_code()),
     };
     started(&gateway);
     let mut lost = false;
-    while !asked_to_end(&mut signals) && !lost {
+    while !asked_to_end(&mut signals) && !gateway.drain_wanted() && !lost {
         lost = gateway.wait_for_loss(Duration::from_millis(50));
     }
     if lost {
@@ -174,7 +204,7 @@ fn fail(message: &str, code: u8) -> ExitCode {
 }
 
 /// The embedded default: four services of a university, and the gateway in front of them.
-fn run_demo() -> ExitCode {
+fn run_demo(hooks: Hooks) -> ExitCode {
     let demo = match demo::start() {
         Ok(demo) => demo,
         Err(error) => return fail(&format!("cannot start the demo services: {error}"), 1),
@@ -183,7 +213,7 @@ fn run_demo() -> ExitCode {
         Ok(config) => config,
         Err(errors) => return refuse(&errors),
     };
-    run(config, |gateway| {
+    run(config, hooks, |gateway| {
         let _ = greet(gateway, &demo, &mut io::stdout());
     })
 }
@@ -234,4 +264,22 @@ fn greet(gateway: &Gateway, demo: &Demo, out: &mut impl Write) -> io::Result<()>
     writeln!(out, "{}", call("ringway.demo.chat.v1.ChatService/Subscribe", chat))?;
     writeln!(out, "  curl -s http://{}/metrics | grep ringway_calls_total", gateway.admin())?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_level_is_one_that_this_build_has() {
+        for (text, level) in
+            [("info", LevelFilter::INFO), ("WARN", LevelFilter::WARN), ("off", LevelFilter::OFF)]
+        {
+            assert_eq!(log_level(text), Ok(level), "{text}");
+        }
+        assert_eq!(log_level("debug").is_ok(), LevelFilter::DEBUG <= STATIC_MAX_LEVEL);
+        for text in ["", "verbose", "info,h2=trace"] {
+            assert!(log_level(text).is_err(), "{text}");
+        }
+    }
 }

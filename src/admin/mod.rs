@@ -1,22 +1,36 @@
-//! The operator's door: `/ready`, `/live` and `/metrics` over HTTP/1.1, on a thread of its own.
+//! The operator's door: a dashboard and a page for each thing to know, over HTTP/1.1, on threads of its own.
 //!
 //! Never on the way of a call: it only reads what the workers have counted. Every wait here ends by
 //! itself: a head must arrive within 5 s, a connection lives at most a minute, and at most 64 are
-//! open; more wait in the kernel's bounded queue.
+//! open; more wait in the kernel's bounded queue. `/ready` and `/live` are answered by the thread that accepts; pages
+//! that add up counters are made beside it, a few at a time, so a large one delays no probe.
+//!
+//! Read `pages.rs` next: the table of all paths.
+#![allow(clippy::disallowed_methods, reason = "the control plane has its own threads and clock")]
 
+mod clusters;
+mod history;
+mod pages;
 mod process;
+mod query;
+mod reply;
+mod routes;
+mod settings;
+mod value;
+mod workers;
+mod world;
 
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -25,16 +39,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-/// What the admin thread asks the gateway. Its answers must not wait for a worker.
-pub trait Source: Send + Sync {
-    /// Whether new calls are welcome: started, and not draining.
-    fn ready(&self) -> bool;
-    /// The page of `metrics::render::text`, without the figures of the process (`process_…`): those
-    /// are added here.
-    fn metrics(&self) -> String;
-}
+use self::history::{History, Look};
+use self::pages::Asked;
+pub use self::world::{Hooks, LogLevel, Place, Reload, SetLevel, Source, World};
 
 /// The admin thread. Dropping it closes all its connections and waits until the thread has ended.
 #[derive(Debug)]
@@ -65,7 +75,8 @@ impl Admin {
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime =
+            Builder::new_current_thread().enable_all().max_blocking_threads(PAGES_AT_ONCE).build()?;
         let listener = {
             let _inside = runtime.enter();
             TcpListener::from_std(listener)?
@@ -100,6 +111,8 @@ struct Limits {
     lifetime: Duration,
     /// How long the last answer may take after that.
     grace: Duration,
+    /// How often the history gets a sample.
+    sample: Duration,
 }
 
 impl Limits {
@@ -108,8 +121,12 @@ impl Limits {
         head_wait: Duration::from_secs(5),
         lifetime: Duration::from_secs(55),
         grace: Duration::from_secs(5),
+        sample: Duration::from_secs(1),
     };
 }
+
+/// Pages that are made at once.
+const PAGES_AT_ONCE: usize = 4;
 
 /// The largest head of a request; what probes and scrapers send is far below 1 KiB.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -125,15 +142,39 @@ fn run(
     stopped: oneshot::Receiver<()>,
 ) {
     runtime.block_on(async {
+        let history = Arc::new(History::default());
+        tokio::spawn(sample(Arc::clone(&source), Arc::clone(&history), limits.sample));
         tokio::select! {
             _ = stopped => {}
-            () = accept(listener, source, limits) => {}
+            () = accept(listener, source, history, limits) => {}
         }
     });
     // The runtime ends with its thread, and the connections with it.
 }
 
-async fn accept(listener: TcpListener, source: Arc<dyn Source>, limits: Limits) {
+/// Adds a sample to the history at each interval, or less often where a look takes long.
+async fn sample(source: Arc<dyn Source>, history: Arc<History>, interval: Duration) {
+    let mut before: Option<(Look, Instant)> = None;
+    loop {
+        let begun = Instant::now();
+        let source = Arc::clone(&source);
+        let looked = spawn_blocking(move || Look::at(source.world(), &source.rings())).await;
+        if let Ok(look) = looked {
+            if let Some((before, at)) = &before {
+                let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
+                if let Some(sample) = look.since(before, begun.duration_since(*at), unix_ms) {
+                    history.push(sample);
+                }
+            }
+            before = Some((look, begun));
+        }
+        let took = begun.elapsed();
+        sleep(interval.max(took * 20).saturating_sub(took)).await;
+    }
+}
+
+async fn accept(listener: TcpListener, source: Arc<dyn Source>, history: Arc<History>, limits: Limits) {
     let places = Arc::new(Semaphore::new(limits.connections_max));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -141,10 +182,10 @@ async fn accept(listener: TcpListener, source: Arc<dyn Source>, limits: Limits) 
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let source = Arc::clone(&source);
+                let (source, history) = (Arc::clone(&source), Arc::clone(&history));
                 // A task of its own, so that a panic in `source` ends this connection alone.
                 tokio::spawn(async move {
-                    serve(stream, source, limits).await;
+                    serve(stream, source, history, limits).await;
                     drop(place);
                 });
             }
@@ -156,10 +197,10 @@ async fn accept(listener: TcpListener, source: Arc<dyn Source>, limits: Limits) 
     }
 }
 
-async fn serve(stream: TcpStream, source: Arc<dyn Source>, limits: Limits) {
+async fn serve(stream: TcpStream, source: Arc<dyn Source>, history: Arc<History>, limits: Limits) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri().path(), &*source);
-        async move { Ok::<_, Infallible>(answer) }
+        let asked = Asked::new(&request, &source, &history);
+        async move { Ok::<_, Infallible>(answer(asked).await) }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -175,57 +216,16 @@ async fn serve(stream: TcpStream, source: Arc<dyn Source>, limits: Limits) {
     }
 }
 
-/// The answer to one request; HEAD is answered as GET and hyper leaves out the body.
-fn answer(method: &Method, path: &str, source: &dyn Source) -> Response<Full<Bytes>> {
-    if !matches!(path, "/" | "/ready" | "/live" | "/metrics") {
-        return error(StatusCode::NOT_FOUND, "no such path; there are /ready, /live and /metrics");
-    }
-    if method != Method::GET && method != Method::HEAD {
-        let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed here");
-        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return answer;
-    }
-    match path {
-        "/ready" if source.ready() => plain(StatusCode::OK, "ready\n"),
-        "/ready" => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        "/live" => plain(StatusCode::OK, "live\n"),
-        "/metrics" => {
-            let mut page = source.metrics();
-            process::write(&mut page);
-            whole(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page)
-        }
-        _ => plain(StatusCode::OK, PATHS),
-    }
-}
-
-const PATHS: &str = "\
-ringway admin
-/ready    200 while new calls are welcome, 503 while draining
-/live     200 while the process runs
-/metrics  counters for Prometheus
-";
-
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    whole(status, "text/plain; charset=utf-8", text)
-}
-
-/// An error in the shape of `google.rpc.Status`. The message must need no escaping in JSON.
-fn error(status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
-    let code = if status == StatusCode::NOT_FOUND { NOT_FOUND } else { UNIMPLEMENTED };
-    whole(status, "application/json", format!("{{\"code\":{code},\"message\":\"{message}\"}}\n"))
-}
-
-/// Codes of `google.rpc.Code`.
-const NOT_FOUND: u8 = 5;
-const UNIMPLEMENTED: u8 = 12;
-
-fn whole(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+async fn answer(asked: Asked) -> Response<Full<Bytes>> {
+    let reply = match asked.is_quick() {
+        true => asked.answer(),
+        false => match spawn_blocking(move || asked.answer()).await {
+            Ok(reply) => reply,
+            // It goes on in the connection's task, which it ends.
+            Err(error) => resume_unwind(error.into_panic()),
+        },
+    };
+    reply.into_response()
 }
 
 #[cfg(test)]

@@ -1,9 +1,28 @@
-//! The `process_…` families every Prometheus client shows, read from `/proc`.
+//! What Linux knows of this process and its threads, and the `process_…` families every Prometheus client shows.
 //!
 //! A figure that cannot be read is left out: a page without it is better than no page.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::time::Duration;
+
+/// CPU time of the whole process so far.
+pub(super) fn cpu() -> Option<Duration> {
+    cpu_time(&fs::read_to_string("/proc/self/stat").ok()?, ticks_per_second())
+}
+
+/// CPU time of one of its threads so far.
+pub(super) fn thread_cpu(thread: u32) -> Option<Duration> {
+    let read = |file: &str| fs::read_to_string(format!("/proc/self/task/{thread}/{file}")).ok();
+    // In nanoseconds, where the kernel keeps them; in ticks of a hundredth of a second otherwise.
+    let nanos = read("schedstat").and_then(|text| text.split(' ').next()?.parse().ok());
+    nanos.map(Duration::from_nanos).or_else(|| cpu_time(&read("stat")?, ticks_per_second()))
+}
+
+/// Memory it holds.
+pub(super) fn resident_bytes() -> Option<u64> {
+    bytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:").map(|bytes| bytes as u64)
+}
 
 /// Appends what `/proc` says of this process to a page in text format 0.0.4.
 pub(super) fn write(page: &mut String) {
@@ -11,11 +30,9 @@ pub(super) fn write(page: &mut String) {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let system = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let ticks = fs::read("/proc/self/auxv").ok().and_then(|auxv| ticks_per_second(&auxv));
-    // 100 on every architecture we build for; the kernel says so in the auxiliary vector.
-    let ticks = ticks.unwrap_or(100) as f64;
+    let ticks = ticks_per_second();
 
-    let cpu = cpu_ticks(&stat).map(|cpu| cpu as f64 / ticks);
+    let cpu = cpu_time(&stat, ticks).map(|cpu| cpu.as_secs_f64());
     let start = stat_field(&stat, 22).zip(boot_time(&system));
     let start = start.map(|(after_boot, boot)| boot as f64 + after_boot as f64 / ticks);
     for (name, kind, help, value) in [
@@ -54,8 +71,17 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(stat_field(stat, 14)? + stat_field(stat, 15)?)
 }
 
+fn cpu_time(stat: &str, ticks_per_second: f64) -> Option<Duration> {
+    cpu_ticks(stat).map(|ticks| Duration::from_secs_f64(ticks as f64 / ticks_per_second))
+}
+
+/// 100 on every architecture we build for; the kernel says so in the auxiliary vector.
+fn ticks_per_second() -> f64 {
+    fs::read("/proc/self/auxv").ok().and_then(|auxv| clock_ticks(&auxv)).unwrap_or(100) as f64
+}
+
 /// The `AT_CLKTCK` entry: pairs of machine words, key and value.
-fn ticks_per_second(auxv: &[u8]) -> Option<usize> {
+fn clock_ticks(auxv: &[u8]) -> Option<usize> {
     const AT_CLKTCK: usize = 17;
     let words = auxv.chunks_exact(size_of::<usize>());
     let words: Vec<usize> = words.filter_map(|word| word.try_into().ok().map(usize::from_ne_bytes)).collect();
@@ -109,6 +135,17 @@ mod tests {
     }
 
     #[test]
+    fn a_threads_time_is_part_of_the_processes() {
+        let link = fs::read_link("/proc/thread-self").unwrap();
+        let own = link.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        // The kernel adds up what a thread uses from time to time.
+        let used = (0..1_000_000).map(|_| thread_cpu(own).unwrap()).find(|used| !used.is_zero());
+        let (thread, process) = (used.unwrap(), cpu().unwrap());
+        assert!(thread <= process + Duration::from_millis(20), "{thread:?} {process:?}");
+        assert_eq!(thread_cpu(u32::MAX), None);
+    }
+
+    #[test]
     fn a_name_with_brackets_does_not_shift_the_fields() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4 10 0 0 0 150 50 0 0 20 0 1 0 9900 1 2";
         assert_eq!((cpu_ticks(stat), stat_field(stat, 22)), (Some(200), Some(9900)));
@@ -128,6 +165,6 @@ mod tests {
             files_max("Max open files            unlimited            unlimited            files\n"),
             None
         );
-        assert_eq!(ticks_per_second(&[0; 32]), None);
+        assert_eq!(clock_ticks(&[0; 32]), None);
     }
 }

@@ -6,15 +6,78 @@ use std::net::{Ipv4Addr, TcpListener as Listener, TcpStream as Stream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::metrics::{CallLabels, EndpointState, EndpointView, Layout, RingCounts, Shard};
 
 /// No read takes longer than this unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-#[derive(Default)]
-struct Gateway {
+pub(super) struct Gateway {
     ready: AtomicBool,
     panics: AtomicBool,
     huge: AtomicBool,
+    hooks: Hooks,
+    world: Arc<World>,
+}
+
+impl Default for Gateway {
+    fn default() -> Gateway {
+        let (ready, panics, huge) = Default::default();
+        Gateway { ready, panics, huge, hooks: Hooks::default(), world: Arc::new(world()) }
+    }
+}
+
+/// Two workers, a few routes, two clusters, and some counts.
+pub(super) fn world() -> World {
+    let config = r#"
+        [[listeners]]
+        address = "127.0.0.1:8080"
+        [[routes]]
+        match = { path = "/a.A/Get", headers = { x-canary = "1" } }
+        weighted_clusters = [{ name = "one", weight = 9 }, { name = "two", weight = 1 }]
+        [[routes]]
+        match = { service = "a.A", host = "*.example.com" }
+        cluster = "one"
+        [[routes]]
+        match = { prefix = "/b" }
+        cluster = "two"
+        timeout = "0s"
+        [[clusters]]
+        name = "one"
+        endpoints = ["10.0.0.1:1", "10.0.0.2:1"]
+        [[clusters]]
+        name = "two"
+        endpoints = ["10.0.0.3:1"]
+    "#;
+    let config = Arc::new(crate::config::parse(config, std::path::Path::new("test.toml")).unwrap());
+    let call = |route: &str, cluster: &str| CallLabels { route: route.into(), cluster: cluster.into() };
+    let layout = Layout::new(vec!["one".into(), "two".into()], vec![call("a", "one"), call("b", "two")]);
+    let layout = layout.with_endpoints([4, 4]);
+    let shards: Vec<_> = (0..2).map(|_| Shard::new(&layout)).collect();
+    for (shard, state) in shards.iter().zip([EndpointState::Connected, EndpointState::Backoff]) {
+        shard.worker.connections_active.raise();
+        shard.worker.calls_started.add(2);
+        shard.worker.turns.add(3);
+        shard.calls[0].ended(0, Duration::from_micros(300));
+        shard.calls[1].ended(14, Duration::from_millis(20));
+        shard.endpoints[0][0].publish(&EndpointView {
+            address: ([10, 0, 0, 1], 1).into(),
+            state,
+            connections: 1,
+            calls_active: 2,
+            calls: 3,
+            connect_failures: 4,
+            retry_in: Duration::from_millis(50),
+        });
+    }
+    let place = Place { core: Some(3), numa_node: Some(0), thread: None };
+    World {
+        config,
+        layout,
+        shards,
+        workers: vec![place, Place::default()],
+        backend: "io_uring",
+        flags: "none",
+    }
 }
 
 /// More than two sockets' buffers take.
@@ -32,35 +95,65 @@ impl Source for Gateway {
         }
         "# HELP a_total A.\n# TYPE a_total counter\na_total 1\n".to_owned()
     }
+
+    fn world(&self) -> Arc<World> {
+        Arc::clone(&self.world)
+    }
+
+    fn rings(&self) -> Vec<RingCounts> {
+        vec![RingCounts { worker: 0, sqes: 5, cqes: 6 }]
+    }
+
+    fn drain(&self) {
+        self.ready.store(false, Ordering::Relaxed);
+    }
+
+    fn hooks(&self) -> &Hooks {
+        &self.hooks
+    }
 }
 
 fn start(limits: Limits) -> (Admin, Arc<Gateway>) {
-    let gateway = Arc::new(Gateway { ready: AtomicBool::new(true), ..Gateway::default() });
+    start_gateway(limits, Gateway::default())
+}
+
+pub(super) fn start_gateway(limits: Limits, gateway: Gateway) -> (Admin, Arc<Gateway>) {
+    let gateway = Arc::new(Gateway { ready: AtomicBool::new(true), ..gateway });
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     (Admin::start_with(listener, Arc::clone(&gateway) as Arc<dyn Source>, limits).unwrap(), gateway)
 }
 
-fn connect(admin: &Admin) -> BufReader<Stream> {
+pub(super) fn connect(admin: &Admin) -> BufReader<Stream> {
     let stream = Stream::connect(admin.address()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     BufReader::new(stream)
 }
 
-struct Reply {
-    status: u16,
+pub(super) struct Reply {
+    pub(super) status: u16,
     head: String,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Reply {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         let begin = format!("{name}: ");
         self.head.lines().find_map(|line| line.strip_prefix(&begin))
     }
 }
 
-fn ask(connection: &mut BufReader<Stream>, method: &str, path: &str) -> io::Result<Reply> {
-    write!(connection.get_mut(), "{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n")?;
+pub(super) fn ask(connection: &mut BufReader<Stream>, method: &str, path: &str) -> io::Result<Reply> {
+    ask_with(connection, method, path, "")
+}
+
+/// Each of `headers` ends its line.
+pub(super) fn ask_with(
+    connection: &mut BufReader<Stream>,
+    method: &str,
+    path: &str,
+    headers: &str,
+) -> io::Result<Reply> {
+    write!(connection.get_mut(), "{method} {path} HTTP/1.1\r\nhost: a\r\n{headers}\r\n")?;
     reply(connection, method != "HEAD")
 }
 
@@ -99,21 +192,15 @@ fn each_path_answers_on_one_connection() {
         ("GET", "/live", 200, "text/plain; charset=utf-8", "live\n"),
         ("GET", "/live?x=1", 200, "text/plain; charset=utf-8", "live\n"),
         ("HEAD", "/live", 200, "text/plain; charset=utf-8", ""),
-        ("GET", "/", 200, "text/plain; charset=utf-8", PATHS),
         (
             "GET",
             "/nothing",
             404,
             "application/json",
-            "{\"code\":5,\"message\":\"no such path; there are /ready, /live and /metrics\"}\n",
+            "{\"code\":5,\"message\":\"no such path; there are / /ready /live /metrics /workers /clusters /routes \
+             /config /history /drain\"}\n",
         ),
-        (
-            "POST",
-            "/ready",
-            405,
-            "application/json",
-            "{\"code\":12,\"message\":\"only GET and HEAD are allowed here\"}\n",
-        ),
+        ("POST", "/ready", 405, "application/json", "{\"code\":12,\"message\":\"only GET, HEAD here\"}\n"),
     ] {
         let reply = ask(&mut connection, method, path).unwrap();
         assert_eq!((reply.status, reply.body.as_str()), (status, body), "{method} {path}");
@@ -219,10 +306,13 @@ fn drop_ends_the_thread_at_once_and_frees_the_port() {
     let mut open = connect(&admin);
     assert_eq!(ask(&mut open, "GET", "/live").unwrap().status, 200);
     let address = admin.address();
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     drop(admin);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert!(is_closed(&mut open));
     assert!(Stream::connect(address).is_err());
     assert_eq!(Arc::strong_count(&gateway), 1);
 }
+
+mod dashboard;
+mod pages;

@@ -4,6 +4,7 @@
 //! bounds and every name it refers to exists. Read `knobs/table.rs` for the bounds and defaults, `docs/CONFIG.md` for
 //! the same in Markdown, `reader.rs` for how errors are found.
 
+mod effective;
 mod errors;
 mod forms;
 pub mod knobs;
@@ -21,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use effective::{Effective, Setting};
 pub use errors::{Error, Errors, Place};
 pub use parse::{load, parse};
 pub use spelling::nearest;
@@ -47,6 +49,8 @@ pub struct Config {
     pub transcoding: Transcoding,
     /// Where the file is: paths in it that are not absolute begin here. Empty for the current directory.
     pub directory: PathBuf,
+    /// All of this as text, for people.
+    pub effective: Effective,
 }
 
 /// How many workers to run.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+use super::effective::Effective;
 use super::errors::{Errors, Place};
 use super::reader::{Source, Table, Value};
 use super::{
@@ -59,7 +60,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Errors> {
         None
     };
     match (source.into_errors(), config) {
-        (None, Some(config)) => Ok(config),
+        (None, Some(config)) => Ok(Config { effective: Effective::of(tree.get_ref(), &config), ..config }),
         (Some(errors), _) => Err(errors),
         (None, None) => unreachable!("whatever is left out of a configuration has been reported"),
     }
@@ -91,6 +92,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
         clusters: clusters.into_iter().collect::<Option<_>>()?,
         transcoding,
         directory: directory.to_owned(),
+        effective: Effective::default(),
     })
 }
 

@@ -100,6 +100,17 @@ impl Snapshot {
         self.sum_micros = self.sum_micros.wrapping_add(other.sum_micros);
     }
 
+    /// What was recorded after `earlier`, which must be of the same histograms.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = self.clone();
+        for (count, before) in since.counts.iter_mut().zip(&earlier.counts) {
+            *count = count.saturating_sub(*before);
+        }
+        since.sum_micros = self.sum_micros.wrapping_sub(earlier.sum_micros);
+        since
+    }
+
     /// How many durations there are. Derived from the buckets, so it cannot disagree with them.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -234,5 +245,6 @@ mod tests {
         merged.merge(&of(&[long, long]));
         assert_eq!(merged, of(&[long, short, long]));
         assert_eq!((merged.count(), merged.sum_micros()), (3, 180_090));
+        assert_eq!(merged.since(&of(&[short])), of(&[long, long]));
     }
 }

@@ -31,11 +31,13 @@ macro_rules! block {
     };
 }
 
+mod endpoint;
 mod histogram;
 mod merge;
 pub mod render;
 mod shard;
 
+pub use endpoint::{EndpointSlot, EndpointState, EndpointView};
 pub use histogram::{BOUNDS_MICROS, Histogram, RELATIVE_ERROR, Snapshot};
 pub use merge::{CallTotals, call_totals, cluster_total};
 pub use render::{GatewayInfo, RingCounts};
@@ -146,6 +148,8 @@ pub struct Layout {
     /// What calls are counted under; `Shard::calls` has the same order. The last one is empty:
     /// calls that found no route or were refused before one.
     pub calls: Vec<CallLabels>,
+    /// Endpoints of each cluster that there is room for; `Shard::endpoints` has the same order.
+    pub endpoints: Vec<usize>,
 }
 
 impl Layout {
@@ -153,7 +157,17 @@ impl Layout {
     /// entry for calls without a route: do not pass one.
     pub fn new(clusters: Vec<String>, mut calls: Vec<CallLabels>) -> Self {
         calls.push(CallLabels::default());
-        Self { clusters, calls }
+        let endpoints = vec![0; clusters.len()];
+        Self { clusters, calls, endpoints }
+    }
+
+    /// The same with room for so many endpoints of each cluster.
+    #[must_use]
+    pub fn with_endpoints(mut self, endpoints: impl IntoIterator<Item = usize>) -> Self {
+        for (room, wanted) in self.endpoints.iter_mut().zip(endpoints) {
+            *room = wanted;
+        }
+        self
     }
 }
 

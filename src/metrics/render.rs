@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{
-    BOUNDS_MICROS, CallTotals, ClusterBlock, GRPC_STATUS_NAMES, Layout, Shard, WorkerBlock, call_totals,
-    cluster_total,
+    BOUNDS_MICROS, CallTotals, ClusterBlock, EndpointSlot, EndpointView, GRPC_STATUS_NAMES, Kind, Layout,
+    Shard, WorkerBlock, call_totals, cluster_total,
 };
 
 /// What the page says of the gateway as a whole.
@@ -58,6 +59,7 @@ pub fn text(
         ring_entries(&mut page, rings);
     }
     clusters(&mut page, layout, shards);
+    endpoints(&mut page, layout, shards);
     calls(&mut page, layout, shards);
     page.text
 }
@@ -126,6 +128,45 @@ fn clusters(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
         page.family(row.name, row.kind.word(), row.help);
         for group in &groups {
             page.sample(row.name, &group.labels, cluster_total(shards, &group.members, row.read));
+        }
+    }
+}
+
+/// What is on the page about each endpoint, summed over cores.
+type EndpointRow = (&'static str, Kind, &'static str, fn(&EndpointView) -> u64);
+
+#[rustfmt::skip]
+const ENDPOINT_ROWS: [EndpointRow; 4] = [
+    ("ringway_endpoint_connections_active", Kind::Gauge,
+        "Connections to the endpoint open now.", |view| view.connections),
+    ("ringway_endpoint_calls_active", Kind::Gauge,
+        "Attempts sent to the endpoint and not over.", |view| view.calls_active),
+    ("ringway_endpoint_calls_total", Kind::Counter,
+        "Attempts sent to the endpoint; published every 100 ms.", |view| view.calls),
+    ("ringway_endpoint_connect_failures_total", Kind::Counter,
+        "Attempts to connect to the endpoint that failed.", |view| view.connect_failures),
+];
+
+fn endpoints(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
+    let mut totals: BTreeMap<(&str, SocketAddr), [u64; ENDPOINT_ROWS.len()]> = BTreeMap::new();
+    for shard in shards {
+        for (cluster, slots) in layout.clusters.iter().zip(&shard.endpoints) {
+            for view in slots.iter().filter_map(EndpointSlot::read) {
+                let total = totals.entry((cluster, view.address)).or_default();
+                for (sum, row) in total.iter_mut().zip(&ENDPOINT_ROWS) {
+                    *sum += (row.3)(&view);
+                }
+            }
+        }
+    }
+    if totals.is_empty() {
+        return;
+    }
+    for (at, (name, kind, help, _)) in ENDPOINT_ROWS.iter().enumerate() {
+        page.family(name, kind.word(), help);
+        for ((cluster, address), total) in &totals {
+            let labels = format_args!("cluster=\"{}\",endpoint=\"{address}\"", Escaped(cluster));
+            page.sample(name, &labels, total[at]);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Counter, GRPC_STATUS_NAMES, Histogram, Layout};
+use super::{Counter, EndpointSlot, GRPC_STATUS_NAMES, Histogram, Layout};
 
 /// All counts of one core. That core writes, anybody may read.
 ///
@@ -18,6 +18,8 @@ pub struct Shard {
     pub clusters: Box<[ClusterBlock]>,
     /// One for each of `Layout::calls`.
     pub calls: Box<[CallBlock]>,
+    /// For each of `Layout::clusters`, room for its endpoints.
+    pub endpoints: Box<[Box<[EndpointSlot]>]>,
 }
 
 impl Shard {
@@ -31,6 +33,11 @@ impl Shard {
             worker: WorkerBlock::default(),
             clusters: layout.clusters.iter().map(|_| ClusterBlock::default()).collect(),
             calls: layout.calls.iter().map(|_| CallBlock::default()).collect(),
+            endpoints: layout
+                .endpoints
+                .iter()
+                .map(|&count| (0..count).map(|_| EndpointSlot::default()).collect())
+                .collect(),
         })
     }
 

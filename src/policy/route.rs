@@ -10,12 +10,16 @@
 //! different headers 36 and 29, hosts 20 and 37, wildcard hosts 39 and 31. Only routes that have host, path and their
 //! rarest header condition in common are still asked one by one.
 
+mod explain;
+
 use crate::config::{self, PathMatch};
 use crate::random::Random;
 use http::HeaderMap;
 use http::header::{GetAll, HeaderName, HeaderValue};
 use rustc_hash::FxHashMap;
 use std::cmp::Ordering;
+
+pub use explain::why_not;
 
 /// All routes; built once from the configuration, then only read.
 #[derive(Debug)]

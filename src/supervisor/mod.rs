@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use self::rings::Rings;
 use self::state::State;
-use crate::admin::Admin;
+use crate::admin::{Admin, Hooks, Place, World};
 use crate::config::{Backend, Config, OnUnavailable};
 use crate::metrics::Shard;
 use crate::net::ring::{self, Refusal, Rung};
@@ -34,6 +34,9 @@ use crate::worker::{self, Control, Plan};
 
 /// How long a worker that was told to stop may take before it is left behind.
 const STOP: Duration = Duration::from_secs(2);
+
+/// Room for so many endpoints more is made at once, where people look at them.
+const ENDPOINTS: usize = 16;
 
 /// A running gateway. Dropping it stops it at once; see [`Gateway::drain`] for the orderly way.
 pub struct Gateway {
@@ -112,6 +115,8 @@ pub struct Ended {
 
 /// What a worker's thread tells while it starts.
 enum Report {
+    /// Its number in Linux, and whether it is pinned to its core.
+    Begun(Option<u32>, bool),
     Probed(Result<Rung, Refusal>),
     Started,
     Failed(String),
@@ -122,7 +127,15 @@ impl Gateway {
     ///
     /// # Errors
     /// What could not be bound, resolved or set up. Nothing is left running then.
-    pub fn start(mut config: Config) -> Result<Gateway, StartError> {
+    pub fn start(config: Config) -> Result<Gateway, StartError> {
+        Gateway::start_with(config, Hooks::default())
+    }
+
+    /// The same; `hooks` is what else operators can do at the admin address.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub fn start_with(mut config: Config, hooks: Hooks) -> Result<Gateway, StartError> {
         if let Err(error) = sys::raise_file_limit() {
             tracing::warn!(%error, "cannot raise the limit on open files");
         }
@@ -138,7 +151,8 @@ impl Gateway {
             .map(|cluster| SharedLimit::new(cluster.max_requests, cores.len()))
             .collect();
         let config = Arc::new(config);
-        let layout = worker::layout(&config);
+        let endpoints = addresses.iter().map(|addresses| addresses.len().next_multiple_of(ENDPOINTS));
+        let layout = worker::layout(&config).with_endpoints(endpoints);
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();
 
         let (ended_tell, ended) = mpsc::channel();
@@ -148,7 +162,15 @@ impl Gateway {
                 .push(Starting::new(number, *core, &config, ended_tell.clone()).map_err(StartError::System)?);
         }
         let (rung, refusal) = decide(&config, &starting)?;
-        let state = Arc::new(State::new(layout, shards.clone(), rung, refusal));
+        let world = World {
+            config: Arc::clone(&config),
+            layout,
+            shards: shards.clone(),
+            workers: starting.iter().map(|starting| starting.place).collect(),
+            backend: rung.backend(),
+            flags: rung.flags(),
+        };
+        let state = Arc::new(State::new(world, refusal, hooks));
         let rings = Rings::new(Arc::clone(&state)).map_err(StartError::System)?;
         let mut workers = Vec::new();
         for (starting, shard) in starting.into_iter().zip(&shards) {
@@ -209,6 +231,11 @@ impl Gateway {
         self.state.set_ready(false);
         self.count_lost();
         self.tell(Control::drain);
+    }
+
+    /// Whether an operator asked at the admin address to drain. Readiness fails since then.
+    pub fn drain_wanted(&self) -> bool {
+        self.state.drain_wanted()
     }
 
     /// Waits until a worker ends that nobody told to. Returns at `timeout` at the latest; true if one has.
@@ -289,6 +316,7 @@ impl Handle {
 /// A worker's thread that has pinned itself and tried its ring, and waits for the decision.
 struct Starting {
     thread: JoinHandle<()>,
+    place: Place,
     plan: Sender<Plan>,
     reports: Receiver<Report>,
 }
@@ -305,10 +333,12 @@ impl Starting {
         let wants_ring = config.io.backend != Backend::Epoll;
         let entries = config.io.entries;
         let body = move || {
-            if let Some(core) = core
-                && !core_affinity::set_for_current(core)
-            {
+            let pinned = core.is_some_and(core_affinity::set_for_current);
+            if let Some(core) = core.filter(|_| !pinned) {
                 tracing::warn!(worker = number, core = core.id, "cannot pin the worker to its core");
+            }
+            if report.send(Report::Begun(placement::own_thread(), pinned)).is_err() {
+                return;
             }
             let probed = if wants_ring { ring::probe(entries) } else { Ok(Rung::Epoll) };
             if report.send(Report::Probed(probed)).is_err() {
@@ -322,7 +352,14 @@ impl Starting {
             let _ = ended.send(number);
         };
         let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(body)?;
-        Ok(Starting { thread, plan, reports })
+        let place = match reports.recv() {
+            Ok(Report::Begun(thread, pinned)) => {
+                let core = core.filter(|_| pinned).map(|core| core.id);
+                Place { core, numa_node: core.and_then(placement::numa_node), thread }
+            }
+            _ => Place::default(),
+        };
+        Ok(Starting { thread, place, plan, reports })
     }
 
     fn probed(&self) -> Result<Rung, Refusal> {
@@ -341,7 +378,7 @@ impl Starting {
         match self.reports.recv() {
             Ok(Report::Started) => Ok(self.thread),
             Ok(Report::Failed(reason)) => Err(reason),
-            Ok(Report::Probed(_)) | Err(_) => Err("its thread ended".to_owned()),
+            Ok(Report::Begun(..) | Report::Probed(_)) | Err(_) => Err("its thread ended".to_owned()),
         }
     }
 }

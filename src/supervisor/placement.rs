@@ -51,6 +51,17 @@ fn parse_quota(text: &str) -> Option<usize> {
     usize::try_from(quota.div_ceil(period).max(1)).ok()
 }
 
+/// The NUMA node of a core.
+pub(super) fn numa_node(core: usize) -> Option<usize> {
+    let entries = fs::read_dir(format!("/sys/devices/system/cpu/cpu{core}")).ok()?;
+    entries.flatten().find_map(|entry| entry.file_name().to_str()?.strip_prefix("node")?.parse().ok())
+}
+
+/// The number that Linux gives to the thread that asks.
+pub(super) fn own_thread() -> Option<u32> {
+    fs::read_link("/proc/thread-self").ok()?.file_name()?.to_str()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +95,13 @@ mod tests {
         put("sys/fs/cgroup/a/cpu.max", "max 100000\n");
         assert_eq!(quota(&root), Some(8));
         fs::remove_dir_all(&root).expect("was made here");
+    }
+
+    #[test]
+    fn a_thread_knows_its_number() {
+        let number = own_thread().expect("Linux tells");
+        assert!(Path::new(&format!("/proc/self/task/{number}")).exists());
+        assert_ne!(std::thread::spawn(own_thread).join().unwrap(), Some(number));
     }
 
     #[test]

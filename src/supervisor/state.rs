@@ -4,18 +4,18 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use crate::admin::Source;
+use crate::admin::{Hooks, Source, World};
 use crate::metrics::render::{self, GatewayInfo, RingCounts};
-use crate::metrics::{Layout, Shard};
-use crate::net::ring::{self, Refusal, RingTails, Rung};
+use crate::net::ring::{self, Refusal, RingTails};
 
 /// Read by the admin thread, written by the supervisor.
 pub(super) struct State {
-    layout: Layout,
-    shards: Vec<Arc<Shard>>,
-    rung: Rung,
+    world: Arc<World>,
     refusal: Option<Refusal>,
+    hooks: Hooks,
     ready: AtomicBool,
+    /// An operator asked for it.
+    drain_wanted: AtomicBool,
     rings: Mutex<Vec<Ring>>,
 }
 
@@ -29,14 +29,15 @@ struct Ring {
 }
 
 impl State {
-    pub(super) fn new(
-        layout: Layout,
-        shards: Vec<Arc<Shard>>,
-        rung: Rung,
-        refusal: Option<Refusal>,
-    ) -> State {
-        let rings = Mutex::new(vec![Ring::default(); shards.len()]);
-        State { layout, shards, rung, refusal, ready: AtomicBool::new(false), rings }
+    pub(super) fn new(world: World, refusal: Option<Refusal>, hooks: Hooks) -> State {
+        let rings = Mutex::new(vec![Ring::default(); world.shards.len()]);
+        let (ready, drain_wanted) = Default::default();
+        State { world: Arc::new(world), refusal, hooks, ready, drain_wanted, rings }
+    }
+
+    /// Whether an operator asked to drain.
+    pub(super) fn drain_wanted(&self) -> bool {
+        self.drain_wanted.load(Ordering::Acquire)
     }
 
     pub(super) fn set_ready(&self, ready: bool) {
@@ -73,11 +74,28 @@ impl Source for State {
     fn metrics(&self) -> String {
         let info = GatewayInfo {
             version: env!("CARGO_PKG_VERSION"),
-            backend: self.rung.backend(),
+            backend: self.world.backend,
             backend_reason: self.refusal.as_ref().map(|refusal| refusal.reason.as_str()),
             ready: self.ready(),
-            workers: self.shards.len(),
+            workers: self.world.shards.len(),
         };
-        render::text(&info, &self.layout, &self.shards, &self.sample_rings())
+        render::text(&info, &self.world.layout, &self.world.shards, &self.sample_rings())
+    }
+
+    fn world(&self) -> Arc<World> {
+        Arc::clone(&self.world)
+    }
+
+    fn rings(&self) -> Vec<RingCounts> {
+        self.sample_rings()
+    }
+
+    fn drain(&self) {
+        self.set_ready(false);
+        self.drain_wanted.store(true, Ordering::Release);
+    }
+
+    fn hooks(&self) -> &Hooks {
+        &self.hooks
     }
 }

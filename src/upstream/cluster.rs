@@ -93,6 +93,19 @@ impl Cluster {
         &self.local.shard.clusters[self.index]
     }
 
+    /// Says how its endpoints are, for people to look at.
+    pub fn publish(&self) {
+        let now = self.local.timers.now();
+        let slots = &self.local.shard.endpoints[self.index];
+        let mut endpoints = self.endpoints.iter();
+        for slot in slots {
+            match endpoints.next() {
+                Some(endpoint) => slot.publish(&endpoint.view(now)),
+                None => slot.clear(),
+            }
+        }
+    }
+
     pub(super) fn local(&self) -> &Rc<Local> {
         &self.local
     }
@@ -284,6 +297,7 @@ impl Lease {
         end: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         self.cluster.counts().calls.add(1);
+        self.endpoint.sent();
         self.connection.send(request, end)
     }
 

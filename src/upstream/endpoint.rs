@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::connection::Connection;
 use crate::config;
+use crate::metrics::{EndpointState, EndpointView};
 use crate::policy::backoff::Backoff;
 use crate::policy::failure::Failure;
 use crate::random::Random;
@@ -25,6 +26,9 @@ pub(super) struct Endpoint {
     retry_at: Cell<Moment>,
     /// Why the last connect failed.
     failure: Cell<Failure>,
+    /// Calls sent here, and connects that failed, since the start.
+    sent: Cell<u64>,
+    failures: Cell<u64>,
     /// How long a connection may be silent before it is pinged; doubled when the upstream finds that too often.
     pub(super) ping_interval: Cell<Duration>,
 }
@@ -50,6 +54,8 @@ impl Endpoint {
             backoff: RefCell::new(Backoff::new(initial_backoff, backoff_multiplier, max_backoff)),
             retry_at: Cell::new(Moment::ZERO),
             failure: Cell::new(Failure::ConnectFailed),
+            sent: Cell::new(0),
+            failures: Cell::new(0),
             ping_interval: Cell::new(settings.keepalive.interval),
         }
     }
@@ -101,7 +107,37 @@ impl Endpoint {
     /// A connect failed, or its connection ended before the upstream had said anything.
     pub(super) fn failed(&self, failure: Failure, now: Moment, random: &mut Random) {
         self.failure.set(failure);
+        self.failures.set(self.failures.get() + 1);
         self.retry_at.set(now.plus(self.backoff.borrow_mut().failed(random)));
+    }
+
+    /// A call was sent here.
+    pub(super) fn sent(&self) {
+        self.sent.set(self.sent.get() + 1);
+    }
+
+    /// How things are, for people to look at.
+    pub(super) fn view(&self, now: Moment) -> EndpointView {
+        let connections = self.connections.borrow();
+        let retry_in = self.retry_at.get().since(now);
+        let state = if connections.iter().any(|connection| connection.takes_calls()) {
+            EndpointState::Connected
+        } else if self.connecting.get() {
+            EndpointState::Connecting
+        } else if !retry_in.is_zero() {
+            EndpointState::Backoff
+        } else {
+            EndpointState::Idle
+        };
+        EndpointView {
+            address: self.address,
+            state,
+            connections: connections.len() as u64,
+            calls_active: u64::from(self.calls.get()),
+            calls: self.sent.get(),
+            connect_failures: self.failures.get(),
+            retry_in,
+        }
     }
 
     /// Why the last connect failed.

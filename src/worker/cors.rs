@@ -170,8 +170,6 @@ mod tests {
         let allowed = answer.headers()[ACCESS_CONTROL_ALLOW_HEADERS].to_str().expect("text");
         assert!(allowed.contains("x-grpc-web") && allowed.contains("x-mine"));
         let refused = policy.preflight(&head(Method::OPTIONS, Some("https://b.example"), true), None);
-        assert!(
-            !refused.expect("an answer all the same").headers().contains_key(ACCESS_CONTROL_ALLOW_HEADERS)
-        );
+        assert!(!refused.headers().contains_key(ACCESS_CONTROL_ALLOW_HEADERS));
     }
 }

@@ -272,6 +272,7 @@ impl Worker {
     fn settle(&self) {
         for cluster in &self.clusters {
             cluster.limit().settle();
+            cluster.publish();
         }
         let allocations = &self.local.counts().allocations;
         allocations.add(crate::alloc::allocations_of_this_thread() - allocations.get());

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::super::forms;
 use super::super::units::{self, Bytes, Refused, Time};
 use super::super::{
-    Admin, AllowOrigins, Backend, Cluster, Config, Cors, Endpoint, Http2, Io, Keepalive, LbPolicy, Listener,
-    Match, Method, OnUnavailable, PathMatch, Pool, PrintOptions, Reconnect, Route, Transcoding,
+    Admin, AllowOrigins, Backend, Cluster, Config, Cors, Effective, Endpoint, Http2, Io, Keepalive, LbPolicy,
+    Listener, Match, Method, OnUnavailable, PathMatch, Pool, PrintOptions, Reconnect, Route, Transcoding,
     WeightedCluster, Workers, parse,
 };
 use super::{cluster, listener, parsed, route, top};
@@ -34,6 +34,7 @@ fn everything_has_a_default() {
         clusters: vec![default_cluster()],
         transcoding: default_transcoding(),
         directory: PathBuf::new(),
+        effective: Effective::default(),
     };
     assert_eq!(parsed(&top("")), wanted);
     assert_ne!(parsed(&top("workers = 2")), wanted);

@@ -229,3 +229,29 @@ fn fifty_thousand_series_are_written_quickly() {
     assert!(series >= 50_000, "{series}");
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
+
+#[test]
+fn endpoints_are_summed_over_cores() {
+    let layout = Layout::new(vec!["a".into(), "b".into()], vec![]).with_endpoints([2, 1]);
+    let shards: Vec<_> = (0..2).map(|_| Shard::new(&layout)).collect();
+    let view = |port: u16, connections| EndpointView {
+        address: ([10, 0, 0, 7], port).into(),
+        state: crate::metrics::EndpointState::Connected,
+        connections,
+        calls_active: 1,
+        calls: 10,
+        connect_failures: 0,
+        retry_in: Duration::ZERO,
+    };
+    shards[0].endpoints[0][0].publish(&view(1, 2));
+    shards[1].endpoints[0][1].publish(&view(1, 3));
+    shards[1].endpoints[1][0].publish(&view(1, 4));
+    let page = read(&text(&GATEWAY, &layout, &shards, &[]));
+    for (series, value) in [
+        (r#"ringway_endpoint_connections_active{cluster="a",endpoint="10.0.0.7:1"}"#, 5.0),
+        (r#"ringway_endpoint_connections_active{cluster="b",endpoint="10.0.0.7:1"}"#, 4.0),
+        (r#"ringway_endpoint_calls_total{cluster="a",endpoint="10.0.0.7:1"}"#, 20.0),
+    ] {
+        assert_eq!(page.value(series), value, "{series}");
+    }
+}

@@ -56,6 +56,8 @@ fn check(routes: &[Route], calls: &[Call<'_>]) {
         let map = header_map(headers);
         assert_eq!(indexed.find(path, host, &map), wanted, "{path} {host} {headers:?}");
         assert_eq!(find_plainly(routes, path, host, &map), wanted, "{path} {host} {headers:?}");
+        let explained = routes.iter().position(|route| why_not(route, path, host, &map).is_none());
+        assert_eq!(explained, wanted, "{path} {host} {headers:?}");
     }
 }
 
@@ -228,6 +230,8 @@ fn the_indices_agree_with_asking_one_by_one() {
             let headers = header_map(&sent);
             let wanted = find_plainly(&routes, &path, host, &headers);
             assert_eq!(indexed.find(&path, host, &headers), wanted, "{path} {host} {sent:?} {routes:#?}");
+            let explained = routes.iter().position(|route| why_not(route, &path, host, &headers).is_none());
+            assert_eq!(explained, wanted, "{path} {host} {sent:?} {routes:#?}");
             found += u32::from(wanted.is_some());
         }
     }

@@ -1,0 +1,86 @@
+//! `/clusters`: each cluster with its limits, and each of its endpoints as the workers see it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::pages::Asked;
+use super::value::Value;
+use super::world::World;
+use crate::config::LbPolicy;
+use crate::metrics::{ClusterBlock, EndpointSlot, EndpointState, EndpointView};
+
+/// All clusters, in the order of the configuration.
+pub(super) fn page(asked: &Asked) -> Value {
+    let world = asked.source().world();
+    let rows = world.config.clusters.iter().enumerate().map(|(at, settings)| {
+        let sum = |read: fn(&ClusterBlock) -> u64| -> Value {
+            world.shards.iter().filter_map(|shard| shard.clusters.get(at)).map(read).sum::<u64>().into()
+        };
+        let lb_policy = match settings.lb_policy {
+            LbPolicy::LeastRequest => "least_request",
+            LbPolicy::RoundRobin => "round_robin",
+        };
+        Value::Record(vec![
+            ("cluster", settings.name.as_str().into()),
+            ("lb_policy", lb_policy.into()),
+            ("connections", sum(|block| block.connections_active.get())),
+            ("calls_active", sum(|block| block.calls_active.get())),
+            ("max_requests", u64::from(settings.max_requests).into()),
+            ("pending", sum(|block| block.pending_active.get())),
+            ("max_pending_requests", u64::from(settings.max_pending_requests).into()),
+            ("calls", sum(|block| block.calls.get())),
+            ("replays", sum(|block| block.replays.get())),
+            ("refused", sum(|block| block.limit_refused.get() + block.pending_overflow.get())),
+            ("endpoints", endpoints(&world, at)),
+        ])
+    });
+    Value::Record(vec![("clusters", rows.collect())])
+}
+
+/// An endpoint as all workers together see it.
+struct Seen {
+    /// Workers in each state.
+    states: [u64; EndpointState::ALL.len()],
+    sum: EndpointView,
+}
+
+fn endpoints(world: &World, cluster: usize) -> Value {
+    let mut all: BTreeMap<SocketAddr, Seen> = BTreeMap::new();
+    let slots = world.shards.iter().filter_map(|shard| shard.endpoints.get(cluster));
+    for view in slots.flat_map(|slots| slots.iter().filter_map(EndpointSlot::read)) {
+        let seen = all.entry(view.address).or_insert_with(|| Seen {
+            states: [0; EndpointState::ALL.len()],
+            sum: EndpointView { connections: 0, calls_active: 0, calls: 0, connect_failures: 0, ..view },
+        });
+        seen.states[view.state as usize] += 1;
+        seen.sum.connections += view.connections;
+        seen.sum.calls_active += view.calls_active;
+        seen.sum.calls += view.calls;
+        seen.sum.connect_failures += view.connect_failures;
+        seen.sum.retry_in = seen.sum.retry_in.max(view.retry_in);
+    }
+    all.into_values().map(|seen| seen.value()).collect()
+}
+
+impl Seen {
+    fn value(&self) -> Value {
+        let in_state = |state: EndpointState| self.states[state as usize];
+        // What matters most to who looks: whether calls go there, and if not, whether that is trouble.
+        let state = [EndpointState::Connected, EndpointState::Backoff, EndpointState::Connecting]
+            .into_iter()
+            .find(|&state| in_state(state) > 0)
+            .unwrap_or(EndpointState::Idle);
+        let retry_ms = u64::try_from(self.sum.retry_in.as_millis()).unwrap_or(u64::MAX);
+        Value::Record(vec![
+            ("address", Value::Text(self.sum.address.to_string())),
+            ("state", state.word().into()),
+            ("workers_connected", in_state(EndpointState::Connected).into()),
+            ("workers_in_backoff", in_state(EndpointState::Backoff).into()),
+            ("retry_in_ms", (in_state(EndpointState::Backoff) > 0).then_some(retry_ms).into()),
+            ("connections", self.sum.connections.into()),
+            ("calls_active", self.sum.calls_active.into()),
+            ("calls", self.sum.calls.into()),
+            ("connect_failures", self.sum.connect_failures.into()),
+        ])
+    }
+}

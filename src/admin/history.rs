@@ -1,0 +1,314 @@
+//! What happened in each of the last seconds: the difference of two looks at all counters.
+//!
+//! The workers know nothing of it. A look reads every histogram, so where there are very many it is taken less often
+//! than once a second: looking never takes more than a twentieth of the time.
+#![allow(clippy::disallowed_types, reason = "shared by the admin's own threads; no worker knows of it")]
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::process;
+use super::value::Value;
+use super::world::World;
+use crate::metrics::{CallBlock, CallLabels, GRPC_STATUS_NAMES, RingCounts, Snapshot};
+
+/// Samples that are kept: five minutes of them.
+const KEPT: usize = 300;
+
+/// Codes a call can end with.
+const CODES: usize = GRPC_STATUS_NAMES.len();
+
+/// The samples of the last minutes.
+#[derive(Debug, Default)]
+pub(super) struct History(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    samples: VecDeque<Sample>,
+    /// The number of the next sample.
+    next: u64,
+}
+
+/// All counters at one moment.
+#[derive(Debug)]
+pub(super) struct Look {
+    world: Arc<World>,
+    workers: Vec<WorkerLook>,
+    clusters: Vec<ClusterLook>,
+    by_code: [u64; CODES],
+    process_cpu: Duration,
+}
+
+#[derive(Debug, Default)]
+struct WorkerLook {
+    calls: u64,
+    turns: u64,
+    sqes: Option<u64>,
+    bytes_received: u64,
+    bytes_sent: u64,
+    cpu: Option<Duration>,
+    durations: Snapshot,
+}
+
+#[derive(Debug, Default)]
+struct ClusterLook {
+    by_code: [u64; CODES],
+    durations: Snapshot,
+}
+
+/// What happened between two looks.
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    /// Counted from 0.
+    pub(super) number: u64,
+    /// When it ended.
+    pub(super) unix_ms: u64,
+    pub(super) seconds: f64,
+    pub(super) workers: Vec<WorkerRates>,
+    pub(super) clusters: Vec<ClusterRates>,
+    /// Of all calls.
+    pub(super) latency: Latency,
+    /// Calls that ended, per second, by code.
+    pub(super) by_code: [f64; CODES],
+    pub(super) resident_bytes: u64,
+    /// Cores' worth of CPU time of the whole process.
+    pub(super) cores_busy: f64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct WorkerRates {
+    pub(super) calls_per_s: f64,
+    /// Share of the time that its thread ran; none where Linux does not tell.
+    pub(super) busy: Option<f64>,
+    /// Turns of the loop for each call, each an enter into the kernel; none without calls.
+    pub(super) enters_per_call: Option<f64>,
+    pub(super) sqes_per_call: Option<f64>,
+    pub(super) received_bytes_per_s: f64,
+    pub(super) sent_bytes_per_s: f64,
+    pub(super) latency: Latency,
+    pub(super) connections: u64,
+    pub(super) calls_active: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ClusterRates {
+    pub(super) calls_per_s: f64,
+    pub(super) errors_per_s: f64,
+    pub(super) latency: Latency,
+    pub(super) connections: u64,
+    pub(super) calls_active: u64,
+    pub(super) pending: u64,
+}
+
+/// Percentiles of calls that ended, in microseconds; none without calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Latency([Option<u64>; 3]);
+
+impl Latency {
+    fn of(durations: &Snapshot) -> Latency {
+        Latency([0.5, 0.99, 0.999].map(|q| {
+            let micros = durations.quantile(q)?.as_micros();
+            u64::try_from(micros).ok()
+        }))
+    }
+
+    pub(super) fn entries(self) -> [(&'static str, Value); 3] {
+        let [p50, p99, p999] = self.0;
+        [("p50_us", p50.into()), ("p99_us", p99.into()), ("p999_us", p999.into())]
+    }
+}
+
+impl Look {
+    pub(super) fn at(world: Arc<World>, rings: &[RingCounts]) -> Look {
+        let mut clusters: Vec<ClusterLook> =
+            world.layout.clusters.iter().map(|_| ClusterLook::default()).collect();
+        let by_name: HashMap<&str, usize> =
+            (0..).zip(&world.layout.clusters).map(|(at, name)| (name.as_str(), at)).collect();
+        // Where the calls of each entry of the layout belong; those without a route belong to no cluster.
+        let place = |call: &CallLabels| by_name.get(call.cluster.as_str()).copied();
+        let places: Vec<Option<usize>> = world.layout.calls.iter().map(place).collect();
+        let mut by_code = [0; CODES];
+        let mut workers = Vec::new();
+        for (number, shard) in world.shards.iter().enumerate() {
+            let mut worker = WorkerLook {
+                calls: shard.worker.calls_started.get(),
+                turns: shard.worker.turns.get(),
+                sqes: rings.iter().find(|ring| ring.worker == number).map(|ring| ring.sqes),
+                bytes_received: shard.worker.bytes_received.get(),
+                bytes_sent: shard.worker.bytes_sent.get(),
+                cpu: world.workers.get(number).and_then(|place| process::thread_cpu(place.thread?)),
+                durations: Snapshot::default(),
+            };
+            for (block, place) in shard.calls.iter().zip(&places) {
+                worker.durations.add(&block.duration);
+                add_codes(&mut by_code, block);
+                if let Some(cluster) = place.and_then(|place| clusters.get_mut(place)) {
+                    cluster.durations.add(&block.duration);
+                    add_codes(&mut cluster.by_code, block);
+                }
+            }
+            workers.push(worker);
+        }
+        Look { world, workers, clusters, by_code, process_cpu: process::cpu().unwrap_or_default() }
+    }
+
+    /// What happened since `before`; nothing where another configuration runs since then.
+    pub(super) fn since(&self, before: &Look, took: Duration, unix_ms: u64) -> Option<Sample> {
+        if !Arc::ptr_eq(&self.world, &before.world) {
+            return None;
+        }
+        let seconds = took.as_secs_f64().max(1e-3);
+        let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
+        let workers =
+            self.workers.iter().zip(&before.workers).zip(&self.world.shards).map(|((now, then), shard)| {
+                let calls = now.calls.saturating_sub(then.calls);
+                let per_call = |count: u64| (calls > 0).then(|| count as f64 / calls as f64);
+                WorkerRates {
+                    calls_per_s: rate(now.calls, then.calls),
+                    busy: now
+                        .cpu
+                        .zip(then.cpu)
+                        .map(|(now, then)| now.saturating_sub(then).as_secs_f64() / seconds),
+                    enters_per_call: per_call(now.turns.saturating_sub(then.turns)),
+                    sqes_per_call: now
+                        .sqes
+                        .zip(then.sqes)
+                        .and_then(|(now, then)| per_call(now.saturating_sub(then))),
+                    received_bytes_per_s: rate(now.bytes_received, then.bytes_received),
+                    sent_bytes_per_s: rate(now.bytes_sent, then.bytes_sent),
+                    latency: Latency::of(&now.durations.since(&then.durations)),
+                    connections: shard.worker.connections_active.get(),
+                    calls_active: shard.worker.calls_active.get(),
+                }
+            });
+        let clusters = self.clusters.iter().zip(&before.clusters).enumerate().map(|(at, (now, then))| {
+            let ended = rates(&now.by_code, &then.by_code, seconds);
+            let sum = |read: fn(&crate::metrics::ClusterBlock) -> u64| {
+                self.world.shards.iter().filter_map(|shard| shard.clusters.get(at)).map(read).sum()
+            };
+            ClusterRates {
+                calls_per_s: ended.iter().sum(),
+                errors_per_s: ended[1..].iter().sum(),
+                latency: Latency::of(&now.durations.since(&then.durations)),
+                connections: sum(|block| block.connections_active.get()),
+                calls_active: sum(|block| block.calls_active.get()),
+                pending: sum(|block| block.pending_active.get()),
+            }
+        });
+        let mut durations = Snapshot::default();
+        for (now, then) in self.workers.iter().zip(&before.workers) {
+            durations.merge(&now.durations.since(&then.durations));
+        }
+        Some(Sample {
+            latency: Latency::of(&durations),
+            number: 0,
+            unix_ms,
+            seconds,
+            workers: workers.collect(),
+            clusters: clusters.collect(),
+            by_code: rates(&self.by_code, &before.by_code, seconds),
+            resident_bytes: process::resident_bytes().unwrap_or(0),
+            cores_busy: self.process_cpu.saturating_sub(before.process_cpu).as_secs_f64() / seconds,
+        })
+    }
+}
+
+fn add_codes(total: &mut [u64; CODES], block: &CallBlock) {
+    for (total, count) in total.iter_mut().zip(&block.by_code) {
+        *total += count.get();
+    }
+}
+
+fn rates(now: &[u64; CODES], then: &[u64; CODES], seconds: f64) -> [f64; CODES] {
+    std::array::from_fn(|code| now[code].saturating_sub(then[code]) as f64 / seconds)
+}
+
+impl History {
+    pub(super) fn push(&self, mut sample: Sample) {
+        let mut kept = self.kept();
+        sample.number = kept.next;
+        kept.next += 1;
+        if kept.samples.len() == KEPT {
+            kept.samples.pop_front();
+        }
+        kept.samples.push_back(sample);
+    }
+
+    /// The last sample.
+    pub(super) fn latest(&self) -> Option<Sample> {
+        self.kept().samples.back().cloned()
+    }
+
+    /// The samples from number `first` on, and the number of the next.
+    pub(super) fn from(&self, first: u64) -> (Vec<Sample>, u64) {
+        let kept = self.kept();
+        (kept.samples.iter().filter(|sample| sample.number >= first).cloned().collect(), kept.next)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sample {
+    pub(super) fn value(&self, world: &World) -> Value {
+        let workers = self.workers.iter().enumerate().map(|(number, rates)| {
+            let mut entries = vec![("worker", number.into())];
+            entries.extend(rates.entries());
+            Value::Record(entries)
+        });
+        let clusters = self.clusters.iter().zip(&world.layout.clusters).map(|(rates, name)| {
+            let mut entries = vec![("cluster", name.as_str().into())];
+            entries.extend(rates.entries());
+            Value::Record(entries)
+        });
+        let by_code = GRPC_STATUS_NAMES.iter().zip(self.by_code).filter(|(_, rate)| *rate > 0.0);
+        let mut entries = vec![
+            ("number", self.number.into()),
+            ("unix_ms", self.unix_ms.into()),
+            ("seconds", self.seconds.into()),
+            ("workers", workers.collect()),
+            ("clusters", clusters.collect()),
+            (
+                "by_code",
+                Value::Names(by_code.map(|(name, rate)| ((*name).to_owned(), rate.into())).collect()),
+            ),
+            ("resident_bytes", self.resident_bytes.into()),
+            ("cores_busy", self.cores_busy.into()),
+        ];
+        entries.extend(self.latency.entries());
+        Value::Record(entries)
+    }
+}
+
+impl WorkerRates {
+    pub(super) fn entries(&self) -> Vec<(&'static str, Value)> {
+        let mut entries = vec![
+            ("connections", self.connections.into()),
+            ("calls_active", self.calls_active.into()),
+            ("calls_per_s", self.calls_per_s.into()),
+            ("busy", self.busy.into()),
+            ("enters_per_call", self.enters_per_call.into()),
+            ("sqes_per_call", self.sqes_per_call.into()),
+            ("received_bytes_per_s", self.received_bytes_per_s.into()),
+            ("sent_bytes_per_s", self.sent_bytes_per_s.into()),
+        ];
+        entries.extend(self.latency.entries());
+        entries
+    }
+}
+
+impl ClusterRates {
+    pub(super) fn entries(&self) -> Vec<(&'static str, Value)> {
+        let mut entries = vec![
+            ("calls_per_s", self.calls_per_s.into()),
+            ("errors_per_s", self.errors_per_s.into()),
+            ("connections", self.connections.into()),
+            ("calls_active", self.calls_active.into()),
+            ("pending", self.pending.into()),
+        ];
+        entries.extend(self.latency.entries());
+        entries
+    }
+}

@@ -1,0 +1,71 @@
+//! Answers of the admin address.
+
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Bytes;
+
+use super::value::Value;
+use crate::policy::status::Code;
+
+/// The dashboard: one page that asks nobody but this address.
+pub(super) const DASHBOARD: &str = include_str!("dashboard.html");
+
+/// The browser holds the page to what it says of itself.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+                      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// An answer of one piece.
+pub(super) struct Reply(Response<Full<Bytes>>);
+
+impl Reply {
+    pub(super) fn of(kind: &'static str, body: impl Into<Bytes>) -> Reply {
+        let mut response = Response::new(Full::new(body.into()));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Reply(response)
+    }
+
+    pub(super) fn text(text: impl Into<Bytes>) -> Reply {
+        Reply::of("text/plain; charset=utf-8", text)
+    }
+
+    pub(super) fn json(value: &Value) -> Reply {
+        Reply::of("application/json", value.json())
+    }
+
+    /// An error in the shape of `google.rpc.Status`.
+    pub(super) fn error(status: StatusCode, message: &str) -> Reply {
+        let code = match status {
+            StatusCode::NOT_FOUND => Code::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => Code::Unimplemented,
+            StatusCode::FORBIDDEN => Code::PermissionDenied,
+            StatusCode::CONFLICT => Code::FailedPrecondition,
+            _ => Code::InvalidArgument,
+        };
+        let body =
+            Value::Record(vec![("code", u64::from(code.number()).into()), ("message", message.into())]);
+        Reply::json(&body).status(status)
+    }
+
+    pub(super) fn status(mut self, status: StatusCode) -> Reply {
+        *self.0.status_mut() = status;
+        self
+    }
+
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Reply {
+        self.0.headers_mut().insert(name, value);
+        self
+    }
+
+    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+        self.0
+    }
+}
+
+pub(super) fn dashboard() -> Reply {
+    let page = Reply::of("text/html; charset=utf-8", DASHBOARD);
+    page.with(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
+}

@@ -1,0 +1,62 @@
+//! `/config`, `/config/reload` and `/log_level`.
+
+use http::StatusCode;
+
+use super::pages::{Asked, Refusal};
+use super::reply::Reply;
+use super::value::Value;
+use crate::config::Setting;
+
+/// The configuration with every default, as JSON or as the file that would say all of it.
+pub(super) fn page(asked: &Asked) -> Reply {
+    let world = asked.source().world();
+    match asked.wants_json() {
+        true => Reply::json(&names(world.config.effective.settings())),
+        false => Reply::of("application/toml; charset=utf-8", world.config.effective.toml()),
+    }
+}
+
+fn names(settings: &[(String, Setting)]) -> Value {
+    Value::Names(settings.iter().map(|(key, setting)| (key.clone(), value(setting))).collect())
+}
+
+fn value(setting: &Setting) -> Value {
+    match setting {
+        Setting::Text(text) => Value::Text(text.clone()),
+        Setting::Plain(text) => match (text.parse(), text.parse()) {
+            (Ok(count), _) => Value::Count(count),
+            (_, Ok(number)) => Value::Number(number),
+            _ => Value::Flag(text == "true"),
+        },
+        Setting::List(items) => items.iter().map(value).collect(),
+        Setting::Names(entries) | Setting::Table(entries) => names(entries),
+        Setting::Tables(tables) => tables.iter().map(|table| names(table)).collect(),
+    }
+}
+
+/// Applies the configuration as it is now in its file.
+pub(super) fn reload(asked: &Asked) -> Result<Reply, Refusal> {
+    let Some(reload) = &asked.source().hooks().reload else {
+        return Err(Refusal(StatusCode::NOT_FOUND, "nobody reloads here".to_owned()));
+    };
+    match reload() {
+        Ok(changed) => {
+            Ok(asked.page(Value::Record(vec![("reloaded", true.into()), ("changed", Value::Text(changed))])))
+        }
+        Err(why) => Err(Refusal(StatusCode::CONFLICT, why)),
+    }
+}
+
+/// Shows how much is logged, or changes it.
+pub(super) fn log_level(asked: &Asked) -> Result<Reply, Refusal> {
+    let Some(level) = &asked.source().hooks().log_level else {
+        return Err(Refusal(StatusCode::NOT_FOUND, "the logs are somebody else's".to_owned()));
+    };
+    if asked.is_post() {
+        let Some(wanted) = asked.query().get("level") else {
+            return Err(Refusal(StatusCode::BAD_REQUEST, "write ?level=info".to_owned()));
+        };
+        (level.set)(wanted).map_err(|why| Refusal(StatusCode::BAD_REQUEST, why))?;
+    }
+    Ok(asked.page(Value::Record(vec![("level", Value::Text((level.get)()))])))
+}

@@ -1,0 +1,284 @@
+//! What a page says, as data; written as JSON for programs and as text for people.
+
+use std::fmt::{self, Write as _};
+
+/// A piece of what a page says. Keys keep their order.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Null,
+    Flag(bool),
+    Count(u64),
+    /// A measured number, shown with at most three digits after the point.
+    Number(f64),
+    Text(String),
+    List(Vec<Value>),
+    Record(Vec<(&'static str, Value)>),
+    /// Like a record, with keys that are the operator's own.
+    Names(Vec<(String, Value)>),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Value {
+        Value::Count(count)
+    }
+}
+
+impl From<usize> for Value {
+    fn from(count: usize) -> Value {
+        Value::Count(count as u64)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Value {
+        Value::Number(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Value {
+        Value::Flag(flag)
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Value {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+impl FromIterator<Value> for Value {
+    fn from_iter<I: IntoIterator<Item = Value>>(values: I) -> Value {
+        Value::List(values.into_iter().collect())
+    }
+}
+
+impl Value {
+    /// One line of JSON.
+    pub(super) fn json(&self) -> String {
+        let mut out = String::new();
+        self.write_json(&mut out);
+        out.push('\n');
+        out
+    }
+
+    fn write_json(&self, out: &mut String) {
+        match self {
+            Value::Text(text) => write_quoted(out, text),
+            Value::List(items) => {
+                write_all(out, ['[', ']'], items, |out, item| item.write_json(out));
+            }
+            Value::Record(entries) => write_all(out, ['{', '}'], entries, |out, (key, value)| {
+                write_quoted(out, key);
+                out.push(':');
+                value.write_json(out);
+            }),
+            Value::Names(entries) => write_all(out, ['{', '}'], entries, |out, (key, value)| {
+                write_quoted(out, key);
+                out.push(':');
+                value.write_json(out);
+            }),
+            Value::Null => out.push_str("null"),
+            // Writing to a String cannot fail; so below.
+            scalar => drop(write!(out, "{scalar}")),
+        }
+    }
+
+    /// Lines for people: a table for each list of records, `key: value` for the rest.
+    pub(super) fn text(&self) -> String {
+        let mut out = String::new();
+        self.write_text(&mut out, "");
+        if !out.ends_with('\n') {
+            out.push('\n');
+        }
+        out
+    }
+
+    fn write_text(&self, out: &mut String, indent: &str) {
+        match self {
+            Value::Record(entries) => {
+                for (key, value) in entries {
+                    write_entry(out, indent, key, value);
+                }
+            }
+            Value::Names(entries) => {
+                for (key, value) in entries {
+                    write_entry(out, indent, key, value);
+                }
+            }
+            Value::List(items) if items.iter().all(Value::is_record) => write_rows(out, indent, items),
+            other => drop(write!(out, "{indent}{other}")),
+        }
+    }
+
+    fn is_record(&self) -> bool {
+        matches!(self, Value::Record(_))
+    }
+
+    fn is_large(&self) -> bool {
+        match self {
+            Value::Record(_) | Value::Names(_) => true,
+            Value::List(items) => !items.is_empty() && items.iter().all(Value::is_record),
+            _ => false,
+        }
+    }
+}
+
+/// A scalar, or a list of them, on one line without quotes.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Null => f.write_str("-"),
+            Value::Flag(flag) => write!(f, "{flag}"),
+            Value::Count(count) => write!(f, "{count}"),
+            Value::Number(number) if !number.is_finite() => f.write_str("0"),
+            Value::Number(number) => {
+                let text = format!("{number:.3}");
+                f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+            }
+            Value::Text(text) if text.is_empty() => f.write_str("-"),
+            Value::Text(text) => f.write_str(text),
+            Value::List(items) if items.is_empty() => f.write_str("-"),
+            Value::List(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if at == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Value::Record(entries) => {
+                for (at, (key, value)) in entries.iter().enumerate() {
+                    write!(f, "{}{key} {value}", if at == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Value::Names(entries) => {
+                for (at, (key, value)) in entries.iter().enumerate() {
+                    write!(f, "{}{key} {value}", if at == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn write_all<T>(out: &mut String, ends: [char; 2], items: &[T], mut one: impl FnMut(&mut String, &T)) {
+    out.push(ends[0]);
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        one(out, item);
+    }
+    out.push(ends[1]);
+}
+
+fn write_entry(out: &mut String, indent: &str, key: &str, value: &Value) {
+    if value.is_large() {
+        let _ = writeln!(out, "{}{indent}{key}:", if out.is_empty() { "" } else { "\n" });
+        value.write_text(out, &format!("{indent}  "));
+    } else {
+        let _ = writeln!(out, "{indent}{key}: {value}");
+    }
+}
+
+/// Records under one heading, in columns. What is large in one of them comes below its row.
+fn write_rows(out: &mut String, indent: &str, rows: &[Value]) {
+    let mut columns: Vec<&str> = Vec::new();
+    let records =
+        || rows.iter().filter_map(|row| if let Value::Record(entries) = row { Some(entries) } else { None });
+    for (key, value) in records().flatten() {
+        if !value.is_large() && !columns.contains(key) {
+            columns.push(key);
+        }
+    }
+    let cell = |entries: &[(&'static str, Value)], column: &str| {
+        let found = entries.iter().find(|(key, _)| *key == column);
+        found.map_or_else(|| "-".to_owned(), |(_, value)| value.to_string())
+    };
+    let width = |column: &str| {
+        let cells = records().map(|entries| cell(entries, column).chars().count());
+        cells.max().unwrap_or(0).max(column.len())
+    };
+    let widths: Vec<usize> = columns.iter().map(|column| width(column)).collect();
+    let mut line = |cells: &[String]| {
+        let mut text = indent.to_owned();
+        for (cell, width) in cells.iter().zip(&widths) {
+            let _ = write!(text, "{cell:width$}  ");
+        }
+        let _ = writeln!(out, "{}", text.trim_end());
+    };
+    line(&columns.iter().map(|&column| column.to_owned()).collect::<Vec<_>>());
+    let has_large = records().flatten().any(|(_, value)| value.is_large());
+    for entries in records() {
+        line(&columns.iter().map(|column| cell(entries, column)).collect::<Vec<_>>());
+    }
+    if has_large {
+        for entries in records() {
+            for (key, value) in entries.iter().filter(|(_, value)| value.is_large()) {
+                let name = entries.first().map_or(String::new(), |(_, name)| name.to_string());
+                write_entry(out, indent, &format!("{name} {key}"), value);
+            }
+        }
+    }
+}
+
+/// A string of JSON.
+fn write_quoted(out: &mut String, text: &str) {
+    out.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            control if control < ' ' => drop(write!(out, "\\u{:04x}", u32::from(control))),
+            plain => out.push(plain),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Value {
+        let row = |name: &str, busy: f64| {
+            Value::Record(vec![
+                ("name", name.into()),
+                ("busy", busy.into()),
+                ("core", None::<u64>.into()),
+                ("to", [Value::from(1_u64), true.into()].into_iter().collect()),
+            ])
+        };
+        Value::Record(vec![
+            ("backend", "epoll".into()),
+            ("rows", [row("a\"\\\n\u{1}", 0.5), row("b", 1.0 / 3.0)].into_iter().collect()),
+        ])
+    }
+
+    #[test]
+    fn json_is_what_others_read() {
+        let read: serde_json::Value = serde_json::from_str(&sample().json()).unwrap();
+        let row = |name: &str, busy: f64| serde_json::json!({ "name": name, "busy": busy, "core": null, "to": [1, true] });
+        let wanted =
+            serde_json::json!({ "backend": "epoll", "rows": [row("a\"\\\n\u{1}", 0.5), row("b", 0.333)] });
+        assert_eq!(read, wanted);
+        assert_eq!(Value::Number(f64::NAN).json(), "0\n");
+    }
+
+    #[test]
+    fn text_has_columns() {
+        let plain = Value::Record(vec![
+            ("backend", "epoll".into()),
+            ("rows", [Value::Record(vec![("n", 1_u64.into()), ("name", "x".into())])].into_iter().collect()),
+            ("none", Value::List(Vec::new())),
+        ]);
+        assert_eq!(plain.text(), "backend: epoll\n\nrows:\n  n  name\n  1  x\nnone: -\n");
+    }
+}

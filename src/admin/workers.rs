@@ -1,0 +1,60 @@
+//! `/workers` and `/history`: where each worker runs, and what it did in the last seconds.
+
+use super::pages::Asked;
+use super::reply::Reply;
+use super::value::Value;
+
+/// Where each worker runs, its gauges as they are, its rates in the last second.
+pub(super) fn page(asked: &Asked) -> Value {
+    let world = asked.source().world();
+    let latest = asked.history().latest();
+    let rows = world.workers.iter().zip(&world.shards).enumerate().map(|(number, (place, shard))| {
+        let mut entries = vec![
+            ("worker", number.into()),
+            ("core", place.core.into()),
+            ("numa_node", place.numa_node.into()),
+            ("backend", world.backend.into()),
+            ("flags", world.flags.into()),
+        ];
+        match latest.as_ref().and_then(|latest| latest.workers.get(number)) {
+            Some(rates) => {
+                let mut rates = rates.entries();
+                for (key, value) in &mut rates {
+                    match *key {
+                        "connections" => *value = shard.worker.connections_active.get().into(),
+                        "calls_active" => *value = shard.worker.calls_active.get().into(),
+                        _ => {}
+                    }
+                }
+                entries.extend(rates);
+            }
+            None => {
+                entries.push(("connections", shard.worker.connections_active.get().into()));
+                entries.push(("calls_active", shard.worker.calls_active.get().into()));
+            }
+        }
+        entries.push(("calls", shard.worker.calls_started.get().into()));
+        Value::Record(entries)
+    });
+    Value::Record(vec![("workers", rows.collect())])
+}
+
+/// The samples from number `from` on.
+pub(super) fn history(asked: &Asked) -> Reply {
+    let from = asked.query().get("from").and_then(|from| from.parse().ok()).unwrap_or(0);
+    let world = asked.source().world();
+    let (samples, next) = asked.history().from(from);
+    // Samples from before a change of the configuration speak of other clusters.
+    let fits = |clusters: usize, workers: usize| {
+        clusters == world.layout.clusters.len() && workers == world.shards.len()
+    };
+    let samples = samples.iter().filter(|it| fits(it.clusters.len(), it.workers.len()));
+    Reply::json(&Value::Record(vec![
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        ("ready", asked.source().ready().into()),
+        ("backend", world.backend.into()),
+        ("flags", world.flags.into()),
+        ("next", next.into()),
+        ("samples", samples.map(|sample| sample.value(&world)).collect()),
+    ]))
+}

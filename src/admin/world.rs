@@ -1,0 +1,90 @@
+//! What the admin thread looks at, and what it may ask of the gateway.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::metrics::{Layout, RingCounts, Shard};
+
+/// What the admin thread asks the gateway. Its answers must not wait for a worker.
+pub trait Source: Send + Sync {
+    /// Whether new calls are welcome: started, and not draining.
+    fn ready(&self) -> bool;
+    /// The page of `metrics::render::text`, without the figures of the process (`process_…`): those
+    /// are added here.
+    fn metrics(&self) -> String;
+    /// What runs now.
+    fn world(&self) -> Arc<World>;
+    /// What each worker's ring has done; empty where nobody knows.
+    fn rings(&self) -> Vec<RingCounts>;
+    /// Begins to drain, as SIGTERM does.
+    fn drain(&self);
+    /// What else can be done here.
+    fn hooks(&self) -> &Hooks;
+}
+
+/// A gateway's configuration, and where its workers count.
+#[derive(Debug)]
+pub struct World {
+    /// What the operator set.
+    pub config: Arc<Config>,
+    /// What the shards count.
+    pub layout: Layout,
+    /// One for each worker.
+    pub shards: Vec<Arc<Shard>>,
+    /// The same workers.
+    pub workers: Vec<Place>,
+    /// The I/O back-end of all workers.
+    pub backend: &'static str,
+    /// Its ring's set-up flags.
+    pub flags: &'static str,
+}
+
+/// Where a worker runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its core, where it is pinned to one.
+    pub core: Option<usize>,
+    /// The NUMA node of that core.
+    pub numa_node: Option<usize>,
+    /// Its thread, as Linux numbers them.
+    pub thread: Option<u32>,
+}
+
+/// What is done by somebody else when an operator asks for it. What is left out has no path.
+#[derive(Default)]
+pub struct Hooks {
+    /// How much is logged.
+    pub log_level: Option<LogLevel>,
+    /// Reads the configuration again and applies it: what changed, or why nothing did.
+    pub reload: Option<Reload>,
+}
+
+/// See [`Hooks::reload`].
+pub type Reload = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
+
+/// How much is logged, and how to change it.
+pub struct LogLevel {
+    /// The filter in use.
+    pub get: Box<dyn Fn() -> String + Send + Sync>,
+    /// Takes another one, or says why not.
+    pub set: SetLevel,
+}
+
+/// See [`LogLevel::set`].
+pub type SetLevel = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("log_level", &self.log_level.is_some())
+            .field("reload", &self.reload.is_some())
+            .finish()
+    }
+}
+
+impl fmt::Debug for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogLevel").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,260 @@
+//! The whole configuration as the gateway runs it: what the file sets, and the default of every key that it leaves out.
+//!
+//! Made from the table of knobs and the file's own tree, so a new key is shown without a line here. Shown as TOML, the
+//! text is itself a configuration and means the same.
+
+use std::fmt::Write as _;
+
+use toml::de::{DeTable, DeValue};
+
+use super::Config;
+use super::knobs::{KNOBS, Kind};
+
+/// Tables that switch something on just by being there: they are shown only where the file has them.
+const OFF_UNLESS_SET: &[&str] = &[];
+
+/// The settings of the whole file.
+#[derive(Clone, Debug, Default)]
+pub struct Effective(Vec<(String, Setting)>);
+
+/// One setting.
+#[derive(Clone, Debug)]
+pub enum Setting {
+    /// Text.
+    Text(String),
+    /// A number, `true` or `false`, written alike in TOML and JSON.
+    Plain(String),
+    /// A list of texts.
+    List(Vec<Setting>),
+    /// A table whose keys are the operator's own.
+    Names(Vec<(String, Setting)>),
+    /// A table.
+    Table(Vec<(String, Setting)>),
+    /// Several tables.
+    Tables(Vec<Vec<(String, Setting)>>),
+}
+
+/// It says in other words what the rest of a [`Config`] says, so it tells no two of them apart.
+impl PartialEq for Effective {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Effective {
+    /// Of a file that was found to be right, and became `config`.
+    pub(super) fn of(tree: &DeTable<'_>, config: &Config) -> Effective {
+        let mut settings = table("", Some(tree));
+        for (key, setting) in &mut settings {
+            if let ("routes", Setting::Tables(routes)) = (key.as_str(), setting) {
+                for (settings, route) in routes.iter_mut().zip(&config.routes) {
+                    if settings.iter().all(|(key, _)| key != "name") {
+                        settings.insert(0, ("name".to_owned(), Setting::Text(route.name.clone())));
+                    }
+                }
+            }
+        }
+        Effective(settings)
+    }
+
+    /// Every key with its value, in the order of `docs/CONFIG.md`.
+    pub fn settings(&self) -> &[(String, Setting)] {
+        &self.0
+    }
+
+    /// As a file.
+    pub fn toml(&self) -> String {
+        let mut out = String::new();
+        write_table(&mut out, "", &self.0);
+        out
+    }
+}
+
+/// All keys of one table. `set` is what the file says of it.
+fn table(path: &str, set: Option<&DeTable<'_>>) -> Vec<(String, Setting)> {
+    let mut settings = Vec::new();
+    for knob in KNOBS.iter().filter(|knob| knob.table() == path) {
+        let value = set.and_then(|set| set.get(knob.name())).map(|value| value.get_ref());
+        let setting = match (knob.kind, value) {
+            (Kind::Later { .. }, _) => None,
+            (Kind::Table, None) if OFF_UNLESS_SET.contains(&knob.key) => None,
+            (Kind::Table, value) => {
+                let inner = table(knob.key, value.and_then(DeValue::as_table));
+                (!inner.is_empty()).then_some(Setting::Table(inner))
+            }
+            (Kind::Tables { .. }, Some(DeValue::Array(items))) if !items.is_empty() => {
+                let items = items.iter().map(|item| table(knob.key, item.get_ref().as_table()));
+                Some(Setting::Tables(items.collect()))
+            }
+            (Kind::Tables { .. }, _) => None,
+            (_, Some(value)) => written(value),
+            (_, None) => knob.default().map(|text| default(&text)),
+        };
+        settings.extend(setting.map(|setting| (knob.name().to_owned(), setting)));
+    }
+    settings
+}
+
+/// A value as the file has it.
+fn written(value: &DeValue<'_>) -> Option<Setting> {
+    Some(match value {
+        DeValue::String(text) => Setting::Text(text.to_string()),
+        // In decimal, for JSON has no other.
+        DeValue::Integer(digits) => {
+            Setting::Plain(i128::from_str_radix(digits.as_str(), digits.radix()).ok()?.to_string())
+        }
+        DeValue::Float(digits) => {
+            Setting::Plain(digits.as_str().parse::<f64>().ok().map(|it| format!("{it:?}"))?)
+        }
+        DeValue::Boolean(flag) => Setting::Plain(flag.to_string()),
+        DeValue::Array(items) => {
+            Setting::List(items.iter().filter_map(|item| written(item.get_ref())).collect())
+        }
+        DeValue::Table(entries) => Setting::Names(
+            entries
+                .iter()
+                .filter_map(|(key, value)| Some((key.get_ref().to_string(), written(value.get_ref())?)))
+                .collect(),
+        ),
+        DeValue::Datetime(_) => return None,
+    })
+}
+
+/// A default as the table of knobs has it: text in quotes, or a plain value.
+fn default(text: &str) -> Setting {
+    match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) => Setting::Text(inner.to_owned()),
+        None => Setting::Plain(text.to_owned()),
+    }
+}
+
+/// A table's own keys first, then the tables in it: TOML knows no other way back.
+fn write_table(out: &mut String, path: &str, settings: &[(String, Setting)]) {
+    for (key, setting) in settings {
+        if !matches!(setting, Setting::Table(_) | Setting::Tables(_)) {
+            // Writing to a String cannot fail; so below.
+            let _ = writeln!(out, "{key} = {}", Literal(setting));
+        }
+    }
+    for (key, setting) in settings {
+        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match setting {
+            Setting::Table(inner) => {
+                let _ = writeln!(out, "\n[{full}]");
+                write_table(out, &full, inner);
+            }
+            Setting::Tables(all) => {
+                for inner in all {
+                    let _ = writeln!(out, "\n[[{full}]]");
+                    write_table(out, &full, inner);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A value on one line.
+struct Literal<'a>(&'a Setting);
+
+impl std::fmt::Display for Literal<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Setting::Text(text) => quoted(f, text),
+            Setting::Plain(text) => f.write_str(text),
+            Setting::List(items) => {
+                f.write_str("[")?;
+                for (at, item) in items.iter().enumerate() {
+                    write!(f, "{}{}", if at == 0 { "" } else { ", " }, Literal(item))?;
+                }
+                f.write_str("]")
+            }
+            Setting::Names(entries) => {
+                f.write_str("{")?;
+                for (at, (key, value)) in entries.iter().enumerate() {
+                    f.write_str(if at == 0 { " " } else { ", " })?;
+                    quoted(f, key)?;
+                    write!(f, " = {}", Literal(value))?;
+                }
+                f.write_str(" }")
+            }
+            Setting::Table(_) | Setting::Tables(_) => Ok(()),
+        }
+    }
+}
+
+/// A basic string of TOML.
+fn quoted(f: &mut std::fmt::Formatter<'_>, text: &str) -> std::fmt::Result {
+    f.write_str("\"")?;
+    for letter in text.chars() {
+        match letter {
+            '"' => f.write_str("\\\"")?,
+            '\\' => f.write_str("\\\\")?,
+            control if control.is_control() => write!(f, "\\u{:04X}", u32::from(control))?,
+            plain => write!(f, "{plain}")?,
+        }
+    }
+    f.write_str("\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::parse;
+
+    fn parsed(text: &str) -> Config {
+        parse(text, Path::new("test.toml")).unwrap_or_else(|errors| panic!("{errors}\n{text}"))
+    }
+
+    fn examples() -> [String; 2] {
+        ["minimal", "ringway"].map(|name| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.toml"));
+            std::fs::read_to_string(path).unwrap()
+        })
+    }
+
+    #[test]
+    fn what_is_shown_is_a_configuration_that_means_the_same() {
+        let odd = "workers = 0x2\n[[listeners]]\naddress = \"[::1]:80\"\n[[routes]]\nname = \"a \\\"b\\\" \\\\ é\"\n\
+                   match = { headers = { \"x-a\" = \"1\\t2\", x-b = \"\" } }\nweighted_clusters = [{ name = \"c\" }]\n\
+                   [[clusters]]\nname = \"c\"\nendpoints = [\"h:1\"]\nreconnect.backoff_multiplier = 2\n";
+        for text in examples().iter().map(String::as_str).chain([odd]) {
+            let config = parsed(text);
+            let shown = config.effective.toml();
+            assert_eq!(parsed(&shown), config, "{shown}");
+            assert_eq!(parsed(&shown).effective.toml(), shown, "shown again it does not change");
+        }
+    }
+
+    #[test]
+    fn every_key_with_a_default_is_shown() {
+        fn keys(path: &str, settings: &[(String, Setting)], all: &mut Vec<String>) {
+            for (key, setting) in settings {
+                let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                match setting {
+                    Setting::Table(inner) => keys(&full, inner, all),
+                    Setting::Tables(tables) => tables.iter().for_each(|inner| keys(&full, inner, all)),
+                    _ => {}
+                }
+                all.push(full);
+            }
+        }
+        let [minimal, full] = examples().map(|text| {
+            let mut all = Vec::new();
+            keys("", parsed(&text).effective.settings(), &mut all);
+            all
+        });
+        for knob in KNOBS.iter().filter(|knob| !matches!(knob.kind, Kind::Later { .. })) {
+            assert!(full.iter().any(|key| key == knob.key), "{}", knob.key);
+            let in_optional = |key: &&str| knob.key.starts_with(&format!("{key}."));
+            let optional = ["clusters.methods", "routes.weighted_clusters"].iter().any(in_optional)
+                || OFF_UNLESS_SET.iter().any(in_optional);
+            if knob.default().is_some() && !optional {
+                assert!(minimal.iter().any(|key| key == knob.key), "{}", knob.key);
+            }
+        }
+        assert!(minimal.iter().any(|key| key == "routes.name"), "a route's own name, where it has none");
+    }
+}

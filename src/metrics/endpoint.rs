@@ -1,0 +1,170 @@
+//! What one core has to do with each endpoint, for people to look at.
+//!
+//! A core says it at its tick, all of an endpoint at once, so no call pays for it; what is read is up to a tick old.
+//! Which endpoints a cluster has may change while it runs, so a slot says whose it is.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::Duration;
+
+/// How one core stands to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum EndpointState {
+    /// No connection, and none was asked for.
+    Idle = 0,
+    /// The first connection is being made.
+    Connecting = 1,
+    /// There is a connection that takes calls.
+    Connected = 2,
+    /// The last connect failed; the next one waits.
+    Backoff = 3,
+}
+
+impl EndpointState {
+    /// All of them, each at the position of its number.
+    pub const ALL: [EndpointState; 4] = [Self::Idle, Self::Connecting, Self::Connected, Self::Backoff];
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Backoff => "backoff",
+        }
+    }
+}
+
+/// One core and one endpoint, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndpointView {
+    /// Whom this is about.
+    pub address: SocketAddr,
+    /// How the core stands to it.
+    pub state: EndpointState,
+    /// Connections that are open.
+    pub connections: u64,
+    /// Calls in flight.
+    pub calls_active: u64,
+    /// Calls sent so far.
+    pub calls: u64,
+    /// Connects that failed so far.
+    pub connect_failures: u64,
+    /// How long it will not be connected to.
+    pub retry_in: Duration,
+}
+
+/// Room for one endpoint. One core writes, anybody may read.
+#[derive(Debug, Default)]
+pub struct EndpointSlot {
+    /// Port and family; zero while the slot is nobody's.
+    tag: AtomicU64,
+    address: [AtomicU64; 2],
+    figures: [AtomicU64; FIGURES],
+}
+
+const FIGURES: usize = 6;
+/// Above the 16 bits of the port.
+const V4: u64 = 4 << 16;
+const V6: u64 = 6 << 16;
+
+impl EndpointSlot {
+    /// Says how things are now. Only the owning core may call this.
+    pub fn publish(&self, view: &EndpointView) {
+        let (family, bits) = match view.address.ip() {
+            IpAddr::V4(ip) => (V4, u128::from(ip.to_bits())),
+            IpAddr::V6(ip) => (V6, ip.to_bits()),
+        };
+        let tag = family | u64::from(view.address.port());
+        let words = [(bits >> 64) as u64, bits as u64];
+        let same = self.tag.load(Relaxed) == tag
+            && self.address.iter().zip(words).all(|(word, new)| word.load(Relaxed) == new);
+        if !same {
+            // Nobody's, while it says both the old and the new.
+            self.tag.store(0, Release);
+            for (word, new) in self.address.iter().zip(words) {
+                word.store(new, Release);
+            }
+        }
+        let retry_ms = u64::try_from(view.retry_in.as_millis()).unwrap_or(u64::MAX);
+        let figures = [
+            view.state as u64,
+            view.connections,
+            view.calls_active,
+            view.calls,
+            view.connect_failures,
+            retry_ms,
+        ];
+        for (figure, new) in self.figures.iter().zip(figures) {
+            figure.store(new, Relaxed);
+        }
+        self.tag.store(tag, Release);
+    }
+
+    /// Makes it nobody's. Only the owning core may call this.
+    pub fn clear(&self) {
+        self.tag.store(0, Release);
+    }
+
+    /// What was said last, if it is somebody's.
+    pub fn read(&self) -> Option<EndpointView> {
+        let tag = self.tag.load(Acquire);
+        let [high, low] = [0, 1].map(|at| self.address[at].load(Acquire));
+        let bits = u128::from(high) << 64 | u128::from(low);
+        let ip = match tag & !0xffff {
+            V4 => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits).ok()?)),
+            V6 => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+            _ => return None,
+        };
+        let port = u16::try_from(tag & 0xffff).ok()?;
+        let [state, connections, calls_active, calls, connect_failures, retry_ms] =
+            std::array::from_fn(|at| self.figures[at].load(Relaxed));
+        Some(EndpointView {
+            address: SocketAddr::new(ip, port),
+            state: *EndpointState::ALL.get(usize::try_from(state).ok()?)?,
+            connections,
+            calls_active,
+            calls,
+            connect_failures,
+            retry_in: Duration::from_millis(retry_ms),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(address: &str, calls: u64) -> EndpointView {
+        EndpointView {
+            address: address.parse().unwrap(),
+            state: EndpointState::Backoff,
+            connections: 2,
+            calls_active: 3,
+            calls,
+            connect_failures: 5,
+            retry_in: Duration::from_millis(70),
+        }
+    }
+
+    #[test]
+    fn what_is_published_is_read() {
+        let slot = EndpointSlot::default();
+        assert_eq!(slot.read(), None);
+        for view in [view("10.0.0.7:50051", 4), view("[2001:db8::1]:0", 1), view("0.0.0.0:65535", 0)] {
+            slot.publish(&view);
+            assert_eq!(slot.read(), Some(view));
+        }
+        slot.clear();
+        assert_eq!(slot.read(), None);
+    }
+
+    #[test]
+    fn every_state_has_its_number() {
+        for (number, state) in EndpointState::ALL.into_iter().enumerate() {
+            assert_eq!(state as usize, number);
+        }
+    }
+}
