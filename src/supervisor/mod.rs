@@ -9,6 +9,7 @@
 )]
 
 mod placement;
+pub mod reflection;
 mod resolve;
 mod rings;
 mod state;
