@@ -228,6 +228,8 @@ fn demo_config(demo: &Demo) -> String {
             text += &format!("[[routes]]\nmatch = {{ service = \"{name}\" }}\ncluster = \"{cluster}\"\n");
         }
     }
+    let names: Vec<String> = demo.services.iter().map(|service| format!("{:?}", service.name)).collect();
+    text += &format!("[transcoding]\nreflection = [{}]\n", names.join(", "));
     for service in &demo.services {
         let (name, address) = (service.name, service.address);
         text += &format!("[[clusters]]\nname = \"{name}\"\nendpoints = [\"{address}\"]\n");
@@ -239,7 +241,7 @@ fn greet(gateway: &Gateway, demo: &Demo, out: &mut impl Write) -> io::Result<()>
     let listeners = gateway.listeners();
     writeln!(out, "Ringway {}", env!("CARGO_PKG_VERSION"))?;
     for address in &listeners {
-        writeln!(out, "  gateway   {address}   gRPC over HTTP/2, cleartext")?;
+        writeln!(out, "  gateway   {address}   gRPC, gRPC-Web and JSON, cleartext")?;
     }
     writeln!(out, "  admin     {}", gateway.admin())?;
     let (rung, workers) = (gateway.rung(), gateway.workers());
@@ -254,14 +256,9 @@ fn greet(gateway: &Gateway, demo: &Demo, out: &mut impl Write) -> io::Result<()>
         )?;
     }
     let gateway_address = listeners.first().map_or_else(String::new, ToString::to_string);
-    writeln!(out, "\nTry, in another terminal (https://github.com/fullstorydev/grpcurl):\n")?;
-    let call = |method: &str, json: &str| {
-        format!("  grpcurl -plaintext -import-path proto -proto {json} {gateway_address} {method}")
-    };
-    let employee = "ringway/demo/employee/v1/employee.proto -d '{\"employee_id\":\"1\"}'";
-    writeln!(out, "{}", call("ringway.demo.employee.v1.EmployeeService/GetEmployee", employee))?;
-    let chat = "ringway/demo/chat/v1/chat.proto -d '{\"chat_id\":\"chat-1\",\"events_max\":2}'";
-    writeln!(out, "{}", call("ringway.demo.chat.v1.ChatService/Subscribe", chat))?;
+    writeln!(out, "\nTry, in another terminal:\n")?;
+    writeln!(out, "  curl -s http://{gateway_address}/v1/employees/1")?;
+    writeln!(out, "  curl -sN 'http://{gateway_address}/v1/chats/chat-1/events?events_max=2'")?;
     writeln!(out, "  curl -s http://{}/metrics | grep ringway_calls_total", gateway.admin())?;
     out.flush()
 }

@@ -84,6 +84,10 @@ pub(super) fn world() -> World {
 const HUGE: usize = 64 << 20;
 
 impl Source for Gateway {
+    fn openapi(&self) -> Option<Arc<str>> {
+        None
+    }
+
     fn ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }

@@ -4,11 +4,11 @@
 //! over, or reached by another symbolic link is another file. Upstreams are asked by server reflection. What cannot be
 //! read, or is wrong, changes nothing: the API that was good stays.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use super::reflection;
-use crate::config::Config;
+use crate::config::{Config, PrintOptions};
+use crate::metrics::render::TranscodingInfo;
 use crate::transcode::api::{Api, Reflected};
 use crate::transcode::openapi;
 use crate::transcode::problem::Problem;
@@ -29,9 +30,9 @@ const LOOK: Duration = Duration::from_millis(250);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The API in use, and what became of attempts to replace it.
-#[derive(Default)]
 pub(super) struct Status {
     openapi: Mutex<Arc<str>>,
+    print_options: PrintOptions,
     methods: AtomicU64,
     rules: AtomicU64,
     loads: AtomicU64,
@@ -39,24 +40,20 @@ pub(super) struct Status {
     is_good: AtomicBool,
 }
 
-/// What the metrics say of it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Counts {
-    pub(super) methods: u64,
-    pub(super) rules: u64,
-    pub(super) loads: u64,
-    pub(super) failures: u64,
-    pub(super) is_good: bool,
-}
-
 impl Status {
+    fn new(print_options: PrintOptions) -> Status {
+        let (methods, rules, loads, failures, is_good) = Default::default();
+        Status { openapi: Mutex::new("".into()), print_options, methods, rules, loads, failures, is_good }
+    }
+
     /// The description of the API in use; empty while there is none.
     pub(super) fn openapi(&self) -> Arc<str> {
         Arc::clone(&self.openapi.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        Counts {
+    /// What the metrics say of it.
+    pub(super) fn info(&self) -> TranscodingInfo {
+        TranscodingInfo {
             methods: self.methods.load(Ordering::Relaxed),
             rules: self.rules.load(Ordering::Relaxed),
             loads: self.loads.load(Ordering::Relaxed),
@@ -66,7 +63,9 @@ impl Status {
     }
 
     fn loaded(&self, api: &Api) {
-        let text = openapi::describe(api).into();
+        let title = "Services behind Ringway";
+        let about = openapi::About { title, version: "1", print_options: self.print_options };
+        let text = openapi::document(api, &about).to_string().into();
         *self.openapi.lock().unwrap_or_else(PoisonError::into_inner) = text;
         self.methods.store(api.methods().len() as u64, Ordering::Relaxed);
         self.rules.store(api.rules().len() as u64, Ordering::Relaxed);
@@ -89,76 +88,84 @@ pub(super) struct Sources {
     config: Arc<Config>,
     addresses: Vec<Vec<SocketAddr>>,
     /// What each upstream that is asked answered last.
-    reflected: HashMap<usize, Reflected>,
-    seen: Vec<Option<Stamp>>,
-    /// Files that are looked at.
-    files: Vec<PathBuf>,
+    reflected: BTreeMap<usize, Reflected>,
+    /// The files that are looked at, as they were when they were read.
+    read: Stamps,
+    /// As they were at the last look.
+    seen: Stamps,
     asked_at: Option<Instant>,
     /// All upstreams have answered.
     all_answered: bool,
 }
 
-/// What tells one state of a file from another.
+/// Files, and how each is known; none for one that is not there.
+type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
+
+/// What tells one state of a file from another: device, inode, length, and when it was written.
 type Stamp = (u64, u64, u64, i64, i64);
 
-fn stamp(path: &PathBuf) -> Option<Stamp> {
+fn stamp(path: &Path) -> Option<Stamp> {
     let found = fs::metadata(path).ok()?;
     Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
 
 impl Sources {
-    pub(super) fn new(config: &Arc<Config>, addresses: &[Vec<SocketAddr>]) -> Sources {
-        let mut sources = Sources {
+    fn new(config: &Arc<Config>, addresses: &[Vec<SocketAddr>]) -> Sources {
+        let settings = &config.transcoding;
+        let named = settings.descriptor_sets.iter().chain(&settings.protos);
+        let read: Stamps = named.map(|path| (config.directory.join(path), None)).collect();
+        Sources {
             config: Arc::clone(config),
             addresses: addresses.to_vec(),
-            reflected: HashMap::new(),
-            seen: Vec::new(),
-            files: Vec::new(),
+            reflected: BTreeMap::new(),
+            seen: read.clone(),
+            read,
             asked_at: None,
             all_answered: true,
-        };
-        sources.watch(None);
-        sources
+        }
     }
 
     /// Reads everything. Called before anything has been read; what is wrong then keeps the gateway from starting.
-    pub(super) fn first(&mut self, status: &Status) -> Result<Arc<Api>, Vec<Problem>> {
+    fn first(&mut self, status: &Status) -> Result<Arc<Api>, Vec<Problem>> {
         self.ask();
+        self.look();
         self.load(status)
     }
 
     fn load(&mut self, status: &Status) -> Result<Arc<Api>, Vec<Problem>> {
-        self.seen = self.files.iter().map(stamp).collect();
+        self.read = self.seen.clone();
         let reflected: Vec<Reflected> = self.reflected.values().cloned().collect();
         let api = Api::load(&self.config.transcoding, &self.config.directory, &reflected)?;
-        self.watch(Some(&api));
+        self.watch_imports(&api);
         status.loaded(&api);
         Ok(Arc::new(api))
     }
 
-    /// The files that make the API: those that are named, and those that they import.
-    fn watch(&mut self, api: Option<&Api>) {
-        let settings = &self.config.transcoding;
-        let inside = |path: &PathBuf| self.config.directory.join(path);
-        let mut files: Vec<PathBuf> =
-            settings.descriptor_sets.iter().chain(&settings.protos).map(inside).collect();
-        if let Some(api) = api {
+    /// Looks from now on at the files that were imported, too.
+    fn watch_imports(&mut self, api: &Api) {
+        for path in &self.config.transcoding.proto_paths {
+            let directory = self.config.directory.join(path);
             for file in api.schema().pool().files() {
-                let found = settings.proto_paths.iter().map(|path| inside(path).join(file.name()));
-                files.extend(found.filter(|path| path.exists()));
+                let path = directory.join(file.name());
+                if let Some(stamp) = stamp(&path) {
+                    self.read.entry(path.clone()).or_insert(Some(stamp));
+                    self.seen.entry(path).or_insert(Some(stamp));
+                }
             }
         }
-        files.sort();
-        files.dedup();
-        self.seen = files.iter().map(stamp).collect();
-        self.files = files;
     }
 
-    /// Whether something is to be read again.
+    fn look(&mut self) {
+        for (path, seen) in &mut self.seen {
+            *seen = stamp(path);
+        }
+    }
+
+    /// Whether something is to be read again. A file has to look the same twice: it may be under way.
     fn have_changed(&mut self) -> bool {
-        let seen: Vec<Option<Stamp>> = self.files.iter().map(stamp).collect();
-        let changed = seen != self.seen;
-        self.seen = seen;
+        let before = self.seen.clone();
+        self.look();
+        let changed = self.seen != self.read && self.seen == before;
         let settings = &self.config.transcoding;
         let wait = if self.all_answered { settings.reflection_interval } else { ASK_AGAIN };
         let is_due = !settings.reflection.is_empty() && self.asked_at.is_none_or(|at| at.elapsed() >= wait);
@@ -173,8 +180,10 @@ impl Sources {
         for &cluster in &self.config.transcoding.reflection {
             let name = &self.config.clusters[cluster].name;
             let answered = self.addresses[cluster].iter().find_map(|address| {
-                reflection::ask_now(*address)
-                    .inspect_err(|error| tracing::warn!(cluster = %name, %address, %error, "server reflection"))
+                reflection::ask_and_wait(*address)
+                    .inspect_err(
+                        |error| tracing::warn!(cluster = %name, %address, %error, "server reflection"),
+                    )
                     .ok()
             });
             match answered {
@@ -188,6 +197,27 @@ impl Sources {
         }
         is_new
     }
+}
+
+/// What a gateway starts with.
+pub(super) struct Opened {
+    pub(super) api: Arc<Api>,
+    pub(super) status: Arc<Status>,
+    pub(super) sources: Sources,
+}
+
+/// Reads all descriptors that are configured; none if there are none.
+pub(super) fn open(
+    config: &Arc<Config>,
+    addresses: &[Vec<SocketAddr>],
+) -> Result<Option<Opened>, Vec<Problem>> {
+    if !config.transcoding.is_configured() {
+        return Ok(None);
+    }
+    let status = Arc::new(Status::new(config.transcoding.print_options));
+    let mut sources = Sources::new(config, addresses);
+    let api = sources.first(&status)?;
+    Ok(Some(Opened { api, status, sources }))
 }
 
 /// Looks whether descriptors change, on a thread of its own, until it is dropped.

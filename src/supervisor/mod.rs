@@ -8,6 +8,7 @@
     reason = "the control plane has its own threads, which the workers never wait for"
 )]
 
+mod apis;
 mod placement;
 pub mod reflection;
 mod resolve;
@@ -23,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use self::apis::Watcher;
 use self::rings::Rings;
 use self::state::State;
 use crate::admin::{Admin, Hooks, Place, World};
@@ -31,6 +33,8 @@ use crate::metrics::Shard;
 use crate::net::ring::{self, Refusal, Rung};
 use crate::net::{listener, sys};
 use crate::policy::limit::SharedLimit;
+use crate::transcode::api::Api;
+use crate::transcode::problem::Problem;
 use crate::worker::{self, Control, Plan};
 
 /// How long a worker that was told to stop may take before it is left behind.
@@ -51,6 +55,7 @@ pub struct Gateway {
     lost: OnceLock<usize>,
     rung: Rung,
     _rings: Rings,
+    _descriptors: Option<Watcher>,
 }
 
 /// One worker's thread, and how to tell it something.
@@ -70,6 +75,8 @@ pub enum StartError {
     Bind(SocketAddr, io::Error),
     /// An endpoint's name has no address.
     Resolve(String, io::Error),
+    /// Descriptors, or what they say of HTTP, are wrong.
+    Transcoding(Vec<Problem>),
     /// A worker could not set itself up.
     Worker(usize, String),
     /// A thread or a socket pair could not be made.
@@ -83,6 +90,7 @@ impl StartError {
             StartError::NoIoUring(_) => 78,
             StartError::Bind(..)
             | StartError::Resolve(..)
+            | StartError::Transcoding(_)
             | StartError::Worker(..)
             | StartError::System(_) => 1,
         }
@@ -97,6 +105,10 @@ impl fmt::Display for StartError {
             }
             StartError::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             StartError::Resolve(name, error) => write!(f, "cannot resolve the endpoint {name}: {error}"),
+            StartError::Transcoding(problems) => {
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                write!(f, "transcoding: {}", lines.join("; "))
+            }
             StartError::Worker(number, reason) => write!(f, "worker {number} cannot start: {reason}"),
             StartError::System(error) => write!(f, "cannot start: {error}"),
         }
@@ -152,6 +164,7 @@ impl Gateway {
             .map(|cluster| SharedLimit::new(cluster.max_requests, cores.len()))
             .collect();
         let config = Arc::new(config);
+        let apis = apis::open(&config, &addresses).map_err(StartError::Transcoding)?;
         let endpoints = addresses.iter().map(|addresses| addresses.len().next_multiple_of(ENDPOINTS));
         let layout = worker::layout(&config).with_endpoints(endpoints);
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();
@@ -171,7 +184,8 @@ impl Gateway {
             backend: rung.backend(),
             flags: rung.flags(),
         };
-        let state = Arc::new(State::new(world, refusal, hooks));
+        let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
+        let state = Arc::new(State::new(world, refusal, hooks, status));
         let rings = Rings::new(Arc::clone(&state)).map_err(StartError::System)?;
         let mut workers = Vec::new();
         for (starting, shard) in starting.into_iter().zip(&shards) {
@@ -187,6 +201,7 @@ impl Gateway {
                 addresses: addresses.clone(),
                 limits: limits.clone(),
                 shard: Arc::clone(shard),
+                api: apis.as_ref().map(|apis| Arc::clone(&apis.api)),
                 control: Arc::clone(&control),
                 bell: theirs,
             };
@@ -195,11 +210,23 @@ impl Gateway {
             state.set_ring(number, ring::descriptors().difference(&before).next().copied());
             workers.push(Handle { thread: Some(thread), control, bell, shard: Arc::clone(shard) });
         }
+        let descriptors = watch(apis, &workers).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
         let drain_timeout = config.drain_timeout;
         let lost = OnceLock::new();
-        Ok(Gateway { state, workers, ended, listeners, admin, drain_timeout, lost, rung, _rings: rings })
+        Ok(Gateway {
+            state,
+            workers,
+            ended,
+            listeners,
+            admin,
+            drain_timeout,
+            lost,
+            rung,
+            _rings: rings,
+            _descriptors: descriptors,
+        })
     }
 
     /// Where clients connect, in the order of the configuration; a port that was 0 is the real one here.
@@ -382,6 +409,22 @@ impl Starting {
             Ok(Report::Begun(..) | Report::Probed(_)) | Err(_) => Err("its thread ended".to_owned()),
         }
     }
+}
+
+/// Tells all workers of descriptors that change, if there are any.
+fn watch(apis: Option<apis::Opened>, workers: &[Handle]) -> io::Result<Option<Watcher>> {
+    let Some(apis) = apis else { return Ok(None) };
+    let mut bells = Vec::new();
+    for worker in workers {
+        bells.push((Arc::clone(&worker.control), worker.bell.try_clone()?));
+    }
+    let tell = move |api: &Arc<Api>| {
+        for (control, bell) in &mut bells.iter() {
+            control.transcode(Arc::clone(api));
+            let _ = (&*bell).write_all(&[1]);
+        }
+    };
+    Watcher::start(apis.sources, apis.status, tell).map(Some)
 }
 
 /// The back-end for all workers: the weakest that any of them can have.

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
+use super::apis::Status;
 use crate::admin::{Hooks, Source, World};
 use crate::metrics::render::{self, GatewayInfo, RingCounts};
 use crate::net::ring::{self, Refusal, RingTails};
@@ -13,6 +14,8 @@ pub(super) struct State {
     world: Arc<World>,
     refusal: Option<Refusal>,
     hooks: Hooks,
+    /// What is served as JSON, if that is configured.
+    apis: Option<Arc<Status>>,
     ready: AtomicBool,
     /// An operator asked for it.
     drain_wanted: AtomicBool,
@@ -29,10 +32,15 @@ struct Ring {
 }
 
 impl State {
-    pub(super) fn new(world: World, refusal: Option<Refusal>, hooks: Hooks) -> State {
+    pub(super) fn new(
+        world: World,
+        refusal: Option<Refusal>,
+        hooks: Hooks,
+        apis: Option<Arc<Status>>,
+    ) -> State {
         let rings = Mutex::new(vec![Ring::default(); world.shards.len()]);
         let (ready, drain_wanted) = Default::default();
-        State { world: Arc::new(world), refusal, hooks, ready, drain_wanted, rings }
+        State { world: Arc::new(world), refusal, hooks, apis, ready, drain_wanted, rings }
     }
 
     /// Whether an operator asked to drain.
@@ -78,8 +86,13 @@ impl Source for State {
             backend_reason: self.refusal.as_ref().map(|refusal| refusal.reason.as_str()),
             ready: self.ready(),
             workers: self.world.shards.len(),
+            transcoding: self.apis.as_ref().map(|apis| apis.info()),
         };
         render::text(&info, &self.world.layout, &self.world.shards, &self.sample_rings())
+    }
+
+    fn openapi(&self) -> Option<Arc<str>> {
+        self.apis.as_ref().map(|apis| apis.openapi())
     }
 
     fn world(&self) -> Arc<World> {

@@ -140,16 +140,16 @@ fn append(schema: &Schema, path: &FieldPath, text: &str, out: &mut Output<'_>) -
     let mut open: [Option<Open>; STEPS_MAX] = [const { None }; STEPS_MAX];
     for (step, open) in around.iter().zip(&mut open) {
         let field = step.field(schema);
-        out.bytes(field.tag.as_bytes());
+        out.tag(&field.tag);
         *open = matches!(field.kind, Kind::Message(_)).then(|| out.begin());
     }
     let field = last.field(schema);
-    out.bytes(field.tag.as_bytes());
+    out.tag(&field.tag);
     value(schema, field.kind, text, out)?;
     for (step, open) in around.iter().zip(&mut open).rev() {
         match open.take() {
             Some(open) => out.end(open),
-            None => out.bytes(step.field(schema).end_tag.as_bytes()),
+            None => out.tag(&step.field(schema).end_tag),
         }
     }
     Ok(())

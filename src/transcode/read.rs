@@ -210,7 +210,7 @@ impl<'s, 'j> Reader<'s, 'j, '_> {
     /// One value with its tag. Says whether there is one: an unknown name of an enum may be none.
     fn single(&mut self, field: &Field) -> Result<bool, ReadError> {
         let before = self.out.mark();
-        self.out.bytes(field.tag.as_bytes());
+        self.out.tag(&field.tag);
         let is_set = self.value(field)?;
         if !is_set {
             self.out.forget(before);
@@ -229,7 +229,7 @@ impl<'s, 'j> Reader<'s, 'j, '_> {
             }
             Kind::Group(id) => {
                 self.message(id)?;
-                self.out.bytes(field.end_tag.as_bytes());
+                self.out.tag(&field.end_tag);
             }
             Kind::Enum(id) => return self.enumeration(id),
             kind => self.scalar(kind)?,
@@ -249,7 +249,7 @@ impl<'s, 'j> Reader<'s, 'j, '_> {
                 }
             }
         }
-        self.out.bytes(field.packed_tag.as_bytes());
+        self.out.tag(&field.packed_tag);
         let open = self.out.begin();
         loop {
             self.value(field)?;
@@ -265,7 +265,7 @@ impl<'s, 'j> Reader<'s, 'j, '_> {
         let mut more = self.lexer.open(b'{')?;
         while more {
             let before = self.out.mark();
-            self.out.bytes(field.tag.as_bytes());
+            self.out.tag(&field.tag);
             let open = self.out.begin();
             self.out.byte(1 << 3 | key.wire_type() as u8);
             let text = self.lexer.string("a key")?;

@@ -233,3 +233,6 @@ fn begins_value(byte: u8) -> bool {
 fn ends_word(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | b',' | b']' | b'}' | b'{' | b'[' | b'"')
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! What the supervisor wants of a worker. It writes it here and rings the worker's bell; no call ever looks at it.
-#![allow(clippy::disallowed_types, reason = "locked by the supervisor, and by the worker only when its bell rings")]
+#![allow(
+    clippy::disallowed_types,
+    reason = "locked by the supervisor, and by the worker only when its bell rings"
+)]
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -6,8 +6,14 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::metrics::CallLabels;
 
-const GATEWAY: GatewayInfo<'_> =
-    GatewayInfo { version: "0.1.0", backend: "io_uring", backend_reason: None, ready: true, workers: 2 };
+const GATEWAY: GatewayInfo<'_> = GatewayInfo {
+    version: "0.1.0",
+    backend: "io_uring",
+    backend_reason: None,
+    ready: true,
+    workers: 2,
+    transcoding: None,
+};
 
 /// A page taken apart: the families' types, and each series with its value.
 struct Read {

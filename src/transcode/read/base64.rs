@@ -1,7 +1,8 @@
 //! Base64 back to bytes: the usual alphabet and that of URLs, with or without padding.
 
-/// What is not a digit.
+/// What is not a digit, and the bit that no digit has.
 const NONE: u8 = 0xFF;
+const NONE_BIT: u8 = 0x80;
 
 const DIGITS: [u8; 256] = {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -27,18 +28,28 @@ pub(super) fn decode(bytes: &mut Vec<u8>, start: usize) -> Result<(), &'static s
     }
     let (mut from, mut to) = (0, 0);
     while from < digits {
-        let mut four = [0; 4];
+        // The last of them may be two or three digits, for one or two bytes.
         let here = (digits - from).min(4);
-        for (value, digit) in four.iter_mut().zip(&text[from..from + here]) {
-            *value = DIGITS[usize::from(*digit)];
-        }
-        if four.contains(&NONE) {
-            return Err("not base64");
+        let mut four = [0; 4];
+        if here == 4 {
+            four.copy_from_slice(&text[from..from + 4]);
+            four = four.map(|digit| DIGITS[usize::from(digit)]);
+        } else {
+            for (value, digit) in four.iter_mut().zip(&text[from..from + here]) {
+                *value = DIGITS[usize::from(*digit)];
+            }
         }
         let [a, b, c, d] = four;
+        if (a | b | c | d) & NONE_BIT != 0 {
+            return Err("not base64");
+        }
         let three = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
-        // Never beyond what was read: at most three bytes for four digits.
-        text[to..to + here - 1].copy_from_slice(&three[..here - 1]);
+        // What is overwritten has been read: there are fewer bytes than digits.
+        if here == 4 {
+            text[to..to + 3].copy_from_slice(&three);
+        } else {
+            text[to..to + here - 1].copy_from_slice(&three[..here - 1]);
+        }
         from += here;
         to += here - 1;
     }

@@ -11,6 +11,8 @@ use super::number::Number;
 /// How deep objects and arrays may lie in each other.
 pub(super) const DEPTH_MAX: u32 = 100;
 
+const MALFORMED: &str = "malformed number";
+
 /// How much of the caller's text an error repeats.
 const QUOTED_MAX: usize = 64;
 
@@ -161,12 +163,13 @@ impl<'j> Lexer<'j> {
     #[inline]
     pub(super) fn number(&mut self, wanted: &str) -> Result<Number<'j>, ReadError> {
         let Some(number) = Number::at_start(&self.json[self.at..]) else {
-            return Err(self.unexpected(wanted));
+            let is_begun = matches!(self.peek(), b'-' | b'0'..=b'9');
+            return Err(if is_begun { self.fault(MALFORMED) } else { self.unexpected(wanted) });
         };
         self.at += number.text.len();
         // What follows at once is no part of it, so `01` and `1x` are caught here.
         if self.peek().is_ascii_alphanumeric() || matches!(self.peek(), b'.' | b'+' | b'-') {
-            return Err(self.fault("malformed number"));
+            return Err(self.fault(MALFORMED));
         }
         self.skip_space();
         Ok(number)

@@ -4,6 +4,8 @@
 //! length at the same depth needed. If that was wrong the message's bytes are moved, once. For a list of messages of
 //! similar sizes that is the first one only; at worst each byte moves once for each message around it.
 
+use super::super::plan::Tag;
+
 /// Depths from here on share their guess.
 const LEVELS: usize = 32;
 
@@ -44,6 +46,15 @@ impl<'o> Output<'o> {
     #[inline]
     pub(in crate::transcode) fn bytes(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    pub(in crate::transcode) fn tag(&mut self, tag: &Tag) {
+        match tag.as_bytes() {
+            // Most fields have a number below 16.
+            &[byte] => self.bytes.push(byte),
+            bytes => self.bytes.extend_from_slice(bytes),
+        }
     }
 
     #[inline]
