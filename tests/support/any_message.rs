@@ -309,7 +309,9 @@ impl<'a> Generator<'a> {
         };
         let second = part(&inner[cut..]);
         fields[at] = part(&inner[..cut]);
-        let second_at = at + 1 + self.below(fields.len() - at);
+        // Before the next part, if there are more, for the order among the parts counts.
+        let next = fields[at + 1..].iter().position(|field| field.number() == number);
+        let second_at = at + 1 + self.below(next.unwrap_or(fields.len() - at - 1) + 1);
         fields.insert(second_at, second);
     }
 
