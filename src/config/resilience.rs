@@ -127,13 +127,6 @@ pub struct OutlierDetection {
     pub max_ejection_percent: u32,
     /// An endpoint that stays well for this long has one ejection forgotten.
     pub interval: Duration,
-    /// By how many thousandths of a standard deviation an endpoint's success rate may be below the average of all.
-    /// 0 is off.
-    pub success_rate_stdev_factor: u32,
-    /// Success rates are compared if so many endpoints have had `success_rate_request_volume` calls in an interval.
-    pub success_rate_minimum_hosts: u32,
-    /// See `success_rate_minimum_hosts`.
-    pub success_rate_request_volume: u32,
 }
 
 impl Default for OutlierDetection {
@@ -145,9 +138,6 @@ impl Default for OutlierDetection {
             max_ejection_time: Duration::from_secs(300),
             max_ejection_percent: 50,
             interval: Duration::from_secs(10),
-            success_rate_stdev_factor: 1900,
-            success_rate_minimum_hosts: 5,
-            success_rate_request_volume: 100,
         }
     }
 }

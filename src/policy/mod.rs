@@ -11,6 +11,7 @@ pub mod failure;
 pub mod flood;
 pub mod limit;
 pub mod outcome;
+pub mod outlier;
 pub mod rate;
 pub mod retry;
 pub mod route;
