@@ -2,6 +2,7 @@
 //!
 //! No I/O, no clock, no runtime, and nothing a call asks for allocates. Begin with `failure.rs`, then `route.rs`.
 
+pub mod adaptive;
 pub mod backoff;
 pub mod balance;
 pub mod breaker;
@@ -9,6 +10,7 @@ pub mod budget;
 pub mod deadline;
 pub mod failure;
 pub mod flood;
+pub mod hedge;
 pub mod limit;
 pub mod outcome;
 pub mod outlier;
