@@ -13,6 +13,7 @@ mod reader;
 mod resilience;
 mod routes;
 mod scalars;
+mod service_config;
 mod spelling;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use parse::{load, parse};
 pub use resilience::{
     AdaptiveTimeout, Breaker, Hedging, OutlierDetection, RateLimit, Retry, RetryBudget, SlowStart, Throttling,
 };
+pub use service_config::{MethodConfig, MethodName, ServiceConfig};
 
 /// A whole, checked configuration.
 #[derive(Clone, Debug, PartialEq)]
