@@ -169,3 +169,18 @@ pub struct RateLimit {
     /// See `tokens_per_fill`.
     pub fill_interval: Duration,
 }
+
+/// Questions to each endpoint, by `grpc.health.v1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthChecks {
+    /// The time between two questions to one endpoint.
+    pub interval: Duration,
+    /// An answer that takes longer is none.
+    pub timeout: Duration,
+    /// So many bad answers in a row and it gets no calls.
+    pub unhealthy_threshold: u32,
+    /// So many good answers in a row and it gets calls again.
+    pub healthy_threshold: u32,
+    /// The service that is asked for; empty is the server as a whole.
+    pub service: String,
+}
