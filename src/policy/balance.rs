@@ -106,38 +106,59 @@ impl Balance {
         look: &impl Fn(usize) -> Candidate,
         random: &mut Random,
     ) -> Option<usize> {
-        let panic_percent = self.panic_percent as usize;
         // Most picks need not look at all.
-        let good = |i| Some(look(i)).filter(|one| one.fit && !one.avoid).and_then(|one| one.load);
-        let careful = |choose: &mut dyn FnMut(&dyn Fn(usize) -> Option<u32>) -> Option<usize>| {
-            let panic = (0..count).filter(|i| look(*i).fit).count() * 100 < panic_percent * count;
-            let fit = |i| Some(look(i)).filter(|one| one.fit || panic);
-            let other = |i| fit(i).filter(|one| !one.avoid)?.load;
-            choose(&other).or_else(|| choose(&|i| fit(i)?.load))
-        };
-        match &mut self.way {
+        let good = |i| Some(look(i)).filter(|one| one.fit && !one.avoid)?.load;
+        if let Some(picked) = self.way.glance(count, &good, random) {
+            return Some(picked);
+        }
+        let panic = (0..count).filter(|i| look(*i).fit).count() * 100 < self.panic_percent as usize * count;
+        let fit = |i| Some(look(i)).filter(|one| one.fit || panic);
+        let other = |i| fit(i).filter(|one| !one.avoid)?.load;
+        let picked = self.way.among(count, &other, random);
+        picked.or_else(|| self.way.among(count, &|i| fit(i)?.load, random))
+    }
+}
+
+impl Way {
+    /// Chooses without looking at all of them; `None` if that does not do.
+    fn glance(
+        &mut self,
+        count: usize,
+        load: &dyn Fn(usize) -> Option<u32>,
+        random: &mut Random,
+    ) -> Option<usize> {
+        match self {
             Way::RoundRobin { next } => {
-                let start = next.unwrap_or_else(|| below(count, random));
-                let start = if start < count { start } else { 0 };
-                let picked = if start < count && good(start).is_some() {
-                    start
-                } else {
-                    careful(&mut |load| {
-                        (start..count).chain(0..start.min(count)).find(|&i| load(i).is_some())
-                    })?
-                };
+                let start = next.filter(|next| *next < count);
+                let start = start.unwrap_or_else(|| if next.is_some() { 0 } else { below(count, random) });
+                let is_good = start < count && load(start).is_some();
+                *next = Some(start + usize::from(is_good));
+                is_good.then_some(start)
+            }
+            Way::LeastRequest if count > 1 => {
+                let (one, other) = two_below(count, random);
+                let (load_one, load_other) = (load(one)?, load(other)?);
+                Some(if load_one <= load_other { one } else { other })
+            }
+            Way::LeastRequest => None,
+        }
+    }
+
+    /// Chooses among all that have a load.
+    fn among(
+        &mut self,
+        count: usize,
+        load: &dyn Fn(usize) -> Option<u32>,
+        random: &mut Random,
+    ) -> Option<usize> {
+        match self {
+            Way::RoundRobin { next } => {
+                let start = next.unwrap_or(0).min(count);
+                let picked = (start..count).chain(0..start).find(|&i| load(i).is_some())?;
                 *next = Some(picked + 1);
                 Some(picked)
             }
-            Way::LeastRequest => {
-                if count > 1 {
-                    let (one, other) = two_below(count, random);
-                    if let (Some(load_one), Some(load_other)) = (good(one), good(other)) {
-                        return Some(if load_one <= load_other { one } else { other });
-                    }
-                }
-                careful(&mut |load| least_of_two(count, load, random))
-            }
+            Way::LeastRequest => least_of_two(count, load, random),
         }
     }
 }
