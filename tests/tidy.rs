@@ -85,6 +85,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("h2", &["upstream", "worker", "tools"]),
     ("quanta", &["worker"]),
     ("toml", &["config"]),
+    ("serde_json", &["config", "transcode", "tools", "admin"]),
     ("clap", &["cli", "main"]),
     ("core_affinity", &["supervisor"]),
     ("fastrand", &["random"]),

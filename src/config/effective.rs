@@ -11,7 +11,13 @@ use super::Config;
 use super::knobs::{KNOBS, Kind};
 
 /// Tables that switch something on just by being there: they are shown only where the file has them.
-const OFF_UNLESS_SET: &[&str] = &[];
+const OFF_UNLESS_SET: &[&str] = &[
+    "routes.rate_limit",
+    "clusters.adaptive_timeout",
+    "clusters.health_checks",
+    "clusters.methods.breaker",
+    "clusters.methods.hedging",
+];
 
 /// The settings of the whole file.
 #[derive(Clone, Debug, Default)]
@@ -205,7 +211,7 @@ mod tests {
     use crate::config::parse;
 
     fn parsed(text: &str) -> Config {
-        parse(text, Path::new("test.toml")).unwrap_or_else(|errors| panic!("{errors}\n{text}"))
+        parse(text, Path::new("examples/test.toml")).unwrap_or_else(|errors| panic!("{errors}\n{text}"))
     }
 
     fn examples() -> [String; 2] {
@@ -223,7 +229,7 @@ mod tests {
         for text in examples().iter().map(String::as_str).chain([odd]) {
             let config = parsed(text);
             let shown = config.effective.toml();
-            assert_eq!(parsed(&shown), config, "{shown}");
+            assert!(parsed(&shown) == config, "{shown}");
             assert_eq!(parsed(&shown).effective.toml(), shown, "shown again it does not change");
         }
     }

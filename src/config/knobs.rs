@@ -139,6 +139,11 @@ pub enum Kind {
         /// At most this many.
         max: usize,
     },
+    /// A list of the names of gRPC codes.
+    Codes {
+        /// The value if the key is not set.
+        default: &'static [&'static str],
+    },
     /// Planned, and refused until it works.
     Later {
         /// What to do without it.
@@ -198,6 +203,7 @@ impl Knob {
             Kind::Tables { min: 0, max } => format!("at most {max} tables, [[{}]]", self.key),
             Kind::Tables { min, max } => format!("{min} to {max} tables, [[{}]]", self.key),
             Kind::List { wanted, min, max } => format!("a list of {min} to {max} strings, each {wanted}"),
+            Kind::Codes { .. } => "a list of gRPC codes, such as [\"UNAVAILABLE\", \"ABORTED\"]".to_owned(),
             Kind::Later { .. } => "left out".to_owned(),
         }
     }
@@ -217,6 +223,7 @@ impl Knob {
             Kind::Flag { default } => Some(default.to_string()),
             Kind::Word { default, .. } => Some(format!("{default:?}")),
             Kind::Address { default } => default.map(|address| format!("\"{address}\"")),
+            Kind::Codes { default } => Some(format!("{default:?}")),
             Kind::TimeIfSet { .. } | Kind::Other { .. } | Kind::Later { .. } => None,
             Kind::Table | Kind::Names { .. } | Kind::Tables { .. } | Kind::List { .. } => None,
         }

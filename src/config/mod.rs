@@ -4,14 +4,18 @@
 //! bounds and every name it refers to exists. Read `knobs/table.rs` for the bounds and defaults, `docs/CONFIG.md` for
 //! the same in Markdown, `reader.rs` for how errors are found.
 
+mod codes;
 mod effective;
 mod errors;
 mod forms;
 pub mod knobs;
 mod parse;
+mod policies;
 mod reader;
+mod resilience;
 mod routes;
 mod scalars;
+mod service_config;
 mod spelling;
 #[cfg(test)]
 mod tests;
@@ -22,9 +26,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use codes::Codes;
 pub use effective::{Effective, Setting};
 pub use errors::{Error, Errors, Place};
 pub use parse::{load, parse};
+pub use resilience::{
+    AdaptiveTimeout, Breaker, HealthChecks, Hedging, OutlierDetection, RateLimit, Retry, RetryBudget,
+    SlowStart, Throttling,
+};
+pub use service_config::{MethodConfig, MethodName, ServiceConfig};
 pub use spelling::nearest;
 pub use transcoding::{AllowOrigins, Cors, PrintOptions, Transcoding};
 
@@ -157,6 +167,8 @@ pub struct Route {
     pub max_stream_duration: Option<Duration>,
     /// A call on which nothing moves for this long is ended. `None` where set to "0s".
     pub idle_timeout: Option<Duration>,
+    /// How many calls it takes. `None` by default: all.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// Which calls a route is for. All that is given must match.
@@ -205,6 +217,14 @@ pub struct Cluster {
     pub max_requests: u32,
     /// Calls of one worker that may wait for a connection at once.
     pub max_pending_requests: u32,
+    /// Connections to all endpoints at once, over all workers.
+    pub max_connections: u32,
+    /// In place of the routes' timeouts.
+    pub timeout: Option<Duration>,
+    /// What a gRPC service config says of it.
+    pub service_config: Option<ServiceConfig>,
+    /// Where less than this share of the endpoints is fit, all are used.
+    pub healthy_panic_threshold: u32,
     /// Connections to each endpoint.
     pub pool: Pool,
     /// Pings that find dead connections.
@@ -213,6 +233,20 @@ pub struct Cluster {
     pub reconnect: Reconnect,
     /// What is special about single methods.
     pub methods: Vec<Method>,
+    /// When a failed call is sent again.
+    pub retry: Retry,
+    /// How many retries and hedges there may be.
+    pub retry_budget: RetryBudget,
+    /// When the service is given a rest. `None` where it is turned off.
+    pub breaker: Option<Breaker>,
+    /// When an endpoint gets no calls for a while. `None` where it is turned off.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// How an endpoint that comes back gets its share of calls.
+    pub slow_start: SlowStart,
+    /// Timeouts that follow the latency. `None` by default.
+    pub adaptive_timeout: Option<AdaptiveTimeout>,
+    /// Questions to each endpoint. `None` by default.
+    pub health_checks: Option<HealthChecks>,
 }
 
 /// Where one instance of a service runs.
@@ -279,10 +313,16 @@ pub struct Reconnect {
 }
 
 /// What is special about one method.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Method {
     /// `/{service}/{method}`.
     pub path: String,
-    /// In place of the route's `timeout`.
+    /// In place of the route's or the cluster's `timeout`.
     pub timeout: Option<Duration>,
+    /// To do it twice is as good as once.
+    pub idempotent: bool,
+    /// When it is sent several times. Only if it is idempotent.
+    pub hedging: Option<Hedging>,
+    /// A breaker of its own, beside that of the cluster.
+    pub breaker: Option<Breaker>,
 }

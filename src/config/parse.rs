@@ -3,16 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Duration;
 
 use toml::de::DeTable;
 
 use super::effective::Effective;
 use super::errors::{Errors, Place};
 use super::reader::{Source, Table, Value};
-use super::{
-    Admin, Backend, Cluster, Config, Http2, Io, Keepalive, LbPolicy, Listener, Method, OnUnavailable, Pool,
-};
-use super::{Reconnect, Workers, forms, routes, transcoding};
+use super::{Admin, Backend, Cluster, Config, Http2, Io, Keepalive, LbPolicy, Listener, OnUnavailable, Pool};
+use super::{Reconnect, Workers, forms, policies, routes, transcoding};
 
 /// The largest file that is read: some hundred thousand lines. Whoever names a device by mistake gets an answer.
 const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -214,7 +213,8 @@ fn cluster(table: &Table<'_>) -> Option<Cluster> {
             );
         }
     }
-    let methods = methods(table);
+    let methods = policies::methods(table);
+    let (retry, retry_budget) = policies::retry(&table.table("retry"));
     let cluster = Cluster {
         name: String::new(),
         endpoints: endpoints.into_iter().map(|(endpoint, _)| endpoint).collect(),
@@ -229,6 +229,17 @@ fn cluster(table: &Table<'_>) -> Option<Cluster> {
         keepalive: keepalive(&table.table("keepalive")),
         reconnect: reconnect(&table.table("reconnect")),
         methods,
+        max_connections: table.count("max_connections"),
+        timeout: table.time_if_set("timeout", "leave it out for the timeouts of the routes"),
+        service_config: policies::service_config(table),
+        healthy_panic_threshold: table.count("healthy_panic_threshold"),
+        retry,
+        retry_budget,
+        breaker: policies::breaker_unless_off(&table.table("breaker")),
+        outlier_detection: policies::outlier_detection(&table.table("outlier_detection")),
+        slow_start: policies::slow_start(&table.table("slow_start")),
+        adaptive_timeout: policies::adaptive_timeout(table),
+        health_checks: policies::health_checks(table),
     };
     // `cluster_names` reports what is wrong with the name.
     let name = table.value("name")?.it.as_str()?.to_owned();
@@ -265,25 +276,16 @@ fn reconnect(table: &Table<'_>) -> Reconnect {
         backoff_multiplier: table.ratio("backoff_multiplier"),
         max_backoff: table.time("max_backoff"),
     };
-    if reconnect.max_backoff < reconnect.initial_backoff
-        && let Some(value) = table.value("max_backoff").or_else(|| table.value("initial_backoff"))
-    {
-        let hint = format!("they are {:?} and {:?}", reconnect.max_backoff, reconnect.initial_backoff);
-        value.refuse("max_backoff must not be below initial_backoff", Some(hint));
-    }
+    check_backoffs(table, reconnect.initial_backoff, reconnect.max_backoff);
     reconnect
 }
 
-fn methods(table: &Table<'_>) -> Vec<Method> {
-    let mut lines = HashMap::new();
-    let mut methods = Vec::new();
-    for table in table.tables("methods") {
-        let why = "leave it out for the route's timeout; if the method has none, write the longest";
-        let timeout = table.time_if_set("timeout", why);
-        if let Some((path, value)) = table.needed("path", forms::method_path) {
-            refuse_second(&mut lines, &path, &value);
-            methods.push(Method { path, timeout });
-        }
+/// The longest wait is not below the first.
+pub(super) fn check_backoffs(table: &Table<'_>, initial: Duration, max: Duration) {
+    if max < initial
+        && let Some(value) = table.value("max_backoff").or_else(|| table.value("initial_backoff"))
+    {
+        let hint = format!("they are {max:?} and {initial:?}");
+        value.refuse("max_backoff must not be below initial_backoff", Some(hint));
     }
-    methods
 }

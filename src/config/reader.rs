@@ -166,6 +166,16 @@ impl<'a> Table<'a> {
         Self::new(self.source, self.full(name), at, entries)
     }
 
+    /// A table that says something by being there.
+    pub(super) fn table_if_set(&self, name: &str) -> Option<Self> {
+        self.value(name).map(|_| self.table(name))
+    }
+
+    /// The folder of the file, to which the paths in it are relative.
+    pub(super) fn folder(&self) -> &'a Path {
+        self.source.file.parent().unwrap_or(Path::new(""))
+    }
+
     /// The tables of a list of tables.
     pub(super) fn tables(&self, name: &str) -> Vec<Self> {
         let knob = self.knob(name);

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::forms::{self, Hint};
 use super::parse::refuse_second;
 use super::reader::{Table, Value};
-use super::{Match, PathMatch, Route, WeightedCluster, spelling};
+use super::{Match, PathMatch, Route, WeightedCluster, policies, spelling};
 
 /// All routes, in order. `clusters` has the position of each name. `None` only if something was reported.
 pub(super) fn read(root: &Table<'_>, clusters: &HashMap<String, usize>) -> Option<Vec<Route>> {
@@ -22,10 +22,19 @@ fn route(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Option<Route> 
     let timeout = table.time_or_none("timeout");
     let max_stream_duration = table.time_or_none("max_stream_duration");
     let idle_timeout = table.time_or_none("idle_timeout");
+    let rate_limit = policies::rate_limit(table);
     let clusters = destinations(table, clusters);
     let matching = matching?;
     let name = name.unwrap_or_else(|| describe(&matching));
-    Some(Route { name, matching, clusters: clusters?, timeout, max_stream_duration, idle_timeout })
+    Some(Route {
+        name,
+        matching,
+        clusters: clusters?,
+        timeout,
+        max_stream_duration,
+        idle_timeout,
+        rate_limit,
+    })
 }
 
 /// What a route matches, as its name: `service:bench.v1.Echo host:api.example.com x-canary:1`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::codes::Codes;
 use super::knobs::{Kind, Knob};
 use super::reader::{Table, Value, misread};
 use super::units::{self, Refused};
@@ -156,6 +157,26 @@ impl Table<'_> {
         known.copied().unwrap_or_else(|| {
             value.refuse(format!("must be {}", knob.wanted()), None);
             default
+        })
+    }
+
+    /// A set of gRPC codes. OK is none of them: it is no failure.
+    pub(super) fn codes(&self, name: &str) -> Codes {
+        let knob = self.knob(name);
+        let Kind::Codes { default } = knob.kind else { misread(knob) };
+        let add = |codes: Codes, name: &str| {
+            let number = Codes::number(name).filter(|number| *number > 0)?;
+            Some(codes.with(number))
+        };
+        let default = || default.iter().filter_map(|name| Codes::number(name)).fold(Codes::NONE, Codes::with);
+        let Some(value) = self.value(name) else {
+            return default();
+        };
+        let names = value.it.as_array().map(|items| items.iter().map(|item| item.get_ref().as_str()));
+        let codes = names.and_then(|mut names| names.try_fold(Codes::NONE, |codes, name| add(codes, name?)));
+        codes.unwrap_or_else(|| {
+            value.refuse(format!("must be {}", knob.wanted()), None);
+            default()
         })
     }
 

@@ -1,14 +1,62 @@
 //! Which endpoint takes the next call.
 //!
-//! It is told of each endpoint how many calls are in flight there, or that it must not be used now; who keeps these
-//! numbers is the cluster.
+//! It is told of each endpoint how many calls are in flight there, whether it is fit, how much of its share it is to get,
+//! and whether this call has just failed there; who keeps all this is the cluster. Read `outlier.rs` next.
 
 use crate::config::LbPolicy;
 use crate::random::Random;
 
+/// What is known of an endpoint when a call looks for one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// Calls in flight there; `None` if it can take none now, fit or not.
+    pub load: Option<u32>,
+    /// Neither ejected nor unhealthy.
+    pub fit: bool,
+    /// Of its share of calls, what it is to get: 1 for all of it, less in its slow start.
+    pub weight: f32,
+    /// This call has failed there: another one, if there is any.
+    pub avoid: bool,
+}
+
+impl Candidate {
+    /// One of which nothing bad is known.
+    pub fn good(load: Option<u32>) -> Self {
+        Self { load, fit: true, weight: 1.0, avoid: false }
+    }
+}
+
+/// The endpoints that a call has failed on. Of those above the first 64, only the last one is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tried {
+    first: u64,
+    last: Option<usize>,
+}
+
+impl Tried {
+    /// The call has failed on this one.
+    pub fn add(&mut self, endpoint: usize) {
+        self.last = Some(endpoint);
+        if endpoint < 64 {
+            self.first |= 1 << endpoint;
+        }
+    }
+
+    /// Has it failed on this one?
+    pub fn has(self, endpoint: usize) -> bool {
+        self.last == Some(endpoint) || endpoint < 64 && self.first >> endpoint & 1 == 1
+    }
+}
+
 /// One worker's way of choosing among the endpoints of a cluster.
 #[derive(Clone, Debug)]
-pub enum Balance {
+pub struct Balance {
+    way: Way,
+    panic_percent: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
     /// One after the other.
     RoundRobin {
         /// Whose turn it is. `None` before the first call: then chance says, so that the workers do not all begin with
@@ -23,44 +71,100 @@ pub enum Balance {
 }
 
 impl Balance {
-    /// The way the configuration asks for.
-    pub fn new(policy: LbPolicy) -> Self {
-        match policy {
-            LbPolicy::RoundRobin => Self::RoundRobin { next: None },
-            LbPolicy::LeastRequest => Self::LeastRequest,
-        }
+    /// The way the configuration asks for. Where less than `panic_percent` of the endpoints are fit, all count as fit:
+    /// the few would only fall over, too, and maybe what judges the others is wrong.
+    pub fn new(policy: LbPolicy, panic_percent: u32) -> Self {
+        let way = match policy {
+            LbPolicy::RoundRobin => Way::RoundRobin { next: None },
+            LbPolicy::LeastRequest => Way::LeastRequest,
+        };
+        Self { way, panic_percent }
     }
 
-    /// The endpoint, of `count`, for the next call; `None` if none may be used.
-    ///
-    /// `load(i)` is how many calls are in flight on endpoint `i`, or `None` when it must not be used now.
+    /// The endpoint, of `count`, for the next call; `None` if none may be used. `look(i)` is what is known of one.
     pub fn pick(
         &mut self,
         count: usize,
-        load: impl Fn(usize) -> Option<u32>,
+        look: impl Fn(usize) -> Candidate,
+        random: &mut Random,
+    ) -> Option<usize> {
+        let mut picked = self.choose(count, &look, random)?;
+        // One in its slow start passes some of its calls on. If the others do, too, it keeps the call in the end.
+        for _ in 0..PASSED_ON_MAX {
+            let weight = f64::from(look(picked).weight);
+            if weight >= 1.0 || random.between(0.0, 1.0) < weight {
+                break;
+            }
+            picked = self.choose(count, &look, random)?;
+        }
+        Some(picked)
+    }
+
+    fn choose(
+        &mut self,
+        count: usize,
+        look: &impl Fn(usize) -> Candidate,
+        random: &mut Random,
+    ) -> Option<usize> {
+        // Most picks need not look at all.
+        let good = |i| Some(look(i)).filter(|one| one.fit && !one.avoid)?.load;
+        if let Some(picked) = self.way.glance(count, &good, random) {
+            return Some(picked);
+        }
+        let panic = (0..count).filter(|i| look(*i).fit).count() * 100 < self.panic_percent as usize * count;
+        let fit = |i| Some(look(i)).filter(|one| one.fit || panic);
+        let other = |i| fit(i).filter(|one| !one.avoid)?.load;
+        let picked = self.way.among(count, &other, random);
+        picked.or_else(|| self.way.among(count, &|i| fit(i)?.load, random))
+    }
+}
+
+impl Way {
+    /// Chooses without looking at all of them; `None` if that does not do.
+    fn glance(
+        &mut self,
+        count: usize,
+        load: &dyn Fn(usize) -> Option<u32>,
         random: &mut Random,
     ) -> Option<usize> {
         match self {
-            Self::RoundRobin { next } => {
-                let start = next.unwrap_or_else(|| below(count, random));
-                let picked = (start..count).chain(0..start.min(count)).find(|&i| load(i).is_some())?;
+            Way::RoundRobin { next } => {
+                let start = next.filter(|next| *next < count);
+                let start = start.unwrap_or_else(|| if next.is_some() { 0 } else { below(count, random) });
+                let is_good = start < count && load(start).is_some();
+                *next = Some(start + usize::from(is_good));
+                is_good.then_some(start)
+            }
+            Way::LeastRequest if count > 1 => {
+                let (one, other) = two_below(count, random);
+                let (load_one, load_other) = (load(one)?, load(other)?);
+                Some(if load_one <= load_other { one } else { other })
+            }
+            Way::LeastRequest => None,
+        }
+    }
+
+    /// Chooses among all that have a load.
+    fn among(
+        &mut self,
+        count: usize,
+        load: &dyn Fn(usize) -> Option<u32>,
+        random: &mut Random,
+    ) -> Option<usize> {
+        match self {
+            Way::RoundRobin { next } => {
+                let start = next.unwrap_or(0).min(count);
+                let picked = (start..count).chain(0..start).find(|&i| load(i).is_some())?;
                 *next = Some(picked + 1);
                 Some(picked)
             }
-            Self::LeastRequest => least_of_two(count, load, random),
+            Way::LeastRequest => least_of_two(count, load, random),
         }
     }
 }
 
-fn least_of_two(count: usize, load: impl Fn(usize) -> Option<u32>, random: &mut Random) -> Option<usize> {
-    if count > 1 {
-        let (one, other) = two_below(count, random);
-        if let (Some(load_one), Some(load_other)) = (load(one), load(other)) {
-            return Some(if load_one <= load_other { one } else { other });
-        }
-    }
-    // Some may not be used: choose among those that may. A pair of them is as likely here as above, so the choice
-    // stays even.
+/// Among those that have a load. A pair of them is as likely as any other.
+fn least_of_two(count: usize, load: &dyn Fn(usize) -> Option<u32>, random: &mut Random) -> Option<usize> {
     let usable = || (0..count).filter_map(|i| Some((i, load(i)?)));
     match usable().count() {
         0 => None,
@@ -86,106 +190,7 @@ fn below(count: usize, random: &mut Random) -> usize {
     random.below(u32::try_from(count).unwrap_or(u32::MAX)) as usize
 }
 
+const PASSED_ON_MAX: u32 = 4;
+
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::VecDeque;
-
-    fn counts(
-        balance: &mut Balance,
-        endpoints: usize,
-        picks: u32,
-        load: impl Fn(usize) -> Option<u32>,
-    ) -> Vec<u32> {
-        let mut random = Random::seeded(21);
-        let mut counts = vec![0; endpoints];
-        for _ in 0..picks {
-            counts[balance.pick(endpoints, &load, &mut random).unwrap()] += 1;
-        }
-        counts
-    }
-
-    #[test]
-    fn round_robin_is_exact_over_those_that_may_be_used() {
-        for start in 0..4 {
-            let mut balance = Balance::RoundRobin { next: Some(start) };
-            assert_eq!(counts(&mut balance, 4, 400, |_| Some(0)), [100; 4]);
-            let without_one = |i| (i != 1).then_some(7);
-            assert_eq!(counts(&mut balance, 4, 300, without_one), [100, 0, 100, 100]);
-        }
-        assert_eq!(counts(&mut Balance::new(LbPolicy::RoundRobin), 5, 500, |_| Some(0)), [100; 5]);
-    }
-
-    #[test]
-    fn round_robin_survives_a_change_of_the_count() {
-        let mut random = Random::seeded(1);
-        let mut balance = Balance::RoundRobin { next: Some(9) };
-        assert_eq!(balance.pick(3, |_| Some(0), &mut random), Some(0));
-        assert_eq!(balance.pick(3, |_| Some(0), &mut random), Some(1));
-    }
-
-    #[test]
-    fn workers_begin_round_robin_at_different_endpoints() {
-        let mut first = [0; 4];
-        for seed in 0..400 {
-            let mut balance = Balance::new(LbPolicy::RoundRobin);
-            first[balance.pick(4, |_| Some(0), &mut Random::seeded(seed)).unwrap()] += 1;
-        }
-        assert!(first.iter().all(|&count| count > 60), "{first:?}");
-    }
-
-    #[test]
-    fn without_a_usable_endpoint_there_is_no_pick() {
-        let mut random = Random::seeded(1);
-        for policy in [LbPolicy::RoundRobin, LbPolicy::LeastRequest] {
-            for count in 0..4 {
-                assert_eq!(Balance::new(policy).pick(count, |_| None, &mut random), None);
-                for only in 0..count {
-                    let load = |i| (i == only).then_some(5);
-                    assert_eq!(Balance::new(policy).pick(count, load, &mut random), Some(only));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn equal_loads_get_equal_shares() {
-        let mut balance = Balance::new(LbPolicy::LeastRequest);
-        for count in counts(&mut balance, 5, 100_000, |_| Some(3)) {
-            assert!((19_000..21_000).contains(&count), "{count}");
-        }
-        let shares = counts(&mut balance, 5, 90_000, |i| (i % 2 == 0).then_some(3));
-        for (i, count) in shares.into_iter().enumerate() {
-            let fair = if i % 2 == 0 { 29_000..31_000 } else { 0..1 };
-            assert!(fair.contains(&count), "{i}: {count}");
-        }
-    }
-
-    #[test]
-    fn an_endpoint_with_ten_times_the_load_gets_no_call() {
-        let load = |i| Some(if i == 2 { 10 } else { 1 });
-        assert_eq!(counts(&mut Balance::new(LbPolicy::LeastRequest), 4, 10_000, load)[2], 0);
-    }
-
-    /// One call arrives at each step; endpoint 0 takes ten times as long as the four others. Its fair share of calls
-    /// would be 20 %.
-    #[test]
-    fn a_slow_endpoint_gets_few_calls() {
-        let mut random = Random::seeded(4);
-        let mut balance = Balance::new(LbPolicy::LeastRequest);
-        let mut ends: [VecDeque<u32>; 5] = Default::default();
-        let mut slow = 0;
-        for now in 0..50_000 {
-            for queue in &mut ends {
-                while queue.front().is_some_and(|&end| end <= now) {
-                    queue.pop_front();
-                }
-            }
-            let load = |i: usize| u32::try_from(ends[i].len()).ok();
-            let picked = balance.pick(5, load, &mut random).unwrap();
-            ends[picked].push_back(now + if picked == 0 { 200 } else { 20 });
-            slow += u32::from(picked == 0);
-        }
-        assert!(slow < 50_000 * 8 / 100, "{slow} of 50000");
-    }
-}
+mod tests;

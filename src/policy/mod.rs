@@ -2,11 +2,19 @@
 //!
 //! No I/O, no clock, no runtime, and nothing a call asks for allocates. Begin with `failure.rs`, then `route.rs`.
 
+pub mod adaptive;
 pub mod backoff;
 pub mod balance;
+pub mod breaker;
+pub mod budget;
 pub mod deadline;
 pub mod failure;
 pub mod flood;
+pub mod hedge;
 pub mod limit;
+pub mod outcome;
+pub mod outlier;
+pub mod rate;
+pub mod retry;
 pub mod route;
 pub mod status;

@@ -23,10 +23,13 @@ use super::waiters::{Left, Waiters};
 use crate::config;
 use crate::metrics::ClusterBlock;
 use crate::net::Local;
-use crate::policy::balance::Balance;
+use crate::policy::balance::{Balance, Candidate};
 use crate::policy::failure::Failure;
 use crate::policy::limit::{Limit, SharedLimit};
 use crate::random::Random;
+
+/// Where less than this share of the endpoints are fit, all count as fit.
+const PANIC_PERCENT: u32 = 50;
 
 /// One cluster, as one worker sees it.
 pub struct Cluster {
@@ -58,7 +61,7 @@ impl Cluster {
         let endpoints = addresses.iter().map(|address| Rc::new(Endpoint::new(*address, &settings))).collect();
         Rc::new(Cluster {
             index,
-            balance: RefCell::new(Balance::new(settings.lb_policy)),
+            balance: RefCell::new(Balance::new(settings.lb_policy, PANIC_PERCENT)),
             settings,
             local,
             endpoints,
@@ -121,7 +124,7 @@ impl Cluster {
         loop {
             let picked = self.balance.borrow_mut().pick(
                 self.endpoints.len(),
-                |index| self.look_at(&self.endpoints[index]),
+                |index| Candidate::good(self.look_at(&self.endpoints[index])),
                 &mut self.random.borrow_mut(),
             );
             let Some(index) = picked else { return Err(self.why_not()) };

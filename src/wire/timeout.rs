@@ -1,4 +1,4 @@
-//! The `grpc-timeout` header, read and written.
+//! The `grpc-timeout` header, read and written; and `x-request-timeout`, for those who do not speak gRPC.
 //!
 //! Source: "Requests" in gRPC `doc/PROTOCOL-HTTP2.md`: `TimeoutValue → {positive integer as ASCII string of at most 8
 //! digits}`, `TimeoutUnit → "H" / "M" / "S" / "m" / "u" / "n"`. Who keeps the deadline is `policy/deadline.rs`.
@@ -31,6 +31,38 @@ pub fn parse(value: &[u8]) -> Option<Duration> {
         b'n' => Duration::from_nanos(number),
         _ => return None,
     })
+}
+
+/// What an `x-request-timeout` says: a whole number of milliseconds, as in Envoy's `x-envoy-upstream-rq-timeout-ms`, or
+/// a number and a unit as in our configuration: `250ms`, `1.5s`, `2m`, `1h`, `500us`. At most 12 digits before the dot
+/// and 9 after it. Anything else is `None`.
+pub fn parse_request_timeout(value: &[u8]) -> Option<Duration> {
+    let end = value.iter().position(u8::is_ascii_alphabetic).unwrap_or(value.len());
+    let (number, unit) = value.split_at(end);
+    let nanos_per_unit: u64 = match unit {
+        b"us" => 1_000,
+        b"" | b"ms" => 1_000_000,
+        b"s" => 1_000_000_000,
+        b"m" => 60_000_000_000,
+        b"h" => 3_600_000_000_000,
+        _ => return None,
+    };
+    let dot = number.iter().position(|&byte| byte == b'.');
+    let (whole, fraction) = match dot {
+        Some(_) if unit.is_empty() => return None,
+        Some(dot) => (&number[..dot], &number[dot + 1..]),
+        None => (number, &b"0"[..]),
+    };
+    let digits = |text: &[u8], max: usize| {
+        let valid = (1..=max).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+        valid.then(|| text.iter().fold(0, |number, digit| number * 10 + u128::from(digit - b'0')))
+    };
+    let (whole, fraction, places) = (digits(whole, 12)?, digits(fraction, 9)?, fraction.len());
+    // At most 10^12 hours: far from 2^128.
+    let scale =
+        [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000][places];
+    let nanos = (whole * scale + fraction) * u128::from(nanos_per_unit) / scale;
+    Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
 }
 
 /// Writes what is left of a deadline in the finest unit in which it has at most 8 digits.
@@ -130,6 +162,43 @@ mod tests {
         }
         for unit in 0..=u8::MAX {
             assert_eq!(parse(&[b'1', unit]).is_some(), b"HMSmun".contains(&unit), "{unit}");
+        }
+    }
+
+    #[test]
+    fn a_request_timeout_is_milliseconds_or_has_a_unit() {
+        let table = [
+            ("250", Some(Duration::from_millis(250))),
+            ("0", Some(Duration::ZERO)),
+            ("250ms", Some(Duration::from_millis(250))),
+            ("1.5s", Some(Duration::from_millis(1_500))),
+            ("0.000000001s", Some(Duration::from_nanos(1))),
+            ("2m", Some(Duration::from_secs(120))),
+            ("1h", Some(Duration::from_secs(3_600))),
+            ("500us", Some(Duration::from_micros(500))),
+            ("0.5us", Some(Duration::from_nanos(500))),
+            ("999999999999h", Some(Duration::from_nanos(u64::MAX))),
+            ("", None),
+            ("ms", None),
+            ("1.5", None),
+            ("1.s", None),
+            (".5s", None),
+            ("1..5s", None),
+            ("1.5.1s", None),
+            ("-1s", None),
+            ("+1s", None),
+            ("1e3s", None),
+            ("1S", None),
+            ("1 s", None),
+            (" 1s", None),
+            ("1s ", None),
+            ("1sec", None),
+            ("1000000000000s", None),
+            ("1.0000000001s", None),
+            ("\u{661}s", None),
+        ];
+        for (value, wanted) in table {
+            assert_eq!(parse_request_timeout(value.as_bytes()), wanted, "{value:?}");
         }
     }
 

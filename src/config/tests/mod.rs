@@ -3,6 +3,7 @@
 mod files;
 mod mutations;
 mod refused;
+mod service_config;
 mod taken;
 
 use std::path::Path;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::super::forms;
 use super::super::units::{self, Bytes, Refused, Time};
 use super::super::{
-    Admin, AllowOrigins, Backend, Cluster, Config, Cors, Effective, Endpoint, Http2, Io, Keepalive, LbPolicy,
-    Listener, Match, Method, OnUnavailable, PathMatch, Pool, PrintOptions, Reconnect, Route, Transcoding,
-    WeightedCluster, Workers, parse,
+    AdaptiveTimeout, Admin, AllowOrigins, Backend, Breaker, Cluster, Codes, Config, Cors, Effective,
+    Endpoint, HealthChecks, Hedging, Http2, Io, Keepalive, LbPolicy, Listener, Match, Method, OnUnavailable,
+    OutlierDetection, PathMatch, Pool, PrintOptions, RateLimit, Reconnect, Retry, RetryBudget, Route,
+    SlowStart, Transcoding, WeightedCluster, Workers, parse,
 };
 use super::{cluster, listener, parsed, route, top};
 
@@ -30,6 +31,7 @@ fn everything_has_a_default() {
             timeout: Some(5 * SECOND),
             max_stream_duration: None,
             idle_timeout: Some(300 * SECOND),
+            rate_limit: None,
         }],
         clusters: vec![default_cluster()],
         transcoding: default_transcoding(),
@@ -110,6 +112,17 @@ fn default_cluster() -> Cluster {
             max_backoff: 10 * SECOND,
         },
         methods: Vec::new(),
+        max_connections: 1024,
+        timeout: None,
+        service_config: None,
+        healthy_panic_threshold: 50,
+        retry: Retry::default(),
+        retry_budget: RetryBudget::default(),
+        breaker: Some(Breaker::default()),
+        outlier_detection: Some(OutlierDetection::default()),
+        slow_start: SlowStart::default(),
+        adaptive_timeout: None,
+        health_checks: None,
     }
 }
 
@@ -317,14 +330,54 @@ fn clusters_are_found_by_name() {
 }
 
 #[test]
-fn methods_may_have_their_own_timeout() {
-    let text =
-        "[[clusters.methods]]\npath = \"/a.B/C\"\ntimeout = \"2s\"\n[[clusters.methods]]\npath = \"/a.B/D\"";
-    let wanted = [
-        Method { path: "/a.B/C".to_owned(), timeout: Some(2 * SECOND) },
-        Method { path: "/a.B/D".to_owned(), timeout: None },
-    ];
-    assert_eq!(parsed(&cluster(text)).clusters[0].methods, wanted);
+fn methods_may_have_their_own_settings() {
+    let text = "[[clusters.methods]]\npath = \"/a.B/C\"\ntimeout = \"2s\"\n\
+                [[clusters.methods]]\npath = \"/a.B/D\"\nidempotent = true\nhedging = { hedging_delay = \"5ms\" }\n\
+                breaker = { max_requests = 3 }";
+    let plain = Method {
+        path: "/a.B/C".to_owned(),
+        timeout: Some(2 * SECOND),
+        idempotent: false,
+        hedging: None,
+        breaker: None,
+    };
+    let special = Method {
+        path: "/a.B/D".to_owned(),
+        timeout: None,
+        idempotent: true,
+        hedging: Some(Hedging {
+            max_attempts: 2,
+            hedging_delay: SECOND / 200,
+            non_fatal_status_codes: Codes::NONE.with(14),
+        }),
+        breaker: Some(Breaker { max_requests: 3, ..Breaker::default() }),
+    };
+    assert_eq!(parsed(&cluster(text)).clusters[0].methods, [plain, special]);
+}
+
+#[test]
+fn what_helps_against_failures_can_be_turned_off_and_on() {
+    let read = |text: &str| parsed(&cluster(text)).clusters.remove(0);
+    let off = read("breaker.enabled = false\noutlier_detection.enabled = false\nretry.max_attempts = 1");
+    assert_eq!((off.breaker, off.outlier_detection), (None, None));
+    let on = read("timeout = \"3s\"\nadaptive_timeout = {}\nhealth_checks = { service = \"a.B\" }");
+    let adaptive =
+        AdaptiveTimeout { percentile: 99.9, multiplier: 3.0, floor: SECOND / 20, window: 60 * SECOND };
+    assert_eq!((on.timeout, on.adaptive_timeout), (Some(3 * SECOND), Some(adaptive)));
+    let checks = HealthChecks {
+        interval: 10 * SECOND,
+        timeout: SECOND,
+        unhealthy_threshold: 3,
+        healthy_threshold: 2,
+        service: "a.B".to_owned(),
+    };
+    assert_eq!(on.health_checks, Some(checks));
+    let limited = parsed(&route("cluster = \"echo\"\nrate_limit = { max_tokens = 7 }"));
+    let rate = RateLimit { max_tokens: 7, tokens_per_fill: 100, fill_interval: SECOND };
+    assert_eq!(limited.routes[0].rate_limit, Some(rate));
+    let codes = read("retry.retryable_status_codes = [\"ABORTED\", \"unavailable\"]").retry;
+    assert_eq!(codes.retryable_status_codes, Codes::NONE.with(10).with(14));
+    assert!(read("retry.retryable_status_codes = []").retry.retryable_status_codes.is_empty());
 }
 
 #[test]
@@ -422,6 +475,17 @@ fn every_bound_is_taken_and_one_more_is_not() {
         let file = |value: i64| match knob.key.split_once('.') {
             None => top(&format!("{} = {value}", knob.key)),
             Some(("listeners", key)) => listener(&format!("{key} = {value}")),
+            Some(("clusters", key)) if key.starts_with("methods.hedging.") => cluster(&format!(
+                "[[clusters.methods]]\npath = \"/a/b\"\nidempotent = true\n{} = {value}",
+                key.trim_start_matches("methods.")
+            )),
+            Some(("clusters", key)) if key.starts_with("methods.") => cluster(&format!(
+                "[[clusters.methods]]\npath = \"/a/b\"\n{} = {value}",
+                key.trim_start_matches("methods.")
+            )),
+            Some(("routes", key)) if key.starts_with("rate_limit.") => {
+                route(&format!("cluster = \"echo\"\n{key} = {value}"))
+            }
             Some(("clusters", key)) => cluster(&format!("{key} = {value}")),
             Some(("routes", _)) => route(&format!(
                 "weighted_clusters = [{{ name = \"echo\", weight = {value} }}, {{ name = \"b\" }}]\n\

@@ -14,6 +14,7 @@ fn route(path: PathMatch, host: Option<&str>, headers: &[(&str, &str)]) -> Route
         timeout: None,
         max_stream_duration: None,
         idle_timeout: None,
+        rate_limit: None,
     }
 }
 

@@ -1,0 +1,145 @@
+//! Text to checked types: what is done about services that fail.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::path::Path;
+
+use super::forms;
+use super::parse::{check_backoffs, refuse_second};
+use super::reader::Table;
+use super::{
+    AdaptiveTimeout, Breaker, HealthChecks, Hedging, Method, OutlierDetection, RateLimit, Retry, RetryBudget,
+};
+use super::{ServiceConfig, SlowStart};
+
+/// The largest service config that is read.
+const SERVICE_CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+
+pub(super) fn rate_limit(route: &Table<'_>) -> Option<RateLimit> {
+    let table = route.table_if_set("rate_limit")?;
+    Some(RateLimit {
+        max_tokens: table.count("max_tokens"),
+        tokens_per_fill: table.count("tokens_per_fill"),
+        fill_interval: table.time("fill_interval"),
+    })
+}
+
+pub(super) fn retry(table: &Table<'_>) -> (Retry, RetryBudget) {
+    let retry = Retry {
+        max_attempts: table.count("max_attempts"),
+        initial_backoff: table.time("initial_backoff"),
+        backoff_multiplier: table.ratio("backoff_multiplier"),
+        max_backoff: table.time("max_backoff"),
+        retryable_status_codes: table.codes("retryable_status_codes"),
+    };
+    check_backoffs(table, retry.initial_backoff, retry.max_backoff);
+    let budget = RetryBudget {
+        percent: table.count("budget_percent"),
+        min_retries: table.count("budget_min_retries"),
+    };
+    (retry, budget)
+}
+
+pub(super) fn breaker_unless_off(table: &Table<'_>) -> Option<Breaker> {
+    let breaker = breaker(table);
+    table.flag("enabled").then_some(breaker)
+}
+
+fn breaker(table: &Table<'_>) -> Breaker {
+    Breaker {
+        max_requests: table.count("max_requests"),
+        interval: table.time("interval"),
+        timeout: table.time("timeout"),
+        min_requests: table.count("min_requests"),
+        failure_ratio: table.ratio("failure_ratio"),
+        ramp: table.time("ramp"),
+        min_deadline: table.time("min_deadline"),
+    }
+}
+
+pub(super) fn outlier_detection(table: &Table<'_>) -> Option<OutlierDetection> {
+    let outliers = OutlierDetection {
+        consecutive_gateway_failure: table.count("consecutive_gateway_failure"),
+        consecutive_local_origin_failure: table.count("consecutive_local_origin_failure"),
+        base_ejection_time: table.time("base_ejection_time"),
+        max_ejection_time: table.time("max_ejection_time"),
+        max_ejection_percent: table.count("max_ejection_percent"),
+        interval: table.time("interval"),
+    };
+    table.flag("enabled").then_some(outliers)
+}
+
+pub(super) fn slow_start(table: &Table<'_>) -> SlowStart {
+    SlowStart {
+        window: table.time("window"),
+        aggression: table.ratio("aggression"),
+        min_weight_percent: table.count("min_weight_percent"),
+    }
+}
+
+pub(super) fn adaptive_timeout(cluster: &Table<'_>) -> Option<AdaptiveTimeout> {
+    let table = cluster.table_if_set("adaptive_timeout")?;
+    Some(AdaptiveTimeout {
+        percentile: table.ratio("percentile"),
+        multiplier: table.ratio("multiplier"),
+        floor: table.time("floor"),
+        window: table.time("window"),
+    })
+}
+
+pub(super) fn health_checks(cluster: &Table<'_>) -> Option<HealthChecks> {
+    let table = cluster.table_if_set("health_checks")?;
+    Some(HealthChecks {
+        interval: table.time("interval"),
+        timeout: table.time("timeout"),
+        unhealthy_threshold: table.count("unhealthy_threshold"),
+        healthy_threshold: table.count("healthy_threshold"),
+        service: table.text("service", forms::service).map_or(String::new(), |(service, _)| service),
+    })
+}
+
+pub(super) fn methods(cluster: &Table<'_>) -> Vec<Method> {
+    let mut lines = HashMap::new();
+    let mut methods = Vec::new();
+    for table in cluster.tables("methods") {
+        let why = "leave it out for the route's timeout; if the method has none, write the longest";
+        let timeout = table.time_if_set("timeout", why);
+        let idempotent = table.flag("idempotent");
+        let hedging = hedging(&table);
+        if let Some(value) = table.value("hedging")
+            && !idempotent
+        {
+            let hint = "a call is sent several times: if that is as good as once, write idempotent = true";
+            value.refuse("only for idempotent methods", Some(hint.to_owned()));
+        }
+        let breaker = table.table_if_set("breaker").map(|table| breaker(&table));
+        if let Some((path, value)) = table.needed("path", forms::method_path) {
+            refuse_second(&mut lines, &path, &value);
+            methods.push(Method { path, timeout, idempotent, hedging, breaker });
+        }
+    }
+    methods
+}
+
+fn hedging(method: &Table<'_>) -> Option<Hedging> {
+    let table = method.table_if_set("hedging")?;
+    Some(Hedging {
+        max_attempts: table.count("max_attempts"),
+        hedging_delay: table.time("hedging_delay"),
+        non_fatal_status_codes: table.codes("non_fatal_status_codes"),
+    })
+}
+
+/// The gRPC service config whose file is named.
+pub(super) fn service_config(cluster: &Table<'_>) -> Option<ServiceConfig> {
+    let (name, value) = cluster.text("service_config", forms::reference)?;
+    let read = read(&cluster.folder().join(name)).map_err(|error| format!("cannot be read: {error}"));
+    let config = read.and_then(|text| ServiceConfig::parse(&text));
+    config.map_err(|wrong| value.refuse(wrong, None)).ok()
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(SERVICE_CONFIG_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}

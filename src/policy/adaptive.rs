@@ -1,0 +1,138 @@
+//! How long to wait for a method, judged by how long it takes.
+//!
+//! The timeout is a percentile of the method's latencies times a multiplier, not below a floor and never above the fixed
+//! timeout. While there are too few latencies to tell that percentile, it is the fixed one. What is older than `window`
+//! counts for half, than two of them for a quarter, and so on.
+//!
+//! A call that ran out of time is told as one that took the fixed timeout. So if a service slows down and the timeout
+//! cuts more than the percentile leaves over, the timeout goes up to the fixed one, instead of cutting ever more.
+//! Each worker has its own value for each method; nothing here needs to be exact over workers.
+
+use std::time::Duration;
+
+use crate::config::AdaptiveTimeout;
+use crate::time::Moment;
+
+/// One worker's view of how long one method takes.
+#[derive(Clone, Debug)]
+pub struct Adaptive {
+    settings: AdaptiveTimeout,
+    /// What it never is above; `None` is no limit.
+    fixed: Option<Duration>,
+    counts: Box<[u32; BUCKETS]>,
+    total: u64,
+    /// When the counts are halved next.
+    halve_at: Moment,
+    /// When `timeout` is judged anew.
+    judge_at: Moment,
+    timeout: Option<Duration>,
+}
+
+impl Adaptive {
+    /// Begins with the fixed timeout.
+    pub fn new(settings: AdaptiveTimeout, fixed: Option<Duration>) -> Self {
+        Self {
+            settings,
+            fixed,
+            counts: Box::new([0; BUCKETS]),
+            total: 0,
+            halve_at: Moment::ZERO,
+            judge_at: Moment::ZERO,
+            timeout: fixed,
+        }
+    }
+
+    /// The timeout for a call that begins now. Cheap: it is judged anew once a second at most.
+    pub fn ask(&mut self, now: Moment) -> Option<Duration> {
+        if self.judge_at <= now {
+            self.forget(now);
+            self.timeout = self.judge();
+            self.judge_at = now.plus(JUDGED_FOR);
+        }
+        self.timeout
+    }
+
+    /// A call of the method took this long.
+    pub fn took(&mut self, took: Duration) {
+        let count = &mut self.counts[bucket(took)];
+        *count = count.saturating_add(1);
+        self.total += 1;
+    }
+
+    /// A call of the method was given up after waiting for as long as it may.
+    pub fn timed_out(&mut self) {
+        self.took(self.fixed.unwrap_or(Duration::MAX));
+    }
+
+    /// Halves what was counted, once for each window that has passed.
+    fn forget(&mut self, now: Moment) {
+        if self.halve_at > now {
+            return;
+        }
+        let window = self.settings.window.max(JUDGED_FOR);
+        let late = now.since(self.halve_at).as_nanos() / window.as_nanos();
+        let halves = if self.halve_at == Moment::ZERO { 0 } else { u32::try_from(late).unwrap_or(31) + 1 };
+        for count in self.counts.iter_mut() {
+            *count = count.checked_shr(halves).unwrap_or(0);
+        }
+        self.total = self.counts.iter().map(|count| u64::from(*count)).sum();
+        self.halve_at = now.plus(window);
+    }
+
+    fn judge(&self) -> Option<Duration> {
+        let share = (self.settings.percentile / 100.0).clamp(0.0, 1.0);
+        let over = (1.0 - share) * self.total as f64;
+        if self.total < SAMPLES_MIN || over < OVER_MIN {
+            return self.fixed;
+        }
+        let latency = self.quantile(share);
+        let timeout = Duration::try_from_secs_f64(latency.as_secs_f64() * self.settings.multiplier);
+        let timeout = timeout.unwrap_or(Duration::MAX).max(self.settings.floor);
+        match self.fixed {
+            Some(fixed) => Some(timeout.min(fixed)),
+            // The last bucket has no end.
+            None if latency >= bucket_end(BUCKETS - 1) => None,
+            None => Some(timeout),
+        }
+    }
+
+    /// The latency that this share of calls was not above; up to an eighth too long.
+    fn quantile(&self, share: f64) -> Duration {
+        let wanted = (share * self.total as f64).ceil() as u64;
+        let mut seen = 0;
+        for (at, count) in self.counts.iter().enumerate() {
+            seen += u64::from(*count);
+            if seen >= wanted.max(1) {
+                return bucket_end(at);
+            }
+        }
+        bucket_end(BUCKETS - 1)
+    }
+}
+
+/// Eight buckets for each power of two of microseconds.
+fn bucket(took: Duration) -> usize {
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let shift = (micros | 8).ilog2() - 3;
+    ((shift as usize) * 8 + (micros >> shift) as usize).min(BUCKETS - 1)
+}
+
+fn bucket_end(at: usize) -> Duration {
+    let at = at as u64;
+    if at < 16 {
+        return Duration::from_micros(at + 1);
+    }
+    let shift = at / 8 - 1;
+    Duration::from_micros((at - shift * 8 + 1) << shift)
+}
+
+/// Up to 2^30 us, 18 minutes.
+const BUCKETS: usize = 8 * 28;
+/// Latencies needed to judge by.
+const SAMPLES_MIN: u64 = 100;
+/// Of them, so many above the percentile: fewer, and it is the value of one call.
+const OVER_MIN: f64 = 2.0;
+const JUDGED_FOR: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! When the next attempt of a hedged call begins, and which answer ends it (gRFC A6, "Hedging Policy").
+//!
+//! Only for methods that are declared idempotent: several attempts run at once, and the first good answer is the call's.
+//! Each `hedging_delay` another attempt begins, and at once when one fails in a way that is not fatal; the budget pays
+//! for all but the first.
+
+use std::time::Duration;
+
+use super::budget::Budget;
+use super::retry::Pushback;
+use super::status::Code;
+use crate::config::Hedging;
+use crate::time::Moment;
+
+/// One call's attempts. A value of a few words; a new one for each call.
+#[derive(Clone, Debug)]
+pub struct Hedge {
+    begun: u32,
+    running: u32,
+    max: u32,
+    delay: Duration,
+    /// When the next attempt may begin; `None`: no more.
+    next: Option<Moment>,
+}
+
+/// May an attempt begin?
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Yes, and it counts as begun.
+    Now,
+    /// At that moment, if nothing else happens.
+    At(Moment),
+    /// There will be no more.
+    No,
+}
+
+/// What becomes of a call when one of its attempts ends.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// This is the call's end; the other attempts are cancelled.
+    Final,
+    /// The others go on, and maybe more begin: ask.
+    GoOn,
+}
+
+impl Hedge {
+    /// A call that begins now. Its first attempt may begin at once.
+    pub fn new(settings: &Hedging, now: Moment) -> Self {
+        Self {
+            begun: 0,
+            running: 0,
+            max: settings.max_attempts.max(1),
+            delay: settings.hedging_delay,
+            next: Some(now),
+        }
+    }
+
+    /// The value of `grpc-previous-rpc-attempts` for the attempt that begins next.
+    pub fn previous(&self) -> u32 {
+        self.begun
+    }
+
+    /// May the next attempt begin?
+    pub fn ask(&mut self, budget: &Budget, now: Moment) -> Start {
+        let Some(next) = self.next else { return Start::No };
+        if self.begun == self.max {
+            return self.no_more();
+        }
+        if next > now {
+            return Start::At(next);
+        }
+        if self.begun > 0 && !budget.take(now) {
+            return self.no_more();
+        }
+        self.begun += 1;
+        self.running += 1;
+        self.next = Some(now.plus(self.delay));
+        Start::Now
+    }
+
+    fn no_more(&mut self) -> Start {
+        self.next = None;
+        Start::No
+    }
+
+    /// An attempt ended with this code. Where it never reached the service, tell UNAVAILABLE.
+    pub fn told(
+        &mut self,
+        code: Code,
+        pushback: Pushback,
+        settings: &Hedging,
+        budget: &Budget,
+        now: Moment,
+    ) -> Told {
+        self.running = self.running.saturating_sub(1);
+        if code == Code::Ok {
+            budget.succeeded();
+            return Told::Final;
+        }
+        let fatal = !settings.non_fatal_status_codes.has(code.number());
+        if !fatal || pushback == Pushback::Never {
+            budget.failed();
+        }
+        if fatal {
+            return Told::Final;
+        }
+        if self.next.is_some() {
+            self.next = match pushback {
+                Pushback::None => Some(now),
+                Pushback::After(wait) => Some(now.plus(wait)),
+                Pushback::Never => None,
+            };
+        }
+        // Nothing runs, and nothing will.
+        if self.running == 0 && (self.next.is_none() || self.begun == self.max) {
+            return Told::Final;
+        }
+        Told::GoOn
+    }
+
+    /// An attempt that could not be paid for leaves the call to those that run. True if there are none.
+    pub fn is_over(&self) -> bool {
+        self.running == 0 && self.next.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests;

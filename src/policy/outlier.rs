@@ -1,0 +1,246 @@
+//! Which endpoints get no calls for a while, because they answer worse than they should: passive outlier detection, in
+//! Envoy's words.
+//!
+//! So many failures in a row eject an endpoint, for `base_ejection_time`, and for a multiple of it if that happens again
+//! soon. No more than `max_ejection_percent` of the endpoints are ejected at once. One that comes back gets few calls
+//! first (`slow_start_config`).
+//!
+//! Failures are counted by all workers together, in an atomic that only failures touch; where all is well, telling reads
+//! one cell. An ejection reaches the other workers at their tick.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::config::{OutlierDetection, SlowStart};
+use crate::time::Moment;
+
+/// What one attempt says of the endpoint it went to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It answered as a service that is well.
+    Well,
+    /// It answered that it, or what is behind it, is ill: `consecutive_gateway_failure`.
+    Gateway,
+    /// It did not answer: no connection, a reset, too late: `consecutive_local_origin_failure`.
+    Local,
+}
+
+/// What the workers share of a cluster's endpoints.
+#[derive(Debug)]
+pub struct SharedOutliers {
+    settings: OutlierDetection,
+    slow_start: SlowStart,
+    hosts: Box<[Host]>,
+    /// Endpoints that are ejected, or about to be.
+    ejected: AtomicU32,
+    ejections: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Host {
+    standing: AtomicU64,
+    gateway_in_a_row: AtomicU32,
+    local_in_a_row: AtomicU32,
+}
+
+/// One word: ejected or not, how many times in short order, until or since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing {
+    ejected: bool,
+    times: u32,
+    /// Ejected: until. Else: since when it is back; zero if it has never been away.
+    at: Moment,
+}
+
+impl Standing {
+    /// One bit; times, 21; milliseconds, 42.
+    fn pack(self) -> u64 {
+        let millis = self.at.as_nanos() / NANOS_PER_MILLI;
+        u64::from(self.ejected) << 63 | u64::from(self.times.min(TIMES_MAX)) << 42 | millis & MILLIS_MASK
+    }
+
+    fn unpack(word: u64) -> Standing {
+        let at = Moment::ZERO.plus(Duration::from_millis(word & MILLIS_MASK));
+        Standing { ejected: word >> 63 == 1, times: (word >> 42) as u32 & TIMES_MAX, at }
+    }
+}
+
+impl SharedOutliers {
+    /// So many endpoints, none of them ejected.
+    pub fn new(settings: OutlierDetection, slow_start: SlowStart, endpoints: usize) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            slow_start,
+            hosts: (0..endpoints).map(|_| Host::default()).collect(),
+            ejected: AtomicU32::new(0),
+            ejections: AtomicU64::new(0),
+        })
+    }
+
+    /// How many are ejected now.
+    pub fn ejected(&self) -> u32 {
+        self.ejected.load(Ordering::Relaxed)
+    }
+
+    /// How many ejections there were.
+    pub fn ejections(&self) -> u64 {
+        self.ejections.load(Ordering::Relaxed)
+    }
+
+    /// Lets those come back whose time is over. To be called each 100 ms, by any thread.
+    pub fn sweep(&self, now: Moment) {
+        for host in &self.hosts {
+            let word = host.standing.load(Ordering::Acquire);
+            let standing = Standing::unpack(word);
+            if standing.ejected && standing.at <= now {
+                let back = Standing { ejected: false, at: now, ..standing };
+                if change(host, word, back) {
+                    self.ejected.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Says that an endpoint is fit again for another reason, such as active health checks: its slow start begins.
+    pub fn welcome(&self, endpoint: usize, now: Moment) {
+        let host = &self.hosts[endpoint];
+        let word = host.standing.load(Ordering::Acquire);
+        let standing = Standing::unpack(word);
+        if !standing.ejected {
+            change(host, word, Standing { at: now, ..standing });
+        }
+    }
+
+    fn eject(&self, host: &Host, now: Moment) {
+        let word = host.standing.load(Ordering::Acquire);
+        let standing = Standing::unpack(word);
+        if standing.ejected || !self.reserve() {
+            return;
+        }
+        let times = self.remembered(standing, now) + 1;
+        let away = self.settings.base_ejection_time.saturating_mul(times);
+        // A millisecond more, for the moment is rounded down.
+        let until = now.plus(away.min(self.settings.max_ejection_time)).plus(Duration::from_micros(999));
+        if change(host, word, Standing { ejected: true, times, at: until }) {
+            self.ejections.fetch_add(1, Ordering::Relaxed);
+            host.gateway_in_a_row.store(0, Ordering::Relaxed);
+            host.local_in_a_row.store(0, Ordering::Relaxed);
+        } else {
+            self.ejected.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A place among those that may be ejected at once.
+    fn reserve(&self) -> bool {
+        let allowed = u64::from(self.settings.max_ejection_percent) * self.hosts.len() as u64;
+        let more = |ejected: u32| (u64::from(ejected + 1) * 100 <= allowed).then_some(ejected + 1);
+        self.ejected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// How many of its ejections count still: each `interval` that it stayed takes one away.
+    fn remembered(&self, standing: Standing, now: Moment) -> u32 {
+        let interval = self.settings.interval.as_nanos().max(1);
+        let stayed = now.since(standing.at).as_nanos() / interval;
+        standing.times.saturating_sub(u32::try_from(stayed).unwrap_or(u32::MAX))
+    }
+
+    /// Of its share of calls, what an endpoint is to get now.
+    fn weight(&self, standing: Standing, now: Moment) -> f32 {
+        let SlowStart { window, aggression, min_weight_percent } = self.slow_start;
+        let back = now.since(standing.at);
+        if standing.at == Moment::ZERO || back >= window {
+            return 1.0;
+        }
+        let done = back.as_secs_f64() / window.as_secs_f64();
+        let least = f64::from(min_weight_percent) / 100.0;
+        done.powf(1.0 / aggression).clamp(least.min(1.0), 1.0) as f32
+    }
+}
+
+fn change(host: &Host, from: u64, to: Standing) -> bool {
+    host.standing.compare_exchange(from, to.pack(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
+/// One worker's side.
+#[derive(Debug)]
+pub struct Outliers {
+    shared: Arc<SharedOutliers>,
+    hosts: Box<[View]>,
+}
+
+/// What a worker knows of an endpoint, as of its last tick.
+#[derive(Debug)]
+struct View {
+    fit: Cell<bool>,
+    weight: Cell<f32>,
+    /// There are failures in a row, so a success has something to end.
+    failing: Cell<bool>,
+}
+
+impl Outliers {
+    /// A worker's side.
+    pub fn new(shared: Arc<SharedOutliers>) -> Self {
+        let view =
+            |_: &Host| View { fit: Cell::new(true), weight: Cell::new(1.0), failing: Cell::new(false) };
+        Self { hosts: shared.hosts.iter().map(view).collect(), shared }
+    }
+
+    /// The side that all workers share.
+    pub fn shared(&self) -> &Arc<SharedOutliers> {
+        &self.shared
+    }
+
+    /// Is this endpoint not ejected? And what of its share of calls is it to get?
+    pub fn of(&self, endpoint: usize) -> (bool, f32) {
+        let view = &self.hosts[endpoint];
+        (view.fit.get(), view.weight.get())
+    }
+
+    /// An attempt on this endpoint ended.
+    pub fn tell(&self, endpoint: usize, seen: Seen, now: Moment) {
+        let (view, host) = (&self.hosts[endpoint], &self.shared.hosts[endpoint]);
+        let (counter, max) = match seen {
+            Seen::Well if !view.failing.get() => return,
+            Seen::Well => {
+                host.gateway_in_a_row.store(0, Ordering::Relaxed);
+                host.local_in_a_row.store(0, Ordering::Relaxed);
+                view.failing.set(false);
+                return;
+            }
+            Seen::Gateway => (&host.gateway_in_a_row, self.shared.settings.consecutive_gateway_failure),
+            Seen::Local => (&host.local_in_a_row, self.shared.settings.consecutive_local_origin_failure),
+        };
+        view.failing.set(true);
+        let in_a_row = counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if max > 0 && in_a_row >= max {
+            self.shared.eject(host, now);
+            self.look(view, host, now);
+        }
+    }
+
+    /// To be called on the worker's tick, each 100 ms.
+    pub fn tick(&self, now: Moment) {
+        self.shared.sweep(now);
+        for (view, host) in self.hosts.iter().zip(&self.shared.hosts) {
+            self.look(view, host, now);
+            let rows = [&host.gateway_in_a_row, &host.local_in_a_row];
+            view.failing.set(rows.iter().any(|row| row.load(Ordering::Relaxed) > 0));
+        }
+    }
+
+    fn look(&self, view: &View, host: &Host, now: Moment) {
+        let standing = Standing::unpack(host.standing.load(Ordering::Acquire));
+        view.fit.set(!standing.ejected);
+        view.weight.set(if standing.ejected { 1.0 } else { self.shared.weight(standing, now) });
+    }
+}
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
+const MILLIS_MASK: u64 = (1 << 42) - 1;
+const TIMES_MAX: u32 = (1 << 21) - 1;
+
+#[cfg(test)]
+mod tests;
