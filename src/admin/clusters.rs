@@ -14,7 +14,13 @@ pub(super) fn page(asked: &Asked) -> Value {
     let world = asked.source().world();
     let rows = world.config.clusters.iter().enumerate().map(|(at, settings)| {
         let sum = |read: fn(&ClusterBlock) -> u64| -> Value {
-            world.shards.iter().filter_map(|shard| shard.clusters.get(at)).map(read).sum::<u64>().into()
+            world
+                .shards
+                .iter()
+                .filter_map(|shard| shard.clusters.get(at))
+                .map(|block| read(block))
+                .sum::<u64>()
+                .into()
         };
         let lb_policy = match settings.lb_policy {
             LbPolicy::LeastRequest => "least_request",

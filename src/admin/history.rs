@@ -185,7 +185,12 @@ impl Look {
         let clusters = self.clusters.iter().zip(&before.clusters).enumerate().map(|(at, (now, then))| {
             let ended = rates(&now.by_code, &then.by_code, seconds);
             let sum = |read: fn(&crate::metrics::ClusterBlock) -> u64| {
-                self.world.shards.iter().filter_map(|shard| shard.clusters.get(at)).map(read).sum()
+                self.world
+                    .shards
+                    .iter()
+                    .filter_map(|shard| shard.clusters.get(at))
+                    .map(|block| read(block))
+                    .sum()
             };
             ClusterRates {
                 calls_per_s: ended.iter().sum(),

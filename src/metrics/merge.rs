@@ -36,7 +36,11 @@ pub fn call_totals(shards: &[Arc<Shard>], members: &[usize]) -> CallTotals {
 
 /// The total of one number over the entries `members` of `Shard::clusters`.
 pub fn cluster_total(shards: &[Arc<Shard>], members: &[usize], read: fn(&ClusterBlock) -> u64) -> u64 {
-    members.iter().flat_map(|&at| shards.iter().filter_map(move |s| s.clusters.get(at))).map(read).sum()
+    members
+        .iter()
+        .flat_map(|&at| shards.iter().filter_map(move |s| s.clusters.get(at)))
+        .map(|block| read(block))
+        .sum()
 }
 
 #[cfg(test)]

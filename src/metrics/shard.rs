@@ -1,5 +1,7 @@
 //! What one core counts. To count something new, add a line here; the page follows.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,19 +9,19 @@ use super::{Counter, EndpointSlot, GRPC_STATUS_NAMES, Histogram, Layout};
 
 /// All counts of one core. That core writes, anybody may read.
 ///
-/// Aligned to two cache lines, as are the blocks, because x86 fetches lines in pairs: what one
-/// core writes never lies beside what another one writes.
+/// Each block is a piece of memory of its own, aligned to two cache lines because x86 fetches lines in pairs: what one
+/// core writes never lies beside what another one writes. A shard for another configuration takes over the blocks of
+/// what is in both, so counting goes on.
 #[derive(Debug)]
-#[repr(align(128))]
 pub struct Shard {
     /// The core itself: its connections and its loop.
-    pub worker: WorkerBlock,
+    pub worker: Arc<WorkerBlock>,
     /// One for each of `Layout::clusters`.
-    pub clusters: Box<[ClusterBlock]>,
+    pub clusters: Box<[Arc<ClusterBlock>]>,
     /// One for each of `Layout::calls`.
-    pub calls: Box<[CallBlock]>,
+    pub calls: Box<[Arc<CallBlock>]>,
     /// For each of `Layout::clusters`, room for its endpoints.
-    pub endpoints: Box<[Box<[EndpointSlot]>]>,
+    pub endpoints: Box<[Arc<[EndpointSlot]>]>,
 }
 
 impl Shard {
@@ -28,16 +30,24 @@ impl Shard {
     /// # Panics
     /// When the layout has no calls at all: [`Layout::new`] always adds the last one.
     pub fn new(layout: &Layout) -> Arc<Self> {
-        assert!(!layout.calls.is_empty(), "a layout ends with the calls that found no route");
+        let nothing = Layout { clusters: Vec::new(), calls: Vec::new(), endpoints: Vec::new() };
+        let (clusters, calls, endpoints) = Default::default();
+        Shard { worker: Arc::default(), clusters, calls, endpoints }.next(&nothing, layout)
+    }
+
+    /// The shard of the same core for another layout. `layout` is that of this one.
+    ///
+    /// # Panics
+    /// When the next layout has no calls at all.
+    pub fn next(&self, layout: &Layout, next: &Layout) -> Arc<Self> {
+        assert!(!next.calls.is_empty(), "a layout ends with the calls that found no route");
+        let endpoints = next.endpoints.iter().map(|&count| slots(count));
         Arc::new(Self {
-            worker: WorkerBlock::default(),
-            clusters: layout.clusters.iter().map(|_| ClusterBlock::default()).collect(),
-            calls: layout.calls.iter().map(|_| CallBlock::default()).collect(),
-            endpoints: layout
-                .endpoints
-                .iter()
-                .map(|&count| (0..count).map(|_| EndpointSlot::default()).collect())
-                .collect(),
+            worker: Arc::clone(&self.worker),
+            clusters: taken_over(&layout.clusters, &self.clusters, &next.clusters),
+            calls: taken_over(&layout.calls, &self.calls, &next.calls),
+            // These say how things are, and are said anew by whoever owns the endpoints then.
+            endpoints: endpoints.collect(),
         })
     }
 
@@ -45,6 +55,20 @@ impl Shard {
     pub fn unrouted(&self) -> &CallBlock {
         self.calls.last().expect("`new` refuses a layout without calls")
     }
+}
+
+fn slots(count: usize) -> Arc<[EndpointSlot]> {
+    (0..count).map(|_| EndpointSlot::default()).collect()
+}
+
+/// The blocks for `next`: those of `labels` where they are the same, each at most once, and new ones.
+fn taken_over<L: Eq + Hash, B: Default>(labels: &[L], blocks: &[Arc<B>], next: &[L]) -> Box<[Arc<B>]> {
+    let mut known: HashMap<&L, Vec<&Arc<B>>> = HashMap::new();
+    for (label, block) in labels.iter().zip(blocks).rev() {
+        known.entry(label).or_default().push(block);
+    }
+    let mut take = |label| known.get_mut(label).and_then(Vec::pop).map(Arc::clone).unwrap_or_default();
+    next.iter().map(|label| take(label)).collect()
 }
 
 /// How the calls of one route to one cluster ended.
@@ -152,13 +176,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shards_and_blocks_begin_on_their_own_pair_of_cache_lines() {
+    fn blocks_begin_on_their_own_pair_of_cache_lines() {
         let shard = Shard::new(&Layout::new(vec!["a".into(), "b".into()], vec![]));
         assert_eq!((shard.clusters.len(), shard.calls.len()), (2, 1));
-        assert_eq!((&raw const *shard).addr() % 128, 0);
-        assert_eq!((&raw const shard.clusters[1]).addr() % 128, 0);
-        assert_eq!((&raw const shard.calls[0]).addr() % 128, 0);
+        assert_eq!((&raw const *shard.worker).addr() % 128, 0);
+        assert_eq!((&raw const *shard.clusters[1]).addr() % 128, 0);
+        assert_eq!((&raw const *shard.calls[0]).addr() % 128, 0);
         assert_eq!(size_of::<ClusterBlock>() % 128, 0);
+    }
+
+    #[test]
+    fn counting_goes_on_where_labels_stay() {
+        let layout = Layout::new(vec!["a".into(), "b".into(), "a".into()], vec![]);
+        let shard = Shard::new(&layout);
+        for (block, n) in shard.clusters.iter().zip(1..) {
+            block.calls.add(n);
+        }
+        shard.worker.sends.add(7);
+        let next = Layout::new(vec!["c".into(), "a".into(), "a".into(), "a".into()], vec![]);
+        let after = shard.next(&layout, &next);
+        let counts: Vec<u64> = after.clusters.iter().map(|block| block.calls.get()).collect();
+        assert_eq!(counts, [0, 1, 3, 0]);
+        assert_eq!(after.worker.sends.get(), 7);
+        assert!(Arc::ptr_eq(&shard.calls[0], &after.calls[0]), "calls without a route are in every layout");
     }
 
     #[test]

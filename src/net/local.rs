@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::Buffers;
-use crate::metrics::{Shard, WorkerBlock};
+use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 use crate::time::timers::Timers;
 
@@ -17,22 +17,26 @@ pub struct Local {
     pub buffers: Rc<Buffers>,
     /// The timing wheel.
     pub timers: Rc<Timers>,
-    /// The worker's counters.
-    pub shard: Arc<Shard>,
+    counts: Arc<WorkerBlock>,
     /// Wakes the root future, which counts the loop's turns.
     root: OnceCell<Waker>,
 }
 
 impl Local {
     /// The means of a worker whose clock stands at `now`.
-    pub fn new(shard: Arc<Shard>, now: Moment) -> Rc<Local> {
+    pub fn new(counts: Arc<WorkerBlock>, now: Moment) -> Rc<Local> {
         let (buffers, timers) = (Rc::new(Buffers::new()), Timers::new(now));
-        Rc::new(Local { buffers, timers, shard, root: OnceCell::new() })
+        Rc::new(Local { buffers, timers, counts, root: OnceCell::new() })
     }
 
     /// The worker's own counters.
     pub fn counts(&self) -> &WorkerBlock {
-        &self.shard.worker
+        &self.counts
+    }
+
+    /// The same, to be kept.
+    pub fn shared_counts(&self) -> Arc<WorkerBlock> {
+        Arc::clone(&self.counts)
     }
 
     /// Notes that a task runs in this turn of the loop. The root future is polled once at the end of each turn in which

@@ -35,7 +35,7 @@ use crate::net::{listener, sys};
 use crate::policy::limit::SharedLimit;
 use crate::transcode::api::Api;
 use crate::transcode::problem::Problem;
-use crate::worker::{self, Control, Plan};
+use crate::worker::{self, Control, Plan, Scheme};
 
 /// How long a worker that was told to stop may take before it is left behind.
 const STOP: Duration = Duration::from_secs(2);
@@ -195,12 +195,14 @@ impl Gateway {
             let control = Arc::new(Control::default());
             let plan = Plan {
                 number,
-                config: Arc::clone(&config),
+                scheme: Scheme {
+                    config: Arc::clone(&config),
+                    addresses: addresses.clone(),
+                    limits: limits.clone(),
+                    shard: Arc::clone(shard),
+                },
                 rung,
                 sockets: sockets.remove(0),
-                addresses: addresses.clone(),
-                limits: limits.clone(),
-                shard: Arc::clone(shard),
                 api: apis.as_ref().map(|apis| Arc::clone(&apis.api)),
                 control: Arc::clone(&control),
                 bell: theirs,

@@ -21,7 +21,7 @@ use super::connection::{self, Connection};
 use super::endpoint::{Endpoint, Room};
 use super::waiters::{Left, Waiters};
 use crate::config;
-use crate::metrics::ClusterBlock;
+use crate::metrics::{ClusterBlock, EndpointSlot};
 use crate::net::Local;
 use crate::policy::balance::{Balance, Candidate};
 use crate::policy::failure::Failure;
@@ -34,9 +34,9 @@ const PANIC_PERCENT: u32 = 50;
 /// One cluster, as one worker sees it.
 pub struct Cluster {
     // Set at start.
-    index: usize,
     settings: config::Cluster,
     local: Rc<Local>,
+    counts: Arc<ClusterBlock>,
     endpoints: Vec<Rc<Endpoint>>,
 
     // Changed by this worker; borrowed for a statement, never across an await.
@@ -49,21 +49,21 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster without connections. `addresses` are those of its endpoints, `index` its place in the metrics.
+    /// A cluster without connections. `addresses` are those of its endpoints.
     pub fn new(
-        index: usize,
         settings: config::Cluster,
         addresses: &[SocketAddr],
         local: Rc<Local>,
+        counts: Arc<ClusterBlock>,
         limit: Arc<SharedLimit>,
         seed: u64,
     ) -> Rc<Cluster> {
         let endpoints = addresses.iter().map(|address| Rc::new(Endpoint::new(*address, &settings))).collect();
         Rc::new(Cluster {
-            index,
             balance: RefCell::new(Balance::new(settings.lb_policy, PANIC_PERCENT)),
             settings,
             local,
+            counts,
             endpoints,
             random: RefCell::new(Random::seeded(seed)),
             waiters: RefCell::default(),
@@ -74,11 +74,6 @@ impl Cluster {
     /// What the operator set.
     pub fn settings(&self) -> &config::Cluster {
         &self.settings
-    }
-
-    /// Its position in the configuration.
-    pub fn index(&self) -> usize {
-        self.index
     }
 
     /// Its name in the configuration.
@@ -93,13 +88,12 @@ impl Cluster {
 
     /// Its counters.
     pub fn counts(&self) -> &ClusterBlock {
-        &self.local.shard.clusters[self.index]
+        &self.counts
     }
 
     /// Says how its endpoints are, for people to look at.
-    pub fn publish(&self) {
+    pub fn publish(&self, slots: &[EndpointSlot]) {
         let now = self.local.timers.now();
-        let slots = &self.local.shard.endpoints[self.index];
         let mut endpoints = self.endpoints.iter();
         for slot in slots {
             match endpoints.next() {

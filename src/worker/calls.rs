@@ -179,7 +179,6 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::metrics::{Layout, Shard};
     use crate::time::Moment;
 
     /// A call that does as it is told, and notes how often it is polled.
@@ -229,8 +228,7 @@ mod tests {
     }
 
     fn calls() -> Rc<Calls<Call>> {
-        let layout = Layout::new(Vec::new(), Vec::new());
-        Calls::new(Local::new(Shard::new(&layout), Moment::ZERO))
+        Calls::new(Local::new(Arc::default(), Moment::ZERO))
     }
 
     /// Begins so many calls that wait.

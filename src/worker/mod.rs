@@ -26,12 +26,13 @@ mod patience;
 mod reading;
 mod replays;
 mod request;
+mod setup;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::rc::Rc;
@@ -49,21 +50,18 @@ use self::clock::Clock;
 pub use self::control::Control;
 use self::control::Wanted;
 use self::json::Transcoder;
-use self::methods::Methods;
 use self::replays::Replays;
-use crate::config::{Config, Transcoding};
-use crate::metrics::{CallLabels, Layout, Shard};
+use self::setup::Setup;
+pub use self::setup::{Scheme, layout};
+use crate::config::Transcoding;
 use crate::net::Local;
 use crate::net::listener::Listener;
 use crate::net::ring::Rung;
 use crate::net::runtime::{self, Bell, Loop};
 use crate::net::ticker::Ticker;
-use crate::policy::limit::SharedLimit;
-use crate::policy::route::Routes;
 use crate::random::Random;
 use crate::time::timers;
 use crate::transcode::api::Api;
-use crate::upstream::Cluster;
 
 /// Accepts of one listener that are in flight at once, so that a burst of connections comes in one turn.
 const ACCEPTS: usize = 4;
@@ -79,18 +77,12 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub struct Plan {
     /// Its number, from 0.
     pub number: usize,
-    /// What the operator set.
-    pub config: Arc<Config>,
+    /// What it begins with.
+    pub scheme: Scheme,
     /// The back-end that was decided for all workers.
     pub rung: Rung,
     /// One bound socket for each of the config's listeners, in the same order.
     pub sockets: Vec<TcpListener>,
-    /// The resolved addresses of each cluster's endpoints.
-    pub addresses: Vec<Vec<SocketAddr>>,
-    /// The limit on calls in flight of each cluster.
-    pub limits: Vec<Arc<SharedLimit>>,
-    /// Its counters.
-    pub shard: Arc<Shard>,
     /// How JSON is understood at first, if at all.
     pub api: Option<Arc<Api>>,
     /// What the supervisor wants of it.
@@ -103,12 +95,10 @@ pub struct Plan {
 pub(crate) struct Worker {
     // Set at start, read by every call.
     clock: Clock,
-    routes: Routes,
-    targets: Vec<Vec<Target>>,
-    methods: Methods,
     control: Arc<Control>,
-    clusters: Vec<Rc<Cluster>>,
     local: Rc<Local>,
+    /// Replaced when the configuration changes.
+    setup: RefCell<Rc<Setup>>,
     transcoding: Transcoding,
     /// Replaced when descriptors change.
     transcoder: RefCell<Option<Rc<Transcoder>>>,
@@ -123,20 +113,14 @@ pub(crate) struct Worker {
     main: RefCell<Option<Waker>>,
 }
 
-/// Where one of a route's choices goes, and where its calls are counted.
-struct Target {
-    cluster: usize,
-    series: usize,
-}
-
 /// Runs a worker on this thread until it is told to stop or has drained. `started` is called once it serves.
 ///
 /// # Errors
 /// When the ring or a socket cannot be set up.
 pub fn run(plan: Plan, started: impl FnOnce()) -> io::Result<()> {
     let clock = Clock::new();
-    let local = Local::new(Arc::clone(&plan.shard), clock.now());
-    let mut event_loop = Loop::new(plan.rung, plan.config.io.entries)?;
+    let local = Local::new(Arc::clone(&plan.scheme.shard.worker), clock.now());
+    let mut event_loop = Loop::new(plan.rung, plan.scheme.config.io.entries)?;
     event_loop.run(&Rc::clone(&local), serve(plan, clock, local, started))
 }
 
@@ -148,7 +132,7 @@ async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce(
     let calls = Calls::new(Rc::clone(&worker.local));
     let bell = Bell::new(plan.bell, plan.rung)?;
     let mut doors = Vec::new();
-    for (settings, socket) in plan.config.listeners.iter().zip(plan.sockets) {
+    for (settings, socket) in plan.scheme.config.listeners.iter().zip(plan.sockets) {
         let door = Door::new(settings.clone(), Listener::new(socket, plan.rung)?);
         for _ in 0..ACCEPTS {
             let (door, calls) = (Rc::clone(&door), Rc::clone(&calls));
@@ -166,20 +150,12 @@ async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce(
 
 impl Worker {
     fn new(plan: &Plan, clock: Clock, local: Rc<Local>) -> Rc<Worker> {
-        let config = &plan.config;
+        let config = &plan.scheme.config;
         let seed = clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mut clusters = Vec::new();
-        for (index, settings) in config.clusters.iter().enumerate() {
-            let (addresses, limit) = (&plan.addresses[index], Arc::clone(&plan.limits[index]));
-            clusters.push(Cluster::new(index, settings.clone(), addresses, Rc::clone(&local), limit, seed));
-        }
         Rc::new(Worker {
             clock,
-            routes: Routes::new(&config.routes),
-            targets: targets(config),
-            methods: Methods::new(config),
             control: Arc::clone(&plan.control),
-            clusters,
+            setup: RefCell::new(Setup::new(&plan.scheme, &local, seed)),
             local,
             transcoding: config.transcoding.clone(),
             transcoder: RefCell::default(),
@@ -192,9 +168,9 @@ impl Worker {
         })
     }
 
-    /// Where calls are counted that found no route.
-    fn unrouted(&self) -> usize {
-        self.local.shard.calls.len() - 1
+    /// What the configuration in use makes of this worker.
+    fn setup(&self) -> Rc<Setup> {
+        Rc::clone(&self.setup.borrow())
     }
 
     /// What JSON is understood, if any.
@@ -219,8 +195,8 @@ impl Worker {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        let shard = Arc::clone(&self.local.shard);
-        runtime::spawn(move || shard.worker.panics.add(1), task);
+        let counts = self.local.shared_counts();
+        runtime::spawn(move || counts.panics.add(1), task);
     }
 
     /// Keeps a client in the list of those to be told when the worker drains, until the guard is dropped.
@@ -262,10 +238,7 @@ impl Worker {
     }
 
     fn settle(&self) {
-        for cluster in &self.clusters {
-            cluster.limit().settle();
-            cluster.publish();
-        }
+        self.setup().settle();
         let allocations = &self.local.counts().allocations;
         allocations.add(crate::alloc::allocations_of_this_thread() - allocations.get());
     }
@@ -350,24 +323,4 @@ impl Drop for Registered {
             worker.end();
         }
     }
-}
-
-/// The order of series in the metrics: each route with each of its clusters, as `supervisor` lays them out.
-fn targets(config: &Config) -> Vec<Vec<Target>> {
-    let mut series = 0..;
-    let mut target = |cluster| Target { cluster, series: series.next().expect("there is no end to numbers") };
-    let routes = config.routes.iter();
-    routes.map(|route| route.clusters.iter().map(|choice| target(choice.cluster)).collect()).collect()
-}
-
-/// The labels of all series, in the order that calls are counted.
-pub fn layout(config: &Config) -> Layout {
-    let mut calls = Vec::new();
-    for route in &config.routes {
-        for choice in &route.clusters {
-            let cluster = config.clusters[choice.cluster].name.clone();
-            calls.push(CallLabels { route: route.name.clone(), cluster });
-        }
-    }
-    Layout::new(config.clusters.iter().map(|cluster| cluster.name.clone()).collect(), calls)
 }

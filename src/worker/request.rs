@@ -8,6 +8,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ use super::json;
 use super::language::{self, Language};
 use super::patience::Patience;
 use super::reading::Reading;
+use super::setup::{Setup, Way};
+use crate::metrics::CallBlock;
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::upstream::{Cluster, Failed, Lease, Replay};
@@ -45,6 +48,7 @@ pub(super) async fn serve(
     channel: Channel,
 ) {
     let began = worker.clock.now();
+    let setup = worker.setup();
     let _counted = client.begin_call();
     let language = language::of(&head, worker.transcodes());
     let mut call = Call {
@@ -52,9 +56,9 @@ pub(super) async fn serve(
         reply: Reply::new(channel, language),
         upload: Upload::new(body, worker.replays.take()),
         patience: Patience::new(&worker.local.timers, began),
-        series: worker.unrouted(),
+        counts: Arc::clone(setup.unrouted()),
     };
-    let outcome = run(&worker, &mut call, head, language).await;
+    let outcome = run(&worker, &setup, &mut call, head, language).await;
     let code = match outcome {
         Ok(code) => code,
         Err(failure) => {
@@ -65,7 +69,7 @@ pub(super) async fn serve(
         }
     };
     let took = worker.clock.now().since(began);
-    worker.local.shard.calls[call.series].ended(code.number(), took);
+    call.counts.ended(code.number(), took);
     worker.replays.give(call.upload.into_kept());
 }
 
@@ -75,12 +79,18 @@ pub(super) struct Call {
     pub(super) reply: Reply,
     upload: Upload,
     patience: Patience,
-    /// Where it is counted.
-    series: usize,
+    /// Where it is counted. This core's own, so that holding it costs no more than a count.
+    counts: Arc<CallBlock>,
 }
 
 /// The steps of a call, in order.
-async fn run(worker: &Worker, call: &mut Call, mut head: Parts, language: Language) -> Result<Code, Failure> {
+async fn run(
+    worker: &Worker,
+    setup: &Setup,
+    call: &mut Call,
+    mut head: Parts,
+    language: Language,
+) -> Result<Code, Failure> {
     // Decode: what the gateway itself has to know of the head; from then on it is that of a gRPC call.
     if cors::is_asked(worker, call, &head)? {
         return Ok(Code::Ok);
@@ -89,11 +99,12 @@ async fn run(worker: &Worker, call: &mut Call, mut head: Parts, language: Langua
     let opened = open(worker, call, &mut head, language)?;
 
     // Route.
-    let (route, cluster) = route(worker, call, &head)?;
+    let Way { route, index, cluster, counts } = route(worker, setup, &head)?;
+    call.counts = Arc::clone(counts);
 
     // Guard: is there time, and is there room. A body that has to be read whole is read in between: a client that sends
     // it slowly takes nobody's place.
-    let allowed = worker.methods.timeouts(route, cluster.index(), head.uri.path());
+    let allowed = setup.methods.timeouts(route, index, head.uri.path());
     call.patience.allow(asked.timeout, allowed);
     let body = match opened {
         Some(opened) => call.read_json(opened).await?,
@@ -154,13 +165,9 @@ fn open(
 }
 
 /// Finds the route, and the one of its clusters that takes this call.
-fn route<'a>(worker: &'a Worker, call: &mut Call, head: &Parts) -> Result<(usize, &'a Rc<Cluster>), Failure> {
-    let host = head::host(head);
-    let route = worker.routes.find(head.uri.path(), host, &head.headers).ok_or(Failure::NoRoute)?;
-    let choice = worker.routes.choose(route, &mut worker.random.borrow_mut());
-    let target = &worker.targets[route][choice];
-    call.series = target.series;
-    Ok((route, &worker.clusters[target.cluster]))
+fn route<'s>(worker: &Worker, setup: &'s Setup, head: &Parts) -> Result<Way<'s>, Failure> {
+    let (path, host) = (head.uri.path(), head::host(head));
+    setup.find(path, host, &head.headers, &mut worker.random.borrow_mut()).ok_or(Failure::NoRoute)
 }
 
 /// The right to be in flight; dropping it gives the place back.

@@ -1,0 +1,121 @@
+//! What one configuration makes of a worker: where calls go, and the services they go to. Replaced as a whole when the
+//! configuration changes; a call keeps the one it began with.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::methods::Methods;
+use crate::config::Config;
+use crate::metrics::{CallBlock, CallLabels, Layout, Shard};
+use crate::net::Local;
+use crate::policy::limit::SharedLimit;
+use crate::policy::route::Routes;
+use crate::random::Random;
+use crate::upstream::Cluster;
+
+/// A configuration with what belongs to it, as the supervisor gives it to a worker.
+#[derive(Debug)]
+pub struct Scheme {
+    /// What the operator set.
+    pub config: Arc<Config>,
+    /// The resolved addresses of each cluster's endpoints.
+    pub addresses: Vec<Vec<SocketAddr>>,
+    /// The limit on calls in flight of each cluster.
+    pub limits: Vec<Arc<SharedLimit>>,
+    /// Where the worker counts.
+    pub shard: Arc<Shard>,
+}
+
+/// What a worker makes of a [`Scheme`].
+pub(super) struct Setup {
+    routes: Routes,
+    /// For each route, its choices.
+    targets: Vec<Vec<Target>>,
+    pub(super) methods: Methods,
+    pub(super) clusters: Vec<Rc<Cluster>>,
+    shard: Arc<Shard>,
+}
+
+/// Where one of a route's choices goes, and where its calls are counted.
+struct Target {
+    cluster: usize,
+    series: usize,
+}
+
+/// Where a call goes.
+pub(super) struct Way<'s> {
+    pub(super) route: usize,
+    /// Its position in the configuration.
+    pub(super) index: usize,
+    pub(super) cluster: &'s Rc<Cluster>,
+    pub(super) counts: &'s Arc<CallBlock>,
+}
+
+impl Setup {
+    pub(super) fn new(scheme: &Scheme, local: &Rc<Local>, seed: u64) -> Rc<Setup> {
+        let config = &scheme.config;
+        let mut clusters = Vec::new();
+        for (index, settings) in config.clusters.iter().enumerate() {
+            let (addresses, limit) = (&scheme.addresses[index], Arc::clone(&scheme.limits[index]));
+            let counts = Arc::clone(&scheme.shard.clusters[index]);
+            clusters.push(Cluster::new(settings.clone(), addresses, Rc::clone(local), counts, limit, seed));
+        }
+        Rc::new(Setup {
+            routes: Routes::new(&config.routes),
+            targets: targets(config),
+            methods: Methods::new(config),
+            clusters,
+            shard: Arc::clone(&scheme.shard),
+        })
+    }
+
+    /// Finds the route of a call, and the one of its clusters that takes this call.
+    pub(super) fn find(
+        &self,
+        path: &str,
+        host: &str,
+        headers: &HeaderMap,
+        random: &mut Random,
+    ) -> Option<Way<'_>> {
+        let route = self.routes.find(path, host, headers)?;
+        let Target { cluster, series } = self.targets[route][self.routes.choose(route, random)];
+        let (cluster, index) = (&self.clusters[cluster], cluster);
+        Some(Way { route, index, cluster, counts: &self.shard.calls[series] })
+    }
+
+    /// Where calls are counted that found no route.
+    pub(super) fn unrouted(&self) -> &Arc<CallBlock> {
+        self.shard.calls.last().expect("a shard has a block for calls without a route")
+    }
+
+    /// Settles what other workers depend on, and says how endpoints are.
+    pub(super) fn settle(&self) {
+        for (cluster, slots) in self.clusters.iter().zip(&self.shard.endpoints) {
+            cluster.limit().settle();
+            cluster.publish(slots);
+        }
+    }
+}
+
+/// The order of series in the metrics: each route with each of its clusters, as [`layout`] has them.
+fn targets(config: &Config) -> Vec<Vec<Target>> {
+    let mut series = 0..;
+    let mut target = |cluster| Target { cluster, series: series.next().expect("there is no end to numbers") };
+    let routes = config.routes.iter();
+    routes.map(|route| route.clusters.iter().map(|choice| target(choice.cluster)).collect()).collect()
+}
+
+/// The labels of all series, in the order that calls are counted.
+pub fn layout(config: &Config) -> Layout {
+    let mut calls = Vec::new();
+    for route in &config.routes {
+        for choice in &route.clusters {
+            let cluster = config.clusters[choice.cluster].name.clone();
+            calls.push(CallLabels { route: route.name.clone(), cluster });
+        }
+    }
+    Layout::new(config.clusters.iter().map(|cluster| cluster.name.clone()).collect(), calls)
+}
