@@ -11,7 +11,7 @@ use super::Config;
 use super::knobs::{KNOBS, Kind};
 
 /// Tables that switch something on just by being there: they are shown only where the file has them.
-const OFF_UNLESS_SET: &[&str] = &[];
+const OFF_UNLESS_SET: &[&str] = &["access_log"];
 
 /// The settings of the whole file.
 #[derive(Clone, Debug, Default)]

@@ -8,6 +8,7 @@
     reason = "the control plane has its own threads, which the workers never wait for"
 )]
 
+mod access;
 mod placement;
 mod resolve;
 mod rings;
@@ -17,11 +18,13 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use self::access::AccessLog;
 use self::rings::Rings;
 use self::state::State;
 use crate::admin::{Admin, Hooks, Place, World};
@@ -49,6 +52,8 @@ pub struct Gateway {
     /// Workers that had ended when the drain began: nobody had told them to.
     lost: OnceLock<usize>,
     rung: Rung,
+    /// Dropped after the workers have ended, so that it has all they say.
+    access_log: Option<AccessLog>,
     _rings: Rings,
 }
 
@@ -69,6 +74,8 @@ pub enum StartError {
     Bind(SocketAddr, io::Error),
     /// An endpoint's name has no address.
     Resolve(String, io::Error),
+    /// The file of the access log could not be opened.
+    AccessLog(PathBuf, io::Error),
     /// A worker could not set itself up.
     Worker(usize, String),
     /// A thread or a socket pair could not be made.
@@ -82,6 +89,7 @@ impl StartError {
             StartError::NoIoUring(_) => 78,
             StartError::Bind(..)
             | StartError::Resolve(..)
+            | StartError::AccessLog(..)
             | StartError::Worker(..)
             | StartError::System(_) => 1,
         }
@@ -96,6 +104,9 @@ impl fmt::Display for StartError {
             }
             StartError::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             StartError::Resolve(name, error) => write!(f, "cannot resolve the endpoint {name}: {error}"),
+            StartError::AccessLog(path, error) => {
+                write!(f, "cannot open the access log {}: {error}", path.display())
+            }
             StartError::Worker(number, reason) => write!(f, "worker {number} cannot start: {reason}"),
             StartError::System(error) => write!(f, "cannot start: {error}"),
         }
@@ -170,7 +181,16 @@ impl Gateway {
             backend: rung.backend(),
             flags: rung.flags(),
         };
-        let state = Arc::new(State::new(world, refusal, hooks));
+        let access_log = match &config.access_log {
+            None => None,
+            Some(settings) => {
+                let path = settings.path.clone().unwrap_or_else(|| "-".into());
+                let started = AccessLog::start(settings, cores.len(), &world.layout);
+                Some(started.map_err(|error| StartError::AccessLog(path, error))?)
+            }
+        };
+        let state = State::new(world, refusal, hooks, access_log.as_ref().map(AccessLog::shared));
+        let state = Arc::new(state);
         let rings = Rings::new(Arc::clone(&state)).map_err(StartError::System)?;
         let mut workers = Vec::new();
         for (starting, shard) in starting.into_iter().zip(&shards) {
@@ -186,6 +206,7 @@ impl Gateway {
                 addresses: addresses.clone(),
                 limits: limits.clone(),
                 shard: Arc::clone(shard),
+                access_log: access_log.as_ref().map(|log| log.ring(number)),
                 control: Arc::clone(&control),
                 bell: theirs,
             };
@@ -198,7 +219,18 @@ impl Gateway {
         state.set_ready(true);
         let drain_timeout = config.drain_timeout;
         let lost = OnceLock::new();
-        Ok(Gateway { state, workers, ended, listeners, admin, drain_timeout, lost, rung, _rings: rings })
+        Ok(Gateway {
+            state,
+            workers,
+            ended,
+            listeners,
+            admin,
+            drain_timeout,
+            lost,
+            rung,
+            access_log,
+            _rings: rings,
+        })
     }
 
     /// Where clients connect, in the order of the configuration; a port that was 0 is the real one here.
@@ -231,6 +263,13 @@ impl Gateway {
         self.state.set_ready(false);
         self.count_lost();
         self.tell(Control::drain);
+    }
+
+    /// Opens the file of the access log anew, if there is one: it was moved away.
+    pub fn reopen_access_log(&self) {
+        if let Some(log) = &self.access_log {
+            log.reopen();
+        }
     }
 
     /// Whether an operator asked at the admin address to drain. Readiness fails since then.

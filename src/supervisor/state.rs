@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
+use super::access;
 use crate::admin::{Hooks, Source, World};
 use crate::metrics::render::{self, GatewayInfo, RingCounts};
 use crate::net::ring::{self, Refusal, RingTails};
@@ -13,6 +14,7 @@ pub(super) struct State {
     world: Arc<World>,
     refusal: Option<Refusal>,
     hooks: Hooks,
+    access_log: Option<Arc<access::Shared>>,
     ready: AtomicBool,
     /// An operator asked for it.
     drain_wanted: AtomicBool,
@@ -29,10 +31,15 @@ struct Ring {
 }
 
 impl State {
-    pub(super) fn new(world: World, refusal: Option<Refusal>, hooks: Hooks) -> State {
+    pub(super) fn new(
+        world: World,
+        refusal: Option<Refusal>,
+        hooks: Hooks,
+        access_log: Option<Arc<access::Shared>>,
+    ) -> State {
         let rings = Mutex::new(vec![Ring::default(); world.shards.len()]);
         let (ready, drain_wanted) = Default::default();
-        State { world: Arc::new(world), refusal, hooks, ready, drain_wanted, rings }
+        State { world: Arc::new(world), refusal, hooks, access_log, ready, drain_wanted, rings }
     }
 
     /// Whether an operator asked to drain.
@@ -78,6 +85,7 @@ impl Source for State {
             backend_reason: self.refusal.as_ref().map(|refusal| refusal.reason.as_str()),
             ready: self.ready(),
             workers: self.world.shards.len(),
+            access_log: self.access_log.as_ref().map(|log| log.counts()),
         };
         render::text(&info, &self.world.layout, &self.world.shards, &self.sample_rings())
     }

@@ -56,7 +56,7 @@ impl Cluster {
         seed: u64,
     ) -> Rc<Cluster> {
         let endpoints = addresses.iter().map(|address| Rc::new(Endpoint::new(*address, &settings))).collect();
-        Rc::new(Cluster {
+        let cluster = Rc::new(Cluster {
             index,
             balance: RefCell::new(Balance::new(settings.lb_policy)),
             settings,
@@ -65,7 +65,9 @@ impl Cluster {
             random: RefCell::new(Random::seeded(seed)),
             waiters: RefCell::default(),
             limit: Limit::new(limit),
-        })
+        });
+        cluster.publish();
+        cluster
     }
 
     /// What the operator set.

@@ -67,13 +67,14 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         worker.local.touch();
         let counts = worker.local.counts();
         match accepted {
-            Ok((socket, _)) => {
+            Ok((socket, peer)) => {
                 let Some(inside) = door.enter() else {
                     counts.connections_refused.add(1);
                     continue;
                 };
                 let settings = Rc::clone(&door.settings);
-                let served = client::serve(Rc::clone(&worker), settings, socket, Rc::clone(&calls), begin);
+                let served =
+                    client::serve(Rc::clone(&worker), settings, (socket, peer), Rc::clone(&calls), begin);
                 worker.spawn(async move {
                     let _inside = inside;
                     served.await;

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -30,6 +31,8 @@ const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 /// One client's connection, as its calls see it.
 pub(super) struct Client {
     local: Rc<Local>,
+    /// Where it is.
+    pub(super) peer: SocketAddr,
     /// Header fields that a call of it may have.
     pub(super) headers_count_max: usize,
     calls: Cell<u32>,
@@ -46,10 +49,11 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(local: Rc<Local>, settings: &config::Http2) -> Rc<Client> {
+    pub(super) fn new(local: Rc<Local>, settings: &config::Http2, peer: SocketAddr) -> Rc<Client> {
         let now = local.timers.now();
         let per_second = settings.max_resets_per_second;
         Rc::new(Client {
+            peer,
             headers_count_max: settings.max_headers_count as usize,
             calls: Cell::new(0),
             idle_since: Cell::new(now),
@@ -123,13 +127,13 @@ impl Drop for Counted {
 pub(super) async fn serve<F: Future<Output = ()>>(
     worker: Rc<Worker>,
     listener: Rc<config::Listener>,
-    socket: Socket,
+    (socket, peer): (Socket, SocketAddr),
     calls: Rc<Calls<F>>,
     begin: Begin<F>,
 ) {
     let local = Rc::clone(&worker.local);
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
-    let client = Client::new(Rc::clone(&local), &listener.http2);
+    let client = Client::new(Rc::clone(&local), &listener.http2, peer);
     let _registered = worker.register(&client);
     let protocol = {
         let pipe = Rc::clone(&pipe);

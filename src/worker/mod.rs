@@ -4,6 +4,7 @@
 //! bell that wakes the worker when the supervisor wants something. Read `request.rs` first.
 
 mod accept;
+mod access;
 mod answer;
 mod arena;
 mod calls;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use self::accept::Door;
+use self::access::Access;
 use self::arena::Arena;
 use self::calls::Calls;
 use self::client::Client;
@@ -39,6 +41,7 @@ use self::clock::Clock;
 use self::methods::Methods;
 use self::replays::Replays;
 use crate::config::Config;
+use crate::metrics::access::Ring;
 use crate::metrics::{CallLabels, Layout, Shard};
 use crate::net::Local;
 use crate::net::listener::Listener;
@@ -77,6 +80,8 @@ pub struct Plan {
     pub limits: Vec<Arc<SharedLimit>>,
     /// Its counters.
     pub shard: Arc<Shard>,
+    /// Where it puts what the access log says, if there is one.
+    pub access_log: Option<Arc<Ring>>,
     /// What the supervisor wants of it.
     pub control: Arc<Control>,
     /// Rings when that changes.
@@ -122,6 +127,7 @@ pub(crate) struct Worker {
     random: RefCell<Random>,
     arena: Arena,
     replays: Replays,
+    access: Option<Access>,
     clients: RefCell<Slab<Rc<Client>>>,
     /// The main future may end; and how to wake it then.
     ended: Cell<bool>,
@@ -175,6 +181,8 @@ impl Worker {
             let (addresses, limit) = (&plan.addresses[index], Arc::clone(&plan.limits[index]));
             clusters.push(Cluster::new(index, settings.clone(), addresses, Rc::clone(&local), limit, seed));
         }
+        let access = config.access_log.as_ref().zip(plan.access_log.clone());
+        let access = access.map(|(settings, ring)| Access::new(settings, ring, clock.now()));
         Rc::new(Worker {
             clock,
             routes: Routes::new(&config.routes),
@@ -186,6 +194,7 @@ impl Worker {
             random: RefCell::new(Random::seeded(seed)),
             arena: Arena::default(),
             replays: Replays::default(),
+            access,
             clients: RefCell::default(),
             ended: Cell::new(false),
             main: RefCell::new(None),
@@ -249,6 +258,9 @@ impl Worker {
         for cluster in &self.clusters {
             cluster.limit().settle();
             cluster.publish();
+        }
+        if let Some(access) = &self.access {
+            access.settle(self.clock.now());
         }
         let allocations = &self.local.counts().allocations;
         allocations.add(crate::alloc::allocations_of_this_thread() - allocations.get());

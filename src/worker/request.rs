@@ -18,6 +18,7 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 
 use super::Worker;
+use super::access::Note;
 use super::answer::Reply;
 use super::client::Client;
 use super::forward::{Download, Upload};
@@ -46,6 +47,7 @@ pub(super) async fn serve(
         upload: Upload::new(body, worker.replays.take()),
         patience: Patience::new(&worker.local.timers, began),
         series: worker.unrouted(),
+        note: Note::begin(&worker, client.peer, began, &head),
     };
     let outcome = run(&worker, &mut call, head).await;
     let code = match outcome {
@@ -58,6 +60,7 @@ pub(super) async fn serve(
     };
     let took = worker.clock.now().since(began);
     worker.local.shard.calls[call.series].ended(code.number(), took);
+    call.note.ended(call.series, outcome, took, call.upload.moved_bytes());
     worker.replays.give(call.upload.into_kept());
 }
 
@@ -69,6 +72,8 @@ struct Call {
     patience: Patience,
     /// Where it is counted.
     series: usize,
+    /// What the access log will say of it.
+    note: Note,
 }
 
 /// The steps of a call, in order.
@@ -78,6 +83,7 @@ async fn run(worker: &Worker, call: &mut Call, mut head: Parts) -> Result<Code, 
 
     // Route.
     let (route, cluster) = route(worker, call, &head)?;
+    call.note.routed();
 
     // Guard: is there time, and is there room.
     let allowed = worker.methods.timeouts(route, cluster.index(), head.uri.path());
@@ -91,6 +97,7 @@ async fn run(worker: &Worker, call: &mut Call, mut head: Parts) -> Result<Code, 
     loop {
         // Pool: a connection is taken only now, so whoever waits for one holds none.
         let lease = call.patiently(cluster.acquire()).await??;
+        call.note.connected(lease.address());
 
         // Upstream, encode.
         let parts = head.take().map_or_else(|| call.upload.head_again(), Ok)?;
@@ -166,6 +173,7 @@ impl Call {
         self.upload.to(sink);
         let response = poll_fn(|cx| self.poll_response(cx, Pin::new(&mut response))).await?;
         self.patience.answered();
+        self.note.answered();
 
         let (head, body) = response.into_parts();
         let code = head::answered(&head)?;
@@ -211,6 +219,7 @@ impl Call {
         let polled = download.poll(cx, self.reply.stream());
         if before < download.moved_bytes() {
             self.patience.moved();
+            self.note.sent(download.moved_bytes() - before);
         }
         if polled.is_ready() {
             return polled;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::super::forms;
 use super::super::units::{self, Bytes, Refused, Time};
 use super::super::{
-    Admin, Backend, Cluster, Config, Effective, Endpoint, Http2, Io, Keepalive, LbPolicy, Listener, Match,
-    Method, OnUnavailable, PathMatch, Pool, Reconnect, Route, WeightedCluster, Workers,
+    AccessLog, Admin, Backend, Cluster, Config, Effective, Endpoint, Http2, Io, Keepalive, LbPolicy,
+    Listener, Match, Method, OnUnavailable, PathMatch, Pool, Reconnect, Route, WeightedCluster, Workers,
 };
-use super::{cluster, listener, parsed, route, top};
+use super::{cluster, errors, listener, parsed, route, top};
 
 const SECOND: Duration = Duration::from_secs(1);
 const KIB: u32 = 1024;
@@ -19,6 +19,7 @@ fn everything_has_a_default() {
         workers: Workers::Auto,
         io: Io { backend: Backend::Auto, entries: 4096, on_unavailable: OnUnavailable::Fallback },
         admin: Admin { address: "127.0.0.1:9901".parse().unwrap() },
+        access_log: None,
         drain_timeout: 30 * SECOND,
         listeners: vec![default_listener()],
         routes: vec![Route {
@@ -100,6 +101,20 @@ fn every_word_has_its_meaning() {
     assert_eq!(policy("lb_policy = \"round_robin\""), LbPolicy::RoundRobin);
     assert_eq!(parsed(&top("workers = \"auto\"")).workers, Workers::Auto);
     assert_eq!(parsed(&top("workers = 0x10")).workers, Workers::Count(16));
+}
+
+#[test]
+fn an_access_log_has_a_path() {
+    let log = |text: &str| parsed(&top(&format!("[access_log]\n{text}"))).access_log;
+    assert_eq!(log(""), None);
+    assert_eq!(log("sample = 1"), None);
+    assert_eq!(log("path = \"-\""), Some(AccessLog { path: None, sample: 0.01, errors: true }));
+    let wanted = AccessLog { path: Some("a/b.log".into()), sample: 0.5, errors: false };
+    assert_eq!(log("path = \"a/b.log\"\nsample = 0.5\nerrors = false"), Some(wanted));
+    for refused in ["", "a/", "a\\u0000b"] {
+        let text = top(&format!("[access_log]\npath = \"{refused}\""));
+        assert_eq!(errors(&text).len(), 1, "{refused:?}");
+    }
 }
 
 #[test]
@@ -344,7 +359,7 @@ fn every_bound_is_taken_and_one_more_is_not() {
         parsed(&file(low));
         parsed(&file(high));
         for outside in [low - 1, high + 1] {
-            let errors = super::errors(&file(outside));
+            let errors = errors(&file(outside));
             let wanted = format!("{} = {outside}: must be {}", knob.key, knob.wanted());
             assert!(errors.len() == 1 && errors[0].ends_with(&wanted), "{errors:?}");
         }
