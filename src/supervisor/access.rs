@@ -14,7 +14,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::config;
+use super::StartError;
+use crate::config::{self, Config};
 use crate::metrics::access::{Record, Ring};
 use crate::metrics::{AccessLogCounts, GRPC_STATUS_NAMES, Layout};
 
@@ -57,12 +58,20 @@ impl Shared {
 }
 
 impl AccessLog {
-    /// A log for so many workers; fails where its file cannot be opened.
-    pub(super) fn start(
-        settings: &config::AccessLog,
+    /// The log that is configured, if one is.
+    pub(super) fn of(
+        config: &Config,
         workers: usize,
         layout: &Layout,
-    ) -> io::Result<AccessLog> {
+    ) -> Result<Option<AccessLog>, StartError> {
+        let Some(settings) = &config.access_log else { return Ok(None) };
+        let started = AccessLog::start(settings, workers, layout);
+        let path = || settings.path.clone().unwrap_or_else(|| "-".into());
+        started.map(Some).map_err(|error| StartError::AccessLog(path(), error))
+    }
+
+    /// A log for so many workers; fails where its file cannot be opened.
+    fn start(settings: &config::AccessLog, workers: usize, layout: &Layout) -> io::Result<AccessLog> {
         let rings: Vec<_> = (0..workers).map(|_| Arc::new(Ring::new(RECORDS))).collect();
         let shared = Arc::new(Shared::default());
         let (stop, stopped) = mpsc::channel();

@@ -28,7 +28,7 @@ use self::access::AccessLog;
 use self::rings::Rings;
 use self::state::State;
 use crate::admin::{Admin, Hooks, Place, World};
-use crate::config::{Backend, Config, OnUnavailable};
+use crate::config::{self, Backend, Config, OnUnavailable};
 use crate::metrics::Shard;
 use crate::net::ring::{self, Refusal, Rung};
 use crate::net::{listener, sys};
@@ -156,11 +156,8 @@ impl Gateway {
             .map_err(|error| StartError::Bind(config.admin.address, error))?;
         let mut sockets = bind(&mut config, cores.len())?;
         let listeners = config.listeners.iter().map(|listener| listener.address).collect();
-        let limits: Vec<_> = config
-            .clusters
-            .iter()
-            .map(|cluster| SharedLimit::new(cluster.max_requests, cores.len()))
-            .collect();
+        let shared = |cluster: &config::Cluster| SharedLimit::new(cluster.max_requests, cores.len());
+        let limits: Vec<_> = config.clusters.iter().map(shared).collect();
         let config = Arc::new(config);
         let endpoints = addresses.iter().map(|addresses| addresses.len().next_multiple_of(ENDPOINTS));
         let layout = worker::layout(&config).with_endpoints(endpoints);
@@ -181,16 +178,9 @@ impl Gateway {
             backend: rung.backend(),
             flags: rung.flags(),
         };
-        let access_log = match &config.access_log {
-            None => None,
-            Some(settings) => {
-                let path = settings.path.clone().unwrap_or_else(|| "-".into());
-                let started = AccessLog::start(settings, cores.len(), &world.layout);
-                Some(started.map_err(|error| StartError::AccessLog(path, error))?)
-            }
-        };
-        let state = State::new(world, refusal, hooks, access_log.as_ref().map(AccessLog::shared));
-        let state = Arc::new(state);
+        let access_log = AccessLog::of(&config, cores.len(), &world.layout)?;
+        let access_counts = access_log.as_ref().map(AccessLog::shared);
+        let state = Arc::new(State::new(world, refusal, hooks, access_counts));
         let rings = Rings::new(Arc::clone(&state)).map_err(StartError::System)?;
         let mut workers = Vec::new();
         for (starting, shard) in starting.into_iter().zip(&shards) {
@@ -217,20 +207,8 @@ impl Gateway {
         }
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
-        let drain_timeout = config.drain_timeout;
-        let lost = OnceLock::new();
-        Ok(Gateway {
-            state,
-            workers,
-            ended,
-            listeners,
-            admin,
-            drain_timeout,
-            lost,
-            rung,
-            access_log,
-            _rings: rings,
-        })
+        let (drain_timeout, lost, _rings) = (config.drain_timeout, OnceLock::new(), rings);
+        Ok(Gateway { state, workers, ended, listeners, admin, drain_timeout, lost, rung, access_log, _rings })
     }
 
     /// Where clients connect, in the order of the configuration; a port that was 0 is the real one here.
