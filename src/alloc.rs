@@ -13,7 +13,6 @@ use std::sync::{Mutex, PoisonError};
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
-    static BYTES: Cell<u64> = const { Cell::new(0) };
     /// Whether this thread is taking a sample, which allocates too.
     static SAMPLING: Cell<bool> = const { Cell::new(false) };
 }
@@ -33,11 +32,6 @@ pub fn allocations_of_this_thread() -> u64 {
     COUNT.with(Cell::get)
 }
 
-/// Bytes that this thread has allocated so far, freed or not; 0 unless [`Counting`] is installed.
-pub fn bytes_of_this_thread() -> u64 {
-    BYTES.with(Cell::get)
-}
-
 /// From now on notes where every `every`-th allocation of each worker's thread is made, `wanted` in all. For tests:
 /// a sample takes a lock and walks the stack.
 pub fn sample(every: u64, wanted: usize) {
@@ -51,10 +45,9 @@ pub fn take_samples() -> Vec<Backtrace> {
     std::mem::take(&mut *SAMPLES.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn count(bytes: usize) {
+fn count() {
     // A thread that is about to end may have no counters any more.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-    let _ = BYTES.try_with(|sum| sum.set(sum.get() + bytes as u64));
     let every = EVERY.load(Ordering::Relaxed);
     if every != 0 {
         note(every);
@@ -83,21 +76,21 @@ fn note(every: u64) {
 unsafe impl GlobalAlloc for Counting {
     // SAFETY: the contract is `System::alloc`'s, which the caller keeps.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
+        count();
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     // SAFETY: the contract is `System::alloc_zeroed`'s, which the caller keeps.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
+        count();
         // SAFETY: the caller keeps the contract of `alloc_zeroed`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     // SAFETY: the contract is `System::realloc`'s, which the caller keeps.
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count(new_size);
+        count();
         // SAFETY: the caller keeps the contract of `realloc`.
         unsafe { System.realloc(ptr, layout, new_size) }
     }

@@ -1,5 +1,6 @@
 //! Arguments, logs, signals and exit codes: what stands between a person and the gateway.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,6 +16,8 @@ use crate::admin::{Hooks, LogLevel};
 use crate::config::{self, Config};
 use crate::demo::{self, Demo};
 use crate::supervisor::{Ended, Gateway};
+use crate::transcode::api::Api;
+use crate::transcode::problem::Problem;
 
 /// An API gateway for gRPC services on Linux: one worker per core, each on its own io_uring.
 ///
@@ -34,7 +37,7 @@ enum Command {
         #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG")]
         config: PathBuf,
     },
-    /// Check a configuration: exit code 0, or 1 with file:line:column of every mistake.
+    /// Check a configuration and its descriptors: exit code 0, or 1 with the place of every mistake.
     Check {
         /// The configuration.
         #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG")]
@@ -110,23 +113,45 @@ fn log_level(text: &str) -> Result<LevelFilter, String> {
 }
 
 fn check(path: &Path) -> ExitCode {
-    match config::load(path) {
-        Ok(config) => {
-            let Config { listeners, routes, clusters, .. } = config;
-            println!(
-                "{}: good ({} listeners, {} routes, {} clusters)",
-                path.display(),
-                listeners.len(),
-                routes.len(),
-                clusters.len()
-            );
-            ExitCode::SUCCESS
-        }
-        Err(errors) => refuse(&errors),
+    let config = match config::load(path) {
+        Ok(config) => config,
+        Err(errors) => return refuse(&errors),
+    };
+    let Config { listeners, routes, clusters, transcoding, directory, .. } = config;
+    let api = match Api::load(&transcoding, &directory, &[]) {
+        Ok(api) => api,
+        Err(problems) => return refuse(&list(path, &problems)),
+    };
+    let served = match transcoding.is_configured() {
+        true => format!(
+            ", {} services, {} methods, {} rules",
+            api.services().len(),
+            api.methods().len(),
+            api.rules().len()
+        ),
+        false => String::new(),
+    };
+    println!(
+        "{}: good ({} listeners, {} routes, {} clusters{served})",
+        path.display(),
+        listeners.len(),
+        routes.len(),
+        clusters.len()
+    );
+    if !transcoding.reflection.is_empty() {
+        println!("what server reflection answers is checked when the gateway runs");
     }
+    ExitCode::SUCCESS
 }
 
-fn refuse(errors: &config::Errors) -> ExitCode {
+/// Problems, one a line.
+fn list(path: &Path, problems: &[Problem]) -> String {
+    let lines: Vec<String> =
+        problems.iter().map(|problem| format!("{}: {problem}", path.display())).collect();
+    lines.join("\n")
+}
+
+fn refuse(errors: &impl Display) -> ExitCode {
     let _ = write!(io::stderr(), "{errors}");
     let _ = writeln!(io::stderr());
     ExitCode::FAILURE
@@ -206,6 +231,8 @@ fn demo_config(demo: &Demo) -> String {
             text += &format!("[[routes]]\nmatch = {{ service = \"{name}\" }}\ncluster = \"{cluster}\"\n");
         }
     }
+    let names: Vec<String> = demo.services.iter().map(|service| format!("{:?}", service.name)).collect();
+    text += &format!("[transcoding]\nreflection = [{}]\n", names.join(", "));
     for service in &demo.services {
         let (name, address) = (service.name, service.address);
         text += &format!("[[clusters]]\nname = \"{name}\"\nendpoints = [\"{address}\"]\n");
@@ -217,7 +244,7 @@ fn greet(gateway: &Gateway, demo: &Demo, out: &mut impl Write) -> io::Result<()>
     let listeners = gateway.listeners();
     writeln!(out, "Ringway {}", env!("CARGO_PKG_VERSION"))?;
     for address in &listeners {
-        writeln!(out, "  gateway   {address}   gRPC over HTTP/2, cleartext")?;
+        writeln!(out, "  gateway   {address}   gRPC, gRPC-Web and JSON, cleartext")?;
     }
     writeln!(out, "  admin     {}", gateway.admin())?;
     let (rung, workers) = (gateway.rung(), gateway.workers());
@@ -232,14 +259,9 @@ fn greet(gateway: &Gateway, demo: &Demo, out: &mut impl Write) -> io::Result<()>
         )?;
     }
     let gateway_address = listeners.first().map_or_else(String::new, ToString::to_string);
-    writeln!(out, "\nTry, in another terminal (https://github.com/fullstorydev/grpcurl):\n")?;
-    let call = |method: &str, json: &str| {
-        format!("  grpcurl -plaintext -import-path proto -proto {json} {gateway_address} {method}")
-    };
-    let employee = "ringway/demo/employee/v1/employee.proto -d '{\"employee_id\":\"1\"}'";
-    writeln!(out, "{}", call("ringway.demo.employee.v1.EmployeeService/GetEmployee", employee))?;
-    let chat = "ringway/demo/chat/v1/chat.proto -d '{\"chat_id\":\"chat-1\",\"events_max\":2}'";
-    writeln!(out, "{}", call("ringway.demo.chat.v1.ChatService/Subscribe", chat))?;
+    writeln!(out, "\nTry, in another terminal:\n")?;
+    writeln!(out, "  curl -s http://{gateway_address}/v1/employees/1")?;
+    writeln!(out, "  curl -sN 'http://{gateway_address}/v1/chats/chat-1/events?events_max=2'")?;
     writeln!(out, "  curl -s http://{}/metrics | grep ringway_calls_total", gateway.admin())?;
     out.flush()
 }

@@ -3,7 +3,7 @@
 //! Three floors; a module imports only from floors below it. `tests/tidy.rs` holds the law.
 //!
 //! - Ground, without I/O, clock or runtime: [`time`], [`random`], [`config`], [`policy`], [`metrics`], [`alloc`].
-//! - Middle, bytes and sockets: [`wire`], [`net`], [`upstream`].
+//! - Middle, bytes and sockets: [`wire`], [`transcode`], [`net`], [`upstream`].
 //! - Upper, cores and people: [`worker`], [`supervisor`], [`admin`], [`demo`], [`cli`].
 //!
 //! Read `worker/request.rs` first: it is one call from its head to its last byte.
@@ -16,6 +16,7 @@ pub mod random;
 pub mod time;
 
 pub mod net;
+pub mod transcode;
 pub mod upstream;
 pub mod wire;
 

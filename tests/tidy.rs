@@ -94,12 +94,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hdrhistogram", &["tools"]),
     ("indicatif", &["tools"]),
     ("hickory_resolver", &["supervisor"]),
-    ("prost", &["demo", "tools"]),
-    ("prost_types", &["demo", "tools"]),
-    ("tonic", &["demo", "tools"]),
-    ("tonic_prost", &["demo", "tools"]),
+    ("prost", &["demo", "tools", "supervisor"]),
+    ("prost_types", &["demo", "tools", "supervisor"]),
+    ("tonic", &["demo", "tools", "supervisor"]),
+    ("tonic_prost", &["demo", "tools", "supervisor"]),
     ("tonic_health", &["demo", "tools"]),
-    ("tonic_reflection", &["demo", "tools"]),
+    ("tonic_reflection", &["demo", "tools", "supervisor"]),
 ];
 
 /// The ground floor takes time as an argument and never waits.

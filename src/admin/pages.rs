@@ -52,6 +52,8 @@ const PAGES: &[Page] = &[
         about: "the configuration with every default" },
     Page { path: "/config/reload", methods: POST, exists: |hooks| hooks.reload.is_some(), serve: settings::reload,
         about: "POST: reads the configuration again and applies it" },
+    Page { path: "/openapi.json", methods: GET, exists: always, serve: openapi,
+        about: "what can be called with JSON, as OpenAPI 3.1" },
     Page { path: "/history", methods: GET, exists: always, serve: |asked| Ok(workers::history(asked)),
         about: "JSON: each of the last seconds; ?from=NUMBER leaves out what came before" },
     Page { path: "/log_level", methods: GET_AND_POST, exists: |hooks| hooks.log_level.is_some(), serve: settings::log_level,
@@ -145,6 +147,15 @@ impl Asked {
 
     pub(super) fn history(&self) -> &History {
         &self.history
+    }
+}
+
+fn openapi(asked: &Asked) -> Result<Reply, Refusal> {
+    match asked.source.openapi() {
+        Some(document) => Ok(Reply::of("application/json", document.to_string())),
+        None => {
+            Err(Refusal(StatusCode::NOT_FOUND, "no descriptors are configured in [transcoding]".to_owned()))
+        }
     }
 }
 

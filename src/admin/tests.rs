@@ -84,6 +84,10 @@ pub(super) fn world() -> World {
 const HUGE: usize = 64 << 20;
 
 impl Source for Gateway {
+    fn openapi(&self) -> Option<Arc<str>> {
+        None
+    }
+
     fn ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
@@ -198,7 +202,7 @@ fn each_path_answers_on_one_connection() {
             404,
             "application/json",
             "{\"code\":5,\"message\":\"no such path; there are / /ready /live /metrics /workers /clusters /routes \
-             /config /history /drain\"}\n",
+             /config /openapi.json /history /drain\"}\n",
         ),
         ("POST", "/ready", 405, "application/json", "{\"code\":12,\"message\":\"only GET, HEAD here\"}\n"),
     ] {

@@ -13,6 +13,8 @@ pub trait Source: Send + Sync {
     /// The page of `metrics::render::text`, without the figures of the process (`process_…`): those
     /// are added here.
     fn metrics(&self) -> String;
+    /// The OpenAPI document of what is served as JSON, if that is configured.
+    fn openapi(&self) -> Option<Arc<str>>;
     /// What runs now.
     fn world(&self) -> Arc<World>;
     /// What each worker's ring has done; empty where nobody knows.

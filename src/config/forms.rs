@@ -149,6 +149,53 @@ fn dns_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label) && !last_is_number(text)
 }
 
+/// The name of a file. Whether it is there is another question.
+pub(super) fn file(text: &str) -> Result<String, Hint> {
+    match (1..=4000).contains(&text.len()) && !text.contains('\0') {
+        true => Ok(text.to_owned()),
+        false => Err(None),
+    }
+}
+
+/// A web origin in lower case, without its scheme's own port; or `*`.
+pub(super) fn origin(text: &str) -> Result<String, Hint> {
+    let lower = text.to_ascii_lowercase();
+    if lower == "*" {
+        return Ok(lower);
+    }
+    let Some((scheme, rest)) = lower.split_once("://") else {
+        return Err(Some("add the scheme: \"https://app.example.com\""));
+    };
+    let of_scheme = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    if !scheme.starts_with(|c: char| c.is_ascii_lowercase()) || !of_scheme(scheme) {
+        return Err(None);
+    }
+    if rest.contains('/') {
+        return Err(Some("an origin has no path, and no slash at its end"));
+    }
+    if rest.contains('*') {
+        return Err(Some("list each origin, or write \"*\" alone for every one"));
+    }
+    let own = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => "",
+    };
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (rest, None),
+    };
+    let port_is_good =
+        port.is_none_or(|port| port.parse::<u16>().is_ok_and(|n| n > 0 && n.to_string() == port));
+    match match_host(host) {
+        Ok(_) if port_is_good => {
+            let short = if own.is_empty() { rest } else { rest.strip_suffix(own).unwrap_or(rest) };
+            Ok(format!("{scheme}://{short}"))
+        }
+        _ => Err(None),
+    }
+}
+
 /// The name of a header field, in lower case.
 pub(super) fn header_name(text: &str) -> Result<String, Hint> {
     // RFC 9110 section 5.6.2: tchar.

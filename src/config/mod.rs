@@ -15,6 +15,7 @@ mod scalars;
 mod spelling;
 #[cfg(test)]
 mod tests;
+mod transcoding;
 mod units;
 
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ use std::time::Duration;
 pub use effective::{Effective, Setting};
 pub use errors::{Error, Errors, Place};
 pub use parse::{load, parse};
+pub use spelling::nearest;
+pub use transcoding::{AllowOrigins, Cors, PrintOptions, Transcoding};
 
 /// A whole, checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +47,10 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The services behind the gateway.
     pub clusters: Vec<Cluster>,
+    /// JSON in front of gRPC.
+    pub transcoding: Transcoding,
+    /// Where the file is: paths in it that are not absolute begin here. Empty for the current directory.
+    pub directory: PathBuf,
     /// All of this as text, for people.
     pub effective: Effective,
 }
@@ -123,6 +130,8 @@ pub struct Listener {
     pub write_timeout: Duration,
     /// HTTP/2 settings towards clients.
     pub http2: Http2,
+    /// Calls from pages of other origins.
+    pub cors: Cors,
 }
 
 /// HTTP/2 settings towards clients.

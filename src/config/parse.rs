@@ -13,7 +13,7 @@ use super::{
     AccessLog, Admin, Backend, Cluster, Config, Http2, Io, Keepalive, LbPolicy, Listener, Method,
     OnUnavailable, Pool,
 };
-use super::{Reconnect, Workers, forms, routes};
+use super::{Reconnect, Workers, forms, routes, transcoding};
 
 /// The largest file that is read: some hundred thousand lines. Whoever names a device by mistake gets an answer.
 const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -54,7 +54,8 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Errors> {
     let (tree, faults) = DeTable::parse_recoverable(text);
     // What a broken line was meant to say is a guess, and so would be errors about it.
     let config = if faults.is_empty() {
-        config(&Table::root(&source, tree.get_ref()))
+        let directory = file.parent().unwrap_or(Path::new(""));
+        config(&Table::root(&source, tree.get_ref()), directory)
     } else {
         source.refuse_syntax(faults);
         None
@@ -67,7 +68,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Errors> {
 }
 
 /// The whole file. `None` only if something was reported.
-fn config(root: &Table<'_>) -> Option<Config> {
+fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let workers = root.count_or_auto("workers").map_or(Workers::Auto, Workers::Count);
     let drain_timeout = root.time("drain_timeout");
     let io = io(&root.table("io"));
@@ -82,6 +83,7 @@ fn config(root: &Table<'_>) -> Option<Config> {
     let clusters: Vec<Option<Cluster>> = cluster_tables.iter().map(cluster).collect();
     let names = cluster_names(&cluster_tables);
     let routes = routes::read(root, &names);
+    let transcoding = transcoding::read(&root.table("transcoding"), &names);
     Some(Config {
         workers,
         io,
@@ -91,6 +93,8 @@ fn config(root: &Table<'_>) -> Option<Config> {
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         routes: routes?,
         clusters: clusters.into_iter().collect::<Option<_>>()?,
+        transcoding,
+        directory: directory.to_owned(),
         effective: Effective::default(),
     })
 }
@@ -138,6 +142,7 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
             max_send_buffer_size: http2.size("max_send_buffer_size"),
             max_resets_per_second: http2.count("max_resets_per_second"),
         },
+        cors: transcoding::cors(&table.table("cors")),
     };
     address.map(|_| listener)
 }

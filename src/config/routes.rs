@@ -152,7 +152,7 @@ fn shares(
 }
 
 /// The position of a cluster, which has to exist.
-fn position(name: &str, value: &Value<'_>, clusters: &HashMap<String, usize>) -> Option<usize> {
+pub(super) fn position(name: &str, value: &Value<'_>, clusters: &HashMap<String, usize>) -> Option<usize> {
     let position = clusters.get(name).copied();
     if position.is_none() {
         // In order, so that the same file gives the same hint each time.

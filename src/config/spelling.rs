@@ -1,7 +1,7 @@
 //! Which known word was meant by an unknown one.
 
 /// The word nearest to `text`, if one is near enough that it was probably meant.
-pub(super) fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let length = text.chars().count();
     // A longer word is not worth the comparison: no key and no sensible name comes near.
     if length > 100 {

@@ -28,6 +28,8 @@ pub struct GatewayInfo<'a> {
     pub workers: usize,
     /// What the writer of the access log did, if there is one.
     pub access_log: Option<AccessLogCounts>,
+    /// What is served as JSON, if that is configured.
+    pub transcoding: Option<TranscodingInfo>,
 }
 
 /// What the writer of the access log did.
@@ -37,6 +39,21 @@ pub struct AccessLogCounts {
     pub written: u64,
     /// Lines that are lost because writing failed.
     pub failed: u64,
+}
+
+/// What is served as JSON.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TranscodingInfo {
+    /// Methods of the API in use.
+    pub methods: u64,
+    /// Its rules.
+    pub rules: u64,
+    /// How often descriptors were read and taken, the first time included.
+    pub loads: u64,
+    /// How often they were read and not taken.
+    pub failures: u64,
+    /// Whether the last ones that were read are in use.
+    pub is_good: bool,
 }
 
 /// What one worker's ring has counted in memory shared with the kernel.
@@ -109,6 +126,25 @@ fn info(page: &mut Page, gateway: &GatewayInfo<'_>) {
         );
         page.sample("ringway_access_log_failed_total", &"", counts.failed);
     }
+    if let Some(info) = &gateway.transcoding {
+        transcoding(page, info);
+    }
+}
+
+fn transcoding(page: &mut Page, info: &TranscodingInfo) {
+    let methods = "Methods that are served as JSON.";
+    let rules = "Rules that map HTTP requests to methods.";
+    let loads = "Loads of the descriptors for JSON; one that failed left the API as it was.";
+    let good = "1 if the descriptors that were read last are in use, 0 if they were refused.";
+    page.family("ringway_transcoding_methods", "gauge", methods);
+    page.sample("ringway_transcoding_methods", &"", info.methods);
+    page.family("ringway_transcoding_rules", "gauge", rules);
+    page.sample("ringway_transcoding_rules", &"", info.rules);
+    page.family("ringway_transcoding_loads_total", "counter", loads);
+    page.sample("ringway_transcoding_loads_total", &"result=\"ok\"", info.loads);
+    page.sample("ringway_transcoding_loads_total", &"result=\"error\"", info.failures);
+    page.family("ringway_transcoding_descriptors_good", "gauge", good);
+    page.sample("ringway_transcoding_descriptors_good", &"", u64::from(info.is_good));
 }
 
 fn workers(page: &mut Page, shards: &[Arc<Shard>]) {

@@ -141,7 +141,9 @@ impl Pipe {
         if inward.end.is_some() || inward.taken < inward.buffer.len() {
             return None;
         }
-        let buffer = std::mem::take(&mut inward.buffer);
+        let mut buffer = std::mem::take(&mut inward.buffer);
+        // A receive that fails gives the buffer back as it is: what the protocol has had must not come again.
+        buffer.clear();
         inward.taken = 0;
         let fits =
             inward.expected <= buffer.capacity() && buffer.capacity() <= SMALLEST.max(inward.expected * 8);
@@ -346,6 +348,42 @@ impl End {
         match self {
             End::Closed => io::ErrorKind::BrokenPipe.into(),
             End::Failed(kind) => kind.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::metrics::{Layout, Shard};
+
+    fn read(pipe: &Rc<Pipe>) -> Poll<io::Result<Vec<u8>>> {
+        let mut bytes = [0; 64];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let polled = Pin::new(&mut pipe.io()).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer);
+        polled.map_ok(|()| buffer.filled().to_vec())
+    }
+
+    #[test]
+    fn what_was_taken_does_not_come_again_when_a_receive_fails() {
+        let shard = Shard::new(&Layout::new(Vec::new(), Vec::new()));
+        let pipe = Pipe::new(Rc::new(Buffers::default()), Moment::default());
+        for end in [Ok(0), Err(io::ErrorKind::ConnectionReset.into())] {
+            let mut buffer = pipe.take_receive_buffer().expect("nothing waits to be taken");
+            buffer.extend_from_slice(b"abc");
+            pipe.received(Ok(3), buffer, Moment::default(), &shard.worker);
+            assert!(matches!(read(&pipe), Poll::Ready(Ok(bytes)) if bytes == b"abc"));
+            let buffer = pipe.take_receive_buffer().expect("all was taken");
+            let failed = end.is_err();
+            pipe.received(end, buffer, Moment::default(), &shard.worker);
+            match read(&pipe) {
+                Poll::Ready(Ok(bytes)) => assert!(bytes.is_empty() && !failed),
+                Poll::Ready(Err(error)) => assert!(error.kind() == io::ErrorKind::ConnectionReset && failed),
+                Poll::Pending => panic!("the end has come"),
+            }
+            pipe.inward.borrow_mut().end = None;
         }
     }
 }

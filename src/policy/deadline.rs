@@ -36,16 +36,6 @@ impl Deadline {
     pub fn passed(self, now: Moment) -> bool {
         self.at.is_some_and(|at| at <= now)
     }
-
-    /// The deadline of a call that has both.
-    #[must_use]
-    pub fn earliest_with(self, other: Self) -> Self {
-        let at = match (self.at, other.at) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        Self { at }
-    }
 }
 
 #[cfg(test)]
@@ -87,17 +77,5 @@ mod tests {
             assert_eq!(deadline.left(now), Some(Duration::ZERO));
         }
         assert!(!Deadline::default().passed(Moment::from_nanos(u64::MAX)));
-    }
-
-    #[test]
-    fn of_two_deadlines_the_earlier_counts() {
-        let [never, early, late] =
-            [None, sec(1), sec(2)].map(|timeout| Deadline::new(ARRIVED, timeout, None));
-        for (one, other, wanted) in
-            [(early, late, early), (never, late, late), (early, early, early), (never, never, never)]
-        {
-            assert_eq!(one.earliest_with(other), wanted);
-            assert_eq!(other.earliest_with(one), wanted);
-        }
     }
 }

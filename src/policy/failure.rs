@@ -17,6 +17,20 @@ pub enum Failure {
     BadTimeout,
     /// A `-bin` header is not base64.
     BadBinaryHeader,
+    /// gRPC needs HTTP/2, and came over HTTP/1.1.
+    NotHttp2,
+    /// No method is mapped to this path.
+    NotMapped,
+    /// Methods are mapped to this path, but not for this HTTP method.
+    WrongMethod,
+    /// The body is of a type that this method does not take.
+    WrongContentType,
+    /// The body is larger than `max_request_body_size`.
+    BodyTooLarge,
+    /// The body cannot be read as the method's request.
+    BadBody,
+    /// The path or the query cannot be read as fields of the method's request.
+    BadParameter,
     /// More header fields than `max_headers_count`.
     TooManyHeaders,
     /// No route is for this call.
@@ -39,6 +53,8 @@ pub enum Failure {
     UpstreamNotGrpc(u16),
     /// The upstream's answer ended without a `grpc-status`.
     UpstreamNoStatus,
+    /// The upstream's answer cannot be turned into what the caller understands.
+    UpstreamBadMessage,
     /// The client cancelled or its connection ended.
     ClientGone,
     /// Nothing moved for `idle_timeout`.
@@ -51,8 +67,19 @@ impl Failure {
     /// The code the call ends with.
     pub const fn code(self) -> Code {
         match self {
-            Failure::NotGrpc | Failure::BadTimeout | Failure::BadBinaryHeader => Code::InvalidArgument,
-            Failure::NotPost | Failure::BadPath | Failure::NoRoute => Code::Unimplemented,
+            Failure::NotGrpc
+            | Failure::BadTimeout
+            | Failure::BadBinaryHeader
+            | Failure::WrongContentType
+            | Failure::BodyTooLarge
+            | Failure::BadBody
+            | Failure::BadParameter => Code::InvalidArgument,
+            Failure::NotPost
+            | Failure::BadPath
+            | Failure::NoRoute
+            | Failure::NotHttp2
+            | Failure::WrongMethod => Code::Unimplemented,
+            Failure::NotMapped => Code::NotFound,
             Failure::TooManyHeaders => Code::ResourceExhausted,
             Failure::LimitReached
             | Failure::PendingFull
@@ -64,33 +91,32 @@ impl Failure {
             Failure::UpstreamReset(reason) => Code::from_reset(reason),
             Failure::UpstreamNotGrpc(status) => Code::from_http(status),
             Failure::UpstreamNoStatus => Code::Unknown,
+            Failure::UpstreamBadMessage => Code::Internal,
             Failure::ClientGone => Code::Cancelled,
         }
     }
 
-    /// The HTTP status of the answer. A gRPC answer is 200 whatever its code; only those who may not speak gRPC at all
-    /// are told in HTTP (`doc/PROTOCOL-HTTP2.md` asks for 415 where the content type is not gRPC).
-    pub const fn http(self) -> u16 {
+    /// The HTTP status of the answer to a caller of gRPC. It is 200 whatever the code; only those who may not speak gRPC
+    /// at all are told in HTTP (`doc/PROTOCOL-HTTP2.md` asks for 415 where the content type is not gRPC).
+    pub const fn http_of_grpc(self) -> u16 {
         match self {
             Failure::NotGrpc => 415,
             Failure::NotPost => 405,
-            Failure::BadPath
-            | Failure::BadTimeout
-            | Failure::BadBinaryHeader
-            | Failure::TooManyHeaders
-            | Failure::NoRoute
-            | Failure::LimitReached
-            | Failure::PendingFull
-            | Failure::OutOfTime
-            | Failure::ConnectFailed
-            | Failure::ConnectTimedOut
-            | Failure::UpstreamReset(_)
-            | Failure::UpstreamGone
-            | Failure::UpstreamNotGrpc(_)
-            | Failure::UpstreamNoStatus
-            | Failure::ClientGone
-            | Failure::IdleTooLong
-            | Failure::Draining => 200,
+            _ => 200,
+        }
+    }
+
+    /// The HTTP status of the answer to a caller of plain HTTP: that of the code, but for what HTTP has a word for.
+    pub const fn http(self) -> u16 {
+        match self {
+            Failure::NotGrpc | Failure::WrongContentType => 415,
+            Failure::NotPost | Failure::WrongMethod => 405,
+            Failure::BadPath | Failure::NoRoute => 404,
+            Failure::BodyTooLarge => 413,
+            Failure::TooManyHeaders => 431,
+            // RFC 9110 section 15.6.6: the version of HTTP that was used will not do.
+            Failure::NotHttp2 => 505,
+            _ => self.code().http(),
         }
     }
 
@@ -102,6 +128,13 @@ impl Failure {
             Failure::BadPath => "the path is not /service/method",
             Failure::BadTimeout => "malformed grpc-timeout",
             Failure::BadBinaryHeader => "a binary header is not valid base64",
+            Failure::NotHttp2 => "grpc needs HTTP/2",
+            Failure::NotMapped => "no method is mapped to this path",
+            Failure::WrongMethod => "this path is not for this HTTP method",
+            Failure::WrongContentType => "this method does not take a body of this type",
+            Failure::BodyTooLarge => "the body is too large",
+            Failure::BadBody => "the body is not a valid request",
+            Failure::BadParameter => "a parameter is not valid",
             Failure::TooManyHeaders => "too many header fields",
             Failure::NoRoute => "no route for this method",
             Failure::LimitReached => "too many requests in flight",
@@ -117,6 +150,7 @@ impl Failure {
             Failure::UpstreamGone => "the connection to the upstream ended",
             Failure::UpstreamNotGrpc(_) => "the upstream's answer is not grpc",
             Failure::UpstreamNoStatus => "the upstream's answer has no grpc-status",
+            Failure::UpstreamBadMessage => "the upstream's answer cannot be translated",
             Failure::ClientGone => "the client cancelled",
             Failure::IdleTooLong => "nothing moved for too long",
             Failure::Draining => "the gateway is shutting down",
@@ -127,47 +161,29 @@ impl Failure {
     pub const fn flags(self) -> &'static str {
         match self {
             // Downstream protocol error; strictly checked header invalid.
-            Failure::NotGrpc | Failure::NotPost | Failure::BadPath | Failure::TooManyHeaders => "DPE",
+            Failure::NotGrpc
+            | Failure::NotPost
+            | Failure::BadPath
+            | Failure::TooManyHeaders
+            | Failure::NotHttp2
+            | Failure::WrongMethod
+            | Failure::WrongContentType
+            | Failure::BodyTooLarge
+            | Failure::BadBody
+            | Failure::BadParameter => "DPE",
             Failure::BadTimeout | Failure::BadBinaryHeader => "IH",
-            Failure::NoRoute => "NR",
+            Failure::NoRoute | Failure::NotMapped => "NR",
             Failure::LimitReached | Failure::PendingFull => "UO",
             Failure::OutOfTime => "UT",
             Failure::ConnectFailed | Failure::ConnectTimedOut => "UF",
             Failure::UpstreamReset(_) => "UR",
             Failure::UpstreamGone => "UC",
             // Upstream protocol error.
-            Failure::UpstreamNotGrpc(_) | Failure::UpstreamNoStatus => "UPE",
+            Failure::UpstreamNotGrpc(_) | Failure::UpstreamNoStatus | Failure::UpstreamBadMessage => "UPE",
             // Local reset: ended by the gateway's own will.
             Failure::Draining => "LR",
             Failure::ClientGone => "DC",
             Failure::IdleTooLong => "SI",
-        }
-    }
-
-    /// May the call be sent once more although nothing is known of its method? Only if it provably never reached an
-    /// application: no connection came about, or the upstream refused the stream unseen (RFC 9113 section 8.7).
-    pub const fn is_unprocessed(self) -> bool {
-        match self {
-            Failure::ConnectFailed | Failure::ConnectTimedOut | Failure::UpstreamReset(REFUSED_STREAM) => {
-                true
-            }
-            Failure::NotGrpc
-            | Failure::NotPost
-            | Failure::BadPath
-            | Failure::BadTimeout
-            | Failure::BadBinaryHeader
-            | Failure::TooManyHeaders
-            | Failure::NoRoute
-            | Failure::LimitReached
-            | Failure::PendingFull
-            | Failure::OutOfTime
-            | Failure::UpstreamReset(_)
-            | Failure::UpstreamGone
-            | Failure::UpstreamNotGrpc(_)
-            | Failure::UpstreamNoStatus
-            | Failure::ClientGone
-            | Failure::IdleTooLong
-            | Failure::Draining => false,
         }
     }
 }
@@ -185,6 +201,14 @@ mod tests {
             (Failure::BadTimeout, Code::InvalidArgument, "IH"),
             (Failure::BadBinaryHeader, Code::InvalidArgument, "IH"),
             (Failure::TooManyHeaders, Code::ResourceExhausted, "DPE"),
+            (Failure::NotHttp2, Code::Unimplemented, "DPE"),
+            (Failure::NotMapped, Code::NotFound, "NR"),
+            (Failure::WrongMethod, Code::Unimplemented, "DPE"),
+            (Failure::WrongContentType, Code::InvalidArgument, "DPE"),
+            (Failure::BodyTooLarge, Code::InvalidArgument, "DPE"),
+            (Failure::BadBody, Code::InvalidArgument, "DPE"),
+            (Failure::BadParameter, Code::InvalidArgument, "DPE"),
+            (Failure::UpstreamBadMessage, Code::Internal, "UPE"),
             (Failure::NoRoute, Code::Unimplemented, "NR"),
             (Failure::LimitReached, Code::Unavailable, "UO"),
             (Failure::PendingFull, Code::Unavailable, "UO"),
@@ -212,14 +236,37 @@ mod tests {
                 !message.is_empty()
                     && message.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'%')
             );
-            let http = match failure {
+            let of_grpc = match failure {
                 Failure::NotGrpc => 415,
                 Failure::NotPost => 405,
                 _ => 200,
             };
+            assert_eq!(failure.http_of_grpc(), of_grpc, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn callers_of_plain_http_are_told_in_its_words() {
+        for (failure, http) in [
+            (Failure::NotMapped, 404),
+            (Failure::NoRoute, 404),
+            (Failure::WrongMethod, 405),
+            (Failure::WrongContentType, 415),
+            (Failure::BodyTooLarge, 413),
+            (Failure::TooManyHeaders, 431),
+            (Failure::NotHttp2, 505),
+            (Failure::BadBody, 400),
+            (Failure::BadParameter, 400),
+            (Failure::BadTimeout, 400),
+            (Failure::OutOfTime, 504),
+            (Failure::LimitReached, 503),
+            (Failure::ConnectFailed, 503),
+            (Failure::UpstreamBadMessage, 500),
+            (Failure::UpstreamReset(8), 499),
+            (Failure::UpstreamReset(11), 429),
+            (Failure::Draining, 503),
+        ] {
             assert_eq!(failure.http(), http, "{failure:?}");
-            let unprocessed = ["UF"].contains(&flags) || failure == Failure::UpstreamReset(7);
-            assert_eq!(failure.is_unprocessed(), unprocessed, "{failure:?}");
         }
     }
 }

@@ -9,7 +9,9 @@
 )]
 
 mod access;
+mod apis;
 mod placement;
+pub mod reflection;
 mod resolve;
 mod rings;
 mod state;
@@ -25,6 +27,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use self::access::AccessLog;
+use self::apis::Watcher;
 use self::rings::Rings;
 use self::state::State;
 use crate::admin::{Admin, Hooks, Place, World};
@@ -33,6 +36,8 @@ use crate::metrics::Shard;
 use crate::net::ring::{self, Refusal, Rung};
 use crate::net::{listener, sys};
 use crate::policy::limit::SharedLimit;
+use crate::transcode::api::Api;
+use crate::transcode::problem::Problem;
 use crate::worker::{self, Control, Plan};
 
 /// How long a worker that was told to stop may take before it is left behind.
@@ -55,6 +60,7 @@ pub struct Gateway {
     /// Dropped after the workers have ended, so that it has all they say.
     access_log: Option<AccessLog>,
     _rings: Rings,
+    _descriptors: Option<Watcher>,
 }
 
 /// One worker's thread, and how to tell it something.
@@ -76,6 +82,8 @@ pub enum StartError {
     Resolve(String, io::Error),
     /// The file of the access log could not be opened.
     AccessLog(PathBuf, io::Error),
+    /// Descriptors, or what they say of HTTP, are wrong.
+    Transcoding(Vec<Problem>),
     /// A worker could not set itself up.
     Worker(usize, String),
     /// A thread or a socket pair could not be made.
@@ -90,6 +98,7 @@ impl StartError {
             StartError::Bind(..)
             | StartError::Resolve(..)
             | StartError::AccessLog(..)
+            | StartError::Transcoding(_)
             | StartError::Worker(..)
             | StartError::System(_) => 1,
         }
@@ -106,6 +115,10 @@ impl fmt::Display for StartError {
             StartError::Resolve(name, error) => write!(f, "cannot resolve the endpoint {name}: {error}"),
             StartError::AccessLog(path, error) => {
                 write!(f, "cannot open the access log {}: {error}", path.display())
+            }
+            StartError::Transcoding(problems) => {
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                write!(f, "transcoding: {}", lines.join("; "))
             }
             StartError::Worker(number, reason) => write!(f, "worker {number} cannot start: {reason}"),
             StartError::System(error) => write!(f, "cannot start: {error}"),
@@ -159,6 +172,7 @@ impl Gateway {
         let shared = |cluster: &config::Cluster| SharedLimit::new(cluster.max_requests, cores.len());
         let limits: Vec<_> = config.clusters.iter().map(shared).collect();
         let config = Arc::new(config);
+        let apis = apis::open(&config, &addresses).map_err(StartError::Transcoding)?;
         let endpoints = addresses.iter().map(|addresses| addresses.len().next_multiple_of(ENDPOINTS));
         let layout = worker::layout(&config).with_endpoints(endpoints);
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();
@@ -180,7 +194,8 @@ impl Gateway {
         };
         let access_log = AccessLog::of(&config, cores.len(), &world.layout)?;
         let access_counts = access_log.as_ref().map(AccessLog::shared);
-        let state = Arc::new(State::new(world, refusal, hooks, access_counts));
+        let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
+        let state = Arc::new(State::new(world, refusal, hooks, status, access_counts));
         let rings = Rings::new(Arc::clone(&state)).map_err(StartError::System)?;
         let mut workers = Vec::new();
         for (starting, shard) in starting.into_iter().zip(&shards) {
@@ -197,6 +212,7 @@ impl Gateway {
                 limits: limits.clone(),
                 shard: Arc::clone(shard),
                 access_log: access_log.as_ref().map(|log| log.ring(number)),
+                api: apis.as_ref().map(|apis| Arc::clone(&apis.api)),
                 control: Arc::clone(&control),
                 bell: theirs,
             };
@@ -205,10 +221,24 @@ impl Gateway {
             state.set_ring(number, ring::descriptors().difference(&before).next().copied());
             workers.push(Handle { thread: Some(thread), control, bell, shard: Arc::clone(shard) });
         }
+        let descriptors = watch(apis, &workers).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
-        let (drain_timeout, lost, _rings) = (config.drain_timeout, OnceLock::new(), rings);
-        Ok(Gateway { state, workers, ended, listeners, admin, drain_timeout, lost, rung, access_log, _rings })
+        let (drain_timeout, lost) = (config.drain_timeout, OnceLock::new());
+        let (_rings, _descriptors) = (rings, descriptors);
+        Ok(Gateway {
+            state,
+            workers,
+            ended,
+            listeners,
+            admin,
+            drain_timeout,
+            lost,
+            rung,
+            access_log,
+            _rings,
+            _descriptors,
+        })
     }
 
     /// Where clients connect, in the order of the configuration; a port that was 0 is the real one here.
@@ -398,6 +428,22 @@ impl Starting {
             Ok(Report::Begun(..) | Report::Probed(_)) | Err(_) => Err("its thread ended".to_owned()),
         }
     }
+}
+
+/// Tells all workers of descriptors that change, if there are any.
+fn watch(apis: Option<apis::Opened>, workers: &[Handle]) -> io::Result<Option<Watcher>> {
+    let Some(apis) = apis else { return Ok(None) };
+    let mut bells = Vec::new();
+    for worker in workers {
+        bells.push((Arc::clone(&worker.control), worker.bell.try_clone()?));
+    }
+    let tell = move |api: &Arc<Api>| {
+        for (control, bell) in &mut bells.iter() {
+            control.transcode(Arc::clone(api));
+            let _ = (&*bell).write_all(&[1]);
+        }
+    };
+    Watcher::start(apis.sources, apis.status, tell).map(Some)
 }
 
 /// The back-end for all workers: the weakest that any of them can have.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use super::access;
+use super::apis::Status;
 use crate::admin::{Hooks, Source, World};
 use crate::metrics::render::{self, GatewayInfo, RingCounts};
 use crate::net::ring::{self, Refusal, RingTails};
@@ -15,6 +16,8 @@ pub(super) struct State {
     refusal: Option<Refusal>,
     hooks: Hooks,
     access_log: Option<Arc<access::Shared>>,
+    /// What is served as JSON, if that is configured.
+    apis: Option<Arc<Status>>,
     ready: AtomicBool,
     /// An operator asked for it.
     drain_wanted: AtomicBool,
@@ -35,11 +38,12 @@ impl State {
         world: World,
         refusal: Option<Refusal>,
         hooks: Hooks,
+        apis: Option<Arc<Status>>,
         access_log: Option<Arc<access::Shared>>,
     ) -> State {
         let rings = Mutex::new(vec![Ring::default(); world.shards.len()]);
         let (ready, drain_wanted) = Default::default();
-        State { world: Arc::new(world), refusal, hooks, access_log, ready, drain_wanted, rings }
+        State { world: Arc::new(world), refusal, hooks, apis, access_log, ready, drain_wanted, rings }
     }
 
     /// Whether an operator asked to drain.
@@ -86,8 +90,13 @@ impl Source for State {
             ready: self.ready(),
             workers: self.world.shards.len(),
             access_log: self.access_log.as_ref().map(|log| log.counts()),
+            transcoding: self.apis.as_ref().map(|apis| apis.info()),
         };
         render::text(&info, &self.world.layout, &self.world.shards, &self.sample_rings())
+    }
+
+    fn openapi(&self) -> Option<Arc<str>> {
+        self.apis.as_ref().map(|apis| apis.openapi())
     }
 
     fn world(&self) -> Arc<World> {

@@ -19,7 +19,7 @@ use http::Request;
 
 use super::connection::{self, Connection};
 use super::endpoint::{Endpoint, Room};
-use super::waiters::Waiters;
+use super::waiters::{Left, Waiters};
 use crate::config;
 use crate::metrics::ClusterBlock;
 use crate::net::Local;
@@ -154,11 +154,15 @@ impl Cluster {
         }
     }
 
-    /// Nobody can take a call: whether that is worth waiting for.
-    fn why_not(self: &Rc<Self>) -> Unavailable {
+    fn grow_all(self: &Rc<Self>) {
         for endpoint in &self.endpoints {
             self.grow(endpoint);
         }
+    }
+
+    /// Nobody can take a call: whether that is worth waiting for.
+    fn why_not(self: &Rc<Self>) -> Unavailable {
+        self.grow_all();
         let hope = self.endpoints.iter().any(|endpoint| {
             endpoint.connecting.get() || matches!(endpoint.room(), Room::Full | Room::Here(_))
         });
@@ -219,6 +223,10 @@ impl Future for Acquire {
     type Output = Result<Lease, Failure>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.is_due() {
+            self.cluster.grow_all();
+            return self.wait(cx);
+        }
         match self.cluster.try_lease() {
             Ok(lease) => {
                 self.leave();
@@ -234,43 +242,42 @@ impl Future for Acquire {
 }
 
 impl Acquire {
+    /// Whether nobody stands before it.
+    fn is_due(&self) -> bool {
+        let waiters = self.cluster.waiters.borrow();
+        self.ticket.map_or_else(|| waiters.is_empty(), |ticket| waiters.is_woken(ticket))
+    }
+
     fn wait(&mut self, cx: &Context<'_>) -> Poll<Result<Lease, Failure>> {
         let mut waiters = self.cluster.waiters.borrow_mut();
-        let ticket = match self.ticket {
-            Some(ticket) => ticket,
+        match self.ticket {
+            Some(ticket) => waiters.stay(ticket, cx.waker()),
             None if waiters.len() >= self.cluster.settings.max_pending_requests as usize => {
                 self.cluster.counts().pending_overflow.add(1);
                 return Poll::Ready(Err(Failure::PendingFull));
             }
             None => {
                 self.cluster.counts().pending_active.raise();
-                waiters.ticket()
+                self.ticket = Some(waiters.enter(cx.waker()));
             }
-        };
-        waiters.wait(ticket, cx.waker());
-        self.ticket = Some(ticket);
+        }
         Poll::Pending
     }
 
-    /// Leaves the queue.
+    /// Leaves the queue, if it stands there.
     fn leave(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.cluster.waiters.borrow_mut().leave(ticket);
-            self.cluster.counts().pending_active.lower();
+        let Some(ticket) = self.ticket.take() else { return };
+        self.cluster.counts().pending_active.lower();
+        let left = self.cluster.waiters.borrow_mut().leave(ticket);
+        if left == Left::Woken {
+            self.cluster.wake_waiters(1);
         }
     }
 }
 
 impl Drop for Acquire {
     fn drop(&mut self) {
-        // Given up while waiting. If it had been woken for a place that it does not take, the next one gets it.
-        if let Some(ticket) = self.ticket.take() {
-            let still_queued = self.cluster.waiters.borrow_mut().leave(ticket);
-            self.cluster.counts().pending_active.lower();
-            if !still_queued {
-                self.cluster.wake_waiters(1);
-            }
-        }
+        self.leave();
     }
 }
 

@@ -1,9 +1,12 @@
 //! How gRPC looks on the wire: headers and frames, read and written.
 //!
-//! Pure functions over bytes. Source of all of it: gRPC `doc/PROTOCOL-HTTP2.md`.
+//! Pure functions over bytes. Source of all of it: gRPC `doc/PROTOCOL-HTTP2.md`, and `doc/PROTOCOL-WEB.md` for the
+//! web.
 
 pub mod binary;
 pub mod content;
 pub mod frame;
 pub mod message;
+pub mod messages;
 pub mod timeout;
+pub mod web;

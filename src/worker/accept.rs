@@ -5,14 +5,14 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::SendResponse;
-use http::Request;
+use http::request::Parts;
 
 use super::Worker;
 use super::calls::Calls;
+use super::channel::Channel;
 use super::client::{self, Client};
+use super::cors;
+use super::inlet::Inlet;
 use crate::config;
 use crate::net::listener::Listener;
 use crate::net::runtime;
@@ -21,18 +21,21 @@ use crate::net::runtime;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The function that makes the future of one call.
-pub(super) type Begin<F> = fn(Rc<Worker>, Rc<Client>, Request<RecvStream>, SendResponse<Bytes>) -> F;
+pub(super) type Begin<F> = fn(Rc<Worker>, Rc<Client>, Parts, Inlet, Channel) -> F;
 
 /// One listener of a worker: its socket, what the operator set, and who came in through it.
 pub(super) struct Door {
-    pub(super) settings: Rc<config::Listener>,
+    pub(super) settings: config::Listener,
+    /// What pages of other origins may do here.
+    pub(super) cors: Option<cors::Policy>,
     pub(super) listener: Listener,
     open: Cell<u32>,
 }
 
 impl Door {
     pub(super) fn new(settings: config::Listener, listener: Listener) -> Rc<Door> {
-        Rc::new(Door { settings: Rc::new(settings), listener, open: Cell::new(0) })
+        let cors = cors::Policy::new(&settings.cors);
+        Rc::new(Door { settings, cors, listener, open: Cell::new(0) })
     }
 
     /// Counts one connection in, until the guard is dropped; none if that would be too many.
@@ -72,9 +75,8 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
                     counts.connections_refused.add(1);
                     continue;
                 };
-                let settings = Rc::clone(&door.settings);
-                let served =
-                    client::serve(Rc::clone(&worker), settings, (socket, peer), Rc::clone(&calls), begin);
+                let (worker_, door_, calls_) = (Rc::clone(&worker), Rc::clone(&door), Rc::clone(&calls));
+                let served = client::serve(worker_, door_, (socket, peer), calls_, begin);
                 worker.spawn(async move {
                     let _inside = inside;
                     served.await;

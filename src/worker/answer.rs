@@ -1,88 +1,261 @@
-//! The answer to a gRPC caller: passed through from the upstream, or made here when a call fails.
+//! The answer to a caller, in its language: passed through from the upstream, or made here when a call fails.
+//!
+//! What comes in is always gRPC: a head, messages in their frames, trailers. gRPC callers get just that; for others it
+//! is said in their way.
 
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::SendStream;
-use h2::server::SendResponse;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use super::channel::{Channel, Gone};
+use super::cors::Granted;
 use super::head::{GRPC_MESSAGE, GRPC_STATUS};
+use super::json;
+use super::language::Language;
 use crate::policy::failure::Failure;
 use crate::upstream::Failed;
+use crate::wire::frame::Walker;
+use crate::wire::web::{self, Form};
 
-/// How far the answer is.
-pub(super) enum Reply {
-    /// Nothing has been sent.
-    NotBegun(SendResponse<Bytes>),
-    /// The head has been sent.
-    Begun(SendStream<Bytes>),
-    /// All has been sent, or nobody is there.
-    Over,
+/// The answer to one call.
+pub(super) struct Reply {
+    channel: Channel,
+    voice: Voice,
+    /// The request is a HEAD: the answer has no body.
+    pub(super) is_head: bool,
+    /// What the page that asks may read of it.
+    pub(super) granted: Option<Granted>,
+    /// What is wrong, if there is more to say than what the failure says by itself.
+    detail: Option<String>,
+    /// What this path may be called with.
+    allow: Option<HeaderValue>,
+}
+
+/// The language of the answer.
+pub(super) enum Voice {
+    Grpc,
+    Web(Web),
+    /// Plain HTTP, as long as it is not known which method is called.
+    Http,
+    Json(Box<json::Answer>),
+}
+
+/// An answer in gRPC-Web.
+pub(super) struct Web {
+    form: Form,
+    walker: Walker,
+    /// Encoded, and not yet taken by the client.
+    pending: Bytes,
+}
+
+impl Web {
+    fn new(form: Form) -> Web {
+        Web { form, walker: Walker::new(), pending: Bytes::new() }
+    }
+
+    fn encoded(&self, bytes: Vec<u8>) -> Bytes {
+        match self.form {
+            Form::Binary => bytes.into(),
+            Form::Text => web::to_text(&bytes).into(),
+        }
+    }
+
+    fn trailers(&self, trailers: &HeaderMap) -> Bytes {
+        let mut frame = Vec::with_capacity(128);
+        web::write_trailers(trailers, &mut frame);
+        self.encoded(frame)
+    }
+
+    fn head(&self, mut head: Response<()>) -> Response<()> {
+        head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(self.form.content_type()));
+        head.headers_mut().remove(CONTENT_LENGTH);
+        head
+    }
+
+    /// Sends the next piece of the body, which is turned into text first if the caller wants that.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        channel: &mut Channel,
+        chunk: &mut Bytes,
+    ) -> Poll<Result<(), Gone>> {
+        if !chunk.is_empty() && self.pending.is_empty() {
+            self.walker.feed(chunk);
+            let chunk = std::mem::take(chunk);
+            self.pending = match self.form {
+                Form::Binary => chunk,
+                Form::Text => web::to_text(&chunk).into(),
+            };
+        }
+        channel.poll_send(cx, &mut self.pending)
+    }
 }
 
 /// The caller cannot be answered any more.
 const GONE: Failed = Failed::finally(Failure::ClientGone);
 
+impl From<Gone> for Failed {
+    fn from(_: Gone) -> Failed {
+        GONE
+    }
+}
+
 impl Reply {
-    /// Sends a head that is all of the answer.
-    pub(super) fn send_whole(&mut self, head: Response<()>) -> Result<(), Failed> {
-        match std::mem::replace(self, Reply::Over) {
-            Reply::NotBegun(mut respond) => respond.send_response(head, true).map(drop).map_err(|_| GONE),
-            Reply::Begun(_) | Reply::Over => Err(GONE),
+    pub(super) fn new(channel: Channel, language: Language) -> Reply {
+        let voice = match language {
+            Language::Grpc => Voice::Grpc,
+            Language::Web(_, form) => Voice::Web(Web::new(form)),
+            Language::Http => Voice::Http,
+        };
+        Reply { channel, voice, is_head: false, granted: None, detail: None, allow: None }
+    }
+
+    /// From now on the answer is that of a known method.
+    pub(super) fn speak(&mut self, voice: Voice) {
+        self.voice = voice;
+    }
+
+    /// Says more of the failure that follows.
+    pub(super) fn explain(&mut self, detail: String) {
+        self.detail = Some(detail);
+    }
+
+    /// Says what the path may be called with.
+    pub(super) fn allow(&mut self, methods: HeaderValue) {
+        self.allow = Some(methods);
+    }
+
+    /// Sends an answer that is no call's: that to a preflight.
+    pub(super) fn send_plain(&mut self, head: Response<()>) -> Result<(), Failure> {
+        let head = self.grant(head);
+        self.channel.send_whole(head, Bytes::new(), self.is_head).map_err(|Gone| Failure::ClientGone)
+    }
+
+    /// Sends a head of the upstream that is all of its answer.
+    pub(super) fn send_whole(&mut self, mut head: Response<()>) -> Result<(), Failed> {
+        match &mut self.voice {
+            Voice::Grpc => Ok(self.channel.send_whole(head, Bytes::new(), false)?),
+            Voice::Web(web) => {
+                let (headers, trailers) = split_trailers(std::mem::take(head.headers_mut()));
+                *head.headers_mut() = headers;
+                let (head, body) = (web.head(head), web.trailers(&trailers));
+                let head = self.grant(head);
+                Ok(self.channel.send_whole(head, body, self.is_head)?)
+            }
+            Voice::Json(json) => {
+                let trailers = json.begin(head);
+                self.end(trailers)
+            }
+            Voice::Http => Err(Failed::finally(Failure::UpstreamBadMessage)),
         }
     }
 
-    /// Sends the head of an answer.
+    /// Takes the head of an answer.
     pub(super) fn begin(&mut self, head: Response<()>) -> Result<(), Failed> {
-        match std::mem::replace(self, Reply::Over) {
-            Reply::NotBegun(mut respond) => {
-                *self = Reply::Begun(respond.send_response(head, false).map_err(|_| GONE)?);
+        match &mut self.voice {
+            Voice::Grpc => Ok(self.channel.begin(head)?),
+            Voice::Web(web) => {
+                let head = web.head(head);
+                let head = self.grant(head);
+                Ok(self.channel.begin(head)?)
+            }
+            Voice::Json(json) => {
+                json.begin(head);
                 Ok(())
             }
-            Reply::Begun(_) | Reply::Over => Err(GONE),
+            Voice::Http => Err(Failed::finally(Failure::UpstreamBadMessage)),
         }
     }
 
-    /// The stream of an answer that has begun.
-    pub(super) fn stream(&mut self) -> Option<&mut SendStream<Bytes>> {
-        match self {
-            Reply::Begun(stream) => Some(stream),
-            Reply::NotBegun(_) | Reply::Over => None,
+    /// Takes a chunk of the body, as much at a time as the client takes. Ready when all of it is on its way.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<Result<(), Failed>> {
+        match &mut self.voice {
+            Voice::Grpc => self.channel.poll_send(cx, chunk).map_err(Failed::from),
+            Voice::Web(web) => web.poll_send(cx, &mut self.channel, chunk).map_err(Failed::from),
+            Voice::Json(json) => {
+                let granted = self.granted.as_ref();
+                json.poll_send(cx, &mut self.channel, granted, chunk)
+            }
+            Voice::Http => Poll::Ready(Err(GONE)),
         }
     }
 
-    /// Sends the trailers of an answer that has begun.
+    /// Ends the answer with the upstream's trailers.
     pub(super) fn end(&mut self, trailers: HeaderMap) -> Result<(), Failed> {
-        match std::mem::replace(self, Reply::Over) {
-            Reply::Begun(mut stream) => stream.send_trailers(trailers).map_err(|_| GONE),
-            Reply::NotBegun(_) | Reply::Over => Err(GONE),
+        match &mut self.voice {
+            Voice::Grpc => Ok(self.channel.end_with(trailers)?),
+            Voice::Web(web) => {
+                let last = web.trailers(&trailers);
+                Ok(self.channel.end(last)?)
+            }
+            Voice::Json(json) => {
+                let granted = self.granted.as_ref();
+                json.end(&mut self.channel, granted, self.is_head, trailers)
+            }
+            Voice::Http => Err(GONE),
         }
     }
 
-    /// Ends the answer with a failure: as its only head, or as trailers if it had begun. Nothing for a client that has
-    /// gone.
+    /// Ends the answer with a failure: as all of it, or as its end if it had begun. Nothing for a client that has gone.
     pub(super) fn fail(&mut self, failure: Failure) {
         if failure == Failure::ClientGone {
-            *self = Reply::Over;
+            self.channel = Channel::Over;
             return;
         }
         // An error here means that the client has gone meanwhile, which its connection notices itself.
-        let _ = match self {
-            Reply::NotBegun(_) => self.send_whole(trailers_only(failure)),
-            Reply::Begun(_) => self.end(trailers(failure)),
-            Reply::Over => Ok(()),
+        let _ = match &mut self.voice {
+            Voice::Grpc if self.channel.is_begun() => self.channel.end_with(trailers(failure)),
+            Voice::Grpc => self.channel.send_whole(trailers_only(failure), Bytes::new(), false),
+            Voice::Web(web) if self.channel.is_begun() => {
+                if web.walker.is_between() && web.pending.is_empty() {
+                    let last = web.trailers(&trailers(failure));
+                    self.channel.end(last)
+                } else {
+                    // Within a message there is no place for trailers.
+                    self.channel.cut(Bytes::new());
+                    Ok(())
+                }
+            }
+            Voice::Web(web) => {
+                let (head, body) = (web.head(Response::new(())), web.trailers(&trailers(failure)));
+                let head = self.grant(head);
+                self.channel.send_whole(head, body, self.is_head)
+            }
+            Voice::Json(json) if self.channel.is_begun() => {
+                let last = json.failed(failure, self.detail.as_deref());
+                self.channel.cut(last);
+                Ok(())
+            }
+            Voice::Http | Voice::Json(_) => self.refuse(failure),
         };
+    }
+
+    /// A failure as the whole answer to a caller of plain HTTP.
+    fn refuse(&mut self, failure: Failure) -> Result<(), Gone> {
+        let message = self.detail.take();
+        let body = json::status_body(failure, message.as_deref());
+        let mut head = Response::new(());
+        *head.status_mut() = StatusCode::from_u16(failure.http()).expect("a status of our own table");
+        head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(allow) = self.allow.take() {
+            head.headers_mut().insert(ALLOW, allow);
+        }
+        let head = self.grant(head);
+        self.channel.send_whole(head, body, self.is_head)
+    }
+
+    fn grant(&self, mut head: Response<()>) -> Response<()> {
+        if let Some(granted) = &self.granted {
+            granted.add_to(head.headers_mut());
+        }
+        head
     }
 
     /// Ready when the client has cancelled or its connection has ended.
     pub(super) fn poll_client_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Reply::NotBegun(respond) => respond.poll_reset(cx).map(drop),
-            Reply::Begun(stream) => stream.poll_reset(cx).map(drop),
-            Reply::Over => Poll::Pending,
-        }
+        self.channel.poll_gone(cx)
     }
 }
 
@@ -94,9 +267,22 @@ fn trailers_only(failure: Failure) -> Response<()> {
         headers.insert(ALLOW, HeaderValue::from_static("POST"));
     }
     let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(failure.http()).expect("a status of our own table");
+    *response.status_mut() = StatusCode::from_u16(failure.http_of_grpc()).expect("a status of our own table");
     *response.headers_mut() = headers;
     response
+}
+
+/// Parts the head of an answer that has no messages: what stays a head, and what is the trailers.
+fn split_trailers(headers: HeaderMap) -> (HeaderMap, HeaderMap) {
+    let (mut stay, mut trailers) = (HeaderMap::new(), HeaderMap::new());
+    let mut last = None;
+    for (name, value) in headers {
+        last = name.or(last);
+        let Some(name) = &last else { continue };
+        let into = if name.as_str().starts_with("grpc-") { &mut trailers } else { &mut stay };
+        into.append(name.clone(), value);
+    }
+    (stay, trailers)
 }
 
 fn trailers(failure: Failure) -> HeaderMap {

@@ -133,22 +133,25 @@ impl<F: Future<Output = ()>> Calls<F> {
         let waker = Rc::clone(&self.slots.borrow()[index].waker);
         let mut cx = Context::from_waker(&waker);
         let call = future.as_mut().as_pin_mut().expect("polled only while there is a call");
-        let polled = catch_unwind(AssertUnwindSafe(|| call.poll(&mut cx)));
-        let ended = match polled {
-            Ok(poll) => poll.is_ready(),
-            Err(_) => {
-                // The call's handles are dropped below, which resets it on both sides.
-                self.local.counts().panics.add(1);
-                true
-            }
-        };
+        // After a panic the call's handles are dropped below, which resets it on both sides.
+        let ended = self.contained(|| call.poll(&mut cx)).is_none_or(|poll| poll.is_ready());
         if ended {
-            future.as_mut().set(None);
+            // A value is replaced even if dropping the old one panics, so the slot is empty in any case.
+            self.contained(|| future.as_mut().set(None));
         }
         self.slots.borrow_mut()[index].future = Some(future);
         if ended {
             self.free.borrow_mut().push(index);
         }
+    }
+
+    /// Runs a part of one call. A panic in it is counted, and ends nothing but that call.
+    fn contained<T>(&self, part: impl FnOnce() -> T) -> Option<T> {
+        let result = catch_unwind(AssertUnwindSafe(part));
+        if result.is_err() {
+            self.local.counts().panics.add(1);
+        }
+        result.ok()
     }
 
     fn add_slot(&self) -> usize {
@@ -168,5 +171,141 @@ impl<F: Future<Output = ()>> Calls<F> {
 impl<F> fmt::Debug for Calls<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Calls").field("slots", &self.slots.borrow().len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::metrics::{Layout, Shard};
+    use crate::time::Moment;
+
+    /// A call that does as it is told, and notes how often it is polled.
+    #[derive(Clone, Default)]
+    struct Told(Rc<Orders>);
+
+    #[derive(Default)]
+    struct Orders {
+        polls: Cell<u32>,
+        dropped: Cell<bool>,
+        ends: Cell<bool>,
+        panics: Cell<bool>,
+        panics_when_dropped: Cell<bool>,
+        waker: RefCell<Option<Waker>>,
+    }
+
+    struct Call(Told);
+
+    impl Future for Call {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            let orders = &self.0.0;
+            orders.polls.set(orders.polls.get() + 1);
+            *orders.waker.borrow_mut() = Some(cx.waker().clone());
+            assert!(!orders.panics.get(), "as told");
+            if orders.ends.get() { Poll::Ready(()) } else { Poll::Pending }
+        }
+    }
+
+    impl Drop for Call {
+        fn drop(&mut self) {
+            self.0.0.dropped.set(true);
+            assert!(!self.0.0.panics_when_dropped.get(), "as told");
+        }
+    }
+
+    impl Told {
+        fn wake(&self) {
+            self.0.waker.borrow().as_ref().expect("it has been polled").wake_by_ref();
+        }
+
+        /// How often it was polled, and whether it is over.
+        fn seen(&self) -> (u32, bool) {
+            (self.0.polls.get(), self.0.dropped.get())
+        }
+    }
+
+    fn calls() -> Rc<Calls<Call>> {
+        let layout = Layout::new(Vec::new(), Vec::new());
+        Calls::new(Local::new(Shard::new(&layout), Moment::ZERO))
+    }
+
+    /// Begins so many calls that wait.
+    fn begin(calls: &Calls<Call>, count: usize) -> Vec<Told> {
+        let begun = (0..count).map(|_| {
+            let told = Told::default();
+            calls.begin(Call(told.clone()));
+            told
+        });
+        begun.collect()
+    }
+
+    /// Where the runner is polled, it tells how to wake it, and runs who was woken.
+    fn turn(runner: Pin<&mut impl Future<Output = ()>>) {
+        assert!(runner.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+
+    #[test]
+    fn a_call_is_polled_at_once_and_whenever_it_is_woken() {
+        let calls = calls();
+        let mut runner = std::pin::pin!(Rc::clone(&calls).run());
+        let all = begin(&calls, 3 * GROUP + 1);
+        turn(runner.as_mut());
+        assert!(all.iter().all(|told| told.seen() == (1, false)));
+        let (woken, others) = all.split_last().expect("there are some");
+        woken.wake();
+        turn(runner.as_mut());
+        assert_eq!(woken.seen(), (2, false));
+        assert!(others.iter().all(|told| told.seen() == (1, false)));
+        calls.wake_all();
+        turn(runner.as_mut());
+        assert!(others.iter().all(|told| told.seen() == (2, false)));
+        assert_eq!(woken.seen(), (3, false));
+    }
+
+    #[test]
+    fn a_slot_is_used_again_and_its_late_wake_ups_hurt_nobody() {
+        let calls = calls();
+        let mut runner = std::pin::pin!(Rc::clone(&calls).run());
+        for round in 0..3 {
+            let told = begin(&calls, 1).remove(0);
+            told.0.ends.set(true);
+            told.wake();
+            turn(runner.as_mut());
+            assert_eq!(told.seen(), (2, true), "{round}");
+            told.wake();
+            turn(runner.as_mut());
+            assert_eq!(told.seen(), (2, true), "{round}");
+        }
+        assert_eq!(calls.slots.borrow().len(), 1);
+    }
+
+    #[test]
+    fn a_panic_ends_its_own_call_alone_and_is_counted() {
+        // Whether the call panics when it is polled and when it is dropped, and what is counted.
+        for (polled, dropped, counted) in [(true, false, 1), (false, true, 1), (true, true, 2)] {
+            let calls = calls();
+            let mut runner = std::pin::pin!(Rc::clone(&calls).run());
+            let all = begin(&calls, 3);
+            let orders = &all[1].0;
+            orders.ends.set(true);
+            orders.panics.set(polled);
+            orders.panics_when_dropped.set(dropped);
+            calls.wake_all();
+            turn(runner.as_mut());
+            assert_eq!(calls.local.counts().panics.get(), counted);
+            let seen: Vec<_> = all.iter().map(Told::seen).collect();
+            assert_eq!(seen, [(2, false), (2, true), (2, false)]);
+
+            let next = begin(&calls, 1).remove(0);
+            calls.wake_all();
+            turn(runner.as_mut());
+            let seen: Vec<_> = all.iter().chain([&next]).map(Told::seen).collect();
+            assert_eq!(seen, [(3, false), (2, true), (3, false), (2, false)]);
+            assert_eq!(calls.slots.borrow().len(), 3, "the slot is used again");
+        }
     }
 }

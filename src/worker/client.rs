@@ -1,4 +1,4 @@
-//! One client's connection: told apart by its first bytes, then HTTP/2 until either side ends it.
+//! One client's connection: what its calls see of it, and how it is told what it speaks.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -7,41 +7,34 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use h2::Reason;
 use h2::server;
 
-use super::Worker;
-use super::accept::Begin;
+use super::accept::{Begin, Door};
 use super::calls::Calls;
+use super::{Worker, http1, http2};
 use crate::config;
-use crate::net::pipe::{End, Io};
+use crate::net::pipe::Io;
 use crate::net::stream::{self, Socket};
 use crate::net::{Local, Pipe};
 use crate::policy::failure::Failure;
 use crate::policy::flood::Bucket;
 use crate::time::Moment;
-use crate::time::timers::Timer;
-
-/// What an HTTP/2 client sends first (RFC 9113 section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// How often a connection is looked at for idleness and for a peer that does not read.
-const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// One client's connection, as its calls see it.
 pub(super) struct Client {
-    local: Rc<Local>,
+    pub(super) local: Rc<Local>,
     /// Where it is.
     pub(super) peer: SocketAddr,
-    /// Header fields that a call of it may have.
-    pub(super) headers_count_max: usize,
+    /// Where it came in.
+    pub(super) door: Rc<Door>,
     calls: Cell<u32>,
     /// When its last call ended.
     idle_since: Cell<Moment>,
     resets: RefCell<Bucket>,
     /// It cancelled too many calls.
-    floods: Cell<bool>,
-    drains: Cell<bool>,
+    pub(super) floods: Cell<bool>,
+    /// It is to end once its calls have.
+    pub(super) drains: Cell<bool>,
     /// Its calls are to end now.
     cut: Cell<bool>,
     /// Wakes its task.
@@ -49,12 +42,12 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(local: Rc<Local>, settings: &config::Http2, peer: SocketAddr) -> Rc<Client> {
+    pub(super) fn new(local: Rc<Local>, door: Rc<Door>, peer: SocketAddr) -> Rc<Client> {
         let now = local.timers.now();
-        let per_second = settings.max_resets_per_second;
+        let per_second = door.settings.http2.max_resets_per_second;
         Rc::new(Client {
             peer,
-            headers_count_max: settings.max_headers_count as usize,
+            door,
             calls: Cell::new(0),
             idle_since: Cell::new(now),
             resets: RefCell::new(Bucket::new(per_second, per_second.saturating_mul(2), now)),
@@ -64,6 +57,11 @@ impl Client {
             waker: RefCell::new(None),
             local,
         })
+    }
+
+    /// What the operator set for where it came in.
+    pub(super) fn listener(&self) -> &config::Listener {
+        &self.door.settings
     }
 
     /// Counts a call until the guard is dropped.
@@ -104,6 +102,36 @@ impl Client {
         self.cut.get()
     }
 
+    /// Keeps the waker of the connection's task.
+    pub(super) fn keep_waker(&self, cx: &Context<'_>) {
+        self.waker.borrow_mut().get_or_insert_with(|| cx.waker().clone());
+    }
+
+    /// Whether calls of it are in flight.
+    pub(super) fn has_calls(&self) -> bool {
+        self.calls.get() > 0
+    }
+
+    /// When its last call ended; when it connected, if it had none.
+    pub(super) fn idle_since(&self) -> Moment {
+        self.idle_since.get()
+    }
+
+    /// Whether it has had no call for too long.
+    pub(super) fn has_been_idle(&self, now: Moment) -> bool {
+        !self.has_calls() && self.idle_since.get().plus(self.listener().idle_timeout) <= now
+    }
+
+    /// Whether bytes have waited for too long that it does not take; counted.
+    pub(super) fn does_not_read(&self, pipe: &Pipe, now: Moment) -> bool {
+        let timeout = self.listener().write_timeout;
+        let since = pipe.sending_since().is_some_and(|since| since.plus(timeout) <= now);
+        if since {
+            self.local.counts().write_timeouts.add(1);
+        }
+        since
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
@@ -124,158 +152,58 @@ impl Drop for Counted {
 }
 
 /// Serves a connection to its end. `begin` makes the future of one call.
-pub(super) async fn serve<F: Future<Output = ()>>(
+pub(super) async fn serve<F: Future<Output = ()> + 'static>(
     worker: Rc<Worker>,
-    listener: Rc<config::Listener>,
+    door: Rc<Door>,
     (socket, peer): (Socket, SocketAddr),
     calls: Rc<Calls<F>>,
     begin: Begin<F>,
 ) {
     let local = Rc::clone(&worker.local);
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
-    let client = Client::new(Rc::clone(&local), &listener.http2, peer);
+    let client = Client::new(Rc::clone(&local), door, peer);
     let _registered = worker.register(&client);
     let protocol = {
         let pipe = Rc::clone(&pipe);
-        async move {
-            let timer = worker.local.timers.timer();
-            let opened = worker.local.timers.now();
-            let greeted =
-                timer.within(opened.plus(listener.handshake_timeout), handshake(&pipe, &listener)).await;
-            let h2 = match greeted {
-                Some(Ok(h2)) => h2,
-                Some(Err(())) => {
-                    worker.local.counts().protocol_errors.add(1);
-                    return;
-                }
-                None => {
-                    worker.local.counts().handshake_timeouts.add(1);
-                    return pipe.abort();
-                }
-            };
-            let mut connection =
-                Connection { worker, listener, client, pipe: &pipe, h2, timer, goodbye: false };
-            poll_fn(|cx| connection.poll(cx, &calls, begin)).await;
-        }
+        async move { speak(worker, client, &pipe, &calls, begin).await }
     };
     stream::drive(local, Rc::clone(&pipe), socket, Box::pin(protocol)).await;
 }
 
-/// Waits for the client's first bytes; an error if they are not HTTP/2.
-async fn handshake(
-    pipe: &Rc<Pipe>,
-    listener: &config::Listener,
-) -> Result<Box<server::Connection<Io, Bytes>>, ()> {
-    let is_http2 = poll_fn(|_| pipe.starts_with(PREFACE).map_or(Poll::Pending, Poll::Ready)).await;
-    if !is_http2 {
-        return Err(());
-    }
-    Box::pin(builder(&listener.http2).handshake(pipe.io())).await.map(Box::new).map_err(drop)
-}
-
-/// Settings towards clients: every bound that h2 leaves open by default is set.
-fn builder(settings: &config::Http2) -> server::Builder {
-    let mut builder = server::Builder::new();
-    builder
-        .max_concurrent_streams(settings.max_concurrent_streams)
-        .initial_window_size(settings.initial_stream_window_size)
-        .initial_connection_window_size(settings.initial_connection_window_size)
-        .max_frame_size(settings.max_frame_size)
-        .max_header_list_size(settings.max_header_list_size)
-        .max_send_buffer_size(settings.max_send_buffer_size as usize);
-    builder
-}
-
-/// An HTTP/2 connection that has greeted.
-struct Connection<'a> {
+/// Tells HTTP/2 from HTTP/1.1 by the first bytes, and speaks it.
+async fn speak<F: Future<Output = ()> + 'static>(
     worker: Rc<Worker>,
-    listener: Rc<config::Listener>,
     client: Rc<Client>,
-    pipe: &'a Pipe,
-    h2: Box<server::Connection<Io, Bytes>>,
-    timer: Timer,
-    /// The client has been told to open no more calls here.
-    goodbye: bool,
+    pipe: &Rc<Pipe>,
+    calls: &Rc<Calls<F>>,
+    begin: Begin<F>,
+) {
+    let timer = worker.local.timers.timer();
+    let due = worker.local.timers.now().plus(client.listener().handshake_timeout);
+    match timer.within(due, greet(pipe, client.listener())).await {
+        Some(Ok(Greeted::Http2(h2))) => {
+            http2::serve(worker, client, pipe, h2, timer, calls, begin).await;
+        }
+        // In a box, for a connection is either of the two, and would hold the larger one.
+        Some(Ok(Greeted::Http1)) => {
+            Box::pin(http1::serve(worker, client, pipe, timer, Rc::clone(calls), begin)).await;
+        }
+        Some(Err(())) => worker.local.counts().protocol_errors.add(1),
+        None => {
+            worker.local.counts().handshake_timeouts.add(1);
+            pipe.abort();
+        }
+    }
 }
 
-impl Connection<'_> {
-    fn poll<F: Future<Output = ()>>(
-        &mut self,
-        cx: &mut Context<'_>,
-        calls: &Calls<F>,
-        begin: Begin<F>,
-    ) -> Poll<()> {
-        self.prepare(cx);
-        loop {
-            match self.h2.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    calls.begin(begin(Rc::clone(&self.worker), Rc::clone(&self.client), request, respond));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    self.ended_with(&error);
-                    return Poll::Ready(());
-                }
-                Poll::Ready(None) => return Poll::Ready(()),
-                // What was decided below has to be written by h2.
-                Poll::Pending if self.decide() => {}
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
+/// What a client turned out to speak.
+enum Greeted {
+    Http2(Box<server::Connection<Io, Bytes>>),
+    Http1,
+}
 
-    /// Sees to waker and timer.
-    fn prepare(&mut self, cx: &Context<'_>) {
-        self.client.waker.borrow_mut().get_or_insert_with(|| cx.waker().clone());
-        if !self.timer.is_armed() {
-            let now = self.timer.now();
-            if self.timer.fired() {
-                self.look(now);
-            }
-            self.timer.arm(now.plus(LOOK), cx.waker());
-        }
-    }
-
-    /// Ends what has been idle, or has not read, for too long.
-    fn look(&self, now: Moment) {
-        let counts = self.client.local.counts();
-        if self.pipe.sending_since().is_some_and(|since| since.plus(self.listener.write_timeout) <= now) {
-            counts.write_timeouts.add(1);
-            self.pipe.abort();
-        } else if self.client.calls.get() == 0
-            && self.client.idle_since.get().plus(self.listener.idle_timeout) <= now
-        {
-            if self.goodbye {
-                // It has not answered the goodbye, on which h2 waits for as long as that takes.
-                return self.pipe.abort();
-            }
-            counts.idle_timeouts.add(1);
-            self.client.drains.set(true);
-        }
-    }
-
-    /// Says goodbye if it is time; true if there is something to send.
-    fn decide(&mut self) -> bool {
-        if self.client.floods.replace(false) {
-            self.client.local.counts().floods.add(1);
-            self.h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            return true;
-        }
-        if self.client.drains.get() && !self.goodbye {
-            self.goodbye = true;
-            self.h2.graceful_shutdown();
-            return true;
-        }
-        false
-    }
-
-    fn ended_with(&self, error: &h2::Error) {
-        // A client that goes without a word is no protocol error.
-        if !error.is_io()
-            && self.pipe.inward_end() != Some(End::Closed)
-            && error.reason() != Some(Reason::NO_ERROR)
-        {
-            tracing::debug!(%error, "client connection ended");
-            self.client.local.counts().protocol_errors.add(1);
-        }
-    }
+/// Waits for the client's first bytes.
+async fn greet(pipe: &Rc<Pipe>, listener: &config::Listener) -> Result<Greeted, ()> {
+    let is_http2 = poll_fn(|_| pipe.starts_with(http2::PREFACE).map_or(Poll::Pending, Poll::Ready)).await;
+    if is_http2 { http2::handshake(pipe, listener).await.map(Greeted::Http2) } else { Ok(Greeted::Http1) }
 }

@@ -10,62 +10,18 @@ use h2::{RecvStream, SendStream};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
+use super::answer::Reply;
+use super::inlet::Inlet;
+use super::outlet::Outlet;
+use super::reading::Reading;
 use super::replays::Kept;
 use crate::policy::failure::Failure;
 use crate::upstream::Failed;
 
-/// Bytes at the beginning of a body that are sent without asking for room: most messages are smaller, and asking costs
-/// as much as sending. The library holds them if the window is shut.
-const UNMETERED: usize = 16 * 1024;
-
-/// The sending end of one direction.
-struct Outlet {
-    unmetered: usize,
-}
-
-impl Outlet {
-    const fn new() -> Outlet {
-        Outlet { unmetered: UNMETERED }
-    }
-
-    /// Sends `chunk`, as much at a time as there is room. Ready when all of it is sent, and the stream ended if it was
-    /// the `last`.
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &mut SendStream<Bytes>,
-        chunk: &mut Bytes,
-        last: bool,
-    ) -> Poll<Result<(), h2::Error>> {
-        if chunk.len() <= self.unmetered {
-            self.unmetered -= chunk.len();
-            return Poll::Ready(sink.send_data(std::mem::take(chunk), last));
-        }
-        self.unmetered = 0;
-        sink.reserve_capacity(chunk.len());
-        loop {
-            let room = sink.capacity();
-            if room >= chunk.len() {
-                return Poll::Ready(sink.send_data(std::mem::take(chunk), last));
-            }
-            if room > 0 {
-                sink.send_data(chunk.split_to(room), false)?;
-                sink.reserve_capacity(chunk.len());
-                continue;
-            }
-            match sink.poll_capacity(cx) {
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(None) => return Poll::Ready(Err(h2::Reason::CANCEL.into())),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-}
-
 /// The request's body, on its way from the client to the upstream.
 pub(super) struct Upload {
-    body: RecvStream,
+    body: Inlet,
+    reading: Reading,
     sink: Option<SendStream<Bytes>>,
     outlet: Outlet,
     /// Received and not yet sent whole, and how long it was when it was received.
@@ -81,9 +37,10 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(body: RecvStream, kept: Kept) -> Upload {
+    pub(super) fn new(body: Inlet, kept: Kept) -> Upload {
         Upload {
             body,
+            reading: Reading::AsItIs,
             sink: None,
             outlet: Outlet::new(),
             held: None,
@@ -112,6 +69,52 @@ impl Upload {
             request.headers_mut().append(name, value);
         }
         Ok(request.into_parts().0)
+    }
+
+    /// How the body becomes what the upstream gets.
+    pub(super) fn read_as(&mut self, reading: Reading) {
+        self.reading = reading;
+    }
+
+    /// What to tell of the body that was refused.
+    pub(super) fn detail(&mut self) -> Option<String> {
+        self.reading.detail()
+    }
+
+    /// Receives the next chunk of a body that is read whole before it is sent; `None` at its end.
+    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+        if self.received {
+            return Poll::Ready(Ok(None));
+        }
+        self.body.poll_chunk(cx).map(|chunk| match chunk {
+            Some(Ok(chunk)) => {
+                self.received = self.body.is_end();
+                if !self.received {
+                    self.body.release(chunk.len());
+                }
+                Ok(Some(chunk))
+            }
+            Some(Err(failure)) => Err(failure),
+            None => {
+                self.received = true;
+                Ok(None)
+            }
+        })
+    }
+
+    /// What was read whole, as it is sent.
+    pub(super) fn send_whole(&mut self, message: Bytes) {
+        self.kept.add(&message);
+        self.held = Some((message, 0));
+    }
+
+    /// Receives and reads until there is something to send, or nothing more to come.
+    pub(super) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let Upload { body, reading, received, kept, again, held, .. } = self;
+        if held.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        next_chunk(cx, body, reading, received, kept, again).map_ok(|chunk| *held = chunk)
     }
 
     /// From now on the body goes to `sink`.
@@ -148,13 +151,24 @@ impl Upload {
 
     /// Moves what there is. Ready when the whole request has been sent, or the upstream wants no more of it.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let Upload { body, sink: Some(sink), outlet, held, received, done, moved_bytes, kept, again } = self
+        let Upload {
+            body,
+            reading,
+            sink: Some(sink),
+            outlet,
+            held,
+            received,
+            done,
+            moved_bytes,
+            kept,
+            again,
+        } = self
         else {
             return Poll::Pending;
         };
         loop {
             if held.is_none() {
-                match next_chunk(cx, body, received, kept, again) {
+                match next_chunk(cx, body, reading, received, kept, again) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(Some(chunk))) => *held = Some(chunk),
                     Poll::Ready(Ok(None)) => {
@@ -174,7 +188,7 @@ impl Upload {
                     *moved_bytes += *length as u64;
                     // Of a body that has ended the library takes back the rest by itself.
                     if !*received {
-                        let _ = body.flow_control().release_capacity(*length);
+                        body.release(*length);
                     }
                     *held = None;
                     if last {
@@ -197,7 +211,8 @@ impl Upload {
 /// did not say that it was.
 fn next_chunk(
     cx: &mut Context<'_>,
-    body: &mut RecvStream,
+    body: &mut Inlet,
+    reading: &mut Reading,
     received: &mut bool,
     kept: &mut Kept,
     again: &mut usize,
@@ -208,21 +223,32 @@ fn next_chunk(
         // Its window was given back when it was first sent.
         return Poll::Ready(Ok(Some((chunk, 0))));
     }
-    if *received {
-        return Poll::Ready(Ok(None));
-    }
-    match body.poll_data(cx) {
-        Poll::Pending => Poll::Pending,
-        Poll::Ready(Some(Ok(chunk))) => {
-            *received = body.is_end_stream();
-            kept.add(&chunk);
-            let length = chunk.len();
-            Poll::Ready(Ok(Some((chunk, length))))
+    loop {
+        if *received {
+            return Poll::Ready(Ok(None));
         }
-        Poll::Ready(Some(Err(_))) => Poll::Ready(Err(Failure::ClientGone)),
-        Poll::Ready(None) => {
-            *received = true;
-            Poll::Ready(Ok(None))
+        match body.poll_chunk(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Some(Ok(chunk))) => {
+                *received = body.is_end();
+                let length = chunk.len();
+                let chunk = reading.read(chunk, *received)?;
+                if chunk.is_empty() && length > 0 && !*received {
+                    body.release(length);
+                    continue;
+                }
+                kept.add(&chunk);
+                return Poll::Ready(Ok(Some((chunk, length))));
+            }
+            Poll::Ready(Some(Err(failure))) => return Poll::Ready(Err(failure)),
+            Poll::Ready(None) => {
+                *received = true;
+                let chunk = reading.read(Bytes::new(), true)?;
+                if !chunk.is_empty() {
+                    kept.add(&chunk);
+                    return Poll::Ready(Ok(Some((chunk, 0))));
+                }
+            }
         }
     }
 }
@@ -230,14 +256,13 @@ fn next_chunk(
 /// The answer's body, on its way from the upstream to the client.
 pub(super) struct Download {
     body: RecvStream,
-    outlet: Outlet,
     held: Option<(Bytes, usize)>,
     moved_bytes: u64,
 }
 
 impl Download {
     pub(super) fn new(body: RecvStream) -> Download {
-        Download { body, outlet: Outlet::new(), held: None, moved_bytes: 0 }
+        Download { body, held: None, moved_bytes: 0 }
     }
 
     pub(super) fn moved_bytes(&self) -> u64 {
@@ -248,10 +273,8 @@ impl Download {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        sink: Option<&mut SendStream<Bytes>>,
+        reply: &mut Reply,
     ) -> Poll<Result<Option<HeaderMap>, Failed>> {
-        let gone = Failed::finally(Failure::ClientGone);
-        let Some(sink) = sink else { return Poll::Ready(Err(gone)) };
         loop {
             if self.held.is_none() {
                 match self.body.poll_data(cx) {
@@ -268,9 +291,9 @@ impl Download {
                 }
             }
             let Some((chunk, length)) = &mut self.held else { continue };
-            match self.outlet.poll_send(cx, sink, chunk, false) {
+            match reply.poll_send(cx, chunk) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(gone)),
+                Poll::Ready(Err(failed)) => return Poll::Ready(Err(failed)),
                 Poll::Ready(Ok(())) => {
                     self.moved_bytes += *length as u64;
                     let _ = self.body.flow_control().release_capacity(*length);

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HOST, TE};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT,
+    HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, response};
 
 use super::arena::Arena;
+use super::language::Language;
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::upstream::{Failed, Lease};
@@ -16,6 +20,7 @@ use crate::wire::{binary, content, timeout};
 pub(super) static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 pub(super) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(super) static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+pub(super) static GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// What a caller asks of the gateway itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,19 +32,13 @@ pub(super) struct Asked {
 
 /// Reads a call's head, and refuses what no upstream should see.
 pub(super) fn read(head: &Parts, headers_count_max: usize) -> Result<Asked, Failure> {
-    if head.method != Method::POST {
-        return Err(Failure::NotPost);
-    }
     if head.headers.len() > headers_count_max {
         return Err(Failure::TooManyHeaders);
     }
     let mut asked = Asked::default();
-    let mut is_grpc = false;
     // One pass in place of a look-up for each name.
     for (name, value) in &head.headers {
-        if name == CONTENT_TYPE {
-            is_grpc = content::is_grpc(value.as_bytes());
-        } else if name == TE {
+        if name == TE {
             asked.has_te = true;
         } else if name == GRPC_TIMEOUT {
             asked.timeout = Some(timeout::parse(value.as_bytes()).ok_or(Failure::BadTimeout)?);
@@ -49,13 +48,22 @@ pub(super) fn read(head: &Parts, headers_count_max: usize) -> Result<Asked, Fail
             return Err(Failure::BadBinaryHeader);
         }
     }
-    if !is_grpc {
+    Ok(asked)
+}
+
+/// Refuses what is not a gRPC call, or one in gRPC-Web.
+pub(super) fn check_grpc(head: &Parts, language: Language) -> Result<(), Failure> {
+    if head.method != Method::POST {
+        return Err(Failure::NotPost);
+    }
+    let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    if language == Language::Grpc && !content::is_grpc(content_type) {
         return Err(Failure::NotGrpc);
     }
     if !is_method_path(head.uri.path()) {
         return Err(Failure::BadPath);
     }
-    Ok(asked)
+    Ok(())
 }
 
 /// `/{service}/{method}`, both there and nothing else: no upstream is asked to make sense of `//` or `/..`.
@@ -75,6 +83,63 @@ pub(super) fn host(head: &Parts) -> &str {
             host.rsplit_once(':').map_or(host, |(host, _)| host)
         }
     }
+}
+
+/// Why a request that no method is mapped to is refused.
+pub(super) fn not_mapped(head: &Parts) -> Failure {
+    let is_grpc = head.headers.get(CONTENT_TYPE).is_some_and(|value| content::is_grpc(value.as_bytes()));
+    if is_grpc { Failure::NotHttp2 } else { Failure::NotMapped }
+}
+
+/// Fields that say something of the connection or of the body as the client sent it, and nothing of the call.
+static NOT_SENT_ON: [HeaderName; 18] = [
+    HOST,
+    CONNECTION,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    EXPECT,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    TE,
+    TRAILER,
+    ACCEPT,
+    ACCEPT_ENCODING,
+    ACCESS_CONTROL_REQUEST_METHOD,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("x-grpc-web"),
+    HeaderName::from_static("grpc-encoding"),
+    HeaderName::from_static("grpc-accept-encoding"),
+];
+
+/// Turns the head of a request that is not gRPC into that of a call. `path` is the method's, if it is not that of the
+/// request.
+pub(super) fn to_grpc(head: &mut Parts, path: Option<PathAndQuery>) -> Result<(), Failure> {
+    let host = head.headers.get(HOST).map(|value| Authority::try_from(value.as_bytes()));
+    // What `connection` names belongs to the connection too (RFC 9110 section 7.6.1).
+    if let Some(named) = head.headers.remove(CONNECTION) {
+        for name in named.to_str().unwrap_or_default().split(',') {
+            head.headers.remove(name.trim());
+        }
+    }
+    for name in &NOT_SENT_ON {
+        head.headers.remove(name);
+    }
+    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    let mut uri = std::mem::take(&mut head.uri).into_parts();
+    if let Some(host) = host {
+        // A host that is none is no reason to guess one.
+        uri.authority = Some(host.map_err(|_| Failure::BadPath)?);
+    }
+    if path.is_some() {
+        uri.path_and_query = path;
+    }
+    uri.scheme = uri.authority.is_some().then_some(Scheme::HTTP);
+    head.uri = Uri::from_parts(uri).map_err(|_| Failure::BadPath)?;
+    head.method = Method::POST;
+    head.version = Version::HTTP_2;
+    Ok(())
 }
 
 /// Makes a caller's head fit to be sent on.
@@ -166,7 +231,9 @@ mod tests {
             Request::post("http://h/a.B/C").header(CONTENT_TYPE, "application/grpc").body(()).expect("valid");
         let (mut head, ()) = request.into_parts();
         change(&mut head);
-        read(&head, 10)
+        let asked = read(&head, 10)?;
+        check_grpc(&head, Language::Grpc)?;
+        Ok(asked)
     }
 
     #[test]

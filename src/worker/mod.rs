@@ -8,12 +8,23 @@ mod access;
 mod answer;
 mod arena;
 mod calls;
+mod channel;
 mod client;
 mod clock;
+mod control;
+mod cors;
+mod exchange;
 mod forward;
 mod head;
+mod http1;
+mod http2;
+mod inlet;
+mod json;
+mod language;
 mod methods;
+mod outlet;
 mod patience;
+mod reading;
 mod replays;
 mod request;
 
@@ -26,7 +37,6 @@ use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -38,9 +48,12 @@ use self::arena::Arena;
 use self::calls::Calls;
 use self::client::Client;
 use self::clock::Clock;
+pub use self::control::Control;
+use self::control::Wanted;
+use self::json::Transcoder;
 use self::methods::Methods;
 use self::replays::Replays;
-use crate::config::Config;
+use crate::config::{Config, Transcoding};
 use crate::metrics::access::Ring;
 use crate::metrics::{CallLabels, Layout, Shard};
 use crate::net::Local;
@@ -52,6 +65,7 @@ use crate::policy::limit::SharedLimit;
 use crate::policy::route::Routes;
 use crate::random::Random;
 use crate::time::timers;
+use crate::transcode::api::Api;
 use crate::upstream::Cluster;
 
 /// Accepts of one listener that are in flight at once, so that a burst of connections comes in one turn.
@@ -82,34 +96,12 @@ pub struct Plan {
     pub shard: Arc<Shard>,
     /// Where it puts what the access log says, if there is one.
     pub access_log: Option<Arc<Ring>>,
+    /// How JSON is understood at first, if at all.
+    pub api: Option<Arc<Api>>,
     /// What the supervisor wants of it.
     pub control: Arc<Control>,
     /// Rings when that changes.
     pub bell: UnixStream,
-}
-
-/// What the supervisor wants of a worker.
-#[derive(Debug, Default)]
-pub struct Control(AtomicU8);
-
-const SERVE: u8 = 0;
-const DRAIN: u8 = 1;
-const STOP: u8 = 2;
-
-impl Control {
-    /// Accept no more, and end when the last call has.
-    pub fn drain(&self) {
-        let _ = self.0.compare_exchange(SERVE, DRAIN, Ordering::Release, Ordering::Relaxed);
-    }
-
-    /// End now, whatever is in flight.
-    pub fn stop(&self) {
-        self.0.store(STOP, Ordering::Release);
-    }
-
-    fn wanted(&self) -> u8 {
-        self.0.load(Ordering::Acquire)
-    }
 }
 
 /// Everything one core owns. Not `Send`: it never leaves its thread.
@@ -122,6 +114,9 @@ pub(crate) struct Worker {
     control: Arc<Control>,
     clusters: Vec<Rc<Cluster>>,
     local: Rc<Local>,
+    transcoding: Transcoding,
+    /// Replaced when descriptors change.
+    transcoder: RefCell<Option<Rc<Transcoder>>>,
 
     // Changed by this core. Borrowed for one statement; never across an await.
     random: RefCell<Random>,
@@ -153,6 +148,9 @@ pub fn run(plan: Plan, started: impl FnOnce()) -> io::Result<()> {
 
 async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce()) -> io::Result<()> {
     let worker = Worker::new(&plan, clock, local);
+    if let Some(api) = plan.api {
+        worker.transcode(api);
+    }
     let calls = Calls::new(Rc::clone(&worker.local));
     let bell = Bell::new(plan.bell, plan.rung)?;
     let mut doors = Vec::new();
@@ -191,6 +189,8 @@ impl Worker {
             control: Arc::clone(&plan.control),
             clusters,
             local,
+            transcoding: config.transcoding.clone(),
+            transcoder: RefCell::default(),
             random: RefCell::new(Random::seeded(seed)),
             arena: Arena::default(),
             replays: Replays::default(),
@@ -206,9 +206,25 @@ impl Worker {
         self.local.shard.calls.len() - 1
     }
 
+    /// What JSON is understood, if any.
+    fn transcoder(&self) -> Option<Rc<Transcoder>> {
+        self.transcoder.borrow().clone()
+    }
+
+    /// From now on JSON is understood as this says. Calls in flight keep what they began with.
+    fn transcode(&self, api: Arc<Api>) {
+        let settings = self.transcoding.clone();
+        *self.transcoder.borrow_mut() = Some(Transcoder::new(api, settings));
+    }
+
+    /// Whether any JSON is understood.
+    fn transcodes(&self) -> bool {
+        self.transcoder.borrow().is_some()
+    }
+
     /// Whether connections are still taken.
     fn serves(&self) -> bool {
-        self.control.wanted() == SERVE
+        self.control.wanted() == Wanted::Serve
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -221,7 +237,7 @@ impl Worker {
         let key = self.clients.borrow_mut().insert(Rc::clone(client));
         self.local.counts().connections_accepted.add(1);
         self.local.counts().connections_active.raise();
-        if self.control.wanted() != SERVE {
+        if self.control.wanted() != Wanted::Serve {
             client.drain();
         }
         Registered { worker: Rc::clone(self), key }
@@ -276,8 +292,11 @@ impl Worker {
         loop {
             bell.rung().await;
             self.local.touch();
+            if let Some(api) = self.control.take_api() {
+                self.transcode(api);
+            }
             let wanted = self.control.wanted();
-            if wanted == SERVE {
+            if wanted == Wanted::Serve {
                 continue;
             }
             for door in &doors {
@@ -289,7 +308,7 @@ impl Worker {
             }
             if clients.is_empty() {
                 self.end();
-            } else if wanted == STOP {
+            } else if wanted == Wanted::Stop {
                 for client in &clients {
                     client.cut();
                 }
@@ -339,7 +358,7 @@ impl Drop for Registered {
         let worker = &self.worker;
         worker.clients.borrow_mut().remove(self.key);
         worker.local.counts().connections_active.lower();
-        if worker.control.wanted() != SERVE && worker.clients.borrow().is_empty() {
+        if worker.control.wanted() != Wanted::Serve && worker.clients.borrow().is_empty() {
             worker.end();
         }
     }

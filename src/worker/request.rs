@@ -13,20 +13,26 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::client::ResponseFuture;
-use h2::server::SendResponse;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 
 use super::Worker;
 use super::access::Note;
 use super::answer::Reply;
+use super::channel::Channel;
 use super::client::Client;
+use super::cors;
 use super::forward::{Download, Upload};
 use super::head;
+use super::inlet::Inlet;
+use super::json;
+use super::language::{self, Language};
 use super::patience::Patience;
+use super::reading::Reading;
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::upstream::{Cluster, Failed, Lease, Replay};
+use crate::wire::web::{Form, FromText};
 
 /// How often a call that the upstream refused unseen is sent again (gRFC A6: transparent retries, once).
 const REPLAYS_MAX: u32 = 1;
@@ -35,25 +41,27 @@ const REPLAYS_MAX: u32 = 1;
 pub(super) async fn serve(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    head: Parts,
+    body: Inlet,
+    channel: Channel,
 ) {
     let began = worker.clock.now();
     let _counted = client.begin_call();
-    let (head, body) = request.into_parts();
+    let language = language::of(&head, worker.transcodes());
     let mut call = Call {
         client: Rc::clone(&client),
-        reply: Reply::NotBegun(respond),
+        reply: Reply::new(channel, language),
         upload: Upload::new(body, worker.replays.take()),
         patience: Patience::new(&worker.local.timers, began),
         series: worker.unrouted(),
         note: Note::begin(&worker, client.peer, began, &head),
     };
-    let outcome = run(&worker, &mut call, head).await;
+    let outcome = run(&worker, &mut call, head, language).await;
     let code = match outcome {
         Ok(code) => code,
         Err(failure) => {
             client.call_failed(failure);
+            call.upload.detail().into_iter().for_each(|detail| call.reply.explain(detail));
             call.reply.fail(failure);
             failure.code()
         }
@@ -65,9 +73,9 @@ pub(super) async fn serve(
 }
 
 /// What a call has while it lasts.
-struct Call {
-    client: Rc<Client>,
-    reply: Reply,
+pub(super) struct Call {
+    pub(super) client: Rc<Client>,
+    pub(super) reply: Reply,
     upload: Upload,
     patience: Patience,
     /// Where it is counted.
@@ -77,21 +85,33 @@ struct Call {
 }
 
 /// The steps of a call, in order.
-async fn run(worker: &Worker, call: &mut Call, mut head: Parts) -> Result<Code, Failure> {
-    // Decode: what the gateway itself has to know of the head.
-    let asked = head::read(&head, call.client.headers_count_max)?;
+async fn run(worker: &Worker, call: &mut Call, mut head: Parts, language: Language) -> Result<Code, Failure> {
+    // Decode: what the gateway itself has to know of the head; from then on it is that of a gRPC call.
+    if cors::is_asked(worker, call, &head)? {
+        return Ok(Code::Ok);
+    }
+    let asked = head::read(&head, call.client.listener().http2.max_headers_count as usize)?;
+    let opened = open(worker, call, &mut head, language)?;
 
     // Route.
     let (route, cluster) = route(worker, call, &head)?;
     call.note.routed();
 
-    // Guard: is there time, and is there room.
+    // Guard: is there time, and is there room. A body that has to be read whole is read in between: a client that sends
+    // it slowly takes nobody's place.
     let allowed = worker.methods.timeouts(route, cluster.index(), head.uri.path());
     call.patience.allow(asked.timeout, allowed);
+    let body = match opened {
+        Some(opened) => call.read_json(opened).await?,
+        None => None,
+    };
     let _permit = admit(cluster)?;
 
     head::prepare(&mut head, &asked);
     call.upload.keep_head(&head, cluster.settings().pool.replay_buffer_size);
+    if let Some(message) = body {
+        call.upload.send_whole(message);
+    }
     let mut head = Some(head);
     let mut replays = 0;
     loop {
@@ -114,6 +134,29 @@ async fn run(worker: &Worker, call: &mut Call, mut head: Parts) -> Result<Code, 
         }
         replays += 1;
         cluster.counts().replays.add(1);
+    }
+}
+
+/// Makes the head of a call of what was asked, in whatever language. JSON comes back with what its body has to become.
+fn open(
+    worker: &Worker,
+    call: &mut Call,
+    head: &mut Parts,
+    language: Language,
+) -> Result<Option<json::Opened>, Failure> {
+    match language {
+        Language::Grpc => head::check_grpc(head, language).map(|()| None),
+        Language::Web(form, _) => {
+            head::check_grpc(head, language)?;
+            if form == Form::Text {
+                call.upload.read_as(Reading::Text(FromText::default()));
+            }
+            head::to_grpc(head, None).map(|()| None)
+        }
+        Language::Http => {
+            let transcoder = worker.transcoder().ok_or_else(|| head::not_mapped(head))?;
+            json::open(&transcoder, &mut call.reply, head).map(Some)
+        }
     }
 }
 
@@ -167,6 +210,35 @@ impl Call {
         self.patience.poll(cx)
     }
 
+    /// Reads a body of JSON: whole, if the method takes one message, or else up to the first of them. Nothing that is
+    /// wrong in it is ever seen by an upstream.
+    async fn read_json(&mut self, opened: json::Opened) -> Result<Option<Bytes>, Failure> {
+        opened.check_length()?;
+        if opened.is_stream() {
+            self.upload.read_as(Reading::Values(Box::new(json::Stream::new(opened))));
+            poll_fn(|cx| match self.upload.poll_first(cx) {
+                Poll::Pending => self.poll_given_up(cx).map(Err),
+                ready => ready,
+            })
+            .await?;
+            return Ok(None);
+        }
+        let mut collected = json::Collected::default();
+        loop {
+            let chunk = poll_fn(|cx| match self.upload.poll_receive(cx) {
+                Poll::Pending => self.poll_given_up(cx).map(Err),
+                ready => ready,
+            });
+            let Some(chunk) = chunk.await? else { break };
+            self.patience.moved();
+            opened.collect(&mut collected, chunk)?;
+        }
+        opened.message(&collected).map(Some).map_err(|(failure, detail)| {
+            detail.into_iter().for_each(|detail| self.reply.explain(detail));
+            failure
+        })
+    }
+
     /// Sends the call once, and passes the answer on.
     async fn attempt(&mut self, lease: &Lease, request: Request<()>) -> Result<Code, Failed> {
         let (mut response, sink) = lease.send(request, false).map_err(|error| Failed::of(&error))?;
@@ -216,7 +288,7 @@ impl Call {
     ) -> Poll<Result<Option<HeaderMap>, Failed>> {
         let uploaded = self.poll_upload(cx);
         let before = download.moved_bytes();
-        let polled = download.poll(cx, self.reply.stream());
+        let polled = download.poll(cx, &mut self.reply);
         if before < download.moved_bytes() {
             self.patience.moved();
             self.note.sent(download.moved_bytes() - before);

@@ -6,6 +6,8 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// What a gateway may do its I/O with.
 pub const BACKENDS: [&str; 2] = ["io_uring", "epoll"];
@@ -46,6 +48,19 @@ pub async fn metric_becomes(gateway: &Gateway, family: &str, wanted: u64) {
         }
     };
     within(Duration::from_secs(10), &format!("{family} becomes {wanted}"), look).await;
+}
+
+/// The status line of an answer of the admin address.
+pub async fn asked(admin: SocketAddr, path: &str) -> String {
+    let work = async {
+        let mut stream = TcpStream::connect(admin).await.expect("the admin address listens");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("it answers");
+        answer.lines().next().unwrap_or_default().to_owned()
+    };
+    within(Duration::from_secs(5), path, work).await
 }
 
 /// A configuration that sends every call to `backends`, on free ports of this machine.

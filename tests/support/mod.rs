@@ -6,10 +6,13 @@
 #![allow(unreachable_pub, reason = "a test binary has no public side")]
 #![allow(clippy::disallowed_types, reason = "a test is not on a call's way")]
 
+pub mod callers;
 pub mod gateway;
+pub mod http1;
 pub mod interop;
 pub mod interop_client;
 pub mod interop_server;
+pub mod process;
 pub mod raw;
 pub mod raw_server;
 pub mod watch;

@@ -11,6 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+/// A call that any of the test servers answers.
+pub const EMPTY_CALL: &str = "/grpc.testing.TestService/EmptyCall";
+
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// One HTTP/2 connection. Dropping it closes the connection at once.

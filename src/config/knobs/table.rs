@@ -80,7 +80,49 @@ pub const KNOBS: &[Knob] = &[
     count("listeners.http2.max_resets_per_second", 1000, 1, 1_000_000,
         "Calls a client may cancel before their answer began, per second; twice as many at once. Above it the connection is closed."),
 
-    later("transcoding", "turn JSON into gRPC", "Call with gRPC."),
+    table("listeners.cors", "Calls from web pages of other origins. Preflights are answered here and never reach an upstream."),
+    list("listeners.cors.allow_origins", ORIGIN, 0, 256,
+        "Who may call. Empty: nobody, and no CORS header is ever sent."),
+    list("listeners.cors.allow_headers", HEADER, 0, 256,
+        "What a page may send besides the headers that JSON, gRPC-Web and deadlines need."),
+    list("listeners.cors.expose_headers", HEADER, 0, 256,
+        "What a page may read besides the headers of gRPC."),
+    time("listeners.cors.max_age", DAY, Duration::ZERO, DAY,
+        "How long a browser may remember the answer to a preflight. Browsers have lower caps of their own."),
+
+    table("transcoding", "JSON in front of gRPC: the rules of `google.api.http`. On where any descriptors are named. Relative paths begin at this file's directory."),
+    list("transcoding.descriptor_sets", FILE, 0, 256,
+        "Files with a `google.protobuf.FileDescriptorSet`, as `protoc --include_imports --descriptor_set_out` and `buf build` write them."),
+    list("transcoding.protos", FILE, 0, 4096,
+        "`.proto` files, compiled at start. They must lie below one of `proto_paths`."),
+    list("transcoding.proto_paths", FILE, 0, 256,
+        "Where imports are looked for, in this order; by default this file's directory. `google/protobuf` and the usual ones of `google/api` are built in."),
+    list("transcoding.reflection", CLUSTER, 0, 1024,
+        "Clusters whose server reflection is asked for descriptors: v1, else v1alpha. The last good answer is kept."),
+    time("transcoding.reflection_interval", secs(60), secs(1), DAY,
+        "How often they are asked."),
+    list("transcoding.services", "a service's full name, such as \"bench.v1.Echo\"", 0, 4096,
+        "The services to serve as JSON; empty for all that the descriptors have."),
+    flag("transcoding.auto_mapping", true,
+        "Whether `POST /{service}/{method}` with a JSON body works for every method, annotated or not."),
+    size("transcoding.max_request_body_size", 4 * MIB, KIB, 1024 * MIB,
+        "Bytes of a JSON request; more are answered with 413."),
+    size("transcoding.max_response_message_size", 4 * MIB, KIB, 1024 * MIB,
+        "Bytes of one message of an answer, which is held while it is turned into JSON."),
+    flag("transcoding.ignore_unknown_fields", false,
+        "Whether fields that a message does not have are left out of a JSON request; else they are errors."),
+    flag("transcoding.ignore_unknown_query_parameters", false,
+        "The same for query parameters."),
+
+    table("transcoding.print_options", "How JSON is written."),
+    flag("transcoding.print_options.add_whitespace", false,
+        "Lines and indents, for people."),
+    flag("transcoding.print_options.always_print_primitive_fields", false,
+        "Write fields that hold their default, where the message cannot tell them from unset ones."),
+    flag("transcoding.print_options.always_print_enums_as_ints", false,
+        "Write enum values as numbers."),
+    flag("transcoding.print_options.preserve_proto_field_names", false,
+        "Write `snake_case` names as in the `.proto` file, in place of `camelCase`."),
 
     tables("routes", 1, 4096, "Which calls go where. The first route that matches takes the call."),
     other("routes.name", NAME,
@@ -180,6 +222,10 @@ pub const KNOBS: &[Knob] = &[
 const ENDPOINT: &str =
     "an IP address or host name and a port, such as \"10.0.0.7:50051\" or \"echo.internal:50051\"";
 const CLUSTER: &str = "the name of a cluster";
+const FILE: &str = "the path of a file or directory";
+const HEADER: &str = "the name of a header field";
+const ORIGIN: &str =
+    "an origin, such as \"https://app.example.com\" or \"http://localhost:3000\", or \"*\" for every one";
 const NAME: &str = "1 to 200 characters without control characters";
 const PATH: &str = "a service and a method, such as \"/bench.v1.Echo/Unary\"";
 

@@ -1,12 +1,14 @@
 //! What is taken, and what it becomes.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::forms;
 use super::super::units::{self, Bytes, Refused, Time};
 use super::super::{
-    AccessLog, Admin, Backend, Cluster, Config, Effective, Endpoint, Http2, Io, Keepalive, LbPolicy,
-    Listener, Match, Method, OnUnavailable, PathMatch, Pool, Reconnect, Route, WeightedCluster, Workers,
+    AccessLog, Admin, AllowOrigins, Backend, Cluster, Config, Cors, Effective, Endpoint, Http2, Io,
+    Keepalive, LbPolicy, Listener, Match, Method, OnUnavailable, PathMatch, Pool, PrintOptions, Reconnect,
+    Route, Transcoding, WeightedCluster, Workers, parse,
 };
 use super::{cluster, errors, listener, parsed, route, top};
 
@@ -31,6 +33,8 @@ fn everything_has_a_default() {
             idle_timeout: Some(300 * SECOND),
         }],
         clusters: vec![default_cluster()],
+        transcoding: default_transcoding(),
+        directory: PathBuf::new(),
         effective: Effective::default(),
     };
     assert_eq!(parsed(&top("")), wanted);
@@ -55,6 +59,29 @@ fn default_listener() -> Listener {
             max_send_buffer_size: 64 * KIB,
             max_resets_per_second: 1000,
         },
+        cors: Cors {
+            allow_origins: AllowOrigins::These(Vec::new()),
+            allow_headers: Vec::new(),
+            expose_headers: Vec::new(),
+            max_age: 24 * 3600 * SECOND,
+        },
+    }
+}
+
+fn default_transcoding() -> Transcoding {
+    Transcoding {
+        descriptor_sets: Vec::new(),
+        protos: Vec::new(),
+        proto_paths: Vec::new(),
+        reflection: Vec::new(),
+        reflection_interval: 60 * SECOND,
+        services: Vec::new(),
+        auto_mapping: true,
+        max_request_body_size: 4096 * KIB,
+        max_response_message_size: 4096 * KIB,
+        ignore_unknown_fields: false,
+        ignore_unknown_query_parameters: false,
+        print_options: PrintOptions::default(),
     }
 }
 
@@ -85,6 +112,67 @@ fn default_cluster() -> Cluster {
         },
         methods: Vec::new(),
     }
+}
+
+#[test]
+fn transcoding_takes_files_clusters_and_services() {
+    let text = top(
+        "[transcoding]\ndescriptor_sets = [\"a.protoset\"]\nprotos = [\"api/b.proto\"]\nproto_paths = [\"/c\"]\n\
+        reflection = [\"echo\"]\nreflection_interval = \"1s\"\nservices = [\"a.B\"]\nauto_mapping = false\n\
+        ignore_unknown_fields = true\n[transcoding.print_options]\nadd_whitespace = true",
+    );
+    let config = parse(&text, Path::new("etc/ringway.toml")).unwrap();
+    assert_eq!(config.directory, Path::new("etc"));
+    let wanted = Transcoding {
+        descriptor_sets: vec!["a.protoset".into()],
+        protos: vec!["api/b.proto".into()],
+        proto_paths: vec!["/c".into()],
+        reflection: vec![0],
+        reflection_interval: SECOND,
+        services: vec!["a.B".to_owned()],
+        auto_mapping: false,
+        ignore_unknown_fields: true,
+        print_options: PrintOptions { add_whitespace: true, ..PrintOptions::default() },
+        ..default_transcoding()
+    };
+    assert_eq!(config.transcoding, wanted);
+    assert!(config.transcoding.is_configured() && !default_transcoding().is_configured());
+}
+
+#[test]
+fn origins_are_kept_as_browsers_send_them() {
+    let taken = [
+        ("https://App.Example.com", "https://app.example.com"),
+        ("https://a:443", "https://a"),
+        ("http://a:80", "http://a"),
+        ("http://a:8443", "http://a:8443"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("http://[::1]", "http://[::1]"),
+        ("capacitor://localhost", "capacitor://localhost"),
+        ("*", "*"),
+    ];
+    for (text, kept) in taken {
+        assert_eq!(forms::origin(text).as_deref(), Ok(kept), "{text}");
+    }
+    let refused = [
+        "",
+        "a",
+        "://a",
+        "https://",
+        "https://a/",
+        "https://*.a",
+        "https://a:0",
+        "https://a:b",
+        "1s://a",
+        "https://a b",
+    ];
+    for text in refused {
+        assert!(forms::origin(text).is_err(), "{text}");
+    }
+    let cors = |text: &str| parsed(&listener(&format!("[listeners.cors]\n{text}"))).listeners.remove(0).cors;
+    assert_eq!(cors("allow_origins = [\"*\"]").allow_origins, AllowOrigins::Any);
+    assert!(cors("allow_origins = [\"https://a\"]").is_on() && !cors("").is_on());
+    assert_eq!(cors("expose_headers = [\"X-A\"]").expose_headers, ["x-a"]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ const GATEWAY: GatewayInfo<'_> = GatewayInfo {
     ready: true,
     workers: 2,
     access_log: Some(AccessLogCounts { written: 8, failed: 3 }),
+    transcoding: None,
 };
 
 /// A page taken apart: the families' types, and each series with its value.

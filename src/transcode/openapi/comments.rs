@@ -1,0 +1,39 @@
+//! What the `.proto` files say about their definitions, where the descriptors still have it.
+
+use std::collections::HashMap;
+
+use prost_reflect::FileDescriptor;
+
+/// Comments by file and place in it, read when the first of a file is asked for.
+#[derive(Debug, Default)]
+pub(super) struct Comments {
+    files: HashMap<String, HashMap<Vec<i32>, String>>,
+}
+
+impl Comments {
+    /// What stands above a definition, or else behind it.
+    pub(super) fn of(&mut self, file: &FileDescriptor, path: &[i32]) -> Option<&str> {
+        let comments = self.files.entry(file.name().to_owned()).or_insert_with(|| read(file));
+        comments.get(path).map(String::as_str)
+    }
+}
+
+fn read(file: &FileDescriptor) -> HashMap<Vec<i32>, String> {
+    let mut comments = HashMap::new();
+    let info = file.file_descriptor_proto().source_code_info.as_ref();
+    for location in info.into_iter().flat_map(|info| &info.location) {
+        let above = tidy(location.leading_comments());
+        let text = if above.is_empty() { tidy(location.trailing_comments()) } else { above };
+        if !text.is_empty() {
+            comments.insert(location.path.clone(), text);
+        }
+    }
+    comments
+}
+
+/// Without the space that follows the slashes.
+fn tidy(comment: &str) -> String {
+    let lines: Vec<&str> =
+        comment.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
+    lines.join("\n").trim().to_owned()
+}

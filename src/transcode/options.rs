@@ -1,0 +1,3 @@
+//! How JSON is printed: what Envoy calls `print_options`, by its names.
+
+pub use crate::config::PrintOptions;

@@ -1,0 +1,222 @@
+//! A field: its type, how often it may be there, and its key and tag ready to be written.
+
+use super::{EnumId, Ids, MessageId};
+use prost_reflect::{ExtensionDescriptor, FieldDescriptor, Kind as DescriptorKind};
+
+/// One field, or one extension that the pool knows.
+#[derive(Debug)]
+pub struct Field {
+    /// Its number on the wire.
+    pub number: u32,
+    /// Its type; of a repeated field that of an element, of a map that of a value.
+    pub kind: Kind,
+    /// How often it may be there.
+    pub cardinality: Cardinality,
+    /// Which oneof of its message it belongs to, from 0. The hidden oneof of a proto3 `optional` is none.
+    pub oneof: Option<u16>,
+    /// Must proto2 have it?
+    pub is_required: bool,
+    /// Is it an extension? Then its name is `[package.name]`, and no default is printed for it.
+    pub is_extension: bool,
+    /// What goes before its value in JSON: `"fooBar":`.
+    pub json_key: Box<[u8]>,
+    /// The same with the name in the .proto file: `"foo_bar":`.
+    pub proto_key: Box<[u8]>,
+    /// Its tag, as it is written before one value: for a group, where that begins; for a map, before an entry.
+    pub tag: Tag,
+    /// Its tag before many values in one piece.
+    pub packed_tag: Tag,
+    /// The tag that ends a group.
+    pub end_tag: Tag,
+}
+
+/// How often a field may be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cardinality {
+    /// At most once.
+    Singular {
+        /// Does absent differ from the default? Not for plain proto3 scalars.
+        has_presence: bool,
+    },
+    /// Any number of times.
+    Repeated {
+        /// Does an encoder write it in one piece?
+        is_packed: bool,
+    },
+    /// Any number of entries: messages of `key = 1` and `value = 2`.
+    Map {
+        /// The type of the keys: an integer, bool or string.
+        key: Kind,
+    },
+}
+
+/// The type of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are the types of protobuf")]
+pub enum Kind {
+    Double,
+    Float,
+    Int32,
+    Int64,
+    Uint32,
+    Uint64,
+    Sint32,
+    Sint64,
+    Fixed32,
+    Fixed64,
+    Sfixed32,
+    Sfixed64,
+    Bool,
+    String,
+    Bytes,
+    Enum(EnumId),
+    Message(MessageId),
+    Group(MessageId),
+}
+
+/// How a value lies on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "they are the wire types of protobuf")]
+pub enum WireType {
+    Varint = 0,
+    Fixed64 = 1,
+    Length = 2,
+    GroupStart = 3,
+    GroupEnd = 4,
+    Fixed32 = 5,
+}
+
+/// A field's number with a wire type, as bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    bytes: [u8; 5],
+    length: u8,
+}
+
+impl Field {
+    pub(super) fn new(field: &FieldDescriptor, oneof: Option<u16>, ids: &Ids) -> Self {
+        let (kind, cardinality) = match field.kind() {
+            DescriptorKind::Message(entry) if field.is_map() => (
+                Kind::of(&entry.map_entry_value_field().kind(), false, ids),
+                Cardinality::Map { key: Kind::of(&entry.map_entry_key_field().kind(), false, ids) },
+            ),
+            kind => (
+                Kind::of(&kind, field.is_group(), ids),
+                if field.is_list() {
+                    Cardinality::Repeated { is_packed: field.is_packed() }
+                } else {
+                    Cardinality::Singular { has_presence: field.supports_presence() }
+                },
+            ),
+        };
+        Self {
+            is_required: field.is_required(),
+            oneof,
+            ..Self::with(field.number(), kind, cardinality, field.json_name(), field.name())
+        }
+    }
+
+    pub(super) fn of_extension(extension: &ExtensionDescriptor, ids: &Ids) -> Self {
+        let kind = Kind::of(&extension.kind(), extension.is_group(), ids);
+        let cardinality = if extension.is_list() {
+            Cardinality::Repeated { is_packed: extension.is_packed() }
+        } else {
+            Cardinality::Singular { has_presence: extension.supports_presence() }
+        };
+        let name = extension.json_name();
+        Self { is_extension: true, ..Self::with(extension.number(), kind, cardinality, name, name) }
+    }
+
+    fn with(number: u32, kind: Kind, cardinality: Cardinality, json_name: &str, proto_name: &str) -> Self {
+        let wire_type = match cardinality {
+            Cardinality::Map { .. } => WireType::Length,
+            _ => kind.wire_type(),
+        };
+        Self {
+            number,
+            kind,
+            cardinality,
+            oneof: None,
+            is_required: false,
+            is_extension: false,
+            json_key: key(json_name),
+            proto_key: key(proto_name),
+            tag: Tag::new(number, wire_type),
+            packed_tag: Tag::new(number, WireType::Length),
+            end_tag: Tag::new(number, WireType::GroupEnd),
+        }
+    }
+}
+
+/// A name as the key of a JSON object, with its colon.
+fn key(name: &str) -> Box<[u8]> {
+    let mut key = serde_json::to_vec(name).expect("a str is always JSON");
+    key.push(b':');
+    key.into()
+}
+
+impl Kind {
+    fn of(kind: &DescriptorKind, is_group: bool, ids: &Ids) -> Self {
+        match kind {
+            DescriptorKind::Double => Self::Double,
+            DescriptorKind::Float => Self::Float,
+            DescriptorKind::Int32 => Self::Int32,
+            DescriptorKind::Int64 => Self::Int64,
+            DescriptorKind::Uint32 => Self::Uint32,
+            DescriptorKind::Uint64 => Self::Uint64,
+            DescriptorKind::Sint32 => Self::Sint32,
+            DescriptorKind::Sint64 => Self::Sint64,
+            DescriptorKind::Fixed32 => Self::Fixed32,
+            DescriptorKind::Fixed64 => Self::Fixed64,
+            DescriptorKind::Sfixed32 => Self::Sfixed32,
+            DescriptorKind::Sfixed64 => Self::Sfixed64,
+            DescriptorKind::Bool => Self::Bool,
+            DescriptorKind::String => Self::String,
+            DescriptorKind::Bytes => Self::Bytes,
+            DescriptorKind::Enum(one) => Self::Enum(ids.enums[one.full_name()]),
+            DescriptorKind::Message(one) if is_group => Self::Group(ids.messages[one.full_name()]),
+            DescriptorKind::Message(one) => Self::Message(ids.messages[one.full_name()]),
+        }
+    }
+
+    /// How one value of this type lies on the wire.
+    pub fn wire_type(self) -> WireType {
+        match self {
+            Self::Double | Self::Fixed64 | Self::Sfixed64 => WireType::Fixed64,
+            Self::Float | Self::Fixed32 | Self::Sfixed32 => WireType::Fixed32,
+            Self::Int32 | Self::Int64 | Self::Uint32 | Self::Uint64 | Self::Sint32 | Self::Sint64 => {
+                WireType::Varint
+            }
+            Self::Bool | Self::Enum(_) => WireType::Varint,
+            Self::String | Self::Bytes | Self::Message(_) => WireType::Length,
+            Self::Group(_) => WireType::GroupStart,
+        }
+    }
+
+    /// May many values of this type lie in one piece?
+    pub fn is_packable(self) -> bool {
+        matches!(self.wire_type(), WireType::Varint | WireType::Fixed32 | WireType::Fixed64)
+    }
+}
+
+impl Tag {
+    fn new(number: u32, wire_type: WireType) -> Self {
+        // Numbers have 29 bits, so that a tag has 32.
+        let mut rest = number << 3 | wire_type as u32;
+        let mut tag = Self { bytes: [0; 5], length: 1 };
+        while rest >= 0x80 {
+            tag.bytes[usize::from(tag.length) - 1] = rest.to_le_bytes()[0] | 0x80;
+            rest >>= 7;
+            tag.length += 1;
+        }
+        tag.bytes[usize::from(tag.length) - 1] = rest.to_le_bytes()[0];
+        tag
+    }
+
+    /// What goes before the value.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}

@@ -1,0 +1,115 @@
+//! The query of a URL into the fields of a message.
+
+use std::fmt;
+
+use super::bind::{FieldPath, bind};
+use super::plan::{MessageId, Schema};
+use super::read::shortened;
+
+/// How many parameters a query may have.
+pub const PARAMETERS_MAX: usize = 1_000;
+
+/// How to read a query.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QueryOptions {
+    /// Passes over parameters that name no field.
+    pub ignore_unknown_parameters: bool,
+}
+
+/// Why a query cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryError {
+    /// The parameter's name, as far as an error repeats it.
+    pub parameter: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "query parameter `{}`: {}", self.parameter, self.reason)
+    }
+}
+
+impl std::error::Error for QueryError {}
+
+/// Reads queries. It keeps the memory for parameters with escapes.
+#[derive(Debug, Default)]
+pub struct Query {
+    name: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Query {
+    /// Appends each parameter of `a=1&b.c=x%20y&tags=1&tags=2` to the message: several with the same name are a list,
+    /// or the last one counts. `taken` are the fields that the path or the body has. After an error `out` is as it was.
+    pub fn bind(
+        &mut self,
+        schema: &Schema,
+        message: MessageId,
+        query: &str,
+        taken: &[FieldPath],
+        options: QueryOptions,
+        out: &mut Vec<u8>,
+    ) -> Result<(), QueryError> {
+        let length = out.len();
+        let parameters = query.split('&').filter(|parameter| !parameter.is_empty());
+        for (count, parameter) in parameters.enumerate() {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let bound = if count < PARAMETERS_MAX {
+                self.bind_one(schema, message, (name, value), taken, options, out)
+            } else {
+                Err(format!("there are more than {PARAMETERS_MAX}"))
+            };
+            if let Err(reason) = bound {
+                out.truncate(length);
+                let name = decode(name, &mut self.name).unwrap_or(name);
+                return Err(QueryError { parameter: shortened(name).into_owned(), reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn bind_one(
+        &mut self,
+        schema: &Schema,
+        message: MessageId,
+        (name, value): (&str, &str),
+        taken: &[FieldPath],
+        options: QueryOptions,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let name = decode(name, &mut self.name)?;
+        let path = match FieldPath::resolve(schema, message, name) {
+            Ok(path) => path,
+            Err(_) if options.ignore_unknown_parameters => return Ok(()),
+            Err(reason) => return Err(reason),
+        };
+        if taken.iter().any(|taken| taken.contains(&path)) {
+            return Err("the path or the body has this field".to_owned());
+        }
+        bind(schema, &path, decode(value, &mut self.value)?, out)
+    }
+}
+
+/// The text with `+` and `%20` resolved, in `memory` if there are any.
+fn decode<'t>(text: &'t str, memory: &'t mut Vec<u8>) -> Result<&'t str, String> {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Ok(text);
+    }
+    memory.clear();
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        memory.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let value = digit().and_then(|high| Some(high << 4 | digit()?));
+                let value = value.and_then(|value| u8::try_from(value).ok());
+                value.ok_or("`%` without two hexadecimal digits")?
+            }
+            byte => byte,
+        });
+    }
+    std::str::from_utf8(memory).map_err(|_| "not UTF-8".to_owned())
+}

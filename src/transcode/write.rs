@@ -1,0 +1,203 @@
+//! Protobuf to JSON: a message's bytes become text in one pass, without a tree in between.
+//!
+//! What no encoder writes but the format allows, such as a singular field twice, a list in pieces or two members of a
+//! oneof, needs a tree: `prost-reflect` reads such a message and writes it as encoders do, and that is then printed.
+//!
+//! Where the mapping differs from the JSON that `prost-reflect` writes, sentences from the specification
+//! (<https://protobuf.dev/programming-guides/json/> and the comments in the .proto files of the types):
+//!
+//! - A `FloatValue` or `DoubleValue` that is no number is a string, not `null`: "Wrappers use the same representation
+//!   in JSON as the wrapped primitive type".
+//! - -0.0 is printed: "If a float or double value is set to +0 it will not be serialized, but -0 is considered distinct
+//!   and will be serialized". Only where a tree was needed it is lost.
+//! - Nanoseconds of a `Timestamp` out of range are an error: "non-negative values that count forward in time".
+//! - Seconds and nanoseconds of a `Duration` with different signs are an error: "must be of the same sign as the
+//!   `seconds` field".
+//! - A `FieldMask` path that would not read back as it was, such as `a_`, is an error: "the mapping from FieldMask to
+//!   JSON must be reversible"; so is an empty path.
+//! - An `Any` without type and value is `{}`, as an unset one.
+//! - A map's key that comes twice is printed twice, the last one last, which is the one that counts in protobuf and in
+//!   most readers of JSON.
+
+mod any;
+mod indent;
+mod message;
+mod text;
+mod time;
+mod well_known;
+
+use super::options::PrintOptions;
+use super::plan::{MessageId, Schema};
+use super::wire::BadWire;
+use message::Writer;
+use prost_reflect::DynamicMessage;
+use prost_reflect::prost::Message as _;
+use std::fmt;
+
+/// Messages that may be in each other below the outermost. A list or an entry of a map is none.
+pub const DEPTH_MAX: u32 = 100;
+
+/// Appends a message as JSON. After an error `out` is as it was.
+pub fn write(
+    schema: &Schema,
+    id: MessageId,
+    wire: &[u8],
+    options: &PrintOptions,
+    out: &mut Vec<u8>,
+) -> Result<(), WriteError> {
+    run(schema, id, wire, options, out, |writer, wire| writer.outermost(id, wire))
+}
+
+/// Appends the value of one field, by its index in the message's table, as JSON. If the field is not there, that is its
+/// default, or `null` for a message and what else has presence. After an error `out` is as it was.
+pub fn write_field(
+    schema: &Schema,
+    id: MessageId,
+    field: usize,
+    wire: &[u8],
+    options: &PrintOptions,
+    out: &mut Vec<u8>,
+) -> Result<(), WriteError> {
+    run(schema, id, wire, options, out, |writer, wire| writer.only_field(id, field, wire))
+}
+
+fn run(
+    schema: &Schema,
+    id: MessageId,
+    wire: &[u8],
+    options: &PrintOptions,
+    out: &mut Vec<u8>,
+    print: impl Fn(&mut Writer<'_>, &[u8]) -> Result<(), Stop>,
+) -> Result<(), WriteError> {
+    let begin = out.len();
+    let result = match print(&mut Writer::new(schema, options, out, false), wire) {
+        Err(Stop::Rare) => {
+            out.truncate(begin);
+            normal(schema, id, wire)
+                .and_then(|wire| print(&mut Writer::new(schema, options, out, true), &wire))
+        }
+        result => result,
+    };
+    if let Err(stop) = result {
+        out.truncate(begin);
+        return Err(stop.told(schema));
+    }
+    if options.add_whitespace {
+        indent::indent(out, begin);
+    }
+    Ok(())
+}
+
+/// The same message as encoders write it.
+#[cold]
+fn normal(schema: &Schema, id: MessageId, wire: &[u8]) -> Result<Vec<u8>, Stop> {
+    let tree = DynamicMessage::decode(schema.message(id).descriptor().clone(), wire);
+    tree.map(|tree| tree.encode_to_vec()).map_err(|error| {
+        // prost tells its reasons only as text.
+        let is_deep = error.to_string().contains("recursion limit");
+        Stop::from(if is_deep { Fault::TooDeep } else { Fault::Malformed })
+    })
+}
+
+/// Why a message cannot be JSON, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteError {
+    /// What is wrong.
+    pub fault: Fault,
+    /// The innermost field that is known to have it, or the message: `package.Message.field`.
+    pub place: String,
+}
+
+/// What is wrong with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The bytes are cut short or no protobuf.
+    Malformed,
+    /// A field's bytes are of another wire type than the descriptor's: the service has another version of the file.
+    OtherType,
+    /// A string is not UTF-8.
+    NotText,
+    /// More than [`DEPTH_MAX`] messages in each other.
+    TooDeep,
+    /// A `Timestamp` or `Duration` outside what the type allows.
+    OutOfRange,
+    /// A `Value` that is NaN or infinite.
+    NotFinite,
+    /// A `FieldMask` path that JSON cannot give back as it was.
+    BadPath,
+    /// An `Any` of a type that no descriptor describes.
+    UnknownType,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.fault {
+            Fault::Malformed => "is not valid protobuf",
+            Fault::OtherType => "has another type than in its descriptor",
+            Fault::NotText => "is not UTF-8",
+            Fault::TooDeep => "nests deeper than 100 messages",
+            Fault::OutOfRange => "is out of range",
+            Fault::NotFinite => "is not a finite number",
+            Fault::BadPath => "has a path that JSON cannot express",
+            Fault::UnknownType => "has a type that no descriptor describes",
+        };
+        write!(formatter, "{} {what}", self.place)
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+/// Why printing stopped.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    /// It is not as encoders write it; it needs a tree.
+    Rare,
+    /// It is wrong, in this message and at the field of this number in it.
+    Fault { fault: Fault, place: Option<(MessageId, u32)> },
+}
+
+impl Stop {
+    /// With its place, unless one further inside is known.
+    #[cold]
+    fn at(self, id: MessageId, number: u32) -> Self {
+        match self {
+            Self::Fault { fault, place: None } => Self::Fault { fault, place: Some((id, number)) },
+            other => other,
+        }
+    }
+
+    #[cold]
+    fn told(self, schema: &Schema) -> WriteError {
+        let (fault, place) = match self {
+            // What was made by an encoder needs no tree again.
+            Self::Rare => (Fault::Malformed, None),
+            Self::Fault { fault, place } => (fault, place),
+        };
+        let place = place.map(|(id, number)| {
+            let message = schema.message(id);
+            match message.descriptor().get_field(number) {
+                Some(field) => field.full_name().to_owned(),
+                None => format!("{}.{number}", message.name()),
+            }
+        });
+        WriteError { fault, place: place.unwrap_or_else(|| "the message".to_owned()) }
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault { fault, place: None }
+    }
+}
+
+impl From<BadWire> for Stop {
+    fn from(bad: BadWire) -> Self {
+        match bad {
+            BadWire::Malformed => Fault::Malformed.into(),
+            BadWire::TooDeep => Fault::TooDeep.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! The way back to a client, as HTTP/2 or HTTP/1.1 has it: a head, a body, an end.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::SendStream;
+use h2::server::SendResponse;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderValue, Response};
+
+use super::exchange::Exchange;
+use super::outlet::Outlet;
+
+/// How far the answer to one request is.
+pub(super) enum Channel {
+    /// HTTP/2, nothing has been sent.
+    Http2(SendResponse<Bytes>),
+    /// HTTP/2, the head has been sent.
+    Http2Begun(SendStream<Bytes>, Outlet),
+    /// HTTP/1.1, nothing has been sent.
+    Http1(Rc<Exchange>),
+    /// HTTP/1.1, the head has been sent.
+    Http1Begun(Rc<Exchange>),
+    /// All has been sent, or nobody is there.
+    Over,
+}
+
+/// The client cannot be answered any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gone;
+
+impl Channel {
+    /// Sends an answer that is known as a whole. Of an answer to HEAD the body is left out.
+    pub(super) fn send_whole(
+        &mut self,
+        mut head: Response<()>,
+        body: Bytes,
+        is_head: bool,
+    ) -> Result<(), Gone> {
+        match std::mem::replace(self, Channel::Over) {
+            Channel::Http2(mut respond) => {
+                if !body.is_empty() {
+                    head.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+                }
+                let is_all = body.is_empty() || is_head;
+                let mut stream = respond.send_response(head, is_all).map_err(|_| Gone)?;
+                if is_all { Ok(()) } else { stream.send_data(body, true).map_err(|_| Gone) }
+            }
+            Channel::Http1(exchange) => {
+                // In this order hyper sees that the body is whole and says how long it is.
+                exchange.end(body);
+                exchange.begin(head);
+                Ok(())
+            }
+            Channel::Http2Begun(..) | Channel::Http1Begun(_) | Channel::Over => Err(Gone),
+        }
+    }
+
+    /// Sends the head of an answer.
+    pub(super) fn begin(&mut self, head: Response<()>) -> Result<(), Gone> {
+        match std::mem::replace(self, Channel::Over) {
+            Channel::Http2(mut respond) => {
+                let stream = respond.send_response(head, false).map_err(|_| Gone)?;
+                *self = Channel::Http2Begun(stream, Outlet::new());
+                Ok(())
+            }
+            Channel::Http1(exchange) => {
+                exchange.begin(head);
+                *self = Channel::Http1Begun(exchange);
+                Ok(())
+            }
+            Channel::Http2Begun(..) | Channel::Http1Begun(_) | Channel::Over => Err(Gone),
+        }
+    }
+
+    /// Whether the head has been sent and the end has not.
+    pub(super) fn is_begun(&self) -> bool {
+        matches!(self, Channel::Http2Begun(..) | Channel::Http1Begun(_))
+    }
+
+    /// Sends a chunk of the body, as much at a time as the client takes. Ready when all of it is on its way.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<Result<(), Gone>> {
+        match self {
+            Channel::Http2Begun(stream, outlet) => {
+                outlet.poll_send(cx, stream, chunk, false).map_err(|_| Gone)
+            }
+            Channel::Http1Begun(exchange) => exchange.poll_send(cx, chunk).map(Ok),
+            Channel::Http2(_) | Channel::Http1(_) | Channel::Over => Poll::Ready(Err(Gone)),
+        }
+    }
+
+    /// Ends the body with `last`.
+    pub(super) fn end(&mut self, last: Bytes) -> Result<(), Gone> {
+        match std::mem::replace(self, Channel::Over) {
+            Channel::Http2Begun(mut stream, _) => stream.send_data(last, true).map_err(|_| Gone),
+            Channel::Http1Begun(exchange) => {
+                exchange.end(last);
+                Ok(())
+            }
+            Channel::Http2(_) | Channel::Http1(_) | Channel::Over => Err(Gone),
+        }
+    }
+
+    /// Ends the answer with trailers, which only HTTP/2 has.
+    pub(super) fn end_with(&mut self, trailers: HeaderMap) -> Result<(), Gone> {
+        match std::mem::replace(self, Channel::Over) {
+            Channel::Http2Begun(mut stream, _) => stream.send_trailers(trailers).map_err(|_| Gone),
+            other => {
+                *self = other;
+                self.end(Bytes::new())
+            }
+        }
+    }
+
+    /// Sends `last` and ends the answer in a way that shows that it is not whole.
+    pub(super) fn cut(&mut self, last: Bytes) {
+        match std::mem::replace(self, Channel::Over) {
+            // Dropped without an end, the stream is reset once what was queued has been sent; a reset of our own would
+            // come before.
+            Channel::Http2Begun(mut stream, _) => drop(stream.send_data(last, false)),
+            Channel::Http1Begun(exchange) => exchange.cut(last),
+            Channel::Http2(_) | Channel::Http1(_) | Channel::Over => {}
+        }
+    }
+
+    /// Ready when the client has cancelled or its connection has ended.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Channel::Http2(respond) => respond.poll_reset(cx).map(drop),
+            Channel::Http2Begun(stream, _) => stream.poll_reset(cx).map(drop),
+            Channel::Http1(exchange) | Channel::Http1Begun(exchange) => exchange.poll_gone(cx),
+            Channel::Over => Poll::Pending,
+        }
+    }
+}

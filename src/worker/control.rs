@@ -1,0 +1,68 @@
+//! What the supervisor wants of a worker. It writes it here and rings the worker's bell; no call ever looks at it.
+#![allow(
+    clippy::disallowed_types,
+    reason = "locked by the supervisor, and by the worker only when its bell rings"
+)]
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::transcode::api::Api;
+
+/// What the supervisor wants of a worker.
+#[derive(Default)]
+pub struct Control {
+    wanted: AtomicU8,
+    api: Mutex<Option<Arc<Api>>>,
+}
+
+/// Whether a worker is to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Serve,
+    /// Accept no more, and end when the last call has.
+    Drain,
+    /// End now.
+    Stop,
+}
+
+const SERVE: u8 = 0;
+const DRAIN: u8 = 1;
+const STOP: u8 = 2;
+
+impl Control {
+    /// Accept no more, and end when the last call has.
+    pub fn drain(&self) {
+        let _ = self.wanted.compare_exchange(SERVE, DRAIN, Ordering::Release, Ordering::Relaxed);
+    }
+
+    /// End now, whatever is in flight.
+    pub fn stop(&self) {
+        self.wanted.store(STOP, Ordering::Release);
+    }
+
+    /// From now on JSON is understood as this says.
+    pub fn transcode(&self, api: Arc<Api>) {
+        *self.api.lock().unwrap_or_else(PoisonError::into_inner) = Some(api);
+    }
+
+    pub(super) fn wanted(&self) -> Wanted {
+        match self.wanted.load(Ordering::Acquire) {
+            SERVE => Wanted::Serve,
+            DRAIN => Wanted::Drain,
+            _ => Wanted::Stop,
+        }
+    }
+
+    /// A new API, if there is one.
+    pub(super) fn take_api(&self) -> Option<Arc<Api>> {
+        self.api.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("wanted", &self.wanted()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,164 @@
+//! A client's HTTP/1.1 connection, until either side ends it.
+//!
+//! hyper reads requests and writes answers; each request is a call like any other, in a slot of its own, which gives its
+//! answer through an [`Exchange`]. hyper reads the next request only after the answer to the one before. What is left of
+//! a body that nobody read is read and dropped if it is short and has arrived, or else the connection is closed: it is
+//! never taken for a request.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1::{Builder, Connection};
+use hyper::service::Service;
+use hyper_util::rt::TokioIo;
+
+use super::Worker;
+use super::accept::Begin;
+use super::calls::Calls;
+use super::channel::Channel;
+use super::client::Client;
+use super::exchange::{Answer, AnswerBody, Cut, Exchange};
+use super::http2::LOOK;
+use super::inlet::Inlet;
+use crate::config;
+use crate::net::Pipe;
+use crate::net::pipe::Io;
+use crate::time::Moment;
+use crate::time::timers::Timer;
+
+/// The least that hyper takes as the bound of a head.
+const HEAD_BYTES_MIN: usize = 8192;
+
+/// Header fields for which hyper needs no memory of its own.
+const HEADERS_COUNT: usize = 100;
+
+/// Serves a connection.
+pub(super) async fn serve<F: Future<Output = ()> + 'static>(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    pipe: &Rc<Pipe>,
+    timer: Timer,
+    calls: Rc<Calls<F>>,
+    begin: Begin<F>,
+) {
+    let exchange = Rc::new(Exchange::default());
+    let requests =
+        Requests { worker, client: Rc::clone(&client), exchange: Rc::clone(&exchange), calls, begin };
+    let mut connection = pin!(builder(client.listener()).serve_connection(TokioIo::new(pipe.io()), requests));
+    let head_since = Some(client.idle_since());
+    let mut keeper = Keeper { client: &client, exchange: &exchange, pipe, timer, head_since, closing: None };
+    let ended = poll_fn(|cx| keeper.poll(cx, connection.as_mut())).await;
+    if let Err(error) = ended
+        && (error.is_parse() || error.is_parse_too_large())
+    {
+        tracing::debug!(%error, "client connection ended");
+        client.local.counts().protocol_errors.add(1);
+    }
+}
+
+fn builder(listener: &config::Listener) -> Builder {
+    let mut builder = Builder::new();
+    // A client that closes its side has gone: HTTP/1.1 knows no half-closed requests worth an answer.
+    builder.half_close(false);
+    builder.max_buf_size(HEAD_BYTES_MIN.max(listener.http2.max_header_list_size as usize));
+    if listener.http2.max_headers_count as usize != HEADERS_COUNT {
+        builder.max_headers(listener.http2.max_headers_count as usize);
+    }
+    builder
+}
+
+/// Makes a call of each request.
+struct Requests<F> {
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    exchange: Rc<Exchange>,
+    calls: Rc<Calls<F>>,
+    begin: Begin<F>,
+}
+
+impl<F: Future<Output = ()>> Service<Request<Incoming>> for Requests<F> {
+    type Response = Response<AnswerBody>;
+    type Error = Cut;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        self.exchange.reset();
+        let answer = Answer::of(&self.exchange);
+        let (head, body) = request.into_parts();
+        let channel = Channel::Http1(Rc::clone(&self.exchange));
+        let (worker, client) = (Rc::clone(&self.worker), Rc::clone(&self.client));
+        self.calls.begin((self.begin)(worker, client, head, Inlet::Http1(body), channel));
+        answer
+    }
+}
+
+/// Keeps a connection within its times.
+struct Keeper<'a> {
+    client: &'a Client,
+    exchange: &'a Exchange,
+    pipe: &'a Pipe,
+    timer: Timer,
+    /// Since when the client has been sending a head.
+    head_since: Option<Moment>,
+    /// It is told with the next answer that the connection ends, and is closed at this time if it asks no more.
+    closing: Option<Moment>,
+}
+
+impl Keeper<'_> {
+    fn poll<F: Future<Output = ()> + 'static>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut connection: Pin<&mut Connection<TokioIo<Io>, Requests<F>>>,
+    ) -> Poll<hyper::Result<()>> {
+        self.client.keep_waker(cx);
+        if self.client.floods.replace(false) {
+            self.client.local.counts().floods.add(1);
+            self.pipe.abort();
+        }
+        if self.client.drains.get() && self.closing.is_none() {
+            self.exchange.close_after();
+            self.closing = Some(self.timer.now().plus(LOOK));
+        }
+        if !self.timer.is_armed() {
+            let now = self.timer.now();
+            if self.timer.fired() && self.look(now) {
+                connection.as_mut().graceful_shutdown();
+            }
+            self.timer.arm(now.plus(LOOK), cx.waker());
+        }
+        connection.poll(cx)
+    }
+
+    /// Ends what has not read for too long. True if the connection is to end as soon as nothing is in flight.
+    fn look(&mut self, now: Moment) -> bool {
+        if self.client.does_not_read(self.pipe, now) || self.head_takes_too_long(now) {
+            self.pipe.abort();
+            return false;
+        }
+        if self.closing.is_some_and(|at| at <= now) {
+            return true;
+        }
+        let idle = self.client.has_been_idle(now) && self.pipe.sending_since().is_none();
+        if idle {
+            self.client.local.counts().idle_timeouts.add(1);
+        }
+        idle
+    }
+
+    fn head_takes_too_long(&mut self, now: Moment) -> bool {
+        if self.client.has_calls() || self.pipe.received_at() <= self.client.idle_since() {
+            self.head_since = None;
+            return false;
+        }
+        let since = *self.head_since.get_or_insert(now);
+        let too_long = since.plus(self.client.listener().handshake_timeout) <= now;
+        if too_long {
+            self.client.local.counts().handshake_timeouts.add(1);
+        }
+        too_long
+    }
+}

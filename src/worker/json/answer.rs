@@ -1,0 +1,394 @@
+//! The answer to a caller of plain HTTP: one value of JSON, or a stream of them.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use super::Transcoder;
+use crate::policy::failure::Failure;
+use crate::policy::status::Code;
+use crate::transcode::api::Rule;
+use crate::transcode::http_body::{self, HttpBody};
+use crate::transcode::options::PrintOptions;
+use crate::transcode::{status, write};
+use crate::upstream::Failed;
+use crate::wire::messages::Messages;
+use crate::wire::{binary, message};
+use crate::worker::channel::{Channel, Gone};
+use crate::worker::cors::Granted;
+use crate::worker::head::{self, GRPC_MESSAGE};
+
+/// How the messages of an answer are put into its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::worker) enum Format {
+    /// One value: the method answers once.
+    Value,
+    /// One value a line.
+    Lines,
+    /// Server-sent events.
+    Events,
+    /// One array.
+    Array,
+}
+
+impl Format {
+    /// The first of the streaming formats that `accept` names; lines if it names none.
+    pub(in crate::worker) fn of(accept: &str, is_stream: bool) -> Format {
+        if !is_stream {
+            return Format::Value;
+        }
+        for media in accept.split(',') {
+            let media = media.split(';').next().unwrap_or_default().trim();
+            match media {
+                "application/x-ndjson" | "application/ndjson" | "application/jsonl" => return Format::Lines,
+                "text/event-stream" => return Format::Events,
+                "application/json" => return Format::Array,
+                _ => {}
+            }
+        }
+        Format::Lines
+    }
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Format::Value | Format::Array => "application/json",
+            Format::Lines => "application/x-ndjson",
+            Format::Events => "text/event-stream",
+        }
+    }
+
+    const fn before(self, is_first: bool) -> &'static [u8] {
+        match (self, is_first) {
+            (Format::Value | Format::Lines, _) => b"",
+            (Format::Events, _) => b"data: ",
+            (Format::Array, true) => b"[",
+            (Format::Array, false) => b",",
+        }
+    }
+
+    const fn after(self) -> &'static [u8] {
+        match self {
+            Format::Value | Format::Array => b"",
+            Format::Lines => b"\n",
+            Format::Events => b"\n\n",
+        }
+    }
+
+    /// The end of a body that went well.
+    const fn end(self, is_empty: bool) -> &'static [u8] {
+        match (self, is_empty) {
+            (Format::Array, true) => b"[]",
+            (Format::Array, false) => b"]",
+            (Format::Value | Format::Lines | Format::Events, _) => b"",
+        }
+    }
+
+    /// What goes before the object that says how a stream failed.
+    const fn before_error(self, is_first: bool) -> &'static [u8] {
+        match self {
+            Format::Events => b"event: error\ndata: ",
+            Format::Value | Format::Lines | Format::Array => self.before(is_first),
+        }
+    }
+}
+
+/// The answer of one call.
+pub(in crate::worker) struct Answer {
+    transcoder: Rc<Transcoder>,
+    rule: usize,
+    format: Format,
+    /// The head, until it is known what to say in it.
+    head: Response<()>,
+    messages: Messages,
+    /// The only message, until it is known that the call went well.
+    only: Option<Bytes>,
+    /// In the client's language, and not yet taken.
+    pending: Bytes,
+    is_empty: bool,
+}
+
+/// The upstream's answer cannot be said in JSON.
+const BAD: Failed = Failed::finally(Failure::UpstreamBadMessage);
+
+impl Answer {
+    pub(in crate::worker) fn new(transcoder: Rc<Transcoder>, rule: usize, format: Format) -> Answer {
+        Answer {
+            transcoder,
+            rule,
+            format,
+            head: Response::new(()),
+            messages: Messages::default(),
+            only: None,
+            pending: Bytes::new(),
+            is_empty: true,
+        }
+    }
+
+    /// Takes the upstream's head. What it says of the status, if it is all of the answer, is given back.
+    pub(in crate::worker) fn begin(&mut self, mut head: Response<()>) -> HeaderMap {
+        let mut trailers = HeaderMap::new();
+        let headers = head.headers_mut();
+        for name in [CONTENT_TYPE, CONTENT_LENGTH, TRAILER] {
+            headers.remove(name);
+        }
+        // Few answers have any of these, and removing nothing allocates nothing.
+        for name in [&head::GRPC_STATUS, &GRPC_MESSAGE, &head::GRPC_DETAILS] {
+            if let Some(value) = headers.remove(name) {
+                trailers.insert(name, value);
+            }
+        }
+        headers.remove("grpc-encoding");
+        headers.remove("grpc-accept-encoding");
+        *head.status_mut() = StatusCode::OK;
+        self.head = head;
+        trailers
+    }
+
+    /// Takes a chunk of the upstream's body. Ready when all that it completes is on its way.
+    pub(in crate::worker) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        channel: &mut Channel,
+        granted: Option<&Granted>,
+        chunk: &mut Bytes,
+    ) -> Poll<Result<(), Failed>> {
+        if !chunk.is_empty() {
+            self.messages.feed(std::mem::take(chunk));
+        }
+        loop {
+            if !self.pending.is_empty() {
+                match channel.poll_send(cx, &mut self.pending) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(Gone)) => return Poll::Ready(Err(Gone.into())),
+                    Poll::Ready(Ok(())) => {}
+                }
+            }
+            match self.next(channel, granted) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Ready(Ok(())),
+                Err(failed) => return Poll::Ready(Err(failed)),
+            }
+        }
+    }
+
+    /// Turns the next messages into what the client gets; false if there is none.
+    fn next(&mut self, channel: &mut Channel, granted: Option<&Granted>) -> Result<bool, Failed> {
+        /// Enough to send, when a chunk has many messages.
+        const ENOUGH: usize = 32 * 1024;
+        let length_max = self.transcoder.settings.max_response_message_size;
+        let mut out = Vec::new();
+        while out.len() < ENOUGH {
+            let Some(message) = self.messages.next(length_max).map_err(|_| BAD)? else { break };
+            // The upstream was not told that it may compress.
+            if message.is_compressed || self.only.is_some() {
+                return Err(BAD);
+            }
+            if self.format == Format::Value {
+                self.only = Some(message.bytes);
+                continue;
+            }
+            if !channel.is_begun() {
+                self.set_type(&message.bytes)?;
+                self.begin_on(channel, granted)?;
+            }
+            self.append(&message.bytes, &mut out)?;
+            self.is_empty = false;
+        }
+        self.pending = out.into();
+        Ok(!self.pending.is_empty())
+    }
+
+    fn begin_on(&mut self, channel: &mut Channel, granted: Option<&Granted>) -> Result<(), Failed> {
+        Ok(channel.begin(self.granted_head(granted))?)
+    }
+
+    fn granted_head(&mut self, granted: Option<&Granted>) -> Response<()> {
+        let mut head = std::mem::take(&mut self.head);
+        if let Some(granted) = granted {
+            granted.add_to(head.headers_mut());
+        }
+        head
+    }
+
+    fn rule(&self) -> &Rule {
+        self.transcoder.rule(self.rule)
+    }
+
+    /// Says in the head what the body is. `first` is the first message, whose `HttpBody` may say.
+    fn set_type(&mut self, first: &[u8]) -> Result<(), Failed> {
+        let value = if self.rule().gives_http_body {
+            let content_type = self.http_body(first)?.content_type;
+            // What is no field's value is not passed on as one.
+            HeaderValue::from_bytes(content_type).ok().filter(|_| !content_type.is_empty())
+        } else {
+            Some(HeaderValue::from_static(self.format.content_type()))
+        };
+        if let Some(value) = value {
+            self.head.headers_mut().insert(CONTENT_TYPE, value);
+        }
+        Ok(())
+    }
+
+    fn http_body<'m>(&self, message: &'m [u8]) -> Result<HttpBody<'m>, Failed> {
+        let message = match &self.rule().response_body {
+            None => message,
+            Some(field) => http_body::field_bytes(message, field.descriptor().number())
+                .map_err(|_| BAD)?
+                .unwrap_or_default(),
+        };
+        HttpBody::read(message).map_err(|_| BAD)
+    }
+
+    /// Appends a message as the client gets it.
+    fn append(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Failed> {
+        let rule = self.rule();
+        if rule.gives_http_body {
+            out.extend_from_slice(self.http_body(message)?.data);
+            return Ok(());
+        }
+        out.reserve(2 * message.len() + 64);
+        out.extend_from_slice(self.format.before(self.is_empty && out.is_empty()));
+        let api = &self.transcoder.api;
+        let (schema, output) = (api.schema(), api.methods()[rule.method].output);
+        // A value of a stream is one line.
+        let wide = self.transcoder.settings.print_options;
+        let options =
+            PrintOptions { add_whitespace: wide.add_whitespace && self.format == Format::Value, ..wide };
+        let written = match &rule.response_body {
+            None => write::write(schema, output, message, &options, out),
+            Some(field) => {
+                let index = schema.message(output).by_number(field.descriptor().number());
+                let index = index.expect("checked when the rule was made");
+                write::write_field(schema, output, index, message, &options, out)
+            }
+        };
+        written.map_err(|error| {
+            tracing::debug!(%error, "an answer cannot be written as JSON");
+            BAD
+        })?;
+        out.extend_from_slice(self.format.after());
+        Ok(())
+    }
+
+    /// Ends the answer with the upstream's trailers.
+    pub(in crate::worker) fn end(
+        &mut self,
+        channel: &mut Channel,
+        granted: Option<&Granted>,
+        is_head: bool,
+        trailers: HeaderMap,
+    ) -> Result<(), Failed> {
+        let code = head::status(&trailers).unwrap_or(Code::Unknown);
+        if code != Code::Ok {
+            return self.end_badly(channel, granted, is_head, code, &trailers);
+        }
+        if !self.messages.is_between() {
+            return Err(BAD);
+        }
+        if self.format == Format::Value {
+            let message = self.only.take().ok_or(BAD)?;
+            let mut body = Vec::new();
+            self.append(&message, &mut body)?;
+            self.set_type(&message)?;
+            add_metadata(self.head.headers_mut(), trailers);
+            let head = self.granted_head(granted);
+            return Ok(channel.send_whole(head, body.into(), is_head)?);
+        }
+        if !channel.is_begun() {
+            if !self.rule().gives_http_body {
+                self.set_type(b"")?;
+            }
+            self.begin_on(channel, granted)?;
+        }
+        let end = if self.rule().gives_http_body { b"" } else { self.format.end(self.is_empty) };
+        Ok(channel.end(Bytes::from_static(end))?)
+    }
+
+    /// Tells the client that the service has answered with a failure.
+    fn end_badly(
+        &mut self,
+        channel: &mut Channel,
+        granted: Option<&Granted>,
+        is_head: bool,
+        code: Code,
+        trailers: &HeaderMap,
+    ) -> Result<(), Failed> {
+        let text =
+            trailers.get(&GRPC_MESSAGE).map(|value| message::decode(value.as_bytes())).unwrap_or_default();
+        let details = trailers.get(&head::GRPC_DETAILS).and_then(|value| binary::decode(value.as_bytes()));
+        let schema = Some(self.transcoder.api.schema());
+        let body = status::to_json(schema, code.number(), &text, details.as_deref());
+        if channel.is_begun() {
+            channel.cut(self.error(&body));
+            return Ok(());
+        }
+        *self.head.status_mut() = StatusCode::from_u16(code.http()).expect("a status of our own table");
+        self.head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let head = self.granted_head(granted);
+        Ok(channel.send_whole(head, body.into(), is_head)?)
+    }
+
+    /// The last value of a body that had begun when the call failed.
+    pub(in crate::worker) fn failed(&self, failure: Failure, detail: Option<&str>) -> Bytes {
+        self.error(&status_body(failure, detail))
+    }
+
+    /// `{"error": {...}}`, framed like the values before it.
+    fn error(&self, status: &[u8]) -> Bytes {
+        // A body of some other type has no place for it.
+        if self.rule().gives_http_body {
+            return Bytes::new();
+        }
+        let mut out = Vec::with_capacity(status.len() + 48);
+        out.extend_from_slice(self.format.before_error(self.is_empty));
+        out.extend_from_slice(b"{\"error\":");
+        out.extend_from_slice(status);
+        out.push(b'}');
+        out.extend_from_slice(self.format.after());
+        out.into()
+    }
+}
+
+/// Metadata that came last goes with what came first: HTTP/1.1 has no trailers that anyone reads.
+fn add_metadata(headers: &mut HeaderMap, trailers: HeaderMap) {
+    let mut last = None;
+    for (name, value) in trailers {
+        last = name.or(last);
+        if let Some(name) = &last
+            && !name.as_str().starts_with("grpc-")
+        {
+            headers.append(name, value);
+        }
+    }
+}
+
+/// The body of an answer that the gateway makes itself: a `google.rpc.Status` in JSON. `detail` takes the place of the
+/// failure's own sentence.
+pub(in crate::worker) fn status_body(failure: Failure, detail: Option<&str>) -> Bytes {
+    let message = detail.unwrap_or_else(|| failure.message());
+    status::to_json(None, failure.code().number(), message, None).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_chooses_how_a_stream_is_written() {
+        for (accept, wanted) in [
+            ("", Format::Lines),
+            ("*/*", Format::Lines),
+            ("application/x-ndjson", Format::Lines),
+            ("text/event-stream", Format::Events),
+            ("application/json", Format::Array),
+            ("text/html, application/json;q=0.9", Format::Array),
+            ("text/event-stream, application/json", Format::Events),
+        ] {
+            assert_eq!(Format::of(accept, true), wanted, "{accept}");
+            assert_eq!(Format::of(accept, false), Format::Value, "{accept}");
+        }
+    }
+}

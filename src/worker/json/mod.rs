@@ -1,0 +1,179 @@
+//! Plain HTTP with JSON, for callers that do not speak gRPC.
+//!
+//! [`open`] finds the method that a request means and turns its head into that of a gRPC call; `body.rs` does the same
+//! with its body, `answer.rs` turns the answer back.
+
+mod answer;
+mod body;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Method};
+
+pub(super) use self::answer::{Answer, Format, status_body};
+pub(super) use self::body::{Collected, Stream};
+use super::answer::{Reply, Voice};
+use super::head;
+use crate::config::Transcoding;
+use crate::policy::failure::Failure;
+use crate::transcode::api::{Api, Body, Method as Target, Rule};
+use crate::transcode::bind::bind;
+use crate::transcode::query::{Query, QueryOptions};
+use crate::transcode::rules::{Captures, Found};
+
+/// The API as one worker has it.
+pub(super) struct Transcoder {
+    api: Arc<Api>,
+    settings: Transcoding,
+    /// Of each method: a copy of this core's own, for clones of it are counted.
+    paths: Vec<PathAndQuery>,
+    captures: RefCell<Captures>,
+    query: RefCell<Query>,
+}
+
+/// A request whose method is known.
+pub(super) struct Opened {
+    transcoder: Rc<Transcoder>,
+    rule: usize,
+    /// What path and query say, as fields of the request's message.
+    bound: Vec<u8>,
+    /// What the client says is the length of the body.
+    length: Option<u64>,
+    /// What the client says is in the body.
+    content_type: Option<HeaderValue>,
+}
+
+impl Transcoder {
+    pub(super) fn new(api: Arc<Api>, settings: Transcoding) -> Rc<Transcoder> {
+        let copy = |method: &Target| PathAndQuery::try_from(method.path.as_str()).expect("it is one");
+        let paths = api.methods().iter().map(copy).collect();
+        let (captures, query) = Default::default();
+        Rc::new(Transcoder { api, settings, paths, captures, query })
+    }
+
+    fn rule(&self, rule: usize) -> &Rule {
+        &self.api.rules()[rule]
+    }
+
+    fn method(&self, rule: usize) -> &Target {
+        &self.api.methods()[self.rule(rule).method]
+    }
+
+    /// What a path may be called with; `None` if it is not known.
+    pub(super) fn allowed(&self, path: &str) -> Option<HeaderValue> {
+        match self.api.find("OPTIONS", path, &mut self.captures.borrow_mut()) {
+            Found::WrongMethod(allow) => HeaderValue::from_str(allow).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Finds the method that a request means. From then on the head is that of a call of it, and the reply speaks for it.
+pub(super) fn open(
+    transcoder: &Rc<Transcoder>,
+    reply: &mut Reply,
+    head: &mut Parts,
+) -> Result<Opened, Failure> {
+    let mut captures = transcoder.captures.borrow_mut();
+    let rule = match transcoder.api.find(head.method.as_str(), head.uri.path(), &mut captures) {
+        Found::Rule(rule) | Found::Head(rule) => rule,
+        Found::WrongMethod(allow) => {
+            reply.allow(HeaderValue::from_str(allow).map_err(|_| Failure::WrongMethod)?);
+            return Err(Failure::WrongMethod);
+        }
+        Found::Nothing => return Err(head::not_mapped(head)),
+        Found::BadEscape => return Err(Failure::BadPath),
+    };
+    reply.is_head = head.method == Method::HEAD;
+    let content_type = head.headers.get(CONTENT_TYPE).cloned();
+    let opened = Opened {
+        transcoder: Rc::clone(transcoder),
+        rule,
+        bound: bound(transcoder, rule, &captures, head.uri.query(), reply)?,
+        length: value(head, &CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+        content_type,
+    };
+    if !opened.takes_this_type() {
+        return Err(Failure::WrongContentType);
+    }
+    let format =
+        Format::of(value(head, &ACCEPT).unwrap_or_default(), transcoder.method(rule).server_streaming);
+    reply.speak(Voice::Json(Box::new(Answer::new(Rc::clone(transcoder), rule, format))));
+    head::to_grpc(head, Some(transcoder.paths[transcoder.rule(rule).method].clone()))?;
+    Ok(opened)
+}
+
+fn value<'a>(head: &'a Parts, name: &HeaderName) -> Option<&'a str> {
+    head.headers.get(name)?.to_str().ok()
+}
+
+/// The fields that path and query say, as wire bytes.
+fn bound(
+    transcoder: &Transcoder,
+    rule: usize,
+    captures: &Captures,
+    query: Option<&str>,
+    reply: &mut Reply,
+) -> Result<Vec<u8>, Failure> {
+    let (api, settings) = (&transcoder.api, &transcoder.settings);
+    let rule = transcoder.rule(rule);
+    let mut bound = Vec::new();
+    for (field, text) in rule.captures.iter().zip(captures.iter()) {
+        bind(api.schema(), &field.path, text, &mut bound).map_err(|reason| {
+            reply.explain(format!("path parameter `{}`: {reason}", field.descriptor().name()));
+            Failure::BadParameter
+        })?;
+    }
+    if let Some(query) = query.filter(|query| !query.is_empty()) {
+        let ignore = settings.ignore_unknown_query_parameters;
+        if matches!(rule.body, Body::Whole) {
+            if !ignore {
+                reply.explain(
+                    "this method takes no query parameters: its body is the whole request".to_owned(),
+                );
+                return Err(Failure::BadParameter);
+            }
+            return Ok(bound);
+        }
+        let options = QueryOptions { ignore_unknown_parameters: ignore };
+        let input = api.methods()[rule.method].input;
+        let mut memory = transcoder.query.borrow_mut();
+        memory.bind(api.schema(), input, query, &rule.taken, options, &mut bound).map_err(|error| {
+            reply.explain(error.to_string());
+            Failure::BadParameter
+        })?;
+    }
+    Ok(bound)
+}
+
+impl Opened {
+    /// Whether the method takes a stream of requests.
+    pub(super) fn is_stream(&self) -> bool {
+        self.transcoder.method(self.rule).client_streaming
+    }
+
+    /// The most bytes that the body may have; of a stream, that one of its values may have.
+    fn length_max(&self) -> usize {
+        self.transcoder.settings.max_request_body_size as usize
+    }
+
+    fn takes_this_type(&self) -> bool {
+        let rule = self.transcoder.rule(self.rule);
+        let Some(content_type) = &self.content_type else { return true };
+        // Without a body the type says nothing, and some clients always send one.
+        if rule.takes_http_body || matches!(rule.body, Body::None) || self.length == Some(0) {
+            return true;
+        }
+        let media = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let is = |known: &str| media.eq_ignore_ascii_case(known);
+        let is_json =
+            is("application/json") || is("text/json") || media.to_ascii_lowercase().ends_with("+json");
+        let is_lines = is("application/x-ndjson") || is("application/ndjson") || is("application/jsonl");
+        is_json || (self.is_stream() && is_lines)
+    }
+}

@@ -1,0 +1,43 @@
+//! How a request's body becomes what the upstream gets: gRPC messages in their frames.
+
+use bytes::Bytes;
+
+use super::json::Stream;
+use crate::policy::failure::Failure;
+use crate::wire::web::FromText;
+
+/// What has to be done with the body.
+pub(super) enum Reading {
+    /// It is gRPC.
+    AsItIs,
+    /// It is gRPC-Web's text form.
+    Text(FromText),
+    /// It is a stream of JSON values.
+    Values(Box<Stream>),
+}
+
+impl Reading {
+    /// The next piece for the upstream, made of the next one of the body, which may be the last.
+    pub(super) fn read(&mut self, chunk: Bytes, is_last: bool) -> Result<Bytes, Failure> {
+        match self {
+            Reading::AsItIs => Ok(chunk),
+            Reading::Text(text) => {
+                let mut bytes = Vec::with_capacity(chunk.len() / 4 * 3 + 3);
+                text.feed(&chunk, &mut bytes).map_err(|_| Failure::BadBody)?;
+                if is_last && !text.is_between() {
+                    return Err(Failure::BadBody);
+                }
+                Ok(bytes.into())
+            }
+            Reading::Values(stream) => stream.read(chunk, is_last),
+        }
+    }
+
+    /// What to tell of the body that was refused.
+    pub(super) fn detail(&mut self) -> Option<String> {
+        match self {
+            Reading::Values(stream) => stream.detail(),
+            Reading::AsItIs | Reading::Text(_) => None,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The program itself as a process: how it starts, what it says, which signals it gets, and how it ends.
+
+use super::within;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// A running `ringway run`. Dropping it kills it.
+pub struct Process {
+    child: Child,
+    /// What it writes to its log, line by line.
+    lines: UnboundedReceiver<String>,
+    config: PathBuf,
+    pub listener: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Process {
+    /// Starts the program with this configuration and waits until it says that it serves.
+    pub async fn start(config: &str) -> Self {
+        let path = unique_path();
+        std::fs::write(&path, config).expect("the folder for temporary files takes one");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+        command.args(["run", "--config"]).arg(&path).env_remove("RINGWAY_LOG").stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program was built for this test");
+        let log = BufReader::new(child.stderr.take().expect("it was asked for"));
+        let (tell, lines) = mpsc::unbounded_channel();
+        // Ends with the process, which holds the other end of the pipe.
+        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut process = Self { child, lines, config: path, listener: nowhere, admin: nowhere };
+        let line = process.says("ready").await;
+        process.listener = address_after(&line, "listeners=[");
+        process.admin = address_after(&line, "admin=");
+        process
+    }
+
+    /// Waits for a line of its log with this word in it.
+    pub async fn says(&mut self, word: &str) -> String {
+        let mut seen = Vec::new();
+        let work = async {
+            while let Some(line) = self.lines.recv().await {
+                if line.contains(word) {
+                    return line;
+                }
+                seen.push(line);
+            }
+            panic!("the program has ended without {word:?}:\n{}", seen.join("\n"));
+        };
+        within(WAIT_MAX, word, work).await
+    }
+
+    /// Sends a signal by its short name, as `kill` takes it.
+    pub fn signal(&self, name: &str) {
+        let mut command = Command::new("kill");
+        let sent = command.arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.expect("there is a kill command").success(), "SIG{name}");
+    }
+
+    /// Waits for its end, at most ten seconds.
+    pub async fn ended(mut self) -> ExitStatus {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
+        let look = async {
+            loop {
+                looks.tick().await;
+                if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                    return status;
+                }
+            }
+        };
+        within(WAIT_MAX, "the program ends", look).await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.config);
+    }
+}
+
+fn unique_path() -> PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("ringway-test-{}-{number}.toml", std::process::id()))
+}
+
+fn address_after(line: &str, name: &str) -> SocketAddr {
+    let rest = line.split_once(name).map(|(_, rest)| rest);
+    let address = rest.and_then(|rest| rest.split([',', ']', ' ']).next()?.parse().ok());
+    address.unwrap_or_else(|| panic!("no {name} in {line}"))
+}
