@@ -32,7 +32,7 @@ use self::rings::Rings;
 use self::state::State;
 use crate::admin::{Admin, Hooks, Place, World};
 use crate::config::{self, Backend, Config, OnUnavailable};
-use crate::metrics::Shard;
+use crate::metrics::{Layout, Shard};
 use crate::net::ring::{self, Refusal, Rung};
 use crate::net::{listener, sys};
 use crate::policy::limit::SharedLimit;
@@ -178,20 +178,12 @@ impl Gateway {
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();
 
         let (ended_tell, ended) = mpsc::channel();
-        let mut starting = Vec::new();
-        for (number, core) in cores.iter().enumerate() {
-            starting
-                .push(Starting::new(number, *core, &config, ended_tell.clone()).map_err(StartError::System)?);
-        }
+        let begin = |(number, core): (_, &_)| Starting::new(number, *core, &config, ended_tell.clone());
+        let starting: io::Result<Vec<_>> = cores.iter().enumerate().map(begin).collect();
+        let starting = starting.map_err(StartError::System)?;
         let (rung, refusal) = decide(&config, &starting)?;
-        let world = World {
-            config: Arc::clone(&config),
-            layout,
-            shards: shards.clone(),
-            workers: starting.iter().map(|starting| starting.place).collect(),
-            backend: rung.backend(),
-            flags: rung.flags(),
-        };
+        let places = starting.iter().map(|starting| starting.place).collect();
+        let world = world(&config, layout, &shards, places, rung);
         let access_log = AccessLog::of(&config, cores.len(), &world.layout)?;
         let access_counts = access_log.as_ref().map(AccessLog::shared);
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
@@ -444,6 +436,18 @@ fn watch(apis: Option<apis::Opened>, workers: &[Handle]) -> io::Result<Option<Wa
         }
     };
     Watcher::start(apis.sources, apis.status, tell).map(Some)
+}
+
+/// What operators look at.
+fn world(
+    config: &Arc<Config>,
+    layout: Layout,
+    shards: &[Arc<Shard>],
+    workers: Vec<Place>,
+    rung: Rung,
+) -> World {
+    let (config, shards) = (Arc::clone(config), shards.to_vec());
+    World { config, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }
 }
 
 /// The back-end for all workers: the weakest that any of them can have.
