@@ -295,3 +295,22 @@ async fn fields_for_traces_and_timings_reach_the_service() {
         }
     }
 }
+
+#[tokio::test]
+async fn no_path_of_a_client_makes_a_series() {
+    let server = InteropServer::start();
+    let (gateway, address) = gateway::before(&[server.address()], "epoll", "");
+    let mut client = RawClient::connect(address).await;
+    client.call(EMPTY_CALL, &[], b"").await;
+    client.call("/no.Such/Call", &[], b"").await;
+    metric_becomes(&gateway, "ringway_endpoint_calls_total", 2).await;
+    let series = || gateway.metrics().lines().filter(|line| !line.starts_with('#')).count();
+    let before = series();
+    for number in 0..300 {
+        let host = format!("host-{number}.example");
+        client.call(&format!("/service{number}.A/Method{number}"), &[("x-host", &host)], b"").await;
+    }
+    metric_becomes(&gateway, "ringway_endpoint_calls_total", 302).await;
+    assert_eq!(series(), before);
+    assert!(!gateway.metrics().contains("Method299"));
+}

@@ -98,7 +98,7 @@ pub enum OnUnavailable {
 /// The address for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where /ready, /live and /metrics are served.
+    /// Where the dashboard, /metrics and all other pages for operators are served.
     pub address: SocketAddr,
 }
 

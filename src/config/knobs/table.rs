@@ -37,7 +37,7 @@ pub const KNOBS: &[Knob] = &[
 
     table("admin", "The address for operators."),
     address("admin.address", Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)),
-        "Where `/ready`, `/live` and `/metrics` are served. Keep it off public networks."),
+        "Where the dashboard, `/metrics` and all other pages for operators are served. Keep it off public networks."),
 
     table("access_log", "A line of JSON for each call, or for a share of them."),
     other("access_log.path", "the path of a file, or \"-\" for standard output",
