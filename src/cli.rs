@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing_subscriber::EnvFilter;
@@ -159,7 +159,7 @@ fn refuse(errors: &impl Display) -> ExitCode {
 
 /// Runs until a signal asks for the end, then drains.
 fn run(config: Config, hooks: Hooks, started: impl FnOnce(&Gateway)) -> ExitCode {
-    let mut signals = match Signals::new([SIGTERM, SIGINT, SIGHUP]) {
+    let mut signals = match Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]) {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen for signals: {error}"), 1),
     };
@@ -169,7 +169,7 @@ fn run(config: Config, hooks: Hooks, started: impl FnOnce(&Gateway)) -> ExitCode
     };
     started(&gateway);
     let mut lost = false;
-    while !asked_to_end(&mut signals) && !gateway.drain_wanted() && !lost {
+    while !asked_to_end(&mut signals, &gateway) && !gateway.drain_wanted() && !lost {
         lost = gateway.wait_for_loss(Duration::from_millis(50));
     }
     if lost {
@@ -183,11 +183,14 @@ fn run(config: Config, hooks: Hooks, started: impl FnOnce(&Gateway)) -> ExitCode
     if workers_lost > 0 || lost { ExitCode::from(70) } else { ExitCode::SUCCESS }
 }
 
-/// Whether a signal asks for the end. SIGHUP does not: it is kept from ending the process.
-fn asked_to_end(signals: &mut Signals) -> bool {
+/// Whether a signal asks for the end. SIGHUP does not: it is kept from ending the process. Nor does SIGUSR1: someone
+/// has moved the access log away.
+fn asked_to_end(signals: &mut Signals, gateway: &Gateway) -> bool {
     let mut end = false;
     for signal in signals.pending() {
-        if signal == SIGHUP {
+        if signal == SIGUSR1 {
+            gateway.reopen_access_log();
+        } else if signal == SIGHUP {
             tracing::warn!(
                 "SIGHUP: this version cannot reload its configuration; restart to apply a new one"
             );

@@ -31,6 +31,15 @@ pub(super) fn reference(text: &str) -> Result<String, Hint> {
     Ok(text.to_owned())
 }
 
+/// Where a file is. Whether it can be written shows when it is opened.
+pub(super) fn path_of_a_file(text: &str) -> Result<String, Hint> {
+    match text {
+        "" => Err(Some("leave the key out for no access log")),
+        text if text.contains('\0') || text.ends_with('/') => Err(None),
+        text => Ok(text.to_owned()),
+    }
+}
+
 /// A gRPC service's full name.
 pub(super) fn service(text: &str) -> Result<String, Hint> {
     if text.starts_with('/') && text.matches('/').count() == 1 {

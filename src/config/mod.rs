@@ -47,6 +47,8 @@ pub struct Config {
     pub io: Io,
     /// The address for operators.
     pub admin: Admin,
+    /// What is written down of each call, if anything is.
+    pub access_log: Option<AccessLog>,
     /// How long calls in flight may take to finish after SIGTERM before they are cut.
     pub drain_timeout: Duration,
     /// Where clients connect; at least one.
@@ -106,8 +108,19 @@ pub enum OnUnavailable {
 /// The address for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where /ready, /live and /metrics are served.
+    /// Where the dashboard, /metrics and all other pages for operators are served.
     pub address: SocketAddr,
+}
+
+/// What is written down of each call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessLog {
+    /// The file that lines are appended to; `None` is standard output.
+    pub path: Option<PathBuf>,
+    /// The share of calls that get a line.
+    pub sample: f64,
+    /// Whether each call that does not end with OK gets one.
+    pub errors: bool,
 }
 
 /// One address that clients connect to.

@@ -10,7 +10,9 @@ use toml::de::DeTable;
 use super::effective::Effective;
 use super::errors::{Errors, Place};
 use super::reader::{Source, Table, Value};
-use super::{Admin, Backend, Cluster, Config, Http2, Io, Keepalive, LbPolicy, Listener, OnUnavailable, Pool};
+use super::{
+    AccessLog, Admin, Backend, Cluster, Config, Http2, Io, Keepalive, LbPolicy, Listener, OnUnavailable, Pool,
+};
 use super::{Reconnect, Workers, forms, policies, routes, transcoding};
 
 /// The largest file that is read: some hundred thousand lines. Whoever names a device by mistake gets an answer.
@@ -72,6 +74,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let io = io(&root.table("io"));
     let admin_table = root.table("admin");
     let admin = admin_table.address("address");
+    let access_log = access_log(&root.table("access_log"));
     let listener_tables = root.tables("listeners");
     let listeners: Vec<Option<Listener>> = listener_tables.iter().map(listener).collect();
     check_addresses(&admin_table, &listener_tables);
@@ -85,6 +88,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
         workers,
         io,
         admin: Admin { address: admin? },
+        access_log,
         drain_timeout,
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         routes: routes?,
@@ -108,6 +112,13 @@ fn io(table: &Table<'_>) -> Io {
             _ => OnUnavailable::Fallback,
         },
     }
+}
+
+fn access_log(table: &Table<'_>) -> Option<AccessLog> {
+    let (sample, errors) = (table.ratio("sample"), table.flag("errors"));
+    let (path, _) = table.text("path", forms::path_of_a_file)?;
+    let path = (path != "-").then(|| path.into());
+    Some(AccessLog { path, sample, errors })
 }
 
 fn listener(table: &Table<'_>) -> Option<Listener> {

@@ -3,10 +3,12 @@
 //! A core says it at its tick, all of an endpoint at once, so no call pays for it; what is read is up to a tick old.
 //! Which endpoints a cluster has may change while it runs, so a slot says whose it is.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
+
+use super::address;
 
 /// How one core stands to an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,19 +68,11 @@ pub struct EndpointSlot {
 }
 
 const FIGURES: usize = 6;
-/// Above the 16 bits of the port.
-const V4: u64 = 4 << 16;
-const V6: u64 = 6 << 16;
 
 impl EndpointSlot {
     /// Says how things are now. Only the owning core may call this.
     pub fn publish(&self, view: &EndpointView) {
-        let (family, bits) = match view.address.ip() {
-            IpAddr::V4(ip) => (V4, u128::from(ip.to_bits())),
-            IpAddr::V6(ip) => (V6, ip.to_bits()),
-        };
-        let tag = family | u64::from(view.address.port());
-        let words = [(bits >> 64) as u64, bits as u64];
+        let [tag, words @ ..] = address::pack(view.address);
         let same = self.tag.load(Relaxed) == tag
             && self.address.iter().zip(words).all(|(word, new)| word.load(Relaxed) == new);
         if !same {
@@ -112,17 +106,11 @@ impl EndpointSlot {
     pub fn read(&self) -> Option<EndpointView> {
         let tag = self.tag.load(Acquire);
         let [high, low] = [0, 1].map(|at| self.address[at].load(Acquire));
-        let bits = u128::from(high) << 64 | u128::from(low);
-        let ip = match tag & !0xffff {
-            V4 => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits).ok()?)),
-            V6 => IpAddr::V6(Ipv6Addr::from_bits(bits)),
-            _ => return None,
-        };
-        let port = u16::try_from(tag & 0xffff).ok()?;
+        let address = address::unpack([tag, high, low])?;
         let [state, connections, calls_active, calls, connect_failures, retry_ms] =
             std::array::from_fn(|at| self.figures[at].load(Relaxed));
         Some(EndpointView {
-            address: SocketAddr::new(ip, port),
+            address,
             state: *EndpointState::ALL.get(usize::try_from(state).ok()?)?,
             connections,
             calls_active,

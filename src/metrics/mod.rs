@@ -31,6 +31,8 @@ macro_rules! block {
     };
 }
 
+pub mod access;
+mod address;
 mod endpoint;
 mod histogram;
 mod merge;
@@ -40,7 +42,7 @@ mod shard;
 pub use endpoint::{EndpointSlot, EndpointState, EndpointView};
 pub use histogram::{BOUNDS_MICROS, Histogram, RELATIVE_ERROR, Snapshot};
 pub use merge::{CallTotals, call_totals, cluster_total};
-pub use render::{GatewayInfo, RingCounts};
+pub use render::{AccessLogCounts, GatewayInfo, RingCounts};
 pub use shard::{CallBlock, ClusterBlock, Shard, WorkerBlock};
 
 /// A number that only grows. One core adds, others only read; so a load and a store are enough,

@@ -26,8 +26,19 @@ pub struct GatewayInfo<'a> {
     pub ready: bool,
     /// How many workers there are.
     pub workers: usize,
+    /// What the writer of the access log did, if there is one.
+    pub access_log: Option<AccessLogCounts>,
     /// What is served as JSON, if that is configured.
     pub transcoding: Option<TranscodingInfo>,
+}
+
+/// What the writer of the access log did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccessLogCounts {
+    /// Lines that were written.
+    pub written: u64,
+    /// Lines that are lost because writing failed.
+    pub failed: u64,
 }
 
 /// What is served as JSON.
@@ -105,6 +116,16 @@ fn info(page: &mut Page, gateway: &GatewayInfo<'_>) {
     page.sample("ringway_ready", &"", u64::from(gateway.ready));
     page.family("ringway_workers", "gauge", "Workers, one per core used.");
     page.sample("ringway_workers", &"", gateway.workers as u64);
+    if let Some(counts) = gateway.access_log {
+        page.family("ringway_access_log_lines_total", "counter", "Lines of the access log written.");
+        page.sample("ringway_access_log_lines_total", &"", counts.written);
+        page.family(
+            "ringway_access_log_failed_total",
+            "counter",
+            "Lines of the access log lost because writing failed.",
+        );
+        page.sample("ringway_access_log_failed_total", &"", counts.failed);
+    }
     if let Some(info) = &gateway.transcoding {
         transcoding(page, info);
     }

@@ -132,6 +132,8 @@ block! {
             "Bytes received, from clients and from services.",
         bytes_sent: Counter "ringway_sent_bytes_total"
             "Bytes sent, to clients and to services.",
+        access_log_dropped: Counter "ringway_access_log_dropped_total"
+            "Calls left out of the access log because its writer was behind.",
         accept_errors: Counter "ringway_accept_errors_total"
             "Accepts that failed, for example because no file descriptor was left.",
         allocations: Counter "ringway_allocations_total"

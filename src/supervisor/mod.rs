@@ -8,6 +8,7 @@
     reason = "the control plane has its own threads, which the workers never wait for"
 )]
 
+mod access;
 mod apis;
 mod placement;
 pub mod reflection;
@@ -19,17 +20,19 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use self::access::AccessLog;
 use self::apis::Watcher;
 use self::rings::Rings;
 use self::state::State;
 use crate::admin::{Admin, Hooks, Place, World};
-use crate::config::{Backend, Config, OnUnavailable};
-use crate::metrics::Shard;
+use crate::config::{self, Backend, Config, OnUnavailable};
+use crate::metrics::{Layout, Shard};
 use crate::net::ring::{self, Refusal, Rung};
 use crate::net::{listener, sys};
 use crate::policy::limit::SharedLimit;
@@ -54,6 +57,8 @@ pub struct Gateway {
     /// Workers that had ended when the drain began: nobody had told them to.
     lost: OnceLock<usize>,
     rung: Rung,
+    /// Dropped after the workers have ended, so that it has all they say.
+    access_log: Option<AccessLog>,
     _rings: Rings,
     _descriptors: Option<Watcher>,
 }
@@ -75,6 +80,8 @@ pub enum StartError {
     Bind(SocketAddr, io::Error),
     /// An endpoint's name has no address.
     Resolve(String, io::Error),
+    /// The file of the access log could not be opened.
+    AccessLog(PathBuf, io::Error),
     /// Descriptors, or what they say of HTTP, are wrong.
     Transcoding(Vec<Problem>),
     /// A worker could not set itself up.
@@ -90,6 +97,7 @@ impl StartError {
             StartError::NoIoUring(_) => 78,
             StartError::Bind(..)
             | StartError::Resolve(..)
+            | StartError::AccessLog(..)
             | StartError::Transcoding(_)
             | StartError::Worker(..)
             | StartError::System(_) => 1,
@@ -105,6 +113,9 @@ impl fmt::Display for StartError {
             }
             StartError::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             StartError::Resolve(name, error) => write!(f, "cannot resolve the endpoint {name}: {error}"),
+            StartError::AccessLog(path, error) => {
+                write!(f, "cannot open the access log {}: {error}", path.display())
+            }
             StartError::Transcoding(problems) => {
                 let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 write!(f, "transcoding: {}", lines.join("; "))
@@ -158,11 +169,8 @@ impl Gateway {
             .map_err(|error| StartError::Bind(config.admin.address, error))?;
         let mut sockets = bind(&mut config, cores.len())?;
         let listeners = config.listeners.iter().map(|listener| listener.address).collect();
-        let limits: Vec<_> = config
-            .clusters
-            .iter()
-            .map(|cluster| SharedLimit::new(cluster.max_requests, cores.len()))
-            .collect();
+        let shared = |cluster: &config::Cluster| SharedLimit::new(cluster.max_requests, cores.len());
+        let limits: Vec<_> = config.clusters.iter().map(shared).collect();
         let config = Arc::new(config);
         let apis = apis::open(&config, &addresses).map_err(StartError::Transcoding)?;
         let endpoints = addresses.iter().map(|addresses| addresses.len().next_multiple_of(ENDPOINTS));
@@ -170,22 +178,16 @@ impl Gateway {
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();
 
         let (ended_tell, ended) = mpsc::channel();
-        let mut starting = Vec::new();
-        for (number, core) in cores.iter().enumerate() {
-            starting
-                .push(Starting::new(number, *core, &config, ended_tell.clone()).map_err(StartError::System)?);
-        }
+        let begin = |(number, core): (_, &_)| Starting::new(number, *core, &config, ended_tell.clone());
+        let starting: io::Result<Vec<_>> = cores.iter().enumerate().map(begin).collect();
+        let starting = starting.map_err(StartError::System)?;
         let (rung, refusal) = decide(&config, &starting)?;
-        let world = World {
-            config: Arc::clone(&config),
-            layout,
-            shards: shards.clone(),
-            workers: starting.iter().map(|starting| starting.place).collect(),
-            backend: rung.backend(),
-            flags: rung.flags(),
-        };
+        let places = starting.iter().map(|starting| starting.place).collect();
+        let world = world(&config, layout, &shards, places, rung);
+        let access_log = AccessLog::of(&config, cores.len(), &world.layout)?;
+        let access_counts = access_log.as_ref().map(AccessLog::shared);
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
-        let state = Arc::new(State::new(world, refusal, hooks, status));
+        let state = Arc::new(State::new(world, refusal, hooks, status, access_counts));
         let rings = Rings::new(Arc::clone(&state)).map_err(StartError::System)?;
         let mut workers = Vec::new();
         for (starting, shard) in starting.into_iter().zip(&shards) {
@@ -203,6 +205,7 @@ impl Gateway {
                 },
                 rung,
                 sockets: sockets.remove(0),
+                access_log: access_log.as_ref().map(|log| log.ring(number)),
                 api: apis.as_ref().map(|apis| Arc::clone(&apis.api)),
                 control: Arc::clone(&control),
                 bell: theirs,
@@ -215,8 +218,8 @@ impl Gateway {
         let descriptors = watch(apis, &workers).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
-        let drain_timeout = config.drain_timeout;
-        let lost = OnceLock::new();
+        let (drain_timeout, lost) = (config.drain_timeout, OnceLock::new());
+        let (_rings, _descriptors) = (rings, descriptors);
         Ok(Gateway {
             state,
             workers,
@@ -226,8 +229,9 @@ impl Gateway {
             drain_timeout,
             lost,
             rung,
-            _rings: rings,
-            _descriptors: descriptors,
+            access_log,
+            _rings,
+            _descriptors,
         })
     }
 
@@ -261,6 +265,13 @@ impl Gateway {
         self.state.set_ready(false);
         self.count_lost();
         self.tell(Control::drain);
+    }
+
+    /// Opens the file of the access log anew, if there is one: it was moved away.
+    pub fn reopen_access_log(&self) {
+        if let Some(log) = &self.access_log {
+            log.reopen();
+        }
     }
 
     /// Whether an operator asked at the admin address to drain. Readiness fails since then.
@@ -427,6 +438,18 @@ fn watch(apis: Option<apis::Opened>, workers: &[Handle]) -> io::Result<Option<Wa
         }
     };
     Watcher::start(apis.sources, apis.status, tell).map(Some)
+}
+
+/// What operators look at.
+fn world(
+    config: &Arc<Config>,
+    layout: Layout,
+    shards: &[Arc<Shard>],
+    workers: Vec<Place>,
+    rung: Rung,
+) -> World {
+    let (config, shards) = (Arc::clone(config), shards.to_vec());
+    World { config, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }
 }
 
 /// The back-end for all workers: the weakest that any of them can have.

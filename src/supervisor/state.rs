@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
+use super::access;
 use super::apis::Status;
 use crate::admin::{Hooks, Source, World};
 use crate::metrics::render::{self, GatewayInfo, RingCounts};
@@ -14,6 +15,7 @@ pub(super) struct State {
     world: Arc<World>,
     refusal: Option<Refusal>,
     hooks: Hooks,
+    access_log: Option<Arc<access::Shared>>,
     /// What is served as JSON, if that is configured.
     apis: Option<Arc<Status>>,
     ready: AtomicBool,
@@ -37,10 +39,11 @@ impl State {
         refusal: Option<Refusal>,
         hooks: Hooks,
         apis: Option<Arc<Status>>,
+        access_log: Option<Arc<access::Shared>>,
     ) -> State {
         let rings = Mutex::new(vec![Ring::default(); world.shards.len()]);
         let (ready, drain_wanted) = Default::default();
-        State { world: Arc::new(world), refusal, hooks, apis, ready, drain_wanted, rings }
+        State { world: Arc::new(world), refusal, hooks, apis, access_log, ready, drain_wanted, rings }
     }
 
     /// Whether an operator asked to drain.
@@ -86,6 +89,7 @@ impl Source for State {
             backend_reason: self.refusal.as_ref().map(|refusal| refusal.reason.as_str()),
             ready: self.ready(),
             workers: self.world.shards.len(),
+            access_log: self.access_log.as_ref().map(|log| log.counts()),
             transcoding: self.apis.as_ref().map(|apis| apis.info()),
         };
         render::text(&info, &self.world.layout, &self.world.shards, &self.sample_rings())

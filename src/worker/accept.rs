@@ -70,13 +70,13 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         worker.local.touch();
         let counts = worker.local.counts();
         match accepted {
-            Ok((socket, _)) => {
+            Ok((socket, peer)) => {
                 let Some(inside) = door.enter() else {
                     counts.connections_refused.add(1);
                     continue;
                 };
                 let (worker_, door_, calls_) = (Rc::clone(&worker), Rc::clone(&door), Rc::clone(&calls));
-                let served = client::serve(worker_, door_, socket, calls_, begin);
+                let served = client::serve(worker_, door_, (socket, peer), calls_, begin);
                 worker.spawn(async move {
                     let _inside = inside;
                     served.await;

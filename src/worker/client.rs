@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -22,6 +23,8 @@ use crate::time::Moment;
 /// One client's connection, as its calls see it.
 pub(super) struct Client {
     pub(super) local: Rc<Local>,
+    /// Where it is.
+    pub(super) peer: SocketAddr,
     /// Where it came in.
     pub(super) door: Rc<Door>,
     calls: Cell<u32>,
@@ -39,10 +42,11 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(local: Rc<Local>, door: Rc<Door>) -> Rc<Client> {
+    pub(super) fn new(local: Rc<Local>, door: Rc<Door>, peer: SocketAddr) -> Rc<Client> {
         let now = local.timers.now();
         let per_second = door.settings.http2.max_resets_per_second;
         Rc::new(Client {
+            peer,
             door,
             calls: Cell::new(0),
             idle_since: Cell::new(now),
@@ -151,13 +155,13 @@ impl Drop for Counted {
 pub(super) async fn serve<F: Future<Output = ()> + 'static>(
     worker: Rc<Worker>,
     door: Rc<Door>,
-    socket: Socket,
+    (socket, peer): (Socket, SocketAddr),
     calls: Rc<Calls<F>>,
     begin: Begin<F>,
 ) {
     let local = Rc::clone(&worker.local);
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
-    let client = Client::new(Rc::clone(&local), door);
+    let client = Client::new(Rc::clone(&local), door, peer);
     let _registered = worker.register(&client);
     let protocol = {
         let pipe = Rc::clone(&pipe);

@@ -1,5 +1,7 @@
 //! The one place of the data plane that reads a clock.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use quanta::Clock as Counter;
 
 use crate::time::Moment;
@@ -25,6 +27,13 @@ impl Clock {
         // for the first second of a worker's life.
         Moment::from_nanos(1_000_000_000 + self.counter.delta_as_nanos(self.start, self.counter.raw()))
     }
+}
+
+/// Now by the calendar, in microseconds since 1970; for people only, as it may jump.
+#[allow(clippy::disallowed_methods, reason = "this file is the one that reads clocks")]
+pub(super) fn unix_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Default for Clock {

@@ -4,6 +4,7 @@
 //! bell that wakes the worker when the supervisor wants something. Read `request.rs` first.
 
 mod accept;
+mod access;
 mod answer;
 mod arena;
 mod calls;
@@ -43,6 +44,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use self::accept::Door;
+use self::access::Access;
 use self::arena::Arena;
 use self::calls::Calls;
 use self::client::Client;
@@ -54,6 +56,7 @@ use self::replays::Replays;
 use self::setup::Setup;
 pub use self::setup::{Scheme, layout};
 use crate::config::Transcoding;
+use crate::metrics::access::Ring;
 use crate::net::Local;
 use crate::net::listener::Listener;
 use crate::net::ring::Rung;
@@ -83,6 +86,8 @@ pub struct Plan {
     pub rung: Rung,
     /// One bound socket for each of the config's listeners, in the same order.
     pub sockets: Vec<TcpListener>,
+    /// Where it puts what the access log says, if there is one.
+    pub access_log: Option<Arc<Ring>>,
     /// How JSON is understood at first, if at all.
     pub api: Option<Arc<Api>>,
     /// What the supervisor wants of it.
@@ -107,6 +112,7 @@ pub(crate) struct Worker {
     random: RefCell<Random>,
     arena: Arena,
     replays: Replays,
+    access: Option<Access>,
     clients: RefCell<Slab<Rc<Client>>>,
     /// The main future may end; and how to wake it then.
     ended: Cell<bool>,
@@ -152,6 +158,8 @@ impl Worker {
     fn new(plan: &Plan, clock: Clock, local: Rc<Local>) -> Rc<Worker> {
         let config = &plan.scheme.config;
         let seed = clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let access = config.access_log.as_ref().zip(plan.access_log.clone());
+        let access = access.map(|(settings, ring)| Access::new(settings, ring, clock.now()));
         Rc::new(Worker {
             clock,
             control: Arc::clone(&plan.control),
@@ -162,6 +170,7 @@ impl Worker {
             random: RefCell::new(Random::seeded(seed)),
             arena: Arena::default(),
             replays: Replays::default(),
+            access,
             clients: RefCell::default(),
             ended: Cell::new(false),
             main: RefCell::new(None),
@@ -239,6 +248,9 @@ impl Worker {
 
     fn settle(&self) {
         self.setup().settle();
+        if let Some(access) = &self.access {
+            access.settle(self.clock.now());
+        }
         let allocations = &self.local.counts().allocations;
         allocations.add(crate::alloc::allocations_of_this_thread() - allocations.get());
     }

@@ -8,7 +8,6 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -18,6 +17,7 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 
 use super::Worker;
+use super::access::Note;
 use super::answer::Reply;
 use super::channel::Channel;
 use super::client::Client;
@@ -30,7 +30,6 @@ use super::language::{self, Language};
 use super::patience::Patience;
 use super::reading::Reading;
 use super::setup::{Setup, Way};
-use crate::metrics::CallBlock;
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::upstream::{Cluster, Failed, Lease, Replay};
@@ -56,7 +55,8 @@ pub(super) async fn serve(
         reply: Reply::new(channel, language),
         upload: Upload::new(body, worker.replays.take()),
         patience: Patience::new(&worker.local.timers, began),
-        counts: Arc::clone(setup.unrouted()),
+        series: setup.unrouted(),
+        note: Note::begin(&worker, client.peer, began, &head),
     };
     let outcome = run(&worker, &setup, &mut call, head, language).await;
     let code = match outcome {
@@ -69,7 +69,8 @@ pub(super) async fn serve(
         }
     };
     let took = worker.clock.now().since(began);
-    call.counts.ended(code.number(), took);
+    setup.series(call.series).ended(code.number(), took);
+    call.note.ended(call.series, outcome, took, call.upload.moved_bytes());
     worker.replays.give(call.upload.into_kept());
 }
 
@@ -79,8 +80,10 @@ pub(super) struct Call {
     pub(super) reply: Reply,
     upload: Upload,
     patience: Patience,
-    /// Where it is counted. This core's own, so that holding it costs no more than a count.
-    counts: Arc<CallBlock>,
+    /// Where it is counted.
+    series: usize,
+    /// What the access log will say of it.
+    note: Note,
 }
 
 /// The steps of a call, in order.
@@ -99,8 +102,9 @@ async fn run(
     let opened = open(worker, call, &mut head, language)?;
 
     // Route.
-    let Way { route, index, cluster, counts } = route(worker, setup, &head)?;
-    call.counts = Arc::clone(counts);
+    let Way { route, index, cluster, series } = route(worker, setup, &head)?;
+    call.series = series;
+    call.note.routed();
 
     // Guard: is there time, and is there room. A body that has to be read whole is read in between: a client that sends
     // it slowly takes nobody's place.
@@ -122,6 +126,7 @@ async fn run(
     loop {
         // Pool: a connection is taken only now, so whoever waits for one holds none.
         let lease = call.patiently(cluster.acquire()).await??;
+        call.note.connected(lease.address());
 
         // Upstream, encode.
         let parts = head.take().map_or_else(|| call.upload.head_again(), Ok)?;
@@ -245,6 +250,7 @@ impl Call {
         self.upload.to(sink);
         let response = poll_fn(|cx| self.poll_response(cx, Pin::new(&mut response))).await?;
         self.patience.answered();
+        self.note.answered();
 
         let (head, body) = response.into_parts();
         let code = head::answered(&head)?;
@@ -290,6 +296,7 @@ impl Call {
         let polled = download.poll(cx, &mut self.reply);
         if before < download.moved_bytes() {
             self.patience.moved();
+            self.note.sent(download.moved_bytes() - before);
         }
         if polled.is_ready() {
             return polled;

@@ -51,7 +51,8 @@ pub(super) struct Way<'s> {
     /// Its position in the configuration.
     pub(super) index: usize,
     pub(super) cluster: &'s Rc<Cluster>,
-    pub(super) counts: &'s Arc<CallBlock>,
+    /// Where its calls are counted.
+    pub(super) series: usize,
 }
 
 impl Setup {
@@ -63,13 +64,15 @@ impl Setup {
             let counts = Arc::clone(&scheme.shard.clusters[index]);
             clusters.push(Cluster::new(settings.clone(), addresses, Rc::clone(local), counts, limit, seed));
         }
-        Rc::new(Setup {
+        let setup = Setup {
             routes: Routes::new(&config.routes),
             targets: targets(config),
             methods: Methods::new(config),
             clusters,
             shard: Arc::clone(&scheme.shard),
-        })
+        };
+        setup.settle();
+        Rc::new(setup)
     }
 
     /// Finds the route of a call, and the one of its clusters that takes this call.
@@ -83,12 +86,17 @@ impl Setup {
         let route = self.routes.find(path, host, headers)?;
         let Target { cluster, series } = self.targets[route][self.routes.choose(route, random)];
         let (cluster, index) = (&self.clusters[cluster], cluster);
-        Some(Way { route, index, cluster, counts: &self.shard.calls[series] })
+        Some(Way { route, index, cluster, series })
     }
 
     /// Where calls are counted that found no route.
-    pub(super) fn unrouted(&self) -> &Arc<CallBlock> {
-        self.shard.calls.last().expect("a shard has a block for calls without a route")
+    pub(super) fn unrouted(&self) -> usize {
+        self.shard.calls.len() - 1
+    }
+
+    /// The counts of a series.
+    pub(super) fn series(&self, series: usize) -> &CallBlock {
+        &self.shard.calls[series]
     }
 
     /// Settles what other workers depend on, and says how endpoints are.

@@ -37,7 +37,15 @@ pub const KNOBS: &[Knob] = &[
 
     table("admin", "The address for operators."),
     address("admin.address", Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)),
-        "Where `/ready`, `/live` and `/metrics` are served. Keep it off public networks."),
+        "Where the dashboard, `/metrics` and all other pages for operators are served. Keep it off public networks."),
+
+    table("access_log", "A line of JSON for each call, or for a share of them."),
+    other("access_log.path", "the path of a file, or \"-\" for standard output",
+        "Where lines are appended; no access log without it. SIGUSR1 opens the file anew."),
+    ratio("access_log.sample", 0.01, 0.0, 1.0,
+        "The share of calls that get a line."),
+    flag("access_log.errors", true,
+        "Whether each call that does not end with OK gets one, whatever the share is."),
 
     tables("listeners", 1, 64, "An address that clients connect to."),
     address("listeners.address", None,

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::super::forms;
 use super::super::units::{self, Bytes, Refused, Time};
 use super::super::{
-    AdaptiveTimeout, Admin, AllowOrigins, Backend, Breaker, Cluster, Codes, Config, Cors, Effective,
-    Endpoint, HealthChecks, Hedging, Http2, Io, Keepalive, LbPolicy, Listener, Match, Method, OnUnavailable,
-    OutlierDetection, PathMatch, Pool, PrintOptions, RateLimit, Reconnect, Retry, RetryBudget, Route,
-    SlowStart, Transcoding, WeightedCluster, Workers, parse,
+    AccessLog, AdaptiveTimeout, Admin, AllowOrigins, Backend, Breaker, Cluster, Codes, Config, Cors,
+    Effective, Endpoint, HealthChecks, Hedging, Http2, Io, Keepalive, LbPolicy, Listener, Match, Method,
+    OnUnavailable, OutlierDetection, PathMatch, Pool, PrintOptions, RateLimit, Reconnect, Retry, RetryBudget,
+    Route, SlowStart, Transcoding, WeightedCluster, Workers, parse,
 };
-use super::{cluster, listener, parsed, route, top};
+use super::{cluster, errors, listener, parsed, route, top};
 
 const SECOND: Duration = Duration::from_secs(1);
 const KIB: u32 = 1024;
@@ -22,6 +22,7 @@ fn everything_has_a_default() {
         workers: Workers::Auto,
         io: Io { backend: Backend::Auto, entries: 4096, on_unavailable: OnUnavailable::Fallback },
         admin: Admin { address: "127.0.0.1:9901".parse().unwrap() },
+        access_log: None,
         drain_timeout: 30 * SECOND,
         listeners: vec![default_listener()],
         routes: vec![Route {
@@ -201,6 +202,20 @@ fn every_word_has_its_meaning() {
     assert_eq!(policy("lb_policy = \"round_robin\""), LbPolicy::RoundRobin);
     assert_eq!(parsed(&top("workers = \"auto\"")).workers, Workers::Auto);
     assert_eq!(parsed(&top("workers = 0x10")).workers, Workers::Count(16));
+}
+
+#[test]
+fn an_access_log_has_a_path() {
+    let log = |text: &str| parsed(&top(&format!("[access_log]\n{text}"))).access_log;
+    assert_eq!(log(""), None);
+    assert_eq!(log("sample = 1"), None);
+    assert_eq!(log("path = \"-\""), Some(AccessLog { path: None, sample: 0.01, errors: true }));
+    let wanted = AccessLog { path: Some("a/b.log".into()), sample: 0.5, errors: false };
+    assert_eq!(log("path = \"a/b.log\"\nsample = 0.5\nerrors = false"), Some(wanted));
+    for refused in ["", "a/", "a\\u0000b"] {
+        let text = top(&format!("[access_log]\npath = \"{refused}\""));
+        assert_eq!(errors(&text).len(), 1, "{refused:?}");
+    }
 }
 
 #[test]
@@ -496,7 +511,7 @@ fn every_bound_is_taken_and_one_more_is_not() {
         parsed(&file(low));
         parsed(&file(high));
         for outside in [low - 1, high + 1] {
-            let errors = super::errors(&file(outside));
+            let errors = errors(&file(outside));
             let wanted = format!("{} = {outside}: must be {}", knob.key, knob.wanted());
             assert!(errors.len() == 1 && errors[0].ends_with(&wanted), "{errors:?}");
         }

@@ -12,6 +12,7 @@ const GATEWAY: GatewayInfo<'_> = GatewayInfo {
     backend_reason: None,
     ready: true,
     workers: 2,
+    access_log: Some(AccessLogCounts { written: 8, failed: 3 }),
     transcoding: None,
 };
 
@@ -140,6 +141,8 @@ fn the_page_is_valid_and_says_what_was_counted() {
         (r#"ringway_io_backend{backend="io_uring"}"#, 1.0),
         ("ringway_ready", 1.0),
         ("ringway_workers", 2.0),
+        ("ringway_access_log_lines_total", 8.0),
+        ("ringway_access_log_failed_total", 3.0),
         (r#"ringway_turns_total{worker="1"}"#, 5.0),
         (r#"ringway_ring_enters_total{worker="1"}"#, 5.0),
         (r#"ringway_ring_sqes_total{worker="0"}"#, 7.0),

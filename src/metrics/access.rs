@@ -1,0 +1,287 @@
+//! What the access log says of a call, on its way from a worker to the thread that writes it.
+//!
+//! A worker never waits for that thread: each has a ring of records of fixed size, and what does not fit is left out
+//! and counted. One core puts in, one thread takes out, and both only move words.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+use super::address;
+
+/// Bytes of a path that are kept.
+pub const PATH_BYTES: usize = 128;
+
+/// What is said of one call. Moments are microseconds after its beginning; none where it did not come so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When its head arrived, in microseconds since 1970.
+    pub began_unix_us: u64,
+    /// Until its end.
+    pub took_us: u64,
+    /// When its route was found.
+    pub routed_us: Option<u32>,
+    /// When the last attempt had a connection.
+    pub connected_us: Option<u32>,
+    /// When the head of the answer came.
+    pub answered_us: Option<u32>,
+    /// Its place in [`Layout::calls`](super::Layout::calls).
+    pub series: u32,
+    /// How often it was sent to an endpoint.
+    pub attempts: u8,
+    /// The gRPC status it ended with.
+    pub code: u8,
+    /// Envoy's response flags, at most eight letters; zeros behind them, and only zeros if none.
+    pub flags: [u8; 8],
+    /// Payload from the client.
+    pub bytes_received: u64,
+    /// Payload to the client.
+    pub bytes_sent: u64,
+    /// Who called.
+    pub client: Option<SocketAddr>,
+    /// Where the last attempt went.
+    pub upstream: Option<SocketAddr>,
+    /// The trace it belongs to, as W3C's `traceparent` said; zero if none.
+    pub trace_id: u128,
+    /// How long the path was.
+    pub path_len: u16,
+    /// The beginning of the path.
+    pub path: [u8; PATH_BYTES],
+}
+
+impl Default for Record {
+    fn default() -> Record {
+        Record {
+            began_unix_us: 0,
+            took_us: 0,
+            routed_us: None,
+            connected_us: None,
+            answered_us: None,
+            series: 0,
+            attempts: 0,
+            code: 0,
+            flags: [0; 8],
+            bytes_received: 0,
+            bytes_sent: 0,
+            client: None,
+            upstream: None,
+            trace_id: 0,
+            path_len: 0,
+            path: [0; PATH_BYTES],
+        }
+    }
+}
+
+impl Record {
+    /// Keeps a path, or its beginning.
+    pub fn set_path(&mut self, path: &str) {
+        let kept = path.len().min(PATH_BYTES);
+        self.path[..kept].copy_from_slice(&path.as_bytes()[..kept]);
+        self.path_len = u16::try_from(path.len()).unwrap_or(u16::MAX);
+    }
+
+    /// The bytes of the path that were kept.
+    pub fn path(&self) -> &[u8] {
+        &self.path[..PATH_BYTES.min(usize::from(self.path_len))]
+    }
+
+    fn pack(&self) -> [u64; WORDS] {
+        let mut words = [0; WORDS];
+        let moment = |moment: Option<u32>| u64::from(moment.unwrap_or(NEVER));
+        words[0] = self.began_unix_us;
+        words[1] = self.took_us;
+        words[2] = u64::from(self.series) << 32 | u64::from(self.attempts) << 8 | u64::from(self.code);
+        words[3] = u64::from_le_bytes(self.flags);
+        words[4] = moment(self.routed_us) << 32 | moment(self.connected_us);
+        words[5] = moment(self.answered_us) << 32 | u64::from(self.path_len);
+        words[6] = self.bytes_received;
+        words[7] = self.bytes_sent;
+        words[8] = (self.trace_id >> 64) as u64;
+        words[9] = self.trace_id as u64;
+        words[10..13].copy_from_slice(&self.client.map_or([0; 3], address::pack));
+        words[13..16].copy_from_slice(&self.upstream.map_or([0; 3], address::pack));
+        for (word, bytes) in words[HEAD_WORDS..].iter_mut().zip(self.path.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        words
+    }
+
+    fn unpack(words: &[u64; WORDS]) -> Record {
+        let half = |word: u64, shift: u32| (word >> shift) as u32;
+        let moment = |moment: u32| (moment != NEVER).then_some(moment);
+        let address = |at: usize| address::unpack([words[at], words[at + 1], words[at + 2]]);
+        let [attempts, code] = [(words[2] >> 8) as u8, words[2] as u8];
+        let mut path = [0; PATH_BYTES];
+        for (bytes, word) in path.as_chunks_mut().0.iter_mut().zip(&words[HEAD_WORDS..]) {
+            *bytes = word.to_le_bytes();
+        }
+        Record {
+            began_unix_us: words[0],
+            took_us: words[1],
+            series: half(words[2], 32),
+            attempts,
+            code,
+            flags: words[3].to_le_bytes(),
+            routed_us: moment(half(words[4], 32)),
+            connected_us: moment(half(words[4], 0)),
+            answered_us: moment(half(words[5], 32)),
+            path_len: words[5] as u16,
+            bytes_received: words[6],
+            bytes_sent: words[7],
+            trace_id: u128::from(words[8]) << 64 | u128::from(words[9]),
+            client: address(10),
+            upstream: address(13),
+            path,
+        }
+    }
+}
+
+/// No moment; 71 minutes, so a later one is told as this many microseconds less one.
+const NEVER: u32 = u32::MAX;
+
+/// Words of a record, and of that before the path.
+const WORDS: usize = HEAD_WORDS + PATH_BYTES / 8;
+const HEAD_WORDS: usize = 16;
+
+/// Records of one core that wait to be written.
+#[derive(Debug)]
+pub struct Ring {
+    slots: Box<[[AtomicU64; WORDS]]>,
+    /// How many were ever taken out; only the reader writes it.
+    taken: Place,
+    /// How many were ever put in; only the core writes it.
+    put: Place,
+}
+
+/// On a pair of cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Place(AtomicUsize);
+
+impl Ring {
+    /// An empty ring with room for so many records, which must be a power of two.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn new(records: usize) -> Ring {
+        assert!(records.is_power_of_two(), "positions are found with a mask");
+        let slots = (0..records).map(|_| [const { AtomicU64::new(0) }; WORDS]).collect();
+        Ring { slots, taken: Place::default(), put: Place::default() }
+    }
+
+    /// Puts a record in; false if there is no room. Only the owning core may call this.
+    pub fn put(&self, record: &Record) -> bool {
+        let put = self.put.0.load(Relaxed);
+        if put.wrapping_sub(self.taken.0.load(Acquire)) == self.slots.len() {
+            return false;
+        }
+        let slot = &self.slots[put & (self.slots.len() - 1)];
+        for (word, new) in slot.iter().zip(record.pack()) {
+            word.store(new, Relaxed);
+        }
+        self.put.0.store(put.wrapping_add(1), Release);
+        true
+    }
+
+    /// Takes the oldest record out. Only one thread may call this.
+    pub fn take(&self) -> Option<Record> {
+        let taken = self.taken.0.load(Relaxed);
+        if taken == self.put.0.load(Acquire) {
+            return None;
+        }
+        let slot = &self.slots[taken & (self.slots.len() - 1)];
+        let words = std::array::from_fn(|at| slot[at].load(Relaxed));
+        self.taken.0.store(taken.wrapping_add(1), Release);
+        Some(Record::unpack(&words))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn record(number: u64) -> Record {
+        let mut record = Record {
+            began_unix_us: number,
+            took_us: number.wrapping_mul(3),
+            routed_us: Some(1),
+            connected_us: None,
+            answered_us: Some(u32::MAX - 1),
+            series: u32::MAX,
+            attempts: 200,
+            code: 16,
+            flags: *b"UPE\0\0\0\0\0",
+            bytes_received: u64::MAX,
+            bytes_sent: number,
+            client: Some("[2001:db8::1]:65535".parse().unwrap()),
+            upstream: Some("10.0.0.7:1".parse().unwrap()),
+            trace_id: u128::MAX - u128::from(number),
+            ..Record::default()
+        };
+        record.set_path(&format!("/a.B/{number}"));
+        record
+    }
+
+    #[test]
+    fn a_record_comes_out_as_it_went_in() {
+        let ring = Ring::new(2);
+        for record in [record(0), record(u64::MAX), Record::default()] {
+            assert!(ring.put(&record));
+            assert_eq!(ring.take(), Some(record));
+        }
+        assert_eq!(ring.take(), None);
+    }
+
+    #[test]
+    fn a_long_path_keeps_its_beginning() {
+        let mut record = Record::default();
+        record.set_path(&"/é".repeat(100));
+        assert_eq!((record.path().len(), record.path_len), (PATH_BYTES, 300));
+        record.set_path("/a/b");
+        assert_eq!(record.path(), b"/a/b");
+        record.set_path(&"x".repeat(100_000));
+        assert_eq!((record.path().len(), record.path_len), (PATH_BYTES, u16::MAX));
+    }
+
+    #[test]
+    fn a_full_ring_takes_no_more_until_there_is_room() {
+        let ring = Ring::new(4);
+        let put = (0..6).filter(|&number| ring.put(&record(number))).count();
+        assert_eq!(put, 4);
+        assert_eq!(ring.take(), Some(record(0)));
+        assert!(ring.put(&record(9)) && !ring.put(&record(10)));
+        let rest: Vec<u64> = std::iter::from_fn(|| ring.take()).map(|record| record.began_unix_us).collect();
+        assert_eq!(rest, [1, 2, 3, 9]);
+    }
+
+    /// Method: one thread puts numbered records in as fast as it can, another takes them out; each comes out whole, in
+    /// order, and those put in are those taken out.
+    #[test]
+    fn records_are_whole_whoever_is_faster() {
+        const RECORDS: u64 = if cfg!(miri) { 100 } else { 50_000 };
+        let ring = Ring::new(8);
+        let taken = thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 1..=RECORDS {
+                    while !ring.put(&record(number)) {
+                        thread::yield_now();
+                    }
+                }
+            });
+            let mut last = 0;
+            while last < RECORDS {
+                match ring.take() {
+                    Some(taken) => {
+                        last += 1;
+                        assert_eq!(taken, record(last));
+                    }
+                    None => thread::yield_now(),
+                }
+            }
+            last
+        });
+        assert_eq!((taken, ring.take()), (RECORDS, None));
+    }
+}

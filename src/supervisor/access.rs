@@ -1,0 +1,348 @@
+//! The thread that writes the access log: a line of JSON for each record that the workers have put into their rings.
+//!
+//! If the file or whoever reads standard output is slow, it waits and the workers do not: their rings fill, and what
+//! does not fit is left out and counted.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::StartError;
+use crate::config::{self, Config};
+use crate::metrics::access::{Record, Ring};
+use crate::metrics::{AccessLogCounts, GRPC_STATUS_NAMES, Layout};
+
+/// How often the rings are emptied.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// Records that one worker can have waiting: 20 ms of calls at 200,000 a second, in a megabyte.
+const RECORDS: usize = 4096;
+
+/// Text that is written at once.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// How long the last lines may take when the gateway ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How often it is said that lines are lost.
+const COMPLAINT: Duration = Duration::from_secs(60);
+
+/// The writer's thread. Dropping it writes what is left.
+pub(super) struct AccessLog {
+    rings: Vec<Arc<Ring>>,
+    shared: Arc<Shared>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What others look at, or ask of it.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    written: AtomicU64,
+    failed: AtomicU64,
+    reopen: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn counts(&self) -> AccessLogCounts {
+        let [written, failed] = [&self.written, &self.failed].map(|count| count.load(Ordering::Relaxed));
+        AccessLogCounts { written, failed }
+    }
+}
+
+impl AccessLog {
+    /// The log that is configured, if one is.
+    pub(super) fn of(
+        config: &Config,
+        workers: usize,
+        layout: &Layout,
+    ) -> Result<Option<AccessLog>, StartError> {
+        let Some(settings) = &config.access_log else { return Ok(None) };
+        let started = AccessLog::start(settings, workers, layout);
+        let path = || settings.path.clone().unwrap_or_else(|| "-".into());
+        started.map(Some).map_err(|error| StartError::AccessLog(path(), error))
+    }
+
+    /// A log for so many workers; fails where its file cannot be opened.
+    fn start(settings: &config::AccessLog, workers: usize, layout: &Layout) -> io::Result<AccessLog> {
+        let rings: Vec<_> = (0..workers).map(|_| Arc::new(Ring::new(RECORDS))).collect();
+        let shared = Arc::new(Shared::default());
+        let (stop, stopped) = mpsc::channel();
+        let writer = Writer {
+            rings: rings.clone(),
+            shared: Arc::clone(&shared),
+            sink: Sink::open(settings.path.as_deref())?,
+            names: names(layout),
+            text: String::new(),
+            lines: 0,
+            complained: None,
+        };
+        let thread =
+            thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run(&stopped))?;
+        Ok(AccessLog { rings, shared, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The ring of a worker.
+    pub(super) fn ring(&self, worker: usize) -> Arc<Ring> {
+        Arc::clone(&self.rings[worker])
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Opens the file anew before the next line: someone has moved it away.
+    pub(super) fn reopen(&self) {
+        self.shared.reopen.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.stop.take();
+        let Some(thread) = self.thread.take() else { return };
+        let given_up_at = Instant::now() + FAREWELL;
+        while !thread.is_finished() && Instant::now() < given_up_at {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // One that is stuck on a reader who does not read is left behind.
+        if thread.is_finished() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Where lines go.
+enum Sink {
+    Stdout,
+    File { path: Box<Path>, file: File },
+}
+
+impl Sink {
+    fn open(path: Option<&Path>) -> io::Result<Sink> {
+        let Some(path) = path else { return Ok(Sink::Stdout) };
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Sink::File { path: path.into(), file })
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        match self {
+            Sink::Stdout => {
+                let mut out = io::stdout().lock();
+                out.write_all(text.as_bytes()).and_then(|()| out.flush())
+            }
+            Sink::File { file, .. } => file.write_all(text.as_bytes()),
+        }
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        if let Sink::File { path, .. } = self {
+            *self = Sink::open(Some(path))?;
+        }
+        Ok(())
+    }
+}
+
+struct Writer {
+    rings: Vec<Arc<Ring>>,
+    shared: Arc<Shared>,
+    sink: Sink,
+    /// What each series is called, as the text of its fields.
+    names: Vec<String>,
+    /// What is to be written, and how many lines it is.
+    text: String,
+    lines: u64,
+    complained: Option<Instant>,
+}
+
+impl Writer {
+    fn run(mut self, stopped: &Receiver<()>) {
+        loop {
+            let goes_on = stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout);
+            if self.shared.reopen.swap(false, Ordering::Acquire)
+                && let Err(error) = self.sink.reopen()
+            {
+                tracing::error!(%error, "the access log cannot be opened anew; it goes on in the old file");
+            }
+            self.empty_rings();
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    fn empty_rings(&mut self) {
+        for worker in 0..self.rings.len() {
+            // No more than was there, so that one busy worker does not keep the others waiting.
+            for _ in 0..RECORDS {
+                let Some(record) = self.rings[worker].take() else { break };
+                write_line(&mut self.text, worker, &record, &self.names);
+                self.lines += 1;
+                if self.text.len() >= BATCH_BYTES {
+                    self.write();
+                }
+            }
+        }
+        self.write();
+    }
+
+    fn write(&mut self) {
+        if self.lines == 0 {
+            return;
+        }
+        let count = match self.sink.write(&self.text) {
+            Ok(()) => &self.shared.written,
+            Err(error) => {
+                if self.complained.is_none_or(|at| at.elapsed() > COMPLAINT) {
+                    self.complained = Some(Instant::now());
+                    tracing::error!(%error, lines = self.lines, "the access log cannot be written; lines are lost");
+                }
+                &self.shared.failed
+            }
+        };
+        count.fetch_add(self.lines, Ordering::Relaxed);
+        self.lines = 0;
+        self.text.clear();
+    }
+}
+
+/// The route and the cluster of each series, as JSON.
+fn names(layout: &Layout) -> Vec<String> {
+    let name = |name: &str| if name.is_empty() { "null".to_owned() } else { quoted(name) };
+    layout
+        .calls
+        .iter()
+        .map(|call| format!("\"route\":{},\"cluster\":{}", name(&call.route), name(&call.cluster)))
+        .collect()
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Writing to a String cannot fail.
+fn write_line(out: &mut String, worker: usize, record: &Record, names: &[String]) {
+    let address = |address: Option<SocketAddr>| {
+        address.map_or_else(|| "null".to_owned(), |address| format!("\"{address}\""))
+    };
+    let moment = |moment: Option<u32>| moment.map_or_else(|| "null".to_owned(), |moment| moment.to_string());
+    let mut path = String::from_utf8_lossy(record.path()).into_owned();
+    if usize::from(record.path_len) > record.path().len() {
+        path.push('…');
+    }
+    let flags = record.flags.iter().take_while(|&&letter| letter != 0).map(|&letter| char::from(letter));
+    let flags: String = flags.collect();
+    let status = GRPC_STATUS_NAMES.get(usize::from(record.code)).copied().unwrap_or("UNKNOWN");
+    let _ = write!(out, "{{\"time\":\"{}\",\"worker\":{worker}", Rfc3339(record.began_unix_us));
+    let _ = write!(out, ",\"client\":{},\"path\":{}", address(record.client), quoted(&path));
+    let unknown = "\"route\":null,\"cluster\":null";
+    let name = names.get(record.series as usize).map_or(unknown, String::as_str);
+    let _ = write!(out, ",{name},\"upstream\":{}", address(record.upstream));
+    let _ = write!(out, ",\"attempts\":{},\"grpc_status\":\"{status}\"", record.attempts);
+    let _ = write!(out, ",\"flags\":\"{}\"", if flags.is_empty() { "-" } else { &flags });
+    let (received, sent) = (record.bytes_received, record.bytes_sent);
+    let _ = write!(out, ",\"bytes_received\":{received},\"bytes_sent\":{sent}");
+    let _ = write!(out, ",\"routed_us\":{}", moment(record.routed_us));
+    let _ = write!(out, ",\"connected_us\":{}", moment(record.connected_us));
+    let _ = write!(out, ",\"answered_us\":{},\"took_us\":{}", moment(record.answered_us), record.took_us);
+    if record.trace_id != 0 {
+        let _ = write!(out, ",\"trace_id\":\"{:032x}\"", record.trace_id);
+    }
+    out.push_str("}\n");
+}
+
+/// Microseconds since 1970 as a date and time in UTC.
+struct Rfc3339(u64);
+
+impl std::fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (seconds, micros) = (self.0 / 1_000_000, self.0 % 1_000_000);
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        // Years that begin with March, so that the day which is not always there is the last; 400 of them are a cycle.
+        let days = days + 719_468;
+        let (cycle, day) = (days / 146_097, days % 146_097);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        let year = cycle * 400 + year + u64::from(month <= 2);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::CallLabels;
+
+    #[test]
+    fn moments_have_dates() {
+        for (unix_us, text) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_399_999_999, "2000-02-28T23:59:59.999999Z"),
+            (951_782_400_000_000, "2000-02-29T00:00:00.000000Z"),
+            (1_709_251_199_000_001, "2024-02-29T23:59:59.000001Z"),
+            (1_767_225_600_000_000, "2026-01-01T00:00:00.000000Z"),
+            (4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z"),
+        ] {
+            assert_eq!(Rfc3339(unix_us).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_line_is_json_with_every_field() {
+        let labels = CallLabels { route: "a \"b\"".into(), cluster: "c".into() };
+        let names = names(&Layout::new(vec!["c".into()], vec![labels]));
+        let mut record = Record {
+            client: Some("[::1]:5".parse().unwrap()),
+            upstream: Some("10.0.0.7:1".parse().unwrap()),
+            attempts: 2,
+            code: 14,
+            flags: *b"UF\0\0\0\0\0\0",
+            routed_us: Some(3),
+            took_us: 9,
+            trace_id: 0xabc,
+            ..Record::default()
+        };
+        record.set_path("/a/\"\\\u{1}é");
+        let mut text = String::new();
+        write_line(&mut text, 7, &record, &names);
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let wanted = serde_json::json!({
+            "time": "1970-01-01T00:00:00.000000Z", "worker": 7, "client": "[::1]:5", "path": "/a/\"\\\u{1}é",
+            "route": "a \"b\"", "cluster": "c", "upstream": "10.0.0.7:1", "attempts": 2,
+            "grpc_status": "UNAVAILABLE", "flags": "UF", "bytes_received": 0, "bytes_sent": 0, "routed_us": 3,
+            "connected_us": null, "answered_us": null, "took_us": 9, "trace_id": format!("{:032x}", 0xabc),
+        });
+        assert_eq!(line, wanted);
+
+        record.series = 99;
+        record.set_path(&"é".repeat(100));
+        text.clear();
+        write_line(&mut text, 0, &record, &names);
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["route"], serde_json::Value::Null);
+        assert!(line["path"].as_str().unwrap().ends_with("é…"), "{line}");
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted() {
+        let layout = Layout::new(vec![], vec![]);
+        // It is always full.
+        let settings = config::AccessLog { path: Some("/dev/full".into()), sample: 1.0, errors: true };
+        let log = AccessLog::start(&settings, 1, &layout).unwrap();
+        assert!(log.ring(0).put(&Record::default()));
+        let shared = log.shared();
+        drop(log);
+        assert_eq!(shared.counts(), AccessLogCounts { written: 0, failed: 1 });
+    }
+}
