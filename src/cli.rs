@@ -1,21 +1,20 @@
 //! Arguments, logs, signals and exit codes: what stands between a person and the gateway.
 
+mod run;
+
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::{Hooks, LogLevel};
 use crate::config::{self, Config};
 use crate::demo::{self, Demo};
-use crate::supervisor::{Ended, Gateway};
+use crate::supervisor::Gateway;
 use crate::transcode::api::Api;
 use crate::transcode::problem::Problem;
 
@@ -51,27 +50,30 @@ pub fn main() -> ExitCode {
     let hooks = Hooks { log_level: Some(start_logging()), reload: None };
     match arguments.command {
         Some(Command::Check { config }) => check(&config),
-        Some(Command::Run { config }) => match config::load(&config) {
-            Ok(config) => run(config, hooks, |gateway| {
-                tracing::info!(
-                    listeners = ?gateway.listeners(),
-                    admin = %gateway.admin(),
-                    workers = gateway.workers(),
-                    backend = gateway.rung().backend(),
-                    flags = gateway.rung().flags(),
-                    "ready"
-                );
-            }),
-            Err(errors) => refuse(&errors),
-        },
+        Some(Command::Run { config }) => run_file(&config, hooks),
         None => match std::env::var_os("RINGWAY_CONFIG") {
-            Some(path) => match config::load(Path::new(&path)) {
-                Ok(config) => run(config, hooks, |_| ()),
-                Err(errors) => refuse(&errors),
-            },
+            Some(path) => run_file(Path::new(&path), hooks),
             None => run_demo(hooks),
         },
     }
+}
+
+/// The gateway of a file.
+fn run_file(path: &Path, hooks: Hooks) -> ExitCode {
+    let config = match config::load(path) {
+        Ok(config) => config,
+        Err(errors) => return refuse(&errors),
+    };
+    run::run(config, Some(path), hooks, |gateway| {
+        tracing::info!(
+            listeners = ?gateway.listeners(),
+            admin = %gateway.admin(),
+            workers = gateway.workers(),
+            backend = gateway.rung().backend(),
+            flags = gateway.rung().flags(),
+            "ready"
+        );
+    })
 }
 
 /// Logs to stderr; what is returned changes how much.
@@ -157,50 +159,6 @@ fn refuse(errors: &impl Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Runs until a signal asks for the end, then drains.
-fn run(config: Config, hooks: Hooks, started: impl FnOnce(&Gateway)) -> ExitCode {
-    let mut signals = match Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]) {
-        Ok(signals) => signals,
-        Err(error) => return fail(&format!("cannot listen for signals: {error}"), 1),
-    };
-    let gateway = match Gateway::start_with(config, hooks) {
-        Ok(gateway) => gateway,
-        Err(error) => return fail(&error.to_string(), error.exit_code()),
-    };
-    started(&gateway);
-    let mut lost = false;
-    while !asked_to_end(&mut signals, &gateway) && !gateway.drain_wanted() && !lost {
-        lost = gateway.wait_for_loss(Duration::from_millis(50));
-    }
-    if lost {
-        tracing::error!("a worker has ended unexpectedly; draining the others");
-    } else {
-        tracing::info!("draining");
-    }
-    gateway.drain();
-    let Ended { calls_cut, workers_lost } = gateway.join();
-    tracing::info!(calls_cut, "ended");
-    if workers_lost > 0 || lost { ExitCode::from(70) } else { ExitCode::SUCCESS }
-}
-
-/// Whether a signal asks for the end. SIGHUP does not: it is kept from ending the process. Nor does SIGUSR1: someone
-/// has moved the access log away.
-fn asked_to_end(signals: &mut Signals, gateway: &Gateway) -> bool {
-    let mut end = false;
-    for signal in signals.pending() {
-        if signal == SIGUSR1 {
-            gateway.reopen_access_log();
-        } else if signal == SIGHUP {
-            tracing::warn!(
-                "SIGHUP: this version cannot reload its configuration; restart to apply a new one"
-            );
-        } else {
-            end = true;
-        }
-    }
-    end
-}
-
 fn fail(message: &str, code: u8) -> ExitCode {
     tracing::error!("{message}");
     ExitCode::from(code)
@@ -216,7 +174,7 @@ fn run_demo(hooks: Hooks) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return refuse(&errors),
     };
-    run(config, hooks, |gateway| {
+    run::run(config, None, hooks, |gateway| {
         let _ = greet(gateway, &demo, &mut io::stdout());
     })
 }

@@ -30,6 +30,8 @@ pub struct GatewayInfo<'a> {
     pub access_log: Option<AccessLogCounts>,
     /// What is served as JSON, if that is configured.
     pub transcoding: Option<TranscodingInfo>,
+    /// What became of changed configurations.
+    pub reloads: ReloadCounts,
 }
 
 /// What the writer of the access log did.
@@ -39,6 +41,17 @@ pub struct AccessLogCounts {
     pub written: u64,
     /// Lines that are lost because writing failed.
     pub failed: u64,
+}
+
+/// What became of configurations that were read while the gateway ran.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReloadCounts {
+    /// Those that are, or were, in use.
+    pub taken: u64,
+    /// Those that were wrong.
+    pub refused: u64,
+    /// Whether the last one was.
+    pub refused_last: bool,
 }
 
 /// What is served as JSON.
@@ -126,6 +139,13 @@ fn info(page: &mut Page, gateway: &GatewayInfo<'_>) {
         );
         page.sample("ringway_access_log_failed_total", &"", counts.failed);
     }
+    let reloads = "Configurations read while the gateway ran; one in error changed nothing.";
+    let good = "1 if the configuration that was read last is in use, 0 if it was refused.";
+    page.family("ringway_config_reloads_total", "counter", reloads);
+    page.sample("ringway_config_reloads_total", &"result=\"ok\"", gateway.reloads.taken);
+    page.sample("ringway_config_reloads_total", &"result=\"error\"", gateway.reloads.refused);
+    page.family("ringway_config_good", "gauge", good);
+    page.sample("ringway_config_good", &"", u64::from(!gateway.reloads.refused_last));
     if let Some(info) = &gateway.transcoding {
         transcoding(page, info);
     }

@@ -8,9 +8,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,29 @@ pub(super) struct Shared {
     written: AtomicU64,
     failed: AtomicU64,
     reopen: AtomicBool,
+    /// What series are called, in each layout there has been; see [`AccessLog::learn`].
+    names: Mutex<Names>,
+}
+
+/// The names of series, one layout after the other.
+#[derive(Debug, Default)]
+struct Names {
+    all: Vec<String>,
+    /// Where each layout begins. One that comes again is not added again.
+    begins: Vec<(Vec<String>, u32)>,
+}
+
+impl Names {
+    fn learn(&mut self, layout: &Layout) -> u32 {
+        let names = names(layout);
+        if let Some((_, begin)) = self.begins.iter().find(|(known, _)| *known == names) {
+            return *begin;
+        }
+        let begin = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        self.all.extend_from_slice(&names);
+        self.begins.push((names, begin));
+        begin
+    }
 }
 
 impl Shared {
@@ -74,12 +97,12 @@ impl AccessLog {
     fn start(settings: &config::AccessLog, workers: usize, layout: &Layout) -> io::Result<AccessLog> {
         let rings: Vec<_> = (0..workers).map(|_| Arc::new(Ring::new(RECORDS))).collect();
         let shared = Arc::new(Shared::default());
+        shared.names.lock().unwrap_or_else(PoisonError::into_inner).learn(layout);
         let (stop, stopped) = mpsc::channel();
         let writer = Writer {
             rings: rings.clone(),
             shared: Arc::clone(&shared),
             sink: Sink::open(settings.path.as_deref())?,
-            names: names(layout),
             text: String::new(),
             lines: 0,
             complained: None,
@@ -96,6 +119,11 @@ impl AccessLog {
 
     pub(super) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
+    }
+
+    /// Notes what the series of a layout are called. Gives what has to be added to the numbers of its series.
+    pub(super) fn learn(&self, layout: &Layout) -> u32 {
+        self.shared.names.lock().unwrap_or_else(PoisonError::into_inner).learn(layout)
     }
 
     /// Opens the file anew before the next line: someone has moved it away.
@@ -155,7 +183,6 @@ struct Writer {
     shared: Arc<Shared>,
     sink: Sink,
     /// What each series is called, as the text of its fields.
-    names: Vec<String>,
     /// What is to be written, and how many lines it is.
     text: String,
     lines: u64,
@@ -183,7 +210,9 @@ impl Writer {
             // No more than was there, so that one busy worker does not keep the others waiting.
             for _ in 0..RECORDS {
                 let Some(record) = self.rings[worker].take() else { break };
-                write_line(&mut self.text, worker, &record, &self.names);
+                let names = self.shared.names.lock().unwrap_or_else(PoisonError::into_inner);
+                write_line(&mut self.text, worker, &record, &names.all);
+                drop(names);
                 self.lines += 1;
                 if self.text.len() >= BATCH_BYTES {
                     self.write();

@@ -10,8 +10,10 @@
 
 mod access;
 mod apis;
+mod error;
 mod placement;
 pub mod reflection;
+mod reload;
 mod resolve;
 mod rings;
 mod state;
@@ -20,7 +22,6 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -28,6 +29,8 @@ use std::time::{Duration, Instant};
 
 use self::access::AccessLog;
 use self::apis::Watcher;
+pub use self::error::StartError;
+pub use self::reload::{ReloadError, Reloaded};
 use self::rings::Rings;
 use self::state::State;
 use crate::admin::{Admin, Hooks, Place, World};
@@ -37,14 +40,10 @@ use crate::net::ring::{self, Refusal, Rung};
 use crate::net::{listener, sys};
 use crate::policy::limit::SharedLimit;
 use crate::transcode::api::Api;
-use crate::transcode::problem::Problem;
 use crate::worker::{self, Control, Plan, Scheme};
 
 /// How long a worker that was told to stop may take before it is left behind.
 const STOP: Duration = Duration::from_secs(2);
-
-/// Room for so many endpoints more is made at once, where people look at them.
-const ENDPOINTS: usize = 16;
 
 /// A running gateway. Dropping it stops it at once; see [`Gateway::drain`] for the orderly way.
 pub struct Gateway {
@@ -59,8 +58,12 @@ pub struct Gateway {
     rung: Rung,
     /// Dropped after the workers have ended, so that it has all they say.
     access_log: Option<AccessLog>,
+    /// The configuration as it was given, and what was made of it.
+    asked: Config,
+    addresses: Vec<Vec<SocketAddr>>,
+    limits: Vec<Arc<SharedLimit>>,
+    descriptors: Option<Watcher>,
     _rings: Rings,
-    _descriptors: Option<Watcher>,
 }
 
 /// One worker's thread, and how to tell it something.
@@ -70,63 +73,6 @@ struct Handle {
     bell: UnixStream,
     shard: Arc<Shard>,
 }
-
-/// Why a gateway did not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// io_uring was demanded and is not there.
-    NoIoUring(Refusal),
-    /// An address could not be bound.
-    Bind(SocketAddr, io::Error),
-    /// An endpoint's name has no address.
-    Resolve(String, io::Error),
-    /// The file of the access log could not be opened.
-    AccessLog(PathBuf, io::Error),
-    /// Descriptors, or what they say of HTTP, are wrong.
-    Transcoding(Vec<Problem>),
-    /// A worker could not set itself up.
-    Worker(usize, String),
-    /// A thread or a socket pair could not be made.
-    System(io::Error),
-}
-
-impl StartError {
-    /// The process's exit code: 78 (EX_CONFIG) where the host does not allow what was demanded, 1 otherwise.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            StartError::NoIoUring(_) => 78,
-            StartError::Bind(..)
-            | StartError::Resolve(..)
-            | StartError::AccessLog(..)
-            | StartError::Transcoding(_)
-            | StartError::Worker(..)
-            | StartError::System(_) => 1,
-        }
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::NoIoUring(refusal) => {
-                write!(f, "io_uring is not available, and io.on_unavailable is \"fail\": {refusal}")
-            }
-            StartError::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
-            StartError::Resolve(name, error) => write!(f, "cannot resolve the endpoint {name}: {error}"),
-            StartError::AccessLog(path, error) => {
-                write!(f, "cannot open the access log {}: {error}", path.display())
-            }
-            StartError::Transcoding(problems) => {
-                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                write!(f, "transcoding: {}", lines.join("; "))
-            }
-            StartError::Worker(number, reason) => write!(f, "worker {number} cannot start: {reason}"),
-            StartError::System(error) => write!(f, "cannot start: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// How a gateway ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,14 +113,14 @@ impl Gateway {
         let addresses = resolve::endpoints(&config)?;
         let admin_listener = TcpListener::bind(config.admin.address)
             .map_err(|error| StartError::Bind(config.admin.address, error))?;
+        let asked = config.clone();
         let mut sockets = bind(&mut config, cores.len())?;
         let listeners = config.listeners.iter().map(|listener| listener.address).collect();
         let shared = |cluster: &config::Cluster| SharedLimit::new(cluster.max_requests, cores.len());
         let limits: Vec<_> = config.clusters.iter().map(shared).collect();
         let config = Arc::new(config);
         let apis = apis::open(&config, &addresses).map_err(StartError::Transcoding)?;
-        let endpoints = addresses.iter().map(|addresses| addresses.len().next_multiple_of(ENDPOINTS));
-        let layout = worker::layout(&config).with_endpoints(endpoints);
+        let layout = reload::layout(&config, &addresses);
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();
 
         let (ended_tell, ended) = mpsc::channel();
@@ -202,6 +148,7 @@ impl Gateway {
                     addresses: addresses.clone(),
                     limits: limits.clone(),
                     shard: Arc::clone(shard),
+                    series_base: 0,
                 },
                 rung,
                 sockets: sockets.remove(0),
@@ -215,11 +162,11 @@ impl Gateway {
             state.set_ring(number, ring::descriptors().difference(&before).next().copied());
             workers.push(Handle { thread: Some(thread), control, bell, shard: Arc::clone(shard) });
         }
-        let descriptors = watch(apis, &workers).map_err(StartError::System)?;
+        let bells = bells(&workers).map_err(StartError::System)?;
+        let descriptors = watch(apis, bells).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
         let (drain_timeout, lost) = (config.drain_timeout, OnceLock::new());
-        let (_rings, _descriptors) = (rings, descriptors);
         Ok(Gateway {
             state,
             workers,
@@ -230,8 +177,11 @@ impl Gateway {
             lost,
             rung,
             access_log,
-            _rings,
-            _descriptors,
+            asked,
+            addresses,
+            limits,
+            descriptors,
+            _rings: rings,
         })
     }
 
@@ -258,6 +208,11 @@ impl Gateway {
     /// The page of metrics, as the admin address serves it but for the process's own figures.
     pub fn metrics(&self) -> String {
         crate::admin::Source::metrics(&*self.state)
+    }
+
+    /// Counts a reload that was tried.
+    pub fn reload_ended(&self, taken: bool) {
+        self.state.reload_ended(taken);
     }
 
     /// Begins to drain: readiness fails, no connection is accepted, every client is told to open no more calls.
@@ -424,22 +379,6 @@ impl Starting {
     }
 }
 
-/// Tells all workers of descriptors that change, if there are any.
-fn watch(apis: Option<apis::Opened>, workers: &[Handle]) -> io::Result<Option<Watcher>> {
-    let Some(apis) = apis else { return Ok(None) };
-    let mut bells = Vec::new();
-    for worker in workers {
-        bells.push((Arc::clone(&worker.control), worker.bell.try_clone()?));
-    }
-    let tell = move |api: &Arc<Api>| {
-        for (control, bell) in &mut bells.iter() {
-            control.transcode(Arc::clone(api));
-            let _ = (&*bell).write_all(&[1]);
-        }
-    };
-    Watcher::start(apis.sources, apis.status, tell).map(Some)
-}
-
 /// What operators look at.
 fn world(
     config: &Arc<Config>,
@@ -450,6 +389,31 @@ fn world(
 ) -> World {
     let (config, shards) = (Arc::clone(config), shards.to_vec());
     World { config, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }
+}
+
+/// How to tell all workers something, from any thread.
+struct Bells(Vec<(Arc<Control>, UnixStream)>);
+
+fn bells(workers: &[Handle]) -> io::Result<Bells> {
+    let bell = |worker: &Handle| Ok((Arc::clone(&worker.control), worker.bell.try_clone()?));
+    workers.iter().map(bell).collect::<io::Result<_>>().map(Bells)
+}
+
+impl Bells {
+    /// From now on JSON is understood as this says.
+    fn transcode(&self, api: Option<&Arc<Api>>) {
+        for (control, bell) in &self.0 {
+            control.transcode(api.map(Arc::clone));
+            let _ = (&*bell).write_all(&[1]);
+        }
+    }
+}
+
+/// Tells all workers of descriptors that change, if there are any.
+fn watch(apis: Option<apis::Opened>, bells: Bells) -> io::Result<Option<Watcher>> {
+    let Some(apis) = apis else { return Ok(None) };
+    let tell = move |api: &Arc<Api>| bells.transcode(Some(api));
+    Watcher::start(apis.sources, apis.status, tell).map(Some)
 }
 
 /// The back-end for all workers: the weakest that any of them can have.

@@ -1,24 +1,27 @@
 //! What the admin thread shows of the gateway.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use super::access;
 use super::apis::Status;
 use crate::admin::{Hooks, Source, World};
-use crate::metrics::render::{self, GatewayInfo, RingCounts};
+use crate::metrics::render::{self, GatewayInfo, ReloadCounts, RingCounts};
 use crate::net::ring::{self, Refusal, RingTails};
 
 /// Read by the admin thread, written by the supervisor.
 pub(super) struct State {
-    world: Arc<World>,
+    world: Mutex<Arc<World>>,
     refusal: Option<Refusal>,
     hooks: Hooks,
     access_log: Option<Arc<access::Shared>>,
     /// What is served as JSON, if that is configured.
-    apis: Option<Arc<Status>>,
+    apis: Mutex<Option<Arc<Status>>>,
     ready: AtomicBool,
+    reloads: AtomicU64,
+    reload_failures: AtomicU64,
+    reload_failed_last: AtomicBool,
     /// An operator asked for it.
     drain_wanted: AtomicBool,
     rings: Mutex<Vec<Ring>>,
@@ -43,7 +46,41 @@ impl State {
     ) -> State {
         let rings = Mutex::new(vec![Ring::default(); world.shards.len()]);
         let (ready, drain_wanted) = Default::default();
-        State { world: Arc::new(world), refusal, hooks, apis, access_log, ready, drain_wanted, rings }
+        let (reloads, reload_failures, reload_failed_last) = Default::default();
+        State {
+            world: Mutex::new(Arc::new(world)),
+            refusal,
+            hooks,
+            apis: Mutex::new(apis),
+            access_log,
+            ready,
+            reloads,
+            reload_failures,
+            reload_failed_last,
+            drain_wanted,
+            rings,
+        }
+    }
+
+    /// Counts a reload that was tried.
+    pub(super) fn reload_ended(&self, taken: bool) {
+        let count = if taken { &self.reloads } else { &self.reload_failures };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.reload_failed_last.store(!taken, Ordering::Relaxed);
+    }
+
+    /// From now on another configuration is shown.
+    pub(super) fn set_world(&self, world: World) {
+        *self.world.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
+    }
+
+    /// From now on another API is shown, or none.
+    pub(super) fn set_apis(&self, apis: Option<Arc<Status>>) {
+        *self.apis.lock().unwrap_or_else(PoisonError::into_inner) = apis;
+    }
+
+    fn apis(&self) -> Option<Arc<Status>> {
+        self.apis.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether an operator asked to drain.
@@ -83,24 +120,30 @@ impl Source for State {
     }
 
     fn metrics(&self) -> String {
+        let world = self.world();
         let info = GatewayInfo {
             version: env!("CARGO_PKG_VERSION"),
-            backend: self.world.backend,
+            backend: world.backend,
             backend_reason: self.refusal.as_ref().map(|refusal| refusal.reason.as_str()),
             ready: self.ready(),
-            workers: self.world.shards.len(),
+            workers: world.shards.len(),
             access_log: self.access_log.as_ref().map(|log| log.counts()),
-            transcoding: self.apis.as_ref().map(|apis| apis.info()),
+            reloads: ReloadCounts {
+                taken: self.reloads.load(Ordering::Relaxed),
+                refused: self.reload_failures.load(Ordering::Relaxed),
+                refused_last: self.reload_failed_last.load(Ordering::Relaxed),
+            },
+            transcoding: self.apis().map(|apis| apis.info()),
         };
-        render::text(&info, &self.world.layout, &self.world.shards, &self.sample_rings())
+        render::text(&info, &world.layout, &world.shards, &self.sample_rings())
     }
 
     fn openapi(&self) -> Option<Arc<str>> {
-        self.apis.as_ref().map(|apis| apis.openapi())
+        self.apis().map(|apis| apis.openapi())
     }
 
     fn world(&self) -> Arc<World> {
-        Arc::clone(&self.world)
+        Arc::clone(&self.world.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn rings(&self) -> Vec<RingCounts> {

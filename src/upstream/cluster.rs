@@ -3,7 +3,7 @@
 //! A call goes to an endpoint that can take it at once, if there is any; it waits only while there is hope, that is, a
 //! connect under way or a full connection that will have room again. Connects are lazy, one at a time for each endpoint.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -46,6 +46,8 @@ pub struct Cluster {
 
     /// This worker's part of the limit on calls in flight.
     limit: Limit,
+    /// It gets no new calls; its connections end with those it has.
+    retired: Cell<bool>,
 }
 
 impl Cluster {
@@ -68,7 +70,22 @@ impl Cluster {
             random: RefCell::new(Random::seeded(seed)),
             waiters: RefCell::default(),
             limit: Limit::new(limit),
+            retired: Cell::new(false),
         })
+    }
+
+    /// Whether it is just what a cluster of these settings at these addresses would be.
+    pub fn is(&self, settings: &config::Cluster, addresses: &[SocketAddr]) -> bool {
+        let same = self.endpoints.iter().map(|endpoint| &endpoint.address).eq(addresses);
+        same && self.settings == *settings
+    }
+
+    /// Ends its connections as soon as they have no calls. Calls that have begun go on, and may still begin attempts.
+    pub fn retire(&self) {
+        self.retired.set(true);
+        for endpoint in &self.endpoints {
+            endpoint.drain();
+        }
     }
 
     /// What the operator set.
@@ -172,6 +189,9 @@ impl Cluster {
     /// A new connection is there.
     pub(super) fn connected(&self, connection: &Connection) {
         debug_assert!(connection.takes_calls());
+        if self.retired.get() && self.waiters.borrow().is_empty() {
+            return connection.drain();
+        }
         self.wake_waiters(self.settings.pool.max_streams_per_connection);
     }
 
@@ -315,6 +335,12 @@ impl Drop for Lease {
         self.endpoint.calls.set(self.endpoint.calls.get() - 1);
         self.cluster.counts().calls_active.lower();
         self.connection.end();
+        if self.cluster.retired.get()
+            && self.connection.active() == 0
+            && self.cluster.waiters.borrow().is_empty()
+        {
+            self.connection.drain();
+        }
         self.cluster.wake_waiters(1);
     }
 }

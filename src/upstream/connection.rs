@@ -111,7 +111,8 @@ impl Connection {
         }
     }
 
-    fn drain(&self) {
+    /// Takes no more calls, and ends with the last of those it has.
+    pub(super) fn drain(&self) {
         self.state.set(State::Draining);
         self.close_if_done();
     }

@@ -100,6 +100,13 @@ impl Endpoint {
         self.connections.borrow_mut().push(connection);
     }
 
+    /// Its connections take no more calls.
+    pub(super) fn drain(&self) {
+        for connection in self.connections.borrow().iter() {
+            connection.drain();
+        }
+    }
+
     pub(super) fn remove(&self, connection: &Rc<Connection>) {
         self.connections.borrow_mut().retain(|other| !Rc::ptr_eq(other, connection));
     }

@@ -91,7 +91,7 @@ impl Note {
     /// The call is over.
     pub(super) fn ended(
         mut self,
-        series: usize,
+        series: u32,
         outcome: Result<Code, Failure>,
         took: Duration,
         received: u64,
@@ -106,7 +106,7 @@ impl Note {
         let record = &mut self.record;
         record.began_unix_us = access.epoch_us.get() + self.began.as_nanos() / 1000;
         record.took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        record.series = u32::try_from(series).unwrap_or(u32::MAX);
+        record.series = series;
         record.code = code.number();
         record.bytes_received = received;
         if let Err(failure) = outcome {

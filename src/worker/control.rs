@@ -8,13 +8,15 @@ use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::setup::Scheme;
 use crate::transcode::api::Api;
 
 /// What the supervisor wants of a worker.
 #[derive(Default)]
 pub struct Control {
     wanted: AtomicU8,
-    api: Mutex<Option<Arc<Api>>>,
+    api: Mutex<Option<Option<Arc<Api>>>>,
+    scheme: Mutex<Option<Scheme>>,
 }
 
 /// Whether a worker is to serve.
@@ -42,8 +44,8 @@ impl Control {
         self.wanted.store(STOP, Ordering::Release);
     }
 
-    /// From now on JSON is understood as this says.
-    pub fn transcode(&self, api: Arc<Api>) {
+    /// From now on JSON is understood as this says, or not at all.
+    pub fn transcode(&self, api: Option<Arc<Api>>) {
         *self.api.lock().unwrap_or_else(PoisonError::into_inner) = Some(api);
     }
 
@@ -56,8 +58,18 @@ impl Control {
     }
 
     /// A new API, if there is one.
-    pub(super) fn take_api(&self) -> Option<Arc<Api>> {
+    pub(super) fn take_api(&self) -> Option<Option<Arc<Api>>> {
         self.api.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// From now on another configuration holds.
+    pub fn apply(&self, scheme: Scheme) {
+        *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(scheme);
+    }
+
+    /// A new configuration, if there is one.
+    pub(super) fn take_scheme(&self) -> Option<Scheme> {
+        self.scheme.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -55,7 +55,6 @@ use self::json::Transcoder;
 use self::replays::Replays;
 use self::setup::Setup;
 pub use self::setup::{Scheme, layout};
-use crate::config::Transcoding;
 use crate::metrics::access::Ring;
 use crate::net::Local;
 use crate::net::listener::Listener;
@@ -104,7 +103,6 @@ pub(crate) struct Worker {
     local: Rc<Local>,
     /// Replaced when the configuration changes.
     setup: RefCell<Rc<Setup>>,
-    transcoding: Transcoding,
     /// Replaced when descriptors change.
     transcoder: RefCell<Option<Rc<Transcoder>>>,
 
@@ -132,9 +130,7 @@ pub fn run(plan: Plan, started: impl FnOnce()) -> io::Result<()> {
 
 async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce()) -> io::Result<()> {
     let worker = Worker::new(&plan, clock, local);
-    if let Some(api) = plan.api {
-        worker.transcode(api);
-    }
+    worker.transcode(plan.api);
     let calls = Calls::new(Rc::clone(&worker.local));
     let bell = Bell::new(plan.bell, plan.rung)?;
     let mut doors = Vec::new();
@@ -163,9 +159,8 @@ impl Worker {
         Rc::new(Worker {
             clock,
             control: Arc::clone(&plan.control),
-            setup: RefCell::new(Setup::new(&plan.scheme, &local, seed)),
+            setup: RefCell::new(Setup::new(&plan.scheme, &local, seed, None)),
             local,
-            transcoding: config.transcoding.clone(),
             transcoder: RefCell::default(),
             random: RefCell::new(Random::seeded(seed)),
             arena: Arena::default(),
@@ -188,9 +183,18 @@ impl Worker {
     }
 
     /// From now on JSON is understood as this says. Calls in flight keep what they began with.
-    fn transcode(&self, api: Arc<Api>) {
-        let settings = self.transcoding.clone();
-        *self.transcoder.borrow_mut() = Some(Transcoder::new(api, settings));
+    fn transcode(&self, api: Option<Arc<Api>>) {
+        let settings = &self.setup().config.transcoding;
+        *self.transcoder.borrow_mut() = api.map(|api| Transcoder::new(api, settings.clone()));
+    }
+
+    /// From now on another configuration holds. Calls in flight keep what they began with.
+    fn apply(&self, scheme: &Scheme) {
+        let before = self.setup();
+        let seed = u64::from(self.random.borrow_mut().below(u32::MAX));
+        let setup = Setup::new(scheme, &self.local, seed, Some(&before));
+        before.retire(&setup);
+        *self.setup.borrow_mut() = setup;
     }
 
     /// Whether any JSON is understood.
@@ -265,6 +269,9 @@ impl Worker {
         loop {
             bell.rung().await;
             self.local.touch();
+            if let Some(scheme) = self.control.take_scheme() {
+                self.apply(&scheme);
+            }
             if let Some(api) = self.control.take_api() {
                 self.transcode(api);
             }

@@ -70,7 +70,7 @@ pub(super) async fn serve(
     };
     let took = worker.clock.now().since(began);
     setup.series(call.series).ended(code.number(), took);
-    call.note.ended(call.series, outcome, took, call.upload.moved_bytes());
+    call.note.ended(setup.logged(call.series), outcome, took, call.upload.moved_bytes());
     worker.replays.give(call.upload.into_kept());
 }
 

@@ -27,16 +27,21 @@ pub struct Scheme {
     pub limits: Vec<Arc<SharedLimit>>,
     /// Where the worker counts.
     pub shard: Arc<Shard>,
+    /// What the access log adds to the number of a series, so that one of this configuration is told from those of
+    /// others.
+    pub series_base: u32,
 }
 
 /// What a worker makes of a [`Scheme`].
 pub(super) struct Setup {
+    pub(super) config: Arc<Config>,
     routes: Routes,
     /// For each route, its choices.
     targets: Vec<Vec<Target>>,
     pub(super) methods: Methods,
     pub(super) clusters: Vec<Rc<Cluster>>,
     shard: Arc<Shard>,
+    series_base: u32,
 }
 
 /// Where one of a route's choices goes, and where its calls are counted.
@@ -56,20 +61,28 @@ pub(super) struct Way<'s> {
 }
 
 impl Setup {
-    pub(super) fn new(scheme: &Scheme, local: &Rc<Local>, seed: u64) -> Rc<Setup> {
+    /// A cluster that is just as in the setup before is taken over, with its connections.
+    pub(super) fn new(scheme: &Scheme, local: &Rc<Local>, seed: u64, before: Option<&Setup>) -> Rc<Setup> {
         let config = &scheme.config;
         let mut clusters = Vec::new();
         for (index, settings) in config.clusters.iter().enumerate() {
+            let mut known = before.iter().flat_map(|before| &before.clusters);
+            if let Some(same) = known.find(|known| known.is(settings, &scheme.addresses[index])) {
+                clusters.push(Rc::clone(same));
+                continue;
+            }
             let (addresses, limit) = (&scheme.addresses[index], Arc::clone(&scheme.limits[index]));
             let counts = Arc::clone(&scheme.shard.clusters[index]);
             clusters.push(Cluster::new(settings.clone(), addresses, Rc::clone(local), counts, limit, seed));
         }
         let setup = Setup {
+            config: Arc::clone(config),
             routes: Routes::new(&config.routes),
             targets: targets(config),
             methods: Methods::new(config),
             clusters,
             shard: Arc::clone(&scheme.shard),
+            series_base: scheme.series_base,
         };
         setup.settle();
         Rc::new(setup)
@@ -92,6 +105,20 @@ impl Setup {
     /// Where calls are counted that found no route.
     pub(super) fn unrouted(&self) -> usize {
         self.shard.calls.len() - 1
+    }
+
+    /// What the access log calls a series.
+    pub(super) fn logged(&self, series: usize) -> u32 {
+        self.series_base.saturating_add(u32::try_from(series).unwrap_or(u32::MAX))
+    }
+
+    /// Lets go of the clusters that the next setup has not taken over; calls that are on them end in peace.
+    pub(super) fn retire(&self, next: &Setup) {
+        for cluster in &self.clusters {
+            if !next.clusters.iter().any(|taken| Rc::ptr_eq(taken, cluster)) {
+                cluster.retire();
+            }
+        }
     }
 
     /// The counts of a series.

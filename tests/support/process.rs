@@ -40,6 +40,11 @@ impl Process {
         process
     }
 
+    /// The file with its configuration.
+    pub fn config(&self) -> &std::path::Path {
+        &self.config
+    }
+
     /// Waits for a line of its log with this word in it.
     pub async fn says(&mut self, word: &str) -> String {
         let mut seen = Vec::new();

@@ -1,0 +1,65 @@
+//! Why a gateway did not start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::{fmt, io};
+
+use crate::net::ring::Refusal;
+use crate::transcode::problem::Problem;
+
+/// Why a gateway did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// io_uring was demanded and is not there.
+    NoIoUring(Refusal),
+    /// An address could not be bound.
+    Bind(SocketAddr, io::Error),
+    /// An endpoint's name has no address.
+    Resolve(String, io::Error),
+    /// The file of the access log could not be opened.
+    AccessLog(PathBuf, io::Error),
+    /// Descriptors, or what they say of HTTP, are wrong.
+    Transcoding(Vec<Problem>),
+    /// A worker could not set itself up.
+    Worker(usize, String),
+    /// A thread or a socket pair could not be made.
+    System(io::Error),
+}
+
+impl StartError {
+    /// The process's exit code: 78 (EX_CONFIG) where the host does not allow what was demanded, 1 otherwise.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            StartError::NoIoUring(_) => 78,
+            StartError::Bind(..)
+            | StartError::Resolve(..)
+            | StartError::AccessLog(..)
+            | StartError::Transcoding(_)
+            | StartError::Worker(..)
+            | StartError::System(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::NoIoUring(refusal) => {
+                write!(f, "io_uring is not available, and io.on_unavailable is \"fail\": {refusal}")
+            }
+            StartError::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            StartError::Resolve(name, error) => write!(f, "cannot resolve the endpoint {name}: {error}"),
+            StartError::AccessLog(path, error) => {
+                write!(f, "cannot open the access log {}: {error}", path.display())
+            }
+            StartError::Transcoding(problems) => {
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                write!(f, "transcoding: {}", lines.join("; "))
+            }
+            StartError::Worker(number, reason) => write!(f, "worker {number} cannot start: {reason}"),
+            StartError::System(error) => write!(f, "cannot start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

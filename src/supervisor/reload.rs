@@ -1,0 +1,158 @@
+//! A new configuration for a gateway that runs: all of it on all workers, or nothing.
+//!
+//! Everything that can fail is done first, aside. Then each worker gets what the new configuration makes of it and takes
+//! it over between two turns: calls that have begun keep the old one to their end, and a cluster whose settings stay
+//! the same keeps its connections and all it has learnt.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Gateway, StartError, resolve};
+use crate::admin::{Source as _, World};
+use crate::config::{Cluster, Config};
+use crate::metrics::Layout;
+use crate::policy::limit::SharedLimit;
+use crate::worker::{self, Scheme};
+
+/// Room for endpoints comes in steps of this many.
+const ENDPOINTS: usize = 16;
+
+/// Why a new configuration was not taken.
+#[derive(Debug)]
+pub enum ReloadError {
+    /// These keys take effect only when the gateway starts.
+    NeedsRestart(Vec<&'static str>),
+    /// It would not start with it.
+    Start(StartError),
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReloadError::NeedsRestart(keys) => {
+                write!(f, "a change of {} takes a restart", keys.join(", "))
+            }
+            ReloadError::Start(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReloadError {}
+
+/// What changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Routes that there are now.
+    pub routes: usize,
+    /// Clusters that there are now.
+    pub clusters: usize,
+    /// Those among them that are new or have other settings.
+    pub clusters_changed: usize,
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Reloaded { routes, clusters, clusters_changed } = self;
+        write!(f, "{routes} routes, {clusters} clusters, of which {clusters_changed} are new or changed")
+    }
+}
+
+/// The room that shards have: for endpoints more than there are, because a name may get another address.
+pub(super) fn layout(config: &Config, addresses: &[Vec<SocketAddr>]) -> Layout {
+    let endpoints = addresses.iter().map(|addresses| addresses.len().next_multiple_of(ENDPOINTS));
+    worker::layout(config).with_endpoints(endpoints)
+}
+
+impl Gateway {
+    /// Takes over another configuration, on all workers, without losing a call.
+    ///
+    /// # Errors
+    /// Why it was not taken. Nothing has changed then.
+    pub fn reload(&mut self, mut config: Config) -> Result<Reloaded, ReloadError> {
+        let before = self.state.world();
+        self.check(&config)?;
+        // A port of 0 is settled.
+        config.listeners.clone_from(&before.config.listeners);
+        let addresses = resolve::endpoints(&config).map_err(ReloadError::Start)?;
+        let config = Arc::new(config);
+        let transcoding = config.transcoding != before.config.transcoding || addresses != self.addresses;
+        let apis = if transcoding {
+            let opened = super::apis::open(&config, &addresses);
+            Some(opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?)
+        } else {
+            None
+        };
+        let layout = layout(&config, &addresses);
+        let shards: Vec<_> = before.shards.iter().map(|shard| shard.next(&before.layout, &layout)).collect();
+        let limits = self.next_limits(&config);
+        let known = before.config.clusters.iter().zip(&self.addresses);
+        let known: Vec<_> = known.collect();
+        let is_new = |pair: &(_, _)| !known.contains(pair);
+        let reloaded = Reloaded {
+            routes: config.routes.len(),
+            clusters: config.clusters.len(),
+            clusters_changed: config.clusters.iter().zip(&addresses).filter(is_new).count(),
+        };
+        let series_base = self.access_log.as_ref().map_or(0, |log| log.learn(&layout));
+        for (worker, shard) in self.workers.iter().zip(&shards) {
+            worker.control.apply(Scheme {
+                config: Arc::clone(&config),
+                addresses: addresses.clone(),
+                limits: limits.clone(),
+                shard: Arc::clone(shard),
+                series_base,
+            });
+        }
+        self.addresses = addresses;
+        self.limits = limits;
+        if let Some(apis) = apis {
+            let failed = |error| ReloadError::Start(StartError::System(error));
+            let bells = super::bells(&self.workers).map_err(failed)?;
+            self.state.set_apis(apis.as_ref().map(|apis| Arc::clone(&apis.status)));
+            bells.transcode(apis.as_ref().map(|apis| &apis.api));
+            self.descriptors = super::watch(apis, bells).map_err(failed)?;
+        }
+        self.drain_timeout = config.drain_timeout;
+        self.state.set_world(World {
+            config,
+            layout,
+            shards,
+            workers: before.workers.clone(),
+            backend: before.backend,
+            flags: before.flags,
+        });
+        // They take it over when they hear the bell.
+        self.tell(|_| ());
+        Ok(reloaded)
+    }
+
+    /// The limits of the clusters: those in use where a cluster keeps its name and its limit.
+    fn next_limits(&self, config: &Config) -> Vec<Arc<SharedLimit>> {
+        let before = self.state.world();
+        let known = |cluster: &Cluster| {
+            let mut pairs = before.config.clusters.iter().zip(&self.limits);
+            let same = |(old, _): &(&Cluster, &Arc<SharedLimit>)| {
+                old.name == cluster.name && old.max_requests == cluster.max_requests
+            };
+            pairs.find(same).map(|(_, limit)| Arc::clone(limit))
+        };
+        let new = |cluster: &Cluster| SharedLimit::new(cluster.max_requests, self.workers.len());
+        config.clusters.iter().map(|cluster| known(cluster).unwrap_or_else(|| new(cluster))).collect()
+    }
+
+    /// Finds what only a restart can change.
+    fn check(&self, config: &Config) -> Result<(), ReloadError> {
+        let before = &self.asked;
+        let mut keys = Vec::new();
+        let same: [(&str, bool); 5] = [
+            ("workers", before.workers == config.workers),
+            ("io", before.io == config.io),
+            ("admin", before.admin == config.admin),
+            ("listeners", before.listeners == config.listeners),
+            ("access_log", before.access_log == config.access_log),
+        ];
+        keys.extend(same.iter().filter(|(_, same)| !same).map(|(key, _)| *key));
+        if keys.is_empty() { Ok(()) } else { Err(ReloadError::NeedsRestart(keys)) }
+    }
+}

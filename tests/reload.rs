@@ -1,0 +1,160 @@
+//! A configuration that changes while the gateway runs: nothing is lost, and a bad one changes nothing.
+
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use ringway::config;
+use ringway::supervisor::{Gateway, ReloadError};
+use support::callers::{Callers, open_call};
+use support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use support::interop_server::InteropServer;
+use support::process::Process;
+use support::raw::{self, EMPTY_CALL, RawClient};
+use support::within;
+
+/// Reloads under load; each gives all workers another configuration.
+const RELOADS: usize = 200;
+
+fn reload(gateway: &mut Gateway, text: &str) -> Result<String, ReloadError> {
+    let config = config::parse(text, Path::new("test.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+    gateway.reload(config).map(|reloaded| reloaded.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_reloads_under_load_lose_no_call() {
+    for backend in BACKENDS {
+        let servers = [InteropServer::start(), InteropServer::start()];
+        let plain = gateway_config(&[servers[0].address()], backend, "");
+        // Other settings, another endpoint, another route before the one there was.
+        let other = gateway_config(&[servers[1].address()], backend, "max_requests = 500\n").replacen(
+            "[[routes]]",
+            "[[routes]]\nmatch = { service = \"not.There\" }\ncluster = \"interop\"\n[[routes]]",
+            1,
+        );
+        let mut gateway = gateway::start(&plain);
+        let callers = Callers::start(gateway.listeners()[0], 4, 1_000_000);
+        callers.progress(100).await;
+        let mut after = 0;
+        for round in 0..RELOADS {
+            reload(&mut gateway, if round % 2 == 0 { &other } else { &plain }).expect("it is taken");
+            if round % 10 == 9 {
+                callers.progress(20).await;
+                after = servers.iter().map(|server| server.calls().len()).sum();
+            }
+        }
+        assert!(after > 0);
+        callers.progress(100).await;
+        assert_eq!(callers.stop().await, 4, "{backend}: no client was told to dial again");
+        assert!(servers.iter().all(|server| !server.calls().is_empty()), "{backend}: both were used");
+        // Connections of clusters that are gone are closed, and counting went on.
+        metric_becomes(&gateway, "ringway_calls_active", 0).await;
+        let total = servers.iter().map(|server| server.calls().len() as u64).sum::<u64>();
+        assert_eq!(metric(&gateway, "ringway_upstream_calls_total"), total, "{backend}");
+        assert_eq!(metric(&gateway, "ringway_panics_total"), 0, "{backend}");
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_stays_keeps_its_connections_and_one_that_goes_closes_them() {
+    for backend in BACKENDS {
+        let server = InteropServer::start();
+        let plain = gateway_config(&[server.address()], backend, "");
+        let mut gateway = gateway::start(&plain);
+        let mut client = RawClient::connect(gateway.listeners()[0]).await;
+        assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
+        let opened = metric(&gateway, "ringway_upstream_connections_opened_total");
+
+        let more_routes = plain.replacen(
+            "[[routes]]",
+            "[[routes]]\nname = \"new\"\nmatch = { service = \"grpc.testing.TestService\" }\ncluster = \"interop\"\n[[routes]]",
+            1,
+        );
+        let said = reload(&mut gateway, &more_routes).expect("it is taken");
+        assert_eq!(said, "2 routes, 1 clusters, of which 0 are new or changed");
+        assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
+        assert_eq!(metric(&gateway, "ringway_upstream_connections_opened_total"), opened);
+        assert!(gateway.metrics().contains("ringway_calls_total{route=\"new\""));
+
+        // A call in flight keeps the cluster it began with, though that is gone for others.
+        let mut call = open_call(&mut client, &server).await;
+        let other = gateway_config(&[server.address()], backend, "max_requests = 7\n");
+        reload(&mut gateway, &other).expect("it is taken");
+        assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
+        call.send(raw::message(0, b""), true);
+        assert_eq!(call.reply().await.grpc_status(), Some("0"), "{backend}");
+        metric_becomes(&gateway, "ringway_upstream_connections_active", 1).await;
+    }
+}
+
+#[tokio::test]
+async fn what_takes_a_restart_is_refused_as_a_whole() {
+    let server = InteropServer::start();
+    let plain = gateway_config(&[server.address()], "epoll", "");
+    let mut gateway = gateway::start(&plain);
+    for (from, to, key) in [
+        ("workers = 2", "workers = 1", "workers"),
+        ("backend = \"epoll\"", "backend = \"auto\"", "io"),
+        ("[[listeners]]\n", "[[listeners]]\nbacklog = 7\n", "listeners"),
+    ] {
+        let text = plain.replacen(from, to, 1).replacen("timeout = \"30s\"", "timeout = \"1s\"", 1);
+        let refused = reload(&mut gateway, &text).expect_err("it takes a restart");
+        assert_eq!(refused.to_string(), format!("a change of {key} takes a restart"));
+    }
+    let mut client = RawClient::connect(gateway.listeners()[0]).await;
+    assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
+}
+
+#[tokio::test]
+async fn the_program_takes_a_changed_file_a_signal_and_a_request() {
+    let server = InteropServer::start();
+    let text = gateway_config(&[server.address()], "io_uring", "");
+    let mut process = Process::start(&text).await;
+
+    // A changed file is found without being told.
+    let named = |name: &str| text.replacen("[[routes]]", &format!("[[routes]]\nname = \"{name}\""), 1);
+    std::fs::write(process.config(), named("by-file")).expect("the test's file");
+    process.says("new configuration").await;
+    assert!(page(&process, "/routes").await.contains("by-file"));
+
+    // One in error changes nothing, and the log says what and where.
+    std::fs::write(process.config(), "workers = \"x\"\n").expect("the test's file");
+    let line = process.says("the configuration is not taken").await;
+    assert!(line.contains(":1:"), "{line}");
+    assert!(page(&process, "/routes").await.contains("by-file"));
+    let metrics = page(&process, "/metrics").await;
+    assert!(metrics.contains("\nringway_config_good 0\n"), "{metrics}");
+
+    // A file renamed over, and a signal.
+    let beside = process.config().with_extension("new");
+    std::fs::write(&beside, named("by-signal")).expect("the test's file");
+    std::fs::rename(&beside, process.config()).expect("the test's file");
+    process.signal("HUP");
+    process.says("new configuration").await;
+    assert!(page(&process, "/routes").await.contains("by-signal"));
+    assert!(page(&process, "/metrics").await.contains("\nringway_config_good 1\n"));
+
+    // An operator who asks is told.
+    let answer = posted(&process, "/config/reload").await;
+    assert!(answer.contains("1 routes, 1 clusters, of which 0 are new or changed"), "{answer}");
+    process.signal("TERM");
+    assert_eq!(process.ended().await.code(), Some(0));
+}
+
+async fn page(process: &Process, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    told(process, request).await
+}
+
+async fn posted(process: &Process, path: &str) -> String {
+    let request =
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    told(process, request).await
+}
+
+async fn told(process: &Process, request: String) -> String {
+    let answer = raw::exchange(process.admin, request.as_bytes());
+    let bytes = within(Duration::from_secs(10), "the admin address answers", answer).await;
+    String::from_utf8(bytes).expect("text")
+}
