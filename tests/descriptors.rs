@@ -1,4 +1,5 @@
 //! Descriptors from files to an API: what is served, and what is wrong, in words.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -108,74 +109,76 @@ fn rules_bind_fields_of_their_messages() {
     assert_eq!(bound.response_body.as_ref().map(|field| field.descriptor().name()), Some("list"));
 }
 
+/// A rule of the method, and what is wrong with it.
+const WRONG: &[(&str, &str)] = &[
+    (
+        "",
+        ": google.api.http says neither method nor path (write get: \"/path\", put, post, delete, patch or custom)",
+    ),
+    (
+        "body: \"*\"",
+        ": google.api.http says neither method nor path (write get: \"/path\", put, post, delete, patch or custom)",
+    ),
+    ("get: \"a\"", ": GET a: column 1: a template begins with `/`"),
+    ("get: \"/{nam}\"", ": GET /{nam}: path \"nam\": t.v1.Q has no such field (did you mean \"name\"?)"),
+    (
+        "get: \"/{inner.idd}\"",
+        ": GET /{inner.idd}: path \"inner.idd\": t.v1.Inner has no such field (did you mean \"id\"?)",
+    ),
+    ("get: \"/{name.x}\"", ": GET /{name.x}: \"name.x\": \"name\" is not a message"),
+    (
+        "get: \"/{tags}\"",
+        ": GET /{tags}: \"tags\": \"tags\" is repeated, so a path cannot bind it (take it from the query or the body)",
+    ),
+    (
+        "get: \"/{labels}\"",
+        ": GET /{labels}: \"labels\": \"labels\" is repeated, so a path cannot bind it (take it from the query or the body)",
+    ),
+    (
+        "get: \"/{inner.many.id}\"",
+        ": GET /{inner.many.id}: \"inner.many.id\": \"many\" is repeated, so a path cannot bind it (take it from the query or the body)",
+    ),
+    (
+        "get: \"/{inner}\"",
+        ": GET /{inner}: \"inner\" is a message, t.v1.Inner, so a path cannot bind it (bind one of its fields)",
+    ),
+    (
+        "get: \"/{any}\"",
+        ": GET /{any}: \"any\" is a message, google.protobuf.Value, so a path cannot bind it (bind one of its fields)",
+    ),
+    (
+        "post: \"/a\" body: \"innr\"",
+        ": POST /a: body \"innr\": t.v1.Q has no such field (did you mean \"inner\"?)",
+    ),
+    (
+        "post: \"/a\" body: \"inner.zz\"",
+        ": POST /a: body \"inner.zz\": t.v1.Q has no such field (only fields of the message itself)",
+    ),
+    (
+        "post: \"/a/{name}\" body: \"name\"",
+        ": POST /a/{name}: field \"name\" is bound by the path and by the body",
+    ),
+    ("get: \"/a\" response_body: \"zzz\"", ": GET /a: response_body \"zzz\": t.v1.A has no such field"),
+    ("custom: { kind: \"\" path: \"/a\" }", ":  /a: \"\" is not the name of an HTTP method"),
+    ("custom: { kind: \"A B\" path: \"/a\" }", ": A B /a: \"A B\" is not the name of an HTTP method"),
+    (
+        "get: \"/a\" additional_bindings { get: \"/b\" additional_bindings { get: \"/c\" } }",
+        ": GET /b: an additional binding may have no additional bindings",
+    ),
+    (
+        "get: \"/a\" additional_bindings { get: \"/a\" }",
+        ": GET /a: means the same requests as t.proto: t.v1.S.M: GET /a (take one of them out, or change its path)",
+    ),
+    (
+        "get: \"/{name}\" additional_bindings { get: \"/{inner.id}\" }",
+        ": GET /{inner.id}: means the same requests as t.proto: t.v1.S.M: GET /{name} (take one of them out, or change its path)",
+    ),
+];
+
 #[test]
 fn rules_that_cannot_work_are_named() {
     let method = "t.proto: t.v1.S.M";
-    let bad: &[(&str, &str)] = &[
-        (
-            "",
-            ": google.api.http says neither method nor path (write get: \"/path\", put, post, delete, patch or custom)",
-        ),
-        (
-            "body: \"*\"",
-            ": google.api.http says neither method nor path (write get: \"/path\", put, post, delete, patch or custom)",
-        ),
-        ("get: \"a\"", ": GET a: column 1: a template begins with `/`"),
-        ("get: \"/{nam}\"", ": GET /{nam}: path \"nam\": t.v1.Q has no such field (did you mean \"name\"?)"),
-        (
-            "get: \"/{inner.idd}\"",
-            ": GET /{inner.idd}: path \"inner.idd\": t.v1.Inner has no such field (did you mean \"id\"?)",
-        ),
-        ("get: \"/{name.x}\"", ": GET /{name.x}: \"name.x\": \"name\" is not a message"),
-        (
-            "get: \"/{tags}\"",
-            ": GET /{tags}: \"tags\": \"tags\" is repeated, so a path cannot bind it (take it from the query or the body)",
-        ),
-        (
-            "get: \"/{labels}\"",
-            ": GET /{labels}: \"labels\": \"labels\" is repeated, so a path cannot bind it (take it from the query or the body)",
-        ),
-        (
-            "get: \"/{inner.many.id}\"",
-            ": GET /{inner.many.id}: \"inner.many.id\": \"many\" is repeated, so a path cannot bind it (take it from the query or the body)",
-        ),
-        (
-            "get: \"/{inner}\"",
-            ": GET /{inner}: \"inner\" is a message, t.v1.Inner, so a path cannot bind it (bind one of its fields)",
-        ),
-        (
-            "get: \"/{any}\"",
-            ": GET /{any}: \"any\" is a message, google.protobuf.Value, so a path cannot bind it (bind one of its fields)",
-        ),
-        (
-            "post: \"/a\" body: \"innr\"",
-            ": POST /a: body \"innr\": t.v1.Q has no such field (did you mean \"inner\"?)",
-        ),
-        (
-            "post: \"/a\" body: \"inner.zz\"",
-            ": POST /a: body \"inner.zz\": t.v1.Q has no such field (only fields of the message itself)",
-        ),
-        (
-            "post: \"/a/{name}\" body: \"name\"",
-            ": POST /a/{name}: field \"name\" is bound by the path and by the body",
-        ),
-        ("get: \"/a\" response_body: \"zzz\"", ": GET /a: response_body \"zzz\": t.v1.A has no such field"),
-        ("custom: { kind: \"\" path: \"/a\" }", ":  /a: \"\" is not the name of an HTTP method"),
-        ("custom: { kind: \"A B\" path: \"/a\" }", ": A B /a: \"A B\" is not the name of an HTTP method"),
-        (
-            "get: \"/a\" additional_bindings { get: \"/b\" additional_bindings { get: \"/c\" } }",
-            ": GET /b: an additional binding may have no additional bindings",
-        ),
-        (
-            "get: \"/a\" additional_bindings { get: \"/a\" }",
-            ": GET /a: means the same requests as t.proto: t.v1.S.M: GET /a (take one of them out, or change its path)",
-        ),
-        (
-            "get: \"/{name}\" additional_bindings { get: \"/{inner.id}\" }",
-            ": GET /{inner.id}: means the same requests as t.proto: t.v1.S.M: GET /{name} (take one of them out, or change its path)",
-        ),
-    ];
-    for (text, wanted) in bad {
+    for (text, wanted) in WRONG {
         assert_eq!(rule(text).map(drop).unwrap_err(), [format!("{method}{wanted}")], "{text}");
     }
     let several =

@@ -1,4 +1,5 @@
 //! Rules of `google.api.http`: which templates there are, which rule a path means, what it captures.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use ringway::transcode::rules::{Captures, Conflict, Found, Pattern, Rules};
 use ringway::transcode::template::{Segment, Template};
@@ -469,7 +470,8 @@ fn the_order_of_rules_means_nothing() {
 
 #[test]
 fn one_method_and_one_shape_is_a_conflict() {
-    let conflicts: &[(&[&str], &[(usize, usize)])] = &[
+    type Pairs = &'static [(usize, usize)];
+    let conflicts: &[(&[&str], Pairs)] = &[
         (&["GET /a", "GET /a"], &[(0, 1)]),
         (&["GET /{x}", "GET /*"], &[(0, 1)]),
         (&["GET /{x}", "GET /{y}"], &[(0, 1)]),

@@ -1,4 +1,5 @@
 //! The description of an API: whole, unambiguous, and by the mapping of protobuf to JSON.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::HashSet;
 use std::fs;

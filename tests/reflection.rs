@@ -1,4 +1,5 @@
 //! Server reflection: asked of services that have it, that have the old one only, and that have none.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::net::SocketAddr;
 use std::path::Path;

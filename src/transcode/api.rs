@@ -102,7 +102,7 @@ pub enum Body {
     /// The whole message; nothing comes from the query.
     Whole,
     /// One field; others come from the query.
-    Field(BoundField),
+    Field(Box<BoundField>),
 }
 
 impl BoundField {

@@ -52,14 +52,14 @@ pub(super) fn check(
     let body = match written.body.as_str() {
         "" => Some(Body::None),
         "*" => Some(Body::Whole),
-        name => keep(top(schema, &input, "body", name)).map(Body::Field),
+        name => keep(top(schema, &input, "body", name)).map(|field| Body::Field(Box::new(field))),
     };
     let response_body = match written.response_body.as_str() {
         "" => None,
         name => keep(top(schema, &output, "response_body", name)),
     };
     if let Some(Body::Field(field)) = &body
-        && captures.contains(field)
+        && captures.contains(&**field)
     {
         let name = field.descriptor().name();
         wrong.push(Problem::new("", format!("field {name:?} is bound by the path and by the body")));

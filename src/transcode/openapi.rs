@@ -303,7 +303,7 @@ impl Query<'_, '_> {
             names.join(".")
         };
         let body = match &self.rule.body {
-            Body::Field(field) => Some(field),
+            Body::Field(field) => Some(&**field),
             Body::None | Body::Whole => None,
         };
         self.rule.captures.iter().chain(body).any(|bound| names(bound) == path)
