@@ -9,7 +9,7 @@ use support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
 use support::interop_server::{Call, Ended, InteropServer};
 use support::raw::{self, PREFACE, RawCall, RawClient, RawReply};
 use support::within;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// HTTP method, path, header fields; the HTTP status and the gRPC status of the answer.
 type Refused<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u16, &'a str);
@@ -62,6 +62,27 @@ async fn bytes_that_are_not_http2_end_the_connection() {
         assert_eq!(metric(&gateway, "ringway_panics_total"), 0, "{backend}");
         check_serves(address).await;
         assert_eq!(server.calls().len(), 1, "{backend}");
+    }
+}
+
+#[tokio::test]
+async fn a_greeting_may_come_in_pieces() {
+    const PIECES: u64 = 3;
+    for backend in BACKENDS {
+        let server = InteropServer::start();
+        let (gateway, address) = with_listener(&server, backend, "", "");
+        let (first, rest) = PREFACE.split_at(1);
+        let mut client = raw::half_said(address, first).await;
+        client.set_nodelay(true).expect("a connected socket");
+        for (received, piece) in (1..PIECES).zip(rest.chunks(12)) {
+            metric_becomes(&gateway, "ringway_receives_total", received).await;
+            client.write_all(piece).await.expect("the gateway listens");
+        }
+        metric_becomes(&gateway, "ringway_receives_total", PIECES).await;
+        client.write_all(&rest[12 * (PIECES as usize - 1)..]).await.expect("the gateway listens");
+        let mut head = [0; 9];
+        within(WAIT_MAX, "it greets back", client.read_exact(&mut head)).await.expect("a frame");
+        assert_eq!(head[3], 4, "SETTINGS come first: {head:?}");
     }
 }
 

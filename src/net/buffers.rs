@@ -1,18 +1,15 @@
 //! Buffers that a worker lends to its connections.
 //!
-//! A connection holds a buffer only while bytes are in it or the kernel may write to it, and an idle one keeps just the
-//! smallest posted. Last in, first out, so that the next connection writes where the caches are warm.
+//! A connection holds a buffer only while bytes are in it. Last in, first out, so that the next connection writes where
+//! the caches are warm.
 
 use std::cell::RefCell;
 use std::fmt;
 
 /// Bytes of a buffer of each size, and how many free ones are kept for the next connection; more are freed.
-const SIZES: [(usize, usize); 4] = [(SMALLEST, 1024), (8 * 1024, 512), (64 * 1024, 256), (LARGEST, 64)];
+const SIZES: [(usize, usize); 4] = [(1024, 1024), (8 * 1024, 512), (64 * 1024, 256), (LARGEST, 64)];
 
-/// What an idle connection keeps posted to receive into.
-pub const SMALLEST: usize = 1024;
-
-/// What one send carries at most, and one receive of a busy connection.
+/// What one send carries at most, and one receive.
 pub const LARGEST: usize = 256 * 1024;
 
 /// The free buffers of one worker, a list for each size.

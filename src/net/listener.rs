@@ -9,7 +9,7 @@ use monoio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 
 use super::ring::Rung;
-use super::stream::Socket;
+use super::socket::Socket;
 
 /// Binds a listening socket that shares its address with those of the other workers.
 ///

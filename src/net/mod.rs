@@ -1,7 +1,7 @@
 //! Sockets and rings: the only module that knows monoio.
 //!
 //! Above it a connection is a [`Pipe`]: bytes that arrived and bytes to be sent, which the HTTP/2 library reads and
-//! writes without ever waiting. [`stream::drive`] moves them between the pipe and the socket with owned buffers.
+//! writes without ever waiting. [`stream::drive`] moves them between the pipe and the socket.
 //! Read `stream.rs` first.
 
 pub mod buffers;
@@ -10,6 +10,7 @@ pub mod local;
 pub mod pipe;
 pub mod ring;
 pub mod runtime;
+pub mod socket;
 pub mod stream;
 pub mod sys;
 pub mod ticker;
@@ -17,3 +18,4 @@ pub mod ticker;
 pub use buffers::Buffers;
 pub use local::Local;
 pub use pipe::Pipe;
+pub use socket::Socket;

@@ -16,7 +16,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::buffers::{Buffers, LARGEST, SMALLEST};
+use super::buffers::{Buffers, LARGEST};
+use super::socket::Socket;
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 
@@ -37,11 +38,12 @@ pub struct Pipe {
 /// From the peer.
 #[derive(Default)]
 struct Inward {
+    /// Bytes that the protocol has not taken all of. No allocation while there are none.
     buffer: Vec<u8>,
     /// Bytes of it that the protocol has taken.
     taken: usize,
-    /// How many bytes the next receive should have room for.
-    expected: usize,
+    /// Who looked at the bytes without taking them needs more of them.
+    too_few: bool,
     end: Option<End>,
 }
 
@@ -108,7 +110,7 @@ impl Pipe {
     /// Looks at the first bytes without taking them: `Some(true)` when they are `expected`, `Some(false)` when they
     /// cannot become it, `None` while too few have arrived.
     pub fn starts_with(&self, expected: &[u8]) -> Option<bool> {
-        let inward = self.inward.borrow();
+        let mut inward = self.inward.borrow_mut();
         let arrived = &inward.buffer[inward.taken..];
         let known = arrived.len().min(expected.len());
         if arrived[..known] != expected[..known] || (inward.end.is_some() && known < expected.len()) {
@@ -116,6 +118,7 @@ impl Pipe {
         } else if known == expected.len() {
             Some(true)
         } else {
+            inward.too_few = true;
             None
         }
     }
@@ -135,55 +138,46 @@ impl Pipe {
         self.aborted.get()
     }
 
-    /// A buffer to receive into, once the protocol has taken all that came before.
-    pub(super) fn take_receive_buffer(&self) -> Option<Vec<u8>> {
+    /// Whether the protocol has taken all that came, or cannot go on with what there is.
+    pub(super) fn wants_more(&self) -> bool {
         let mut inward = self.inward.borrow_mut();
-        if inward.end.is_some() || inward.taken < inward.buffer.len() {
-            return None;
-        }
-        let mut buffer = std::mem::take(&mut inward.buffer);
-        // A receive that fails gives the buffer back as it is: what the protocol has had must not come again.
-        buffer.clear();
-        inward.taken = 0;
-        let fits =
-            inward.expected <= buffer.capacity() && buffer.capacity() <= SMALLEST.max(inward.expected * 8);
-        if fits && buffer.capacity() > 0 {
-            return Some(buffer);
-        }
-        self.buffers.give(buffer);
-        Some(self.buffers.lend(inward.expected))
+        inward.keep_little(&self.buffers);
+        inward.end.is_none() && (inward.buffer.is_empty() || inward.too_few)
     }
 
-    pub(super) fn received(
-        &self,
-        result: io::Result<usize>,
-        buffer: Vec<u8>,
-        now: Moment,
-        counts: &WorkerBlock,
-    ) {
+    /// Receives what has arrived, if anything has.
+    pub(super) fn receive(&self, socket: &Socket, now: Moment, counts: &WorkerBlock) {
         let mut inward = self.inward.borrow_mut();
-        match result {
+        // A buffer is lent only for bytes that are there, so that it can be the largest, and is nearly always the same.
+        let mut buffer = self.buffers.lend(LARGEST);
+        buffer.extend_from_slice(&inward.buffer[inward.taken..]);
+        match socket.receive(&mut buffer) {
             Ok(0) => inward.end = Some(End::Closed),
             Ok(n) => {
                 counts.receives.add(1);
                 counts.bytes_received.add(n as u64);
-                // A full buffer means that more waits. Otherwise as much may come again, but no more than that is
-                // kept posted, for this may be the last for a long time.
-                inward.expected = if n == buffer.capacity() { LARGEST } else { n };
                 self.received_at.set(now);
                 self.spoken.set(true);
             }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return self.buffers.give(buffer);
+            }
             Err(error) => inward.end = Some(End::Failed(error.kind())),
         }
-        inward.buffer = buffer;
-        inward.taken = 0;
+        inward.too_few = false;
+        inward.replace(buffer, &self.buffers);
+        self.news.set(true);
+    }
+
+    /// The socket cannot even be waited for.
+    pub(super) fn failed(&self, error: &io::Error) {
+        self.inward.borrow_mut().end = Some(End::Failed(error.kind()));
         self.news.set(true);
     }
 
     /// Drops what arrived and was not taken: the protocol is done.
     pub(super) fn discard_received(&self) {
-        let mut inward = self.inward.borrow_mut();
-        inward.taken = inward.buffer.len();
+        self.inward.borrow_mut().replace(Vec::new(), &self.buffers);
     }
 
     /// What is staged, to be sent; none while a send is in flight.
@@ -227,7 +221,7 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        self.buffers.give(std::mem::take(&mut self.inward.get_mut().buffer));
+        self.inward.get_mut().replace(Vec::new(), &self.buffers);
         self.buffers.give(std::mem::take(&mut self.outward.get_mut().stage));
     }
 }
@@ -241,6 +235,23 @@ impl fmt::Debug for Pipe {
             .field("inward_end", &inward.end)
             .field("outward_end", &outward.end)
             .finish_non_exhaustive()
+    }
+}
+
+impl Inward {
+    fn replace(&mut self, buffer: Vec<u8>, buffers: &Buffers) {
+        buffers.give(std::mem::replace(&mut self.buffer, buffer));
+        self.taken = 0;
+    }
+
+    /// Moves what the protocol leaves for later to a buffer of its size.
+    fn keep_little(&mut self, buffers: &Buffers) {
+        let left = self.buffer.len() - self.taken;
+        if 0 < left && left <= LARGEST / 4 && self.buffer.capacity() == LARGEST {
+            let mut fitting = buffers.lend(left);
+            fitting.extend_from_slice(&self.buffer[self.taken..]);
+            self.replace(fitting, buffers);
+        }
     }
 }
 
@@ -274,6 +285,9 @@ impl AsyncRead for Io {
             let n = waiting.min(buf.remaining());
             buf.put_slice(&inward.buffer[inward.taken..inward.taken + n]);
             inward.taken += n;
+            if n == waiting {
+                inward.replace(Vec::new(), &self.0.buffers);
+            }
             return Poll::Ready(Ok(()));
         }
         match inward.end {
@@ -348,42 +362,6 @@ impl End {
         match self {
             End::Closed => io::ErrorKind::BrokenPipe.into(),
             End::Failed(kind) => kind.into(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use super::*;
-    use crate::metrics::{Layout, Shard};
-
-    fn read(pipe: &Rc<Pipe>) -> Poll<io::Result<Vec<u8>>> {
-        let mut bytes = [0; 64];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        let polled = Pin::new(&mut pipe.io()).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer);
-        polled.map_ok(|()| buffer.filled().to_vec())
-    }
-
-    #[test]
-    fn what_was_taken_does_not_come_again_when_a_receive_fails() {
-        let shard = Shard::new(&Layout::new(Vec::new(), Vec::new()));
-        let pipe = Pipe::new(Rc::new(Buffers::default()), Moment::default());
-        for end in [Ok(0), Err(io::ErrorKind::ConnectionReset.into())] {
-            let mut buffer = pipe.take_receive_buffer().expect("nothing waits to be taken");
-            buffer.extend_from_slice(b"abc");
-            pipe.received(Ok(3), buffer, Moment::default(), &shard.worker);
-            assert!(matches!(read(&pipe), Poll::Ready(Ok(bytes)) if bytes == b"abc"));
-            let buffer = pipe.take_receive_buffer().expect("all was taken");
-            let failed = end.is_err();
-            pipe.received(end, buffer, Moment::default(), &shard.worker);
-            match read(&pipe) {
-                Poll::Ready(Ok(bytes)) => assert!(bytes.is_empty() && !failed),
-                Poll::Ready(Err(error)) => assert!(error.kind() == io::ErrorKind::ConnectionReset && failed),
-                Poll::Pending => panic!("the end has come"),
-            }
-            pipe.inward.borrow_mut().end = None;
         }
     }
 }

@@ -41,12 +41,11 @@ pub struct RingTails {
     pub cqes: u32,
 }
 
-/// The operations that monoio submits for TCP.
-const OPERATIONS: [(u8, &str); 8] = [
+/// The operations that monoio submits for us.
+const OPERATIONS: [(u8, &str); 7] = [
     (opcode::Accept::CODE, "ACCEPT"),
     (opcode::Connect::CODE, "CONNECT"),
     (opcode::Recv::CODE, "RECV"),
-    (opcode::Send::CODE, "SEND"),
     (opcode::Read::CODE, "READ"),
     (opcode::PollAdd::CODE, "POLL_ADD"),
     (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),

@@ -1,8 +1,8 @@
 //! Moves bytes between a socket and its pipe, and runs the protocol that reads and writes the pipe.
 //!
-//! One task per connection owns all of it: a receive and a send with owned buffers, and the protocol's future. A turn is
-//! receive, protocol, send, in this order, so that everything the protocol wrote in a turn leaves in one send. The
-//! protocol is polled only when there is news for it; the end of a send is none, unless a write waited for it.
+//! One task per connection owns all of it: what receives, what sends, and the protocol's future. A turn is receive,
+//! protocol, send, in this order, so that everything the protocol wrote in a turn leaves in one send. The protocol is
+//! polled only when there is news for it; the end of a send is none, unless a write waited for it.
 
 use std::future::{Future, pending, poll_fn};
 use std::io;
@@ -13,19 +13,15 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use monoio::buf::IoBuf;
-use monoio::io::{AsyncReadRent, AsyncWriteRent, Splitable};
-use monoio::net::TcpStream;
-
 use super::local::Local;
 use super::pipe::Pipe;
+use super::socket::Socket;
 use crate::time::timers::Timer;
 
 /// How long a finished connection waits for its last bytes to leave, and then for the peer to close.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Rounds of receive, protocol, send in one turn. On epoll an operation may end at once, and a fast peer could keep
-/// the task from ever yielding.
+/// Rounds of receive, protocol, send in one turn: a fast peer must not keep the task from ever yielding.
 const ROUNDS: usize = 8;
 
 /// Runs `protocol` over the socket until it is done, then sends what is staged, closes, and waits for the peer's close.
@@ -38,8 +34,7 @@ pub async fn drive(
     socket: Socket,
     mut protocol: Pin<Box<impl Future<Output = ()>>>,
 ) {
-    let (mut reader, mut writer) = socket.0.into_split();
-    let mut receive = pin!(receive(&local, &pipe, &mut reader));
+    let mut receive = pin!(receive(&local, &pipe, &socket));
     let mut connection = Connection {
         signal: Arc::new(Signal::default()),
         linger: local.timers.timer(),
@@ -48,7 +43,7 @@ pub async fn drive(
         pipe: &pipe,
     };
     {
-        let mut send = pin!(send(&local, &pipe, &mut writer));
+        let mut send = pin!(send(&local, &pipe, &socket));
         let waker = Waker::from(Arc::clone(&connection.signal));
         let mut protocol_cx = Context::from_waker(&waker);
         poll_fn(|cx| {
@@ -61,17 +56,8 @@ pub async fn drive(
     }
     // Closing while bytes of the peer are unread would make the kernel reset the connection, and the peer might
     // lose our last answer: close our side only, and read on until the peer has closed its own.
-    let _ = writer.shutdown().await;
+    socket.shut();
     poll_fn(|cx| connection.linger(cx, receive.as_mut())).await;
-}
-
-/// A connected socket.
-pub struct Socket(pub(super) TcpStream);
-
-impl std::fmt::Debug for Socket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Socket")
-    }
 }
 
 struct Connection<'a> {
@@ -139,19 +125,21 @@ impl Connection<'_> {
 }
 
 /// Receives whenever the protocol has taken all that came before. Never completes.
-async fn receive(local: &Local, pipe: &Pipe, reader: &mut impl AsyncReadRent) {
+async fn receive(local: &Local, pipe: &Pipe, socket: &Socket) {
     loop {
-        let buffer = poll_fn(|_| pipe.take_receive_buffer().map_or(Poll::Pending, Poll::Ready)).await;
-        let (result, buffer) = reader.read(buffer).await;
-        pipe.received(result, buffer, local.timers.now(), local.counts());
+        poll_fn(|_| if pipe.wants_more() { Poll::Ready(()) } else { Poll::Pending }).await;
+        match socket.readable().await {
+            Ok(()) => pipe.receive(socket, local.timers.now(), local.counts()),
+            Err(error) => pipe.failed(&error),
+        }
     }
 }
 
-/// Sends whatever is staged, one send at a time. Never completes.
-async fn send(local: &Local, pipe: &Pipe, writer: &mut impl AsyncWriteRent) {
+/// Sends whatever is staged, one stage at a time. Never completes.
+async fn send(local: &Local, pipe: &Pipe, socket: &Socket) {
     loop {
         let stage = poll_fn(|_| pipe.take_stage(local.timers.now()).map_or(Poll::Pending, Poll::Ready)).await;
-        let (result, stage) = send_all(local, pipe, writer, stage).await;
+        let result = send_all(local, pipe, socket, &stage).await;
         let failed = result.is_err();
         pipe.sent(result, stage);
         if failed {
@@ -160,29 +148,22 @@ async fn send(local: &Local, pipe: &Pipe, writer: &mut impl AsyncWriteRent) {
     }
 }
 
-async fn send_all(
-    local: &Local,
-    pipe: &Pipe,
-    writer: &mut impl AsyncWriteRent,
-    mut stage: Vec<u8>,
-) -> (io::Result<()>, Vec<u8>) {
-    let mut sent = 0;
+async fn send_all(local: &Local, pipe: &Pipe, socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
     loop {
-        let (result, slice) = writer.write(stage.slice(sent..)).await;
-        stage = slice.into_inner();
-        match result {
-            Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), stage),
+        match socket.send(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(n) => {
                 local.counts().sends.add(1);
                 local.counts().bytes_sent.add(n as u64);
-                sent += n;
-                if sent == stage.len() {
-                    return (Ok(()), stage);
+                bytes = &bytes[n..];
+                if bytes.is_empty() {
+                    return Ok(());
                 }
                 pipe.sent_some(local.timers.now());
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.writable().await?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (Err(error), stage),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Runs `use_it` with a descriptor that the caller holds open.
@@ -11,6 +11,18 @@ pub(super) fn with_fd<T>(fd: RawFd, use_it: impl FnOnce(BorrowedFd<'_>) -> T) ->
     // SAFETY: the caller borrows the socket during this call, so the descriptor stays open for as long as it is used,
     // and it is not -1, which no open socket is.
     use_it(unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// Receives what has arrived into the spare room of `buffer`, without waiting.
+pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let room = buffer.spare_capacity_mut();
+    // WHY UNSAFE: std and socket2 receive into a vector's spare room only on sockets that are non-blocking.
+    // SAFETY: `room` is borrowed for the call, and the kernel writes at most its length there.
+    let n = unsafe { libc::recv(fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+    let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the first `n` bytes of the spare room have just been written.
+    unsafe { buffer.set_len(buffer.len() + n) };
+    Ok(n)
 }
 
 /// Raises the limit on open files as far as allowed, and returns it.
