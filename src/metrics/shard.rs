@@ -67,8 +67,8 @@ fn taken_over<L: Eq + Hash, B: Default>(labels: &[L], blocks: &[Arc<B>], next: &
     for (label, block) in labels.iter().zip(blocks).rev() {
         known.entry(label).or_default().push(block);
     }
-    let mut take = |label| known.get_mut(label).and_then(Vec::pop).map(Arc::clone).unwrap_or_default();
-    next.iter().map(|label| take(label)).collect()
+    let take = |label| known.get_mut(label).and_then(Vec::pop).map(Arc::clone).unwrap_or_default();
+    next.iter().map(take).collect()
 }
 
 /// How the calls of one route to one cluster ended.

@@ -114,7 +114,7 @@ impl Gateway {
         let admin_listener = TcpListener::bind(config.admin.address)
             .map_err(|error| StartError::Bind(config.admin.address, error))?;
         let asked = config.clone();
-        let mut sockets = bind(&mut config, cores.len())?;
+        let sockets = bind(&mut config, cores.len())?;
         let listeners = config.listeners.iter().map(|listener| listener.address).collect();
         let shared = |cluster: &config::Cluster| SharedLimit::new(cluster.max_requests, cores.len());
         let limits: Vec<_> = config.clusters.iter().map(shared).collect();
@@ -135,33 +135,16 @@ impl Gateway {
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
         let state = Arc::new(State::new(world, refusal, hooks, status, access_counts));
         let rings = Rings::new(Arc::clone(&state)).map_err(StartError::System)?;
-        let mut workers = Vec::new();
-        for (starting, shard) in starting.into_iter().zip(&shards) {
-            let number = workers.len();
-            let before = ring::descriptors();
-            let (bell, theirs) = UnixStream::pair().map_err(StartError::System)?;
-            let control = Arc::new(Control::default());
-            let plan = Plan {
-                number,
-                scheme: Scheme {
-                    config: Arc::clone(&config),
-                    addresses: addresses.clone(),
-                    limits: limits.clone(),
-                    shard: Arc::clone(shard),
-                    series_base: 0,
-                },
-                rung,
-                sockets: sockets.remove(0),
-                access_log: access_log.as_ref().map(|log| log.ring(number)),
-                api: apis.as_ref().map(|apis| Arc::clone(&apis.api)),
-                control: Arc::clone(&control),
-                bell: theirs,
-            };
-            let thread = starting.go(plan).map_err(|reason| StartError::Worker(number, reason))?;
-            // Workers start one after the other, so the descriptor that is new is this one's ring.
-            state.set_ring(number, ring::descriptors().difference(&before).next().copied());
-            workers.push(Handle { thread: Some(thread), control, bell, shard: Arc::clone(shard) });
-        }
+        let begun = Begun {
+            config: &config,
+            addresses: &addresses,
+            limits: &limits,
+            shards: &shards,
+            api: apis.as_ref().map(|apis| &apis.api),
+            access_log: access_log.as_ref(),
+            rung,
+        };
+        let workers = begun.launch(starting, sockets, &state)?;
         let bells = bells(&workers).map_err(StartError::System)?;
         let descriptors = watch(apis, bells).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
@@ -389,6 +372,56 @@ fn world(
 ) -> World {
     let (config, shards) = (Arc::clone(config), shards.to_vec());
     World { config, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }
+}
+
+/// What all workers begin with.
+struct Begun<'a> {
+    config: &'a Arc<Config>,
+    addresses: &'a [Vec<SocketAddr>],
+    limits: &'a [Arc<SharedLimit>],
+    shards: &'a [Arc<Shard>],
+    api: Option<&'a Arc<Api>>,
+    access_log: Option<&'a AccessLog>,
+    rung: Rung,
+}
+
+impl Begun<'_> {
+    /// Lets the workers serve, one after the other.
+    fn launch(
+        &self,
+        starting: Vec<Starting>,
+        sockets: Vec<Vec<TcpListener>>,
+        state: &State,
+    ) -> Result<Vec<Handle>, StartError> {
+        let mut workers = Vec::new();
+        for ((starting, sockets), shard) in starting.into_iter().zip(sockets).zip(self.shards) {
+            let number = workers.len();
+            let before = ring::descriptors();
+            let (bell, theirs) = UnixStream::pair().map_err(StartError::System)?;
+            let control = Arc::new(Control::default());
+            let plan = Plan {
+                number,
+                scheme: Scheme {
+                    config: Arc::clone(self.config),
+                    addresses: self.addresses.to_vec(),
+                    limits: self.limits.to_vec(),
+                    shard: Arc::clone(shard),
+                    series_base: 0,
+                },
+                rung: self.rung,
+                sockets,
+                access_log: self.access_log.map(|log| log.ring(number)),
+                api: self.api.map(Arc::clone),
+                control: Arc::clone(&control),
+                bell: theirs,
+            };
+            let thread = starting.go(plan).map_err(|reason| StartError::Worker(number, reason))?;
+            // The descriptor that is new is this one's ring.
+            state.set_ring(number, ring::descriptors().difference(&before).next().copied());
+            workers.push(Handle { thread: Some(thread), control, bell, shard: Arc::clone(shard) });
+        }
+        Ok(workers)
+    }
 }
 
 /// How to tell all workers something, from any thread.
