@@ -1,5 +1,7 @@
 //! Arguments, logs, signals and exit codes: what stands between a person and the gateway.
 
+mod measure;
+
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -37,6 +39,8 @@ enum Command {
         #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG")]
         config: PathBuf,
     },
+    #[command(flatten)]
+    Measure(Box<measure::Measure>),
 }
 
 /// Runs the program to its end.
@@ -45,6 +49,7 @@ pub fn main() -> ExitCode {
     start_logging();
     match arguments.command {
         Some(Command::Check { config }) => check(&config),
+        Some(Command::Measure(command)) => measure::run(*command),
         Some(Command::Run { config }) => match config::load(&config) {
             Ok(config) => run(config, |gateway| {
                 tracing::info!(
@@ -154,30 +159,16 @@ fn run_demo() -> ExitCode {
         Ok(demo) => demo,
         Err(error) => return fail(&format!("cannot start the demo services: {error}"), 1),
     };
-    let config = match config::parse(&demo_config(&demo), Path::new("(embedded default)")) {
+    let config = match config::parse(
+        &demo.config("127.0.0.1:8080", "127.0.0.1:9901"),
+        Path::new("(embedded default)"),
+    ) {
         Ok(config) => config,
         Err(errors) => return refuse(&errors),
     };
     run(config, |gateway| {
         let _ = greet(gateway, &demo, &mut io::stdout());
     })
-}
-
-fn demo_config(demo: &Demo) -> String {
-    let mut text = String::from(
-        "drain_timeout = \"5s\"\n[admin]\naddress = \"127.0.0.1:9901\"\n[[listeners]]\naddress = \"127.0.0.1:8080\"\n",
-    );
-    for service in &demo.services {
-        for name in &service.grpc_services {
-            let cluster = service.name;
-            text += &format!("[[routes]]\nmatch = {{ service = \"{name}\" }}\ncluster = \"{cluster}\"\n");
-        }
-    }
-    for service in &demo.services {
-        let (name, address) = (service.name, service.address);
-        text += &format!("[[clusters]]\nname = \"{name}\"\nendpoints = [\"{address}\"]\n");
-    }
-    text
 }
 
 fn greet(gateway: &Gateway, demo: &Demo, out: &mut impl Write) -> io::Result<()> {
