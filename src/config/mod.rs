@@ -4,11 +4,13 @@
 //! bounds and every name it refers to exists. Read `knobs/table.rs` for the bounds and defaults, `docs/CONFIG.md` for
 //! the same in Markdown, `reader.rs` for how errors are found.
 
+mod codes;
 mod errors;
 mod forms;
 pub mod knobs;
 mod parse;
 mod reader;
+mod resilience;
 mod routes;
 mod scalars;
 mod spelling;
@@ -19,8 +21,12 @@ mod units;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use codes::Codes;
 pub use errors::{Error, Errors, Place};
 pub use parse::{load, parse};
+pub use resilience::{
+    AdaptiveTimeout, Breaker, Hedging, OutlierDetection, RateLimit, Retry, RetryBudget, SlowStart, Throttling,
+};
 
 /// A whole, checked configuration.
 #[derive(Clone, Debug, PartialEq)]

@@ -25,6 +25,10 @@ pub enum Failure {
     LimitReached,
     /// `max_pending_requests` calls wait for a connection.
     PendingFull,
+    /// The route has had the calls that its `rate_limit` allows.
+    RateLimited,
+    /// The breaker is open, or lets only some calls through.
+    BreakerOpen,
     /// The deadline passed.
     OutOfTime,
     /// No connection to the upstream came about.
@@ -53,9 +57,10 @@ impl Failure {
         match self {
             Failure::NotGrpc | Failure::BadTimeout | Failure::BadBinaryHeader => Code::InvalidArgument,
             Failure::NotPost | Failure::BadPath | Failure::NoRoute => Code::Unimplemented,
-            Failure::TooManyHeaders => Code::ResourceExhausted,
+            Failure::TooManyHeaders | Failure::RateLimited => Code::ResourceExhausted,
             Failure::LimitReached
             | Failure::PendingFull
+            | Failure::BreakerOpen
             | Failure::ConnectFailed
             | Failure::ConnectTimedOut
             | Failure::UpstreamGone
@@ -81,6 +86,8 @@ impl Failure {
             | Failure::NoRoute
             | Failure::LimitReached
             | Failure::PendingFull
+            | Failure::RateLimited
+            | Failure::BreakerOpen
             | Failure::OutOfTime
             | Failure::ConnectFailed
             | Failure::ConnectTimedOut
@@ -106,6 +113,8 @@ impl Failure {
             Failure::NoRoute => "no route for this method",
             Failure::LimitReached => "too many requests in flight",
             Failure::PendingFull => "too many requests wait for a connection",
+            Failure::RateLimited => "too many requests for this route",
+            Failure::BreakerOpen => "the upstream fails and is given a rest",
             Failure::OutOfTime => "deadline passed",
             Failure::ConnectFailed => "cannot connect to the upstream",
             Failure::ConnectTimedOut => "connecting to the upstream took too long",
@@ -130,7 +139,8 @@ impl Failure {
             Failure::NotGrpc | Failure::NotPost | Failure::BadPath | Failure::TooManyHeaders => "DPE",
             Failure::BadTimeout | Failure::BadBinaryHeader => "IH",
             Failure::NoRoute => "NR",
-            Failure::LimitReached | Failure::PendingFull => "UO",
+            Failure::LimitReached | Failure::PendingFull | Failure::BreakerOpen => "UO",
+            Failure::RateLimited => "RL",
             Failure::OutOfTime => "UT",
             Failure::ConnectFailed | Failure::ConnectTimedOut => "UF",
             Failure::UpstreamReset(_) => "UR",
@@ -160,6 +170,8 @@ impl Failure {
             | Failure::NoRoute
             | Failure::LimitReached
             | Failure::PendingFull
+            | Failure::RateLimited
+            | Failure::BreakerOpen
             | Failure::OutOfTime
             | Failure::UpstreamReset(_)
             | Failure::UpstreamGone
@@ -188,6 +200,8 @@ mod tests {
             (Failure::NoRoute, Code::Unimplemented, "NR"),
             (Failure::LimitReached, Code::Unavailable, "UO"),
             (Failure::PendingFull, Code::Unavailable, "UO"),
+            (Failure::RateLimited, Code::ResourceExhausted, "RL"),
+            (Failure::BreakerOpen, Code::Unavailable, "UO"),
             (Failure::OutOfTime, Code::DeadlineExceeded, "UT"),
             (Failure::ConnectFailed, Code::Unavailable, "UF"),
             (Failure::ConnectTimedOut, Code::Unavailable, "UF"),

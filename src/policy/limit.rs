@@ -31,6 +31,11 @@ impl SharedLimit {
         Arc::new(Self { free: AtomicU32::new(max), max, batch, idle_max })
     }
 
+    /// A limit for what is rare, such as connections: each take asks the atomic, and none is refused early.
+    pub fn unleased(max: u32) -> Arc<Self> {
+        Arc::new(Self { free: AtomicU32::new(max), max, batch: 1, idle_max: 0 })
+    }
+
     /// The most calls that can be in flight.
     pub fn max(&self) -> u32 {
         self.max

@@ -4,9 +4,14 @@
 
 pub mod backoff;
 pub mod balance;
+pub mod breaker;
+pub mod budget;
 pub mod deadline;
 pub mod failure;
 pub mod flood;
 pub mod limit;
+pub mod outcome;
+pub mod rate;
+pub mod retry;
 pub mod route;
 pub mod status;

@@ -204,6 +204,7 @@ mod tests {
         }
         assert_eq!(Code::from_number(17), None);
         assert_eq!(Code::from_number(u32::MAX), None);
+        assert_eq!(Code::ALL.map(Code::name), crate::config::Codes::NAMES);
     }
 
     #[test]

@@ -34,6 +34,19 @@ fn a_small_limit_is_exact_at_every_moment() {
 }
 
 #[test]
+fn a_limit_without_leases_is_exact_whatever_its_size() {
+    let shared = SharedLimit::unleased(5_000);
+    let [one, other] = [0, 1].map(|_| Limit::new(Arc::clone(&shared)));
+    assert!(one.take());
+    for _ in 1..5_000 {
+        assert!(other.take());
+    }
+    assert!(!other.take());
+    one.give();
+    assert!(other.take());
+}
+
+#[test]
 fn idle_tokens_come_back_on_the_tick() {
     let shared = SharedLimit::new(1_024, 2);
     let [one, other] = [0, 1].map(|_| Limit::new(Arc::clone(&shared)));
