@@ -2,6 +2,7 @@
 //!
 //! None of this is on the way of a call. Read `load/mod.rs` first: a load, how it is made and what it may claim.
 
+pub mod ab;
 pub mod compare;
 pub mod interval;
 pub mod load;

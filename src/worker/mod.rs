@@ -36,7 +36,7 @@ use self::arena::Arena;
 use self::calls::Calls;
 use self::client::Client;
 use self::clock::Clock;
-use self::methods::Methods;
+pub use self::methods::Methods;
 use self::replays::Replays;
 use crate::config::Config;
 use crate::metrics::{CallLabels, Layout, Shard};

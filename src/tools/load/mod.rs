@@ -31,7 +31,7 @@ use super::usage::{Cpu, Side};
 
 pub use case::Case;
 pub use tally::{Ending, Tally};
-pub use thread::{probe, run};
+pub use thread::{probe, run, run_between};
 
 /// What is called, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,6 +26,19 @@ const TELL: Duration = Duration::from_millis(100);
 /// # Errors
 /// When threads cannot be had, or the target's path or header fields are none.
 pub fn run(load: &Load, sides: &[Side], told: impl Fn(u64)) -> io::Result<Round> {
+    run_between(load, sides, told, || ())
+}
+
+/// The same, with `mark` called twice: when all is ready to begin, and when all has ended.
+///
+/// # Errors
+/// See [`run`].
+pub fn run_between(
+    load: &Load,
+    sides: &[Side],
+    told: impl Fn(u64),
+    mut mark: impl FnMut(),
+) -> io::Result<Round> {
     let threads = load.threads.clamp(1, load.connections.max(1));
     // Two meetings: all are ready, and all begin.
     let barrier = Arc::new(Barrier::new(threads + 1));
@@ -42,6 +55,7 @@ pub fn run(load: &Load, sides: &[Side], told: impl Fn(u64)) -> io::Result<Round>
         parts.push(thread::Builder::new().name(format!("load-{number}")).spawn(body)?);
     }
     barrier.wait();
+    mark();
     let before: Vec<_> = sides.iter().map(|side| side.usage().unwrap_or_default()).collect();
     barrier.wait();
     let began = Instant::now();
@@ -66,6 +80,7 @@ pub fn run(load: &Load, sides: &[Side], told: impl Fn(u64)) -> io::Result<Round>
         let after = side.usage().unwrap_or_default();
         round.sides.push((side.name, after.cpu - before.cpu, after.memory));
     }
+    mark();
     for part in parts {
         let measured = part.join().map_err(|_| io::Error::other("a thread of the generator panicked"))?;
         round.add(measured?);
