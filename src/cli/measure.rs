@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use crate::tools::load::{Request, Target};
 use crate::tools::show::Output;
 use crate::tools::usage::Side;
-use crate::tools::{compare, load_test};
+use crate::tools::{compare, load_test, verify};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Measure {
@@ -23,11 +23,15 @@ pub(super) enum Measure {
     LoadTest(LoadTest),
     /// Compare gRPC with JSON and the gateway with none: the same method of the same service in turn.
     Compare(Compare),
+    /// Measure the eight promises of the gateway over real sockets: PASS or FAIL for each.
+    ///
+    /// Exit code 1 if one has failed. Takes about half a minute.
+    Verify(Show),
 }
 
 /// How results are shown.
 #[derive(Args, Debug)]
-struct Show {
+pub(super) struct Show {
     /// Print JSON instead of tables.
     #[arg(long)]
     json: bool,
@@ -119,6 +123,7 @@ pub(super) fn run(command: Measure) -> ExitCode {
     let done = match command {
         Measure::LoadTest(arguments) => arguments.run(),
         Measure::Compare(arguments) => arguments.run(),
+        Measure::Verify(show) => verify::run(&show.output()),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -12,3 +12,4 @@ pub mod service;
 pub mod show;
 pub mod stage;
 pub mod usage;
+pub mod verify;
