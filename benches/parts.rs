@@ -4,7 +4,6 @@
 
 mod support;
 
-use criterion::Criterion;
 use http::HeaderMap;
 use ringway::config::{self, LbPolicy, RateLimit, RetryBudget};
 use ringway::metrics::{CallLabels, GatewayInfo, Histogram, Layout, Shard, Snapshot, call_totals, render};
@@ -32,8 +31,7 @@ static ALLOCATOR: ringway::alloc::CountingOver<mimalloc::MiMalloc> =
 const NOW: Moment = Moment::from_nanos(1_000_000_000);
 
 fn main() {
-    let mut criterion =
-        Criterion::default().configure_from_args().output_directory(&support::criterion_folder());
+    let mut criterion = support::criterion();
     let mut rows = Rows::new(&mut criterion, "parts");
     route(&mut rows);
     guard(&mut rows);

@@ -7,7 +7,6 @@
 
 mod support;
 
-use criterion::Criterion;
 use http::HeaderMap;
 use ringway::config::{self, Config, Retry, RetryBudget};
 use ringway::metrics::{Layout, Shard};
@@ -43,8 +42,7 @@ const PATH: &str = "/ringway.demo.employee.v1.EmployeeService/GetEmployee";
 const NOW: Moment = Moment::from_nanos(1_000_000_000);
 
 fn main() {
-    let mut criterion =
-        Criterion::default().configure_from_args().output_directory(&support::criterion_folder());
+    let mut criterion = support::criterion();
     let mut rows = Rows::new(&mut criterion, "report");
     creation(&mut rows);
     retrieval(&mut rows);

@@ -36,6 +36,13 @@ pub fn criterion_folder() -> PathBuf {
     target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).join("criterion")
 }
 
+/// Criterion, with a second to warm up and two to measure: all rows of a bench take about a minute.
+pub fn criterion() -> Criterion {
+    let criterion =
+        Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(2));
+    criterion.configure_from_args().output_directory(&criterion_folder())
+}
+
 /// The rows of a table, each a bench of criterion.
 pub struct Rows<'a> {
     criterion: &'a mut Criterion,

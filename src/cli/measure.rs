@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use crate::tools::load::{Request, Target};
 use crate::tools::show::Output;
 use crate::tools::usage::Side;
-use crate::tools::{compare, load_test, verify};
+use crate::tools::{advise, compare, load_test, report, verify};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Measure {
@@ -27,6 +27,48 @@ pub(super) enum Measure {
     ///
     /// Exit code 1 if one has failed. Takes about half a minute.
     Verify(Show),
+    /// Recommend timeouts, retries, pool sizes and breaker settings from a gateway's metrics, with the evidence.
+    Advise(Advise),
+    /// Write what was measured as Markdown; report.sh measures it.
+    Report(Report),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Advise {
+    /// The admin address of a running gateway.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901", conflicts_with = "from")]
+    admin: SocketAddr,
+    /// How long to look on, which tells how many calls are in flight.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds, conflicts_with = "from")]
+    duration: f64,
+    /// A saved page of metrics instead.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// Print JSON instead of TOML.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Report {
+    /// The eleven rows, as `cargo bench --bench report` leaves them.
+    #[arg(long, value_name = "FILE")]
+    rows: Option<PathBuf>,
+    /// The output of `ringway verify --json`.
+    #[arg(long, value_name = "FILE")]
+    verify: Option<PathBuf>,
+    /// The output of `cargo bench --bench gateway -- --json`.
+    #[arg(long, value_name = "FILE")]
+    gateway: Option<PathBuf>,
+    /// A table of peers in Markdown.
+    #[arg(long, value_name = "FILE")]
+    peers: Option<PathBuf>,
+    /// The commit that was measured.
+    #[arg(long)]
+    commit: Option<String>,
+    /// Where to write.
+    #[arg(long, value_name = "FILE", default_value = "REPORT.md")]
+    out: PathBuf,
 }
 
 /// How results are shown.
@@ -61,7 +103,7 @@ struct Called {
     /// A further header field of a gRPC call; may be repeated.
     #[arg(long, value_name = "NAME: VALUE", requires = "method")]
     header: Vec<String>,
-    /// Read the gateway's CPU time and memory from the metrics at its admin address.
+    /// Read the gateway's CPU time and memory from the metrics at its admin address; CPU time in steps of 10 ms.
     #[arg(long, value_name = "ADDRESS", requires = "target", conflicts_with = "pid")]
     admin: Option<SocketAddr>,
     /// Read the gateway's CPU time and memory from its process on this machine.
@@ -124,6 +166,8 @@ pub(super) fn run(command: Measure) -> ExitCode {
         Measure::LoadTest(arguments) => arguments.run(),
         Measure::Compare(arguments) => arguments.run(),
         Measure::Verify(show) => verify::run(&show.output()),
+        Measure::Advise(arguments) => arguments.run().map(|()| true),
+        Measure::Report(arguments) => arguments.run().map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -132,6 +176,21 @@ pub(super) fn run(command: Measure) -> ExitCode {
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+impl Advise {
+    fn run(self) -> io::Result<()> {
+        let span = Duration::from_secs_f64(self.duration);
+        let source = self.from.map_or(advise::Source::Admin(self.admin, span), advise::Source::File);
+        advise::run(&source, self.json)
+    }
+}
+
+impl Report {
+    fn run(self) -> io::Result<()> {
+        let Report { rows, verify, gateway, peers, commit, out } = self;
+        report::write(&report::Sources { rows, verify, gateway, peers, commit }, &out)
     }
 }
 

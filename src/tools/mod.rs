@@ -3,10 +3,12 @@
 //! None of this is on the way of a call. Read `load/mod.rs` first: a load, how it is made and what it may claim.
 
 pub mod ab;
+pub mod advise;
 pub mod compare;
 pub mod interval;
 pub mod load;
 pub mod load_test;
+pub mod report;
 pub mod scrape;
 pub mod service;
 pub mod show;

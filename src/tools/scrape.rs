@@ -89,8 +89,9 @@ impl Page {
 /// # Errors
 /// When it cannot be fetched or read.
 pub fn fetch(admin: SocketAddr) -> io::Result<Page> {
-    let text = get(admin, "/metrics")?;
-    Page::parse(&text).map_err(io::Error::other)
+    let wrong = |error: io::Error| io::Error::other(format!("http://{admin}/metrics: {error}"));
+    let text = get(admin, "/metrics").map_err(wrong)?;
+    Page::parse(&text).map_err(|malformed| wrong(io::Error::other(malformed)))
 }
 
 /// Asks for `path` over HTTP/1.0, which ends the body with the connection and cuts it into no chunks.
@@ -104,7 +105,7 @@ fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.lines().next().unwrap_or_default();
     if status.split(' ').nth(1) != Some("200") {
-        return Err(io::Error::other(format!("http://{address}{path} answered {status:?}")));
+        return Err(io::Error::other(format!("answered {status:?}")));
     }
     Ok(body.to_owned())
 }
