@@ -89,6 +89,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             Err(error) => eprintln!("{backend} is left out: {error}"),
         }
     }
+    if subjects.is_empty() {
+        return Err("no back-end can be measured".into());
+    }
     let points = measure(&options, &subjects)?;
     for point in &points {
         let (calls, errors) = (point.case.tally().calls(), point.case.tally().errors());

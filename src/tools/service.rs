@@ -107,7 +107,7 @@ impl Service {
 
     /// Connections that are open now.
     pub fn connections(&self) -> u64 {
-        self.connections_opened() - self.state.connections_ended.load(Ordering::Relaxed)
+        self.connections_opened().saturating_sub(self.state.connections_ended.load(Ordering::Relaxed))
     }
 
     /// Whether it answers UNAVAILABLE, without a message.

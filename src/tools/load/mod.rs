@@ -132,9 +132,12 @@ impl Load {
     /// Calls that can be in flight at once.
     fn lanes(&self) -> usize {
         match (self.pace, &self.target.request) {
-            (Pace::Calls { at_once, .. } | Pace::Span { at_once, .. }, _) => at_once.max(1),
+            (Pace::Calls { at_once, .. } | Pace::Span { at_once, .. }, Request::Grpc { .. }) => {
+                at_once.max(1)
+            }
+            // A connection of HTTP/1.1 carries one call at a time.
+            (_, Request::Json { .. }) => self.connections,
             (Pace::Schedule { .. }, Request::Grpc { .. }) => self.connections * STREAMS_MAX,
-            (Pace::Schedule { .. }, Request::Json { .. }) => self.connections,
         }
     }
 

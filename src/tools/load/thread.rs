@@ -3,8 +3,9 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,13 +43,15 @@ pub fn run_between(
     let threads = load.threads.clamp(1, load.connections.max(1));
     // Two meetings: all are ready, and all begin.
     let barrier = Arc::new(Barrier::new(threads + 1));
-    let begun = Arc::new(AtomicU64::new(0));
+    let (begun, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut parts = Vec::new();
     for number in 0..threads {
         let part = Part::new(load, number, threads)?;
-        let (barrier, begun, caller) = (Arc::clone(&barrier), Arc::clone(&begun), thread::current());
+        let (barrier, begun, ended) = (Arc::clone(&barrier), Arc::clone(&begun), Arc::clone(&ended));
+        let caller = thread::current();
         let body = move || {
-            let measured = part.run(&barrier, &begun);
+            let measured = catch_unwind(AssertUnwindSafe(|| part.run(&barrier, &begun)));
+            ended.fetch_add(1, Ordering::Release);
             caller.unpark();
             measured
         };
@@ -59,7 +62,7 @@ pub fn run_between(
     let before: Vec<_> = sides.iter().map(|side| side.usage().unwrap_or_default()).collect();
     barrier.wait();
     let began = Instant::now();
-    while parts.iter().any(|part| !part.is_finished()) {
+    while ended.load(Ordering::Acquire) < threads {
         told(match load.pace {
             Pace::Calls { .. } => begun.load(Ordering::Relaxed).min(load.length()),
             _ => u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).min(load.length()),
@@ -82,8 +85,8 @@ pub fn run_between(
     }
     mark();
     for part in parts {
-        let measured = part.join().map_err(|_| io::Error::other("a thread of the generator panicked"))?;
-        round.add(measured?);
+        let measured = part.join().and_then(|measured| measured);
+        round.add(measured.map_err(|_| io::Error::other("a thread of the generator panicked"))??);
     }
     Ok(round)
 }
