@@ -10,7 +10,7 @@
 use ringway::config;
 use ringway::supervisor::Gateway;
 use ringway::tools::ab;
-use ringway::tools::interval::{self, Verdict};
+use ringway::tools::interval::Interval;
 use ringway::tools::load::{self, Case, Load, Pace};
 use ringway::tools::scrape::Page;
 use ringway::tools::service::Service;
@@ -235,7 +235,7 @@ impl Point {
 
     fn median(&self, of: impl Fn(&Counts) -> f64) -> f64 {
         let all: Vec<f64> = self.counts.iter().map(of).collect();
-        interval::Interval::of(&all).map_or(0.0, |interval| interval.median)
+        Interval::of(&all).map_or(0.0, |interval| interval.median)
     }
 
     fn json(&self) -> Value {
@@ -266,8 +266,7 @@ fn document(options: &Options, subjects: &[Subject], points: &[Point]) -> Docume
     for point in points {
         let case = &point.case;
         let tally = case.tally();
-        let figure =
-            |interval: Option<interval::Interval>| interval.map_or("-".into(), |i| units::interval(&i));
+        let figure = |interval: Option<Interval>| interval.map_or("-".into(), |i| units::interval(&i));
         let quantile = |q| units::time(tally.quantile(q));
         let valid = case.invalid();
         table.rows.push(vec![
@@ -305,16 +304,23 @@ fn document(options: &Options, subjects: &[Subject], points: &[Point]) -> Docume
     }
 }
 
-/// io_uring against epoll at each place of the sweep.
+/// io_uring against epoll at each place of the sweep, by the ratio of the two in each round: a slow second of the
+/// machine falls on both.
 fn verdicts(points: &[Point]) -> Vec<String> {
     let compared = points.chunks(2).filter_map(|pair| {
         let [one, other] = pair else { return None };
-        let (ours, theirs) = (one.case.cpu_micros("gateway")?, other.case.cpu_micros("gateway")?);
+        let micros = |round: &load::Round| round.cpu_micros("gateway");
+        let rounds = one.case.rounds.iter().zip(&other.case.rounds);
+        let ratios: Vec<f64> =
+            rounds.filter_map(|(one, other)| Some(micros(one)? / micros(other)?)).collect();
+        let ratio = Interval::of(&ratios)?;
         let names = format!("{} against {}: gateway CPU per call", one.case.name, other.case.name);
-        Some(match interval::compare(&ours, &theirs) {
-            Verdict::Differs(ratio) => format!("{names} x {ratio:.2}"),
-            Verdict::NoDifference => format!("{names}: no difference"),
-            Verdict::TooFewRounds => format!("{names}: too few rounds for a verdict"),
+        Some(match ratio.ends {
+            None => format!("{names}: too few rounds for a verdict"),
+            Some((low, high)) if low <= 1.0 && 1.0 <= high => {
+                format!("{names}: no difference (x {low:.2} to {high:.2})")
+            }
+            Some((low, high)) => format!("{names} x {:.2} ({low:.2} to {high:.2})", ratio.median),
         })
     });
     compared.collect()

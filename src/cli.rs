@@ -1,7 +1,5 @@
 //! Arguments, logs, signals and exit codes: what stands between a person and the gateway.
 
-mod measure;
-
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +12,8 @@ use signal_hook::iterator::Signals;
 use crate::config::{self, Config};
 use crate::demo::{self, Demo};
 use crate::supervisor::{Ended, Gateway};
+
+mod measure;
 
 /// An API gateway for gRPC services on Linux: one worker per core, each on its own io_uring.
 ///

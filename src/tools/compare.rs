@@ -156,3 +156,55 @@ fn cpu_of_all(case: &Case) -> Option<Interval> {
         (!round.sides.is_empty()).then_some(sides + round.generator.ran.as_secs_f64())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::status::Code;
+    use crate::tools::load::{Ending, Round, Tally};
+    use crate::tools::usage::Cpu;
+    use std::time::Duration;
+
+    /// Six rounds of a hundred calls, which took these milliseconds each.
+    fn case(name: &str, millis: [u64; 6], admitted: usize) -> Case {
+        let rounds = millis.map(|millis| {
+            let mut tally = Tally::default();
+            for _ in 0..100 {
+                tally.record(Ending::Answered(Code::Ok), Duration::from_millis(millis));
+            }
+            Round {
+                connections: 4,
+                admitted,
+                took: Duration::from_millis(millis * 100),
+                tally,
+                lag: Duration::ZERO,
+                generator: Cpu::default(),
+                threads: 1,
+                sides: Vec::new(),
+            }
+        });
+        Case { rounds: rounds.to_vec(), ..Case::new(name) }
+    }
+
+    #[test]
+    fn a_difference_is_claimed_only_where_intervals_are_apart() {
+        let (one, other) = (case("a", [10, 11, 10, 12, 10, 11], 4), case("b", [20, 22, 20, 24, 20, 22], 4));
+        assert!(
+            conclude(&one, &other).starts_with("a against b: calls/s x 2.0"),
+            "{}",
+            conclude(&one, &other)
+        );
+        let near = case("c", [9, 11, 10, 13, 10, 10], 4);
+        assert_eq!(
+            conclude(&one, &near),
+            "a against c: calls/s no difference, p50 no difference, p99 no difference"
+        );
+    }
+
+    #[test]
+    fn what_is_invalid_has_no_verdict() {
+        let (one, other) = (case("a", [10; 6], 4), case("b", [20; 6], 3));
+        assert_eq!(conclude(&one, &other), "a against b: no verdict, as \"b\" is invalid");
+        assert_eq!(other.invalid().as_deref(), Some("3 of 4 connections admitted"));
+    }
+}
