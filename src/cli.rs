@@ -1,5 +1,6 @@
 //! Arguments, logs, signals and exit codes: what stands between a person and the gateway.
 
+mod measure;
 mod run;
 
 use std::fmt::Display;
@@ -42,6 +43,8 @@ enum Command {
         #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG")]
         config: PathBuf,
     },
+    #[command(flatten)]
+    Measure(Box<measure::Measure>),
 }
 
 /// Runs the program to its end.
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
     let hooks = Hooks { log_level: Some(start_logging()), reload: None };
     match arguments.command {
         Some(Command::Check { config }) => check(&config),
+        Some(Command::Measure(command)) => measure::run(*command),
         Some(Command::Run { config }) => run_file(&config, hooks),
         None => match std::env::var_os("RINGWAY_CONFIG") {
             Some(path) => run_file(Path::new(&path), hooks),
@@ -170,32 +174,16 @@ fn run_demo(hooks: Hooks) -> ExitCode {
         Ok(demo) => demo,
         Err(error) => return fail(&format!("cannot start the demo services: {error}"), 1),
     };
-    let config = match config::parse(&demo_config(&demo), Path::new("(embedded default)")) {
+    let config = match config::parse(
+        &demo.config("127.0.0.1:8080", "127.0.0.1:9901"),
+        Path::new("(embedded default)"),
+    ) {
         Ok(config) => config,
         Err(errors) => return refuse(&errors),
     };
     run::run(config, None, hooks, |gateway| {
         let _ = greet(gateway, &demo, &mut io::stdout());
     })
-}
-
-fn demo_config(demo: &Demo) -> String {
-    let mut text = String::from(
-        "drain_timeout = \"5s\"\n[admin]\naddress = \"127.0.0.1:9901\"\n[[listeners]]\naddress = \"127.0.0.1:8080\"\n",
-    );
-    for service in &demo.services {
-        for name in &service.grpc_services {
-            let cluster = service.name;
-            text += &format!("[[routes]]\nmatch = {{ service = \"{name}\" }}\ncluster = \"{cluster}\"\n");
-        }
-    }
-    let names: Vec<String> = demo.services.iter().map(|service| format!("{:?}", service.name)).collect();
-    text += &format!("[transcoding]\nreflection = [{}]\n", names.join(", "));
-    for service in &demo.services {
-        let (name, address) = (service.name, service.address);
-        text += &format!("[[clusters]]\nname = \"{name}\"\nendpoints = [\"{address}\"]\n");
-    }
-    text
 }
 
 fn greet(gateway: &Gateway, demo: &Demo, out: &mut impl Write) -> io::Result<()> {

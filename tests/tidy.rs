@@ -89,7 +89,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
     ("core_affinity", &["supervisor"]),
     ("fastrand", &["random"]),
-    ("hyper", &["admin", "worker"]),
+    ("hyper", &["admin", "worker", "tools"]),
     ("prost_reflect", &["transcode"]),
     ("protox", &["transcode"]),
     ("hdrhistogram", &["tools"]),

@@ -123,6 +123,26 @@ impl Demo {
     pub fn service(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name == name)
     }
+
+    /// The configuration of a gateway before these services, with one listener.
+    pub fn config(&self, listener: &str, admin: &str) -> String {
+        let mut text = format!(
+            "drain_timeout = \"5s\"\n[admin]\naddress = \"{admin}\"\n[[listeners]]\naddress = \"{listener}\"\n"
+        );
+        for service in &self.services {
+            for name in &service.grpc_services {
+                let cluster = service.name;
+                text += &format!("[[routes]]\nmatch = {{ service = \"{name}\" }}\ncluster = \"{cluster}\"\n");
+            }
+        }
+        let names: Vec<String> = self.services.iter().map(|service| format!("{:?}", service.name)).collect();
+        text += &format!("[transcoding]\nreflection = [{}]\n", names.join(", "));
+        for service in &self.services {
+            let (name, address) = (service.name, service.address);
+            text += &format!("[[clusters]]\nname = \"{name}\"\nendpoints = [\"{address}\"]\n");
+        }
+        text
+    }
 }
 
 impl Drop for Demo {

@@ -9,14 +9,15 @@ use crate::config::Config;
 
 /// The timeouts of every route, and of methods that have their own.
 #[derive(Debug)]
-pub(super) struct Methods {
+pub struct Methods {
     routes: Vec<Timeouts>,
     /// By cluster. Few name methods; for those that do not, nothing is looked up.
     special: Vec<FxHashMap<String, Duration>>,
 }
 
 impl Methods {
-    pub(super) fn new(config: &Config) -> Methods {
+    /// What `config` says.
+    pub fn new(config: &Config) -> Methods {
         let routes = config.routes.iter().map(|route| Timeouts {
             answer: route.timeout,
             whole: route.max_stream_duration,
@@ -27,6 +28,11 @@ impl Methods {
             methods.filter_map(|method| Some((method.path.clone(), method.timeout?))).collect()
         });
         Methods { routes: routes.collect(), special: special.collect() }
+    }
+
+    /// How long a call of this route and cluster to this path may wait for its answer.
+    pub fn timeout(&self, route: usize, cluster: usize, path: &str) -> Option<Duration> {
+        self.timeouts(route, cluster, path).answer
     }
 
     /// How long a call of this route and cluster to this path may take.

@@ -52,6 +52,7 @@ use self::clock::Clock;
 pub use self::control::Control;
 use self::control::Wanted;
 use self::json::Transcoder;
+pub use self::methods::Methods;
 use self::replays::Replays;
 use self::setup::Setup;
 pub use self::setup::{Scheme, layout};

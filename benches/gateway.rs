@@ -1,0 +1,327 @@
+//! What a call costs, end to end over real sockets: `cargo bench --bench gateway`.
+//!
+//! A gateway on io_uring and one on epoll are measured in turn, in the same rounds, against the same service, over a
+//! sweep of connections. Compare the gateway's CPU time per call first: on a shared machine it is what differs least
+//! from one run to the next. `-- --help` lists the rest; `--against BINARY` measures another build of this bench in
+//! turn with this one (see ab.sh). Without `--bench`, as under `cargo test`, it only looks whether all of it works.
+
+#![allow(clippy::disallowed_methods, reason = "a bench measures time")]
+
+use ringway::config;
+use ringway::supervisor::Gateway;
+use ringway::tools::ab;
+use ringway::tools::interval::Interval;
+use ringway::tools::load::{self, Case, Load, Pace};
+use ringway::tools::scrape::Page;
+use ringway::tools::service::Service;
+use ringway::tools::show::{self, Document, Output, Table, Tone, units};
+use ringway::tools::usage::{Side, threads_named};
+use serde_json::{Value, json};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[global_allocator]
+static ALLOCATOR: ringway::alloc::CountingOver<mimalloc::MiMalloc> =
+    ringway::alloc::CountingOver(mimalloc::MiMalloc);
+
+const HELP: &str = "\
+--json              print JSON
+--html FILE         also write a page with plots
+--rounds N          rounds of each (9); fewer than 6 give no intervals
+--millis N          how long each is measured in a round (500)
+--connections A,B   the sweep (1,16,64,256,1024); one call in flight on each
+--backends A,B      io_uring,epoll
+--message BYTES     size of the message (100)
+--against BINARY    measure another build of this bench in turn with this one";
+
+/// A worker publishes some of its counts every 100 ms.
+const PUBLISHED: Duration = Duration::from_millis(120);
+
+/// What is measured, and how.
+struct Options {
+    full: bool,
+    rounds: usize,
+    span: Duration,
+    connections: Vec<usize>,
+    backends: Vec<String>,
+    message_bytes: usize,
+    against: Option<PathBuf>,
+    output: Output,
+}
+
+/// A running gateway on one back-end.
+struct Subject {
+    backend: String,
+    gateway: Gateway,
+    sides: [Side; 2],
+}
+
+/// A place of the sweep, with what the gateway has counted of its calls.
+struct Point {
+    subject: usize,
+    connections: usize,
+    case: Case,
+    counts: Vec<Counts>,
+}
+
+/// Counts of the gateway for one call.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    enters: f64,
+    sqes: f64,
+    allocations: f64,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse()?;
+    if let Some(other) = &options.against {
+        let arguments =
+            ["--rounds", "1", "--millis", &options.span.as_millis().to_string()].map(str::to_owned);
+        let document = ab::run(&std::env::current_exe()?, other, &arguments, options.rounds)?;
+        return Ok(document.write(&options.output)?);
+    }
+    let service = Service::start()?;
+    let mut subjects = Vec::new();
+    for backend in &options.backends {
+        match Subject::start(backend, &service) {
+            Ok(subject) => subjects.push(subject),
+            Err(error) => eprintln!("{backend} is left out: {error}"),
+        }
+    }
+    if subjects.is_empty() {
+        return Err("no back-end can be measured".into());
+    }
+    let points = measure(&options, &subjects)?;
+    for point in &points {
+        let (calls, errors) = (point.case.tally().calls(), point.case.tally().errors());
+        if calls == 0 || errors > 0 {
+            return Err(format!(
+                "{}: {errors} of {calls} calls failed: {}",
+                point.case.name,
+                point.case.errors()
+            )
+            .into());
+        }
+    }
+    document(&options, &subjects, &points).write(&options.output)?;
+    Ok(())
+}
+
+impl Options {
+    fn parse() -> Result<Options, Box<dyn Error>> {
+        let mut arguments = std::env::args().skip(1).peekable();
+        let mut options = Options {
+            full: false,
+            rounds: 9,
+            span: Duration::from_millis(500),
+            connections: vec![1, 16, 64, 256, 1024],
+            backends: vec!["io_uring".to_owned(), "epoll".to_owned()],
+            message_bytes: 100,
+            against: None,
+            output: Output::default(),
+        };
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--bench" => options.full = true,
+                "--json" => options.output.json = true,
+                "--html" => options.output.html = Some(value()?.into()),
+                "--rounds" => options.rounds = value()?.parse()?,
+                "--millis" => options.span = Duration::from_millis(value()?.parse()?),
+                "--connections" => {
+                    options.connections = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
+                }
+                "--backends" => options.backends = value()?.split(',').map(str::to_owned).collect(),
+                "--message" => options.message_bytes = value()?.parse()?,
+                "--against" => options.against = Some(value()?.into()),
+                "--help" => {
+                    println!("{HELP}");
+                    std::process::exit(0);
+                }
+                // What `cargo test` and other benches' harnesses are given.
+                _ => {}
+            }
+        }
+        if !options.full {
+            (options.rounds, options.span) = (1, Duration::from_millis(30));
+            options.connections = vec![1, 16];
+        }
+        Ok(options)
+    }
+}
+
+impl Subject {
+    fn start(backend: &str, service: &Service) -> Result<Subject, Box<dyn Error>> {
+        let text = format!(
+            "workers = 1\ndrain_timeout = \"1s\"\n[io]\nbackend = \"{backend}\"\non_unavailable = \"fail\"\n\
+             [admin]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
+             [[routes]]\nmatch = {{ service = \"ringway.measure.v1.Measure\" }}\ncluster = \"service\"\n\
+             [[clusters]]\nname = \"service\"\nendpoints = [\"{}\"]\nmax_requests = 100000\n",
+            service.address()
+        );
+        let config = config::parse(&text, Path::new("bench.toml")).map_err(|errors| errors.to_string())?;
+        let before = threads_named("worker-");
+        let gateway = Gateway::start(config)?;
+        let workers = threads_named("worker-").difference(&before).copied().collect();
+        let sides = [Side::threads("gateway", workers), Side::threads("service", threads_named("service"))];
+        Ok(Subject { backend: backend.to_owned(), gateway, sides })
+    }
+
+    /// What it has counted so far, of all calls.
+    fn counts(&self) -> (f64, Counts) {
+        let page = Page::parse(&self.gateway.metrics()).expect("the gateway's own page");
+        let sum = |name| page.sum(name).unwrap_or(0.0);
+        let counts = Counts {
+            enters: sum("ringway_turns_total"),
+            sqes: sum("ringway_ring_sqes_total"),
+            allocations: sum("ringway_allocations_total"),
+        };
+        (sum("ringway_calls_started_total"), counts)
+    }
+}
+
+/// Every point of every subject once in each round, the subjects in turn.
+fn measure(options: &Options, subjects: &[Subject]) -> Result<Vec<Point>, Box<dyn Error>> {
+    let mut points = Vec::new();
+    for &connections in &options.connections {
+        for (subject, Subject { backend, .. }) in subjects.iter().enumerate() {
+            let case = Case::new(format!("{backend}/{connections}"));
+            points.push(Point { subject, connections, case, counts: Vec::new() });
+        }
+    }
+    let bar = show::progress((options.rounds * points.len()) as u64, "bench");
+    for round in 0..options.rounds {
+        for turn in 0..points.len() {
+            // Neither is always the first.
+            let point = &mut points[turn ^ (round & 1).min(subjects.len() - 1)];
+            point.measure(options, &subjects[point.subject])?;
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(points)
+}
+
+impl Point {
+    fn measure(&mut self, options: &Options, subject: &Subject) -> Result<(), Box<dyn Error>> {
+        let target = Service::target(subject.gateway.listeners()[0], options.message_bytes);
+        let mut load = Load::new(target, Pace::Span { span: options.span, at_once: self.connections });
+        load.connections = self.connections;
+        load.warm_up = if options.full { 1000.max(2 * self.connections as u64) } else { 20 };
+        let mut seen = Vec::new();
+        let round = load::run_between(
+            &load,
+            &subject.sides,
+            |_| (),
+            || {
+                if options.full {
+                    std::thread::sleep(PUBLISHED);
+                }
+                seen.push(subject.counts());
+            },
+        )?;
+        if let [(calls_before, before), (calls_after, after)] = seen[..] {
+            let calls = (calls_after - calls_before).max(1.0);
+            self.counts.push(Counts {
+                enters: (after.enters - before.enters) / calls,
+                sqes: (after.sqes - before.sqes) / calls,
+                allocations: (after.allocations - before.allocations) / calls,
+            });
+        }
+        self.case.rounds.push(round);
+        Ok(())
+    }
+
+    fn median(&self, of: impl Fn(&Counts) -> f64) -> f64 {
+        let all: Vec<f64> = self.counts.iter().map(of).collect();
+        Interval::of(&all).map_or(0.0, |interval| interval.median)
+    }
+
+    fn json(&self) -> Value {
+        let mut json = self.case.json();
+        json["enters_per_call"] = json!(self.median(|counts| counts.enters));
+        json["sqes_per_call"] = json!(self.median(|counts| counts.sqes));
+        json["allocations_per_call"] = json!(self.median(|counts| counts.allocations));
+        json
+    }
+}
+
+fn document(options: &Options, subjects: &[Subject], points: &[Point]) -> Document {
+    let columns = [
+        "back-end",
+        ">connections",
+        ">calls/s",
+        ">p50",
+        ">p99",
+        ">p99.9",
+        ">gateway CPU us",
+        ">turns",
+        ">SQEs",
+        ">allocs",
+        ">generator busy",
+        "valid",
+    ];
+    let mut table = Table::new("", &columns);
+    for point in points {
+        let case = &point.case;
+        let tally = case.tally();
+        let figure = |interval: Option<Interval>| interval.map_or("-".into(), |i| units::interval(&i));
+        let quantile = |q| units::time(tally.quantile(q));
+        let valid = case.invalid();
+        table.rows.push(vec![
+            subjects[point.subject].backend.as_str().into(),
+            point.connections.to_string().into(),
+            figure(case.rate()).into(),
+            quantile(0.5).into(),
+            quantile(0.99).into(),
+            quantile(0.999).into(),
+            figure(case.cpu_micros("gateway")).into(),
+            units::digits(point.median(|counts| counts.enters)).into(),
+            units::digits(point.median(|counts| counts.sqes)).into(),
+            units::digits(point.median(|counts| counts.allocations)).into(),
+            case.busy().map_or("-".into(), |busy| units::percent(busy.median)).into(),
+            match valid {
+                None => show::Cell::new("yes", Tone::Good),
+                Some(reason) => show::Cell::new(reason, Tone::Bad),
+            },
+        ]);
+    }
+    let cases: Vec<Case> = points.iter().map(|point| point.case.clone()).collect();
+    let bytes = options.message_bytes;
+    Document {
+        title: format!(
+            "A unary call of {bytes} bytes through one worker, one call in flight on each connection"
+        ),
+        facts: vec![
+            "closed loop; generator and service have a thread each and share the machine".to_owned(),
+            "per call; a turn of the loop is one io_uring_enter or epoll_wait".to_owned(),
+        ],
+        tables: vec![table],
+        conclusions: verdicts(points),
+        plots: load::rows::plots(&cases),
+        json: json!({ "message_bytes": bytes, "points": points.iter().map(Point::json).collect::<Vec<_>>() }),
+    }
+}
+
+/// io_uring against epoll at each place of the sweep, by the ratio of the two in each round: a slow second of the
+/// machine falls on both.
+fn verdicts(points: &[Point]) -> Vec<String> {
+    let compared = points.chunks(2).filter_map(|pair| {
+        let [one, other] = pair else { return None };
+        let micros = |round: &load::Round| round.cpu_micros("gateway");
+        let rounds = one.case.rounds.iter().zip(&other.case.rounds);
+        let ratios: Vec<f64> =
+            rounds.filter_map(|(one, other)| Some(micros(one)? / micros(other)?)).collect();
+        let ratio = Interval::of(&ratios)?;
+        let names = format!("{} against {}: gateway CPU per call", one.case.name, other.case.name);
+        Some(match ratio.ends {
+            None => format!("{names}: too few rounds for a verdict"),
+            Some((low, high)) if low <= 1.0 && 1.0 <= high => {
+                format!("{names}: no difference (x {low:.2} to {high:.2})")
+            }
+            Some((low, high)) => format!("{names} x {:.2} ({low:.2} to {high:.2})", ratio.median),
+        })
+    });
+    compared.collect()
+}

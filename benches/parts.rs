@@ -1,0 +1,152 @@
+//! The parts of the hot path, one by one: `cargo bench --bench parts`.
+
+#![allow(clippy::disallowed_methods, reason = "a bench measures time")]
+
+mod support;
+
+use http::HeaderMap;
+use ringway::config::{self, LbPolicy, RateLimit, RetryBudget};
+use ringway::metrics::{CallLabels, GatewayInfo, Histogram, Layout, Shard, Snapshot, call_totals, render};
+use ringway::policy::balance::Balance;
+use ringway::policy::breaker::{LocalBreaker, SharedBreaker};
+use ringway::policy::budget::{Budget, SharedBudget};
+use ringway::policy::limit::{Limit, SharedLimit};
+use ringway::policy::outcome::Outcome;
+use ringway::policy::rate::{Rate, SharedRate};
+use ringway::policy::route::Routes;
+use ringway::random::Random;
+use ringway::time::Moment;
+use ringway::time::timers::Timers;
+use ringway::wire::{frame, timeout};
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Rows, four_clusters};
+
+#[global_allocator]
+static ALLOCATOR: ringway::alloc::CountingOver<mimalloc::MiMalloc> =
+    ringway::alloc::CountingOver(mimalloc::MiMalloc);
+
+const NOW: Moment = Moment::from_nanos(1_000_000_000);
+
+fn main() {
+    let mut criterion = support::criterion();
+    let mut rows = Rows::new(&mut criterion, "parts");
+    route(&mut rows);
+    guard(&mut rows);
+    resilience(&mut rows);
+    pool(&mut rows);
+    wire(&mut rows);
+    time(&mut rows);
+    metrics(&mut rows);
+    rows.show();
+    criterion.final_summary();
+}
+
+fn route(rows: &mut Rows<'_>) {
+    let headers = HeaderMap::new();
+    let four = Routes::new(&four_clusters().routes);
+    let path = "/ringway.demo.structure.v1.StructureService/GetUniversity";
+    rows.extra("route: the last of 4 services", || {
+        four.find(black_box(path), black_box("gateway"), &headers)
+    });
+    let mut text = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[clusters]]\nname = \"c\"\nendpoints = [\"127.0.0.1:1\"]\n".to_owned();
+    for number in 0..1000 {
+        text +=
+            &format!("[[routes]]\nmatch = {{ service = \"bench.v1.Service{number}\" }}\ncluster = \"c\"\n");
+    }
+    let config = config::parse(&text, Path::new("bench.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+    let many = Routes::new(&config.routes);
+    let last = "/bench.v1.Service999/Call";
+    rows.extra("route: the last of 1,000 services", || {
+        many.find(black_box(last), black_box("gateway"), &headers)
+    });
+}
+
+fn guard(rows: &mut Rows<'_>) {
+    let limit = Limit::new(SharedLimit::new(1024, 2));
+    rows.extra("limit: take and give", || {
+        let taken = limit.take();
+        limit.give();
+        taken
+    });
+    let rate = RateLimit {
+        max_tokens: 1_000_000,
+        tokens_per_fill: 1_000_000,
+        fill_interval: Duration::from_millis(1),
+    };
+    let rate = Rate::new(SharedRate::new(rate, 2, NOW));
+    let mut now = NOW;
+    rows.extra("rate limit: take", || {
+        now = now.plus(Duration::from_micros(10));
+        rate.take(now)
+    });
+}
+
+fn resilience(rows: &mut Rows<'_>) {
+    let breaker = LocalBreaker::new(SharedBreaker::new(config::Breaker::default(), 2), 0);
+    let mut random = Random::seeded(1);
+    rows.extra("breaker: ask and tell, closed", || {
+        let pass = breaker.ask(black_box(NOW), &mut random).expect("it is closed");
+        pass.tell(black_box(Outcome::Well), NOW);
+    });
+    let budget = Budget::new(&SharedBudget::new(RetryBudget::default()), None);
+    rows.extra("retry budget: earn", || budget.earn(black_box(NOW)));
+}
+
+fn pool(rows: &mut Rows<'_>) {
+    for (name, policy, count) in [
+        ("balance: least request of 2", LbPolicy::LeastRequest, 2),
+        ("balance: least request of 16", LbPolicy::LeastRequest, 16),
+        ("balance: round robin of 16", LbPolicy::RoundRobin, 16),
+    ] {
+        let (mut balance, mut random) = (Balance::new(policy), Random::seeded(1));
+        let loads: Vec<u32> = (0..count).collect();
+        rows.extra(name, || balance.pick(loads.len(), |at| loads.get(at).copied(), &mut random));
+    }
+}
+
+fn wire(rows: &mut Rows<'_>) {
+    let mut one = vec![0, 0, 0, 4, 0];
+    one.resize(5 + 1024, 7);
+    let small: Vec<u8> = (0..64).flat_map(|_| [0, 0, 0, 0, 3, 1, 2, 3]).collect();
+    let mut walker = frame::Walker::new();
+    rows.extra("frames: one message of 1 KiB", || walker.feed(black_box(&one)));
+    rows.extra("frames: 64 messages of 3 bytes", || walker.feed(black_box(&small)));
+    rows.extra("grpc-timeout: parse", || timeout::parse(black_box(b"250m")));
+    rows.extra("grpc-timeout: format", || timeout::format(black_box(Duration::from_millis(249))));
+}
+
+fn time(rows: &mut Rows<'_>) {
+    let timers = Timers::new(NOW);
+    let far: Vec<_> = (0..10_000).map(|_| timers.timer()).collect();
+    for (number, timer) in far.iter().enumerate() {
+        timer.arm(NOW.plus(Duration::from_secs(3600 + number as u64)), std::task::Waker::noop());
+    }
+    let mut now = NOW;
+    rows.extra("timers: a tick among 10,000", || {
+        now = now.plus(Duration::from_micros(5000));
+        timers.advance(now);
+    });
+}
+
+fn metrics(rows: &mut Rows<'_>) {
+    let labels = |number: usize| CallLabels { route: format!("r{number}"), cluster: "c".to_owned() };
+    let layout = Layout::new(vec!["c".to_owned()], (0..10).map(labels).collect());
+    let shards: Vec<Arc<Shard>> = (0..8).map(|_| Shard::new(&layout)).collect();
+    let took = Duration::from_micros(150);
+    rows.extra("metrics: a call counted", || shards[0].calls[0].ended(black_box(0), black_box(took)));
+    let histogram = Histogram::default();
+    rows.extra("metrics: a duration recorded", || histogram.record(black_box(took)));
+    rows.extra("metrics: one series merged over 8 workers", || call_totals(&shards, &[0]).sum_micros);
+    let snapshot = histogram.snapshot();
+    rows.extra("metrics: a quantile", || snapshot.quantile(black_box(0.99)));
+    let mut sum = Snapshot::default();
+    rows.extra("metrics: a histogram merged", || sum.merge(&snapshot));
+    let info =
+        GatewayInfo { version: "1", backend: "io_uring", backend_reason: None, ready: true, workers: 8 };
+    rows.extra("metrics: the page of 10 routes and 8 workers", || {
+        render::text(&info, &layout, &shards, &[]).len()
+    });
+}

@@ -1,0 +1,241 @@
+//! The eleven rows of the first report, like for like: `cargo bench --bench report`.
+//!
+//! What each row does is beside it. The figures of the original are its true ones, in nanoseconds: its report shows
+//! iteration counts as rates. The two rows with many threads show the throughput of all threads together.
+
+#![allow(clippy::disallowed_methods, reason = "a bench measures time")]
+
+mod support;
+
+use http::HeaderMap;
+use ringway::config::{self, Config, Retry, RetryBudget};
+use ringway::metrics::{Layout, Shard};
+use ringway::net::Local;
+use ringway::policy::breaker::{LocalBreaker, SharedBreaker};
+use ringway::policy::budget::{Budget, SharedBudget};
+use ringway::policy::deadline::Deadline;
+use ringway::policy::limit::SharedLimit;
+use ringway::policy::outcome::Outcome;
+use ringway::policy::retry::{Attempt, End, Next, Pushback, Retries, Ruling, rule};
+use ringway::policy::route::Routes;
+use ringway::policy::status::Code;
+use ringway::random::Random;
+use ringway::time::Moment;
+use ringway::time::timers::Timers;
+use ringway::upstream::Cluster;
+use ringway::worker::{self, Methods};
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::thread;
+use std::time::Duration;
+use support::{Rows, SERVICES, four_clusters};
+
+#[global_allocator]
+static ALLOCATOR: ringway::alloc::CountingOver<mimalloc::MiMalloc> =
+    ringway::alloc::CountingOver(mimalloc::MiMalloc);
+
+const PATH: &str = "/ringway.demo.employee.v1.EmployeeService/GetEmployee";
+const NOW: Moment = Moment::from_nanos(1_000_000_000);
+
+fn main() {
+    let mut criterion = support::criterion();
+    let mut rows = Rows::new(&mut criterion, "report");
+    creation(&mut rows);
+    retrieval(&mut rows);
+    retries(&mut rows);
+    failures(&mut rows);
+    breaker(&mut rows);
+    configuration(&mut rows);
+    timeout(&mut rows);
+    concurrent_retrieval(&mut rows);
+    errors(&mut rows);
+    metrics(&mut rows);
+    concurrent_metrics(&mut rows);
+    rows.show();
+    criterion.final_summary();
+}
+
+/// Everything that one worker owns for four clusters, no connection dialled: the index of routes, and for each
+/// cluster its endpoints, its balance, its limit, its breaker and its budget.
+fn creation(rows: &mut Rows<'_>) {
+    let config = four_clusters();
+    let shard = Shard::new(&worker::layout(&config));
+    let local = Local::new(Arc::clone(&shard.worker), NOW);
+    let addresses: [SocketAddr; 1] = [([127, 0, 0, 1], 50051).into()];
+    let limits: Vec<_> =
+        config.clusters.iter().map(|cluster| SharedLimit::new(cluster.max_requests, 1)).collect();
+    let breaker = SharedBreaker::new(config::Breaker::default(), 1);
+    let budget = SharedBudget::new(RetryBudget::default());
+    rows.row("gRPC client creation", 758.0, "18", || {
+        let mut clusters = Vec::with_capacity(4);
+        for (index, settings) in config.clusters.iter().enumerate() {
+            let (local, limit) = (Rc::clone(&local), Arc::clone(&limits[index]));
+            clusters.push((
+                Cluster::new(
+                    settings.clone(),
+                    &addresses,
+                    local,
+                    Arc::clone(&shard.clusters[index]),
+                    limit,
+                    1,
+                ),
+                LocalBreaker::new(Arc::clone(&breaker), 0),
+                Budget::new(&budget, None),
+            ));
+        }
+        (Routes::new(&config.routes), clusters)
+    });
+}
+
+/// From a call's path to its cluster.
+fn retrieval(rows: &mut Rows<'_>) {
+    let config = four_clusters();
+    let (routes, headers) = (Routes::new(&config.routes), HeaderMap::new());
+    let mut random = Random::seeded(1);
+    rows.row("client retrieval", 14.5, "0", || find(&config, &routes, &headers, &mut random));
+}
+
+fn find<'a>(
+    config: &'a Config,
+    routes: &Routes,
+    headers: &HeaderMap,
+    random: &mut Random,
+) -> &'a config::Cluster {
+    let route = routes.find(black_box(PATH), black_box("gateway:8080"), headers).expect("there is a route");
+    let choice = routes.choose(route, random);
+    &config.clusters[config.routes[route].clusters[choice].cluster]
+}
+
+/// The deadline, the budget and the retry decision around a call that succeeds at once.
+fn retries(rows: &mut Rows<'_>) {
+    let (policy, budget) = (Retry::default(), budget(20));
+    let mut random = Random::seeded(1);
+    rows.row("retry logic execution", 383.0, "5", || {
+        let deadline = Deadline::new(black_box(NOW), None, Some(Duration::from_secs(5)));
+        budget.earn(NOW);
+        let mut retries = Retries::default();
+        let next = retries.next(ended(End::Answered), &policy, &budget, deadline.left(NOW), &mut random, NOW);
+        budget.succeeded();
+        next
+    });
+}
+
+/// A call that answers UNAVAILABLE three times: two waits of about 1 ms and 2 ms between them. On a clock that is only
+/// counted, and with the waits slept.
+fn failures(rows: &mut Rows<'_>) {
+    let policy = Retry { initial_backoff: Duration::from_millis(1), ..Retry::default() };
+    let budget = budget(1000);
+    let mut random = Random::seeded(1);
+    let mut call = |wait: &mut dyn FnMut(Duration)| {
+        let mut now = NOW;
+        let deadline = Deadline::new(now, None, Some(Duration::from_secs(5)));
+        budget.earn(now);
+        let mut retries = Retries::default();
+        loop {
+            let failed = ended(End::Status(Code::Unavailable));
+            match retries.next(failed, &policy, &budget, deadline.left(now), &mut random, now) {
+                Next::Again { wait: time, .. } => {
+                    now = now.plus(time);
+                    wait(time);
+                }
+                Next::Stop(why) => return (why, retries.previous()),
+                Next::GoOn => unreachable!("no attempt is under way"),
+            }
+        }
+    };
+    assert_eq!(call(&mut |_| ()).1, 2, "two retries");
+    rows.row("retry with failures", 4_150_806.0, "36", || call(&mut |time| thread::sleep(time)));
+    rows.extra("retry with failures, decisions only", || call(&mut |_| ()));
+}
+
+fn ended(end: End) -> Attempt {
+    black_box(Attempt { end, pushback: Pushback::None, idempotent: false, kept: true })
+}
+
+fn budget(percent: u32) -> Budget {
+    Budget::new(&SharedBudget::new(RetryBudget { percent, min_retries: 100 }), None)
+}
+
+/// A closed breaker around a call that succeeds, with the two readings of the clock.
+fn breaker(rows: &mut Rows<'_>) {
+    let breaker = LocalBreaker::new(SharedBreaker::new(config::Breaker::default(), 1), 0);
+    let mut random = Random::seeded(1);
+    let clock = quanta::Clock::new();
+    let start = clock.raw();
+    let now = || Moment::from_nanos(clock.delta_as_nanos(start, clock.raw()));
+    rows.row("circuit breaker", 222.0, "0", || {
+        let pass = breaker.ask(now(), &mut random).expect("it is closed");
+        pass.tell(black_box(Outcome::Well), now());
+    });
+}
+
+/// The example configuration from text to checked types; and what a call pays: the look-up of its method's settings.
+fn configuration(rows: &mut Rows<'_>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/ringway.toml");
+    let text = std::fs::read_to_string(&path).expect("the example is there");
+    rows.row("configuration loading", 920.0, "1", || {
+        config::parse(black_box(&text), &path).expect("it is good")
+    });
+    let config = config::parse(&text, &path).expect("it is good");
+    let (methods, cluster) = (Methods::new(&config), 0);
+    rows.extra("configuration of a method", || {
+        methods.timeout(2, cluster, black_box("/bench.v1.Echo/Unary"))
+    });
+}
+
+/// A timer armed and cancelled in the worker's wheel.
+fn timeout(rows: &mut Rows<'_>) {
+    let timers = Timers::new(NOW);
+    let mut later = 0;
+    rows.row("timeout context creation", 381.0, "4", || {
+        later = (later + 1) % 1000;
+        let timer = timers.timer();
+        timer.arm(NOW.plus(Duration::from_micros(1_000_000 + later)), Waker::noop());
+    });
+}
+
+/// Client retrieval by 1, 2, ... threads at once, each with what its worker would own.
+fn concurrent_retrieval(rows: &mut Rows<'_>) {
+    rows.threads("concurrent client access", 82.5, "0", || {
+        let config = four_clusters();
+        let (routes, headers) = (Routes::new(&config.routes), HeaderMap::new());
+        let mut random = Random::seeded(1);
+        move || {
+            black_box(find(&config, &routes, &headers, &mut random).max_requests);
+        }
+    });
+}
+
+/// Is a call that ended with INTERNAL sent again?
+fn errors(rows: &mut Rows<'_>) {
+    let codes = Retry::default().retryable_status_codes;
+    let attempt = || ended(End::Status(Code::Internal));
+    assert!(matches!(rule(attempt(), false, codes), Ruling::Never(_)));
+    rows.row("error handling", 418.0, "6", || rule(attempt(), false, black_box(codes)));
+}
+
+/// One call counted: its code and its duration.
+fn metrics(rows: &mut Rows<'_>) {
+    let shard = shard();
+    rows.row("metrics collection", 15.1, "0", || count(&shard));
+}
+
+/// The same by 1, 2, ... threads, each with the shard its worker would own.
+fn concurrent_metrics(rows: &mut Rows<'_>) {
+    rows.threads("concurrent metrics", 106.0, "0", || {
+        let shard = shard();
+        move || count(&shard)
+    });
+}
+
+fn shard() -> Arc<Shard> {
+    Shard::new(&Layout::new(SERVICES.map(str::to_owned).to_vec(), Vec::new()))
+}
+
+fn count(shard: &Shard) {
+    shard.unrouted().ended(black_box(0), black_box(Duration::from_micros(150)));
+}

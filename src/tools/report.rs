@@ -1,0 +1,220 @@
+//! `ringway report`: everything that was measured, in one page of Markdown, with where and how.
+//!
+//! It gathers and measures nothing itself: the benches leave their results in `target/criterion` and `target/ringway`,
+//! and `report.sh` runs what is to be measured. What was not measured is said to be missing.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::show::{Table, units};
+
+/// Where the results are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources {
+    /// `report.json` of `benches/report.rs`.
+    pub rows: Option<PathBuf>,
+    /// `ringway verify --json`.
+    pub verify: Option<PathBuf>,
+    /// `cargo bench --bench gateway -- --json`.
+    pub gateway: Option<PathBuf>,
+    /// The peers' table in Markdown, as the measuring tools print it.
+    pub peers: Option<PathBuf>,
+    /// The commit that was measured.
+    pub commit: Option<String>,
+}
+
+/// Writes the page.
+///
+/// # Errors
+/// When a file that was named cannot be read.
+pub fn write(sources: &Sources, out: &Path) -> io::Result<()> {
+    let mut page = "# Measured\n\nWritten by `./report.sh`; every figure can be had again with the command beside it.\n\n".to_owned();
+    page += &machine(sources.commit.as_deref());
+    section(&mut page, "The eleven rows", "cargo bench --bench report", &sources.rows, rows)?;
+    section(&mut page, "The eight promises", "ringway verify", &sources.verify, verify)?;
+    section(&mut page, "A call, end to end", "cargo bench --bench gateway", &sources.gateway, gateway)?;
+    page += "\n## Peers\n\n";
+    page += &match &sources.peers {
+        Some(path) => read(path)?,
+        None => "Not measured: `PEERS=FILE ./report.sh` puts a table of peers here.\n".to_owned(),
+    };
+    fs::write(out, page)
+}
+
+fn section(
+    page: &mut String,
+    title: &str,
+    command: &str,
+    source: &Option<PathBuf>,
+    show: fn(&Value) -> String,
+) -> io::Result<()> {
+    let _ = write!(page, "\n## {title}\n\n`{command}`\n\n");
+    *page += &match source {
+        Some(path) => show(&serde_json::from_str(&read(path)?).map_err(io::Error::other)?),
+        None => "Not measured.\n".to_owned(),
+    };
+    Ok(())
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    fs::read_to_string(path).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
+}
+
+/// What it was measured on and with.
+fn machine(commit: Option<&str>) -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": not known");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
+    let kib: f64 = kib.trim().trim_end_matches(" kB").parse().unwrap_or(0.0);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let profile = if cfg!(debug_assertions) { "dev (figures of a dev build mean little)" } else { "release" };
+    let mut table = Table::new("", &["", "measured on"]);
+    for (name, value) in [
+        ("commit", commit.unwrap_or("not known").to_owned()),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("profile", format!("{profile}, {}", std::env::consts::ARCH)),
+        ("processor", format!("{}, {cores} cores", model.trim_start_matches([':', '\t', ' ']))),
+        ("memory", units::bytes(kib * 1024.0)),
+        ("kernel", kernel.trim().to_owned()),
+    ] {
+        table.rows.push(vec![name.into(), value.into()]);
+    }
+    table.markdown()
+}
+
+fn number(value: &Value) -> String {
+    value.as_f64().map_or("-".to_owned(), units::digits)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or("-").to_owned()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn rows(json: &Value) -> String {
+    let columns = [
+        "row",
+        ">ns/op",
+        ">ops/s",
+        ">B/op",
+        ">allocs/op",
+        ">original ns/op",
+        ">original allocs/op",
+        ">times as fast",
+    ];
+    let mut table = Table::new("", &columns);
+    for row in list(json) {
+        let threads = row["threads"].as_f64().unwrap_or(1.0);
+        // The original's concurrent rows are wall time per operation of all its threads.
+        let ratio =
+            row["original_ns"].as_f64().zip(row["ns"].as_f64()).map(|(theirs, ours)| theirs * threads / ours);
+        table.rows.push(vec![
+            text(&row["row"]).into(),
+            number(&row["ns"]).into(),
+            number(&row["ops_per_second"]).into(),
+            number(&row["bytes"]).into(),
+            number(&row["allocations"]).into(),
+            number(&row["original_ns"]).into(),
+            text(&row["original_allocations"]).into(),
+            ratio.map_or("-".to_owned(), units::digits).into(),
+        ]);
+    }
+    table.markdown()
+        + "\nThe original's figures are its true ones, from its own benchmark output on ten cores of an Apple M1 Pro; \
+           another machine than this. Operations a second are of all threads together.\n"
+}
+
+fn verify(json: &Value) -> String {
+    let mut table = Table::new("", &["check", "required", "measured", "verdict"]);
+    for check in list(&json["checks"]) {
+        let verdict = if check["passed"] == true { "PASS" } else { "FAIL" };
+        let cells =
+            [text(&check["check"]), text(&check["required"]), text(&check["measured"]), verdict.to_owned()];
+        table.rows.push(cells.map(Into::into).to_vec());
+    }
+    table.markdown()
+}
+
+fn gateway(json: &Value) -> String {
+    let columns = [
+        "back-end/connections",
+        ">calls/s",
+        ">p50 us",
+        ">p99 us",
+        ">p99.9 us",
+        ">gateway CPU us",
+        ">turns",
+        ">SQEs",
+        ">allocs",
+        "valid",
+    ];
+    let mut table = Table::new("", &columns);
+    for point in list(&json["points"]) {
+        let valid = point["invalid"].as_str().map_or("yes".to_owned(), |reason| format!("INVALID: {reason}"));
+        let mut cells = vec![text(&point["name"]).into()];
+        for path in [
+            "/calls_per_second/median",
+            "/latency_us/p50",
+            "/latency_us/p99",
+            "/latency_us/p99_9",
+            "/sides/gateway/cpu_us_per_call/median",
+            "/enters_per_call",
+            "/sqes_per_call",
+            "/allocations_per_call",
+        ] {
+            cells.push(number(point.pointer(path).unwrap_or(&Value::Null)).into());
+        }
+        cells.push(valid.into());
+        table.rows.push(cells);
+    }
+    table.markdown()
+        + "\nFigures are for each call. A turn of the loop is one `io_uring_enter` or `epoll_wait`.\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn rows_stand_beside_the_originals() {
+        let row = json!({ "row": "client retrieval", "threads": 2, "ns": 10.0, "ops_per_second": 2e8, "bytes": 0.0,
+            "allocations": 0.0, "original_ns": 14.5, "original_allocations": "0" });
+        let text = rows(&json!([row]));
+        assert!(
+            text.contains("| client retrieval | 10.0 | 200 000 000 | 0.00 | 0.00 | 14.5 | 0 | 2.90 |"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_failed_or_is_invalid_is_not_hidden() {
+        let checks = json!({ "checks": [
+            { "check": "a", "required": "< 1", "measured": "0", "passed": true },
+            { "check": "b", "required": "< 1", "measured": "2", "passed": false },
+        ]});
+        let text = verify(&checks);
+        assert!(text.contains("| a | < 1 | 0 | PASS |") && text.contains("| b | < 1 | 2 | FAIL |"), "{text}");
+        let points =
+            json!({ "points": [{ "name": "epoll/1", "invalid": "64 of 1024 connections admitted" }] });
+        let text = gateway(&points);
+        assert!(text.contains("| epoll/1 | - |") && text.contains("INVALID: 64 of 1024"), "{text}");
+    }
+
+    #[test]
+    fn the_machine_is_named() {
+        let text = machine(Some("abc"));
+        for name in ["| commit | abc |", "kernel", "processor", "memory"] {
+            assert!(text.contains(name), "{text}");
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The eight checks. Each leaves the service as it found it.
+#![allow(clippy::disallowed_methods, reason = "checks measure time, and wait for what gateways do in it")]
+
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Check, Finding, Setup, Subject};
+use crate::policy::status::Code;
+use crate::tools::load::{self, Ending, Load, Pace, Request, Round, Target};
+use crate::tools::scrape::{self, Page};
+use crate::tools::service::Service;
+use crate::tools::show::units;
+
+/// The checks, in the order of the report.
+pub const CHECKS: [Check; 8] = [
+    Check {
+        name: "client retrieval latency",
+        required: "< 1 ms",
+        how: "calls in turn through the gateway and straight; what the gateway adds to the median",
+        setup: Setup::Plain,
+        run: retrieval,
+    },
+    Check {
+        name: "retry overhead",
+        required: "< 2.0x, ours <= 1.2x + 10",
+        how: "the service fails every call; attempts that reach it over calls, of which some must be retries",
+        setup: Setup::Retries,
+        run: retry_overhead,
+    },
+    Check {
+        name: "concurrent throughput",
+        required: "> 1 000 req/s",
+        how: "50 calls in flight for a second and a half",
+        setup: Setup::Plain,
+        run: throughput,
+    },
+    Check {
+        name: "timeout accuracy",
+        required: "> 95 %, ours > 99 %",
+        how: "40 calls with a grpc-timeout of 1 s to a service that does not answer; how near to 1 s they end",
+        setup: Setup::Plain,
+        run: timeout_accuracy,
+    },
+    Check {
+        name: "memory under load",
+        required: "grows < 10 %",
+        how: "resident memory after each of five equal loads; the last against the second",
+        setup: Setup::Plain,
+        run: memory,
+    },
+    Check {
+        name: "no leaks",
+        required: "nothing is left",
+        how: "20 rounds of connecting, calling, cancelling, closing; then calls, connections, files and memory",
+        setup: Setup::Plain,
+        run: leaks,
+    },
+    Check {
+        name: "circuit breaker",
+        required: "opens, rests, closes",
+        how: "the service fails until calls stop reaching it; they must stay away, and come back when it is well",
+        setup: Setup::Breaker,
+        run: breaker,
+    },
+    Check {
+        name: "connection reuse",
+        required: "< 1 connection per 100 calls",
+        how: "connections that reach the service while 2 000 calls are made",
+        setup: Setup::Plain,
+        run: reuse,
+    },
+];
+
+const MESSAGE_BYTES: usize = 100;
+/// Retries that the budget allows on top of its share.
+const BUDGET_MIN: u64 = 10;
+
+impl Subject<'_> {
+    fn through(&self) -> Target {
+        Service::target(self.gateway, MESSAGE_BYTES)
+    }
+
+    fn closed(&self, calls: u64, at_once: usize) -> Load {
+        Load::new(self.through(), Pace::Calls { calls, at_once })
+    }
+}
+
+fn retrieval(subject: &Subject<'_>) -> io::Result<Finding> {
+    let straight = Service::target(subject.service.address(), MESSAGE_BYTES);
+    let (mut with, mut without) = (load::Tally::default(), load::Tally::default());
+    // In turn, so that what else the machine does falls on both.
+    for _ in 0..5 {
+        for (target, tally) in [(subject.through(), &mut with), (straight.clone(), &mut without)] {
+            let round = load::run_alone(&Load::new(target, Pace::Calls { calls: 200, at_once: 1 }))?;
+            tally.merge(&round.tally);
+        }
+    }
+    if with.errors() > 0 {
+        return Ok(failed(&with));
+    }
+    let added = |q| with.quantile(q).saturating_sub(without.quantile(q));
+    let figure = added(0.5);
+    Ok(Finding {
+        measured: format!("adds {} (p99: {})", units::time(figure), units::time(added(0.99))),
+        passed: figure < Duration::from_millis(1),
+        figure: figure.as_secs_f64() * 1e3,
+    })
+}
+
+fn retry_overhead(subject: &Subject<'_>) -> io::Result<Finding> {
+    const CALLS: u64 = 2000;
+    let mut load = subject.closed(CALLS, 20);
+    load.warm_up = 0;
+    load.connections = 4;
+    // The connections' first calls succeed; they are four of the calls that reach the service.
+    let warm = load.connections as u64;
+    subject.service.set_failing(true);
+    let before = subject.service.calls();
+    let round = load::run_alone(&load);
+    subject.service.set_failing(false);
+    let round = round?;
+    let calls = round.tally.calls() + warm;
+    let attempts = subject.service.calls() - before;
+    let figure = attempts as f64 / calls as f64;
+    let allowed = calls * 12 / 10 + BUDGET_MIN;
+    let mut measured = format!("{figure:.3}x: {attempts} attempts for {calls} calls");
+    if attempts <= calls {
+        measured += ", no call was sent again";
+    }
+    Ok(Finding { measured, passed: calls < attempts && attempts <= allowed, figure })
+}
+
+fn throughput(subject: &Subject<'_>) -> io::Result<Finding> {
+    let pace = Pace::Span { span: Duration::from_millis(1500), at_once: 50 };
+    let round = load::run_alone(&Load::new(subject.through(), pace))?;
+    if round.tally.errors() > 0 {
+        return Ok(failed(&round.tally));
+    }
+    let figure = round.rate();
+    let p99 = units::time(round.tally.quantile(0.99));
+    Ok(Finding {
+        measured: format!("{} req/s (p99: {p99})", units::count(figure)),
+        passed: figure > 1000.0,
+        figure,
+    })
+}
+
+fn timeout_accuracy(subject: &Subject<'_>) -> io::Result<Finding> {
+    const ALLOWED: Duration = Duration::from_secs(1);
+    let mut target = subject.through();
+    if let Request::Grpc { headers, .. } = &mut target.request {
+        headers.push(("grpc-timeout".to_owned(), "1S".to_owned()));
+    }
+    let mut load = Load::new(target, Pace::Calls { calls: 40, at_once: 40 });
+    // The warm-up is the connections' first calls; they time out as well.
+    (load.warm_up, load.connections, load.patience) = (0, 8, 3 * ALLOWED);
+    subject.service.set_wait(5 * ALLOWED);
+    let round = load::run_alone(&load);
+    subject.service.set_wait(Duration::ZERO);
+    let tally = round?.tally;
+    let on_time = tally.endings.get(&Ending::Answered(Code::DeadlineExceeded)).copied().unwrap_or(0);
+    if on_time < tally.calls() {
+        return Ok(failed(&tally));
+    }
+    // The farthest from the second, on either side.
+    let off = |took: Duration| took.abs_diff(ALLOWED);
+    let worst = off(tally.max()).max(off(tally.quantile(0.0)));
+    let figure = 1.0 - off(tally.quantile(0.5)).as_secs_f64() / ALLOWED.as_secs_f64();
+    Ok(Finding {
+        measured: format!("{:.2} % (farthest off: {})", 100.0 * figure, units::time(worst)),
+        passed: figure > 0.99,
+        figure,
+    })
+}
+
+fn memory(subject: &Subject<'_>) -> io::Result<Finding> {
+    let mut sizes = Vec::new();
+    for _ in 0..5 {
+        let pace = Pace::Span { span: Duration::from_millis(800), at_once: 100 };
+        let round = load::run_alone(&Load::new(subject.through(), pace))?;
+        if round.tally.errors() > 0 {
+            return Ok(failed(&round.tally));
+        }
+        sizes.push(sum(&scrape::fetch(subject.admin)?, "process_resident_memory_bytes"));
+    }
+    let figure = sizes[4] / sizes[1] - 1.0;
+    let measured =
+        format!("{:+.1} % ({} to {})", 100.0 * figure, units::bytes(sizes[1]), units::bytes(sizes[4]));
+    Ok(Finding { measured, passed: figure < 0.1, figure })
+}
+
+/// What must be as before when all clients have gone.
+const GAUGES: [(&str, &str); 5] = [
+    ("ringway_connections_active", "client connections"),
+    ("ringway_calls_active", "calls"),
+    ("ringway_upstream_calls_active", "attempts"),
+    ("ringway_upstream_pending_active", "waiting calls"),
+    ("process_open_fds", "open files"),
+];
+
+fn leaks(subject: &Subject<'_>) -> io::Result<Finding> {
+    let cycle = || -> io::Result<Round> {
+        let whole = load::run_alone(&subject.closed(200, 20))?;
+        // These are cancelled: nobody waits longer than the service takes.
+        let mut cut = subject.closed(100, 50);
+        (cut.warm_up, cut.patience) = (0, Duration::from_millis(20));
+        subject.service.set_wait(Duration::from_secs(2));
+        let cancelled = load::run_alone(&cut);
+        subject.service.set_wait(Duration::ZERO);
+        cancelled?;
+        Ok(whole)
+    };
+    for _ in 0..4 {
+        cycle()?;
+    }
+    let before = at_rest(subject)?;
+    for _ in 0..20 {
+        let whole = cycle()?;
+        if whole.tally.errors() > 0 {
+            return Ok(failed(&whole.tally));
+        }
+    }
+    // What ends with a client takes a moment.
+    let given_up = Instant::now() + Duration::from_secs(5);
+    let mut left = Vec::new();
+    let grown = loop {
+        let after = scrape::fetch(subject.admin)?;
+        left.clear();
+        for (name, words) in GAUGES {
+            let more = sum(&after, name) - sum(&before, name);
+            if more > 0.0 {
+                left.push(format!("{more} {words}"));
+            }
+        }
+        let memory = "process_resident_memory_bytes";
+        let grown = sum(&after, memory) / sum(&before, memory) - 1.0;
+        if left.is_empty() || given_up < Instant::now() {
+            break grown;
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    if grown >= 0.2 {
+        left.push(format!("{:.0} % more memory", 100.0 * grown));
+    }
+    let measured = if left.is_empty() {
+        format!("nothing is left of 2 000 cancelled calls (memory {:+.1} %)", 100.0 * grown)
+    } else {
+        left.join(", ")
+    };
+    Ok(Finding { measured, passed: left.is_empty(), figure: left.len() as f64 })
+}
+
+/// The metrics once no client is connected.
+fn at_rest(subject: &Subject<'_>) -> io::Result<Page> {
+    let given_up = Instant::now() + Duration::from_secs(3);
+    loop {
+        let page = scrape::fetch(subject.admin)?;
+        if sum(&page, "ringway_connections_active") == 0.0 || given_up < Instant::now() {
+            return Ok(page);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn breaker(subject: &Subject<'_>) -> io::Result<Finding> {
+    let service = subject.service;
+    let one = || load::probe(&subject.through(), Duration::from_secs(5));
+    let finding = |measured: String, passed, figure| Ok(Finding { measured, passed, figure });
+    service.set_failing(true);
+    let (before, began) = (service.calls(), Instant::now());
+    // It is open when calls end and none of the last ten has reached the service.
+    let (mut made, mut kept_away) = (0_u64, 0);
+    while kept_away < 10 && made < 500 {
+        let reached = service.calls();
+        one()?;
+        made += 1;
+        kept_away = if service.calls() == reached { kept_away + 1 } else { 0 };
+    }
+    let (reached, opened_after) = (service.calls() - before, began.elapsed());
+    service.set_failing(false);
+    if kept_away < 10 {
+        return finding(format!("still closed after {made} failures"), false, f64::NAN);
+    }
+    // It closes again: let its second pass, and see calls succeed, ten in a row.
+    let (mut well, given_up) = (0, Instant::now() + Duration::from_secs(10));
+    while well < 10 && Instant::now() < given_up {
+        well = if one()?.is_ok() { well + 1 } else { 0 };
+        thread::sleep(Duration::from_millis(5));
+    }
+    let back = began.elapsed();
+    let opened = format!("opened after {reached} failures in {}", units::time(opened_after));
+    if well < 10 {
+        return finding(format!("{opened}, and never closed again"), false, reached as f64);
+    }
+    finding(format!("{opened}, closed again after {}", units::time(back)), true, reached as f64)
+}
+
+fn reuse(subject: &Subject<'_>) -> io::Result<Finding> {
+    load::run_alone(&subject.closed(200, 20))?;
+    let before = subject.service.connections_opened();
+    let round = load::run_alone(&subject.closed(2000, 20))?;
+    if round.tally.errors() > 0 {
+        return Ok(failed(&round.tally));
+    }
+    let opened = subject.service.connections_opened() - before;
+    let figure = opened as f64 / round.tally.calls() as f64;
+    let measured = format!("{opened} opened for 2 000 calls ({} are open)", subject.service.connections());
+    Ok(Finding { measured, passed: figure < 0.01, figure })
+}
+
+/// A check whose calls did not end as they must.
+fn failed(tally: &load::Tally) -> Finding {
+    let ends = tally.endings.iter().map(|(ending, count)| format!("{ending} {count}"));
+    Finding {
+        measured: format!("calls did not end as they must: {}", ends.collect::<Vec<_>>().join(", ")),
+        passed: false,
+        figure: f64::NAN,
+    }
+}
+
+fn sum(page: &Page, name: &str) -> f64 {
+    page.sum(name).unwrap_or(0.0)
+}

@@ -1,0 +1,164 @@
+//! `ringway verify`: the eight promises of the first report, each measured over real sockets.
+//!
+//! A check asks a [`Subject`], which is nothing but addresses and the service behind them, so it can be tried on
+//! something that keeps no promise: see `tests/verify.rs`.
+
+mod checks;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::service::Service;
+use super::show::{self, Cell, Document, Output, Table, Tone};
+use crate::config;
+use crate::supervisor::Gateway;
+
+pub use checks::CHECKS;
+
+/// What is checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Where clients of the gateway connect.
+    pub gateway: SocketAddr,
+    /// Where it shows its metrics.
+    pub admin: SocketAddr,
+    /// What is behind it.
+    pub service: &'a Service,
+}
+
+/// What a check has found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// What was measured, in words.
+    pub measured: String,
+    /// Whether that is good enough.
+    pub passed: bool,
+    /// The figure behind it.
+    pub figure: f64,
+}
+
+/// One of the eight.
+#[derive(Clone, Copy)]
+pub struct Check {
+    /// Its name.
+    pub name: &'static str,
+    /// What is required.
+    pub required: &'static str,
+    /// How it is measured.
+    pub how: &'static str,
+    /// What the gateway must be set up for.
+    pub setup: Setup,
+    /// Measures it.
+    pub run: fn(&Subject<'_>) -> io::Result<Finding>,
+}
+
+impl std::fmt::Debug for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Check").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What the gateway of a check is configured for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup {
+    /// No retries, no breaker.
+    Plain,
+    /// Retries, and the budget that is on by default.
+    Retries,
+    /// A breaker that opens soon and stays open for a second.
+    Breaker,
+}
+
+impl Setup {
+    fn config(self, service: SocketAddr) -> String {
+        // The checks make breaker and retries work against each other, so each is off where the other is measured.
+        let own = match self {
+            Setup::Plain => "",
+            Setup::Retries => {
+                "[clusters.retry]\nmax_attempts = 3\ninitial_backoff = \"1ms\"\nmax_backoff = \"2ms\"\n"
+            }
+            Setup::Breaker => {
+                "[clusters.retry]\nmax_attempts = 1\n[clusters.breaker]\nmax_requests = 5\ninterval = \"10s\"\n\
+                 timeout = \"1s\"\nmin_requests = 20\nfailure_ratio = 0.5\nramp = \"100ms\"\n"
+            }
+        };
+        format!(
+            "drain_timeout = \"1s\"\n[admin]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
+             [[routes]]\nmatch = {{ prefix = \"/\" }}\ncluster = \"service\"\ntimeout = \"30s\"\n\
+             [[clusters]]\nname = \"service\"\nendpoints = [\"{service}\"]\n{own}"
+        )
+    }
+
+    /// Starts a gateway before `service`.
+    fn start(self, service: &Service) -> io::Result<Gateway> {
+        let text = self.config(service.address());
+        let parsed = config::parse(&text, Path::new("(verify)")).or_else(|errors| {
+            // A build without this feature is measured all the same, and fails by what it does not do.
+            tracing::warn!("{errors}");
+            config::parse(&Setup::Plain.config(service.address()), Path::new("(verify)"))
+        });
+        let config = parsed.map_err(|errors| io::Error::other(errors.to_string()))?;
+        Gateway::start(config).map_err(io::Error::other)
+    }
+}
+
+/// Runs all checks against embedded services; false if one has failed.
+///
+/// # Errors
+/// When a gateway cannot be started, or the result cannot be written.
+pub fn run(output: &Output) -> io::Result<bool> {
+    let bar = show::progress(CHECKS.len() as u64, "verify");
+    let mut findings = Vec::new();
+    for setup in [Setup::Plain, Setup::Retries, Setup::Breaker] {
+        let service = Service::start()?;
+        let gateway = setup.start(&service)?;
+        let subject = Subject { gateway: gateway.listeners()[0], admin: gateway.admin(), service: &service };
+        for (number, check) in CHECKS.iter().enumerate().filter(|(_, check)| check.setup == setup) {
+            bar.set_message(check.name);
+            let finding = (check.run)(&subject).unwrap_or_else(|error| Finding {
+                measured: format!("could not be measured: {error}"),
+                passed: false,
+                figure: f64::NAN,
+            });
+            findings.push((number, finding));
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    findings.sort_by_key(|(number, _)| *number);
+    let findings: Vec<Finding> = findings.into_iter().map(|(_, finding)| finding).collect();
+    document(&findings).write(output)?;
+    Ok(findings.iter().all(|finding| finding.passed))
+}
+
+/// The table of all checks and what each has found.
+fn document(findings: &[Finding]) -> Document {
+    let mut table = Table::new("", &["check", "required", "measured", "verdict", "how"]);
+    let mut json: Vec<Value> = Vec::new();
+    for (check, finding) in CHECKS.iter().zip(findings) {
+        let (verdict, tone) = if finding.passed { ("PASS", Tone::Good) } else { ("FAIL", Tone::Bad) };
+        table.rows.push(vec![
+            check.name.into(),
+            check.required.into(),
+            finding.measured.as_str().into(),
+            Cell::new(verdict, tone),
+            Cell::new(check.how, Tone::Dim),
+        ]);
+        json.push(json!({
+            "check": check.name, "required": check.required, "measured": finding.measured,
+            "figure": finding.figure, "passed": finding.passed, "how": check.how,
+        }));
+    }
+    let passed = findings.iter().filter(|finding| finding.passed).count();
+    Document {
+        title: "Verify".to_owned(),
+        facts: vec!["a gateway and a service of this process, over real sockets".to_owned()],
+        tables: vec![table],
+        conclusions: vec![format!("{passed} of {} passed", findings.len())],
+        plots: Vec::new(),
+        json: json!({ "checks": json, "passed": passed == findings.len() }),
+    }
+}
