@@ -123,8 +123,10 @@ const TEST_LINES_MAX: usize = 700;
 const LONGER_FILES: &[(&str, usize)] = &[];
 
 /// Files of tests that may wait for time to pass, and why it is not a wait for some state.
-const MAY_SLEEP: &[(&str, &str)] =
-    &[("tests/support/interop_server.rs", "a caller asks for the interval between two answers")];
+const MAY_SLEEP: &[(&str, &str)] = &[
+    ("tests/support/interop_server.rs", "a caller asks for the interval between two answers"),
+    ("tests/verify.rs", "a proxy that is slow on purpose"),
+];
 
 fn rust_files() -> Vec<File> {
     let rust = |path: &str| path.ends_with(".rs");
