@@ -7,7 +7,7 @@ mod support;
 use http::HeaderMap;
 use ringway::config::{self, LbPolicy, RateLimit, RetryBudget};
 use ringway::metrics::{CallLabels, GatewayInfo, Histogram, Layout, Shard, Snapshot, call_totals, render};
-use ringway::policy::balance::Balance;
+use ringway::policy::balance::{Balance, Candidate};
 use ringway::policy::breaker::{LocalBreaker, SharedBreaker};
 use ringway::policy::budget::{Budget, SharedBudget};
 use ringway::policy::limit::{Limit, SharedLimit};
@@ -101,9 +101,9 @@ fn pool(rows: &mut Rows<'_>) {
         ("balance: least request of 16", LbPolicy::LeastRequest, 16),
         ("balance: round robin of 16", LbPolicy::RoundRobin, 16),
     ] {
-        let (mut balance, mut random) = (Balance::new(policy), Random::seeded(1));
+        let (mut balance, mut random) = (Balance::new(policy, 50), Random::seeded(1));
         let loads: Vec<u32> = (0..count).collect();
-        rows.extra(name, || balance.pick(loads.len(), |at| loads.get(at).copied(), &mut random));
+        rows.extra(name, || balance.pick(loads.len(), |at| Candidate::good(loads.get(at).copied()), &mut random));
     }
 }
 

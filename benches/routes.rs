@@ -23,6 +23,7 @@ fn routes(count: usize, host: Option<&str>) -> Routes {
         timeout: None,
         max_stream_duration: None,
         idle_timeout: None,
+        rate_limit: None,
     };
     Routes::new(&(0..count).map(route).collect::<Vec<_>>())
 }
