@@ -1,6 +1,7 @@
 //! Arguments, logs, signals and exit codes: what stands between a person and the gateway.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use signal_hook::iterator::Signals;
 use crate::config::{self, Config};
 use crate::demo::{self, Demo};
 use crate::supervisor::{Ended, Gateway};
+use crate::tools::doctor;
 
 /// An API gateway for gRPC services on Linux: one worker per core, each on its own io_uring.
 ///
@@ -37,6 +39,30 @@ enum Command {
         #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG")]
         config: PathBuf,
     },
+    /// Can this host run the gateway well? Exit code 0, 1 with errors or warnings, 2 if it cannot tell.
+    Doctor {
+        /// Watch counters for a moment, too.
+        #[arg(long)]
+        live: bool,
+        /// The admin address of a running gateway, whose metrics are read.
+        #[arg(long, value_name = "ADDRESS")]
+        admin: Option<SocketAddr>,
+        /// The configuration the host is to serve.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Report as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Report what is fine, too.
+        #[arg(long)]
+        all: bool,
+        /// Print the sysctl file that mends most of it, and look at nothing.
+        #[arg(long)]
+        sysctl: bool,
+        /// Look at a host's files below another directory.
+        #[arg(long, value_name = "DIRECTORY", default_value = "/", hide = true)]
+        root: PathBuf,
+    },
 }
 
 /// Runs the program to its end.
@@ -45,6 +71,14 @@ pub fn main() -> ExitCode {
     start_logging();
     match arguments.command {
         Some(Command::Check { config }) => check(&config),
+        Some(Command::Doctor { sysctl: true, .. }) => {
+            print!("{}", doctor::conf());
+            ExitCode::SUCCESS
+        }
+        Some(Command::Doctor { live, admin, config, json, all, root, .. }) => {
+            let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            examine(&doctor::Options { root, live, admin, config, json, all, colour })
+        }
         Some(Command::Run { config }) => match config::load(&config) {
             Ok(config) => run(config, |gateway| {
                 tracing::info!(
@@ -93,6 +127,17 @@ fn check(path: &Path) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(errors) => refuse(&errors),
+    }
+}
+
+fn examine(options: &doctor::Options) -> ExitCode {
+    match doctor::run(options, &mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(unable) => {
+            let _ = writeln!(io::stderr(), "{unable}");
+            ExitCode::from(2)
+        }
     }
 }
 

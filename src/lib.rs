@@ -4,7 +4,7 @@
 //!
 //! - Ground, without I/O, clock or runtime: [`time`], [`random`], [`config`], [`policy`], [`metrics`], [`alloc`].
 //! - Middle, bytes and sockets: [`wire`], [`net`], [`upstream`].
-//! - Upper, cores and people: [`worker`], [`supervisor`], [`admin`], [`demo`], [`cli`].
+//! - Upper, cores and people: [`worker`], [`supervisor`], [`admin`], [`demo`], [`tools`], [`cli`].
 //!
 //! Read `worker/request.rs` first: it is one call from its head to its last byte.
 
@@ -23,4 +23,5 @@ pub mod admin;
 pub mod cli;
 pub mod demo;
 pub mod supervisor;
+pub mod tools;
 pub mod worker;

@@ -9,7 +9,8 @@ use toml::de::DeTable;
 use super::errors::{Errors, Place};
 use super::reader::{Source, Table, Value};
 use super::{
-    Admin, Backend, Cluster, Config, Http2, Io, Keepalive, LbPolicy, Listener, Method, OnUnavailable, Pool,
+    Admin, Backend, Cluster, Config, CpuPolicy, Http2, Io, Keepalive, LbPolicy, Listener, Method,
+    OnUnavailable, Pool,
 };
 use super::{Reconnect, Workers, forms, routes};
 
@@ -67,6 +68,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Errors> {
 /// The whole file. `None` only if something was reported.
 fn config(root: &Table<'_>) -> Option<Config> {
     let workers = root.count_or_auto("workers").map_or(Workers::Auto, Workers::Count);
+    let cpu_policy = root.text("cpu_policy", forms::cpu_policy).map_or(CpuPolicy::All, |(policy, _)| policy);
     let drain_timeout = root.time("drain_timeout");
     let io = io(&root.table("io"));
     let admin_table = root.table("admin");
@@ -81,6 +83,7 @@ fn config(root: &Table<'_>) -> Option<Config> {
     let routes = routes::read(root, &names);
     Some(Config {
         workers,
+        cpu_policy,
         io,
         admin: Admin { address: admin? },
         drain_timeout,
@@ -102,6 +105,8 @@ fn io(table: &Table<'_>) -> Io {
             "fail" => OnUnavailable::Fail,
             _ => OnUnavailable::Fallback,
         },
+        sqpoll_idle: table.time_or_none("sqpoll_idle"),
+        busy_poll: table.time_or_none("busy_poll"),
     }
 }
 

@@ -8,7 +8,7 @@
     reason = "the control plane has its own threads, which the workers never wait for"
 )]
 
-mod placement;
+pub(crate) mod placement;
 mod resolve;
 mod rings;
 mod state;
@@ -66,6 +66,8 @@ pub enum StartError {
     Bind(SocketAddr, io::Error),
     /// An endpoint's name has no address.
     Resolve(String, io::Error),
+    /// `cpu_policy` leaves no CPU.
+    Place(String),
     /// A worker could not set itself up.
     Worker(usize, String),
     /// A thread or a socket pair could not be made.
@@ -79,6 +81,7 @@ impl StartError {
             StartError::NoIoUring(_) => 78,
             StartError::Bind(..)
             | StartError::Resolve(..)
+            | StartError::Place(_)
             | StartError::Worker(..)
             | StartError::System(_) => 1,
         }
@@ -93,6 +96,7 @@ impl fmt::Display for StartError {
             }
             StartError::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             StartError::Resolve(name, error) => write!(f, "cannot resolve the endpoint {name}: {error}"),
+            StartError::Place(reason) => write!(f, "{reason}"),
             StartError::Worker(number, reason) => write!(f, "worker {number} cannot start: {reason}"),
             StartError::System(error) => write!(f, "cannot start: {error}"),
         }
@@ -126,7 +130,7 @@ impl Gateway {
         if let Err(error) = sys::raise_file_limit() {
             tracing::warn!(%error, "cannot raise the limit on open files");
         }
-        let cores = placement::cores(config.workers);
+        let cores = placement::cores(config.workers, config.cpu_policy).map_err(StartError::Place)?;
         let addresses = resolve::endpoints(&config)?;
         let admin_listener = TcpListener::bind(config.admin.address)
             .map_err(|error| StartError::Bind(config.admin.address, error))?;

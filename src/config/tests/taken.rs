@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::super::forms;
 use super::super::units::{self, Bytes, Refused, Time};
 use super::super::{
-    Admin, Backend, Cluster, Config, Endpoint, Http2, Io, Keepalive, LbPolicy, Listener, Match, Method,
-    OnUnavailable, PathMatch, Pool, Reconnect, Route, WeightedCluster, Workers,
+    Admin, Backend, Cluster, Config, CpuPolicy, Endpoint, Http2, Io, Keepalive, LbPolicy, Listener, Match,
+    Method, OnUnavailable, PathMatch, Pool, Reconnect, Route, WeightedCluster, Workers,
 };
 use super::{cluster, listener, parsed, route, top};
 
@@ -17,7 +17,14 @@ const KIB: u32 = 1024;
 fn everything_has_a_default() {
     let wanted = Config {
         workers: Workers::Auto,
-        io: Io { backend: Backend::Auto, entries: 4096, on_unavailable: OnUnavailable::Fallback },
+        cpu_policy: CpuPolicy::All,
+        io: Io {
+            backend: Backend::Auto,
+            entries: 4096,
+            on_unavailable: OnUnavailable::Fallback,
+            sqpoll_idle: None,
+            busy_poll: None,
+        },
         admin: Admin { address: "127.0.0.1:9901".parse().unwrap() },
         drain_timeout: 30 * SECOND,
         listeners: vec![default_listener()],
@@ -94,6 +101,12 @@ fn every_word_has_its_meaning() {
     assert_eq!(io("on_unavailable = \"fail\"").on_unavailable, OnUnavailable::Fail);
     assert_eq!(io("on_unavailable = \"fallback\"").on_unavailable, OnUnavailable::Fallback);
     assert_eq!(io("entries = 32768").entries, 32_768);
+    assert_eq!(io("sqpoll_idle = \"2s\"").sqpoll_idle, Some(2 * SECOND));
+    assert_eq!(io("busy_poll = \"50us\"").busy_poll, Some(SECOND / 20_000));
+    let cpus = |text: &str| parsed(&top(&format!("cpu_policy = \"{text}\""))).cpu_policy;
+    assert_eq!(cpus("all"), CpuPolicy::All);
+    assert_eq!(cpus("physical_cores"), CpuPolicy::PhysicalCores);
+    assert_eq!(cpus("numa_node:3"), CpuPolicy::NumaNode(3));
     let policy = |text: &str| parsed(&cluster(text)).clusters[0].lb_policy;
     assert_eq!(policy("lb_policy = \"least_request\""), LbPolicy::LeastRequest);
     assert_eq!(policy("lb_policy = \"round_robin\""), LbPolicy::RoundRobin);
