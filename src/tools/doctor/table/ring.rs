@@ -30,7 +30,9 @@ pub(super) const CHECKS: &[Check] = &[
         cost: "io_uring widens what a taken-over process can reach in the kernel. 1 with a group of the gateway's own \
                keeps it to the gateway.",
         measure: BACKEND,
-        fix: "sysctl -w kernel.io_uring_group=$(id -g ringway) kernel.io_uring_disabled=1",
+        fix: "sysctl -w kernel.io_uring_disabled=0; or: groupadd --system io_uring, sysctl -w \
+              kernel.io_uring_group=$(getent group io_uring | cut -d: -f3) kernel.io_uring_disabled=1, and \
+              SupplementaryGroups=io_uring in the unit",
         undo: "`sysctl -w kernel.io_uring_disabled=2`; the gateway falls back to epoll at its next start.",
     },
     Check {
