@@ -103,7 +103,9 @@ fn pool(rows: &mut Rows<'_>) {
     ] {
         let (mut balance, mut random) = (Balance::new(policy, 50), Random::seeded(1));
         let loads: Vec<u32> = (0..count).collect();
-        rows.extra(name, || balance.pick(loads.len(), |at| Candidate::good(loads.get(at).copied()), &mut random));
+        rows.extra(name, || {
+            balance.pick(loads.len(), |at| Candidate::good(loads.get(at).copied()), &mut random)
+        });
     }
 }
 
@@ -144,8 +146,16 @@ fn metrics(rows: &mut Rows<'_>) {
     rows.extra("metrics: a quantile", || snapshot.quantile(black_box(0.99)));
     let mut sum = Snapshot::default();
     rows.extra("metrics: a histogram merged", || sum.merge(&snapshot));
-    let info =
-        GatewayInfo { version: "1", backend: "io_uring", backend_reason: None, ready: true, workers: 8 };
+    let info = GatewayInfo {
+        version: "1",
+        backend: "io_uring",
+        backend_reason: None,
+        ready: true,
+        workers: 8,
+        access_log: None,
+        reloads: Default::default(),
+        transcoding: None,
+    };
     rows.extra("metrics: the page of 10 routes and 8 workers", || {
         render::text(&info, &layout, &shards, &[]).len()
     });

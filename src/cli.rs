@@ -5,6 +5,7 @@ mod run;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ use crate::admin::{Hooks, LogLevel};
 use crate::config::{self, Config};
 use crate::demo::{self, Demo};
 use crate::supervisor::Gateway;
+use crate::tools::doctor;
 use crate::transcode::api::Api;
 use crate::transcode::problem::Problem;
 
@@ -45,6 +47,30 @@ enum Command {
     },
     #[command(flatten)]
     Measure(Box<measure::Measure>),
+    /// Can this host run the gateway well? Exit code 0, 1 with errors or warnings, 2 if it cannot tell.
+    Doctor {
+        /// Watch counters for a moment, too.
+        #[arg(long)]
+        live: bool,
+        /// The admin address of a running gateway, whose metrics are read.
+        #[arg(long, value_name = "ADDRESS")]
+        admin: Option<SocketAddr>,
+        /// The configuration the host is to serve.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Report as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Report what is fine, too.
+        #[arg(long)]
+        all: bool,
+        /// Print the sysctl file that mends most of it, and look at nothing.
+        #[arg(long)]
+        sysctl: bool,
+        /// Look at a host's files below another directory.
+        #[arg(long, value_name = "DIRECTORY", default_value = "/", hide = true)]
+        root: PathBuf,
+    },
 }
 
 /// Runs the program to its end.
@@ -54,6 +80,14 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Some(Command::Check { config }) => check(&config),
         Some(Command::Measure(command)) => measure::run(*command),
+        Some(Command::Doctor { sysctl: true, .. }) => {
+            print!("{}", doctor::conf());
+            ExitCode::SUCCESS
+        }
+        Some(Command::Doctor { live, admin, config, json, all, root, .. }) => {
+            let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            examine(&doctor::Options { root, live, admin, config, json, all, colour })
+        }
         Some(Command::Run { config }) => run_file(&config, hooks),
         None => match std::env::var_os("RINGWAY_CONFIG") {
             Some(path) => run_file(Path::new(&path), hooks),
@@ -155,6 +189,17 @@ fn list(path: &Path, problems: &[Problem]) -> String {
     let lines: Vec<String> =
         problems.iter().map(|problem| format!("{}: {problem}", path.display())).collect();
     lines.join("\n")
+}
+
+fn examine(options: &doctor::Options) -> ExitCode {
+    match doctor::run(options, &mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(unable) => {
+            let _ = writeln!(io::stderr(), "{unable}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn refuse(errors: &impl Display) -> ExitCode {

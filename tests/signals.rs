@@ -46,7 +46,7 @@ async fn a_hang_up_does_not_end_it() {
     let mut process = Process::start(&gateway_config(&[server.address()], BACKENDS[0], "")).await;
     let mut client = RawClient::connect(process.listener).await;
     process.signal("HUP");
-    process.says("reload").await;
+    process.says("new configuration").await;
     assert_eq!(asked(process.admin, "/ready").await, "HTTP/1.1 200 OK");
     let reply = client.call(EMPTY_CALL, &[], b"").await;
     assert_eq!(reply.grpc_status(), Some("0"), "the connection from before goes on: {reply:?}");

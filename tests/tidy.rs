@@ -85,7 +85,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("h2", &["upstream", "worker", "tools"]),
     ("quanta", &["worker"]),
     ("toml", &["config"]),
-    ("serde_json", &["config", "transcode", "tools", "admin"]),
+    ("serde_json", &["config", "transcode", "tools", "admin", "supervisor", "worker"]),
     ("clap", &["cli", "main"]),
     ("core_affinity", &["supervisor"]),
     ("fastrand", &["random"]),

@@ -4,10 +4,21 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::Endpoint;
+use super::{CpuPolicy, Endpoint};
 
 /// What to change, where that can be guessed.
 pub(super) type Hint = Option<&'static str>;
+
+/// Which CPUs workers may take.
+pub(super) fn cpu_policy(text: &str) -> Result<CpuPolicy, Hint> {
+    match text.split_once(':') {
+        None if text == "all" => Ok(CpuPolicy::All),
+        None if text == "physical_cores" => Ok(CpuPolicy::PhysicalCores),
+        None if text == "numa_node" => Err(Some("say which node: \"numa_node:0\"")),
+        Some(("numa_node", node)) => node.parse().map(CpuPolicy::NumaNode).map_err(|_| None),
+        _ => Err(None),
+    }
+}
 
 /// The name of a cluster.
 pub(super) fn cluster_name(text: &str) -> Result<String, Hint> {

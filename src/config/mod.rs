@@ -43,6 +43,8 @@ pub use transcoding::{AllowOrigins, Cors, PrintOptions, Transcoding};
 pub struct Config {
     /// How many workers to run.
     pub workers: Workers,
+    /// Which CPUs they may take.
+    pub cpu_policy: CpuPolicy,
     /// The I/O back-end and its ring.
     pub io: Io,
     /// The address for operators.
@@ -74,6 +76,17 @@ pub enum Workers {
     Count(u32),
 }
 
+/// Which CPUs workers may take, of those this process may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuPolicy {
+    /// All of them.
+    All,
+    /// One of each core, where a core has several threads.
+    PhysicalCores,
+    /// Those of one memory node.
+    NumaNode(u32),
+}
+
 /// The I/O back-end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Io {
@@ -83,6 +96,10 @@ pub struct Io {
     pub entries: u32,
     /// What to do where io_uring is wanted but not available.
     pub on_unavailable: OnUnavailable,
+    /// Let a thread of the kernel take submissions, which sleeps after this long without any. `None` by default.
+    pub sqpoll_idle: Option<Duration>,
+    /// How long a receive may poll the interface's queue before it sleeps. `None` by default.
+    pub busy_poll: Option<Duration>,
 }
 
 /// Which I/O back-end to use.

@@ -11,7 +11,8 @@ use super::effective::Effective;
 use super::errors::{Errors, Place};
 use super::reader::{Source, Table, Value};
 use super::{
-    AccessLog, Admin, Backend, Cluster, Config, Http2, Io, Keepalive, LbPolicy, Listener, OnUnavailable, Pool,
+    AccessLog, Admin, Backend, Cluster, Config, CpuPolicy, Http2, Io, Keepalive, LbPolicy, Listener,
+    OnUnavailable, Pool,
 };
 use super::{Reconnect, Workers, forms, policies, routes, transcoding};
 
@@ -70,6 +71,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Errors> {
 /// The whole file. `None` only if something was reported.
 fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let workers = root.count_or_auto("workers").map_or(Workers::Auto, Workers::Count);
+    let cpu_policy = root.text("cpu_policy", forms::cpu_policy).map_or(CpuPolicy::All, |(policy, _)| policy);
     let drain_timeout = root.time("drain_timeout");
     let io = io(&root.table("io"));
     let admin_table = root.table("admin");
@@ -86,6 +88,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let transcoding = transcoding::read(&root.table("transcoding"), &names);
     Some(Config {
         workers,
+        cpu_policy,
         io,
         admin: Admin { address: admin? },
         access_log,
@@ -111,6 +114,8 @@ fn io(table: &Table<'_>) -> Io {
             "fail" => OnUnavailable::Fail,
             _ => OnUnavailable::Fallback,
         },
+        sqpoll_idle: table.time_or_none("sqpoll_idle"),
+        busy_poll: table.time_or_none("busy_poll"),
     }
 }
 

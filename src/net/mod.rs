@@ -5,6 +5,7 @@
 //! Read `stream.rs` first.
 
 pub mod buffers;
+pub mod ethtool;
 pub mod listener;
 pub mod local;
 pub mod pipe;

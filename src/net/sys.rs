@@ -67,3 +67,30 @@ pub(super) fn timer(period: Duration) -> io::Result<OwnedFd> {
     }
     Ok(timer)
 }
+
+/// Asks the driver of a network interface. `words` begins with the command of linux/ethtool.h, which takes and gives a
+/// structure of 32-bit words that is no longer.
+///
+/// # Errors
+/// When there is no such interface, or its driver does not know the command.
+pub(super) fn ethtool(name: &str, words: &mut [u32; 32]) -> io::Result<()> {
+    const SIOCETHTOOL: libc::Ioctl = 0x8946;
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
+    // WHY UNSAFE: an ifreq is a union, and std has no ioctl.
+    // SAFETY: an ifreq of zeros is one with an empty name.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays zero.
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
+    // SAFETY: `request` and `words` are live during the call; the commands used write at most the 92 bytes of an
+    // ethtool_coalesce, and `words` has 128.
+    match unsafe { libc::ioctl(AsRawFd::as_raw_fd(&socket), SIOCETHTOOL, &mut request) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}

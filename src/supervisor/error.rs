@@ -18,6 +18,8 @@ pub enum StartError {
     Resolve(String, io::Error),
     /// The file of the access log could not be opened.
     AccessLog(PathBuf, io::Error),
+    /// `cpu_policy` leaves no CPU.
+    Place(String),
     /// Descriptors, or what they say of HTTP, are wrong.
     Transcoding(Vec<Problem>),
     /// A worker could not set itself up.
@@ -34,6 +36,7 @@ impl StartError {
             StartError::Bind(..)
             | StartError::Resolve(..)
             | StartError::AccessLog(..)
+            | StartError::Place(_)
             | StartError::Transcoding(_)
             | StartError::Worker(..)
             | StartError::System(_) => 1,
@@ -52,6 +55,7 @@ impl fmt::Display for StartError {
             StartError::AccessLog(path, error) => {
                 write!(f, "cannot open the access log {}: {error}", path.display())
             }
+            StartError::Place(reason) => write!(f, "{reason}"),
             StartError::Transcoding(problems) => {
                 let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 write!(f, "transcoding: {}", lines.join("; "))

@@ -11,7 +11,7 @@
 mod access;
 mod apis;
 mod error;
-mod placement;
+pub(crate) mod placement;
 pub mod reflection;
 mod reload;
 mod resolve;
@@ -109,7 +109,7 @@ impl Gateway {
         if let Err(error) = sys::raise_file_limit() {
             tracing::warn!(%error, "cannot raise the limit on open files");
         }
-        let cores = placement::cores(config.workers);
+        let cores = placement::cores(config.workers, config.cpu_policy).map_err(StartError::Place)?;
         let addresses = resolve::endpoints(&config)?;
         let admin_listener = TcpListener::bind(config.admin.address)
             .map_err(|error| StartError::Bind(config.admin.address, error))?;

@@ -1,54 +1,151 @@
-//! How many workers, and on which cores.
+//! How many workers, and on which CPUs.
+//!
+//! `auto` is one worker for each CPU that is left by affinity, cpuset and `cpu_policy`, but not more than the cgroup's
+//! quota allows: workers over the quota would be stopped in the middle of their calls.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use core_affinity::CoreId;
 
-use crate::config::Workers;
+use crate::config::{CpuPolicy, Workers};
 
 /// The core of each worker; `None` where the host does not tell its cores.
 ///
-/// `auto` is one worker for each core that this process may run on (affinity and cpuset), but not more than its cgroup's
-/// quota allows: workers over the quota would be stopped in the middle of their calls.
-pub(super) fn cores(workers: Workers) -> Vec<Option<CoreId>> {
+/// # Errors
+/// When the policy leaves no CPU.
+pub(super) fn cores(workers: Workers, policy: CpuPolicy) -> Result<Vec<Option<CoreId>>, String> {
     let allowed = core_affinity::get_core_ids().unwrap_or_default();
+    let allowed: Vec<usize> = allowed.into_iter().map(|core| core.id).collect();
+    place(Path::new("/"), workers, policy, &allowed)
+        .map(|cpus| cpus.into_iter().map(|cpu| cpu.map(|id| CoreId { id })).collect())
+}
+
+/// The CPU of each worker. `root` is `/`, but for tests; `allowed` are the CPUs this process may use.
+fn place(
+    root: &Path,
+    workers: Workers,
+    policy: CpuPolicy,
+    allowed: &[usize],
+) -> Result<Vec<Option<usize>>, String> {
+    let chosen = choose(root, policy, allowed)?;
     let count = match workers {
         Workers::Count(count) => count as usize,
-        Workers::Auto => allowed.len().min(quota(Path::new("/")).unwrap_or(usize::MAX)),
+        Workers::Auto => chosen.len().min(whole(quota(root))),
     };
-    (0..count.max(1)).map(|number| allowed.get(number % allowed.len().max(1)).copied()).collect()
+    Ok((0..count.max(1)).map(|number| chosen.get(number % chosen.len().max(1)).copied()).collect())
 }
 
-/// Whole cores that the cgroup's CPU quota amounts to, rounded up; none without a quota. `root` is `/`, but for tests.
-fn quota(root: &Path) -> Option<usize> {
-    let memberships = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    // cgroup v2 has one line, `0::/path`; every level above may have its own quota.
-    let path = memberships.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let mount = root.join("sys/fs/cgroup");
-    let mut folder: PathBuf = mount.join(path);
-    let mut cores = None;
-    while folder.starts_with(&mount) {
-        let own = fs::read_to_string(folder.join("cpu.max")).ok().and_then(|text| parse_quota(&text));
-        cores = match (cores, own) {
-            (Some(one), Some(other)) => Some(std::cmp::min(one, other)),
-            (one, other) => one.or(other),
-        };
-        if !folder.pop() {
-            break;
+/// The allowed CPUs that a policy wants, in the order in which workers take them.
+fn choose(root: &Path, policy: CpuPolicy, allowed: &[usize]) -> Result<Vec<usize>, String> {
+    match policy {
+        CpuPolicy::All => {
+            // Of each core one CPU first: fewer workers than CPUs then share as few cores as can be.
+            let mut chosen = one_per_core(root, allowed);
+            chosen.extend(allowed.iter().filter(|cpu| !chosen.contains(cpu)).collect::<Vec<_>>());
+            Ok(chosen)
+        }
+        CpuPolicy::PhysicalCores => Ok(one_per_core(root, allowed)),
+        CpuPolicy::NumaNode(node) => {
+            let path = root.join(format!("sys/devices/system/node/node{node}/cpulist"));
+            let Ok(text) = fs::read_to_string(path) else {
+                return Err(format!("cpu_policy is \"numa_node:{node}\", and this host has no such node"));
+            };
+            let members = cpu_list(&text);
+            let chosen: Vec<usize> = allowed.iter().copied().filter(|cpu| members.contains(cpu)).collect();
+            if chosen.is_empty() {
+                return Err(format!(
+                    "cpu_policy is \"numa_node:{node}\", and this process may use none of its CPUs ({})",
+                    text.trim()
+                ));
+            }
+            Ok(chosen)
         }
     }
-    cores
 }
 
-/// `cpu.max`: quota and period in microseconds, or `max` for no quota.
-fn parse_quota(text: &str) -> Option<usize> {
-    let (quota, period) = text.trim().split_once(' ')?;
-    let (quota, period): (u64, u64) = (quota.parse().ok()?, period.parse().ok()?);
-    if period == 0 {
-        return None;
+/// The first allowed CPU of each core. Where the host does not tell, each CPU is a core.
+fn one_per_core(root: &Path, allowed: &[usize]) -> Vec<usize> {
+    let mut taken: Vec<usize> = Vec::new();
+    let mut chosen = Vec::new();
+    for &cpu in allowed {
+        if taken.contains(&cpu) {
+            continue;
+        }
+        chosen.push(cpu);
+        let siblings = format!("sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+        taken.extend(fs::read_to_string(root.join(siblings)).map_or(vec![cpu], |text| cpu_list(&text)));
     }
-    usize::try_from(quota.div_ceil(period).max(1)).ok()
+    chosen
+}
+
+/// A list of CPUs as the kernel writes it: `0-3,8`. What is no number is left out.
+pub(crate) fn cpu_list(text: &str) -> Vec<usize> {
+    let ranges = text.trim().split(',').filter_map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.trim().parse::<usize>().ok()?..=last.trim().parse::<usize>().ok()?)
+    });
+    ranges.flatten().collect()
+}
+
+/// A quota rounded up to whole CPUs.
+fn whole(quota: Option<f64>) -> usize {
+    quota.map_or(usize::MAX, |cpus| (cpus.ceil() as usize).max(1))
+}
+
+/// CPUs that the cgroup's quota amounts to; none without a quota. Every level above may have its own.
+pub(crate) fn quota(root: &Path) -> Option<f64> {
+    let own = |(mount, folder): (PathBuf, PathBuf)| {
+        let levels = folder.ancestors().take_while(|level| level.starts_with(&mount)).map(level_quota);
+        levels.flatten().min_by(f64::total_cmp)
+    };
+    groups(root).into_iter().filter_map(own).min_by(f64::total_cmp)
+}
+
+/// A file of this process's own cgroup, in the version of cgroups that has it.
+pub(crate) fn cgroup_file(root: &Path, name: &str) -> Option<String> {
+    groups(root).into_iter().find_map(|(_, folder)| fs::read_to_string(folder.join(name)).ok())
+}
+
+/// Where cgroups are mounted that rule CPU time, and this process's own in each.
+fn groups(root: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let memberships = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+    let mut groups = Vec::new();
+    for line in memberships.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let mount = match controllers {
+            // Version 2 has one line, `0::/path`.
+            "" => root.join("sys/fs/cgroup"),
+            _ if controllers.split(',').any(|name| name == "cpu") => root.join("sys/fs/cgroup/cpu"),
+            _ => continue,
+        };
+        let mut folder = mount.join(path.trim_start_matches('/'));
+        // In a container the path may be the host's, which is not to be seen here: then the mount is our own group.
+        if !folder.starts_with(&mount) || !folder.is_dir() {
+            folder.clone_from(&mount);
+        }
+        groups.push((mount, folder));
+    }
+    groups
+}
+
+fn level_quota(folder: &Path) -> Option<f64> {
+    if let Ok(text) = fs::read_to_string(folder.join("cpu.max")) {
+        return parse_quota(&text);
+    }
+    let quota = fs::read_to_string(folder.join("cpu.cfs_quota_us")).ok()?;
+    let period = fs::read_to_string(folder.join("cpu.cfs_period_us")).ok()?;
+    parse_quota(&format!("{} {}", quota.trim(), period.trim()))
+}
+
+/// `cpu.max`: quota and period in microseconds; `max`, or -1 in version 1, for no quota.
+fn parse_quota(text: &str) -> Option<f64> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    let (quota, period): (u32, u32) = (quota.parse().ok()?, period.parse().ok()?);
+    (period > 0).then(|| f64::from(quota) / f64::from(period))
 }
 
 /// The NUMA node of a core.
@@ -63,50 +160,4 @@ pub(super) fn own_thread() -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quota_is_rounded_up_to_whole_cores() {
-        for (text, expected) in [
-            ("max 100000\n", None),
-            ("200000 100000\n", Some(2)),
-            ("250000 100000\n", Some(3)),
-            ("10000 100000\n", Some(1)),
-            ("junk", None),
-            ("1 0", None),
-        ] {
-            assert_eq!(parse_quota(text), expected, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn the_tightest_level_of_the_cgroup_counts() {
-        let root = std::env::temp_dir().join(format!("ringway-placement-{}", std::process::id()));
-        let put = |path: &str, text: &str| {
-            let path = root.join(path);
-            fs::create_dir_all(path.parent().expect("has a parent")).expect("can be made");
-            fs::write(path, text).expect("can be written");
-        };
-        put("proc/self/cgroup", "0::/a/b\n");
-        put("sys/fs/cgroup/a/cpu.max", "150000 100000\n");
-        put("sys/fs/cgroup/a/b/cpu.max", "800000 100000\n");
-        assert_eq!(quota(&root), Some(2));
-        put("sys/fs/cgroup/a/cpu.max", "max 100000\n");
-        assert_eq!(quota(&root), Some(8));
-        fs::remove_dir_all(&root).expect("was made here");
-    }
-
-    #[test]
-    fn a_thread_knows_its_number() {
-        let number = own_thread().expect("Linux tells");
-        assert!(Path::new(&format!("/proc/self/task/{number}")).exists());
-        assert_ne!(std::thread::spawn(own_thread).join().unwrap(), Some(number));
-    }
-
-    #[test]
-    fn a_fixed_number_of_workers_shares_the_cores() {
-        assert_eq!(cores(Workers::Count(5)).len(), 5);
-        assert!(!cores(Workers::Auto).is_empty());
-    }
-}
+mod tests;

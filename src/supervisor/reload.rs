@@ -145,8 +145,9 @@ impl Gateway {
     fn check(&self, config: &Config) -> Result<(), ReloadError> {
         let before = &self.asked;
         let mut keys = Vec::new();
-        let same: [(&str, bool); 5] = [
+        let same: [(&str, bool); 6] = [
             ("workers", before.workers == config.workers),
+            ("cpu_policy", before.cpu_policy == config.cpu_policy),
             ("io", before.io == config.io),
             ("admin", before.admin == config.admin),
             ("listeners", before.listeners == config.listeners),

@@ -1,10 +1,11 @@
-//! What people measure a gateway with: loads, comparisons, checks and advice.
+//! What people run beside the gateway: loads, comparisons, checks, advice, and the diagnosis of a host.
 //!
 //! None of this is on the way of a call. Read `load/mod.rs` first: a load, how it is made and what it may claim.
 
 pub mod ab;
 pub mod advise;
 pub mod compare;
+pub mod doctor;
 pub mod interval;
 pub mod load;
 pub mod load_test;

@@ -24,6 +24,8 @@ const MONTH: Duration = Duration::from_secs(30 * 86_400);
 pub const KNOBS: &[Knob] = &[
     count_or_auto("workers", 1, 1024,
         "Worker threads. `auto` is one for each CPU this process may use: affinity, cpuset and cgroup quota are respected."),
+    other("cpu_policy", "\"all\", \"physical_cores\" or \"numa_node:0\"",
+        "Which of those CPUs workers take: all, one of each core, or those of one memory node. By default all."),
     time("drain_timeout", secs(30), Duration::ZERO, HOUR,
         "How long calls in flight may take to finish after SIGTERM before they are cut."),
 
@@ -34,6 +36,10 @@ pub const KNOBS: &[Knob] = &[
         "Submission queue entries of each worker's ring."),
     word("io.on_unavailable", "fallback", &["fallback", "fail"],
         "Where io_uring is wanted but not available: use epoll with a warning, or exit with code 78."),
+    time_or_none("io.sqpoll_idle", None, MS, Duration::from_secs(60),
+        "A thread of the kernel takes each worker's submissions and sleeps after this long without any; it needs a CPU of its own for each worker."),
+    time_or_none("io.busy_poll", None, Duration::from_micros(1), Duration::from_millis(1),
+        "How long the kernel may poll the interface for a socket's packets before the worker sleeps (SO_BUSY_POLL); above net.core.busy_poll it needs CAP_NET_ADMIN."),
 
     table("admin", "The address for operators."),
     address("admin.address", Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)),

@@ -1,131 +1,19 @@
 //! What is taken, and what it becomes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::super::forms;
 use super::super::units::{self, Bytes, Refused, Time};
 use super::super::{
-    AccessLog, AdaptiveTimeout, Admin, AllowOrigins, Backend, Breaker, Cluster, Codes, Config, Cors,
-    Effective, Endpoint, HealthChecks, Hedging, Http2, Io, Keepalive, LbPolicy, Listener, Match, Method,
-    OnUnavailable, OutlierDetection, PathMatch, Pool, PrintOptions, RateLimit, Reconnect, Retry, RetryBudget,
-    Route, SlowStart, Transcoding, WeightedCluster, Workers, parse,
+    AccessLog, AdaptiveTimeout, AllowOrigins, Backend, Breaker, Codes, CpuPolicy, Endpoint, HealthChecks,
+    Hedging, LbPolicy, Method, OnUnavailable, PrintOptions, RateLimit, Transcoding, Workers, parse,
 };
+use super::defaults::default_transcoding;
 use super::{cluster, errors, listener, parsed, route, top};
 
 const SECOND: Duration = Duration::from_secs(1);
 const KIB: u32 = 1024;
-
-#[test]
-fn everything_has_a_default() {
-    let wanted = Config {
-        workers: Workers::Auto,
-        io: Io { backend: Backend::Auto, entries: 4096, on_unavailable: OnUnavailable::Fallback },
-        admin: Admin { address: "127.0.0.1:9901".parse().unwrap() },
-        access_log: None,
-        drain_timeout: 30 * SECOND,
-        listeners: vec![default_listener()],
-        routes: vec![Route {
-            name: "prefix:/".to_owned(),
-            matching: Match { path: PathMatch::Prefix("/".to_owned()), host: None, headers: Vec::new() },
-            clusters: vec![WeightedCluster { cluster: 0, weight: 1 }],
-            timeout: Some(5 * SECOND),
-            max_stream_duration: None,
-            idle_timeout: Some(300 * SECOND),
-            rate_limit: None,
-        }],
-        clusters: vec![default_cluster()],
-        transcoding: default_transcoding(),
-        directory: PathBuf::new(),
-        effective: Effective::default(),
-    };
-    assert_eq!(parsed(&top("")), wanted);
-    assert_ne!(parsed(&top("workers = 2")), wanted);
-}
-
-fn default_listener() -> Listener {
-    Listener {
-        address: "127.0.0.1:8080".parse().unwrap(),
-        backlog: 4096,
-        max_connections: 65_536,
-        handshake_timeout: 10 * SECOND,
-        idle_timeout: 300 * SECOND,
-        write_timeout: 30 * SECOND,
-        http2: Http2 {
-            max_concurrent_streams: 256,
-            initial_stream_window_size: 1024 * KIB,
-            initial_connection_window_size: 16 * 1024 * KIB,
-            max_frame_size: 16 * KIB,
-            max_header_list_size: 16 * KIB,
-            max_headers_count: 100,
-            max_send_buffer_size: 64 * KIB,
-            max_resets_per_second: 1000,
-        },
-        cors: Cors {
-            allow_origins: AllowOrigins::These(Vec::new()),
-            allow_headers: Vec::new(),
-            expose_headers: Vec::new(),
-            max_age: 24 * 3600 * SECOND,
-        },
-    }
-}
-
-fn default_transcoding() -> Transcoding {
-    Transcoding {
-        descriptor_sets: Vec::new(),
-        protos: Vec::new(),
-        proto_paths: Vec::new(),
-        reflection: Vec::new(),
-        reflection_interval: 60 * SECOND,
-        services: Vec::new(),
-        auto_mapping: true,
-        max_request_body_size: 4096 * KIB,
-        max_response_message_size: 4096 * KIB,
-        ignore_unknown_fields: false,
-        ignore_unknown_query_parameters: false,
-        print_options: PrintOptions::default(),
-    }
-}
-
-fn default_cluster() -> Cluster {
-    Cluster {
-        name: "echo".to_owned(),
-        endpoints: vec![Endpoint { host: "10.0.0.7".to_owned(), port: 50051 }],
-        lb_policy: LbPolicy::LeastRequest,
-        connect_timeout: SECOND,
-        max_requests: 1024,
-        max_pending_requests: 1024,
-        pool: Pool {
-            max_connections: 8,
-            max_streams_per_connection: 100,
-            max_requests_per_connection: 500_000_000,
-            initial_stream_window_size: 1024 * KIB,
-            initial_connection_window_size: 16 * 1024 * KIB,
-            max_frame_size: 64 * KIB,
-            max_header_list_size: 64 * KIB,
-            max_send_buffer_size: 256 * KIB,
-            replay_buffer_size: 64 * KIB,
-        },
-        keepalive: Keepalive { interval: 30 * SECOND, timeout: 5 * SECOND, without_calls: false },
-        reconnect: Reconnect {
-            initial_backoff: SECOND / 10,
-            backoff_multiplier: 1.6,
-            max_backoff: 10 * SECOND,
-        },
-        methods: Vec::new(),
-        max_connections: 1024,
-        timeout: None,
-        service_config: None,
-        healthy_panic_threshold: 50,
-        retry: Retry::default(),
-        retry_budget: RetryBudget::default(),
-        breaker: Some(Breaker::default()),
-        outlier_detection: Some(OutlierDetection::default()),
-        slow_start: SlowStart::default(),
-        adaptive_timeout: None,
-        health_checks: None,
-    }
-}
 
 #[test]
 fn transcoding_takes_files_clusters_and_services() {
@@ -197,6 +85,12 @@ fn every_word_has_its_meaning() {
     assert_eq!(io("on_unavailable = \"fail\"").on_unavailable, OnUnavailable::Fail);
     assert_eq!(io("on_unavailable = \"fallback\"").on_unavailable, OnUnavailable::Fallback);
     assert_eq!(io("entries = 32768").entries, 32_768);
+    assert_eq!(io("sqpoll_idle = \"2s\"").sqpoll_idle, Some(2 * SECOND));
+    assert_eq!(io("busy_poll = \"50us\"").busy_poll, Some(SECOND / 20_000));
+    let cpus = |text: &str| parsed(&top(&format!("cpu_policy = \"{text}\""))).cpu_policy;
+    assert_eq!(cpus("all"), CpuPolicy::All);
+    assert_eq!(cpus("physical_cores"), CpuPolicy::PhysicalCores);
+    assert_eq!(cpus("numa_node:3"), CpuPolicy::NumaNode(3));
     let policy = |text: &str| parsed(&cluster(text)).clusters[0].lb_policy;
     assert_eq!(policy("lb_policy = \"least_request\""), LbPolicy::LeastRequest);
     assert_eq!(policy("lb_policy = \"round_robin\""), LbPolicy::RoundRobin);
