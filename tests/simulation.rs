@@ -175,7 +175,7 @@ impl<'a> World<'a> {
             workers: (1..).zip(breakers).map(worker).collect(),
             servers: (0..SERVERS).map(|_| Server { busy: 0, queue: VecDeque::new() }).collect(),
             calls: Vec::new(),
-            sums: vec![Sums::default(); usize::try_from(scenario.seconds * 2 + 2).unwrap()],
+            sums: vec![Sums::default(); usize::try_from(scenario.seconds * 2 + 2).expect("a short scenario")],
             limited: 0,
             broken: 0,
             late: 0,
@@ -199,7 +199,7 @@ impl<'a> World<'a> {
     }
 
     fn sums(&mut self, at: u64) -> &mut Sums {
-        &mut self.sums[usize::try_from(at * 2 / SECOND).unwrap()]
+        &mut self.sums[usize::try_from(at * 2 / SECOND).expect("within the scenario")]
     }
 
     fn run(&mut self) {

@@ -49,7 +49,7 @@ impl Door {
 }
 
 /// A connection that is counted.
-struct Inside(Rc<Door>);
+pub(super) struct Inside(Rc<Door>);
 
 impl Drop for Inside {
     fn drop(&mut self) {
@@ -75,12 +75,8 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
                     counts.connections_refused.add(1);
                     continue;
                 };
-                let (worker_, door_, calls_) = (Rc::clone(&worker), Rc::clone(&door), Rc::clone(&calls));
-                let served = client::serve(worker_, door_, (socket, peer), calls_, begin);
-                worker.spawn(async move {
-                    let _inside = inside;
-                    served.await;
-                });
+                let (door, calls) = (Rc::clone(&door), Rc::clone(&calls));
+                worker.spawn(client::serve(Rc::clone(&worker), door, inside, socket, calls, begin));
             }
             Err(_) if !worker.serves() => return,
             Err(error) => {

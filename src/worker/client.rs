@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use h2::server;
 
-use super::accept::{Begin, Door};
+use super::accept::{Begin, Door, Inside};
 use super::calls::Calls;
 use super::{Worker, http1, http2};
 use crate::config;
@@ -150,10 +150,11 @@ impl Drop for Counted {
     }
 }
 
-/// Serves a connection to its end. `begin` makes the future of one call.
+/// Serves a connection to its end, and then drops `_inside`. `begin` makes the future of one call.
 pub(super) async fn serve<F: Future<Output = ()> + 'static>(
     worker: Rc<Worker>,
     door: Rc<Door>,
+    _inside: Inside,
     (socket, peer): (Socket, SocketAddr),
     calls: Rc<Calls<F>>,
     begin: Begin<F>,

@@ -13,7 +13,6 @@ use super::defaults::default_transcoding;
 use super::{cluster, errors, listener, parsed, route, top};
 
 const SECOND: Duration = Duration::from_secs(1);
-const KIB: u32 = 1024;
 
 #[test]
 fn transcoding_takes_files_clusters_and_services() {
