@@ -70,7 +70,7 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         worker.local.touch();
         let counts = worker.local.counts();
         match accepted {
-            Ok((socket, peer)) => {
+            Ok(socket) => {
                 let Some(inside) = door.enter() else {
                     counts.connections_refused.add(1);
                     continue;
