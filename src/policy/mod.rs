@@ -17,4 +17,5 @@ pub mod outlier;
 pub mod rate;
 pub mod retry;
 pub mod route;
+pub mod shares;
 pub mod status;

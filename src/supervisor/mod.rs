@@ -14,6 +14,7 @@ mod placement;
 pub mod reflection;
 mod resolve;
 mod rings;
+mod shared;
 mod state;
 
 use std::fmt;
@@ -29,16 +30,16 @@ use std::time::{Duration, Instant};
 use self::access::AccessLog;
 use self::apis::Watcher;
 use self::rings::Rings;
+use self::shared::Shared;
 use self::state::State;
 use crate::admin::{Admin, Hooks, Place, World};
-use crate::config::{self, Backend, Config, OnUnavailable};
+use crate::config::{Backend, Config, OnUnavailable};
 use crate::metrics::{Layout, Shard};
 use crate::net::ring::{self, Refusal, Rung};
 use crate::net::{listener, sys};
-use crate::policy::limit::SharedLimit;
 use crate::transcode::api::Api;
 use crate::transcode::problem::Problem;
-use crate::worker::{self, Control, Plan, Scheme};
+use crate::worker::{self, Clock, Control, Plan};
 
 /// How long a worker that was told to stop may take before it is left behind.
 const STOP: Duration = Duration::from_secs(2);
@@ -169,13 +170,13 @@ impl Gateway {
             .map_err(|error| StartError::Bind(config.admin.address, error))?;
         let mut sockets = bind(&mut config, cores.len())?;
         let listeners = config.listeners.iter().map(|listener| listener.address).collect();
-        let shared = |cluster: &config::Cluster| SharedLimit::new(cluster.max_requests, cores.len());
-        let limits: Vec<_> = config.clusters.iter().map(shared).collect();
         let config = Arc::new(config);
         let apis = apis::open(&config, &addresses).map_err(StartError::Transcoding)?;
         let endpoints = addresses.iter().map(|addresses| addresses.len().next_multiple_of(ENDPOINTS));
         let layout = worker::layout(&config).with_endpoints(endpoints);
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();
+        let clock = Clock::new();
+        let shared = Shared::new(&config, addresses, cores.len(), clock.now());
 
         let (ended_tell, ended) = mpsc::channel();
         let begin = |(number, core): (_, &_)| Starting::new(number, *core, &config, ended_tell.clone());
@@ -197,12 +198,8 @@ impl Gateway {
             let control = Arc::new(Control::default());
             let plan = Plan {
                 number,
-                scheme: Scheme {
-                    config: Arc::clone(&config),
-                    addresses: addresses.clone(),
-                    limits: limits.clone(),
-                    shard: Arc::clone(shard),
-                },
+                clock: clock.clone(),
+                scheme: shared.scheme(number, shard),
                 rung,
                 sockets: sockets.remove(0),
                 access_log: access_log.as_ref().map(|log| log.ring(number)),

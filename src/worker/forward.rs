@@ -122,18 +122,20 @@ impl Upload {
         self.sink = Some(sink);
     }
 
-    /// Begins anew for another attempt; false if what has been sent was not all kept.
-    pub(super) fn rewind(&mut self) -> bool {
-        if !self.kept.is_whole() {
-            return false;
-        }
+    /// Whether all that was sent is kept still, so that it can be sent again.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.is_whole()
+    }
+
+    /// Begins anew for another attempt, with what is kept.
+    pub(super) fn rewind(&mut self) {
+        debug_assert!(self.is_kept());
         self.sink = None;
         self.outlet = Outlet::new();
         // A chunk that was being sent is among those kept.
         self.held = None;
         self.done = false;
         self.again = self.kept.chunks().len();
-        true
     }
 
     pub(super) fn is_done(&self) -> bool {

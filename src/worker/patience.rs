@@ -29,6 +29,7 @@ pub(super) struct Patience {
     deadline: Deadline,
     answer: Option<Duration>,
     answer_due: Option<Moment>,
+    is_answered: bool,
     idle: Option<Duration>,
     moved_at: Moment,
     /// What the timer is armed for.
@@ -43,6 +44,7 @@ impl Patience {
             deadline: Deadline::default(),
             answer: None,
             answer_due: None,
+            is_answered: false,
             idle: None,
             moved_at: began,
             armed_for: None,
@@ -61,17 +63,31 @@ impl Patience {
         self.deadline.left(now)
     }
 
-    /// The request has been sent whole: now the wait for the answer counts.
+    /// Time left until the answer must begin, as far as that is known.
+    pub(super) fn left_for_answer(&self, now: Moment) -> Option<Duration> {
+        let due = self.answer_due.map(|due| due.since(now));
+        self.left(now).into_iter().chain(due).min()
+    }
+
+    /// The request has been sent whole: now the wait for the answer counts. If it has to be sent again, that counts on.
     pub(super) fn asked(&mut self) {
         self.moved();
-        self.answer_due = self.answer.map(|answer| self.moved_at.plus(answer));
+        if self.answer_due.is_none() {
+            self.answer_due = self.answer.map(|answer| self.moved_at.plus(answer));
+        }
     }
 
     /// The head of the answer has come.
     pub(super) fn answered(&mut self) {
         self.moved();
+        self.is_answered = true;
         self.answer = None;
         self.answer_due = None;
+    }
+
+    /// Whether the head of the answer has come.
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_answered
     }
 
     /// Something moved, in either direction.
