@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::metrics::{CallLabels, EndpointState, EndpointView, Layout, RingCounts, Shard};
+use crate::policy::shares::Shares;
 
 /// No read takes longer than this unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,9 +71,12 @@ pub(super) fn world() -> World {
         });
     }
     let place = Place { core: Some(3), numa_node: Some(0), thread: None };
+    let shares =
+        config.clusters.iter().map(|cluster| Shares::new(cluster, cluster.endpoints.len(), 2)).collect();
     World {
         config,
         layout,
+        shares,
         shards,
         workers: vec![place, Place::default()],
         backend: "io_uring",

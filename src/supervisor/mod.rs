@@ -184,7 +184,7 @@ impl Gateway {
         let starting = starting.map_err(StartError::System)?;
         let (rung, refusal) = decide(&config, &starting)?;
         let places = starting.iter().map(|starting| starting.place).collect();
-        let world = world(&config, layout, &shards, places, rung);
+        let world = world(&shared, layout, &shards, places, rung);
         let access_log = AccessLog::of(&config, cores.len(), &world.layout)?;
         let access_counts = access_log.as_ref().map(AccessLog::shared);
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
@@ -438,15 +438,9 @@ fn watch(apis: Option<apis::Opened>, workers: &[Handle]) -> io::Result<Option<Wa
 }
 
 /// What operators look at.
-fn world(
-    config: &Arc<Config>,
-    layout: Layout,
-    shards: &[Arc<Shard>],
-    workers: Vec<Place>,
-    rung: Rung,
-) -> World {
-    let (config, shards) = (Arc::clone(config), shards.to_vec());
-    World { config, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }
+fn world(shared: &Shared, layout: Layout, shards: &[Arc<Shard>], workers: Vec<Place>, rung: Rung) -> World {
+    let (config, shares, shards) = (Arc::clone(&shared.config), shared.shares.clone(), shards.to_vec());
+    World { config, shares, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }
 }
 
 /// The back-end for all workers: the weakest that any of them can have.

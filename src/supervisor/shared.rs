@@ -14,7 +14,7 @@ use crate::worker::Scheme;
 /// What all workers share of one configuration.
 #[derive(Debug)]
 pub(super) struct Shared {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     addresses: Vec<Vec<SocketAddr>>,
     /// For each cluster.
     limits: Vec<Arc<SharedLimit>>,

@@ -91,6 +91,7 @@ impl Source for State {
             workers: self.world.shards.len(),
             access_log: self.access_log.as_ref().map(|log| log.counts()),
             transcoding: self.apis.as_ref().map(|apis| apis.info()),
+            shares: &self.world.shares,
         };
         render::text(&info, &self.world.layout, &self.world.shards, &self.sample_rings())
     }

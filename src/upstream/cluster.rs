@@ -236,6 +236,13 @@ impl Cluster {
         if self.has_hope(|_| true) {
             return Unavailable::ForNow;
         }
+        // One that could be connected to and is not: all connections there may be are open.
+        let now = self.local.timers.now();
+        let full =
+            |endpoint: &Rc<Endpoint>| endpoint.wants_connection(&self.settings) && endpoint.may_connect(now);
+        if self.endpoints.iter().any(full) {
+            return Unavailable::Fails(Failure::LimitReached);
+        }
         let failure =
             self.endpoints.first().map_or(Failure::ConnectFailed, |endpoint| endpoint.last_failure());
         Unavailable::Fails(failure)

@@ -3,6 +3,7 @@
 //! What the configuration says of a method goes before what a gRPC service config says of it, and that before what the
 //! cluster says of all. All of it is worked out once: a path that a client makes up adds nothing to any table.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -65,12 +66,16 @@ impl Methods {
                 }
             }
         }
-        for (own, shared) in settings.methods.iter().zip(&shares.method_breakers) {
+        for own in &settings.methods {
             let mut method = method(&own.path);
             method.timeout = own.timeout.or(method.timeout);
             method.idempotent = own.idempotent;
-            method.breaker = shared.clone().map(|shared| LocalBreaker::new(shared, worker));
             methods.named.insert(own.path.clone(), method);
+        }
+        for (path, shared) in &shares.method_breakers {
+            if let Some(method) = methods.named.get_mut(path) {
+                method.breaker = Some(LocalBreaker::new(Arc::clone(shared), worker));
+            }
         }
         methods
     }

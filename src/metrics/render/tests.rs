@@ -14,6 +14,7 @@ const GATEWAY: GatewayInfo<'_> = GatewayInfo {
     workers: 2,
     access_log: Some(AccessLogCounts { written: 8, failed: 3 }),
     transcoding: None,
+    shares: &[],
 };
 
 /// A page taken apart: the families' types, and each series with its value.
