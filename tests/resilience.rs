@@ -195,14 +195,22 @@ async fn connections_are_limited_over_all_workers() {
         let (gateway, address) = gateway::before(&[server.address()], backend, extra);
         let mut open = Vec::new();
         let mut clients = clients(address).await;
-        for client in &mut clients {
-            let mut call = client.open(EMPTY_CALL, &[]).await;
+        for at in 0..36 {
+            let mut call = clients[at % 12].open(EMPTY_CALL, &[]).await;
             call.send(raw::message(0, b""), true);
             open.push(call);
         }
-        let record = server.wait_until("three connections are full", |record| record.requests == 6).await;
-        assert_eq!((record.connections, record.most_open), (3, 2), "{backend}");
-        assert!(metric(&gateway, "ringway_upstream_connections_refused_total") > 0, "{backend}");
+        // One of the two workers has 18 calls or more, and wants nine connections.
+        let wanted = |page: &Gateway| metric(page, "ringway_upstream_connections_refused_total") > 0;
+        let refused = async {
+            while !wanted(&gateway) {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(Duration::from_secs(5), "more connections are wanted", refused).await;
+        let record = server.wait_until("three connections", |record| record.connections >= 3).await;
+        assert_eq!(record.connections, 3, "{backend}");
+        assert_eq!(metric(&gateway, "ringway_upstream_connections_active"), 3, "{backend}");
     }
 }
 
@@ -412,5 +420,88 @@ async fn one_bad_upstream_of_three_costs_less_than_one_call_in_a_hundred() {
             (CALLERS * CALLS) as u64,
             "{backend}, {fault}: each call is counted once"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_timeout_follows_the_latency() {
+    let extra = "[clusters.adaptive_timeout]\npercentile = 90.0\nfloor = \"60ms\"\n[clusters.breaker]\nenabled = false\n";
+    for backend in BACKENDS {
+        let mood = Mood::default();
+        let service = mood.service().await;
+        let (_gateway, address) = gateway::before(&[service.address()], backend, extra);
+        let mut client = RawClient::connect(address).await;
+        mood.set(SLOW);
+        assert_eq!(
+            client.call(EMPTY_CALL, &[], b"").await.grpc_status(),
+            Some("0"),
+            "the fixed timeout is long"
+        );
+        mood.set(WELL);
+        for _ in 0..150 {
+            assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"), "{backend}");
+        }
+        // It is judged once a second.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(1_200) {
+            assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"), "{backend}");
+        }
+        mood.set(SLOW);
+        let began = Instant::now();
+        let reply = client.call(EMPTY_CALL, &[], b"").await;
+        assert_eq!(reply.grpc_status(), Some("4"), "{backend}: {reply:?}");
+        assert!(
+            (Duration::from_millis(60)..Duration::from_millis(200)).contains(&began.elapsed()),
+            "{backend}"
+        );
+    }
+}
+
+/// A service with nothing but `grpc.health.v1`, and its switch.
+async fn health_service() -> (SocketAddr, tonic_health::server::HealthReporter) {
+    let (reporter, service) = tonic_health::server::health_reporter();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+    reporter.set_service_status("a.A", tonic_health::ServingStatus::Serving).await;
+    (address, reporter)
+}
+
+#[tokio::test]
+async fn endpoints_that_say_they_are_ill_get_no_calls() {
+    const UNFIT: &str = "ringway_health_unfit";
+    let extra =
+        "[clusters.health_checks]\ninterval = \"100ms\"\nunhealthy_threshold = 2\nservice = \"a.A\"\n";
+    for backend in BACKENDS {
+        let (ill, reporter) = health_service().await;
+        let (well, _kept) = health_service().await;
+        let (gateway, address) = gateway::before(&[ill, well], backend, extra);
+        let mut clients = clients(address).await;
+        reporter.set_service_status("a.A", tonic_health::ServingStatus::NotServing).await;
+        metric_becomes(&gateway, UNFIT, 1).await;
+        let calls = |page: String| {
+            let line = format!("ringway_endpoint_calls_total{{cluster=\"interop\",endpoint=\"{ill}\"}} ");
+            page.lines().find_map(|found| found.strip_prefix(&line)?.parse::<u64>().ok()).unwrap_or(0)
+        };
+        // Endpoints are published every 100 ms.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(300) {
+            round(&mut clients).await;
+        }
+        let before = calls(gateway.metrics());
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(300) {
+            round(&mut clients).await;
+        }
+        assert_eq!(calls(gateway.metrics()), before, "{backend}: it gets no calls");
+        reporter.set_service_status("a.A", tonic_health::ServingStatus::Serving).await;
+        metric_becomes(&gateway, UNFIT, 0).await;
+        let used = async {
+            while calls(gateway.metrics()) == before {
+                round(&mut clients).await;
+            }
+        };
+        within(Duration::from_secs(5), "it is used again", used).await;
     }
 }

@@ -10,6 +10,7 @@ pub mod budget;
 pub mod deadline;
 pub mod failure;
 pub mod flood;
+pub mod health;
 pub mod hedge;
 pub mod limit;
 pub mod outcome;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::breaker::SharedBreaker;
 use super::budget::SharedBudget;
+use super::health::SharedHealth;
 use super::limit::SharedLimit;
 use super::outlier::SharedOutliers;
 use crate::config;
@@ -21,6 +22,8 @@ pub struct Shares {
     pub breaker: Option<Arc<SharedBreaker>>,
     /// The breakers of single methods, by path.
     pub method_breakers: Vec<(String, Arc<SharedBreaker>)>,
+    /// Which endpoints say that they are well, if they are asked.
+    pub health: Option<Arc<SharedHealth>>,
     /// Which endpoints get no calls. Without outlier detection none is ever ejected.
     pub outliers: Arc<SharedOutliers>,
 }
@@ -44,6 +47,7 @@ impl Shares {
             budget: SharedBudget::new(settings.retry_budget),
             breaker: settings.breaker.as_ref().map(breaker),
             method_breakers: methods.collect(),
+            health: settings.health_checks.as_ref().map(|_| SharedHealth::new(endpoints)),
             outliers: SharedOutliers::new(outliers, settings.slow_start, endpoints),
         })
     }

@@ -10,6 +10,7 @@
 
 mod access;
 mod apis;
+mod health;
 mod placement;
 pub mod reflection;
 mod resolve;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use self::access::AccessLog;
 use self::apis::Watcher;
+use self::health::Checks;
 use self::rings::Rings;
 use self::shared::Shared;
 use self::state::State;
@@ -61,6 +63,7 @@ pub struct Gateway {
     /// Dropped after the workers have ended, so that it has all they say.
     access_log: Option<AccessLog>,
     _rings: Rings,
+    _checks: Option<Checks>,
     _descriptors: Option<Watcher>,
 }
 
@@ -216,6 +219,7 @@ impl Gateway {
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
         let (drain_timeout, lost) = (config.drain_timeout, OnceLock::new());
+        let _checks = Checks::start(&shared, &clock).map_err(StartError::System)?;
         let (_rings, _descriptors) = (rings, descriptors);
         Ok(Gateway {
             state,
@@ -228,6 +232,7 @@ impl Gateway {
             rung,
             access_log,
             _rings,
+            _checks,
             _descriptors,
         })
     }

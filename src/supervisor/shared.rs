@@ -15,7 +15,7 @@ use crate::worker::Scheme;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Arc<Config>,
-    addresses: Vec<Vec<SocketAddr>>,
+    pub(super) addresses: Vec<Vec<SocketAddr>>,
     /// For each cluster.
     limits: Vec<Arc<SharedLimit>>,
     pub(super) shares: Vec<Arc<Shares>>,

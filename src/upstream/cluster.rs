@@ -21,6 +21,7 @@ use http::Request;
 use super::connection::{self, Connection};
 use super::endpoint::{Endpoint, Room};
 use super::guard::{self, Attempted, Passes};
+use super::latencies::Latencies;
 use super::methods::{Method, Methods};
 use super::waiters::{Left, Waiters};
 use crate::config;
@@ -30,6 +31,7 @@ use crate::policy::balance::{Balance, Candidate, Tried};
 use crate::policy::breaker::LocalBreaker;
 use crate::policy::budget::Budget;
 use crate::policy::failure::Failure;
+use crate::policy::health::SharedHealth;
 use crate::policy::limit::{Limit, SharedLimit};
 use crate::policy::outcome::Outcome;
 use crate::policy::outlier::{Outliers, Seen};
@@ -57,6 +59,8 @@ pub struct Cluster {
     budget: Budget,
     breaker: Option<LocalBreaker>,
     outliers: Outliers,
+    health: Option<Arc<SharedHealth>>,
+    latencies: Option<Latencies>,
     methods: Methods,
 }
 
@@ -89,6 +93,8 @@ impl Cluster {
             budget: Budget::new(&shares.budget, throttling),
             breaker: shares.breaker.as_ref().map(breaker),
             outliers: Outliers::new(Arc::clone(&shares.outliers)),
+            health: shares.health.clone(),
+            latencies: settings.adaptive_timeout.clone().map(Latencies::new),
             methods: Methods::new(&settings, shares, worker),
             settings,
             local,
@@ -117,6 +123,11 @@ impl Cluster {
     /// What pays for its retries.
     pub fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// Timeouts that follow the latency, if it has such.
+    pub fn latencies(&self) -> Option<&Latencies> {
+        self.latencies.as_ref()
     }
 
     /// What is set for the method of this path.
@@ -177,9 +188,9 @@ impl Cluster {
     fn try_lease(self: &Rc<Self>, tried: Tried) -> Result<Lease, Unavailable> {
         // Each round either succeeds or finds a connection that has ended, so there are not many.
         loop {
-            let mut picked = self.pick(tried, |index| self.outliers.of(index));
+            let mut picked = self.pick(tried, |index| self.fitness(index));
             // Better one that is ejected than none at all.
-            if picked.is_none() && !self.has_hope(|index| self.outliers.of(index).0) {
+            if picked.is_none() && !self.has_hope(|index| self.fitness(index).0) {
                 picked = self.pick(tried, |_| (true, 1.0));
             }
             let Some(index) = picked else { return Err(self.why_not()) };
@@ -202,6 +213,12 @@ impl Cluster {
             Candidate { load, fit, weight, avoid: tried.has(index) }
         };
         self.balance.borrow_mut().pick(self.endpoints.len(), look, &mut self.random.borrow_mut())
+    }
+
+    /// Whether an endpoint may get calls, and what of its share.
+    fn fitness(&self, index: usize) -> (bool, f32) {
+        let (fit, weight) = self.outliers.of(index);
+        (fit && self.health.as_ref().is_none_or(|health| health.is_fit(index)), weight)
     }
 
     /// The load of an endpoint that can take a call now; begins to connect to one that cannot.
@@ -394,7 +411,7 @@ impl Lease {
 
     /// The attempt is over; that says something of its endpoint.
     pub fn tell(&self, attempted: Attempted, took: Duration, now: Moment) {
-        let seen = match (attempted.outcome(took, guard::min_deadline()), attempted) {
+        let seen = match (attempted.outcome(took, guard::ENDPOINT_MIN_DEADLINE), attempted) {
             (Outcome::Silent, _) => return,
             (Outcome::Well, _) => Seen::Well,
             (Outcome::Ill, Attempted::Answered(_) | Attempted::Failed(Failure::UpstreamNotGrpc(_))) => {

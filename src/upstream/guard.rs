@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::config;
 use crate::policy::breaker::{LocalBreaker, Pass};
 use crate::policy::failure::Failure;
 use crate::policy::outcome::Outcome;
@@ -43,10 +42,9 @@ impl Attempted {
     }
 }
 
-/// Where no breaker says which deadlines are too short.
-pub(super) fn min_deadline() -> Duration {
-    config::Breaker::default().min_deadline
-}
+/// Deadlines shorter than this say nothing of an endpoint. It is less than what breakers ask for by default: no more than
+/// a part of the endpoints can be lost to callers that are in a hurry, and one that hangs should be found soon.
+pub(super) const ENDPOINT_MIN_DEADLINE: Duration = Duration::from_millis(100);
 
 impl<'a> Passes<'a> {
     /// Asks both; the error is how long the one that refuses stays open.

@@ -8,10 +8,12 @@ mod connection;
 mod endpoint;
 mod failed;
 mod guard;
+mod latencies;
 mod methods;
 mod waiters;
 
 pub use cluster::{Acquire, Cluster, Lease, Parts};
 pub use failed::Failed;
 pub use guard::{Attempted, Passes};
+pub use latencies::{Latencies, Took};
 pub use methods::Method;

@@ -108,8 +108,10 @@ impl Attempts<'_> {
         };
         if let Some(attempted) = attempted {
             let now = self.worker.clock.now();
-            passes.tell(attempted, now.since(began), now);
-            lease.inspect(|lease| lease.tell(attempted, now.since(began), now));
+            // The operator's own timeout is never too short to count.
+            let took = if call.patience.is_overdue() { Duration::MAX } else { now.since(began) };
+            passes.tell(attempted, took, now);
+            lease.inspect(|lease| lease.tell(attempted, took, now));
         }
         ended
     }

@@ -71,6 +71,11 @@ impl Upload {
         Ok(request.into_parts().0)
     }
 
+    /// The path of the call as it was kept.
+    pub(super) fn path(&self) -> Option<Uri> {
+        Uri::try_from(self.kept.uri()).ok()
+    }
+
     /// How the body becomes what the upstream gets.
     pub(super) fn read_as(&mut self, reading: Reading) {
         self.reading = reading;

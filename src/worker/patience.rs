@@ -30,6 +30,10 @@ pub(super) struct Patience {
     answer: Option<Duration>,
     answer_due: Option<Moment>,
     is_answered: bool,
+    /// When the request had been sent whole.
+    asked_at: Option<Moment>,
+    /// From then to the head of the answer.
+    waited: Option<Duration>,
     idle: Option<Duration>,
     moved_at: Moment,
     /// What the timer is armed for.
@@ -45,6 +49,8 @@ impl Patience {
             answer: None,
             answer_due: None,
             is_answered: false,
+            asked_at: None,
+            waited: None,
             idle: None,
             moved_at: began,
             armed_for: None,
@@ -72,6 +78,7 @@ impl Patience {
     /// The request has been sent whole: now the wait for the answer counts. If it has to be sent again, that counts on.
     pub(super) fn asked(&mut self) {
         self.moved();
+        self.asked_at = Some(self.moved_at);
         if self.answer_due.is_none() {
             self.answer_due = self.answer.map(|answer| self.moved_at.plus(answer));
         }
@@ -81,8 +88,19 @@ impl Patience {
     pub(super) fn answered(&mut self) {
         self.moved();
         self.is_answered = true;
+        self.waited = self.asked_at.map(|asked| self.moved_at.since(asked));
         self.answer = None;
         self.answer_due = None;
+    }
+
+    /// How long the head of the answer took once the request had been sent whole.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        self.waited
+    }
+
+    /// Whether the answer has not come in the time that the operator, and not the caller, gives it.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.answer_due.is_some_and(|due| due <= self.timer.now())
     }
 
     /// Whether the head of the answer has come.

@@ -9,6 +9,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -33,7 +34,7 @@ use super::reading::Reading;
 use super::setup::{Setup, Way};
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
-use crate::upstream::{Cluster, Failed};
+use crate::upstream::{Cluster, Failed, Latencies, Took};
 use crate::wire::web::{Form, FromText};
 
 /// Serves one call. Every call gets exactly one answer, unless its client has gone.
@@ -111,7 +112,11 @@ async fn run(
         return Err(Failure::RateLimited);
     }
     let method = cluster.method(head.uri.path());
-    call.patience.allow(asked.timeout, setup.timeouts(index, method));
+    let mut timeouts = setup.timeouts(index, method);
+    let fixed = timeouts.answer;
+    let latency = cluster.latencies().and_then(|all| all.ask(head.uri.path(), worker.clock.now()));
+    timeouts.answer = fixed.into_iter().chain(latency.and_then(|(_, timeout)| timeout)).min();
+    call.patience.allow(asked.timeout, timeouts);
     let body = match opened {
         Some(opened) => call.read_json(opened).await?,
         None => None,
@@ -124,7 +129,11 @@ async fn run(
         call.upload.send_whole(message);
     }
     // Pool, upstream, encode; more than once if need be.
-    attempts::send(worker, cluster, method, call, head).await
+    let ended = attempts::send(worker, cluster, method, call, head).await;
+    if let Some(all) = cluster.latencies() {
+        call.tell_latency(all, latency.map(|(place, _)| place), fixed, ended);
+    }
+    ended
 }
 
 /// Makes the head of a call of what was asked, in whatever language. JSON comes back with what its body has to become.
@@ -223,6 +232,29 @@ impl Call {
             detail.into_iter().for_each(|detail| self.reply.explain(detail));
             failure
         })
+    }
+
+    /// Tells how long the service took, if that says something.
+    fn tell_latency(
+        &self,
+        all: &Latencies,
+        place: Option<usize>,
+        fixed: Option<Duration>,
+        ended: Result<Code, Failure>,
+    ) {
+        let took = match ended {
+            Ok(Code::Ok) => self.patience.waited().map(Took::Answered),
+            Err(Failure::OutOfTime) if self.patience.is_overdue() => Some(Took::TooLong),
+            _ => None,
+        };
+        match (took, place) {
+            (Some(took), Some(place)) => all.tell(place, took),
+            // The first answer makes the method known.
+            (Some(Took::Answered(_)), None) => {
+                self.upload.path().into_iter().for_each(|uri| all.learn(uri.path(), fixed));
+            }
+            _ => {}
+        }
     }
 
     /// Whether the service has all of the request, and has not begun to answer.

@@ -53,6 +53,17 @@ pub(super) fn write(page: &mut Page, shares: &[Arc<Shares>]) {
             }
         }
     }
+    if shares.iter().any(|shares| shares.health.is_some()) {
+        page.family(
+            "ringway_health_unfit",
+            "gauge",
+            "Endpoints that get no calls because of what they say of themselves.",
+        );
+        for (shares, health) in shares.iter().filter_map(|shares| Some((shares, shares.health.as_ref()?))) {
+            let labels = format_args!("cluster=\"{}\"", Escaped(&shares.cluster));
+            page.sample("ringway_health_unfit", &labels, health.unfit() as u64);
+        }
+    }
     for (name, kind, help, read) in OUTLIER_ROWS.iter().filter(|_| !shares.is_empty()) {
         page.family(name, kind, help);
         for shares in shares {
