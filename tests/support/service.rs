@@ -1,4 +1,5 @@
 //! A service that decides anew for each request what becomes of it, and remembers all it was asked.
+#![allow(clippy::disallowed_methods, reason = "a test notes when things happen")]
 
 use super::within;
 use bytes::Bytes;
