@@ -154,6 +154,7 @@ fn metrics(rows: &mut Rows<'_>) {
         workers: 8,
         access_log: None,
         reloads: Default::default(),
+        shares: &[],
         transcoding: None,
     };
     rows.extra("metrics: the page of 10 routes and 8 workers", || {

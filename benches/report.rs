@@ -18,12 +18,13 @@ use ringway::policy::limit::SharedLimit;
 use ringway::policy::outcome::Outcome;
 use ringway::policy::retry::{Attempt, End, Next, Pushback, Retries, Ruling, rule};
 use ringway::policy::route::Routes;
+use ringway::policy::shares::Shares;
 use ringway::policy::status::Code;
 use ringway::random::Random;
 use ringway::time::Moment;
 use ringway::time::timers::Timers;
-use ringway::upstream::Cluster;
-use ringway::worker::{self, Methods};
+use ringway::upstream::{Cluster, Parts};
+use ringway::worker;
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -63,32 +64,44 @@ fn main() {
 /// cluster its endpoints, its balance, its limit, its breaker and its budget.
 fn creation(rows: &mut Rows<'_>) {
     let config = four_clusters();
-    let shard = Shard::new(&worker::layout(&config));
-    let local = Local::new(Arc::clone(&shard.worker), NOW);
-    let addresses: [SocketAddr; 1] = [([127, 0, 0, 1], 50051).into()];
-    let limits: Vec<_> =
-        config.clusters.iter().map(|cluster| SharedLimit::new(cluster.max_requests, 1)).collect();
-    let breaker = SharedBreaker::new(config::Breaker::default(), 1);
-    let budget = SharedBudget::new(RetryBudget::default());
+    let parts = Service::of(&config);
     rows.row("gRPC client creation", 758.0, "18", || {
-        let mut clusters = Vec::with_capacity(4);
-        for (index, settings) in config.clusters.iter().enumerate() {
-            let (local, limit) = (Rc::clone(&local), Arc::clone(&limits[index]));
-            clusters.push((
-                Cluster::new(
-                    settings.clone(),
-                    &addresses,
-                    local,
-                    Arc::clone(&shard.clusters[index]),
-                    limit,
-                    1,
-                ),
-                LocalBreaker::new(Arc::clone(&breaker), 0),
-                Budget::new(&budget, None),
-            ));
-        }
+        let clusters: Vec<_> = (0..4).map(|index| parts.cluster(&config, index)).collect();
         (Routes::new(&config.routes), clusters)
     });
+}
+
+/// What workers share of the clusters of a configuration, and the means of one worker.
+struct Service {
+    shard: Arc<Shard>,
+    local: Rc<Local>,
+    limits: Vec<Arc<SharedLimit>>,
+    shares: Vec<Arc<Shares>>,
+}
+
+impl Service {
+    fn of(config: &Config) -> Service {
+        let shard = Shard::new(&worker::layout(config));
+        let clusters = || config.clusters.iter();
+        Service {
+            local: Local::new(Arc::clone(&shard.worker), NOW),
+            limits: clusters().map(|cluster| SharedLimit::new(cluster.max_requests, 1)).collect(),
+            shares: clusters().map(|cluster| Shares::new(cluster, 1, 1)).collect(),
+            shard,
+        }
+    }
+
+    fn cluster(&self, config: &Config, index: usize) -> Rc<Cluster> {
+        let address: SocketAddr = ([127, 0, 0, 1], 50051).into();
+        let parts = Parts {
+            worker: 0,
+            addresses: &[address],
+            counts: Arc::clone(&self.shard.clusters[index]),
+            limit: Arc::clone(&self.limits[index]),
+            shares: &self.shares[index],
+        };
+        Cluster::new(config.clusters[index].clone(), parts, Rc::clone(&self.local), 1)
+    }
 }
 
 /// From a call's path to its cluster.
@@ -181,10 +194,8 @@ fn configuration(rows: &mut Rows<'_>) {
         config::parse(black_box(&text), &path).expect("it is good")
     });
     let config = config::parse(&text, &path).expect("it is good");
-    let (methods, cluster) = (Methods::new(&config), 0);
-    rows.extra("configuration of a method", || {
-        methods.timeout(2, cluster, black_box("/bench.v1.Echo/Unary"))
-    });
+    let cluster = Service::of(&config).cluster(&config, 0);
+    rows.extra("configuration of a method", || cluster.method(black_box("/bench.v1.Echo/Unary")).timeout);
 }
 
 /// A timer armed and cancelled in the worker's wheel.

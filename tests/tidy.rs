@@ -99,7 +99,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prost_types", &["demo", "tools", "supervisor"]),
     ("tonic", &["demo", "tools", "supervisor"]),
     ("tonic_prost", &["demo", "tools", "supervisor"]),
-    ("tonic_health", &["demo", "tools"]),
+    ("tonic_health", &["demo", "tools", "supervisor"]),
     ("tonic_reflection", &["demo", "tools", "supervisor"]),
 ];
 

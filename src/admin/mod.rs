@@ -8,6 +8,7 @@
 //! Read `pages.rs` next: the table of all paths.
 #![allow(clippy::disallowed_methods, reason = "the control plane has its own threads and clock")]
 
+mod breakers;
 mod clusters;
 mod history;
 mod pages;

@@ -10,7 +10,7 @@ use super::query::Query;
 use super::reply::{self, Reply};
 use super::value::Value;
 use super::world::{Hooks, Source};
-use super::{clusters, process, routes, settings, workers};
+use super::{breakers, clusters, process, routes, settings, workers};
 
 /// One path.
 struct Page {
@@ -46,6 +46,8 @@ const PAGES: &[Page] = &[
         about: "where each worker runs and what it does" },
     Page { path: "/clusters", methods: GET, exists: always, serve: |asked| Ok(asked.page(clusters::page(asked))),
         about: "each endpoint: its state, connections and calls" },
+    Page { path: "/breakers", methods: GET, exists: always, serve: |asked| Ok(asked.page(breakers::page(asked))),
+        about: "each breaker: its state, and how often it changed" },
     Page { path: "/routes", methods: GET, exists: always, serve: |asked| routes::page(asked).map(|page| asked.page(page)),
         about: "all routes in order; ?explain=PATH&host=NAME&header=NAME:VALUE says which one takes a call, and why" },
     Page { path: "/config", methods: GET, exists: always, serve: |asked| Ok(settings::page(asked)),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::metrics::{CallLabels, EndpointState, EndpointView, Layout, RingCounts, Shard};
+use crate::policy::shares::Shares;
 
 /// No read takes longer than this unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,9 +71,12 @@ pub(super) fn world() -> World {
         });
     }
     let place = Place { core: Some(3), numa_node: Some(0), thread: None };
+    let shares =
+        config.clusters.iter().map(|cluster| Shares::new(cluster, cluster.endpoints.len(), 2)).collect();
     World {
         config,
         layout,
+        shares,
         shards,
         workers: vec![place, Place::default()],
         backend: "io_uring",
@@ -201,7 +205,7 @@ fn each_path_answers_on_one_connection() {
             "/nothing",
             404,
             "application/json",
-            "{\"code\":5,\"message\":\"no such path; there are / /ready /live /metrics /workers /clusters /routes \
+            "{\"code\":5,\"message\":\"no such path; there are / /ready /live /metrics /workers /clusters /breakers /routes \
              /config /openapi.json /history /drain\"}\n",
         ),
         ("POST", "/ready", 405, "application/json", "{\"code\":12,\"message\":\"only GET, HEAD here\"}\n"),

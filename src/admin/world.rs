@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::metrics::{Layout, RingCounts, Shard};
+use crate::policy::shares::Shares;
 
 /// What the admin thread asks the gateway. Its answers must not wait for a worker.
 pub trait Source: Send + Sync {
@@ -34,6 +35,8 @@ pub struct World {
     pub layout: Layout,
     /// One for each worker.
     pub shards: Vec<Arc<Shard>>,
+    /// What the workers share of each cluster.
+    pub shares: Vec<Arc<Shares>>,
     /// The same workers.
     pub workers: Vec<Place>,
     /// The I/O back-end of all workers.

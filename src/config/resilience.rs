@@ -94,7 +94,7 @@ impl Default for Breaker {
             min_requests: 20,
             failure_ratio: 0.5,
             ramp: Duration::from_secs(10),
-            min_deadline: Duration::from_millis(100),
+            min_deadline: Duration::from_secs(1),
         }
     }
 }

@@ -3,10 +3,14 @@
 //! What is on it follows from the tables in `shard.rs`; here is only how it is written. Figures of
 //! the process itself (`process_…`) need the system and are added by `admin/process.rs`.
 
+mod guards;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use crate::policy::shares::Shares;
 
 use super::{
     BOUNDS_MICROS, CallTotals, ClusterBlock, EndpointSlot, EndpointView, GRPC_STATUS_NAMES, Kind, Layout,
@@ -32,6 +36,8 @@ pub struct GatewayInfo<'a> {
     pub transcoding: Option<TranscodingInfo>,
     /// What became of changed configurations.
     pub reloads: ReloadCounts,
+    /// What the workers share of each cluster.
+    pub shares: &'a [Arc<Shares>],
 }
 
 /// What the writer of the access log did.
@@ -101,6 +107,7 @@ pub fn text(
     }
     clusters(&mut page, layout, shards);
     endpoints(&mut page, layout, shards);
+    guards::write(&mut page, gateway.shares);
     calls(&mut page, layout, shards);
     page.text
 }

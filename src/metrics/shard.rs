@@ -116,6 +116,8 @@ block! {
             "Calls whose head arrived.",
         calls_active: Gauge "ringway_calls_active"
             "Calls that have begun and are not over.",
+        rate_limited: Counter "ringway_rate_limited_total"
+            "Calls refused by the rate limit of their route.",
         calls_cut: Counter "ringway_calls_cut_total"
             "Calls cut because they were not over when the time to drain was.",
         client_resets: Counter "ringway_client_resets_total"
@@ -158,6 +160,14 @@ block! {
             "Attempts sent and not over.",
         replays: Counter "ringway_upstream_replays_total"
             "Calls sent once more because the first attempt provably reached no application.",
+        retries: Counter "ringway_upstream_retries_total"
+            "Calls sent once more by the retry policy.",
+        retry_budget_exhausted: Counter "ringway_upstream_retry_budget_exhausted_total"
+            "Calls not sent again because the retry budget or its throttle was used up.",
+        breaker_refused: Counter "ringway_upstream_breaker_refused_total"
+            "Attempts refused by a breaker.",
+        connections_refused: Counter "ringway_upstream_connections_refused_total"
+            "Connects not begun because max_connections were open.",
         pending_active: Gauge "ringway_upstream_pending_active"
             "Calls waiting now for a connection with room.",
         pending_overflow: Counter "ringway_upstream_pending_overflow_total"

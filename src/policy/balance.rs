@@ -89,13 +89,23 @@ impl Balance {
         random: &mut Random,
     ) -> Option<usize> {
         let mut picked = self.choose(count, &look, random)?;
-        // One in its slow start passes some of its calls on. If the others do, too, it keeps the call in the end.
+        // One in its slow start passes some of its calls on. If the others do, too, the last one keeps the call.
+        let mut passed = Tried::default();
         for _ in 0..PASSED_ON_MAX {
             let weight = f64::from(look(picked).weight);
             if weight >= 1.0 || random.between(0.0, 1.0) < weight {
                 break;
             }
-            picked = self.choose(count, &look, random)?;
+            // Having few calls, it would be chosen again if it might.
+            passed.add(picked);
+            let others = |at: usize| {
+                let one = look(at);
+                Candidate { avoid: one.avoid || passed.has(at), ..one }
+            };
+            match self.choose(count, &others, random) {
+                Some(other) if !passed.has(other) && !look(other).avoid => picked = other,
+                _ => break,
+            }
         }
         Some(picked)
     }

@@ -83,6 +83,14 @@ impl LocalBreaker {
         &self.shared
     }
 
+    /// How long it stays open still; zero if it is not.
+    pub fn rest(&self, now: Moment) -> Duration {
+        match self.gate.get() {
+            Gate::None(until) => until.since(now),
+            Gate::All | Gate::Some(_) | Gate::Probes => Duration::ZERO,
+        }
+    }
+
     /// May a call be made? Whoever may tells how it ended, or drops the pass.
     ///
     /// # Errors

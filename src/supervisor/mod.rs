@@ -11,11 +11,13 @@
 mod access;
 mod apis;
 mod error;
+mod health;
 pub(crate) mod placement;
 pub mod reflection;
 mod reload;
 mod resolve;
 mod rings;
+mod shared;
 mod state;
 
 use std::fmt;
@@ -30,17 +32,18 @@ use std::time::{Duration, Instant};
 use self::access::AccessLog;
 use self::apis::Watcher;
 pub use self::error::StartError;
+use self::health::Checks;
 pub use self::reload::{ReloadError, Reloaded};
 use self::rings::Rings;
+use self::shared::Shared;
 use self::state::State;
 use crate::admin::{Admin, Hooks, Place, World};
-use crate::config::{self, Backend, Config, OnUnavailable};
+use crate::config::{Backend, Config, OnUnavailable};
 use crate::metrics::{Layout, Shard};
 use crate::net::ring::{self, Refusal, Rung};
 use crate::net::{listener, sys};
-use crate::policy::limit::SharedLimit;
 use crate::transcode::api::Api;
-use crate::worker::{self, Control, Plan, Scheme};
+use crate::worker::{self, Clock, Control, Plan};
 
 /// How long a worker that was told to stop may take before it is left behind.
 const STOP: Duration = Duration::from_secs(2);
@@ -60,10 +63,12 @@ pub struct Gateway {
     access_log: Option<AccessLog>,
     /// The configuration as it was given, and what was made of it.
     asked: Config,
-    addresses: Vec<Vec<SocketAddr>>,
-    limits: Vec<Arc<SharedLimit>>,
+    shared: Shared,
+    /// The clock of all workers.
+    clock: Clock,
     descriptors: Option<Watcher>,
     _rings: Rings,
+    checks: Option<Checks>,
 }
 
 /// One worker's thread, and how to tell it something.
@@ -116,12 +121,12 @@ impl Gateway {
         let asked = config.clone();
         let sockets = bind(&mut config, cores.len())?;
         let listeners = config.listeners.iter().map(|listener| listener.address).collect();
-        let shared = |cluster: &config::Cluster| SharedLimit::new(cluster.max_requests, cores.len());
-        let limits: Vec<_> = config.clusters.iter().map(shared).collect();
         let config = Arc::new(config);
         let apis = apis::open(&config, &addresses).map_err(StartError::Transcoding)?;
         let layout = reload::layout(&config, &addresses);
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();
+        let clock = Clock::new();
+        let shared = Shared::new(&config, addresses, cores.len(), clock.now());
 
         let (ended_tell, ended) = mpsc::channel();
         let begin = |(number, core): (_, &_)| Starting::new(number, *core, &config, ended_tell.clone());
@@ -129,16 +134,15 @@ impl Gateway {
         let starting = starting.map_err(StartError::System)?;
         let (rung, refusal) = decide(&config, &starting)?;
         let places = starting.iter().map(|starting| starting.place).collect();
-        let world = world(&config, layout, &shards, places, rung);
+        let world = world(&shared, layout, &shards, places, rung);
         let access_log = AccessLog::of(&config, cores.len(), &world.layout)?;
         let access_counts = access_log.as_ref().map(AccessLog::shared);
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
         let state = Arc::new(State::new(world, refusal, hooks, status, access_counts));
         let rings = Rings::new(Arc::clone(&state)).map_err(StartError::System)?;
         let begun = Begun {
-            config: &config,
-            addresses: &addresses,
-            limits: &limits,
+            shared: &shared,
+            clock: &clock,
             shards: &shards,
             api: apis.as_ref().map(|apis| &apis.api),
             access_log: access_log.as_ref(),
@@ -150,6 +154,7 @@ impl Gateway {
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
         let (drain_timeout, lost) = (config.drain_timeout, OnceLock::new());
+        let checks = Checks::start(&shared, &clock).map_err(StartError::System)?;
         Ok(Gateway {
             state,
             workers,
@@ -161,9 +166,10 @@ impl Gateway {
             rung,
             access_log,
             asked,
-            addresses,
-            limits,
+            shared,
+            clock,
             descriptors,
+            checks,
             _rings: rings,
         })
     }
@@ -363,22 +369,15 @@ impl Starting {
 }
 
 /// What operators look at.
-fn world(
-    config: &Arc<Config>,
-    layout: Layout,
-    shards: &[Arc<Shard>],
-    workers: Vec<Place>,
-    rung: Rung,
-) -> World {
-    let (config, shards) = (Arc::clone(config), shards.to_vec());
-    World { config, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }
+fn world(shared: &Shared, layout: Layout, shards: &[Arc<Shard>], workers: Vec<Place>, rung: Rung) -> World {
+    let (config, shares, shards) = (Arc::clone(&shared.config), shared.shares.clone(), shards.to_vec());
+    World { config, shares, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }
 }
 
 /// What all workers begin with.
 struct Begun<'a> {
-    config: &'a Arc<Config>,
-    addresses: &'a [Vec<SocketAddr>],
-    limits: &'a [Arc<SharedLimit>],
+    shared: &'a Shared,
+    clock: &'a Clock,
     shards: &'a [Arc<Shard>],
     api: Option<&'a Arc<Api>>,
     access_log: Option<&'a AccessLog>,
@@ -401,13 +400,8 @@ impl Begun<'_> {
             let control = Arc::new(Control::default());
             let plan = Plan {
                 number,
-                scheme: Scheme {
-                    config: Arc::clone(self.config),
-                    addresses: self.addresses.to_vec(),
-                    limits: self.limits.to_vec(),
-                    shard: Arc::clone(shard),
-                    series_base: 0,
-                },
+                clock: self.clock.clone(),
+                scheme: self.shared.scheme(number, shard, 0),
                 rung: self.rung,
                 sockets,
                 access_log: self.access_log.map(|log| log.ring(number)),

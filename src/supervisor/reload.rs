@@ -8,12 +8,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::health::Checks;
 use super::{Gateway, StartError, resolve};
 use crate::admin::{Source as _, World};
-use crate::config::{Cluster, Config};
+use crate::config::Config;
 use crate::metrics::Layout;
-use crate::policy::limit::SharedLimit;
-use crate::worker::{self, Scheme};
+use crate::worker;
 
 /// Room for endpoints comes in steps of this many.
 const ENDPOINTS: usize = 16;
@@ -76,7 +76,8 @@ impl Gateway {
         config.listeners.clone_from(&before.config.listeners);
         let addresses = resolve::endpoints(&config).map_err(ReloadError::Start)?;
         let config = Arc::new(config);
-        let transcoding = config.transcoding != before.config.transcoding || addresses != self.addresses;
+        let transcoding =
+            config.transcoding != before.config.transcoding || addresses != self.shared.addresses;
         let apis = if transcoding {
             let opened = super::apis::open(&config, &addresses);
             Some(opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?)
@@ -85,29 +86,21 @@ impl Gateway {
         };
         let layout = layout(&config, &addresses);
         let shards: Vec<_> = before.shards.iter().map(|shard| shard.next(&before.layout, &layout)).collect();
-        let limits = self.next_limits(&config);
-        let known = before.config.clusters.iter().zip(&self.addresses);
-        let known: Vec<_> = known.collect();
-        let is_new = |pair: &(_, _)| !known.contains(pair);
+        let shared = self.shared.next(&config, addresses, self.workers.len(), self.clock.now());
+        let is_new = |shares: &&Arc<_>| !self.shared.shares.iter().any(|known| Arc::ptr_eq(known, shares));
         let reloaded = Reloaded {
             routes: config.routes.len(),
             clusters: config.clusters.len(),
-            clusters_changed: config.clusters.iter().zip(&addresses).filter(is_new).count(),
+            clusters_changed: shared.shares.iter().filter(is_new).count(),
         };
+        let failed = |error| ReloadError::Start(StartError::System(error));
+        let checks = Checks::start(&shared, &self.clock).map_err(failed)?;
         let series_base = self.access_log.as_ref().map_or(0, |log| log.learn(&layout));
-        for (worker, shard) in self.workers.iter().zip(&shards) {
-            worker.control.apply(Scheme {
-                config: Arc::clone(&config),
-                addresses: addresses.clone(),
-                limits: limits.clone(),
-                shard: Arc::clone(shard),
-                series_base,
-            });
+        for (number, (worker, shard)) in self.workers.iter().zip(&shards).enumerate() {
+            worker.control.apply(shared.scheme(number, shard, series_base));
         }
-        self.addresses = addresses;
-        self.limits = limits;
+        self.checks = checks;
         if let Some(apis) = apis {
-            let failed = |error| ReloadError::Start(StartError::System(error));
             let bells = super::bells(&self.workers).map_err(failed)?;
             self.state.set_apis(apis.as_ref().map(|apis| Arc::clone(&apis.status)));
             bells.transcode(apis.as_ref().map(|apis| &apis.api));
@@ -116,29 +109,17 @@ impl Gateway {
         self.drain_timeout = config.drain_timeout;
         self.state.set_world(World {
             config,
+            shares: shared.shares.clone(),
             layout,
             shards,
             workers: before.workers.clone(),
             backend: before.backend,
             flags: before.flags,
         });
+        self.shared = shared;
         // They take it over when they hear the bell.
         self.tell(|_| ());
         Ok(reloaded)
-    }
-
-    /// The limits of the clusters: those in use where a cluster keeps its name and its limit.
-    fn next_limits(&self, config: &Config) -> Vec<Arc<SharedLimit>> {
-        let before = self.state.world();
-        let known = |cluster: &Cluster| {
-            let mut pairs = before.config.clusters.iter().zip(&self.limits);
-            let same = |(old, _): &(&Cluster, &Arc<SharedLimit>)| {
-                old.name == cluster.name && old.max_requests == cluster.max_requests
-            };
-            pairs.find(same).map(|(_, limit)| Arc::clone(limit))
-        };
-        let new = |cluster: &Cluster| SharedLimit::new(cluster.max_requests, self.workers.len());
-        config.clusters.iter().map(|cluster| known(cluster).unwrap_or_else(|| new(cluster))).collect()
     }
 
     /// Finds what only a restart can change.

@@ -134,6 +134,7 @@ impl Source for State {
                 refused_last: self.reload_failed_last.load(Ordering::Relaxed),
             },
             transcoding: self.apis().map(|apis| apis.info()),
+            shares: &world.shares,
         };
         render::text(&info, &world.layout, &world.shards, &self.sample_rings())
     }

@@ -210,6 +210,7 @@ mod tests {
             workers: 1,
             access_log: None,
             reloads: ReloadCounts::default(),
+            shares: &[],
             transcoding: None,
         };
         let page = Page::parse(&render::text(&info, &layout, &[shard], &[])).unwrap();

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::SendStream;
@@ -19,17 +20,24 @@ use http::Request;
 
 use super::connection::{self, Connection};
 use super::endpoint::{Endpoint, Room};
+use super::guard::{self, Attempted, Passes};
+use super::latencies::Latencies;
+use super::methods::{Method, Methods};
 use super::waiters::{Left, Waiters};
 use crate::config;
 use crate::metrics::{ClusterBlock, EndpointSlot};
 use crate::net::Local;
-use crate::policy::balance::{Balance, Candidate};
+use crate::policy::balance::{Balance, Candidate, Tried};
+use crate::policy::breaker::LocalBreaker;
+use crate::policy::budget::Budget;
 use crate::policy::failure::Failure;
+use crate::policy::health::SharedHealth;
 use crate::policy::limit::{Limit, SharedLimit};
+use crate::policy::outcome::Outcome;
+use crate::policy::outlier::{Outliers, Seen};
+use crate::policy::shares::Shares;
 use crate::random::Random;
-
-/// Where less than this share of the endpoints are fit, all count as fit.
-const PANIC_PERCENT: u32 = 50;
+use crate::time::Moment;
 
 /// One cluster, as one worker sees it.
 pub struct Cluster {
@@ -44,29 +52,55 @@ pub struct Cluster {
     random: RefCell<Random>,
     waiters: RefCell<Waiters>,
 
-    /// This worker's part of the limit on calls in flight.
+    // This worker's side of what all share.
+    /// The limit on calls in flight.
     limit: Limit,
+    connections: Limit,
+    budget: Budget,
+    breaker: Option<LocalBreaker>,
+    outliers: Outliers,
+    health: Option<Arc<SharedHealth>>,
+    latencies: Option<Latencies>,
+    methods: Methods,
     /// It gets no new calls; its connections end with those it has.
     retired: Cell<bool>,
 }
 
+/// What a worker is given of a cluster.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// The number of the worker.
+    pub worker: usize,
+    /// The addresses of its endpoints.
+    pub addresses: &'a [SocketAddr],
+    /// Where it counts.
+    pub counts: Arc<ClusterBlock>,
+    /// The limit on calls in flight.
+    pub limit: Arc<SharedLimit>,
+    /// What else all workers share of it.
+    pub shares: &'a Shares,
+}
+
 impl Cluster {
-    /// A cluster without connections. `addresses` are those of its endpoints.
-    pub fn new(
-        settings: config::Cluster,
-        addresses: &[SocketAddr],
-        local: Rc<Local>,
-        counts: Arc<ClusterBlock>,
-        limit: Arc<SharedLimit>,
-        seed: u64,
-    ) -> Rc<Cluster> {
-        let endpoints = addresses.iter().map(|address| Rc::new(Endpoint::new(*address, &settings))).collect();
+    /// A cluster without connections.
+    pub fn new(settings: config::Cluster, parts: Parts<'_>, local: Rc<Local>, seed: u64) -> Rc<Cluster> {
+        let Parts { worker, addresses, counts, limit, shares } = parts;
+        let endpoint = |(at, address): (usize, &SocketAddr)| Rc::new(Endpoint::new(at, *address, &settings));
+        let throttling = settings.service_config.as_ref().and_then(|config| config.throttling);
+        let breaker = |shared: &Arc<_>| LocalBreaker::new(Arc::clone(shared), worker);
         Rc::new(Cluster {
-            balance: RefCell::new(Balance::new(settings.lb_policy, PANIC_PERCENT)),
+            balance: RefCell::new(Balance::new(settings.lb_policy, settings.healthy_panic_threshold)),
+            endpoints: addresses.iter().enumerate().map(endpoint).collect(),
+            connections: Limit::new(Arc::clone(&shares.connections)),
+            budget: Budget::new(&shares.budget, throttling),
+            breaker: shares.breaker.as_ref().map(breaker),
+            outliers: Outliers::new(Arc::clone(&shares.outliers)),
+            health: shares.health.clone(),
+            latencies: settings.adaptive_timeout.clone().map(Latencies::new),
+            methods: Methods::new(&settings, shares, worker),
             settings,
             local,
             counts,
-            endpoints,
             random: RefCell::new(Random::seeded(seed)),
             waiters: RefCell::default(),
             limit: Limit::new(limit),
@@ -103,6 +137,44 @@ impl Cluster {
         &self.limit
     }
 
+    /// What pays for its retries.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Timeouts that follow the latency, if it has such.
+    pub fn latencies(&self) -> Option<&Latencies> {
+        self.latencies.as_ref()
+    }
+
+    /// What is set for the method of this path.
+    pub fn method(&self, path: &str) -> &Method {
+        self.methods.find(path)
+    }
+
+    /// The right to make an attempt.
+    ///
+    /// # Errors
+    /// How long the breaker that refuses stays open.
+    pub fn ask<'a>(&'a self, method: &'a Method, now: Moment) -> Result<Passes<'a>, Duration> {
+        let passes =
+            Passes::ask(self.breaker.as_ref(), method.breaker.as_ref(), now, &mut self.random.borrow_mut());
+        if passes.is_err() {
+            self.counts.breaker_refused.add(1);
+        }
+        passes
+    }
+
+    /// Settles what other workers depend on, and reads what they have said. To be called each 100 ms.
+    pub fn settle(&self, now: Moment) {
+        self.limit.settle();
+        self.outliers.tick(now);
+        self.methods.tick(now);
+        if let Some(breaker) = &self.breaker {
+            breaker.tick(now);
+        }
+    }
+
     /// Its counters.
     pub fn counts(&self) -> &ClusterBlock {
         &self.counts
@@ -124,20 +196,20 @@ impl Cluster {
         &self.local
     }
 
-    /// Waits for a connection that takes a call.
-    pub fn acquire(self: &Rc<Self>) -> Acquire {
-        Acquire { cluster: Rc::clone(self), ticket: None }
+    /// Waits for a connection that takes a call, on an endpoint that it has not been `tried` on if there is any.
+    pub fn acquire(self: &Rc<Self>, tried: Tried) -> Acquire {
+        Acquire { cluster: Rc::clone(self), tried, ticket: None }
     }
 
     /// A connection that takes a call now.
-    fn try_lease(self: &Rc<Self>) -> Result<Lease, Unavailable> {
+    fn try_lease(self: &Rc<Self>, tried: Tried) -> Result<Lease, Unavailable> {
         // Each round either succeeds or finds a connection that has ended, so there are not many.
         loop {
-            let picked = self.balance.borrow_mut().pick(
-                self.endpoints.len(),
-                |index| Candidate::good(self.look_at(&self.endpoints[index])),
-                &mut self.random.borrow_mut(),
-            );
+            let mut picked = self.pick(tried, |index| self.fitness(index));
+            // Better one that is ejected than none at all.
+            if picked.is_none() && !self.has_hope(|index| self.fitness(index).0) {
+                picked = self.pick(tried, |_| (true, 1.0));
+            }
             let Some(index) = picked else { return Err(self.why_not()) };
             let endpoint = &self.endpoints[index];
             let Room::Here(connection) = endpoint.room() else { return Err(self.why_not()) };
@@ -151,6 +223,21 @@ impl Cluster {
         }
     }
 
+    fn pick(self: &Rc<Self>, tried: Tried, of: impl Fn(usize) -> (bool, f32)) -> Option<usize> {
+        let look = |index: usize| {
+            let (fit, weight) = of(index);
+            let load = self.look_at(&self.endpoints[index]);
+            Candidate { load, fit, weight, avoid: tried.has(index) }
+        };
+        self.balance.borrow_mut().pick(self.endpoints.len(), look, &mut self.random.borrow_mut())
+    }
+
+    /// Whether an endpoint may get calls, and what of its share.
+    fn fitness(&self, index: usize) -> (bool, f32) {
+        let (fit, weight) = self.outliers.of(index);
+        (fit && self.health.as_ref().is_none_or(|health| health.is_fit(index)), weight)
+    }
+
     /// The load of an endpoint that can take a call now; begins to connect to one that cannot.
     fn look_at(self: &Rc<Self>, endpoint: &Rc<Endpoint>) -> Option<u32> {
         let load = endpoint.load();
@@ -161,8 +248,13 @@ impl Cluster {
     }
 
     fn grow(self: &Rc<Self>, endpoint: &Rc<Endpoint>) {
-        if endpoint.wants_connection(&self.settings) && endpoint.may_connect(self.local.timers.now()) {
+        if !endpoint.wants_connection(&self.settings) || !endpoint.may_connect(self.local.timers.now()) {
+            return;
+        }
+        if self.connections.take() {
             connection::open(self, endpoint);
+        } else {
+            self.counts().connections_refused.add(1);
         }
     }
 
@@ -175,15 +267,31 @@ impl Cluster {
     /// Nobody can take a call: whether that is worth waiting for.
     fn why_not(self: &Rc<Self>) -> Unavailable {
         self.grow_all();
-        let hope = self.endpoints.iter().any(|endpoint| {
-            endpoint.connecting.get() || matches!(endpoint.room(), Room::Full | Room::Here(_))
-        });
-        if hope {
+        if self.has_hope(|_| true) {
             return Unavailable::ForNow;
+        }
+        // One that could be connected to and is not: all connections there may be are open.
+        let now = self.local.timers.now();
+        let full =
+            |endpoint: &Rc<Endpoint>| endpoint.wants_connection(&self.settings) && endpoint.may_connect(now);
+        if self.endpoints.iter().any(full) {
+            return Unavailable::Fails(Failure::LimitReached);
         }
         let failure =
             self.endpoints.first().map_or(Failure::ConnectFailed, |endpoint| endpoint.last_failure());
         Unavailable::Fails(failure)
+    }
+
+    /// Whether one of these endpoints will take a call soon.
+    fn has_hope(&self, which: impl Fn(usize) -> bool) -> bool {
+        self.endpoints.iter().enumerate().filter(|(index, _)| which(*index)).any(|(_, endpoint)| {
+            endpoint.connecting.get() || matches!(endpoint.room(), Room::Full | Room::Here(_))
+        })
+    }
+
+    /// A connection has ended, or did not come about: another one may be opened in its place.
+    pub(super) fn give_connection(&self) {
+        self.connections.give();
     }
 
     /// A new connection is there.
@@ -197,7 +305,9 @@ impl Cluster {
 
     /// A connect has failed: those who wait look whether there is hope still.
     pub(super) fn connect_failed(&self, endpoint: &Endpoint, failure: Failure) {
-        endpoint.failed(failure, self.local.timers.now(), &mut self.random.borrow_mut());
+        let now = self.local.timers.now();
+        endpoint.failed(failure, now, &mut self.random.borrow_mut());
+        self.outliers.tell(endpoint.index, Seen::Local, now);
         self.wake_waiters(u32::MAX);
     }
 
@@ -230,6 +340,7 @@ enum Unavailable {
 #[derive(Debug)]
 pub struct Acquire {
     cluster: Rc<Cluster>,
+    tried: Tried,
     /// The place in the queue, once it had to wait.
     ticket: Option<u64>,
 }
@@ -242,7 +353,7 @@ impl Future for Acquire {
             self.cluster.grow_all();
             return self.wait(cx);
         }
-        match self.cluster.try_lease() {
+        match self.cluster.try_lease(self.tried) {
             Ok(lease) => {
                 self.leave();
                 Poll::Ready(Ok(lease))
@@ -316,6 +427,24 @@ impl Lease {
         self.cluster.counts().calls.add(1);
         self.endpoint.sent();
         self.connection.send(request, end)
+    }
+
+    /// The attempt is over; that says something of its endpoint.
+    pub fn tell(&self, attempted: Attempted, took: Duration, now: Moment) {
+        let seen = match (attempted.outcome(took, guard::ENDPOINT_MIN_DEADLINE), attempted) {
+            (Outcome::Silent, _) => return,
+            (Outcome::Well, _) => Seen::Well,
+            (Outcome::Ill, Attempted::Answered(_) | Attempted::Failed(Failure::UpstreamNotGrpc(_))) => {
+                Seen::Gateway
+            }
+            (Outcome::Ill, Attempted::Failed(_)) => Seen::Local,
+        };
+        self.cluster.outliers.tell(self.endpoint.index, seen, now);
+    }
+
+    /// Which of the cluster's endpoints it goes to.
+    pub fn endpoint(&self) -> usize {
+        self.endpoint.index
     }
 
     /// Where the call goes.

@@ -135,13 +135,27 @@ impl Connection {
 /// Begins to connect, as a task of its own.
 pub(super) fn open(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>) {
     endpoint.connecting.set(true);
+    let place = Place(Rc::clone(cluster));
     let (told, told_endpoint) = (Rc::clone(cluster), Rc::clone(endpoint));
     let panicked = move || {
         told.local().counts().panics.add(1);
         told_endpoint.connecting.set(false);
         told.connect_failed(&told_endpoint, Failure::ConnectFailed);
     };
-    runtime::spawn(panicked, run(Rc::clone(cluster), Rc::clone(endpoint)));
+    let (cluster, endpoint) = (Rc::clone(cluster), Rc::clone(endpoint));
+    runtime::spawn(panicked, async move {
+        let _place = place;
+        run(cluster, endpoint).await;
+    });
+}
+
+/// A place among the cluster's connections, which is free again once this is dropped.
+struct Place(Rc<Cluster>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.give_connection();
+    }
 }
 
 async fn run(cluster: Rc<Cluster>, endpoint: Rc<Endpoint>) {

@@ -15,6 +15,8 @@ use crate::time::Moment;
 
 /// One address, as one worker sees it.
 pub(super) struct Endpoint {
+    /// Its position in the cluster.
+    pub(super) index: usize,
     pub(super) address: SocketAddr,
     /// At most `pool.max_connections` that take calls, and some that finish theirs.
     connections: RefCell<Vec<Rc<Connection>>>,
@@ -44,9 +46,10 @@ pub(super) enum Room {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr, settings: &config::Cluster) -> Endpoint {
+    pub(super) fn new(index: usize, address: SocketAddr, settings: &config::Cluster) -> Endpoint {
         let config::Reconnect { initial_backoff, backoff_multiplier, max_backoff } = settings.reconnect;
         Endpoint {
+            index,
             address,
             connections: RefCell::default(),
             connecting: Cell::new(false),

@@ -3,29 +3,21 @@
 use h2::Reason;
 
 use crate::policy::failure::Failure;
+use crate::policy::retry::End;
 
 /// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed {
     /// What to tell the caller.
     pub failure: Failure,
-    /// Whether the call may be sent again whatever its method is.
-    pub replay: Replay,
-}
-
-/// Whether a call may be sent again whatever its method is (gRFC A6, transparent retries).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replay {
-    /// It has provably not been looked at: the stream was refused, or is above the last one of a GOAWAY.
-    Safe,
-    /// The upstream may have acted on it.
-    Never,
+    /// Who may have seen the call.
+    pub end: End,
 }
 
 impl Failed {
-    /// An attempt that must not be repeated.
+    /// The gateway ended it, or its answer had begun: it must not be repeated.
     pub const fn finally(failure: Failure) -> Failed {
-        Failed { failure, replay: Replay::Never }
+        Failed { failure, end: End::Ours }
     }
 
     /// Reads the error of a stream or of its connection.
@@ -34,12 +26,38 @@ impl Failed {
         // h2 gives this error to streams above the last one that a GOAWAY of the peer covers; the others go on. An
         // error that it found itself (`is_library`) says nothing about what the peer has seen.
         let above_goaway = error.is_go_away() && error.is_remote();
-        let replay = if refused || above_goaway { Replay::Safe } else { Replay::Never };
+        let end = match () {
+            () if refused => End::Refused,
+            () if above_goaway => End::AboveGoaway,
+            () => End::Lost,
+        };
         let failure = match error.reason() {
             Some(reason) if error.is_reset() => Failure::UpstreamReset(reason.into()),
             _ => Failure::UpstreamGone,
         };
-        Failed { failure, replay }
+        Failed { failure, end }
+    }
+
+    /// Reads the error of a head that could not be sent.
+    pub fn unsent(error: &h2::Error) -> Failed {
+        let ended = error.is_io() || error.is_go_away() || error.is_reset();
+        Failed { end: if ended { End::NeverOpened } else { End::Ours }, ..Failed::of(error) }
+    }
+
+    /// No connection takes the call.
+    pub fn unconnected(failure: Failure) -> Failed {
+        let end = match failure {
+            Failure::ConnectFailed | Failure::ConnectTimedOut => End::NoConnection,
+            _ => End::Ours,
+        };
+        Failed { failure, end }
+    }
+}
+
+impl From<Failure> for Failed {
+    /// What the gateway finds by itself.
+    fn from(failure: Failure) -> Failed {
+        Failed::finally(failure)
     }
 }
 
@@ -48,12 +66,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_library_itself_found_is_never_replayed() {
+    fn what_the_library_itself_found_says_nothing_of_what_the_peer_saw() {
         for reason in
             [Reason::ENHANCE_YOUR_CALM, Reason::REFUSED_STREAM, Reason::NO_ERROR, Reason::PROTOCOL_ERROR]
         {
             let failed = Failed::of(&h2::Error::from(reason));
-            assert_eq!(failed.replay, Replay::Never, "{reason:?}");
+            assert_eq!(failed.end, End::Lost, "{reason:?}");
         }
     }
 
@@ -63,6 +81,7 @@ mod tests {
         drop(far);
         let error = h2::client::handshake(near).await.expect_err("nobody is there");
         assert!(error.is_io());
-        assert_eq!(Failed::of(&error), Failed::finally(Failure::UpstreamGone));
+        assert_eq!(Failed::of(&error), Failed { failure: Failure::UpstreamGone, end: End::Lost });
+        assert_eq!(Failed::unsent(&error).end, End::NeverOpened);
     }
 }

@@ -1,13 +1,19 @@
 //! The services behind the gateway, as one worker sees them: clusters of endpoints, each with its own connections.
 //!
 //! Read `cluster.rs` first: which endpoint and connection takes the next call, and who waits. `connection.rs` is one
-//! HTTP/2 connection from its connect to its end. Nothing here is shared between workers but the request limit.
+//! HTTP/2 connection from its connect to its end. Nothing here is shared between workers but what `policy/shares.rs` lists.
 
 mod cluster;
 mod connection;
 mod endpoint;
 mod failed;
+mod guard;
+mod latencies;
+mod methods;
 mod waiters;
 
-pub use cluster::{Acquire, Cluster, Lease};
-pub use failed::{Failed, Replay};
+pub use cluster::{Acquire, Cluster, Lease, Parts};
+pub use failed::Failed;
+pub use guard::{Attempted, Passes};
+pub use latencies::{Latencies, Took};
+pub use methods::Method;

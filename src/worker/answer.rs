@@ -4,9 +4,10 @@
 //! is said in their way.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::channel::{Channel, Gone};
@@ -31,6 +32,8 @@ pub(super) struct Reply {
     detail: Option<String>,
     /// What this path may be called with.
     allow: Option<HeaderValue>,
+    /// When to come back.
+    retry_after: Option<Duration>,
 }
 
 /// The language of the answer.
@@ -109,7 +112,7 @@ impl Reply {
             Language::Web(_, form) => Voice::Web(Web::new(form)),
             Language::Http => Voice::Http,
         };
-        Reply { channel, voice, is_head: false, granted: None, detail: None, allow: None }
+        Reply { channel, voice, is_head: false, granted: None, detail: None, allow: None, retry_after: None }
     }
 
     /// From now on the answer is that of a known method.
@@ -125,6 +128,11 @@ impl Reply {
     /// Says what the path may be called with.
     pub(super) fn allow(&mut self, methods: HeaderValue) {
         self.allow = Some(methods);
+    }
+
+    /// Says when it may be worth to come back.
+    pub(super) fn retry_after(&mut self, wait: Duration) {
+        self.retry_after = Some(wait);
     }
 
     /// Sends an answer that is no call's: that to a preflight.
@@ -241,6 +249,11 @@ impl Reply {
         head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(allow) = self.allow.take() {
             head.headers_mut().insert(ALLOW, allow);
+        }
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, and not too early.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            head.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         let head = self.grant(head);
         self.channel.send_whole(head, body, self.is_head)

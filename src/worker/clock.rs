@@ -6,23 +6,24 @@ use quanta::Clock as Counter;
 
 use crate::time::Moment;
 
-/// Nanoseconds from the processor's own counter, where it has a steady one.
-#[derive(Debug)]
-pub(super) struct Clock {
+/// Nanoseconds from the processor's own counter, where it has a steady one. Copies of one clock tell the same time, which
+/// what workers share depends on.
+#[derive(Clone, Debug)]
+pub struct Clock {
     counter: Counter,
     start: u64,
 }
 
 impl Clock {
     /// Begins at zero. The first clock of a process measures the counter's rate for some milliseconds.
-    pub(super) fn new() -> Clock {
+    pub fn new() -> Clock {
         let counter = Counter::new();
         let start = counter.raw();
         Clock { counter, start }
     }
 
     /// Now.
-    pub(super) fn now(&self) -> Moment {
+    pub fn now(&self) -> Moment {
         // A moment of zero would be taken for "never" by nobody, but one second of head room keeps `now - x` simple
         // for the first second of a worker's life.
         Moment::from_nanos(1_000_000_000 + self.counter.delta_as_nanos(self.start, self.counter.raw()))

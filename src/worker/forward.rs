@@ -71,6 +71,11 @@ impl Upload {
         Ok(request.into_parts().0)
     }
 
+    /// The path of the call as it was kept.
+    pub(super) fn path(&self) -> Option<Uri> {
+        Uri::try_from(self.kept.uri()).ok()
+    }
+
     /// How the body becomes what the upstream gets.
     pub(super) fn read_as(&mut self, reading: Reading) {
         self.reading = reading;
@@ -122,18 +127,20 @@ impl Upload {
         self.sink = Some(sink);
     }
 
-    /// Begins anew for another attempt; false if what has been sent was not all kept.
-    pub(super) fn rewind(&mut self) -> bool {
-        if !self.kept.is_whole() {
-            return false;
-        }
+    /// Whether all that was sent is kept still, so that it can be sent again.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.is_whole()
+    }
+
+    /// Begins anew for another attempt, with what is kept.
+    pub(super) fn rewind(&mut self) {
+        debug_assert!(self.is_kept());
         self.sink = None;
         self.outlet = Outlet::new();
         // A chunk that was being sent is among those kept.
         self.held = None;
         self.done = false;
         self.again = self.kept.chunks().len();
-        true
     }
 
     pub(super) fn is_done(&self) -> bool {

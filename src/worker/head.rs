@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, re
 use super::arena::Arena;
 use super::language::Language;
 use crate::policy::failure::Failure;
+use crate::policy::retry::Pushback;
 use crate::policy::status::Code;
 use crate::upstream::{Failed, Lease};
 use crate::wire::{binary, content, timeout};
@@ -21,6 +22,9 @@ pub(super) static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeo
 pub(super) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(super) static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(super) static GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+
+static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+static RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// What a caller asks of the gateway itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,13 +154,17 @@ pub(super) fn prepare(head: &mut Parts, asked: &Asked) {
     }
 }
 
-/// The request for one attempt: with the time that is left now.
+/// The request for one attempt: with the time that is left now, and with the number of attempts before it.
 pub(super) fn upstream(
     mut head: Parts,
     lease: &Lease,
     left: Option<Duration>,
+    previous: u32,
     arena: &Arena,
 ) -> Result<Request<()>, Failure> {
+    if previous > 0 {
+        head.headers.insert(&PREVIOUS_ATTEMPTS, HeaderValue::from(previous));
+    }
     if let Some(left) = left {
         if left.is_zero() {
             return Err(Failure::OutOfTime);
@@ -194,6 +202,11 @@ pub(super) fn answered(head: &response::Parts) -> Result<Option<Code>, Failed> {
     } else {
         Err(Failed::finally(Failure::UpstreamNotGrpc(head.status.as_u16())))
     }
+}
+
+/// What a service says about trying again.
+pub(super) fn pushback(headers: &HeaderMap) -> Pushback {
+    headers.get(&RETRY_PUSHBACK).map_or(Pushback::None, |value| Pushback::from_header(value.as_bytes()))
 }
 
 /// The code in a head or in trailers.

@@ -7,6 +7,7 @@ mod accept;
 mod access;
 mod answer;
 mod arena;
+mod attempts;
 mod calls;
 mod channel;
 mod client;
@@ -21,7 +22,6 @@ mod http2;
 mod inlet;
 mod json;
 mod language;
-mod methods;
 mod outlet;
 mod patience;
 mod reading;
@@ -48,11 +48,10 @@ use self::access::Access;
 use self::arena::Arena;
 use self::calls::Calls;
 use self::client::Client;
-use self::clock::Clock;
+pub use self::clock::Clock;
 pub use self::control::Control;
 use self::control::Wanted;
 use self::json::Transcoder;
-pub use self::methods::Methods;
 use self::replays::Replays;
 use self::setup::Setup;
 pub use self::setup::{Scheme, layout};
@@ -80,6 +79,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub struct Plan {
     /// Its number, from 0.
     pub number: usize,
+    /// The same one for all workers: they share moments.
+    pub clock: Clock,
     /// What it begins with.
     pub scheme: Scheme,
     /// The back-end that was decided for all workers.
@@ -123,7 +124,7 @@ pub(crate) struct Worker {
 /// # Errors
 /// When the ring or a socket cannot be set up.
 pub fn run(plan: Plan, started: impl FnOnce()) -> io::Result<()> {
-    let clock = Clock::new();
+    let clock = plan.clock.clone();
     let local = Local::new(Arc::clone(&plan.scheme.shard.worker), clock.now());
     let mut event_loop = Loop::new(plan.rung, plan.scheme.config.io.entries)?;
     event_loop.run(&Rc::clone(&local), serve(plan, clock, local, started))
@@ -252,7 +253,7 @@ impl Worker {
     }
 
     fn settle(&self) {
-        self.setup().settle();
+        self.setup().settle(self.clock.now());
         if let Some(access) = &self.access {
             access.settle(self.clock.now());
         }

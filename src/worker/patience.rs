@@ -29,6 +29,11 @@ pub(super) struct Patience {
     deadline: Deadline,
     answer: Option<Duration>,
     answer_due: Option<Moment>,
+    is_answered: bool,
+    /// When the request had been sent whole.
+    asked_at: Option<Moment>,
+    /// From then to the head of the answer.
+    waited: Option<Duration>,
     idle: Option<Duration>,
     moved_at: Moment,
     /// What the timer is armed for.
@@ -43,6 +48,9 @@ impl Patience {
             deadline: Deadline::default(),
             answer: None,
             answer_due: None,
+            is_answered: false,
+            asked_at: None,
+            waited: None,
             idle: None,
             moved_at: began,
             armed_for: None,
@@ -61,17 +69,43 @@ impl Patience {
         self.deadline.left(now)
     }
 
-    /// The request has been sent whole: now the wait for the answer counts.
+    /// Time left until the answer must begin, as far as that is known.
+    pub(super) fn left_for_answer(&self, now: Moment) -> Option<Duration> {
+        let due = self.answer_due.map(|due| due.since(now));
+        self.left(now).into_iter().chain(due).min()
+    }
+
+    /// The request has been sent whole: now the wait for the answer counts. If it has to be sent again, that counts on.
     pub(super) fn asked(&mut self) {
         self.moved();
-        self.answer_due = self.answer.map(|answer| self.moved_at.plus(answer));
+        self.asked_at = Some(self.moved_at);
+        if self.answer_due.is_none() {
+            self.answer_due = self.answer.map(|answer| self.moved_at.plus(answer));
+        }
     }
 
     /// The head of the answer has come.
     pub(super) fn answered(&mut self) {
         self.moved();
+        self.is_answered = true;
+        self.waited = self.asked_at.map(|asked| self.moved_at.since(asked));
         self.answer = None;
         self.answer_due = None;
+    }
+
+    /// How long the head of the answer took once the request had been sent whole.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        self.waited
+    }
+
+    /// Whether the answer has not come in the time that the operator, and not the caller, gives it.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.answer_due.is_some_and(|due| due <= self.timer.now())
+    }
+
+    /// Whether the head of the answer has come.
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_answered
     }
 
     /// Something moved, in either direction.

@@ -1,6 +1,6 @@
 //! One call, from its head to its last byte. Read this file first.
 //!
-//! decode head -> route -> guard -> pool -> upstream -> encode. A step either hands its result to the next or ends the
+//! decode head -> route -> guard -> pool -> upstream -> encode; the last three are an attempt, see `attempts.rs`. A step either hands its result to the next or ends the
 //! call with a [`Failure`], which becomes an answer in the caller's language at the end. gRPC in and gRPC out is the
 //! fast lane: heads, data and trailers pass through frame by frame, and nothing of them is read but what routing and
 //! deadlines need.
@@ -9,16 +9,18 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::client::ResponseFuture;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Response};
 
 use super::Worker;
 use super::access::Note;
 use super::answer::Reply;
+use super::attempts;
 use super::channel::Channel;
 use super::client::Client;
 use super::cors;
@@ -32,11 +34,8 @@ use super::reading::Reading;
 use super::setup::{Setup, Way};
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
-use crate::upstream::{Cluster, Failed, Lease, Replay};
+use crate::upstream::{Cluster, Failed, Latencies, Took};
 use crate::wire::web::{Form, FromText};
-
-/// How often a call that the upstream refused unseen is sent again (gRFC A6: transparent retries, once).
-const REPLAYS_MAX: u32 = 1;
 
 /// Serves one call. Every call gets exactly one answer, unless its client has gone.
 pub(super) async fn serve(
@@ -78,12 +77,12 @@ pub(super) async fn serve(
 pub(super) struct Call {
     pub(super) client: Rc<Client>,
     pub(super) reply: Reply,
-    upload: Upload,
-    patience: Patience,
+    pub(super) upload: Upload,
+    pub(super) patience: Patience,
     /// Where it is counted.
     series: usize,
     /// What the access log will say of it.
-    note: Note,
+    pub(super) note: Note,
 }
 
 /// The steps of a call, in order.
@@ -102,14 +101,22 @@ async fn run(
     let opened = open(worker, call, &mut head, language)?;
 
     // Route.
-    let Way { route, index, cluster, series } = route(worker, setup, &head)?;
+    let Way { route: index, cluster, series } = route(worker, setup, &head)?;
     call.series = series;
     call.note.routed();
 
-    // Guard: is there time, and is there room. A body that has to be read whole is read in between: a client that sends
-    // it slowly takes nobody's place.
-    let allowed = setup.methods.timeouts(route, index, head.uri.path());
-    call.patience.allow(asked.timeout, allowed);
+    // Guard: is there a turn for it, is there time, and is there room. A body that has to be read whole is read in
+    // between: a client that sends it slowly takes nobody's place.
+    if !setup.takes(index, worker.clock.now()) {
+        worker.local.counts().rate_limited.add(1);
+        return Err(Failure::RateLimited);
+    }
+    let method = cluster.method(head.uri.path());
+    let mut timeouts = setup.timeouts(index, method);
+    let fixed = timeouts.answer;
+    let latency = cluster.latencies().and_then(|all| all.ask(head.uri.path(), worker.clock.now()));
+    timeouts.answer = fixed.into_iter().chain(latency.and_then(|(_, timeout)| timeout)).min();
+    call.patience.allow(asked.timeout, timeouts);
     let body = match opened {
         Some(opened) => call.read_json(opened).await?,
         None => None,
@@ -121,29 +128,12 @@ async fn run(
     if let Some(message) = body {
         call.upload.send_whole(message);
     }
-    let mut head = Some(head);
-    let mut replays = 0;
-    loop {
-        // Pool: a connection is taken only now, so whoever waits for one holds none.
-        let lease = call.patiently(cluster.acquire()).await??;
-        call.note.connected(lease.address());
-
-        // Upstream, encode.
-        let parts = head.take().map_or_else(|| call.upload.head_again(), Ok)?;
-        let request = head::upstream(parts, &lease, call.patience.left(worker.clock.now()), &worker.arena)?;
-        let Failed { failure, replay } = match call.attempt(&lease, request).await {
-            Ok(code) => return Ok(code),
-            Err(failed) => failed,
-        };
-        if matches!(failure, Failure::UpstreamReset(_)) {
-            cluster.counts().resets.add(1);
-        }
-        if replay == Replay::Never || replays == REPLAYS_MAX || !call.upload.rewind() {
-            return Err(failure);
-        }
-        replays += 1;
-        cluster.counts().replays.add(1);
+    // Pool, upstream, encode; more than once if need be.
+    let ended = attempts::send(worker, cluster, method, call, head).await;
+    if let Some(all) = cluster.latencies() {
+        call.tell_latency(all, latency.map(|(place, _)| place), fixed, ended);
     }
+    ended
 }
 
 /// Makes the head of a call of what was asked, in whatever language. JSON comes back with what its body has to become.
@@ -195,7 +185,7 @@ impl Drop for Permit<'_> {
 
 impl Call {
     /// Waits for `future`, as long as there is time and the client is there.
-    async fn patiently<F: Future>(&mut self, future: F) -> Result<F::Output, Failure> {
+    pub(super) async fn patiently<F: Future>(&mut self, future: F) -> Result<F::Output, Failure> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Ok(value)),
@@ -244,32 +234,48 @@ impl Call {
         })
     }
 
-    /// Sends the call once, and passes the answer on.
-    async fn attempt(&mut self, lease: &Lease, request: Request<()>) -> Result<Code, Failed> {
-        let (mut response, sink) = lease.send(request, false).map_err(|error| Failed::of(&error))?;
-        self.upload.to(sink);
-        let response = poll_fn(|cx| self.poll_response(cx, Pin::new(&mut response))).await?;
-        self.patience.answered();
-        self.note.answered();
-
-        let (head, body) = response.into_parts();
-        let code = head::answered(&head)?;
-        if body.is_end_stream() {
-            let code = code.ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
-            self.reply.send_whole(Response::from_parts(head, ()))?;
-            return Ok(code);
+    /// Tells how long the service took, if that says something.
+    fn tell_latency(
+        &self,
+        all: &Latencies,
+        place: Option<usize>,
+        fixed: Option<Duration>,
+        ended: Result<Code, Failure>,
+    ) {
+        let took = match ended {
+            Ok(Code::Ok) => self.patience.waited().map(Took::Answered),
+            Err(Failure::OutOfTime) if self.patience.is_overdue() => Some(Took::TooLong),
+            _ => None,
+        };
+        match (took, place) {
+            (Some(took), Some(place)) => all.tell(place, took),
+            // The first answer makes the method known.
+            (Some(Took::Answered(_)), None) => {
+                self.upload.path().into_iter().for_each(|uri| all.learn(uri.path(), fixed));
+            }
+            _ => {}
         }
-        self.reply.begin(Response::from_parts(head, ()))?;
-        let mut download = Download::new(body);
-        let trailers = poll_fn(|cx| self.poll_body(cx, &mut download)).await?;
-        let trailers = trailers.ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
-        let code = head::status(&trailers).ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
-        self.reply.end(trailers)?;
-        Ok(code)
+    }
+
+    /// Whether the service has all of the request, and has not begun to answer.
+    pub(super) fn waits_for_answer(&self) -> bool {
+        self.upload.is_done() && !self.patience.is_answered()
+    }
+
+    /// Passes on an answer that is a status alone.
+    pub(super) fn pass_whole(&mut self, response: Response<()>) -> Result<(), Failed> {
+        self.patience.answered();
+        self.reply.send_whole(response)
+    }
+
+    /// Passes on the head of an answer.
+    pub(super) fn begin_answer(&mut self, response: Response<()>) -> Result<(), Failed> {
+        self.patience.answered();
+        self.reply.begin(response)
     }
 
     /// The request goes up until the head of the answer comes down.
-    fn poll_response(
+    pub(super) fn poll_response(
         &mut self,
         cx: &mut Context<'_>,
         response: Pin<&mut ResponseFuture>,
@@ -286,7 +292,7 @@ impl Call {
     }
 
     /// The answer comes down, while the request may still go up.
-    fn poll_body(
+    pub(super) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
         download: &mut Download,

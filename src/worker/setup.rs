@@ -7,14 +7,17 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use super::methods::Methods;
+use super::patience::Timeouts;
 use crate::config::Config;
 use crate::metrics::{CallBlock, CallLabels, Layout, Shard};
 use crate::net::Local;
 use crate::policy::limit::SharedLimit;
+use crate::policy::rate::{Rate, SharedRate};
 use crate::policy::route::Routes;
+use crate::policy::shares::Shares;
 use crate::random::Random;
-use crate::upstream::Cluster;
+use crate::time::Moment;
+use crate::upstream::{Cluster, Method, Parts};
 
 /// A configuration with what belongs to it, as the supervisor gives it to a worker.
 #[derive(Debug)]
@@ -23,8 +26,14 @@ pub struct Scheme {
     pub config: Arc<Config>,
     /// The resolved addresses of each cluster's endpoints.
     pub addresses: Vec<Vec<SocketAddr>>,
+    /// The number of the worker.
+    pub worker: usize,
     /// The limit on calls in flight of each cluster.
     pub limits: Vec<Arc<SharedLimit>>,
+    /// What else the workers share of each cluster.
+    pub shares: Vec<Arc<Shares>>,
+    /// The rate limit of each route that has one.
+    pub rates: Vec<Option<Arc<SharedRate>>>,
     /// Where the worker counts.
     pub shard: Arc<Shard>,
     /// What the access log adds to the number of a series, so that one of this configuration is told from those of
@@ -38,7 +47,8 @@ pub(super) struct Setup {
     routes: Routes,
     /// For each route, its choices.
     targets: Vec<Vec<Target>>,
-    pub(super) methods: Methods,
+    timeouts: Vec<Timeouts>,
+    rates: Vec<Option<Rate>>,
     pub(super) clusters: Vec<Rc<Cluster>>,
     shard: Arc<Shard>,
     series_base: u32,
@@ -52,9 +62,8 @@ struct Target {
 
 /// Where a call goes.
 pub(super) struct Way<'s> {
+    /// The position of its route.
     pub(super) route: usize,
-    /// Its position in the configuration.
-    pub(super) index: usize,
     pub(super) cluster: &'s Rc<Cluster>,
     /// Where its calls are counted.
     pub(super) series: usize,
@@ -71,20 +80,32 @@ impl Setup {
                 clusters.push(Rc::clone(same));
                 continue;
             }
-            let (addresses, limit) = (&scheme.addresses[index], Arc::clone(&scheme.limits[index]));
-            let counts = Arc::clone(&scheme.shard.clusters[index]);
-            clusters.push(Cluster::new(settings.clone(), addresses, Rc::clone(local), counts, limit, seed));
+            let parts = Parts {
+                worker: scheme.worker,
+                addresses: &scheme.addresses[index],
+                counts: Arc::clone(&scheme.shard.clusters[index]),
+                limit: Arc::clone(&scheme.limits[index]),
+                shares: &scheme.shares[index],
+            };
+            clusters.push(Cluster::new(settings.clone(), parts, Rc::clone(local), seed));
         }
+        let timeouts = config.routes.iter().map(|route| Timeouts {
+            answer: route.timeout,
+            whole: route.max_stream_duration,
+            idle: route.idle_timeout,
+        });
+        let rates = scheme.rates.iter().map(|rate| rate.clone().map(Rate::new));
         let setup = Setup {
             config: Arc::clone(config),
             routes: Routes::new(&config.routes),
             targets: targets(config),
-            methods: Methods::new(config),
+            timeouts: timeouts.collect(),
+            rates: rates.collect(),
             clusters,
             shard: Arc::clone(&scheme.shard),
             series_base: scheme.series_base,
         };
-        setup.settle();
+        setup.settle(local.timers.now());
         Rc::new(setup)
     }
 
@@ -98,8 +119,19 @@ impl Setup {
     ) -> Option<Way<'_>> {
         let route = self.routes.find(path, host, headers)?;
         let Target { cluster, series } = self.targets[route][self.routes.choose(route, random)];
-        let (cluster, index) = (&self.clusters[cluster], cluster);
-        Some(Way { route, index, cluster, series })
+        Some(Way { route, cluster: &self.clusters[cluster], series })
+    }
+
+    /// Whether a route takes one more call now.
+    pub(super) fn takes(&self, route: usize, now: Moment) -> bool {
+        self.rates[route].as_ref().is_none_or(|rate| rate.take(now))
+    }
+
+    /// How long a call of this route to this method may take.
+    pub(super) fn timeouts(&self, route: usize, method: &Method) -> Timeouts {
+        let Timeouts { answer, whole, idle } = self.timeouts[route];
+        let whole = whole.into_iter().chain(method.whole).min();
+        Timeouts { answer: method.timeout.or(answer), whole, idle }
     }
 
     /// Where calls are counted that found no route.
@@ -127,10 +159,13 @@ impl Setup {
     }
 
     /// Settles what other workers depend on, and says how endpoints are.
-    pub(super) fn settle(&self) {
+    pub(super) fn settle(&self, now: Moment) {
         for (cluster, slots) in self.clusters.iter().zip(&self.shard.endpoints) {
-            cluster.limit().settle();
+            cluster.settle(now);
             cluster.publish(slots);
+        }
+        for rate in self.rates.iter().flatten() {
+            rate.settle(now);
         }
     }
 }

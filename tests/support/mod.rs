@@ -15,6 +15,7 @@ pub mod interop_server;
 pub mod process;
 pub mod raw;
 pub mod raw_server;
+pub mod service;
 pub mod watch;
 
 use std::time::Duration;

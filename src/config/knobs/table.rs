@@ -251,8 +251,8 @@ pub const KNOBS: &[Knob] = &[
         "The share of failed calls at which it opens: UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL, UNKNOWN, no connection."),
     time("clusters.methods.breaker.ramp", secs(10), Duration::ZERO, HOUR,
         "Once closed, the share of calls let through grows from a tenth to all over this time."),
-    time("clusters.methods.breaker.min_deadline", Duration::from_millis(100), Duration::ZERO, HOUR,
-        "A deadline that passed sooner than this is the caller's doing and counts neither way."),
+    time("clusters.methods.breaker.min_deadline", secs(1), Duration::ZERO, HOUR,
+        "A caller's deadline that passed sooner than this is the caller's doing and counts neither way."),
 
     table("clusters.retry", "When a failed call is sent again (gRFC A6). What no service has seen is sent again in any case, once."),
     count("clusters.retry.max_attempts", 3, 1, 10,
@@ -285,8 +285,8 @@ pub const KNOBS: &[Knob] = &[
         "The share of failed calls at which it opens: UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL, UNKNOWN, no connection."),
     time("clusters.breaker.ramp", secs(10), Duration::ZERO, HOUR,
         "Once closed, the share of calls let through grows from a tenth to all over this time."),
-    time("clusters.breaker.min_deadline", Duration::from_millis(100), Duration::ZERO, HOUR,
-        "A deadline that passed sooner than this is the caller's doing and counts neither way."),
+    time("clusters.breaker.min_deadline", secs(1), Duration::ZERO, HOUR,
+        "A caller's deadline that passed sooner than this is the caller's doing and counts neither way."),
 
     table("clusters.outlier_detection", "Which endpoints get no calls for a while (Envoy's words)."),
     flag("clusters.outlier_detection.enabled", true,

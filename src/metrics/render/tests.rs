@@ -15,6 +15,7 @@ const GATEWAY: GatewayInfo<'_> = GatewayInfo {
     access_log: Some(AccessLogCounts { written: 8, failed: 3 }),
     transcoding: None,
     reloads: ReloadCounts { taken: 0, refused: 0, refused_last: false },
+    shares: &[],
 };
 
 /// A page taken apart: the families' types, and each series with its value.

@@ -24,6 +24,17 @@ pub enum State {
     HalfOpen,
 }
 
+impl State {
+    /// Its name.
+    pub const fn word(self) -> &'static str {
+        match self {
+            State::Closed => "closed",
+            State::Open => "open",
+            State::HalfOpen => "half_open",
+        }
+    }
+}
+
 /// The side of a breaker that all workers share.
 #[derive(Debug)]
 #[repr(align(128))]

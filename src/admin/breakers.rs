@@ -1,0 +1,22 @@
+//! `/breakers`: each breaker, and how often it has changed.
+
+use super::pages::Asked;
+use super::value::Value;
+
+/// All breakers: for each cluster its own, then those of its methods.
+pub(super) fn page(asked: &Asked) -> Value {
+    let world = asked.source().world();
+    let rows = world.shares.iter().flat_map(|shares| {
+        shares.breakers().map(|(method, breaker)| {
+            Value::Record(vec![
+                ("cluster", shares.cluster.as_str().into()),
+                ("method", method.into()),
+                ("state", breaker.state().word().into()),
+                ("opens", breaker.opens().into()),
+                ("reopens", breaker.reopens().into()),
+                ("closes", breaker.closes().into()),
+            ])
+        })
+    });
+    Value::Record(vec![("breakers", rows.collect())])
+}

@@ -1,0 +1,73 @@
+//! What is on the page about breakers and ejected endpoints, which the workers have in common.
+
+use std::sync::Arc;
+
+use super::{Escaped, Page};
+use crate::policy::breaker::{SharedBreaker, State};
+use crate::policy::shares::Shares;
+
+/// What is on the page about each breaker.
+type BreakerRow = (&'static str, &'static str, &'static str, fn(&SharedBreaker) -> u64);
+
+#[rustfmt::skip]
+const BREAKER_ROWS: [BreakerRow; 4] = [
+    ("ringway_breaker_state", "gauge",
+        "0 while the breaker is closed, 1 while it is half-open, 2 while it is open.", |breaker| state(breaker.state())),
+    ("ringway_breaker_opens_total", "counter",
+        "How often the breaker opened, from closed.", SharedBreaker::opens),
+    ("ringway_breaker_reopens_total", "counter",
+        "How often a failed probe opened the breaker again.", SharedBreaker::reopens),
+    ("ringway_breaker_closes_total", "counter",
+        "How often the breaker closed, because its probes succeeded.", SharedBreaker::closes),
+];
+
+const fn state(state: State) -> u64 {
+    match state {
+        State::Closed => 0,
+        State::HalfOpen => 1,
+        State::Open => 2,
+    }
+}
+
+/// What is on the page about the endpoints of each cluster.
+type OutlierRow = (&'static str, &'static str, &'static str, fn(&Shares) -> u64);
+
+#[rustfmt::skip]
+const OUTLIER_ROWS: [OutlierRow; 2] = [
+    ("ringway_outlier_ejected", "gauge",
+        "Endpoints that get no calls now because they failed.", |shares| u64::from(shares.outliers.ejected())),
+    ("ringway_outlier_ejections_total", "counter",
+        "How often an endpoint was ejected.", |shares| shares.outliers.ejections()),
+];
+
+pub(super) fn write(page: &mut Page, shares: &[Arc<Shares>]) {
+    if shares.iter().any(|shares| shares.breakers().next().is_some()) {
+        for (name, kind, help, read) in BREAKER_ROWS {
+            page.family(name, kind, help);
+            for shares in shares {
+                for (method, breaker) in shares.breakers() {
+                    let (cluster, method) = (Escaped(&shares.cluster), Escaped(method.unwrap_or_default()));
+                    let labels = format_args!("cluster=\"{cluster}\",method=\"{method}\"");
+                    page.sample(name, &labels, read(breaker));
+                }
+            }
+        }
+    }
+    if shares.iter().any(|shares| shares.health.is_some()) {
+        page.family(
+            "ringway_health_unfit",
+            "gauge",
+            "Endpoints that get no calls because of what they say of themselves.",
+        );
+        for (shares, health) in shares.iter().filter_map(|shares| Some((shares, shares.health.as_ref()?))) {
+            let labels = format_args!("cluster=\"{}\"", Escaped(&shares.cluster));
+            page.sample("ringway_health_unfit", &labels, health.unfit() as u64);
+        }
+    }
+    for (name, kind, help, read) in OUTLIER_ROWS.iter().filter(|_| !shares.is_empty()) {
+        page.family(name, kind, help);
+        for shares in shares {
+            page.sample(name, &format_args!("cluster=\"{}\"", Escaped(&shares.cluster)), read(shares));
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Timeouts that follow the latency, for each method that has been answered.
+//!
+//! A method is known by its path once the service has answered it with OK: what clients make up takes no place here.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+
+use crate::config::AdaptiveTimeout;
+use crate::policy::adaptive::Adaptive;
+use crate::time::Moment;
+
+/// Methods of one cluster that are known at most; others keep the fixed timeout.
+const METHODS_MAX: usize = 1024;
+
+/// The latencies of a cluster's methods, as one worker has seen them.
+#[derive(Debug)]
+pub struct Latencies {
+    settings: AdaptiveTimeout,
+    known: RefCell<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    places: FxHashMap<String, usize>,
+    methods: Vec<Adaptive>,
+}
+
+/// How a call ended, as far as latencies go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Took {
+    /// It was answered after this time.
+    Answered(Duration),
+    /// The timeout cut it.
+    TooLong,
+}
+
+impl Latencies {
+    pub(super) fn new(settings: AdaptiveTimeout) -> Latencies {
+        Latencies { settings, known: RefCell::default() }
+    }
+
+    /// Where a method is kept, and its timeout now; none if it is not known.
+    pub fn ask(&self, path: &str, now: Moment) -> Option<(usize, Option<Duration>)> {
+        let mut known = self.known.borrow_mut();
+        let place = *known.places.get(path)?;
+        Some((place, known.methods[place].ask(now)))
+    }
+
+    /// From now on a method is known, whose timeout is `fixed` at most.
+    pub fn learn(&self, path: &str, fixed: Option<Duration>) {
+        let known = &mut *self.known.borrow_mut();
+        if known.methods.len() < METHODS_MAX && !known.places.contains_key(path) {
+            known.places.insert(path.to_owned(), known.methods.len());
+            known.methods.push(Adaptive::new(self.settings.clone(), fixed));
+        }
+    }
+
+    /// A call of the method at this place has ended.
+    pub fn tell(&self, place: usize, took: Took) {
+        let method = &mut self.known.borrow_mut().methods[place];
+        match took {
+            Took::Answered(took) => method.took(took),
+            Took::TooLong => method.timed_out(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What is set for single methods of a cluster, found by their path.
+//!
+//! What the configuration says of a method goes before what a gRPC service config says of it, and that before what the
+//! cluster says of all. All of it is worked out once: a path that a client makes up adds nothing to any table.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+
+use crate::config;
+use crate::config::{MethodName, ServiceConfig};
+use crate::policy::breaker::LocalBreaker;
+use crate::policy::shares::Shares;
+use crate::time::Moment;
+
+/// What is set for a method.
+#[derive(Debug)]
+pub struct Method {
+    /// From the end of the request to the head of the answer, in place of what the route says.
+    pub timeout: Option<Duration>,
+    /// For the whole call.
+    pub whole: Option<Duration>,
+    /// To do it twice is as good as once.
+    pub idempotent: bool,
+    /// When it is sent again.
+    pub retry: config::Retry,
+    /// Beside that of the cluster.
+    pub(super) breaker: Option<LocalBreaker>,
+}
+
+/// All methods of a cluster.
+#[derive(Debug)]
+pub(super) struct Methods {
+    /// By path. Few clusters name methods; for those that do not, nothing is looked up.
+    named: FxHashMap<String, Method>,
+    /// By the name of their service.
+    services: FxHashMap<String, Method>,
+    others: Method,
+}
+
+impl Methods {
+    pub(super) fn new(settings: &config::Cluster, shares: &Shares, worker: usize) -> Methods {
+        let nothing = ServiceConfig::default();
+        let service_config = settings.service_config.as_ref().unwrap_or(&nothing);
+        let method = |path: &str| {
+            let said = service_config.find(path);
+            Method {
+                timeout: settings.timeout,
+                whole: said.and_then(|said| said.timeout),
+                idempotent: false,
+                retry: said.and_then(|said| said.retry.clone()).unwrap_or_else(|| settings.retry.clone()),
+                breaker: None,
+            }
+        };
+        let mut methods =
+            Methods { named: FxHashMap::default(), services: FxHashMap::default(), others: method("") };
+        for name in service_config.methods.iter().flat_map(|method| &method.names) {
+            match name {
+                MethodName::Default => {}
+                MethodName::Service(service) => {
+                    methods.services.insert(service.clone(), method(&format!("/{service}/")));
+                }
+                MethodName::Method(path) => {
+                    methods.named.insert(path.clone(), method(path));
+                }
+            }
+        }
+        for own in &settings.methods {
+            let mut method = method(&own.path);
+            method.timeout = own.timeout.or(method.timeout);
+            method.idempotent = own.idempotent;
+            methods.named.insert(own.path.clone(), method);
+        }
+        for (path, shared) in &shares.method_breakers {
+            if let Some(method) = methods.named.get_mut(path) {
+                method.breaker = Some(LocalBreaker::new(Arc::clone(shared), worker));
+            }
+        }
+        methods
+    }
+
+    pub(super) fn find(&self, path: &str) -> &Method {
+        if !self.named.is_empty()
+            && let Some(method) = self.named.get(path)
+        {
+            return method;
+        }
+        if self.services.is_empty() {
+            return &self.others;
+        }
+        let service =
+            path.strip_prefix('/').and_then(|rest| rest.split_once('/')).map(|(service, _)| service);
+        service.and_then(|service| self.services.get(service)).unwrap_or(&self.others)
+    }
+
+    /// To be called on the worker's tick.
+    pub(super) fn tick(&self, now: Moment) {
+        for breaker in self.named.values().filter_map(|method| method.breaker.as_ref()) {
+            breaker.tick(now);
+        }
+    }
+}
