@@ -9,7 +9,7 @@ fn in_tuning(path: &str) -> PathBuf {
 }
 
 fn text(path: &str) -> String {
-    fs::read_to_string(in_tuning(path)).unwrap()
+    fs::read_to_string(in_tuning(path)).expect("a file of tuning/")
 }
 
 /// What `strace -f` saw of the gateway on both back-ends, from its start to the end of a drain; and what following a
@@ -154,23 +154,28 @@ impl Root {
 
     fn put(&self, path: &str, text: &str) {
         let path = self.0.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, format!("{text}\n")).unwrap();
+        fs::create_dir_all(path.parent().expect("it has a folder")).expect("a folder of the made-up root");
+        fs::write(path, format!("{text}\n")).expect("a file of the made-up root");
     }
 
     fn get(&self, path: &str) -> String {
-        fs::read_to_string(self.0.join(path)).unwrap().trim().to_owned()
+        fs::read_to_string(self.0.join(path)).expect("a file of the made-up root").trim().to_owned()
     }
 
     fn run(&self, script: &str, arguments: &[&str]) -> Output {
-        Command::new("bash").arg(in_tuning(script)).args(arguments).env("ROOT", &self.0).output().unwrap()
+        Command::new("bash")
+            .arg(in_tuning(script))
+            .args(arguments)
+            .env("ROOT", &self.0)
+            .output()
+            .expect("bash runs")
     }
 
     /// Runs a script that must succeed, and returns what it printed.
     fn told(&self, script: &str, arguments: &[&str]) -> String {
         let output = self.run(script, arguments);
         assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        String::from_utf8(output.stdout).expect("text")
     }
 }
 

@@ -233,7 +233,7 @@ async fn callers_of_other_languages_are_served_by_the_same_attempts() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/proto/grpc/testing/test.proto");
     let extra = format!("{QUICK}[transcoding]\nproto_paths = [{proto:?}]\nprotos = [{file:?}]\n");
     for backend in BACKENDS {
-        let twice = |at: usize, _: &HeaderMap| if at % 2 == 0 { UNAVAILABLE } else { Act::Answer };
+        let twice = |at: usize, _: &HeaderMap| if at.is_multiple_of(2) { UNAVAILABLE } else { Act::Answer };
         let service = Service::start(twice).await;
         let (_gateway, address) = gateway::before(&[service.address()], backend, &extra);
         let mut client = Http1::connect(address).await;

@@ -136,8 +136,8 @@ async fn failures_are_trailers_in_the_body() {
         assert!(messages.is_empty() && trailers.contains("grpc-status: 5\r\n"), "{trailers}");
         assert!(trailers.contains("%C3%A9\r\n"), "{trailers}");
 
-        let table: [(&str, &[(&str, &str)], &[u8], &str); 4] = [
-            ("POST /not.There/AtAll", &[BINARY], b"\0\0\0\0\0", "12"),
+        let table = [
+            ("POST /not.There/AtAll", &[BINARY][..], &b"\0\0\0\0\0"[..], "12"),
             ("POST /bad", &[BINARY], b"\0\0\0\0\0", "12"),
             (UNARY, &[BINARY, ("grpc-timeout", "x")], b"\0\0\0\0\0", "3"),
             (UNARY, &[TEXT], b"!!!!", "3"),
@@ -180,8 +180,8 @@ async fn what_is_not_for_grpc_is_refused_in_json() {
         let server = InteropServer::start();
         let (_gateway, address) = start(&server, backend, "");
         let grpc = ("content-type", "application/grpc");
-        let table: [(&str, &[(&str, &str)], u16); 3] = [
-            ("GET /", &[], 404),
+        let table = [
+            ("GET /", &[][..], 404),
             ("POST /v1/x", &[("content-type", "application/json")], 404),
             (UNARY, &[grpc], 505),
         ];

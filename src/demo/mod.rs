@@ -129,6 +129,8 @@ impl Demo {
         let mut text = format!(
             "drain_timeout = \"5s\"\n[admin]\naddress = \"{admin}\"\n[[listeners]]\naddress = \"{listener}\"\n"
         );
+        // Pages served at the usual port for trying things may call; those of the wide web may not.
+        text += "[listeners.cors]\nallow_origins = [\"http://localhost:8081\", \"http://127.0.0.1:8081\"]\n";
         for service in &self.services {
             for name in &service.grpc_services {
                 let cluster = service.name;

@@ -13,7 +13,7 @@ pub enum Failure {
     NotPost,
     /// The path is not `/{service}/{method}`.
     BadPath,
-    /// The `grpc-timeout` is not one.
+    /// The `grpc-timeout` is not one, or the `x-request-timeout`.
     BadTimeout,
     /// A `-bin` header is not base64.
     BadBinaryHeader,
@@ -131,7 +131,7 @@ impl Failure {
             Failure::NotGrpc => "the content type is not application/grpc",
             Failure::NotPost => "the method is not POST",
             Failure::BadPath => "the path is not /service/method",
-            Failure::BadTimeout => "malformed grpc-timeout",
+            Failure::BadTimeout => "malformed timeout",
             Failure::BadBinaryHeader => "a binary header is not valid base64",
             Failure::NotHttp2 => "grpc needs HTTP/2",
             Failure::NotMapped => "no method is mapped to this path",

@@ -25,7 +25,7 @@ pub(super) struct Reply {
     channel: Channel,
     voice: Voice,
     /// The request is a HEAD: the answer has no body.
-    pub(super) is_head: bool,
+    is_head: bool,
     /// What the page that asks may read of it.
     pub(super) granted: Option<Granted>,
     /// What is wrong, if there is more to say than what the failure says by itself.
@@ -106,13 +106,13 @@ impl From<Gone> for Failed {
 }
 
 impl Reply {
-    pub(super) fn new(channel: Channel, language: Language) -> Reply {
+    pub(super) fn new(channel: Channel, language: Language, is_head: bool) -> Reply {
         let voice = match language {
             Language::Grpc => Voice::Grpc,
             Language::Web(_, form) => Voice::Web(Web::new(form)),
             Language::Http => Voice::Http,
         };
-        Reply { channel, voice, is_head: false, granted: None, detail: None, allow: None, retry_after: None }
+        Reply { channel, voice, is_head, granted: None, detail: None, allow: None, retry_after: None }
     }
 
     /// From now on the answer is that of a known method.
@@ -184,7 +184,7 @@ impl Reply {
             Voice::Web(web) => web.poll_send(cx, &mut self.channel, chunk).map_err(Failed::from),
             Voice::Json(json) => {
                 let granted = self.granted.as_ref();
-                json.poll_send(cx, &mut self.channel, granted, chunk)
+                json.poll_send(cx, &mut self.channel, granted, self.is_head, chunk)
             }
             Voice::Http => Poll::Ready(Err(GONE)),
         }
@@ -264,6 +264,21 @@ impl Reply {
             granted.add_to(head.headers_mut());
         }
         head
+    }
+
+    /// Whether nothing of what the upstream still says is for the client, who asked for a head.
+    pub(super) fn is_said(&self) -> bool {
+        self.is_head && matches!(self.channel, Channel::Over)
+    }
+
+    /// Whether the end has still to be shown, which takes as long as the client takes the bytes before it.
+    pub(super) fn is_ending(&self) -> bool {
+        self.channel.is_ending()
+    }
+
+    /// Ready when the client has all that it is to get.
+    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.channel.poll_ended(cx)
     }
 
     /// Ready when the client has cancelled or its connection has ended.

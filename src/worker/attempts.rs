@@ -151,6 +151,9 @@ impl Attempts<'_> {
         call.begin_answer(response)?;
         let mut download = Download::new(body);
         let trailers = poll_fn(|cx| call.poll_body(cx, &mut download)).await?;
+        if call.reply.is_said() {
+            return Ok(Answer::Passed(Code::Ok));
+        }
         let trailers = trailers.ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
         let code = head::status(&trailers).ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
         call.reply.end(trailers)?;

@@ -1,5 +1,7 @@
 //! The way back to a client, as HTTP/2 or HTTP/1.1 has it: a head, a body, an end.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -8,6 +10,7 @@ use h2::SendStream;
 use h2::server::SendResponse;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, Response};
+use tokio::sync::oneshot;
 
 use super::exchange::Exchange;
 use super::outlet::Outlet;
@@ -22,6 +25,8 @@ pub(super) enum Channel {
     Http1(Rc<Exchange>),
     /// HTTP/1.1, the head has been sent.
     Http1Begun(Rc<Exchange>),
+    /// HTTP/2, to be reset once the last bytes are on their way.
+    Http2Cut(SendStream<Bytes>, oneshot::Receiver<()>),
     /// All has been sent, or nobody is there.
     Over,
 }
@@ -41,7 +46,8 @@ impl Channel {
         match std::mem::replace(self, Channel::Over) {
             Channel::Http2(mut respond) => {
                 if !body.is_empty() {
-                    head.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+                    let length = HeaderValue::from_str(itoa::Buffer::new().format(body.len()));
+                    head.headers_mut().insert(CONTENT_LENGTH, length.expect("digits"));
                 }
                 let is_all = body.is_empty() || is_head;
                 let mut stream = respond.send_response(head, is_all).map_err(|_| Gone)?;
@@ -53,7 +59,22 @@ impl Channel {
                 exchange.begin(head);
                 Ok(())
             }
-            Channel::Http2Begun(..) | Channel::Http1Begun(_) | Channel::Over => Err(Gone),
+            Channel::Http2Begun(..) | Channel::Http1Begun(_) | Channel::Http2Cut(..) | Channel::Over => {
+                Err(Gone)
+            }
+        }
+    }
+
+    /// Sends the head of an answer as all that the client wants of it, whatever its body would be.
+    pub(super) fn send_head(&mut self, head: Response<()>) -> Result<(), Gone> {
+        match std::mem::replace(self, Channel::Over) {
+            Channel::Http2(mut respond) => respond.send_response(head, true).map(drop).map_err(|_| Gone),
+            Channel::Http1(exchange) => {
+                exchange.begin(head);
+                exchange.end(Bytes::new());
+                Ok(())
+            }
+            _ => Err(Gone),
         }
     }
 
@@ -70,7 +91,9 @@ impl Channel {
                 *self = Channel::Http1Begun(exchange);
                 Ok(())
             }
-            Channel::Http2Begun(..) | Channel::Http1Begun(_) | Channel::Over => Err(Gone),
+            Channel::Http2Begun(..) | Channel::Http1Begun(_) | Channel::Http2Cut(..) | Channel::Over => {
+                Err(Gone)
+            }
         }
     }
 
@@ -86,7 +109,9 @@ impl Channel {
                 outlet.poll_send(cx, stream, chunk, false).map_err(|_| Gone)
             }
             Channel::Http1Begun(exchange) => exchange.poll_send(cx, chunk).map(Ok),
-            Channel::Http2(_) | Channel::Http1(_) | Channel::Over => Poll::Ready(Err(Gone)),
+            Channel::Http2(_) | Channel::Http1(_) | Channel::Http2Cut(..) | Channel::Over => {
+                Poll::Ready(Err(Gone))
+            }
         }
     }
 
@@ -98,7 +123,7 @@ impl Channel {
                 exchange.end(last);
                 Ok(())
             }
-            Channel::Http2(_) | Channel::Http1(_) | Channel::Over => Err(Gone),
+            Channel::Http2(_) | Channel::Http1(_) | Channel::Http2Cut(..) | Channel::Over => Err(Gone),
         }
     }
 
@@ -116,21 +141,55 @@ impl Channel {
     /// Sends `last` and ends the answer in a way that shows that it is not whole.
     pub(super) fn cut(&mut self, last: Bytes) {
         match std::mem::replace(self, Channel::Over) {
-            // Dropped without an end, the stream is reset once what was queued has been sent; a reset of our own would
-            // come before.
-            Channel::Http2Begun(mut stream, _) => drop(stream.send_data(last, false)),
+            Channel::Http2Begun(mut stream, _) => {
+                let (tell, taken) = oneshot::channel();
+                let last = Bytes::from_owner(Last { bytes: last, _taken: tell });
+                if stream.send_data(last, false).is_ok() {
+                    *self = Channel::Http2Cut(stream, taken);
+                }
+            }
             Channel::Http1Begun(exchange) => exchange.cut(last),
-            Channel::Http2(_) | Channel::Http1(_) | Channel::Over => {}
+            Channel::Http2(_) | Channel::Http1(_) | Channel::Http2Cut(..) | Channel::Over => {}
         }
+    }
+
+    /// Whether the end has still to be shown, which takes as long as the client takes the bytes before it.
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(self, Channel::Http2Cut(..))
+    }
+
+    /// Ready when the client has all that it is to get.
+    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A reset takes along what is queued, so it has to wait for that.
+        if let Channel::Http2Cut(stream, taken) = self
+            && stream.poll_reset(cx).is_pending()
+            && Pin::new(taken).poll(cx).is_pending()
+        {
+            return Poll::Pending;
+        }
+        *self = Channel::Over;
+        Poll::Ready(())
     }
 
     /// Ready when the client has cancelled or its connection has ended.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Channel::Http2(respond) => respond.poll_reset(cx).map(drop),
-            Channel::Http2Begun(stream, _) => stream.poll_reset(cx).map(drop),
+            Channel::Http2Begun(stream, _) | Channel::Http2Cut(stream, _) => stream.poll_reset(cx).map(drop),
             Channel::Http1(exchange) | Channel::Http1Begun(exchange) => exchange.poll_gone(cx),
             Channel::Over => Poll::Pending,
         }
+    }
+}
+
+/// The last bytes of an answer that is cut. The library drops them when they are on their way.
+struct Last {
+    bytes: Bytes,
+    _taken: oneshot::Sender<()>,
+}
+
+impl AsRef<[u8]> for Last {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }

@@ -2,7 +2,8 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, ORIGIN,
+    VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -83,15 +84,26 @@ fn is_preflight(head: &Parts) -> bool {
     head.method == Method::OPTIONS && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Notes what the page that calls may read of the answer. True if it only asks what it may do, and has been answered.
+/// Notes what the page that calls may read of the answer. True if the caller only asks what it may do, and has been
+/// answered.
 pub(super) fn is_asked(worker: &Worker, call: &mut Call, head: &Parts) -> Result<bool, Failure> {
-    let Some(policy) = &call.client.door.cors else { return Ok(false) };
-    call.reply.granted = policy.grant(head);
-    if !is_preflight(head) {
+    let policy = call.client.door.cors.as_ref();
+    call.reply.granted = policy.and_then(|policy| policy.grant(head));
+    if head.method != Method::OPTIONS {
         return Ok(false);
     }
     let allow = worker.transcoder().and_then(|transcoder| transcoder.allowed(head.uri.path()));
-    call.reply.send_plain(policy.preflight(head, allow))?;
+    let answer = match (policy, allow) {
+        (Some(policy), allow) if is_preflight(head) => policy.preflight(head, allow),
+        (_, Some(allow)) => {
+            let mut answer = Response::new(());
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+            answer.headers_mut().insert(ALLOW, allow);
+            answer
+        }
+        (_, None) => return Ok(false),
+    };
+    call.reply.send_plain(answer)?;
     Ok(true)
 }
 

@@ -19,6 +19,8 @@ use crate::upstream::{Failed, Lease};
 use crate::wire::{binary, content, timeout};
 
 pub(super) static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// The same for callers that are not gRPC's, to whom its units are strange.
+pub(super) static REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 pub(super) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(super) static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(super) static GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
@@ -34,8 +36,17 @@ pub(super) struct Asked {
     pub(super) has_te: bool,
 }
 
+impl Asked {
+    /// The earliest of all deadlines holds.
+    fn within(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
+        let timeout = timeout.ok_or(Failure::BadTimeout)?;
+        self.timeout = Some(self.timeout.map_or(timeout, |asked| asked.min(timeout)));
+        Ok(())
+    }
+}
+
 /// Reads a call's head, and refuses what no upstream should see.
-pub(super) fn read(head: &Parts, headers_count_max: usize) -> Result<Asked, Failure> {
+pub(super) fn read(head: &Parts, headers_count_max: usize, language: Language) -> Result<Asked, Failure> {
     if head.headers.len() > headers_count_max {
         return Err(Failure::TooManyHeaders);
     }
@@ -45,7 +56,9 @@ pub(super) fn read(head: &Parts, headers_count_max: usize) -> Result<Asked, Fail
         if name == TE {
             asked.has_te = true;
         } else if name == GRPC_TIMEOUT {
-            asked.timeout = Some(timeout::parse(value.as_bytes()).ok_or(Failure::BadTimeout)?);
+            asked.within(timeout::parse(value.as_bytes()))?;
+        } else if name == REQUEST_TIMEOUT && language != Language::Grpc {
+            asked.within(timeout::parse_request_timeout(value.as_bytes()))?;
         } else if binary::is_binary(name.as_str()) && !binary::is_valid(value.as_bytes()) {
             // Such a value makes some servers drop the connection, which carries the calls of others too
             // (CVE-2023-32731).
@@ -96,7 +109,7 @@ pub(super) fn not_mapped(head: &Parts) -> Failure {
 }
 
 /// Fields that say something of the connection or of the body as the client sent it, and nothing of the call.
-static NOT_SENT_ON: [HeaderName; 18] = [
+static NOT_SENT_ON: [HeaderName; 19] = [
     HOST,
     CONNECTION,
     CONTENT_LENGTH,
@@ -113,6 +126,7 @@ static NOT_SENT_ON: [HeaderName; 18] = [
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("http2-settings"),
     HeaderName::from_static("x-grpc-web"),
+    HeaderName::from_static("x-request-timeout"),
     HeaderName::from_static("grpc-encoding"),
     HeaderName::from_static("grpc-accept-encoding"),
 ];
@@ -244,9 +258,28 @@ mod tests {
             Request::post("http://h/a.B/C").header(CONTENT_TYPE, "application/grpc").body(()).expect("valid");
         let (mut head, ()) = request.into_parts();
         change(&mut head);
-        let asked = read(&head, 10)?;
+        let asked = read(&head, 10, Language::Grpc)?;
         check_grpc(&head, Language::Grpc)?;
         Ok(asked)
+    }
+
+    #[test]
+    fn the_earliest_deadline_holds() {
+        for (fields, wanted) in [
+            (&[("x-request-timeout", "250")][..], Ok(Some(250))),
+            (&[("x-request-timeout", "1.5s"), ("grpc-timeout", "2S")], Ok(Some(1500))),
+            (&[("x-request-timeout", "3s"), ("grpc-timeout", "2S")], Ok(Some(2000))),
+            (&[("x-request-timeout", "3s"), ("x-request-timeout", "40ms")], Ok(Some(40))),
+            (&[("x-request-timeout", "soon")], Err(Failure::BadTimeout)),
+        ] {
+            let mut request = Request::get("/v1/x");
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            let (head, ()) = request.body(()).expect("valid").into_parts();
+            let asked = read(&head, 10, Language::Http).map(|asked| asked.timeout);
+            assert_eq!(asked, wanted.map(|wanted| wanted.map(Duration::from_millis)), "{fields:?}");
+        }
     }
 
     #[test]
@@ -263,6 +296,8 @@ mod tests {
         );
         assert_eq!(head(set("grpc-timeout", "5")), Err(Failure::BadTimeout));
         assert_eq!(head(set("grpc-timeout", "123456789m")), Err(Failure::BadTimeout));
+        // What is the service's own is not ours to read.
+        assert_eq!(head(set("x-request-timeout", "soon")), Ok(Asked::default()));
         assert_eq!(head(set("content-type", "application/json")), Err(Failure::NotGrpc));
         assert_eq!(head(set("x-bin", "q6ur")), Ok(Asked::default()));
         assert_eq!(head(set("x-bin", "!")), Err(Failure::BadBinaryHeader));

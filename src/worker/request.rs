@@ -15,7 +15,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::client::ResponseFuture;
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 
 use super::Worker;
 use super::access::Note;
@@ -37,6 +37,9 @@ use crate::policy::status::Code;
 use crate::upstream::{Cluster, Failed, Latencies, Took};
 use crate::wire::web::{Form, FromText};
 
+/// How long a client has to take the last bytes of an answer that is cut, before it is cut without them.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
 /// Serves one call. Every call gets exactly one answer, unless its client has gone.
 pub(super) async fn serve(
     worker: Rc<Worker>,
@@ -51,7 +54,7 @@ pub(super) async fn serve(
     let language = language::of(&head, worker.transcodes());
     let mut call = Call {
         client: Rc::clone(&client),
-        reply: Reply::new(channel, language),
+        reply: Reply::new(channel, language, head.method == Method::HEAD),
         upload: Upload::new(body, worker.replays.take()),
         patience: Patience::new(&worker.local.timers, began),
         series: setup.unrouted(),
@@ -67,6 +70,11 @@ pub(super) async fn serve(
             failure.code()
         }
     };
+    if call.reply.is_ending() {
+        let timer = worker.local.timers.timer();
+        let due = timer.now().plus(LAST_BYTES);
+        timer.within(due, poll_fn(|cx| call.reply.poll_ended(cx))).await;
+    }
     let took = worker.clock.now().since(began);
     setup.series(call.series).ended(code.number(), took);
     call.note.ended(setup.logged(call.series), outcome, took, call.upload.moved_bytes());
@@ -97,7 +105,7 @@ async fn run(
     if cors::is_asked(worker, call, &head)? {
         return Ok(Code::Ok);
     }
-    let asked = head::read(&head, call.client.listener().http2.max_headers_count as usize)?;
+    let asked = head::read(&head, call.client.listener().http2.max_headers_count as usize, language)?;
     let opened = open(worker, call, &mut head, language)?;
 
     // Route.
@@ -306,6 +314,9 @@ impl Call {
         }
         if polled.is_ready() {
             return polled;
+        }
+        if self.reply.is_said() {
+            return Poll::Ready(Ok(None));
         }
         if let Err(failure) = uploaded {
             return Poll::Ready(Err(Failed::finally(failure)));

@@ -16,7 +16,6 @@ pub struct Http1 {
 }
 
 /// An answer.
-#[derive(Debug)]
 pub struct Http1Answer {
     pub status: u16,
     /// With names in lower case.
@@ -24,6 +23,13 @@ pub struct Http1Answer {
     pub body: Vec<u8>,
     /// The body came to the end that its framing announced.
     pub is_whole: bool,
+}
+
+impl std::fmt::Debug for Http1Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (body, whole) = (String::from_utf8_lossy(&self.body), if self.is_whole { "" } else { ", cut" });
+        write!(f, "{} {:?} {body:?}{whole}", self.status, self.headers)
+    }
 }
 
 impl Http1Answer {
@@ -130,6 +136,12 @@ impl Http1 {
                 None => return false,
             }
         }
+    }
+
+    /// The next bytes, whatever they are.
+    pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        assert!(self.wait_for(count).await, "only {:?}", self.bytes);
+        self.bytes.drain(..count).collect()
     }
 
     /// Whether the peer closes before it says anything more.

@@ -12,11 +12,13 @@ pub mod http1;
 pub mod interop;
 pub mod interop_client;
 pub mod interop_server;
+pub mod library;
 pub mod process;
 pub mod raw;
 pub mod raw_server;
 pub mod service;
 pub mod watch;
+pub mod web;
 
 use std::time::Duration;
 

@@ -60,6 +60,21 @@ impl Process {
         within(WAIT_MAX, word, work).await
     }
 
+    /// A line of what the system says of its memory, in bytes: `VmRSS`, `VmHWM`.
+    pub fn memory(&self, what: &str) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+        let kilobytes = line.expect("every process has it").trim().trim_end_matches(" kB");
+        kilobytes.parse::<usize>().expect("a number of kB") << 10
+    }
+
+    /// From now on `VmHWM` is the most that it has had since now.
+    pub fn forget_peak(&self) {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(path, "5").expect("a process of ours");
+    }
+
     /// Sends a signal by its short name, as `kill` takes it.
     pub fn signal(&self, name: &str) {
         let mut command = Command::new("kill");

@@ -108,6 +108,8 @@ pub(in crate::worker) struct Answer {
     /// In the client's language, and not yet taken.
     pending: Bytes,
     is_empty: bool,
+    /// Why the answer ends, once what came before is on its way.
+    ended: Option<Failed>,
 }
 
 /// The upstream's answer cannot be said in JSON.
@@ -124,6 +126,7 @@ impl Answer {
             only: None,
             pending: Bytes::new(),
             is_empty: true,
+            ended: None,
         }
     }
 
@@ -153,8 +156,12 @@ impl Answer {
         cx: &mut Context<'_>,
         channel: &mut Channel,
         granted: Option<&Granted>,
+        is_head: bool,
         chunk: &mut Bytes,
     ) -> Poll<Result<(), Failed>> {
+        if is_head && matches!(channel, Channel::Over) {
+            return Poll::Ready(Ok(()));
+        }
         if !chunk.is_empty() {
             self.messages.feed(std::mem::take(chunk));
         }
@@ -166,20 +173,30 @@ impl Answer {
                     Poll::Ready(Ok(())) => {}
                 }
             }
-            match self.next(channel, granted) {
-                Ok(true) => {}
-                Ok(false) => return Poll::Ready(Ok(())),
-                Err(failed) => return Poll::Ready(Err(failed)),
+            if let Some(failed) = self.ended.take() {
+                return Poll::Ready(Err(failed));
+            }
+            let mut out = Vec::new();
+            // What cannot be written does not take along what came before it.
+            self.ended = self.append_next(channel, granted, is_head, &mut out).err();
+            self.pending = out.into();
+            if self.pending.is_empty() && self.ended.is_none() {
+                return Poll::Ready(Ok(()));
             }
         }
     }
 
-    /// Turns the next messages into what the client gets; false if there is none.
-    fn next(&mut self, channel: &mut Channel, granted: Option<&Granted>) -> Result<bool, Failed> {
+    /// Appends the next messages as the client gets them; nothing if there is none.
+    fn append_next(
+        &mut self,
+        channel: &mut Channel,
+        granted: Option<&Granted>,
+        is_head: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failed> {
         /// Enough to send, when a chunk has many messages.
         const ENOUGH: usize = 32 * 1024;
         let length_max = self.transcoder.settings.max_response_message_size;
-        let mut out = Vec::new();
         while out.len() < ENOUGH {
             let Some(message) = self.messages.next(length_max).map_err(|_| BAD)? else { break };
             // The upstream was not told that it may compress.
@@ -190,19 +207,34 @@ impl Answer {
                 self.only = Some(message.bytes);
                 continue;
             }
+            let before = out.len();
+            if let Err(failed) = self.append(&message.bytes, out) {
+                out.truncate(before);
+                return Err(failed);
+            }
             if !channel.is_begun() {
                 self.set_type(&message.bytes)?;
-                self.begin_on(channel, granted)?;
+                self.begin_on(channel, granted, is_head)?;
+                if is_head {
+                    out.clear();
+                    return Ok(());
+                }
             }
-            self.append(&message.bytes, &mut out)?;
             self.is_empty = false;
         }
-        self.pending = out.into();
-        Ok(!self.pending.is_empty())
+        Ok(())
     }
 
-    fn begin_on(&mut self, channel: &mut Channel, granted: Option<&Granted>) -> Result<(), Failed> {
-        Ok(channel.begin(self.granted_head(granted))?)
+    /// Sends the head; to who asked for no more that is all.
+    fn begin_on(
+        &mut self,
+        channel: &mut Channel,
+        granted: Option<&Granted>,
+        is_head: bool,
+    ) -> Result<(), Failed> {
+        let head = self.granted_head(granted);
+        let sent = if is_head { channel.send_head(head) } else { channel.begin(head) };
+        sent.map_err(Failed::from)
     }
 
     fn granted_head(&mut self, granted: Option<&Granted>) -> Response<()> {
@@ -301,7 +333,10 @@ impl Answer {
             if !self.rule().gives_http_body {
                 self.set_type(b"")?;
             }
-            self.begin_on(channel, granted)?;
+            self.begin_on(channel, granted, is_head)?;
+            if is_head {
+                return Ok(());
+            }
         }
         let end = if self.rule().gives_http_body { b"" } else { self.format.end(self.is_empty) };
         Ok(channel.end(Bytes::from_static(end))?)
@@ -331,9 +366,13 @@ impl Answer {
         Ok(channel.send_whole(head, body.into(), is_head)?)
     }
 
-    /// The last value of a body that had begun when the call failed.
-    pub(in crate::worker) fn failed(&self, failure: Failure, detail: Option<&str>) -> Bytes {
-        self.error(&status_body(failure, detail))
+    /// The end of a body that had begun when the call failed: what of it the client has not taken yet, and a last value.
+    pub(in crate::worker) fn failed(&mut self, failure: Failure, detail: Option<&str>) -> Bytes {
+        let error = self.error(&status_body(failure, detail));
+        if self.pending.is_empty() {
+            return error;
+        }
+        [std::mem::take(&mut self.pending), error].concat().into()
     }
 
     /// `{"error": {...}}`, framed like the values before it.

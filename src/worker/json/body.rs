@@ -33,10 +33,12 @@ impl Collected {
             self.first = chunk;
             return Ok(());
         }
+        let length = self.bytes().len() + chunk.len();
+        if self.all.capacity() < length {
+            let wanted = room(length, announced, length_max);
+            self.all.reserve_exact(wanted - self.all.len());
+        }
         if self.all.is_empty() {
-            // With a length that is known, memory is taken once. It was compared with the limit before.
-            let announced = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-            self.all.reserve_exact(announced.min(length_max).max(2 * (self.first.len() + chunk.len())));
             self.all.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.all.extend_from_slice(&chunk);
@@ -46,6 +48,19 @@ impl Collected {
     fn bytes(&self) -> &[u8] {
         if self.all.is_empty() { &self.first } else { &self.all }
     }
+}
+
+/// How much memory to take for a body of which so much has come. It is never taken twice, once the body is large: what
+/// is not written to costs nothing.
+fn room(length: usize, announced: Option<u64>, length_max: usize) -> usize {
+    const SMALL: usize = 64 << 10;
+    const LARGE: usize = 16 << 20;
+    let wanted = match announced {
+        Some(announced) => usize::try_from(announced).unwrap_or(length_max),
+        None if length <= SMALL => length.next_power_of_two(),
+        None => LARGE.max(2 * length),
+    };
+    wanted.clamp(length, length_max.max(length))
 }
 
 /// A request that is not as it has to be: which failure that is, and what to tell.
@@ -200,6 +215,45 @@ impl Stream {
             opened.append(value, std::mem::take(is_first), out).map_err(|(failure, detail)| {
                 (failure, detail.map(|detail| format!("value at offset {offset}: {detail}")))
             })?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_takes_large_memory_once() {
+        const MIB: usize = 1 << 20;
+        for (length, announced, length_max, wanted) in [
+            (5, None, 4 * MIB, 8),
+            (40_000, None, 4 * MIB, 65_536),
+            (40_000, None, 50_000, 50_000),
+            (70_000, None, 4 * MIB, 4 * MIB),
+            (70_000, None, 100 * MIB, 16 * MIB),
+            (17 * MIB, None, 100 * MIB, 34 * MIB),
+            (60 * MIB, None, 100 * MIB, 100 * MIB),
+            (5, Some(MIB as u64), 4 * MIB, MIB),
+            (5, Some(u64::MAX), 4 * MIB, 4 * MIB),
+            // Who sends more than was announced is cut off by the protocol.
+            (50, Some(40), 4 * MIB, 50),
+        ] {
+            assert_eq!(room(length, announced, length_max), wanted, "{length} {announced:?} {length_max}");
+        }
+    }
+
+    #[test]
+    fn what_was_collected_is_what_came() {
+        for pieces in [1, 2, 7, 1000] {
+            let body: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+            let mut collected = Collected::default();
+            for piece in body.chunks(body.len() / pieces) {
+                collected.add(Bytes::copy_from_slice(piece), None, body.len()).expect("it fits");
+            }
+            assert_eq!(collected.bytes(), body);
+            let more = collected.add(Bytes::from_static(b"x"), None, body.len());
+            assert_eq!(more, Err(Failure::BodyTooLarge));
         }
     }
 }

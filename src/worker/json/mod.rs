@@ -13,7 +13,7 @@ use std::sync::Arc;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue};
 
 pub(super) use self::answer::{Answer, Format, status_body};
 pub(super) use self::body::{Collected, Stream};
@@ -34,7 +34,13 @@ pub(super) struct Transcoder {
     paths: Vec<PathAndQuery>,
     captures: RefCell<Captures>,
     query: RefCell<Query>,
+    /// Memory of calls that have ended, for those that begin.
+    spare: RefCell<Vec<Vec<u8>>>,
 }
+
+/// How much of that is kept: pieces, and bytes of one.
+const SPARE_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 4096;
 
 /// A request whose method is known.
 pub(super) struct Opened {
@@ -52,8 +58,8 @@ impl Transcoder {
     pub(super) fn new(api: Arc<Api>, settings: Transcoding) -> Rc<Transcoder> {
         let copy = |method: &Target| PathAndQuery::try_from(method.path.as_str()).expect("it is one");
         let paths = api.methods().iter().map(copy).collect();
-        let (captures, query) = Default::default();
-        Rc::new(Transcoder { api, settings, paths, captures, query })
+        let (captures, query, spare) = Default::default();
+        Rc::new(Transcoder { api, settings, paths, captures, query, spare })
     }
 
     fn rule(&self, rule: usize) -> &Rule {
@@ -89,7 +95,6 @@ pub(super) fn open(
         Found::Nothing => return Err(head::not_mapped(head)),
         Found::BadEscape => return Err(Failure::BadPath),
     };
-    reply.is_head = head.method == Method::HEAD;
     let content_type = head.headers.get(CONTENT_TYPE).cloned();
     let opened = Opened {
         transcoder: Rc::clone(transcoder),
@@ -122,7 +127,7 @@ fn bound(
 ) -> Result<Vec<u8>, Failure> {
     let (api, settings) = (&transcoder.api, &transcoder.settings);
     let rule = transcoder.rule(rule);
-    let mut bound = Vec::new();
+    let mut bound = transcoder.spare.borrow_mut().pop().unwrap_or_default();
     for (field, text) in rule.captures.iter().zip(captures.iter()) {
         bind(api.schema(), &field.path, text, &mut bound).map_err(|reason| {
             reply.explain(format!("path parameter `{}`: {reason}", field.descriptor().name()));
@@ -149,6 +154,16 @@ fn bound(
         })?;
     }
     Ok(bound)
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let mut spare = self.transcoder.spare.borrow_mut();
+        if spare.len() < SPARE_MAX && self.bound.capacity() <= SPARE_BYTES_MAX {
+            self.bound.clear();
+            spare.push(std::mem::take(&mut self.bound));
+        }
+    }
 }
 
 impl Opened {

@@ -1,0 +1,11 @@
+//! JSON in front of gRPC, over real sockets: HTTP/1.1 and HTTP/2, on both back-ends.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bodies;
+mod calls;
+mod refused;
+mod statuses;
+mod streams;
+mod uploads;

@@ -1,0 +1,153 @@
+//! Requests that are wrong: what each is told, and that no upstream sees one.
+
+use serde_json::json;
+
+use super::support::gateway::{BACKENDS, metric};
+use super::support::library::{Library, Source, front};
+use super::support::web::{Caller, JSON, VERSIONS, Version};
+
+const BOOKS: &str = "POST /v1/shelves/a/books";
+
+type Headers = &'static [(&'static str, &'static str)];
+
+/// Line, headers, body; status, code, and what the message says.
+const TABLE: &[(&str, Headers, &str, u16, u64, &str)] = &[
+    ("GET /", &[], "", 404, 5, "no method is mapped to this path"),
+    ("GET /v1/nowhere/at/all", &[], "", 404, 5, "no method is mapped"),
+    ("GET /v1/shelves/a/books/", &[], "", 404, 5, "no method is mapped"),
+    ("POST /test.web.v1.Library/None", &[JSON], "{}", 404, 5, "no method is mapped"),
+    ("POST /v1/shelves/a/books/b", &[JSON], "{}", 405, 12, "not for this HTTP method"),
+    ("GET /test.web.v1.Library/Plain", &[], "", 405, 12, "not for this HTTP method"),
+    ("GET /v1/shelves/a/books/b?nmae=1", &[], "", 400, 3, "nmae"),
+    ("GET /v1/shelves/a/books/b?item.none=1", &[], "", 400, 3, "item.none"),
+    ("GET /v1/shelves/a/books/b?deep=perhaps", &[], "", 400, 3, "deep"),
+    ("GET /v1/shelves/a/books/b?numbers=1&numbers=x", &[], "", 400, 3, "numbers"),
+    ("GET /v1/shelves/a/books/b?item=1", &[], "", 400, 3, "item"),
+    // What the path or the body has is no parameter of the query.
+    ("GET /v1/shelves/a/books/b?name=c", &[], "", 400, 3, "name"),
+    ("PUT /v1/shelves/a/books/b?deep=true", &[JSON], "{}", 400, 3, "its body is the whole request"),
+    ("GET /v1/shelves/%zz/books/b", &[], "", 404, 12, ""),
+    (BOOKS, &[("content-type", "text/plain")], "{}", 415, 3, "does not take a body of this type"),
+    (BOOKS, &[("content-type", "application/x-ndjson")], "{}", 415, 3, "does not take a body of this type"),
+    (BOOKS, &[("content-type", "application/x-www-form-urlencoded")], "a=b", 415, 3, "does not take"),
+    (BOOKS, &[JSON], "{\"id\": \"1\", }", 400, 3, "offset 12"),
+    (BOOKS, &[JSON], "{\"id\": 5}", 400, 3, "offset 7"),
+    (BOOKS, &[JSON], "{\"id\": \"1\"", 400, 3, "offset 10"),
+    (BOOKS, &[JSON], "{\"id\": \"1\"} x", 400, 3, "offset 12"),
+    (BOOKS, &[JSON], "{\"idd\": \"1\"}", 400, 3, "idd"),
+    (BOOKS, &[JSON], "{\"tags\": [\"a\", 1]}", 400, 3, "offset 15"),
+    (BOOKS, &[JSON], "[]", 400, 3, "offset 0"),
+    (BOOKS, &[JSON], "\u{0}", 400, 3, "offset 0"),
+    ("DELETE /v1/shelves/a/books/b", &[JSON], "{}", 400, 3, "takes no body"),
+    ("POST /v1/sum", &[JSON], "{\"number\": \"x\"}", 400, 3, "value at offset 0: offset 12"),
+    ("POST /v1/sum", &[JSON], "[1", 400, 3, "offset"),
+    ("POST /v1/sum", &[JSON], "]", 400, 3, "offset 0"),
+    ("POST /v1/sum", &[("content-type", "text/csv")], "{}", 415, 3, "does not take"),
+];
+
+#[tokio::test]
+async fn what_is_wrong_is_said_and_seen_by_no_upstream() {
+    for backend in BACKENDS {
+        let library = Library::start();
+        let front = front(&library, backend, Source::DescriptorSet, "");
+        for version in VERSIONS {
+            let mut caller = Caller::connect(version, front.address).await;
+            for (line, headers, body, status, code, text) in TABLE {
+                let answer = caller.ask(line, headers, body.as_bytes()).await;
+                let context = format!("{version:?} {line} {body}: {answer:?}");
+                assert_eq!(answer.status, *status, "{context}");
+                assert_eq!(answer.field("content-type"), Some("application/json"), "{context}");
+                let told = answer.json();
+                assert_eq!((&told["code"], &told["details"]), (&json!(code), &json!([])), "{context}");
+                assert!(told["message"].as_str().expect("a sentence").contains(text), "{context}");
+                assert_eq!(answer.field("allow").is_some(), *status == 405, "{context}");
+            }
+        }
+        assert!(library.seen().is_empty(), "{:?}", library.seen());
+        assert_eq!(metric(&front.gateway, "ringway_protocol_errors_total"), 0);
+        assert_eq!(metric(&front.gateway, "ringway_connections_accepted_total"), 2, "connections are kept");
+    }
+}
+
+#[tokio::test]
+async fn allow_lists_all_that_a_path_takes() {
+    let library = Library::start();
+    let front = front(&library, "epoll", Source::DescriptorSet, "");
+    let mut caller = Caller::connect(Version::Http1, front.address).await;
+    for (line, wanted) in [
+        ("POST /v1/shelves/a/books/b", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+        ("OPTIONS /v1/reports", "REPORT, OPTIONS"),
+        ("GET /v1/sum", "POST, OPTIONS"),
+        ("TRACE /test.web.v1.Library/Get", "POST, OPTIONS"),
+    ] {
+        let answer = caller.ask(line, &[], b"").await;
+        let sorted = |text: &str| {
+            let mut names: Vec<String> = text.split(", ").map(ToOwned::to_owned).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(sorted(answer.field("allow").expect("it says what is allowed")), sorted(wanted), "{line}");
+        assert_eq!(answer.status, if line.starts_with("OPTIONS") { 204 } else { 405 }, "{line}");
+    }
+    assert_eq!(caller.ask("OPTIONS /v1/nowhere", &[], b"").await.status, 404);
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_limit_are_413() {
+    for backend in BACKENDS {
+        let library = Library::start();
+        let front = front(&library, backend, Source::DescriptorSet, "max_request_body_size = \"2KiB\"");
+        let body = |length: usize| format!("{{\"title\": \"{}\"}}", "x".repeat(length - 13)).into_bytes();
+        for version in VERSIONS {
+            let mut caller = Caller::connect(version, front.address).await;
+            let answer = caller.ask(BOOKS, &[JSON], &body(2048)).await;
+            assert_eq!(answer.status, 200, "{version:?}: {answer:?}");
+            library.take();
+            for (announced, length) in [(true, 2049), (false, 2049), (true, 300_000), (false, 300_000)] {
+                let mut caller = Caller::connect(version, front.address).await;
+                let body = body(length);
+                let answer = match announced {
+                    true => caller.ask(BOOKS, &[JSON], &body).await,
+                    false => {
+                        let pieces: Vec<&[u8]> = body.chunks(1000).collect();
+                        caller.ask_in_pieces(BOOKS, &[JSON], &pieces).await
+                    }
+                };
+                assert_eq!(
+                    (answer.status, &answer.json()["code"]),
+                    (413, &json!(3)),
+                    "{version:?} {announced} {length}"
+                );
+            }
+            // One value of a stream; all of them together may be longer.
+            let mut caller = Caller::connect(version, front.address).await;
+            let answer =
+                caller.ask("POST /v1/sum", &[JSON], "{\"number\": 1}\n".repeat(1000).as_bytes()).await;
+            assert_eq!((answer.status, answer.json()), (200, json!({ "total": "1000" })), "{version:?}");
+            library.take();
+            let answer = caller
+                .ask("POST /v1/sum", &[JSON], format!("{{\"text\": \"{}\"}}", "x".repeat(3000)).as_bytes())
+                .await;
+            assert_eq!((answer.status, &answer.json()["code"]), (413, &json!(3)), "{version:?}: {answer:?}");
+        }
+        assert!(library.seen().is_empty(), "{:?}", library.seen());
+    }
+}
+
+/// `expect: 100-continue`: a body that would be refused is not asked for.
+#[tokio::test]
+async fn what_is_refused_by_its_head_is_not_asked_for() {
+    let library = Library::start();
+    let front = front(&library, "io_uring", Source::DescriptorSet, "max_request_body_size = \"2KiB\"");
+    let expect = "expect: 100-continue\r\ncontent-type: application/json\r\n";
+    for (line, length, status) in [("POST /v1/nowhere", 5, 404), (BOOKS, 5000, 413), (BOOKS, 2, 100)] {
+        let Caller::Http1(mut client) = Caller::connect(Version::Http1, front.address).await else { return };
+        client.say(format!("{line} HTTP/1.1\r\nhost: x\r\n{expect}content-length: {length}\r\n\r\n")).await;
+        assert_eq!(client.answer().await.status, status, "{line} {length}");
+        if status == 100 {
+            client.say("{}").await;
+            assert_eq!(client.answer().await.status, 200);
+        }
+    }
+    assert_eq!(library.seen().len(), 1);
+}
