@@ -174,15 +174,16 @@ fn a_connection_per_call_is_no_reuse() {
 #[test]
 fn ours_keeps_the_promises_that_no_machine_can_spoil() {
     let service = Service::start().expect("a free port");
-    let config = format!(
-        "workers = 2\n[admin]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
-         [[routes]]\ncluster = \"c\"\n[[clusters]]\nname = \"c\"\nendpoints = [\"{}\"]\n",
-        service.address()
-    );
-    let config = ringway::config::parse(&config, Path::new("test.toml")).expect("a good configuration");
-    let gateway = Gateway::start(config).expect("a gateway");
-    let subject = Subject { gateway: gateway.listeners()[0], admin: gateway.admin(), service: &service };
     for name in ["timeout accuracy", "no leaks", "connection reuse"] {
+        // Each has its own: calls that run out of time open a breaker.
+        let config = format!(
+            "workers = 2\n[admin]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
+             [[routes]]\ncluster = \"c\"\n[[clusters]]\nname = \"c\"\nendpoints = [\"{}\"]\n",
+            service.address()
+        );
+        let config = ringway::config::parse(&config, Path::new("test.toml")).expect("a good configuration");
+        let gateway = Gateway::start(config).expect("a gateway");
+        let subject = Subject { gateway: gateway.listeners()[0], admin: gateway.admin(), service: &service };
         let finding = check(name, &subject);
         assert!(finding.passed, "{name}: {finding:?}");
     }

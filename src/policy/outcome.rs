@@ -20,7 +20,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// By what the service answered after `took`. `min_deadline` is for a deadline that passed: see [`Outcome::late`].
+    /// By what the service answered after `took`. A deadline that passed says
+    /// that the service is ill only if it left at least `min_deadline`.
     pub fn of_code(code: Code, took: Duration, min_deadline: Duration) -> Outcome {
         match code {
             Code::Unavailable | Code::Internal | Code::Unknown => Outcome::Ill,
