@@ -145,10 +145,12 @@ pub struct AccessLog {
 pub struct Listener {
     /// The address, shared by all workers with SO_REUSEPORT.
     pub address: SocketAddr,
-    /// Connections the kernel may hold for one worker before it accepts them.
+    /// Connections the kernel may hold for one worker before it accepts them, and others may have handed to it.
     pub backlog: u32,
-    /// Connections one worker serves at once on this listener; more are closed at once.
+    /// Connections one worker serves at once on this listener; what no worker has room for is closed at once.
     pub max_connections: u32,
+    /// Whether a worker hands a connection it accepts to one that has clearly fewer.
+    pub balance_connections: bool,
     /// How long a client may take from its connect to the end of its HTTP/2 preface.
     pub handshake_timeout: Duration,
     /// A connection without calls for this long is closed.

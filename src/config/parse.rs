@@ -134,6 +134,7 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
         address: address.unwrap_or_else(|| ([0, 0, 0, 0], 0).into()),
         backlog: table.count("backlog"),
         max_connections: table.count("max_connections"),
+        balance_connections: table.flag("balance_connections"),
         handshake_timeout: table.time("handshake_timeout"),
         idle_timeout: table.time("idle_timeout"),
         write_timeout: table.time("write_timeout"),

@@ -97,11 +97,13 @@ block! {
     /// What a core counts about itself and its clients. On the page with `worker="N"`.
     WorkerBlock {
         connections_accepted: Counter "ringway_connections_accepted_total"
-            "Client connections accepted.",
+            "Client connections that this worker has begun to serve.",
         connections_active: Gauge "ringway_connections_active"
             "Client connections open now.",
         connections_refused: Counter "ringway_connections_refused_total"
             "Client connections closed at once because the limit of connections was reached.",
+        connections_handed: Counter "ringway_connections_handed_total"
+            "Client connections accepted here and handed to a worker that had fewer.",
         handshake_timeouts: Counter "ringway_handshake_timeouts_total"
             "Client connections closed because they did not begin to speak HTTP/2 in time.",
         idle_timeouts: Counter "ringway_idle_timeouts_total"

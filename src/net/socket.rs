@@ -9,7 +9,7 @@
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use monoio::net::TcpStream;
 use socket2::SockRef;
@@ -20,6 +20,19 @@ use super::sys;
 pub struct Socket(pub(super) TcpStream);
 
 impl Socket {
+    /// Takes over a socket that the loop of another worker on the same rung has accepted.
+    ///
+    /// # Errors
+    /// When it cannot be set up for this loop.
+    pub fn adopt(fd: OwnedFd) -> io::Result<Socket> {
+        TcpStream::from_std(std::net::TcpStream::from(fd)).map(Socket)
+    }
+
+    /// Lets go of it, for another worker to take over. Nothing may have been done with it yet.
+    pub fn release(self) -> OwnedFd {
+        sys::into_fd(self.0)
+    }
+
     /// Receives what has arrived into the spare room of `buffer`, which must have some. 0 is the peer's end.
     pub(super) fn receive(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         debug_assert!(buffer.len() < buffer.capacity());

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Runs `use_it` with a descriptor that the caller holds open.
@@ -11,6 +11,13 @@ pub(super) fn with_fd<T>(fd: RawFd, use_it: impl FnOnce(BorrowedFd<'_>) -> T) ->
     // SAFETY: the caller borrows the socket during this call, so the descriptor stays open for as long as it is used,
     // and it is not -1, which no open socket is.
     use_it(unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// The descriptor of a socket that nothing is going on with.
+pub(super) fn into_fd(socket: monoio::net::TcpStream) -> OwnedFd {
+    // WHY UNSAFE: monoio's sockets give their descriptor only as a number.
+    // SAFETY: the number is that of an open descriptor, which the socket has just let go of.
+    unsafe { OwnedFd::from_raw_fd(socket.into_raw_fd()) }
 }
 
 /// Receives what has arrived into the spare room of `buffer`, without waiting.

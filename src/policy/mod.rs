@@ -19,4 +19,5 @@ pub mod rate;
 pub mod retry;
 pub mod route;
 pub mod shares;
+pub mod spread;
 pub mod status;

@@ -12,6 +12,7 @@ mod access;
 mod apis;
 mod error;
 mod health;
+mod launch;
 pub(crate) mod placement;
 pub mod reflection;
 mod reload;
@@ -33,6 +34,7 @@ use self::access::AccessLog;
 use self::apis::Watcher;
 pub use self::error::StartError;
 use self::health::Checks;
+use self::launch::Begun;
 pub use self::reload::{ReloadError, Reloaded};
 use self::rings::Rings;
 use self::shared::Shared;
@@ -253,11 +255,7 @@ impl Gateway {
     }
 
     fn tell(&self, what: fn(&Control)) {
-        for worker in &self.workers {
-            what(&worker.control);
-            // A worker that has ended hears nothing, and need not.
-            let _ = (&worker.bell).write_all(&[1]);
-        }
+        self.workers.iter().for_each(|worker| worker.tell(what));
     }
 
     fn stop(&mut self) {
@@ -293,6 +291,12 @@ impl fmt::Debug for Gateway {
 }
 
 impl Handle {
+    fn tell(&self, what: fn(&Control)) {
+        what(&self.control);
+        // A worker that has ended hears nothing, and need not.
+        let _ = (&self.bell).write_all(&[1]);
+    }
+
     fn is_running(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
@@ -372,50 +376,6 @@ impl Starting {
 fn world(shared: &Shared, layout: Layout, shards: &[Arc<Shard>], workers: Vec<Place>, rung: Rung) -> World {
     let (config, shares, shards) = (Arc::clone(&shared.config), shared.shares.clone(), shards.to_vec());
     World { config, shares, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }
-}
-
-/// What all workers begin with.
-struct Begun<'a> {
-    shared: &'a Shared,
-    clock: &'a Clock,
-    shards: &'a [Arc<Shard>],
-    api: Option<&'a Arc<Api>>,
-    access_log: Option<&'a AccessLog>,
-    rung: Rung,
-}
-
-impl Begun<'_> {
-    /// Lets the workers serve, one after the other.
-    fn launch(
-        &self,
-        starting: Vec<Starting>,
-        sockets: Vec<Vec<TcpListener>>,
-        state: &State,
-    ) -> Result<Vec<Handle>, StartError> {
-        let mut workers = Vec::new();
-        for ((starting, sockets), shard) in starting.into_iter().zip(sockets).zip(self.shards) {
-            let number = workers.len();
-            let before = ring::descriptors();
-            let (bell, theirs) = UnixStream::pair().map_err(StartError::System)?;
-            let control = Arc::new(Control::default());
-            let plan = Plan {
-                number,
-                clock: self.clock.clone(),
-                scheme: self.shared.scheme(number, shard, 0),
-                rung: self.rung,
-                sockets,
-                access_log: self.access_log.map(|log| log.ring(number)),
-                api: self.api.map(Arc::clone),
-                control: Arc::clone(&control),
-                bell: theirs,
-            };
-            let thread = starting.go(plan).map_err(|reason| StartError::Worker(number, reason))?;
-            // The descriptor that is new is this one's ring.
-            state.set_ring(number, ring::descriptors().difference(&before).next().copied());
-            workers.push(Handle { thread: Some(thread), control, bell, shard: Arc::clone(shard) });
-        }
-        Ok(workers)
-    }
 }
 
 /// How to tell all workers something, from any thread.

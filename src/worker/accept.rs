@@ -1,6 +1,5 @@
-//! Accepts connections, several at a time, until the listener is stopped.
+//! Accepts connections, several at a time, until the listener is stopped. Who serves them is decided in `handing.rs`.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,37 +22,19 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The function that makes the future of one call.
 pub(super) type Begin<F> = fn(Rc<Worker>, Rc<Client>, Parts, Inlet, Channel) -> F;
 
-/// One listener of a worker: its socket, what the operator set, and who came in through it.
+/// One listener of a worker: its socket, and what the operator set.
 pub(super) struct Door {
+    pub(super) number: usize,
     pub(super) settings: config::Listener,
     /// What pages of other origins may do here.
     pub(super) cors: Option<cors::Policy>,
     pub(super) listener: Listener,
-    open: Cell<u32>,
 }
 
 impl Door {
-    pub(super) fn new(settings: config::Listener, listener: Listener) -> Rc<Door> {
+    pub(super) fn new(number: usize, settings: config::Listener, listener: Listener) -> Rc<Door> {
         let cors = cors::Policy::new(&settings.cors);
-        Rc::new(Door { settings, cors, listener, open: Cell::new(0) })
-    }
-
-    /// Counts one connection in, until the guard is dropped; none if that would be too many.
-    fn enter(self: &Rc<Self>) -> Option<Inside> {
-        let open = self.open.get();
-        (open < self.settings.max_connections).then(|| {
-            self.open.set(open + 1);
-            Inside(Rc::clone(self))
-        })
-    }
-}
-
-/// A connection that is counted.
-pub(super) struct Inside(Rc<Door>);
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
+        Rc::new(Door { number, settings, cors, listener })
     }
 }
 
@@ -70,13 +51,10 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         worker.local.touch();
         let counts = worker.local.counts();
         match accepted {
-            Ok(socket) => {
-                let Some(inside) = door.enter() else {
-                    counts.connections_refused.add(1);
-                    continue;
-                };
+            Ok((socket, peer)) => {
+                let Some((inside, socket)) = worker.place(&door, (socket, peer)) else { continue };
                 let (door, calls) = (Rc::clone(&door), Rc::clone(&calls));
-                worker.spawn(client::serve(Rc::clone(&worker), door, inside, socket, calls, begin));
+                worker.spawn(client::serve(Rc::clone(&worker), door, inside, (socket, peer), calls, begin));
             }
             Err(_) if !worker.serves() => return,
             Err(error) => {

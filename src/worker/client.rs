@@ -9,8 +9,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use h2::server;
 
-use super::accept::{Begin, Door, Inside};
+use super::accept::{Begin, Door};
 use super::calls::Calls;
+use super::handing::Inside;
 use super::{Worker, http1, http2};
 use crate::config;
 use crate::net::pipe::Io;

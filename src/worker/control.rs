@@ -1,4 +1,4 @@
-//! What the supervisor wants of a worker. It writes it here and rings the worker's bell; no call ever looks at it.
+//! What others want of a worker. They write it here and ring the worker's bell; no call ever looks at it.
 #![allow(
     clippy::disallowed_types,
     reason = "locked by the supervisor, and by the worker only when its bell rings"
@@ -8,15 +8,17 @@ use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::handing::Inbox;
 use super::setup::Scheme;
 use crate::transcode::api::Api;
 
-/// What the supervisor wants of a worker.
+/// What the supervisor wants of a worker, and what other workers hand to it.
 #[derive(Default)]
 pub struct Control {
     wanted: AtomicU8,
     api: Mutex<Option<Option<Arc<Api>>>>,
     scheme: Mutex<Option<Scheme>>,
+    inbox: Inbox,
 }
 
 /// Whether a worker is to serve.
@@ -47,6 +49,11 @@ impl Control {
     /// From now on JSON is understood as this says, or not at all.
     pub fn transcode(&self, api: Option<Arc<Api>>) {
         *self.api.lock().unwrap_or_else(PoisonError::into_inner) = Some(api);
+    }
+
+    /// Connections that other workers have handed to this one.
+    pub(super) fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     pub(super) fn wanted(&self) -> Wanted {

@@ -16,6 +16,7 @@ mod control;
 mod cors;
 mod exchange;
 mod forward;
+mod handing;
 mod head;
 mod http1;
 mod http2;
@@ -43,7 +44,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use self::accept::Door;
+use self::accept::{Begin, Door};
 use self::access::Access;
 use self::arena::Arena;
 use self::calls::Calls;
@@ -51,6 +52,7 @@ use self::client::Client;
 pub use self::clock::Clock;
 pub use self::control::Control;
 use self::control::Wanted;
+pub use self::handing::Neighbour;
 use self::json::Transcoder;
 use self::replays::Replays;
 use self::setup::Setup;
@@ -61,6 +63,7 @@ use crate::net::listener::Listener;
 use crate::net::ring::Rung;
 use crate::net::runtime::{self, Bell, Loop};
 use crate::net::ticker::Ticker;
+use crate::policy::spread::Spread;
 use crate::random::Random;
 use crate::time::timers;
 use crate::transcode::api::Api;
@@ -95,14 +98,21 @@ pub struct Plan {
     pub control: Arc<Control>,
     /// Rings when that changes.
     pub bell: UnixStream,
+    /// How many connections each worker has.
+    pub spread: Arc<Spread>,
+    /// All workers in the order of their numbers, this one included.
+    pub neighbours: Arc<[Neighbour]>,
 }
 
 /// Everything one core owns. Not `Send`: it never leaves its thread.
 pub(crate) struct Worker {
-    // Set at start, read by every call.
+    // Set at start.
+    number: usize,
     clock: Clock,
     control: Arc<Control>,
     local: Rc<Local>,
+    spread: Arc<Spread>,
+    neighbours: Arc<[Neighbour]>,
     /// Replaced when the configuration changes.
     setup: RefCell<Rc<Setup>>,
     /// Replaced when descriptors change.
@@ -125,9 +135,19 @@ pub(crate) struct Worker {
 /// When the ring or a socket cannot be set up.
 pub fn run(plan: Plan, started: impl FnOnce()) -> io::Result<()> {
     let clock = plan.clock.clone();
+    let _closing = Closing(Arc::clone(&plan.control));
     let local = Local::new(Arc::clone(&plan.scheme.shard.worker), clock.now());
     let mut event_loop = Loop::new(plan.rung, plan.scheme.config.io.entries)?;
     event_loop.run(&Rc::clone(&local), serve(plan, clock, local, started))
+}
+
+/// Whatever ends a worker, nothing is handed to it any more.
+struct Closing(Arc<Control>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.inbox().close();
+    }
 }
 
 async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce()) -> io::Result<()> {
@@ -136,8 +156,8 @@ async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce(
     let calls = Calls::new(Rc::clone(&worker.local));
     let bell = Bell::new(plan.bell, plan.rung)?;
     let mut doors = Vec::new();
-    for (settings, socket) in plan.scheme.config.listeners.iter().zip(plan.sockets) {
-        let door = Door::new(settings.clone(), Listener::new(socket, plan.rung)?);
+    for (number, (settings, socket)) in plan.scheme.config.listeners.iter().zip(plan.sockets).enumerate() {
+        let door = Door::new(number, settings.clone(), Listener::new(socket, plan.rung)?);
         for _ in 0..ACCEPTS {
             let (door, calls) = (Rc::clone(&door), Rc::clone(&calls));
             worker.spawn(accept::run(Rc::clone(&worker), door, calls, request::serve));
@@ -146,7 +166,7 @@ async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce(
     }
     worker.spawn(Rc::clone(&calls).run());
     worker.spawn(Rc::clone(&worker).tick(Ticker::new(plan.rung, timers::TICK)?));
-    worker.spawn(Rc::clone(&worker).obey(bell, doors, calls));
+    worker.spawn(Rc::clone(&worker).obey(bell, doors, calls, request::serve));
     started();
     worker.ended().await;
     Ok(())
@@ -159,8 +179,11 @@ impl Worker {
         let access = config.access_log.as_ref().zip(plan.access_log.clone());
         let access = access.map(|(settings, ring)| Access::new(settings, ring, clock.now()));
         Rc::new(Worker {
+            number: plan.number,
             clock,
             control: Arc::clone(&plan.control),
+            spread: Arc::clone(&plan.spread),
+            neighbours: Arc::clone(&plan.neighbours),
             setup: RefCell::new(Setup::new(&plan.scheme, &local, seed, None)),
             local,
             transcoder: RefCell::default(),
@@ -261,16 +284,21 @@ impl Worker {
         allocations.add(crate::alloc::allocations_of_this_thread() - allocations.get());
     }
 
-    /// Does what the supervisor wants, each time the bell rings.
-    async fn obey<F: Future<Output = ()>>(
+    /// Does what others want, each time the bell rings.
+    async fn obey<F: Future<Output = ()> + 'static>(
         self: Rc<Self>,
         mut bell: Bell,
         doors: Vec<Rc<Door>>,
         calls: Rc<Calls<F>>,
+        begin: Begin<F>,
     ) {
         loop {
             bell.rung().await;
             self.local.touch();
+            while let Some((listener, inside, accepted)) = self.take_handed() {
+                let (door, calls) = (Rc::clone(&doors[listener]), Rc::clone(&calls));
+                self.spawn(client::serve(Rc::clone(&self), door, inside, accepted, calls, begin));
+            }
             if let Some(scheme) = self.control.take_scheme() {
                 self.apply(&scheme);
             }
@@ -288,9 +316,8 @@ impl Worker {
             for client in &clients {
                 client.drain();
             }
-            if clients.is_empty() {
-                self.end();
-            } else if wanted == Wanted::Stop {
+            self.end_if_alone();
+            if wanted == Wanted::Stop {
                 for client in &clients {
                     client.cut();
                 }
@@ -340,8 +367,5 @@ impl Drop for Registered {
         let worker = &self.worker;
         worker.clients.borrow_mut().remove(self.key);
         worker.local.counts().connections_active.lower();
-        if worker.control.wanted() != Wanted::Serve && worker.clients.borrow().is_empty() {
-            worker.end();
-        }
     }
 }

@@ -52,6 +52,7 @@ pub(super) fn default_listener() -> Listener {
         address: "127.0.0.1:8080".parse().unwrap(),
         backlog: 4096,
         max_connections: 65_536,
+        balance_connections: true,
         handshake_timeout: 10 * SECOND,
         idle_timeout: 300 * SECOND,
         write_timeout: 30 * SECOND,

@@ -1,0 +1,87 @@
+//! Lets the workers serve, one after the other.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use super::access::AccessLog;
+use super::shared::Shared;
+use super::state::State;
+use super::{Handle, StartError, Starting};
+use crate::metrics::Shard;
+use crate::net::ring::{self, Rung};
+use crate::policy::spread::Spread;
+use crate::transcode::api::Api;
+use crate::worker::{Clock, Control, Neighbour, Plan};
+
+/// What all workers begin with.
+pub(super) struct Begun<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) clock: &'a Clock,
+    pub(super) shards: &'a [Arc<Shard>],
+    pub(super) api: Option<&'a Arc<Api>>,
+    pub(super) access_log: Option<&'a AccessLog>,
+    pub(super) rung: Rung,
+}
+
+impl Begun<'_> {
+    /// Returns when all of them serve, or when one cannot; then those before it are told to stop.
+    pub(super) fn launch(
+        &self,
+        starting: Vec<Starting>,
+        sockets: Vec<Vec<TcpListener>>,
+        state: &State,
+    ) -> Result<Vec<Handle>, StartError> {
+        let spread = Spread::new(starting.len(), self.shared.config.listeners.len());
+        let bells: Vec<_> =
+            starting.iter().map(|_| bell()).collect::<Result<_, _>>().map_err(StartError::System)?;
+        let controls: Vec<_> = bells.iter().map(|_| Arc::new(Control::default())).collect();
+        // They hand connections to one another, so each has to know all.
+        let neighbour = |(control, (ours, _)): (&Arc<Control>, &(UnixStream, UnixStream))| {
+            Ok(Neighbour::new(Arc::clone(control), ours.try_clone()?))
+        };
+        let neighbours = controls.iter().zip(&bells).map(neighbour).collect::<io::Result<_>>();
+        let neighbours: Arc<[Neighbour]> = neighbours.map_err(StartError::System)?;
+
+        let mut workers: Vec<Handle> = Vec::new();
+        let ends = bells.into_iter().zip(controls);
+        for (((starting, sockets), shard), ((bell, theirs), control)) in
+            starting.into_iter().zip(sockets).zip(self.shards).zip(ends)
+        {
+            let number = workers.len();
+            let before = ring::descriptors();
+            let plan = Plan {
+                number,
+                clock: self.clock.clone(),
+                scheme: self.shared.scheme(number, shard, 0),
+                rung: self.rung,
+                sockets,
+                access_log: self.access_log.map(|log| log.ring(number)),
+                api: self.api.map(Arc::clone),
+                control: Arc::clone(&control),
+                bell: theirs,
+                spread: Arc::clone(&spread),
+                neighbours: Arc::clone(&neighbours),
+            };
+            let thread = match starting.go(plan) {
+                Ok(thread) => thread,
+                Err(reason) => {
+                    workers.iter().for_each(|worker| worker.tell(Control::stop));
+                    return Err(StartError::Worker(number, reason));
+                }
+            };
+            // The descriptor that is new is this one's ring.
+            state.set_ring(number, ring::descriptors().difference(&before).next().copied());
+            workers.push(Handle { thread: Some(thread), control, bell, shard: Arc::clone(shard) });
+        }
+        Ok(workers)
+    }
+}
+
+/// A worker's bell: our end, which never makes us wait, and its own.
+fn bell() -> io::Result<(UnixStream, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((ours, theirs))
+}
