@@ -1,26 +1,53 @@
 #!/usr/bin/env bash
-# Measures everything and writes REPORT.md: the eleven rows, the eight promises, a call end to end. About ten minutes,
-# on a machine that does nothing else.
+# Measures everything and writes REPORT.md: the eleven rows, the eight promises, the parts, a call end to end, and the
+# peers if the tools that measure them are there. About ten minutes, on a machine that does nothing else.
 #
-#   ./report.sh                   all of it
-#   PEERS=FILE ./report.sh        and a table of peers, in Markdown
-#   MEASURE=COMMAND ./report.sh   and the table that this command prints, which measures peers beside target/release/ringway
-set -euo pipefail
-cd "$(dirname "$0")"
-results=${CARGO_TARGET_DIR:-target}/ringway
+#   ./report.sh [FILE]                FILE: REPORT.md by default
+#   MEASURE_KIT=FOLDER ./report.sh    where run.py is that measures peers (measure/ by default); what it needs is looked
+#                                     for where its setup.sh puts it, ringway-peers in the cache folder
+#   PEERS=FILE ./report.sh            a table of peers in Markdown that there is already
+#
+# What fails is said to be not measured; the rest is measured all the same.
+set -uo pipefail
+cd "$(dirname "$0")" || exit 1
+out=${1:-REPORT.md}
+target=${CARGO_TARGET_DIR:-$PWD/target}
+results=$target/ringway
 mkdir -p "$results"
+rm -f "$results"/*.json "$results/peers.md" "$target/criterion/report.json" "$target/criterion/parts.json"
+ringway=$target/release/ringway
 
-cargo build --locked --release
-cargo bench --locked --bench report
-cargo bench --locked --bench gateway -- --json >"$results/gateway.json"
-# A FAIL belongs into the report, so it does not stop it.
-"${CARGO_TARGET_DIR:-target}/release/ringway" verify --json >"$results/verify.json" || true
+cargo build --locked --release || exit 1
+# What misses its bound, or fails, belongs into the report, so it does not stop it.
+try() {
+    "$@" || echo "report: failed with $?: $*" >&2
+}
+try cargo bench --locked --bench report
+try cargo bench --locked --bench parts
+try cargo bench --locked --bench gateway -- --json >"$results/gateway.json"
+try "$ringway" verify --json >"$results/verify.json"
+
 peers=${PEERS:-}
-if [ -n "${MEASURE:-}" ]; then
+kit=${MEASURE_KIT:-measure}
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/ringway-peers
+if [ -z "$peers" ] && [ -x "$kit/run.py" ] && [ -d "$cache/bin" ]; then
+    kit=$(cd "$kit" && pwd)
+    # shellcheck disable=SC2086 # options are several words
+    try "$kit/run.py" --proxies "${MEASURE_PROXIES:-direct,envoy,nginx,haproxy,ours}" ${MEASURE_OPTIONS:-} \
+        --ours "$kit/ringway.sh $ringway {front} {backend}" \
+        --ours-json "$kit/ringway.sh $ringway {front} {backend} {descriptors}" \
+        --home "$cache" --markdown "$results/peers.md" >&2
     peers=$results/peers.md
-    $MEASURE >"$peers"
 fi
-commit=$(git describe --always --dirty 2>/dev/null || echo unknown)
-"${CARGO_TARGET_DIR:-target}/release/ringway" report --commit "$commit" \
-    --rows "${CARGO_TARGET_DIR:-target}/criterion/report.json" --verify "$results/verify.json" \
-    --gateway "$results/gateway.json" ${peers:+--peers "$peers"} --out REPORT.md
+
+arguments=(--commit "$(git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)"
+    --toolchain "$(rustc --version 2>/dev/null || echo unknown)" --out "$out")
+have() { # have OPTION FILE: passes it on if there is something in it
+    if [ -s "$2" ]; then arguments+=("$1" "$2"); fi
+}
+have --rows "$target/criterion/report.json"
+have --parts "$target/criterion/parts.json"
+have --verify "$results/verify.json"
+have --gateway "$results/gateway.json"
+if [ -n "$peers" ]; then have --peers "$peers"; fi
+exec "$ringway" report "${arguments[@]}"

@@ -5,7 +5,9 @@
 mod support;
 
 use http::HeaderMap;
+use prost_reflect::DescriptorPool;
 use ringway::config::{self, LbPolicy, RateLimit, RetryBudget};
+use ringway::metrics::render::ReloadCounts;
 use ringway::metrics::{CallLabels, GatewayInfo, Histogram, Layout, Shard, Snapshot, call_totals, render};
 use ringway::policy::balance::{Balance, Candidate};
 use ringway::policy::breaker::{LocalBreaker, SharedBreaker};
@@ -17,18 +19,34 @@ use ringway::policy::route::Routes;
 use ringway::random::Random;
 use ringway::time::Moment;
 use ringway::time::timers::Timers;
+use ringway::transcode::options::PrintOptions;
+use ringway::transcode::plan::Schema;
+use ringway::transcode::read::{ReadOptions, read};
+use ringway::transcode::write::write;
 use ringway::wire::{frame, timeout};
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Rows, four_clusters};
+use support::{Bound, Rows, four_clusters};
 
 #[global_allocator]
 static ALLOCATOR: ringway::alloc::CountingOver<mimalloc::MiMalloc> =
     ringway::alloc::CountingOver(mimalloc::MiMalloc);
 
 const NOW: Moment = Moment::from_nanos(1_000_000_000);
+
+const INFO: GatewayInfo<'_> = GatewayInfo {
+    version: "1",
+    backend: "io_uring",
+    backend_reason: None,
+    ready: true,
+    workers: 8,
+    access_log: None,
+    reloads: ReloadCounts { taken: 0, refused: 0, refused_last: false },
+    shares: &[],
+    transcoding: None,
+};
 
 fn main() {
     let mut criterion = support::criterion();
@@ -40,7 +58,11 @@ fn main() {
     wire(&mut rows);
     time(&mut rows);
     metrics(&mut rows);
+    page(&mut rows);
+    transcoding(&mut rows);
     rows.show();
+    let most = |row, millis: f64| Bound { row, nanos: Some(millis * 1e6), allocations: None };
+    rows.hold(&[most(PAGE, 250.0)]);
     criterion.final_summary();
 }
 
@@ -134,7 +156,11 @@ fn time(rows: &mut Rows<'_>) {
 }
 
 fn metrics(rows: &mut Rows<'_>) {
-    let labels = |number: usize| CallLabels { route: format!("r{number}"), cluster: "c".to_owned() };
+    let labels = |number: usize| CallLabels {
+        route: format!("r{number}"),
+        cluster: "c".to_owned(),
+        method: String::new(),
+    };
     let layout = Layout::new(vec!["c".to_owned()], (0..10).map(labels).collect());
     let shards: Vec<Arc<Shard>> = (0..8).map(|_| Shard::new(&layout)).collect();
     let took = Duration::from_micros(150);
@@ -146,18 +172,62 @@ fn metrics(rows: &mut Rows<'_>) {
     rows.extra("metrics: a quantile", || snapshot.quantile(black_box(0.99)));
     let mut sum = Snapshot::default();
     rows.extra("metrics: a histogram merged", || sum.merge(&snapshot));
-    let info = GatewayInfo {
-        version: "1",
-        backend: "io_uring",
-        backend_reason: None,
-        ready: true,
-        workers: 8,
-        access_log: None,
-        reloads: Default::default(),
-        shares: &[],
-        transcoding: None,
-    };
     rows.extra("metrics: the page of 10 routes and 8 workers", || {
-        render::text(&info, &layout, &shards, &[]).len()
+        render::text(&INFO, &layout, &shards, &[]).len()
     });
+}
+
+const PAGE: &str = "metrics: a page of 50,000 series, 4 workers";
+
+fn page(rows: &mut Rows<'_>) {
+    let labels = |number: usize| CallLabels {
+        route: format!("route-{number}"),
+        cluster: format!("cluster-{}", number % 40),
+        method: String::new(),
+    };
+    let clusters = (0..40).map(|number| format!("cluster-{number}")).collect();
+    let layout = Layout::new(clusters, (0..2050).map(labels).collect());
+    let shards: Vec<Arc<Shard>> = (0..4).map(|_| Shard::new(&layout)).collect();
+    for block in shards.iter().flat_map(|shard| &shard.calls) {
+        block.ended(14, Duration::from_micros(700));
+    }
+    let text = render::text(&INFO, &layout, &shards, &[]);
+    assert!(text.lines().filter(|line| !line.starts_with('#')).count() >= 50_000);
+    rows.extra(PAGE, || render::text(&INFO, &layout, &shards, &[]).len());
+}
+
+/// A record of some 250 bytes of JSON, with what services answer.
+fn record(number: usize) -> String {
+    format!(
+        r#"{{"before":"order {number}","scalars":{{"aDouble":{number}.25,"anInt32":{number},"anInt64":"{number}000000000",
+"aBool":true,"aString":"a text of ordinary length, number {number}","aBytes":"AQIDBAUGBwgJCgsMDQ4PEA==","aColour":"GREEN"}},
+"after":"with \"quotes\" and a \n line"}}"#
+    )
+}
+
+fn transcoding(rows: &mut Rows<'_>) {
+    let files = protox::compile(["kinds.proto"], ["tests/protos"]).expect("the test's files compile");
+    let pool = DescriptorPool::from_file_descriptor_set(files).expect("a pool of what was compiled");
+    let schema = Schema::new(&pool);
+    let id = schema.message_id("test.kinds.Everything").expect("it is there");
+    let records = |count| {
+        let records: Vec<String> = (1..=count).map(record).collect();
+        format!(r#"{{"choices":[{}]}}"#, records.join(","))
+    };
+    let small = r#"{"names":{"fooBarBaz":"small"}}"#.to_owned();
+    for (size, json) in
+        [("small, 31 B", small), ("typical, 1 KiB", records(4)), ("large, 64 KiB", records(264))]
+    {
+        let (mut wire, mut text) = (Vec::with_capacity(json.len()), Vec::with_capacity(2 * json.len()));
+        read(&schema, id, json.as_bytes(), ReadOptions::default(), &mut wire).expect("it is JSON");
+        let message = wire.clone();
+        rows.extra(&format!("transcode: JSON to a message, {size}"), || {
+            wire.clear();
+            read(&schema, id, black_box(json.as_bytes()), ReadOptions::default(), &mut wire).is_ok()
+        });
+        rows.extra(&format!("transcode: a message to JSON, {size}"), || {
+            text.clear();
+            write(&schema, id, black_box(&message), &PrintOptions::default(), &mut text).is_ok()
+        });
+    }
 }

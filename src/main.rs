@@ -2,14 +2,11 @@
 
 use std::process::ExitCode;
 
-#[cfg(feature = "count-allocations")]
+// glibc grows and trims the heap of a thread with a system call for each step, which a worker should not make. Counting
+// costs two additions to the thread's own counters for each allocation.
 #[global_allocator]
-static ALLOCATOR: ringway::alloc::Counting = ringway::alloc::Counting;
-
-// glibc grows and trims the heap of a thread with a system call for each step, which a worker should not make.
-#[cfg(not(feature = "count-allocations"))]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: ringway::alloc::CountingOver<mimalloc::MiMalloc> =
+    ringway::alloc::CountingOver(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     ringway::cli::main()

@@ -30,7 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "worker",
         &["time", "random", "alloc", "config", "policy", "metrics", "wire", "transcode", "net", "upstream"],
     ),
-    ("admin", &["config", "metrics", "policy", "transcode"]),
+    ("admin", &["alloc", "config", "metrics", "policy", "transcode"]),
     (
         "supervisor",
         &[

@@ -4,17 +4,19 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
-use ringway::supervisor::Gateway;
 use ringway::tools::service::Service;
-use ringway::tools::verify::{CHECKS, Finding, Subject};
+use ringway::tools::verify::{CHECKS, Finding, Setup, Subject};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+
+/// Checks look at what is allocated.
+#[global_allocator]
+static ALLOCATOR: ringway::alloc::Counting = ringway::alloc::Counting;
 
 /// Runs the check of this name.
 fn check(name: &str, subject: &Subject<'_>) -> Finding {
@@ -114,7 +116,8 @@ async fn pages(listener: TcpListener, kept: Arc<Kept>) {
         let memory = 1e6 * 1.2_f64.powi(kept.pages.fetch_add(1, Ordering::Relaxed) as i32);
         let page = format!(
             "HTTP/1.0 200 OK\r\n\r\nringway_connections_active 0\nprocess_open_fds {connections}\n\
-             process_resident_memory_bytes {memory}\n"
+             process_resident_memory_bytes {memory}\nringway_heap_live_allocations {connections}\n\
+             ringway_heap_live_bytes {memory}\n"
         );
         let _ = stream.write_all(page.as_bytes()).await;
     }
@@ -157,8 +160,28 @@ fn growing_memory_is_seen() {
 }
 
 #[test]
-fn kept_connections_are_leaks() {
-    fails("no leaks", "open files");
+fn kept_connections_and_what_they_hold_are_leaks() {
+    fails("no leaks", " open files, ");
+}
+
+#[test]
+fn a_gateway_that_does_not_count_what_it_holds_fails() {
+    let service = Service::start().expect("a free port");
+    // It answers the page's request as what it is: nothing.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let admin = nobody.local_addr().expect("it is bound");
+    let answer = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        while let Ok((mut stream, _)) = nobody.accept() {
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request);
+            let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nringway_connections_active 0\n");
+        }
+    });
+    let finding =
+        check("memory under load", &Subject { gateway: service.address(), admin, service: &service });
+    assert!(!finding.passed && finding.measured.contains("does not say what is allocated"), "{finding:?}");
+    drop(answer);
 }
 
 #[test]
@@ -174,17 +197,25 @@ fn a_connection_per_call_is_no_reuse() {
 #[test]
 fn ours_keeps_the_promises_that_no_machine_can_spoil() {
     let service = Service::start().expect("a free port");
-    for name in ["timeout accuracy", "no leaks", "connection reuse"] {
-        // Each has its own: calls that run out of time open a breaker.
-        let config = format!(
-            "workers = 2\n[admin]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
-             [[routes]]\ncluster = \"c\"\n[[clusters]]\nname = \"c\"\nendpoints = [\"{}\"]\n",
-            service.address()
-        );
-        let config = ringway::config::parse(&config, Path::new("test.toml")).expect("a good configuration");
-        let gateway = Gateway::start(config).expect("a gateway");
+    // On one gateway, one after the other, as the command makes them. What is allocated is that of all tests in this
+    // process; tests/commands.rs has the checks of it.
+    let gateway = Setup::Plain.start(&service).expect("a gateway");
+    let subject = Subject { gateway: gateway.listeners()[0], admin: gateway.admin(), service: &service };
+    for name in ["timeout accuracy", "connection reuse"] {
+        let finding = check(name, &subject);
+        println!("{name}: {}", finding.measured);
+        assert!(finding.passed, "{name}: {finding:?}");
+    }
+}
+
+#[test]
+fn ours_retries_within_its_budget_and_its_breaker_opens() {
+    for (name, setup) in [("retry overhead", Setup::Retries), ("circuit breaker", Setup::Breaker)] {
+        let service = Service::start().expect("a free port");
+        let gateway = setup.start(&service).expect("a gateway");
         let subject = Subject { gateway: gateway.listeners()[0], admin: gateway.admin(), service: &service };
         let finding = check(name, &subject);
+        println!("{name}: {}", finding.measured);
         assert!(finding.passed, "{name}: {finding:?}");
     }
 }

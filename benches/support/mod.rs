@@ -43,6 +43,18 @@ pub fn criterion() -> Criterion {
     criterion.configure_from_args().output_directory(&criterion_folder())
 }
 
+/// What a row has to reach.
+pub struct Bound {
+    pub row: &'static str,
+    /// At most so many nanoseconds.
+    pub nanos: Option<f64>,
+    /// At most so many allocations.
+    pub allocations: Option<f64>,
+}
+
+/// Of what `n` threads would do if none were in another's way, at least so much.
+const SCALING_MIN: f64 = 0.9;
+
 /// The rows of a table, each a bench of criterion.
 pub struct Rows<'a> {
     criterion: &'a mut Criterion,
@@ -163,6 +175,60 @@ impl<'a> Rows<'a> {
             let path = criterion_folder().join(format!("{}.json", self.group));
             std::fs::write(&path, format!("{:#}", Value::from(kept))).expect("criterion has made the folder");
         }
+    }
+}
+
+impl Rows<'_> {
+    /// Holds the rows to what they have to reach, and ends the program with 1 where one does not. Allocations are held
+    /// in any case, times only where this run has measured them.
+    pub fn hold(&self, bounds: &[Bound]) {
+        let timed = std::env::args().any(|argument| argument == "--bench");
+        let mut missed = Vec::new();
+        for bound in bounds {
+            let Some(row) = self.rows.iter().find(|row| row.name == bound.row) else {
+                missed.push(format!("{}: there is no such row", bound.row));
+                continue;
+            };
+            if bound.allocations.is_some_and(|most| row.allocations > most) {
+                missed.push(format!("{}: {} allocations", row.name, units::digits(row.allocations)));
+            }
+            if let (true, Some(most), Some(nanos)) = (timed, bound.nanos, measured(&row.folder))
+                && nanos > most
+            {
+                missed.push(format!(
+                    "{}: {} ns, {} are allowed",
+                    row.name,
+                    units::digits(nanos),
+                    units::digits(most)
+                ));
+            }
+        }
+        if timed {
+            missed.extend(self.scaling());
+        }
+        for miss in &missed {
+            eprintln!("MISSED {miss}");
+        }
+        if !missed.is_empty() {
+            std::process::exit(1);
+        }
+    }
+
+    /// The rows of many threads that do less together than they should.
+    fn scaling(&self) -> Vec<String> {
+        let mut missed = Vec::new();
+        for many in self.rows.iter().filter(|row| row.threads > 1) {
+            let family = many.folder.parent();
+            let one = self.rows.iter().find(|row| row.threads == 1 && row.folder.parent() == family);
+            let nanos = one.and_then(|one| measured(&one.folder)).zip(measured(&many.folder));
+            // All threads do the same number of operations, so ideally it takes as long as one does.
+            let Some((one, together)) = nanos else { continue };
+            if one / together < SCALING_MIN {
+                let share = units::digits(one / together);
+                missed.push(format!("{}: {share} of what as many threads alone would do", many.name));
+            }
+        }
+        missed
     }
 }
 

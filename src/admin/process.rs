@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
+use crate::alloc;
+
 /// CPU time of the whole process so far.
 pub(super) fn cpu() -> Option<Duration> {
     cpu_time(&fs::read_to_string("/proc/self/stat").ok()?, ticks_per_second())
@@ -35,7 +37,20 @@ pub(super) fn write(page: &mut String) {
     let cpu = cpu_time(&stat, ticks).map(|cpu| cpu.as_secs_f64());
     let start = stat_field(&stat, 22).zip(boot_time(&system));
     let start = start.map(|(after_boot, boot)| boot as f64 + after_boot as f64 / ticks);
+    let live = alloc::live();
     for (name, kind, help, value) in [
+        (
+            "ringway_heap_live_allocations",
+            "gauge",
+            "Heap allocations of the whole process that are not freed.",
+            live.map(|live| live.blocks as f64),
+        ),
+        (
+            "ringway_heap_live_bytes",
+            "gauge",
+            "Bytes of them, as they were asked for.",
+            live.map(|live| live.bytes as f64),
+        ),
         ("process_cpu_seconds_total", "counter", "User and system CPU time spent in seconds.", cpu),
         ("process_open_fds", "gauge", "Number of open file descriptors.", open_files()),
         ("process_max_fds", "gauge", "Maximum number of open file descriptors.", files_max(&limits)),

@@ -50,7 +50,11 @@ pub(super) fn world() -> World {
         endpoints = ["10.0.0.3:1"]
     "#;
     let config = Arc::new(crate::config::parse(config, std::path::Path::new("test.toml")).unwrap());
-    let call = |route: &str, cluster: &str| CallLabels { route: route.into(), cluster: cluster.into() };
+    let call = |route: &str, cluster: &str| CallLabels {
+        route: route.into(),
+        cluster: cluster.into(),
+        method: String::new(),
+    };
     let layout = Layout::new(vec!["one".into(), "two".into()], vec![call("a", "one"), call("b", "two")]);
     let layout = layout.with_endpoints([4, 4]);
     let shards: Vec<_> = (0..2).map(|_| Shard::new(&layout)).collect();

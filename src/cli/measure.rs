@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use crate::tools::load::{Request, Target};
 use crate::tools::show::Output;
 use crate::tools::usage::Side;
-use crate::tools::{advise, compare, load_test, report, verify};
+use crate::tools::{advise, compare, load_test, report, stage, verify};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Measure {
@@ -31,6 +31,18 @@ pub(super) enum Measure {
     Advise(Advise),
     /// Write what was measured as Markdown; report.sh measures it.
     Report(Report),
+    /// A process of the embedded demo, for the commands above.
+    #[command(hide = true)]
+    Stage {
+        #[command(subcommand)]
+        part: StagePart,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StagePart {
+    Services,
+    Gateway { config: String },
 }
 
 #[derive(Args, Debug)]
@@ -54,6 +66,9 @@ pub(super) struct Report {
     /// The eleven rows, as `cargo bench --bench report` leaves them.
     #[arg(long, value_name = "FILE")]
     rows: Option<PathBuf>,
+    /// The parts of the hot path, as `cargo bench --bench parts` leaves them.
+    #[arg(long, value_name = "FILE")]
+    parts: Option<PathBuf>,
     /// The output of `ringway verify --json`.
     #[arg(long, value_name = "FILE")]
     verify: Option<PathBuf>,
@@ -69,6 +84,9 @@ pub(super) struct Report {
     /// Where to write.
     #[arg(long, value_name = "FILE", default_value = "REPORT.md")]
     out: PathBuf,
+    /// The compiler.
+    #[arg(long, value_name = "VERSION")]
+    toolchain: Option<String>,
 }
 
 /// How results are shown.
@@ -109,6 +127,9 @@ struct Called {
     /// Read the gateway's CPU time and memory from its process on this machine.
     #[arg(long, value_name = "ID", requires = "target")]
     pid: Option<u32>,
+    /// Read those of the service behind it, too, from its process on this machine.
+    #[arg(long, value_name = "ID", requires = "target")]
+    service_pid: Option<u32>,
 }
 
 #[derive(Args, Debug)]
@@ -168,6 +189,7 @@ pub(super) fn run(command: Measure) -> ExitCode {
         Measure::Verify(show) => verify::run(&show.output()),
         Measure::Advise(arguments) => arguments.run().map(|()| true),
         Measure::Report(arguments) => arguments.run().map(|()| true),
+        Measure::Stage { part } => stage::play(&part.into()).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -175,6 +197,15 @@ pub(super) fn run(command: Measure) -> ExitCode {
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+impl From<StagePart> for stage::Part {
+    fn from(part: StagePart) -> stage::Part {
+        match part {
+            StagePart::Services => stage::Part::Services,
+            StagePart::Gateway { config } => stage::Part::Gateway(config),
         }
     }
 }
@@ -189,8 +220,8 @@ impl Advise {
 
 impl Report {
     fn run(self) -> io::Result<()> {
-        let Report { rows, verify, gateway, peers, commit, out } = self;
-        report::write(&report::Sources { rows, verify, gateway, peers, commit }, &out)
+        let Report { rows, parts, verify, gateway, peers, commit, toolchain, out } = self;
+        report::write(&report::Sources { rows, parts, verify, gateway, peers, commit, toolchain }, &out)
     }
 }
 
@@ -271,7 +302,8 @@ impl Called {
 
     fn sides(&self) -> Vec<Side> {
         let admin = self.admin.map(|admin| Side::metrics("gateway", admin));
-        admin.or(self.pid.map(|id| Side::process("gateway", id))).into_iter().collect()
+        let gateway = admin.or(self.pid.map(|id| Side::process("gateway", id)));
+        gateway.into_iter().chain(self.service_pid.map(|id| Side::process("service", id))).collect()
     }
 }
 

@@ -225,6 +225,20 @@ pub enum PathMatch {
     Path(String),
 }
 
+impl PathMatch {
+    /// Whether it takes calls of this path.
+    pub fn takes(&self, path: &str) -> bool {
+        match self {
+            PathMatch::Service(service) => path
+                .strip_prefix('/')
+                .and_then(|rest| rest.strip_prefix(service))
+                .is_some_and(|rest| rest.starts_with('/')),
+            PathMatch::Prefix(prefix) => path.starts_with(prefix),
+            PathMatch::Path(known) => path == known,
+        }
+    }
+}
+
 /// A cluster and its share of a route's calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WeightedCluster {

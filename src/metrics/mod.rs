@@ -133,13 +133,15 @@ pub struct Row<B: 'static> {
     pub read: fn(&B) -> u64,
 }
 
-/// The two labels a call is counted under. Both are empty for calls that found no route.
+/// The labels a call is counted under. All are empty for calls that found no route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CallLabels {
     /// The route's name.
     pub route: String,
     /// The cluster the call was for.
     pub cluster: String,
+    /// The path of the method, if the configuration has a table for it. What clients make up is nobody's label.
+    pub method: String,
 }
 
 /// Which clusters and calls a shard has room for; the same for every shard of one config.
@@ -213,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_layout_ends_with_the_calls_that_found_no_route() {
-        let call = CallLabels { route: "a".into(), cluster: "b".into() };
+        let call = CallLabels { route: "a".into(), cluster: "b".into(), ..CallLabels::default() };
         let layout = Layout::new(vec!["b".into()], vec![call.clone()]);
         assert_eq!(layout.calls, [call, CallLabels::default()]);
     }

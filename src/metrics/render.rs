@@ -257,7 +257,11 @@ fn endpoints(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
 
 fn calls(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
     let labels = |call: &super::CallLabels| {
-        format!("route=\"{}\",cluster=\"{}\"", Escaped(&call.route), Escaped(&call.cluster))
+        let mut text = format!("route=\"{}\",cluster=\"{}\"", Escaped(&call.route), Escaped(&call.cluster));
+        if !call.method.is_empty() {
+            let _ = write!(text, ",method=\"{}\"", Escaped(&call.method));
+        }
+        text
     };
     // Codes and durations are read together, so that under load they disagree by as little as can be.
     let totals: Vec<(String, CallTotals)> = grouped(layout.calls.iter().map(labels))

@@ -141,7 +141,7 @@ block! {
         accept_errors: Counter "ringway_accept_errors_total"
             "Accepts that failed, for example because no file descriptor was left.",
         allocations: Counter "ringway_allocations_total"
-            "Heap allocations; zero unless built with the feature count-allocations.",
+            "Heap allocations of the worker's thread.",
     }
 }
 

@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_line_is_json_with_every_field() {
-        let labels = CallLabels { route: "a \"b\"".into(), cluster: "c".into() };
+        let labels = CallLabels { route: "a \"b\"".into(), cluster: "c".into(), method: String::new() };
         let names = names(&Layout::new(vec!["c".into()], vec![labels]));
         let mut record = Record {
             client: Some("[::1]:5".parse().unwrap()),

@@ -201,6 +201,11 @@ impl Gateway {
         crate::admin::Source::metrics(&*self.state)
     }
 
+    /// What runs now, with the shard of each worker.
+    pub fn world(&self) -> Arc<World> {
+        crate::admin::Source::world(&*self.state)
+    }
+
     /// Counts a reload that was tried.
     pub fn reload_ended(&self, taken: bool) {
         self.state.reload_ended(taken);

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::interval::{self, Interval, Verdict};
 use super::load::{self, Case, Load, Pace, Target, rows};
-use super::show::{self, Document, Output, units};
+use super::show::{self, Document, Output};
 use super::stage::Stage;
 use super::usage::{self, Side};
 
@@ -105,12 +105,10 @@ fn document(options: &Options, cases: &[Case], what: &str) -> Document {
             conclusions.push(conclude(one, other));
         }
     }
-    let memory = usage::memory_of_this_process();
-    if let (None, Some(memory)) = (&options.ways, memory) {
-        conclusions.push(format!("memory of all in this process: {}", units::bytes(memory as f64)));
-    }
+    conclusions.push(rows::memory(cases));
     let json = json!({
-        "against": what, "calls": calls, "at_once": at_once, "rounds": rounds, "memory_bytes": memory,
+        "against": what, "calls": calls, "at_once": at_once, "rounds": rounds,
+        "generator_memory_bytes": usage::memory_of_this_process(),
         "ways": cases.iter().map(Case::json).collect::<Vec<_>>(),
         "conclusions": conclusions,
     });

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::compare;
 use super::load::{self, Case, Load, Pace, Target, rows};
 use super::show::{self, Document, Output};
 use super::stage::Stage;
@@ -112,23 +113,19 @@ fn document(options: &Options, cases: &[Case], loads: &[Load], what: &str) -> Do
                 .to_owned()
         }
     });
-    let memory = usage::memory_of_this_process();
     if options.target.is_none() {
-        facts.push(
-            "gateway, services and generator share this machine, and their threads this process".to_owned(),
-        );
+        facts
+            .push("gateway, services and generator share this machine, each a process of its own".to_owned());
     }
     let mut conclusions =
         vec!["CPU is microseconds per call; ± is half the 95 % interval of the median".to_owned()];
-    if let Some(memory) = cases.iter().filter_map(|case| case.memory("gateway")).max() {
-        conclusions.push(format!("memory of the gateway: {}", show::units::bytes(memory as f64)));
-    } else if let (None, Some(memory)) = (&options.target, memory) {
-        conclusions.push(format!("memory of all in this process: {}", show::units::bytes(memory as f64)));
-    }
+    conclusions.extend(cases.windows(2).map(|pair| compare::conclude(&pair[1], &pair[0])));
+    conclusions.push(rows::memory(cases));
     let json = json!({
         "against": what,
         "open_loop": options.open.is_some(),
-        "memory_bytes": memory,
+        "generator_memory_bytes": usage::memory_of_this_process(),
+        "conclusions": conclusions,
         "steps": cases.iter().map(Case::json).collect::<Vec<_>>(),
     });
     Document {

@@ -13,10 +13,12 @@ use serde_json::Value;
 use super::show::{Table, units};
 
 /// Where the results are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     /// `report.json` of `benches/report.rs`.
     pub rows: Option<PathBuf>,
+    /// `parts.json` of `benches/parts.rs`.
+    pub parts: Option<PathBuf>,
     /// `ringway verify --json`.
     pub verify: Option<PathBuf>,
     /// `cargo bench --bench gateway -- --json`.
@@ -25,6 +27,8 @@ pub struct Sources {
     pub peers: Option<PathBuf>,
     /// The commit that was measured.
     pub commit: Option<String>,
+    /// The compiler it was built with.
+    pub toolchain: Option<String>,
 }
 
 /// Writes the page.
@@ -33,14 +37,16 @@ pub struct Sources {
 /// When a file that was named cannot be read.
 pub fn write(sources: &Sources, out: &Path) -> io::Result<()> {
     let mut page = "# Measured\n\nWritten by `./report.sh`; every figure can be had again with the command beside it.\n\n".to_owned();
-    page += &machine(sources.commit.as_deref());
+    let gateway_bench = sources.gateway.as_deref().map(parsed).transpose()?.unwrap_or_default();
+    page += &machine(sources, &gateway_bench["rings"]);
     section(&mut page, "The eleven rows", "cargo bench --bench report", &sources.rows, rows)?;
     section(&mut page, "The eight promises", "ringway verify", &sources.verify, verify)?;
+    section(&mut page, "The parts of the hot path", "cargo bench --bench parts", &sources.parts, parts)?;
     section(&mut page, "A call, end to end", "cargo bench --bench gateway", &sources.gateway, gateway)?;
     page += "\n## Peers\n\n";
     page += &match &sources.peers {
         Some(path) => read(path)?,
-        None => "Not measured: `PEERS=FILE ./report.sh` puts a table of peers here.\n".to_owned(),
+        None => "Not measured: `MEASURE_KIT=FOLDER ./report.sh` puts a table of peers here.\n".to_owned(),
     };
     fs::write(out, page)
 }
@@ -54,7 +60,7 @@ fn section(
 ) -> io::Result<()> {
     let _ = write!(page, "\n## {title}\n\n`{command}`\n\n");
     *page += &match source {
-        Some(path) => show(&serde_json::from_str(&read(path)?).map_err(io::Error::other)?),
+        Some(path) => show(&parsed(path)?),
         None => "Not measured.\n".to_owned(),
     };
     Ok(())
@@ -64,8 +70,25 @@ fn read(path: &Path) -> io::Result<String> {
     fs::read_to_string(path).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
 }
 
-/// What it was measured on and with.
-fn machine(commit: Option<&str>) -> String {
+fn parsed(path: &Path) -> io::Result<Value> {
+    let wrong = |error| io::Error::other(format!("{}: {error}", path.display()));
+    serde_json::from_str(&read(path)?).map_err(wrong)
+}
+
+/// How this program was built: the settings of the release profile, as the manifest has them.
+fn profile() -> String {
+    if cfg!(debug_assertions) {
+        return "dev (figures of a dev build mean little)".to_owned();
+    }
+    let manifest = include_str!("../../Cargo.toml");
+    let (_, after) = manifest.split_once("[profile.release]").unwrap_or_default();
+    let lines = after.lines().skip(1).take_while(|line| line.contains('='));
+    let settings = lines.map(|line| line.split('#').next().unwrap_or(line).trim());
+    format!("release ({})", settings.collect::<Vec<_>>().join(", "))
+}
+
+/// What it was measured on and with. `rings`: the back-ends of the end-to-end bench, with their flags.
+fn machine(sources: &Sources, rings: &Value) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": not known");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -73,12 +96,18 @@ fn machine(commit: Option<&str>) -> String {
     let kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
     let kib: f64 = kib.trim().trim_end_matches(" kB").parse().unwrap_or(0.0);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let profile = if cfg!(debug_assertions) { "dev (figures of a dev build mean little)" } else { "release" };
+    let flags =
+        list(rings).iter().map(|ring| format!("{}: {}", text(&ring["backend"]), text(&ring["flags"])));
+    let flags: Vec<String> = flags.collect();
+    let known = |what: &Option<String>| what.clone().unwrap_or_else(|| "not known".to_owned());
     let mut table = Table::new("", &["", "measured on"]);
     for (name, value) in [
-        ("commit", commit.unwrap_or("not known").to_owned()),
+        ("commit", known(&sources.commit)),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("profile", format!("{profile}, {}", std::env::consts::ARCH)),
+        ("profile", format!("{}, {}", profile(), std::env::consts::ARCH)),
+        ("compiler", known(&sources.toolchain)),
+        ("allocator", "mimalloc, counted".to_owned()),
+        ("ring flags", if flags.is_empty() { "not known".to_owned() } else { flags.join("; ") }),
         ("processor", format!("{}, {cores} cores", model.trim_start_matches([':', '\t', ' ']))),
         ("memory", units::bytes(kib * 1024.0)),
         ("kernel", kernel.trim().to_owned()),
@@ -108,11 +137,14 @@ fn rows(json: &Value) -> String {
         ">B/op",
         ">allocs/op",
         ">original ns/op",
+        ">original ops/s",
         ">original allocs/op",
         ">times as fast",
     ];
     let mut table = Table::new("", &columns);
-    for row in list(json) {
+    // A row with one thread stands before those with more of the same name, which have the original's figures.
+    let of_original = |row: &&Value| row["original_ns"].is_number() || text(&row["row"]).ends_with(" thread");
+    for row in list(json).iter().filter(of_original) {
         let threads = row["threads"].as_f64().unwrap_or(1.0);
         // The original's concurrent rows are wall time per operation of all its threads.
         let ratio =
@@ -124,13 +156,34 @@ fn rows(json: &Value) -> String {
             number(&row["bytes"]).into(),
             number(&row["allocations"]).into(),
             number(&row["original_ns"]).into(),
+            row["original_ns"].as_f64().map_or("-".to_owned(), |nanos| units::digits(1e9 / nanos)).into(),
             text(&row["original_allocations"]).into(),
             ratio.map_or("-".to_owned(), units::digits).into(),
         ]);
     }
-    table.markdown()
+    let others: Vec<&Value> = list(json).iter().filter(|row| !of_original(row)).collect();
+    let mut text = table.markdown()
         + "\nThe original's figures are its true ones, from its own benchmark output on ten cores of an Apple M1 Pro; \
-           another machine than this. Operations a second are of all threads together.\n"
+           another machine than this. Operations a second are of all threads together. What each row does is \
+           written beside it in `benches/report.rs`.\n";
+    if !others.is_empty() {
+        text += "\nBeside them, what has no counterpart there:\n\n";
+        text += &plain_rows(others.into_iter());
+    }
+    text
+}
+
+fn parts(json: &Value) -> String {
+    plain_rows(list(json).iter())
+}
+
+fn plain_rows<'a>(rows: impl Iterator<Item = &'a Value>) -> String {
+    let mut table = Table::new("", &["", ">ns/op", ">ops/s", ">B/op", ">allocs/op"]);
+    for row in rows {
+        let figures = ["ns", "ops_per_second", "bytes", "allocations"].map(|key| number(&row[key]).into());
+        table.rows.push(std::iter::once(text(&row["row"]).into()).chain(figures).collect());
+    }
+    table.markdown()
 }
 
 fn verify(json: &Value) -> String {
@@ -189,11 +242,11 @@ mod tests {
     fn rows_stand_beside_the_originals() {
         let row = json!({ "row": "client retrieval", "threads": 2, "ns": 10.0, "ops_per_second": 2e8, "bytes": 0.0,
             "allocations": 0.0, "original_ns": 14.5, "original_allocations": "0" });
-        let text = rows(&json!([row]));
-        assert!(
-            text.contains("| client retrieval | 10.0 | 200 000 000 | 0.00 | 0.00 | 14.5 | 0 | 2.90 |"),
-            "{text}"
-        );
+        let own = json!({ "row": "our own", "threads": 1, "ns": 5.0, "ops_per_second": 2e8 });
+        let text = rows(&json!([own, row]));
+        let ours = "| client retrieval | 10.0 | 200 000 000 | 0.00 | 0.00 | 14.5 | 68 965 517 | 0 | 2.90 |";
+        let (at, own) = (text.find(ours), text.find("| our own | 5.00 | 200 000 000 | - | - |"));
+        assert!(at.is_some() && at < own, "{text}");
     }
 
     #[test]
@@ -211,10 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_is_named() {
-        let text = machine(Some("abc"));
-        for name in ["| commit | abc |", "kernel", "processor", "memory"] {
-            assert!(text.contains(name), "{text}");
+    fn the_machine_and_the_build_are_named() {
+        let rings = json!([{ "backend": "io_uring", "flags": "DEFER_TASKRUN" }]);
+        let (commit, toolchain) = (Some("abc".to_owned()), Some("rustc 1".to_owned()));
+        let text = machine(&Sources { commit, toolchain, ..Sources::default() }, &rings);
+        for name in ["| commit | abc |", "kernel", "processor", "memory", "| compiler | rustc 1 |", "profile"]
+        {
+            assert!(text.contains(name), "{name}: {text}");
         }
+        assert!(text.contains("| ring flags | io_uring: DEFER_TASKRUN |"), "{text}");
     }
 }

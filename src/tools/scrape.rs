@@ -198,7 +198,7 @@ mod tests {
     fn the_gateways_own_page_can_be_read() {
         use crate::metrics::render::ReloadCounts;
         use crate::metrics::{CallLabels, GatewayInfo, Layout, Shard, render};
-        let labels = CallLabels { route: "service:a\"b".into(), cluster: "c".into() };
+        let labels = CallLabels { route: "service:a\"b".into(), cluster: "c".into(), method: String::new() };
         let layout = Layout::new(vec!["c".into()], vec![labels]);
         let shard = Shard::new(&layout);
         shard.calls[0].ended(0, Duration::from_micros(100));

@@ -1,26 +1,113 @@
-//! What measurements run against unless told otherwise: the demo's services and a gateway before them, in this
-//! process, on free ports.
+//! What measurements run against unless told otherwise: the demo's services and a gateway before them, on free ports,
+//! each in a process of its own, so that each has its own memory and CPU time.
+//!
+//! The processes are this program again, as players of a part: one says where it is in a line of JSON, and ends when
+//! its standard input does, which is when the process that started it has gone, whatever became of that one.
 
-use std::io;
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
 use http::Method;
 use prost::Message as _;
+use serde_json::{Value, json};
 
 use super::load::{Request, Target};
-use super::usage::{Side, threads_named};
+use super::usage::Side;
 use crate::config;
-use crate::demo::{self, Demo, proto};
+use crate::demo::{self, proto};
 use crate::supervisor::Gateway;
+
+/// What a process of the stage plays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The demo's services.
+    Services,
+    /// A gateway of this configuration.
+    Gateway(String),
+}
+
+/// Plays a part until standard input ends.
+///
+/// # Errors
+/// When a thread, a port or a ring cannot be had.
+pub fn play(part: &Part) -> io::Result<()> {
+    match part {
+        Part::Services => {
+            let demo = demo::start()?;
+            let straight = demo.service("employee").expect("the demo has a service of this name").address;
+            say(&json!({ "config": demo.config("127.0.0.1:0", "127.0.0.1:0"), "straight": straight }))
+        }
+        Part::Gateway(text) => {
+            let config = config::parse(text, Path::new("(embedded)"))
+                .map_err(|errors| io::Error::other(errors.to_string()))?;
+            let gateway = Gateway::start(config).map_err(io::Error::other)?;
+            let (rung, workers) = (gateway.rung(), gateway.workers());
+            say(&json!({ "listener": gateway.listeners()[0], "backend": rung.backend(), "workers": workers }))
+        }
+    }
+}
+
+/// Says where the part is, and waits for the end.
+fn say(place: &Value) -> io::Result<()> {
+    writeln!(io::stdout(), "{place}")?;
+    io::copy(&mut io::stdin(), &mut io::sink()).map(drop)
+}
+
+/// A process that plays a part. Dropping it ends it.
+#[derive(Debug)]
+struct Player {
+    child: Child,
+    place: Value,
+}
+
+impl Player {
+    fn start(part: &Part) -> io::Result<Player> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("stage").env("RINGWAY_LOG", "warn").stdin(Stdio::piped()).stdout(Stdio::piped());
+        match part {
+            Part::Services => command.arg("services"),
+            Part::Gateway(config) => command.args(["gateway", config]),
+        };
+        let mut child = command.spawn()?;
+        let mut line = String::new();
+        let said = child.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
+        let mut player = Player { child, place: Value::Null };
+        said.transpose()?;
+        player.place = serde_json::from_str(&line).map_err(|_| {
+            io::Error::other("a process of the embedded demo ended before it was ready; see what it said")
+        })?;
+        Ok(player)
+    }
+
+    fn address(&self, name: &str) -> io::Result<SocketAddr> {
+        let address = self.place[name].as_str().and_then(|address| address.parse().ok());
+        address.ok_or_else(|| io::Error::other(format!("no {name} in {}", self.place)))
+    }
+
+    fn side(&self, name: &'static str) -> Side {
+        Side::process(name, self.child.id())
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
 
 /// The running demo and gateway; dropping it ends both.
 #[derive(Debug)]
 pub struct Stage {
-    gateway: Gateway,
-    demo: Demo,
-    /// The gateway's threads and the services' thread.
+    // Dropped first.
+    gateway: Player,
+    _services: Player,
+    listener: SocketAddr,
+    straight: SocketAddr,
+    /// The two processes.
     pub sides: Vec<Side>,
 }
 
@@ -28,49 +115,41 @@ impl Stage {
     /// Starts both.
     ///
     /// # Errors
-    /// When a thread, a port or a ring cannot be had.
+    /// When a process, a port or a ring cannot be had.
     pub fn start() -> io::Result<Stage> {
-        let demo = demo::start()?;
-        let text = demo.config("127.0.0.1:0", "127.0.0.1:0");
-        let config = config::parse(&text, Path::new("(embedded)"))
-            .map_err(|errors| io::Error::other(errors.to_string()))?;
-        let before = threads_named("worker-");
-        let gateway = Gateway::start(config).map_err(io::Error::other)?;
-        let workers = threads_named("worker-").difference(&before).copied().collect();
-        let sides = vec![Side::threads("gateway", workers), Side::threads("service", threads_named("demo"))];
-        Ok(Stage { gateway, demo, sides })
+        let services = Player::start(&Part::Services)?;
+        let config = services.place["config"].as_str().unwrap_or_default().to_owned();
+        let gateway = Player::start(&Part::Gateway(config))?;
+        let sides = vec![gateway.side("gateway"), services.side("service")];
+        let (listener, straight) = (gateway.address("listener")?, services.address("straight")?);
+        Ok(Stage { gateway, _services: services, listener, straight, sides })
     }
 
     /// What runs, in a line.
     pub fn describe(&self) -> String {
-        let (rung, workers) = (self.gateway.rung(), self.gateway.workers());
-        format!("the embedded demo behind {workers} workers on {}", rung.backend())
+        let place = &self.gateway.place;
+        let backend = place["backend"].as_str().unwrap_or("unknown");
+        format!("the embedded demo behind {} workers on {backend}", place["workers"])
     }
 
     /// One employee is asked for: by gRPC through the gateway.
     pub fn grpc(&self) -> Target {
-        Target { address: self.gateway.listeners()[0], request: get_employee() }
+        Target { address: self.listener, request: get_employee() }
     }
 
     /// The same call to the service itself.
     pub fn grpc_straight(&self) -> Target {
-        let service = self.demo.service("employee").expect("the demo has a service of this name");
-        Target { address: service.address, request: get_employee() }
+        Target { address: self.straight, request: get_employee() }
     }
 
     /// The same as JSON through the gateway.
     pub fn json(&self) -> Target {
-        Target { address: self.gateway.listeners()[0], request: get_employee_as_json() }
+        Target { address: self.listener, request: get_employee_as_json() }
     }
 
     /// The same as JSON to the service itself.
     pub fn json_straight(&self) -> Target {
-        Target { address: self.grpc_straight().address, request: get_employee_as_json() }
-    }
-
-    /// Where the gateway's clients connect.
-    pub fn address(&self) -> SocketAddr {
-        self.gateway.listeners()[0]
+        Target { address: self.straight, request: get_employee_as_json() }
     }
 }
 

@@ -17,6 +17,8 @@ use crate::time::Moment;
 /// What is set for a method.
 #[derive(Debug)]
 pub struct Method {
+    /// Its place among the methods of the cluster that the configuration names, from 1; 0 for all others.
+    pub place: usize,
     /// From the end of the request to the head of the answer, in place of what the route says.
     pub timeout: Option<Duration>,
     /// For the whole call.
@@ -46,6 +48,7 @@ impl Methods {
         let method = |path: &str| {
             let said = service_config.find(path);
             Method {
+                place: 0,
                 timeout: settings.timeout,
                 whole: said.and_then(|said| said.timeout),
                 idempotent: false,
@@ -66,8 +69,9 @@ impl Methods {
                 }
             }
         }
-        for own in &settings.methods {
+        for (at, own) in settings.methods.iter().enumerate() {
             let mut method = method(&own.path);
+            method.place = at + 1;
             method.timeout = own.timeout.or(method.timeout);
             method.idempotent = own.idempotent;
             methods.named.insert(own.path.clone(), method);

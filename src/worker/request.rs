@@ -110,7 +110,8 @@ async fn run(
 
     // Route.
     let Way { route: index, cluster, series } = route(worker, setup, &head)?;
-    call.series = series;
+    let method = cluster.method(head.uri.path());
+    call.series = series[method.place];
     call.note.routed();
 
     // Guard: is there a turn for it, is there time, and is there room. A body that has to be read whole is read in
@@ -119,7 +120,6 @@ async fn run(
         worker.local.counts().rate_limited.add(1);
         return Err(Failure::RateLimited);
     }
-    let method = cluster.method(head.uri.path());
     let mut timeouts = setup.timeouts(index, method);
     let fixed = timeouts.answer;
     let latency = cluster.latencies().and_then(|all| all.ask(head.uri.path(), worker.clock.now()));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::patience::Timeouts;
-use crate::config::Config;
+use crate::config::{self, Config, Route};
 use crate::metrics::{CallBlock, CallLabels, Layout, Shard};
 use crate::net::Local;
 use crate::policy::limit::SharedLimit;
@@ -54,10 +54,10 @@ pub(super) struct Setup {
     series_base: u32,
 }
 
-/// Where one of a route's choices goes, and where its calls are counted.
+/// Where one of a route's choices goes, and where its calls are counted: by [`Method::place`].
 struct Target {
     cluster: usize,
-    series: usize,
+    series: Vec<usize>,
 }
 
 /// Where a call goes.
@@ -65,8 +65,8 @@ pub(super) struct Way<'s> {
     /// The position of its route.
     pub(super) route: usize,
     pub(super) cluster: &'s Rc<Cluster>,
-    /// Where its calls are counted.
-    pub(super) series: usize,
+    /// Where its calls are counted: by [`Method::place`].
+    pub(super) series: &'s [usize],
 }
 
 impl Setup {
@@ -118,8 +118,8 @@ impl Setup {
         random: &mut Random,
     ) -> Option<Way<'_>> {
         let route = self.routes.find(path, host, headers)?;
-        let Target { cluster, series } = self.targets[route][self.routes.choose(route, random)];
-        Some(Way { route, cluster: &self.clusters[cluster], series })
+        let Target { cluster, series } = &self.targets[route][self.routes.choose(route, random)];
+        Some(Way { route, cluster: &self.clusters[*cluster], series })
     }
 
     /// Whether a route takes one more call now.
@@ -170,12 +170,25 @@ impl Setup {
     }
 }
 
-/// The order of series in the metrics: each route with each of its clusters, as [`layout`] has them.
+/// The series of a route and one of its clusters: one for each of the cluster's methods that the route can take, and
+/// before them one for all others.
+fn methods<'c>(route: &'c Route, cluster: &'c config::Cluster) -> impl Iterator<Item = Option<&'c str>> {
+    let own = cluster.methods.iter().map(|method| method.path.as_str());
+    own.map(|path| route.matching.path.takes(path).then_some(path))
+}
+
+/// The order of series in the metrics, as [`layout`] has them.
 fn targets(config: &Config) -> Vec<Vec<Target>> {
-    let mut series = 0..;
-    let mut target = |cluster| Target { cluster, series: series.next().expect("there is no end to numbers") };
+    let mut all = 0..;
+    let mut next = || all.next().expect("there is no end to numbers");
+    let mut target = |route: &Route, cluster: usize| {
+        let others = next();
+        let methods = methods(route, &config.clusters[cluster]);
+        let series = methods.map(|method| method.map_or(others, |_| next()));
+        Target { cluster, series: std::iter::once(others).chain(series.collect::<Vec<_>>()).collect() }
+    };
     let routes = config.routes.iter();
-    routes.map(|route| route.clusters.iter().map(|choice| target(choice.cluster)).collect()).collect()
+    routes.map(|route| route.clusters.iter().map(|choice| target(route, choice.cluster)).collect()).collect()
 }
 
 /// The labels of all series, in the order that calls are counted.
@@ -183,8 +196,13 @@ pub fn layout(config: &Config) -> Layout {
     let mut calls = Vec::new();
     for route in &config.routes {
         for choice in &route.clusters {
-            let cluster = config.clusters[choice.cluster].name.clone();
-            calls.push(CallLabels { route: route.name.clone(), cluster });
+            let cluster = &config.clusters[choice.cluster];
+            let methods = methods(route, cluster).flatten();
+            calls.extend(std::iter::once("").chain(methods).map(|method| CallLabels {
+                route: route.name.clone(),
+                cluster: cluster.name.clone(),
+                method: method.to_owned(),
+            }));
         }
     }
     Layout::new(config.clusters.iter().map(|cluster| cluster.name.clone()).collect(), calls)

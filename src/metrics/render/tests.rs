@@ -114,7 +114,7 @@ fn read(page: &str) -> Read {
 }
 
 fn call(route: &str, cluster: &str) -> CallLabels {
-    CallLabels { route: route.into(), cluster: cluster.into() }
+    CallLabels { route: route.into(), cluster: cluster.into(), method: String::new() }
 }
 
 fn sample_world() -> (Layout, Vec<Arc<Shard>>) {

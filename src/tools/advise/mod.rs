@@ -51,6 +51,8 @@ pub enum Place {
     Route(String, String),
     /// `[[clusters]]` of this name, and the table within it, if any.
     Cluster(String, &'static str),
+    /// `[[clusters.methods]]` of this cluster and path, and the table within it, if any.
+    Method(String, String, &'static str),
 }
 
 /// Looks, and prints the advice.
@@ -95,8 +97,13 @@ pub fn advise(page: &Page, before: Option<(&Page, Duration)>) -> Vec<Advice> {
     let seen = Seen::on(page, before);
     let mut advice: Vec<Advice> = seen.routes.iter().map(rules::timeout).collect();
     for cluster in &seen.clusters {
-        advice.extend([rules::retries(cluster), rules::pool(cluster), rules::limit(cluster)]);
+        // Keys of the cluster itself come first: in TOML they cannot follow one of its tables.
+        advice.extend([rules::limit(cluster), rules::retries(cluster), rules::pool(cluster)]);
         advice.extend(rules::breaker(cluster));
+        for method in seen.methods.iter().filter(|method| method.cluster == cluster.name) {
+            advice.push(rules::method_timeout(method));
+            advice.extend(rules::method_breaker(method, Some(cluster)));
+        }
     }
     advice
 }
@@ -107,6 +114,8 @@ impl Advice {
             Place::Route(name, cluster) => ("routes".to_owned(), name, cluster),
             Place::Cluster(name, "") => ("clusters".to_owned(), name, name),
             Place::Cluster(name, table) => (format!("clusters.{table}"), name, name),
+            Place::Method(name, path, "") => ("clusters.methods".to_owned(), path, name),
+            Place::Method(name, path, table) => (format!("clusters.methods.{table}"), path, name),
         };
         json!({
             "table": table, "name": name, "cluster": cluster, "about": self.about, "seen": self.seen,
@@ -134,6 +143,11 @@ fn text(advice: &[Advice]) -> String {
                 Place::Cluster(name, table) => {
                     format!("\n# ---- [[clusters]] name = {name:?}\n[clusters.{table}]\n")
                 }
+                Place::Method(name, path, "") => {
+                    format!("\n# ---- [[clusters]] name = {name:?}\n[[clusters.methods]]\npath = {path:?}\n")
+                }
+                // It goes into the method's table, which is the one above it.
+                Place::Method(_, path, table) => format!("\n# ---- {path}\n[clusters.methods.{table}]\n"),
             };
             last = Some(&advice.place);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::seen::{Calls, Cluster, Route};
+use super::seen::{Calls, Cluster, Method, Route};
 use super::{Advice, Place};
 use crate::tools::show::units;
 
@@ -21,10 +21,18 @@ const PEAK: f64 = 4.0;
 /// Codes that say that a service is ill.
 const ILL: [&str; 4] = ["UNAVAILABLE", "INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED"];
 
-/// How long the route's calls may take: three times the slowest thousandth.
+/// How long the route's calls may take.
 pub(super) fn timeout(route: &Route) -> Advice {
-    let calls = &route.calls;
-    let place = Place::Route(route.name.clone(), route.cluster.clone());
+    timeout_of(&route.calls, &Place::Route(route.name.clone(), route.cluster.clone()))
+}
+
+/// How long the method's calls may take.
+pub(super) fn method_timeout(method: &Method) -> Advice {
+    timeout_of(&method.calls, &Place::Method(method.cluster.clone(), method.path.clone(), ""))
+}
+
+/// How long calls may take: three times the slowest thousandth.
+fn timeout_of(calls: &Calls, place: &Place) -> Advice {
     let advice = |setting: Option<Duration>, rule: &str| Advice {
         place: place.clone(),
         setting: setting.map(|value| ("timeout", quoted(value))),
@@ -161,19 +169,36 @@ pub(super) fn limit(cluster: &Cluster) -> Advice {
 
 /// When the breaker opens, and how it tries again.
 pub(super) fn breaker(cluster: &Cluster) -> Vec<Advice> {
-    let share = cluster.calls.share(&ILL);
+    breaker_of(&cluster.calls, cluster.rate, &Place::Cluster(cluster.name.clone(), "breaker"))
+}
+
+/// The same of a breaker of the method's own, where its calls fail otherwise than those of its cluster.
+pub(super) fn method_breaker(method: &Method, cluster: Option<&Cluster>) -> Vec<Advice> {
+    let place = Place::Method(method.cluster.clone(), method.path.clone(), "breaker");
+    let mine = method.calls.share(&ILL);
+    let others = cluster.map_or(0.0, |cluster| cluster.calls.share(&ILL));
+    if method.calls.count() >= CALLS_FOR_SHARES && mine <= 2.0 * others + 0.01 {
+        let rule = "it fails no more than its cluster: the cluster's breaker is enough";
+        let seen = format!("{} of its calls fail, {} of all", units::percent(mine), units::percent(others));
+        return vec![Advice { place, setting: None, about: "breaker", seen, rule: rule.to_owned() }];
+    }
+    breaker_of(&method.calls, method.rate, &place)
+}
+
+fn breaker_of(calls: &Calls, rate: Option<f64>, place: &Place) -> Vec<Advice> {
+    let share = calls.share(&ILL);
     let advice = |key: &'static str, value: Option<String>, rule: &str| Advice {
-        place: Place::Cluster(cluster.name.clone(), "breaker"),
+        place: place.clone(),
         setting: value.map(|value| (key, value)),
         about: "breaker",
         seen: format!(
             "{} calls, {} of which say that the service is ill",
-            units::count(cluster.calls.count()),
+            units::count(calls.count()),
             units::percent(share)
         ),
         rule: rule.to_owned(),
     };
-    if cluster.calls.count() < CALLS_FOR_SHARES {
+    if calls.count() < CALLS_FOR_SHARES {
         return vec![advice(
             "failure_ratio",
             None,
@@ -186,7 +211,7 @@ pub(super) fn breaker(cluster: &Cluster) -> Vec<Advice> {
     }
     let ratio = format!("{:.1}", (5.0 * share).clamp(0.5, 0.9));
     let mut all = vec![advice("failure_ratio", Some(ratio), "five times what is ordinary, from 0.5 to 0.9")];
-    if let Some(rate) = cluster.rate {
+    if let Some(rate) = rate {
         let interval = Duration::from_secs_f64((100.0 / rate).clamp(10.0, 300.0));
         let rule = format!(
             "{} calls/s: a window that holds a hundred calls, from 10 s to 5 min, rounded up",

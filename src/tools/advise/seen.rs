@@ -10,6 +10,7 @@ use crate::tools::scrape::{Page, Sample};
 pub(super) struct Seen {
     pub(super) routes: Vec<Route>,
     pub(super) clusters: Vec<Cluster>,
+    pub(super) methods: Vec<Method>,
 }
 
 /// Calls of one route to one cluster.
@@ -18,6 +19,16 @@ pub(super) struct Route {
     pub(super) name: String,
     pub(super) cluster: String,
     pub(super) calls: Calls,
+}
+
+/// One method of a cluster that the configuration has a table for, over all routes to it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Method {
+    pub(super) cluster: String,
+    pub(super) path: String,
+    pub(super) calls: Calls,
+    /// Calls per second; known only with an earlier page and calls since then.
+    pub(super) rate: Option<f64>,
 }
 
 /// One cluster, over all routes to it.
@@ -62,18 +73,42 @@ impl Seen {
             page.named("ringway_upstream_calls_total").map(|sample| sample.label("cluster").to_owned());
         let clusters: BTreeSet<String> = clusters.collect();
         let clusters = clusters.into_iter().map(|name| Cluster::on(page, before, name));
-        Seen { routes: routes.collect(), clusters: clusters.collect() }
+        Seen { routes: routes.collect(), clusters: clusters.collect(), methods: Method::all_on(page, before) }
     }
+}
+
+impl Method {
+    fn all_on(page: &Page, before: Option<(&Page, Duration)>) -> Vec<Method> {
+        let labels =
+            |sample: &Sample| (sample.label("cluster").to_owned(), sample.label("method").to_owned());
+        let known: BTreeSet<(String, String)> = page.named(CALLS).map(labels).collect();
+        let known = known.into_iter().filter(|(_, path)| !path.is_empty());
+        let method = known.map(|(cluster, path)| {
+            let mine = |sample: &Sample| sample.label("cluster") == cluster && sample.label("method") == path;
+            let (calls, rate) = (Calls::on(page, mine), growth(page, before, CALLS, mine));
+            Method { calls, rate: rate.filter(|rate| *rate > 0.0), cluster, path }
+        });
+        method.collect()
+    }
+}
+
+/// By how much the sum of a family has grown in each second since the earlier page.
+fn growth(
+    page: &Page,
+    before: Option<(&Page, Duration)>,
+    family: &str,
+    mine: impl Fn(&Sample) -> bool + Copy,
+) -> Option<f64> {
+    let (before, span) = before?;
+    let sum = |page: &Page| page.sum_where(family, mine).unwrap_or(0.0);
+    Some((sum(page) - sum(before)) / span.as_secs_f64().max(1e-9))
 }
 
 impl Cluster {
     fn on(page: &Page, before: Option<(&Page, Duration)>, name: String) -> Cluster {
         let mine = |sample: &Sample| sample.label("cluster") == name;
         let sum = |family| page.sum_where(family, mine).unwrap_or(0.0);
-        let grown = |family| {
-            let (before, span) = before?;
-            Some((sum(family) - before.sum_where(family, mine).unwrap_or(0.0)) / span.as_secs_f64().max(1e-9))
-        };
+        let grown = |family| growth(page, before, family, mine);
         // A gateway that nobody calls while it is looked at says nothing of what it can bear.
         let rate = grown(CALLS).filter(|rate| *rate > 0.0);
         let calls = Calls::on(page, mine);

@@ -140,27 +140,76 @@ fn durations_are_rounded_up_to_those_that_people_write() {
     }
 }
 
-/// Every line is a comment, a table's head or a key that the configuration knows.
+/// What is advised of a method, from a page on which it has series of its own.
+#[test]
+fn methods_have_advice_of_their_own() {
+    let series = |method: &str, code: &str, calls: u64, slow: u64| {
+        let labels = format!("route=\"r\",cluster=\"c\"{method}");
+        let bucket = |le: &str, count: u64| {
+            format!("ringway_call_duration_seconds_bucket{{{labels},le=\"{le}\"}} {count}\n")
+        };
+        format!("ringway_calls_total{{{labels},grpc_status=\"{code}\"}} {calls}\n")
+            + &bucket("0.002048", calls - slow)
+            + &bucket("0.262144", calls)
+            + &bucket("+Inf", calls)
+    };
+    let (well, ill) = (",method=\"/a.B/Well\"", ",method=\"/a.B/Ill\"");
+    let page = "ringway_upstream_calls_total{cluster=\"c\"} 1\n".to_owned()
+        + &series("", "OK", 100_000, 0)
+        + &series(well, "OK", 20_000, 100)
+        + &series(ill, "OK", 4_500, 0)
+        + &series(ill, "INTERNAL", 500, 0);
+    let advice = advise(&Page::parse(&page).unwrap(), None);
+    let of = |path: &str, about: &str| {
+        let mine = |advice: &&Advice| {
+            matches!(&advice.place, Place::Method(_, known, _) if known == path) && advice.about == about
+        };
+        let found = advice.iter().find(mine).unwrap_or_else(|| panic!("{path} {about}: {advice:?}"));
+        (found.setting.as_ref().map(|(_, value)| value.as_str()), found.rule.as_str())
+    };
+    // Of the route's calls few are slow, of this method's a hundredth.
+    assert_eq!(value(&advice, "timeout", "timeout").0.as_deref(), Some("\"1s\""));
+    assert_eq!(of("/a.B/Well", "timeout").0, Some("\"1s\""));
+    assert!(of("/a.B/Ill", "timeout").1.contains("too few calls"));
+    assert_eq!(of("/a.B/Ill", "breaker").0, Some("0.5"));
+    assert!(of("/a.B/Well", "breaker").1.contains("the cluster's breaker is enough"));
+}
+
+/// Method: every block is pasted where the comment above it says, and the whole is read as a configuration.
 #[test]
 fn the_text_can_be_pasted() {
     let seconds = "ringway_call_duration_seconds_sum{route=\"r\",cluster=\"c\"} 5000\n";
+    let method = "ringway_calls_total{route=\"r\",cluster=\"c\",method=\"/a.B/C\",grpc_status=\"INTERNAL\"} 2000\n\
+                  ringway_calls_total{route=\"r\",cluster=\"c\",method=\"/a.B/C\",grpc_status=\"OK\"} 18000\n\
+                  ringway_call_duration_seconds_bucket{route=\"r\",cluster=\"c\",method=\"/a.B/C\",le=\"0.131072\"} 20000\n\
+                  ringway_call_duration_seconds_bucket{route=\"r\",cluster=\"c\",method=\"/a.B/C\",le=\"+Inf\"} 20000\n";
     let before = page(&[("OK", 0)], &[], "");
-    let busy = page(&[("OK", 100_000)], &[("0.002048", 100_000), ("+Inf", 0)], seconds);
+    let busy =
+        page(&[("OK", 100_000)], &[("0.002048", 100_000), ("+Inf", 0)], &(seconds.to_owned() + method));
     let text = text(&advise(&busy, Some((&before, Duration::from_secs(10)))));
-    let mut table = String::new();
-    let mut keys = 0;
-    for line in text.lines().filter(|line| !line.is_empty()) {
-        if let Some(place) = line.strip_prefix("# ---- [[") {
-            table = place.split(']').next().unwrap().to_owned();
-        } else if let Some(head) = line.strip_prefix('[') {
-            table = head.trim_end_matches(']').to_owned();
-        } else if !line.starts_with('#') {
-            let (key, _) = line.split_once(" = ").unwrap_or_else(|| panic!("{line}"));
-            let known = crate::config::knobs::KNOBS.iter().any(|knob| knob.key.starts_with(&table));
-            assert!(known, "{table}.{key}: {line}");
-            keys += 1;
-        }
+    let (mut routes, mut clusters) = (String::new(), String::new());
+    for block in text.split("\n# ---- ").skip(1) {
+        let (place, lines) = block.split_once('\n').unwrap();
+        if place.starts_with("[[routes]] name = \"r\"") { &mut routes } else { &mut clusters }
+            .push_str(lines);
     }
-    assert_eq!(keys, 7, "{text}");
+    let pasted = format!(
+        "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"r\"\ncluster = \"c\"\n{routes}\n\
+         [[clusters]]\nname = \"c\"\nendpoints = [\"127.0.0.1:1\"]\n{clusters}\n"
+    );
+    let config = crate::config::parse(&pasted, std::path::Path::new("pasted.toml"));
+    let config = config.unwrap_or_else(|errors| panic!("{errors}\n{pasted}"));
+    let (route, cluster) = (&config.routes[0], &config.clusters[0]);
+    let [method] = &cluster.methods[..] else { panic!("{pasted}") };
+    assert_eq!(route.timeout, Some(Duration::from_millis(500)), "{text}");
+    assert_eq!((cluster.max_requests, cluster.retry.max_attempts), (5000, 2), "{text}");
+    assert_eq!(cluster.pool.max_connections, 11, "{text}");
+    assert_eq!(cluster.breaker.as_ref().map(|breaker| breaker.max_requests), Some(50), "{text}");
+    assert_eq!(
+        (method.path.as_str(), method.timeout),
+        ("/a.B/C", Some(Duration::from_millis(500))),
+        "{text}"
+    );
+    assert!(method.breaker.is_some(), "{text}");
     assert!(advise(&Page::default(), None).is_empty());
 }

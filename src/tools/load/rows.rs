@@ -4,6 +4,7 @@ use super::case::Case;
 use crate::tools::interval::Interval;
 use crate::tools::show::plot::Bar;
 use crate::tools::show::{Cell, Plot, Table, Tone, units};
+use crate::tools::usage;
 
 /// The columns of [`row`], after those of the command itself.
 pub const COLUMNS: [&str; 12] = [
@@ -68,6 +69,17 @@ pub fn row(case: &Case) -> Vec<Cell> {
         figure(case.generator_micros()),
         valid,
     ]
+}
+
+/// The most memory that was seen of each side, in a sentence.
+pub fn memory(cases: &[Case]) -> String {
+    let most = |side| cases.iter().filter_map(|case| case.memory(side)).max();
+    let sides = ["gateway", "service"].map(|side| (side, most(side)));
+    let all = sides.into_iter().chain([("generator", usage::memory_of_this_process())]);
+    let words = all.map(|(side, bytes)| {
+        format!("{side} {}", bytes.map_or("not known".to_owned(), |bytes| units::bytes(bytes as f64)))
+    });
+    format!("memory: {}", words.collect::<Vec<_>>().join(", "))
 }
 
 /// Plots of throughput and latency.
