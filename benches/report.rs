@@ -206,12 +206,12 @@ fn breaker(rows: &mut Rows<'_>) {
     let clock = quanta::Clock::new();
     let start = clock.raw();
     let now = || Moment::from_nanos(clock.delta_as_nanos(start, clock.raw()));
-    let mut call = |now: &dyn Fn() -> Moment| {
-        let pass = breaker.ask(now(), &mut random).expect("it is closed");
-        pass.tell(black_box(Outcome::Well), now());
+    let call = |before: Moment, after: Moment, random: &mut Random| {
+        let pass = breaker.ask(before, random).expect("it is closed");
+        pass.tell(black_box(Outcome::Well), after);
     };
-    rows.row("circuit breaker", 222.0, "0", || call(&|| black_box(NOW)));
-    rows.extra("circuit breaker, with two readings of the clock", || call(&now));
+    rows.row("circuit breaker", 222.0, "0", || call(black_box(NOW), NOW, &mut random));
+    rows.extra("circuit breaker, with two readings of the clock", || call(now(), now(), &mut random));
 }
 
 /// The example configuration from text to checked types; and what a call pays: the look-up of its method's settings.

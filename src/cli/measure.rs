@@ -26,7 +26,7 @@ pub(super) enum Measure {
     /// Measure the eight promises of the gateway over real sockets: PASS or FAIL for each.
     ///
     /// Exit code 1 if one has failed. Takes about half a minute.
-    Verify(Show),
+    Verify(Verify),
     /// Recommend timeouts, retries, pool sizes and breaker settings from a gateway's metrics, with the evidence.
     Advise(Advise),
     /// Write what was measured as Markdown; report.sh measures it.
@@ -87,6 +87,18 @@ pub(super) struct Report {
     /// The compiler.
     #[arg(long, value_name = "VERSION")]
     toolchain: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Verify {
+    /// One of the checks alone, such as "timeout accuracy".
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// The service waits so long with each answer, to see a check fail.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = hold, hide = true)]
+    hold: f64,
+    #[command(flatten)]
+    show: Show,
 }
 
 /// How results are shown.
@@ -186,7 +198,7 @@ pub(super) fn run(command: Measure) -> ExitCode {
     let done = match command {
         Measure::LoadTest(arguments) => arguments.run(),
         Measure::Compare(arguments) => arguments.run(),
-        Measure::Verify(show) => verify::run(&show.output()),
+        Measure::Verify(arguments) => arguments.run(),
         Measure::Advise(arguments) => arguments.run().map(|()| true),
         Measure::Report(arguments) => arguments.run().map(|()| true),
         Measure::Stage { part } => stage::play(&part.into()).map(|()| true),
@@ -215,6 +227,13 @@ impl Advise {
         let span = Duration::from_secs_f64(self.duration);
         let source = self.from.map_or(advise::Source::Admin(self.admin, span), advise::Source::File);
         advise::run(&source, self.json)
+    }
+}
+
+impl Verify {
+    fn run(self) -> io::Result<bool> {
+        let hold = Duration::from_secs_f64(self.hold);
+        verify::run(&verify::Options { only: self.only, hold, output: self.show.output() })
     }
 }
 
@@ -327,4 +346,9 @@ fn rate(text: &str) -> Result<f64, String> {
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed".to_owned())?;
     if (0.1..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("must be 0.1 to 86 400".to_owned()) }
+}
+
+fn hold(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed".to_owned())?;
+    if (0.0..=60.0).contains(&seconds) { Ok(seconds) } else { Err("must be 0 to 60".to_owned()) }
 }

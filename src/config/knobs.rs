@@ -5,8 +5,10 @@
 
 mod table;
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::units::{Bytes, Time};
@@ -153,7 +155,10 @@ pub enum Kind {
 
 /// The row of a key.
 pub fn find(key: &str) -> Option<&'static Knob> {
-    KNOBS.iter().find(|knob| knob.key == key)
+    // Every key of a file is looked for several times.
+    static BY_KEY: LazyLock<HashMap<&str, &Knob>> =
+        LazyLock::new(|| KNOBS.iter().rev().map(|knob| (knob.key, knob)).collect());
+    BY_KEY.get(key).copied()
 }
 
 /// The keys of one table that this version takes, without the table's name. `""` is the top.

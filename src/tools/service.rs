@@ -166,6 +166,8 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
     let mut settings = h2::server::Builder::new();
     settings.initial_window_size(1 << 20).initial_connection_window_size(16 << 20);
     settings.max_concurrent_streams(1000);
+    // Whoever measures cancels on purpose.
+    settings.max_concurrent_reset_streams(10_000).max_pending_accept_reset_streams(10_000);
     state.connections_opened.fetch_add(1, Ordering::Relaxed);
     if let Ok(mut connection) = settings.handshake(stream).await {
         while let Some(Ok((request, respond))) = connection.accept().await {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Check, Finding, Setup, Subject};
 use crate::policy::status::Code;
-use crate::tools::load::{self, Ending, Load, Pace, Request, Round, Target};
+use crate::tools::load::{self, Ending, Load, Pace, Request, Target};
 use crate::tools::scrape::{self, Page};
 use crate::tools::service::Service;
 use crate::tools::show::units;
@@ -102,7 +102,7 @@ fn retrieval(subject: &Subject<'_>) -> io::Result<Finding> {
     // In turn, so that what else the machine does falls on both.
     for _ in 0..5 {
         for (target, tally) in [(subject.through(), &mut with), (straight.clone(), &mut without)] {
-            let round = load::run_alone(&Load::new(target, Pace::Calls { calls: 200, at_once: 1 }))?;
+            let round = load::run_alone(&Load::new(target, Pace::Calls { calls: 100, at_once: 1 }))?;
             tally.merge(&round.tally);
         }
     }
@@ -119,7 +119,7 @@ fn retrieval(subject: &Subject<'_>) -> io::Result<Finding> {
 }
 
 fn retry_overhead(subject: &Subject<'_>) -> io::Result<Finding> {
-    const CALLS: u64 = 2000;
+    const CALLS: u64 = 1000;
     let mut load = subject.closed(CALLS, 20);
     load.warm_up = 0;
     load.connections = 4;
@@ -201,15 +201,6 @@ impl Held {
             bytes: page.sum("ringway_heap_live_bytes")?,
         })
     }
-
-    /// By how much each has grown since `before`, as a share of it.
-    fn grown(self, before: Held) -> [f64; 3] {
-        [
-            self.resident / before.resident - 1.0,
-            self.allocations / before.allocations - 1.0,
-            self.bytes / before.bytes - 1.0,
-        ]
-    }
 }
 
 const UNCOUNTED: &str = "its page does not say what is allocated and resident";
@@ -219,7 +210,7 @@ fn memory(subject: &Subject<'_>) -> io::Result<Finding> {
     for _ in 0..5 {
         let pace = Pace::Span { span: Duration::from_millis(800), at_once: 100 };
         let round = load::run_alone(&Load::new(subject.through(), pace))?;
-        for _ in 0..5 {
+        for _ in 0..3 {
             load::run_alone(&Load { connections: 50, ..subject.closed(50, 50) })?;
         }
         subject.cancelled(100)?;
@@ -232,10 +223,11 @@ fn memory(subject: &Subject<'_>) -> io::Result<Finding> {
         held.push(now);
     }
     let (first, last) = (held[1], held[4]);
-    let [resident, allocations, bytes] = last.grown(first);
+    let resident = last.resident / first.resident - 1.0;
+    let [allocations, bytes] = steady(&held[1..]);
     let percent = |share: f64| format!("{:+.1} %", 100.0 * share);
     let measured = format!(
-        "{} resident ({} to {}), {} allocations, {} allocated",
+        "{} resident ({} to {}), {} allocations, {} allocated, round by round",
         percent(resident),
         units::bytes(first.resident),
         units::bytes(last.resident),
@@ -244,6 +236,16 @@ fn memory(subject: &Subject<'_>) -> io::Result<Finding> {
     );
     let figure = resident.max(allocations).max(bytes);
     Ok(Finding { measured, passed: figure < 0.1, figure })
+}
+
+/// By how much allocations and their bytes grow over all rounds if each adds what the least of them adds. What grows to
+/// its size once, such as a table, is no leak; a leak grows with every round.
+fn steady(held: &[Held]) -> [f64; 2] {
+    let least = |of: fn(&Held) -> f64| {
+        let growth = held.windows(2).map(|pair| of(&pair[1]) / of(&pair[0]) - 1.0);
+        growth.fold(f64::INFINITY, f64::min) * (held.len() - 1) as f64
+    };
+    [least(|held| held.allocations), least(|held| held.bytes)]
 }
 
 /// What must be as before when all clients have gone.
@@ -255,57 +257,65 @@ const GAUGES: [(&str, &str); 5] = [
     ("process_open_fds", "open files"),
 ];
 
-/// A leak of less than one allocation for so many cancelled calls is none that this check can tell from tables that
-/// grow once.
-const CALLS_PER_LEAK: f64 = 10.0;
+/// Rounds of calls, after those that are for getting warm, in so many lots.
+const LOTS: usize = 4;
+const ROUNDS: usize = 4;
+const CANCELLED: u64 = 100;
+/// A leak of less than one allocation for so many cancelled calls is not told from chance.
+const CALLS_PER_LEAK: f64 = 20.0;
 
 fn leaks(subject: &Subject<'_>) -> io::Result<Finding> {
-    const ROUNDS: u64 = 20;
-    let cycle = || -> io::Result<Round> {
-        let whole = load::run_alone(&subject.closed(200, 20))?;
-        subject.cancelled(100)?;
-        Ok(whole)
-    };
-    for _ in 0..4 {
-        cycle()?;
-    }
-    let before = at_rest(subject)?;
-    for _ in 0..ROUNDS {
-        let whole = cycle()?;
-        if whole.tally.errors() > 0 {
-            return Ok(failed(&whole.tally));
+    let lot = || -> io::Result<load::Tally> {
+        let mut tally = load::Tally::default();
+        for _ in 0..ROUNDS {
+            tally.merge(&load::run_alone(&subject.closed(200, 20))?.tally);
+            subject.cancelled(CANCELLED)?;
         }
-    }
-    let Some(held) = Held::on(&before) else {
+        Ok(tally)
+    };
+    lot()?;
+    let before = at_rest(subject)?;
+    let Some(first) = Held::on(&before) else {
         return Ok(Finding { measured: UNCOUNTED.to_owned(), passed: false, figure: f64::NAN });
     };
-    // What ends with a client takes a moment.
-    let given_up = Instant::now() + Duration::from_secs(5);
-    let (mut left, mut more);
-    loop {
-        let after = scrape::fetch(subject.admin)?;
-        left = Vec::new();
-        for (name, words) in GAUGES {
-            let more = sum(&after, name) - sum(&before, name);
-            if more > 0.0 {
-                left.push(format!("{more} {words}"));
-            }
+    let mut held = vec![first];
+    for _ in 0..LOTS {
+        let whole = lot()?;
+        if whole.errors() > 0 {
+            return Ok(failed(&whole));
         }
-        more = Held::on(&after).map_or(f64::INFINITY, |after| after.allocations - held.allocations);
-        if more > (100 * ROUNDS) as f64 / CALLS_PER_LEAK {
-            left.push(format!("{} allocations", units::count(more)));
-        }
-        if left.is_empty() || given_up < Instant::now() {
-            break;
-        }
-        thread::sleep(Duration::from_millis(50));
+        held.extend(Held::on(&at_rest(subject)?));
+    }
+    let mut left = left_since(subject, &before)?;
+    // A leak adds to each lot; what grows to its size once adds to one.
+    let more = held.windows(2).map(|pair| pair[1].allocations - pair[0].allocations);
+    let more = more.fold(f64::INFINITY, f64::min);
+    let allowed = (ROUNDS as u64 * CANCELLED) as f64 / CALLS_PER_LEAK;
+    if more > allowed {
+        left.push(format!("{} allocations of each {}", units::count(more), ROUNDS as u64 * CANCELLED));
     }
     let measured = if left.is_empty() {
-        format!("nothing is left of 6 000 calls, a third of them cancelled ({more:+} allocations)")
+        let calls = units::count((LOTS * ROUNDS * 300) as f64);
+        format!("nothing is left of {calls} calls, a third of them cancelled")
     } else {
         left.join(", ")
     };
     Ok(Finding { measured, passed: left.is_empty(), figure: left.len() as f64 })
+}
+
+/// What there is more of than before, in words. What ends with a client takes a moment.
+fn left_since(subject: &Subject<'_>, before: &Page) -> io::Result<Vec<String>> {
+    let given_up = Instant::now() + Duration::from_secs(5);
+    loop {
+        let after = scrape::fetch(subject.admin)?;
+        let more = GAUGES.map(|(name, words)| (sum(&after, name) - sum(before, name), words));
+        let left = more.into_iter().filter(|(more, _)| *more > 0.0);
+        let left: Vec<String> = left.map(|(more, words)| format!("{more} {words}")).collect();
+        if left.is_empty() || given_up < Instant::now() {
+            return Ok(left);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// The metrics once no client is connected.
