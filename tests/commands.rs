@@ -1,4 +1,5 @@
 //! The commands that measure, as a person runs them.
+#![allow(clippy::disallowed_methods, reason = "a test measures how long a command takes")]
 
 use ringway::tools::service::Service;
 use serde_json::Value;

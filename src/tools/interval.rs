@@ -18,12 +18,18 @@ pub struct Interval {
 impl Interval {
     /// Of one figure of each round; `None` where there are none.
     pub fn of(rounds: &[f64]) -> Option<Interval> {
+        Interval::missing(rounds, 0.05)
+    }
+
+    /// The same, with an interval that misses the median in no more than this share of cases. Whoever looks at several
+    /// figures at once wants all of their intervals to hold.
+    pub fn missing(rounds: &[f64], share: f64) -> Option<Interval> {
         let mut sorted = rounds.to_vec();
         sorted.sort_by(f64::total_cmp);
         let count = sorted.len();
         let last = count.checked_sub(1)?;
         let median = f64::midpoint(sorted[last / 2], sorted[count / 2]);
-        let ends = outer_ranks(count).map(|rank| (sorted[rank], sorted[last - rank]));
+        let ends = outer_ranks(count, share).map(|rank| (sorted[rank], sorted[last - rank]));
         Some(Interval { median, ends })
     }
 
@@ -34,14 +40,14 @@ impl Interval {
     }
 }
 
-/// How many rounds can be left out at each end so that what remains still holds the median with 95 %.
-fn outer_ranks(count: usize) -> Option<usize> {
+/// How many rounds can be left out at each end so that what remains misses the median in at most this share of cases.
+fn outer_ranks(count: usize, missing: f64) -> Option<usize> {
     // The chance that at most `rank` of `count` fair coins fall on one side is what each end may miss.
     let (mut below, mut term) = (0.0, 0.5_f64.powi(i32::try_from(count).ok()?));
     let mut found = None;
     for rank in 0..count.div_ceil(2) {
         below += term;
-        if 2.0 * below > 0.05 {
+        if 2.0 * below > missing {
             break;
         }
         found = Some(rank);
@@ -81,7 +87,16 @@ mod tests {
         for (count, rank) in
             [(0, None), (5, None), (6, Some(0)), (8, Some(0)), (9, Some(1)), (12, Some(2)), (20, Some(5))]
         {
-            assert_eq!(outer_ranks(count), rank, "{count} rounds");
+            assert_eq!(outer_ranks(count, 0.05), rank, "{count} rounds");
+        }
+    }
+
+    #[test]
+    fn surer_intervals_are_wider() {
+        for (count, missing, rank) in
+            [(7, 0.01, None), (8, 0.01, Some(0)), (12, 0.01, Some(1)), (8, 0.001, None)]
+        {
+            assert_eq!(outer_ranks(count, missing), rank, "{count} rounds, {missing}");
         }
     }
 
