@@ -43,6 +43,7 @@ const INFO: GatewayInfo<'_> = GatewayInfo {
     ready: true,
     workers: 8,
     access_log: None,
+    traces: None,
     reloads: ReloadCounts { taken: 0, refused: 0, refused_last: false },
     shares: &[],
     transcoding: None,

@@ -22,6 +22,11 @@ impl Random {
         if n == 0 { 0 } else { self.0.u64(..n) }
     }
 
+    /// 64 bits, each as likely to be one as zero.
+    pub fn bits(&mut self) -> u64 {
+        self.0.u64(..)
+    }
+
     /// Uniform in `[low, high)`; `low` if that is empty.
     pub fn between(&mut self, low: f64, high: f64) -> f64 {
         let value = low + (high - low) * self.0.f64();

@@ -12,8 +12,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
 use support::interop_server::InteropServer;
+use support::library::{Library, Source, front};
 use support::raw::RawClient;
 use support::raw_server::{INTERNAL_ERROR, REFUSED_STREAM, RawServer, Stage, Step};
+use support::service::{Act, Service};
+use support::web::{Caller, JSON, VERSIONS, Version};
 
 const EMPTY_CALL: &str = "/grpc.testing.TestService/EmptyCall";
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -192,8 +195,82 @@ async fn a_log_that_nobody_reads_delays_no_call() {
     assert!(dropped > 0 && written < CALLS - 4096, "{dropped} dropped, {written} written");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     assert_eq!(metric(&gateway, "ringway_access_log_failed_total"), 0);
-    drop(gateway);
-    drop(reader);
+
+    // Now somebody reads: what had waited comes, and nothing else is missing.
+    let rest = CALLS - dropped;
+    let read =
+        tokio::task::spawn_blocking(move || BufReader::new(reader).lines().take(rest as usize).count());
+    let read = support::within(Duration::from_secs(10), "all lines come", read).await.expect("no panic");
+    assert_eq!(read as u64, rest);
+    metric_becomes(&gateway, "ringway_access_log_lines_total", rest).await;
+    assert_eq!(metric(&gateway, "ringway_access_log_dropped_total"), dropped);
+}
+
+/// What a line says of the request and of its answer: as the client saw them.
+fn told(line: &Value) -> (String, [u64; 3]) {
+    let text = |key: &str| line[key].as_str().unwrap_or_else(|| panic!("{key}: {line}")).to_owned();
+    let number = |key: &str| line[key].as_u64().unwrap_or_else(|| panic!("{key}: {line}"));
+    let words = ["language", "method", "version", "grpc_status"].map(text).join(" ");
+    (words, ["http_status", "bytes_received", "bytes_sent"].map(number))
+}
+
+type Fields<'a> = &'a [(&'a str, &'a str)];
+
+#[tokio::test]
+async fn a_line_says_what_the_client_saw_in_every_language() {
+    const WEB: (&str, &str) = ("content-type", "application/grpc-web+proto");
+    for (backend, version) in BACKENDS.into_iter().zip(VERSIONS) {
+        let log = Scratch::new(&format!("languages-{backend}"));
+        let library = Library::start();
+        let tables = format!("[access_log]\npath = {:?}\nsample = 1.0\n", log.0);
+        let front = front(&library, backend, Source::DescriptorSet, &tables);
+        let mut caller = Caller::connect(version, front.address).await;
+        let body = br#"{"id": "7", "tags": ["x"], "pages": "12"}"#;
+        let asked: [(&str, Fields<'_>, &[u8]); 4] = [
+            ("POST /v1/shelves/a/books", &[JSON], body),
+            ("POST /v1/shelves/a/books", &[JSON], b"{nonsense"),
+            ("GET /v1/nothing/here", &[], b""),
+            ("POST /test.web.v1.Library/Plain", &[WEB], b"\0\0\0\0\0"),
+        ];
+        let mut sent = Vec::new();
+        for (line, fields, body) in asked {
+            sent.push(caller.ask(line, fields, body).await.body.len() as u64);
+        }
+        metric_becomes(&front.gateway, "ringway_access_log_lines_total", 4).await;
+        let http = if version == Version::Http1 { "1.1" } else { "2" };
+        let wanted = [
+            (format!("json POST {http} OK"), [200, body.len() as u64, sent[0]]),
+            (format!("json POST {http} INVALID_ARGUMENT"), [400, 9, sent[1]]),
+            (format!("json GET {http} NOT_FOUND"), [404, 0, sent[2]]),
+            (format!("grpc-web POST {http} OK"), [200, 5, sent[3]]),
+        ];
+        let lines = log.lines();
+        assert_eq!(lines.iter().map(told).collect::<Vec<_>>(), wanted, "{backend}");
+        assert!(lines[0]["transcode_us"].as_u64() > Some(0), "{}", lines[0]);
+        for line in &lines {
+            let stages = ["queue", "connect", "receive", "upstream", "transcode", "write"];
+            let sum: u64 = stages.iter().map(|stage| line[format!("{stage}_us")].as_u64().unwrap()).sum();
+            // Each stage is rounded down to a microsecond.
+            assert!(line["took_us"].as_u64().unwrap().abs_diff(sum) <= 6, "{line}");
+        }
+    }
+}
+
+/// What is sent again was received once.
+#[tokio::test]
+async fn a_line_counts_a_body_once_however_often_it_is_sent() {
+    let log = Scratch::new("once");
+    // The service reads the whole body before it says that it cannot serve.
+    let service = Service::start(|at, _| if at < 2 { Act::Status(14, None) } else { Act::Answer }).await;
+    let gateway = logging(service.address(), "io_uring", &log, "sample = 1.0");
+    let mut client = RawClient::connect(gateway.listeners()[0]).await;
+    client.call(EMPTY_CALL, &[], b"four").await;
+    metric_becomes(&gateway, "ringway_access_log_lines_total", 1).await;
+    let line = log.lines().remove(0);
+    assert_eq!((line["attempts"].as_u64(), line["bytes_received"].as_u64()), (Some(3), Some(9)), "{line}");
+    // The waits before attempts are time in the queue, in which the service had nothing to do.
+    let [queue, upstream] = ["queue_us", "upstream_us"].map(|key| line[key].as_u64().unwrap());
+    assert!(queue > 100_000 && upstream < queue, "{line}");
 }
 
 #[tokio::test]

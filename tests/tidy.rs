@@ -19,7 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("alloc", &[]),
     ("config", &["time"]),
     ("policy", &["time", "random", "config"]),
-    ("metrics", &["policy"]),
+    ("metrics", &["policy", "config"]), // config: only its tests, for clusters
     // Middle: bytes and sockets.
     ("wire", &["policy", "config", "random"]), // random: only its tests, for seeded bytes
     ("transcode", &["time", "config", "policy", "wire"]),
@@ -101,6 +101,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tonic_prost", &["demo", "tools", "supervisor"]),
     ("tonic_health", &["demo", "tools", "supervisor"]),
     ("tonic_reflection", &["demo", "tools", "supervisor"]),
+    ("opentelemetry_proto", &["supervisor"]),
 ];
 
 /// The ground floor takes time as an argument and never waits.

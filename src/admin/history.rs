@@ -47,7 +47,7 @@ struct WorkerLook {
     sqes: Option<u64>,
     bytes_received: u64,
     bytes_sent: u64,
-    cpu: Option<Duration>,
+    times: Option<process::ThreadTimes>,
     durations: Snapshot,
 }
 
@@ -81,6 +81,11 @@ pub(super) struct WorkerRates {
     pub(super) calls_per_s: f64,
     /// Share of the time that its thread ran; none where Linux does not tell.
     pub(super) busy: Option<f64>,
+    /// Of that, the share in the gateway's own code, and in the kernel: sends, receives and enters.
+    own: Option<f64>,
+    kernel: Option<f64>,
+    /// Share of the time that it could have run and had no core.
+    waiting: Option<f64>,
     /// Turns of the loop for each call, each an enter into the kernel; none without calls.
     pub(super) enters_per_call: Option<f64>,
     pub(super) sqes_per_call: Option<f64>,
@@ -137,7 +142,7 @@ impl Look {
                 sqes: rings.iter().find(|ring| ring.worker == number).map(|ring| ring.sqes),
                 bytes_received: shard.worker.bytes_received.get(),
                 bytes_sent: shard.worker.bytes_sent.get(),
-                cpu: world.workers.get(number).and_then(|place| process::thread_cpu(place.thread?)),
+                times: world.workers.get(number).and_then(|place| process::thread_times(place.thread?)),
                 durations: Snapshot::default(),
             };
             for (block, place) in shard.calls.iter().zip(&places) {
@@ -163,13 +168,18 @@ impl Look {
         let workers =
             self.workers.iter().zip(&before.workers).zip(&self.world.shards).map(|((now, then), shard)| {
                 let calls = now.calls.saturating_sub(then.calls);
+                let share = |now: Duration, then| now.saturating_sub(then).as_secs_f64() / seconds;
+                let busy = now.times.zip(then.times).map(|(now, then)| {
+                    let waiting = now.waited.zip(then.waited).map(|(now, then)| share(now, then));
+                    (share(now.ran, then.ran), now.own_share_since(&then), waiting)
+                });
                 let per_call = |count: u64| (calls > 0).then(|| count as f64 / calls as f64);
                 WorkerRates {
                     calls_per_s: rate(now.calls, then.calls),
-                    busy: now
-                        .cpu
-                        .zip(then.cpu)
-                        .map(|(now, then)| now.saturating_sub(then).as_secs_f64() / seconds),
+                    busy: busy.map(|(busy, ..)| busy),
+                    own: busy.and_then(|(busy, own, _)| Some(busy * own?)),
+                    kernel: busy.and_then(|(busy, own, _)| Some(busy * (1.0 - own?))),
+                    waiting: busy.and_then(|(.., waiting)| waiting),
                     enters_per_call: per_call(now.turns.saturating_sub(then.turns)),
                     sqes_per_call: now
                         .sqes
@@ -294,6 +304,9 @@ impl WorkerRates {
             ("calls_active", self.calls_active.into()),
             ("calls_per_s", self.calls_per_s.into()),
             ("busy", self.busy.into()),
+            ("own_code", self.own.into()),
+            ("kernel", self.kernel.into()),
+            ("waiting", self.waiting.into()),
             ("enters_per_call", self.enters_per_call.into()),
             ("sqes_per_call", self.sqes_per_call.into()),
             ("received_bytes_per_s", self.received_bytes_per_s.into()),

@@ -13,12 +13,42 @@ pub(super) fn cpu() -> Option<Duration> {
     cpu_time(&fs::read_to_string("/proc/self/stat").ok()?, ticks_per_second())
 }
 
-/// CPU time of one of its threads so far.
-pub(super) fn thread_cpu(thread: u32) -> Option<Duration> {
+/// Where the time of a thread went so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ThreadTimes {
+    /// On a core.
+    pub(super) ran: Duration,
+    /// It could have run and had no core; none where Linux does not tell.
+    pub(super) waited: Option<Duration>,
+    /// Ticks on a core in its own code, and in the kernel's.
+    ticks: [u64; 2],
+}
+
+impl ThreadTimes {
+    /// Of the time on a core since `before`, the share in the thread's own code. The kernel counts whole ticks, so it is
+    /// none where there were none.
+    pub(super) fn own_share_since(&self, before: &ThreadTimes) -> Option<f64> {
+        let [own, kernel] = [0, 1].map(|at| self.ticks[at].saturating_sub(before.ticks[at]) as f64);
+        (own + kernel > 0.0).then(|| own / (own + kernel))
+    }
+}
+
+/// Where the time of one of its threads went so far.
+pub(super) fn thread_times(thread: u32) -> Option<ThreadTimes> {
     let read = |file: &str| fs::read_to_string(format!("/proc/self/task/{thread}/{file}")).ok();
+    let stat = read("stat")?;
+    let ticks = [stat_field(&stat, 14)?, stat_field(&stat, 15)?];
     // In nanoseconds, where the kernel keeps them; in ticks of a hundredth of a second otherwise.
-    let nanos = read("schedstat").and_then(|text| text.split(' ').next()?.parse().ok());
-    nanos.map(Duration::from_nanos).or_else(|| cpu_time(&read("stat")?, ticks_per_second()))
+    let nanos: Option<(u64, u64)> = read("schedstat").and_then(|text| {
+        let mut numbers = text.split(' ').map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    });
+    Some(match nanos {
+        Some((ran, waited)) => {
+            ThreadTimes { ran: Duration::from_nanos(ran), waited: Some(Duration::from_nanos(waited)), ticks }
+        }
+        None => ThreadTimes { ran: cpu_time(&stat, ticks_per_second())?, waited: None, ticks },
+    })
 }
 
 /// Memory it holds.
@@ -154,10 +184,18 @@ mod tests {
         let link = fs::read_link("/proc/thread-self").unwrap();
         let own = link.file_name().unwrap().to_str().unwrap().parse().unwrap();
         // The kernel adds up what a thread uses from time to time.
-        let used = (0..1_000_000).map(|_| thread_cpu(own).unwrap()).find(|used| !used.is_zero());
+        let used = (0..1_000_000).map(|_| thread_times(own).unwrap().ran).find(|ran| !ran.is_zero());
         let (thread, process) = (used.unwrap(), cpu().unwrap());
         assert!(thread <= process + Duration::from_millis(20), "{thread:?} {process:?}");
-        assert_eq!(thread_cpu(u32::MAX), None);
+        assert_eq!(thread_times(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_threads_time_is_its_own_or_the_kernels() {
+        let times = |ticks| ThreadTimes { ticks, ..ThreadTimes::default() };
+        assert_eq!(times([30, 10]).own_share_since(&times([0, 0])), Some(0.75));
+        assert_eq!(times([30, 10]).own_share_since(&times([29, 10])), Some(1.0));
+        assert_eq!(times([30, 10]).own_share_since(&times([30, 10])), None);
     }
 
     #[test]

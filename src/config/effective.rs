@@ -13,6 +13,7 @@ use super::knobs::{KNOBS, Kind};
 /// Tables that switch something on just by being there: they are shown only where the file has them.
 const OFF_UNLESS_SET: &[&str] = &[
     "access_log",
+    "tracing",
     "routes.rate_limit",
     "clusters.adaptive_timeout",
     "clusters.health_checks",

@@ -31,7 +31,11 @@ pub(super) fn cluster_name(text: &str) -> Result<String, Hint> {
 
 /// The name of a route.
 pub(super) fn route_name(text: &str) -> Result<String, Hint> {
-    match (1..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+    printable(text, 200)
+}
+
+fn printable(text: &str, chars_max: usize) -> Result<String, Hint> {
+    match (1..=chars_max).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
         true => Ok(text.to_owned()),
         false => Err(None),
     }
@@ -49,6 +53,26 @@ pub(super) fn path_of_a_file(text: &str) -> Result<String, Hint> {
         text if text.contains('\0') || text.ends_with('/') => Err(None),
         text => Ok(text.to_owned()),
     }
+}
+
+/// Where a collector takes OTLP, without a slash at the end.
+pub(super) fn collector(text: &str) -> Result<String, Hint> {
+    if text.starts_with("https://") {
+        return Err(Some("TLS is not spoken here: let a collector beside the gateway speak it"));
+    }
+    let Some(rest) = text.strip_prefix("http://") else {
+        return Err(Some("it begins with http://"));
+    };
+    let address = rest.strip_suffix('/').unwrap_or(rest);
+    if address.contains('/') {
+        return Err(Some("leave out the path: OTLP is spoken over gRPC"));
+    }
+    endpoint(address).map(|_| format!("http://{address}"))
+}
+
+/// What this gateway is called in traces.
+pub(super) fn service_name(text: &str) -> Result<String, Hint> {
+    printable(text, 100)
 }
 
 /// A gRPC service's full name.

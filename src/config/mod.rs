@@ -51,6 +51,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is written down of each call, if anything is.
     pub access_log: Option<AccessLog>,
+    /// Which spans go where, if any do.
+    pub tracing: Option<Tracing>,
     /// How long calls in flight may take to finish after SIGTERM before they are cut.
     pub drain_timeout: Duration,
     /// Where clients connect; at least one.
@@ -140,6 +142,47 @@ pub struct AccessLog {
     pub errors: bool,
 }
 
+/// Which spans are exported, and where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracing {
+    /// The collector's address, as `http://host:port`.
+    pub endpoint: String,
+    /// The share of calls without a caller's decision that get spans.
+    pub sample: f64,
+    /// What this gateway is called.
+    pub service_name: String,
+    /// Spans of one worker that may wait; a power of two.
+    pub queue_spans: u32,
+    /// Spans of one export.
+    pub batch_spans: u32,
+    /// How long spans are collected.
+    pub interval: Duration,
+    /// How long one export may take.
+    pub timeout: Duration,
+}
+
+impl Listener {
+    /// Whether the answer to a request says where its time went; `asked` says whether the request wants that.
+    pub fn tells_time(&self, asked: bool) -> bool {
+        match self.server_timing {
+            ServerTiming::Off => false,
+            ServerTiming::OnRequest => asked,
+            ServerTiming::Always => true,
+        }
+    }
+}
+
+/// When answers say in `server-timing` where their time went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerTiming {
+    /// Never.
+    Off,
+    /// When the request asks for it.
+    OnRequest,
+    /// Always.
+    Always,
+}
+
 /// One address that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -157,6 +200,8 @@ pub struct Listener {
     pub idle_timeout: Duration,
     /// A connection whose peer takes no bytes for this long while some wait is closed.
     pub write_timeout: Duration,
+    /// Whether answers say where their time went.
+    pub server_timing: ServerTiming,
     /// HTTP/2 settings towards clients.
     pub http2: Http2,
     /// Calls from pages of other origins.

@@ -12,7 +12,7 @@ use super::errors::{Errors, Place};
 use super::reader::{Source, Table, Value};
 use super::{
     AccessLog, Admin, Backend, Cluster, Config, CpuPolicy, Http2, Io, Keepalive, LbPolicy, Listener,
-    OnUnavailable, Pool,
+    OnUnavailable, Pool, ServerTiming, Tracing,
 };
 use super::{Reconnect, Workers, forms, policies, routes, transcoding};
 
@@ -77,6 +77,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let admin_table = root.table("admin");
     let admin = admin_table.address("address");
     let access_log = access_log(&root.table("access_log"));
+    let tracing = tracing(&root.table("tracing"));
     let listener_tables = root.tables("listeners");
     let listeners: Vec<Option<Listener>> = listener_tables.iter().map(listener).collect();
     check_addresses(&admin_table, &listener_tables);
@@ -92,6 +93,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
         io,
         admin: Admin { address: admin? },
         access_log,
+        tracing,
         drain_timeout,
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         routes: routes?,
@@ -126,6 +128,22 @@ fn access_log(table: &Table<'_>) -> Option<AccessLog> {
     Some(AccessLog { path, sample, errors })
 }
 
+fn tracing(table: &Table<'_>) -> Option<Tracing> {
+    let tracing = Tracing {
+        endpoint: String::new(),
+        sample: table.ratio("sample"),
+        service_name: table
+            .text("service_name", forms::service_name)
+            .map_or("ringway".into(), |(name, _)| name),
+        queue_spans: table.power_of_two("queue_spans"),
+        batch_spans: table.count("batch_spans"),
+        interval: table.time("interval"),
+        timeout: table.time("timeout"),
+    };
+    let (endpoint, _) = table.text("endpoint", forms::collector)?;
+    Some(Tracing { endpoint, ..tracing })
+}
+
 fn listener(table: &Table<'_>) -> Option<Listener> {
     let address = table.address("address");
     let http2 = table.table("http2");
@@ -138,6 +156,11 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
         handshake_timeout: table.time("handshake_timeout"),
         idle_timeout: table.time("idle_timeout"),
         write_timeout: table.time("write_timeout"),
+        server_timing: match table.word("server_timing") {
+            "off" => ServerTiming::Off,
+            "always" => ServerTiming::Always,
+            _ => ServerTiming::OnRequest,
+        },
         http2: Http2 {
             max_concurrent_streams: http2.count("max_concurrent_streams"),
             initial_stream_window_size,

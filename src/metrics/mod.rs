@@ -31,18 +31,18 @@ macro_rules! block {
     };
 }
 
-pub mod access;
 mod address;
 mod endpoint;
 mod histogram;
 mod merge;
+pub mod record;
 pub mod render;
 mod shard;
 
 pub use endpoint::{EndpointSlot, EndpointState, EndpointView};
 pub use histogram::{BOUNDS_MICROS, Histogram, RELATIVE_ERROR, Snapshot};
 pub use merge::{CallTotals, call_totals, cluster_total};
-pub use render::{AccessLogCounts, GatewayInfo, RingCounts};
+pub use render::{AccessLogCounts, GatewayInfo, RingCounts, TraceCounts};
 pub use shard::{CallBlock, ClusterBlock, Shard, WorkerBlock};
 
 /// A number that only grows. One core adds, others only read; so a load and a store are enough,

@@ -32,6 +32,8 @@ pub struct GatewayInfo<'a> {
     pub workers: usize,
     /// What the writer of the access log did, if there is one.
     pub access_log: Option<AccessLogCounts>,
+    /// What the exporter of traces did, if there is one.
+    pub traces: Option<TraceCounts>,
     /// What is served as JSON, if that is configured.
     pub transcoding: Option<TranscodingInfo>,
     /// What became of changed configurations.
@@ -46,6 +48,15 @@ pub struct AccessLogCounts {
     /// Lines that were written.
     pub written: u64,
     /// Lines that are lost because writing failed.
+    pub failed: u64,
+}
+
+/// What the exporter of traces did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TraceCounts {
+    /// Spans that the collector took.
+    pub exported: u64,
+    /// Spans that are lost because it did not.
     pub failed: u64,
 }
 
@@ -145,6 +156,13 @@ fn info(page: &mut Page, gateway: &GatewayInfo<'_>) {
             "Lines of the access log lost because writing failed.",
         );
         page.sample("ringway_access_log_failed_total", &"", counts.failed);
+    }
+    if let Some(counts) = gateway.traces {
+        page.family("ringway_spans_exported_total", "counter", "Spans that the collector took.");
+        page.sample("ringway_spans_exported_total", &"", counts.exported);
+        let failed = "Spans lost because the collector was not there or did not take them.";
+        page.family("ringway_spans_failed_total", "counter", failed);
+        page.sample("ringway_spans_failed_total", &"", counts.failed);
     }
     let reloads = "Configurations read while the gateway ran; one in error changed nothing.";
     let good = "1 if the configuration that was read last is in use, 0 if it was refused.";

@@ -138,6 +138,8 @@ block! {
             "Bytes sent, to clients and to services.",
         access_log_dropped: Counter "ringway_access_log_dropped_total"
             "Calls left out of the access log because its writer was behind.",
+        spans_dropped: Counter "ringway_spans_dropped_total"
+            "Spans left out of traces because their exporter was behind.",
         accept_errors: Counter "ringway_accept_errors_total"
             "Accepts that failed, for example because no file descriptor was left.",
         allocations: Counter "ringway_allocations_total"

@@ -8,16 +8,17 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::StartError;
+use super::series::Series;
 use crate::config::{self, Config};
-use crate::metrics::access::{Record, Ring};
-use crate::metrics::{AccessLogCounts, GRPC_STATUS_NAMES, Layout};
+use crate::metrics::record::{Record, Ring, STAGE_NAMES};
+use crate::metrics::{AccessLogCounts, CallLabels, GRPC_STATUS_NAMES};
 
 /// How often the rings are emptied.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -48,29 +49,6 @@ pub(super) struct Shared {
     written: AtomicU64,
     failed: AtomicU64,
     reopen: AtomicBool,
-    /// What series are called, in each layout there has been; see [`AccessLog::learn`].
-    names: Mutex<Names>,
-}
-
-/// The names of series, one layout after the other.
-#[derive(Debug, Default)]
-struct Names {
-    all: Vec<String>,
-    /// Where each layout begins. One that comes again is not added again.
-    begins: Vec<(Vec<String>, u32)>,
-}
-
-impl Names {
-    fn learn(&mut self, layout: &Layout) -> u32 {
-        let names = names(layout);
-        if let Some((_, begin)) = self.begins.iter().find(|(known, _)| *known == names) {
-            return *begin;
-        }
-        let begin = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
-        self.all.extend_from_slice(&names);
-        self.begins.push((names, begin));
-        begin
-    }
 }
 
 impl Shared {
@@ -85,23 +63,23 @@ impl AccessLog {
     pub(super) fn of(
         config: &Config,
         workers: usize,
-        layout: &Layout,
+        series: &Arc<Series>,
     ) -> Result<Option<AccessLog>, StartError> {
         let Some(settings) = &config.access_log else { return Ok(None) };
-        let started = AccessLog::start(settings, workers, layout);
+        let started = AccessLog::start(settings, workers, series);
         let path = || settings.path.clone().unwrap_or_else(|| "-".into());
         started.map(Some).map_err(|error| StartError::AccessLog(path(), error))
     }
 
     /// A log for so many workers; fails where its file cannot be opened.
-    fn start(settings: &config::AccessLog, workers: usize, layout: &Layout) -> io::Result<AccessLog> {
+    fn start(settings: &config::AccessLog, workers: usize, series: &Arc<Series>) -> io::Result<AccessLog> {
         let rings: Vec<_> = (0..workers).map(|_| Arc::new(Ring::new(RECORDS))).collect();
         let shared = Arc::new(Shared::default());
-        shared.names.lock().unwrap_or_else(PoisonError::into_inner).learn(layout);
         let (stop, stopped) = mpsc::channel();
         let writer = Writer {
             rings: rings.clone(),
             shared: Arc::clone(&shared),
+            series: Arc::clone(series),
             sink: Sink::open(settings.path.as_deref())?,
             text: String::new(),
             lines: 0,
@@ -119,11 +97,6 @@ impl AccessLog {
 
     pub(super) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
-    }
-
-    /// Notes what the series of a layout are called. Gives what has to be added to the numbers of its series.
-    pub(super) fn learn(&self, layout: &Layout) -> u32 {
-        self.shared.names.lock().unwrap_or_else(PoisonError::into_inner).learn(layout)
     }
 
     /// Opens the file anew before the next line: someone has moved it away.
@@ -181,8 +154,8 @@ impl Sink {
 struct Writer {
     rings: Vec<Arc<Ring>>,
     shared: Arc<Shared>,
+    series: Arc<Series>,
     sink: Sink,
-    /// What each series is called, as the text of its fields.
     /// What is to be written, and how many lines it is.
     text: String,
     lines: u64,
@@ -210,9 +183,8 @@ impl Writer {
             // No more than was there, so that one busy worker does not keep the others waiting.
             for _ in 0..RECORDS {
                 let Some(record) = self.rings[worker].take() else { break };
-                let names = self.shared.names.lock().unwrap_or_else(PoisonError::into_inner);
-                write_line(&mut self.text, worker, &record, &names.all);
-                drop(names);
+                let text = &mut self.text;
+                self.series.with(record.series, |labels| write_line(text, worker, &record, labels));
                 self.lines += 1;
                 if self.text.len() >= BATCH_BYTES {
                     self.write();
@@ -242,47 +214,44 @@ impl Writer {
     }
 }
 
-/// The route and the cluster of each series, as JSON.
-fn names(layout: &Layout) -> Vec<String> {
-    let name = |name: &str| if name.is_empty() { "null".to_owned() } else { quoted(name) };
-    layout
-        .calls
-        .iter()
-        .map(|call| format!("\"route\":{},\"cluster\":{}", name(&call.route), name(&call.cluster)))
-        .collect()
-}
-
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
 /// Writing to a String cannot fail.
-fn write_line(out: &mut String, worker: usize, record: &Record, names: &[String]) {
+fn write_line(out: &mut String, worker: usize, record: &Record, labels: &CallLabels) {
     let address = |address: Option<SocketAddr>| {
         address.map_or_else(|| "null".to_owned(), |address| format!("\"{address}\""))
     };
     let moment = |moment: Option<u32>| moment.map_or_else(|| "null".to_owned(), |moment| moment.to_string());
+    let name = |name: &str| if name.is_empty() { "null".to_owned() } else { quoted(name) };
     let mut path = String::from_utf8_lossy(record.path()).into_owned();
     if usize::from(record.path_len) > record.path().len() {
         path.push('…');
     }
-    let flags = record.flags.iter().take_while(|&&letter| letter != 0).map(|&letter| char::from(letter));
-    let flags: String = flags.collect();
     let status = GRPC_STATUS_NAMES.get(usize::from(record.code)).copied().unwrap_or("UNKNOWN");
     let _ = write!(out, "{{\"time\":\"{}\",\"worker\":{worker}", Rfc3339(record.began_unix_us));
-    let _ = write!(out, ",\"client\":{},\"path\":{}", address(record.client), quoted(&path));
-    let unknown = "\"route\":null,\"cluster\":null";
-    let name = names.get(record.series as usize).map_or(unknown, String::as_str);
-    let _ = write!(out, ",{name},\"upstream\":{}", address(record.upstream));
-    let _ = write!(out, ",\"attempts\":{},\"grpc_status\":\"{status}\"", record.attempts);
-    let _ = write!(out, ",\"flags\":\"{}\"", if flags.is_empty() { "-" } else { &flags });
+    let _ = write!(out, ",\"client\":{},\"language\":\"{}\"", address(record.client), record.language_name());
+    let _ = write!(out, ",\"method\":\"{}\",\"version\":\"{}\"", record.method_name(), record.version_name());
+    let _ = write!(out, ",\"path\":{}", quoted(&path));
+    let _ = write!(out, ",\"route\":{},\"cluster\":{}", name(&labels.route), name(&labels.cluster));
+    let _ = write!(out, ",\"upstream\":{},\"attempts\":{}", address(record.upstream), record.attempts);
+    let http_status = (record.http_status != 0).then_some(u32::from(record.http_status));
+    let _ = write!(out, ",\"grpc_status\":\"{status}\",\"http_status\":{}", moment(http_status));
+    let _ = write!(out, ",\"flags\":\"{}\"", if record.flags().is_empty() { "-" } else { record.flags() });
     let (received, sent) = (record.bytes_received, record.bytes_sent);
     let _ = write!(out, ",\"bytes_received\":{received},\"bytes_sent\":{sent}");
     let _ = write!(out, ",\"routed_us\":{}", moment(record.routed_us));
     let _ = write!(out, ",\"connected_us\":{}", moment(record.connected_us));
     let _ = write!(out, ",\"answered_us\":{},\"took_us\":{}", moment(record.answered_us), record.took_us);
+    for (stage, spent) in STAGE_NAMES.iter().zip(record.stages_us) {
+        let _ = write!(out, ",\"{stage}_us\":{spent}");
+    }
     if record.trace_id != 0 {
         let _ = write!(out, ",\"trace_id\":\"{:032x}\"", record.trace_id);
+    }
+    if record.span_id != 0 {
+        let _ = write!(out, ",\"span_id\":\"{:016x}\"", record.span_id);
     }
     out.push_str("}\n");
 }
@@ -311,7 +280,6 @@ impl std::fmt::Display for Rfc3339 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::CallLabels;
 
     #[test]
     fn moments_have_dates() {
@@ -330,7 +298,6 @@ mod tests {
     #[test]
     fn a_line_is_json_with_every_field() {
         let labels = CallLabels { route: "a \"b\"".into(), cluster: "c".into(), method: String::new() };
-        let names = names(&Layout::new(vec!["c".into()], vec![labels]));
         let mut record = Record {
             client: Some("[::1]:5".parse().unwrap()),
             upstream: Some("10.0.0.7:1".parse().unwrap()),
@@ -339,25 +306,32 @@ mod tests {
             flags: *b"UF\0\0\0\0\0\0",
             routed_us: Some(3),
             took_us: 9,
+            method: 2,
+            version: 20,
+            http_status: 200,
+            stages_us: [1, 2, 3, 4, 5, 6],
             trace_id: 0xabc,
+            span_id: 0x12,
             ..Record::default()
         };
-        record.set_path("/a/\"\\\u{1}é");
+        record.set_path("/a/\"\\\u{1}é".as_bytes());
         let mut text = String::new();
-        write_line(&mut text, 7, &record, &names);
+        write_line(&mut text, 7, &record, &labels);
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         let wanted = serde_json::json!({
-            "time": "1970-01-01T00:00:00.000000Z", "worker": 7, "client": "[::1]:5", "path": "/a/\"\\\u{1}é",
+            "time": "1970-01-01T00:00:00.000000Z", "worker": 7, "client": "[::1]:5", "language": "grpc",
+            "method": "POST", "version": "2", "http_status": 200, "path": "/a/\"\\\u{1}é",
             "route": "a \"b\"", "cluster": "c", "upstream": "10.0.0.7:1", "attempts": 2,
             "grpc_status": "UNAVAILABLE", "flags": "UF", "bytes_received": 0, "bytes_sent": 0, "routed_us": 3,
             "connected_us": null, "answered_us": null, "took_us": 9, "trace_id": format!("{:032x}", 0xabc),
+            "span_id": "0000000000000012", "queue_us": 1, "connect_us": 2, "receive_us": 3, "upstream_us": 4,
+            "transcode_us": 5, "write_us": 6,
         });
         assert_eq!(line, wanted);
 
-        record.series = 99;
-        record.set_path(&"é".repeat(100));
+        record.set_path("é".repeat(100).as_bytes());
         text.clear();
-        write_line(&mut text, 0, &record, &names);
+        write_line(&mut text, 0, &record, &CallLabels::default());
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["route"], serde_json::Value::Null);
         assert!(line["path"].as_str().unwrap().ends_with("é…"), "{line}");
@@ -365,10 +339,9 @@ mod tests {
 
     #[test]
     fn lines_that_cannot_be_written_are_counted() {
-        let layout = Layout::new(vec![], vec![]);
         // It is always full.
         let settings = config::AccessLog { path: Some("/dev/full".into()), sample: 1.0, errors: true };
-        let log = AccessLog::start(&settings, 1, &layout).unwrap();
+        let log = AccessLog::start(&settings, 1, &Arc::default()).unwrap();
         assert!(log.ring(0).put(&Record::default()));
         let shared = log.shared();
         drop(log);

@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use super::access::AccessLog;
 use super::shared::Shared;
 use super::state::State;
+use super::telling::Tellers;
 use super::{Handle, StartError, Starting};
 use crate::metrics::Shard;
 use crate::net::ring::{self, Rung};
@@ -21,7 +21,7 @@ pub(super) struct Begun<'a> {
     pub(super) clock: &'a Clock,
     pub(super) shards: &'a [Arc<Shard>],
     pub(super) api: Option<&'a Arc<Api>>,
-    pub(super) access_log: Option<&'a AccessLog>,
+    pub(super) tellers: &'a Tellers,
     pub(super) rung: Rung,
 }
 
@@ -57,7 +57,7 @@ impl Begun<'_> {
                 scheme: self.shared.scheme(number, shard, 0),
                 rung: self.rung,
                 sockets,
-                access_log: self.access_log.map(|log| log.ring(number)),
+                telling: self.tellers.telling(&self.shared.config, number),
                 api: self.api.map(Arc::clone),
                 control: Arc::clone(&control),
                 bell: theirs,

@@ -18,8 +18,12 @@ pub mod reflection;
 mod reload;
 mod resolve;
 mod rings;
+mod series;
 mod shared;
+mod spans;
 mod state;
+mod telling;
+mod traces;
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -30,7 +34,6 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use self::access::AccessLog;
 use self::apis::Watcher;
 pub use self::error::StartError;
 use self::health::Checks;
@@ -39,6 +42,7 @@ pub use self::reload::{ReloadError, Reloaded};
 use self::rings::Rings;
 use self::shared::Shared;
 use self::state::State;
+use self::telling::Tellers;
 use crate::admin::{Admin, Hooks, Place, World};
 use crate::config::{Backend, Config, OnUnavailable};
 use crate::metrics::{Layout, Shard};
@@ -61,8 +65,8 @@ pub struct Gateway {
     /// Workers that had ended when the drain began: nobody had told them to.
     lost: OnceLock<usize>,
     rung: Rung,
-    /// Dropped after the workers have ended, so that it has all they say.
-    access_log: Option<AccessLog>,
+    /// Dropped after the workers have ended, so that they have all that is said.
+    tellers: Tellers,
     /// The configuration as it was given, and what was made of it.
     asked: Config,
     shared: Shared,
@@ -137,17 +141,16 @@ impl Gateway {
         let (rung, refusal) = decide(&config, &starting)?;
         let places = starting.iter().map(|starting| starting.place).collect();
         let world = world(&shared, layout, &shards, places, rung);
-        let access_log = AccessLog::of(&config, cores.len(), &world.layout)?;
-        let access_counts = access_log.as_ref().map(AccessLog::shared);
+        let tellers = Tellers::start(&config, cores.len(), &world.layout)?;
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
-        let state = Arc::new(State::new(world, refusal, hooks, status, access_counts));
+        let state = Arc::new(State::new(world, refusal, hooks, status, tellers.counts()));
         let rings = Rings::new(Arc::clone(&state)).map_err(StartError::System)?;
         let begun = Begun {
             shared: &shared,
             clock: &clock,
             shards: &shards,
             api: apis.as_ref().map(|apis| &apis.api),
-            access_log: access_log.as_ref(),
+            tellers: &tellers,
             rung,
         };
         let workers = begun.launch(starting, sockets, &state)?;
@@ -166,7 +169,7 @@ impl Gateway {
             drain_timeout,
             lost,
             rung,
-            access_log,
+            tellers,
             asked,
             shared,
             clock,
@@ -220,9 +223,7 @@ impl Gateway {
 
     /// Opens the file of the access log anew, if there is one: it was moved away.
     pub fn reopen_access_log(&self) {
-        if let Some(log) = &self.access_log {
-            log.reopen();
-        }
+        self.tellers.reopen_access_log();
     }
 
     /// Whether an operator asked at the admin address to drain. Readiness fails since then.

@@ -95,7 +95,7 @@ impl Gateway {
         };
         let failed = |error| ReloadError::Start(StartError::System(error));
         let checks = Checks::start(&shared, &self.clock).map_err(failed)?;
-        let series_base = self.access_log.as_ref().map_or(0, |log| log.learn(&layout));
+        let series_base = self.tellers.learn(&layout);
         for (number, (worker, shard)) in self.workers.iter().zip(&shards).enumerate() {
             worker.control.apply(shared.scheme(number, shard, series_base));
         }
@@ -126,13 +126,14 @@ impl Gateway {
     fn check(&self, config: &Config) -> Result<(), ReloadError> {
         let before = &self.asked;
         let mut keys = Vec::new();
-        let same: [(&str, bool); 6] = [
+        let same: [(&str, bool); 7] = [
             ("workers", before.workers == config.workers),
             ("cpu_policy", before.cpu_policy == config.cpu_policy),
             ("io", before.io == config.io),
             ("admin", before.admin == config.admin),
             ("listeners", before.listeners == config.listeners),
             ("access_log", before.access_log == config.access_log),
+            ("tracing", before.tracing == config.tracing),
         ];
         keys.extend(same.iter().filter(|(_, same)| !same).map(|(key, _)| *key));
         if keys.is_empty() { Ok(()) } else { Err(ReloadError::NeedsRestart(keys)) }

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use super::access;
 use super::apis::Status;
+use super::telling::Counts;
 use crate::admin::{Hooks, Source, World};
 use crate::metrics::render::{self, GatewayInfo, ReloadCounts, RingCounts};
 use crate::net::ring::{self, Refusal, RingTails};
@@ -15,7 +15,7 @@ pub(super) struct State {
     world: Mutex<Arc<World>>,
     refusal: Option<Refusal>,
     hooks: Hooks,
-    access_log: Option<Arc<access::Shared>>,
+    told: Counts,
     /// What is served as JSON, if that is configured.
     apis: Mutex<Option<Arc<Status>>>,
     ready: AtomicBool,
@@ -42,7 +42,7 @@ impl State {
         refusal: Option<Refusal>,
         hooks: Hooks,
         apis: Option<Arc<Status>>,
-        access_log: Option<Arc<access::Shared>>,
+        told: Counts,
     ) -> State {
         let rings = Mutex::new(vec![Ring::default(); world.shards.len()]);
         let (ready, drain_wanted) = Default::default();
@@ -52,7 +52,7 @@ impl State {
             refusal,
             hooks,
             apis: Mutex::new(apis),
-            access_log,
+            told,
             ready,
             reloads,
             reload_failures,
@@ -127,7 +127,8 @@ impl Source for State {
             backend_reason: self.refusal.as_ref().map(|refusal| refusal.reason.as_str()),
             ready: self.ready(),
             workers: world.shards.len(),
-            access_log: self.access_log.as_ref().map(|log| log.counts()),
+            access_log: self.told.access_log(),
+            traces: self.told.traces(),
             reloads: ReloadCounts {
                 taken: self.reloads.load(Ordering::Relaxed),
                 refused: self.reload_failures.load(Ordering::Relaxed),

@@ -209,6 +209,7 @@ mod tests {
             ready: true,
             workers: 1,
             access_log: None,
+            traces: None,
             reloads: ReloadCounts::default(),
             shares: &[],
             transcoding: None,

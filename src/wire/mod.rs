@@ -9,4 +9,5 @@ pub mod frame;
 pub mod message;
 pub mod messages;
 pub mod timeout;
+pub mod trace_context;
 pub mod web;

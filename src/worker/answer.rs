@@ -15,7 +15,9 @@ use super::cors::Granted;
 use super::head::{GRPC_MESSAGE, GRPC_STATUS};
 use super::json;
 use super::language::Language;
+use super::ledger::{Ledger, SERVER_TIMING};
 use crate::policy::failure::Failure;
+use crate::time::Moment;
 use crate::upstream::Failed;
 use crate::wire::frame::Walker;
 use crate::wire::web::{self, Form};
@@ -26,14 +28,39 @@ pub(super) struct Reply {
     voice: Voice,
     /// The request is a HEAD: the answer has no body.
     is_head: bool,
-    /// What the page that asks may read of it.
-    pub(super) granted: Option<Granted>,
+    /// What it says besides what the service says.
+    pub(super) extra: Extra,
     /// What is wrong, if there is more to say than what the failure says by itself.
     detail: Option<String>,
     /// What this path may be called with.
     allow: Option<HeaderValue>,
     /// When to come back.
     retry_after: Option<Duration>,
+}
+
+/// What an answer says besides what the service says.
+pub(super) struct Extra {
+    /// What the page that asks may read of it.
+    pub(super) granted: Option<Granted>,
+    /// Where the time of the call goes.
+    pub(super) ledger: Ledger,
+}
+
+impl Extra {
+    /// Adds it to a head that a body follows.
+    pub(super) fn add_to(&self, headers: &mut HeaderMap) {
+        if let Some(granted) = &self.granted {
+            granted.add_to(headers);
+        }
+        self.add_time(headers);
+    }
+
+    /// Adds to a head, or to what follows the body, where the time went, if that is wanted.
+    fn add_time(&self, headers: &mut HeaderMap) {
+        if let Some(value) = self.ledger.value() {
+            headers.append(&SERVER_TIMING, value);
+        }
+    }
 }
 
 /// The language of the answer.
@@ -106,18 +133,34 @@ impl From<Gone> for Failed {
 }
 
 impl Reply {
-    pub(super) fn new(channel: Channel, language: Language, is_head: bool) -> Reply {
+    pub(super) fn new(channel: Channel, language: Language, is_head: bool, began: Moment) -> Reply {
         let voice = match language {
             Language::Grpc => Voice::Grpc,
             Language::Web(_, form) => Voice::Web(Web::new(form)),
             Language::Http => Voice::Http,
         };
-        Reply { channel, voice, is_head, granted: None, detail: None, allow: None, retry_after: None }
+        let extra = Extra { granted: None, ledger: Ledger::new(began) };
+        Reply { channel, voice, is_head, extra, detail: None, allow: None, retry_after: None }
     }
 
     /// From now on the answer is that of a known method.
     pub(super) fn speak(&mut self, voice: Voice) {
         self.voice = voice;
+    }
+
+    /// The HTTP status that the client got; zero if none.
+    pub(super) fn status(&self) -> u16 {
+        self.channel.status()
+    }
+
+    /// Bytes of the body that the client got.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.channel.sent_bytes()
+    }
+
+    /// Whether what comes from the service is turned into JSON.
+    pub(super) fn is_json(&self) -> bool {
+        matches!(self.voice, Voice::Json(_))
     }
 
     /// Says more of the failure that follows.
@@ -137,19 +180,22 @@ impl Reply {
 
     /// Sends an answer that is no call's: that to a preflight.
     pub(super) fn send_plain(&mut self, head: Response<()>) -> Result<(), Failure> {
-        let head = self.grant(head);
+        let head = self.with_extra(head);
         self.channel.send_whole(head, Bytes::new(), self.is_head).map_err(|Gone| Failure::ClientGone)
     }
 
     /// Sends a head of the upstream that is all of its answer.
     pub(super) fn send_whole(&mut self, mut head: Response<()>) -> Result<(), Failed> {
         match &mut self.voice {
-            Voice::Grpc => Ok(self.channel.send_whole(head, Bytes::new(), false)?),
+            Voice::Grpc => {
+                self.extra.add_time(head.headers_mut());
+                Ok(self.channel.send_whole(head, Bytes::new(), false)?)
+            }
             Voice::Web(web) => {
                 let (headers, trailers) = split_trailers(std::mem::take(head.headers_mut()));
                 *head.headers_mut() = headers;
                 let (head, body) = (web.head(head), web.trailers(&trailers));
-                let head = self.grant(head);
+                let head = self.with_extra(head);
                 Ok(self.channel.send_whole(head, body, self.is_head)?)
             }
             Voice::Json(json) => {
@@ -166,7 +212,7 @@ impl Reply {
             Voice::Grpc => Ok(self.channel.begin(head)?),
             Voice::Web(web) => {
                 let head = web.head(head);
-                let head = self.grant(head);
+                let head = self.with_extra(head);
                 Ok(self.channel.begin(head)?)
             }
             Voice::Json(json) => {
@@ -182,26 +228,24 @@ impl Reply {
         match &mut self.voice {
             Voice::Grpc => self.channel.poll_send(cx, chunk).map_err(Failed::from),
             Voice::Web(web) => web.poll_send(cx, &mut self.channel, chunk).map_err(Failed::from),
-            Voice::Json(json) => {
-                let granted = self.granted.as_ref();
-                json.poll_send(cx, &mut self.channel, granted, self.is_head, chunk)
-            }
+            Voice::Json(json) => json.poll_send(cx, &mut self.channel, &self.extra, self.is_head, chunk),
             Voice::Http => Poll::Ready(Err(GONE)),
         }
     }
 
     /// Ends the answer with the upstream's trailers.
-    pub(super) fn end(&mut self, trailers: HeaderMap) -> Result<(), Failed> {
+    pub(super) fn end(&mut self, mut trailers: HeaderMap) -> Result<(), Failed> {
         match &mut self.voice {
-            Voice::Grpc => Ok(self.channel.end_with(trailers)?),
+            Voice::Grpc => {
+                self.extra.add_time(&mut trailers);
+                Ok(self.channel.end_with(trailers)?)
+            }
             Voice::Web(web) => {
+                self.extra.add_time(&mut trailers);
                 let last = web.trailers(&trailers);
                 Ok(self.channel.end(last)?)
             }
-            Voice::Json(json) => {
-                let granted = self.granted.as_ref();
-                json.end(&mut self.channel, granted, self.is_head, trailers)
-            }
+            Voice::Json(json) => json.end(&mut self.channel, &self.extra, self.is_head, trailers),
             Voice::Http => Err(GONE),
         }
     }
@@ -209,16 +253,20 @@ impl Reply {
     /// Ends the answer with a failure: as all of it, or as its end if it had begun. Nothing for a client that has gone.
     pub(super) fn fail(&mut self, failure: Failure) {
         if failure == Failure::ClientGone {
-            self.channel = Channel::Over;
-            return;
+            return self.channel.close();
         }
+        let trailers = || {
+            let mut trailers = trailers(failure);
+            self.extra.add_time(&mut trailers);
+            trailers
+        };
         // An error here means that the client has gone meanwhile, which its connection notices itself.
         let _ = match &mut self.voice {
-            Voice::Grpc if self.channel.is_begun() => self.channel.end_with(trailers(failure)),
-            Voice::Grpc => self.channel.send_whole(trailers_only(failure), Bytes::new(), false),
+            Voice::Grpc if self.channel.is_begun() => self.channel.end_with(trailers()),
+            Voice::Grpc => self.channel.send_whole(trailers_only(failure, trailers()), Bytes::new(), false),
             Voice::Web(web) if self.channel.is_begun() => {
                 if web.walker.is_between() && web.pending.is_empty() {
-                    let last = web.trailers(&trailers(failure));
+                    let last = web.trailers(&trailers());
                     self.channel.end(last)
                 } else {
                     // Within a message there is no place for trailers.
@@ -227,8 +275,8 @@ impl Reply {
                 }
             }
             Voice::Web(web) => {
-                let (head, body) = (web.head(Response::new(())), web.trailers(&trailers(failure)));
-                let head = self.grant(head);
+                let (head, body) = (web.head(Response::new(())), web.trailers(&trailers()));
+                let head = self.with_extra(head);
                 self.channel.send_whole(head, body, self.is_head)
             }
             Voice::Json(json) if self.channel.is_begun() => {
@@ -255,20 +303,18 @@ impl Reply {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             head.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
-        let head = self.grant(head);
+        let head = self.with_extra(head);
         self.channel.send_whole(head, body, self.is_head)
     }
 
-    fn grant(&self, mut head: Response<()>) -> Response<()> {
-        if let Some(granted) = &self.granted {
-            granted.add_to(head.headers_mut());
-        }
+    fn with_extra(&self, mut head: Response<()>) -> Response<()> {
+        self.extra.add_to(head.headers_mut());
         head
     }
 
     /// Whether nothing of what the upstream still says is for the client, who asked for a head.
     pub(super) fn is_said(&self) -> bool {
-        self.is_head && matches!(self.channel, Channel::Over)
+        self.is_head && self.channel.is_over()
     }
 
     /// Whether the end has still to be shown, which takes as long as the client takes the bytes before it.
@@ -288,8 +334,7 @@ impl Reply {
 }
 
 /// A failure as a gRPC answer without messages ("Trailers-Only" in gRPC over HTTP/2).
-fn trailers_only(failure: Failure) -> Response<()> {
-    let mut headers = trailers(failure);
+fn trailers_only(failure: Failure, mut headers: HeaderMap) -> Response<()> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     if failure == Failure::NotPost {
         headers.insert(ALLOW, HeaderValue::from_static("POST"));

@@ -16,6 +16,8 @@ use super::Worker;
 use super::forward::Download;
 use super::head;
 use super::request::Call;
+use super::trace::Span;
+use crate::metrics::record::Stage;
 use crate::policy::balance::Tried;
 use crate::policy::failure::Failure;
 use crate::policy::retry::{Attempt, End, Next, Pushback, Retries, Why};
@@ -92,7 +94,14 @@ impl Attempts<'_> {
         })?;
         // A connection is taken only now, so whoever waits for one holds none.
         let mut lease = None;
-        let ended = self.make(call, head, &mut passes, &mut lease).await;
+        let mut span = call.note.attempt(&call.upload, self.retries.previous());
+        let ended = self.make(call, head, &mut passes, &mut lease, &mut span).await;
+        if let Some(span) = &mut span {
+            span.ended(match &ended {
+                Ok(Answer::Passed(code) | Answer::Held(code, _)) => Ok(*code),
+                Err(failed) => Err(failed.failure),
+            });
+        }
         if let Err(Failed { failure: Failure::UpstreamReset(_), .. }) = ended {
             self.cluster.counts().resets.add(1);
         }
@@ -122,11 +131,11 @@ impl Attempts<'_> {
         head: Option<Parts>,
         passes: &mut Passes<'_>,
         leased: &mut Option<Lease>,
+        span: &mut Option<Box<Span>>,
     ) -> Result<Answer, Failed> {
-        let acquired = call.patiently(self.cluster.acquire(self.tried)).await?;
-        let lease = leased.insert(acquired.map_err(Failed::unconnected)?);
+        let lease = leased.insert(self.acquire(call).await?);
         self.tried.add(lease.endpoint());
-        call.note.connected(lease.address());
+        call.note.connected(lease.address(), &call.reply);
         match self.kind {
             Kind::First => {}
             Kind::Replay => self.cluster.counts().replays.add(1),
@@ -134,12 +143,15 @@ impl Attempts<'_> {
         }
         let parts = head.map_or_else(|| call.upload.head_again(), Ok)?;
         let left = call.patience.left(self.worker.clock.now());
-        let request = head::upstream(parts, lease, left, self.retries.previous(), &self.worker.arena)?;
+        let mut request = head::upstream(parts, lease, left, self.retries.previous(), &self.worker.arena)?;
+        if let Some(span) = span {
+            span.sent(lease.address(), request.headers_mut());
+        }
 
         let (mut response, sink) = lease.send(request, false).map_err(|error| Failed::unsent(&error))?;
         call.upload.to(sink);
         let response = poll_fn(|cx| call.poll_response(cx, Pin::new(&mut response))).await?;
-        call.note.answered();
+        call.note.answered(&call.reply);
         let (head, body) = response.into_parts();
         let code = head::answered(&head)?;
         passes.answered(self.worker.clock.now());
@@ -158,6 +170,20 @@ impl Attempts<'_> {
         let code = head::status(&trailers).ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
         call.reply.end(trailers)?;
         Ok(Answer::Passed(code))
+    }
+
+    /// A place on a connection; waits for one if need be.
+    async fn acquire(&self, call: &mut Call) -> Result<Lease, Failed> {
+        call.reply.extra.ledger.enter(Stage::Queue);
+        let opened = &self.cluster.counts().connections_opened;
+        let before = opened.get();
+        let acquired = call.patiently(self.cluster.acquire(self.tried)).await?;
+        if before != opened.get()
+            || matches!(acquired, Err(Failure::ConnectFailed | Failure::ConnectTimedOut))
+        {
+            call.reply.extra.ledger.was(Stage::Connect);
+        }
+        acquired.map_err(Failed::unconnected)
     }
 
     /// Whether there is another attempt, and after which wait.
@@ -192,6 +218,7 @@ impl Attempts<'_> {
 
     /// Makes the request ready to be sent again, and waits, as long as there is somebody to wait for.
     async fn wait(&self, call: &mut Call, wait: Duration) -> Result<(), Failure> {
+        call.reply.extra.ledger.enter(Stage::Queue);
         // First, for it lets go of the stream of the attempt that is over.
         call.upload.rewind();
         if !wait.is_zero() {

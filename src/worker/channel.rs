@@ -15,8 +15,16 @@ use tokio::sync::oneshot;
 use super::exchange::Exchange;
 use super::outlet::Outlet;
 
+/// The way back to one client, and what has gone there.
+pub(super) struct Channel {
+    state: State,
+    /// The HTTP status that was sent; zero if none was.
+    status: u16,
+    sent_bytes: u64,
+}
+
 /// How far the answer to one request is.
-pub(super) enum Channel {
+enum State {
     /// HTTP/2, nothing has been sent.
     Http2(SendResponse<Bytes>),
     /// HTTP/2, the head has been sent.
@@ -36,6 +44,36 @@ pub(super) enum Channel {
 pub(super) struct Gone;
 
 impl Channel {
+    /// To a client on HTTP/2.
+    pub(super) fn http2(respond: SendResponse<Bytes>) -> Channel {
+        Channel { state: State::Http2(respond), status: 0, sent_bytes: 0 }
+    }
+
+    /// To a client on HTTP/1.1.
+    pub(super) fn http1(exchange: Rc<Exchange>) -> Channel {
+        Channel { state: State::Http1(exchange), status: 0, sent_bytes: 0 }
+    }
+
+    /// The HTTP status that was sent; zero if none was.
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Bytes of the body that were sent.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// Nobody is there any more.
+    pub(super) fn close(&mut self) {
+        self.state = State::Over;
+    }
+
+    /// Whether all has been sent, or nobody is there.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
     /// Sends an answer that is known as a whole. Of an answer to HEAD the body is left out.
     pub(super) fn send_whole(
         &mut self,
@@ -43,8 +81,10 @@ impl Channel {
         body: Bytes,
         is_head: bool,
     ) -> Result<(), Gone> {
-        match std::mem::replace(self, Channel::Over) {
-            Channel::Http2(mut respond) => {
+        self.status = head.status().as_u16();
+        self.sent_bytes += if is_head { 0 } else { body.len() as u64 };
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Http2(mut respond) => {
                 if !body.is_empty() {
                     let length = HeaderValue::from_str(itoa::Buffer::new().format(body.len()));
                     head.headers_mut().insert(CONTENT_LENGTH, length.expect("digits"));
@@ -53,23 +93,22 @@ impl Channel {
                 let mut stream = respond.send_response(head, is_all).map_err(|_| Gone)?;
                 if is_all { Ok(()) } else { stream.send_data(body, true).map_err(|_| Gone) }
             }
-            Channel::Http1(exchange) => {
+            State::Http1(exchange) => {
                 // In this order hyper sees that the body is whole and says how long it is.
                 exchange.end(body);
                 exchange.begin(head);
                 Ok(())
             }
-            Channel::Http2Begun(..) | Channel::Http1Begun(_) | Channel::Http2Cut(..) | Channel::Over => {
-                Err(Gone)
-            }
+            State::Http2Begun(..) | State::Http1Begun(_) | State::Http2Cut(..) | State::Over => Err(Gone),
         }
     }
 
     /// Sends the head of an answer as all that the client wants of it, whatever its body would be.
     pub(super) fn send_head(&mut self, head: Response<()>) -> Result<(), Gone> {
-        match std::mem::replace(self, Channel::Over) {
-            Channel::Http2(mut respond) => respond.send_response(head, true).map(drop).map_err(|_| Gone),
-            Channel::Http1(exchange) => {
+        self.status = head.status().as_u16();
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Http2(mut respond) => respond.send_response(head, true).map(drop).map_err(|_| Gone),
+            State::Http1(exchange) => {
                 exchange.begin(head);
                 exchange.end(Bytes::new());
                 Ok(())
@@ -80,59 +119,58 @@ impl Channel {
 
     /// Sends the head of an answer.
     pub(super) fn begin(&mut self, head: Response<()>) -> Result<(), Gone> {
-        match std::mem::replace(self, Channel::Over) {
-            Channel::Http2(mut respond) => {
+        self.status = head.status().as_u16();
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Http2(mut respond) => {
                 let stream = respond.send_response(head, false).map_err(|_| Gone)?;
-                *self = Channel::Http2Begun(stream, Outlet::new());
+                self.state = State::Http2Begun(stream, Outlet::new());
                 Ok(())
             }
-            Channel::Http1(exchange) => {
+            State::Http1(exchange) => {
                 exchange.begin(head);
-                *self = Channel::Http1Begun(exchange);
+                self.state = State::Http1Begun(exchange);
                 Ok(())
             }
-            Channel::Http2Begun(..) | Channel::Http1Begun(_) | Channel::Http2Cut(..) | Channel::Over => {
-                Err(Gone)
-            }
+            State::Http2Begun(..) | State::Http1Begun(_) | State::Http2Cut(..) | State::Over => Err(Gone),
         }
     }
 
     /// Whether the head has been sent and the end has not.
     pub(super) fn is_begun(&self) -> bool {
-        matches!(self, Channel::Http2Begun(..) | Channel::Http1Begun(_))
+        matches!(self.state, State::Http2Begun(..) | State::Http1Begun(_))
     }
 
     /// Sends a chunk of the body, as much at a time as the client takes. Ready when all of it is on its way.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<Result<(), Gone>> {
-        match self {
-            Channel::Http2Begun(stream, outlet) => {
-                outlet.poll_send(cx, stream, chunk, false).map_err(|_| Gone)
-            }
-            Channel::Http1Begun(exchange) => exchange.poll_send(cx, chunk).map(Ok),
-            Channel::Http2(_) | Channel::Http1(_) | Channel::Http2Cut(..) | Channel::Over => {
-                Poll::Ready(Err(Gone))
-            }
-        }
+        let before = chunk.len();
+        let polled = match &mut self.state {
+            State::Http2Begun(stream, outlet) => outlet.poll_send(cx, stream, chunk, false).map_err(|_| Gone),
+            State::Http1Begun(exchange) => exchange.poll_send(cx, chunk).map(Ok),
+            State::Http2(_) | State::Http1(_) | State::Http2Cut(..) | State::Over => Poll::Ready(Err(Gone)),
+        };
+        self.sent_bytes += (before - chunk.len()) as u64;
+        polled
     }
 
     /// Ends the body with `last`.
     pub(super) fn end(&mut self, last: Bytes) -> Result<(), Gone> {
-        match std::mem::replace(self, Channel::Over) {
-            Channel::Http2Begun(mut stream, _) => stream.send_data(last, true).map_err(|_| Gone),
-            Channel::Http1Begun(exchange) => {
+        self.sent_bytes += last.len() as u64;
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Http2Begun(mut stream, _) => stream.send_data(last, true).map_err(|_| Gone),
+            State::Http1Begun(exchange) => {
                 exchange.end(last);
                 Ok(())
             }
-            Channel::Http2(_) | Channel::Http1(_) | Channel::Http2Cut(..) | Channel::Over => Err(Gone),
+            State::Http2(_) | State::Http1(_) | State::Http2Cut(..) | State::Over => Err(Gone),
         }
     }
 
     /// Ends the answer with trailers, which only HTTP/2 has.
     pub(super) fn end_with(&mut self, trailers: HeaderMap) -> Result<(), Gone> {
-        match std::mem::replace(self, Channel::Over) {
-            Channel::Http2Begun(mut stream, _) => stream.send_trailers(trailers).map_err(|_| Gone),
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Http2Begun(mut stream, _) => stream.send_trailers(trailers).map_err(|_| Gone),
             other => {
-                *self = other;
+                self.state = other;
                 self.end(Bytes::new())
             }
         }
@@ -140,44 +178,45 @@ impl Channel {
 
     /// Sends `last` and ends the answer in a way that shows that it is not whole.
     pub(super) fn cut(&mut self, last: Bytes) {
-        match std::mem::replace(self, Channel::Over) {
-            Channel::Http2Begun(mut stream, _) => {
+        self.sent_bytes += last.len() as u64;
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Http2Begun(mut stream, _) => {
                 let (tell, taken) = oneshot::channel();
                 let last = Bytes::from_owner(Last { bytes: last, _taken: tell });
                 if stream.send_data(last, false).is_ok() {
-                    *self = Channel::Http2Cut(stream, taken);
+                    self.state = State::Http2Cut(stream, taken);
                 }
             }
-            Channel::Http1Begun(exchange) => exchange.cut(last),
-            Channel::Http2(_) | Channel::Http1(_) | Channel::Http2Cut(..) | Channel::Over => {}
+            State::Http1Begun(exchange) => exchange.cut(last),
+            State::Http2(_) | State::Http1(_) | State::Http2Cut(..) | State::Over => {}
         }
     }
 
     /// Whether the end has still to be shown, which takes as long as the client takes the bytes before it.
     pub(super) fn is_ending(&self) -> bool {
-        matches!(self, Channel::Http2Cut(..))
+        matches!(self.state, State::Http2Cut(..))
     }
 
     /// Ready when the client has all that it is to get.
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // A reset takes along what is queued, so it has to wait for that.
-        if let Channel::Http2Cut(stream, taken) = self
+        if let State::Http2Cut(stream, taken) = &mut self.state
             && stream.poll_reset(cx).is_pending()
             && Pin::new(taken).poll(cx).is_pending()
         {
             return Poll::Pending;
         }
-        *self = Channel::Over;
+        self.state = State::Over;
         Poll::Ready(())
     }
 
     /// Ready when the client has cancelled or its connection has ended.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Channel::Http2(respond) => respond.poll_reset(cx).map(drop),
-            Channel::Http2Begun(stream, _) | Channel::Http2Cut(stream, _) => stream.poll_reset(cx).map(drop),
-            Channel::Http1(exchange) | Channel::Http1Begun(exchange) => exchange.poll_gone(cx),
-            Channel::Over => Poll::Pending,
+        match &mut self.state {
+            State::Http2(respond) => respond.poll_reset(cx).map(drop),
+            State::Http2Begun(stream, _) | State::Http2Cut(stream, _) => stream.poll_reset(cx).map(drop),
+            State::Http1(exchange) | State::Http1Begun(exchange) => exchange.poll_gone(cx),
+            State::Over => Poll::Pending,
         }
     }
 }

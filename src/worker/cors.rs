@@ -88,7 +88,7 @@ fn is_preflight(head: &Parts) -> bool {
 /// answered.
 pub(super) fn is_asked(worker: &Worker, call: &mut Call, head: &Parts) -> Result<bool, Failure> {
     let policy = call.client.door.cors.as_ref();
-    call.reply.granted = policy.and_then(|policy| policy.grant(head));
+    call.reply.extra.granted = policy.and_then(|policy| policy.grant(head));
     if head.method != Method::OPTIONS {
         return Ok(false);
     }

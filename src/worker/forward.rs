@@ -151,6 +151,11 @@ impl Upload {
         self.moved_bytes
     }
 
+    /// Bytes of the body that came from the client, however often they were sent on.
+    pub(super) fn received_bytes(&self) -> u64 {
+        self.body.received_bytes()
+    }
+
     /// Gives back what was kept, for the next call to use.
     pub(super) fn into_kept(self) -> Kept {
         self.kept
@@ -274,6 +279,11 @@ impl Download {
 
     pub(super) fn moved_bytes(&self) -> u64 {
         self.moved_bytes
+    }
+
+    /// Whether it waits for the client to take what has come.
+    pub(super) fn waits_for_client(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Moves what there is. Ready with the trailers when the body has ended.

@@ -28,12 +28,17 @@ pub(super) static GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-statu
 static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 static RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
+/// Asks for [`SERVER_TIMING`](super::ledger::SERVER_TIMING).
+static TIMING: HeaderName = HeaderName::from_static("x-ringway-timing");
+
 /// What a caller asks of the gateway itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) timeout: Option<Duration>,
     /// It has the `te` field that gRPC asks for.
     pub(super) has_te: bool,
+    /// It wants to know where the time of the call goes.
+    pub(super) timing: bool,
 }
 
 impl Asked {
@@ -59,6 +64,8 @@ pub(super) fn read(head: &Parts, headers_count_max: usize, language: Language) -
             asked.within(timeout::parse(value.as_bytes()))?;
         } else if name == REQUEST_TIMEOUT && language != Language::Grpc {
             asked.within(timeout::parse_request_timeout(value.as_bytes()))?;
+        } else if name == TIMING {
+            asked.timing = true;
         } else if binary::is_binary(name.as_str()) && !binary::is_valid(value.as_bytes()) {
             // Such a value makes some servers drop the connection, which carries the calls of others too
             // (CVE-2023-32731).
@@ -292,7 +299,7 @@ mod tests {
         assert_eq!(head(|_| ()), Ok(Asked::default()));
         assert_eq!(
             head(set("grpc-timeout", "5S")),
-            Ok(Asked { timeout: Some(Duration::from_secs(5)), has_te: false })
+            Ok(Asked { timeout: Some(Duration::from_secs(5)), ..Asked::default() })
         );
         assert_eq!(head(set("grpc-timeout", "5")), Err(Failure::BadTimeout));
         assert_eq!(head(set("grpc-timeout", "123456789m")), Err(Failure::BadTimeout));

@@ -89,9 +89,9 @@ impl<F: Future<Output = ()>> Service<Request<Incoming>> for Requests<F> {
         self.exchange.reset();
         let answer = Answer::of(&self.exchange);
         let (head, body) = request.into_parts();
-        let channel = Channel::Http1(Rc::clone(&self.exchange));
+        let channel = Channel::http1(Rc::clone(&self.exchange));
         let (worker, client) = (Rc::clone(&self.worker), Rc::clone(&self.client));
-        self.calls.begin((self.begin)(worker, client, head, Inlet::Http1(body), channel));
+        self.calls.begin((self.begin)(worker, client, head, Inlet::http1(body), channel));
         answer
     }
 }

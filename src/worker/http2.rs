@@ -84,7 +84,7 @@ impl Connection<'_> {
             match self.h2.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     let (head, body) = request.into_parts();
-                    let (body, channel) = (Inlet::Http2(body), Channel::Http2(respond));
+                    let (body, channel) = (Inlet::http2(body), Channel::http2(respond));
                     calls.begin(begin(Rc::clone(&self.worker), Rc::clone(&self.client), head, body, channel));
                 }
                 Poll::Ready(Some(Err(error))) => {

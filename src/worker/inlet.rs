@@ -10,20 +10,64 @@ use hyper::body::Incoming;
 
 use crate::policy::failure::Failure;
 
-/// Where the body comes from.
-pub(super) enum Inlet {
+/// The body, as far as it has not been taken.
+pub(super) struct Inlet {
+    source: Source,
+    received_bytes: u64,
+}
+
+/// Where it comes from.
+enum Source {
     Http2(RecvStream),
     Http1(Incoming),
 }
 
 impl Inlet {
+    pub(super) fn http2(body: RecvStream) -> Inlet {
+        Inlet { source: Source::Http2(body), received_bytes: 0 }
+    }
+
+    pub(super) fn http1(body: Incoming) -> Inlet {
+        Inlet { source: Source::Http1(body), received_bytes: 0 }
+    }
+
+    /// Bytes that the client has sent of it, and that were taken.
+    pub(super) fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
     /// The next chunk; `None` at the end. What was taken has to be released before the client may send more.
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        let polled = self.source.poll_chunk(cx);
+        if let Poll::Ready(Some(Ok(chunk))) = &polled {
+            self.received_bytes += chunk.len() as u64;
+        }
+        polled
+    }
+
+    /// Whether it is known that no more comes.
+    pub(super) fn is_end(&self) -> bool {
+        match &self.source {
+            Source::Http2(body) => body.is_end_stream(),
+            Source::Http1(body) => body.is_end_stream(),
+        }
+    }
+
+    /// Lets the client send as much again. hyper does so by itself.
+    pub(super) fn release(&mut self, length: usize) {
+        if let Source::Http2(body) = &mut self.source {
+            let _ = body.flow_control().release_capacity(length);
+        }
+    }
+}
+
+impl Source {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         match self {
-            Inlet::Http2(body) => {
+            Source::Http2(body) => {
                 body.poll_data(cx).map(|chunk| chunk.map(|chunk| chunk.map_err(|_| Failure::ClientGone)))
             }
-            Inlet::Http1(body) => loop {
+            Source::Http1(body) => loop {
                 return match Pin::new(&mut *body).poll_frame(cx) {
                     Poll::Pending => Poll::Pending,
                     Poll::Ready(None) => Poll::Ready(None),
@@ -35,21 +79,6 @@ impl Inlet {
                     },
                 };
             },
-        }
-    }
-
-    /// Whether it is known that no more comes.
-    pub(super) fn is_end(&self) -> bool {
-        match self {
-            Inlet::Http2(body) => body.is_end_stream(),
-            Inlet::Http1(body) => body.is_end_stream(),
-        }
-    }
-
-    /// Lets the client send as much again. hyper does so by itself.
-    pub(super) fn release(&mut self, length: usize) {
-        if let Inlet::Http2(body) = self {
-            let _ = body.flow_control().release_capacity(length);
         }
     }
 }

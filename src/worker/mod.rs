@@ -4,7 +4,6 @@
 //! bell that wakes the worker when the supervisor wants something. Read `request.rs` first.
 
 mod accept;
-mod access;
 mod answer;
 mod arena;
 mod attempts;
@@ -23,16 +22,20 @@ mod http2;
 mod inlet;
 mod json;
 mod language;
+mod ledger;
 mod outlet;
 mod patience;
 mod reading;
+mod records;
 mod replays;
 mod request;
 mod setup;
+mod trace;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
@@ -45,7 +48,6 @@ use std::time::Duration;
 use slab::Slab;
 
 use self::accept::{Begin, Door};
-use self::access::Access;
 use self::arena::Arena;
 use self::calls::Calls;
 use self::client::Client;
@@ -54,10 +56,11 @@ pub use self::control::Control;
 use self::control::Wanted;
 pub use self::handing::Neighbour;
 use self::json::Transcoder;
+use self::records::Records;
+pub use self::records::{Access, Telling, Tracing};
 use self::replays::Replays;
 use self::setup::Setup;
 pub use self::setup::{Scheme, layout};
-use crate::metrics::access::Ring;
 use crate::net::Local;
 use crate::net::listener::Listener;
 use crate::net::ring::Rung;
@@ -90,8 +93,8 @@ pub struct Plan {
     pub rung: Rung,
     /// One bound socket for each of the config's listeners, in the same order.
     pub sockets: Vec<TcpListener>,
-    /// Where it puts what the access log says, if there is one.
-    pub access_log: Option<Arc<Ring>>,
+    /// Where it puts what is told of its calls.
+    pub telling: Telling,
     /// How JSON is understood at first, if at all.
     pub api: Option<Arc<Api>>,
     /// What the supervisor wants of it.
@@ -122,7 +125,8 @@ pub(crate) struct Worker {
     random: RefCell<Random>,
     arena: Arena,
     replays: Replays,
-    access: Option<Access>,
+    /// None if nothing is told of calls.
+    records: Option<Records>,
     clients: RefCell<Slab<Rc<Client>>>,
     /// The main future may end; and how to wake it then.
     ended: Cell<bool>,
@@ -174,10 +178,11 @@ async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce(
 
 impl Worker {
     fn new(plan: &Plan, clock: Clock, local: Rc<Local>) -> Rc<Worker> {
-        let config = &plan.scheme.config;
-        let seed = clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let access = config.access_log.as_ref().zip(plan.access_log.clone());
-        let access = access.map(|(settings, ring)| Access::new(settings, ring, clock.now()));
+        // Traces are told apart by their numbers alone, so no two gateways may begin alike.
+        let entropy = RandomState::new().build_hasher().finish();
+        let seed =
+            entropy ^ clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let records = Records::new(plan.telling.clone(), clock.now());
         Rc::new(Worker {
             number: plan.number,
             clock,
@@ -190,7 +195,7 @@ impl Worker {
             random: RefCell::new(Random::seeded(seed)),
             arena: Arena::default(),
             replays: Replays::default(),
-            access,
+            records,
             clients: RefCell::default(),
             ended: Cell::new(false),
             main: RefCell::new(None),
@@ -277,8 +282,8 @@ impl Worker {
 
     fn settle(&self) {
         self.setup().settle(self.clock.now());
-        if let Some(access) = &self.access {
-            access.settle(self.clock.now());
+        if let Some(records) = &self.records {
+            records.settle(self.clock.now());
         }
         let allocations = &self.local.counts().allocations;
         allocations.add(crate::alloc::allocations_of_this_thread() - allocations.get());

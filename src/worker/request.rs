@@ -18,7 +18,6 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 
 use super::Worker;
-use super::access::Note;
 use super::answer::Reply;
 use super::attempts;
 use super::channel::Channel;
@@ -31,7 +30,9 @@ use super::json;
 use super::language::{self, Language};
 use super::patience::Patience;
 use super::reading::Reading;
+use super::records::{Ended, Note};
 use super::setup::{Setup, Way};
+use crate::metrics::record::Stage;
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::upstream::{Cluster, Failed, Latencies, Took};
@@ -44,7 +45,7 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 pub(super) async fn serve(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    head: Parts,
+    mut head: Parts,
     body: Inlet,
     channel: Channel,
 ) {
@@ -52,13 +53,16 @@ pub(super) async fn serve(
     let setup = worker.setup();
     let _counted = client.begin_call();
     let language = language::of(&head, worker.transcodes());
+    let mut reply = Reply::new(channel, language, head.method == Method::HEAD, began);
+    let series = setup.unrouted();
+    let note = Note::begin(&worker, client.peer, setup.logged(series), language, &mut head, &mut reply);
     let mut call = Call {
         client: Rc::clone(&client),
-        reply: Reply::new(channel, language, head.method == Method::HEAD),
+        reply,
         upload: Upload::new(body, worker.replays.take()),
         patience: Patience::new(&worker.local.timers, began),
-        series: setup.unrouted(),
-        note: Note::begin(&worker, client.peer, began, &head),
+        series,
+        note,
     };
     let outcome = run(&worker, &setup, &mut call, head, language).await;
     let code = match outcome {
@@ -73,11 +77,13 @@ pub(super) async fn serve(
     if call.reply.is_ending() {
         let timer = worker.local.timers.timer();
         let due = timer.now().plus(LAST_BYTES);
+        call.reply.extra.ledger.enter(Stage::Write);
         timer.within(due, poll_fn(|cx| call.reply.poll_ended(cx))).await;
     }
     let took = worker.clock.now().since(began);
     setup.series(call.series).ended(code.number(), took);
-    call.note.ended(setup.logged(call.series), outcome, took, call.upload.moved_bytes());
+    let received = call.upload.received_bytes();
+    call.note.ended(Ended { began, took, received, reply: &call.reply }, outcome);
     worker.replays.give(call.upload.into_kept());
 }
 
@@ -89,13 +95,13 @@ pub(super) struct Call {
     pub(super) patience: Patience,
     /// Where it is counted.
     series: usize,
-    /// What the access log will say of it.
+    /// What the access log and traces will say of it.
     pub(super) note: Note,
 }
 
 /// The steps of a call, in order.
 async fn run(
-    worker: &Worker,
+    worker: &Rc<Worker>,
     setup: &Setup,
     call: &mut Call,
     mut head: Parts,
@@ -106,13 +112,16 @@ async fn run(
         return Ok(Code::Ok);
     }
     let asked = head::read(&head, call.client.listener().http2.max_headers_count as usize, language)?;
+    if call.client.listener().tells_time(asked.timing) {
+        call.reply.extra.ledger.tell(worker);
+    }
     let opened = open(worker, call, &mut head, language)?;
 
     // Route.
     let Way { route: index, cluster, series } = route(worker, setup, &head)?;
     let method = cluster.method(head.uri.path());
     call.series = series[method.place];
-    call.note.routed();
+    call.note.routed(setup.logged(call.series), &call.reply);
 
     // Guard: is there a turn for it, is there time, and is there room. A body that has to be read whole is read in
     // between: a client that sends it slowly takes nobody's place.
@@ -161,6 +170,7 @@ fn open(
             head::to_grpc(head, None).map(|()| None)
         }
         Language::Http => {
+            call.reply.extra.ledger.enter(Stage::Transcode);
             let transcoder = worker.transcoder().ok_or_else(|| head::not_mapped(head))?;
             json::open(&transcoder, &mut call.reply, head).map(Some)
         }
@@ -216,6 +226,7 @@ impl Call {
     /// Reads a body of JSON: whole, if the method takes one message, or else up to the first of them. Nothing that is
     /// wrong in it is ever seen by an upstream.
     async fn read_json(&mut self, opened: json::Opened) -> Result<Option<Bytes>, Failure> {
+        self.reply.extra.ledger.enter(Stage::Receive);
         opened.check_length()?;
         if opened.is_stream() {
             self.upload.read_as(Reading::Values(Box::new(json::Stream::new(opened))));
@@ -236,6 +247,7 @@ impl Call {
             self.patience.moved();
             opened.collect(&mut collected, chunk)?;
         }
+        self.reply.extra.ledger.enter(Stage::Transcode);
         opened.message(&collected).map(Some).map_err(|(failure, detail)| {
             detail.into_iter().for_each(|detail| self.reply.explain(detail));
             failure
@@ -306,15 +318,19 @@ impl Call {
         download: &mut Download,
     ) -> Poll<Result<Option<HeaderMap>, Failed>> {
         let uploaded = self.poll_upload(cx);
+        if self.reply.is_json() {
+            self.reply.extra.ledger.enter(Stage::Transcode);
+        }
         let before = download.moved_bytes();
         let polled = download.poll(cx, &mut self.reply);
         if before < download.moved_bytes() {
             self.patience.moved();
-            self.note.sent(download.moved_bytes() - before);
         }
         if polled.is_ready() {
             return polled;
         }
+        let stage = if download.waits_for_client() { Stage::Write } else { Stage::Upstream };
+        self.reply.extra.ledger.enter(stage);
         if self.reply.is_said() {
             return Poll::Ready(Ok(None));
         }

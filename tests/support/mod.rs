@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_types, reason = "a test is not on a call's way")]
 
 pub mod callers;
+pub mod collector;
 pub mod gateway;
 pub mod http1;
 pub mod interop;

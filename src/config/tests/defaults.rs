@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::{
     Admin, AllowOrigins, Backend, Breaker, Cluster, Config, Cors, CpuPolicy, Effective, Endpoint, Http2, Io,
     Keepalive, LbPolicy, Listener, Match, OnUnavailable, OutlierDetection, PathMatch, Pool, PrintOptions,
-    Reconnect, Retry, RetryBudget, Route, SlowStart, Transcoding, WeightedCluster, Workers,
+    Reconnect, Retry, RetryBudget, Route, ServerTiming, SlowStart, Transcoding, WeightedCluster, Workers,
 };
 use super::{parsed, top};
 
@@ -27,6 +27,7 @@ fn everything_has_a_default() {
         },
         admin: Admin { address: "127.0.0.1:9901".parse().unwrap() },
         access_log: None,
+        tracing: None,
         drain_timeout: 30 * SECOND,
         listeners: vec![default_listener()],
         routes: vec![Route {
@@ -56,6 +57,7 @@ pub(super) fn default_listener() -> Listener {
         handshake_timeout: 10 * SECOND,
         idle_timeout: 300 * SECOND,
         write_timeout: 30 * SECOND,
+        server_timing: ServerTiming::OnRequest,
         http2: Http2 {
             max_concurrent_streams: 256,
             initial_stream_window_size: 1024 * KIB,

@@ -7,7 +7,8 @@ use super::super::forms;
 use super::super::units::{self, Bytes, Refused, Time};
 use super::super::{
     AccessLog, AdaptiveTimeout, AllowOrigins, Backend, Breaker, Codes, CpuPolicy, Endpoint, HealthChecks,
-    Hedging, LbPolicy, Method, OnUnavailable, PrintOptions, RateLimit, Transcoding, Workers, parse,
+    Hedging, LbPolicy, Method, OnUnavailable, PrintOptions, RateLimit, ServerTiming, Tracing, Transcoding,
+    Workers, parse,
 };
 use super::defaults::default_transcoding;
 use super::{cluster, errors, listener, parsed, route, top};
@@ -109,6 +110,28 @@ fn an_access_log_has_a_path() {
         let text = top(&format!("[access_log]\npath = \"{refused}\""));
         assert_eq!(errors(&text).len(), 1, "{refused:?}");
     }
+}
+
+#[test]
+fn tracing_has_an_endpoint() {
+    let tracing = |text: &str| parsed(&top(&format!("[tracing]\n{text}"))).tracing;
+    assert_eq!(tracing("sample = 1"), None);
+    let plain = Tracing {
+        endpoint: "http://[::1]:4317".to_owned(),
+        sample: 0.01,
+        service_name: "ringway".to_owned(),
+        queue_spans: 2048,
+        batch_spans: 512,
+        interval: SECOND,
+        timeout: 5 * SECOND,
+    };
+    assert_eq!(tracing("endpoint = \"http://[::1]:4317/\""), Some(plain.clone()));
+    let wanted = Tracing { sample: 0.5, service_name: "edge é".to_owned(), ..plain };
+    let text = "endpoint = \"http://[::1]:4317\"\nsample = 0.5\nservice_name = \"edge é\"";
+    assert_eq!(tracing(text), Some(wanted));
+    let timing =
+        |text: &str| parsed(&listener(&format!("server_timing = \"{text}\""))).listeners[0].server_timing;
+    assert_eq!([timing("off"), timing("always")], [ServerTiming::Off, ServerTiming::Always]);
 }
 
 #[test]

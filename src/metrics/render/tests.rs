@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::config;
 use crate::metrics::CallLabels;
 
 const GATEWAY: GatewayInfo<'_> = GatewayInfo {
@@ -13,6 +14,7 @@ const GATEWAY: GatewayInfo<'_> = GatewayInfo {
     ready: true,
     workers: 2,
     access_log: Some(AccessLogCounts { written: 8, failed: 3 }),
+    traces: Some(TraceCounts { exported: 6, failed: 1 }),
     transcoding: None,
     reloads: ReloadCounts { taken: 0, refused: 0, refused_last: false },
     shares: &[],
@@ -145,6 +147,8 @@ fn the_page_is_valid_and_says_what_was_counted() {
         ("ringway_workers", 2.0),
         ("ringway_access_log_lines_total", 8.0),
         ("ringway_access_log_failed_total", 3.0),
+        ("ringway_spans_exported_total", 6.0),
+        ("ringway_spans_failed_total", 1.0),
         (r#"ringway_turns_total{worker="1"}"#, 5.0),
         (r#"ringway_ring_enters_total{worker="1"}"#, 5.0),
         (r#"ringway_ring_sqes_total{worker="0"}"#, 7.0),
@@ -239,6 +243,44 @@ fn fifty_thousand_series_are_written_quickly() {
     println!("{series} series, {} bytes, {took:?}", page.len());
     assert!(series >= 50_000, "{series}");
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+/// What the workers share of two clusters: one with all that can be on the page, one with as little as can be.
+fn shares() -> Vec<Arc<Shares>> {
+    let text = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[routes]]\nmatch = { prefix = \"/\" }\ncluster = \"all\"\n\
+        [[clusters]]\nname = \"all\"\nendpoints = [\"10.0.0.7:1\", \"10.0.0.8:1\"]\n\
+        [clusters.breaker]\n[clusters.health_checks]\n[[clusters.methods]]\npath = \"/a.B/C\"\n\
+        [clusters.methods.breaker]\n\
+        [[clusters]]\nname = \"plain\"\nendpoints = [\"10.0.0.9:1\"]\nbreaker = { enabled = false }\n";
+    let config =
+        config::parse(text, std::path::Path::new("test.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+    config.clusters.iter().map(|cluster| Shares::new(cluster, cluster.endpoints.len(), 2)).collect()
+}
+
+#[test]
+fn breakers_health_and_ejected_endpoints_are_on_the_page() {
+    let (layout, shards) = sample_world();
+    let shares = shares();
+    shares[0].health.as_ref().expect("it is asked").set_fit(1, false);
+    let page = read(&text(&GatewayInfo { shares: &shares, ..GATEWAY }, &layout, &shards, &[]));
+    for (series, value) in [
+        (r#"ringway_breaker_state{cluster="all",method=""}"#, 0.0),
+        (r#"ringway_breaker_state{cluster="all",method="/a.B/C"}"#, 0.0),
+        (r#"ringway_breaker_opens_total{cluster="all",method="/a.B/C"}"#, 0.0),
+        (r#"ringway_breaker_reopens_total{cluster="all",method=""}"#, 0.0),
+        (r#"ringway_breaker_closes_total{cluster="all",method=""}"#, 0.0),
+        (r#"ringway_health_unfit{cluster="all"}"#, 1.0),
+        (r#"ringway_outlier_ejected{cluster="all"}"#, 0.0),
+        (r#"ringway_outlier_ejections_total{cluster="plain"}"#, 0.0),
+    ] {
+        assert_eq!(page.value(series), value, "{series}");
+    }
+    let of_plain = page.series.keys().filter(|series| series.contains("cluster=\"plain\""));
+    assert_eq!(of_plain.count(), 2, "it has no breaker and is not asked how it is");
+    assert_eq!(page.types["ringway_breaker_state"], "gauge");
+    // Without clusters there is nothing to say of any.
+    let none = read(&text(&GATEWAY, &layout, &shards, &[]));
+    assert!(none.types.keys().all(|name| !name.contains("breaker_state") && !name.contains("outlier")));
 }
 
 #[test]

@@ -17,8 +17,8 @@ use crate::transcode::{status, write};
 use crate::upstream::Failed;
 use crate::wire::messages::Messages;
 use crate::wire::{binary, message};
+use crate::worker::answer::Extra;
 use crate::worker::channel::{Channel, Gone};
-use crate::worker::cors::Granted;
 use crate::worker::head::{self, GRPC_MESSAGE};
 
 /// How the messages of an answer are put into its body.
@@ -155,11 +155,11 @@ impl Answer {
         &mut self,
         cx: &mut Context<'_>,
         channel: &mut Channel,
-        granted: Option<&Granted>,
+        extra: &Extra,
         is_head: bool,
         chunk: &mut Bytes,
     ) -> Poll<Result<(), Failed>> {
-        if is_head && matches!(channel, Channel::Over) {
+        if is_head && channel.is_over() {
             return Poll::Ready(Ok(()));
         }
         if !chunk.is_empty() {
@@ -178,7 +178,7 @@ impl Answer {
             }
             let mut out = Vec::new();
             // What cannot be written does not take along what came before it.
-            self.ended = self.append_next(channel, granted, is_head, &mut out).err();
+            self.ended = self.append_next(channel, extra, is_head, &mut out).err();
             self.pending = out.into();
             if self.pending.is_empty() && self.ended.is_none() {
                 return Poll::Ready(Ok(()));
@@ -190,7 +190,7 @@ impl Answer {
     fn append_next(
         &mut self,
         channel: &mut Channel,
-        granted: Option<&Granted>,
+        extra: &Extra,
         is_head: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), Failed> {
@@ -214,7 +214,7 @@ impl Answer {
             }
             if !channel.is_begun() {
                 self.set_type(&message.bytes)?;
-                self.begin_on(channel, granted, is_head)?;
+                self.begin_on(channel, extra, is_head)?;
                 if is_head {
                     out.clear();
                     return Ok(());
@@ -226,22 +226,15 @@ impl Answer {
     }
 
     /// Sends the head; to who asked for no more that is all.
-    fn begin_on(
-        &mut self,
-        channel: &mut Channel,
-        granted: Option<&Granted>,
-        is_head: bool,
-    ) -> Result<(), Failed> {
-        let head = self.granted_head(granted);
+    fn begin_on(&mut self, channel: &mut Channel, extra: &Extra, is_head: bool) -> Result<(), Failed> {
+        let head = self.head_with(extra);
         let sent = if is_head { channel.send_head(head) } else { channel.begin(head) };
         sent.map_err(Failed::from)
     }
 
-    fn granted_head(&mut self, granted: Option<&Granted>) -> Response<()> {
+    fn head_with(&mut self, extra: &Extra) -> Response<()> {
         let mut head = std::mem::take(&mut self.head);
-        if let Some(granted) = granted {
-            granted.add_to(head.headers_mut());
-        }
+        extra.add_to(head.headers_mut());
         head
     }
 
@@ -309,13 +302,13 @@ impl Answer {
     pub(in crate::worker) fn end(
         &mut self,
         channel: &mut Channel,
-        granted: Option<&Granted>,
+        extra: &Extra,
         is_head: bool,
         trailers: HeaderMap,
     ) -> Result<(), Failed> {
         let code = head::status(&trailers).unwrap_or(Code::Unknown);
         if code != Code::Ok {
-            return self.end_badly(channel, granted, is_head, code, &trailers);
+            return self.end_badly(channel, extra, is_head, code, &trailers);
         }
         if !self.messages.is_between() {
             return Err(BAD);
@@ -326,14 +319,14 @@ impl Answer {
             self.append(&message, &mut body)?;
             self.set_type(&message)?;
             add_metadata(self.head.headers_mut(), trailers);
-            let head = self.granted_head(granted);
+            let head = self.head_with(extra);
             return Ok(channel.send_whole(head, body.into(), is_head)?);
         }
         if !channel.is_begun() {
             if !self.rule().gives_http_body {
                 self.set_type(b"")?;
             }
-            self.begin_on(channel, granted, is_head)?;
+            self.begin_on(channel, extra, is_head)?;
             if is_head {
                 return Ok(());
             }
@@ -346,7 +339,7 @@ impl Answer {
     fn end_badly(
         &mut self,
         channel: &mut Channel,
-        granted: Option<&Granted>,
+        extra: &Extra,
         is_head: bool,
         code: Code,
         trailers: &HeaderMap,
@@ -362,7 +355,7 @@ impl Answer {
         }
         *self.head.status_mut() = StatusCode::from_u16(code.http()).expect("a status of our own table");
         self.head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let head = self.granted_head(granted);
+        let head = self.head_with(extra);
         Ok(channel.send_whole(head, body.into(), is_head)?)
     }
 

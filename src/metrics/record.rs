@@ -1,6 +1,7 @@
-//! What the access log says of a call, on its way from a worker to the thread that writes it.
+//! What is said of a call, or of one of its attempts, on its way from a worker to the thread that writes the access log or
+//! exports traces.
 //!
-//! A worker never waits for that thread: each has a ring of records of fixed size, and what does not fit is left out
+//! A worker never waits for these threads: it has for each a ring of records of fixed size, and what does not fit is left out
 //! and counted. One core puts in, one thread takes out, and both only move words.
 
 use std::net::SocketAddr;
@@ -12,9 +13,48 @@ use super::address;
 /// Bytes of a path that are kept.
 pub const PATH_BYTES: usize = 128;
 
+/// What a call can be doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its head is read, or it waits: for a place on a connection, or to be sent once more.
+    Queue,
+    /// It waits for a connection that is being opened.
+    Connect,
+    /// Its body is received whole before an upstream is asked; only from callers of JSON.
+    Receive,
+    /// The upstream has it.
+    Upstream,
+    /// It is turned from JSON into a message, or back.
+    Transcode,
+    /// The client takes the answer.
+    Write,
+}
+
+/// What stages are called, in the order of [`Stage`].
+pub const STAGE_NAMES: [&str; 6] = ["queue", "connect", "receive", "upstream", "transcode", "write"];
+
+/// HTTP methods that have a name in records; the last one stands for all others.
+pub const METHOD_NAMES: [&str; 10] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER"];
+
+/// What callers speak.
+pub const LANGUAGE_NAMES: [&str; 3] = ["grpc", "grpc-web", "json"];
+
+/// What a record is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Subject {
+    /// A call.
+    #[default]
+    Call,
+    /// One attempt of a call.
+    Attempt,
+}
+
 /// What is said of one call. Moments are microseconds after its beginning; none where it did not come so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
+    /// What it is of. Of an attempt path, times and status are its own.
+    pub subject: Subject,
     /// When its head arrived, in microseconds since 1970.
     pub began_unix_us: u64,
     /// Until its end.
@@ -25,24 +65,38 @@ pub struct Record {
     pub connected_us: Option<u32>,
     /// When the head of the answer came.
     pub answered_us: Option<u32>,
+    /// Microseconds spent in each [`Stage`].
+    pub stages_us: [u32; STAGE_NAMES.len()],
     /// Its place in [`Layout::calls`](super::Layout::calls).
     pub series: u32,
-    /// How often it was sent to an endpoint.
+    /// How often it was sent to an endpoint; of an attempt, how many there were before it.
     pub attempts: u8,
     /// The gRPC status it ended with.
     pub code: u8,
     /// Envoy's response flags, at most eight letters; zeros behind them, and only zeros if none.
     pub flags: [u8; 8],
-    /// Payload from the client.
+    /// What the caller speaks: its place in [`LANGUAGE_NAMES`].
+    pub language: u8,
+    /// The request's HTTP method: its place in [`METHOD_NAMES`].
+    pub method: u8,
+    /// The client's HTTP version, times ten.
+    pub version: u8,
+    /// The HTTP status that the client got; zero if none.
+    pub http_status: u16,
+    /// Bytes of the body from the client.
     pub bytes_received: u64,
-    /// Payload to the client.
+    /// Bytes of the body to the client.
     pub bytes_sent: u64,
     /// Who called.
     pub client: Option<SocketAddr>,
     /// Where the last attempt went.
     pub upstream: Option<SocketAddr>,
-    /// The trace it belongs to, as W3C's `traceparent` said; zero if none.
+    /// The trace it belongs to; zero if none.
     pub trace_id: u128,
+    /// Its own span in that trace; zero if it is not recorded.
+    pub span_id: u64,
+    /// The span it belongs to; zero if none.
+    pub parent_id: u64,
     /// How long the path was.
     pub path_len: u16,
     /// The beginning of the path.
@@ -52,20 +106,28 @@ pub struct Record {
 impl Default for Record {
     fn default() -> Record {
         Record {
+            subject: Subject::Call,
             began_unix_us: 0,
             took_us: 0,
             routed_us: None,
             connected_us: None,
             answered_us: None,
+            stages_us: [0; STAGE_NAMES.len()],
             series: 0,
             attempts: 0,
             code: 0,
             flags: [0; 8],
+            language: 0,
+            method: 0,
+            version: 0,
+            http_status: 0,
             bytes_received: 0,
             bytes_sent: 0,
             client: None,
             upstream: None,
             trace_id: 0,
+            span_id: 0,
+            parent_id: 0,
             path_len: 0,
             path: [0; PATH_BYTES],
         }
@@ -74,10 +136,48 @@ impl Default for Record {
 
 impl Record {
     /// Keeps a path, or its beginning.
-    pub fn set_path(&mut self, path: &str) {
+    pub fn set_path(&mut self, path: &[u8]) {
         let kept = path.len().min(PATH_BYTES);
-        self.path[..kept].copy_from_slice(&path.as_bytes()[..kept]);
+        self.path[..kept].copy_from_slice(&path[..kept]);
         self.path_len = u16::try_from(path.len()).unwrap_or(u16::MAX);
+    }
+
+    /// Keeps the letters of response flags.
+    pub fn set_flags(&mut self, flags: &str) {
+        self.flags = [0; 8];
+        for (letter, flag) in self.flags.iter_mut().zip(flags.bytes()) {
+            *letter = flag;
+        }
+    }
+
+    /// The letters of response flags; empty if none.
+    pub fn flags(&self) -> &str {
+        let length = self.flags.iter().position(|&letter| letter == 0).unwrap_or(self.flags.len());
+        std::str::from_utf8(&self.flags[..length]).unwrap_or_default()
+    }
+
+    /// What the caller speaks.
+    pub fn language_name(&self) -> &'static str {
+        LANGUAGE_NAMES[usize::from(self.language).min(LANGUAGE_NAMES.len() - 1)]
+    }
+
+    /// Whether the caller speaks JSON.
+    pub fn is_json(&self) -> bool {
+        self.language_name() == "json"
+    }
+
+    /// The client's HTTP version.
+    pub fn version_name(&self) -> &'static str {
+        match self.version {
+            20 => "2",
+            10 => "1.0",
+            _ => "1.1",
+        }
+    }
+
+    /// The name of the request's HTTP method.
+    pub fn method_name(&self) -> &'static str {
+        METHOD_NAMES[usize::from(self.method).min(METHOD_NAMES.len() - 1)]
     }
 
     /// The bytes of the path that were kept.
@@ -88,18 +188,27 @@ impl Record {
     fn pack(&self) -> [u64; WORDS] {
         let mut words = [0; WORDS];
         let moment = |moment: Option<u32>| u64::from(moment.unwrap_or(NEVER));
+        let bytes = |high: u8, low: u8| u64::from(high) << 8 | u64::from(low);
         words[0] = self.began_unix_us;
         words[1] = self.took_us;
-        words[2] = u64::from(self.series) << 32 | u64::from(self.attempts) << 8 | u64::from(self.code);
+        words[2] = u64::from(self.series) << 32 | bytes(self.attempts, self.code);
         words[3] = u64::from_le_bytes(self.flags);
         words[4] = moment(self.routed_us) << 32 | moment(self.connected_us);
-        words[5] = moment(self.answered_us) << 32 | u64::from(self.path_len);
+        words[5] =
+            moment(self.answered_us) << 32 | u64::from(self.path_len) << 16 | u64::from(self.http_status);
         words[6] = self.bytes_received;
         words[7] = self.bytes_sent;
         words[8] = (self.trace_id >> 64) as u64;
         words[9] = self.trace_id as u64;
         words[10..13].copy_from_slice(&self.client.map_or([0; 3], address::pack));
         words[13..16].copy_from_slice(&self.upstream.map_or([0; 3], address::pack));
+        words[16] = self.span_id;
+        words[17] = self.parent_id;
+        for (word, [high, low]) in words[18..21].iter_mut().zip(self.stages_us.as_chunks().0) {
+            *word = u64::from(*high) << 32 | u64::from(*low);
+        }
+        words[21] = bytes(u8::from(self.subject == Subject::Attempt), self.language) << 16
+            | bytes(self.method, self.version);
         for (word, bytes) in words[HEAD_WORDS..].iter_mut().zip(self.path.as_chunks().0) {
             *word = u64::from_le_bytes(*bytes);
         }
@@ -110,25 +219,35 @@ impl Record {
         let half = |word: u64, shift: u32| (word >> shift) as u32;
         let moment = |moment: u32| (moment != NEVER).then_some(moment);
         let address = |at: usize| address::unpack([words[at], words[at + 1], words[at + 2]]);
-        let [attempts, code] = [(words[2] >> 8) as u8, words[2] as u8];
+        let bytes = |word: u64| [(word >> 8) as u8, word as u8];
+        let ([attempts, code], [method, version]) = (bytes(words[2]), bytes(words[21]));
+        let [is_attempt, language] = bytes(words[21] >> 16);
         let mut path = [0; PATH_BYTES];
         for (bytes, word) in path.as_chunks_mut().0.iter_mut().zip(&words[HEAD_WORDS..]) {
             *bytes = word.to_le_bytes();
         }
         Record {
+            subject: if is_attempt == 0 { Subject::Call } else { Subject::Attempt },
             began_unix_us: words[0],
             took_us: words[1],
             series: half(words[2], 32),
             attempts,
             code,
             flags: words[3].to_le_bytes(),
+            language,
+            method,
+            version,
+            http_status: words[5] as u16,
             routed_us: moment(half(words[4], 32)),
             connected_us: moment(half(words[4], 0)),
             answered_us: moment(half(words[5], 32)),
-            path_len: words[5] as u16,
+            stages_us: std::array::from_fn(|at| half(words[18 + at / 2], if at % 2 == 0 { 32 } else { 0 })),
+            path_len: (words[5] >> 16) as u16,
             bytes_received: words[6],
             bytes_sent: words[7],
             trace_id: u128::from(words[8]) << 64 | u128::from(words[9]),
+            span_id: words[16],
+            parent_id: words[17],
             client: address(10),
             upstream: address(13),
             path,
@@ -141,9 +260,9 @@ const NEVER: u32 = u32::MAX;
 
 /// Words of a record, and of that before the path.
 const WORDS: usize = HEAD_WORDS + PATH_BYTES / 8;
-const HEAD_WORDS: usize = 16;
+const HEAD_WORDS: usize = 22;
 
-/// Records of one core that wait to be written.
+/// Records of one core that wait to be taken.
 #[derive(Debug)]
 pub struct Ring {
     slots: Box<[[AtomicU64; WORDS]]>,
@@ -204,14 +323,22 @@ mod tests {
 
     fn record(number: u64) -> Record {
         let mut record = Record {
+            subject: if number.is_multiple_of(2) { Subject::Call } else { Subject::Attempt },
             began_unix_us: number,
             took_us: number.wrapping_mul(3),
             routed_us: Some(1),
             connected_us: None,
             answered_us: Some(u32::MAX - 1),
+            stages_us: [1, 2, number as u32, u32::MAX, 5, 6],
             series: u32::MAX,
             attempts: 200,
             code: 16,
+            language: 2,
+            method: 9,
+            version: 11,
+            http_status: 599,
+            span_id: number,
+            parent_id: u64::MAX,
             flags: *b"UPE\0\0\0\0\0",
             bytes_received: u64::MAX,
             bytes_sent: number,
@@ -220,7 +347,7 @@ mod tests {
             trace_id: u128::MAX - u128::from(number),
             ..Record::default()
         };
-        record.set_path(&format!("/a.B/{number}"));
+        record.set_path(format!("/a.B/{number}").as_bytes());
         record
     }
 
@@ -237,11 +364,11 @@ mod tests {
     #[test]
     fn a_long_path_keeps_its_beginning() {
         let mut record = Record::default();
-        record.set_path(&"/é".repeat(100));
+        record.set_path("/é".repeat(100).as_bytes());
         assert_eq!((record.path().len(), record.path_len), (PATH_BYTES, 300));
-        record.set_path("/a/b");
+        record.set_path(b"/a/b");
         assert_eq!(record.path(), b"/a/b");
-        record.set_path(&"x".repeat(100_000));
+        record.set_path("x".repeat(100_000).as_bytes());
         assert_eq!((record.path().len(), record.path_len), (PATH_BYTES, u16::MAX));
     }
 

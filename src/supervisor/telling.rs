@@ -1,0 +1,79 @@
+//! Those who tell what calls did: the access log and the exporter of traces, each on a thread of its own.
+
+use std::sync::Arc;
+
+use super::StartError;
+use super::access::{self, AccessLog};
+use super::series::Series;
+use super::traces::{self, Traces};
+use crate::config::Config;
+use crate::metrics::{AccessLogCounts, Layout, TraceCounts};
+use crate::worker::{Access, Telling, Tracing};
+
+/// The access log and the exporter, as far as they are configured. Dropping them writes and sends what is left.
+pub(super) struct Tellers {
+    series: Arc<Series>,
+    access_log: Option<AccessLog>,
+    traces: Option<Traces>,
+}
+
+/// What they have done so far, for others to look at.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    access_log: Option<Arc<access::Shared>>,
+    traces: Option<Arc<traces::Shared>>,
+}
+
+impl Counts {
+    pub(super) fn access_log(&self) -> Option<AccessLogCounts> {
+        self.access_log.as_ref().map(|log| log.counts())
+    }
+
+    pub(super) fn traces(&self) -> Option<TraceCounts> {
+        self.traces.as_ref().map(|traces| traces.counts())
+    }
+}
+
+impl Tellers {
+    /// Those that are configured, for so many workers.
+    pub(super) fn start(config: &Config, workers: usize, layout: &Layout) -> Result<Tellers, StartError> {
+        let series = Arc::new(Series::default());
+        series.learn(layout);
+        let access_log = AccessLog::of(config, workers, &series)?;
+        let traces = config.tracing.as_ref().map(|settings| Traces::start(settings, workers, &series));
+        let traces = traces.transpose().map_err(StartError::System)?;
+        Ok(Tellers { series, access_log, traces })
+    }
+
+    /// What worker number `worker` has to put where.
+    pub(super) fn telling(&self, config: &Config, worker: usize) -> Telling {
+        let access_log = self.access_log.as_ref().zip(config.access_log.as_ref()).map(|(log, settings)| {
+            Access { ring: log.ring(worker), sample: settings.sample, errors: settings.errors }
+        });
+        let tracing = self
+            .traces
+            .as_ref()
+            .zip(config.tracing.as_ref())
+            .map(|(traces, settings)| Tracing { ring: traces.ring(worker), sample: settings.sample });
+        Telling { access_log, tracing }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            access_log: self.access_log.as_ref().map(AccessLog::shared),
+            traces: self.traces.as_ref().map(Traces::shared),
+        }
+    }
+
+    /// Notes what the series of a layout are called. Gives what has to be added to the numbers of its series.
+    pub(super) fn learn(&self, layout: &Layout) -> u32 {
+        self.series.learn(layout)
+    }
+
+    /// Opens the file of the access log anew, if there is one.
+    pub(super) fn reopen_access_log(&self) {
+        if let Some(log) = &self.access_log {
+            log.reopen();
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The thread that exports spans: it takes what the workers have put into their rings and sends it to a collector, by OTLP
+//! over gRPC.
+//!
+//! If the collector is slow or not there, it waits and the workers do not: their rings fill, and what does not fit is
+//! left out and counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{io, process};
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use tokio::sync::oneshot;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use super::series::Series;
+use super::spans;
+use crate::config;
+use crate::metrics::TraceCounts;
+use crate::metrics::record::Ring;
+
+/// How often the rings are emptied.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How often spans are sent before they are given up.
+const TRIES: u32 = 3;
+
+/// How long the last spans may take when the gateway ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How often it is said that spans are lost.
+const COMPLAINT: Duration = Duration::from_secs(60);
+
+/// The exporter's thread. Dropping it sends what is left.
+pub(super) struct Traces {
+    rings: Vec<Arc<Ring>>,
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What others look at.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    exported: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn counts(&self) -> TraceCounts {
+        let [exported, failed] = [&self.exported, &self.failed].map(|count| count.load(Ordering::Relaxed));
+        TraceCounts { exported, failed }
+    }
+}
+
+impl Traces {
+    /// An exporter for so many workers. The collector need not be there.
+    pub(super) fn start(
+        settings: &config::Tracing,
+        workers: usize,
+        series: &Arc<Series>,
+    ) -> io::Result<Traces> {
+        let rings: Vec<_> =
+            (0..workers).map(|_| Arc::new(Ring::new(settings.queue_spans as usize))).collect();
+        let shared = Arc::new(Shared::default());
+        let endpoint = Endpoint::from_shared(settings.endpoint.clone()).map_err(io::Error::other)?;
+        let endpoint = endpoint.connect_timeout(settings.timeout).timeout(settings.timeout);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let (settings, rings_taken, counts) = (settings.clone(), rings.clone(), Arc::clone(&shared));
+        let series = Arc::clone(series);
+        let body = move || {
+            runtime.block_on(async {
+                let client = TraceServiceClient::new(endpoint.connect_lazy());
+                let (batch, complained) = (Vec::new(), None);
+                let exporter = Exporter {
+                    settings,
+                    rings: rings_taken,
+                    shared: counts,
+                    series,
+                    client,
+                    batch,
+                    complained,
+                };
+                exporter.run(stopped).await;
+            });
+        };
+        let thread = thread::Builder::new().name("traces".to_owned()).spawn(body)?;
+        Ok(Traces { rings, shared, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The ring of a worker.
+    pub(super) fn ring(&self, worker: usize) -> Arc<Ring> {
+        Arc::clone(&self.rings[worker])
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+}
+
+impl Drop for Traces {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let Some(thread) = self.thread.take() else { return };
+        let given_up_at = Instant::now() + FAREWELL;
+        while !thread.is_finished() && Instant::now() < given_up_at {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // One that waits for a collector who does not answer is left behind.
+        if thread.is_finished() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Exporter {
+    settings: config::Tracing,
+    rings: Vec<Arc<Ring>>,
+    shared: Arc<Shared>,
+    series: Arc<Series>,
+    client: TraceServiceClient<Channel>,
+    /// What is sent next.
+    batch: Vec<Span>,
+    complained: Option<Instant>,
+}
+
+impl Exporter {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        let mut sent_at = Instant::now();
+        loop {
+            let ends = tokio::time::timeout(LOOK, &mut stopped).await.is_ok();
+            let is_due = ends || sent_at.elapsed() >= self.settings.interval;
+            while self.fill() || (is_due && !self.batch.is_empty()) {
+                sent_at = Instant::now();
+                self.send(&mut stopped).await;
+            }
+            if ends {
+                return;
+            }
+        }
+    }
+
+    /// Takes what the rings have, up to a batch. Whether that is full.
+    fn fill(&mut self) -> bool {
+        let room = self.settings.batch_spans as usize;
+        for (worker, ring) in self.rings.iter().enumerate() {
+            while self.batch.len() < room {
+                let Some(record) = ring.take() else { break };
+                let span = self.series.with(record.series, |labels| spans::span(&record, worker, labels));
+                self.batch.push(span);
+            }
+        }
+        self.batch.len() >= room
+    }
+
+    /// Sends the batch; several times if the collector may take it later, but only once when the gateway ends.
+    async fn send(&mut self, stopped: &mut oneshot::Receiver<()>) {
+        let spans = std::mem::take(&mut self.batch);
+        let count = spans.len() as u64;
+        let request = self.request(spans);
+        for tried in 1.. {
+            let error = match self.client.export(request.clone()).await {
+                Ok(answer) => {
+                    let refused =
+                        answer.into_inner().partial_success.map_or(0, |partial| partial.rejected_spans);
+                    let refused = u64::try_from(refused).unwrap_or(0).min(count);
+                    self.shared.exported.fetch_add(count - refused, Ordering::Relaxed);
+                    self.shared.failed.fetch_add(refused, Ordering::Relaxed);
+                    return;
+                }
+                Err(error) => error,
+            };
+            let last = tried == TRIES || !may_pass(&error);
+            if last || tokio::time::timeout(self.settings.interval, &mut *stopped).await.is_ok() {
+                return self.lost(count, &error);
+            }
+        }
+    }
+
+    fn lost(&mut self, count: u64, error: &Status) {
+        self.shared.failed.fetch_add(count, Ordering::Relaxed);
+        if self.complained.is_none_or(|at| at.elapsed() > COMPLAINT) {
+            self.complained = Some(Instant::now());
+            let endpoint = &self.settings.endpoint;
+            tracing::error!(%error, endpoint, spans = count, "the collector takes no spans; they are lost");
+        }
+    }
+
+    fn request(&self, spans: Vec<Span>) -> ExportTraceServiceRequest {
+        let version = env!("CARGO_PKG_VERSION");
+        let attributes = vec![
+            spans::text("service.name", &self.settings.service_name),
+            spans::text("service.version", version),
+            spans::text("service.instance.id", &process::id().to_string()),
+        ];
+        let scope = InstrumentationScope {
+            name: "ringway".to_owned(),
+            version: version.to_owned(),
+            ..InstrumentationScope::default()
+        };
+        let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }];
+        let resource = Some(Resource { attributes, ..Resource::default() });
+        let spans = ResourceSpans { resource, scope_spans, ..ResourceSpans::default() };
+        ExportTraceServiceRequest { resource_spans: vec![spans] }
+    }
+}
+
+/// Whether the collector may take later what it does not take now, by OTLP's specification.
+fn may_pass(error: &Status) -> bool {
+    matches!(
+        error.code(),
+        Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::ResourceExhausted
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}

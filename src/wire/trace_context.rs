@@ -1,0 +1,129 @@
+//! `traceparent`, as W3C's Trace Context says it (level 1): which trace a request belongs to, which span sent it, and
+//! whether that span is recorded.
+
+/// Bytes of a `traceparent` of version 00.
+pub const LENGTH: usize = 55;
+
+/// What a `traceparent` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceParent {
+    /// The trace; never zero.
+    pub trace_id: u128,
+    /// The span of whoever sent it; never zero.
+    pub parent_id: u64,
+    /// Whether that span is recorded.
+    pub sampled: bool,
+}
+
+/// The only flag of level 1.
+const SAMPLED: u8 = 1;
+
+impl TraceParent {
+    /// Reads a field's value; `None` if it is none, in which case the trace begins anew (section 4.2). A version that
+    /// is not known is read as far as version 00 goes.
+    pub fn parse(value: &[u8]) -> Option<TraceParent> {
+        let (known, rest) = value.split_at_checked(LENGTH)?;
+        let [version, trace_id, parent_id, flags] =
+            [0..2, 3..35, 36..52, 53..55].map(|at| number(&known[at]));
+        if [2, 35, 52].iter().any(|&at| known[at] != b'-') {
+            return None;
+        }
+        match version? {
+            0xff => return None,
+            0 if !rest.is_empty() => return None,
+            _ if !matches!(rest, [] | [b'-', ..]) => return None,
+            _ => {}
+        }
+        let (trace_id, parent_id) = (trace_id?, u64::try_from(parent_id?).ok()?);
+        let sampled = flags? as u8 & SAMPLED != 0;
+        (trace_id != 0 && parent_id != 0).then_some(TraceParent { trace_id, parent_id, sampled })
+    }
+
+    /// As a field's value, of version 00.
+    pub fn to_bytes(self) -> [u8; LENGTH] {
+        let mut value = [b'-'; LENGTH];
+        write_hex(&mut value[0..2], 0);
+        write_hex(&mut value[3..35], self.trace_id);
+        write_hex(&mut value[36..52], u128::from(self.parent_id));
+        write_hex(&mut value[53..55], u128::from(if self.sampled { SAMPLED } else { 0 }));
+        value
+    }
+}
+
+/// Lower-case hexadecimal digits; others are not allowed.
+fn number(digits: &[u8]) -> Option<u128> {
+    digits.iter().try_fold(0, |number: u128, &digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u128::from(digit))
+    })
+}
+
+fn write_hex(out: &mut [u8], mut number: u128) {
+    for digit in out.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 0xf) as usize];
+        number >>= 4;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
+
+    #[test]
+    fn what_the_specification_allows_is_read_and_nothing_else() {
+        let read = |sampled| Some(TraceParent { trace_id: TRACE, parent_id: 0x00f0_67aa_0ba9_02b7, sampled });
+        for (text, expected) in [
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", read(true)),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", read(false)),
+            // Flags that are not known say nothing.
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff", read(true)),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02", read(false)),
+            // Versions to come are read as far as they are known; ff is none.
+            ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", read(true)),
+            ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-comes", read(true)),
+            ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01.what-comes", None),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-comes", None),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-", None),
+            ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", None),
+            // Zeros.
+            ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", None),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", None),
+            // Digits, lengths and separators.
+            ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", None),
+            ("00-4bf92f3577b34da6a3ce929d0e0e473x-00f067aa0ba902b7-01", None),
+            ("0x-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", None),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0x", None),
+            ("00-4bf92f3577b34da6a3ce929d0e0e473-000f067aa0ba902b7-01", None),
+            ("00_4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7_01", None),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1", None),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7", None),
+            ("00-", None),
+            ("", None),
+        ] {
+            assert_eq!(TraceParent::parse(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_noise_is_refused_in_peace() {
+        let mut random = Random::seeded(7);
+        for round in 0..1000 {
+            let trace_id = u128::from(random.bits()) << 64 | u128::from(random.bits()) | 1;
+            let written = TraceParent { trace_id, parent_id: random.bits() | 1, sampled: round % 2 == 0 };
+            let mut value = written.to_bytes();
+            assert_eq!(TraceParent::parse(&value), Some(written));
+            let at = random.below(LENGTH as u32) as usize;
+            value[at] = random.bits() as u8;
+            if let Some(other) = TraceParent::parse(&value) {
+                assert!(other.trace_id != 0 && other.parent_id != 0);
+            }
+        }
+    }
+}

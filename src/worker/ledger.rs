@@ -1,0 +1,115 @@
+//! Where the time of one call goes: each moment of it belongs to one stage. The clock is read only where a call goes on to
+//! another stage, and only where somebody wants to know.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::Worker;
+use crate::metrics::record::{STAGE_NAMES, Stage};
+use crate::time::Moment;
+
+/// What an answer says of its time (W3C's Server Timing).
+pub(super) static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// The time of one call.
+pub(super) struct Ledger {
+    /// None as long as nobody wants to know.
+    worker: Option<Rc<Worker>>,
+    began: Moment,
+    stage: Cell<Stage>,
+    since: Cell<Moment>,
+    spent: [Cell<Duration>; STAGE_NAMES.len()],
+    /// The answer says it.
+    told: bool,
+}
+
+impl Ledger {
+    /// Of a call that has begun now.
+    pub(super) fn new(began: Moment) -> Ledger {
+        let (worker, spent) = Default::default();
+        Ledger { worker, began, stage: Cell::new(Stage::Queue), since: Cell::new(began), spent, told: false }
+    }
+
+    /// Somebody wants to know; the time so far was that of [`Stage::Queue`].
+    pub(super) fn keep(&mut self, worker: &Rc<Worker>) {
+        self.worker.get_or_insert_with(|| Rc::clone(worker));
+    }
+
+    /// The caller wants to know, too.
+    pub(super) fn tell(&mut self, worker: &Rc<Worker>) {
+        self.keep(worker);
+        self.told = true;
+    }
+
+    /// The call goes on to this stage, if it is not in it already.
+    pub(super) fn enter(&self, stage: Stage) {
+        if self.stage.get() == stage {
+            return;
+        }
+        let Some(worker) = &self.worker else { return };
+        let now = worker.clock.now();
+        self.spend(now);
+        self.stage.set(stage);
+    }
+
+    /// What it does since the last step was in truth this.
+    pub(super) fn was(&self, stage: Stage) {
+        self.stage.set(stage);
+    }
+
+    fn spend(&self, now: Moment) {
+        let spent = &self.spent[self.stage.get() as usize];
+        spent.set(spent.get() + now.since(self.since.get()));
+        self.since.set(now);
+    }
+
+    /// When the stage that the call is in began: microseconds after the call. None if nobody wants to know.
+    pub(super) fn step_us(&self) -> Option<u32> {
+        self.worker.as_ref()?;
+        // The largest number means that there is none.
+        Some(micros(self.since.get().since(self.began)).min(u32::MAX - 1))
+    }
+
+    /// Now, in the same way.
+    pub(super) fn now_us(&self) -> Option<u32> {
+        let now = self.worker.as_ref()?.clock.now();
+        Some(micros(now.since(self.began)).min(u32::MAX - 1))
+    }
+
+    /// The call is over. Microseconds of each stage; zeros if nobody wanted to know.
+    pub(super) fn end(&self, now: Moment) -> [u32; STAGE_NAMES.len()] {
+        if self.worker.is_some() {
+            self.spend(now);
+        }
+        std::array::from_fn(|at| micros(self.spent[at].get()))
+    }
+
+    /// What the answer says, if it is to: milliseconds of each stage so far, which in a head is not all of them.
+    pub(super) fn value(&self) -> Option<HeaderValue> {
+        let now = self.worker.as_ref().filter(|_| self.told)?.clock.now();
+        let mut text = String::with_capacity(160);
+        for (at, name) in STAGE_NAMES.iter().enumerate() {
+            let mut spent = self.spent[at].get();
+            if at == self.stage.get() as usize {
+                spent += now.since(self.since.get());
+            }
+            write_part(&mut text, name, spent);
+        }
+        write_part(&mut text, "total", now.since(self.began));
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+    }
+}
+
+fn write_part(text: &mut String, name: &str, spent: Duration) {
+    let comma = if text.is_empty() { "" } else { ", " };
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{comma}{name};dur={:.3}", spent.as_secs_f64() * 1000.0);
+}
+
+fn micros(spent: Duration) -> u32 {
+    u32::try_from(spent.as_micros()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,128 @@
+//! A call's place in its trace, and the spans of its attempts.
+//!
+//! A caller's `traceparent` is followed; one that is none is replaced, and the trace begins anew (W3C Trace Context,
+//! level 1). A call that is not recorded passes its caller's on as it came, so that the service's spans hang under the
+//! caller's. Where a call is recorded each attempt sends a `traceparent` of its own.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+
+use super::Worker;
+use crate::metrics::record::{Record, Subject};
+use crate::policy::failure::Failure;
+use crate::policy::status::Code;
+use crate::random::Random;
+use crate::time::Moment;
+use crate::wire::trace_context::TraceParent;
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// A call's place in its trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Trace {
+    /// Zero if it is in none.
+    pub(super) id: u128,
+    /// The call's own span; zero if it is not recorded.
+    pub(super) span: u64,
+    /// The caller's span; zero if none is known.
+    pub(super) parent: u64,
+}
+
+impl Trace {
+    /// What a head says, where nothing is decided or changed.
+    pub(super) fn read(head: &Parts) -> Trace {
+        let said = head.headers.get(&TRACEPARENT).and_then(|value| TraceParent::parse(value.as_bytes()));
+        said.map_or(Trace::default(), |said| Trace { id: said.trace_id, span: 0, parent: said.parent_id })
+    }
+
+    /// Follows what the caller has decided, or else decides whether the call is recorded. Makes the head say so where it
+    /// says nothing, or nothing valid.
+    pub(super) fn begin(worker: &Worker, sample: f64, head: &mut Parts) -> Trace {
+        let random = &mut worker.random.borrow_mut();
+        // A field that comes twice says nothing.
+        let mut said = head.headers.get_all(&TRACEPARENT).iter();
+        let said = said.next().filter(|_| said.next().is_none());
+        let said = said.and_then(|value| TraceParent::parse(value.as_bytes()));
+        if let Some(said) = said {
+            let span = if said.sampled { span_id(random) } else { 0 };
+            return Trace { id: said.trace_id, span, parent: said.parent_id };
+        }
+        // Without a trace it belongs to there is no state of it.
+        head.headers.remove(&TRACESTATE);
+        let id = u128::from(random.bits()) << 64 | u128::from(span_id(random));
+        let sampled = random.between(0.0, 1.0) < sample;
+        let span = span_id(random);
+        let begun = TraceParent { trace_id: id, parent_id: span, sampled };
+        put(worker, &mut head.headers, begun);
+        Trace { id, span: if sampled { span } else { 0 }, parent: 0 }
+    }
+
+    pub(super) fn is_recorded(&self) -> bool {
+        self.span != 0
+    }
+}
+
+/// A span's number is never zero.
+fn span_id(random: &mut Random) -> u64 {
+    random.bits().max(1)
+}
+
+fn put(worker: &Worker, headers: &mut HeaderMap, what: TraceParent) {
+    let mut value = worker.arena.header(&what.to_bytes());
+    // Different each time: it would only push what repeats out of the peer's table.
+    value.set_sensitive(true);
+    headers.insert(&TRACEPARENT, value);
+}
+
+/// The span of one attempt. It is exported when it is dropped: an attempt that is given up has one, too.
+pub(super) struct Span {
+    worker: Rc<Worker>,
+    began: Moment,
+    record: Record,
+}
+
+impl Span {
+    /// An attempt begins now, after so many others, of the call that `record` is of.
+    pub(super) fn begin(worker: &Rc<Worker>, record: &Record, path: &[u8], previous: u32) -> Span {
+        let span_id = span_id(&mut worker.random.borrow_mut());
+        let mut record = Record {
+            subject: Subject::Attempt,
+            parent_id: record.span_id,
+            span_id,
+            attempts: u8::try_from(previous).unwrap_or(u8::MAX),
+            // Until it is known how it ends.
+            code: Code::Cancelled.number(),
+            upstream: None,
+            ..*record
+        };
+        record.set_path(path);
+        Span { worker: Rc::clone(worker), began: worker.clock.now(), record }
+    }
+
+    /// It goes to this endpoint, with this head.
+    pub(super) fn sent(&mut self, upstream: SocketAddr, headers: &mut HeaderMap) {
+        self.record.upstream = Some(upstream);
+        let Record { trace_id, span_id: parent_id, .. } = self.record;
+        put(&self.worker, headers, TraceParent { trace_id, parent_id, sampled: true });
+    }
+
+    /// It is over.
+    pub(super) fn ended(&mut self, outcome: Result<Code, Failure>) {
+        self.record.code = outcome.unwrap_or_else(Failure::code).number();
+        self.record.set_flags(outcome.err().map_or("", Failure::flags));
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        let Some(records) = &self.worker.records else { return };
+        self.record.began_unix_us = records.unix_us(self.began);
+        let ended = records.unix_us(self.worker.clock.now());
+        self.record.took_us = ended.saturating_sub(self.record.began_unix_us);
+        records.put_span(&self.worker, &self.record);
+    }
+}
