@@ -23,6 +23,7 @@ mod inlet;
 mod json;
 mod language;
 mod ledger;
+mod lengths;
 mod outlet;
 mod patience;
 mod reading;
