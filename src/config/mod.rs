@@ -8,6 +8,7 @@ mod codes;
 mod effective;
 mod errors;
 mod forms;
+mod host;
 pub mod knobs;
 mod parse;
 mod policies;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub use codes::Codes;
 pub use effective::{Effective, Setting};
 pub use errors::{Error, Errors, Place};
+pub use host::refuse;
 pub use parse::{load, parse};
 pub use resilience::{
     AdaptiveTimeout, Breaker, HealthChecks, Hedging, OutlierDetection, RateLimit, Retry, RetryBudget,

@@ -105,6 +105,8 @@ block! {
             "Client connections that this worker has begun to serve.",
         connections_active: Gauge "ringway_connections_active"
             "Client connections open now.",
+        connections_local: Counter "ringway_connections_local_total"
+            "Client connections whose packets arrived at the CPU of the worker that serves them.",
         connections_refused: Counter "ringway_connections_refused_total"
             "Client connections closed at once because the limit of connections was reached.",
         connections_handed: Counter "ringway_connections_handed_total"

@@ -11,7 +11,8 @@ use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
 use super::local::Local;
-use super::ring::Rung;
+use super::ring::{self, Rung};
+use crate::config::Io;
 
 /// One thread's event loop. Has to be built on the thread that runs it.
 pub struct Loop(Kind);
@@ -31,12 +32,14 @@ impl std::fmt::Debug for Loop {
 }
 
 impl Loop {
-    /// A loop on `rung`, with `entries` submissions.
+    /// A loop on `rung`, set up as `io` says.
     ///
     /// # Errors
     /// What the kernel says to the ring or to epoll.
-    pub fn new(rung: Rung, entries: u32) -> io::Result<Loop> {
-        let kind = match rung.builder(entries) {
+    pub fn new(rung: Rung, io: &Io) -> io::Result<Loop> {
+        let entries = io.entries;
+        let before = io.busy_poll.map(|span| (span, ring::descriptors()));
+        let kind = match rung.builder(io) {
             Some(builder) => Kind::IoUring(
                 RuntimeBuilder::<IoUringDriver>::new()
                     .uring_builder(builder)
@@ -48,6 +51,9 @@ impl Loop {
                 RuntimeBuilder::<LegacyDriver>::new().with_entries(entries).enable_timer().build()?,
             ),
         };
+        if let (Kind::IoUring(_), Some((span, before))) = (&kind, before) {
+            ring::poll_interfaces(&before, span)?;
+        }
         Ok(Loop(kind))
     }
 

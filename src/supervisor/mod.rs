@@ -13,6 +13,7 @@ mod apis;
 mod asker;
 mod error;
 mod health;
+pub mod host;
 mod launch;
 pub(crate) mod placement;
 pub mod reflection;
@@ -327,7 +328,7 @@ impl Starting {
         let (plan, plans) = mpsc::channel();
         let (report, reports) = mpsc::channel();
         let wants_ring = config.io.backend != Backend::Epoll;
-        let entries = config.io.entries;
+        let io = config.io;
         let body = move || {
             let pinned = core.is_some_and(core_affinity::set_for_current);
             if let Some(core) = core.filter(|_| !pinned) {
@@ -336,7 +337,7 @@ impl Starting {
             if report.send(Report::Begun(placement::own_thread(), pinned)).is_err() {
                 return;
             }
-            let probed = if wants_ring { ring::probe(entries) } else { Ok(Rung::Epoll) };
+            let probed = if wants_ring { ring::probe(&io) } else { Ok(Rung::Epoll) };
             if report.send(Report::Probed(probed)).is_err() {
                 return;
             }
@@ -412,7 +413,7 @@ fn watch(apis: Option<apis::Opened>, bells: Bells) -> io::Result<Option<Watcher>
 
 /// The back-end for all workers: the weakest that any of them can have.
 fn decide(config: &Config, starting: &[Starting]) -> Result<(Rung, Option<Refusal>), StartError> {
-    let mut decided = Rung::DeferTaskrun;
+    let mut decided = Rung::SubmissionThread;
     let mut refused = None;
     for (number, starting) in starting.iter().enumerate() {
         match starting.probed() {
@@ -424,6 +425,9 @@ fn decide(config: &Config, starting: &[Starting]) -> Result<(Rung, Option<Refusa
         }
     }
     let Some((number, refusal)) = refused else { return Ok((decided, None)) };
+    if config.io.sqpoll_idle.is_some() || config.io.busy_poll.is_some() {
+        return Err(StartError::Option(refusal));
+    }
     if config.io.on_unavailable == OnUnavailable::Fail {
         return Err(StartError::NoIoUring(refusal));
     }

@@ -167,6 +167,9 @@ pub(super) async fn serve<F: Future<Output = ()> + 'static>(
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
     let client = Client::new(Rc::clone(&local), door, peer);
     let _registered = worker.register(&client);
+    if socket.arrives_here() {
+        local.counts().connections_local.add(1);
+    }
     let protocol = {
         let pipe = Rc::clone(&pipe);
         async move { speak(worker, client, &pipe, &calls, begin).await }

@@ -17,6 +17,7 @@ pub mod library;
 pub mod process;
 pub mod raw;
 pub mod raw_server;
+pub mod seccomp;
 pub mod service;
 pub mod watch;
 pub mod web;

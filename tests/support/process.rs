@@ -23,10 +23,16 @@ pub struct Process {
 impl Process {
     /// Starts the program with this configuration and waits until it says that it serves.
     pub async fn start(config: &str) -> Self {
+        Self::start_with(config, |_| ()).await
+    }
+
+    /// The same; `prepare` may put something around the program.
+    pub async fn start_with(config: &str, prepare: impl FnOnce(&mut Command)) -> Self {
         let path = unique_path();
         std::fs::write(&path, config).expect("the folder for temporary files takes one");
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
         command.args(["run", "--config"]).arg(&path).env_remove("RINGWAY_LOG").stderr(Stdio::piped());
+        prepare(&mut command);
         let mut child = command.spawn().expect("the program was built for this test");
         let log = BufReader::new(child.stderr.take().expect("it was asked for"));
         let (tell, lines) = mpsc::unbounded_channel();
@@ -38,6 +44,11 @@ impl Process {
         process.listener = address_after(&line, "listeners=[");
         process.admin = address_after(&line, "admin=");
         process
+    }
+
+    /// Its number in Linux.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The file with its configuration.

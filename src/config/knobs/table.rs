@@ -25,7 +25,7 @@ pub const KNOBS: &[Knob] = &[
     count_or_auto("workers", 1, 1024,
         "Worker threads. `auto` is one for each CPU this process may use: affinity, cpuset and cgroup quota are respected."),
     other("cpu_policy", "\"all\", \"physical_cores\" or \"numa_node:0\"",
-        "Which of those CPUs workers take: all, one of each core, or those of one memory node. By default all."),
+        "Which of those CPUs workers take: all, one of each core, or those of one memory node. By default all. Where workers are fewer, CPUs that take an interface's packets for all of them are left out, unless there is such a CPU for each worker."),
     time("drain_timeout", secs(30), Duration::ZERO, HOUR,
         "How long calls in flight may take to finish after SIGTERM before they are cut."),
 
@@ -37,9 +37,9 @@ pub const KNOBS: &[Knob] = &[
     word("io.on_unavailable", "fallback", &["fallback", "fail"],
         "Where io_uring is wanted but not available: use epoll with a warning, or exit with code 78."),
     time_or_none("io.sqpoll_idle", None, MS, Duration::from_secs(60),
-        "A thread of the kernel takes each worker's submissions and sleeps after this long without any; it needs a CPU of its own for each worker."),
+        "A thread of the kernel takes each worker's submissions and sleeps after this long without any; it needs a CPU of its own for each worker, 4 `io.entries` for each of its connections, and Linux 6.0. `check` and start refuse it elsewhere."),
     time_or_none("io.busy_poll", None, Duration::from_micros(1), Duration::from_millis(1),
-        "How long the kernel may poll the interface for a socket's packets before the worker sleeps (SO_BUSY_POLL); above net.core.busy_poll it needs CAP_NET_ADMIN."),
+        "How long a worker's ring may poll the interfaces of its sockets before it sleeps (NAPI busy polling, preferred to interrupts). Needs io_uring and Linux 6.9; `check` and start refuse it elsewhere. Does nothing on loopback."),
 
     table("admin", "The address for operators."),
     address("admin.address", Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)),

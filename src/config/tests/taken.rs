@@ -85,7 +85,9 @@ fn every_word_has_its_meaning() {
     assert_eq!(io("on_unavailable = \"fail\"").on_unavailable, OnUnavailable::Fail);
     assert_eq!(io("on_unavailable = \"fallback\"").on_unavailable, OnUnavailable::Fallback);
     assert_eq!(io("entries = 32768").entries, 32_768);
-    assert_eq!(io("sqpoll_idle = \"2s\"").sqpoll_idle, Some(2 * SECOND));
+    let few = |text: &str| parsed(&format!("[io]\n{text}\n{}", listener("max_connections = 1024"))).io;
+    assert_eq!(few("sqpoll_idle = \"2s\"").sqpoll_idle, Some(2 * SECOND));
+    assert_eq!(io("sqpoll_idle = \"0s\"\nbackend = \"epoll\"").sqpoll_idle, None);
     assert_eq!(io("busy_poll = \"50us\"").busy_poll, Some(SECOND / 20_000));
     let cpus = |text: &str| parsed(&top(&format!("cpu_policy = \"{text}\""))).cpu_policy;
     assert_eq!(cpus("all"), CpuPolicy::All);
