@@ -188,10 +188,13 @@ fn advice_is_given_on_a_running_gateway() {
     let text = String::from_utf8_lossy(&advice(&[]).stdout).into_owned();
     assert!(text.contains("too few calls to know how many fail"), "thin data is said to be: {text}");
     let target = Service::target(gateway.listeners()[0], 10);
+    let enough = Load::new(target.clone(), Pace::Calls { calls: 1_200, at_once: 20 });
+    assert_eq!(run_alone(&enough).expect("a good target").tally.errors(), 0);
     let result = std::thread::scope(|scope| {
-        let pace = Pace::Span { span: std::time::Duration::from_secs(3), at_once: 10 };
+        let pace = Pace::Span { span: std::time::Duration::from_secs(8), at_once: 10 };
         let load = scope.spawn(move || run_alone(&Load::new(target, pace)).expect("a good target"));
-        while service.calls() < 1_500 {
+        let before = service.calls();
+        while service.calls() < before + 20 && !load.is_finished() {
             std::thread::yield_now();
         }
         let result = json(&advice(&["--json"]));
