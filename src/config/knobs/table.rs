@@ -197,7 +197,7 @@ pub const KNOBS: &[Knob] = &[
     count("clusters.max_requests", 1024, 1, 1_000_000_000,
         "Calls in flight at once, over all workers."),
     count("clusters.max_pending_requests", 1024, 1, 1_000_000_000,
-        "Calls of one worker that may wait for a connection at once."),
+        "Calls that may wait for a connection at once, over all workers."),
     count("clusters.max_connections", 1024, 1, 1_000_000,
         "Connections to all its endpoints, over all workers."),
     time_if_set("clusters.timeout", MS, DAY,
