@@ -18,6 +18,7 @@ const REFUSED: &str = "ringway_connections_refused_total";
 /// A gateway of so many workers, with more lines in its listener.
 fn start(service: &Service, backend: &str, workers: usize, listener: &str) -> (Gateway, SocketAddr) {
     let config = gateway_config(&[service.address()], backend, "")
+        .replace("drain_timeout = \"5s\"", "drain_timeout = \"60s\"")
         .replace("workers = 2", &format!("workers = {workers}"))
         .replace("[[routes]]", &format!("{listener}\n[[routes]]"));
     let gateway = gateway::start(&config);
@@ -162,7 +163,7 @@ async fn connections_that_come_while_it_drains_are_not_lost() {
             handed += metric(&gateway, HANDED);
             let joined = tokio::task::spawn_blocking(|| gateway.join());
             // Far below drain_timeout, at which it would end whatever it waits for.
-            let ended = within(Duration::from_secs(3), "the gateway ends", joined).await.expect("no panic");
+            let ended = within(Duration::from_secs(10), "the gateway ends", joined).await.expect("no panic");
             assert_eq!(ended, Ended { calls_cut: 0, workers_lost: 0 }, "{backend}");
             let all = within(Duration::from_secs(10), "every client is told", tasks.join_all()).await;
             assert!(all.iter().sum::<usize>() > 0, "{backend}");

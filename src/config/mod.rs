@@ -33,8 +33,8 @@ pub use errors::{Error, Errors, Place};
 pub use host::refuse;
 pub use parse::{load, parse};
 pub use resilience::{
-    AdaptiveTimeout, Breaker, HealthChecks, Hedging, OutlierDetection, RateLimit, Retry, RetryBudget,
-    SlowStart, Throttling,
+    AdaptiveTimeout, Breaker, HealthChecks, Hedging, OutlierDetection, Overload, RateLimit, Retry,
+    RetryBudget, SlowStart, Throttling,
 };
 pub use service_config::{MethodConfig, MethodName, ServiceConfig};
 pub use spelling::nearest;
@@ -57,6 +57,8 @@ pub struct Config {
     pub tracing: Option<Tracing>,
     /// How long calls in flight may take to finish after SIGTERM before they are cut.
     pub drain_timeout: Duration,
+    /// When a worker has more than it can do.
+    pub overload: Overload,
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
     /// First match wins, in this order.

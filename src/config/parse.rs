@@ -79,6 +79,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let io = io(&root.table("io"));
     let admin_table = root.table("admin");
     let admin = admin_table.address("address");
+    let overload = policies::overload(&root.table("overload"));
     let access_log = access_log(&root.table("access_log"));
     let tracing = tracing(&root.table("tracing"));
     let listener_tables = root.tables("listeners");
@@ -99,6 +100,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
         access_log,
         tracing,
         drain_timeout,
+        overload,
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         routes: routes?,
         clusters: clusters.into_iter().collect::<Option<_>>()?,

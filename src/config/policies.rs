@@ -8,12 +8,21 @@ use super::forms;
 use super::parse::{check_backoffs, refuse_second};
 use super::reader::Table;
 use super::{
-    AdaptiveTimeout, Breaker, HealthChecks, Hedging, Method, OutlierDetection, RateLimit, Retry, RetryBudget,
+    AdaptiveTimeout, Breaker, HealthChecks, Hedging, Method, OutlierDetection, Overload, RateLimit, Retry,
+    RetryBudget,
 };
 use super::{ServiceConfig, SlowStart};
 
 /// The largest service config that is read.
 const SERVICE_CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+
+pub(super) fn overload(table: &Table<'_>) -> Overload {
+    Overload {
+        max_active_calls: table.count("max_active_calls"),
+        max_loop_delay: table.time_or_none("max_loop_delay"),
+        interval: table.time("interval"),
+    }
+}
 
 pub(super) fn rate_limit(route: &Table<'_>) -> Option<RateLimit> {
     let table = route.table_if_set("rate_limit")?;

@@ -4,6 +4,17 @@ use std::time::Duration;
 
 use super::codes::Codes;
 
+/// When a worker has more than it can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overload {
+    /// Calls one worker has at once.
+    pub max_active_calls: u32,
+    /// How late its loop may be. `None` where set to "0s".
+    pub max_loop_delay: Option<Duration>,
+    /// So long it has to be later than that, without a break, before calls are refused for it.
+    pub interval: Duration,
+}
+
 /// When a failed call is sent again (the words of gRFC A6).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {

@@ -127,6 +127,10 @@ block! {
             "Calls that have begun and are not over.",
         rate_limited: Counter "ringway_rate_limited_total"
             "Calls refused by the rate limit of their route.",
+        overload_active_calls: Counter "ringway_overload_active_calls_refused_total"
+            "Calls refused because the worker had max_active_calls.",
+        overload_loop_delay: Counter "ringway_overload_loop_delay_refused_total"
+            "Calls refused because the worker was late by more than max_loop_delay for long.",
         calls_cut: Counter "ringway_calls_cut_total"
             "Calls cut because they were not over when the time to drain was.",
         client_resets: Counter "ringway_client_resets_total"

@@ -37,6 +37,8 @@ pub enum Failure {
     TooManyHeaders,
     /// No route is for this call.
     NoRoute,
+    /// The worker has more than it can do: `max_active_calls` calls, or a loop later than `max_loop_delay`.
+    Overloaded,
     /// `max_requests` calls are in flight.
     LimitReached,
     /// `max_pending_requests` calls wait for a connection.
@@ -88,7 +90,8 @@ impl Failure {
             | Failure::WrongMethod => Code::Unimplemented,
             Failure::NotMapped => Code::NotFound,
             Failure::TooManyHeaders | Failure::RateLimited => Code::ResourceExhausted,
-            Failure::LimitReached
+            Failure::Overloaded
+            | Failure::LimitReached
             | Failure::PendingFull
             | Failure::BreakerOpen
             | Failure::ConnectFailed
@@ -147,6 +150,7 @@ impl Failure {
             Failure::BadParameter => "a parameter is not valid",
             Failure::TooManyHeaders => "too many header fields",
             Failure::NoRoute => "no route for this method",
+            Failure::Overloaded => "the gateway has more to do than it can",
             Failure::LimitReached => "too many requests in flight",
             Failure::PendingFull => "too many requests wait for a connection",
             Failure::RateLimited => "too many requests for this route",
@@ -186,6 +190,8 @@ impl Failure {
             | Failure::BadParameter => "DPE",
             Failure::BadTimeout | Failure::BadBinaryHeader => "IH",
             Failure::NoRoute | Failure::NotMapped => "NR",
+            // Envoy's overload manager.
+            Failure::Overloaded => "OM",
             Failure::LimitReached | Failure::PendingFull | Failure::BreakerOpen => "UO",
             Failure::RateLimited => "RL",
             Failure::OutOfTime => "UT",
@@ -225,6 +231,7 @@ mod tests {
             (Failure::BadParameter, Code::InvalidArgument, "DPE"),
             (Failure::UpstreamBadMessage, Code::Internal, "UPE"),
             (Failure::NoRoute, Code::Unimplemented, "NR"),
+            (Failure::Overloaded, Code::Unavailable, "OM"),
             (Failure::LimitReached, Code::Unavailable, "UO"),
             (Failure::PendingFull, Code::Unavailable, "UO"),
             (Failure::RateLimited, Code::ResourceExhausted, "RL"),
@@ -279,6 +286,7 @@ mod tests {
             (Failure::BadTimeout, 400),
             (Failure::OutOfTime, 504),
             (Failure::LimitReached, 503),
+            (Failure::Overloaded, 503),
             (Failure::ConnectFailed, 503),
             (Failure::UpstreamBadMessage, 500),
             (Failure::UpstreamReset(8), 499),

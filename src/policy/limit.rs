@@ -31,7 +31,8 @@ impl SharedLimit {
         Arc::new(Self { free: AtomicU32::new(max), max, batch, idle_max })
     }
 
-    /// A limit for what is rare, such as connections: each take asks the atomic, and none is refused early.
+    /// A limit for what is rare, such as connections or waiting for one: each take asks the atomic, and none is refused
+    /// early.
     pub fn unleased(max: u32) -> Arc<Self> {
         Arc::new(Self { free: AtomicU32::new(max), max, batch: 1, idle_max: 0 })
     }

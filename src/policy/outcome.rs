@@ -71,6 +71,7 @@ impl Outcome {
             | Failure::BadParameter
             | Failure::UpstreamBadMessage
             | Failure::NoRoute
+            | Failure::Overloaded
             | Failure::LimitReached
             | Failure::PendingFull
             | Failure::RateLimited

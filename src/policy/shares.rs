@@ -16,6 +16,8 @@ pub struct Shares {
     pub cluster: String,
     /// Connections to all endpoints.
     pub connections: Arc<SharedLimit>,
+    /// Calls that wait for a connection.
+    pub pending: Arc<SharedLimit>,
     /// Pays for retries.
     pub budget: Arc<SharedBudget>,
     /// The cluster's breaker, if it has one.
@@ -44,6 +46,7 @@ impl Shares {
         Arc::new(Shares {
             cluster: settings.name.clone(),
             connections: SharedLimit::unleased(settings.max_connections),
+            pending: SharedLimit::unleased(settings.max_pending_requests),
             budget: SharedBudget::new(settings.retry_budget),
             breaker: settings.breaker.as_ref().map(breaker),
             method_breakers: methods.collect(),

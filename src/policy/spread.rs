@@ -168,8 +168,8 @@ mod tests {
             let spread = Spread::new(workers, 2);
             let mut open: Vec<(usize, usize)> = Vec::new();
             let mut handed = 0;
-            for step in 0..20_000_u32 {
-                let comes_of_256 = if step >> 11 & 1 == 0 { 200 } else { 90 };
+            for step in 0..8_000_u32 {
+                let comes_of_256 = if step >> 10 & 1 == 0 { 200 } else { 90 };
                 if random.below(256) < comes_of_256 {
                     let draw = random.below(1 << 16) as usize;
                     let own = if draw & 3 != 0 { 0 } else { (draw >> 2) % workers };

@@ -59,6 +59,8 @@ pub struct Cluster {
     /// The limit on calls in flight.
     limit: Limit,
     connections: Limit,
+    /// Calls that wait for a connection.
+    pending: Limit,
     budget: Budget,
     breaker: Option<LocalBreaker>,
     outliers: Outliers,
@@ -95,6 +97,7 @@ impl Cluster {
             balance: RefCell::new(Balance::new(settings.lb_policy, settings.healthy_panic_threshold)),
             endpoints: addresses.iter().enumerate().map(endpoint).collect(),
             connections: Limit::new(Arc::clone(&shares.connections)),
+            pending: Limit::new(Arc::clone(&shares.pending)),
             budget: Budget::new(&shares.budget, throttling),
             breaker: shares.breaker.as_ref().map(breaker),
             outliers: Outliers::new(Arc::clone(&shares.outliers)),
@@ -385,7 +388,7 @@ impl Acquire {
         let mut waiters = self.cluster.waiters.borrow_mut();
         match self.ticket {
             Some(ticket) => waiters.stay(ticket, cx.waker()),
-            None if waiters.len() >= self.cluster.settings.max_pending_requests as usize => {
+            None if !self.cluster.pending.take() => {
                 self.cluster.counts().pending_overflow.add(1);
                 return Poll::Ready(Err(Failure::PendingFull));
             }
@@ -401,6 +404,7 @@ impl Acquire {
     fn leave(&mut self) {
         let Some(ticket) = self.ticket.take() else { return };
         self.cluster.counts().pending_active.lower();
+        self.cluster.pending.give();
         let left = self.cluster.waiters.borrow_mut().leave(ticket);
         if left == Left::Woken {
             self.cluster.wake_waiters(1);

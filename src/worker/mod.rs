@@ -69,9 +69,10 @@ use crate::net::listener::Listener;
 use crate::net::ring::Rung;
 use crate::net::runtime::{self, Bell, Loop};
 use crate::net::ticker::Ticker;
+use crate::policy::overload::{Overload, Verdict};
 use crate::policy::spread::Spread;
 use crate::random::Random;
-use crate::time::timers;
+use crate::time::{Moment, timers};
 use crate::transcode::api::Api;
 
 /// Accepts of one listener that are in flight at once, so that a burst of connections comes in one turn.
@@ -126,6 +127,7 @@ pub(crate) struct Worker {
 
     // Changed by this core. Borrowed for one statement; never across an await.
     random: RefCell<Random>,
+    overload: RefCell<Overload>,
     arena: Arena,
     replays: Replays,
     /// None if nothing is told of calls.
@@ -196,6 +198,7 @@ impl Worker {
             local,
             transcoder: RefCell::default(),
             random: RefCell::new(Random::seeded(seed)),
+            overload: RefCell::default(),
             arena: Arena::default(),
             replays: Replays::default(),
             records,
@@ -245,6 +248,18 @@ impl Worker {
         self.control.wanted() == Wanted::Serve
     }
 
+    /// Whether a call is taken that came at `now`, and is counted in already; a refusal is counted.
+    fn takes_call(&self, setup: &Setup, now: Moment) -> bool {
+        let counts = self.local.counts();
+        let active = counts.calls_active.get();
+        match self.overload.borrow_mut().ask(&setup.config.overload, active, now) {
+            Verdict::Take => return true,
+            Verdict::TooMany => counts.overload_active_calls.add(1),
+            Verdict::TooLate => counts.overload_loop_delay.add(1),
+        }
+        false
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let counts = self.local.shared_counts();
         runtime::spawn(move || counts.panics.add(1), task);
@@ -274,7 +289,10 @@ impl Worker {
                 self.settle();
             }
             let rest = TICK.saturating_sub(now.since(settled_at));
-            if timers.armed() > 0 {
+            let beats = timers.armed() > 0;
+            let next = now.plus(if beats { timers::TICK } else { rest });
+            self.overload.borrow_mut().beat(&self.setup().config.overload, now, next);
+            if beats {
                 ticker.beat().await;
             } else {
                 // Nothing can fire, so there is time to sleep, unless a timer is armed meanwhile.

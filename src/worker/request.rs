@@ -37,11 +37,15 @@ use crate::metrics::record::Stage;
 use crate::policy::failure::Failure;
 use crate::policy::retry::End;
 use crate::policy::status::Code;
+use crate::time::Moment;
 use crate::upstream::{Cluster, Failed};
 use crate::wire::web::{Form, FromText};
 
 /// How long a client has to take the last bytes of an answer that is cut, before it is cut without them.
 const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// When a caller of plain HTTP may try again that was refused because the worker has more than it can do.
+const RELIEF: Duration = Duration::from_secs(1);
 
 /// Serves one call. Every call gets exactly one answer, unless its client has gone.
 pub(super) async fn serve(
@@ -66,7 +70,7 @@ pub(super) async fn serve(
         series,
         note,
     };
-    let outcome = run(&worker, &setup, &mut call, head, language).await;
+    let outcome = run(&worker, &setup, &mut call, head, language, began).await;
     let code = match outcome {
         Ok(code) => code,
         Err(failure) => {
@@ -108,10 +112,16 @@ async fn run(
     call: &mut Call,
     mut head: Parts,
     language: Language,
+    began: Moment,
 ) -> Result<Code, Failure> {
     // Decode: what the gateway itself has to know of the head; from then on it is that of a gRPC call.
     if cors::is_asked(worker, call, &head)? {
         return Ok(Code::Ok);
+    }
+    // Before anything of it is read: has this worker more to do than it can?
+    if !worker.takes_call(setup, began) {
+        call.reply.retry_after(RELIEF);
+        return Err(Failure::Overloaded);
     }
     let asked = head::read(&head, call.client.listener().http2.max_headers_count as usize, language)?;
     if call.client.listener().tells_time(asked.timing) {

@@ -45,6 +45,14 @@ pub const KNOBS: &[Knob] = &[
     address("admin.address", Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)),
         "Where the dashboard, `/metrics` and all other pages for operators are served. Keep it off public networks."),
 
+    table("overload", "When a worker has more than it can do, it refuses calls with UNAVAILABLE before anything of them is read."),
+    count("overload.max_active_calls", 65_536, 1, 1_000_000_000,
+        "Calls one worker has at once, streams included; more are refused."),
+    time_or_none("overload.max_loop_delay", Some(Duration::from_millis(500)), Duration::from_millis(10), HOUR,
+        "How late a worker may come to what has arrived. Of the calls that it comes to later, nearly all are refused, once it has been late for `interval`."),
+    time("overload.interval", secs(1), Duration::from_millis(10), HOUR,
+        "So long it has to be later than that without a break: a short rush refuses nothing."),
+
     table("access_log", "A line of JSON for each call, or for a share of them."),
     other("access_log.path", "the path of a file, or \"-\" for standard output",
         "Where lines are appended; no access log without it. SIGUSR1 opens the file anew."),
@@ -197,7 +205,7 @@ pub const KNOBS: &[Knob] = &[
     count("clusters.max_requests", 1024, 1, 1_000_000_000,
         "Calls in flight at once, over all workers."),
     count("clusters.max_pending_requests", 1024, 1, 1_000_000_000,
-        "Calls of one worker that may wait for a connection at once."),
+        "Calls that may wait for a connection at once, over all workers."),
     count("clusters.max_connections", 1024, 1, 1_000_000,
         "Connections to all its endpoints, over all workers."),
     time_if_set("clusters.timeout", MS, DAY,

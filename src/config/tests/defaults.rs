@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::super::{
     Admin, AllowOrigins, Backend, Breaker, Cluster, Config, Cors, CpuPolicy, Effective, Endpoint, Http2, Io,
-    Keepalive, LbPolicy, Listener, Match, OnUnavailable, OutlierDetection, PathMatch, Pool, PrintOptions,
-    Reconnect, Retry, RetryBudget, Route, ServerTiming, SlowStart, Transcoding, WeightedCluster, Workers,
+    Keepalive, LbPolicy, Listener, Match, OnUnavailable, OutlierDetection, Overload, PathMatch, Pool,
+    PrintOptions, Reconnect, Retry, RetryBudget, Route, ServerTiming, SlowStart, Transcoding,
+    WeightedCluster, Workers,
 };
 use super::{parsed, top};
 
@@ -29,6 +30,7 @@ fn everything_has_a_default() {
         access_log: None,
         tracing: None,
         drain_timeout: 30 * SECOND,
+        overload: Overload { max_active_calls: 65_536, max_loop_delay: Some(SECOND / 2), interval: SECOND },
         listeners: vec![default_listener()],
         routes: vec![Route {
             name: "prefix:/".to_owned(),

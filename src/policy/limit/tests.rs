@@ -86,53 +86,67 @@ fn a_worker_that_ends_puts_everything_back() {
     assert_eq!(shared.free(), 100);
 }
 
-/// Workers of very different load take, give and settle in a random order, ten million steps in all. At every step no
-/// more than `max` are in use, a refusal means that no token is free, and few tokens lie idle; at rest all are back.
+/// Workers of very different load take, give and settle in a random order, in so many steps. At every step no more than
+/// `max` are in use, a refusal means that no token is free, and few tokens lie idle; at rest all are back.
+fn never_exceeds(shared: &Arc<SharedLimit>, workers: usize, seed: usize, steps: u32) {
+    let (max, mut random) = (shared.max(), Random::seeded(seed as u64));
+    let limits: Vec<Limit> = (0..workers).map(|_| Limit::new(Arc::clone(shared))).collect();
+    let (mut in_use, mut refused, mut full) = (0, 0_u32, 0_u32);
+    for step in 0..steps {
+        // The first worker gets about half of the steps; give and take swing slowly between few and many calls.
+        let draw = random.below(1 << 16) as usize;
+        let worker = if draw & 1 == 0 { 0 } else { (draw >> 1) % workers };
+        let limit = &limits[worker];
+        let takes_of_256 = if (step >> 15) & 1 == 0 { 160 } else { 96 };
+        match random.below(256) {
+            0 => limit.settle(),
+            n if n <= takes_of_256 => {
+                if limit.take() {
+                    in_use += 1;
+                    full += u32::from(in_use == max);
+                } else {
+                    refused += 1;
+                    assert_eq!(shared.free(), 0);
+                }
+            }
+            _ if limit.in_use() > 0 => {
+                limit.give();
+                in_use -= 1;
+            }
+            _ => {}
+        }
+        assert!(in_use <= max);
+        debug_assert!(limit.idle.get() <= shared.idle_max);
+    }
+    assert_eq!(in_use, limits.iter().map(Limit::in_use).sum::<u32>());
+    let idle: u32 = limits.iter().map(|limit| limit.idle.get()).sum();
+    assert_eq!(in_use + idle + shared.free(), max);
+    assert!(idle <= if shared.idle_max == 0 { 0 } else { max / 4 });
+    assert!(refused > 0 && full > 0, "the limit was reached");
+    for limit in &limits {
+        while limit.in_use() > 0 {
+            limit.give();
+        }
+        limit.settle();
+    }
+    assert_eq!(shared.free(), max);
+}
+
+const CASES: [(u32, usize); 5] = [(1, 1), (5, 3), (100, 2), (333, 8), (1_024, 4)];
+
+/// Ten million steps of `max_requests`.
 #[test]
 fn no_order_of_events_exceeds_the_limit() {
-    for (seed, (max, workers)) in [(1, 1), (5, 3), (100, 2), (333, 8), (1_024, 4)].into_iter().enumerate() {
-        let mut random = Random::seeded(seed as u64);
-        let shared = SharedLimit::new(max, workers);
-        let limits: Vec<Limit> = (0..workers).map(|_| Limit::new(Arc::clone(&shared))).collect();
-        let (mut in_use, mut refused, mut full) = (0, 0_u32, 0_u32);
-        for step in 0..2_000_000 {
-            // The first worker gets about half of the steps; give and take swing slowly between few and many calls.
-            let draw = random.below(1 << 16) as usize;
-            let worker = if draw & 1 == 0 { 0 } else { (draw >> 1) % workers };
-            let limit = &limits[worker];
-            let takes_of_256 = if (step >> 15) & 1 == 0 { 160 } else { 96 };
-            match random.below(256) {
-                0 => limit.settle(),
-                n if n <= takes_of_256 => {
-                    if limit.take() {
-                        in_use += 1;
-                        full += u32::from(in_use == max);
-                    } else {
-                        refused += 1;
-                        assert_eq!(shared.free(), 0);
-                    }
-                }
-                _ if limit.in_use() > 0 => {
-                    limit.give();
-                    in_use -= 1;
-                }
-                _ => {}
-            }
-            assert!(in_use <= max);
-            debug_assert!(limit.idle.get() <= shared.idle_max);
-        }
-        assert_eq!(in_use, limits.iter().map(Limit::in_use).sum::<u32>());
-        let idle: u32 = limits.iter().map(|limit| limit.idle.get()).sum();
-        assert_eq!(in_use + idle + shared.free(), max);
-        assert!(idle <= max / 4);
-        assert!(refused > 0 && full > 0, "the limit was reached");
-        for limit in &limits {
-            while limit.in_use() > 0 {
-                limit.give();
-            }
-            limit.settle();
-        }
-        assert_eq!(shared.free(), max);
+    for (seed, (max, workers)) in CASES.into_iter().enumerate() {
+        never_exceeds(&SharedLimit::new(max, workers), workers, seed, 2_000_000);
+    }
+}
+
+/// Ten million steps of `max_pending_requests` and `max_connections`: there no refusal is early, ever.
+#[test]
+fn no_order_of_events_exceeds_a_limit_without_leases() {
+    for (seed, (max, workers)) in CASES.into_iter().enumerate() {
+        never_exceeds(&SharedLimit::unleased(max), workers, seed, 2_000_000);
     }
 }
 

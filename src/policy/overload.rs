@@ -1,0 +1,64 @@
+//! May this worker take one more call, or has it more than it can do?
+//!
+//! Two things tell: how many calls it has, and how late its loop is, that is, how long something that happens now waits
+//! until the worker comes to it. The worker beats every few milliseconds, and what is asked after a beat was due and has
+//! not come waits as long as that. One long turn says nothing. A loop that is late at every beat for `interval` has a
+//! queue that does not get shorter (a standing queue, in the words of CoDel, RFC 8289); from then on each turn takes
+//! what it comes to in time and refuses the rest, until a beat is in time again. Refusing is cheap, so the turns get
+//! shorter, and the calls that are taken are answered while somebody still waits for them.
+
+use crate::config;
+use crate::time::Moment;
+
+/// One in so many calls is taken however late it is: a worker may need all its time to read requests, and would
+/// otherwise answer none of them.
+const ALWAYS: u32 = 32;
+
+/// One worker's guard against more than it can do.
+#[derive(Debug, Default)]
+pub struct Overload {
+    /// When the next beat has to come.
+    due: Moment,
+    /// Since when every beat was late.
+    late_since: Option<Moment>,
+    /// Calls that came late.
+    late: u32,
+}
+
+/// Whether a call is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// It is.
+    Take,
+    /// It would be one more than `max_active_calls`.
+    TooMany,
+    /// The loop is behind by more than `max_loop_delay`, and has been for long.
+    TooLate,
+}
+
+impl Overload {
+    /// Tells of a beat, and when the next has to come.
+    pub fn beat(&mut self, settings: &config::Overload, now: Moment, next: Moment) {
+        let late = settings.max_loop_delay.is_some_and(|max| max < now.since(self.due));
+        self.late_since = late.then(|| self.late_since.unwrap_or(now));
+        self.due = next;
+    }
+
+    /// Asks for one more call, of which there are `active` with this one.
+    pub fn ask(&mut self, settings: &config::Overload, active: u64, now: Moment) -> Verdict {
+        if u64::from(settings.max_active_calls) < active {
+            return Verdict::TooMany;
+        }
+        let Some(since) = self.late_since else { return Verdict::Take };
+        let in_time = settings.max_loop_delay.is_none_or(|max| now.since(self.due) <= max);
+        if in_time || now.since(since) < settings.interval {
+            return Verdict::Take;
+        }
+        self.late = self.late.wrapping_add(1);
+        if self.late.is_multiple_of(ALWAYS) { Verdict::Take } else { Verdict::TooLate }
+    }
+}
+
+#[cfg(test)]
+mod tests;
