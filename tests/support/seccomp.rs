@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Child, Command};
 
 /// The number of a system call; none for those of other machines and of newer kernels' headers.
 pub fn number(name: &str) -> Option<libc::c_long> {
@@ -96,6 +96,12 @@ impl Filter {
             step(RETURN, how, 0, 0),
         ]);
         self
+    }
+
+    /// Starts `command` under this filter, from its first instruction on.
+    pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        self.around(command);
+        command.spawn()
     }
 
     /// Puts the child and all that comes of it under this filter.
