@@ -56,9 +56,8 @@ async fn refused_io_uring_all_workers_use_epoll_and_it_says_so_once() {
 #[tokio::test]
 async fn refused_io_uring_it_does_not_start_where_that_is_wanted() {
     let server = RawServer::start(&[Step::Answer]).await;
-    let mut process = Process::begin(&config(&server, "io_uring", "fail"), |command| {
-        without_io_uring().spawn(command)
-    });
+    let mut process =
+        Process::begin(&config(&server, "io_uring", "fail"), |command| without_io_uring().spawn(command));
     let log = process.log().await;
     assert_eq!(process.ended().await.code(), Some(78), "{}", log.join("\n"));
     let said = log.iter().filter(|line| line.contains("io_uring is not available")).count();

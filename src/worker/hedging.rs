@@ -81,7 +81,7 @@ enum Stage {
 /// How an attempt ended, and maybe the call with it.
 enum Finish<'a> {
     /// This is the answer, of which the caller has nothing yet.
-    Answer(Runner<'a>, Response<RecvStream>),
+    Answer(Box<Runner<'a>>, Response<RecvStream>),
     /// A bad status, and nothing else.
     Status(Code, Response<()>),
     Failed(Failed),
@@ -108,7 +108,7 @@ pub(super) fn send<'a>(
         let finish = poll_fn(|cx| race.poll(cx, call)).await;
         match finish {
             Finish::Answer(winner, response) => {
-                let ended = race.won(call, winner, response).await.map_err(|failed| failed.failure);
+                let ended = race.won(call, *winner, response).await.map_err(|failed| failed.failure);
                 if ended == Ok(Code::Ok) {
                     shared.cluster.budget().succeeded();
                 }
@@ -298,7 +298,7 @@ impl<'a> Race<'a> {
     ) -> Option<Finish<'a>> {
         let queued = runner.lease.is_none();
         let (outcome, finish, pushback) = match ended.and_then(bad_status) {
-            Ok(Verdict::Good(response)) => return Some(Finish::Answer(runner, response)),
+            Ok(Verdict::Good(response)) => return Some(Finish::Answer(Box::new(runner), response)),
             Ok(Verdict::Bad(code, response)) => {
                 let pushback = head::pushback(response.headers());
                 (Ok(code), Finish::Status(code, response), pushback)
