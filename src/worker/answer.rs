@@ -275,7 +275,8 @@ impl Reply {
                 }
             }
             Voice::Web(web) => {
-                let (head, body) = (web.head(Response::new(())), web.trailers(&trailers()));
+                let (mut head, body) = (web.head(Response::new(())), web.trailers(&trailers()));
+                *head.status_mut() = status(failure.http_of_grpc());
                 let head = self.with_extra(head);
                 self.channel.send_whole(head, body, self.is_head)
             }
@@ -293,7 +294,7 @@ impl Reply {
         let message = self.detail.take();
         let body = json::status_body(failure, message.as_deref());
         let mut head = Response::new(());
-        *head.status_mut() = StatusCode::from_u16(failure.http()).expect("a status of our own table");
+        *head.status_mut() = status(failure.http());
         head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(allow) = self.allow.take() {
             head.headers_mut().insert(ALLOW, allow);
@@ -333,6 +334,10 @@ impl Reply {
     }
 }
 
+fn status(number: u16) -> StatusCode {
+    StatusCode::from_u16(number).expect("a status of our own table")
+}
+
 /// A failure as a gRPC answer without messages ("Trailers-Only" in gRPC over HTTP/2).
 fn trailers_only(failure: Failure, mut headers: HeaderMap) -> Response<()> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -340,7 +345,7 @@ fn trailers_only(failure: Failure, mut headers: HeaderMap) -> Response<()> {
         headers.insert(ALLOW, HeaderValue::from_static("POST"));
     }
     let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(failure.http_of_grpc()).expect("a status of our own table");
+    *response.status_mut() = status(failure.http_of_grpc());
     *response.headers_mut() = headers;
     response
 }

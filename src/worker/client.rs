@@ -77,6 +77,9 @@ impl Client {
         if failure == Failure::Draining {
             self.local.counts().calls_cut.add(1);
         }
+        if failure == Failure::BrokenBody {
+            self.local.counts().protocol_errors.add(1);
+        }
         if failure == Failure::ClientGone {
             self.local.counts().client_resets.add(1);
             if !self.resets.borrow_mut().take(self.local.timers.now()) {

@@ -4,6 +4,7 @@
 mod support;
 
 mod bodies;
+mod broken;
 mod calls;
 mod refused;
 mod statuses;

@@ -93,7 +93,10 @@ pub(super) fn open(
             return Err(Failure::WrongMethod);
         }
         Found::Nothing => return Err(head::not_mapped(head)),
-        Found::BadEscape => return Err(Failure::BadPath),
+        Found::Unreadable(reason) => {
+            reply.explain(reason.message().to_owned());
+            return Err(Failure::BadParameter);
+        }
     };
     let content_type = head.headers.get(CONTENT_TYPE).cloned();
     let opened = Opened {
@@ -109,7 +112,11 @@ pub(super) fn open(
     let format =
         Format::of(value(head, &ACCEPT).unwrap_or_default(), transcoder.method(rule).server_streaming);
     reply.speak(Voice::Json(Box::new(Answer::new(Rc::clone(transcoder), rule, format))));
-    head::to_grpc(head, Some(transcoder.paths[transcoder.rule(rule).method].clone()))?;
+    let path = transcoder.paths[transcoder.rule(rule).method].clone();
+    head::to_grpc(head, Some(path)).map_err(|_| {
+        reply.explain("the host is not valid".to_owned());
+        Failure::BadParameter
+    })?;
     Ok(opened)
 }
 
