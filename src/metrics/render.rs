@@ -82,6 +82,10 @@ pub struct TranscodingInfo {
     pub loads: u64,
     /// How often they were read and not taken.
     pub failures: u64,
+    /// How often an upstream answered when it was asked for its descriptors.
+    pub answers: u64,
+    /// How often it did not.
+    pub unanswered: u64,
     /// Whether the last ones that were read are in use.
     pub is_good: bool,
 }
@@ -180,6 +184,7 @@ fn transcoding(page: &mut Page, info: &TranscodingInfo) {
     let methods = "Methods that are served as JSON.";
     let rules = "Rules that map HTTP requests to methods.";
     let loads = "Loads of the descriptors for JSON; one that failed left the API as it was.";
+    let asked = "Questions for an upstream's descriptors; one that failed left those known before.";
     let good = "1 if the descriptors that were read last are in use, 0 if they were refused.";
     page.family("ringway_transcoding_methods", "gauge", methods);
     page.sample("ringway_transcoding_methods", &"", info.methods);
@@ -188,6 +193,9 @@ fn transcoding(page: &mut Page, info: &TranscodingInfo) {
     page.family("ringway_transcoding_loads_total", "counter", loads);
     page.sample("ringway_transcoding_loads_total", &"result=\"ok\"", info.loads);
     page.sample("ringway_transcoding_loads_total", &"result=\"error\"", info.failures);
+    page.family("ringway_transcoding_reflections_total", "counter", asked);
+    page.sample("ringway_transcoding_reflections_total", &"result=\"ok\"", info.answers);
+    page.sample("ringway_transcoding_reflections_total", &"result=\"error\"", info.unanswered);
     page.family("ringway_transcoding_descriptors_good", "gauge", good);
     page.sample("ringway_transcoding_descriptors_good", &"", u64::from(info.is_good));
 }

@@ -10,6 +10,7 @@
 
 mod access;
 mod apis;
+mod asker;
 mod error;
 mod health;
 mod launch;
@@ -128,7 +129,7 @@ impl Gateway {
         let sockets = bind(&mut config, cores.len())?;
         let listeners = config.listeners.iter().map(|listener| listener.address).collect();
         let config = Arc::new(config);
-        let apis = apis::open(&config, &addresses).map_err(StartError::Transcoding)?;
+        let apis = apis::open(&config, &addresses, None).map_err(StartError::Transcoding)?;
         let layout = reload::layout(&config, &addresses);
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();
         let clock = Clock::new();

@@ -79,7 +79,7 @@ impl Gateway {
         let transcoding =
             config.transcoding != before.config.transcoding || addresses != self.shared.addresses;
         let apis = if transcoding {
-            let opened = super::apis::open(&config, &addresses);
+            let opened = super::apis::open(&config, &addresses, self.state.apis());
             Some(opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?)
         } else {
             None
@@ -102,6 +102,8 @@ impl Gateway {
         self.checks = checks;
         if let Some(apis) = apis {
             let bells = super::bells(&self.workers).map_err(failed)?;
+            // It would go on to tell of the old configuration's descriptors.
+            self.descriptors = None;
             self.state.set_apis(apis.as_ref().map(|apis| Arc::clone(&apis.status)));
             bells.transcode(apis.as_ref().map(|apis| &apis.api));
             self.descriptors = super::watch(apis, bells).map_err(failed)?;
