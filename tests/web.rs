@@ -17,6 +17,7 @@ use support::interop::{
 };
 use support::interop_server::InteropServer;
 use support::raw::{RawClient, message};
+use support::web::{Caller, VERSIONS, Version};
 use support::within;
 
 const UNARY: &str = "POST /grpc.testing.TestService/UnaryCall";
@@ -97,7 +98,7 @@ async fn unary_calls_in_both_forms_over_both_versions() {
 }
 
 #[tokio::test]
-async fn streams_arrive_message_by_message() {
+async fn streams_are_whole_in_both_forms_over_both_versions() {
     for backend in BACKENDS {
         let server = InteropServer::start();
         let (_gateway, address) = start(&server, backend, "");
@@ -106,11 +107,14 @@ async fn streams_arrive_message_by_message() {
             sizes.map(|size| ResponseParameters { size, interval_us: 1_000, ..Default::default() });
         let call =
             StreamingOutputCallRequest { response_parameters: parameters.to_vec(), ..Default::default() };
-        for form in [BINARY, TEXT] {
+        for (form, version) in
+            [BINARY, TEXT].into_iter().flat_map(|form| VERSIONS.map(|version| (form, version)))
+        {
             let body = message(0, &call.encode_to_vec());
             let body = if form == TEXT { STANDARD.encode(&body).into_bytes() } else { body.to_vec() };
-            let answer = Http1::connect(address).await.ask(STREAM, &[form], &body).await;
-            assert_eq!(answer.field("transfer-encoding"), Some("chunked"));
+            let answer = Caller::connect(version, address).await.ask(STREAM, &[form], &body).await;
+            let coding = (version == Version::Http1).then_some("chunked");
+            assert_eq!(answer.field("transfer-encoding"), coding, "{version:?}");
             let body = if form == TEXT { from_text(answer.text()) } else { answer.body };
             let (messages, trailers) = parsed(&body);
             let decoded = messages.iter().map(|message| {
@@ -157,21 +161,40 @@ async fn pages_of_other_origins_are_granted_what_is_configured() {
     let server = InteropServer::start();
     let cors = "[listeners.cors]\nallow_origins = [\"https://a.example\"]\nallow_headers = [\"x-mine\"]\n";
     let (_gateway, address) = start(&server, "io_uring", cors);
-    let mut client = Http1::connect(address).await;
     let line = "OPTIONS /grpc.testing.TestService/UnaryCall";
-    for (origin, granted) in [("https://a.example", true), ("https://b.example", false)] {
-        let asked = [("origin", origin), ("access-control-request-method", "POST")];
-        let answer = client.ask(line, &asked, b"").await;
-        assert_eq!(answer.status, 204);
-        assert_eq!(answer.field("access-control-allow-origin").is_some(), granted, "{answer:?}");
-        assert_eq!(answer.field("access-control-allow-methods").is_some(), granted, "{answer:?}");
+    for version in VERSIONS {
+        let mut client = Caller::connect(version, address).await;
+        for (origin, granted) in [("https://a.example", true), ("https://b.example", false)] {
+            let asked = [("origin", origin), ("access-control-request-method", "POST")];
+            let answer = client.ask(line, &asked, b"").await;
+            assert_eq!(answer.status, 204, "{version:?}");
+            assert_eq!(answer.field("access-control-allow-origin").is_some(), granted, "{answer:?}");
+            assert_eq!(answer.field("access-control-allow-methods").is_some(), granted, "{answer:?}");
+            let headers = answer.field("access-control-allow-headers").unwrap_or_default();
+            for name in ["x-grpc-web", "grpc-timeout", "content-type", "x-mine"] {
+                assert_eq!(headers.contains(name), granted, "{name}: {answer:?}");
+            }
 
-        let answer = client.ask(UNARY, &[BINARY, ("origin", origin)], &message(0, b"")).await;
-        assert_eq!(answer.field("access-control-allow-origin").is_some(), granted, "{answer:?}");
-        let exposed = answer.field("access-control-expose-headers");
-        assert_eq!(exposed.is_some_and(|names| names.contains("grpc-status")), granted, "{answer:?}");
+            for (line, form) in [(UNARY, BINARY), (UNARY, TEXT), (STREAM, BINARY), ("POST /a.B/None", BINARY)]
+            {
+                let body = if form == TEXT {
+                    STANDARD.encode(message(0, b"")).into_bytes()
+                } else {
+                    message(0, b"").to_vec()
+                };
+                let answer = client.ask(line, &[form, ("origin", origin)], &body).await;
+                assert_eq!(answer.status, 200, "{version:?} {line}: {answer:?}");
+                let allowed = answer.field("access-control-allow-origin");
+                assert_eq!(allowed, granted.then_some(origin), "{version:?} {line}: {answer:?}");
+                let exposed = answer.field("access-control-expose-headers").unwrap_or_default();
+                for name in ["grpc-status", "grpc-message", "grpc-status-details-bin"] {
+                    assert_eq!(exposed.contains(name), granted, "{version:?} {line} {name}: {answer:?}");
+                }
+            }
+        }
     }
-    assert_eq!(server.calls().len(), 2, "preflights are answered here");
+    let of_its_own = server.calls().iter().filter(|call| !call.path.ends_with("None")).count();
+    assert_eq!(of_its_own, 12, "preflights are answered here");
 }
 
 #[tokio::test]
