@@ -338,6 +338,13 @@ fn status(number: u16) -> StatusCode {
     StatusCode::from_u16(number).expect("a status of our own table")
 }
 
+impl Drop for Reply {
+    /// A call that has panicked has said nothing; HTTP/1.1 would wait for that.
+    fn drop(&mut self) {
+        self.channel.abandon();
+    }
+}
+
 /// A failure as a gRPC answer without messages ("Trailers-Only" in gRPC over HTTP/2).
 fn trailers_only(failure: Failure, mut headers: HeaderMap) -> Response<()> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -368,4 +375,49 @@ fn trailers(failure: Failure) -> HeaderMap {
     trailers.insert(&GRPC_STATUS, HeaderValue::from_static(failure.code().text()));
     trailers.insert(&GRPC_MESSAGE, HeaderValue::from_static(failure.message()));
     trailers
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::rc::Rc;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::worker::exchange::{Answer, Exchange};
+
+    #[test]
+    fn an_answer_that_never_comes_ends_the_exchange() {
+        for begins in [false, true] {
+            for fails in [false, true] {
+                let exchange = Rc::new(Exchange::default());
+                let mut answer = Answer::of(&exchange);
+                let mut cx = Context::from_waker(Waker::noop());
+                let mut reply = Reply::new(Channel::Http1(exchange), Language::Http, false);
+                if begins {
+                    reply.channel.begin(Response::new(())).expect("nothing was said yet");
+                }
+                if fails {
+                    reply.fail(Failure::ClientGone);
+                }
+                assert!(begins || fails || Pin::new(&mut answer).poll(&mut cx).is_pending());
+                drop(reply);
+                let Poll::Ready(ended) = Pin::new(&mut answer).poll(&mut cx) else {
+                    panic!("it waits for ever")
+                };
+                assert_eq!(ended.is_ok(), begins, "a head that was sent is sent");
+                if let Ok(response) = ended {
+                    use http_body::Body as _;
+                    let mut body = response.into_body();
+                    assert!(
+                        Pin::new(&mut body).poll_frame(&mut cx).is_pending(),
+                        "what was written leaves first"
+                    );
+                    let cut = Pin::new(&mut body).poll_frame(&mut cx);
+                    assert!(matches!(cut, Poll::Ready(Some(Err(_)))), "and then it is cut");
+                }
+            }
+        }
+    }
 }
