@@ -21,7 +21,7 @@ async fn the_admin_address_describes_what_is_served() {
         let mut client = Http1::connect(front.address).await;
         let mut count = 0;
         for (template, item) in document["paths"].as_object().expect("an object") {
-            let path = template.replace('{', "").replace('}', "");
+            let path = template.replace(['{', '}'], "");
             for name in item.as_object().expect("an object").keys() {
                 let method = name.trim_start_matches("x-").to_uppercase();
                 let answer = client.ask(&format!("{method} {path}"), &[], b"").await;
