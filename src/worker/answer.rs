@@ -341,7 +341,7 @@ fn status(number: u16) -> StatusCode {
 impl Drop for Reply {
     /// A call that has panicked has said nothing; HTTP/1.1 would wait for that.
     fn drop(&mut self) {
-        self.channel.abandon();
+        self.channel.close();
     }
 }
 
@@ -394,7 +394,7 @@ mod tests {
                 let exchange = Rc::new(Exchange::default());
                 let mut answer = Answer::of(&exchange);
                 let mut cx = Context::from_waker(Waker::noop());
-                let mut reply = Reply::new(Channel::Http1(exchange), Language::Http, false);
+                let mut reply = Reply::new(Channel::http1(exchange), Language::Http, false);
                 if begins {
                     reply.channel.begin(Response::new(())).expect("nothing was said yet");
                 }

@@ -22,11 +22,8 @@ mod http2;
 mod inlet;
 mod json;
 mod language;
-<<<<<<< HEAD
 mod ledger;
-=======
 mod lengths;
->>>>>>> cd83c4e (worker: a body that breaks ends its exchange; HTTP/1.1 that is read in two ways is refused; a bad escape is 400)
 mod outlet;
 mod patience;
 mod reading;
