@@ -394,7 +394,7 @@ mod tests {
                 let exchange = Rc::new(Exchange::default());
                 let mut answer = Answer::of(&exchange);
                 let mut cx = Context::from_waker(Waker::noop());
-                let mut reply = Reply::new(Channel::http1(exchange), Language::Http, false);
+                let mut reply = Reply::new(Channel::http1(exchange), Language::Http, false, Moment::ZERO);
                 if begins {
                     reply.channel.begin(Response::new(())).expect("nothing was said yet");
                 }
