@@ -412,6 +412,8 @@ pub struct Method {
     pub path: String,
     /// In place of the route's or the cluster's `timeout`.
     pub timeout: Option<Duration>,
+    /// It takes one message and answers with one.
+    pub unary: bool,
     /// To do it twice is as good as once.
     pub idempotent: bool,
     /// When it is sent several times. Only if it is idempotent.

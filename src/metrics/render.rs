@@ -14,7 +14,7 @@ use crate::policy::shares::Shares;
 
 use super::{
     BOUNDS_MICROS, CallTotals, ClusterBlock, EndpointSlot, EndpointView, GRPC_STATUS_NAMES, Kind, Layout,
-    Shard, WorkerBlock, call_totals, cluster_total,
+    Shard, TimeoutSlot, WorkerBlock, call_totals, cluster_total,
 };
 
 /// What the page says of the gateway as a whole.
@@ -118,6 +118,7 @@ pub fn text(
     }
     clusters(&mut page, layout, shards);
     endpoints(&mut page, layout, shards);
+    timeouts(&mut page, layout, shards);
     guards::write(&mut page, gateway.shares);
     calls(&mut page, layout, shards);
     page.text
@@ -270,6 +271,32 @@ fn endpoints(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
             let labels = format_args!("cluster=\"{}\",endpoint=\"{address}\"", Escaped(cluster));
             page.sample(name, &labels, total[at]);
         }
+    }
+}
+
+/// The timeouts that follow latencies. Each core has its own; the longest is shown.
+fn timeouts(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
+    let mut longest: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for shard in shards {
+        for (cluster, slots) in layout.clusters.iter().zip(&shard.timeouts) {
+            for (method, micros) in slots.iter().filter_map(TimeoutSlot::read) {
+                let known = longest.entry((cluster, method)).or_default();
+                *known = micros.max(*known);
+            }
+        }
+    }
+    if longest.is_empty() {
+        return;
+    }
+    let name = "ringway_adaptive_timeout_seconds";
+    page.family(
+        name,
+        "gauge",
+        "The timeout that follows the latency of the method, the longest of all workers.",
+    );
+    for ((cluster, method), micros) in longest {
+        let labels = format_args!("cluster=\"{}\",method=\"{}\"", Escaped(cluster), Escaped(method));
+        page.sample(name, &labels, Seconds(micros));
     }
 }
 

@@ -20,13 +20,15 @@ use http::Request;
 
 use super::connection::{self, Connection};
 use super::endpoint::{Endpoint, Room};
+use super::failed::Failed;
 use super::guard::{self, Attempted, Passes};
 use super::latencies::Latencies;
 use super::methods::{Method, Methods};
 use super::waiters::{Left, Waiters};
 use crate::config;
-use crate::metrics::{ClusterBlock, EndpointSlot};
+use crate::metrics::{ClusterBlock, EndpointSlot, TimeoutSlot};
 use crate::net::Local;
+use crate::net::pipe::Outgoing;
 use crate::policy::balance::{Balance, Candidate, Tried};
 use crate::policy::breaker::LocalBreaker;
 use crate::policy::budget::Budget;
@@ -35,6 +37,7 @@ use crate::policy::health::SharedHealth;
 use crate::policy::limit::{Limit, SharedLimit};
 use crate::policy::outcome::Outcome;
 use crate::policy::outlier::{Outliers, Seen};
+use crate::policy::retry::End;
 use crate::policy::shares::Shares;
 use crate::random::Random;
 use crate::time::Moment;
@@ -183,8 +186,11 @@ impl Cluster {
         &self.counts
     }
 
-    /// Says how its endpoints are, for people to look at.
-    pub fn publish(&self, slots: &[EndpointSlot]) {
+    /// Says how its endpoints are, and the timeouts of its methods, for people to look at.
+    pub fn publish(&self, slots: &[EndpointSlot], timeouts: &[TimeoutSlot]) {
+        if let Some(latencies) = &self.latencies {
+            latencies.publish(timeouts);
+        }
         let now = self.local.timers.now();
         let mut endpoints = self.endpoints.iter();
         for slot in slots {
@@ -221,7 +227,8 @@ impl Cluster {
                 endpoint.calls.set(endpoint.calls.get() + 1);
                 self.counts().calls_active.raise();
                 self.grow(endpoint);
-                return Ok(Lease { cluster: Rc::clone(self), endpoint: Rc::clone(endpoint), connection });
+                let (cluster, endpoint) = (Rc::clone(self), Rc::clone(endpoint));
+                return Ok(Lease { cluster, endpoint, connection, sent_after: Cell::default() });
             }
         }
     }
@@ -416,6 +423,8 @@ pub struct Lease {
     cluster: Rc<Cluster>,
     endpoint: Rc<Endpoint>,
     connection: Rc<Connection>,
+    /// How far the connection was when the head of the call was given to it.
+    sent_after: Cell<Outgoing>,
 }
 
 impl Lease {
@@ -430,7 +439,18 @@ impl Lease {
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         self.cluster.counts().calls.add(1);
         self.endpoint.sent();
+        self.sent_after.set(self.connection.outgoing());
         self.connection.send(request, end)
+    }
+
+    /// Judges the failure of a call that was sent: if its connection ended before a byte of it was written, nobody has
+    /// seen it.
+    pub fn judge(&self, failed: Failed) -> Failed {
+        let gone = failed.end == End::Lost && failed.failure == Failure::UpstreamGone;
+        if gone && self.connection.ended_at(self.sent_after.get()) {
+            return Failed { end: End::NotWritten, ..failed };
+        }
+        failed
     }
 
     /// The attempt is over; that says something of its endpoint.

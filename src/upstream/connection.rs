@@ -14,7 +14,7 @@ use http::Request;
 use super::cluster::Cluster;
 use super::endpoint::Endpoint;
 use crate::config;
-use crate::net::pipe::Io;
+use crate::net::pipe::{Io, Outgoing};
 use crate::net::{Local, Pipe, listener, runtime, stream};
 use crate::policy::failure::Failure;
 use crate::time::Moment;
@@ -31,6 +31,7 @@ pub(super) struct Connection {
     /// Calls it carries at once: our limit or the upstream's, whichever is lower.
     cap: Cell<u32>,
     own_cap: u32,
+    pipe: Rc<Pipe>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ enum State {
 }
 
 impl Connection {
-    fn new(send: SendRequest<Bytes>, pool: &config::Pool) -> Rc<Connection> {
+    fn new(send: SendRequest<Bytes>, pool: &config::Pool, pipe: &Rc<Pipe>) -> Rc<Connection> {
         let connection = Connection {
             send: RefCell::new(Some(send)),
             state: Cell::new(State::TakesCalls),
@@ -49,6 +50,7 @@ impl Connection {
             left: Cell::new(pool.max_requests_per_connection),
             cap: Cell::new(pool.max_streams_per_connection),
             own_cap: pool.max_streams_per_connection,
+            pipe: Rc::clone(pipe),
         };
         connection.refresh_cap();
         Rc::new(connection)
@@ -109,6 +111,16 @@ impl Connection {
             Some(send) => send.send_request(request, end),
             None => Err(Reason::INTERNAL_ERROR.into()),
         }
+    }
+
+    /// How many bytes have gone out so far.
+    pub(super) fn outgoing(&self) -> Outgoing {
+        self.pipe.outgoing()
+    }
+
+    /// Whether it is over, and nothing was sent after `before`.
+    pub(super) fn ended_at(&self, before: Outgoing) -> bool {
+        self.pipe.ended_at(before)
     }
 
     /// Takes no more calls, and ends with the last of those it has.
@@ -185,7 +197,7 @@ async fn run(cluster: Rc<Cluster>, endpoint: Rc<Endpoint>) {
     let Ok((send, h2)) = builder(&cluster.settings().pool).handshake(pipe.io()).await else {
         return cluster.connect_failed(&endpoint, Failure::ConnectFailed);
     };
-    let connection = Connection::new(send, &cluster.settings().pool);
+    let connection = Connection::new(send, &cluster.settings().pool, &pipe);
     endpoint.add(Rc::clone(&connection));
     counts.connections_opened.add(1);
     counts.connections_active.raise();

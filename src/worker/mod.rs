@@ -13,10 +13,12 @@ mod client;
 mod clock;
 mod control;
 mod cors;
+mod download;
 mod exchange;
 mod forward;
 mod handing;
 mod head;
+mod hedging;
 mod http1;
 mod http2;
 mod inlet;
@@ -233,6 +235,11 @@ impl Worker {
     /// Whether any JSON is understood.
     fn transcodes(&self) -> bool {
         self.transcoder.borrow().is_some()
+    }
+
+    /// Whether the descriptors know the method of this path, and that it takes one message and answers with one.
+    fn takes_one_message(&self, path: &str) -> bool {
+        self.transcoder.borrow().as_ref().is_some_and(|transcoder| transcoder.is_unary(path))
     }
 
     /// Whether connections are still taken.

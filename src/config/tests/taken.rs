@@ -262,12 +262,13 @@ fn clusters_are_found_by_name() {
 
 #[test]
 fn methods_may_have_their_own_settings() {
-    let text = "[[clusters.methods]]\npath = \"/a.B/C\"\ntimeout = \"2s\"\n\
+    let text = "[[clusters.methods]]\npath = \"/a.B/C\"\ntimeout = \"2s\"\nunary = true\n\
                 [[clusters.methods]]\npath = \"/a.B/D\"\nidempotent = true\nhedging = { hedging_delay = \"5ms\" }\n\
                 breaker = { max_requests = 3 }";
     let plain = Method {
         path: "/a.B/C".to_owned(),
         timeout: Some(2 * SECOND),
+        unary: true,
         idempotent: false,
         hedging: None,
         breaker: None,
@@ -275,6 +276,7 @@ fn methods_may_have_their_own_settings() {
     let special = Method {
         path: "/a.B/D".to_owned(),
         timeout: None,
+        unary: false,
         idempotent: true,
         hedging: Some(Hedging {
             max_attempts: 2,
