@@ -8,15 +8,18 @@
 
 pub mod callers;
 pub mod collector;
+pub mod child;
 pub mod gateway;
 pub mod http1;
 pub mod interop;
 pub mod interop_client;
 pub mod interop_server;
 pub mod library;
+pub mod open_loop;
 pub mod process;
 pub mod raw;
 pub mod raw_server;
+pub mod seccomp;
 pub mod service;
 pub mod watch;
 pub mod web;

@@ -1,0 +1,58 @@
+//! The program on a host that refuses io_uring: it says so once, and all workers use epoll; or it does not start.
+
+mod support;
+
+use support::gateway::gateway_config;
+use support::process::Process;
+use support::raw::{EMPTY_CALL, RawClient};
+use support::raw_server::{RawServer, Step};
+use support::seccomp::spawn_without_io_uring;
+
+const WORKERS: usize = 3;
+
+fn config(server: &RawServer, backend: &str, on_unavailable: &str) -> String {
+    let config = gateway_config(&[server.address()], backend, "");
+    let config = config.replace("workers = 2", &format!("workers = {WORKERS}"));
+    config.replace("on_unavailable = \"fail\"", &format!("on_unavailable = \"{on_unavailable}\""))
+}
+
+#[tokio::test]
+async fn refused_io_uring_all_workers_use_epoll_and_it_says_so_once() {
+    let server = RawServer::start(&[Step::Answer]).await;
+    for backend in ["auto", "io_uring"] {
+        let mut process = Process::begin(&config(&server, backend, "fallback"), spawn_without_io_uring);
+        process.ready().await;
+        let page = process.page("/metrics").await;
+        for (backend, value) in [("epoll", 1), ("io_uring", 0)] {
+            let line = format!("ringway_io_backend{{backend=\"{backend}\"}} {value}");
+            assert!(page.lines().any(|found| found == line), "{line} is not on the page:\n{page}");
+        }
+        let epoll = |page: &str| page.matches("epoll").count();
+        let workers = process.page("/workers?format=json").await;
+        assert!(epoll(&workers) >= 1 && !workers.contains("io_uring"), "{workers}");
+        // Connections enough that each worker has some, and each serves.
+        for _ in 0..4 * WORKERS {
+            let reply = RawClient::connect(process.listener).await.call(EMPTY_CALL, &[], b"").await;
+            assert_eq!(reply.grpc_status(), Some("0"), "{backend}: {reply:?}");
+        }
+        process.signal("TERM");
+        let log = process.log().await;
+        let warnings: Vec<_> = log.iter().filter(|line| line.contains("WARN")).collect();
+        assert_eq!(warnings.len(), 1, "{backend}: one warning for all workers:\n{}", log.join("\n"));
+        for word in ["io_uring is not available", "all workers use epoll", "errno=1", "seccomp"] {
+            assert!(warnings[0].contains(word), "{backend}: {word:?} is not in {}", warnings[0]);
+        }
+        assert_eq!(process.ended().await.code(), Some(0), "{backend}");
+    }
+}
+
+#[tokio::test]
+async fn refused_io_uring_it_does_not_start_where_that_is_wanted() {
+    let server = RawServer::start(&[Step::Answer]).await;
+    let mut process = Process::begin(&config(&server, "io_uring", "fail"), spawn_without_io_uring);
+    let log = process.log().await;
+    assert_eq!(process.ended().await.code(), Some(78), "{}", log.join("\n"));
+    let said = log.iter().filter(|line| line.contains("io_uring is not available")).count();
+    assert_eq!(said, 1, "{}", log.join("\n"));
+    assert!(log.iter().all(|line| !line.contains("panicked")), "{}", log.join("\n"));
+}
