@@ -266,8 +266,10 @@ async fn connections_take_turns_before_they_are_worn_out() {
             let reply = client.call(EMPTY_CALL, &[], b"").await;
             assert_eq!(reply.grpc_status(), Some("0"), "{backend}: {reply:?}");
         }
+        // One more may have been opened already, for the calls to come.
         let record = server.record();
-        assert_eq!((record.requests, record.connections), (CALLS, CALLS / EACH), "{backend}");
+        assert_eq!(record.requests, CALLS, "{backend}");
+        assert!((CALLS / EACH..=CALLS / EACH + 1).contains(&record.connections), "{backend}: {record:?}");
         // Some at once: they find a connection too, and none carries more than its share.
         let mut calls = Vec::new();
         for _ in 0..CALLS {
@@ -282,7 +284,6 @@ async fn connections_take_turns_before_they_are_worn_out() {
         assert_eq!(record.requests, 2 * CALLS, "{backend}: none was sent twice");
         assert!(record.connections >= 2 * CALLS / EACH, "{backend}: {record:?}");
         assert_eq!(metric(&gateway, REPLAYS), 0, "{backend}");
-        metric_becomes(&gateway, "ringway_upstream_connections_active", 0).await;
     }
 }
 

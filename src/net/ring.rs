@@ -129,7 +129,8 @@ impl Refusal {
             }
             Some(libc::ENOSYS) => "the kernel has no io_uring, or a seccomp profile hides it",
             Some(libc::ENOMEM) => {
-                "RLIMIT_MEMLOCK is too low for the ring (Linux 5.11 and older), or memory is short"
+                "RLIMIT_MEMLOCK is too low for the rings of all processes of this user (Linux 5.11 and older, 6.13 and \
+                 newer), or memory is short"
             }
             Some(libc::EMFILE | libc::ENFILE) => {
                 "the limit on open files is reached (RLIMIT_NOFILE, fs.file-max)"
