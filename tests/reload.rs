@@ -64,12 +64,9 @@ async fn two_hundred_reloads_of_a_process_cost_no_call_and_no_memory() {
     const CALLS_PER_SECOND: u32 = 1_000;
     let services = [Service::start(|_, _| Act::Answer).await, Service::start(|_, _| Act::Answer).await];
     // No limit is reached while a busy machine stands still for a second.
-    let wide = [
-        "max_requests = 9000\nmax_pending_requests = 9000\n",
-        "max_requests = 9001\nmax_pending_requests = 9000\n",
-    ];
-    let plain = gateway_config(&[services[0].address()], "io_uring", wide[0]);
-    let other = gateway_config(&[services[1].address()], "io_uring", wide[1]).replacen(
+    let wide = "connect_timeout = \"5s\"\nmax_pending_requests = 9000\nmax_requests = 900";
+    let plain = gateway_config(&[services[0].address()], "io_uring", &format!("{wide}0\n"));
+    let other = gateway_config(&[services[1].address()], "io_uring", &format!("{wide}1\n")).replacen(
         "[[routes]]",
         "[[routes]]\nmatch = { service = \"not.There\" }\ncluster = \"interop\"\n[[routes]]",
         1,
