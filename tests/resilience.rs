@@ -322,7 +322,7 @@ fn all_ended(gateway: &Gateway) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_bad_upstream_of_three_costs_less_than_one_call_in_a_hundred() {
     const CALLERS: usize = 16;
-    const CALLS: usize = 150;
+    const CALLS: usize = 250;
     let idempotent = format!(
         "[clusters.retry]\ninitial_backoff = \"5ms\"\n[clusters.outlier_detection]\nbase_ejection_time = \"5s\"\n\
          [[clusters.methods]]\npath = \"{EMPTY_CALL}\"\nidempotent = true\ntimeout = \"250ms\"\n"

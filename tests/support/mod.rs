@@ -7,8 +7,8 @@
 #![allow(clippy::disallowed_types, reason = "a test is not on a call's way")]
 
 pub mod callers;
-pub mod collector;
 pub mod child;
+pub mod collector;
 pub mod gateway;
 pub mod http1;
 pub mod interop;
