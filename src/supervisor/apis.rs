@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -86,7 +86,8 @@ impl Status {
 /// Where the descriptors come from.
 pub(super) struct Sources {
     config: Arc<Config>,
-    addresses: Vec<Vec<SocketAddr>>,
+    /// Of each cluster's endpoints; names may lead elsewhere while this is in use.
+    addresses: Addresses,
     /// What each upstream that is asked answered last.
     reflected: BTreeMap<usize, Reflected>,
     /// The files that are looked at, as they were when they were read.
@@ -97,6 +98,8 @@ pub(super) struct Sources {
     /// All upstreams have answered.
     all_answered: bool,
 }
+
+type Addresses = Arc<Mutex<Vec<Vec<SocketAddr>>>>;
 
 /// Files, and how each is known; none for one that is not there.
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
@@ -116,7 +119,7 @@ impl Sources {
         let read: Stamps = named.map(|path| (config.directory.join(path), None)).collect();
         Sources {
             config: Arc::clone(config),
-            addresses: addresses.to_vec(),
+            addresses: Arc::new(Mutex::new(addresses.to_vec())),
             reflected: BTreeMap::new(),
             seen: read.clone(),
             read,
@@ -179,7 +182,8 @@ impl Sources {
         let mut is_new = false;
         for &cluster in &self.config.transcoding.reflection {
             let name = &self.config.clusters[cluster].name;
-            let answered = self.addresses[cluster].iter().find_map(|address| {
+            let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner)[cluster].clone();
+            let answered = addresses.iter().find_map(|address| {
                 reflection::ask_and_wait(*address)
                     .inspect_err(
                         |error| tracing::warn!(cluster = %name, %address, %error, "server reflection"),
@@ -222,6 +226,7 @@ pub(super) fn open(
 
 /// Looks whether descriptors change, on a thread of its own, until it is dropped.
 pub(super) struct Watcher {
+    addresses: Addresses,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -234,9 +239,15 @@ impl Watcher {
         tell: impl Fn(&Arc<Api>) + Send + 'static,
     ) -> io::Result<Watcher> {
         let (stop, stopped) = channel();
+        let addresses = Arc::clone(&sources.addresses);
         let body = move || watch(sources, &status, &stopped, tell);
         let thread = thread::Builder::new().name("descriptors".to_owned()).spawn(body)?;
-        Ok(Watcher { stop: Some(stop), thread: Some(thread) })
+        Ok(Watcher { addresses, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// From now on upstreams are asked at these addresses.
+    pub(super) fn relocate(&self, addresses: &[Vec<SocketAddr>]) {
+        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses.to_vec();
     }
 }
 
@@ -246,6 +257,8 @@ fn watch(mut sources: Sources, status: &Status, stopped: &Receiver<()>, tell: im
             continue;
         }
         match sources.load(status) {
+            // Somebody else has told something newer meanwhile.
+            _ if stopped.try_recv() == Err(TryRecvError::Disconnected) => return,
             Ok(api) => {
                 let (methods, rules) = (api.methods().len(), api.rules().len());
                 tracing::info!(methods, rules, "new descriptors are in use");

@@ -11,8 +11,8 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, Reason, SendStream};
 use http::Request;
 
-use super::cluster::Cluster;
 use super::endpoint::Endpoint;
+use super::pool::Pool;
 use crate::config;
 use crate::net::pipe::Io;
 use crate::net::{Local, Pipe, listener, runtime, stream};
@@ -133,24 +133,24 @@ impl Connection {
 }
 
 /// Begins to connect, as a task of its own.
-pub(super) fn open(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>) {
+pub(super) fn open(pool: &Rc<Pool>, endpoint: &Rc<Endpoint>) {
     endpoint.connecting.set(true);
-    let place = Place(Rc::clone(cluster));
-    let (told, told_endpoint) = (Rc::clone(cluster), Rc::clone(endpoint));
+    let place = Place(Rc::clone(pool));
+    let (told, told_endpoint) = (Rc::clone(pool), Rc::clone(endpoint));
     let panicked = move || {
         told.local().counts().panics.add(1);
         told_endpoint.connecting.set(false);
         told.connect_failed(&told_endpoint, Failure::ConnectFailed);
     };
-    let (cluster, endpoint) = (Rc::clone(cluster), Rc::clone(endpoint));
+    let (pool, endpoint) = (Rc::clone(pool), Rc::clone(endpoint));
     runtime::spawn(panicked, async move {
         let _place = place;
-        run(cluster, endpoint).await;
+        run(pool, endpoint).await;
     });
 }
 
 /// A place among the cluster's connections, which is free again once this is dropped.
-struct Place(Rc<Cluster>);
+struct Place(Rc<Pool>);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -158,45 +158,40 @@ impl Drop for Place {
     }
 }
 
-async fn run(cluster: Rc<Cluster>, endpoint: Rc<Endpoint>) {
-    let local = Rc::clone(cluster.local());
+async fn run(pool: Rc<Pool>, endpoint: Rc<Endpoint>) {
+    let local = Rc::clone(pool.local());
     local.touch();
     let timer = local.timers.timer();
-    let limit = local.timers.now().plus(cluster.settings().connect_timeout);
+    let limit = local.timers.now().plus(pool.settings().connect_timeout);
     let connected = timer.within(limit, listener::connect(endpoint.address)).await;
     local.touch();
     endpoint.connecting.set(false);
-    let counts = cluster.counts();
+    let counts = pool.counts();
     let socket = match connected {
         Some(Ok(socket)) => socket,
         Some(Err(error)) => {
-            tracing::debug!(cluster = cluster.name(), endpoint = %endpoint.address, %error, "connect failed");
+            tracing::debug!(cluster = pool.settings().name, endpoint = %endpoint.address, %error, "connect failed");
             counts.connect_failures.add(1);
-            return cluster.connect_failed(&endpoint, Failure::ConnectFailed);
+            return pool.connect_failed(&endpoint, Failure::ConnectFailed);
         }
         None => {
             counts.connect_timeouts.add(1);
-            return cluster.connect_failed(&endpoint, Failure::ConnectTimedOut);
+            return pool.connect_failed(&endpoint, Failure::ConnectTimedOut);
         }
     };
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
     let opened_at = local.timers.now();
     // The handshake only stages our preface and settings; it waits for nothing.
-    let Ok((send, h2)) = builder(&cluster.settings().pool).handshake(pipe.io()).await else {
-        return cluster.connect_failed(&endpoint, Failure::ConnectFailed);
+    let Ok((send, h2)) = builder(&pool.settings().pool).handshake(pipe.io()).await else {
+        return pool.connect_failed(&endpoint, Failure::ConnectFailed);
     };
-    let connection = Connection::new(send, &cluster.settings().pool);
+    let connection = Connection::new(send, &pool.settings().pool);
     endpoint.add(Rc::clone(&connection));
     counts.connections_opened.add(1);
     counts.connections_active.raise();
-    cluster.connected(&connection);
-    let protocol = Protocol {
-        cluster: &cluster,
-        endpoint: &endpoint,
-        connection: &connection,
-        pipe: &pipe,
-        local: &local,
-    };
+    pool.connected(&endpoint, &connection);
+    let protocol =
+        Protocol { pool: &pool, endpoint: &endpoint, connection: &connection, pipe: &pipe, local: &local };
     let spoke = Cell::new(false);
     stream::drive(
         Rc::clone(&local),
@@ -209,11 +204,11 @@ async fn run(cluster: Rc<Cluster>, endpoint: Rc<Endpoint>) {
     endpoint.remove(&connection);
     counts.connections_active.lower();
     if spoke.get() {
-        cluster.disconnected();
+        pool.disconnected();
     } else {
         // It was accepted and closed again without a word, or does not speak HTTP/2.
         counts.connect_failures.add(1);
-        cluster.connect_failed(&endpoint, Failure::ConnectFailed);
+        pool.connect_failed(&endpoint, Failure::ConnectFailed);
     }
 }
 
@@ -241,7 +236,7 @@ fn builder(pool: &config::Pool) -> h2::client::Builder {
 
 /// What runs on a connection: h2, and pings.
 struct Protocol<'a> {
-    cluster: &'a Rc<Cluster>,
+    pool: &'a Rc<Pool>,
     endpoint: &'a Rc<Endpoint>,
     connection: &'a Rc<Connection>,
     pipe: &'a Pipe,
@@ -274,7 +269,7 @@ impl Protocol<'_> {
             let before = self.connection.cap.get();
             self.connection.refresh_cap();
             if before < self.connection.cap.get() {
-                self.cluster.wake_waiters(self.connection.cap.get() - before);
+                self.pool.wake_waiters(self.connection.cap.get() - before);
             }
             if let Some(pings) = &mut pings {
                 self.keep_alive(cx, pings, &timer, h2.as_mut());
@@ -299,13 +294,14 @@ impl Protocol<'_> {
         if !timer.fired() {
             return;
         }
-        let settings = &self.cluster.settings().keepalive;
+        let settings = self.pool.settings();
+        let settings = &settings.keepalive;
         let now = self.local.timers.now();
         let silent_since = self.pipe.received_at();
         if let Some(sent) = pings.sent.filter(|_| !answered)
             && silent_since < sent
         {
-            self.cluster.counts().keepalive_timeouts.add(1);
+            self.pool.counts().keepalive_timeouts.add(1);
             return self.pipe.abort();
         }
         let due = silent_since.plus(self.endpoint.ping_interval.get());
@@ -323,11 +319,11 @@ impl Protocol<'_> {
     }
 
     fn ended_with(&self, error: &h2::Error) {
-        tracing::debug!(cluster = self.cluster.name(), endpoint = %self.endpoint.address, %error, "connection ended");
+        tracing::debug!(cluster = self.pool.settings().name, endpoint = %self.endpoint.address, %error, "connection ended");
         if !error.is_go_away() {
             return;
         }
-        self.cluster.counts().goaways.add(1);
+        self.pool.counts().goaways.add(1);
         // grpc servers answer pings that they find too frequent with this; gRFC A8 asks clients to double the interval.
         if error.is_remote() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
             self.endpoint.ping_interval.set(self.endpoint.ping_interval.get() * 2);

@@ -141,7 +141,7 @@ async fn run(
     }
     let mut timeouts = setup.timeouts(index, method);
     let fixed = timeouts.answer;
-    let latency = cluster.latencies().and_then(|all| all.ask(head.uri.path(), worker.clock.now()));
+    let latency = cluster.latencies().and_then(|all| all.ask(head.uri.path(), fixed, worker.clock.now()));
     timeouts.answer = fixed.into_iter().chain(latency.and_then(|(_, timeout)| timeout)).min();
     call.patience.allow(asked.timeout, timeouts);
     let body = match opened {

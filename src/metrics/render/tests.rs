@@ -17,6 +17,7 @@ const GATEWAY: GatewayInfo<'_> = GatewayInfo {
     traces: Some(TraceCounts { exported: 6, failed: 1 }),
     transcoding: None,
     reloads: ReloadCounts { taken: 0, refused: 0, refused_last: false },
+    names: NameCounts { lookups: 0, failures: 0, changes: 0 },
     shares: &[],
 };
 
