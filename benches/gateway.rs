@@ -2,7 +2,8 @@
 //!
 //! A gateway on io_uring and one on epoll are measured in turn, in the same rounds, against the same service, over a
 //! sweep of connections. Compare the gateway's CPU time per call first: on a shared machine it is what differs least
-//! from one run to the next. `-- --help` lists the rest; `--against BINARY` measures another build of this bench in
+//! from one run to the next. `--policies` measures what policies cost: a gateway that has all of them on, and one that
+//! has none, in the same way. `-- --help` lists the rest; `--against BINARY` measures another build of this bench in
 //! turn with this one (see ab.sh). Without `--bench`, as under `cargo test`, it only looks whether all of it works.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures time")]
@@ -30,8 +31,10 @@ const HELP: &str = "\
 --html FILE         also write a page with plots
 --rounds N          rounds of each (9); fewer than 6 give no intervals
 --millis N          how long each is measured in a round (500)
---connections A,B   the sweep (1,16,64,256,1024); one call in flight on each
+--connections A,B   the sweep (1,16,64,256,1024)
 --backends A,B      io_uring,epoll
+--in-flight N       calls in flight on each connection (1)
+--policies          all policies on against all off, on io_uring, at 32 x 32
 --message BYTES     size of the message (100)
 --against BINARY    measure another build of this bench in turn with this one";
 
@@ -44,15 +47,19 @@ struct Options {
     rounds: usize,
     span: Duration,
     connections: Vec<usize>,
+    /// Calls in flight on each of them.
+    in_flight: usize,
     backends: Vec<String>,
+    /// Policies are compared, not back-ends.
+    policies: bool,
     message_bytes: usize,
     against: Option<PathBuf>,
     output: Output,
 }
 
-/// A running gateway on one back-end.
+/// A running gateway: a back-end, or policies on or off.
 struct Subject {
-    backend: String,
+    name: String,
     gateway: Gateway,
     sides: [Side; 2],
 }
@@ -83,10 +90,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let service = Service::start()?;
     let mut subjects = Vec::new();
-    for backend in &options.backends {
-        match Subject::start(backend, &service) {
+    for (name, backend, policies) in options.subjects() {
+        match Subject::start(&name, backend, policies, &service) {
             Ok(subject) => subjects.push(subject),
-            Err(error) => eprintln!("{backend} is left out: {error}"),
+            Err(error) => eprintln!("{name} is left out: {error}"),
         }
     }
     if subjects.is_empty() {
@@ -109,6 +116,8 @@ impl Options {
             rounds: 9,
             span: Duration::from_millis(500),
             connections: vec![1, 16, 64, 256, 1024],
+            in_flight: 1,
+            policies: false,
             backends: vec!["io_uring".to_owned(), "epoll".to_owned()],
             message_bytes: 100,
             against: None,
@@ -126,6 +135,11 @@ impl Options {
                     options.connections = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
                 }
                 "--backends" => options.backends = value()?.split(',').map(str::to_owned).collect(),
+                "--in-flight" => options.in_flight = value()?.parse()?,
+                "--policies" => {
+                    options.policies = true;
+                    (options.connections, options.in_flight) = (vec![32], 32);
+                }
                 "--message" => options.message_bytes = value()?.parse()?,
                 "--against" => options.against = Some(value()?.into()),
                 "--help" => {
@@ -142,15 +156,44 @@ impl Options {
         }
         Ok(options)
     }
+
+    /// The gateways to measure: the name, the back-end, and what the configuration says of policies.
+    fn subjects(&self) -> Vec<(String, &str, [&str; 2])> {
+        if self.policies {
+            let on = ("policies on".to_owned(), "io_uring", POLICIES_ON);
+            let off = ("policies off".to_owned(), "io_uring", POLICIES_OFF);
+            return vec![on, off];
+        }
+        self.backends.iter().map(|backend| (backend.clone(), &backend[..], [""; 2])).collect()
+    }
 }
 
+/// What goes into the route, and into the cluster: all that there is, with bounds that no call of a bench meets.
+const POLICIES_ON: [&str; 2] = [
+    "[routes.rate_limit]\nmax_tokens = 1000000\ntokens_per_fill = 1000000\nfill_interval = \"50ms\"\n",
+    "[clusters.adaptive_timeout]\n[clusters.health_checks]\ninterval = \"1s\"\n[clusters.slow_start]\nwindow = \"10s\"\n\
+     [clusters.breaker]\n[clusters.outlier_detection]\n[clusters.retry]\nmax_attempts = 3\nbudget_percent = 20\n\
+     [[clusters.methods]]\npath = \"/ringway.measure.v1.Measure/Echo\"\ntimeout = \"2s\"\n[clusters.methods.breaker]\n",
+];
+
+const POLICIES_OFF: [&str; 2] = [
+    "",
+    "[clusters.breaker]\nenabled = false\n[clusters.outlier_detection]\nenabled = false\n\
+     [clusters.retry]\nmax_attempts = 1\nbudget_percent = 0\n",
+];
+
 impl Subject {
-    fn start(backend: &str, service: &Service) -> Result<Subject, Box<dyn Error>> {
+    fn start(
+        name: &str,
+        backend: &str,
+        [of_route, of_cluster]: [&str; 2],
+        service: &Service,
+    ) -> Result<Subject, Box<dyn Error>> {
         let text = format!(
             "workers = 1\ndrain_timeout = \"1s\"\n[io]\nbackend = \"{backend}\"\non_unavailable = \"fail\"\n\
              [admin]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
-             [[routes]]\nmatch = {{ service = \"ringway.measure.v1.Measure\" }}\ncluster = \"service\"\n\
-             [[clusters]]\nname = \"service\"\nendpoints = [\"{}\"]\nmax_requests = 100000\n",
+             [[routes]]\nmatch = {{ service = \"ringway.measure.v1.Measure\" }}\ncluster = \"service\"\n{of_route}\
+             [[clusters]]\nname = \"service\"\nendpoints = [\"{}\"]\nmax_requests = 100000\n{of_cluster}",
             service.address()
         );
         let config = config::parse(&text, Path::new("bench.toml")).map_err(|errors| errors.to_string())?;
@@ -158,11 +201,11 @@ impl Subject {
         let gateway = Gateway::start(config)?;
         let workers = threads_named("worker-").difference(&before).copied().collect();
         let sides = [Side::threads("gateway", workers), Side::threads("service", threads_named("service"))];
-        Ok(Subject { backend: backend.to_owned(), gateway, sides })
+        Ok(Subject { name: name.to_owned(), gateway, sides })
     }
 
     fn json(&self) -> Value {
-        json!({ "backend": self.backend, "flags": self.gateway.rung().flags() })
+        json!({ "name": self.name, "backend": self.gateway.rung().backend(), "flags": self.gateway.rung().flags() })
     }
 
     /// What it has counted so far, of all calls.
@@ -182,8 +225,10 @@ impl Subject {
 fn measure(options: &Options, subjects: &[Subject]) -> Result<Vec<Point>, Box<dyn Error>> {
     let mut points = Vec::new();
     for &connections in &options.connections {
-        for (subject, Subject { backend, .. }) in subjects.iter().enumerate() {
-            let case = Case::new(format!("{backend}/{connections}"));
+        for (subject, Subject { name, .. }) in subjects.iter().enumerate() {
+            let more =
+                if options.in_flight == 1 { String::new() } else { format!(" x {}", options.in_flight) };
+            let case = Case::new(format!("{name}/{connections}{more}"));
             points.push(Point { subject, connections, case, counts: Vec::new() });
         }
     }
@@ -203,11 +248,12 @@ fn measure(options: &Options, subjects: &[Subject]) -> Result<Vec<Point>, Box<dy
 impl Point {
     fn measure(&mut self, options: &Options, subject: &Subject) -> Result<(), Box<dyn Error>> {
         let target = Service::target(subject.gateway.listeners()[0], options.message_bytes);
-        let mut load = Load::new(target, Pace::Span { span: options.span, at_once: self.connections });
+        let at_once = self.connections * options.in_flight;
+        let mut load = Load::new(target, Pace::Span { span: options.span, at_once });
         load.connections = self.connections;
         // One thread cannot keep a worker busy that needs less time for a call than it does.
         load.threads = self.connections.clamp(1, 2);
-        load.warm_up = if options.full { 1000.max(2 * self.connections as u64) } else { 20 };
+        load.warm_up = if options.full { 1000.max(2 * at_once as u64) } else { 20 };
         let mut seen = Vec::new();
         let round = load::run_between(
             &load,
@@ -261,7 +307,7 @@ impl Point {
 
 fn document(options: &Options, subjects: &[Subject], points: &[Point]) -> Document {
     let columns = [
-        "back-end",
+        "gateway",
         ">connections",
         ">calls/s",
         ">p50",
@@ -282,7 +328,7 @@ fn document(options: &Options, subjects: &[Subject], points: &[Point]) -> Docume
         let quantile = |q| units::time(tally.quantile(q));
         let valid = point.invalid();
         table.rows.push(vec![
-            subjects[point.subject].backend.as_str().into(),
+            subjects[point.subject].name.as_str().into(),
             point.connections.to_string().into(),
             figure(case.rate()).into(),
             quantile(0.5).into(),
@@ -300,10 +346,10 @@ fn document(options: &Options, subjects: &[Subject], points: &[Point]) -> Docume
         ]);
     }
     let cases: Vec<Case> = points.iter().map(|point| point.case.clone()).collect();
-    let bytes = options.message_bytes;
+    let (bytes, in_flight) = (options.message_bytes, options.in_flight);
     Document {
         title: format!(
-            "A unary call of {bytes} bytes through one worker, one call in flight on each connection"
+            "A unary call of {bytes} bytes through one worker; in flight on each connection: {in_flight}"
         ),
         facts: vec![
             "closed loop; the generator has a thread, or two beyond one connection, the service one"
@@ -311,7 +357,7 @@ fn document(options: &Options, subjects: &[Subject], points: &[Point]) -> Docume
             "per call; a turn of the loop is one io_uring_enter or epoll_wait".to_owned(),
         ],
         tables: vec![table],
-        conclusions: verdicts(points),
+        conclusions: verdicts(points, options.policies),
         plots: load::rows::plots(&cases),
         json: json!({
             "message_bytes": bytes,
@@ -321,9 +367,12 @@ fn document(options: &Options, subjects: &[Subject], points: &[Point]) -> Docume
     }
 }
 
-/// io_uring against epoll at each place of the sweep, by the ratio of the two in each round: a slow second of the
+/// What all policies together may cost: 5 % of the gateway's CPU time.
+const POLICIES_MAX: f64 = 1.05;
+
+/// The first against the second at each place of the sweep, by the ratio of the two in each round: a slow second of the
 /// machine falls on both.
-fn verdicts(points: &[Point]) -> Vec<String> {
+fn verdicts(points: &[Point], policies: bool) -> Vec<String> {
     let compared = points.chunks(2).filter_map(|pair| {
         let [one, other] = pair else { return None };
         let micros = |round: &load::Round| round.cpu_micros("gateway");
@@ -332,6 +381,11 @@ fn verdicts(points: &[Point]) -> Vec<String> {
             rounds.filter_map(|(one, other)| Some(micros(one)? / micros(other)?)).collect();
         let ratio = Interval::of(&ratios)?;
         let names = format!("{} against {}: gateway CPU per call", one.case.name, other.case.name);
+        if policies {
+            let ends = ratio.ends.map_or(String::new(), |(low, high)| format!(" ({low:.3} to {high:.3})"));
+            let verdict = if ratio.median <= POLICIES_MAX { "within" } else { "MORE THAN" };
+            return Some(format!("{names} x {:.3}{ends}: {verdict} 5 % more", ratio.median));
+        }
         Some(match ratio.ends {
             None => format!("{names}: too few rounds for a verdict"),
             Some((low, high)) if low <= 1.0 && 1.0 <= high => {

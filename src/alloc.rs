@@ -9,7 +9,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Threads that count for themselves alone, without a bus lock; later ones share the last slot.
@@ -38,6 +38,8 @@ thread_local! {
     static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
     /// Whether this thread is taking a sample, which allocates too.
     static SAMPLING: Cell<bool> = const { Cell::new(false) };
+    /// Whether it is a worker's, once that was asked.
+    static IS_WORKER: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
 impl Count {
@@ -101,6 +103,10 @@ pub fn live() -> Option<Live> {
 static EVERY: AtomicU64 = AtomicU64::new(0);
 /// How many more samples are wanted.
 static WANTED: AtomicUsize = AtomicUsize::new(0);
+/// Whether the bytes that workers hold are followed; how many more they are than at first, and the most that they were.
+static WATCHED: AtomicBool = AtomicBool::new(false);
+static HELD: AtomicI64 = AtomicI64::new(0);
+static MOST: AtomicI64 = AtomicI64::new(0);
 static SAMPLES: Mutex<Vec<Backtrace>> = Mutex::new(Vec::new());
 
 /// The system's allocator, with a count for each thread.
@@ -129,6 +135,19 @@ pub fn sample(every: u64, wanted: usize) {
     EVERY.store(every, Ordering::Relaxed);
 }
 
+/// From now on follows the bytes that the workers' threads hold. For tests: all workers write to one cache line.
+pub fn watch_workers() {
+    WATCHED.store(true, Ordering::Relaxed);
+    HELD.store(0, Ordering::Relaxed);
+    MOST.store(0, Ordering::Relaxed);
+}
+
+/// The most bytes that workers held at once, beyond those when [`watch_workers`] was called; untouched ones count too.
+/// A block that grows counts twice while it is moved.
+pub fn most_of_workers() -> usize {
+    usize::try_from(MOST.load(Ordering::Relaxed)).unwrap_or(0)
+}
+
 /// Takes no more samples, and gives those there are.
 pub fn take_samples() -> Vec<Backtrace> {
     EVERY.store(0, Ordering::Relaxed);
@@ -139,6 +158,9 @@ pub fn take_samples() -> Vec<Backtrace> {
 fn count(bytes: usize) {
     let slot = mine();
     ALL[slot].made.add(bytes, slot < SLOTS - 1);
+    if WATCHED.load(Ordering::Relaxed) {
+        held(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
     let every = EVERY.load(Ordering::Relaxed);
     if every != 0 {
         note(every);
@@ -149,6 +171,30 @@ fn count(bytes: usize) {
 fn count_freed(bytes: usize) {
     let slot = mine();
     ALL[slot].freed.add(bytes, slot < SLOTS - 1);
+    if WATCHED.load(Ordering::Relaxed) {
+        held(-i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}
+
+/// A block of this size was taken, or given back if it is negative.
+#[cold]
+#[inline(never)]
+fn held(bytes: i64) {
+    if is_worker() {
+        let now = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        MOST.fetch_max(now, Ordering::Relaxed);
+    }
+}
+
+fn is_worker() -> bool {
+    let Ok(known) = IS_WORKER.try_with(Cell::get) else { return false };
+    known.unwrap_or_else(|| {
+        // Looking at the name may allocate, which is no worker's then.
+        let _ = IS_WORKER.try_with(|known| known.set(Some(false)));
+        let is = std::thread::current().name().is_some_and(|name| name.starts_with("worker-"));
+        let _ = IS_WORKER.try_with(|known| known.set(Some(is)));
+        is
+    })
 }
 
 #[cold]

@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::{Hooks, LogLevel};
 use crate::config::{self, Config};
 use crate::demo::{self, Demo};
-use crate::supervisor::Gateway;
+use crate::supervisor::{Gateway, host};
 use crate::tools::doctor;
 use crate::transcode::api::Api;
 use crate::transcode::problem::Problem;
@@ -39,7 +39,8 @@ enum Command {
         #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG")]
         config: PathBuf,
     },
-    /// Check a configuration and its descriptors: exit code 0, or 1 with the place of every mistake.
+    /// Check a configuration, its descriptors, and what it asks of this host: exit code 0, or 1 with the place of every
+    /// mistake.
     Check {
         /// The configuration.
         #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG")]
@@ -157,6 +158,9 @@ fn check(path: &Path) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return refuse(&errors),
     };
+    if let Err(errors) = config::refuse(path, &host::refusals(&config)) {
+        return refuse(&errors);
+    }
     let Config { listeners, routes, clusters, transcoding, directory, .. } = config;
     let api = match Api::load(&transcoding, &directory, &[]) {
         Ok(api) => api,

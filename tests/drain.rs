@@ -11,6 +11,7 @@ use support::interop_server::InteropServer;
 use support::raw::{self, EMPTY_CALL, RawClient};
 use support::raw_server::{RawServer, Step};
 use support::within;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const ROUNDS: usize = 20;
@@ -78,6 +79,50 @@ async fn a_call_in_flight_is_finished_and_readiness_fails_meanwhile() {
         assert_eq!((reply.grpc_status(), reply.error.is_none()), (Some("0"), true), "{backend}: {reply:?}");
         assert_eq!(join(gateway).await, CLEAN, "{backend}");
         client.closed().await;
+    }
+}
+
+/// What comes on a connection whose client acknowledges PINGs and says nothing else, until it is closed: the last stream
+/// and the code of each GOAWAY.
+async fn goaways(stream: &mut TcpStream) -> Vec<(u32, u32)> {
+    const PING: u8 = 6;
+    const GOAWAY: u8 = 7;
+    let mut seen = Vec::new();
+    let mut head = [0; 9];
+    while stream.read_exact(&mut head).await.is_ok() {
+        let [a, b, c, kind, flags, ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        stream.read_exact(&mut payload).await.expect("a whole frame");
+        match kind {
+            PING if flags & 1 == 0 => {
+                let acknowledged = [&[0, 0, 8, PING, 1, 0, 0, 0, 0], &payload[..]].concat();
+                stream.write_all(&acknowledged).await.expect("the gateway waits for it");
+            }
+            GOAWAY => {
+                let word =
+                    |at: usize| payload[at..at + 4].try_into().map(u32::from_be_bytes).expect("4 bytes");
+                seen.push((word(0), word(4)));
+            }
+            _ => {}
+        }
+    }
+    seen
+}
+
+/// RFC 9113 section 6.8: first one that says only that the end is near, so that calls under way are not lost; a round
+/// trip later one that says which the last was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn goodbye_is_said_twice() {
+    for backend in BACKENDS {
+        let server = InteropServer::start();
+        let (gateway, address) = gateway::before(&[server.address()], backend, "");
+        let mut stream = raw::half_said(address, raw::PREFACE).await;
+        metric_becomes(&gateway, "ringway_connections_active", 1).await;
+        gateway.drain();
+        let seen = within(Duration::from_secs(5), "the connection ends", goaways(&mut stream)).await;
+        assert_eq!(seen, [(u32::MAX >> 1, 0), (0, 0)], "{backend}");
+        drop(stream);
+        assert_eq!(join(gateway).await, CLEAN, "{backend}");
     }
 }
 

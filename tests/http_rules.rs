@@ -427,7 +427,7 @@ fn shown(rules: &Rules, method: &str, path: &str, captures: &mut Captures) -> St
         Found::Head(rule) => format!("HEAD {rule}"),
         Found::WrongMethod(allow) => return format!("405 {allow}"),
         Found::Nothing => return "404".to_owned(),
-        Found::BadEscape => return "400".to_owned(),
+        Found::Unreadable(_) => return "400".to_owned(),
     };
     captures.iter().fold(found, |text, value| format!("{text}|{value}"))
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use yaml_rust2::{Yaml, YamlLoader};
 
 fn in_tuning(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tuning").join(path)
@@ -110,6 +111,56 @@ fn the_manifests_fit_the_gateway() {
     );
     let offered = manifest.rsplit("kind: Service").next().unwrap();
     assert!(!offered.contains("9901"), "the admin address is offered to the cluster");
+}
+
+/// The value at a path of keys and positions.
+fn at<'a>(document: &'a Yaml, path: &str) -> &'a Yaml {
+    path.split('.').fold(document, |value, key| match key.parse::<usize>() {
+        Ok(place) => &value[place],
+        Err(_) => &value[key],
+    })
+}
+
+#[test]
+fn the_manifests_are_yaml_whose_parts_find_each_other() {
+    let documents = YamlLoader::load_from_str(&text("kubernetes/ringway.yaml")).expect("it is YAML");
+    let kinds: Vec<_> = documents.iter().map(|document| document["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["ConfigMap", "Deployment", "PodDisruptionBudget", "Service"]);
+    let [map, deployment, budget, service] = &documents[..] else { unreachable!("there are four") };
+    for (document, version) in documents.iter().zip(["v1", "apps/v1", "policy/v1", "v1"]) {
+        assert_eq!(document["apiVersion"].as_str(), Some(version));
+        assert_eq!(at(document, "metadata.name").as_str(), Some("ringway"));
+    }
+    let labels = at(deployment, "spec.template.metadata.labels");
+    let selectors = [
+        at(deployment, "spec.selector.matchLabels"),
+        at(budget, "spec.selector.matchLabels"),
+        at(service, "spec.selector"),
+        at(deployment, "spec.template.spec.topologySpreadConstraints.0.labelSelector.matchLabels"),
+        at(deployment, "spec.template.spec.topologySpreadConstraints.1.labelSelector.matchLabels"),
+    ];
+    assert!(labels.as_hash().is_some_and(|labels| !labels.is_empty()));
+    assert!(selectors.iter().all(|selector| *selector == labels), "{selectors:?}");
+
+    let pod = at(deployment, "spec.template.spec");
+    assert_eq!(pod["volumes"][0]["configMap"]["name"], map["metadata"]["name"]);
+    assert_eq!(at(pod, "securityContext.seccompProfile.type").as_str(), Some("Localhost"));
+    let container = at(pod, "containers.0");
+    assert_eq!(container["volumeMounts"][0]["name"], pod["volumes"][0]["name"]);
+    let folder = container["volumeMounts"][0]["mountPath"].as_str().unwrap();
+    let file = container["args"][2].as_str().unwrap().strip_prefix(folder).unwrap();
+    assert!(map["data"][file.trim_start_matches('/')].as_str().is_some(), "{file}");
+    let ports: Vec<_> =
+        container["ports"].as_vec().unwrap().iter().map(|port| port["name"].as_str().unwrap()).collect();
+    for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+        assert!(
+            ports.contains(&at(container, &format!("{probe}.httpGet.port")).as_str().unwrap()),
+            "{probe}"
+        );
+    }
+    assert!(ports.contains(&at(service, "spec.ports.0.targetPort").as_str().unwrap()));
+    let same = |what: &str| at(container, &format!("resources.requests.{what}")).clone();
+    assert_eq!(same("cpu"), *at(container, "resources.limits.cpu"));
 }
 
 #[test]

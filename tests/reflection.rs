@@ -1,15 +1,26 @@
-//! Server reflection: asked of services that have it, that have the old one only, and that have none.
+//! Server reflection: asked of services that have it, that have the old one only, and that have none; and what a gateway
+//! makes of services that change, go, and never answer.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "a test measures how long a change takes")]
 
+mod support;
+
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use ringway::config;
+use ringway::config::parse;
 use ringway::demo::{self, FILE_DESCRIPTOR_SET};
+use ringway::supervisor::Gateway;
 use ringway::supervisor::reflection::{ReflectionError, ask};
 use ringway::transcode::api::{Api, Reflected};
 use ringway::transcode::rules::{Captures, Found};
+use support::gateway::{self, BACKENDS, gateway_config, metric};
+use support::library::{Scratch, numbered};
+use support::web::{Caller, Version};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_reflection::server::Builder;
@@ -18,7 +29,7 @@ const REST: &str = "[transcoding]\nreflection = [\"echo\"]\n[[listeners]]\naddre
     [[routes]]\ncluster = \"echo\"\n[[clusters]]\nname = \"echo\"\nendpoints = [\"127.0.0.1:1\"]\n";
 
 fn api(files: Vec<Vec<u8>>) -> Api {
-    let settings = config::parse(REST, Path::new("r.toml")).unwrap().transcoding;
+    let settings = parse(REST, Path::new("r.toml")).unwrap().transcoding;
     let reflected = [Reflected { origin: "reflection of cluster \"echo\"".to_owned(), files }];
     Api::load(&settings, Path::new(""), &reflected).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
@@ -57,7 +68,7 @@ fn the_services_of_the_demo_tell_their_rules() {
             files: block_on(ask(demo.service(name).unwrap().address)).unwrap(),
         })
         .collect();
-    let settings = config::parse(REST, Path::new("r.toml")).unwrap().transcoding;
+    let settings = parse(REST, Path::new("r.toml")).unwrap().transcoding;
     assert!(Api::load(&settings, Path::new(""), &two).is_ok());
 }
 
@@ -100,4 +111,156 @@ fn who_does_not_answer_is_given_up() {
         let refused = ask(address).await.unwrap_err();
         assert!(refused.to_string().starts_with("cannot connect: Connection refused"), "{refused}");
     });
+}
+
+/// A service that has nothing but reflection, on a thread of its own.
+struct Reflecting {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Reflecting {
+    /// Serves the library, of which one path has this number.
+    fn start(address: SocketAddr, scratch: &Scratch, number: u32) -> Self {
+        let files: &'static [u8] = numbered(scratch, number).leak();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            block_on(async {
+                let service = Builder::configure().register_encoded_file_descriptor_set(files);
+                let incoming = TcpIncoming::bind(address).unwrap();
+                tell.send(incoming.local_addr().unwrap()).unwrap();
+                let server = Server::builder().add_service(service.build_v1().unwrap());
+                tokio::select! {
+                    ended = server.serve_with_incoming(incoming) => panic!("{ended:?}"),
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self { address: told.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Reflecting {
+    fn drop(&mut self) {
+        self.stop.take();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn config(upstream: SocketAddr, backend: &str, more: &str) -> String {
+    let tables =
+        "[transcoding]\nreflection = [\"interop\"]\nreflection_interval = \"1s\"\n".to_owned() + more;
+    gateway_config(&[upstream], backend, &tables)
+}
+
+/// Whether this number's path is mapped; asked on several connections, so that all workers are.
+fn is_mapped(gateway: &Gateway, number: u32) -> bool {
+    let statuses = block_on(async {
+        let mut statuses = Vec::new();
+        for _ in 0..8 {
+            let mut caller = Caller::connect(Version::Http1, gateway.listeners()[0]).await;
+            let (line, soon) = (format!("REPORT /v1/reports/{number}"), ("x-request-timeout", "20ms"));
+            statuses.push(caller.ask(&line, &[soon], b"").await.status);
+        }
+        statuses
+    });
+    assert!(statuses.iter().all(|status| matches!(status, 404 | 501 | 503 | 504)), "{statuses:?}");
+    statuses.iter().all(|status| *status != 404)
+}
+
+/// Waits until `done`, at most so long.
+fn becomes(what: &str, at_most: Duration, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < at_most, "{what}: not after {at_most:?}");
+        block_on(async { tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK).tick().await });
+    }
+}
+
+fn asked(gateway: &Gateway, result: &str) -> u64 {
+    let name = format!("ringway_transcoding_reflections_total{{result=\"{result}\"}} ");
+    let page = gateway.metrics();
+    page.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+}
+
+const LOOK: Duration = Duration::from_millis(20);
+const ANY: &str = "127.0.0.1:0";
+/// An upstream that is gone is asked again after a second.
+const A_WHILE: Duration = Duration::from_secs(10);
+
+#[test]
+fn what_services_say_anew_is_taken_over_and_what_they_said_is_kept() {
+    for backend in BACKENDS {
+        let scratch = Scratch::new();
+        let service = Reflecting::start(ANY.parse().unwrap(), &scratch, 1);
+        let address = service.address;
+        let gateway = gateway::start(&config(address, backend, ""));
+        assert!(is_mapped(&gateway, 1) && !is_mapped(&gateway, 2));
+        assert_eq!(asked(&gateway, "error"), 0);
+
+        // It goes: what it said stays, and the failure is counted.
+        drop(service);
+        becomes("failures are counted", A_WHILE, || asked(&gateway, "error") >= 2);
+        assert!(is_mapped(&gateway, 1));
+        assert_eq!(metric(&gateway, "ringway_transcoding_descriptors_good"), 1);
+
+        // It comes back as another version.
+        let _service = Reflecting::start(address, &scratch, 2);
+        becomes("the new version", A_WHILE, || is_mapped(&gateway, 2));
+        assert!(!is_mapped(&gateway, 1));
+        let answered = asked(&gateway, "ok");
+        becomes("it is asked again", A_WHILE, || asked(&gateway, "ok") > answered);
+    }
+}
+
+/// A new configuration does not forget what services said that are away.
+#[test]
+fn a_reload_keeps_what_services_said() {
+    for backend in BACKENDS {
+        let scratch = Scratch::new();
+        let service = Reflecting::start(ANY.parse().unwrap(), &scratch, 1);
+        let mut gateway = gateway::start(&config(service.address, backend, ""));
+        let address = service.address;
+        drop(service);
+        let other = Reflecting::start(ANY.parse().unwrap(), &scratch, 2);
+        let elsewhere = other.address;
+        drop(other);
+        // Another setting, and then another address; nobody is at either.
+        for (address, more) in [(address, "ignore_unknown_fields = true\n"), (elsewhere, "")] {
+            let next = parse(&config(address, backend, more), Path::new("test.toml")).unwrap();
+            let before = asked(&gateway, "error");
+            gateway.reload(next).unwrap_or_else(|error| panic!("{error}"));
+            assert!(is_mapped(&gateway, 1), "{address} {more}");
+            becomes("it is asked", A_WHILE, || asked(&gateway, "error") > before + 1);
+            assert!(is_mapped(&gateway, 1), "{address} {more}");
+        }
+        let _other = Reflecting::start(elsewhere, &scratch, 2);
+        becomes("the new service", A_WHILE, || is_mapped(&gateway, 2));
+        assert!(!is_mapped(&gateway, 1));
+    }
+}
+
+/// Who takes connections and says nothing keeps nobody from taking over a changed file.
+#[test]
+fn a_service_that_never_answers_delays_no_file() {
+    let scratch = Scratch::new();
+    let hole = std::net::TcpListener::bind(ANY).unwrap();
+    let path = scratch.0.join("api.protoset");
+    fs::write(&path, numbered(&scratch, 1)).unwrap();
+    let more = format!("descriptor_sets = [{path:?}]\n");
+    let gateway = gateway::start(&config(hole.local_addr().unwrap(), "io_uring", &more));
+    assert!(is_mapped(&gateway, 1), "the file is enough to start with");
+    let mut changes = Vec::new();
+    for number in 2..8 {
+        fs::write(&path, numbered(&scratch, number)).unwrap();
+        let began = Instant::now();
+        becomes("the file is taken over", A_WHILE, || is_mapped(&gateway, number));
+        changes.push(began.elapsed());
+    }
+    changes.sort();
+    println!("the changes took {changes:?}");
+    assert!(changes[2] <= Duration::from_secs(2), "{changes:?}");
+    becomes("the silence is counted", Duration::from_secs(10), || asked(&gateway, "error") >= 2);
 }

@@ -10,9 +10,10 @@ use ringway::supervisor::{Gateway, ReloadError};
 use support::callers::{Callers, open_call};
 use support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
 use support::interop_server::InteropServer;
+use support::open_loop::{OpenLoop, on_schedule};
 use support::process::Process;
 use support::raw::{self, EMPTY_CALL, RawClient};
-use support::within;
+use support::service::{Act, Service};
 
 /// Reloads under load; each gives all workers another configuration.
 const RELOADS: usize = 200;
@@ -54,6 +55,50 @@ async fn two_hundred_reloads_under_load_lose_no_call() {
         assert_eq!(metric(&gateway, "ringway_upstream_calls_total"), total, "{backend}");
         assert_eq!(metric(&gateway, "ringway_panics_total"), 0, "{backend}");
     }
+}
+
+/// Method: a process under a load that does not wait, which is told two hundred times to read its file again, each time
+/// another one. Its memory after all of them is compared to that after the first quarter, when it has what it needs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_reloads_of_a_process_cost_no_call_and_no_memory() {
+    const CALLS_PER_SECOND: u32 = 1_000;
+    let services = [Service::start(|_, _| Act::Answer).await, Service::start(|_, _| Act::Answer).await];
+    // No limit is reached while a busy machine stands still for a second.
+    let wide = "connect_timeout = \"5s\"\nmax_pending_requests = 9000\nmax_requests = 900";
+    let plain = gateway_config(&[services[0].address()], "io_uring", &format!("{wide}0\n"));
+    let other = gateway_config(&[services[1].address()], "io_uring", &format!("{wide}1\n")).replacen(
+        "[[routes]]",
+        "[[routes]]\nmatch = { service = \"not.There\" }\ncluster = \"interop\"\n[[routes]]",
+        1,
+    );
+    let process = Process::start(&plain).await;
+    let load = OpenLoop::start(process.listener, CALLS_PER_SECOND, Duration::from_secs(5)).await;
+    load.go_on(Duration::from_millis(500)).await;
+    let mut memory = Vec::new();
+    for round in 0..RELOADS {
+        let next = process.config().with_extension("next");
+        std::fs::write(&next, if round % 2 == 0 { &other } else { &plain }).expect("the test's file");
+        std::fs::rename(&next, process.config()).expect("the test's file");
+        let answer = process.posted("/config/reload").await;
+        // Where the process is slow it has found the changed file by itself before it was told.
+        assert!(answer.contains(" 1 clusters, of which "), "{round}: {answer}");
+        memory.push(process.memory("VmRSS"));
+    }
+    load.go_on(Duration::from_millis(500)).await;
+    let outcomes = load.stop().await;
+    let (first, last) = (memory[RELOADS / 4], process.memory("VmRSS"));
+    println!(
+        "{} calls, {RELOADS} reloads, memory {first} to {last} bytes ({:+.2} %)",
+        outcomes.len(),
+        (last as f64 / first as f64 - 1.0) * 100.0
+    );
+    let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_ok()).collect();
+    assert!(failed.is_empty(), "{} of {} calls failed: {:?}", failed.len(), outcomes.len(), failed[0]);
+    assert!(services.iter().all(|service| service.count() > outcomes.len() / 5), "both were used");
+    assert_eq!(services.iter().map(Service::count).sum::<usize>(), outcomes.len(), "none was sent twice");
+    // Where calls pile up for want of a core, it is they that need memory.
+    let judged = on_schedule(&outcomes, CALLS_PER_SECOND);
+    assert!(!judged || last <= first + first / 20, "memory grew from {first} to {last}: {memory:?}");
 }
 
 #[tokio::test]
@@ -130,14 +175,14 @@ async fn the_program_takes_a_changed_file_a_signal_and_a_request() {
     let named = |name: &str| text.replacen("[[routes]]", &format!("[[routes]]\nname = \"{name}\""), 1);
     std::fs::write(process.config(), named("by-file")).expect("the test's file");
     process.says("new configuration").await;
-    assert!(page(&process, "/routes").await.contains("by-file"));
+    assert!(process.page("/routes").await.contains("by-file"));
 
     // One in error changes nothing, and the log says what and where.
     std::fs::write(process.config(), "workers = \"x\"\n").expect("the test's file");
     let line = process.says("the configuration is not taken").await;
     assert!(line.contains(":1:"), "{line}");
-    assert!(page(&process, "/routes").await.contains("by-file"));
-    let metrics = page(&process, "/metrics").await;
+    assert!(process.page("/routes").await.contains("by-file"));
+    let metrics = process.page("/metrics").await;
     assert!(metrics.contains("\nringway_config_good 0\n"), "{metrics}");
 
     // A file renamed over, and a signal.
@@ -146,8 +191,8 @@ async fn the_program_takes_a_changed_file_a_signal_and_a_request() {
     std::fs::rename(&beside, process.config()).expect("the test's file");
     process.signal("HUP");
     process.says("new configuration").await;
-    assert!(page(&process, "/routes").await.contains("by-signal"));
-    assert!(page(&process, "/metrics").await.contains("\nringway_config_good 1\n"));
+    assert!(process.page("/routes").await.contains("by-signal"));
+    assert!(process.page("/metrics").await.contains("\nringway_config_good 1\n"));
 
     // So is one whose contents are part of it; and one that is wrong is not taken.
     said("8s");
@@ -158,26 +203,9 @@ async fn the_program_takes_a_changed_file_a_signal_and_a_request() {
     process.says("of which 0 are new or changed").await;
 
     // An operator who asks is told.
-    let answer = posted(&process, "/config/reload").await;
+    let answer = process.posted("/config/reload").await;
     assert!(answer.contains("1 routes, 1 clusters, of which 0 are new or changed"), "{answer}");
     process.signal("TERM");
     assert_eq!(process.ended().await.code(), Some(0));
     std::fs::remove_file(&methods).expect("the test's file");
-}
-
-async fn page(process: &Process, path: &str) -> String {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-    told(process, request).await
-}
-
-async fn posted(process: &Process, path: &str) -> String {
-    let request =
-        format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    told(process, request).await
-}
-
-async fn told(process: &Process, request: String) -> String {
-    let answer = raw::exchange(process.admin, request.as_bytes());
-    let bytes = within(Duration::from_secs(10), "the admin address answers", answer).await;
-    String::from_utf8(bytes).expect("text")
 }

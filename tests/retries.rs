@@ -6,12 +6,17 @@ mod support;
 use h2::Reason;
 use http::HeaderMap;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use support::gateway::{self, BACKENDS, metric, metric_becomes};
 use support::http1::Http1;
 use support::raw::{self, EMPTY_CALL, RawClient, RawReply};
 use support::raw_server::{RawServer, Stage, Step};
 use support::service::{Act, Service};
+use support::within;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 const RETRIES: &str = "ringway_upstream_retries_total";
 const EXHAUSTED: &str = "ringway_upstream_retry_budget_exhausted_total";
@@ -247,5 +252,120 @@ async fn callers_of_other_languages_are_served_by_the_same_attempts() {
             answer.body.starts_with(&[0; 5]) && answer.body.ends_with(b"grpc-status: 0\r\n"),
             "{answer:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn more_than_is_kept_is_never_sent_again() {
+    let small = format!("[clusters.pool]\nreplay_buffer_size = \"1KiB\"\n{QUICK}");
+    for (backend, end) in BACKENDS
+        .into_iter()
+        .flat_map(|backend| [Act::Reset(Reason::REFUSED_STREAM), UNAVAILABLE].map(|end| (backend, end)))
+    {
+        let service = Service::start(move |at, _| if at.is_multiple_of(2) { end } else { Act::Answer }).await;
+        let (_gateway, address) = gateway::before(&[service.address()], backend, &small);
+        let mut client = RawClient::connect(address).await;
+        // With the five bytes before it, just as much as is kept, and one byte more.
+        for (length, status, attempts) in [(1019, "0", 2), (1020, "14", 1)] {
+            let before = service.count();
+            let reply = client.call(EMPTY_CALL, &[], &vec![7; length]).await;
+            assert_eq!(reply.grpc_status(), Some(status), "{backend}, {end:?}, {length}: {reply:?}");
+            assert_eq!(service.count() - before, attempts, "{backend}, {end:?}, {length}");
+            assert!(service.asked().iter().all(|asked| asked.whole), "{backend}: all of the body was sent");
+        }
+    }
+}
+
+/// Method: a service that refuses all streams. What it has not looked at is sent again once for nothing, as gRPC does, and
+/// from then on it is as if it had answered UNAVAILABLE.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_refusals_is_replayed_once_a_call() {
+    const CALLS: usize = 500;
+    const AT_ONCE: usize = 50;
+    let once = QUICK.replace("[clusters.retry]", "[clusters.retry]\nmax_attempts = 1");
+    let quick = QUICK.replace("10ms", "1ms");
+    for (backend, (extra, retries)) in BACKENDS
+        .into_iter()
+        .flat_map(|backend| [(&once, 0), (&quick, CALLS / 5 + 10)].map(|row| (backend, row)))
+    {
+        let service = Service::start(|_, _| Act::Reset(Reason::REFUSED_STREAM)).await;
+        let (gateway, address) = gateway::before(&[service.address()], backend, extra);
+        let mut client = RawClient::connect(address).await;
+        for _ in 0..CALLS / AT_ONCE {
+            let mut calls = Vec::new();
+            for _ in 0..AT_ONCE {
+                let mut call = client.open(EMPTY_CALL, &[]).await;
+                call.send(raw::message(0, b""), true);
+                calls.push(call);
+            }
+            for call in calls {
+                assert_eq!(call.reply().await.grpc_status(), Some("14"), "{backend}");
+            }
+        }
+        let replays = metric(&gateway, "ringway_upstream_replays_total");
+        assert_eq!(replays, CALLS as u64, "{backend}: one for each call");
+        let (attempts, counted) = (service.count(), metric(&gateway, RETRIES));
+        assert_eq!(attempts as u64, 2 * CALLS as u64 + counted, "{backend}");
+        assert!(counted <= retries as u64, "{backend}: {counted} retries");
+    }
+}
+
+/// Lets the first connection through to nobody: it may send as much as it likes, and nothing of it is read until `close`
+/// is told, which resets it. Later ones go to `to`.
+async fn stuck_at_first(to: SocketAddr, close: oneshot::Receiver<()>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    tokio::spawn(async move {
+        let (mut first, _) = listener.accept().await.expect("the gateway connects");
+        // SETTINGS and WINDOW_UPDATE: the windows of streams and of the connection are as large as they can be.
+        let windows = *b"\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff\0\0\x04\x08\0\0\0\0\0\x7f\xff\0\0";
+        first.write_all(&windows).await.expect("a fresh connection takes bytes");
+        tokio::spawn(async move {
+            let _ = close.await;
+            drop(first);
+        });
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut service = TcpStream::connect(to).await.expect("the service listens");
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut service).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_was_never_written_is_sent_again_for_nothing() {
+    const SENT: &str = "ringway_sent_bytes_total";
+    let once = QUICK.replace("[clusters.retry]", "[clusters.retry]\nmax_attempts = 1");
+    for backend in BACKENDS {
+        let service = Service::start(|_, _| Act::Answer).await;
+        let (close, closed) = oneshot::channel();
+        let stuck = stuck_at_first(service.address(), closed).await;
+        let (gateway, address) = gateway::before(&[stuck], backend, &once);
+        let mut client = RawClient::connect(address).await;
+        // More than all buffers between the two can hold.
+        let mut large = client.open(EMPTY_CALL, &[]).await;
+        large.send(raw::message(0, &vec![7; 64 << 20]), false);
+        let mut looks = tokio::time::interval(Duration::from_millis(200));
+        let full = async {
+            let mut before = 0;
+            while before == 0 || before < metric(&gateway, SENT) {
+                before = metric(&gateway, SENT);
+                looks.tick().await;
+            }
+        };
+        within(Duration::from_secs(10), "nothing more goes through", full).await;
+
+        let mut small = client.open(EMPTY_CALL, &[]).await;
+        small.send(raw::message(0, b"never written"), true);
+        metric_becomes(&gateway, "ringway_upstream_calls_active", 2).await;
+        close.send(()).expect("it waits for this");
+        let (small, large) = (small.reply().await, large.reply().await);
+        assert_eq!((small.grpc_status(), service.count()), (Some("0"), 1), "{backend}: {small:?}");
+        // Of the other one nobody knows what has been read.
+        assert_eq!(large.grpc_status(), Some("14"), "{backend}: {large:?}");
+        assert_eq!(metric(&gateway, "ringway_upstream_replays_total"), 1, "{backend}");
+        assert_eq!(metric(&gateway, RETRIES), 0, "{backend}");
     }
 }

@@ -144,7 +144,9 @@ struct World<'a> {
     /// By the half second in which a call began; attempts by when they were sent.
     sums: Vec<Sums>,
     limited: u64,
+    /// Ended by the breaker; of these, at their first attempt.
     broken: u64,
+    refused: u64,
     late: u64,
     failed: u64,
     latencies: Vec<u64>,
@@ -178,6 +180,7 @@ impl<'a> World<'a> {
             sums: vec![Sums::default(); usize::try_from(scenario.seconds * 2 + 2).expect("a short scenario")],
             limited: 0,
             broken: 0,
+            refused: 0,
             late: 0,
             failed: 0,
             latencies: Vec::new(),
@@ -275,6 +278,7 @@ impl<'a> World<'a> {
                 Ok(pass) => call.pass = Some(pass),
                 Err(_) => {
                     self.broken += 1;
+                    self.refused += u64::from(call.attempt == 0);
                     self.end(number);
                     return;
                 }
@@ -402,18 +406,23 @@ impl<'a> World<'a> {
             sums.succeeded + self.failed + self.late + self.limited + self.broken,
             "every call has one end"
         );
+        // A call whose retry the breaker refused was admitted before.
+        let refused = self.limited + self.refused;
+        let admitted = sums.offered - refused;
         let percent = |part: u64| format!("{:.1}", 100.0 * part as f64 / sums.offered as f64);
         format!(
-            "{:<28}{:>5}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>10.3}{:>8}{:>8}\n",
+            "{:<28}{:>5}{:>9}{:>10}{:>9}{:>9}{:>9}{:>8}{:>7}{:>9}{:>8}{:>8}{:>8}\n",
             self.scenario.name,
             self.scenario.load_percent,
             sums.offered,
+            percent(admitted),
+            percent(refused),
+            percent(sums.attempts - admitted),
             percent(sums.succeeded),
             percent(self.failed),
             percent(self.late),
             percent(self.limited),
             percent(self.broken),
-            sums.attempts as f64 / sums.offered as f64,
             millis(50),
             millis(99),
         )
@@ -426,9 +435,11 @@ fn breakers() -> Vec<LocalBreaker> {
 }
 
 const HEAD: &str = "\
-# What becomes of calls, in percent of those offered; attempts for each call; milliseconds of those that succeeded.
+# What becomes of calls at some loads (percent of what the servers can do) and failure rates, in percent of those offered.
+# admitted, refused: let through to a server, or not, by the limit or the breaker; retried: sent again; milliseconds of
+# those that succeeded. Then the same calls by their ends: success, failed, late, limited, broken.
 # Written by `UPDATE=1 cargo test --test simulation`.
-scenario                     load  offered  success   failed     late  limited   broken  attempts     p50     p99
+scenario                     load  offered  admitted  refused  retried  success  failed   late  limited  broken     p50     p99
 ";
 
 #[test]

@@ -251,3 +251,63 @@ async fn many_calls_at_once_find_room_on_large_connections() {
         assert_eq!(metric(&gateway, "ringway_upstream_pending_active"), 0, "{backend}");
     }
 }
+
+/// A connection carries so many calls, and the next one takes over; nobody notices.
+#[tokio::test]
+async fn connections_take_turns_before_they_are_worn_out() {
+    const CALLS: usize = 50;
+    const EACH: usize = 5;
+    for backend in BACKENDS {
+        let server = RawServer::start(&[Step::Answer]).await;
+        let extra = format!("[clusters.pool]\nmax_requests_per_connection = {EACH}\n");
+        let (gateway, address) = gateway::before(&[server.address()], backend, &extra);
+        let mut client = RawClient::connect(address).await;
+        for _ in 0..CALLS {
+            let reply = client.call(EMPTY_CALL, &[], b"").await;
+            assert_eq!(reply.grpc_status(), Some("0"), "{backend}: {reply:?}");
+        }
+        // One more may have been opened already, for the calls to come.
+        let record = server.record();
+        assert_eq!(record.requests, CALLS, "{backend}");
+        assert!((CALLS / EACH..=CALLS / EACH + 1).contains(&record.connections), "{backend}: {record:?}");
+        // Some at once: they find a connection too, and none carries more than its share.
+        let mut calls = Vec::new();
+        for _ in 0..CALLS {
+            let mut call = client.open(EMPTY_CALL, &[]).await;
+            call.send(raw::message(0, b""), true);
+            calls.push(call);
+        }
+        for call in calls {
+            assert_eq!(call.reply().await.grpc_status(), Some("0"), "{backend}");
+        }
+        let record = server.record();
+        assert_eq!(record.requests, 2 * CALLS, "{backend}: none was sent twice");
+        assert!(record.connections >= 2 * CALLS / EACH, "{backend}: {record:?}");
+        assert_eq!(metric(&gateway, REPLAYS), 0, "{backend}");
+    }
+}
+
+#[tokio::test]
+async fn clusters_of_a_route_share_its_calls_by_weight() {
+    const CALLS: usize = 1_000;
+    for backend in BACKENDS {
+        let servers = [RawServer::start(&[Step::Answer]).await, RawServer::start(&[Step::Answer]).await];
+        let none = RawServer::start(&[Step::Answer]).await;
+        let cluster = |name: &str, server: &RawServer| {
+            format!("[[clusters]]\nname = \"{name}\"\nendpoints = [\"{}\"]\n", server.address())
+        };
+        let more = cluster("few", &servers[1]) + &cluster("none", &none);
+        let config = gateway::gateway_config(&[servers[0].address()], backend, &more);
+        let weighted = "weighted_clusters = [{ name = \"interop\", weight = 80 }, { name = \"few\", weight = 20 }, \
+                        { name = \"none\", weight = 0 }]";
+        let gateway = gateway::start(&config.replace("cluster = \"interop\"", weighted));
+        let mut client = RawClient::connect(gateway.listeners()[0]).await;
+        for _ in 0..CALLS {
+            assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"), "{backend}");
+        }
+        let [most, few] = [0, 1].map(|at: usize| servers[at].record().requests);
+        assert_eq!((most + few, none.record().requests), (CALLS, 0), "{backend}");
+        // Five standard deviations of such a coin to either side.
+        assert!((137..=263).contains(&few), "{backend}: {few} of {CALLS}, and 200 are its share");
+    }
+}

@@ -17,6 +17,7 @@ use support::interop::{
 };
 use support::interop_server::InteropServer;
 use support::raw::{RawClient, message};
+use support::web::{Caller, VERSIONS, Version};
 use support::within;
 
 const UNARY: &str = "POST /grpc.testing.TestService/UnaryCall";
@@ -97,7 +98,7 @@ async fn unary_calls_in_both_forms_over_both_versions() {
 }
 
 #[tokio::test]
-async fn streams_arrive_message_by_message() {
+async fn streams_are_whole_in_both_forms_over_both_versions() {
     for backend in BACKENDS {
         let server = InteropServer::start();
         let (_gateway, address) = start(&server, backend, "");
@@ -106,11 +107,14 @@ async fn streams_arrive_message_by_message() {
             sizes.map(|size| ResponseParameters { size, interval_us: 1_000, ..Default::default() });
         let call =
             StreamingOutputCallRequest { response_parameters: parameters.to_vec(), ..Default::default() };
-        for form in [BINARY, TEXT] {
+        for (form, version) in
+            [BINARY, TEXT].into_iter().flat_map(|form| VERSIONS.map(|version| (form, version)))
+        {
             let body = message(0, &call.encode_to_vec());
             let body = if form == TEXT { STANDARD.encode(&body).into_bytes() } else { body.to_vec() };
-            let answer = Http1::connect(address).await.ask(STREAM, &[form], &body).await;
-            assert_eq!(answer.field("transfer-encoding"), Some("chunked"));
+            let answer = Caller::connect(version, address).await.ask(STREAM, &[form], &body).await;
+            let coding = (version == Version::Http1).then_some("chunked");
+            assert_eq!(answer.field("transfer-encoding"), coding, "{version:?}");
             let body = if form == TEXT { from_text(answer.text()) } else { answer.body };
             let (messages, trailers) = parsed(&body);
             let decoded = messages.iter().map(|message| {
@@ -157,21 +161,40 @@ async fn pages_of_other_origins_are_granted_what_is_configured() {
     let server = InteropServer::start();
     let cors = "[listeners.cors]\nallow_origins = [\"https://a.example\"]\nallow_headers = [\"x-mine\"]\n";
     let (_gateway, address) = start(&server, "io_uring", cors);
-    let mut client = Http1::connect(address).await;
     let line = "OPTIONS /grpc.testing.TestService/UnaryCall";
-    for (origin, granted) in [("https://a.example", true), ("https://b.example", false)] {
-        let asked = [("origin", origin), ("access-control-request-method", "POST")];
-        let answer = client.ask(line, &asked, b"").await;
-        assert_eq!(answer.status, 204);
-        assert_eq!(answer.field("access-control-allow-origin").is_some(), granted, "{answer:?}");
-        assert_eq!(answer.field("access-control-allow-methods").is_some(), granted, "{answer:?}");
+    for version in VERSIONS {
+        let mut client = Caller::connect(version, address).await;
+        for (origin, granted) in [("https://a.example", true), ("https://b.example", false)] {
+            let asked = [("origin", origin), ("access-control-request-method", "POST")];
+            let answer = client.ask(line, &asked, b"").await;
+            assert_eq!(answer.status, 204, "{version:?}");
+            assert_eq!(answer.field("access-control-allow-origin").is_some(), granted, "{answer:?}");
+            assert_eq!(answer.field("access-control-allow-methods").is_some(), granted, "{answer:?}");
+            let headers = answer.field("access-control-allow-headers").unwrap_or_default();
+            for name in ["x-grpc-web", "grpc-timeout", "content-type", "x-mine"] {
+                assert_eq!(headers.contains(name), granted, "{name}: {answer:?}");
+            }
 
-        let answer = client.ask(UNARY, &[BINARY, ("origin", origin)], &message(0, b"")).await;
-        assert_eq!(answer.field("access-control-allow-origin").is_some(), granted, "{answer:?}");
-        let exposed = answer.field("access-control-expose-headers");
-        assert_eq!(exposed.is_some_and(|names| names.contains("grpc-status")), granted, "{answer:?}");
+            for (line, form) in [(UNARY, BINARY), (UNARY, TEXT), (STREAM, BINARY), ("POST /a.B/None", BINARY)]
+            {
+                let body = if form == TEXT {
+                    STANDARD.encode(message(0, b"")).into_bytes()
+                } else {
+                    message(0, b"").to_vec()
+                };
+                let answer = client.ask(line, &[form, ("origin", origin)], &body).await;
+                assert_eq!(answer.status, 200, "{version:?} {line}: {answer:?}");
+                let allowed = answer.field("access-control-allow-origin");
+                assert_eq!(allowed, granted.then_some(origin), "{version:?} {line}: {answer:?}");
+                let exposed = answer.field("access-control-expose-headers").unwrap_or_default();
+                for name in ["grpc-status", "grpc-message", "grpc-status-details-bin"] {
+                    assert_eq!(exposed.contains(name), granted, "{version:?} {line} {name}: {answer:?}");
+                }
+            }
+        }
     }
-    assert_eq!(server.calls().len(), 2, "preflights are answered here");
+    let of_its_own = server.calls().iter().filter(|call| !call.path.ends_with("None")).count();
+    assert_eq!(of_its_own, 12, "preflights are answered here");
 }
 
 #[tokio::test]
@@ -234,6 +257,19 @@ async fn ambiguous_requests_are_refused_and_the_connection_ends() {
             "chunked not last",
             "POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
         ),
+        (
+            "coding before chunked",
+            "POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        ),
+        ("chunked and comma", "POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: , chunked\r\n\r\n0\r\n\r\n"),
+        (
+            "chunked twice",
+            "POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "codings in two lines",
+            "POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
         ("coding unknown", "POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n"),
         (
             "HTTP/1.0 with chunked",
@@ -259,15 +295,40 @@ async fn ambiguous_requests_are_refused_and_the_connection_ends() {
             assert!(served <= 1, "{backend}: {name}: {all}");
             assert!(all.is_empty() || all.starts_with("HTTP/1.1 400"), "{backend}: {name}: {all}");
         }
-        // Length and coding together: the coding wins, and the connection ends (RFC 9112 section 6.3).
-        let mut client = Http1::connect(address).await;
-        client
-            .say("POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n")
-            .await;
-        client.say("GET /second HTTP/1.1\r\nhost: x\r\n\r\n").await;
-        let all = String::from_utf8_lossy(&client.rest().await).into_owned();
-        assert!(all.matches("HTTP/1.1 ").count() <= 1, "{backend}: {all}");
         assert_eq!(server.calls().len(), 0);
+    }
+}
+
+/// The coding wins, and the connection ends (RFC 9112 section 6.3).
+#[tokio::test]
+async fn a_length_beside_a_coding_ends_the_connection() {
+    for backend in BACKENDS {
+        let server = InteropServer::start();
+        let (_gateway, address) = start(&server, backend, "");
+        for fields in [
+            "content-length: 4\r\ntransfer-encoding: chunked",
+            "transfer-encoding: chunked\r\nContent-Length: 4",
+            "transfer-encoding: chunked\r\na: b\r\ncontent-length: 4",
+        ] {
+            let mut client = Http1::connect(address).await;
+            client.say(format!("POST /x HTTP/1.1\r\nhost: x\r\n{fields}\r\n\r\n0\r\n\r\n")).await;
+            let answer = client.answer().await;
+            assert_eq!(
+                (answer.status, answer.field("connection")),
+                (404, Some("close")),
+                "{backend} {fields}"
+            );
+            client.say("GET /second HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            assert!(client.is_closed().await, "{backend} {fields}");
+        }
+        // A coding alone leaves the connection as it is, and so does a length in another request.
+        let mut client = Http1::connect(address).await;
+        for _ in 0..2 {
+            client.say("POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: Chunked\r\n\r\n0\r\n\r\n").await;
+            let answer = client.answer().await;
+            assert_eq!((answer.status, answer.field("connection")), (404, None), "{backend}");
+            assert_eq!(client.ask("POST /x", &[], b"abc").await.field("connection"), None, "{backend}");
+        }
     }
 }
 

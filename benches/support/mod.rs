@@ -73,8 +73,9 @@ struct Row {
     bytes: f64,
 }
 
-/// How often an operation is repeated to see what it allocates.
+/// How often an operation is repeated to see what it allocates; one that takes long, less often.
 const REPEATS: u32 = 64;
+const REPEATS_SPAN: Duration = Duration::from_millis(200);
 
 impl<'a> Rows<'a> {
     pub fn new(criterion: &'a mut Criterion, group: &'static str) -> Rows<'a> {
@@ -236,12 +237,14 @@ impl Rows<'_> {
 fn allocated<O>(op: &mut impl FnMut() -> O) -> (f64, f64) {
     black_box(op());
     let counts = || (ringway::alloc::allocations_of_this_thread(), ringway::alloc::bytes_of_this_thread());
-    let before = counts();
-    for _ in 0..REPEATS {
+    let (before, began) = (counts(), Instant::now());
+    let mut repeats = 0;
+    while repeats < REPEATS && began.elapsed() < REPEATS_SPAN {
         black_box(op());
+        repeats += 1;
     }
     let after = counts();
-    let each = |before: u64, after: u64| (after - before) as f64 / f64::from(REPEATS);
+    let each = |before: u64, after: u64| (after - before) as f64 / f64::from(repeats);
     (each(before.0, after.0), each(before.1, after.1))
 }
 

@@ -8,6 +8,7 @@ mod codes;
 mod effective;
 mod errors;
 mod forms;
+mod host;
 pub mod knobs;
 mod parse;
 mod policies;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub use codes::Codes;
 pub use effective::{Effective, Setting};
 pub use errors::{Error, Errors, Place};
+pub use host::refuse;
 pub use parse::{load, parse};
 pub use resilience::{
     AdaptiveTimeout, Breaker, HealthChecks, Hedging, OutlierDetection, Overload, RateLimit, Retry,
@@ -431,6 +433,8 @@ pub struct Method {
     pub path: String,
     /// In place of the route's or the cluster's `timeout`.
     pub timeout: Option<Duration>,
+    /// It takes one message and answers with one.
+    pub unary: bool,
     /// To do it twice is as good as once.
     pub idempotent: bool,
     /// When it is sent several times. Only if it is idempotent.

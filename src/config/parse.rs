@@ -19,6 +19,9 @@ use super::{Reconnect, Workers, forms, policies, routes, transcoding};
 /// The largest file that is read: some hundred thousand lines. Whoever names a device by mistake gets an answer.
 const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// What one connection can have in a ring's queue at once.
+const SUBMISSIONS_OF_A_CONNECTION: u32 = 4;
+
 /// Reads and checks a file.
 ///
 /// # Errors
@@ -83,6 +86,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let listener_tables = root.tables("listeners");
     let listeners: Vec<Option<Listener>> = listener_tables.iter().map(listener).collect();
     check_addresses(&admin_table, &listener_tables);
+    check_io(&root.table("io"), &io, &listeners);
 
     let cluster_tables = root.tables("clusters");
     let clusters: Vec<Option<Cluster>> = cluster_tables.iter().map(cluster).collect();
@@ -141,6 +145,34 @@ fn dns(table: &Table<'_>) -> Dns {
         value.refuse("refresh_rate must not be below min_refresh_rate", Some(hint));
     }
     dns
+}
+
+/// What is asked of a ring has to fit the back-end, and the ring has to fit the connections.
+fn check_io(table: &Table<'_>, io: &Io, listeners: &[Option<Listener>]) {
+    if io.backend == Backend::Epoll {
+        for value in ["sqpoll_idle", "busy_poll"].into_iter().filter_map(|name| table.value(name)) {
+            if !matches!(value.it.as_str(), Some("0s" | "0ms" | "0us")) {
+                value.refuse("needs io_uring, and io.backend is \"epoll\"", None);
+            }
+        }
+    }
+    // Whoever submits for itself can make room in a full queue. The kernel's thread takes its time, so the queue must
+    // hold all that connections can have in flight: a receive, a send, and what takes these back.
+    let connections: u32 =
+        listeners.iter().flatten().fold(0, |sum, listener| sum.saturating_add(listener.max_connections));
+    let needed = connections.saturating_mul(SUBMISSIONS_OF_A_CONNECTION);
+    if let Some(value) = io.sqpoll_idle.and_then(|_| table.value("sqpoll_idle"))
+        && io.entries < needed
+    {
+        value.refuse(
+            format!("needs {SUBMISSIONS_OF_A_CONNECTION} io.entries for each connection, and {connections} are allowed"),
+            Some(format!(
+                "with io.entries = {0}, all listeners.max_connections may add up to {1}",
+                io.entries,
+                io.entries / SUBMISSIONS_OF_A_CONNECTION
+            )),
+        );
+    }
 }
 
 fn access_log(table: &Table<'_>) -> Option<AccessLog> {
@@ -290,10 +322,10 @@ fn cluster(table: &Table<'_>) -> Option<Cluster> {
         pool: pool(&table.table("pool")),
         keepalive: keepalive(&table.table("keepalive")),
         reconnect: reconnect(&table.table("reconnect")),
+        service_config: policies::service_config(table, &methods),
         methods,
         max_connections: table.count("max_connections"),
         timeout: table.time_if_set("timeout", "leave it out for the timeouts of the routes"),
-        service_config: policies::service_config(table),
         healthy_panic_threshold: table.count("healthy_panic_threshold"),
         retry,
         retry_budget,

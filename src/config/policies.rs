@@ -113,7 +113,7 @@ pub(super) fn methods(cluster: &Table<'_>) -> Vec<Method> {
     for table in cluster.tables("methods") {
         let why = "leave it out for the route's timeout; if the method has none, write the longest";
         let timeout = table.time_if_set("timeout", why);
-        let idempotent = table.flag("idempotent");
+        let (unary, idempotent) = (table.flag("unary"), table.flag("idempotent"));
         let hedging = hedging(&table);
         if let Some(value) = table.value("hedging")
             && !idempotent
@@ -124,7 +124,7 @@ pub(super) fn methods(cluster: &Table<'_>) -> Vec<Method> {
         let breaker = table.table_if_set("breaker").map(|table| breaker(&table));
         if let Some((path, value)) = table.needed("path", forms::method_path) {
             refuse_second(&mut lines, &path, &value);
-            methods.push(Method { path, timeout, idempotent, hedging, breaker });
+            methods.push(Method { path, timeout, unary, idempotent, hedging, breaker });
         }
     }
     methods
@@ -144,12 +144,22 @@ pub(super) fn service_config_file(cluster: &Table<'_>) -> Option<PathBuf> {
     Some(cluster.folder().join(cluster.value("service_config")?.it.as_str()?))
 }
 
-/// The gRPC service config whose file is named.
-pub(super) fn service_config(cluster: &Table<'_>) -> Option<ServiceConfig> {
+/// The gRPC service config whose file is named. `methods` are those that the cluster says something of.
+pub(super) fn service_config(cluster: &Table<'_>, methods: &[Method]) -> Option<ServiceConfig> {
     let (name, value) = cluster.text("service_config", forms::reference)?;
     let read = read(&cluster.folder().join(name)).map_err(|error| format!("cannot be read: {error}"));
     let config = read.and_then(|text| ServiceConfig::parse(&text));
-    config.map_err(|wrong| value.refuse(wrong, None)).ok()
+    let config = config.map_err(|wrong| value.refuse(wrong, None)).ok()?;
+    // Hedging that does nothing would be a surprise.
+    let hedged = config.methods.iter().filter(|method| method.hedging.is_some());
+    for name in hedged.flat_map(|method| &method.names) {
+        if !methods.iter().any(|method| method.idempotent && name.covers(&method.path)) {
+            let hint = "a call is sent several times: if that is as good as once, say so of each method, in \
+                        [[clusters.methods]] with path and idempotent = true";
+            value.refuse(format!("hedges {name}, and only idempotent methods can be"), Some(hint.to_owned()));
+        }
+    }
+    Some(config)
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

@@ -49,13 +49,11 @@ impl ServiceConfig {
     /// What it says of a path: the method's own, else its service's, else what is for all. Looks at every name, so
     /// whoever asks for each call keeps the answer.
     pub fn find(&self, path: &str) -> Option<&MethodConfig> {
-        let service =
-            path.strip_prefix('/').and_then(|rest| rest.split_once('/')).map(|(service, _)| service);
         let rank = |name: &MethodName| match name {
-            MethodName::Method(named) if named == path => 3,
-            MethodName::Service(named) if Some(named.as_str()) == service => 2,
+            _ if !name.covers(path) => 0,
+            MethodName::Method(_) => 3,
+            MethodName::Service(_) => 2,
             MethodName::Default => 1,
-            MethodName::Method(_) | MethodName::Service(_) => 0,
         };
         let best = |method: &MethodConfig| method.names.iter().map(rank).max().unwrap_or(0);
         self.methods.iter().filter(|method| best(method) > 0).max_by_key(|method| best(method))
@@ -80,6 +78,21 @@ impl ServiceConfig {
         let throttling = member(config, "", "retryThrottling").map(|node| throttling(&node)).transpose()?;
         Ok(ServiceConfig { methods, throttling })
     }
+}
+
+impl MethodName {
+    /// Whether this path is one of them.
+    pub fn covers(&self, path: &str) -> bool {
+        match self {
+            MethodName::Default => true,
+            MethodName::Service(service) => service_of(path) == Some(service),
+            MethodName::Method(named) => named == path,
+        }
+    }
+}
+
+fn service_of(path: &str) -> Option<&str> {
+    path.strip_prefix('/').and_then(|rest| rest.split_once('/')).map(|(service, _)| service)
 }
 
 impl std::fmt::Display for MethodName {

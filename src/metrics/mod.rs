@@ -38,12 +38,14 @@ mod merge;
 pub mod record;
 pub mod render;
 mod shard;
+mod timeouts;
 
 pub use endpoint::{EndpointSlot, EndpointState, EndpointView};
 pub use histogram::{BOUNDS_MICROS, Histogram, RELATIVE_ERROR, Snapshot};
 pub use merge::{CallTotals, call_totals, cluster_total};
 pub use render::{AccessLogCounts, GatewayInfo, RingCounts, TraceCounts};
 pub use shard::{CallBlock, ClusterBlock, Shard, WorkerBlock};
+pub use timeouts::{METHODS_SHOWN_MAX, TimeoutSlot};
 
 /// A number that only grows. One core adds, others only read; so a load and a store are enough,
 /// and no bus lock is paid. Two writers would lose counts.
@@ -154,6 +156,8 @@ pub struct Layout {
     pub calls: Vec<CallLabels>,
     /// Endpoints of each cluster that there is room for; `Shard::endpoints` has the same order.
     pub endpoints: Vec<usize>,
+    /// Methods of each cluster whose timeouts there is room for; `Shard::timeouts` has the same order.
+    pub timeouts: Vec<usize>,
 }
 
 impl Layout {
@@ -161,8 +165,17 @@ impl Layout {
     /// entry for calls without a route: do not pass one.
     pub fn new(clusters: Vec<String>, mut calls: Vec<CallLabels>) -> Self {
         calls.push(CallLabels::default());
-        let endpoints = vec![0; clusters.len()];
-        Self { clusters, calls, endpoints }
+        let (endpoints, timeouts) = (vec![0; clusters.len()], vec![0; clusters.len()]);
+        Self { clusters, calls, endpoints, timeouts }
+    }
+
+    /// The same with room for the timeouts of so many methods of each cluster.
+    #[must_use]
+    pub fn with_timeouts(mut self, timeouts: impl IntoIterator<Item = usize>) -> Self {
+        for (room, wanted) in self.timeouts.iter_mut().zip(timeouts) {
+            *room = wanted;
+        }
+        self
     }
 
     /// The same with room for so many endpoints of each cluster.

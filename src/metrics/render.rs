@@ -14,7 +14,7 @@ use crate::policy::shares::Shares;
 
 use super::{
     BOUNDS_MICROS, CallTotals, ClusterBlock, EndpointSlot, EndpointView, GRPC_STATUS_NAMES, Kind, Layout,
-    Shard, WorkerBlock, call_totals, cluster_total,
+    Shard, TimeoutSlot, WorkerBlock, call_totals, cluster_total,
 };
 
 /// What the page says of the gateway as a whole.
@@ -95,6 +95,10 @@ pub struct TranscodingInfo {
     pub loads: u64,
     /// How often they were read and not taken.
     pub failures: u64,
+    /// How often an upstream answered when it was asked for its descriptors.
+    pub answers: u64,
+    /// How often it did not.
+    pub unanswered: u64,
     /// Whether the last ones that were read are in use.
     pub is_good: bool,
 }
@@ -132,6 +136,7 @@ pub fn text(
     names(&mut page, &gateway.names);
     clusters(&mut page, layout, shards);
     endpoints(&mut page, layout, shards);
+    timeouts(&mut page, layout, shards);
     guards::write(&mut page, gateway.shares);
     calls(&mut page, layout, shards);
     page.text
@@ -209,6 +214,7 @@ fn transcoding(page: &mut Page, info: &TranscodingInfo) {
     let methods = "Methods that are served as JSON.";
     let rules = "Rules that map HTTP requests to methods.";
     let loads = "Loads of the descriptors for JSON; one that failed left the API as it was.";
+    let asked = "Questions for an upstream's descriptors; one that failed left those known before.";
     let good = "1 if the descriptors that were read last are in use, 0 if they were refused.";
     page.family("ringway_transcoding_methods", "gauge", methods);
     page.sample("ringway_transcoding_methods", &"", info.methods);
@@ -217,6 +223,9 @@ fn transcoding(page: &mut Page, info: &TranscodingInfo) {
     page.family("ringway_transcoding_loads_total", "counter", loads);
     page.sample("ringway_transcoding_loads_total", &"result=\"ok\"", info.loads);
     page.sample("ringway_transcoding_loads_total", &"result=\"error\"", info.failures);
+    page.family("ringway_transcoding_reflections_total", "counter", asked);
+    page.sample("ringway_transcoding_reflections_total", &"result=\"ok\"", info.answers);
+    page.sample("ringway_transcoding_reflections_total", &"result=\"error\"", info.unanswered);
     page.family("ringway_transcoding_descriptors_good", "gauge", good);
     page.sample("ringway_transcoding_descriptors_good", &"", u64::from(info.is_good));
 }
@@ -299,6 +308,32 @@ fn endpoints(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
             let labels = format_args!("cluster=\"{}\",endpoint=\"{address}\"", Escaped(cluster));
             page.sample(name, &labels, total[at]);
         }
+    }
+}
+
+/// The timeouts that follow latencies. Each core has its own; the longest is shown.
+fn timeouts(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
+    let mut longest: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for shard in shards {
+        for (cluster, slots) in layout.clusters.iter().zip(&shard.timeouts) {
+            for (method, micros) in slots.iter().filter_map(TimeoutSlot::read) {
+                let known = longest.entry((cluster, method)).or_default();
+                *known = micros.max(*known);
+            }
+        }
+    }
+    if longest.is_empty() {
+        return;
+    }
+    let name = "ringway_adaptive_timeout_seconds";
+    page.family(
+        name,
+        "gauge",
+        "The timeout that follows the latency of the method, the longest of all workers.",
+    );
+    for ((cluster, method), micros) in longest {
+        let labels = format_args!("cluster=\"{}\",method=\"{}\"", Escaped(cluster), Escaped(method));
+        page.sample(name, &labels, Seconds(micros));
     }
 }
 

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Counter, EndpointSlot, GRPC_STATUS_NAMES, Histogram, Layout};
+use super::{Counter, EndpointSlot, GRPC_STATUS_NAMES, Histogram, Layout, TimeoutSlot};
 
 /// All counts of one core. That core writes, anybody may read.
 ///
@@ -22,6 +22,8 @@ pub struct Shard {
     pub calls: Box<[Arc<CallBlock>]>,
     /// For each of `Layout::clusters`, room for its endpoints.
     pub endpoints: Box<[Arc<[EndpointSlot]>]>,
+    /// For each of `Layout::clusters`, room for the timeouts that follow the latency of its methods.
+    pub timeouts: Box<[Arc<[TimeoutSlot]>]>,
 }
 
 impl Shard {
@@ -30,9 +32,10 @@ impl Shard {
     /// # Panics
     /// When the layout has no calls at all: [`Layout::new`] always adds the last one.
     pub fn new(layout: &Layout) -> Arc<Self> {
-        let nothing = Layout { clusters: Vec::new(), calls: Vec::new(), endpoints: Vec::new() };
-        let (clusters, calls, endpoints) = Default::default();
-        Shard { worker: Arc::default(), clusters, calls, endpoints }.next(&nothing, layout)
+        let nothing =
+            Layout { clusters: Vec::new(), calls: Vec::new(), endpoints: Vec::new(), timeouts: Vec::new() };
+        let (clusters, calls, endpoints, timeouts) = Default::default();
+        Shard { worker: Arc::default(), clusters, calls, endpoints, timeouts }.next(&nothing, layout)
     }
 
     /// The shard of the same core for another layout. `layout` is that of this one.
@@ -42,12 +45,14 @@ impl Shard {
     pub fn next(&self, layout: &Layout, next: &Layout) -> Arc<Self> {
         assert!(!next.calls.is_empty(), "a layout ends with the calls that found no route");
         let endpoints = next.endpoints.iter().map(|&count| slots(count));
+        let timeouts = next.timeouts.iter().map(|&count| slots(count));
         Arc::new(Self {
             worker: Arc::clone(&self.worker),
             clusters: taken_over(&layout.clusters, &self.clusters, &next.clusters),
             calls: taken_over(&layout.calls, &self.calls, &next.calls),
             // These say how things are, and are said anew by whoever owns the endpoints then.
             endpoints: endpoints.collect(),
+            timeouts: timeouts.collect(),
         })
     }
 
@@ -57,8 +62,8 @@ impl Shard {
     }
 }
 
-fn slots(count: usize) -> Arc<[EndpointSlot]> {
-    (0..count).map(|_| EndpointSlot::default()).collect()
+fn slots<S: Default>(count: usize) -> Arc<[S]> {
+    (0..count).map(|_| S::default()).collect()
 }
 
 /// The blocks for `next`: those of `labels` where they are the same, each at most once, and new ones.
@@ -100,6 +105,8 @@ block! {
             "Client connections that this worker has begun to serve.",
         connections_active: Gauge "ringway_connections_active"
             "Client connections open now.",
+        connections_local: Counter "ringway_connections_local_total"
+            "Client connections whose packets arrived at the CPU of the worker that serves them.",
         connections_refused: Counter "ringway_connections_refused_total"
             "Client connections closed at once because the limit of connections was reached.",
         connections_handed: Counter "ringway_connections_handed_total"
@@ -170,6 +177,8 @@ block! {
             "Calls sent once more because the first attempt provably reached no application.",
         retries: Counter "ringway_upstream_retries_total"
             "Calls sent once more by the retry policy.",
+        hedges: Counter "ringway_upstream_hedges_total"
+            "Attempts beyond the first of a call that the hedging policy sent.",
         retry_budget_exhausted: Counter "ringway_upstream_retry_budget_exhausted_total"
             "Calls not sent again because the retry budget or its throttle was used up.",
         breaker_refused: Counter "ringway_upstream_breaker_refused_total"

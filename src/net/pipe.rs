@@ -33,6 +33,15 @@ pub struct Pipe {
     /// When the peer last sent something, by the worker's coarse clock.
     received_at: Cell<Moment>,
     spoken: Cell<bool>,
+    /// Bytes that the protocol has staged, and of these what the kernel has taken.
+    outgoing: Cell<Outgoing>,
+}
+
+/// How many bytes have gone out of a pipe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    staged: u64,
+    sent: u64,
 }
 
 /// From the peer.
@@ -79,6 +88,7 @@ impl Pipe {
             aborted: Cell::new(false),
             received_at: Cell::new(now),
             spoken: Cell::new(false),
+            outgoing: Cell::default(),
         })
     }
 
@@ -126,6 +136,27 @@ impl Pipe {
     /// Whether the peer has sent anything yet.
     pub fn has_spoken(&self) -> bool {
         self.spoken.get()
+    }
+
+    /// How many bytes have gone out so far.
+    pub fn outgoing(&self) -> Outgoing {
+        self.outgoing.get()
+    }
+
+    /// Whether the connection is over, and nothing of what the protocol meant to send after `before` has reached the
+    /// kernel, nor ever will.
+    pub fn ended_at(&self, before: Outgoing) -> bool {
+        let now = self.outgoing.get();
+        let failed = |end: Option<End>| matches!(end, Some(End::Failed(_)));
+        let discards = self.is_aborted() || failed(self.outward_end()) || failed(self.inward_end());
+        // A peer that has closed its side may still take what is staged; but the protocol stages nothing more.
+        let silent = discards || self.inward_end().is_some();
+        (silent && now.staged == before.staged) || (discards && now.sent == before.sent)
+    }
+
+    fn stage(&self, n: usize) {
+        let Outgoing { staged, sent } = self.outgoing.get();
+        self.outgoing.set(Outgoing { staged: staged + n as u64, sent });
     }
 
     // What follows is the socket's side.
@@ -188,6 +219,12 @@ impl Pipe {
         }
         outward.sending_since = Some(now);
         Some(std::mem::take(&mut outward.stage))
+    }
+
+    /// The kernel has taken so many bytes.
+    pub(super) fn took(&self, n: usize) {
+        let Outgoing { staged, sent } = self.outgoing.get();
+        self.outgoing.set(Outgoing { staged, sent: sent + n as u64 });
     }
 
     /// Some bytes left, others wait on: the peer is alive.
@@ -310,6 +347,7 @@ impl AsyncWrite for Io {
             return Poll::Pending;
         }
         outward.stage.extend_from_slice(&bytes[..n]);
+        self.0.stage(n);
         Poll::Ready(Ok(n))
     }
 
@@ -335,6 +373,7 @@ impl AsyncWrite for Io {
             room -= n;
             written += n;
         }
+        self.0.stage(written);
         Poll::Ready(Ok(written))
     }
 
@@ -362,6 +401,87 @@ impl End {
         match self {
             End::Closed => io::ErrorKind::BrokenPipe.into(),
             End::Failed(kind) => kind.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn staged(pipe: &Rc<Pipe>, bytes: &[u8]) {
+        let written = Pin::new(&mut pipe.io()).poll_write(&mut Context::from_waker(Waker::noop()), bytes);
+        assert!(matches!(written, Poll::Ready(Ok(n)) if n == bytes.len()));
+    }
+
+    /// What happens to a connection, and whether it is then known that nothing has gone out since before.
+    #[test]
+    fn what_was_not_written_is_known_once_the_connection_is_over() {
+        type Events = fn(&Rc<Pipe>);
+        const GONE: io::ErrorKind = io::ErrorKind::ConnectionReset;
+        let table: [(&str, Events, bool); 8] = [
+            ("it goes on", |_| (), false),
+            ("reset while nothing was staged", |pipe| pipe.failed(&GONE.into()), true),
+            (
+                "closed while nothing was staged",
+                |pipe| pipe.inward.borrow_mut().end = Some(End::Closed),
+                true,
+            ),
+            (
+                "reset while it was staged",
+                |pipe| {
+                    staged(pipe, b"head");
+                    pipe.failed(&GONE.into());
+                },
+                true,
+            ),
+            (
+                "closed while it was staged: the peer may still take it",
+                |pipe| {
+                    staged(pipe, b"head");
+                    pipe.inward.borrow_mut().end = Some(End::Closed);
+                },
+                false,
+            ),
+            (
+                "the kernel takes nothing",
+                |pipe| {
+                    staged(pipe, b"head");
+                    let stage = pipe.take_stage(Moment::ZERO).expect("it is staged");
+                    pipe.sent(Err(GONE.into()), stage);
+                },
+                true,
+            ),
+            (
+                "the kernel has taken a part",
+                |pipe| {
+                    staged(pipe, b"head");
+                    let stage = pipe.take_stage(Moment::ZERO).expect("it is staged");
+                    pipe.took(1);
+                    pipe.sent(Err(GONE.into()), stage);
+                },
+                false,
+            ),
+            (
+                "cut while it was staged",
+                |pipe| {
+                    staged(pipe, b"head");
+                    pipe.abort();
+                },
+                true,
+            ),
+        ];
+        for (what, events, unwritten) in table {
+            let pipe = Pipe::new(Rc::new(Buffers::new()), Moment::ZERO);
+            staged(&pipe, b"of another call");
+            let stage = pipe.take_stage(Moment::ZERO).expect("it is staged");
+            pipe.took(stage.len());
+            pipe.sent(Ok(()), stage);
+            let before = pipe.outgoing();
+            events(&pipe);
+            assert_eq!(pipe.ended_at(before), unwritten, "{what}");
         }
     }
 }

@@ -7,12 +7,19 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
 
 use io_uring::{IoUring, Probe, opcode};
+
+use super::sys;
+use crate::config::Io;
 
 /// A way to do I/O, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rung {
+    /// io_uring; a thread of the kernel takes submissions (Linux 5.11). Only where the configuration asks for it.
+    SubmissionThread,
     /// io_uring; completions are run only when the worker asks for them (Linux 6.1).
     DeferTaskrun,
     /// io_uring; completions do not interrupt the worker (Linux 5.19).
@@ -56,7 +63,7 @@ impl Rung {
     /// The name in logs and metrics.
     pub const fn backend(self) -> &'static str {
         match self {
-            Rung::DeferTaskrun | Rung::CoopTaskrun | Rung::Plain => "io_uring",
+            Rung::SubmissionThread | Rung::DeferTaskrun | Rung::CoopTaskrun | Rung::Plain => "io_uring",
             Rung::Epoll => "epoll",
         }
     }
@@ -64,6 +71,7 @@ impl Rung {
     /// The set-up flags, for people.
     pub const fn flags(self) -> &'static str {
         match self {
+            Rung::SubmissionThread => "SINGLE_ISSUER|SQPOLL",
             Rung::DeferTaskrun => "SINGLE_ISSUER|DEFER_TASKRUN",
             Rung::CoopTaskrun => "COOP_TASKRUN",
             Rung::Plain => "none",
@@ -72,9 +80,16 @@ impl Rung {
     }
 
     /// A builder for this rung's ring; none for epoll.
-    pub(super) fn builder(self, entries: u32) -> Option<io_uring::Builder> {
+    pub(super) fn builder(self, io: &Io) -> Option<io_uring::Builder> {
         let mut builder = IoUring::builder();
         match self {
+            Rung::SubmissionThread => {
+                // The kernel refuses it together with deferred or cooperative task work, which save interrupts of a
+                // thread that submits for itself.
+                let idle = io.sqpoll_idle.unwrap_or_default().as_millis();
+                builder.setup_single_issuer().setup_sqpoll(u32::try_from(idle).unwrap_or(u32::MAX));
+                builder.setup_submit_all();
+            }
             Rung::DeferTaskrun => {
                 builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all();
             }
@@ -86,30 +101,71 @@ impl Rung {
         }
         // Each connection has a receive and often a send in flight, so completions may outnumber a full queue of
         // submissions by far before the worker looks.
-        builder.setup_cqsize(entries.saturating_mul(4)).setup_clamp();
+        builder.setup_cqsize(io.entries.saturating_mul(4)).setup_clamp();
         Some(builder)
+    }
+}
+
+/// The rungs that a configuration allows, best first. What is asked for by name is had, or the ring is refused.
+fn ladder(io: &Io) -> &'static [Rung] {
+    match (io.sqpoll_idle, io.busy_poll) {
+        (Some(_), _) => &[Rung::SubmissionThread],
+        // A kernel that can poll interfaces can do this, and only its rings tell which of them is this thread's.
+        (None, Some(_)) => &[Rung::DeferTaskrun],
+        (None, None) => &[Rung::DeferTaskrun, Rung::CoopTaskrun, Rung::Plain],
     }
 }
 
 /// The best rung of io_uring that this thread can have now, or why none.
 ///
 /// # Errors
-/// The kernel's refusal of the plainest ring, or an operation that is missing.
-pub fn probe(entries: u32) -> Result<Rung, Refusal> {
+/// The kernel's refusal of the plainest ring, an operation that is missing, or an option that the kernel lacks.
+pub fn probe(io: &Io) -> Result<Rung, Refusal> {
     let mut refusal = None;
-    for rung in [Rung::DeferTaskrun, Rung::CoopTaskrun, Rung::Plain] {
-        let builder = rung.builder(entries).expect("every rung before epoll has a ring");
-        match builder.build(entries) {
-            Ok(ring) => return check_operations(&ring).map(|()| rung),
-            Err(error) => refusal = Some(Refusal::of(&error)),
+    for &rung in ladder(io) {
+        let builder = rung.builder(io).expect("every rung before epoll has a ring");
+        match builder.build(io.entries) {
+            Ok(ring) => return check(&ring, io).map(|()| rung),
+            Err(error) => refusal = Some(Refusal::of(&error, io)),
         }
     }
     Err(refusal.expect("the ladder has rungs"))
 }
 
-fn check_operations(ring: &IoUring) -> Result<(), Refusal> {
+fn check(ring: &IoUring, io: &Io) -> Result<(), Refusal> {
+    check_operations(ring, io)?;
+    match io.busy_poll {
+        Some(span) => sys::poll_interfaces(ring.as_raw_fd(), span).map_err(|error| Refusal {
+            errno: error.raw_os_error().unwrap_or(0),
+            reason: format!(
+                "io.busy_poll: the kernel refuses IORING_REGISTER_NAPI: {error}; Linux 6.9 or newer with \
+                 CONFIG_NET_RX_BUSY_POLL is needed"
+            ),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Lets this thread's newest ring poll the interfaces of its sockets for `span` before it sleeps. `before` are the
+/// rings that there were earlier: monoio keeps the descriptor of its own to itself.
+///
+/// # Errors
+/// What the kernel says, if no new ring takes it.
+pub(super) fn poll_interfaces(before: &BTreeSet<RawFd>, span: Duration) -> io::Result<()> {
+    let mut result = Err(io::Error::other("the worker's ring is not among the open files"));
+    for &ring in descriptors().difference(before) {
+        // A ring with a single issuer refuses everybody else, so those of other threads are left alone.
+        result = sys::poll_interfaces(ring, span);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+fn check_operations(ring: &IoUring, io: &Io) -> Result<(), Refusal> {
     let mut probe = Probe::new();
-    ring.submitter().register_probe(&mut probe).map_err(|error| Refusal::of(&error))?;
+    ring.submitter().register_probe(&mut probe).map_err(|error| Refusal::of(&error, io))?;
     match OPERATIONS.iter().find(|(code, _)| !probe.is_supported(*code)) {
         None => Ok(()),
         Some((_, name)) => {
@@ -121,7 +177,12 @@ fn check_operations(ring: &IoUring) -> Result<(), Refusal> {
 }
 
 impl Refusal {
-    fn of(error: &io::Error) -> Refusal {
+    fn of(error: &io::Error, io: &Io) -> Refusal {
+        let option = match (error.raw_os_error(), io.sqpoll_idle, io.busy_poll) {
+            (Some(libc::EINVAL), Some(_), _) => "io.sqpoll_idle needs Linux 6.0 or newer; ",
+            (Some(libc::EINVAL), None, Some(_)) => "io.busy_poll needs Linux 6.9 or newer; ",
+            _ => "",
+        };
         let causes = match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => {
                 "the sysctl kernel.io_uring_disabled is set, or a seccomp profile (the default of Docker and \
@@ -129,7 +190,8 @@ impl Refusal {
             }
             Some(libc::ENOSYS) => "the kernel has no io_uring, or a seccomp profile hides it",
             Some(libc::ENOMEM) => {
-                "RLIMIT_MEMLOCK is too low for the ring (Linux 5.11 and older), or memory is short"
+                "RLIMIT_MEMLOCK is too low for the rings of all processes of this user (Linux 5.11 and older, 6.13 and \
+                 newer), or memory is short"
             }
             Some(libc::EMFILE | libc::ENFILE) => {
                 "the limit on open files is reached (RLIMIT_NOFILE, fs.file-max)"
@@ -138,7 +200,7 @@ impl Refusal {
                 "the sysctl kernel.io_uring_disabled, a seccomp profile, or RLIMIT_MEMLOCK and RLIMIT_NOFILE"
             }
         };
-        let reason = format!("io_uring_setup: {error}; likely: {causes}");
+        let reason = format!("io_uring_setup: {error}; {option}likely: {causes}");
         Refusal { errno: error.raw_os_error().unwrap_or(0), reason }
     }
 }
@@ -177,14 +239,55 @@ fn parse_tails(fdinfo: &str) -> Option<RingTails> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Backend, OnUnavailable};
+
+    const IO: Io = Io {
+        backend: Backend::IoUring,
+        entries: 256,
+        on_unavailable: OnUnavailable::Fail,
+        sqpoll_idle: None,
+        busy_poll: None,
+    };
+    const SPAN: Duration = Duration::from_micros(50);
 
     #[test]
     fn rungs_are_ordered_from_best_to_last_resort() {
-        assert!(
-            Rung::DeferTaskrun < Rung::CoopTaskrun
-                && Rung::CoopTaskrun < Rung::Plain
-                && Rung::Plain < Rung::Epoll
-        );
+        for io in [IO, Io { sqpoll_idle: Some(SPAN), ..IO }, Io { busy_poll: Some(SPAN), ..IO }] {
+            assert!(ladder(&io).is_sorted() && ladder(&io).iter().all(|rung| *rung < Rung::Epoll));
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_by_name_is_had_or_refused() {
+        let idle = Some(Duration::from_millis(10));
+        for (io, rung, key) in [
+            (Io { sqpoll_idle: idle, ..IO }, Rung::SubmissionThread, "io.sqpoll_idle"),
+            (Io { busy_poll: Some(SPAN), ..IO }, Rung::DeferTaskrun, "io.busy_poll"),
+            (Io { sqpoll_idle: idle, busy_poll: Some(SPAN), ..IO }, Rung::SubmissionThread, "io."),
+        ] {
+            match (probe(&IO), probe(&io)) {
+                (_, Ok(had)) => assert_eq!(had, rung, "{io:?}"),
+                // Where there are rings but not this, the key is named.
+                (Ok(_), Err(refusal)) => assert!(refusal.reason.contains(key), "{refusal}"),
+                (Err(_), Err(_)) => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_ring_of_this_thread_polls_interfaces_and_anothers_does_not() {
+        let io = Io { busy_poll: Some(SPAN), ..IO };
+        if probe(&io).is_err() {
+            return; // the test before this one says why
+        }
+        let before = descriptors();
+        let ring = Rung::DeferTaskrun.builder(&io).unwrap().build(256).unwrap();
+        poll_interfaces(&before, SPAN).unwrap();
+        let elsewhere = std::thread::scope(|scope| {
+            scope.spawn(|| sys::poll_interfaces(ring.as_raw_fd(), SPAN)).join().unwrap()
+        });
+        assert_eq!(elsewhere.unwrap_err().raw_os_error(), Some(libc::EEXIST));
+        assert!(poll_interfaces(&descriptors(), SPAN).is_err(), "no ring is new");
     }
 
     #[test]
@@ -196,9 +299,20 @@ mod tests {
             (libc::EMFILE, "NOFILE"),
             (libc::EINVAL, "io_uring_disabled"),
         ] {
-            let refusal = Refusal::of(&io::Error::from_raw_os_error(errno));
+            let refusal = Refusal::of(&io::Error::from_raw_os_error(errno), &IO);
             assert!(refusal.reason.contains(word), "{refusal}");
             assert!(refusal.reason.contains(&format!("os error {errno}")), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn an_option_that_the_kernel_lacks_is_named() {
+        let invalid = io::Error::from_raw_os_error(libc::EINVAL);
+        for (io, word) in [
+            (Io { sqpoll_idle: Some(SPAN), ..IO }, "io.sqpoll_idle"),
+            (Io { busy_poll: Some(SPAN), ..IO }, "io.busy_poll"),
+        ] {
+            assert!(Refusal::of(&invalid, &io).reason.contains(word));
         }
     }
 

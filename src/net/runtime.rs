@@ -11,7 +11,8 @@ use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
 use super::local::Local;
-use super::ring::Rung;
+use super::ring::{self, Rung};
+use crate::config::Io;
 
 /// One thread's event loop. Has to be built on the thread that runs it.
 pub struct Loop(Kind);
@@ -31,23 +32,22 @@ impl std::fmt::Debug for Loop {
 }
 
 impl Loop {
-    /// A loop on `rung`, with `entries` submissions.
+    /// A loop on `rung`, set up as `io` says.
     ///
     /// # Errors
     /// What the kernel says to the ring or to epoll.
-    pub fn new(rung: Rung, entries: u32) -> io::Result<Loop> {
-        let kind = match rung.builder(entries) {
-            Some(builder) => Kind::IoUring(
-                RuntimeBuilder::<IoUringDriver>::new()
-                    .uring_builder(builder)
-                    .with_entries(entries)
-                    .enable_timer()
-                    .build()?,
-            ),
+    pub fn new(rung: Rung, io: &Io) -> io::Result<Loop> {
+        let entries = io.entries;
+        let before = io.busy_poll.map(|span| (span, ring::descriptors()));
+        let kind = match rung.builder(io) {
+            Some(ring) => Kind::IoUring(with_ring(&ring, entries)?),
             None => Kind::Epoll(
                 RuntimeBuilder::<LegacyDriver>::new().with_entries(entries).enable_timer().build()?,
             ),
         };
+        if let (Kind::IoUring(_), Some((span, before))) = (&kind, before) {
+            ring::poll_interfaces(&before, span)?;
+        }
         Ok(Loop(kind))
     }
 
@@ -57,6 +57,25 @@ impl Loop {
         match &mut self.0 {
             Kind::IoUring(runtime) => runtime.block_on(counted),
             Kind::Epoll(runtime) => runtime.block_on(counted),
+        }
+    }
+}
+
+/// The kernel takes back the memory of the ring that was tried a moment ago some time after that was closed, and until
+/// then both count against RLIMIT_MEMLOCK (Linux 6.13 and newer, without CAP_IPC_LOCK).
+#[allow(clippy::disallowed_methods, reason = "nothing runs on this core yet")]
+fn with_ring(ring: &io_uring::Builder, entries: u32) -> io::Result<Runtime<TimeDriver<IoUringDriver>>> {
+    const TRIES: u32 = 50;
+    const PAUSE: Duration = Duration::from_millis(20);
+    let mut tries = 0;
+    loop {
+        let builder = RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring.clone());
+        match builder.with_entries(entries).enable_timer().build() {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(PAUSE);
+            }
+            built => return built,
         }
     }
 }

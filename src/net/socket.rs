@@ -60,6 +60,11 @@ impl Socket {
         let _ = self.with(|fd| SockRef::from(&fd).shutdown(Shutdown::Write));
     }
 
+    /// Whether the peer's packets arrive at the CPU that this runs on.
+    pub fn arrives_here(&self) -> bool {
+        self.with(sys::arrives_here)
+    }
+
     fn with<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
         sys::with_fd(self.0.as_raw_fd(), use_it)
     }

@@ -155,6 +155,7 @@ async fn send_all(local: &Local, pipe: &Pipe, socket: &Socket, mut bytes: &[u8])
             Ok(n) => {
                 local.counts().sends.add(1);
                 local.counts().bytes_sent.add(n as u64);
+                pipe.took(n);
                 bytes = &bytes[n..];
                 if bytes.is_empty() {
                     return Ok(());

@@ -32,6 +32,25 @@ pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<us
     Ok(n)
 }
 
+/// Whether the last packets of a socket were taken in on the CPU that runs this. False where the kernel does not say.
+pub(super) fn arrives_here(fd: BorrowedFd<'_>) -> bool {
+    let mut cpu: libc::c_int = -1;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // WHY UNSAFE: std has no call for this option, nor for the CPU that it is compared with.
+    // SAFETY: `cpu` and `length` are live during the call, and the kernel writes at most `length` bytes.
+    let told = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_INCOMING_CPU,
+            (&raw mut cpu).cast(),
+            &raw mut length,
+        )
+    };
+    // SAFETY: the call takes nothing and gives a number.
+    told == 0 && cpu >= 0 && cpu == unsafe { libc::sched_getcpu() }
+}
+
 /// Raises the limit on open files as far as allowed, and returns it.
 ///
 /// # Errors
@@ -73,6 +92,24 @@ pub(super) fn timer(period: Duration) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     Ok(timer)
+}
+
+/// Lets a ring poll the interfaces of its sockets for `span` before it sleeps, of less than an hour.
+///
+/// # Errors
+/// When the kernel does not know how, or the ring is another thread's.
+pub(super) fn poll_interfaces(ring: RawFd, span: Duration) -> io::Result<()> {
+    // linux/io_uring.h: IORING_REGISTER_NAPI, and struct io_uring_napi in 32-bit words: busy_poll_to in microseconds,
+    // the byte prefer_busy_poll before three that stay zero, and 64 bits that do, too.
+    const REGISTER_NAPI: libc::c_uint = 27;
+    let micros = u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
+    let mut napi: [u32; 4] = [micros, u32::from_ne_bytes([1, 0, 0, 0]), 0, 0];
+    // WHY UNSAFE: the crate for rings does not know this call.
+    // SAFETY: `napi` is live during the call, which reads it and writes what was set before into its 16 bytes. A
+    // descriptor that is no ring is refused.
+    let result =
+        unsafe { libc::syscall(libc::SYS_io_uring_register, ring, REGISTER_NAPI, napi.as_mut_ptr(), 1_u32) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Asks the driver of a network interface. `words` begins with the command of linux/ethtool.h, which takes and gives a

@@ -2,7 +2,8 @@
 //!
 //! The timeout is a percentile of the method's latencies times a multiplier, not below a floor and never above the fixed
 //! timeout. While there are too few latencies to tell that percentile, it is the fixed one. What is older than `window`
-//! counts for half, than two of them for a quarter, and so on.
+//! counts for half, than two of them for a quarter, and so on. It is for one attempt: the fixed timeout is for all of a
+//! call's attempts together, so that a call that is cut here may still be sent again, and is over in time.
 //!
 //! A call that ran out of time is told as one that took the fixed timeout. So if a service slows down and the timeout
 //! cuts more than the percentile leaves over, the timeout goes up to the fixed one, instead of cutting ever more.
@@ -57,6 +58,11 @@ impl Adaptive {
             self.timeout = self.judge();
             self.judge_at = now.plus(JUDGED_FOR);
         }
+        self.timeout
+    }
+
+    /// The timeout as it was judged last.
+    pub fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
 

@@ -29,6 +29,8 @@ pub enum Failure {
     BodyTooLarge,
     /// The body cannot be read as the method's request.
     BadBody,
+    /// The body is not framed as HTTP/1.1 frames bodies: a chunk of it is none.
+    BrokenBody,
     /// The path or the query cannot be read as fields of the method's request.
     BadParameter,
     /// More header fields than `max_headers_count`.
@@ -79,6 +81,7 @@ impl Failure {
             | Failure::WrongContentType
             | Failure::BodyTooLarge
             | Failure::BadBody
+            | Failure::BrokenBody
             | Failure::BadParameter => Code::InvalidArgument,
             Failure::NotPost
             | Failure::BadPath
@@ -105,11 +108,12 @@ impl Failure {
     }
 
     /// The HTTP status of the answer to a caller of gRPC. It is 200 whatever the code; only those who may not speak gRPC
-    /// at all are told in HTTP (`doc/PROTOCOL-HTTP2.md` asks for 415 where the content type is not gRPC).
+    /// at all, or do not even speak HTTP, are told in HTTP (`doc/PROTOCOL-HTTP2.md` asks for 415 where the content type is not gRPC).
     pub const fn http_of_grpc(self) -> u16 {
         match self {
             Failure::NotGrpc => 415,
             Failure::NotPost => 405,
+            Failure::BrokenBody => 400,
             _ => 200,
         }
     }
@@ -142,6 +146,7 @@ impl Failure {
             Failure::WrongContentType => "this method does not take a body of this type",
             Failure::BodyTooLarge => "the body is too large",
             Failure::BadBody => "the body is not a valid request",
+            Failure::BrokenBody => "a chunk of the body is malformed",
             Failure::BadParameter => "a parameter is not valid",
             Failure::TooManyHeaders => "too many header fields",
             Failure::NoRoute => "no route for this method",
@@ -181,6 +186,7 @@ impl Failure {
             | Failure::WrongContentType
             | Failure::BodyTooLarge
             | Failure::BadBody
+            | Failure::BrokenBody
             | Failure::BadParameter => "DPE",
             Failure::BadTimeout | Failure::BadBinaryHeader => "IH",
             Failure::NoRoute | Failure::NotMapped => "NR",
@@ -221,6 +227,7 @@ mod tests {
             (Failure::WrongContentType, Code::InvalidArgument, "DPE"),
             (Failure::BodyTooLarge, Code::InvalidArgument, "DPE"),
             (Failure::BadBody, Code::InvalidArgument, "DPE"),
+            (Failure::BrokenBody, Code::InvalidArgument, "DPE"),
             (Failure::BadParameter, Code::InvalidArgument, "DPE"),
             (Failure::UpstreamBadMessage, Code::Internal, "UPE"),
             (Failure::NoRoute, Code::Unimplemented, "NR"),
@@ -256,6 +263,7 @@ mod tests {
             let of_grpc = match failure {
                 Failure::NotGrpc => 415,
                 Failure::NotPost => 405,
+                Failure::BrokenBody => 400,
                 _ => 200,
             };
             assert_eq!(failure.http_of_grpc(), of_grpc, "{failure:?}");
@@ -273,6 +281,7 @@ mod tests {
             (Failure::TooManyHeaders, 431),
             (Failure::NotHttp2, 505),
             (Failure::BadBody, 400),
+            (Failure::BrokenBody, 400),
             (Failure::BadParameter, 400),
             (Failure::BadTimeout, 400),
             (Failure::OutOfTime, 504),

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::budget::Budget;
-use super::retry::Pushback;
+use super::retry::{End, Pushback};
 use super::status::Code;
 use crate::config::Hedging;
 use crate::time::Moment;
@@ -31,6 +31,8 @@ pub enum Start {
     Now,
     /// At that moment, if nothing else happens.
     At(Moment),
+    /// There will be no more, because the budget does not pay for one. Said once.
+    Unpaid,
     /// There will be no more.
     No,
 }
@@ -66,13 +68,15 @@ impl Hedge {
     pub fn ask(&mut self, budget: &Budget, now: Moment) -> Start {
         let Some(next) = self.next else { return Start::No };
         if self.begun == self.max {
-            return self.no_more();
+            self.stop();
+            return Start::No;
         }
         if next > now {
             return Start::At(next);
         }
         if self.begun > 0 && !budget.take(now) {
-            return self.no_more();
+            self.stop();
+            return Start::Unpaid;
         }
         self.begun += 1;
         self.running += 1;
@@ -80,29 +84,42 @@ impl Hedge {
         Start::Now
     }
 
-    fn no_more(&mut self) -> Start {
+    /// No attempt begins any more.
+    pub fn stop(&mut self) {
         self.next = None;
-        Start::No
     }
 
-    /// An attempt ended with this code. Where it never reached the service, tell UNAVAILABLE.
+    /// An attempt ended. `pushback` is what the service said with its status.
     pub fn told(
         &mut self,
-        code: Code,
+        end: End,
         pushback: Pushback,
         settings: &Hedging,
         budget: &Budget,
         now: Moment,
     ) -> Told {
         self.running = self.running.saturating_sub(1);
-        if code == Code::Ok {
-            budget.succeeded();
-            return Told::Final;
-        }
-        let fatal = !settings.non_fatal_status_codes.has(code.number());
-        if !fatal || pushback == Pushback::Never {
-            budget.failed();
-        }
+        let fatal = match end {
+            End::Status(Code::Ok) => {
+                budget.succeeded();
+                return Told::Final;
+            }
+            End::Answered | End::Ours => return Told::Final,
+            // Nobody has seen it: that says nothing of the service.
+            End::NoConnection | End::NeverOpened | End::NotWritten | End::Refused | End::AboveGoaway => false,
+            // The method is idempotent, so it does not matter who has seen it.
+            End::Lost | End::UnderGoaway => {
+                budget.failed();
+                false
+            }
+            End::Status(code) => {
+                let fatal = !settings.non_fatal_status_codes.has(code.number());
+                if !fatal || pushback == Pushback::Never {
+                    budget.failed();
+                }
+                fatal
+            }
+        };
         if fatal {
             return Told::Final;
         }

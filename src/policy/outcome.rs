@@ -67,6 +67,7 @@ impl Outcome {
             | Failure::WrongContentType
             | Failure::BodyTooLarge
             | Failure::BadBody
+            | Failure::BrokenBody
             | Failure::BadParameter
             | Failure::UpstreamBadMessage
             | Failure::NoRoute

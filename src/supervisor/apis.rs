@@ -1,8 +1,9 @@
 //! What callers of plain HTTP may call: read from descriptors at start, and again when these change.
 //!
 //! Files are looked at several times a second, by what the system says of them: a file that is changed in place, renamed
-//! over, or reached by another symbolic link is another file. Upstreams are asked by server reflection. What cannot be
-//! read, or is wrong, changes nothing: the API that was good stays.
+//! over, or reached by another symbolic link is another file. Upstreams are asked by server reflection, beside that
+//! (`asker.rs`). What cannot be read, or is wrong, changes nothing: the API that was good stays, and so does what each
+//! upstream answered last, also when the configuration changes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,14 +11,14 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use super::reflection;
-use crate::config::{Config, PrintOptions};
+use super::asker::{self, Answered, Asker, Upstream};
+use crate::config::Config;
 use crate::metrics::render::TranscodingInfo;
 use crate::transcode::api::{Api, Reflected};
 use crate::transcode::openapi;
@@ -26,26 +27,22 @@ use crate::transcode::problem::Problem;
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How soon an upstream is asked again that did not answer.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
-
-/// The API in use, and what became of attempts to replace it.
+/// The API in use, and what became of attempts to replace it. Outlives changes of the configuration.
+#[derive(Default)]
 pub(super) struct Status {
     openapi: Mutex<Arc<str>>,
-    print_options: PrintOptions,
+    /// What each cluster that is asked answered last.
+    known: Mutex<BTreeMap<String, Reflected>>,
     methods: AtomicU64,
     rules: AtomicU64,
     loads: AtomicU64,
     failures: AtomicU64,
+    answers: AtomicU64,
+    unanswered: AtomicU64,
     is_good: AtomicBool,
 }
 
 impl Status {
-    fn new(print_options: PrintOptions) -> Status {
-        let (methods, rules, loads, failures, is_good) = Default::default();
-        Status { openapi: Mutex::new("".into()), print_options, methods, rules, loads, failures, is_good }
-    }
-
     /// The description of the API in use; empty while there is none.
     pub(super) fn openapi(&self) -> Arc<str> {
         Arc::clone(&self.openapi.lock().unwrap_or_else(PoisonError::into_inner))
@@ -58,13 +55,16 @@ impl Status {
             rules: self.rules.load(Ordering::Relaxed),
             loads: self.loads.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
+            answers: self.answers.load(Ordering::Relaxed),
+            unanswered: self.unanswered.load(Ordering::Relaxed),
             is_good: self.is_good.load(Ordering::Relaxed),
         }
     }
 
-    fn loaded(&self, api: &Api) {
+    fn loaded(&self, api: &Api, config: &Config) {
         let title = "Services behind Ringway";
-        let about = openapi::About { title, version: "1", print_options: self.print_options };
+        let print_options = config.transcoding.print_options;
+        let about = openapi::About { title, version: "1", print_options };
         let text = openapi::document(api, &about).to_string().into();
         *self.openapi.lock().unwrap_or_else(PoisonError::into_inner) = text;
         self.methods.store(api.methods().len() as u64, Ordering::Relaxed);
@@ -81,25 +81,34 @@ impl Status {
         }
         tracing::error!("the descriptors are not taken: the API in use stays");
     }
+
+    /// Keeps what an upstream has answered; true if it is something new.
+    fn answered(&self, (cluster, answer): Answered) -> bool {
+        let Some(answer) = answer else {
+            self.unanswered.fetch_add(1, Ordering::Relaxed);
+            return false;
+        };
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(cluster, answer.clone()) != Some(answer)
+    }
+
+    /// What a cluster has answered last.
+    fn known(&self, cluster: &str) -> Option<Reflected> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(cluster).cloned()
+    }
 }
 
 /// Where the descriptors come from.
 pub(super) struct Sources {
     config: Arc<Config>,
-    /// Of each cluster's endpoints; names may lead elsewhere while this is in use.
-    addresses: Addresses,
-    /// What each upstream that is asked answered last.
-    reflected: BTreeMap<usize, Reflected>,
+    upstreams: Vec<Upstream>,
     /// The files that are looked at, as they were when they were read.
     read: Stamps,
     /// As they were at the last look.
     seen: Stamps,
-    asked_at: Option<Instant>,
-    /// All upstreams have answered.
-    all_answered: bool,
+    looked_at: Instant,
 }
-
-type Addresses = Arc<Mutex<Vec<Vec<SocketAddr>>>>;
 
 /// Files, and how each is known; none for one that is not there.
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
@@ -117,30 +126,42 @@ impl Sources {
         let settings = &config.transcoding;
         let named = settings.descriptor_sets.iter().chain(&settings.protos);
         let read: Stamps = named.map(|path| (config.directory.join(path), None)).collect();
+        let upstream = |cluster: &usize| Upstream {
+            cluster: config.clusters[*cluster].name.clone(),
+            addresses: Arc::new(Mutex::new(addresses[*cluster].clone())),
+        };
         Sources {
             config: Arc::clone(config),
-            addresses: Arc::new(Mutex::new(addresses.to_vec())),
-            reflected: BTreeMap::new(),
+            upstreams: settings.reflection.iter().map(upstream).collect(),
             seen: read.clone(),
             read,
-            asked_at: None,
-            all_answered: true,
+            looked_at: Instant::now(),
         }
     }
 
-    /// Reads everything. Called before anything has been read; what is wrong then keeps the gateway from starting.
+    /// Reads everything. Called before anything has been read; what is wrong then is not taken at all. Only upstreams of
+    /// which nothing is known are waited for.
     fn first(&mut self, status: &Status) -> Result<Arc<Api>, Vec<Problem>> {
-        self.ask();
+        let unknown = self.upstreams.iter().filter(|upstream| status.known(&upstream.cluster).is_none());
+        match asker::ask_once(&unknown.cloned().collect::<Vec<_>>()) {
+            Ok(answers) => {
+                for answer in answers {
+                    status.answered(answer);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot ask upstreams for their descriptors"),
+        }
         self.look();
         self.load(status)
     }
 
     fn load(&mut self, status: &Status) -> Result<Arc<Api>, Vec<Problem>> {
         self.read = self.seen.clone();
-        let reflected: Vec<Reflected> = self.reflected.values().cloned().collect();
+        let reflected = self.upstreams.iter().filter_map(|upstream| status.known(&upstream.cluster));
+        let reflected: Vec<Reflected> = reflected.collect();
         let api = Api::load(&self.config.transcoding, &self.config.directory, &reflected)?;
         self.watch_imports(&api);
-        status.loaded(&api);
+        status.loaded(&api, &self.config);
         Ok(Arc::new(api))
     }
 
@@ -159,47 +180,25 @@ impl Sources {
     }
 
     fn look(&mut self) {
+        self.looked_at = Instant::now();
         for (path, seen) in &mut self.seen {
             *seen = stamp(path);
         }
     }
 
-    /// Whether something is to be read again. A file has to look the same twice: it may be under way.
+    /// Whether files are to be read again. A file has to look the same twice: it may be under way.
     fn have_changed(&mut self) -> bool {
+        if self.until_look() > Duration::ZERO {
+            return false;
+        }
         let before = self.seen.clone();
         self.look();
-        let changed = self.seen != self.read && self.seen == before;
-        let settings = &self.config.transcoding;
-        let wait = if self.all_answered { settings.reflection_interval } else { ASK_AGAIN };
-        let is_due = !settings.reflection.is_empty() && self.asked_at.is_none_or(|at| at.elapsed() >= wait);
-        (is_due && self.ask()) || changed
+        self.seen != self.read && self.seen == before
     }
 
-    /// Asks all upstreams that are to be asked; true if any answers something new.
-    fn ask(&mut self) -> bool {
-        self.asked_at = Some(Instant::now());
-        self.all_answered = true;
-        let mut is_new = false;
-        for &cluster in &self.config.transcoding.reflection {
-            let name = &self.config.clusters[cluster].name;
-            let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner)[cluster].clone();
-            let answered = addresses.iter().find_map(|address| {
-                reflection::ask_and_wait(*address)
-                    .inspect_err(
-                        |error| tracing::warn!(cluster = %name, %address, %error, "server reflection"),
-                    )
-                    .ok()
-            });
-            match answered {
-                None => self.all_answered = false,
-                Some(files) => {
-                    let reflected = Reflected { origin: format!("reflection of cluster {name:?}"), files };
-                    is_new |= self.reflected.get(&cluster) != Some(&reflected);
-                    self.reflected.insert(cluster, reflected);
-                }
-            }
-        }
-        is_new
+    /// How long until files are looked at.
+    fn until_look(&self) -> Duration {
+        LOOK.saturating_sub(self.looked_at.elapsed())
     }
 }
 
@@ -210,25 +209,34 @@ pub(super) struct Opened {
     pub(super) sources: Sources,
 }
 
-/// Reads all descriptors that are configured; none if there are none.
+/// Reads all descriptors that are configured; none if there are none. `before` is what was known so far.
 pub(super) fn open(
     config: &Arc<Config>,
     addresses: &[Vec<SocketAddr>],
+    before: Option<Arc<Status>>,
 ) -> Result<Option<Opened>, Vec<Problem>> {
     if !config.transcoding.is_configured() {
         return Ok(None);
     }
-    let status = Arc::new(Status::new(config.transcoding.print_options));
+    let status = before.unwrap_or_default();
     let mut sources = Sources::new(config, addresses);
     let api = sources.first(&status)?;
     Ok(Some(Opened { api, status, sources }))
 }
 
-/// Looks whether descriptors change, on a thread of its own, until it is dropped.
+/// Looks whether descriptors change, on threads of its own, until it is dropped.
 pub(super) struct Watcher {
-    addresses: Addresses,
-    stop: Option<Sender<()>>,
+    upstreams: Vec<Upstream>,
+    words: Sender<Word>,
     thread: Option<JoinHandle<()>>,
+    _asker: Option<Asker>,
+}
+
+/// What the thread that watches is told.
+enum Word {
+    /// An upstream has answered something new.
+    News,
+    Stop,
 }
 
 impl Watcher {
@@ -238,27 +246,48 @@ impl Watcher {
         status: Arc<Status>,
         tell: impl Fn(&Arc<Api>) + Send + 'static,
     ) -> io::Result<Watcher> {
-        let (stop, stopped) = channel();
-        let addresses = Arc::clone(&sources.addresses);
-        let body = move || watch(sources, &status, &stopped, tell);
+        let (words, told) = channel();
+        let upstreams = sources.upstreams.clone();
+        let _asker = ask(&sources, &status, words.clone())?;
+        let body = move || watch(sources, &status, &told, tell);
         let thread = thread::Builder::new().name("descriptors".to_owned()).spawn(body)?;
-        Ok(Watcher { addresses, stop: Some(stop), thread: Some(thread) })
+        Ok(Watcher { upstreams, words, thread: Some(thread), _asker })
     }
 
-    /// From now on upstreams are asked at these addresses.
-    pub(super) fn relocate(&self, addresses: &[Vec<SocketAddr>]) {
-        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses.to_vec();
+    /// From now on upstreams are asked at other addresses: `of` says which a cluster has.
+    pub(super) fn relocate<'a>(&self, of: impl Fn(&str) -> &'a [SocketAddr]) {
+        for upstream in &self.upstreams {
+            *upstream.addresses.lock().unwrap_or_else(PoisonError::into_inner) =
+                of(&upstream.cluster).to_vec();
+        }
     }
 }
 
-fn watch(mut sources: Sources, status: &Status, stopped: &Receiver<()>, tell: impl Fn(&Arc<Api>)) {
-    while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-        if !sources.have_changed() {
+/// Asks the upstreams from now on.
+fn ask(sources: &Sources, status: &Arc<Status>, words: Sender<Word>) -> io::Result<Option<Asker>> {
+    if sources.upstreams.is_empty() {
+        return Ok(None);
+    }
+    let (status, interval) = (Arc::clone(status), sources.config.transcoding.reflection_interval);
+    let tell = move |answer| {
+        if status.answered(answer) {
+            let _ = words.send(Word::News);
+        }
+    };
+    Asker::start(sources.upstreams.clone(), interval, tell).map(Some)
+}
+
+fn watch(mut sources: Sources, status: &Status, told: &Receiver<Word>, tell: impl Fn(&Arc<Api>)) {
+    loop {
+        let is_new = match told.recv_timeout(sources.until_look()) {
+            Ok(Word::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Word::News) => true,
+            Err(RecvTimeoutError::Timeout) => false,
+        };
+        if !sources.have_changed() && !is_new {
             continue;
         }
         match sources.load(status) {
-            // Somebody else has told something newer meanwhile.
-            _ if stopped.try_recv() == Err(TryRecvError::Disconnected) => return,
             Ok(api) => {
                 let (methods, rules) = (api.methods().len(), api.rules().len());
                 tracing::info!(methods, rules, "new descriptors are in use");
@@ -271,11 +300,8 @@ fn watch(mut sources: Sources, status: &Status, stopped: &Receiver<()>, tell: im
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.stop.take();
-        // It may be waiting for an upstream, which nobody else should wait for.
-        if let Some(thread) = self.thread.take()
-            && thread.is_finished()
-        {
+        let _ = self.words.send(Word::Stop);
+        if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }

@@ -12,6 +12,8 @@ use crate::transcode::problem::Problem;
 pub enum StartError {
     /// io_uring was demanded and is not there.
     NoIoUring(Refusal),
+    /// `io.sqpoll_idle` or `io.busy_poll` is set, and the kernel lacks it.
+    Option(Refusal),
     /// An address could not be bound.
     Bind(SocketAddr, io::Error),
     /// An endpoint's name has no address.
@@ -32,7 +34,7 @@ impl StartError {
     /// The process's exit code: 78 (EX_CONFIG) where the host does not allow what was demanded, 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
-            StartError::NoIoUring(_) => 78,
+            StartError::NoIoUring(_) | StartError::Option(_) => 78,
             StartError::Bind(..)
             | StartError::Resolve(..)
             | StartError::AccessLog(..)
@@ -49,6 +51,9 @@ impl fmt::Display for StartError {
         match self {
             StartError::NoIoUring(refusal) => {
                 write!(f, "io_uring is not available, and io.on_unavailable is \"fail\": {refusal}")
+            }
+            StartError::Option(refusal) => {
+                write!(f, "io.sqpoll_idle and io.busy_poll need io_uring as they ask for it: {refusal}")
             }
             StartError::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             StartError::Resolve(name, error) => write!(f, "cannot resolve the endpoint {name}: {error}"),

@@ -91,7 +91,7 @@ impl Live {
         }
         self.checks.set(&shared);
         if let Some(descriptors) = &self.descriptors {
-            descriptors.relocate(&shared.addresses);
+            descriptors.relocate(|cluster| shared.addresses_of(cluster));
         }
         self.state.set_world(World {
             config: Arc::clone(config),

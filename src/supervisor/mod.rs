@@ -10,10 +10,12 @@
 
 mod access;
 mod apis;
+mod asker;
 mod bells;
 mod errands;
 mod error;
 mod health;
+pub mod host;
 mod launch;
 mod live;
 mod names;
@@ -135,7 +137,7 @@ impl Gateway {
         let sockets = bind(&mut config, cores.len())?;
         let listeners = config.listeners.iter().map(|listener| listener.address).collect();
         let config = Arc::new(config);
-        let apis = apis::open(&config, &addresses).map_err(StartError::Transcoding)?;
+        let apis = apis::open(&config, &addresses, None).map_err(StartError::Transcoding)?;
         let layout = live::layout(&config, &addresses);
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();
         let clock = Clock::new();
@@ -337,7 +339,7 @@ impl Starting {
         let (plan, plans) = mpsc::channel();
         let (report, reports) = mpsc::channel();
         let wants_ring = config.io.backend != Backend::Epoll;
-        let entries = config.io.entries;
+        let io = config.io;
         let body = move || {
             let pinned = core.is_some_and(core_affinity::set_for_current);
             if let Some(core) = core.filter(|_| !pinned) {
@@ -346,7 +348,7 @@ impl Starting {
             if report.send(Report::Begun(placement::own_thread(), pinned)).is_err() {
                 return;
             }
-            let probed = if wants_ring { ring::probe(entries) } else { Ok(Rung::Epoll) };
+            let probed = if wants_ring { ring::probe(&io) } else { Ok(Rung::Epoll) };
             if report.send(Report::Probed(probed)).is_err() {
                 return;
             }
@@ -404,7 +406,7 @@ fn watch(apis: Option<apis::Opened>, bells: Arc<Bells>) -> io::Result<Option<Wat
 
 /// The back-end for all workers: the weakest that any of them can have.
 fn decide(config: &Config, starting: &[Starting]) -> Result<(Rung, Option<Refusal>), StartError> {
-    let mut decided = Rung::DeferTaskrun;
+    let mut decided = Rung::SubmissionThread;
     let mut refused = None;
     for (number, starting) in starting.iter().enumerate() {
         match starting.probed() {
@@ -416,6 +418,9 @@ fn decide(config: &Config, starting: &[Starting]) -> Result<(Rung, Option<Refusa
         }
     }
     let Some((number, refusal)) = refused else { return Ok((decided, None)) };
+    if config.io.sqpoll_idle.is_some() || config.io.busy_poll.is_some() {
+        return Err(StartError::Option(refusal));
+    }
     if config.io.on_unavailable == OnUnavailable::Fail {
         return Err(StartError::NoIoUring(refusal));
     }

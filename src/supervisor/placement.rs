@@ -1,7 +1,10 @@
 //! How many workers, and on which CPUs.
 //!
 //! `auto` is one worker for each CPU that is left by affinity, cpuset and `cpu_policy`, but not more than the cgroup's
-//! quota allows: workers over the quota would be stopped in the middle of their calls.
+//! quota allows: workers over the quota would be stopped in the middle of their calls. Where CPUs are left over, the
+//! interrupts of the network interfaces decide which: see [`interrupts::order`].
+
+pub(crate) mod interrupts;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,10 +36,11 @@ fn place(
         Workers::Count(count) => count as usize,
         Workers::Auto => chosen.len().min(whole(quota(root))),
     };
+    let chosen = interrupts::order(&chosen, count, &interrupts::cpus(root));
     Ok((0..count.max(1)).map(|number| chosen.get(number % chosen.len().max(1)).copied()).collect())
 }
 
-/// The allowed CPUs that a policy wants, in the order in which workers take them.
+/// The allowed CPUs that a policy wants, in the order in which workers take them but for interrupts.
 fn choose(root: &Path, policy: CpuPolicy, allowed: &[usize]) -> Result<Vec<usize>, String> {
     match policy {
         CpuPolicy::All => {

@@ -80,13 +80,6 @@ pub async fn ask(address: SocketAddr) -> Result<Vec<Vec<u8>>, ReflectionError> {
     tokio::time::timeout(TIMEOUT, all).await.unwrap_or(Err(ReflectionError::TimedOut))
 }
 
-/// The same, for a thread that has nothing else to do.
-pub(super) fn ask_and_wait(address: SocketAddr) -> Result<Vec<Vec<u8>>, ReflectionError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| ReflectionError::Failed(error.to_string()))?;
-    runtime.block_on(ask(address))
-}
-
 async fn connect(address: SocketAddr) -> Result<Channel, ReflectionError> {
     // The reason stands in the causes: the error itself says "transport error".
     let failed = |error: tonic::transport::Error| {

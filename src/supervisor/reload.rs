@@ -105,7 +105,7 @@ impl Gateway {
 
     /// Reads all descriptors, and begins to watch them.
     fn open_apis(&self, config: &Arc<Config>, addresses: &[Vec<SocketAddr>]) -> Result<NewApi, ReloadError> {
-        let opened = super::apis::open(config, addresses);
+        let opened = super::apis::open(config, addresses, self.state.apis());
         let opened = opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?;
         let (api, status) = opened.as_ref().map(|it| (Arc::clone(&it.api), Arc::clone(&it.status))).unzip();
         let watcher = super::watch(opened, Arc::clone(&self.bells));

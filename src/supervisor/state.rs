@@ -83,7 +83,8 @@ impl State {
         *self.apis.lock().unwrap_or_else(PoisonError::into_inner) = apis;
     }
 
-    fn apis(&self) -> Option<Arc<Status>> {
+    /// The API that is shown.
+    pub(super) fn apis(&self) -> Option<Arc<Status>> {
         self.apis.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -21,5 +21,6 @@ pub mod rules;
 pub mod split;
 pub mod status;
 pub mod template;
+pub mod unescape;
 pub mod wire;
 pub mod write;

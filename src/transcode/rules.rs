@@ -18,6 +18,7 @@
 //! the table, whatever the path is.
 
 use super::template::{Segment, Template};
+use super::unescape::{Unreadable, escapes_are_whole, leads_out, unescape};
 
 /// Finds rules. Made once, then only read.
 #[derive(Clone, Debug, Default)]
@@ -59,8 +60,8 @@ pub enum Found<'a> {
     WrongMethod(&'a str),
     /// No rule has this path.
     Nothing,
-    /// A rule has it, but what it captures cannot be text: a broken escape, not UTF-8, or a way out (`..`).
-    BadEscape,
+    /// A rule has it, but what it captures cannot be text.
+    Unreadable(Unreadable),
 }
 
 /// What a path's variables hold, and the memory to find it. Kept and used again, it stops allocating.
@@ -259,7 +260,7 @@ impl Rules {
             Some((rule, is_head)) => match captures.fill(path, &self.shapes[rule]) {
                 Ok(()) if is_head => Found::Head(rule),
                 Ok(()) => Found::Rule(rule),
-                Err(Unreadable) => Found::BadEscape,
+                Err(unreadable) => Found::Unreadable(unreadable),
             },
             None if captures.allowed.is_empty() => Found::Nothing,
             None => Found::WrongMethod(self.allow(captures)),
@@ -400,15 +401,11 @@ impl Search<'_> {
     }
 }
 
-/// What a path captures cannot be text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Unreadable;
-
 impl Captures {
     fn fill(&mut self, path: &str, shape: &Shape) -> Result<(), Unreadable> {
         let is_escaped = path.contains('%');
         if is_escaped && !escapes_are_whole(path.as_bytes()) {
-            return Err(Unreadable);
+            return Err(Unreadable::Escape);
         }
         // Behind `**`, positions are counted from the end.
         let place = |at: usize| match shape.rest_at {
@@ -425,61 +422,15 @@ impl Captures {
             if is_escaped {
                 self.bytes.clear();
                 unescape(value.as_bytes(), *is_multi, &mut self.bytes);
-                self.text.push_str(std::str::from_utf8(&self.bytes).map_err(|_| Unreadable)?);
+                self.text.push_str(std::str::from_utf8(&self.bytes).map_err(|_| Unreadable::NotUtf8)?);
             } else {
                 self.text.push_str(value);
             }
             if leads_out(&self.text[before..]) {
-                return Err(Unreadable);
+                return Err(Unreadable::LeadsOut);
             }
             self.ends.push(self.text.len());
         }
         Ok(())
     }
-}
-
-fn escapes_are_whole(path: &[u8]) -> bool {
-    let is_whole = |(at, byte): (usize, &u8)| {
-        *byte != b'%' || path.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
-    };
-    path.iter().enumerate().all(is_whole)
-}
-
-/// Decodes whole escapes; with `keep_reserved`, all but those of reserved characters.
-fn unescape(text: &[u8], keep_reserved: bool, out: &mut Vec<u8>) {
-    let mut at = 0;
-    while at < text.len() {
-        let decoded = match text[at..] {
-            [b'%', high, low, ..] => Some(hex(high) * 16 + hex(low)),
-            _ => None,
-        };
-        match decoded {
-            Some(byte) if keep_reserved && b":/?#[]@!$&'()*+,;=".contains(&byte) => {
-                out.extend_from_slice(&text[at..at + 3]);
-                at += 3;
-            }
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(text[at]);
-                at += 1;
-            }
-        }
-    }
-}
-
-fn hex(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        b'a'..=b'f' => digit - b'a' + 10,
-        _ => digit.wrapping_sub(b'A') + 10,
-    }
-}
-
-/// Whether some part between slashes, escaped ones included, is `.` or `..`.
-fn leads_out(value: &str) -> bool {
-    let parts = value.split('/').flat_map(|part| part.split("%2F")).flat_map(|part| part.split("%2f"));
-    value.contains('.') && parts.into_iter().any(|part| matches!(part, "." | ".."))
 }

@@ -16,7 +16,7 @@ use super::lease::Acquire;
 use super::methods::{self, Method, Methods};
 use super::pool::Pool;
 use crate::config;
-use crate::metrics::{ClusterBlock, EndpointSlot};
+use crate::metrics::{ClusterBlock, EndpointSlot, TimeoutSlot};
 use crate::net::Local;
 use crate::policy::balance::Tried;
 use crate::policy::breaker::LocalBreaker;
@@ -163,8 +163,11 @@ impl Cluster {
         self.pool.counts()
     }
 
-    /// Says how its endpoints are, for people to look at.
-    pub fn publish(&self, slots: &[EndpointSlot]) {
+    /// Says how its endpoints are, and the timeouts of its methods, for people to look at.
+    pub fn publish(&self, slots: &[EndpointSlot], timeouts: &[TimeoutSlot]) {
+        if let Some(latencies) = &self.latencies {
+            latencies.publish(timeouts);
+        }
         self.pool.publish(slots);
     }
 

@@ -1,7 +1,7 @@
 //! One HTTP/2 connection to an endpoint, from its connect to its end.
 
-use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -14,7 +14,7 @@ use http::Request;
 use super::endpoint::Endpoint;
 use super::pool::Pool;
 use crate::config;
-use crate::net::pipe::Io;
+use crate::net::pipe::{Io, Outgoing};
 use crate::net::{Local, Pipe, listener, runtime, stream};
 use crate::policy::failure::Failure;
 use crate::time::Moment;
@@ -31,6 +31,7 @@ pub(super) struct Connection {
     /// Calls it carries at once: our limit or the upstream's, whichever is lower.
     cap: Cell<u32>,
     own_cap: u32,
+    pipe: Rc<Pipe>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ enum State {
 }
 
 impl Connection {
-    fn new(send: SendRequest<Bytes>, pool: &config::Pool) -> Rc<Connection> {
+    fn new(send: SendRequest<Bytes>, pool: &config::Pool, pipe: &Rc<Pipe>) -> Rc<Connection> {
         let connection = Connection {
             send: RefCell::new(Some(send)),
             state: Cell::new(State::TakesCalls),
@@ -49,6 +50,7 @@ impl Connection {
             left: Cell::new(pool.max_requests_per_connection),
             cap: Cell::new(pool.max_streams_per_connection),
             own_cap: pool.max_streams_per_connection,
+            pipe: Rc::clone(pipe),
         };
         connection.refresh_cap();
         Rc::new(connection)
@@ -111,6 +113,16 @@ impl Connection {
         }
     }
 
+    /// How many bytes have gone out so far.
+    pub(super) fn outgoing(&self) -> Outgoing {
+        self.pipe.outgoing()
+    }
+
+    /// Whether it is over, and nothing was sent after `before`.
+    pub(super) fn ended_at(&self, before: Outgoing) -> bool {
+        self.pipe.ended_at(before)
+    }
+
     /// Takes no more calls, and ends with the last of those it has.
     pub(super) fn drain(&self) {
         self.state.set(State::Draining);
@@ -134,82 +146,101 @@ impl Connection {
 
 /// Begins to connect, as a task of its own.
 pub(super) fn open(pool: &Rc<Pool>, endpoint: &Rc<Endpoint>) {
-    endpoint.connecting.set(true);
-    let place = Place(Rc::clone(pool));
-    let (told, told_endpoint) = (Rc::clone(pool), Rc::clone(endpoint));
-    let panicked = move || {
-        told.local().counts().panics.add(1);
-        told_endpoint.connecting.set(false);
-        told.connect_failed(&told_endpoint, Failure::ConnectFailed);
-    };
-    let (pool, endpoint) = (Rc::clone(pool), Rc::clone(endpoint));
-    runtime::spawn(panicked, async move {
-        let _place = place;
-        run(pool, endpoint).await;
-    });
+    let attempt = Attempt::begin(pool, endpoint);
+    let told = Rc::clone(pool);
+    let panicked = move || told.local().counts().panics.add(1);
+    runtime::spawn(panicked, run(attempt));
 }
 
-/// A place among the cluster's connections, which is free again once this is dropped.
-struct Place(Rc<Pool>);
+/// A place among the cluster's connections, and the connect that is under way at its endpoint until the upstream has
+/// said something. Dropping it ends both, whatever the reason, a panic among them.
+struct Attempt {
+    pool: Rc<Pool>,
+    endpoint: Rc<Endpoint>,
+    /// What a connect comes to that ends now.
+    failure: Cell<Failure>,
+    /// There once the upstream has spoken.
+    connection: OnceCell<Rc<Connection>>,
+}
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.give_connection();
+impl Attempt {
+    fn begin(pool: &Rc<Pool>, endpoint: &Rc<Endpoint>) -> Attempt {
+        endpoint.connecting.set(true);
+        Attempt {
+            pool: Rc::clone(pool),
+            endpoint: Rc::clone(endpoint),
+            failure: Cell::new(Failure::ConnectFailed),
+            connection: OnceCell::new(),
+        }
+    }
+
+    fn has_succeeded(&self) -> bool {
+        self.connection.get().is_some()
+    }
+
+    /// The upstream has spoken: from now on it gets calls.
+    fn succeeded(&self, connection: &Rc<Connection>) {
+        if self.connection.set(Rc::clone(connection)).is_err() {
+            return;
+        }
+        self.endpoint.connecting.set(false);
+        self.endpoint.succeeded();
+        self.endpoint.add(Rc::clone(connection));
+        let counts = self.pool.counts();
+        counts.connections_opened.add(1);
+        counts.connections_active.raise();
+        self.pool.connected(&self.endpoint, connection);
+    }
+
+    /// `connect_timeout` is over.
+    fn timed_out(&self) {
+        self.failure.set(Failure::ConnectTimedOut);
     }
 }
 
-async fn run(pool: Rc<Pool>, endpoint: Rc<Endpoint>) {
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.pool.give_connection();
+        let counts = self.pool.counts();
+        if let Some(connection) = self.connection.get() {
+            connection.state.set(State::Draining);
+            self.endpoint.remove(connection);
+            counts.connections_active.lower();
+            return self.pool.disconnected();
+        }
+        self.endpoint.connecting.set(false);
+        let failure = self.failure.get();
+        match failure {
+            Failure::ConnectTimedOut => counts.connect_timeouts.add(1),
+            _ => counts.connect_failures.add(1),
+        }
+        self.pool.connect_failed(&self.endpoint, failure);
+    }
+}
+
+async fn run(attempt: Attempt) {
+    let Attempt { pool, endpoint, .. } = &attempt;
     let local = Rc::clone(pool.local());
     local.touch();
     let timer = local.timers.timer();
     let limit = local.timers.now().plus(pool.settings().connect_timeout);
     let connected = timer.within(limit, listener::connect(endpoint.address)).await;
     local.touch();
-    endpoint.connecting.set(false);
-    let counts = pool.counts();
     let socket = match connected {
         Some(Ok(socket)) => socket,
         Some(Err(error)) => {
             tracing::debug!(cluster = pool.settings().name, endpoint = %endpoint.address, %error, "connect failed");
-            counts.connect_failures.add(1);
-            return pool.connect_failed(&endpoint, Failure::ConnectFailed);
+            return;
         }
-        None => {
-            counts.connect_timeouts.add(1);
-            return pool.connect_failed(&endpoint, Failure::ConnectTimedOut);
-        }
+        None => return attempt.timed_out(),
     };
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
-    let opened_at = local.timers.now();
     // The handshake only stages our preface and settings; it waits for nothing.
-    let Ok((send, h2)) = builder(&pool.settings().pool).handshake(pipe.io()).await else {
-        return pool.connect_failed(&endpoint, Failure::ConnectFailed);
-    };
-    let connection = Connection::new(send, &pool.settings().pool);
-    endpoint.add(Rc::clone(&connection));
-    counts.connections_opened.add(1);
-    counts.connections_active.raise();
-    pool.connected(&endpoint, &connection);
-    let protocol =
-        Protocol { pool: &pool, endpoint: &endpoint, connection: &connection, pipe: &pipe, local: &local };
-    let spoke = Cell::new(false);
-    stream::drive(
-        Rc::clone(&local),
-        Rc::clone(&pipe),
-        socket,
-        Box::pin(protocol.run(h2, timer, opened_at, &spoke)),
-    )
-    .await;
-    connection.state.set(State::Draining);
-    endpoint.remove(&connection);
-    counts.connections_active.lower();
-    if spoke.get() {
-        pool.disconnected();
-    } else {
-        // It was accepted and closed again without a word, or does not speak HTTP/2.
-        counts.connect_failures.add(1);
-        pool.connect_failed(&endpoint, Failure::ConnectFailed);
-    }
+    let Ok((send, h2)) = builder(&pool.settings().pool).handshake(pipe.io()).await else { return };
+    let connection = Connection::new(send, &pool.settings().pool, &pipe);
+    let protocol = Protocol { attempt: &attempt, connection: &connection, pipe: &pipe, local: &local };
+    let protocol = Box::pin(protocol.run(h2, timer, limit));
+    stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, protocol).await;
 }
 
 /// Settings towards upstreams (reference: h2's defaults are made for browsers, not for calls of many clients on one
@@ -236,40 +267,42 @@ fn builder(pool: &config::Pool) -> h2::client::Builder {
 
 /// What runs on a connection: h2, and pings.
 struct Protocol<'a> {
-    pool: &'a Rc<Pool>,
-    endpoint: &'a Rc<Endpoint>,
+    attempt: &'a Attempt,
     connection: &'a Rc<Connection>,
     pipe: &'a Pipe,
     local: &'a Local,
 }
 
 impl Protocol<'_> {
-    async fn run(
-        self,
-        mut h2: h2::client::Connection<Io>,
-        timer: Timer,
-        opened_at: Moment,
-        spoke: &Cell<bool>,
-    ) {
+    /// Until the upstream has spoken, which it has to by `limit`, no call is sent: one that would accept connections and
+    /// say nothing would cost each of them its deadline.
+    async fn run(self, mut h2: h2::client::Connection<Io>, timer: Timer, limit: Moment) {
         let mut pings = h2.ping_pong().map(Pings::new);
         let mut h2 = pin!(h2);
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        timer.arm(opened_at.plus(self.endpoint.ping_interval.get()), &waker);
+        timer.arm(limit, &waker);
         let ended = poll_fn(|cx| {
             let polled = h2.as_mut().poll(cx);
             // What it said may have come together with its goodbye; but bytes that are not HTTP/2 are no word.
             let understood = !matches!(&polled, Poll::Ready(Err(error)) if error.is_library());
-            if !spoke.get() && understood && self.pipe.has_spoken() {
-                spoke.set(true);
-                self.endpoint.succeeded();
+            if !self.attempt.has_succeeded() && understood && self.pipe.has_spoken() {
+                self.attempt.succeeded(self.connection);
+                timer.arm(self.pipe.received_at().plus(self.attempt.endpoint.ping_interval.get()), &waker);
             }
             if polled.is_ready() {
                 return polled;
             }
+            if !self.attempt.has_succeeded() {
+                if timer.fired() {
+                    self.attempt.timed_out();
+                    self.pipe.abort();
+                }
+                return Poll::Pending;
+            }
             let before = self.connection.cap.get();
             self.connection.refresh_cap();
             if before < self.connection.cap.get() {
-                self.pool.wake_waiters(self.connection.cap.get() - before);
+                self.attempt.pool.wake_waiters(self.connection.cap.get() - before);
             }
             if let Some(pings) = &mut pings {
                 self.keep_alive(cx, pings, &timer, h2.as_mut());
@@ -294,22 +327,22 @@ impl Protocol<'_> {
         if !timer.fired() {
             return;
         }
-        let settings = self.pool.settings();
+        let settings = self.attempt.pool.settings();
         let settings = &settings.keepalive;
         let now = self.local.timers.now();
         let silent_since = self.pipe.received_at();
         if let Some(sent) = pings.sent.filter(|_| !answered)
             && silent_since < sent
         {
-            self.pool.counts().keepalive_timeouts.add(1);
+            self.attempt.pool.counts().keepalive_timeouts.add(1);
             return self.pipe.abort();
         }
-        let due = silent_since.plus(self.endpoint.ping_interval.get());
+        let due = silent_since.plus(self.attempt.endpoint.ping_interval.get());
         if now < due {
             return timer.arm(due, cx.waker());
         }
         if self.connection.active() == 0 && !settings.without_calls {
-            return timer.arm(now.plus(self.endpoint.ping_interval.get()), cx.waker());
+            return timer.arm(now.plus(self.attempt.endpoint.ping_interval.get()), cx.waker());
         }
         if pings.send(now) {
             // The frame was queued after h2 had looked for frames to send.
@@ -319,14 +352,14 @@ impl Protocol<'_> {
     }
 
     fn ended_with(&self, error: &h2::Error) {
-        tracing::debug!(cluster = self.pool.settings().name, endpoint = %self.endpoint.address, %error, "connection ended");
+        tracing::debug!(cluster = self.attempt.pool.settings().name, endpoint = %self.attempt.endpoint.address, %error, "connection ended");
         if !error.is_go_away() {
             return;
         }
-        self.pool.counts().goaways.add(1);
+        self.attempt.pool.counts().goaways.add(1);
         // grpc servers answer pings that they find too frequent with this; gRFC A8 asks clients to double the interval.
         if error.is_remote() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
-            self.endpoint.ping_interval.set(self.endpoint.ping_interval.get() * 2);
+            self.attempt.endpoint.ping_interval.set(self.attempt.endpoint.ping_interval.get() * 2);
         }
     }
 }

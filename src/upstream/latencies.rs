@@ -3,11 +3,13 @@
 //! A method is known by its path once the service has answered it with OK: what clients make up takes no place here.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
 use crate::config::AdaptiveTimeout;
+use crate::metrics::TimeoutSlot;
 use crate::policy::adaptive::Adaptive;
 use crate::time::Moment;
 
@@ -23,8 +25,8 @@ pub struct Latencies {
 
 #[derive(Debug, Default)]
 struct Known {
-    places: FxHashMap<String, usize>,
-    methods: Vec<Adaptive>,
+    places: FxHashMap<Rc<str>, usize>,
+    methods: Vec<(Rc<str>, Adaptive)>,
 }
 
 /// How a call ended, as far as latencies go.
@@ -50,7 +52,7 @@ impl Latencies {
     pub fn ask(&self, path: &str, fixed: Option<Duration>, now: Moment) -> Option<(usize, Option<Duration>)> {
         let mut known = self.known.borrow_mut();
         let place = *known.places.get(path)?;
-        let method = &mut known.methods[place];
+        let method = &mut known.methods[place].1;
         method.set_fixed(fixed);
         Some((place, method.ask(now)))
     }
@@ -59,17 +61,25 @@ impl Latencies {
     pub fn learn(&self, path: &str, fixed: Option<Duration>) {
         let known = &mut *self.known.borrow_mut();
         if known.methods.len() < METHODS_MAX && !known.places.contains_key(path) {
-            known.places.insert(path.to_owned(), known.methods.len());
-            known.methods.push(Adaptive::new(self.settings.clone(), fixed));
+            let path: Rc<str> = path.into();
+            known.places.insert(Rc::clone(&path), known.methods.len());
+            known.methods.push((path, Adaptive::new(self.settings.clone(), fixed)));
         }
     }
 
     /// A call of the method at this place has ended.
     pub fn tell(&self, place: usize, took: Took) {
-        let method = &mut self.known.borrow_mut().methods[place];
+        let (_, method) = &mut self.known.borrow_mut().methods[place];
         match took {
             Took::Answered(took) => method.took(took),
             Took::TooLong => method.timed_out(),
+        }
+    }
+
+    /// Says the timeouts of the methods that were known first. The same slots have to be given each time.
+    pub(super) fn publish(&self, slots: &[TimeoutSlot]) {
+        for (slot, (path, method)) in slots.iter().zip(&self.known.borrow().methods) {
+            slot.publish(path, method.timeout());
         }
     }
 }

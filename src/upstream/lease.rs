@@ -1,5 +1,6 @@
 //! A call's wait for a connection, and its place there.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,13 +16,16 @@ use http::Request;
 
 use super::connection::Connection;
 use super::endpoint::Endpoint;
+use super::failed::Failed;
 use super::guard::{self, Attempted};
 use super::pool::{Pool, Unavailable};
 use super::waiters::Left;
+use crate::net::pipe::Outgoing;
 use crate::policy::balance::Tried;
 use crate::policy::failure::Failure;
 use crate::policy::outcome::Outcome;
 use crate::policy::outlier::Seen;
+use crate::policy::retry::End;
 use crate::time::Moment;
 
 /// The wait for a connection; see [`Cluster::acquire`](super::Cluster::acquire).
@@ -107,6 +111,8 @@ pub struct Lease {
     /// The endpoint's position when it was chosen.
     index: usize,
     connection: Rc<Connection>,
+    /// How far the connection was when the head of the call was given to it.
+    sent_after: Cell<Outgoing>,
 }
 
 impl Lease {
@@ -120,7 +126,13 @@ impl Lease {
         connection.begin();
         endpoint.calls.set(endpoint.calls.get() + 1);
         pool.counts().calls_active.raise();
-        Lease { pool: Rc::clone(pool), endpoint: Rc::clone(endpoint), index, connection }
+        Lease {
+            pool: Rc::clone(pool),
+            endpoint: Rc::clone(endpoint),
+            index,
+            connection,
+            sent_after: Cell::default(),
+        }
     }
 
     /// Sends the head of the call.
@@ -134,7 +146,18 @@ impl Lease {
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         self.pool.counts().calls.add(1);
         self.endpoint.sent();
+        self.sent_after.set(self.connection.outgoing());
         self.connection.send(request, end)
+    }
+
+    /// Judges the failure of a call that was sent: if its connection ended before a byte of it was written, nobody has
+    /// seen it.
+    pub fn judge(&self, failed: Failed) -> Failed {
+        let gone = failed.end == End::Lost && failed.failure == Failure::UpstreamGone;
+        if gone && self.connection.ended_at(self.sent_after.get()) {
+            return Failed { end: End::NotWritten, ..failed };
+        }
+        failed
     }
 
     /// The attempt is over; that says something of its endpoint.

@@ -20,14 +20,18 @@ use crate::time::Moment;
 pub struct Method {
     /// Its place among the methods of the cluster that the configuration names, from 1; 0 for all others.
     pub place: usize,
-    /// From the end of the request to the head of the answer, in place of what the route says.
+    /// Until the head of the answer comes, in place of what the route says.
     pub timeout: Option<Duration>,
     /// For the whole call.
     pub whole: Option<Duration>,
+    /// It takes one message and answers with one.
+    pub unary: bool,
     /// To do it twice is as good as once.
     pub idempotent: bool,
     /// When it is sent again.
     pub retry: config::Retry,
+    /// When it is sent several times at once; then `retry` is of no use. Only if it is idempotent.
+    pub hedging: Option<config::Hedging>,
     /// Beside that of the cluster.
     pub(super) breaker: Option<Rc<LocalBreaker>>,
 }
@@ -58,8 +62,11 @@ impl Methods {
                 place: 0,
                 timeout: settings.timeout,
                 whole: said.and_then(|said| said.timeout),
+                unary: false,
                 idempotent: false,
                 retry: said.and_then(|said| said.retry.clone()).unwrap_or_else(|| settings.retry.clone()),
+                // Whoever has no table of its own is not idempotent.
+                hedging: None,
                 breaker: None,
             }
         };
@@ -80,7 +87,10 @@ impl Methods {
             let mut method = method(&own.path);
             method.place = at + 1;
             method.timeout = own.timeout.or(method.timeout);
+            method.unary = own.unary;
             method.idempotent = own.idempotent;
+            let said = || service_config.find(&own.path).and_then(|said| said.hedging.clone());
+            method.hedging = own.hedging.clone().or_else(said).filter(|_| own.idempotent);
             methods.named.insert(own.path.clone(), method);
         }
         for (path, shared) in &shares.method_breakers {

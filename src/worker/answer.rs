@@ -275,7 +275,8 @@ impl Reply {
                 }
             }
             Voice::Web(web) => {
-                let (head, body) = (web.head(Response::new(())), web.trailers(&trailers()));
+                let (mut head, body) = (web.head(Response::new(())), web.trailers(&trailers()));
+                *head.status_mut() = status(failure.http_of_grpc());
                 let head = self.with_extra(head);
                 self.channel.send_whole(head, body, self.is_head)
             }
@@ -293,7 +294,7 @@ impl Reply {
         let message = self.detail.take();
         let body = json::status_body(failure, message.as_deref());
         let mut head = Response::new(());
-        *head.status_mut() = StatusCode::from_u16(failure.http()).expect("a status of our own table");
+        *head.status_mut() = status(failure.http());
         head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(allow) = self.allow.take() {
             head.headers_mut().insert(ALLOW, allow);
@@ -333,6 +334,17 @@ impl Reply {
     }
 }
 
+fn status(number: u16) -> StatusCode {
+    StatusCode::from_u16(number).expect("a status of our own table")
+}
+
+impl Drop for Reply {
+    /// A call that has panicked has said nothing; HTTP/1.1 would wait for that.
+    fn drop(&mut self) {
+        self.channel.close();
+    }
+}
+
 /// A failure as a gRPC answer without messages ("Trailers-Only" in gRPC over HTTP/2).
 fn trailers_only(failure: Failure, mut headers: HeaderMap) -> Response<()> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -340,7 +352,7 @@ fn trailers_only(failure: Failure, mut headers: HeaderMap) -> Response<()> {
         headers.insert(ALLOW, HeaderValue::from_static("POST"));
     }
     let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(failure.http_of_grpc()).expect("a status of our own table");
+    *response.status_mut() = status(failure.http_of_grpc());
     *response.headers_mut() = headers;
     response
 }
@@ -363,4 +375,49 @@ fn trailers(failure: Failure) -> HeaderMap {
     trailers.insert(&GRPC_STATUS, HeaderValue::from_static(failure.code().text()));
     trailers.insert(&GRPC_MESSAGE, HeaderValue::from_static(failure.message()));
     trailers
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::rc::Rc;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::worker::exchange::{Answer, Exchange};
+
+    #[test]
+    fn an_answer_that_never_comes_ends_the_exchange() {
+        for begins in [false, true] {
+            for fails in [false, true] {
+                let exchange = Rc::new(Exchange::default());
+                let mut answer = Answer::of(&exchange);
+                let mut cx = Context::from_waker(Waker::noop());
+                let mut reply = Reply::new(Channel::http1(exchange), Language::Http, false, Moment::ZERO);
+                if begins {
+                    reply.channel.begin(Response::new(())).expect("nothing was said yet");
+                }
+                if fails {
+                    reply.fail(Failure::ClientGone);
+                }
+                assert!(begins || fails || Pin::new(&mut answer).poll(&mut cx).is_pending());
+                drop(reply);
+                let Poll::Ready(ended) = Pin::new(&mut answer).poll(&mut cx) else {
+                    panic!("it waits for ever")
+                };
+                assert_eq!(ended.is_ok(), begins, "a head that was sent is sent");
+                if let Ok(response) = ended {
+                    use http_body::Body as _;
+                    let mut body = response.into_body();
+                    assert!(
+                        Pin::new(&mut body).poll_frame(&mut cx).is_pending(),
+                        "what was written leaves first"
+                    );
+                    let cut = Pin::new(&mut body).poll_frame(&mut cx);
+                    assert!(matches!(cut, Poll::Ready(Some(Err(_)))), "and then it is cut");
+                }
+            }
+        }
+    }
 }

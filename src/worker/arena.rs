@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use http::HeaderValue;
 
 /// Bytes of one buffer.
-const BUFFER: usize = 4096;
+const BUFFER: usize = 16 * 1024;
 
 /// The buffer of one worker.
 #[derive(Debug, Default)]

@@ -7,14 +7,17 @@
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
+use h2::RecvStream;
 use http::Response;
 use http::request::Parts;
 
 use super::Worker;
-use super::forward::Download;
+use super::download::Download;
 use super::head;
+use super::hedging;
 use super::request::Call;
 use super::trace::Span;
 use crate::metrics::record::Stage;
@@ -22,7 +25,8 @@ use crate::policy::balance::Tried;
 use crate::policy::failure::Failure;
 use crate::policy::retry::{Attempt, End, Next, Pushback, Retries, Why};
 use crate::policy::status::Code;
-use crate::upstream::{Attempted, Cluster, Failed, Lease, Method, Passes};
+use crate::time::Moment;
+use crate::upstream::{Attempted, Cluster, Failed, Lease, Method, Passes, Took};
 
 /// How an attempt ended that was answered.
 enum Answer {
@@ -30,6 +34,22 @@ enum Answer {
     Passed(Code),
     /// It is a status alone, and the caller does not have it yet.
     Held(Code, Response<()>),
+}
+
+impl Answer {
+    fn code(&self) -> Code {
+        match self {
+            Answer::Passed(code) | Answer::Held(code, _) => *code,
+        }
+    }
+}
+
+/// An answer whose head has come.
+pub(super) enum Begun {
+    /// It is a status alone, and the caller does not have it yet.
+    Held(Code, Response<()>),
+    /// The caller has the head, and this is the body.
+    Passed(Download),
 }
 
 /// Why the attempt that is about to be made is made.
@@ -50,20 +70,42 @@ struct Attempts<'a> {
     tried: Tried,
     retries: Retries,
     kind: Kind,
+    /// The method takes one message and answers with one.
+    is_unary: bool,
+    /// The timeout for the head of an answer.
+    fixed: Option<Duration>,
+    /// Where the method's latency is kept, and the timeout that follows it.
+    latency: Option<(usize, Option<Duration>)>,
 }
 
-/// Sends a call whose head this is.
+/// Sends a call whose head this is. Its answers have to begin within `fixed`, all attempts together.
 pub(super) async fn send(
     worker: &Worker,
     cluster: &Rc<Cluster>,
     method: &Method,
     call: &mut Call,
     head: Parts,
+    fixed: Option<Duration>,
 ) -> Result<Code, Failure> {
-    let (tried, retries, kind) = (Tried::default(), Retries::default(), Kind::First);
-    let mut attempts = Attempts { worker, cluster, method, tried, retries, kind };
+    let now = worker.clock.now();
+    let path = head.uri.path();
+    let mut attempts = Attempts {
+        worker,
+        cluster,
+        method,
+        tried: Tried::default(),
+        retries: Retries::default(),
+        kind: Kind::First,
+        is_unary: fixed.is_some() && (method.unary || worker.takes_one_message(path)),
+        fixed,
+        latency: cluster.latencies().and_then(|all| all.ask(path, fixed, now)),
+    };
+    cluster.budget().earn(now);
+    if let Some(hedging) = &method.hedging {
+        let shared = hedging::Shared { worker, cluster, method, hedging, is_unary: attempts.is_unary };
+        return hedging::send(shared, call, head).await;
+    }
     let mut head = Some(head);
-    cluster.budget().earn(worker.clock.now());
     loop {
         let ended = attempts.attempt(call, head.take()).await;
         let (end, pushback) = match &ended {
@@ -95,34 +137,33 @@ impl Attempts<'_> {
         // A connection is taken only now, so whoever waits for one holds none.
         let mut lease = None;
         let mut span = call.note.attempt(&call.upload, self.retries.previous());
+        call.patience.begin_attempt(self.latency.and_then(|(_, timeout)| timeout));
         let ended = self.make(call, head, &mut passes, &mut lease, &mut span).await;
+        let outcome = ended.as_ref().map(Answer::code).map_err(|failed| *failed);
         if let Some(span) = &mut span {
-            span.ended(match &ended {
-                Ok(Answer::Passed(code) | Answer::Held(code, _)) => Ok(*code),
-                Err(failed) => Err(failed.failure),
-            });
+            span.ended(outcome.map_err(|failed| failed.failure));
         }
-        if let Err(Failed { failure: Failure::UpstreamReset(_), .. }) = ended {
-            self.cluster.counts().resets.add(1);
-        }
-        let attempted = match &ended {
-            Ok(Answer::Passed(code) | Answer::Held(code, _)) => Some(Attempted::Answered(*code)),
-            // Time that ran out while the service waited for the caller, or while it answered, is not its fault.
-            Err(Failed { failure: Failure::OutOfTime, .. })
-                if lease.is_some() && !call.waits_for_answer() =>
-            {
-                None
-            }
-            Err(failed) => Some(Attempted::Failed(failed.failure)),
-        };
-        if let Some(attempted) = attempted {
-            let now = self.worker.clock.now();
-            // The operator's own timeout is never too short to count.
-            let took = if call.patience.is_overdue() { Duration::MAX } else { now.since(began) };
-            passes.tell(attempted, took, now);
-            lease.inspect(|lease| lease.tell(attempted, took, now));
-        }
+        tell(self.worker, self.cluster, call, passes, lease.as_ref(), (began, outcome));
+        self.tell_latency(call, outcome);
         ended
+    }
+
+    /// Tells how long the service took, if that says something.
+    fn tell_latency(&self, call: &Call, outcome: Result<Code, Failed>) {
+        let Some(all) = self.cluster.latencies() else { return };
+        let took = match outcome {
+            Ok(Code::Ok) => call.patience.waited().map(Took::Answered),
+            _ if call.patience.is_asked() && is_overdue(call, outcome) => Some(Took::TooLong),
+            _ => None,
+        };
+        match (took, self.latency) {
+            (Some(took), Some((place, _))) => all.tell(place, took),
+            // The first answer makes the method known.
+            (Some(Took::Answered(_)), None) => {
+                call.upload.path().into_iter().for_each(|uri| all.learn(uri.path(), self.fixed));
+            }
+            _ => {}
+        }
     }
 
     async fn make(
@@ -142,7 +183,8 @@ impl Attempts<'_> {
             Kind::Retry => self.cluster.counts().retries.add(1),
         }
         let parts = head.map_or_else(|| call.upload.head_again(), Ok)?;
-        let left = call.patience.left(self.worker.clock.now());
+        let whole = self.is_unary && poll_fn(|cx| Poll::Ready(call.upload.gather(cx))).await?;
+        let left = call.patience.tell_left(self.worker.clock.now(), whole);
         let mut request = head::upstream(parts, lease, left, self.retries.previous(), &self.worker.arena)?;
         if let Some(span) = span {
             span.sent(lease.address(), request.headers_mut());
@@ -150,26 +192,15 @@ impl Attempts<'_> {
 
         let (mut response, sink) = lease.send(request, false).map_err(|error| Failed::unsent(&error))?;
         call.upload.to(sink);
-        let response = poll_fn(|cx| call.poll_response(cx, Pin::new(&mut response))).await?;
+        call.patience.sent_head();
+        let response = poll_fn(|cx| call.poll_response(cx, Pin::new(&mut response)));
+        let response = response.await.map_err(|failed| lease.judge(failed))?;
         call.note.answered(&call.reply);
-        let (head, body) = response.into_parts();
-        let code = head::answered(&head)?;
-        passes.answered(self.worker.clock.now());
-        let response = Response::from_parts(head, ());
-        if body.is_end_stream() {
-            let code = code.ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
-            return Ok(Answer::Held(code, response));
-        }
-        call.begin_answer(response)?;
-        let mut download = Download::new(body);
-        let trailers = poll_fn(|cx| call.poll_body(cx, &mut download)).await?;
-        if call.reply.is_said() {
-            return Ok(Answer::Passed(Code::Ok));
-        }
-        let trailers = trailers.ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
-        let code = head::status(&trailers).ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
-        call.reply.end(trailers)?;
-        Ok(Answer::Passed(code))
+        let mut download = match begin(self.worker, call, passes, response)? {
+            Begun::Held(code, response) => return Ok(Answer::Held(code, response)),
+            Begun::Passed(download) => download,
+        };
+        finish(call, &mut download).await.map(Answer::Passed)
     }
 
     /// A place on a connection; waits for one if need be.
@@ -221,6 +252,7 @@ impl Attempts<'_> {
         call.reply.extra.ledger.enter(Stage::Queue);
         // First, for it lets go of the stream of the attempt that is over.
         call.upload.rewind();
+        call.patience.end_attempt();
         if !wait.is_zero() {
             let timer = self.worker.local.timers.timer();
             let until = self.worker.clock.now().plus(wait);
@@ -235,4 +267,68 @@ impl Attempts<'_> {
         }
         code
     }
+}
+
+/// Reads the head of an answer. One that has a body goes to the caller now.
+pub(super) fn begin(
+    worker: &Worker,
+    call: &mut Call,
+    passes: &mut Passes<'_>,
+    response: Response<RecvStream>,
+) -> Result<Begun, Failed> {
+    let (head, body) = response.into_parts();
+    let code = head::answered(&head)?;
+    passes.answered(worker.clock.now());
+    let response = Response::from_parts(head, ());
+    if body.is_end_stream() {
+        let code = code.ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
+        return Ok(Begun::Held(code, response));
+    }
+    call.begin_answer(response)?;
+    Ok(Begun::Passed(Download::new(body)))
+}
+
+/// Passes on the body of an answer, and its end.
+pub(super) async fn finish(call: &mut Call, download: &mut Download) -> Result<Code, Failed> {
+    let trailers = poll_fn(|cx| call.poll_body(cx, download)).await?;
+    if call.reply.is_said() {
+        return Ok(Code::Ok);
+    }
+    let trailers = trailers.ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
+    let code = head::status(&trailers).ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
+    call.reply.end(trailers)?;
+    Ok(code)
+}
+
+/// Says what the end of an attempt, which began then, says of the service and of the endpoint it went to.
+pub(super) fn tell(
+    worker: &Worker,
+    cluster: &Cluster,
+    call: &Call,
+    passes: Passes<'_>,
+    lease: Option<&Lease>,
+    (began, outcome): (Moment, Result<Code, Failed>),
+) {
+    if let Err(Failed { failure: Failure::UpstreamReset(_), .. }) = outcome {
+        cluster.counts().resets.add(1);
+    }
+    let attempted = match outcome {
+        Ok(code) => Attempted::Answered(code),
+        // Time that ran out while the service waited for the caller, or while it answered, is not its fault.
+        Err(Failed { failure: Failure::OutOfTime, .. }) if lease.is_some() && !call.waits_for_answer() => {
+            return;
+        }
+        Err(failed) => Attempted::Failed(failed.failure),
+    };
+    let now = worker.clock.now();
+    // The operator's own timeout is never too short to count.
+    let took = if is_overdue(call, outcome) { Duration::MAX } else { now.since(began) };
+    passes.tell(attempted, took, now);
+    lease.inspect(|lease| lease.tell(attempted, took, now));
+}
+
+/// Whether an attempt ended because the operator's timeout passed, be it that the service noticed first.
+fn is_overdue(call: &Call, outcome: Result<Code, Failed>) -> bool {
+    let noticed = matches!(outcome, Ok(Code::DeadlineExceeded)) && call.patience.told_own();
+    call.patience.is_overdue() || noticed
 }

@@ -64,9 +64,14 @@ impl Channel {
         self.sent_bytes
     }
 
-    /// Nobody is there any more.
+    /// Says nothing more: nobody is there who could be answered. HTTP/1.1 waits for an answer to every request, so its
+    /// connection ends.
     pub(super) fn close(&mut self) {
-        self.state = State::Over;
+        if let State::Http1(exchange) | State::Http1Begun(exchange) =
+            std::mem::replace(&mut self.state, State::Over)
+        {
+            exchange.cut(Bytes::new());
+        }
     }
 
     /// Whether all has been sent, or nobody is there.

@@ -77,6 +77,9 @@ impl Client {
         if failure == Failure::Draining {
             self.local.counts().calls_cut.add(1);
         }
+        if failure == Failure::BrokenBody {
+            self.local.counts().protocol_errors.add(1);
+        }
         if failure == Failure::ClientGone {
             self.local.counts().client_resets.add(1);
             if !self.resets.borrow_mut().take(self.local.timers.now()) {
@@ -164,6 +167,9 @@ pub(super) async fn serve<F: Future<Output = ()> + 'static>(
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
     let client = Client::new(Rc::clone(&local), door, peer);
     let _registered = worker.register(&client);
+    if socket.arrives_here() {
+        local.counts().connections_local.add(1);
+    }
     let protocol = {
         let pipe = Rc::clone(&pipe);
         async move { speak(worker, client, &pipe, &calls, begin).await }

@@ -1,69 +1,68 @@
-//! Moves bodies frame by frame from one stream to another, only as fast as the receiver takes them.
+//! The request's body, on its way from the client to the upstream.
 //!
-//! A sender's window is opened again only for what the other side's window has taken, so a slow reader holds at most
-//! one window of bytes here. A request is also kept, up to a limit, as long as it may have to be sent again.
+//! It goes up frame by frame, only as fast as the upstream takes it. It is also kept, up to a limit, as long as it may
+//! have to be sent again.
 
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::{RecvStream, SendStream};
+use h2::SendStream;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 
-use super::answer::Reply;
 use super::inlet::Inlet;
 use super::outlet::Outlet;
 use super::reading::Reading;
 use super::replays::Kept;
 use crate::policy::failure::Failure;
-use crate::upstream::Failed;
 
-/// The request's body, on its way from the client to the upstream.
+/// A request's body: where it comes from, and how far it is on its way to an upstream.
 pub(super) struct Upload {
+    source: Source,
+    feed: Feed,
+}
+
+/// What has come of the body, and what is kept of it.
+struct Source {
     body: Inlet,
     reading: Reading,
-    sink: Option<SendStream<Bytes>>,
-    outlet: Outlet,
-    /// Received and not yet sent whole, and how long it was when it was received.
-    held: Option<(Bytes, usize)>,
     /// All of the body has been received.
     received: bool,
-    /// All of it has been sent, or the upstream wants no more.
-    done: bool,
-    moved_bytes: u64,
     kept: Kept,
-    /// Chunks of what is kept that the current attempt still has to send.
+}
+
+/// The body's way to one upstream.
+pub(super) struct Feed {
+    sink: Option<SendStream<Bytes>>,
+    outlet: Outlet,
+    /// Not yet sent whole, and how much of the client's window it holds.
+    held: Option<(Bytes, usize)>,
+    /// Chunks at the end of what is kept that are still to be sent.
     again: usize,
+    sent_bytes: u64,
+    /// All has been sent, or the upstream wants no more.
+    done: bool,
 }
 
 impl Upload {
     pub(super) fn new(body: Inlet, kept: Kept) -> Upload {
-        Upload {
-            body,
-            reading: Reading::AsItIs,
-            sink: None,
-            outlet: Outlet::new(),
-            held: None,
-            received: false,
-            done: false,
-            moved_bytes: 0,
-            kept,
-            again: 0,
-        }
+        let reading = Reading::AsItIs;
+        Upload { source: Source { body, reading, received: false, kept }, feed: Feed::new(0) }
     }
 
     /// Keeps what is needed to send the call again, and from now on up to `bytes_max` of its body.
     pub(super) fn keep_head(&mut self, head: &Parts, bytes_max: u32) {
-        self.kept.begin(head, bytes_max as usize);
+        self.source.kept.begin(head, bytes_max as usize);
     }
 
     /// The head of the call as it was kept.
     pub(super) fn head_again(&self) -> Result<Parts, Failure> {
+        let kept = &self.source.kept;
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = Uri::try_from(self.kept.uri()).map_err(|_| Failure::BadPath)?;
-        for (name, value) in self.kept.fields() {
+        *request.uri_mut() = Uri::try_from(kept.uri()).map_err(|_| Failure::BadPath)?;
+        for (name, value) in kept.fields() {
             let name = HeaderName::from_bytes(name).map_err(|_| Failure::BadPath)?;
             let value = HeaderValue::from_bytes(value).map_err(|_| Failure::BadPath)?;
             request.headers_mut().append(name, value);
@@ -73,35 +72,34 @@ impl Upload {
 
     /// The path of the call as it was kept.
     pub(super) fn path(&self) -> Option<Uri> {
-        Uri::try_from(self.kept.uri()).ok()
+        Uri::try_from(self.source.kept.uri()).ok()
     }
 
     /// How the body becomes what the upstream gets.
     pub(super) fn read_as(&mut self, reading: Reading) {
-        self.reading = reading;
+        self.source.reading = reading;
     }
 
     /// What to tell of the body that was refused.
     pub(super) fn detail(&mut self) -> Option<String> {
-        self.reading.detail()
+        self.source.reading.detail()
     }
 
     /// Receives the next chunk of a body that is read whole before it is sent; `None` at its end.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
-        if self.received {
+        let source = &mut self.source;
+        if source.received {
             return Poll::Ready(Ok(None));
         }
-        self.body.poll_chunk(cx).map(|chunk| match chunk {
+        source.body.poll_chunk(cx).map(|chunk| match chunk {
             Some(Ok(chunk)) => {
-                self.received = self.body.is_end();
-                if !self.received {
-                    self.body.release(chunk.len());
-                }
+                source.received = source.body.is_end();
+                source.release(chunk.len());
                 Ok(Some(chunk))
             }
             Some(Err(failure)) => Err(failure),
             None => {
-                self.received = true;
+                source.received = true;
                 Ok(None)
             }
         })
@@ -109,109 +107,158 @@ impl Upload {
 
     /// What was read whole, as it is sent.
     pub(super) fn send_whole(&mut self, message: Bytes) {
-        self.kept.add(&message);
-        self.held = Some((message, 0));
+        self.source.kept.add(&message);
+        self.feed.held = Some((message, 0));
     }
 
     /// Receives and reads until there is something to send, or nothing more to come.
     pub(super) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let Upload { body, reading, received, kept, again, held, .. } = self;
-        if held.is_some() {
+        if self.feed.held.is_some() {
             return Poll::Ready(Ok(()));
         }
-        next_chunk(cx, body, reading, received, kept, again).map_ok(|chunk| *held = chunk)
+        self.source.next(cx, &mut self.feed.again).map_ok(|chunk| self.feed.held = chunk)
+    }
+
+    /// Receives what has come of the body, before it is sent and as much as may be kept. True if that is all of it.
+    pub(super) fn gather(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        while !self.source.received && self.source.kept.is_whole() {
+            match self.source.read(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(None)) => {}
+                Poll::Ready(Ok(Some((chunk, length)))) => {
+                    self.source.kept.hold(chunk);
+                    self.feed.again += 1;
+                    self.source.release(length);
+                }
+                Poll::Ready(Err(failure)) => return Err(failure),
+            }
+        }
+        Ok(self.source.received)
     }
 
     /// From now on the body goes to `sink`.
     pub(super) fn to(&mut self, sink: SendStream<Bytes>) {
-        self.sink = Some(sink);
+        self.feed.sink = Some(sink);
+    }
+
+    /// Whether all of the body has come from the client.
+    pub(super) fn is_received(&self) -> bool {
+        self.source.received
+    }
+
+    /// The way of a body that is kept whole to one more upstream.
+    pub(super) fn copy(&self) -> Feed {
+        debug_assert!(self.is_kept() && self.is_received());
+        Feed::new(self.source.kept.chunks().len())
+    }
+
+    /// Moves what there is of the body to that upstream.
+    pub(super) fn poll_copy(&mut self, cx: &mut Context<'_>, copy: &mut Feed) -> Result<(), Failure> {
+        if copy.done {
+            return Ok(());
+        }
+        match copy.poll(cx, &mut self.source) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// From now on the body goes only where this one goes.
+    pub(super) fn take(&mut self, copy: Feed) {
+        self.feed = copy;
     }
 
     /// Whether all that was sent is kept still, so that it can be sent again.
     pub(super) fn is_kept(&self) -> bool {
-        self.kept.is_whole()
+        self.source.kept.is_whole()
     }
 
     /// Begins anew for another attempt, with what is kept.
     pub(super) fn rewind(&mut self) {
         debug_assert!(self.is_kept());
-        self.sink = None;
-        self.outlet = Outlet::new();
-        // A chunk that was being sent is among those kept.
-        self.held = None;
-        self.done = false;
-        self.again = self.kept.chunks().len();
+        // A chunk that was being sent is among those kept: the client may send as much more.
+        if let Some((_, length)) = self.feed.held.take() {
+            self.source.release(length);
+        }
+        self.feed = Feed::new(self.source.kept.chunks().len());
     }
 
+    /// Whether the upstream has all of the request, or wants no more of it.
     pub(super) fn is_done(&self) -> bool {
-        self.done
+        self.feed.done
     }
 
-    pub(super) fn moved_bytes(&self) -> u64 {
-        self.moved_bytes
+    /// Whether there is something that the upstream does not take. Otherwise it is the client that is waited for.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.feed.held.is_some()
     }
 
     /// Bytes of the body that came from the client, however often they were sent on.
     pub(super) fn received_bytes(&self) -> u64 {
-        self.body.received_bytes()
+        self.source.body.received_bytes()
+    }
+
+    /// Bytes that the upstream of this attempt has taken.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.feed.sent_bytes
     }
 
     /// Gives back what was kept, for the next call to use.
     pub(super) fn into_kept(self) -> Kept {
-        self.kept
+        self.source.kept
     }
 
     /// Moves what there is. Ready when the whole request has been sent, or the upstream wants no more of it.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let Upload {
-            body,
-            reading,
-            sink: Some(sink),
-            outlet,
-            held,
-            received,
-            done,
-            moved_bytes,
-            kept,
-            again,
-        } = self
-        else {
-            return Poll::Pending;
-        };
+        self.feed.poll(cx, &mut self.source)
+    }
+}
+
+impl Feed {
+    /// From now on it goes to `sink`.
+    pub(super) fn to(&mut self, sink: SendStream<Bytes>) {
+        self.sink = Some(sink);
+    }
+
+    fn new(again: usize) -> Feed {
+        Feed { sink: None, outlet: Outlet::new(), held: None, again, sent_bytes: 0, done: false }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, source: &mut Source) -> Poll<Result<(), Failure>> {
+        let Some(sink) = &mut self.sink else { return Poll::Pending };
         loop {
-            if held.is_none() {
-                match next_chunk(cx, body, reading, received, kept, again) {
+            if self.held.is_none() {
+                match source.next(cx, &mut self.again) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(Some(chunk))) => *held = Some(chunk),
+                    Poll::Ready(Ok(Some(chunk))) => self.held = Some(chunk),
                     Poll::Ready(Ok(None)) => {
                         // The body ended without a frame that said so.
-                        *done = true;
+                        self.done = true;
                         let _ = sink.send_data(Bytes::new(), true);
                         return Poll::Ready(Ok(()));
                     }
                     Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
                 }
             }
-            let Some((chunk, length)) = held else { continue };
-            let last = *received && *again == 0;
-            match outlet.poll_send(cx, sink, chunk, last) {
+            let Some((chunk, length)) = &mut self.held else { continue };
+            let last = source.received && self.again == 0;
+            let before = chunk.len();
+            let polled = self.outlet.poll_send(cx, sink, chunk, last);
+            self.sent_bytes += (before - chunk.len()) as u64;
+            match polled {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {
-                    *moved_bytes += *length as u64;
-                    // Of a body that has ended the library takes back the rest by itself.
-                    if !*received {
-                        body.release(*length);
-                    }
-                    *held = None;
+                    source.release(*length);
+                    self.held = None;
                     if last {
-                        *done = true;
+                        self.done = true;
                         return Poll::Ready(Ok(()));
                     }
                 }
                 Poll::Ready(Err(_)) => {
                     // The upstream has reset the stream; the answer's side tells why.
-                    *done = true;
-                    *held = None;
+                    self.done = true;
+                    self.held = None;
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -219,108 +266,64 @@ impl Upload {
     }
 }
 
-/// The next piece to send: from what is kept first, then from the client. `None` at the end of a body whose last frame
-/// did not say that it was.
-fn next_chunk(
-    cx: &mut Context<'_>,
-    body: &mut Inlet,
-    reading: &mut Reading,
-    received: &mut bool,
-    kept: &mut Kept,
-    again: &mut usize,
-) -> Poll<Result<Option<(Bytes, usize)>, Failure>> {
-    if *again > 0 {
-        let chunk = kept.chunks()[kept.chunks().len() - *again].clone();
-        *again -= 1;
-        // Its window was given back when it was first sent.
-        return Poll::Ready(Ok(Some((chunk, 0))));
-    }
-    loop {
-        if *received {
-            return Poll::Ready(Ok(None));
-        }
-        match body.poll_chunk(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Some(Ok(chunk))) => {
-                *received = body.is_end();
-                let length = chunk.len();
-                let chunk = reading.read(chunk, *received)?;
-                if chunk.is_empty() && length > 0 && !*received {
-                    body.release(length);
-                    continue;
-                }
-                kept.add(&chunk);
-                return Poll::Ready(Ok(Some((chunk, length))));
-            }
-            Poll::Ready(Some(Err(failure))) => return Poll::Ready(Err(failure)),
-            Poll::Ready(None) => {
-                *received = true;
-                let chunk = reading.read(Bytes::new(), true)?;
-                if !chunk.is_empty() {
-                    kept.add(&chunk);
-                    return Poll::Ready(Ok(Some((chunk, 0))));
-                }
-            }
-        }
-    }
-}
-
-/// The answer's body, on its way from the upstream to the client.
-pub(super) struct Download {
-    body: RecvStream,
-    held: Option<(Bytes, usize)>,
-    moved_bytes: u64,
-}
-
-impl Download {
-    pub(super) fn new(body: RecvStream) -> Download {
-        Download { body, held: None, moved_bytes: 0 }
-    }
-
-    pub(super) fn moved_bytes(&self) -> u64 {
-        self.moved_bytes
-    }
-
-    /// Whether it waits for the client to take what has come.
-    pub(super) fn waits_for_client(&self) -> bool {
-        self.held.is_some()
-    }
-
-    /// Moves what there is. Ready with the trailers when the body has ended.
-    pub(super) fn poll(
+impl Source {
+    /// The next piece to send: from what is kept first, then from the client. `None` at the end of a body whose last
+    /// frame did not say that it was.
+    fn next(
         &mut self,
         cx: &mut Context<'_>,
-        reply: &mut Reply,
-    ) -> Poll<Result<Option<HeaderMap>, Failed>> {
-        loop {
-            if self.held.is_none() {
-                match self.body.poll_data(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Some(Ok(chunk))) => {
-                        let length = chunk.len();
-                        self.held = Some((chunk, length));
-                    }
-                    // Nothing is replayed once the client has a head.
-                    Poll::Ready(Some(Err(error))) => {
-                        return Poll::Ready(Err(Failed::finally(Failed::of(&error).failure)));
-                    }
-                    Poll::Ready(None) => return self.poll_trailers(cx),
-                }
+        again: &mut usize,
+    ) -> Poll<Result<Option<(Bytes, usize)>, Failure>> {
+        if *again > 0 {
+            let chunk = self.kept.chunks()[self.kept.chunks().len() - *again].clone();
+            *again -= 1;
+            if *again == 0 {
+                self.kept.forget_if_exceeded();
             }
-            let Some((chunk, length)) = &mut self.held else { continue };
-            match reply.poll_send(cx, chunk) {
+            // Its window was given back when it was first sent.
+            return Poll::Ready(Ok(Some((chunk, 0))));
+        }
+        let read = self.read(cx);
+        if let Poll::Ready(Ok(Some((chunk, _)))) = &read {
+            self.kept.add(chunk);
+        }
+        read
+    }
+
+    /// The next piece from the client, and how much of its window that holds.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Bytes, usize)>, Failure>> {
+        loop {
+            if self.received {
+                return Poll::Ready(Ok(None));
+            }
+            match self.body.poll_chunk(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(failed)) => return Poll::Ready(Err(failed)),
-                Poll::Ready(Ok(())) => {
-                    self.moved_bytes += *length as u64;
-                    let _ = self.body.flow_control().release_capacity(*length);
-                    self.held = None;
+                Poll::Ready(Some(Ok(chunk))) => {
+                    self.received = self.body.is_end();
+                    let length = chunk.len();
+                    let chunk = self.reading.read(chunk, self.received)?;
+                    if chunk.is_empty() && length > 0 && !self.received {
+                        self.release(length);
+                        continue;
+                    }
+                    return Poll::Ready(Ok(Some((chunk, length))));
+                }
+                Poll::Ready(Some(Err(failure))) => return Poll::Ready(Err(failure)),
+                Poll::Ready(None) => {
+                    self.received = true;
+                    let chunk = self.reading.read(Bytes::new(), true)?;
+                    if !chunk.is_empty() {
+                        return Poll::Ready(Ok(Some((chunk, 0))));
+                    }
                 }
             }
         }
     }
 
-    fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, Failed>> {
-        self.body.poll_trailers(cx).map_err(|error| Failed::finally(Failed::of(&error).failure))
+    /// Lets the client send as much again. Of a body that has ended the library takes back the rest by itself.
+    fn release(&mut self, length: usize) {
+        if !self.received && length > 0 {
+            self.body.release(length);
+        }
     }
 }

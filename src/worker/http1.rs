@@ -4,13 +4,17 @@
 //! answer through an [`Exchange`]. hyper reads the next request only after the answer to the one before. What is left of
 //! a body that nobody read is read and dropped if it is short and has arrived, or else the connection is closed: it is
 //! never taken for a request.
+//!
+//! What hyper takes and others may read otherwise is refused here: a `transfer-encoding` that is not `chunked` alone.
+//! `upgrade` means nothing here.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection};
 use hyper::service::Service;
@@ -24,9 +28,12 @@ use super::client::Client;
 use super::exchange::{Answer, AnswerBody, Cut, Exchange};
 use super::http2::LOOK;
 use super::inlet::Inlet;
+use super::json::status_body;
+use super::lengths::{Lengths, Watched};
 use crate::config;
 use crate::net::Pipe;
 use crate::net::pipe::Io;
+use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::time::timers::Timer;
 
@@ -46,9 +53,17 @@ pub(super) async fn serve<F: Future<Output = ()> + 'static>(
     begin: Begin<F>,
 ) {
     let exchange = Rc::new(Exchange::default());
-    let requests =
-        Requests { worker, client: Rc::clone(&client), exchange: Rc::clone(&exchange), calls, begin };
-    let mut connection = pin!(builder(client.listener()).serve_connection(TokioIo::new(pipe.io()), requests));
+    let lengths = Rc::new(Lengths::default());
+    let io = TokioIo::new(Watched::new(pipe.io(), &lengths));
+    let requests = Requests {
+        worker,
+        client: Rc::clone(&client),
+        exchange: Rc::clone(&exchange),
+        lengths,
+        calls,
+        begin,
+    };
+    let mut connection = pin!(builder(client.listener()).serve_connection(io, requests));
     let head_since = Some(client.idle_since());
     let mut keeper = Keeper { client: &client, exchange: &exchange, pipe, timer, head_since, closing: None };
     let ended = poll_fn(|cx| keeper.poll(cx, connection.as_mut())).await;
@@ -76,6 +91,7 @@ struct Requests<F> {
     worker: Rc<Worker>,
     client: Rc<Client>,
     exchange: Rc<Exchange>,
+    lengths: Rc<Lengths>,
     calls: Rc<Calls<F>>,
     begin: Begin<F>,
 }
@@ -89,11 +105,42 @@ impl<F: Future<Output = ()>> Service<Request<Incoming>> for Requests<F> {
         self.exchange.reset();
         let answer = Answer::of(&self.exchange);
         let (head, body) = request.into_parts();
+        self.lengths.show(head.headers.get_all(CONTENT_LENGTH).iter().count());
+        if head.headers.contains_key(TRANSFER_ENCODING) {
+            if !is_chunked(&head.headers) {
+                self.refuse();
+                return answer;
+            }
+            if self.lengths.are_hidden() {
+                self.exchange.close_after();
+            }
+        }
         let channel = Channel::http1(Rc::clone(&self.exchange));
         let (worker, client) = (Rc::clone(&self.worker), Rc::clone(&self.client));
         self.calls.begin((self.begin)(worker, client, head, Inlet::http1(body), channel));
         answer
     }
+}
+
+impl<F> Requests<F> {
+    /// Answers a request whose end others may see elsewhere, and ends the connection.
+    fn refuse(&self) {
+        let client = &self.client;
+        client.local.counts().protocol_errors.add(1);
+        let mut head = Response::new(());
+        *head.status_mut() = StatusCode::BAD_REQUEST;
+        head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.exchange.close_after();
+        let detail = "the transfer-encoding is not `chunked` alone";
+        self.exchange.end(status_body(Failure::BrokenBody, Some(detail)));
+        self.exchange.begin(head);
+    }
+}
+
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let first = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    first && codings.next().is_none()
 }
 
 /// Keeps a connection within its times.
@@ -112,7 +159,7 @@ impl Keeper<'_> {
     fn poll<F: Future<Output = ()> + 'static>(
         &mut self,
         cx: &mut Context<'_>,
-        mut connection: Pin<&mut Connection<TokioIo<Io>, Requests<F>>>,
+        mut connection: Pin<&mut Connection<TokioIo<Watched<Io>>, Requests<F>>>,
     ) -> Poll<hyper::Result<()>> {
         self.client.keep_waker(cx);
         if self.client.floods.replace(false) {

@@ -1,5 +1,7 @@
 //! The body of a request, as HTTP/2 or HTTP/1.1 has it.
 
+use std::error::Error as _;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -71,7 +73,7 @@ impl Source {
                 return match Pin::new(&mut *body).poll_frame(cx) {
                     Poll::Pending => Poll::Pending,
                     Poll::Ready(None) => Poll::Ready(None),
-                    Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(Failure::ClientGone))),
+                    Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(broken(&error)))),
                     Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                         Ok(chunk) => Poll::Ready(Some(Ok(chunk))),
                         // Trailers of a request mean nothing to gRPC.
@@ -80,5 +82,14 @@ impl Source {
                 };
             },
         }
+    }
+}
+
+/// Why a body of HTTP/1.1 cannot be read on: its framing makes no sense, or no more of it comes.
+fn broken(error: &hyper::Error) -> Failure {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Failure::BrokenBody,
+        _ => Failure::ClientGone,
     }
 }

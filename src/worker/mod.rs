@@ -13,16 +13,19 @@ mod client;
 mod clock;
 mod control;
 mod cors;
+mod download;
 mod exchange;
 mod forward;
 mod handing;
 mod head;
+mod hedging;
 mod http1;
 mod http2;
 mod inlet;
 mod json;
 mod language;
 mod ledger;
+mod lengths;
 mod outlet;
 mod patience;
 mod reading;
@@ -143,7 +146,7 @@ pub fn run(plan: Plan, started: impl FnOnce()) -> io::Result<()> {
     let clock = plan.clock.clone();
     let _closing = Closing(Arc::clone(&plan.control));
     let local = Local::new(Arc::clone(&plan.scheme.shard.worker), clock.now());
-    let mut event_loop = Loop::new(plan.rung, plan.scheme.config.io.entries)?;
+    let mut event_loop = Loop::new(plan.rung, &plan.scheme.config.io)?;
     event_loop.run(&Rc::clone(&local), serve(plan, clock, local, started))
 }
 
@@ -233,6 +236,11 @@ impl Worker {
     /// Whether any JSON is understood.
     fn transcodes(&self) -> bool {
         self.transcoder.borrow().is_some()
+    }
+
+    /// Whether the descriptors know the method of this path, and that it takes one message and answers with one.
+    fn takes_one_message(&self, path: &str) -> bool {
+        self.transcoder.borrow().as_ref().is_some_and(|transcoder| transcoder.is_unary(path))
     }
 
     /// Whether connections are still taken.

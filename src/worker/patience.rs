@@ -12,12 +12,37 @@ use crate::time::timers::{Timer, Timers};
 /// What the route allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Timeouts {
-    /// From the end of the request to the head of the answer.
+    /// Until the head of the answer comes, the waits for the client left out.
     pub(super) answer: Option<Duration>,
     /// For the whole call; caps what the caller asks for.
     pub(super) whole: Option<Duration>,
     /// While nothing moves.
     pub(super) idle: Option<Duration>,
+}
+
+/// The time for the head of the answer. It stands still while the client is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Countdown {
+    /// There is no limit, or the answer has come.
+    Off,
+    /// So much is left.
+    Stopped(Duration),
+    /// Until then.
+    Runs(Moment),
+}
+
+impl Countdown {
+    fn left(self, now: Moment) -> Option<Duration> {
+        match self {
+            Countdown::Off => None,
+            Countdown::Stopped(left) => Some(left),
+            Countdown::Runs(until) => Some(until.since(now)),
+        }
+    }
+
+    fn due(self) -> Option<Moment> {
+        if let Countdown::Runs(until) = self { Some(until) } else { None }
+    }
 }
 
 /// The deadlines of one call, behind one timer.
@@ -27,10 +52,16 @@ pub(super) struct Patience {
     began: Moment,
     /// The end of the whole call.
     deadline: Deadline,
-    answer: Option<Duration>,
-    answer_due: Option<Moment>,
+    answer: Countdown,
+    /// What was left of it when the head of the current attempt was sent.
+    left_for_body: Option<Duration>,
+    /// For the answer of each attempt; what all of them have is `answer`.
+    attempt: Option<Duration>,
+    attempt_due: Option<Moment>,
     is_answered: bool,
-    /// When the request had been sent whole.
+    /// The service of this attempt was told what is left of the operator's timeout, not of the caller's.
+    told_own: bool,
+    /// When this attempt's request had been sent whole.
     asked_at: Option<Moment>,
     /// From then to the head of the answer.
     waited: Option<Duration>,
@@ -46,9 +77,12 @@ impl Patience {
             timer: timers.timer(),
             began,
             deadline: Deadline::default(),
-            answer: None,
-            answer_due: None,
+            answer: Countdown::Off,
+            left_for_body: None,
+            attempt: None,
+            attempt_due: None,
             is_answered: false,
+            told_own: false,
             asked_at: None,
             waited: None,
             idle: None,
@@ -60,8 +94,60 @@ impl Patience {
     /// Sets what the caller asks for and the route allows, counted from the arrival of the head.
     pub(super) fn allow(&mut self, asked: Option<Duration>, allowed: Timeouts) {
         self.deadline = Deadline::new(self.began, asked, allowed.whole);
-        self.answer = allowed.answer;
+        self.answer = allowed.answer.map_or(Countdown::Off, Countdown::Stopped);
         self.idle = allowed.idle;
+    }
+
+    /// An attempt begins, which has this time for its answer. What it waits for first, a connection, is not the client.
+    pub(super) fn begin_attempt(&mut self, answer: Option<Duration>) {
+        self.end_attempt();
+        self.attempt = answer;
+    }
+
+    /// It is over, and the call waits for the next one.
+    pub(super) fn end_attempt(&mut self) {
+        self.attempt_due = None;
+        self.asked_at = None;
+        self.run();
+    }
+
+    /// The head of an attempt is sent, and its body follows.
+    pub(super) fn sent_head(&mut self) {
+        self.left_for_body = self.answer.left(self.now());
+    }
+
+    /// The request is on its way. `moved`: the upstream has taken some of it; then what that took is forgotten.
+    /// `stalled`: it does not take what there is; otherwise the client is waited for.
+    pub(super) fn sending(&mut self, moved: bool, stalled: bool) {
+        if moved {
+            self.moved();
+            if let (Some(left), false) = (self.left_for_body, self.is_answered) {
+                self.answer = Countdown::Stopped(left);
+            }
+        }
+        if stalled {
+            self.run();
+        } else if let Countdown::Runs(until) = self.answer {
+            self.answer = Countdown::Stopped(until.since(self.now()));
+        }
+    }
+
+    /// The request has been sent whole: from now on the answer is waited for.
+    pub(super) fn asked(&mut self) {
+        self.sending(true, true);
+        self.asked_at = Some(self.moved_at);
+        self.attempt_due = self.attempt.filter(|_| !self.is_answered).map(|time| self.moved_at.plus(time));
+    }
+
+    fn run(&mut self) {
+        if let Countdown::Stopped(left) = self.answer {
+            self.answer = Countdown::Runs(self.now().plus(left));
+        }
+    }
+
+    /// The worker's coarse clock, which may stand before the beginning of a call that nothing waited with.
+    fn now(&self) -> Moment {
+        self.began.max(self.timer.now())
     }
 
     /// Time left until the end of the whole call, if it has one.
@@ -69,19 +155,22 @@ impl Patience {
         self.deadline.left(now)
     }
 
-    /// Time left until the answer must begin, as far as that is known.
-    pub(super) fn left_for_answer(&self, now: Moment) -> Option<Duration> {
-        let due = self.answer_due.map(|due| due.since(now));
-        self.left(now).into_iter().chain(due).min()
+    /// The time that an attempt has which is sent now, to be told to its service. Of the operator's timeout only for a
+    /// call whose answer is one message: of a stream it ends with the head.
+    pub(super) fn tell_left(&mut self, now: Moment, is_unary: bool) -> Option<Duration> {
+        let (left, answer) = (self.left(now), self.answer.left(now).filter(|_| is_unary));
+        self.told_own = answer.is_some_and(|answer| left.is_none_or(|left| answer < left));
+        left.into_iter().chain(answer).min()
     }
 
-    /// The request has been sent whole: now the wait for the answer counts. If it has to be sent again, that counts on.
-    pub(super) fn asked(&mut self) {
-        self.moved();
-        self.asked_at = Some(self.moved_at);
-        if self.answer_due.is_none() {
-            self.answer_due = self.answer.map(|answer| self.moved_at.plus(answer));
-        }
+    /// Whether a service that says it had no time left means that of the operator.
+    pub(super) fn told_own(&self) -> bool {
+        self.told_own
+    }
+
+    /// Time left until the answer must begin.
+    pub(super) fn left_for_answer(&self, now: Moment) -> Option<Duration> {
+        self.left(now).into_iter().chain(self.answer.left(now)).min()
     }
 
     /// The head of the answer has come.
@@ -89,8 +178,8 @@ impl Patience {
         self.moved();
         self.is_answered = true;
         self.waited = self.asked_at.map(|asked| self.moved_at.since(asked));
-        self.answer = None;
-        self.answer_due = None;
+        self.answer = Countdown::Off;
+        self.attempt_due = None;
     }
 
     /// How long the head of the answer took once the request had been sent whole.
@@ -100,7 +189,17 @@ impl Patience {
 
     /// Whether the answer has not come in the time that the operator, and not the caller, gives it.
     pub(super) fn is_overdue(&self) -> bool {
-        self.answer_due.is_some_and(|due| due <= self.timer.now())
+        self.is_attempt_overdue() || self.answer.due().is_some_and(|due| due <= self.timer.now())
+    }
+
+    /// Whether the answer to this attempt has not come in time; another one might.
+    pub(super) fn is_attempt_overdue(&self) -> bool {
+        self.attempt_due.is_some_and(|due| due <= self.timer.now())
+    }
+
+    /// Whether this attempt's request has been sent whole.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked_at.is_some()
     }
 
     /// Whether the head of the answer has come.
@@ -119,14 +218,15 @@ impl Patience {
         if fired {
             let now = self.timer.now();
             let passed = |limit: Option<Moment>| limit.is_some_and(|limit| limit <= now);
-            if self.deadline.passed(now) || passed(self.answer_due) {
+            if self.deadline.passed(now) || passed(self.answer.due()) || passed(self.attempt_due) {
                 return Poll::Ready(Failure::OutOfTime);
             }
             if passed(self.idle_due()) {
                 return Poll::Ready(Failure::IdleTooLong);
             }
         }
-        let next = [self.deadline.at(), self.answer_due, self.idle_due()].into_iter().flatten().min();
+        let limits = [self.deadline.at(), self.answer.due(), self.attempt_due, self.idle_due()];
+        let next = limits.into_iter().flatten().min();
         // A limit that moved away needs nothing: the timer fires too early, finds nothing passed, and is armed anew.
         if let Some(next) = next
             && (fired || self.armed_for.is_none_or(|armed| next < armed))
@@ -135,6 +235,12 @@ impl Patience {
             self.armed_for = Some(next);
         }
         Poll::Pending
+    }
+
+    /// Whether the call itself, and not only an attempt, has no time left.
+    pub(super) fn is_over(&self) -> bool {
+        let now = self.timer.now();
+        self.deadline.passed(now) || self.answer.due().is_some_and(|due| due <= now)
     }
 
     fn idle_due(&self) -> Option<Moment> {
@@ -187,21 +293,97 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_due_only_after_the_request() {
+    fn the_timeout_stands_still_while_the_client_is_waited_for() {
         let timers = Timers::new(sec(0));
         let mut patience = patience(&timers, None);
         assert_eq!(polled(&mut patience, &timers, sec(20)), Poll::Pending);
+        patience.begin_attempt(None);
+        patience.sent_head();
+        patience.sending(true, false);
+        assert_eq!(polled(&mut patience, &timers, sec(40)), Poll::Pending);
         patience.asked();
-        assert_eq!(polled(&mut patience, &timers, sec(24)), Poll::Pending);
-        assert_eq!(polled(&mut patience, &timers, sec(25)), Poll::Ready(Failure::OutOfTime));
+        assert_eq!(polled(&mut patience, &timers, sec(44)), Poll::Pending);
+        assert_eq!(polled(&mut patience, &timers, sec(45)), Poll::Ready(Failure::OutOfTime));
+    }
+
+    #[test]
+    fn our_own_waits_count() {
+        let timers = Timers::new(sec(0));
+        // For a connection, all of the time.
+        let mut queued = patience(&timers, None);
+        queued.begin_attempt(None);
+        assert_eq!(polled(&mut queued, &timers, sec(4)), Poll::Pending);
+        assert_eq!(queued.left_for_answer(sec(4)), Some(Duration::from_secs(1)));
+        // What it took is gone for good, also once the request has been sent.
+        queued.sent_head();
+        queued.asked();
+        assert_eq!(polled(&mut queued, &timers, sec(5)), Poll::Ready(Failure::OutOfTime));
+        assert!(queued.is_overdue() && queued.is_over());
+
+        // For an upstream that takes nothing of the body; what it takes begins that wait anew.
+        let mut stalled = patience(&timers, None);
+        stalled.begin_attempt(None);
+        stalled.sent_head();
+        stalled.sending(true, true);
+        assert_eq!(polled(&mut stalled, &timers, sec(9)), Poll::Pending);
+        stalled.sending(true, true);
+        assert_eq!(polled(&mut stalled, &timers, sec(13)), Poll::Pending);
+        stalled.sending(false, true);
+        assert_eq!(polled(&mut stalled, &timers, sec(14)), Poll::Ready(Failure::OutOfTime));
+    }
+
+    #[test]
+    fn each_attempt_has_its_own_time_within_that_of_all() {
+        let timers = Timers::new(sec(0));
+        let mut patience = patience(&timers, None);
+        for (begins, ends) in [(0, 1), (2, 3)] {
+            timers.advance(sec(begins));
+            patience.begin_attempt(Some(Duration::from_secs(1)));
+            patience.sent_head();
+            patience.asked();
+            assert_eq!(polled(&mut patience, &timers, sec(begins)), Poll::Pending);
+            assert_eq!(polled(&mut patience, &timers, sec(ends)), Poll::Ready(Failure::OutOfTime));
+            assert!(patience.is_attempt_overdue() && !patience.is_over());
+            patience.end_attempt();
+            assert!(!patience.is_overdue());
+            assert_eq!(patience.left_for_answer(sec(ends)), Some(Duration::from_secs(5 - ends)));
+        }
+        timers.advance(sec(4));
+        patience.begin_attempt(Some(Duration::from_secs(3)));
+        patience.sent_head();
+        patience.asked();
+        assert_eq!(polled(&mut patience, &timers, sec(4)), Poll::Pending);
+        assert_eq!(polled(&mut patience, &timers, sec(5)), Poll::Ready(Failure::OutOfTime));
+        assert!(patience.is_over() && !patience.is_attempt_overdue());
+    }
+
+    #[test]
+    fn the_operators_timeout_is_told_only_of_calls_with_one_answer() {
+        let timers = Timers::new(sec(0));
+        let second = |n| Some(Duration::from_secs(n));
+        for (asked, is_unary, told, own) in [
+            (None, true, second(4), true),
+            (None, false, second(99), false),
+            (second(3), true, second(2), false),
+            (second(50), true, second(4), true),
+            (second(50), false, second(49), false),
+        ] {
+            let mut patience = patience(&timers, asked);
+            patience.begin_attempt(None);
+            assert_eq!(patience.tell_left(sec(1), is_unary), told, "{asked:?} {is_unary}");
+            assert_eq!(patience.told_own(), own, "{asked:?} {is_unary}");
+        }
     }
 
     #[test]
     fn an_answer_that_began_may_go_on() {
         let timers = Timers::new(sec(0));
         let mut patience = patience(&timers, None);
-        patience.asked();
+        patience.begin_attempt(Some(Duration::from_secs(1)));
+        patience.sent_head();
+        patience.sending(true, true);
         patience.answered();
+        patience.asked();
         assert_eq!(polled(&mut patience, &timers, sec(29)), Poll::Pending);
     }
 

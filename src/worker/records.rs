@@ -174,6 +174,12 @@ impl Note {
         self.record.answered_us = reply.extra.ledger.step_us().or(self.record.answered_us);
     }
 
+    /// The same where several endpoints were asked at once: it is this one's answer.
+    pub(super) fn answered_by(&mut self, upstream: SocketAddr, reply: &Reply) {
+        self.record.upstream = Some(upstream);
+        self.answered(reply);
+    }
+
     /// The call is over.
     pub(super) fn ended(mut self, call: Ended<'_>, outcome: Result<Code, Failure>) {
         let Some(worker) = self.worker.take() else { return };

@@ -64,6 +64,20 @@ impl Kept {
         }
     }
 
+    /// The same for a chunk that has not been sent yet: it is here until it is, even if there is no room for it.
+    pub(super) fn hold(&mut self, chunk: Bytes) {
+        self.chunks_bytes += chunk.len();
+        self.exceeded |= self.chunks_bytes > self.chunks_bytes_max;
+        self.chunks.push(chunk);
+    }
+
+    /// All that was held has been sent. If there was no room for it, it is of no more use.
+    pub(super) fn forget_if_exceeded(&mut self) {
+        if self.exceeded {
+            self.chunks.clear();
+        }
+    }
+
     /// Whether all that was sent is here.
     pub(super) fn is_whole(&self) -> bool {
         !self.exceeded && !self.ends.is_empty()

@@ -23,7 +23,8 @@ use super::attempts;
 use super::channel::Channel;
 use super::client::Client;
 use super::cors;
-use super::forward::{Download, Upload};
+use super::download::Download;
+use super::forward::Upload;
 use super::head;
 use super::inlet::Inlet;
 use super::json;
@@ -34,9 +35,10 @@ use super::records::{Ended, Note};
 use super::setup::{Setup, Way};
 use crate::metrics::record::Stage;
 use crate::policy::failure::Failure;
+use crate::policy::retry::End;
 use crate::policy::status::Code;
 use crate::time::Moment;
-use crate::upstream::{Cluster, Failed, Latencies, Took};
+use crate::upstream::{Cluster, Failed};
 use crate::wire::web::{Form, FromText};
 
 /// How long a client has to take the last bytes of an answer that is cut, before it is cut without them.
@@ -139,10 +141,7 @@ async fn run(
         worker.local.counts().rate_limited.add(1);
         return Err(Failure::RateLimited);
     }
-    let mut timeouts = setup.timeouts(index, method);
-    let fixed = timeouts.answer;
-    let latency = cluster.latencies().and_then(|all| all.ask(head.uri.path(), fixed, worker.clock.now()));
-    timeouts.answer = fixed.into_iter().chain(latency.and_then(|(_, timeout)| timeout)).min();
+    let timeouts = setup.timeouts(index, method);
     call.patience.allow(asked.timeout, timeouts);
     let body = match opened {
         Some(opened) => call.read_json(opened).await?,
@@ -156,11 +155,7 @@ async fn run(
         call.upload.send_whole(message);
     }
     // Pool, upstream, encode; more than once if need be.
-    let ended = attempts::send(worker, cluster, method, call, head).await;
-    if let Some(all) = cluster.latencies() {
-        call.tell_latency(all, latency.map(|(place, _)| place), fixed, ended);
-    }
-    ended
+    attempts::send(worker, cluster, method, call, head, timeouts.answer).await
 }
 
 /// Makes the head of a call of what was asked, in whatever language. JSON comes back with what its body has to become.
@@ -223,7 +218,7 @@ impl Call {
     }
 
     /// Why the call need not go on: nobody waits for its answer, the worker ends, or no time is left.
-    fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+    pub(super) fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         if self.reply.poll_client_gone(cx).is_ready() {
             return Poll::Ready(Failure::ClientGone);
         }
@@ -264,32 +259,9 @@ impl Call {
         })
     }
 
-    /// Tells how long the service took, if that says something.
-    fn tell_latency(
-        &self,
-        all: &Latencies,
-        place: Option<usize>,
-        fixed: Option<Duration>,
-        ended: Result<Code, Failure>,
-    ) {
-        let took = match ended {
-            Ok(Code::Ok) => self.patience.waited().map(Took::Answered),
-            Err(Failure::OutOfTime) if self.patience.is_overdue() => Some(Took::TooLong),
-            _ => None,
-        };
-        match (took, place) {
-            (Some(took), Some(place)) => all.tell(place, took),
-            // The first answer makes the method known.
-            (Some(Took::Answered(_)), None) => {
-                self.upload.path().into_iter().for_each(|uri| all.learn(uri.path(), fixed));
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether the service has all of the request, and has not begun to answer.
+    /// Whether the service has the request, or does not take it, and has not begun to answer.
     pub(super) fn waits_for_answer(&self) -> bool {
-        self.upload.is_done() && !self.patience.is_answered()
+        !self.patience.is_answered() && (self.upload.is_done() || self.upload.is_stalled())
     }
 
     /// Passes on an answer that is a status alone.
@@ -318,7 +290,11 @@ impl Call {
         if let Err(failure) = uploaded {
             return Poll::Ready(Err(Failed::finally(failure)));
         }
-        self.poll_given_up(cx).map(|failure| Err(Failed::finally(failure)))
+        self.poll_given_up(cx).map(|failure| {
+            // Where only this attempt has no more time, another one may still be answered.
+            let lost = failure == Failure::OutOfTime && !self.patience.is_over();
+            Err(Failed { failure, end: if lost { End::Lost } else { End::Ours } })
+        })
     }
 
     /// The answer comes down, while the request may still go up.
@@ -351,17 +327,16 @@ impl Call {
     }
 
     /// Moves what there is of the request.
-    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+    pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         if self.upload.is_done() {
             return Ok(());
         }
-        let before = self.upload.moved_bytes();
-        let polled = self.upload.poll(cx);
-        if before < self.upload.moved_bytes() {
-            self.patience.moved();
-        }
-        match polled {
-            Poll::Pending => Ok(()),
+        let before = self.upload.sent_bytes();
+        match self.upload.poll(cx) {
+            Poll::Pending => {
+                self.patience.sending(before < self.upload.sent_bytes(), self.upload.is_stalled());
+                Ok(())
+            }
             Poll::Ready(Ok(())) => {
                 self.patience.asked();
                 Ok(())

@@ -9,7 +9,7 @@ use http::HeaderMap;
 
 use super::patience::Timeouts;
 use crate::config::{self, Config, Route};
-use crate::metrics::{CallBlock, CallLabels, Layout, Shard};
+use crate::metrics::{CallBlock, CallLabels, Layout, METHODS_SHOWN_MAX, Shard};
 use crate::net::Local;
 use crate::policy::limit::SharedLimit;
 use crate::policy::rate::{Rate, SharedRate};
@@ -162,9 +162,10 @@ impl Setup {
 
     /// Settles what other workers depend on, and says how endpoints are.
     pub(super) fn settle(&self, now: Moment) {
-        for (cluster, slots) in self.clusters.iter().zip(&self.shard.endpoints) {
+        let slots = self.shard.endpoints.iter().zip(&self.shard.timeouts);
+        for (cluster, (endpoints, timeouts)) in self.clusters.iter().zip(slots) {
             cluster.settle(now);
-            cluster.publish(slots);
+            cluster.publish(endpoints, timeouts);
         }
         for rate in self.rates.iter().flatten() {
             rate.settle(now);
@@ -207,5 +208,10 @@ pub fn layout(config: &Config) -> Layout {
             }));
         }
     }
+    let timeouts = config.clusters.iter().map(|cluster| match cluster.adaptive_timeout {
+        Some(_) => METHODS_SHOWN_MAX,
+        None => 0,
+    });
     Layout::new(config.clusters.iter().map(|cluster| cluster.name.clone()).collect(), calls)
+        .with_timeouts(timeouts)
 }

@@ -6,17 +6,17 @@ import descriptors from "virtual:descriptors";
 const GATEWAY = "http://127.0.0.1:8080";
 const CHAT = "/ringway.demo.chat.v1.ChatService/";
 const root = protobuf.Root.fromJSON(descriptors);
-const type = (name) => root.lookupType(`ringway.demo.chat.v1.${name}`);
 
 function must(holds, what) {
   if (!holds) throw new Error(what);
 }
 
 // A method as generated code would describe it.
-function method(name, kind, request, response) {
-  const [asks, tells] = [type(request), type(response)];
+function method(path, kind, request, response) {
+  const inPackage = path.split(".").slice(0, -1).join(".").slice(1);
+  const [asks, tells] = [request, response].map((name) => root.lookupType(`${inPackage}.${name}`));
   return new grpcWeb.MethodDescriptor(
-    CHAT + name,
+    path,
     kind,
     Object,
     Object,
@@ -25,8 +25,8 @@ function method(name, kind, request, response) {
   );
 }
 
-const GET = () => method("GetChat", grpcWeb.MethodType.UNARY, "GetChatRequest", "Chat");
-const SUBSCRIBE = () => method("Subscribe", grpcWeb.MethodType.SERVER_STREAMING, "SubscribeRequest", "ChatEvent");
+const GET = () => method(CHAT + "GetChat", grpcWeb.MethodType.UNARY, "GetChatRequest", "Chat");
+const SUBSCRIBE = () => method(CHAT + "Subscribe", grpcWeb.MethodType.SERVER_STREAMING, "SubscribeRequest", "ChatEvent");
 
 const text = () => new grpcWeb.GrpcWebClientBase({ format: "text" });
 const binary = () => new grpcWeb.GrpcWebClientBase({ format: "binary" });
@@ -50,6 +50,18 @@ async function grpcWebUnary(client) {
   const error = await refused(unary(client, { chatId: "no-such" }));
   must(error.code === grpcWeb.StatusCode.NOT_FOUND && error.message.length > 0, `${error.code} ${error.message}`);
   return `${chat.title}; then ${error.code} ${error.message}`;
+}
+
+// One method of each of the other services, and the same as JSON.
+async function service(client, path, request, response, message, url) {
+  const [name] = path.split("/").slice(-1);
+  const described = method(path, grpcWeb.MethodType.UNARY, `${name}Request`, response);
+  const told = await client.unaryCall(GATEWAY + path, request, {}, described);
+  const answer = await fetch(GATEWAY + url);
+  const json = await answer.json();
+  const [ours, theirs] = [message(told), message(json)];
+  must(answer.ok && ours && ours === theirs, `${JSON.stringify(told)} and ${JSON.stringify(json)}`);
+  return `${ours}, both ways`;
 }
 
 function grpcWebStream(client) {
@@ -82,6 +94,20 @@ export const tests = {
     const took = performance.now() - began;
     must(error.code === grpcWeb.StatusCode.DEADLINE_EXCEEDED && took < 5000, `${error.code} after ${took}`);
     return `status ${error.code} after ${Math.round(took)} ms`;
+  },
+  "grpc-web and fetch, accounts": () => {
+    const path = "/ringway.demo.auth.v1.AuthService/GetAccount";
+    const url = "/v1/auth/accounts/account-1";
+    return service(binary(), path, { accountId: "account-1" }, "Account", (account) => account.mail, url);
+  },
+  "grpc-web and fetch, employees": () => {
+    const path = "/ringway.demo.employee.v1.EmployeeService/GetEmployee";
+    return service(text(), path, { employeeId: 1 }, "Employee", (employee) => employee.fullName, "/v1/employees/1");
+  },
+  "grpc-web and fetch, structure": () => {
+    const path = "/ringway.demo.structure.v1.StructureService/ListUniversities";
+    const name = (list) => list.universities.map((university) => university.name).join("; ");
+    return service(binary(), path, {}, "ListUniversitiesResponse", name, "/v1/universities");
   },
   "fetch, GET": async () => {
     const answer = await fetch(`${GATEWAY}/v1/chats/chat-1`);

@@ -5,7 +5,7 @@ use ringway::transcode::bind::{FieldPath, bind};
 use ringway::transcode::query::{PARAMETERS_MAX, Query, QueryOptions};
 
 /// Field path, text, the same as JSON of `Everything`.
-const BOUND: &[(&str, &str, &str)] = &[
+pub(crate) const BOUND: &[(&str, &str, &str)] = &[
     ("scalars.a_string", "x", r#"{"scalars":{"aString":"x"}}"#),
     ("scalars.aString", "", r#"{"scalars":{}}"#),
     ("scalars.aString", "a/b ☃", r#"{"scalars":{"aString":"a/b ☃"}}"#),
@@ -78,7 +78,7 @@ const BOUND: &[(&str, &str, &str)] = &[
 ];
 
 /// Field path, text, what the error says.
-const UNBOUND: &[(&str, &str, &str)] = &[
+pub(crate) const UNBOUND: &[(&str, &str, &str)] = &[
     ("nope", "x", "no field `nope` in test.kinds.Everything"),
     ("scalars.nope", "x", "no field `nope` in test.kinds.Scalars"),
     ("", "x", "no field ``"),
@@ -154,7 +154,7 @@ fn text_that_is_no_value_is_refused() {
 }
 
 /// Queries: message, query, the same as JSON.
-const QUERIES: &[(&str, &str, &str)] = &[
+pub(crate) const QUERIES: &[(&str, &str, &str)] = &[
     ("Scalars", "", "{}"),
     ("Scalars", "&&", "{}"),
     ("Scalars", "aString=x", r#"{"aString":"x"}"#),
@@ -185,7 +185,7 @@ const QUERIES: &[(&str, &str, &str)] = &[
 ];
 
 /// Queries that are refused: message, query, the whole error.
-const BAD_QUERIES: &[(&str, &str, &str)] = &[
+pub(crate) const BAD_QUERIES: &[(&str, &str, &str)] = &[
     ("Scalars", "nope=1", "query parameter `nope`: no field `nope` in test.kinds.Scalars"),
     ("Scalars", "aString=x&no%20pe=1", "query parameter `no pe`: no field `no pe` in test.kinds.Scalars"),
     ("Scalars", "anInt32=x", "query parameter `anInt32`: `x` is not a number"),

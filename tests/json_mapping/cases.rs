@@ -3,7 +3,7 @@
 use super::reference::{read_by_reference, read_by_us, same};
 
 /// Both read it and mean the same: name, message, JSON.
-const SAME: &[(&str, &str, &str)] = &[
+pub(crate) const SAME: &[(&str, &str, &str)] = &[
     ("HelloWorld", "Scalars", r#"{"aString":"Hello, World!"}"#),
     ("EmptyMessage", "Scalars", "{}"),
     ("EmptyMessageWithSpace", "Scalars", " \r\n\t{ \n } \t"),
@@ -369,7 +369,7 @@ const SAME: &[(&str, &str, &str)] = &[
 ];
 
 /// What is read when unknown fields are passed over: name, message, JSON, the same without them.
-const IGNORED: &[(&str, &str, &str, &str)] = &[
+pub(crate) const IGNORED: &[(&str, &str, &str, &str)] = &[
     ("IgnoreUnknownJsonNumber", "Scalars", r#"{"unknown":1}"#, "{}"),
     ("IgnoreUnknownJsonString", "Scalars", r#"{"unknown":"a\n"}"#, "{}"),
     ("IgnoreUnknownJsonTrue", "Scalars", r#"{"unknown":true}"#, "{}"),

@@ -3,7 +3,7 @@
 use super::reference::{decode, read_by_reference, read_by_us, same};
 
 /// The reference reads it, we refuse it: name, message, JSON, why.
-const STRICTER: &[(&str, &str, &str, &str)] = &[
+pub(crate) const STRICTER: &[(&str, &str, &str, &str)] = &[
     (
         "FieldNameDuplicate",
         "Everything",
@@ -92,7 +92,7 @@ const STRICTER: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// We read it, the reference refuses it: name, message, JSON, the same in words it knows, why.
-const MORE: &[(&str, &str, &str, &str, &str)] = &[
+pub(crate) const MORE: &[(&str, &str, &str, &str, &str)] = &[
     (
         "Int32FieldQuotedExponentialValue",
         "Scalars",
@@ -121,7 +121,7 @@ const MORE: &[(&str, &str, &str, &str, &str)] = &[
 ];
 
 /// We read it, and the reference has no words for it: name, message, JSON, wire bytes, why.
-const BYTES: &[(&str, &str, &str, &[u8], &str)] = &[
+pub(crate) const BYTES: &[(&str, &str, &str, &[u8], &str)] = &[
     ("AnyWithNoType", "WellKnown", r#"{"any":{}}"#, b"\x42\x00", "the suite demands it"),
     (
         "AnyEmpty",

@@ -3,7 +3,7 @@
 use super::reference::{read_by_reference, read_by_us};
 
 /// Both refuse it: name, message, JSON, what our reason says.
-const REFUSED: &[(&str, &str, &str, &str)] = &[
+pub(crate) const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("RejectTopLevelNull", "Scalars", "null", "expected an object, found null"),
     ("RejectTopLevelArray", "Scalars", "[]", "expected an object, found an array"),
     ("RejectTopLevelNothing", "Scalars", "", "found the end"),

@@ -71,8 +71,9 @@ async fn call(address: SocketAddr, calls_per_connection: usize, tally: Arc<Tally
                 tally.ok.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            if !may_redial(&reply, on_this_connection) {
-                let note = format!("call {on_this_connection} of its connection: {reply:?}");
+            if !may_redial(&reply, &client) {
+                let accepted = if client.was_accepted() { "accepted" } else { "silent" };
+                let note = format!("call {on_this_connection} of an {accepted} connection: {reply:?}");
                 tally.failed.lock().expect("nobody panics with it").push(note);
             }
             break;
@@ -81,10 +82,15 @@ async fn call(address: SocketAddr, calls_per_connection: usize, tally: Arc<Tally
 }
 
 /// Whether the call has provably not been looked at, so that any client sends it again on another connection.
-fn may_redial(reply: &RawReply, on_this_connection: usize) -> bool {
-    let told_unseen = reply.error.as_ref().is_some_and(|error| error.is_go_away() && error.is_remote());
-    let never_accepted = on_this_connection == 0 && reply.error.as_ref().is_some_and(h2::Error::is_io);
-    told_unseen || never_accepted
+///
+/// Who accepts a connection says so: with its first turn a gateway sends its settings. One that was reset without a word
+/// has waited in the queue of a socket that was closed; one that was closed in order, without a word or after one, was
+/// accepted and then dropped, which is a failure.
+fn may_redial(reply: &RawReply, client: &RawClient) -> bool {
+    let Some(error) = &reply.error else { return false };
+    let told_unseen = error.is_go_away() && error.is_remote();
+    let reset = error.get_io().is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset);
+    told_unseen || (reset && !client.was_accepted())
 }
 
 /// A duplex call that has reached the server and is open on both sides.

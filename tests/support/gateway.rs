@@ -28,7 +28,11 @@ pub fn before(backends: &[SocketAddr], io_backend: &str, extra: &str) -> (Gatewa
 
 /// The sum of all samples of a family on the metrics page.
 pub fn metric(gateway: &Gateway, family: &str) -> u64 {
-    let page = gateway.metrics();
+    sum_of(&gateway.metrics(), family)
+}
+
+/// The same on a page.
+pub fn sum_of(page: &str, family: &str) -> u64 {
     let samples = page.lines().filter_map(|line| line.strip_prefix(family)).filter_map(|rest| {
         let (labels, value) = rest.rsplit_once(' ')?;
         let whole_name = labels.is_empty() || labels.starts_with('{');

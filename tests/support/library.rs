@@ -179,6 +179,19 @@ pub fn descriptor_set() -> Vec<u8> {
     compiler().encode_file_descriptor_set()
 }
 
+/// The same with a number in one of the paths: `/v1/reports/{number}`.
+pub fn numbered(scratch: &Scratch, number: u32) -> Vec<u8> {
+    let text = std::fs::read_to_string("tests/protos/library.proto").expect("it is there");
+    let folder = scratch.0.join(format!("protos-{number}"));
+    std::fs::create_dir_all(&folder).expect("a folder for temporary files");
+    let text = text.replace("\"/v1/reports\"", &format!("\"/v1/reports/{number}\""));
+    std::fs::write(folder.join("library.proto"), text).expect("a folder for temporary files");
+    let mut compiler =
+        protox::Compiler::new([folder.as_path(), std::path::Path::new("proto")]).expect("folders");
+    compiler.include_imports(true).open_files(["library.proto"]).expect("it compiles");
+    compiler.encode_file_descriptor_set()
+}
+
 fn compiler() -> protox::Compiler {
     let mut compiler = protox::Compiler::new(["tests/protos", "proto"]).expect("folders of this repository");
     compiler.include_imports(true).open_files(["library.proto"]).expect("it compiles");

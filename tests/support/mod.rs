@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_types, reason = "a test is not on a call's way")]
 
 pub mod callers;
+pub mod child;
 pub mod collector;
 pub mod gateway;
 pub mod http1;
@@ -14,9 +15,11 @@ pub mod interop;
 pub mod interop_client;
 pub mod interop_server;
 pub mod library;
+pub mod open_loop;
 pub mod process;
 pub mod raw;
 pub mod raw_server;
+pub mod seccomp;
 pub mod service;
 pub mod watch;
 pub mod web;

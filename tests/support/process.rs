@@ -1,6 +1,7 @@
 //! The program itself as a process: how it starts, what it says, which signals it gets, and how it ends.
 
-use super::within;
+use super::gateway::sum_of;
+use super::{raw, within};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ pub struct Process {
     child: Child,
     /// What it writes to its log, line by line.
     lines: UnboundedReceiver<String>,
+    /// What of that was read already.
+    read: Vec<String>,
     config: PathBuf,
     pub listener: SocketAddr,
     pub admin: SocketAddr,
@@ -23,21 +26,45 @@ pub struct Process {
 impl Process {
     /// Starts the program with this configuration and waits until it says that it serves.
     pub async fn start(config: &str) -> Self {
+        Self::start_with(config, |_| ()).await
+    }
+
+    /// The same; `prepare` may put something around the program.
+    pub async fn start_with(config: &str, prepare: impl FnOnce(&mut Command)) -> Self {
+        let mut process = Self::begin(config, |command| {
+            prepare(command);
+            command.spawn()
+        });
+        process.ready().await;
+        process
+    }
+
+    /// Starts it in a way of the test's own, and does not wait.
+    pub fn begin(config: &str, spawn: impl FnOnce(&mut Command) -> std::io::Result<Child>) -> Self {
         let path = unique_path();
         std::fs::write(&path, config).expect("the folder for temporary files takes one");
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
         command.args(["run", "--config"]).arg(&path).env_remove("RINGWAY_LOG").stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program was built for this test");
+        let mut child = spawn(&mut command).expect("the program was built for this test");
         let log = BufReader::new(child.stderr.take().expect("it was asked for"));
         let (tell, lines) = mpsc::unbounded_channel();
         // Ends with the process, which holds the other end of the pipe.
         std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut process = Self { child, lines, config: path, listener: nowhere, admin: nowhere };
-        let line = process.says("ready").await;
-        process.listener = address_after(&line, "listeners=[");
-        process.admin = address_after(&line, "admin=");
-        process
+        let read = Vec::new();
+        Self { child, lines, read, config: path, listener: nowhere, admin: nowhere }
+    }
+
+    /// Waits until it says that it serves.
+    pub async fn ready(&mut self) {
+        let line = self.says("ready").await;
+        self.listener = address_after(&line, "listeners=[");
+        self.admin = address_after(&line, "admin=");
+    }
+
+    /// Its number in Linux.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The file with its configuration.
@@ -47,17 +74,49 @@ impl Process {
 
     /// Waits for a line of its log with this word in it.
     pub async fn says(&mut self, word: &str) -> String {
-        let mut seen = Vec::new();
         let work = async {
             while let Some(line) = self.lines.recv().await {
+                self.read.push(line.clone());
                 if line.contains(word) {
                     return line;
                 }
-                seen.push(line);
             }
-            panic!("the program has ended without {word:?}:\n{}", seen.join("\n"));
+            panic!("the program has ended without {word:?}:\n{}", self.read.join("\n"));
         };
         within(WAIT_MAX, word, work).await
+    }
+
+    /// All that it has written to its log, once it has ended.
+    pub async fn log(&mut self) -> Vec<String> {
+        let rest = async {
+            while let Some(line) = self.lines.recv().await {
+                self.read.push(line);
+            }
+        };
+        within(WAIT_MAX, "the program ends", rest).await;
+        std::mem::take(&mut self.read)
+    }
+
+    /// What its admin address answers.
+    pub async fn page(&self, path: &str) -> String {
+        self.told(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await
+    }
+
+    /// What its admin address answers to an order.
+    pub async fn posted(&self, path: &str) -> String {
+        let head = "host: x\r\ncontent-length: 0\r\nconnection: close";
+        self.told(format!("POST {path} HTTP/1.1\r\n{head}\r\n\r\n")).await
+    }
+
+    async fn told(&self, request: String) -> String {
+        let answer = raw::exchange(self.admin, request.as_bytes());
+        let bytes = within(WAIT_MAX, "the admin address answers", answer).await;
+        String::from_utf8(bytes).expect("text")
+    }
+
+    /// The sum of all samples of a family on its page of metrics.
+    pub async fn metric(&self, family: &str) -> u64 {
+        sum_of(&self.page("/metrics").await, family)
     }
 
     /// A line of what the system says of its memory, in bytes: `VmRSS`, `VmHWM`.

@@ -6,8 +6,12 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -15,10 +19,13 @@ use tokio::task::JoinHandle;
 pub const EMPTY_CALL: &str = "/grpc.testing.TestService/EmptyCall";
 
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// For a peer that is slow on purpose.
+const WAIT_LONG: Duration = Duration::from_secs(60);
 
 /// One HTTP/2 connection. Dropping it closes the connection at once.
 pub struct RawClient {
     send: SendRequest<Bytes>,
+    heard: Arc<AtomicBool>,
     connection: JoinHandle<()>,
 }
 
@@ -34,13 +41,16 @@ impl RawClient {
             let _ = stream.set_nodelay(true); // a connection that has just been reset says so at its first call
             let mut builder = h2::client::Builder::new();
             builder.data_frame_budget(1 << 26); // a thousand small answers at once are no attack here
-            builder.handshake(stream).await.map_err(std::io::Error::other)
+            let heard = Arc::new(AtomicBool::new(false));
+            let listening = Listening { stream, heard: Arc::clone(&heard) };
+            let (send, connection) = builder.handshake(listening).await.map_err(std::io::Error::other)?;
+            Ok::<_, std::io::Error>((send, connection, heard))
         };
-        let (send, connection) = within(WAIT_MAX, "connect", work).await?;
+        let (send, connection, heard) = within(WAIT_MAX, "connect", work).await?;
         let connection = tokio::spawn(async move {
             let _ = connection.await; // its calls tell how it ended
         });
-        Ok(Self { send, connection })
+        Ok(Self { send, heard, connection })
     }
 
     /// Sends the head of a gRPC call; `headers` come after the usual ones. The body stays open.
@@ -84,6 +94,11 @@ impl RawClient {
         Some(call.reply().await)
     }
 
+    /// Whether the peer has sent a single byte: then it has accepted the connection.
+    pub fn was_accepted(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
+
     /// Waits until the peer has closed the connection.
     pub async fn closed(mut self) {
         within(WAIT_MAX, "the peer closes the connection", &mut self.connection)
@@ -98,6 +113,45 @@ impl Drop for RawClient {
     }
 }
 
+/// A stream that notes whether anything came.
+struct Listening {
+    stream: TcpStream,
+    heard: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Listening {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.heard.store(true, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Listening {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 /// A call whose body is still open. Dropping it cancels the call.
 pub struct RawCall {
     send: SendStream<Bytes>,
@@ -108,6 +162,14 @@ impl RawCall {
     /// Hands bytes to the connection, which sends them as far as the peer's window goes.
     pub fn send(&mut self, bytes: Bytes, end: bool) {
         let _ = self.send.send_data(bytes, end); // where the peer has reset the stream, the reply says so
+    }
+
+    /// Waits until the peer's window has room for some of `wanted` bytes, and tells for how many.
+    pub async fn room(&mut self, wanted: usize) -> usize {
+        self.send.reserve_capacity(wanted);
+        let room =
+            within(WAIT_LONG, "room in a window", std::future::poll_fn(|cx| self.send.poll_capacity(cx)));
+        room.await.expect("the stream is open").expect("the connection is open")
     }
 
     pub fn reset(&mut self, reason: Reason) {

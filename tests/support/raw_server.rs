@@ -2,12 +2,14 @@
 //!
 //! It decodes no header and keeps no windows: it answers in a few bytes, and reads all it is sent.
 
+#![allow(clippy::disallowed_methods, reason = "a test notes for how long a peer was silent")]
+
 use super::within;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -40,6 +42,29 @@ pub enum Step {
     GoawayUnseen,
     /// GOAWAY that says this request was the last, then answers it.
     GoawayThenAnswer,
+    /// This in place of an answer, once all of the request has come.
+    Fault(Fault),
+}
+
+/// How a request ends that has been delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection is closed in order.
+    Fin,
+    /// The connection is reset.
+    Rst,
+    /// RST_STREAM with this code.
+    Reset(u32),
+}
+
+/// What the server does whatever it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Usual,
+    /// It never says a word, not even SETTINGS.
+    Silent,
+    /// It answers a PING with GOAWAY, as gRPC servers do that find pings too frequent.
+    Calm,
 }
 
 /// How much of an answer is sent.
@@ -73,12 +98,16 @@ pub struct Record {
     pub requests_whole: usize,
     /// Bytes of request bodies.
     pub body_bytes: usize,
+    /// The bodies of requests that came whole.
+    pub bodies: Vec<Vec<u8>>,
     /// Codes of the RST_STREAM frames that came.
     pub resets: Vec<u32>,
     pub goaways: usize,
     /// PINGs that came, and answers to ours.
     pub pings: usize,
     pub pongs: usize,
+    /// For how long a connection had been silent when it was pinged.
+    pub silences: Vec<Duration>,
     /// The most requests that were open at once on one connection.
     pub most_open: usize,
 }
@@ -93,7 +122,7 @@ pub struct RawServer {
 struct Shared {
     steps: Vec<Step>,
     max_streams: Option<u32>,
-    silent: bool,
+    manner: Manner,
     record: Mutex<Record>,
     changed: watch::Sender<()>,
 }
@@ -101,30 +130,35 @@ struct Shared {
 impl RawServer {
     /// The first request of all gets the first step, and so on; the last step is for all that follow.
     pub async fn start(steps: &[Step]) -> Self {
-        Self::listen(ANY_PORT, steps, None, false).await
+        Self::listen(ANY_PORT, steps, None, Manner::Usual).await
     }
 
     /// At this address, where nobody listens now.
     pub async fn start_at(address: SocketAddr, steps: &[Step]) -> Self {
-        Self::listen(address, steps, None, false).await
+        Self::listen(address, steps, None, Manner::Usual).await
     }
 
     /// With SETTINGS_MAX_CONCURRENT_STREAMS.
     pub async fn with_max_streams(steps: &[Step], max_streams: u32) -> Self {
-        Self::listen(ANY_PORT, steps, Some(max_streams), false).await
+        Self::listen(ANY_PORT, steps, Some(max_streams), Manner::Usual).await
     }
 
     /// Accepts connections and never says a word, not even SETTINGS.
     pub async fn silent() -> Self {
-        Self::listen(ANY_PORT, &[Step::Never], None, true).await
+        Self::listen(ANY_PORT, &[Step::Never], None, Manner::Silent).await
     }
 
-    async fn listen(address: SocketAddr, steps: &[Step], max_streams: Option<u32>, silent: bool) -> Self {
+    /// Takes every PING for one too many.
+    pub async fn calm(steps: &[Step]) -> Self {
+        Self::listen(ANY_PORT, steps, None, Manner::Calm).await
+    }
+
+    async fn listen(address: SocketAddr, steps: &[Step], max_streams: Option<u32>, manner: Manner) -> Self {
         assert!(!steps.is_empty(), "a script has steps");
         let listener = TcpListener::bind(address).await.expect("a free loopback port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (record, changed) = (Mutex::default(), watch::Sender::new(()));
-        let shared = Arc::new(Shared { steps: steps.to_vec(), max_streams, silent, record, changed });
+        let shared = Arc::new(Shared { steps: steps.to_vec(), max_streams, manner, record, changed });
         let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { address, shared, task }
     }
@@ -171,7 +205,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
             let _ = stream.set_nodelay(true);
-            let mut connection = Connection { stream, shared: Arc::clone(&shared), open: HashMap::new() };
+            let (open, heard) = (HashMap::new(), Instant::now());
+            let mut connection = Connection { stream, shared: Arc::clone(&shared), open, heard };
             let _ = connection.run().await; // an end like any other
             drop(connection);
             shared.note(|record| record.connections_closed += 1);
@@ -195,7 +230,15 @@ const MAX_CONCURRENT_STREAMS: u8 = 3;
 struct Connection {
     stream: TcpStream,
     shared: Arc<Shared>,
-    open: HashMap<u32, Step>,
+    open: HashMap<u32, Open>,
+    /// When the last frame came.
+    heard: Instant,
+}
+
+/// A request that is not over.
+struct Open {
+    step: Step,
+    body: Vec<u8>,
 }
 
 struct Frame {
@@ -207,7 +250,7 @@ struct Frame {
 
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
-        if self.shared.silent {
+        if self.shared.manner == Manner::Silent {
             tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await?;
             return Ok(());
         }
@@ -222,6 +265,7 @@ impl Connection {
         loop {
             let frame = self.read().await?;
             self.take(frame).await?;
+            self.heard = Instant::now();
         }
     }
 
@@ -248,6 +292,9 @@ impl Connection {
             HEADERS => self.begun(frame.id).await?,
             DATA if !frame.payload.is_empty() => {
                 self.shared.note(|record| record.body_bytes += frame.payload.len());
+                if let Some(open) = self.open.get_mut(&frame.id) {
+                    open.body.extend_from_slice(&frame.payload);
+                }
                 let taken = u32::try_from(frame.payload.len()).expect("at most 16 MiB").to_be_bytes();
                 self.write(WINDOW_UPDATE, 0, 0, &taken).await?;
                 if frame.flags & END_STREAM == 0 {
@@ -260,7 +307,15 @@ impl Connection {
             }
             SETTINGS if frame.flags & ACK == 0 => self.write(SETTINGS, ACK, 0, &[]).await?,
             PING if frame.flags & ACK == 0 => {
-                self.shared.note(|record| record.pings += 1);
+                let silence = self.heard.elapsed();
+                self.shared.note(|record| {
+                    record.pings += 1;
+                    record.silences.push(silence);
+                });
+                if self.shared.manner == Manner::Calm {
+                    self.goaway(u32::MAX >> 1, ENHANCE_YOUR_CALM).await?;
+                    return self.close().await;
+                }
                 self.write(PING, ACK, 0, &frame.payload).await?;
             }
             PING => self.shared.note(|record| record.pongs += 1),
@@ -287,11 +342,11 @@ impl Connection {
             Step::Close(Stage::Nothing) => Err(io::ErrorKind::ConnectionAborted.into()),
             Step::Reset(Stage::Nothing, code) => self.write(RST_STREAM, 0, id, &code.to_be_bytes()).await,
             Step::GoawayUnseen => {
-                self.goaway(id.saturating_sub(2)).await?;
+                self.goaway(id.saturating_sub(2), NO_ERROR).await?;
                 self.close().await
             }
             step => {
-                self.open.insert(id, step);
+                self.open.insert(id, Open { step, body: Vec::new() });
                 Ok(())
             }
         }
@@ -300,13 +355,15 @@ impl Connection {
     /// A request came whole.
     async fn ended(&mut self, id: u32) -> io::Result<()> {
         self.shared.note(|record| record.requests_whole += 1);
-        let Some(step) = self.open.get(&id).cloned() else {
+        let Some(open) = self.open.get_mut(&id) else {
             return Ok(());
         };
-        if step == Step::Never {
+        let body = std::mem::take(&mut open.body);
+        self.shared.note(|record| record.bodies.push(body));
+        if open.step == Step::Never {
             return Ok(());
         }
-        self.open.remove(&id);
+        let Some(Open { step, .. }) = self.open.remove(&id) else { return Ok(()) };
         match step {
             Step::Answer => self.answer(id, Stage::Whole).await,
             Step::PingThenAnswer => {
@@ -314,7 +371,7 @@ impl Connection {
                 self.answer(id, Stage::Whole).await
             }
             Step::GoawayThenAnswer => {
-                self.goaway(id).await?;
+                self.goaway(id, NO_ERROR).await?;
                 self.answer(id, Stage::Whole).await
             }
             Step::Drip => {
@@ -344,6 +401,12 @@ impl Connection {
                 self.answer(id, stage).await?;
                 self.close().await
             }
+            Step::Fault(Fault::Fin) => self.close().await,
+            Step::Fault(Fault::Rst) => {
+                socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+            Step::Fault(Fault::Reset(code)) => self.write(RST_STREAM, 0, id, &code.to_be_bytes()).await,
             Step::Never | Step::Freeze | Step::GoawayUnseen => unreachable!("begun() has dealt with it"),
         }
     }
@@ -363,8 +426,11 @@ impl Connection {
         Ok(())
     }
 
-    async fn goaway(&mut self, last: u32) -> io::Result<()> {
-        let payload = [last.to_be_bytes(), NO_ERROR.to_be_bytes()].concat();
+    async fn goaway(&mut self, last: u32, code: u32) -> io::Result<()> {
+        let mut payload = [last.to_be_bytes(), code.to_be_bytes()].concat();
+        if code == ENHANCE_YOUR_CALM {
+            payload.extend_from_slice(b"too_many_pings");
+        }
         self.write(GOAWAY, 0, 0, &payload).await
     }
 

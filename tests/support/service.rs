@@ -39,6 +39,8 @@ pub struct Asked {
     pub cancelled_at: Option<Instant>,
     /// All of it has come: whoever acts on requests would have done so.
     pub whole: bool,
+    /// How much of its body has come.
+    pub bytes: usize,
 }
 
 impl Asked {
@@ -158,7 +160,8 @@ async fn answer(
     shared: Arc<Shared>,
 ) {
     let (head, mut body) = request.into_parts();
-    let asked = Asked { headers: head.headers.clone(), at: Instant::now(), cancelled_at: None, whole: false };
+    let (headers, at) = (head.headers.clone(), Instant::now());
+    let asked = Asked { headers, at, cancelled_at: None, whole: false, bytes: 0 };
     let at = shared.note(|all| {
         all.push(asked);
         all.len() - 1
@@ -166,6 +169,7 @@ async fn answer(
     let act = (shared.decide)(at, &head.headers);
     while let Some(Ok(piece)) = body.data().await {
         let _ = body.flow_control().release_capacity(piece.len());
+        shared.note(|all| all[at].bytes += piece.len());
     }
     shared.note(|all| all[at].whole = true);
     let wait = match act {

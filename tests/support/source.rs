@@ -54,7 +54,8 @@ pub fn files(folder: &str, wanted: impl Fn(&str) -> bool) -> Vec<File> {
 }
 
 /// What a build or a tool leaves in the tree is not the project's.
-const SKIPPED_FOLDERS: &[&str] = &["target", ".git", "node_modules", "__pycache__", "corpus", "artifacts"];
+const SKIPPED_FOLDERS: &[&str] =
+    &["target", ".git", "node_modules", "__pycache__", ".venv", "corpus", "artifacts"];
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };

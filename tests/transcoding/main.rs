@@ -4,8 +4,11 @@
 mod support;
 
 mod bodies;
+mod broken;
 mod calls;
+mod described;
 mod refused;
 mod statuses;
 mod streams;
 mod uploads;
+mod web;

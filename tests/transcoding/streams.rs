@@ -16,6 +16,11 @@ const LINES: &str = "application/x-ndjson";
 const EVENTS: &str = "text/event-stream";
 const ARRAY: &str = "application/json";
 
+/// How soon the first message of a stream reaches the client.
+const FIRST: Duration = Duration::from_millis(20);
+/// Of so many tries the quickest counts, for the machine does other things as well.
+const TRIES: usize = 5;
+
 /// Much more than it takes, for machines that do other things as well.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -68,37 +73,48 @@ async fn messages_arrive_one_by_one() {
         let library = Library::start();
         let front = front(&library, backend, Source::DescriptorSet, "");
         for (accept, before, after) in [(LINES, "", "\n"), (EVENTS, "data: ", "\n\n"), (ARRAY, "", "")] {
-            library.let_go(0);
-            let mut client = Http1::connect(front.address).await;
-            client
-                .say(format!("GET /v1/events?count=3 HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\n\r\n"))
-                .await;
-            library.wait_until("the call", |seen| seen.len() == 1).await;
-            let mut slowest = Duration::ZERO;
-            for number in 1..=3 {
-                let began = Instant::now();
-                library.let_go(number);
-                if number == 1 {
-                    assert_eq!(client.answer_without_body().await.status, 200);
+            let mut firsts = Vec::new();
+            for _ in 0..TRIES {
+                library.let_go(0);
+                let mut client = Http1::connect(front.address).await;
+                client
+                    .say(format!("GET /v1/events?count=3 HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\n\r\n"))
+                    .await;
+                library.wait_until("the call", |seen| seen.len() == 1).await;
+                for number in 1..=3 {
+                    let began = Instant::now();
+                    library.let_go(number);
+                    if number == 1 {
+                        assert_eq!(client.answer_without_body().await.status, 200);
+                    }
+                    let chunk = String::from_utf8(client.chunk().await.expect("a chunk")).expect("text");
+                    if number == 1 {
+                        firsts.push(began.elapsed());
+                    }
+                    let comma = match (accept, number) {
+                        (ARRAY, 1) => "[",
+                        (ARRAY, _) => ",",
+                        _ => "",
+                    };
+                    assert_eq!(
+                        chunk,
+                        format!("{comma}{before}{{\"number\":\"{number}\"}}{after}"),
+                        "{accept}"
+                    );
                 }
-                let chunk = String::from_utf8(client.chunk().await.expect("a chunk")).expect("text");
-                slowest = slowest.max(began.elapsed());
-                let comma = match (accept, number) {
-                    (ARRAY, 1) => "[",
-                    (ARRAY, _) => ",",
-                    _ => "",
-                };
-                assert_eq!(chunk, format!("{comma}{before}{{\"number\":\"{number}\"}}{after}"), "{accept}");
+                library.let_go(u64::MAX);
+                if accept == ARRAY {
+                    assert_eq!(client.chunk().await.as_deref(), Some(&b"]"[..]));
+                }
+                assert_eq!(client.chunk().await, None, "{accept}");
+                library.wait_until("its end", |seen| seen[0].ended == Ended::Finished).await;
+                library.take();
             }
-            println!("{backend} {accept}: the slowest message took {slowest:?}");
-            assert!(slowest < SOON, "{backend} {accept}: {slowest:?}");
-            library.let_go(u64::MAX);
-            if accept == ARRAY {
-                assert_eq!(client.chunk().await.as_deref(), Some(&b"]"[..]));
-            }
-            assert_eq!(client.chunk().await, None, "{accept}");
-            library.wait_until("its end", |seen| seen[0].ended == Ended::Finished).await;
-            library.take();
+            println!("{backend} {accept}: the first message took {firsts:?}");
+            assert!(
+                firsts.iter().min().is_some_and(|first| *first <= FIRST),
+                "{backend} {accept}: {firsts:?}"
+            );
         }
         // Over HTTP/2.
         library.let_go(0);

@@ -120,3 +120,25 @@ fn what_is_wrong_is_named_with_its_place() {
         assert_eq!(ServiceConfig::parse(&text).unwrap_err(), wanted);
     }
 }
+
+#[test]
+fn hedging_wants_a_method_that_is_idempotent() {
+    let path = std::env::temp_dir().join(format!("ringway-hedging-check-{}.json", std::process::id()));
+    std::fs::write(&path, FILE).expect("the directory for scratch files takes one");
+    let method = |path: &str, idempotent| {
+        format!("[[clusters.methods]]\npath = \"{path}\"\nidempotent = {idempotent}\n")
+    };
+    for (methods, is_taken) in [
+        (method("/a.B/X", true), true),
+        (method("/a.B/X", false) + &method("/a.B/Y", true), true),
+        (method("/a.B/X", false), false),
+        (method("/d.E/X", true), false),
+        (String::new(), false),
+    ] {
+        let errors = super::errors(&super::cluster(&format!("service_config = {path:?}\n{methods}")));
+        let wanted = "hedges /a.B/, and only idempotent methods can be";
+        let told = errors.iter().any(|error| error.starts_with("4:18: ") && error.contains(wanted));
+        assert_eq!((errors.is_empty(), told), (is_taken, !is_taken), "{methods}: {errors:?}");
+    }
+    std::fs::remove_file(&path).expect("it is still there");
+}

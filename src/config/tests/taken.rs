@@ -85,7 +85,9 @@ fn every_word_has_its_meaning() {
     assert_eq!(io("on_unavailable = \"fail\"").on_unavailable, OnUnavailable::Fail);
     assert_eq!(io("on_unavailable = \"fallback\"").on_unavailable, OnUnavailable::Fallback);
     assert_eq!(io("entries = 32768").entries, 32_768);
-    assert_eq!(io("sqpoll_idle = \"2s\"").sqpoll_idle, Some(2 * SECOND));
+    let few = |text: &str| parsed(&format!("[io]\n{text}\n{}", listener("max_connections = 1024"))).io;
+    assert_eq!(few("sqpoll_idle = \"2s\"").sqpoll_idle, Some(2 * SECOND));
+    assert_eq!(io("sqpoll_idle = \"0s\"\nbackend = \"epoll\"").sqpoll_idle, None);
     assert_eq!(io("busy_poll = \"50us\"").busy_poll, Some(SECOND / 20_000));
     let cpus = |text: &str| parsed(&top(&format!("cpu_policy = \"{text}\""))).cpu_policy;
     assert_eq!(cpus("all"), CpuPolicy::All);
@@ -262,12 +264,13 @@ fn clusters_are_found_by_name() {
 
 #[test]
 fn methods_may_have_their_own_settings() {
-    let text = "[[clusters.methods]]\npath = \"/a.B/C\"\ntimeout = \"2s\"\n\
+    let text = "[[clusters.methods]]\npath = \"/a.B/C\"\ntimeout = \"2s\"\nunary = true\n\
                 [[clusters.methods]]\npath = \"/a.B/D\"\nidempotent = true\nhedging = { hedging_delay = \"5ms\" }\n\
                 breaker = { max_requests = 3 }";
     let plain = Method {
         path: "/a.B/C".to_owned(),
         timeout: Some(2 * SECOND),
+        unary: true,
         idempotent: false,
         hedging: None,
         breaker: None,
@@ -275,6 +278,7 @@ fn methods_may_have_their_own_settings() {
     let special = Method {
         path: "/a.B/D".to_owned(),
         timeout: None,
+        unary: false,
         idempotent: true,
         hedging: Some(Hedging {
             max_attempts: 2,

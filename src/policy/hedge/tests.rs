@@ -22,7 +22,8 @@ fn budget(min_retries: u32) -> Budget {
 /// What happens to a call, in the order of time.
 enum Event {
     Ask(u64, Start),
-    End(u64, Code, Pushback, Told),
+    Status(u64, Code, Pushback, Told),
+    Lost(u64, End, Told),
 }
 
 fn plays(settings: &Hedging, budget: &Budget, events: &[Event]) {
@@ -35,16 +36,19 @@ fn plays(settings: &Hedging, budget: &Budget, events: &[Event]) {
                 assert_eq!(hedge.ask(budget, at(millis)), wanted, "event {number}");
                 begun += u32::from(wanted == Now);
             }
-            End(millis, code, pushback, wanted) => {
-                let got = hedge.told(code, pushback, settings, budget, at(millis));
+            Status(millis, code, pushback, wanted) => {
+                let got = hedge.told(End::Status(code), pushback, settings, budget, at(millis));
                 assert_eq!(got, wanted, "event {number}");
+            }
+            Lost(millis, end, wanted) => {
+                assert_eq!(hedge.told(end, NONE, settings, budget, at(millis)), wanted, "event {number}");
             }
         }
     }
 }
 
-use Event::{Ask, End};
-use Start::{No, Now};
+use Event::{Ask, Lost, Status};
+use Start::{No, Now, Unpaid};
 use Told::{Final, GoOn};
 
 const NONE: Pushback = Pushback::None;
@@ -67,7 +71,7 @@ fn attempts_begin_one_delay_apart() {
             Ask(105, later(205)),
             Ask(205, Now),
             Ask(1_000, No),
-            End(1_001, Code::Ok, NONE, Final),
+            Status(1_001, Code::Ok, NONE, Final),
         ],
     );
 }
@@ -85,19 +89,19 @@ fn a_failure_that_is_not_fatal_begins_the_next_at_once() {
         &budget(10),
         &[
             Ask(0, Now),
-            End(30, Code::Unavailable, NONE, GoOn),
+            Status(30, Code::Unavailable, NONE, GoOn),
             Ask(30, Now),
             Ask(30, later(130)),
-            End(40, Code::Unavailable, NONE, GoOn),
+            Status(40, Code::Unavailable, NONE, GoOn),
             Ask(40, Now),
-            End(50, Code::Unavailable, NONE, Final),
+            Status(50, Code::Unavailable, NONE, Final),
         ],
     );
 }
 
 #[test]
 fn a_fatal_code_ends_the_call_while_others_run() {
-    plays(&settings(), &budget(10), &[Ask(0, Now), Ask(100, Now), End(110, Code::NotFound, NONE, Final)]);
+    plays(&settings(), &budget(10), &[Ask(0, Now), Ask(100, Now), Status(110, Code::NotFound, NONE, Final)]);
 }
 
 #[test]
@@ -109,10 +113,10 @@ fn the_last_failure_is_the_calls_end() {
             Ask(0, Now),
             Ask(100, Now),
             Ask(200, Now),
-            End(210, Code::Unavailable, NONE, GoOn),
+            Status(210, Code::Unavailable, NONE, GoOn),
             Ask(210, No),
-            End(220, Code::Unavailable, NONE, GoOn),
-            End(230, Code::Unavailable, NONE, Final),
+            Status(220, Code::Unavailable, NONE, GoOn),
+            Status(230, Code::Unavailable, NONE, Final),
         ],
     );
 }
@@ -125,7 +129,7 @@ fn pushback_moves_the_next_attempt_or_forbids_it() {
         &budget(10),
         &[
             Ask(0, Now),
-            End(50, Code::Unavailable, after, GoOn),
+            Status(50, Code::Unavailable, after, GoOn),
             Ask(50, later(450)),
             Ask(450, Now),
             Ask(450, later(550)),
@@ -134,26 +138,26 @@ fn pushback_moves_the_next_attempt_or_forbids_it() {
     plays(
         &settings(),
         &budget(10),
-        &[Ask(0, Now), Ask(100, Now), End(110, Code::Unavailable, Pushback::Never, GoOn), Ask(900, No)],
+        &[Ask(0, Now), Ask(100, Now), Status(110, Code::Unavailable, Pushback::Never, GoOn), Ask(900, No)],
     );
-    plays(&settings(), &budget(10), &[Ask(0, Now), End(10, Code::Unavailable, Pushback::Never, Final)]);
+    plays(&settings(), &budget(10), &[Ask(0, Now), Status(10, Code::Unavailable, Pushback::Never, Final)]);
 }
 
 #[test]
 fn the_budget_pays_for_all_but_the_first() {
-    plays(&settings(), &budget(1), &[Ask(0, Now), Ask(100, Now), Ask(200, No), Ask(300, No)]);
+    plays(&settings(), &budget(1), &[Ask(0, Now), Ask(100, Now), Ask(200, Unpaid), Ask(300, No)]);
     // What runs goes on; when that fails, the call ends.
     let (settings, budget) = (settings(), budget(0));
     let mut hedge = Hedge::new(&settings, at(0));
     assert_eq!(hedge.ask(&budget, at(0)), Now);
-    assert_eq!(hedge.ask(&budget, at(100)), No);
+    assert_eq!(hedge.ask(&budget, at(100)), Unpaid);
     assert!(!hedge.is_over());
-    assert_eq!(hedge.told(Code::Unavailable, NONE, &settings, &budget, at(110)), Final);
+    assert_eq!(hedge.told(End::Status(Code::Unavailable), NONE, &settings, &budget, at(110)), Final);
     // The attempt failed before the next could not be paid for.
     let mut hedge = Hedge::new(&settings, at(0));
     assert_eq!(hedge.ask(&budget, at(0)), Now);
-    assert_eq!(hedge.told(Code::Unavailable, NONE, &settings, &budget, at(10)), GoOn);
-    assert_eq!(hedge.ask(&budget, at(10)), No);
+    assert_eq!(hedge.told(End::Status(Code::Unavailable), NONE, &settings, &budget, at(10)), GoOn);
+    assert_eq!(hedge.ask(&budget, at(10)), Unpaid);
     assert!(hedge.is_over());
 }
 
@@ -162,5 +166,52 @@ fn a_throttle_stops_hedges_and_not_calls() {
     let shared = SharedBudget::new(RetryBudget { percent: 20, min_retries: 100 });
     let budget = Budget::new(&shared, Some(Throttling { max_tokens: 2, token_ratio_thousandths: 100 }));
     budget.failed();
-    plays(&settings(), &budget, &[Ask(0, Now), Ask(100, No)]);
+    plays(&settings(), &budget, &[Ask(0, Now), Ask(100, Unpaid)]);
+}
+
+#[test]
+fn what_nobody_answered_begins_the_next_at_once() {
+    use End::{AboveGoaway, NeverOpened, NoConnection, NotWritten, Ours, Refused};
+    // No code is listed, and the method is idempotent.
+    let settings = Hedging { non_fatal_status_codes: Codes::NONE, ..settings() };
+    for end in [NoConnection, NeverOpened, NotWritten, Refused, AboveGoaway, End::Lost] {
+        plays(
+            &settings,
+            &budget(10),
+            &[
+                Ask(0, Now),
+                Ask(0, later(100)),
+                Lost(20, end, GoOn),
+                Ask(20, Now),
+                Lost(30, end, GoOn),
+                Ask(30, Now),
+                Lost(40, end, Final),
+            ],
+        );
+    }
+    plays(&settings, &budget(10), &[Ask(0, Now), Ask(100, Now), Lost(110, Ours, Final)]);
+}
+
+#[test]
+fn only_what_says_something_of_the_service_moves_the_throttle() {
+    let throttled = || {
+        let shared = SharedBudget::new(RetryBudget { percent: 20, min_retries: 100 });
+        Budget::new(&shared, Some(Throttling { max_tokens: 2, token_ratio_thousandths: 100 }))
+    };
+    for (end, stops) in [(End::NoConnection, false), (End::Refused, false), (End::Lost, true)] {
+        let budget = throttled();
+        let next = if stops { Unpaid } else { Now };
+        plays(&settings(), &budget, &[Ask(0, Now), Lost(10, end, GoOn), Ask(10, next)]);
+    }
+}
+
+#[test]
+fn one_that_is_stopped_waits_for_those_that_run() {
+    let (settings, budget) = (settings(), budget(10));
+    let mut hedge = Hedge::new(&settings, at(0));
+    assert_eq!(hedge.ask(&budget, at(0)), Now);
+    hedge.stop();
+    assert_eq!(hedge.ask(&budget, at(500)), No);
+    assert!(!hedge.is_over());
+    assert_eq!(hedge.told(End::Lost, NONE, &settings, &budget, at(510)), Final);
 }

@@ -135,3 +135,63 @@ fn this_host_has_cores() {
     assert_eq!(cores(Workers::Count(5), CpuPolicy::All).unwrap().len(), 5);
     assert!(!cores(Workers::Auto, CpuPolicy::All).unwrap().is_empty());
 }
+
+/// An interface of this device, with one interrupt for each CPU in `targets`, from number 40.
+fn put_interface(root: &Root, name: &str, device: &str, targets: &[usize]) {
+    root.put(&format!("sys/devices/{device}/vendor"), "0x1af4\n");
+    fs::create_dir_all(root.0.join("sys/class/net").join(name)).unwrap();
+    let link = root.0.join(format!("sys/class/net/{name}/device"));
+    std::os::unix::fs::symlink(format!("../../../devices/{device}"), link).unwrap();
+    let mut text = "           CPU0       CPU1\n  8:  0  0  IO-APIC  8-edge  rtc0\n".to_owned();
+    for (queue, cpu) in targets.iter().enumerate() {
+        let number = 40 + queue;
+        text += &format!(" {number}:  7  7  PCI-MSIX-0000:00:03.0  {queue}-edge  {device}-input.{queue}\n");
+        root.put(&format!("proc/irq/{number}/effective_affinity_list"), &format!("{cpu}\n"));
+        root.put(&format!("proc/irq/{number}/smp_affinity_list"), "0-7\n");
+    }
+    root.put("proc/interrupts", &text);
+}
+
+fn placed(root: &Root, workers: Workers, policy: CpuPolicy, allowed: &[usize]) -> Vec<usize> {
+    place(&root.0, workers, policy, allowed).unwrap().into_iter().flatten().collect()
+}
+
+#[test]
+fn cpus_that_take_the_packets_of_all_are_used_last() {
+    let root = Root::with_topology("one-queue");
+    put_interface(&root, "eth0", "virtio2", &[0]);
+    let all: Vec<usize> = (0..8).collect();
+    assert_eq!(interrupts::cpus(&root.0).into_iter().collect::<Vec<_>>(), [0]);
+    assert_eq!(placed(&root, Workers::Count(3), CpuPolicy::PhysicalCores, &all), [1, 2, 3]);
+    assert_eq!(placed(&root, Workers::Count(2), CpuPolicy::NumaNode(0), &all), [1, 4]);
+    // With as many workers as CPUs there is nothing to leave out.
+    assert_eq!(placed(&root, Workers::Auto, CpuPolicy::PhysicalCores, &all), [0, 1, 2, 3]);
+    // A quota leaves CPUs over, too.
+    root.put("proc/self/cgroup", "0::/\n").put("sys/fs/cgroup/cpu.max", "200000 100000\n");
+    assert_eq!(placed(&root, Workers::Auto, CpuPolicy::PhysicalCores, &all), [1, 2]);
+}
+
+#[test]
+fn workers_go_where_each_has_a_queue_of_its_own() {
+    let root = Root::with_topology("a-queue-each");
+    put_interface(&root, "eth0", "virtio2", &[2, 3]);
+    let all: Vec<usize> = (0..8).collect();
+    assert_eq!(placed(&root, Workers::Count(2), CpuPolicy::PhysicalCores, &all), [2, 3]);
+    assert_eq!(placed(&root, Workers::Count(1), CpuPolicy::All, &all), [2]);
+    assert_eq!(placed(&root, Workers::Count(3), CpuPolicy::PhysicalCores, &all), [0, 1, 2]);
+}
+
+#[test]
+fn an_interrupt_goes_where_the_kernel_says_that_it_does() {
+    let root = Root::with_topology("targets");
+    put_interface(&root, "eth0", "virtio2", &[5]);
+    fs::remove_file(root.0.join("proc/irq/40/effective_affinity_list")).unwrap();
+    root.put("proc/irq/40/smp_affinity_list", "6-7\n");
+    assert_eq!(interrupts::cpus(&root.0).into_iter().collect::<Vec<_>>(), [6, 7]);
+    // Other devices' interrupts are of no interest, whatever they are called.
+    root.put(
+        "proc/interrupts",
+        " 41:  7  7  PCI-MSIX  1-edge  virtio22-input.0\n 42: 7 7 PCI-MSIX 1-edge nvme0q1\n",
+    );
+    assert!(interrupts::cpus(&root.0).is_empty());
+}

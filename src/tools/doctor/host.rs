@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 
-use crate::config::{Config, Workers};
+use crate::config::{Backend, Config, Io, OnUnavailable, Workers};
 use crate::net::ethtool::Nic;
 use crate::net::ring::{Refusal, Rung};
 use crate::supervisor::placement;
@@ -32,6 +32,8 @@ const FILES: &[&str] = &[
     "proc/sys/net/netfilter/nf_conntrack_count",
     "proc/sys/net/netfilter/nf_conntrack_max",
     "sys/class/net/*/device/numa_node",
+    "sys/class/net/*/gro_flush_timeout",
+    "sys/class/net/*/napi_defer_hard_irqs",
     "sys/class/net/*/queues/*/rps_cpus",
     "sys/class/net/*/queues/*/rps_flow_cnt",
     "sys/class/net/*/queues/*/xps_cpus",
@@ -40,6 +42,7 @@ const FILES: &[&str] = &[
     "sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
     "sys/devices/system/cpu/cpu*/topology/thread_siblings_list",
     "sys/devices/system/cpu/cpu0/cpuidle/state*/*",
+    "sys/devices/system/cpu/cpuidle/current_driver",
     "sys/devices/system/cpu/isolated",
     "sys/devices/system/cpu/nohz_full",
     "sys/devices/system/cpu/online",
@@ -48,6 +51,7 @@ const FILES: &[&str] = &[
     "sys/devices/system/node/node*/cpulist",
     "sys/kernel/debug/sched/preempt",
     "sys/kernel/mm/transparent_hugepage/enabled",
+    "sys/module/haltpoll/parameters/guest_halt_poll_ns",
 ];
 
 /// Counters that `--live` reads twice.
@@ -95,8 +99,8 @@ pub(super) struct Wanted {
     pub(super) connections: u64,
     /// The ports that are listened on.
     pub(super) ports: Vec<u16>,
-    /// Submission entries of a worker's ring.
-    pub(super) entries: u32,
+    /// How workers talk to the kernel.
+    pub(super) io: Io,
     /// Workers, where their number is fixed.
     pub(super) workers: Option<usize>,
 }
@@ -104,7 +108,14 @@ pub(super) struct Wanted {
 impl Default for Wanted {
     /// A gateway that sets nothing but its addresses.
     fn default() -> Wanted {
-        Wanted { backlog: 4096, connections: 65_536, ports: vec![8080, 9901], entries: 4096, workers: None }
+        let io = Io {
+            backend: Backend::Auto,
+            entries: 4096,
+            on_unavailable: OnUnavailable::Fallback,
+            sqpoll_idle: None,
+            busy_poll: None,
+        };
+        Wanted { backlog: 4096, connections: 65_536, ports: vec![8080, 9901], io, workers: None }
     }
 }
 
@@ -118,7 +129,7 @@ impl Wanted {
             backlog: listeners.clone().map(|listener| listener.backlog).max().unwrap_or(0),
             connections: listeners.map(|listener| u64::from(listener.max_connections)).sum(),
             ports,
-            entries: config.io.entries,
+            io: config.io,
             workers: match config.workers {
                 Workers::Auto => None,
                 Workers::Count(count) => Some(count as usize),

@@ -29,7 +29,7 @@ use crate::net::ethtool::Nic;
 use crate::net::ring;
 
 /// How long `--live` watches the counters.
-const WINDOW: Duration = Duration::from_millis(300);
+const WINDOW: Duration = Duration::from_millis(250);
 
 /// How long the admin address may take.
 const ADMIN_WAIT: Duration = Duration::from_secs(2);
@@ -108,7 +108,7 @@ fn look(options: &Options) -> Result<Host, Unable> {
     let Facts { nics, quota, .. } = std::mem::take(&mut host.facts);
     host.facts = Facts { nics, quota, wanted, page, ..Facts::default() };
     if options.root == Path::new("/") {
-        host.facts.ring = Some(ring::probe(host.facts.wanted.entries));
+        host.facts.ring = Some(ring::probe(&host.facts.wanted.io));
         host.facts.latency_limit = latency_limit();
         for (name, nic) in &mut host.facts.nics {
             *nic = Nic::read(name);

@@ -14,6 +14,7 @@ use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
+use rustc_hash::FxHashSet;
 
 pub(super) use self::answer::{Answer, Format, status_body};
 pub(super) use self::body::{Collected, Stream};
@@ -32,6 +33,8 @@ pub(super) struct Transcoder {
     settings: Transcoding,
     /// Of each method: a copy of this core's own, for clones of it are counted.
     paths: Vec<PathAndQuery>,
+    /// Paths of methods that take one message and answer with one.
+    unary: FxHashSet<Box<str>>,
     captures: RefCell<Captures>,
     query: RefCell<Query>,
     /// Memory of calls that have ended, for those that begin.
@@ -58,8 +61,16 @@ impl Transcoder {
     pub(super) fn new(api: Arc<Api>, settings: Transcoding) -> Rc<Transcoder> {
         let copy = |method: &Target| PathAndQuery::try_from(method.path.as_str()).expect("it is one");
         let paths = api.methods().iter().map(copy).collect();
+        let unary =
+            api.methods().iter().filter(|method| !method.client_streaming && !method.server_streaming);
+        let unary = unary.map(|method| method.path.as_str().into()).collect();
         let (captures, query, spare) = Default::default();
-        Rc::new(Transcoder { api, settings, paths, captures, query, spare })
+        Rc::new(Transcoder { api, settings, paths, unary, captures, query, spare })
+    }
+
+    /// Whether this is the path of a method that takes one message and answers with one.
+    pub(super) fn is_unary(&self, path: &str) -> bool {
+        self.unary.contains(path)
     }
 
     fn rule(&self, rule: usize) -> &Rule {
@@ -93,7 +104,10 @@ pub(super) fn open(
             return Err(Failure::WrongMethod);
         }
         Found::Nothing => return Err(head::not_mapped(head)),
-        Found::BadEscape => return Err(Failure::BadPath),
+        Found::Unreadable(reason) => {
+            reply.explain(reason.message().to_owned());
+            return Err(Failure::BadParameter);
+        }
     };
     let content_type = head.headers.get(CONTENT_TYPE).cloned();
     let opened = Opened {
@@ -109,7 +123,11 @@ pub(super) fn open(
     let format =
         Format::of(value(head, &ACCEPT).unwrap_or_default(), transcoder.method(rule).server_streaming);
     reply.speak(Voice::Json(Box::new(Answer::new(Rc::clone(transcoder), rule, format))));
-    head::to_grpc(head, Some(transcoder.paths[transcoder.rule(rule).method].clone()))?;
+    let path = transcoder.paths[transcoder.rule(rule).method].clone();
+    head::to_grpc(head, Some(path)).map_err(|_| {
+        reply.explain("the host is not valid".to_owned());
+        Failure::BadParameter
+    })?;
     Ok(opened)
 }
 

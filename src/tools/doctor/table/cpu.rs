@@ -114,19 +114,42 @@ pub(super) const CHECKS: &[Check] = &[
         mitigations,
         "Belongs beside every benchmark: the dearer a system call, the more io_uring gains. Never turned off for speed.",
     ),
-    tell(
-        "isolated_cpus",
-        |host| {
-            host.text("sys/devices/system/cpu/isolated").filter(|list| !list.is_empty()).map(str::to_owned)
-        },
-        "isolcpus=managed_irq,domain with nohz_full and rcu_nocbs keeps the kernel off the workers' cores. For hosts of \
-         four cores and more that do nothing else.",
-    ),
-    tell(
-        "preemption",
-        |host| host.text("sys/kernel/debug/sched/preempt").map(str::to_owned),
-        "none or lazy give throughput, full gives latency to others.",
-    ),
+    Check {
+        id: "isolated_cpus",
+        severity: Severity::Note,
+        test: Test::Read(isolated),
+        target: "none, or CPUs that the workers use, on hosts of four CPUs and more",
+        why: "isolcpus=managed_irq,domain with nohz_full and rcu_nocbs keeps the kernel off the workers' cores. CPUs that \
+              are kept free for nobody are lost, and on a small host the rest of it needs them.",
+        cost: "Everything else shares the CPUs that are left.",
+        measure: Measure::Tail,
+        fix: "AllowedCPUs= of the unit names the isolated CPUs, or boot without isolcpus",
+        undo: "Boot with the old command line.",
+    },
+    Check {
+        id: "preemption",
+        severity: Severity::Note,
+        test: Test::Read(preemption),
+        target: "none, voluntary or lazy",
+        why: "With full preemption whatever wakes up on a worker's CPU interrupts it in the kernel, too: latency for \
+              others, paid by the worker's calls.",
+        cost: "Other programs on these CPUs wait a little longer.",
+        measure: Measure::Cpu,
+        fix: "boot with preempt=lazy, or preempt=none; echo lazy > /sys/kernel/debug/sched/preempt",
+        undo: "`echo full > /sys/kernel/debug/sched/preempt`",
+    },
+    Check {
+        id: "halt_poll",
+        severity: Severity::Note,
+        test: Test::Read(halt_poll),
+        target: "guest_halt_poll_ns above 0 where the guest itself polls before it halts",
+        why: "A virtual CPU that halts at once leaves to the host and comes back for each packet while the load is light. \
+              cpuidle_haltpoll lets it look around first, if it is given time.",
+        cost: "CPU time of the host while the guest is idle.",
+        measure: Measure::Tail,
+        fix: "echo 200000 > /sys/module/haltpoll/parameters/guest_halt_poll_ns",
+        undo: "`echo 0 > /sys/module/haltpoll/parameters/guest_halt_poll_ns`",
+    },
     leave("kernel.watchdog", "Costs one timer a second for each CPU, and finds locked up kernels."),
 ];
 
@@ -226,6 +249,38 @@ fn clocksource(host: &Host) -> Reading {
         return Reading::Absent;
     };
     Reading::judge(!matches!(name, "hpet" | "acpi_pm" | "jiffies" | "refined-jiffies" | "pit"), name)
+}
+
+fn isolated(host: &Host) -> Reading {
+    let Some(list) = host.text("sys/devices/system/cpu/isolated").filter(|list| !list.is_empty()) else {
+        return Reading::Absent;
+    };
+    let (isolated, ours) = (cpu_list(list), host.cpus());
+    let online = host.text("sys/devices/system/cpu/online").map_or(ours.len(), |list| cpu_list(list).len());
+    if online < 4 {
+        Reading::off(format!("{list} of {online} CPUs"))
+    } else if ours.iter().any(|cpu| isolated.contains(cpu)) {
+        Reading::Good(list.to_owned())
+    } else {
+        Reading::off(format!("{list}, and none of them is for this process"))
+    }
+}
+
+/// The choice among several stands in brackets.
+fn preemption(host: &Host) -> Reading {
+    let Some(text) = host.text("sys/kernel/debug/sched/preempt") else { return Reading::Absent };
+    let chosen = text.split_ascii_whitespace().find_map(|word| word.strip_prefix('(')?.strip_suffix(')'));
+    chosen.map_or(Reading::Absent, |chosen| Reading::judge(chosen != "full", chosen))
+}
+
+fn halt_poll(host: &Host) -> Reading {
+    if host.text("sys/devices/system/cpu/cpuidle/current_driver") != Some("haltpoll") {
+        return Reading::Absent;
+    }
+    match host.number("sys/module/haltpoll/parameters/guest_halt_poll_ns") {
+        Some(nanos) => Reading::judge(nanos > 0, format!("{} us", nanos / 1000)),
+        None => Reading::Absent,
+    }
 }
 
 fn mitigations(host: &Host) -> Option<String> {

@@ -128,6 +128,15 @@ pub(super) const CHECKS: &[Check] = &[
         "report it with the log's lines",
     ),
     page(
+        "gateway_local",
+        Severity::Note,
+        local,
+        "at least half of the connections, where each worker has a queue of the interface",
+        "Connections whose packets arrive at the CPU of the worker that serves them (SO_INCOMING_CPU). The others' go from \
+         one CPU's cache to another's.",
+        "interrupts of queue i to the CPU of worker i (irq_affinity), and as many queues as workers (nic_queues)",
+    ),
+    page(
         "gateway_files",
         Severity::Warning,
         files,
@@ -298,6 +307,20 @@ fn total(host: &Host, names: &[&str]) -> Reading {
     let Some(page) = &host.facts.page else { return Reading::Absent };
     let sum: f64 = names.iter().flat_map(|name| samples(page, name)).map(|(_, value)| value).sum();
     Reading::judge(sum == 0.0, format!("{sum}"))
+}
+
+fn local(host: &Host) -> Reading {
+    /// Fewer are no basis for a share.
+    const CONNECTIONS_MIN: f64 = 100.0;
+    let Some(page) = &host.facts.page else { return Reading::Absent };
+    let sum = |name| samples(page, name).map(|(_, value)| value).sum::<f64>();
+    let (local, all) = (sum("ringway_connections_local_total"), sum("ringway_connections_accepted_total"));
+    let queues = host.facts.nics.values().filter_map(|nic| nic.queues).map(|(used, _)| used as usize).max();
+    let spread = host.workers() > 1 && queues.is_some_and(|queues| queues >= host.workers());
+    if all < CONNECTIONS_MIN {
+        return Reading::Absent;
+    }
+    Reading::judge(!spread || local >= all / 2.0, format!("{:.0} % of {all}", 100.0 * local / all))
 }
 
 fn files(host: &Host) -> Reading {

@@ -1,8 +1,9 @@
 //! From the interface to the worker's CPU.
 
-use super::super::check::{Check, Measure, Reading, Severity, Test, Want, sysctl, tell};
+use super::super::check::{Check, Measure, Reading, Severity, Test, Want, sysctl};
 use super::super::host::Host;
 use crate::net::ethtool::Nic;
+use crate::supervisor::placement::interrupts;
 
 pub(super) const CHECKS: &[Check] = &[
     sysctl(
@@ -138,12 +139,30 @@ pub(super) const CHECKS: &[Check] = &[
         fix: "ethtool -K {} tso on gso on",
         undo: "`ethtool -K IF tso off gso off`",
     },
-    tell(
-        "coalescing",
-        coalescing,
-        "How long an interface gathers packets before it interrupts. Adaptive is right for throughput; for latency \
-         `ethtool -C IF adaptive-rx off rx-usecs 8` to 20.",
-    ),
+    Check {
+        id: "coalescing",
+        severity: Severity::Note,
+        test: Test::Read(coalescing),
+        target: "adaptive, or at most 50 us",
+        why: "How long an interface gathers packets before it interrupts: each call waits for so long, twice. Adaptive \
+              is right for throughput; for latency `ethtool -C IF adaptive-rx off rx-usecs 8` to 20.",
+        cost: "More interrupts, with less than adaptive.",
+        measure: Measure::Tail,
+        fix: "ethtool -C {} adaptive-rx on",
+        undo: "`ethtool -C IF adaptive-rx off rx-usecs OLD`",
+    },
+    Check {
+        id: "deferred_interrupts",
+        severity: Severity::Note,
+        test: Test::Read(deferred),
+        target: "napi_defer_hard_irqs = 2 and gro_flush_timeout = 200000 with io.busy_poll; both 0 without",
+        why: "With both set, an interface that is polled leaves its interrupts off while the poller comes back in time. \
+              Without a poller, packets wait for the timeout.",
+        cost: "Up to 200 us for a packet that comes when nobody polls.",
+        measure: Measure::Tail,
+        fix: "{}",
+        undo: "`echo 0` into both files",
+    },
     sysctl(
         "net.core.busy_poll",
         Severity::Note,
@@ -211,30 +230,14 @@ fn nic_queues(host: &Host) -> Reading {
 }
 
 /// The numbers of an interface's interrupts for queues.
-fn interrupts(host: &Host, nic: &str) -> Vec<usize> {
+fn queue_interrupts(host: &Host, nic: &str) -> Vec<usize> {
     let device = host.text(&format!("sys/class/net/{nic}/device"));
-    let text = host.text("proc/interrupts").unwrap_or_default();
-    let numbers = text.lines().filter_map(|line| {
-        let (number, rest) = line.trim_start().split_once(':')?;
-        let action = rest.split_ascii_whitespace().last()?;
-        let is_of = |name: &str| {
-            action.match_indices(name).any(|(at, _)| {
-                let after = action[at + name.len()..].chars().next();
-                after.is_none_or(|c| !c.is_ascii_alphanumeric())
-            })
-        };
-        let ours = is_of(nic) || device.is_some_and(is_of);
-        let is_queue = ["input", "output", "rx", "tx", "comp", "queue"]
-            .iter()
-            .any(|word| action.to_ascii_lowercase().contains(word));
-        (ours && is_queue).then(|| number.parse().ok())?
-    });
-    numbers.collect()
+    interrupts::of_queues(host.text("proc/interrupts").unwrap_or_default(), nic, device)
 }
 
 fn irq_affinity(host: &Host) -> Reading {
     each_nic(host, |name, _| {
-        let numbers = interrupts(host, name);
+        let numbers = queue_interrupts(host, name);
         let targets: Vec<&str> = numbers
             .iter()
             .filter_map(|number| {
@@ -326,10 +329,33 @@ fn offload(host: &Host, of: fn(&Nic) -> Option<bool>, wanted: bool, what: &str) 
     })
 }
 
-fn coalescing(host: &Host) -> Option<String> {
-    let nics = host.facts.nics.iter().filter_map(|(name, nic)| {
-        let (adaptive, micros) = nic.coalescing?;
-        Some(format!("{name}: {micros} us{}", if adaptive { ", adaptive" } else { "" }))
-    });
-    Some(nics.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
+fn coalescing(host: &Host) -> Reading {
+    const LONGEST_MICROS: u32 = 50;
+    each_nic(host, |name, nic| match nic.coalescing {
+        None => Reading::Absent,
+        Some((true, micros)) => Reading::Good(format!("{micros} us, adaptive")),
+        Some((false, micros)) if micros <= LONGEST_MICROS => Reading::Good(format!("{micros} us")),
+        Some((false, micros)) => Reading::off_at(format!("{micros} us"), name),
+    })
+}
+
+fn deferred(host: &Host) -> Reading {
+    each_nic(host, |name, _| {
+        let read = |file: &str| host.number(&format!("sys/class/net/{name}/{file}"));
+        let (Some(rounds), Some(nanos)) = (read("napi_defer_hard_irqs"), read("gro_flush_timeout")) else {
+            return Reading::Absent;
+        };
+        let (wanted, fix): (bool, &[(&str, u32)]) = match host.facts.wanted.io.busy_poll {
+            Some(_) => {
+                (rounds > 0 && nanos > 0, &[("napi_defer_hard_irqs", 2), ("gro_flush_timeout", 200_000)])
+            }
+            None => (rounds == 0 || nanos == 0, &[("napi_defer_hard_irqs", 0), ("gro_flush_timeout", 0)]),
+        };
+        let value = format!("{rounds} rounds, {} us", nanos / 1000);
+        if wanted {
+            return Reading::Good(value);
+        }
+        let lines = fix.iter().map(|(file, value)| format!("echo {value} > /sys/class/net/{name}/{file}"));
+        Reading::off_at(value, lines.collect::<Vec<_>>().join("; "))
+    })
 }

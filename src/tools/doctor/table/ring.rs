@@ -184,7 +184,7 @@ fn setup(host: &Host) -> Reading {
 
 fn flags(host: &Host) -> Reading {
     match host.facts.ring {
-        Some(Ok(rung)) => Reading::judge(rung == Rung::DeferTaskrun, rung.flags()),
+        Some(Ok(rung)) => Reading::judge(rung <= Rung::DeferTaskrun, rung.flags()),
         _ => Reading::Absent,
     }
 }

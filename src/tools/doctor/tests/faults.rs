@@ -102,6 +102,29 @@ const FAULTS: &[Fault] = &[
         &[("proc/swaps", "Filename Type\n/dev/sda2 partition\n"), ("proc/sys/vm/swappiness", "60")],
     ),
     (
+        "deferred_interrupts",
+        "echo 0 > /sys/class/net/eth0/gro_flush_timeout",
+        &[
+            ("sys/class/net/eth0/napi_defer_hard_irqs", "2"),
+            ("sys/class/net/eth0/gro_flush_timeout", "200000"),
+        ],
+    ),
+    ("isolated_cpus", "AllowedCPUs", &[("sys/devices/system/cpu/isolated", "1")]),
+    (
+        "isolated_cpus",
+        "AllowedCPUs",
+        &[("sys/devices/system/cpu/isolated", "2-3"), ("sys/devices/system/cpu/online", "0-7")],
+    ),
+    ("preemption", "preempt=lazy", &[("sys/kernel/debug/sched/preempt", "none voluntary (full) lazy")]),
+    (
+        "halt_poll",
+        "echo 200000",
+        &[
+            ("sys/devices/system/cpu/cpuidle/current_driver", "haltpoll"),
+            ("sys/module/haltpoll/parameters/guest_halt_poll_ns", "0"),
+        ],
+    ),
+    (
         "clocksource",
         "echo tsc",
         &[("sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet")],
@@ -186,6 +209,16 @@ fn what_looks_like_a_fault_and_is_none_is_let_pass() {
             ("sys/devices/system/node/node1/cpulist", "4-7"),
             EIGHT_CPUS,
         ],
+        // CPUs that are ours.
+        &[("sys/devices/system/cpu/isolated", "1-7"), ("sys/devices/system/cpu/online", "0-7")],
+        &[("sys/kernel/debug/sched/preempt", "none voluntary full (lazy)")],
+        // The processor's own driver.
+        &[
+            ("sys/devices/system/cpu/cpuidle/current_driver", "intel_idle"),
+            ("sys/module/haltpoll/parameters/guest_halt_poll_ns", "0"),
+        ],
+        // Only one of the two holds nothing back.
+        &[("sys/class/net/eth0/napi_defer_hard_irqs", "2"), ("sys/class/net/eth0/gro_flush_timeout", "0")],
         // No time was squeezed.
         &[("proc/sys/net/core/netdev_budget", "300")],
     ];
@@ -224,6 +257,12 @@ fn what_drivers_say_is_judged() {
         (Some("gro"), "ethtool -K eth0 gro on", Nic { gro: Some(false), ..good }),
         (Some("lro"), "ethtool -K eth0 lro off", Nic { lro: Some(true), ..good }),
         (Some("segmentation"), "ethtool -K eth0 tso on gso on", Nic { segmentation: Some(false), ..good }),
+        (
+            Some("coalescing"),
+            "ethtool -C eth0 adaptive-rx on",
+            Nic { coalescing: Some((false, 250)), ..good },
+        ),
+        (None, "", Nic { coalescing: Some((false, 20)), ..good }),
     ] {
         let mut host = fake.look();
         host.facts.nics.insert("eth0".to_owned(), nic);
@@ -335,15 +374,60 @@ fn a_squeezed_host_with_a_small_budget_is_told_of_it() {
     let squeezed = ("proc/net/softnet_stat", "00000009 00000000 00000004\n00000009 00000001 00000000\n");
     let mut host = watched("squeezed", &[squeezed]);
     assert_eq!(findings(&host), ["softnet_squeeze"]);
-    let fake = Fake::good("budget");
-    fake.put("proc/sys/net/core/netdev_budget", "300");
-    fake.put("proc/net/netstat", NETSTAT);
-    fake.put("proc/net/softnet_stat", SOFTNET);
-    host = fake.look();
-    host.read_counters(&fake.0);
-    fake.put(squeezed.0, squeezed.1);
-    host.read_counters(&fake.0);
-    assert_eq!(findings(&host), ["net.core.netdev_budget", "softnet_squeeze"]);
+    for (key, small) in [("netdev_budget", "300"), ("netdev_budget_usecs", "2000")] {
+        let fake = Fake::good("budget");
+        fake.put(&format!("proc/sys/net/core/{key}"), small);
+        fake.put("proc/net/netstat", NETSTAT);
+        fake.put("proc/net/softnet_stat", SOFTNET);
+        host = fake.look();
+        host.read_counters(&fake.0);
+        fake.put(squeezed.0, squeezed.1);
+        host.read_counters(&fake.0);
+        assert_eq!(findings(&host), [&format!("net.core.{key}"), "softnet_squeeze"]);
+    }
+}
+
+#[test]
+fn a_ring_that_has_overflowed_is_told_of() {
+    let fake = Fake::good("overflow");
+    for (path, text) in [
+        ("proc/net/netstat", NETSTAT),
+        ("proc/77/comm", "ringway\n"),
+        ("proc/77/fdinfo/5", "SqTail:\t9\nCqOverflowList:\n"),
+        ("proc/77/fdinfo/6", "SqTail:\t9\nCqOverflowList:\n"),
+        ("proc/77/fdinfo/7", "pos:\t0\n"),
+    ] {
+        fake.put(path, text);
+    }
+    fs::create_dir_all(fake.0.join("proc/77/fd")).unwrap();
+    for (descriptor, what) in [("5", "anon_inode:[io_uring]"), ("6", "anon_inode:[io_uring]"), ("7", "/x")] {
+        std::os::unix::fs::symlink(what, fake.0.join("proc/77/fd").join(descriptor)).unwrap();
+    }
+    let read = || {
+        let mut host = fake.look();
+        host.read_counters(&fake.0);
+        host.read_counters(&fake.0);
+        host
+    };
+    assert_eq!(findings(&read()), [""; 0]);
+    fake.put("proc/77/fdinfo/6", "SqTail:\t9\nCqOverflowList:\n  user_data=7, res=1, flags=0\n");
+    let found = examine(&read());
+    let overflow = found.iter().find(|found| found.check.id == "ring_overflows").unwrap();
+    assert_eq!(overflow.reading, Reading::off("1 of 2 rings"));
+}
+
+#[test]
+fn a_gateway_that_polls_wants_interrupts_to_be_deferred() {
+    let fake = Fake::good("polls");
+    let mut host = fake.look();
+    host.facts.wanted.io.busy_poll = Some(Duration::from_micros(50));
+    assert_eq!(findings(&host), [""; 0], "the host does not tell");
+    fake.put("sys/class/net/eth0/napi_defer_hard_irqs", "0");
+    fake.put("sys/class/net/eth0/gro_flush_timeout", "0");
+    let mut host = fake.look();
+    assert_eq!(findings(&host), [""; 0]);
+    host.facts.wanted.io.busy_poll = Some(Duration::from_micros(50));
+    assert_eq!(findings(&host), ["deferred_interrupts"]);
 }
 
 #[test]
@@ -357,8 +441,15 @@ fn a_gateways_page_is_judged() {
         (Some("gateway_panics"), "ringway_panics_total{worker=\"1\"} 2\n"),
         (Some("gateway_refusals"), "ringway_connections_refused_total{worker=\"1\"} 2\n"),
         (Some("gateway_files"), "process_open_fds 90\n"),
+        (None, "ringway_connections_accepted_total 90\nringway_connections_local_total 0\n"),
+        (None, "ringway_connections_accepted_total 900\nringway_connections_local_total 450\n"),
+        (
+            Some("gateway_local"),
+            "ringway_connections_accepted_total 900\nringway_connections_local_total 400\n",
+        ),
     ] {
         let mut host = fake.look();
+        host.facts.nics.insert("eth0".to_owned(), Nic { queues: Some((2, 2)), ..Nic::default() });
         host.facts.page = Some(format!("{line}{good}"));
         assert_eq!(findings(&host), Vec::from_iter(expected), "{line}");
     }

@@ -226,6 +226,20 @@ fn this_host_is_examined_in_less_than_half_a_second() {
 }
 
 #[test]
+fn watching_this_host_takes_less_than_half_a_second() {
+    let options = Options { root: "/".into(), live: true, ..Fake::good("unused-live").options() };
+    // Others may have the CPU just now, but hardly three times.
+    let took = || {
+        let began = Instant::now();
+        let (_, text) = told(&options);
+        assert!(text.contains("errors") || text.contains("error"), "{text}");
+        began.elapsed()
+    };
+    let best = (0..3).map(|_| took()).min().unwrap();
+    assert!(WINDOW < best && best < Duration::from_millis(500), "{best:?}");
+}
+
+#[test]
 fn severities_are_told_in_order() {
     assert!(Severity::Error < Severity::Warning && Severity::Warning < Severity::Note);
 }

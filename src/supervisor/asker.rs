@@ -1,0 +1,129 @@
+//! Asks upstreams for their descriptors again and again, all of them at once, on a thread of its own: who does not
+//! answer keeps nobody waiting who does, nor the thread that looks at files.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::reflection;
+use crate::transcode::api::Reflected;
+
+/// How soon an upstream is asked again that did not answer.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A cluster that is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Upstream {
+    pub(super) cluster: String,
+    /// One of them is enough. A name may lead elsewhere meanwhile.
+    pub(super) addresses: Arc<Mutex<Vec<SocketAddr>>>,
+}
+
+/// What it answered; none if none of its addresses did.
+pub(super) type Answered = (String, Option<Reflected>);
+
+impl Upstream {
+    /// Asks one address after the other. A failure that differs from the `last` one is logged.
+    async fn ask(&self, last: &mut String) -> Option<Reflected> {
+        let mut failures = String::new();
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for address in addresses {
+            match reflection::ask(address).await {
+                Ok(files) => {
+                    last.clear();
+                    return Some(Reflected {
+                        origin: format!("reflection of cluster {:?}", self.cluster),
+                        files,
+                    });
+                }
+                Err(error) => failures += &format!("{address}: {error}; "),
+            }
+        }
+        if *last != failures {
+            let reasons = failures.trim_end_matches("; ");
+            tracing::warn!(cluster = %self.cluster, "server reflection: {reasons}: what was known stays");
+            *last = failures;
+        }
+        None
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Asks all of them at once, and waits until each has answered or was given up.
+pub(super) fn ask_once(upstreams: &[Upstream]) -> io::Result<Vec<Answered>> {
+    if upstreams.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut questions = JoinSet::new();
+    let runtime = runtime()?;
+    for upstream in upstreams.iter().cloned() {
+        let question = async move {
+            let answer = upstream.ask(&mut String::new()).await;
+            (upstream.cluster, answer)
+        };
+        questions.spawn_on(question, runtime.handle());
+    }
+    Ok(runtime.block_on(questions.join_all()))
+}
+
+/// Asks until it is dropped.
+pub(super) struct Asker {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Asker {
+    /// Asks each upstream now, and again after `interval`; sooner if it does not answer. `tell` gets every answer.
+    pub(super) fn start(
+        upstreams: Vec<Upstream>,
+        interval: Duration,
+        tell: impl Fn(Answered) + Send + Sync + 'static,
+    ) -> io::Result<Asker> {
+        let (stop, stopped) = oneshot::channel();
+        let (runtime, tell) = (runtime()?, Arc::new(tell));
+        let body = move || {
+            for upstream in upstreams {
+                runtime.spawn(keep_asking(upstream, interval, Arc::clone(&tell)));
+            }
+            // The questions end with the runtime.
+            let _ = runtime.block_on(stopped);
+        };
+        let thread = thread::Builder::new().name("reflection".to_owned()).spawn(body)?;
+        Ok(Asker { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+async fn keep_asking(upstream: Upstream, interval: Duration, tell: Arc<impl Fn(Answered)>) {
+    let mut last = String::new();
+    loop {
+        let answer = upstream.ask(&mut last).await;
+        let wait = if answer.is_some() { interval } else { ASK_AGAIN };
+        tell((upstream.cluster.clone(), answer));
+        tokio::time::sleep(wait).await;
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asker").finish_non_exhaustive()
+    }
+}

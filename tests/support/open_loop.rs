@@ -1,0 +1,182 @@
+//! Calls on a schedule: each begins at its time, whatever became of those before it.
+#![allow(clippy::disallowed_methods, reason = "a test measures how long answers take")]
+
+use super::child::ID;
+use super::raw::{self, EMPTY_CALL};
+use super::within;
+use bytes::Bytes;
+use h2::client::SendRequest;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, JoinSet};
+
+const CONNECTIONS: usize = 12;
+
+/// Calls that have ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The number of the call, from 0, which is also its id.
+    pub id: usize,
+    /// When it began, since the first one did, and how long it took.
+    pub at: Duration,
+    pub took: Duration,
+    /// Its gRPC status, or what came in its place.
+    pub status: Result<u8, String>,
+}
+
+impl Outcome {
+    pub fn is_ok(&self) -> bool {
+        self.status == Ok(0)
+    }
+}
+
+/// Calls that are being made.
+pub struct OpenLoop {
+    shared: Arc<Shared>,
+    task: JoinHandle<Vec<Outcome>>,
+    began: Instant,
+    rate: u32,
+}
+
+struct Shared {
+    stop: AtomicBool,
+    begun: AtomicUsize,
+}
+
+impl OpenLoop {
+    /// Makes `rate` calls a second, each with this deadline, from now on.
+    pub async fn start(address: SocketAddr, rate: u32, deadline: Duration) -> Self {
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            clients.push(connect(address).await);
+        }
+        let shared = Arc::new(Shared { stop: AtomicBool::new(false), begun: AtomicUsize::new(0) });
+        let began = Instant::now();
+        let task = tokio::spawn(run(clients, Arc::clone(&shared), began, rate, deadline));
+        Self { shared, task, began, rate }
+    }
+
+    /// The time since the first call.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// How many calls have begun.
+    pub fn begun(&self) -> usize {
+        self.shared.begun.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the calls of `span` more have begun.
+    pub async fn go_on(&self, span: Duration) {
+        let wanted = self.begun() + (f64::from(self.rate) * span.as_secs_f64()) as usize;
+        let mut looks = tokio::time::interval(Duration::from_millis(2));
+        let look = async {
+            while self.begun() < wanted {
+                looks.tick().await;
+            }
+        };
+        within(span * 2 + Duration::from_secs(10), "calls go on", look).await;
+    }
+
+    /// Begins no more calls, and waits for those that have begun.
+    pub async fn stop(self) -> Vec<Outcome> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        within(Duration::from_secs(30), "all calls end", self.task).await.expect("no panic")
+    }
+}
+
+async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(address).await.expect("the gateway listens");
+    stream.set_nodelay(true).expect("a socket takes its options");
+    let mut builder = h2::client::Builder::new();
+    builder.data_frame_budget(1 << 26); // a thousand small answers at once are no attack here
+    let (client, connection) = builder.handshake(stream).await.expect("the gateway speaks HTTP/2");
+    tokio::spawn(async move { drop(connection.await) }); // its calls tell how it ended
+    client
+}
+
+async fn run(
+    clients: Vec<SendRequest<Bytes>>,
+    shared: Arc<Shared>,
+    began: Instant,
+    rate: u32,
+    deadline: Duration,
+) -> Vec<Outcome> {
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    let (mut calls, mut outcomes) = (JoinSet::new(), Vec::new());
+    while !shared.stop.load(Ordering::Relaxed) {
+        ticks.tick().await;
+        let due = (began.elapsed().as_secs_f64() * f64::from(rate)) as usize;
+        for id in shared.begun.load(Ordering::Relaxed)..due {
+            calls.spawn(call(clients[id % CONNECTIONS].clone(), id, began, deadline));
+        }
+        shared.begun.fetch_max(due, Ordering::Relaxed);
+        while let Some(ended) = calls.try_join_next() {
+            outcomes.push(ended.expect("a call does not panic"));
+        }
+    }
+    outcomes.extend(calls.join_all().await);
+    outcomes.sort_unstable_by_key(|outcome: &Outcome| outcome.id);
+    outcomes
+}
+
+async fn call(client: SendRequest<Bytes>, id: usize, began: Instant, deadline: Duration) -> Outcome {
+    let (at, start) = (began.elapsed(), Instant::now());
+    // Nobody waits for ever, whatever the gateway does.
+    let answered =
+        tokio::time::timeout(deadline + Duration::from_secs(10), answer(client, id, deadline)).await;
+    let status = answered.unwrap_or_else(|_| Err("no answer at all".to_owned()));
+    Outcome { id, at, took: start.elapsed(), status }
+}
+
+async fn answer(client: SendRequest<Bytes>, id: usize, deadline: Duration) -> Result<u8, String> {
+    let lost = |error: h2::Error| error.to_string();
+    let head = http::Request::post(format!("http://ringway.test{EMPTY_CALL}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-timeout", format!("{}m", deadline.as_millis()))
+        .header(ID, id)
+        .body(())
+        .expect("a valid head");
+    let mut client = client.ready().await.map_err(lost)?;
+    let (response, mut send) = client.send_request(head, false).map_err(lost)?;
+    send.send_data(raw::message(0, b""), true).map_err(lost)?;
+    let (head, mut body) = response.await.map_err(lost)?.into_parts();
+    while let Some(piece) = body.data().await {
+        body.flow_control().release_capacity(piece.map_err(lost)?.len()).map_err(lost)?;
+    }
+    let trailers = body.trailers().await.map_err(lost)?.unwrap_or(head.headers);
+    let status = trailers.get("grpc-status").and_then(|status| status.to_str().ok()?.parse().ok());
+    status.ok_or_else(|| format!("no status: {trailers:?}"))
+}
+
+/// Whether calls began when they were to: all but a hundredth within 50 ms. If not, the machine stood still or was taken
+/// by others, and times say nothing of the gateway.
+pub fn on_schedule(outcomes: &[Outcome], rate: u32) -> bool {
+    let lag = |it: &Outcome| it.at.saturating_sub(Duration::from_secs_f64(it.id as f64 / f64::from(rate)));
+    let late = outcomes.iter().filter(|it| lag(it) > Duration::from_millis(50)).count();
+    let on_schedule = late * 100 <= outcomes.len();
+    if !on_schedule {
+        println!(
+            "times are not judged: {late} of {} calls began late, for others have this machine",
+            outcomes.len()
+        );
+    }
+    on_schedule
+}
+
+/// The share of calls that succeeded.
+pub fn success(outcomes: &[Outcome]) -> f64 {
+    let ok = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    ok as f64 / outcomes.len().max(1) as f64
+}
+
+/// How long calls took, the quickest first.
+pub fn latencies<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Vec<Duration> {
+    let mut took: Vec<Duration> = outcomes.into_iter().map(|outcome| outcome.took).collect();
+    took.sort_unstable();
+    took
+}
