@@ -164,6 +164,26 @@ async fn a_method_has_a_breaker_of_its_own_and_business_errors_trip_none() {
     }
 }
 
+/// A call in JSON is let through, or told when to come again.
+async fn json_is_answered_or_told_when(json: &mut Http1) {
+    let answer =
+        json.ask(&format!("POST {EMPTY_CALL}"), &[("content-type", "application/json")], b"{}").await;
+    let after = answer.field("retry-after");
+    assert!(answer.status == 200 || (answer.status, after) == (503, Some("1")), "{answer:?}");
+}
+
+/// Of those who try, the share that gets through in each of four half seconds.
+async fn shares(clients: &mut [RawClient], json: &mut Http1) -> [f64; 4] {
+    let (began, mut quarters) = (Instant::now(), [(0_u32, 0_u32); 4]);
+    while let Some((tried, passed)) = quarters.get_mut((began.elapsed().as_millis() / 500) as usize) {
+        let codes = round(clients).await;
+        *tried += codes.len() as u32;
+        *passed += codes.iter().filter(|code| **code == 0).count() as u32;
+        json_is_answered_or_told_when(json).await;
+    }
+    quarters.map(|(tried, passed)| f64::from(passed) / f64::from(tried.max(1)))
+}
+
 /// Method: a service that takes much longer than the breaker was open, asked by many for as long as its probes last.
 #[tokio::test]
 async fn a_slow_service_gets_its_probes_and_no_more_and_then_more_and_more() {
@@ -203,8 +223,6 @@ async fn a_slow_service_gets_its_probes_and_no_more_and_then_more_and_more() {
         let begin = within(Duration::from_secs(5), "all workers have heard of it", all).await;
 
         let mut json = Http1::connect(address).await;
-        let kind = [("content-type", "application/json")];
-        let mut json = async || json.ask(&format!("POST {EMPTY_CALL}"), &kind, b"{}").await;
         let (askers, others) = clients.split_at_mut(6);
         let closes = "ringway_breaker_closes_total";
         let probing = async {
@@ -215,9 +233,7 @@ async fn a_slow_service_gets_its_probes_and_no_more_and_then_more_and_more() {
         let meanwhile = async {
             while metric(&gateway, closes) == 0 {
                 if service.count() == begin + 3 && metric(&gateway, closes) == 0 {
-                    let answer = json().await;
-                    let after = answer.field("retry-after").map(str::to_owned);
-                    assert!(answer.status == 200 || after.as_deref() == Some("1"), "{backend}: {answer:?}");
+                    json_is_answered_or_told_when(&mut json).await;
                 }
                 round(others).await;
             }
@@ -229,18 +245,8 @@ async fn a_slow_service_gets_its_probes_and_no_more_and_then_more_and_more() {
         let early = asked[begin..].iter().filter(|asked| asked.at < first + SLOW).count();
         assert_eq!(early, 3, "{backend}");
 
-        // Of those who try, a tenth at first, and more and more.
-        let (began, mut quarters) = (Instant::now(), [(0_u32, 0_u32); 4]);
-        while let Some((tried, passed)) = quarters.get_mut((began.elapsed().as_millis() / 500) as usize) {
-            let codes = round(&mut clients).await;
-            *tried += codes.len() as u32;
-            *passed += codes.iter().filter(|code| **code == 0).count() as u32;
-            let answer = json().await;
-            let after = answer.field("retry-after");
-            assert!(answer.status == 200 || (answer.status, after) == (503, Some("1")), "{answer:?}");
-        }
-        let share = quarters.map(|(tried, passed)| f64::from(passed) / f64::from(tried.max(1)));
-        println!("{backend}: {share:.2?} of {quarters:?}");
+        let share = shares(&mut clients, &mut json).await;
+        println!("{backend}: {share:.2?}");
         assert!(share[0] < 0.45 && 0.65 < share[3], "{backend}: {share:?}");
         assert!(share[0] < share[2] && share[1] < share[3], "{backend}: {share:?}");
         assert_eq!(metric(&gateway, "ringway_breaker_opens_total"), 1, "{backend}");
