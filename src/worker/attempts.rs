@@ -11,8 +11,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use h2::RecvStream;
+use h2::client::ResponseFuture;
 use http::Response;
-use http::request::Parts;
 
 use super::Worker;
 use super::download::Download;
@@ -78,17 +78,16 @@ struct Attempts<'a> {
     latency: Option<(usize, Option<Duration>)>,
 }
 
-/// Sends a call whose head this is. Its answers have to begin within `fixed`, all attempts together.
+/// Sends a call. Its answers have to begin within `fixed`, all attempts together.
 pub(super) async fn send(
     worker: &Worker,
     cluster: &Rc<Cluster>,
     method: &Method,
     call: &mut Call,
-    head: Parts,
     fixed: Option<Duration>,
 ) -> Result<Code, Failure> {
     let now = worker.clock.now();
-    let path = head.uri.path();
+    let path = call.head.as_ref().map_or("", |head| head.uri.path());
     let mut attempts = Attempts {
         worker,
         cluster,
@@ -103,11 +102,10 @@ pub(super) async fn send(
     cluster.budget().earn(now);
     if let Some(hedging) = &method.hedging {
         let shared = hedging::Shared { worker, cluster, method, hedging, is_unary: attempts.is_unary };
-        return hedging::send(shared, call, head).await;
+        return hedging::send(shared, call).await;
     }
-    let mut head = Some(head);
     loop {
-        let ended = attempts.attempt(call, head.take()).await;
+        let ended = attempts.attempt(call).await;
         let (end, pushback) = match &ended {
             Ok(Answer::Passed(_)) => (End::Answered, Pushback::None),
             Ok(Answer::Held(code, response)) => (End::Status(*code), head::pushback(response.headers())),
@@ -128,7 +126,7 @@ pub(super) async fn send(
 
 impl Attempts<'_> {
     /// Makes one attempt, and says what its end says of the service.
-    async fn attempt(&mut self, call: &mut Call, head: Option<Parts>) -> Result<Answer, Failed> {
+    async fn attempt(&mut self, call: &mut Call) -> Result<Answer, Failed> {
         let began = self.worker.clock.now();
         let mut passes = self.cluster.ask(self.method, began).map_err(|rest| {
             call.reply.retry_after(rest);
@@ -138,7 +136,7 @@ impl Attempts<'_> {
         let mut lease = None;
         let mut span = call.note.attempt(&call.upload, self.retries.previous());
         call.patience.begin_attempt(self.latency.and_then(|(_, timeout)| timeout));
-        let ended = self.make(call, head, &mut passes, &mut lease, &mut span).await;
+        let ended = self.make(call, &mut passes, &mut lease, &mut span).await;
         let outcome = ended.as_ref().map(Answer::code).map_err(|failed| *failed);
         if let Some(span) = &mut span {
             span.ended(outcome.map_err(|failed| failed.failure));
@@ -169,7 +167,6 @@ impl Attempts<'_> {
     async fn make(
         &mut self,
         call: &mut Call,
-        head: Option<Parts>,
         passes: &mut Passes<'_>,
         leased: &mut Option<Lease>,
         span: &mut Option<Box<Span>>,
@@ -182,17 +179,8 @@ impl Attempts<'_> {
             Kind::Replay => self.cluster.counts().replays.add(1),
             Kind::Retry => self.cluster.counts().retries.add(1),
         }
-        let parts = head.map_or_else(|| call.upload.head_again(), Ok)?;
         let whole = self.is_unary && poll_fn(|cx| Poll::Ready(call.upload.gather(cx))).await?;
-        let left = call.patience.tell_left(self.worker.clock.now(), whole);
-        let mut request = head::upstream(parts, lease, left, self.retries.previous(), &self.worker.arena)?;
-        if let Some(span) = span {
-            span.sent(lease.address(), request.headers_mut());
-        }
-
-        let (mut response, sink) = lease.send(request, false).map_err(|error| Failed::unsent(&error))?;
-        call.upload.to(sink);
-        call.patience.sent_head();
+        let mut response = self.send_head(call, lease, whole, span)?;
         let response = poll_fn(|cx| call.poll_response(cx, Pin::new(&mut response)));
         let response = response.await.map_err(|failed| lease.judge(failed))?;
         call.note.answered(&call.reply);
@@ -201,6 +189,26 @@ impl Attempts<'_> {
             Begun::Passed(download) => download,
         };
         finish(call, &mut download).await.map(Answer::Passed)
+    }
+
+    /// Sends the head of an attempt. All of the request has come, if it is `whole`.
+    fn send_head(
+        &self,
+        call: &mut Call,
+        lease: &Lease,
+        whole: bool,
+        span: &mut Option<Box<Span>>,
+    ) -> Result<ResponseFuture, Failed> {
+        let parts = call.head.take().map_or_else(|| call.upload.head_again(), Ok)?;
+        let left = call.patience.tell_left(self.worker.clock.now(), whole);
+        let mut request = head::upstream(parts, lease, left, self.retries.previous(), &self.worker.arena)?;
+        if let Some(span) = span {
+            span.sent(lease.address(), request.headers_mut());
+        }
+        let (response, sink) = lease.send(request, false).map_err(|error| Failed::unsent(&error))?;
+        call.upload.to(sink);
+        call.patience.sent_head();
+        Ok(response)
     }
 
     /// A place on a connection; waits for one if need be.

@@ -204,8 +204,8 @@ impl Upload {
     }
 
     /// Gives back what was kept, for the next call to use.
-    pub(super) fn into_kept(self) -> Kept {
-        self.source.kept
+    pub(super) fn take_kept(&mut self) -> Kept {
+        std::mem::take(&mut self.source.kept)
     }
 
     /// Moves what there is. Ready when the whole request has been sent, or the upstream wants no more of it.

@@ -12,7 +12,6 @@ use std::task::{Context, Poll, ready};
 use h2::RecvStream;
 use h2::client::ResponseFuture;
 use http::Response;
-use http::request::Parts;
 
 use super::Worker;
 use super::attempts::{self, Begun};
@@ -47,8 +46,6 @@ struct Race<'a> {
     shared: Shared<'a>,
     hedge: Hedge,
     running: Vec<Runner<'a>>,
-    /// The head, for the first attempt.
-    head: Option<Parts>,
     /// Endpoints that attempts went to.
     tried: Tried,
     /// How the attempt before ended.
@@ -87,18 +84,16 @@ enum Finish<'a> {
     Failed(Failed),
 }
 
-/// Sends a call whose head this is. On the heap: calls that are not hedged have no room for this.
+/// Sends a call. On the heap: calls that are not hedged have no room for this.
 pub(super) fn send<'a>(
     shared: Shared<'a>,
     call: &'a mut Call,
-    head: Parts,
 ) -> Pin<Box<impl Future<Output = Result<Code, Failure>> + 'a>> {
     let Shared { worker, hedging, .. } = shared;
     let mut race = Race {
         shared,
         hedge: Hedge::new(hedging, worker.clock.now()),
         running: Vec::new(),
-        head: Some(head),
         tried: Tried::default(),
         last: None,
         timer: worker.local.timers.timer(),
@@ -270,7 +265,7 @@ impl<'a> Race<'a> {
         if runner.previous > 0 {
             cluster.counts().hedges.add(1);
         }
-        let parts = self.head.take().map_or_else(|| call.upload.head_again(), Ok)?;
+        let parts = call.head.take().map_or_else(|| call.upload.head_again(), Ok)?;
         let told_own = is_unary && call.upload.is_received();
         let left = call.patience.tell_left(worker.clock.now(), told_own);
         let mut request = head::upstream(parts, lease, left, runner.previous, &worker.arena)?;

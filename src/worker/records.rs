@@ -1,8 +1,9 @@
 //! What the access log and traces say of a call: noted while it runs, and put into this core's rings when it is over.
 //!
-//! A call that is left out costs the noting, some 300 bytes moved; nothing here allocates or waits.
+//! A call that is left out costs the noting, in memory that is used again and again; nothing here allocates or waits.
+//! Where nothing is told of calls, a call has no room for it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,7 +60,13 @@ pub(super) struct Records {
     telling: Telling,
     /// What the worker's clock stood at when 1970 began, if it had; as microseconds before its own zero.
     epoch_us: Cell<u64>,
+    /// Records that calls no longer use.
+    #[allow(clippy::vec_box, reason = "a call takes the box as it is")]
+    spare: RefCell<Vec<Box<Record>>>,
 }
+
+/// How many of them are kept.
+const SPARE_MAX: usize = 1024;
 
 impl Records {
     /// `None` if nothing is told of calls.
@@ -67,7 +74,7 @@ impl Records {
         if telling.access_log.is_none() && telling.tracing.is_none() {
             return None;
         }
-        let records = Records { telling, epoch_us: Cell::new(0) };
+        let records = Records { telling, epoch_us: Cell::new(0), spare: RefCell::default() };
         records.settle(now);
         Some(records)
     }
@@ -86,6 +93,36 @@ impl Records {
         self.epoch_us.get() + moment.as_nanos() / 1000
     }
 
+    /// Puts what is known of a call that is over where it is told from, if it is to be.
+    fn tell(&self, worker: &Worker, record: &mut Record, call: Ended<'_>, outcome: Result<Code, Failure>) {
+        let code = outcome.unwrap_or_else(Failure::code);
+        let logged = self.telling.access_log.as_ref().filter(|access| {
+            let always = access.errors && code != Code::Ok;
+            always || worker.random.borrow_mut().between(0.0, 1.0) < access.sample
+        });
+        let is_recorded = record.span_id != 0;
+        if logged.is_none() && !is_recorded {
+            return;
+        }
+        record.began_unix_us = self.unix_us(call.began);
+        let ended = call.began.plus(call.took);
+        record.took_us = self.unix_us(ended).saturating_sub(record.began_unix_us);
+        record.stages_us = call.reply.extra.ledger.end(ended);
+        record.code = code.number();
+        record.http_status = call.reply.status();
+        record.bytes_received = call.received;
+        record.bytes_sent = call.reply.sent_bytes();
+        record.set_flags(outcome.err().map_or("", Failure::flags));
+        if is_recorded {
+            self.put_span(worker, record);
+        }
+        if let Some(access) = logged
+            && !access.ring.put(record)
+        {
+            worker.local.counts().access_log_dropped.add(1);
+        }
+    }
+
     /// Puts a span where it is exported from, if there is room.
     pub(super) fn put_span(&self, worker: &Worker, span: &Record) {
         if let Some(tracing) = &self.telling.tracing
@@ -96,11 +133,12 @@ impl Records {
     }
 }
 
-/// What is known of a call so far.
-pub(super) struct Note {
-    /// None if nothing is told of it.
-    worker: Option<Rc<Worker>>,
-    record: Record,
+/// What is known of a call so far, if anything is told of it.
+pub(super) struct Note(Option<Told>);
+
+struct Told {
+    worker: Rc<Worker>,
+    record: Box<Record>,
 }
 
 impl Note {
@@ -115,18 +153,17 @@ impl Note {
         head: &mut Parts,
         reply: &mut Reply,
     ) -> Note {
-        let mut note = Note { worker: None, record: Record::default() };
-        let Some(records) = &worker.records else { return note };
+        let Some(records) = &worker.records else { return Note(None) };
         let trace = match &records.telling.tracing {
             Some(tracing) => Trace::begin(worker, tracing.sample, head),
             None => Trace::read(head),
         };
         if records.telling.access_log.is_none() && !trace.is_recorded() {
-            return note;
+            return Note(None);
         }
-        note.worker = Some(Rc::clone(worker));
         reply.extra.ledger.keep(worker);
-        let record = &mut note.record;
+        let mut record = records.spare.borrow_mut().pop().unwrap_or_default();
+        *record = Record::default();
         (record.trace_id, record.span_id, record.parent_id) = (trace.id, trace.span, trace.parent);
         record.client = Some(client);
         record.series = series;
@@ -143,73 +180,56 @@ impl Note {
             Version::HTTP_10 => 10,
             _ => 11,
         };
-        note
+        Note(Some(Told { worker: Rc::clone(worker), record }))
     }
 
     /// Its route was found, and with it where it is counted.
     pub(super) fn routed(&mut self, series: u32, reply: &Reply) {
-        self.record.series = series;
-        self.record.routed_us = reply.extra.ledger.now_us().or(self.record.routed_us);
+        let Some(Told { record, .. }) = &mut self.0 else { return };
+        record.series = series;
+        record.routed_us = reply.extra.ledger.now_us().or(record.routed_us);
     }
 
     /// An attempt begins, after so many others: its span, if the call is recorded.
     pub(super) fn attempt(&self, upload: &Upload, previous: u32) -> Option<Box<Span>> {
-        let worker = self.worker.as_ref().filter(|_| self.record.span_id != 0)?;
+        let Told { worker, record } = self.0.as_ref().filter(|told| told.record.span_id != 0)?;
         let method = upload.path();
         let path = method.as_ref().map_or("", |method| method.path());
-        Some(Box::new(Span::begin(worker, &self.record, path.as_bytes(), previous)))
+        Some(Box::new(Span::begin(worker, record, path.as_bytes(), previous)))
     }
 
     /// An attempt has a connection to this endpoint.
     pub(super) fn connected(&mut self, upstream: SocketAddr, reply: &Reply) {
         reply.extra.ledger.enter(Stage::Upstream);
-        self.record.connected_us = reply.extra.ledger.step_us().or(self.record.connected_us);
-        self.record.upstream = Some(upstream);
-        self.record.attempts = self.record.attempts.saturating_add(1);
+        let Some(Told { record, .. }) = &mut self.0 else { return };
+        record.connected_us = reply.extra.ledger.step_us().or(record.connected_us);
+        record.upstream = Some(upstream);
+        record.attempts = record.attempts.saturating_add(1);
     }
 
     /// The head of the answer has come.
     pub(super) fn answered(&mut self, reply: &Reply) {
         reply.extra.ledger.enter(Stage::Write);
-        self.record.answered_us = reply.extra.ledger.step_us().or(self.record.answered_us);
+        let Some(Told { record, .. }) = &mut self.0 else { return };
+        record.answered_us = reply.extra.ledger.step_us().or(record.answered_us);
     }
 
     /// The same where several endpoints were asked at once: it is this one's answer.
     pub(super) fn answered_by(&mut self, upstream: SocketAddr, reply: &Reply) {
-        self.record.upstream = Some(upstream);
+        if let Some(Told { record, .. }) = &mut self.0 {
+            record.upstream = Some(upstream);
+        }
         self.answered(reply);
     }
 
     /// The call is over.
-    pub(super) fn ended(mut self, call: Ended<'_>, outcome: Result<Code, Failure>) {
-        let Some(worker) = self.worker.take() else { return };
+    pub(super) fn ended(&mut self, call: Ended<'_>, outcome: Result<Code, Failure>) {
+        let Some(Told { worker, mut record }) = self.0.take() else { return };
         let Some(records) = &worker.records else { return };
-        let code = outcome.unwrap_or_else(Failure::code);
-        let logged = records.telling.access_log.as_ref().filter(|access| {
-            let always = access.errors && code != Code::Ok;
-            always || worker.random.borrow_mut().between(0.0, 1.0) < access.sample
-        });
-        let is_recorded = self.record.span_id != 0;
-        if logged.is_none() && !is_recorded {
-            return;
-        }
-        let record = &mut self.record;
-        record.began_unix_us = records.unix_us(call.began);
-        let ended = call.began.plus(call.took);
-        record.took_us = records.unix_us(ended).saturating_sub(record.began_unix_us);
-        record.stages_us = call.reply.extra.ledger.end(ended);
-        record.code = code.number();
-        record.http_status = call.reply.status();
-        record.bytes_received = call.received;
-        record.bytes_sent = call.reply.sent_bytes();
-        record.set_flags(outcome.err().map_or("", Failure::flags));
-        if is_recorded {
-            records.put_span(&worker, record);
-        }
-        if let Some(access) = logged
-            && !access.ring.put(record)
-        {
-            worker.local.counts().access_log_dropped.add(1);
+        records.tell(&worker, &mut record, call, outcome);
+        let mut spare = records.spare.borrow_mut();
+        if spare.len() < SPARE_MAX {
+            spare.push(record);
         }
     }
 }

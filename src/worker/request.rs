@@ -1,9 +1,9 @@
 //! One call, from its head to its last byte. Read this file first.
 //!
-//! decode head -> route -> guard -> pool -> upstream -> encode; the last three are an attempt, see `attempts.rs`. A step either hands its result to the next or ends the
-//! call with a [`Failure`], which becomes an answer in the caller's language at the end. gRPC in and gRPC out is the
-//! fast lane: heads, data and trailers pass through frame by frame, and nothing of them is read but what routing and
-//! deadlines need.
+//! decode head -> route -> guard -> pool -> upstream -> encode; the last three are an attempt, see `attempts.rs`. A step
+//! either hands its result to the next or ends the call with a [`Failure`], which becomes an answer in the caller's
+//! language at the end. gRPC in and gRPC out is the fast lane: heads, data and trailers pass through frame by frame, and
+//! nothing of them is read but what routing and deadlines need.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -25,7 +25,7 @@ use super::client::Client;
 use super::cors;
 use super::download::Download;
 use super::forward::Upload;
-use super::head;
+use super::head::{self, Asked};
 use super::inlet::Inlet;
 use super::json;
 use super::language::{self, Language};
@@ -38,7 +38,7 @@ use crate::policy::failure::Failure;
 use crate::policy::retry::End;
 use crate::policy::status::Code;
 use crate::time::Moment;
-use crate::upstream::{Cluster, Failed};
+use crate::upstream::{self, Cluster, Failed};
 use crate::wire::web::{Form, FromText};
 
 /// How long a client has to take the last bytes of an answer that is cut, before it is cut without them.
@@ -48,53 +48,60 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 const RELIEF: Duration = Duration::from_secs(1);
 
 /// Serves one call. Every call gets exactly one answer, unless its client has gone.
-pub(super) async fn serve(
+///
+/// Not an async function: what is handed to one of those, its future holds twice. All that is large is in the [`Call`],
+/// and there once, for with many calls in flight it is their futures that fill the caches.
+pub(super) fn serve(
     worker: Rc<Worker>,
     client: Rc<Client>,
     mut head: Parts,
     body: Inlet,
     channel: Channel,
-) {
+) -> impl Future<Output = ()> {
     let began = worker.clock.now();
     let setup = worker.setup();
-    let _counted = client.begin_call();
+    let counted = client.begin_call();
     let language = language::of(&head, worker.transcodes());
     let mut reply = Reply::new(channel, language, head.method == Method::HEAD, began);
     let series = setup.unrouted();
     let note = Note::begin(&worker, client.peer, setup.logged(series), language, &mut head, &mut reply);
     let mut call = Call {
-        client: Rc::clone(&client),
+        head: Some(head),
+        client,
         reply,
         upload: Upload::new(body, worker.replays.take()),
         patience: Patience::new(&worker.local.timers, began),
         series,
         note,
     };
-    let outcome = run(&worker, &setup, &mut call, head, language, began).await;
-    let code = match outcome {
-        Ok(code) => code,
-        Err(failure) => {
-            client.call_failed(failure);
-            call.upload.detail().into_iter().for_each(|detail| call.reply.explain(detail));
-            call.reply.fail(failure);
-            failure.code()
+    async move {
+        let _counted = &counted;
+        let outcome = run(&worker, &setup, &mut call, language, began).await;
+        let code = match outcome {
+            Ok(code) => code,
+            Err(failure) => {
+                call.fail(failure);
+                failure.code()
+            }
+        };
+        if call.reply.is_ending() {
+            let timer = worker.local.timers.timer();
+            let due = timer.now().plus(LAST_BYTES);
+            call.reply.extra.ledger.enter(Stage::Write);
+            timer.within(due, poll_fn(|cx| call.reply.poll_ended(cx))).await;
         }
-    };
-    if call.reply.is_ending() {
-        let timer = worker.local.timers.timer();
-        let due = timer.now().plus(LAST_BYTES);
-        call.reply.extra.ledger.enter(Stage::Write);
-        timer.within(due, poll_fn(|cx| call.reply.poll_ended(cx))).await;
+        let took = worker.clock.now().since(began);
+        setup.series(call.series).ended(code.number(), took);
+        let received = call.upload.received_bytes();
+        call.note.ended(Ended { began, took, received, reply: &call.reply }, outcome);
+        worker.replays.give(call.upload.take_kept());
     }
-    let took = worker.clock.now().since(began);
-    setup.series(call.series).ended(code.number(), took);
-    let received = call.upload.received_bytes();
-    call.note.ended(Ended { began, took, received, reply: &call.reply }, outcome);
-    worker.replays.give(call.upload.into_kept());
 }
 
 /// What a call has while it lasts.
 pub(super) struct Call {
+    /// Until it is sent for the first time.
+    pub(super) head: Option<Parts>,
     pub(super) client: Rc<Client>,
     pub(super) reply: Reply,
     pub(super) upload: Upload,
@@ -110,13 +117,50 @@ async fn run(
     worker: &Rc<Worker>,
     setup: &Setup,
     call: &mut Call,
-    mut head: Parts,
     language: Language,
     began: Moment,
 ) -> Result<Code, Failure> {
+    // Decode, route, and the first half of the guard.
+    let Some(Aim { cluster, method, asked, opened, fixed }) = aim(worker, setup, call, language, began)?
+    else {
+        return Ok(Code::Ok);
+    };
+    // A body that has to be read whole is read before there is room for the call: a client that sends it slowly takes
+    // nobody's place.
+    let body = match opened {
+        Some(opened) => call.read_json(opened).await?,
+        None => None,
+    };
+    let _permit = admit(cluster)?;
+    call.prepare(&asked, cluster, body);
+    // Pool, upstream, encode; more than once if need be.
+    attempts::send(worker, cluster, method, call, fixed).await
+}
+
+/// Where a call goes, and what is known of it before anything of its body is read.
+struct Aim<'s> {
+    cluster: &'s Rc<Cluster>,
+    method: &'s upstream::Method,
+    asked: Asked,
+    /// A request in JSON, whose body has still to become messages.
+    opened: Option<json::Opened>,
+    /// The timeout for the head of an answer.
+    fixed: Option<Duration>,
+}
+
+/// Reads the head, finds the route, and asks what can be asked at once: is there a turn for the call, is there time.
+/// None if the caller asked nothing of a service, and has been answered.
+fn aim<'s>(
+    worker: &Rc<Worker>,
+    setup: &'s Setup,
+    call: &mut Call,
+    language: Language,
+    began: Moment,
+) -> Result<Option<Aim<'s>>, Failure> {
+    let mut head = call.head.take().ok_or(Failure::BadPath)?;
     // Decode: what the gateway itself has to know of the head; from then on it is that of a gRPC call.
     if cors::is_asked(worker, call, &head)? {
-        return Ok(Code::Ok);
+        return Ok(None);
     }
     // Before anything of it is read: has this worker more to do than it can?
     if !worker.takes_call(setup, began) {
@@ -135,27 +179,15 @@ async fn run(
     call.series = series[method.place];
     call.note.routed(setup.logged(call.series), &call.reply);
 
-    // Guard: is there a turn for it, is there time, and is there room. A body that has to be read whole is read in
-    // between: a client that sends it slowly takes nobody's place.
+    // Guard.
     if !setup.takes(index, worker.clock.now()) {
         worker.local.counts().rate_limited.add(1);
         return Err(Failure::RateLimited);
     }
     let timeouts = setup.timeouts(index, method);
     call.patience.allow(asked.timeout, timeouts);
-    let body = match opened {
-        Some(opened) => call.read_json(opened).await?,
-        None => None,
-    };
-    let _permit = admit(cluster)?;
-
-    head::prepare(&mut head, &asked);
-    call.upload.keep_head(&head, cluster.settings().pool.replay_buffer_size);
-    if let Some(message) = body {
-        call.upload.send_whole(message);
-    }
-    // Pool, upstream, encode; more than once if need be.
-    attempts::send(worker, cluster, method, call, head, timeouts.answer).await
+    call.head = Some(head);
+    Ok(Some(Aim { cluster, method, asked, opened, fixed: timeouts.answer }))
 }
 
 /// Makes the head of a call of what was asked, in whatever language. JSON comes back with what its body has to become.
@@ -207,6 +239,24 @@ impl Drop for Permit<'_> {
 }
 
 impl Call {
+    /// Makes the head what the upstream gets of it, and keeps what is needed to send the call again.
+    fn prepare(&mut self, asked: &Asked, cluster: &Cluster, body: Option<Bytes>) {
+        if let Some(head) = &mut self.head {
+            head::prepare(head, asked);
+            self.upload.keep_head(head, cluster.settings().pool.replay_buffer_size);
+        }
+        if let Some(message) = body {
+            self.upload.send_whole(message);
+        }
+    }
+
+    /// Tells the caller that the call has failed.
+    fn fail(&mut self, failure: Failure) {
+        self.client.call_failed(failure);
+        self.upload.detail().into_iter().for_each(|detail| self.reply.explain(detail));
+        self.reply.fail(failure);
+    }
+
     /// Waits for `future`, as long as there is time and the client is there.
     pub(super) async fn patiently<F: Future>(&mut self, future: F) -> Result<F::Output, Failure> {
         let mut future = pin!(future);
@@ -343,5 +393,20 @@ impl Call {
             }
             Poll::Ready(Err(failure)) => Err(failure),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::accept::Begin;
+
+    /// A thousand calls in flight are a thousand of these, touched at each step.
+    #[test]
+    fn a_call_is_small() {
+        fn size<F>(_: Begin<F>) -> usize {
+            size_of::<F>()
+        }
+        assert!(size(serve) <= 2200, "{} bytes", size(serve));
     }
 }
