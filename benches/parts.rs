@@ -7,7 +7,7 @@ mod support;
 use http::HeaderMap;
 use prost_reflect::DescriptorPool;
 use ringway::config::{self, LbPolicy, RateLimit, RetryBudget};
-use ringway::metrics::render::ReloadCounts;
+use ringway::metrics::render::{NameCounts, ReloadCounts};
 use ringway::metrics::{CallLabels, GatewayInfo, Histogram, Layout, Shard, Snapshot, call_totals, render};
 use ringway::policy::balance::{Balance, Candidate};
 use ringway::policy::breaker::{LocalBreaker, SharedBreaker};
@@ -45,6 +45,7 @@ const INFO: GatewayInfo<'_> = GatewayInfo {
     access_log: None,
     traces: None,
     reloads: ReloadCounts { taken: 0, refused: 0, refused_last: false },
+    names: NameCounts { lookups: 0, failures: 0, changes: 0 },
     shares: &[],
     transcoding: None,
 };

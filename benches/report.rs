@@ -121,8 +121,9 @@ impl Service {
             counts: Arc::clone(&self.shard.clusters[index]),
             limit: Arc::clone(&self.limits[index]),
             shares: &self.shares[index],
+            before: None,
         };
-        Cluster::new(config.clusters[index].clone(), parts, Rc::clone(&self.local), 1)
+        Cluster::new(config.clusters[index].clone(), parts, &self.local, 1)
     }
 }
 

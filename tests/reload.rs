@@ -122,11 +122,18 @@ async fn a_cluster_that_stays_keeps_its_connections_and_one_that_goes_closes_the
         assert_eq!(metric(&gateway, "ringway_upstream_connections_opened_total"), opened);
         assert!(gateway.metrics().contains("ringway_calls_total{route=\"new\""));
 
-        // A call in flight keeps the cluster it began with, though that is gone for others.
-        let mut call = open_call(&mut client, &server).await;
-        let other = gateway_config(&[server.address()], backend, "max_requests = 7\n");
-        reload(&mut gateway, &other).expect("it is taken");
+        // Limits and timeouts are nothing to a connection.
+        let limits = "max_requests = 7\nmax_connections = 9\nconnect_timeout = \"3s\"\n";
+        reload(&mut gateway, &gateway_config(&[server.address()], backend, limits)).expect("it is taken");
         assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
+        assert_eq!(metric(&gateway, "ringway_upstream_connections_opened_total"), opened, "{backend}");
+
+        // One whose windows are others is made anew; a call in flight keeps the one it has.
+        let mut call = open_call(&mut client, &server).await;
+        let windows = "[clusters.pool]\ninitial_stream_window_size = \"2MiB\"\n";
+        reload(&mut gateway, &gateway_config(&[server.address()], backend, windows)).expect("it is taken");
+        assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
+        assert_eq!(metric(&gateway, "ringway_upstream_connections_opened_total"), opened + 1, "{backend}");
         call.send(raw::message(0, b""), true);
         assert_eq!(call.reply().await.grpc_status(), Some("0"), "{backend}");
         metric_becomes(&gateway, "ringway_upstream_connections_active", 1).await;
@@ -155,6 +162,13 @@ async fn what_takes_a_restart_is_refused_as_a_whole() {
 async fn the_program_takes_a_changed_file_a_signal_and_a_request() {
     let server = InteropServer::start();
     let text = gateway_config(&[server.address()], "io_uring", "");
+    let methods = std::env::temp_dir().join(format!("ringway-test-{}-methods.json", std::process::id()));
+    let said = |timeout: &str| {
+        let json = format!("{{\"methodConfig\": [{{\"name\": [{{}}], \"timeout\": \"{timeout}\"}}]}}");
+        std::fs::write(&methods, json).expect("the test's file");
+    };
+    said("7s");
+    let text = format!("{text}service_config = {methods:?}\n");
     let mut process = Process::start(&text).await;
 
     // A changed file is found without being told.
@@ -180,9 +194,18 @@ async fn the_program_takes_a_changed_file_a_signal_and_a_request() {
     assert!(process.page("/routes").await.contains("by-signal"));
     assert!(process.page("/metrics").await.contains("\nringway_config_good 1\n"));
 
+    // So is one whose contents are part of it; and one that is wrong is not taken.
+    said("8s");
+    process.says("of which 1 are new or changed").await;
+    said("for ever");
+    process.says("the configuration is not taken").await;
+    said("8s");
+    process.says("of which 0 are new or changed").await;
+
     // An operator who asks is told.
     let answer = process.posted("/config/reload").await;
     assert!(answer.contains("1 routes, 1 clusters, of which 0 are new or changed"), "{answer}");
     process.signal("TERM");
     assert_eq!(process.ended().await.code(), Some(0));
+    std::fs::remove_file(&methods).expect("the test's file");
 }

@@ -6,7 +6,7 @@ mod support;
 use ringway::supervisor::Gateway;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
 use support::http1::Http1;
@@ -161,6 +161,125 @@ async fn a_method_has_a_breaker_of_its_own_and_business_errors_trip_none() {
         assert_eq!(client.call(OTHER, &[], b"").await.grpc_status(), Some("14"), "{backend}");
         assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"), "{backend}");
         assert_eq!((service.count(), metric(&gateway, "ringway_breaker_opens_total")), (45, 1), "{backend}");
+    }
+}
+
+/// A call in JSON is let through, or told when to come again.
+async fn json_is_answered_or_told_when(json: &mut Http1) {
+    let answer =
+        json.ask(&format!("POST {EMPTY_CALL}"), &[("content-type", "application/json")], b"{}").await;
+    let after = answer.field("retry-after");
+    assert!(answer.status == 200 || (answer.status, after) == (503, Some("1")), "{answer:?}");
+}
+
+/// Of those who try, the share that gets through in each of four half seconds.
+async fn shares(clients: &mut [RawClient], json: &mut Http1) -> [f64; 4] {
+    let (began, mut quarters) = (Instant::now(), [(0_u32, 0_u32); 4]);
+    while let Some((tried, passed)) = quarters.get_mut((began.elapsed().as_millis() / 500) as usize) {
+        let codes = round(clients).await;
+        *tried += codes.len() as u32;
+        *passed += codes.iter().filter(|code| **code == 0).count() as u32;
+        json_is_answered_or_told_when(json).await;
+    }
+    quarters.map(|(tried, passed)| f64::from(passed) / f64::from(tried.max(1)))
+}
+
+/// Method: a service that takes much longer than the breaker was open, asked by many for as long as its probes last.
+#[tokio::test]
+async fn a_slow_service_gets_its_probes_and_no_more_and_then_more_and_more() {
+    const SLOW: Duration = Duration::from_millis(1_200);
+    let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/proto/grpc/testing/test.proto");
+    let extra = format!("{BREAKER}[transcoding]\nproto_paths = [{proto:?}]\nprotos = [{file:?}]\n");
+    let extra = extra.replace("700ms", "400ms").replace("ramp = \"200ms\"", "ramp = \"2s\"");
+    for backend in BACKENDS {
+        // Ill up to this request, slow for three, and well.
+        let probes = Arc::new(AtomicUsize::new(usize::MAX));
+        let begin = Arc::clone(&probes);
+        let service =
+            Service::start(move |number, _| match number.checked_sub(begin.load(Ordering::SeqCst)) {
+                None => Act::Status(2, None),
+                Some(..3) => Act::AnswerAfter(SLOW),
+                Some(_) => Act::Answer,
+            })
+            .await;
+        let (gateway, address) = gateway::before(&[service.address()], backend, &extra);
+        let mut clients = clients(address).await;
+        for _ in 0..10 {
+            assert_eq!(round(&mut clients[..1]).await, [2], "{backend}: UNKNOWN is the service's fault");
+        }
+        assert_eq!(metric(&gateway, STATE), OPEN, "{backend}");
+        let all = async {
+            loop {
+                let before = service.count();
+                round(&mut clients).await;
+                probes.store(before, Ordering::SeqCst);
+                if service.count() == before {
+                    break before;
+                }
+                probes.store(usize::MAX, Ordering::SeqCst);
+            }
+        };
+        let begin = within(Duration::from_secs(5), "all workers have heard of it", all).await;
+
+        let mut json = Http1::connect(address).await;
+        let (askers, others) = clients.split_at_mut(6);
+        let closes = "ringway_breaker_closes_total";
+        let probing = async {
+            while metric(&gateway, closes) == 0 {
+                round(askers).await;
+            }
+        };
+        let meanwhile = async {
+            while metric(&gateway, closes) == 0 {
+                if service.count() == begin + 3 && metric(&gateway, closes) == 0 {
+                    json_is_answered_or_told_when(&mut json).await;
+                }
+                round(others).await;
+            }
+        };
+        within(Duration::from_secs(10), "it closes", async { tokio::join!(probing, meanwhile) }).await;
+        let asked = service.asked();
+        let (first, last) = (asked[begin].at, asked[begin + 2].at);
+        assert!(last.duration_since(first) < SLOW, "{backend}: none was replaced");
+        let early = asked[begin..].iter().filter(|asked| asked.at < first + SLOW).count();
+        assert_eq!(early, 3, "{backend}");
+
+        let share = shares(&mut clients, &mut json).await;
+        println!("{backend}: {share:.2?}");
+        assert!(share[0] < 0.45 && 0.65 < share[3], "{backend}: {share:?}");
+        assert!(share[0] < share[2] && share[1] < share[3], "{backend}: {share:?}");
+        assert_eq!(metric(&gateway, "ringway_breaker_opens_total"), 1, "{backend}");
+    }
+}
+
+#[tokio::test]
+async fn calls_that_clients_give_up_say_nothing_and_connects_that_fail_do() {
+    for backend in BACKENDS {
+        let silent = Service::start(|_, _| Act::Silence).await;
+        let (gateway, address) = gateway::before(&[silent.address()], backend, BREAKER);
+        let mut client = RawClient::connect(address).await;
+        for at in 1..=20 {
+            let mut call = client.open(EMPTY_CALL, &[]).await;
+            call.send(raw::message(0, b""), true);
+            silent.wait_until("the call", |asked| asked.len() >= at).await;
+            drop(call);
+        }
+        silent.wait_until("all are given up", |asked| asked.iter().all(|it| it.cancelled_at.is_some())).await;
+        metric_becomes(&gateway, "ringway_calls_active", 0).await;
+        assert_eq!(metric(&gateway, "ringway_breaker_opens_total"), 0, "{backend}");
+
+        // An address where nobody is.
+        let nobody =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+        let (gateway, address) = gateway::before(&[nobody], backend, BREAKER);
+        let mut client = RawClient::connect(address).await;
+        // Each has two, for one that nobody has seen is made again.
+        for _ in 0..5 {
+            assert_eq!(metric(&gateway, "ringway_breaker_opens_total"), 0, "{backend}");
+            assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("14"), "{backend}");
+        }
+        assert_eq!(metric(&gateway, STATE), OPEN, "{backend}");
     }
 }
 
@@ -449,5 +568,71 @@ async fn endpoints_that_say_they_are_ill_get_no_calls() {
             }
         };
         within(Duration::from_secs(5), "it is used again", used).await;
+    }
+}
+
+/// A service that is asked how it is, and called; one that has no health service is well.
+async fn patient(mood: &Mood) -> Service {
+    let mood = mood.clone();
+    Service::start(move |_, headers| match (is_question(headers), mood.0.load(Ordering::SeqCst)) {
+        (true, WELL) => Act::Status(12, None),
+        (true, _) => Act::Status(14, None),
+        (false, _) => Act::Answer,
+    })
+    .await
+}
+
+/// Only who asks for health says whose client it is.
+fn is_question(headers: &http::HeaderMap) -> bool {
+    headers.get("user-agent").is_some_and(|agent| agent.as_bytes().starts_with(b"tonic"))
+}
+
+#[tokio::test]
+async fn endpoints_are_asked_once_for_all_workers() {
+    let extra = "[clusters.health_checks]\ninterval = \"100ms\"\n";
+    for backend in BACKENDS {
+        let service = patient(&Mood::default()).await;
+        let began = Instant::now();
+        let (gateway, _) = gateway::before(&[service.address()], backend, extra);
+        assert_eq!(gateway.workers(), 2);
+        let asked = service.wait_until("ten questions", |asked| asked.len() >= 10).await;
+        // Two who ask would be done in half the time.
+        assert!(began.elapsed() >= Duration::from_millis(850), "{backend}: {:?}", began.elapsed());
+        assert!(asked.iter().all(|asked| is_question(&asked.headers)));
+    }
+}
+
+#[tokio::test]
+async fn one_that_says_it_is_well_again_gets_few_calls_at_first() {
+    const CALLS: usize = 400;
+    let extra = "[clusters.health_checks]\ninterval = \"100ms\"\nunhealthy_threshold = 1\nhealthy_threshold = 1\n\
+                 [clusters.slow_start]\nwindow = \"1h\"\n";
+    for backend in BACKENDS {
+        let mood = Mood::default();
+        let services = [patient(&mood).await, patient(&Mood::default()).await];
+        let (gateway, address) =
+            gateway::before(&[0, 1].map(|at: usize| services[at].address()), backend, extra);
+        let mut clients = clients(address).await;
+        let calls = || services[0].asked().iter().filter(|asked| !is_question(&asked.headers)).count();
+        mood.set(ILL);
+        metric_becomes(&gateway, "ringway_health_unfit", 1).await;
+        let before = calls();
+        for _ in 0..10 {
+            assert!(round(&mut clients).await.iter().all(|code| *code == 0), "{backend}");
+        }
+        assert_eq!(calls(), before, "{backend}: it gets none");
+        mood.set(WELL);
+        metric_becomes(&gateway, "ringway_health_unfit", 0).await;
+        // Workers see it at their tick.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(250) {
+            round(&mut clients).await;
+        }
+        let before = calls();
+        for _ in 0..CALLS / clients.len() {
+            round(&mut clients).await;
+        }
+        let share = (calls() - before) * 100 / CALLS;
+        assert!((1..25).contains(&share), "{backend}: {share} % in place of 50");
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn run(
         Err(error) => return fail(&format!("cannot listen for signals: {error}"), 1),
     };
     let (asks, asked) = channel();
-    let mut source = file.map(|file| Source::new(file, asked));
+    let mut source = file.map(|file| Source::new(file, &config, asked));
     if source.is_some() {
         hooks.reload = Some(Box::new(move || ask(&asks)));
     }
@@ -105,16 +105,20 @@ fn ask(asks: &Sender<Asked>) -> Result<String, String> {
     replied.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(gone()))
 }
 
-/// The file that the configuration is from.
+/// The files that the configuration is from.
 struct Source {
-    path: PathBuf,
+    /// The file itself, then those whose contents are part of it.
+    paths: Vec<PathBuf>,
     asked: Receiver<Asked>,
-    /// As it was when it was read.
-    read: Option<Stamp>,
-    /// As it was at the last look, and for how many looks it has been so.
-    seen: Option<Stamp>,
+    /// As they were when they were read.
+    read: Stamps,
+    /// As they were at the last look, and for how many looks they have been so.
+    seen: Stamps,
     alike: u32,
 }
+
+/// Of each file; none of one that is not there.
+type Stamps = Vec<Option<Stamp>>;
 
 /// What tells one state of a file from another: device, inode, length, and when it was written.
 type Stamp = (u64, u64, u64, i64, i64);
@@ -124,13 +128,23 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
 
+fn stamps(paths: &[PathBuf]) -> Stamps {
+    paths.iter().map(|path| stamp(path)).collect()
+}
+
+/// All files of a configuration.
+fn paths(path: &Path, config: &Config) -> Vec<PathBuf> {
+    std::iter::once(path.to_owned()).chain(config.files.iter().cloned()).collect()
+}
+
 impl Source {
-    fn new(path: &Path, asked: Receiver<Asked>) -> Source {
-        let seen = stamp(path);
-        Source { path: path.to_owned(), asked, read: seen, seen, alike: 0 }
+    fn new(path: &Path, config: &Config, asked: Receiver<Asked>) -> Source {
+        let paths = paths(path, config);
+        let seen = stamps(&paths);
+        Source { paths, asked, read: seen.clone(), seen, alike: 0 }
     }
 
-    /// Reads the file again if it has changed, or if somebody wants that.
+    /// Reads the files again if one has changed, or if somebody wants that.
     fn look(&mut self, gateway: &mut Gateway, wanted: bool) {
         let replies: Vec<Asked> = self.asked.try_iter().collect();
         if wanted || !replies.is_empty() || self.has_changed() {
@@ -142,18 +156,22 @@ impl Source {
     }
 
     fn has_changed(&mut self) -> bool {
-        let now = stamp(&self.path);
+        let now = stamps(&self.paths);
         self.alike = if now == self.seen { self.alike.saturating_add(1) } else { 0 };
         self.seen = now;
         // A file that is gone is about to come back.
-        now.is_some() && now != self.read && self.alike >= LOOKS_ALIKE
+        self.seen.iter().all(Option::is_some) && self.seen != self.read && self.alike >= LOOKS_ALIKE
     }
 
     fn reload(&mut self, gateway: &mut Gateway) -> Result<String, String> {
-        self.read = stamp(&self.path);
-        let loaded = config::load(&self.path).map_err(|errors| errors.to_string());
+        self.read = stamps(&self.paths);
+        let loaded = config::load(&self.paths[0]).map_err(|errors| errors.to_string());
         let outcome = loaded.and_then(|config| {
+            let paths = paths(&self.paths[0], &config);
             let reloaded = gateway.reload(config).map_err(|error| error.to_string())?;
+            if paths != self.paths {
+                (self.read, self.paths) = (stamps(&paths), paths);
+            }
             Ok(reloaded.to_string())
         });
         gateway.reload_ended(outcome.is_ok());

@@ -20,6 +20,16 @@ pub(super) fn cpu_policy(text: &str) -> Result<CpuPolicy, Hint> {
     }
 }
 
+/// A name server.
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, Hint> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => Err(Some("the port is 1 to 65535")),
+        Ok(address) => Ok(address),
+        Err(_) if text.parse::<std::net::IpAddr>().is_ok() => Err(Some("add the port, mostly 53")),
+        Err(_) => Err(None),
+    }
+}
+
 /// The name of a cluster.
 pub(super) fn cluster_name(text: &str) -> Result<String, Hint> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');

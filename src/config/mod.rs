@@ -51,6 +51,8 @@ pub struct Config {
     pub io: Io,
     /// The address for operators.
     pub admin: Admin,
+    /// How host names become addresses.
+    pub dns: Dns,
     /// What is written down of each call, if anything is.
     pub access_log: Option<AccessLog>,
     /// Which spans go where, if any do.
@@ -69,6 +71,8 @@ pub struct Config {
     pub transcoding: Transcoding,
     /// Where the file is: paths in it that are not absolute begin here. Empty for the current directory.
     pub directory: PathBuf,
+    /// Other files whose contents are part of this.
+    pub files: Vec<PathBuf>,
     /// All of this as text, for people.
     pub effective: Effective,
 }
@@ -133,6 +137,21 @@ pub enum OnUnavailable {
 pub struct Admin {
     /// Where the dashboard, /metrics and all other pages for operators are served.
     pub address: SocketAddr,
+}
+
+/// How host names of endpoints become addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Whom to ask; where empty, those whom the system asks.
+    pub servers: Vec<SocketAddr>,
+    /// The longest time until a name is asked for again.
+    pub refresh_rate: Duration,
+    /// And the shortest, however short its TTL is.
+    pub min_refresh_rate: Duration,
+    /// An answer that takes longer is none.
+    pub timeout: Duration,
+    /// Of the addresses of one name, so many are used.
+    pub max_addresses: u32,
 }
 
 /// What is written down of each call.
@@ -347,7 +366,7 @@ pub struct Cluster {
 /// Where one instance of a service runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// An IP address or a host name. Names are resolved once, at start.
+    /// An IP address or a host name.
     pub host: String,
     /// The TCP port.
     pub port: u16,

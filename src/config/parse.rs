@@ -11,7 +11,7 @@ use super::effective::Effective;
 use super::errors::{Errors, Place};
 use super::reader::{Source, Table, Value};
 use super::{
-    AccessLog, Admin, Backend, Cluster, Config, CpuPolicy, Http2, Io, Keepalive, LbPolicy, Listener,
+    AccessLog, Admin, Backend, Cluster, Config, CpuPolicy, Dns, Http2, Io, Keepalive, LbPolicy, Listener,
     OnUnavailable, Pool, ServerTiming, Tracing,
 };
 use super::{Reconnect, Workers, forms, policies, routes, transcoding};
@@ -80,6 +80,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let admin_table = root.table("admin");
     let admin = admin_table.address("address");
     let overload = policies::overload(&root.table("overload"));
+    let dns = dns(&root.table("dns"));
     let access_log = access_log(&root.table("access_log"));
     let tracing = tracing(&root.table("tracing"));
     let listener_tables = root.tables("listeners");
@@ -97,6 +98,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
         cpu_policy,
         io,
         admin: Admin { address: admin? },
+        dns,
         access_log,
         tracing,
         drain_timeout,
@@ -106,6 +108,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
         clusters: clusters.into_iter().collect::<Option<_>>()?,
         transcoding,
         directory: directory.to_owned(),
+        files: cluster_tables.iter().filter_map(policies::service_config_file).collect(),
         effective: Effective::default(),
     })
 }
@@ -125,6 +128,23 @@ fn io(table: &Table<'_>) -> Io {
         sqpoll_idle: table.time_or_none("sqpoll_idle"),
         busy_poll: table.time_or_none("busy_poll"),
     }
+}
+
+fn dns(table: &Table<'_>) -> Dns {
+    let dns = Dns {
+        servers: table.list("servers", forms::name_server).into_iter().map(|(server, _)| server).collect(),
+        refresh_rate: table.time("refresh_rate"),
+        min_refresh_rate: table.time("min_refresh_rate"),
+        timeout: table.time("timeout"),
+        max_addresses: table.count("max_addresses"),
+    };
+    if dns.refresh_rate < dns.min_refresh_rate
+        && let Some(value) = table.value("refresh_rate").or_else(|| table.value("min_refresh_rate"))
+    {
+        let hint = format!("they are {:?} and {:?}", dns.refresh_rate, dns.min_refresh_rate);
+        value.refuse("refresh_rate must not be below min_refresh_rate", Some(hint));
+    }
+    dns
 }
 
 /// What is asked of a ring has to fit the back-end, and the ring has to fit the connections.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::forms;
 use super::parse::{check_backoffs, refuse_second};
@@ -137,6 +137,11 @@ fn hedging(method: &Table<'_>) -> Option<Hedging> {
         hedging_delay: table.time("hedging_delay"),
         non_fatal_status_codes: table.codes("non_fatal_status_codes"),
     })
+}
+
+/// The file of the gRPC service config, if one is named.
+pub(super) fn service_config_file(cluster: &Table<'_>) -> Option<PathBuf> {
+    Some(cluster.folder().join(cluster.value("service_config")?.it.as_str()?))
 }
 
 /// The gRPC service config whose file is named. `methods` are those that the cluster says something of.

@@ -38,6 +38,8 @@ pub struct GatewayInfo<'a> {
     pub transcoding: Option<TranscodingInfo>,
     /// What became of changed configurations.
     pub reloads: ReloadCounts,
+    /// How host names became addresses.
+    pub names: NameCounts,
     /// What the workers share of each cluster.
     pub shares: &'a [Arc<Shares>],
 }
@@ -69,6 +71,17 @@ pub struct ReloadCounts {
     pub refused: u64,
     /// Whether the last one was.
     pub refused_last: bool,
+}
+
+/// How host names became addresses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NameCounts {
+    /// How often a name was asked for.
+    pub lookups: u64,
+    /// How often that failed.
+    pub failures: u64,
+    /// How often a cluster got other endpoints by it.
+    pub changes: u64,
 }
 
 /// What is served as JSON.
@@ -120,12 +133,28 @@ pub fn text(
     if !rings.is_empty() {
         ring_entries(&mut page, rings);
     }
+    names(&mut page, &gateway.names);
     clusters(&mut page, layout, shards);
     endpoints(&mut page, layout, shards);
     timeouts(&mut page, layout, shards);
     guards::write(&mut page, gateway.shares);
     calls(&mut page, layout, shards);
     page.text
+}
+
+fn names(page: &mut Page, counts: &NameCounts) {
+    for (name, help, count) in [
+        ("ringway_dns_lookups_total", "Times that the name of an endpoint was asked for.", counts.lookups),
+        (
+            "ringway_dns_failures_total",
+            "Of them those that failed; the last good answer holds.",
+            counts.failures,
+        ),
+        ("ringway_dns_changes_total", "Times that a cluster got other endpoints by it.", counts.changes),
+    ] {
+        page.family(name, "counter", help);
+        page.sample(name, &"", count);
+    }
 }
 
 /// The name of the back-end that has rings.

@@ -43,6 +43,14 @@ impl Adaptive {
         }
     }
 
+    /// What the timeout never is above, as it is set now.
+    pub fn set_fixed(&mut self, fixed: Option<Duration>) {
+        if self.fixed != fixed {
+            self.fixed = fixed;
+            self.judge_at = Moment::ZERO;
+        }
+    }
+
     /// The timeout for a call that begins now. Cheap: it is judged anew once a second at most.
     pub fn ask(&mut self, now: Moment) -> Option<Duration> {
         if self.judge_at <= now {

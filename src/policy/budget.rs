@@ -67,6 +67,11 @@ impl Budget {
         }
     }
 
+    /// What the workers share of it.
+    pub fn shared(&self) -> &Arc<SharedBudget> {
+        &self.shared
+    }
+
     /// A call begins. Not for its retries and hedges.
     pub fn earn(&self, now: Moment) {
         self.forget(now);
@@ -124,6 +129,13 @@ impl Budget {
         self.second.set(second);
         let recent: u64 = self.calls.iter().map(|calls| u64::from(calls.get())).sum();
         self.balance.set(self.balance.get().min(recent * u64::from(self.shared.settings.percent)));
+    }
+}
+
+impl Drop for Budget {
+    /// What a worker that is gone has borrowed is for the others.
+    fn drop(&mut self) {
+        (0..self.owed.get()).for_each(|_| self.shared.repay());
     }
 }
 

@@ -11,28 +11,53 @@ use crate::config::HealthChecks;
 /// What all workers read of a cluster's endpoints. All are fit until something else is known.
 #[derive(Debug)]
 pub struct SharedHealth {
-    unfit: Box<[AtomicBool]>,
+    endpoints: Box<[Arc<Fitness>]>,
+}
+
+/// Whether one endpoint may get calls.
+#[derive(Debug, Default)]
+pub struct Fitness {
+    unfit: AtomicBool,
+}
+
+impl Fitness {
+    /// Whether it may.
+    pub fn is_fit(&self) -> bool {
+        !self.unfit.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it may.
+    pub fn set(&self, fit: bool) {
+        self.unfit.store(!fit, Ordering::Relaxed);
+    }
 }
 
 impl SharedHealth {
     /// So many endpoints.
     pub fn new(endpoints: usize) -> Arc<Self> {
-        Arc::new(Self { unfit: (0..endpoints).map(|_| AtomicBool::new(false)).collect() })
+        Arc::new(Self { endpoints: (0..endpoints).map(|_| Arc::default()).collect() })
+    }
+
+    /// The same cluster with other endpoints. For each of them, `kept` is its position here, if it had one.
+    pub fn next(&self, kept: &[Option<usize>]) -> Arc<Self> {
+        let fitness =
+            |kept: &Option<usize>| kept.map_or_else(Arc::default, |at| Arc::clone(&self.endpoints[at]));
+        Arc::new(Self { endpoints: kept.iter().map(fitness).collect() })
     }
 
     /// Whether an endpoint may get calls.
     pub fn is_fit(&self, endpoint: usize) -> bool {
-        !self.unfit[endpoint].load(Ordering::Relaxed)
+        self.endpoints[endpoint].is_fit()
     }
 
-    /// Says whether it may.
-    pub fn set_fit(&self, endpoint: usize, fit: bool) {
-        self.unfit[endpoint].store(!fit, Ordering::Relaxed);
+    /// What is held of one endpoint.
+    pub fn of(&self, endpoint: usize) -> &Arc<Fitness> {
+        &self.endpoints[endpoint]
     }
 
     /// How many may not.
     pub fn unfit(&self) -> usize {
-        self.unfit.iter().filter(|unfit| unfit.load(Ordering::Relaxed)).count()
+        self.endpoints.iter().filter(|endpoint| !endpoint.is_fit()).count()
     }
 }
 
@@ -47,10 +72,10 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Fit, as far as is known.
-    pub fn new(settings: &HealthChecks) -> Self {
+    /// `fit` is what is held of the endpoint so far.
+    pub fn new(settings: &HealthChecks, fit: bool) -> Self {
         let HealthChecks { unhealthy_threshold, healthy_threshold, .. } = *settings;
-        Self { unhealthy_threshold, healthy_threshold, fit: true, against: 0 }
+        Self { unhealthy_threshold, healthy_threshold, fit, against: 0 }
     }
 
     /// One more answer. Tells whether the endpoint is fit from now on, if that has changed.
@@ -72,18 +97,18 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
     use std::time::Duration;
+
+    fn settings(unhealthy_threshold: u32, healthy_threshold: u32) -> HealthChecks {
+        let second = Duration::from_secs(1);
+        let service = String::new();
+        HealthChecks { interval: second, timeout: second, unhealthy_threshold, healthy_threshold, service }
+    }
 
     #[test]
     fn only_so_many_in_a_row_change_what_is_held_of_an_endpoint() {
-        let settings = HealthChecks {
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-            unhealthy_threshold: 3,
-            healthy_threshold: 2,
-            service: String::new(),
-        };
-        let mut judge = Judge::new(&settings);
+        let mut judge = Judge::new(&settings(3, 2), true);
         let answers = [
             (true, None),
             (false, None),
@@ -105,11 +130,63 @@ mod tests {
     }
 
     #[test]
-    fn workers_read_what_was_said() {
+    fn one_that_was_held_to_be_unfit_needs_only_good_answers() {
+        let mut judge = Judge::new(&settings(3, 2), false);
+        assert_eq!([false, true, true, true].map(|well| judge.tell(well)), [None, None, Some(true), None]);
+    }
+
+    /// Endpoints that are ill and well by turns, answers of which some say the wrong thing, and now and then a judge that
+    /// takes over from another one. At each step what is held of an endpoint is what the last answers say, and workers
+    /// read just that.
+    #[test]
+    fn no_order_of_answers_leaves_an_endpoint_misjudged() {
+        const ENDPOINTS: usize = 5;
+        for seed in 0..20 {
+            let mut random = Random::seeded(seed);
+            let thresholds = (1 + random.below(4), 1 + random.below(4));
+            let settings = settings(thresholds.0, thresholds.1);
+            let mut health = SharedHealth::new(ENDPOINTS);
+            let mut judges = [(); ENDPOINTS].map(|()| Judge::new(&settings, true));
+            // What is held, by the rule; and answers in a row against it.
+            let mut held = [(true, 0_u32); ENDPOINTS];
+            let mut changes = 0;
+            for _ in 0..20_000 {
+                let at = random.below(ENDPOINTS as u32) as usize;
+                if random.below(500) == 0 {
+                    // A reload: the endpoints come in another order, and one of the judges begins anew.
+                    let first = random.below(ENDPOINTS as u32) as usize;
+                    let kept: Vec<Option<usize>> =
+                        (0..ENDPOINTS).map(|at| Some((at + first) % ENDPOINTS)).collect();
+                    health = health.next(&kept);
+                    judges.rotate_left(first);
+                    held.rotate_left(first);
+                    judges[at] = Judge::new(&settings, health.is_fit(at));
+                    held[at].1 = 0;
+                }
+                let well = random.below(100) < [90, 35][at % 2];
+                if let Some(fit) = judges[at].tell(well) {
+                    health.of(at).set(fit);
+                    changes += 1;
+                }
+                let (fit, against) = held[at];
+                let against = if well == fit { 0 } else { against + 1 };
+                let threshold = if fit { thresholds.0 } else { thresholds.1 };
+                held[at] = if against == threshold { (well, 0) } else { (fit, against) };
+                assert_eq!(health.is_fit(at), held[at].0, "seed {seed}");
+                assert_eq!(health.unfit(), held.iter().filter(|(fit, _)| !fit).count(), "seed {seed}");
+            }
+            assert!(changes > 100, "seed {seed}: {changes}");
+        }
+    }
+
+    #[test]
+    fn workers_read_what_was_said_and_it_stays_when_endpoints_change() {
         let health = SharedHealth::new(3);
-        health.set_fit(1, false);
+        health.of(1).set(false);
         assert_eq!(([0, 1, 2].map(|at| health.is_fit(at)), health.unfit()), ([true, false, true], 1));
-        health.set_fit(1, true);
-        assert_eq!(health.unfit(), 0);
+        let next = health.next(&[None, Some(2), Some(1)]);
+        assert_eq!([0, 1, 2].map(|at| next.is_fit(at)), [true, true, false]);
+        health.of(1).set(true);
+        assert_eq!((health.unfit(), next.unfit()), (0, 0));
     }
 }

@@ -6,64 +6,127 @@
 //! the limit is never exceeded; a call can be refused early only while other workers hold idle tokens, which are at
 //! most a quarter of all, and for one tick at most. Limits too small for batches of two are not leased at all: there
 //! every call asks the atomic and no refusal is early.
+//!
+//! The limit may change while calls are in flight. They keep their tokens, and if more are out than there may be now, the
+//! count of free ones is negative: none is let in until as many have ended. Until then what a call gives back is not kept
+//! for the next one of the same worker.
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The tokens no worker has. On a cache line of its own (two, as x86 fetches them in pairs).
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct SharedLimit {
-    free: AtomicU32,
+    tokens: AtomicU64,
+    /// Of the limit, a batch is this part; none where tokens are not leased.
+    batches: Option<u32>,
+}
+
+/// The tokens as one word: how many there are, and how many of them are free, less than none if that many have to come
+/// back first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tokens {
     max: u32,
-    batch: u32,
-    /// Idle tokens a worker may keep until its tick.
-    idle_max: u32,
+    free: i32,
+}
+
+impl Tokens {
+    fn new(max: u32) -> Tokens {
+        let max = max.min(i32::MAX.unsigned_abs());
+        Tokens { max, free: max.cast_signed() }
+    }
+
+    fn pack(self) -> u64 {
+        u64::from(self.max) << 32 | u64::from(self.free.cast_unsigned())
+    }
+
+    fn unpack(word: u64) -> Tokens {
+        Tokens { max: (word >> 32) as u32, free: (word as u32).cast_signed() }
+    }
 }
 
 impl SharedLimit {
     /// A limit of `max` calls in flight over this many workers.
     pub fn new(max: u32, workers: usize) -> Arc<Self> {
         let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
-        let batch = (max / workers.saturating_mul(8)).clamp(1, BATCH_MAX);
-        let idle_max = if batch == 1 { 0 } else { 2 * batch };
-        Arc::new(Self { free: AtomicU32::new(max), max, batch, idle_max })
+        let batches = Some(workers.saturating_mul(8));
+        Arc::new(Self { tokens: AtomicU64::new(Tokens::new(max).pack()), batches })
     }
 
     /// A limit for what is rare, such as connections or waiting for one: each take asks the atomic, and none is refused
     /// early.
     pub fn unleased(max: u32) -> Arc<Self> {
-        Arc::new(Self { free: AtomicU32::new(max), max, batch: 1, idle_max: 0 })
+        Arc::new(Self { tokens: AtomicU64::new(Tokens::new(max).pack()), batches: None })
     }
 
     /// The most calls that can be in flight.
     pub fn max(&self) -> u32 {
-        self.max
+        self.tokens(Ordering::Relaxed).max
     }
 
     /// Tokens that no worker has now.
     pub fn free(&self) -> u32 {
-        self.free.load(Ordering::Relaxed)
+        self.tokens(Ordering::Relaxed).free.max(0).unsigned_abs()
     }
 
-    /// Takes a batch, or what is left of one; says how many.
-    fn lease(&self) -> u32 {
-        let mut free = self.free.load(Ordering::Relaxed);
-        while free > 0 {
-            let count = free.min(self.batch);
+    /// Tokens that have to come back before one is free.
+    pub fn excess(&self) -> u32 {
+        self.tokens(Ordering::Relaxed).free.min(0).unsigned_abs()
+    }
+
+    /// From now on there are `max`. Calls in flight go on, though they be more.
+    pub fn resize(&self, max: u32) {
+        let whole = Tokens::new(max);
+        self.change(Ordering::Relaxed, |tokens| {
+            let free = tokens.free + (whole.free - tokens.max.cast_signed());
+            Tokens { free, ..whole }
+        });
+    }
+
+    fn tokens(&self, ordering: Ordering) -> Tokens {
+        Tokens::unpack(self.tokens.load(ordering))
+    }
+
+    fn batch(&self, tokens: Tokens) -> u32 {
+        if tokens.free < 0 {
+            return 1;
+        }
+        self.batches.map_or(1, |batches| (tokens.max / batches).clamp(1, BATCH_MAX))
+    }
+
+    /// Takes a batch, or what is left of one; says how many, and how many a whole one has.
+    fn lease(&self) -> (u32, u32) {
+        let mut tokens = self.tokens(Ordering::Relaxed);
+        let mut batch = self.batch(tokens);
+        while tokens.free > 0 {
+            let count = tokens.free.min(batch.cast_signed());
+            let (old, new) = (tokens.pack(), Tokens { free: tokens.free - count, ..tokens }.pack());
             // Acquire, with Release below: what a call did is done before its token serves another.
-            match self.free.compare_exchange_weak(free, free - count, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return count,
-                Err(now) => free = now,
+            match self.tokens.compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return (count.unsigned_abs(), batch),
+                Err(now) => {
+                    tokens = Tokens::unpack(now);
+                    batch = self.batch(tokens);
+                }
             }
         }
-        0
+        (0, batch)
     }
 
     fn put_back(&self, count: u32) {
-        let before = self.free.fetch_add(count, Ordering::Release);
-        debug_assert!(count <= self.max - before, "more tokens came back than there are");
+        self.change(Ordering::Release, |tokens| {
+            let free = tokens.free + count.cast_signed();
+            debug_assert!(free <= tokens.max.cast_signed(), "more tokens came back than there are");
+            Tokens { free, ..tokens }
+        });
+    }
+
+    fn change(&self, ordering: Ordering, next: impl Fn(Tokens) -> Tokens) {
+        let set = |word| Some(next(Tokens::unpack(word)).pack());
+        let changed = self.tokens.fetch_update(ordering, Ordering::Relaxed, set);
+        debug_assert!(changed.is_ok(), "there always is a next");
     }
 }
 
@@ -75,12 +138,19 @@ pub struct Limit {
     idle: Cell<u32>,
     /// Tokens of calls in flight.
     in_use: Cell<u32>,
+    /// What a batch was when that was last looked at.
+    batch: Cell<u32>,
 }
 
 impl Limit {
     /// A worker's side, without tokens.
     pub fn new(shared: Arc<SharedLimit>) -> Self {
-        Self { shared, idle: Cell::new(0), in_use: Cell::new(0) }
+        Self { shared, idle: Cell::new(0), in_use: Cell::new(0), batch: Cell::new(1) }
+    }
+
+    /// The side that all workers share.
+    pub fn shared(&self) -> &Arc<SharedLimit> {
+        &self.shared
     }
 
     /// Takes a token for one call; false if the limit is reached. Whoever got one gives it back.
@@ -88,7 +158,9 @@ impl Limit {
     pub fn take(&self) -> bool {
         let mut idle = self.idle.get();
         if idle == 0 {
-            idle = self.shared.lease();
+            let batch;
+            (idle, batch) = self.shared.lease();
+            self.batch.set(batch);
         }
         if idle == 0 {
             return false;
@@ -106,10 +178,10 @@ impl Limit {
             return; // A bug must not raise the limit.
         }
         self.in_use.set(in_use - 1);
-        let idle = self.idle.get() + 1;
-        if idle > self.shared.idle_max {
-            self.idle.set(idle - self.shared.batch);
-            self.shared.put_back(self.shared.batch);
+        let (idle, batch) = (self.idle.get() + 1, self.batch.get());
+        if idle > idle_max(batch) {
+            self.idle.set(idle - batch);
+            self.shared.put_back(batch);
         } else {
             self.idle.set(idle);
         }
@@ -126,6 +198,7 @@ impl Limit {
         if idle > 0 {
             self.shared.put_back(idle);
         }
+        self.batch.set(self.shared.batch(self.shared.tokens(Ordering::Relaxed)));
     }
 }
 
@@ -134,6 +207,11 @@ impl Drop for Limit {
     fn drop(&mut self) {
         self.shared.put_back(self.idle.get() + self.in_use.get());
     }
+}
+
+/// Idle tokens a worker may keep until its tick.
+const fn idle_max(batch: u32) -> u32 {
+    if batch == 1 { 0 } else { 2 * batch }
 }
 
 const BATCH_MAX: u32 = 32;

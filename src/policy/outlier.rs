@@ -7,6 +7,8 @@
 //!
 //! Failures are counted by all workers together, in an atomic that only failures touch; where all is well, telling reads
 //! one cell. An ejection reaches the other workers at their tick.
+//!
+//! What is known of an endpoint is kept when settings or other endpoints change: see [`SharedOutliers::next`].
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -32,62 +34,100 @@ pub enum Seen {
 pub struct SharedOutliers {
     settings: OutlierDetection,
     slow_start: SlowStart,
-    hosts: Box<[Host]>,
+    hosts: Box<[Arc<Host>]>,
+    counts: Arc<Counts>,
+}
+
+/// Of a cluster, whatever settings and endpoints it has.
+#[derive(Debug, Default)]
+struct Counts {
     /// Endpoints that are ejected, or about to be.
     ejected: AtomicU32,
     ejections: AtomicU64,
 }
 
+/// What the workers share of one endpoint.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Host {
+pub struct Host {
     standing: AtomicU64,
     gateway_in_a_row: AtomicU32,
     local_in_a_row: AtomicU32,
 }
 
-/// One word: ejected or not, how many times in short order, until or since when.
+/// One word: ejected or not, gone or not, how many times in short order, until or since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Standing {
     ejected: bool,
+    /// The cluster has it no more; it is never ejected again.
+    gone: bool,
     times: u32,
     /// Ejected: until. Else: since when it is back; zero if it has never been away.
     at: Moment,
 }
 
 impl Standing {
-    /// One bit; times, 21; milliseconds, 42.
+    /// Two bits; times, 20; milliseconds, 42.
     fn pack(self) -> u64 {
         let millis = self.at.as_nanos() / NANOS_PER_MILLI;
-        u64::from(self.ejected) << 63 | u64::from(self.times.min(TIMES_MAX)) << 42 | millis & MILLIS_MASK
+        let bits = u64::from(self.ejected) << 63 | u64::from(self.gone) << 62;
+        bits | u64::from(self.times.min(TIMES_MAX)) << 42 | millis & MILLIS_MASK
     }
 
     fn unpack(word: u64) -> Standing {
         let at = Moment::ZERO.plus(Duration::from_millis(word & MILLIS_MASK));
-        Standing { ejected: word >> 63 == 1, times: (word >> 42) as u32 & TIMES_MAX, at }
+        let (ejected, gone) = (word >> 63 == 1, word >> 62 & 1 == 1);
+        Standing { ejected, gone, times: (word >> 42) as u32 & TIMES_MAX, at }
     }
 }
 
 impl SharedOutliers {
     /// So many endpoints, none of them ejected.
     pub fn new(settings: OutlierDetection, slow_start: SlowStart, endpoints: usize) -> Arc<Self> {
-        Arc::new(Self {
-            settings,
-            slow_start,
-            hosts: (0..endpoints).map(|_| Host::default()).collect(),
-            ejected: AtomicU32::new(0),
-            ejections: AtomicU64::new(0),
-        })
+        let hosts = (0..endpoints).map(|_| Arc::default()).collect();
+        Arc::new(Self { settings, slow_start, hosts, counts: Arc::default() })
+    }
+
+    /// The same cluster with other settings and endpoints. For each of these, `kept` is its position here, if it had one:
+    /// what is known of it stays.
+    pub fn next(
+        &self,
+        settings: OutlierDetection,
+        slow_start: SlowStart,
+        kept: &[Option<usize>],
+    ) -> Arc<Self> {
+        let host = |kept: &Option<usize>| kept.map_or_else(Arc::default, |at| Arc::clone(&self.hosts[at]));
+        let hosts = kept.iter().map(host).collect();
+        Arc::new(Self { settings, slow_start, hosts, counts: Arc::clone(&self.counts) })
+    }
+
+    /// `next` takes the place of this one: the endpoints that it does not have count no more.
+    pub fn give_way(&self, next: &SharedOutliers) {
+        if !Arc::ptr_eq(&self.counts, &next.counts) {
+            return;
+        }
+        for host in self.hosts.iter().filter(|host| !next.hosts.iter().any(|kept| Arc::ptr_eq(kept, host))) {
+            let gone = |word| Some(Standing { ejected: false, gone: true, ..Standing::unpack(word) }.pack());
+            let before = host.standing.fetch_update(Ordering::AcqRel, Ordering::Acquire, gone);
+            if before.is_ok_and(|word| Standing::unpack(word).ejected) {
+                self.counts.ejected.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// What is known of one endpoint.
+    pub fn host(&self, endpoint: usize) -> &Arc<Host> {
+        &self.hosts[endpoint]
     }
 
     /// How many are ejected now.
     pub fn ejected(&self) -> u32 {
-        self.ejected.load(Ordering::Relaxed)
+        self.counts.ejected.load(Ordering::Relaxed)
     }
 
     /// How many ejections there were.
     pub fn ejections(&self) -> u64 {
-        self.ejections.load(Ordering::Relaxed)
+        self.counts.ejections.load(Ordering::Relaxed)
     }
 
     /// Lets those come back whose time is over. To be called each 100 ms, by any thread.
@@ -97,39 +137,29 @@ impl SharedOutliers {
             let standing = Standing::unpack(word);
             if standing.ejected && standing.at <= now {
                 let back = Standing { ejected: false, at: now, ..standing };
-                if change(host, word, back) {
-                    self.ejected.fetch_sub(1, Ordering::Relaxed);
+                if host.change(word, back) {
+                    self.counts.ejected.fetch_sub(1, Ordering::Relaxed);
                 }
             }
-        }
-    }
-
-    /// Says that an endpoint is fit again for another reason, such as active health checks: its slow start begins.
-    pub fn welcome(&self, endpoint: usize, now: Moment) {
-        let host = &self.hosts[endpoint];
-        let word = host.standing.load(Ordering::Acquire);
-        let standing = Standing::unpack(word);
-        if !standing.ejected {
-            change(host, word, Standing { at: now, ..standing });
         }
     }
 
     fn eject(&self, host: &Host, now: Moment) {
         let word = host.standing.load(Ordering::Acquire);
         let standing = Standing::unpack(word);
-        if standing.ejected || !self.reserve() {
+        if standing.ejected || standing.gone || !self.reserve() {
             return;
         }
         let times = self.remembered(standing, now) + 1;
         let away = self.settings.base_ejection_time.saturating_mul(times);
         // A millisecond more, for the moment is rounded down.
         let until = now.plus(away.min(self.settings.max_ejection_time)).plus(Duration::from_micros(999));
-        if change(host, word, Standing { ejected: true, times, at: until }) {
-            self.ejections.fetch_add(1, Ordering::Relaxed);
+        if host.change(word, Standing { ejected: true, gone: false, times, at: until }) {
+            self.counts.ejections.fetch_add(1, Ordering::Relaxed);
             host.gateway_in_a_row.store(0, Ordering::Relaxed);
             host.local_in_a_row.store(0, Ordering::Relaxed);
         } else {
-            self.ejected.fetch_sub(1, Ordering::Relaxed);
+            self.counts.ejected.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -137,7 +167,7 @@ impl SharedOutliers {
     fn reserve(&self) -> bool {
         let allowed = u64::from(self.settings.max_ejection_percent) * self.hosts.len() as u64;
         let more = |ejected: u32| (u64::from(ejected + 1) * 100 <= allowed).then_some(ejected + 1);
-        self.ejected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        self.counts.ejected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     /// How many of its ejections count still: each `interval` that it stayed takes one away.
@@ -160,8 +190,19 @@ impl SharedOutliers {
     }
 }
 
-fn change(host: &Host, from: u64, to: Standing) -> bool {
-    host.standing.compare_exchange(from, to.pack(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+impl Host {
+    /// It is fit again for another reason, such as active health checks: its slow start begins.
+    pub fn welcome(&self, now: Moment) {
+        let word = self.standing.load(Ordering::Acquire);
+        let standing = Standing::unpack(word);
+        if !standing.ejected {
+            self.change(word, Standing { at: now, ..standing });
+        }
+    }
+
+    fn change(&self, from: u64, to: Standing) -> bool {
+        self.standing.compare_exchange(from, to.pack(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
 }
 
 /// One worker's side.
@@ -184,7 +225,7 @@ impl Outliers {
     /// A worker's side.
     pub fn new(shared: Arc<SharedOutliers>) -> Self {
         let view =
-            |_: &Host| View { fit: Cell::new(true), weight: Cell::new(1.0), failing: Cell::new(false) };
+            |_: &Arc<Host>| View { fit: Cell::new(true), weight: Cell::new(1.0), failing: Cell::new(false) };
         Self { hosts: shared.hosts.iter().map(view).collect(), shared }
     }
 
@@ -240,7 +281,7 @@ impl Outliers {
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 const MILLIS_MASK: u64 = (1 << 42) - 1;
-const TIMES_MAX: u32 = (1 << 21) - 1;
+const TIMES_MAX: u32 = (1 << 20) - 1;
 
 #[cfg(test)]
 mod tests;

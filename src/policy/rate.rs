@@ -7,6 +7,9 @@
 //! What is leased counts as if it were in the bucket still until the worker asks for the next batch, so between fills no
 //! more than `max_tokens` calls are ever let through, and over any time no more than that and what was filled. A call
 //! can be refused early only while other workers hold idle tokens, which are at most a quarter of all, until their tick.
+//!
+//! The settings may change. What is in the bucket stays there, as far as it fits, and is filled by the new ones from then
+//! on; the bucket says by a number which settings hold, so each exchange is by one of them as a whole.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -20,16 +23,28 @@ use crate::time::Moment;
 #[repr(align(128))]
 pub struct SharedRate {
     bucket: AtomicU64,
+    /// The terms of even and of odd generations: the one that holds, and the one before or after it.
+    terms: [Slot; 2],
+    workers: u32,
+}
+
+/// Room for terms: tokens in a full bucket and at each fill as one word, and nanoseconds between fills.
+#[derive(Debug, Default)]
+struct Slot(AtomicU64, AtomicU64);
+
+/// How a bucket is filled.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
     max: u32,
     per_fill: u32,
     interval_nanos: u64,
-    batch: u32,
 }
 
-/// The bucket as one word: the number of the last fill, modulo 2^24; tokens in it; tokens that are leased. The two
-/// together are never more than `max`, which fits 20 bits.
+/// The bucket as one word: which terms hold, modulo 2^4; the number of the last fill, modulo 2^20; tokens in it; tokens
+/// that are leased. The two together are never more than `max`, unless that has become less; it fits 20 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bucket {
+    generation: u8,
     fill: u32,
     free: u32,
     leased: u32,
@@ -37,40 +52,45 @@ struct Bucket {
 
 impl Bucket {
     fn pack(self) -> u64 {
-        u64::from(self.fill) << 40 | u64::from(self.free) << 20 | u64::from(self.leased)
+        let ours = u64::from(self.generation & GENERATION_MASK) << 60;
+        ours | u64::from(self.fill) << 40 | u64::from(self.free) << 20 | u64::from(self.leased)
     }
 
     fn unpack(word: u64) -> Bucket {
         let field = |shift: u32| (word >> shift) as u32 & TOKENS_MASK;
-        Bucket { fill: (word >> 40) as u32, free: field(20), leased: field(0) }
+        Bucket { generation: (word >> 60) as u8, fill: field(40), free: field(20), leased: field(0) }
     }
 }
 
-impl SharedRate {
-    /// A full bucket, for this many workers.
-    pub fn new(settings: RateLimit, workers: usize, now: Moment) -> Arc<Self> {
-        let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
-        let max = settings.max_tokens.min(TOKENS_MASK);
-        let interval = u64::try_from(settings.fill_interval.as_nanos()).unwrap_or(u64::MAX);
-        let rate = Self {
-            bucket: AtomicU64::new(0),
-            max,
+impl Slot {
+    fn set(&self, terms: Terms) {
+        self.0.store(u64::from(terms.max) << 32 | u64::from(terms.per_fill), Ordering::Relaxed);
+        self.1.store(terms.interval_nanos, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Terms {
+        let word = self.0.load(Ordering::Relaxed);
+        let interval_nanos = self.1.load(Ordering::Relaxed).max(1);
+        Terms { max: (word >> 32) as u32, per_fill: word as u32, interval_nanos }
+    }
+}
+
+impl Terms {
+    fn new(settings: RateLimit) -> Terms {
+        Terms {
+            max: settings.max_tokens.min(TOKENS_MASK),
             per_fill: settings.tokens_per_fill,
-            interval_nanos: interval.max(1),
-            batch: (max / workers.saturating_mul(4)).clamp(1, BATCH_MAX),
-        };
-        let full = Bucket { fill: rate.fill(now), free: max, leased: 0 };
-        rate.bucket.store(full.pack(), Ordering::Relaxed);
-        Arc::new(rate)
+            interval_nanos: u64::try_from(settings.fill_interval.as_nanos()).unwrap_or(u64::MAX).max(1),
+        }
     }
 
     /// The number of the fill that this moment is in.
-    fn fill(&self, now: Moment) -> u32 {
+    fn fill(self, now: Moment) -> u32 {
         (now.as_nanos() / self.interval_nanos) as u32 & FILL_MASK
     }
 
     /// Pours in what is due.
-    fn filled(&self, bucket: Bucket, now: Moment) -> Bucket {
+    fn filled(self, bucket: Bucket, now: Moment) -> Bucket {
         let fill = self.fill(now);
         let passed = fill.wrapping_sub(bucket.fill) & FILL_MASK;
         // The upper half is the past: another worker's clock was read a little later.
@@ -78,35 +98,82 @@ impl SharedRate {
             return bucket;
         }
         let new = u64::from(passed) * u64::from(self.per_fill);
-        let room = u64::from(self.max - bucket.leased);
+        let room = u64::from(self.max.saturating_sub(bucket.leased));
         // At most `room`, which is at most `max`.
         let free = (u64::from(bucket.free) + new).min(room) as u32;
         Bucket { fill, free, ..bucket }
     }
+}
 
-    /// Ends a lease of `had` tokens, of which `idle` were not used, and begins the next, of at most `wanted`. Says how
-    /// many tokens that has.
-    fn exchange(&self, had: u32, idle: u32, wanted: u32, now: Moment) -> u32 {
-        let mut word = self.bucket.load(Ordering::Relaxed);
+impl SharedRate {
+    /// A full bucket, for this many workers.
+    pub fn new(settings: RateLimit, workers: usize, now: Moment) -> Arc<Self> {
+        let terms = Terms::new(settings);
+        let full = Bucket { generation: 0, fill: terms.fill(now), free: terms.max, leased: 0 };
+        let rate = Self {
+            bucket: AtomicU64::new(full.pack()),
+            terms: Default::default(),
+            workers: u32::try_from(workers).unwrap_or(u32::MAX).max(1),
+        };
+        rate.terms[0].set(terms);
+        Arc::new(rate)
+    }
+
+    /// From now on these settings hold. To be called by one thread at a time.
+    pub fn change(&self, settings: RateLimit, now: Moment) {
+        let next = Terms::new(settings);
+        let mut word = self.bucket.load(Ordering::Acquire);
+        let generation = Bucket::unpack(word).generation.wrapping_add(1) & GENERATION_MASK;
+        // Nobody reads these before the bucket says so.
+        self.terms[usize::from(generation & 1)].set(next);
         loop {
-            let mut bucket = Bucket::unpack(word);
-            bucket.leased -= had;
-            bucket.free += idle;
-            let mut bucket = self.filled(bucket, now);
-            let count = bucket.free.min(wanted);
+            let bucket = Bucket::unpack(word);
+            let bucket = self.terms(bucket).filled(bucket, now);
+            let changed =
+                Bucket { generation, fill: next.fill(now), free: bucket.free.min(next.max), ..bucket };
+            let (ours, theirs) = (Ordering::AcqRel, Ordering::Acquire);
+            match self.bucket.compare_exchange_weak(word, changed.pack(), ours, theirs) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    fn terms(&self, bucket: Bucket) -> Terms {
+        self.terms[usize::from(bucket.generation & 1)].get()
+    }
+
+    /// Ends a lease of `had` tokens, of which `idle` were not used, and begins the next, if one is wanted. Says how many
+    /// tokens that has.
+    fn exchange(&self, had: u32, idle: u32, wanted: bool, now: Moment) -> u32 {
+        let mut word = self.bucket.load(Ordering::Acquire);
+        loop {
+            let bucket = Bucket::unpack(word);
+            let terms = self.terms(bucket);
+            let mut bucket = terms.filled(returned(bucket, had, idle, terms), now);
+            let count = if wanted { bucket.free.min(self.batch(terms)) } else { 0 };
             bucket.free -= count;
             bucket.leased += count;
             let next = bucket.pack();
             if next == word {
                 return count;
             }
-            // Nothing but the count itself is handed over, so no order is needed.
-            match self.bucket.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
+            // Nothing but the count itself is handed over; what is acquired are the terms.
+            match self.bucket.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Acquire) {
                 Ok(_) => return count,
                 Err(now) => word = now,
             }
         }
     }
+
+    fn batch(&self, terms: Terms) -> u32 {
+        (terms.max / self.workers.saturating_mul(4)).clamp(1, BATCH_MAX)
+    }
+}
+
+/// A lease of `had` tokens has ended, of which `idle` come back, as far as they fit.
+fn returned(bucket: Bucket, had: u32, idle: u32, terms: Terms) -> Bucket {
+    Bucket { leased: bucket.leased - had, free: (bucket.free + idle).min(terms.max), ..bucket }
 }
 
 /// One worker's side of a rate limit.
@@ -125,12 +192,17 @@ impl Rate {
         Self { shared, leased: Cell::new(0), idle: Cell::new(0) }
     }
 
+    /// The bucket of all workers.
+    pub fn shared(&self) -> &Arc<SharedRate> {
+        &self.shared
+    }
+
     /// Takes a token for one call; false if the rate is reached.
     #[must_use]
     pub fn take(&self, now: Moment) -> bool {
         let mut idle = self.idle.get();
         if idle == 0 {
-            idle = self.shared.exchange(self.leased.get(), 0, self.shared.batch, now);
+            idle = self.shared.exchange(self.leased.get(), 0, true, now);
             self.leased.set(idle);
         }
         let taken = idle > 0;
@@ -140,20 +212,19 @@ impl Rate {
 
     /// Puts idle tokens back. To be called on the worker's tick.
     pub fn settle(&self, now: Moment) {
-        self.shared.exchange(self.leased.take(), self.idle.take(), 0, now);
+        self.shared.exchange(self.leased.take(), self.idle.take(), false, now);
     }
 }
 
 impl Drop for Rate {
     fn drop(&mut self) {
         // No moment is known, and none is needed: the bucket is filled by whoever asks next.
-        let mut word = self.shared.bucket.load(Ordering::Relaxed);
+        let mut word = self.shared.bucket.load(Ordering::Acquire);
         loop {
-            let mut bucket = Bucket::unpack(word);
-            bucket.leased -= self.leased.get();
-            bucket.free += self.idle.get();
-            let ordering = Ordering::Relaxed;
-            match self.shared.bucket.compare_exchange_weak(word, bucket.pack(), ordering, ordering) {
+            let bucket = Bucket::unpack(word);
+            let terms = self.shared.terms(bucket);
+            let next = returned(bucket, self.leased.get(), self.idle.get(), terms).pack();
+            match self.shared.bucket.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Acquire) {
                 Ok(_) => return,
                 Err(now) => word = now,
             }
@@ -163,7 +234,8 @@ impl Drop for Rate {
 
 const BATCH_MAX: u32 = 32;
 const TOKENS_MASK: u32 = (1 << 20) - 1;
-const FILL_MASK: u32 = (1 << 24) - 1;
+const FILL_MASK: u32 = (1 << 20) - 1;
+const GENERATION_MASK: u8 = 15;
 
 #[cfg(test)]
 mod tests;

@@ -34,15 +34,8 @@ impl Shares {
     /// For a cluster of so many addresses and for so many workers; nothing has happened yet.
     pub fn new(settings: &config::Cluster, endpoints: usize, workers: usize) -> Arc<Shares> {
         let breaker = |settings: &config::Breaker| SharedBreaker::new(settings.clone(), workers);
-        let methods = settings.methods.iter();
-        let methods =
-            methods.filter_map(|method| Some((method.path.clone(), breaker(method.breaker.as_ref()?))));
-        let off = || config::OutlierDetection {
-            consecutive_gateway_failure: 0,
-            consecutive_local_origin_failure: 0,
-            ..config::OutlierDetection::default()
-        };
-        let outliers = settings.outlier_detection.clone().unwrap_or_else(off);
+        let methods = method_breakers(settings).map(|(path, settings)| (path.to_owned(), breaker(settings)));
+        let outliers = SharedOutliers::new(outlier_detection(settings), settings.slow_start, endpoints);
         Arc::new(Shares {
             cluster: settings.name.clone(),
             connections: SharedLimit::unleased(settings.max_connections),
@@ -51,8 +44,57 @@ impl Shares {
             breaker: settings.breaker.as_ref().map(breaker),
             method_breakers: methods.collect(),
             health: settings.health_checks.as_ref().map(|_| SharedHealth::new(endpoints)),
-            outliers: SharedOutliers::new(outliers, settings.slow_start, endpoints),
+            outliers,
         })
+    }
+
+    /// The same cluster with other settings and addresses. For each of these, `kept` is its position before, if it had
+    /// one. Each part stays that is not set otherwise: a breaker for instance, however limits and endpoints change.
+    ///
+    /// Nothing changes before [`Shares::give_way`] is called.
+    pub fn next(
+        &self,
+        settings: &config::Cluster,
+        before: &config::Cluster,
+        kept: &[Option<usize>],
+        workers: usize,
+    ) -> Arc<Shares> {
+        let fresh = Shares::new(settings, kept.len(), workers);
+        let same = |known: &Arc<SharedBreaker>, wanted: &Arc<SharedBreaker>| {
+            if known.settings() == wanted.settings() { Arc::clone(known) } else { Arc::clone(wanted) }
+        };
+        let breaker = fresh.breaker.as_ref().map(|wanted| {
+            self.breaker.as_ref().map_or_else(|| Arc::clone(wanted), |known| same(known, wanted))
+        });
+        let method_breakers = fresh.method_breakers.iter().map(|(path, wanted)| {
+            let known = self.method_breakers.iter().find(|(known, _)| known == path);
+            (path.clone(), known.map_or_else(|| Arc::clone(wanted), |(_, known)| same(known, wanted)))
+        });
+        let same_budget = settings.retry_budget == before.retry_budget;
+        // Who turns it off wants all endpoints back.
+        let outliers = match &settings.outlier_detection {
+            None if before.outlier_detection.is_some() => Arc::clone(&fresh.outliers),
+            _ => self.outliers.next(outlier_detection(settings), settings.slow_start, kept),
+        };
+        Arc::new(Shares {
+            cluster: fresh.cluster.clone(),
+            connections: Arc::clone(&self.connections),
+            pending: Arc::clone(&self.pending),
+            budget: Arc::clone(if same_budget { &self.budget } else { &fresh.budget }),
+            breaker,
+            method_breakers: method_breakers.collect(),
+            health: fresh.health.as_ref().map(|wanted| {
+                self.health.as_ref().map_or_else(|| Arc::clone(wanted), |known| known.next(kept))
+            }),
+            outliers,
+        })
+    }
+
+    /// `next`, whose settings these are, takes the place of this one.
+    pub fn give_way(&self, next: &Shares, settings: &config::Cluster) {
+        next.connections.resize(settings.max_connections);
+        next.pending.resize(settings.max_pending_requests);
+        self.outliers.give_way(&next.outliers);
     }
 
     /// All its breakers: its own, and those of methods with their path.
@@ -60,4 +102,18 @@ impl Shares {
         let methods = self.method_breakers.iter().map(|(path, breaker)| (Some(path.as_str()), &**breaker));
         self.breaker.iter().map(|breaker| (None, &**breaker)).chain(methods)
     }
+}
+
+fn method_breakers(settings: &config::Cluster) -> impl Iterator<Item = (&str, &config::Breaker)> {
+    settings.methods.iter().filter_map(|method| Some((method.path.as_str(), method.breaker.as_ref()?)))
+}
+
+/// Without outlier detection nobody is ejected.
+fn outlier_detection(settings: &config::Cluster) -> config::OutlierDetection {
+    let off = || config::OutlierDetection {
+        consecutive_gateway_failure: 0,
+        consecutive_local_origin_failure: 0,
+        ..config::OutlierDetection::default()
+    };
+    settings.outlier_detection.clone().unwrap_or_else(off)
 }

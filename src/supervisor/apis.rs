@@ -128,7 +128,7 @@ impl Sources {
         let read: Stamps = named.map(|path| (config.directory.join(path), None)).collect();
         let upstream = |cluster: &usize| Upstream {
             cluster: config.clusters[*cluster].name.clone(),
-            addresses: addresses[*cluster].clone(),
+            addresses: Arc::new(Mutex::new(addresses[*cluster].clone())),
         };
         Sources {
             config: Arc::clone(config),
@@ -226,6 +226,7 @@ pub(super) fn open(
 
 /// Looks whether descriptors change, on threads of its own, until it is dropped.
 pub(super) struct Watcher {
+    upstreams: Vec<Upstream>,
     words: Sender<Word>,
     thread: Option<JoinHandle<()>>,
     _asker: Option<Asker>,
@@ -246,10 +247,19 @@ impl Watcher {
         tell: impl Fn(&Arc<Api>) + Send + 'static,
     ) -> io::Result<Watcher> {
         let (words, told) = channel();
+        let upstreams = sources.upstreams.clone();
         let _asker = ask(&sources, &status, words.clone())?;
         let body = move || watch(sources, &status, &told, tell);
         let thread = thread::Builder::new().name("descriptors".to_owned()).spawn(body)?;
-        Ok(Watcher { words, thread: Some(thread), _asker })
+        Ok(Watcher { upstreams, words, thread: Some(thread), _asker })
+    }
+
+    /// From now on upstreams are asked at other addresses: `of` says which a cluster has.
+    pub(super) fn relocate<'a>(&self, of: impl Fn(&str) -> &'a [SocketAddr]) {
+        for upstream in &self.upstreams {
+            *upstream.addresses.lock().unwrap_or_else(PoisonError::into_inner) =
+                of(&upstream.cluster).to_vec();
+        }
     }
 }
 

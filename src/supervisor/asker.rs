@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Upstream {
     pub(super) cluster: String,
-    /// One of them is enough.
-    pub(super) addresses: Vec<SocketAddr>,
+    /// One of them is enough. A name may lead elsewhere meanwhile.
+    pub(super) addresses: Arc<Mutex<Vec<SocketAddr>>>,
 }
 
 /// What it answered; none if none of its addresses did.
@@ -33,8 +33,9 @@ impl Upstream {
     /// Asks one address after the other. A failure that differs from the `last` one is logged.
     async fn ask(&self, last: &mut String) -> Option<Reflected> {
         let mut failures = String::new();
-        for address in &self.addresses {
-            match reflection::ask(*address).await {
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for address in addresses {
+            match reflection::ask(address).await {
                 Ok(files) => {
                     last.clear();
                     return Some(Reflected {

@@ -1,12 +1,14 @@
-//! Asks endpoints how they are, by `grpc.health.v1`: once for all workers, on a thread of its own.
+//! Asks endpoints how they are, by `grpc.health.v1`: once for all workers, on a thread that is none of theirs.
+//!
+//! An endpoint that stays when the configuration changes, and is asked the same, is asked on as if nothing had happened.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use std::{fmt, io};
 
-use tokio::sync::oneshot;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
@@ -15,49 +17,49 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::shared::Shared;
 use crate::config::HealthChecks;
-use crate::policy::health::{Judge, SharedHealth};
-use crate::policy::shares::Shares;
+use crate::policy::health::{Fitness, Judge};
+use crate::policy::outlier::Host;
 use crate::worker::Clock;
 
-/// The thread that asks. Dropping it ends it.
+/// Who is asked. Dropping it ends that.
 pub(super) struct Checks {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    handle: Handle,
+    clock: Clock,
+    asked: Vec<(Patient, AbortHandle)>,
 }
 
 /// One endpoint that is asked.
+#[derive(Clone)]
 struct Patient {
+    cluster: String,
     settings: HealthChecks,
     address: SocketAddr,
-    /// Its position in the cluster.
-    index: usize,
-    shares: Arc<Shares>,
-    health: Arc<SharedHealth>,
-    clock: Clock,
+    fitness: Arc<Fitness>,
+    host: Arc<Host>,
 }
 
 impl Checks {
-    /// Begins to ask, if any cluster wants that.
-    pub(super) fn start(shared: &Shared, clock: &Clock) -> io::Result<Option<Checks>> {
-        let patients = patients(shared, clock);
-        if patients.is_empty() {
-            return Ok(None);
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let body = move || {
-            runtime.block_on(async {
-                let mut tasks = tokio::task::JoinSet::new();
-                patients.into_iter().for_each(|patient| drop(tasks.spawn(patient.run())));
-                let _ = stopped.await; // an error is the end, too
+    /// Nobody is asked yet; `handle` is of the thread that will ask.
+    pub(super) fn new(handle: &Handle, clock: &Clock) -> Checks {
+        Checks { handle: handle.clone(), clock: clock.clone(), asked: Vec::new() }
+    }
+
+    /// From now on the endpoints of these clusters are asked that want it.
+    pub(super) fn set(&mut self, shared: &Shared) {
+        let mut before = std::mem::take(&mut self.asked);
+        for patient in patients(shared) {
+            let known = before.iter().position(|(known, _)| known.is(&patient));
+            let asked = known.map(|at| before.swap_remove(at)).unwrap_or_else(|| {
+                let task = self.handle.spawn(patient.clone().run(self.clock.clone()));
+                (patient, task.abort_handle())
             });
-        };
-        let thread = thread::Builder::new().name("health".to_owned()).spawn(body)?;
-        Ok(Some(Checks { stop: Some(stop), thread: Some(thread) }))
+            self.asked.push(asked);
+        }
+        before.iter().for_each(|(_, task)| task.abort());
     }
 }
 
-fn patients(shared: &Shared, clock: &Clock) -> Vec<Patient> {
+fn patients(shared: &Shared) -> Vec<Patient> {
     let mut patients = Vec::new();
     for (at, cluster) in shared.config.clusters.iter().enumerate() {
         let shares = &shared.shares[at];
@@ -65,30 +67,43 @@ fn patients(shared: &Shared, clock: &Clock) -> Vec<Patient> {
             continue;
         };
         for (index, address) in shared.addresses[at].iter().enumerate() {
-            let (settings, address, shares, health) =
-                (settings.clone(), *address, Arc::clone(shares), Arc::clone(health));
-            patients.push(Patient { settings, address, index, shares, health, clock: clock.clone() });
+            patients.push(Patient {
+                cluster: cluster.name.clone(),
+                settings: settings.clone(),
+                address: *address,
+                fitness: Arc::clone(health.of(index)),
+                host: Arc::clone(shares.outliers.host(index)),
+            });
         }
     }
     patients
 }
 
 impl Patient {
-    async fn run(self) {
+    /// Whether nothing is different about the other one.
+    fn is(&self, other: &Patient) -> bool {
+        self.cluster == other.cluster
+            && self.settings == other.settings
+            && self.address == other.address
+            && Arc::ptr_eq(&self.fitness, &other.fitness)
+            && Arc::ptr_eq(&self.host, &other.host)
+    }
+
+    async fn run(self, clock: Clock) {
         let Ok(endpoint) = Endpoint::from_shared(format!("http://{}", self.address)) else { return };
         let channel = endpoint.connect_timeout(self.settings.timeout).connect_lazy();
-        let mut judge = Judge::new(&self.settings);
+        let mut judge = Judge::new(&self.settings, self.fitness.is_fit());
         let mut turns = tokio::time::interval(self.settings.interval);
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             turns.tick().await;
             let well = self.ask(channel.clone()).await;
             let Some(fit) = judge.tell(well) else { continue };
-            let (cluster, endpoint) = (&self.shares.cluster, self.address);
+            let (cluster, endpoint) = (&self.cluster, self.address);
             tracing::info!(cluster, %endpoint, fit, "an endpoint's health has changed");
-            self.health.set_fit(self.index, fit);
+            self.fitness.set(fit);
             if fit {
-                self.shares.outliers.welcome(self.index, self.clock.now());
+                self.host.welcome(clock.now());
             }
         }
     }
@@ -108,15 +123,12 @@ impl Patient {
 
 impl Drop for Checks {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.asked.iter().for_each(|(_, task)| task.abort());
     }
 }
 
 impl fmt::Debug for Checks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Checks").finish_non_exhaustive()
+        f.debug_struct("Checks").field("asked", &self.asked.len()).finish_non_exhaustive()
     }
 }

@@ -11,14 +11,17 @@
 mod access;
 mod apis;
 mod asker;
+mod bells;
+mod errands;
 mod error;
 mod health;
 pub mod host;
 mod launch;
+mod live;
+mod names;
 pub(crate) mod placement;
 pub mod reflection;
 mod reload;
-mod resolve;
 mod rings;
 mod series;
 mod shared;
@@ -32,14 +35,18 @@ use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use self::apis::Watcher;
+use self::bells::Bells;
+use self::errands::Errands;
 pub use self::error::StartError;
 use self::health::Checks;
 use self::launch::Begun;
+use self::live::Live;
+use self::names::Names;
 pub use self::reload::{ReloadError, Reloaded};
 use self::rings::Rings;
 use self::shared::Shared;
@@ -69,14 +76,12 @@ pub struct Gateway {
     rung: Rung,
     /// Dropped after the workers have ended, so that they have all that is said.
     tellers: Tellers,
-    /// The configuration as it was given, and what was made of it.
+    /// The configuration as it was given.
     asked: Config,
-    shared: Shared,
-    /// The clock of all workers.
-    clock: Clock,
-    descriptors: Option<Watcher>,
+    bells: Arc<Bells>,
+    live: Arc<Mutex<Live>>,
+    errands: Errands,
     _rings: Rings,
-    checks: Option<Checks>,
 }
 
 /// One worker's thread, and how to tell it something.
@@ -123,7 +128,9 @@ impl Gateway {
             tracing::warn!(%error, "cannot raise the limit on open files");
         }
         let cores = placement::cores(config.workers, config.cpu_policy).map_err(StartError::Place)?;
-        let addresses = resolve::endpoints(&config)?;
+        let errands = Errands::start().map_err(StartError::System)?;
+        let names = Names::first(errands.handle(), &config)?;
+        let addresses = names.addresses(&config, None);
         let admin_listener = TcpListener::bind(config.admin.address)
             .map_err(|error| StartError::Bind(config.admin.address, error))?;
         let asked = config.clone();
@@ -131,7 +138,7 @@ impl Gateway {
         let listeners = config.listeners.iter().map(|listener| listener.address).collect();
         let config = Arc::new(config);
         let apis = apis::open(&config, &addresses, None).map_err(StartError::Transcoding)?;
-        let layout = reload::layout(&config, &addresses);
+        let layout = live::layout(&config, &addresses);
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();
         let clock = Clock::new();
         let shared = Shared::new(&config, addresses, cores.len(), clock.now());
@@ -145,7 +152,8 @@ impl Gateway {
         let world = world(&shared, layout, &shards, places, rung);
         let tellers = Tellers::start(&config, cores.len(), &world.layout)?;
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
-        let state = Arc::new(State::new(world, refusal, hooks, status, tellers.counts()));
+        let state =
+            Arc::new(State::new(world, refusal, hooks, status, tellers.counts(), Arc::clone(names.counts())));
         let rings = Rings::new(Arc::clone(&state)).map_err(StartError::System)?;
         let begun = Begun {
             shared: &shared,
@@ -156,27 +164,34 @@ impl Gateway {
             rung,
         };
         let workers = begun.launch(starting, sockets, &state)?;
-        let bells = bells(&workers).map_err(StartError::System)?;
-        let descriptors = watch(apis, bells).map_err(StartError::System)?;
+        let bells = Bells::of(&workers).map_err(StartError::System)?;
+        let descriptors = watch(apis, Arc::clone(&bells)).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
-        let (drain_timeout, lost) = (config.drain_timeout, OnceLock::new());
-        let checks = Checks::start(&shared, &clock).map_err(StartError::System)?;
+        let live = Live {
+            state: Arc::clone(&state),
+            bells: Arc::clone(&bells),
+            checks: Checks::new(errands.handle(), &clock),
+            clock,
+            shared,
+            series_base: 0,
+            names,
+            descriptors,
+        };
         Ok(Gateway {
             state,
             workers,
             ended,
             listeners,
             admin,
-            drain_timeout,
-            lost,
+            drain_timeout: config.drain_timeout,
+            lost: OnceLock::new(),
             rung,
             tellers,
             asked,
-            shared,
-            clock,
-            descriptors,
-            checks,
+            bells,
+            live: live.begin(),
+            errands,
             _rings: rings,
         })
     }
@@ -220,7 +235,7 @@ impl Gateway {
     pub fn drain(&self) {
         self.state.set_ready(false);
         self.count_lost();
-        self.tell(Control::drain);
+        self.bells.tell(Control::drain);
     }
 
     /// Opens the file of the access log anew, if there is one: it was moved away.
@@ -262,13 +277,9 @@ impl Gateway {
         *self.lost.get_or_init(|| self.workers.iter().filter(|worker| !worker.is_running()).count())
     }
 
-    fn tell(&self, what: fn(&Control)) {
-        self.workers.iter().for_each(|worker| worker.tell(what));
-    }
-
     fn stop(&mut self) {
         self.state.set_ready(false);
-        self.tell(Control::stop);
+        self.bells.tell(Control::stop);
         for worker in &mut self.workers {
             let Some(thread) = worker.thread.take() else { continue };
             let given_up_at = Instant::now() + STOP;
@@ -386,26 +397,8 @@ fn world(shared: &Shared, layout: Layout, shards: &[Arc<Shard>], workers: Vec<Pl
     World { config, shares, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }
 }
 
-/// How to tell all workers something, from any thread.
-struct Bells(Vec<(Arc<Control>, UnixStream)>);
-
-fn bells(workers: &[Handle]) -> io::Result<Bells> {
-    let bell = |worker: &Handle| Ok((Arc::clone(&worker.control), worker.bell.try_clone()?));
-    workers.iter().map(bell).collect::<io::Result<_>>().map(Bells)
-}
-
-impl Bells {
-    /// From now on JSON is understood as this says.
-    fn transcode(&self, api: Option<&Arc<Api>>) {
-        for (control, bell) in &self.0 {
-            control.transcode(api.map(Arc::clone));
-            let _ = (&*bell).write_all(&[1]);
-        }
-    }
-}
-
 /// Tells all workers of descriptors that change, if there are any.
-fn watch(apis: Option<apis::Opened>, bells: Bells) -> io::Result<Option<Watcher>> {
+fn watch(apis: Option<apis::Opened>, bells: Arc<Bells>) -> io::Result<Option<Watcher>> {
     let Some(apis) = apis else { return Ok(None) };
     let tell = move |api: &Arc<Api>| bells.transcode(Some(api));
     Watcher::start(apis.sources, apis.status, tell).map(Some)

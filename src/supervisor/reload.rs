@@ -1,22 +1,19 @@
 //! A new configuration for a gateway that runs: all of it on all workers, or nothing.
 //!
 //! Everything that can fail is done first, aside. Then each worker gets what the new configuration makes of it and takes
-//! it over between two turns: calls that have begun keep the old one to their end, and a cluster whose settings stay
-//! the same keeps its connections and all it has learnt.
+//! it over between two turns: calls that have begun keep the old one to their end. Each part of a cluster whose settings
+//! stay the same keeps all it has learnt, and connections stay as long as they would be made just so again.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::health::Checks;
-use super::{Gateway, StartError, resolve};
-use crate::admin::{Source as _, World};
+use super::apis::{Status, Watcher};
+use super::live::{self, lock};
+use super::{Gateway, StartError, names};
+use crate::admin::Source as _;
 use crate::config::Config;
-use crate::metrics::Layout;
-use crate::worker;
-
-/// Room for endpoints comes in steps of this many.
-const ENDPOINTS: usize = 16;
+use crate::transcode::api::Api;
 
 /// Why a new configuration was not taken.
 #[derive(Debug)]
@@ -58,14 +55,9 @@ impl fmt::Display for Reloaded {
     }
 }
 
-/// The room that shards have: for endpoints more than there are, because a name may get another address.
-pub(super) fn layout(config: &Config, addresses: &[Vec<SocketAddr>]) -> Layout {
-    let endpoints = addresses.iter().map(|addresses| addresses.len().next_multiple_of(ENDPOINTS));
-    worker::layout(config).with_endpoints(endpoints)
-}
-
 impl Gateway {
-    /// Takes over another configuration, on all workers, without losing a call.
+    /// Takes over another configuration, on all workers, without losing a call. Waits for names that are new, for
+    /// `dns.timeout` at most; those that are known keep the addresses they have.
     ///
     /// # Errors
     /// Why it was not taken. Nothing has changed then.
@@ -74,54 +66,51 @@ impl Gateway {
         self.check(&config)?;
         // A port of 0 is settled.
         config.listeners.clone_from(&before.config.listeners);
-        let addresses = resolve::endpoints(&config).map_err(ReloadError::Start)?;
         let config = Arc::new(config);
-        let transcoding =
-            config.transcoding != before.config.transcoding || addresses != self.shared.addresses;
-        let apis = if transcoding {
-            let opened = super::apis::open(&config, &addresses, self.state.apis());
-            Some(opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?)
-        } else {
-            None
+
+        // All that can fail, and all that waits for others.
+        let (missing, counts) = {
+            let names = &lock(&self.live).names;
+            (names.missing(&config), Arc::clone(names.counts()))
         };
-        let layout = layout(&config, &addresses);
-        let shards: Vec<_> = before.shards.iter().map(|shard| shard.next(&before.layout, &layout)).collect();
-        let shared = self.shared.next(&config, addresses, self.workers.len(), self.clock.now());
-        let is_new = |shares: &&Arc<_>| !self.shared.shares.iter().any(|known| Arc::ptr_eq(known, shares));
-        let reloaded = Reloaded {
-            routes: config.routes.len(),
-            clusters: config.clusters.len(),
-            clusters_changed: shared.shares.iter().filter(is_new).count(),
+        let answers = names::ask(self.errands.handle(), &config.dns, &counts, &missing);
+        let answers = answers.map_err(ReloadError::Start)?;
+        let addresses = {
+            let mut live = lock(&self.live);
+            live.names.learn(answers);
+            live.names.addresses(&config, Some(&live.shared))
         };
-        let failed = |error| ReloadError::Start(StartError::System(error));
-        let checks = Checks::start(&shared, &self.clock).map_err(failed)?;
-        let series_base = self.tellers.learn(&layout);
-        for (number, (worker, shard)) in self.workers.iter().zip(&shards).enumerate() {
-            worker.control.apply(shared.scheme(number, shard, series_base));
+        let descriptors = match is_same_api(&config, &before.config) {
+            true => None,
+            false => Some(self.open_apis(&config, &addresses)?),
+        };
+
+        // From here on nothing fails.
+        let mut live = lock(&self.live);
+        let addresses = live.names.addresses(&config, Some(&live.shared));
+        live.series_base = self.tellers.learn(&live::layout(&config, &addresses));
+        if let Some((api, status, watcher)) = descriptors {
+            // The one before falls silent first.
+            live.descriptors = None;
+            live.state.set_apis(status);
+            self.bells.transcode(api.as_ref());
+            live.descriptors = watcher;
         }
-        self.checks = checks;
-        if let Some(apis) = apis {
-            let bells = super::bells(&self.workers).map_err(failed)?;
-            // It would go on to tell of the old configuration's descriptors.
-            self.descriptors = None;
-            self.state.set_apis(apis.as_ref().map(|apis| Arc::clone(&apis.status)));
-            bells.transcode(apis.as_ref().map(|apis| &apis.api));
-            self.descriptors = super::watch(apis, bells).map_err(failed)?;
-        }
+        let clusters_changed = live.apply(&config, addresses);
+        live.names.keep(&config, &Arc::downgrade(&self.live));
+        drop(live);
         self.drain_timeout = config.drain_timeout;
-        self.state.set_world(World {
-            config,
-            shares: shared.shares.clone(),
-            layout,
-            shards,
-            workers: before.workers.clone(),
-            backend: before.backend,
-            flags: before.flags,
-        });
-        self.shared = shared;
-        // They take it over when they hear the bell.
-        self.tell(|_| ());
-        Ok(reloaded)
+        Ok(Reloaded { routes: config.routes.len(), clusters: config.clusters.len(), clusters_changed })
+    }
+
+    /// Reads all descriptors, and begins to watch them.
+    fn open_apis(&self, config: &Arc<Config>, addresses: &[Vec<SocketAddr>]) -> Result<NewApi, ReloadError> {
+        let opened = super::apis::open(config, addresses, self.state.apis());
+        let opened = opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?;
+        let (api, status) = opened.as_ref().map(|it| (Arc::clone(&it.api), Arc::clone(&it.status))).unzip();
+        let watcher = super::watch(opened, Arc::clone(&self.bells));
+        let watcher = watcher.map_err(|error| ReloadError::Start(StartError::System(error)))?;
+        Ok((api, status, watcher))
     }
 
     /// Finds what only a restart can change.
@@ -140,4 +129,19 @@ impl Gateway {
         keys.extend(same.iter().filter(|(_, same)| !same).map(|(key, _)| *key));
         if keys.is_empty() { Ok(()) } else { Err(ReloadError::NeedsRestart(keys)) }
     }
+}
+
+/// What JSON is understood from now on, who tells of it, and who watches its descriptors.
+type NewApi = (Option<Arc<Api>>, Option<Arc<Status>>, Option<Watcher>);
+
+/// Whether descriptors come from where they came from.
+fn is_same_api(config: &Config, before: &Config) -> bool {
+    let asked = |config: &Config| -> Vec<String> {
+        let clusters = config.transcoding.reflection.iter().map(|at| config.clusters[*at].name.clone());
+        clusters.collect()
+    };
+    // Clusters are known there by their position, too.
+    config.transcoding == before.transcoding
+        && asked(config) == asked(before)
+        && config.directory == before.directory
 }

@@ -42,7 +42,8 @@ impl Shared {
         }
     }
 
-    /// For another configuration: what it has in common with this one is taken over, with all that was learnt.
+    /// For another configuration, or other addresses: each part that stays the same is taken over, with all that was
+    /// learnt, and each limit with what is in use of it. Nothing changes before [`Shared::give_way`] is called.
     pub(super) fn next(
         &self,
         config: &Arc<Config>,
@@ -52,25 +53,72 @@ impl Shared {
     ) -> Shared {
         let mut next = Shared::new(config, addresses, workers, now);
         for (at, cluster) in config.clusters.iter().enumerate() {
-            let Some(before) = self.config.clusters.iter().position(|known| known.name == cluster.name)
-            else {
-                continue;
+            let Some(before) = self.position(&cluster.name) else { continue };
+            next.limits[at] = Arc::clone(&self.limits[before]);
+            let (known, wanted) = (&self.addresses[before], &next.addresses[at]);
+            let kept: Vec<_> =
+                wanted.iter().map(|wanted| known.iter().position(|known| known == wanted)).collect();
+            let settings = &self.config.clusters[before];
+            next.shares[at] = if settings == cluster && known == wanted {
+                Arc::clone(&self.shares[before])
+            } else {
+                self.shares[before].next(cluster, settings, &kept, workers)
             };
-            let known = &self.config.clusters[before];
-            if known.max_requests == cluster.max_requests {
-                next.limits[at] = Arc::clone(&self.limits[before]);
-            }
-            if known == cluster && self.addresses[before] == next.addresses[at] {
-                next.shares[at] = Arc::clone(&self.shares[before]);
-            }
         }
-        for (at, route) in config.routes.iter().enumerate() {
-            let same = |known: &Route| known.name == route.name && known.rate_limit == route.rate_limit;
-            if let Some(before) = self.config.routes.iter().position(same) {
-                next.rates[at].clone_from(&self.rates[before]);
+        for (at, before) in self.routes_in(config).into_iter().enumerate() {
+            if let Some((wanted, known)) =
+                next.rates[at].as_mut().zip(before.and_then(|at| self.rates[at].as_ref()))
+            {
+                *wanted = Arc::clone(known);
             }
         }
         next
+    }
+
+    /// `next`, which was made of this one, takes its place: from now on its limits hold.
+    pub(super) fn give_way(&self, next: &Shared, now: Moment) {
+        for (at, cluster) in next.config.clusters.iter().enumerate() {
+            next.limits[at].resize(cluster.max_requests);
+            if let Some(before) = self.position(&cluster.name) {
+                self.shares[before].give_way(&next.shares[at], cluster);
+            }
+        }
+        for (at, before) in self.routes_in(&next.config).into_iter().enumerate() {
+            let known = before.and_then(|before| self.config.routes[before].rate_limit);
+            if let Some((rate, settings)) = next.rates[at].as_ref().zip(next.config.routes[at].rate_limit)
+                && known.is_some_and(|known| known != settings)
+            {
+                rate.change(settings, now);
+            }
+        }
+    }
+
+    /// Clusters of `next` that are new or have other settings or addresses.
+    pub(super) fn changed_in(&self, next: &Shared) -> usize {
+        let known = |shares: &&Arc<Shares>| self.shares.iter().any(|known| Arc::ptr_eq(known, shares));
+        next.shares.iter().filter(|shares| !known(shares)).count()
+    }
+
+    /// The addresses of a cluster; none if there is no such one.
+    pub(super) fn addresses_of(&self, cluster: &str) -> &[SocketAddr] {
+        self.position(cluster).map_or(&[], |at| &self.addresses[at])
+    }
+
+    fn position(&self, cluster: &str) -> Option<usize> {
+        self.config.clusters.iter().position(|known| known.name == cluster)
+    }
+
+    /// For each route of another configuration, which one it is here: that of its name, where several have it the first
+    /// is the first and so on.
+    fn routes_in(&self, config: &Config) -> Vec<Option<usize>> {
+        let mut taken = vec![false; self.config.routes.len()];
+        let find = |route: &Route| {
+            let mut known = self.config.routes.iter().enumerate();
+            let (at, _) = known.find(|(at, known)| !taken[*at] && known.name == route.name)?;
+            taken[at] = true;
+            Some(at)
+        };
+        config.routes.iter().map(find).collect()
     }
 
     /// What worker number `worker` gets of it. The access log adds `series_base` to the numbers of its series.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use super::apis::Status;
+use super::names;
 use super::telling::Counts;
 use crate::admin::{Hooks, Source, World};
 use crate::metrics::render::{self, GatewayInfo, ReloadCounts, RingCounts};
@@ -16,6 +17,7 @@ pub(super) struct State {
     refusal: Option<Refusal>,
     hooks: Hooks,
     told: Counts,
+    names: Arc<names::Counts>,
     /// What is served as JSON, if that is configured.
     apis: Mutex<Option<Arc<Status>>>,
     ready: AtomicBool,
@@ -43,6 +45,7 @@ impl State {
         hooks: Hooks,
         apis: Option<Arc<Status>>,
         told: Counts,
+        names: Arc<names::Counts>,
     ) -> State {
         let rings = Mutex::new(vec![Ring::default(); world.shards.len()]);
         let (ready, drain_wanted) = Default::default();
@@ -53,6 +56,7 @@ impl State {
             hooks,
             apis: Mutex::new(apis),
             told,
+            names,
             ready,
             reloads,
             reload_failures,
@@ -135,6 +139,7 @@ impl Source for State {
                 refused: self.reload_failures.load(Ordering::Relaxed),
                 refused_last: self.reload_failed_last.load(Ordering::Relaxed),
             },
+            names: self.names.get(),
             transcoding: self.apis().map(|apis| apis.info()),
             shares: &world.shares,
         };

@@ -211,6 +211,7 @@ mod tests {
             access_log: None,
             traces: None,
             reloads: ReloadCounts::default(),
+            names: Default::default(),
             shares: &[],
             transcoding: None,
         };

@@ -11,8 +11,8 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, Reason, SendStream};
 use http::Request;
 
-use super::cluster::Cluster;
 use super::endpoint::Endpoint;
+use super::pool::Pool;
 use crate::config;
 use crate::net::pipe::{Io, Outgoing};
 use crate::net::{Local, Pipe, listener, runtime, stream};
@@ -145,9 +145,9 @@ impl Connection {
 }
 
 /// Begins to connect, as a task of its own.
-pub(super) fn open(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>) {
-    let attempt = Attempt::begin(cluster, endpoint);
-    let told = Rc::clone(cluster);
+pub(super) fn open(pool: &Rc<Pool>, endpoint: &Rc<Endpoint>) {
+    let attempt = Attempt::begin(pool, endpoint);
+    let told = Rc::clone(pool);
     let panicked = move || told.local().counts().panics.add(1);
     runtime::spawn(panicked, run(attempt));
 }
@@ -155,7 +155,7 @@ pub(super) fn open(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>) {
 /// A place among the cluster's connections, and the connect that is under way at its endpoint until the upstream has
 /// said something. Dropping it ends both, whatever the reason, a panic among them.
 struct Attempt {
-    cluster: Rc<Cluster>,
+    pool: Rc<Pool>,
     endpoint: Rc<Endpoint>,
     /// What a connect comes to that ends now.
     failure: Cell<Failure>,
@@ -164,10 +164,10 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn begin(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>) -> Attempt {
+    fn begin(pool: &Rc<Pool>, endpoint: &Rc<Endpoint>) -> Attempt {
         endpoint.connecting.set(true);
         Attempt {
-            cluster: Rc::clone(cluster),
+            pool: Rc::clone(pool),
             endpoint: Rc::clone(endpoint),
             failure: Cell::new(Failure::ConnectFailed),
             connection: OnceCell::new(),
@@ -186,10 +186,10 @@ impl Attempt {
         self.endpoint.connecting.set(false);
         self.endpoint.succeeded();
         self.endpoint.add(Rc::clone(connection));
-        let counts = self.cluster.counts();
+        let counts = self.pool.counts();
         counts.connections_opened.add(1);
         counts.connections_active.raise();
-        self.cluster.connected(connection);
+        self.pool.connected(&self.endpoint, connection);
     }
 
     /// `connect_timeout` is over.
@@ -200,13 +200,13 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.cluster.give_connection();
-        let counts = self.cluster.counts();
+        self.pool.give_connection();
+        let counts = self.pool.counts();
         if let Some(connection) = self.connection.get() {
             connection.state.set(State::Draining);
             self.endpoint.remove(connection);
             counts.connections_active.lower();
-            return self.cluster.disconnected();
+            return self.pool.disconnected();
         }
         self.endpoint.connecting.set(false);
         let failure = self.failure.get();
@@ -214,30 +214,30 @@ impl Drop for Attempt {
             Failure::ConnectTimedOut => counts.connect_timeouts.add(1),
             _ => counts.connect_failures.add(1),
         }
-        self.cluster.connect_failed(&self.endpoint, failure);
+        self.pool.connect_failed(&self.endpoint, failure);
     }
 }
 
 async fn run(attempt: Attempt) {
-    let Attempt { cluster, endpoint, .. } = &attempt;
-    let local = Rc::clone(cluster.local());
+    let Attempt { pool, endpoint, .. } = &attempt;
+    let local = Rc::clone(pool.local());
     local.touch();
     let timer = local.timers.timer();
-    let limit = local.timers.now().plus(cluster.settings().connect_timeout);
+    let limit = local.timers.now().plus(pool.settings().connect_timeout);
     let connected = timer.within(limit, listener::connect(endpoint.address)).await;
     local.touch();
     let socket = match connected {
         Some(Ok(socket)) => socket,
         Some(Err(error)) => {
-            tracing::debug!(cluster = cluster.name(), endpoint = %endpoint.address, %error, "connect failed");
+            tracing::debug!(cluster = pool.settings().name, endpoint = %endpoint.address, %error, "connect failed");
             return;
         }
         None => return attempt.timed_out(),
     };
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
     // The handshake only stages our preface and settings; it waits for nothing.
-    let Ok((send, h2)) = builder(&cluster.settings().pool).handshake(pipe.io()).await else { return };
-    let connection = Connection::new(send, &cluster.settings().pool, &pipe);
+    let Ok((send, h2)) = builder(&pool.settings().pool).handshake(pipe.io()).await else { return };
+    let connection = Connection::new(send, &pool.settings().pool, &pipe);
     let protocol = Protocol { attempt: &attempt, connection: &connection, pipe: &pipe, local: &local };
     let protocol = Box::pin(protocol.run(h2, timer, limit));
     stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, protocol).await;
@@ -302,7 +302,7 @@ impl Protocol<'_> {
             let before = self.connection.cap.get();
             self.connection.refresh_cap();
             if before < self.connection.cap.get() {
-                self.attempt.cluster.wake_waiters(self.connection.cap.get() - before);
+                self.attempt.pool.wake_waiters(self.connection.cap.get() - before);
             }
             if let Some(pings) = &mut pings {
                 self.keep_alive(cx, pings, &timer, h2.as_mut());
@@ -327,13 +327,14 @@ impl Protocol<'_> {
         if !timer.fired() {
             return;
         }
-        let settings = &self.attempt.cluster.settings().keepalive;
+        let settings = self.attempt.pool.settings();
+        let settings = &settings.keepalive;
         let now = self.local.timers.now();
         let silent_since = self.pipe.received_at();
         if let Some(sent) = pings.sent.filter(|_| !answered)
             && silent_since < sent
         {
-            self.attempt.cluster.counts().keepalive_timeouts.add(1);
+            self.attempt.pool.counts().keepalive_timeouts.add(1);
             return self.pipe.abort();
         }
         let due = silent_since.plus(self.attempt.endpoint.ping_interval.get());
@@ -351,11 +352,11 @@ impl Protocol<'_> {
     }
 
     fn ended_with(&self, error: &h2::Error) {
-        tracing::debug!(cluster = self.attempt.cluster.name(), endpoint = %self.attempt.endpoint.address, %error, "connection ended");
+        tracing::debug!(cluster = self.attempt.pool.settings().name, endpoint = %self.attempt.endpoint.address, %error, "connection ended");
         if !error.is_go_away() {
             return;
         }
-        self.attempt.cluster.counts().goaways.add(1);
+        self.attempt.pool.counts().goaways.add(1);
         // grpc servers answer pings that they find too frequent with this; gRFC A8 asks clients to double the interval.
         if error.is_remote() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
             self.attempt.endpoint.ping_interval.set(self.attempt.endpoint.ping_interval.get() * 2);

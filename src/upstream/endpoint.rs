@@ -15,8 +15,8 @@ use crate::time::Moment;
 
 /// One address, as one worker sees it.
 pub(super) struct Endpoint {
-    /// Its position in the cluster.
-    pub(super) index: usize,
+    /// Its position in the cluster; none if that has it no more.
+    pub(super) index: Cell<Option<usize>>,
     pub(super) address: SocketAddr,
     /// At most `pool.max_connections` that take calls, and some that finish theirs.
     connections: RefCell<Vec<Rc<Connection>>>,
@@ -46,21 +46,35 @@ pub(super) enum Room {
 }
 
 impl Endpoint {
-    pub(super) fn new(index: usize, address: SocketAddr, settings: &config::Cluster) -> Endpoint {
-        let config::Reconnect { initial_backoff, backoff_multiplier, max_backoff } = settings.reconnect;
+    pub(super) fn new(address: SocketAddr, settings: &config::Cluster) -> Endpoint {
         Endpoint {
-            index,
+            index: Cell::new(None),
             address,
             connections: RefCell::default(),
             connecting: Cell::new(false),
             calls: Cell::new(0),
-            backoff: RefCell::new(Backoff::new(initial_backoff, backoff_multiplier, max_backoff)),
+            backoff: RefCell::new(backoff(&settings.reconnect)),
             retry_at: Cell::new(Moment::ZERO),
             failure: Cell::new(Failure::ConnectFailed),
             sent: Cell::new(0),
             failures: Cell::new(0),
             ping_interval: Cell::new(settings.keepalive.interval),
         }
+    }
+
+    /// Takes over what another configuration says of endpoints.
+    pub(super) fn adopt(&self, settings: &config::Cluster, before: &config::Cluster) {
+        if settings.reconnect != before.reconnect {
+            *self.backoff.borrow_mut() = backoff(&settings.reconnect);
+        }
+        if settings.keepalive.interval != before.keepalive.interval {
+            self.ping_interval.set(settings.keepalive.interval);
+        }
+        let max = settings.pool.max_connections as usize;
+        let mut taking: Vec<_> =
+            self.connections.borrow().iter().filter(|connection| connection.takes_calls()).cloned().collect();
+        taking.sort_by_key(|connection| std::cmp::Reverse(connection.active()));
+        taking.iter().skip(max).for_each(|connection| connection.drain());
     }
 
     /// Calls in flight, if another one could be sent now.
@@ -79,6 +93,18 @@ impl Endpoint {
             Some(connection) if connection.has_room() => Room::Here(Rc::clone(connection)),
             Some(_) => Room::Full,
         }
+    }
+
+    /// The connection that takes calls and has the fewest.
+    pub(super) fn least_busy(&self) -> Option<Rc<Connection>> {
+        let connections = self.connections.borrow();
+        let taking = connections.iter().filter(|connection| connection.takes_calls());
+        taking.min_by_key(|connection| connection.active()).cloned()
+    }
+
+    /// Connections that take no more calls and are not over.
+    pub(super) fn ending(&self) -> usize {
+        self.connections.borrow().iter().filter(|connection| !connection.takes_calls()).count()
     }
 
     /// Whether one more connection is wanted: there is none, or the best one is nearly full (gRFC A105).
@@ -159,4 +185,8 @@ impl Endpoint {
     pub(super) fn succeeded(&self) {
         self.backoff.borrow_mut().succeeded();
     }
+}
+
+fn backoff(reconnect: &config::Reconnect) -> Backoff {
+    Backoff::new(reconnect.initial_backoff, reconnect.backoff_multiplier, reconnect.max_backoff)
 }

@@ -43,11 +43,18 @@ impl Latencies {
         Latencies { settings, known: RefCell::default() }
     }
 
-    /// Where a method is kept, and its timeout now; none if it is not known.
-    pub fn ask(&self, path: &str, now: Moment) -> Option<(usize, Option<Duration>)> {
+    /// What the operator set.
+    pub(super) fn settings(&self) -> &AdaptiveTimeout {
+        &self.settings
+    }
+
+    /// Where a method is kept, and its timeout now, which is `fixed` at most; none if it is not known.
+    pub fn ask(&self, path: &str, fixed: Option<Duration>, now: Moment) -> Option<(usize, Option<Duration>)> {
         let mut known = self.known.borrow_mut();
         let place = *known.places.get(path)?;
-        Some((place, known.methods[place].1.ask(now)))
+        let method = &mut known.methods[place].1;
+        method.set_fixed(fixed);
+        Some((place, method.ask(now)))
     }
 
     /// From now on a method is known, whose timeout is `fixed` at most.

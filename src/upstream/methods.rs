@@ -3,6 +3,7 @@
 //! What the configuration says of a method goes before what a gRPC service config says of it, and that before what the
 //! cluster says of all. All of it is worked out once: a path that a client makes up adds nothing to any table.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use crate::config;
 use crate::config::{MethodName, ServiceConfig};
-use crate::policy::breaker::LocalBreaker;
+use crate::policy::breaker::{LocalBreaker, SharedBreaker};
 use crate::policy::shares::Shares;
 use crate::time::Moment;
 
@@ -32,7 +33,7 @@ pub struct Method {
     /// When it is sent several times at once; then `retry` is of no use. Only if it is idempotent.
     pub hedging: Option<config::Hedging>,
     /// Beside that of the cluster.
-    pub(super) breaker: Option<LocalBreaker>,
+    pub(super) breaker: Option<Rc<LocalBreaker>>,
 }
 
 /// All methods of a cluster.
@@ -46,7 +47,13 @@ pub(super) struct Methods {
 }
 
 impl Methods {
-    pub(super) fn new(settings: &config::Cluster, shares: &Shares, worker: usize) -> Methods {
+    /// `before` is what there was of the same cluster.
+    pub(super) fn new(
+        settings: &config::Cluster,
+        shares: &Shares,
+        worker: usize,
+        before: Option<&Methods>,
+    ) -> Methods {
         let nothing = ServiceConfig::default();
         let service_config = settings.service_config.as_ref().unwrap_or(&nothing);
         let method = |path: &str| {
@@ -88,7 +95,8 @@ impl Methods {
         }
         for (path, shared) in &shares.method_breakers {
             if let Some(method) = methods.named.get_mut(path) {
-                method.breaker = Some(LocalBreaker::new(Arc::clone(shared), worker));
+                let known = before.and_then(|before| before.named.get(path)?.breaker.as_ref());
+                method.breaker = Some(breaker(known, shared, worker));
             }
         }
         methods
@@ -113,5 +121,17 @@ impl Methods {
         for breaker in self.named.values().filter_map(|method| method.breaker.as_ref()) {
             breaker.tick(now);
         }
+    }
+}
+
+/// A worker's side of a breaker: the one that is known, if it is of the same.
+pub(super) fn breaker(
+    known: Option<&Rc<LocalBreaker>>,
+    shared: &Arc<SharedBreaker>,
+    worker: usize,
+) -> Rc<LocalBreaker> {
+    match known.filter(|known| Arc::ptr_eq(known.shared(), shared)) {
+        Some(known) => Rc::clone(known),
+        None => Rc::new(LocalBreaker::new(Arc::clone(shared), worker)),
     }
 }

@@ -1,7 +1,8 @@
 //! The services behind the gateway, as one worker sees them: clusters of endpoints, each with its own connections.
 //!
-//! Read `cluster.rs` first: which endpoint and connection takes the next call, and who waits. `connection.rs` is one
-//! HTTP/2 connection from its connect to its end. Nothing here is shared between workers but what `policy/shares.rs` lists.
+//! Read `cluster.rs` first: what one configuration makes of a service. `pool.rs` is what outlives it: which endpoint and
+//! connection takes the next call, and who waits. `connection.rs` is one HTTP/2 connection from its connect to its end.
+//! Nothing here is shared between workers but what `policy/shares.rs` lists.
 
 mod cluster;
 mod connection;
@@ -9,11 +10,14 @@ mod endpoint;
 mod failed;
 mod guard;
 mod latencies;
+mod lease;
 mod methods;
+mod pool;
 mod waiters;
 
-pub use cluster::{Acquire, Cluster, Lease, Parts};
+pub use cluster::{Cluster, Parts};
 pub use failed::Failed;
 pub use guard::{Attempted, Passes};
 pub use latencies::{Latencies, Took};
+pub use lease::{Acquire, Lease};
 pub use methods::Method;

@@ -97,7 +97,7 @@ pub(super) async fn send(
         kind: Kind::First,
         is_unary: fixed.is_some() && (method.unary || worker.takes_one_message(path)),
         fixed,
-        latency: cluster.latencies().and_then(|all| all.ask(path, now)),
+        latency: cluster.latencies().and_then(|all| all.ask(path, fixed, now)),
     };
     cluster.budget().earn(now);
     if let Some(hedging) = &method.hedging {

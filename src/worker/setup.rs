@@ -48,7 +48,7 @@ pub(super) struct Setup {
     /// For each route, its choices.
     targets: Vec<Vec<Target>>,
     timeouts: Vec<Timeouts>,
-    rates: Vec<Option<Rate>>,
+    rates: Vec<Option<Rc<Rate>>>,
     pub(super) clusters: Vec<Rc<Cluster>>,
     shard: Arc<Shard>,
     series_base: u32,
@@ -70,31 +70,33 @@ pub(super) struct Way<'s> {
 }
 
 impl Setup {
-    /// A cluster that is just as in the setup before is taken over, with its connections.
+    /// What can stay of the setup before is taken over: see `upstream/cluster.rs`.
     pub(super) fn new(scheme: &Scheme, local: &Rc<Local>, seed: u64, before: Option<&Setup>) -> Rc<Setup> {
         let config = &scheme.config;
         let mut clusters = Vec::new();
         for (index, settings) in config.clusters.iter().enumerate() {
             let mut known = before.iter().flat_map(|before| &before.clusters);
-            if let Some(same) = known.find(|known| known.is(settings, &scheme.addresses[index])) {
-                clusters.push(Rc::clone(same));
-                continue;
-            }
             let parts = Parts {
                 worker: scheme.worker,
                 addresses: &scheme.addresses[index],
                 counts: Arc::clone(&scheme.shard.clusters[index]),
                 limit: Arc::clone(&scheme.limits[index]),
                 shares: &scheme.shares[index],
+                before: known.find(|known| known.name() == settings.name).map(|known| &**known),
             };
-            clusters.push(Cluster::new(settings.clone(), parts, Rc::clone(local), seed));
+            clusters.push(Cluster::new(settings.clone(), parts, local, seed));
         }
         let timeouts = config.routes.iter().map(|route| Timeouts {
             answer: route.timeout,
             whole: route.max_stream_duration,
             idle: route.idle_timeout,
         });
-        let rates = scheme.rates.iter().map(|rate| rate.clone().map(Rate::new));
+        let rate = |shared: &Arc<SharedRate>| {
+            let mut known = before.iter().flat_map(|before| before.rates.iter().flatten());
+            let known = known.find(|known| Arc::ptr_eq(known.shared(), shared));
+            known.map_or_else(|| Rc::new(Rate::new(Arc::clone(shared))), Rc::clone)
+        };
+        let rates = scheme.rates.iter().map(|shared| shared.as_ref().map(rate));
         let setup = Setup {
             config: Arc::clone(config),
             routes: Routes::new(&config.routes),
@@ -144,10 +146,10 @@ impl Setup {
         self.series_base.saturating_add(u32::try_from(series).unwrap_or(u32::MAX))
     }
 
-    /// Lets go of the clusters that the next setup has not taken over; calls that are on them end in peace.
+    /// Lets go of the clusters whose connections the next setup has not taken over; calls that are on them end in peace.
     pub(super) fn retire(&self, next: &Setup) {
         for cluster in &self.clusters {
-            if !next.clusters.iter().any(|taken| Rc::ptr_eq(taken, cluster)) {
+            if !next.clusters.iter().any(|next| cluster.lives_on_in(next)) {
                 cluster.retire();
             }
         }

@@ -58,7 +58,12 @@ pub struct InteropServer {
 
 impl InteropServer {
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
+        Self::start_at(([127, 0, 0, 1], 0).into())
+    }
+
+    /// The same, at this address.
+    pub fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).expect("a free loopback port");
         listener.set_nonblocking(true).expect("a socket can be made non-blocking");
         let address = listener.local_addr().expect("a bound socket has an address");
         let log = Arc::new(Log { calls: Mutex::default(), changed: watch::Sender::new(()) });

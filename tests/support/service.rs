@@ -6,6 +6,7 @@ use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, Response};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
@@ -62,15 +63,25 @@ struct Shared {
     decide: Decide,
     asked: Mutex<Vec<Asked>>,
     changed: watch::Sender<()>,
+    connections: AtomicUsize,
 }
 
 impl Service {
     /// `decide` is given the number of the request, from 0, and its headers.
     pub async fn start(decide: impl Fn(usize, &HeaderMap) -> Act + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
+        Self::start_at(([127, 0, 0, 1], 0).into(), decide).await
+    }
+
+    /// The same, at this address.
+    pub async fn start_at(
+        address: SocketAddr,
+        decide: impl Fn(usize, &HeaderMap) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free loopback port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (asked, changed) = (Mutex::default(), watch::Sender::new(()));
-        let shared = Arc::new(Shared { decide: Box::new(decide), asked, changed });
+        let shared =
+            Arc::new(Shared { decide: Box::new(decide), asked, changed, connections: AtomicUsize::new(0) });
         let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { address, shared, task }
     }
@@ -87,6 +98,11 @@ impl Service {
     /// How many requests there were so far.
     pub fn count(&self) -> usize {
         self.shared.asked.lock().expect("no test panics while it holds this").len()
+    }
+
+    /// How many connections there were so far.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// Waits until `done` says yes to the requests so far, at most five seconds.
@@ -119,6 +135,7 @@ impl Shared {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
+        shared.connections.fetch_add(1, Ordering::SeqCst);
         connections.spawn(serve(stream, Arc::clone(&shared)));
     }
 }

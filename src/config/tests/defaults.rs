@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::{
-    Admin, AllowOrigins, Backend, Breaker, Cluster, Config, Cors, CpuPolicy, Effective, Endpoint, Http2, Io,
-    Keepalive, LbPolicy, Listener, Match, OnUnavailable, OutlierDetection, Overload, PathMatch, Pool,
+    Admin, AllowOrigins, Backend, Breaker, Cluster, Config, Cors, CpuPolicy, Dns, Effective, Endpoint, Http2,
+    Io, Keepalive, LbPolicy, Listener, Match, OnUnavailable, OutlierDetection, Overload, PathMatch, Pool,
     PrintOptions, Reconnect, Retry, RetryBudget, Route, ServerTiming, SlowStart, Transcoding,
     WeightedCluster, Workers,
 };
@@ -27,6 +27,13 @@ fn everything_has_a_default() {
             busy_poll: None,
         },
         admin: Admin { address: "127.0.0.1:9901".parse().unwrap() },
+        dns: Dns {
+            servers: Vec::new(),
+            refresh_rate: 30 * SECOND,
+            min_refresh_rate: SECOND,
+            timeout: 5 * SECOND,
+            max_addresses: 256,
+        },
         access_log: None,
         tracing: None,
         drain_timeout: 30 * SECOND,
@@ -44,6 +51,7 @@ fn everything_has_a_default() {
         clusters: vec![default_cluster()],
         transcoding: default_transcoding(),
         directory: PathBuf::new(),
+        files: Vec::new(),
         effective: Effective::default(),
     };
     assert_eq!(parsed(&top("")), wanted);

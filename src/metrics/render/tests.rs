@@ -17,6 +17,7 @@ const GATEWAY: GatewayInfo<'_> = GatewayInfo {
     traces: Some(TraceCounts { exported: 6, failed: 1 }),
     transcoding: None,
     reloads: ReloadCounts { taken: 0, refused: 0, refused_last: false },
+    names: NameCounts { lookups: 0, failures: 0, changes: 0 },
     shares: &[],
 };
 
@@ -261,7 +262,7 @@ fn shares() -> Vec<Arc<Shares>> {
 fn breakers_health_and_ejected_endpoints_are_on_the_page() {
     let (layout, shards) = sample_world();
     let shares = shares();
-    shares[0].health.as_ref().expect("it is asked").set_fit(1, false);
+    shares[0].health.as_ref().expect("it is asked").of(1).set(false);
     let page = read(&text(&GatewayInfo { shares: &shares, ..GATEWAY }, &layout, &shards, &[]));
     for (series, value) in [
         (r#"ringway_breaker_state{cluster="all",method=""}"#, 0.0),

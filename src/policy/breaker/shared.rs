@@ -141,8 +141,9 @@ impl SharedBreaker {
         match verdict.state {
             State::Closed if self.is_reason(self.counts_without(usize::MAX)) => self.open(verdict, now),
             State::Open if verdict.at <= now => self.half_open(verdict, now, 0),
-            // Some probes were never heard of again: others may go in their place.
-            State::HalfOpen if now.since(verdict.at) >= self.settings.timeout => {
+            // Some probes go on for longer than any answer takes, such as a call that uploads for hours: others may go
+            // in their place, so that nobody can keep the breaker half-open.
+            State::HalfOpen if now.since(verdict.at) >= self.settings.timeout.max(LOST) => {
                 let succeeded = Probes::unpack(self.probes.load(Ordering::Acquire)).succeeded;
                 self.half_open(verdict, now, succeeded);
             }
@@ -280,6 +281,9 @@ impl Probes {
 fn millis(moment: Moment) -> u64 {
     moment.as_nanos() / 1_000_000
 }
+
+/// A probe is not waited for any longer. Calls on which nothing moves are ended sooner.
+const LOST: Duration = Duration::from_secs(600);
 
 const EPOCH_MASK: u32 = (1 << 20) - 1;
 const PROBES_MASK: u32 = (1 << 22) - 1;

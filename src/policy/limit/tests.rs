@@ -1,5 +1,6 @@
 use super::*;
 use crate::random::Random;
+use std::sync::atomic::AtomicU32;
 use std::thread;
 
 #[test]
@@ -116,12 +117,13 @@ fn never_exceeds(shared: &Arc<SharedLimit>, workers: usize, seed: usize, steps: 
             _ => {}
         }
         assert!(in_use <= max);
-        debug_assert!(limit.idle.get() <= shared.idle_max);
+        debug_assert!(limit.idle.get() <= idle_max(limit.batch.get()));
     }
     assert_eq!(in_use, limits.iter().map(Limit::in_use).sum::<u32>());
     let idle: u32 = limits.iter().map(|limit| limit.idle.get()).sum();
     assert_eq!(in_use + idle + shared.free(), max);
-    assert!(idle <= if shared.idle_max == 0 { 0 } else { max / 4 });
+    let is_leased = shared.batch(Tokens::new(max)) > 1;
+    assert!(idle <= if is_leased { max / 4 } else { 0 });
     assert!(refused > 0 && full > 0, "the limit was reached");
     for limit in &limits {
         while limit.in_use() > 0 {
@@ -148,6 +150,71 @@ fn no_order_of_events_exceeds_a_limit_without_leases() {
     for (seed, (max, workers)) in CASES.into_iter().enumerate() {
         never_exceeds(&SharedLimit::unleased(max), workers, seed, 2_000_000);
     }
+}
+
+/// The limit is changed again and again while workers take and give. None is let in above what holds at that moment, but
+/// for tokens that lay idle with a worker when the limit fell, which it uses up or puts back at its tick.
+#[test]
+fn a_limit_that_changes_is_never_exceeded() {
+    for (seed, workers) in [1_usize, 2, 4, 8].into_iter().enumerate() {
+        let mut random = Random::seeded(70 + seed as u64);
+        let shared = SharedLimit::new(300, workers);
+        let limits: Vec<Limit> = (0..workers).map(|_| Limit::new(Arc::clone(&shared))).collect();
+        let (mut in_use, mut max, mut refused_above) = (0_u32, 300_u32, 0_u32);
+        for step in 0..1_000_000 {
+            if step % 10_000 == 0 {
+                max = [1, 7, 300, 1_000, 40][random.below(5) as usize];
+                shared.resize(max);
+                // As a worker does that takes over another configuration.
+                limits.iter().for_each(Limit::settle);
+                assert_eq!(shared.max(), max);
+            }
+            let limit = &limits[random.below(u32::try_from(workers).unwrap()) as usize];
+            match random.below(256) {
+                0 => limit.settle(),
+                n if n <= 150 => {
+                    let taken = limit.take();
+                    assert!(!taken || in_use < max, "{in_use} of {max}");
+                    in_use += u32::from(taken);
+                    refused_above += u32::from(!taken && in_use > max);
+                }
+                _ if limit.in_use() > 0 => {
+                    limit.give();
+                    in_use -= 1;
+                }
+                _ => {}
+            }
+        }
+        assert!(refused_above > 0, "the limit fell below what was in use");
+        drop(limits);
+        assert_eq!((shared.free(), shared.max()), (max, max));
+    }
+}
+
+/// Four threads take and give while a fifth changes the limit; in the end every token is there.
+#[test]
+fn no_token_is_lost_while_the_limit_changes() {
+    let shared = SharedLimit::new(50, 4);
+    thread::scope(|scope| {
+        for seed in 0..4 {
+            let shared = &shared;
+            scope.spawn(move || {
+                let (limit, mut random) = (Limit::new(Arc::clone(shared)), Random::seeded(seed));
+                for _ in 0..100_000 {
+                    if random.below(2) == 0 {
+                        let _ = limit.take();
+                    } else if limit.in_use() > 0 {
+                        limit.give();
+                    }
+                }
+            });
+        }
+        for max in (0..2_000).map(|step| step * 37 % 400) {
+            shared.resize(max);
+        }
+        shared.resize(60);
+    });
+    assert_eq!((shared.free(), shared.max()), (60, 60));
 }
 
 /// Real threads, each with calls in flight, count one another in an atomic.

@@ -140,10 +140,39 @@ fn one_that_comes_back_starts_slowly() {
         outliers.tick(at(10_000 + after));
         let (fit, weight) = outliers.of(0);
         assert!(fit && (weight - wanted).abs() < 1e-3, "{weight} for {wanted} after {after}");
-        outliers.shared().welcome(1, at(50_000));
+        outliers.shared().host(1).welcome(at(50_000));
         outliers.tick(at(50_000 + after));
         assert!((outliers.of(1).1 - wanted).abs() < 1e-3, "welcomed");
     }
+}
+
+#[test]
+fn what_is_known_of_an_endpoint_stays_when_others_change() {
+    let before = shared(4);
+    let old = Outliers::new(Arc::clone(&before));
+    for endpoint in [1, 2] {
+        tells(&old, endpoint, &[Seen::Gateway; 3], at(0));
+    }
+    tells(&old, 3, &[Seen::Gateway; 2], at(0));
+    // 1 goes; the others stay in another order, between two that are new.
+    let kept = [None, Some(3), Some(2), Some(0), None];
+    let next =
+        before.next(OutlierDetection { max_ejection_percent: 40, ..settings() }, SlowStart::default(), &kept);
+    before.give_way(&next);
+    let new = Outliers::new(Arc::clone(&next));
+    new.tick(at(100));
+    assert_eq!([0, 1, 2, 3, 4].map(|endpoint| new.of(endpoint).0), [true, true, false, true, true]);
+    assert_eq!((next.ejected(), next.ejections()), (1, 2));
+    // Its two failures in a row count still, and so does that two of five are ejected then.
+    tells(&new, 1, &[Seen::Gateway], at(100));
+    tells(&new, 0, &[Seen::Gateway; 3], at(100));
+    assert_eq!(([0, 1].map(|endpoint| new.of(endpoint).0), next.ejected()), ([true, false], 2));
+    // A worker that has not heard of it yet can eject no endpoint that is gone, and no new one beyond the share.
+    tells(&old, 1, &[Seen::Gateway; 9], at(100));
+    tells(&old, 0, &[Seen::Gateway; 3], at(100));
+    assert_eq!(next.ejected(), 2);
+    new.tick(at(20_200));
+    assert_eq!((next.ejected(), next.ejections()), (0, 3));
 }
 
 /// Threads with their own clocks make endpoints fail; at no time are more ejected than may be, and in the end all return.

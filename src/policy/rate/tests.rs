@@ -114,6 +114,64 @@ fn no_order_of_events_exceeds_the_rate() {
 }
 
 #[test]
+fn what_is_in_the_bucket_stays_when_settings_change() {
+    // Of 100 tokens 60 are used; then the settings change, and what can be taken at some moments of them.
+    let table: [(RateLimit, &[(u64, u32)]); 5] = [
+        (settings(100, 10, 1_000), &[(5_500, 40), (6_000, 10), (7_000, 10)]),
+        (settings(1_000, 10, 1_000), &[(5_500, 40), (6_000, 10)]),
+        (settings(20, 5, 1_000), &[(5_500, 20), (5_999, 0), (6_000, 5)]),
+        (settings(100, 10, 3_600_000), &[(5_500, 40), (60_000, 0), (3_600_000, 10)]),
+        (settings(100, 1, 100), &[(5_500, 40), (5_600, 1), (5_800, 2)]),
+    ];
+    for (next, moments) in table {
+        let shared = SharedRate::new(settings(100, 100, 3_600_000), 2, at(5_000));
+        let rate = Rate::new(Arc::clone(&shared));
+        assert_eq!((0..60).filter(|_| rate.take(at(5_000))).count(), 60);
+        rate.settle(at(5_300));
+        shared.change(next, at(5_400));
+        for (now, wanted) in moments {
+            assert_eq!(takes(&rate, at(*now)), *wanted, "{next:?} at {now}");
+        }
+    }
+}
+
+#[test]
+fn many_changes_neither_add_nor_lose_a_token() {
+    let shared = SharedRate::new(settings(100, 100, 3_600_000), 2, at(0));
+    let rate = Rate::new(Arc::clone(&shared));
+    let mut taken = 0;
+    for round in 1..=40 {
+        taken += u32::from(rate.take(at(0)));
+        shared.change(settings(100 + round % 3, 100, 3_600_000 + u64::from(round)), at(0));
+    }
+    assert_eq!((taken, takes(&rate, at(0))), (40, 60));
+}
+
+/// Four threads take while a fifth changes the settings: no fill is due, so all together get what was in the bucket.
+#[test]
+fn threads_together_keep_the_rate_while_it_changes() {
+    let shared = SharedRate::new(settings(5_000, 1, 3_600_000), 4, at(0));
+    let passed = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            let (rate, passed) = (Rate::new(Arc::clone(&shared)), &passed);
+            scope.spawn(move || {
+                for step in 0..20_000 {
+                    passed.fetch_add(u32::from(rate.take(at(0))), Ordering::SeqCst);
+                    if step % 100 == 0 {
+                        rate.settle(at(0));
+                    }
+                }
+            });
+        }
+        for round in 0..2_000 {
+            shared.change(settings(5_000 + round % 7, 1, 3_600_000 - u64::from(round)), at(0));
+        }
+    });
+    assert_eq!(passed.into_inner(), 5_000);
+}
+
+#[test]
 fn the_whole_rate_can_be_used() {
     let shared = SharedRate::new(settings(100, 100, 100), 4, at(0));
     let rates: Vec<Rate> = (0..4).map(|_| Rate::new(Arc::clone(&shared))).collect();

@@ -1,0 +1,44 @@
+//! How to tell all workers something, from any thread.
+
+use std::io::{self, Write as _};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use super::Handle;
+use crate::transcode::api::Api;
+use crate::worker::Control;
+
+/// How to tell all workers something, from any thread.
+pub(super) struct Bells(Vec<(Arc<Control>, UnixStream)>);
+
+impl Bells {
+    /// Those of all workers. A bell never makes who rings it wait: one that is full rings already.
+    pub(super) fn of(workers: &[Handle]) -> io::Result<Arc<Bells>> {
+        let bell = |worker: &Handle| Ok((Arc::clone(&worker.control), worker.bell.try_clone()?));
+        workers.iter().map(bell).collect::<io::Result<_>>().map(|all| Arc::new(Bells(all)))
+    }
+
+    /// What the supervisor wants of a worker, for those who ring themselves.
+    pub(super) fn control(&self, worker: usize) -> &Control {
+        &self.0[worker].0
+    }
+
+    /// Tells all of them this.
+    pub(super) fn tell(&self, what: impl Fn(&Control)) {
+        self.0.iter().for_each(|(control, _)| what(control));
+        self.ring();
+    }
+
+    /// Whatever they were told, they look at it now.
+    pub(super) fn ring(&self) {
+        for (_, bell) in &self.0 {
+            // A worker that has ended hears nothing, and need not.
+            let _ = (&*bell).write_all(&[1]);
+        }
+    }
+
+    /// From now on JSON is understood as this says.
+    pub(super) fn transcode(&self, api: Option<&Arc<Api>>) {
+        self.tell(|control| control.transcode(api.map(Arc::clone)));
+    }
+}

@@ -1,0 +1,48 @@
+//! A thread for what others are asked now and then, on behalf of all workers: how endpoints are, and where names lead to.
+
+use std::thread::{self, JoinHandle};
+use std::{fmt, io};
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// The thread. Dropping it ends it, and all that it was given to do.
+pub(super) struct Errands {
+    handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Errands {
+    /// A thread with nothing to do yet.
+    pub(super) fn start() -> io::Result<Errands> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let body = move || {
+            let _ = runtime.block_on(stopped); // an error is the end, too
+        };
+        let thread = thread::Builder::new().name("errands".to_owned()).spawn(body)?;
+        Ok(Errands { handle, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// How to give it something to do.
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Errands {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Errands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Errands").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,116 @@
+//! What runs now. A reload changes it, and so does a name that leads to other addresses: one at a time, and on all
+//! workers.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, mem};
+
+use super::Bells;
+use super::apis::Watcher;
+use super::health::Checks;
+use super::names::{Answer, Names};
+use super::shared::Shared;
+use super::state::State;
+use crate::admin::{Source as _, World};
+use crate::config::Config;
+use crate::metrics::Layout;
+use crate::worker::{self, Clock};
+
+/// Room for endpoints comes in steps of this many.
+const ENDPOINTS: usize = 16;
+
+/// What runs now, and what it takes to change it.
+pub(super) struct Live {
+    pub(super) state: Arc<State>,
+    pub(super) bells: Arc<Bells>,
+    pub(super) clock: Clock,
+    pub(super) shared: Shared,
+    /// What the access log adds to the number of a series.
+    pub(super) series_base: u32,
+    pub(super) names: Names,
+    pub(super) checks: Checks,
+    /// Who tells of descriptors that change, if there are any.
+    pub(super) descriptors: Option<Watcher>,
+}
+
+/// Nobody holds it for longer than it takes to tell the workers.
+pub(super) fn lock(live: &Mutex<Live>) -> MutexGuard<'_, Live> {
+    live.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The room that shards have: for endpoints more than there are, because a name may get another address.
+pub(super) fn layout(config: &Config, addresses: &[Vec<SocketAddr>]) -> Layout {
+    let endpoints = addresses.iter().map(|addresses| addresses.len().next_multiple_of(ENDPOINTS));
+    worker::layout(config).with_endpoints(endpoints)
+}
+
+/// A name leads to these addresses.
+pub(super) fn renamed(live: &mut Live, host: &str, answer: Answer) {
+    if !live.names.update(host, answer) {
+        return;
+    }
+    let config = Arc::clone(&live.shared.config);
+    let addresses = live.names.addresses(&config, Some(&live.shared));
+    if addresses == live.shared.addresses {
+        return;
+    }
+    for ((cluster, before), now) in config.clusters.iter().zip(&live.shared.addresses).zip(&addresses) {
+        if before != now {
+            live.names.counts().changed();
+            tracing::info!(cluster = cluster.name, name = host, ?before, ?now, "other endpoints");
+        }
+    }
+    live.apply(&config, addresses);
+}
+
+impl Live {
+    /// Begins to ask how endpoints are, and again for names.
+    pub(super) fn begin(mut self) -> Arc<Mutex<Live>> {
+        self.checks.set(&self.shared);
+        let config = Arc::clone(&self.shared.config);
+        let live = Arc::new(Mutex::new(self));
+        lock(&live).names.keep(&config, &Arc::downgrade(&live));
+        live
+    }
+
+    /// From now on this runs, on all workers. Nothing here can fail. Says how many clusters are new or changed.
+    pub(super) fn apply(&mut self, config: &Arc<Config>, addresses: Vec<Vec<SocketAddr>>) -> usize {
+        let before = self.state.world();
+        let next = layout(config, &addresses);
+        let same = Arc::ptr_eq(config, &before.config) && next.endpoints == before.layout.endpoints;
+        let shards = match same {
+            true => before.shards.clone(),
+            false => before.shards.iter().map(|shard| shard.next(&before.layout, &next)).collect(),
+        };
+        let now = self.clock.now();
+        let shared = self.shared.next(config, addresses, shards.len(), now);
+        let changed = self.shared.changed_in(&shared);
+        self.shared.give_way(&shared, now);
+        for (number, shard) in shards.iter().enumerate() {
+            self.bells.control(number).apply(shared.scheme(number, shard, self.series_base));
+        }
+        self.checks.set(&shared);
+        if let Some(descriptors) = &self.descriptors {
+            descriptors.relocate(|cluster| shared.addresses_of(cluster));
+        }
+        self.state.set_world(World {
+            config: Arc::clone(config),
+            shares: shared.shares.clone(),
+            layout: next,
+            shards,
+            workers: before.workers.clone(),
+            backend: before.backend,
+            flags: before.flags,
+        });
+        drop(mem::replace(&mut self.shared, shared));
+        // They take it over when they hear the bell.
+        self.bells.ring();
+        changed
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,291 @@
+//! Host names of endpoints, and the addresses they lead to now.
+//!
+//! Each name is asked for again when its answer is no longer good, on a thread that is no worker's. The last good answer
+//! holds for as long as asking fails.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::time::{Duration, Instant};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::system_conf::read_system_conf;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use super::live::{Live, lock};
+use super::shared::Shared;
+use super::{StartError, live};
+use crate::config::{Config, Dns};
+use crate::metrics::render::NameCounts;
+
+/// What came of asking, counted.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    lookups: AtomicU64,
+    failures: AtomicU64,
+    changes: AtomicU64,
+}
+
+impl Counts {
+    /// A cluster has other endpoints.
+    pub(super) fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> NameCounts {
+        let [lookups, failures, changes] =
+            [&self.lookups, &self.failures, &self.changes].map(|count| count.load(Ordering::Relaxed));
+        NameCounts { lookups, failures, changes }
+    }
+}
+
+/// Where a name leads to, and until when that is good.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    addresses: Vec<IpAddr>,
+    until: Instant,
+}
+
+/// All names of a configuration.
+pub(super) struct Names {
+    handle: Handle,
+    counts: Arc<Counts>,
+    dns: Dns,
+    known: BTreeMap<String, Known>,
+}
+
+/// One name.
+struct Known {
+    answer: Answer,
+    /// Who asks for it again.
+    task: Option<AbortHandle>,
+}
+
+impl Names {
+    /// The names of the first configuration, and where they lead; `handle` is of the thread that asks.
+    pub(super) fn first(handle: &Handle, config: &Config) -> Result<Names, StartError> {
+        let (counts, dns) = (Arc::<Counts>::default(), config.dns.clone());
+        let mut names = Names { handle: handle.clone(), counts, dns, known: BTreeMap::new() };
+        names.learn(ask(handle, &config.dns, &names.counts, &names.missing(config))?);
+        Ok(names)
+    }
+
+    /// What came of asking.
+    pub(super) fn counts(&self) -> &Arc<Counts> {
+        &self.counts
+    }
+
+    /// The names in a configuration that lead nowhere yet.
+    pub(super) fn missing(&self, config: &Config) -> Vec<String> {
+        let mut missing: Vec<String> =
+            hosts(config).filter(|host| !self.known.contains_key(*host)).map(str::to_owned).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        missing
+    }
+
+    /// Adds these.
+    pub(super) fn learn(&mut self, answers: BTreeMap<String, Answer>) {
+        for (host, answer) in answers {
+            self.known.entry(host).or_insert(Known { answer, task: None });
+        }
+    }
+
+    /// Another address for one that is known; false if there is nothing new about it.
+    pub(super) fn update(&mut self, host: &str, answer: Answer) -> bool {
+        let Some(known) = self.known.get_mut(host) else { return false };
+        let same = |known: &[IpAddr]| {
+            known.len() == answer.addresses.len() && known.iter().all(|it| answer.addresses.contains(it))
+        };
+        let is_new = !same(&known.answer.addresses);
+        known.answer = answer;
+        is_new
+    }
+
+    /// From now on asks again and again for the names of this configuration, and for no others.
+    pub(super) fn keep(&mut self, config: &Config, live: &Weak<Mutex<Live>>) {
+        self.known.retain(|host, known| {
+            let kept = hosts(config).any(|wanted| wanted == host);
+            if !kept && let Some(task) = &known.task {
+                task.abort();
+            }
+            kept
+        });
+        let changed = self.dns != config.dns;
+        self.dns.clone_from(&config.dns);
+        for (host, known) in &mut self.known {
+            if let Some(task) = known.task.take_if(|_| changed) {
+                task.abort();
+            }
+            if known.task.is_none() {
+                let name =
+                    Name { host: host.clone(), dns: self.dns.clone(), counts: Arc::clone(&self.counts) };
+                let due = if changed { Instant::now() } else { known.answer.until };
+                let task = self.handle.spawn(name.keep(due, Weak::clone(live)));
+                known.task = Some(task.abort_handle());
+            }
+        }
+    }
+
+    /// The addresses of all endpoints of each cluster. Those that a cluster had before come first, in the order they had,
+    /// so that it does not matter in which order an answer names them.
+    pub(super) fn addresses(&self, config: &Config, before: Option<&Shared>) -> Vec<Vec<SocketAddr>> {
+        let of_cluster = |cluster: &crate::config::Cluster| {
+            let mut found: Vec<SocketAddr> = Vec::new();
+            for endpoint in &cluster.endpoints {
+                let literal = endpoint.host.parse().ok();
+                let known = self.known.get(&endpoint.host).map(|known| &known.answer.addresses[..]);
+                let all = literal.as_ref().map_or(known.unwrap_or_default(), std::slice::from_ref);
+                for address in all.iter().map(|ip| SocketAddr::new(*ip, endpoint.port)) {
+                    if !found.contains(&address) {
+                        found.push(address);
+                    }
+                }
+            }
+            let before = before.map_or(&[][..], |before| before.addresses_of(&cluster.name));
+            let place = |address: &SocketAddr| before.iter().position(|known| known == address);
+            found.sort_by_key(|address| place(address).unwrap_or(usize::MAX));
+            found
+        };
+        config.clusters.iter().map(of_cluster).collect()
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        self.known.values().filter_map(|known| known.task.as_ref()).for_each(AbortHandle::abort);
+    }
+}
+
+/// The host names among the endpoints.
+fn hosts(config: &Config) -> impl Iterator<Item = &str> {
+    let endpoints = config.clusters.iter().flat_map(|cluster| &cluster.endpoints);
+    endpoints.map(|endpoint| endpoint.host.as_str()).filter(|host| host.parse::<IpAddr>().is_err())
+}
+
+/// Asks for these names, all at once, and waits for the answers, for `dns.timeout` at most. Not to be called by the
+/// thread whose handle this is.
+///
+/// # Errors
+/// The first one that leads nowhere.
+pub(super) fn ask(
+    handle: &Handle,
+    dns: &Dns,
+    counts: &Arc<Counts>,
+    hosts: &[String],
+) -> Result<BTreeMap<String, Answer>, StartError> {
+    let (tell, told) = mpsc::channel();
+    for host in hosts {
+        let name = Name { host: host.clone(), dns: dns.clone(), counts: Arc::clone(counts) };
+        let tell = tell.clone();
+        handle.spawn(async move {
+            let answer = name.ask().await;
+            let _ = tell.send((name.host, answer));
+        });
+    }
+    drop(tell);
+    let mut answers = BTreeMap::new();
+    for (host, answer) in told {
+        let answer = answer.map_err(|error| StartError::Resolve(host.clone(), error))?;
+        answers.insert(host, answer);
+    }
+    match hosts.iter().find(|host| !answers.contains_key(*host)) {
+        None => Ok(answers),
+        Some(host) => Err(StartError::Resolve(host.clone(), io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// One name that is asked for.
+struct Name {
+    host: String,
+    dns: Dns,
+    counts: Arc<Counts>,
+}
+
+impl Name {
+    /// Asks for it each time that the answer is no longer good.
+    async fn keep(self, mut due: Instant, live: Weak<Mutex<Live>>) {
+        let mut failures = 0_u32;
+        loop {
+            tokio::time::sleep_until(due.into()).await;
+            match self.ask().await {
+                Ok(answer) => {
+                    if failures > 0 {
+                        tracing::info!(name = self.host, failures, "the name leads somewhere again");
+                    }
+                    (failures, due) = (0, answer.until);
+                    let Some(live) = live.upgrade() else { return };
+                    live::renamed(&mut lock(&live), &self.host, answer);
+                }
+                Err(error) => {
+                    if failures == 0 {
+                        tracing::warn!(name = self.host, %error, "the name leads nowhere; its last addresses are kept");
+                    }
+                    let wait = self.dns.min_refresh_rate.saturating_mul(1 << failures.min(16));
+                    due = Instant::now() + wait.min(self.dns.refresh_rate);
+                    failures = failures.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    async fn ask(&self) -> io::Result<Answer> {
+        let answer = tokio::time::timeout(self.dns.timeout, self.look_up()).await;
+        let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        self.counts.lookups.fetch_add(1, Ordering::Relaxed);
+        self.counts.failures.fetch_add(u64::from(answer.is_err()), Ordering::Relaxed);
+        answer
+    }
+
+    async fn look_up(&self) -> io::Result<Answer> {
+        let found = resolver(&self.dns)?.lookup_ip(self.host.as_str()).await.map_err(io::Error::other)?;
+        let mut addresses: Vec<IpAddr> = found.iter().collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses.truncate(self.dns.max_addresses as usize);
+        if addresses.is_empty() {
+            return Err(io::Error::other("it has no address"));
+        }
+        let now = Instant::now();
+        let wait = found.valid_until().saturating_duration_since(now);
+        let wait = wait.clamp(self.dns.min_refresh_rate, self.dns.refresh_rate);
+        Ok(Answer { addresses, until: now + wait })
+    }
+}
+
+/// Made for each question: the files of the system may have changed.
+fn resolver(dns: &Dns) -> io::Result<TokioResolver> {
+    let ours = ResolverConfig::from_name_servers(dns.servers.iter().map(name_server).collect());
+    let (config, mut options) = match read_system_conf() {
+        Ok((_, options)) if !dns.servers.is_empty() => (ours, options),
+        Ok(system) => system,
+        // As the C library does where it finds no file.
+        Err(_) if dns.servers.is_empty() => {
+            let local = NameServerConfig::udp_and_tcp(std::net::Ipv4Addr::LOCALHOST.into());
+            (ResolverConfig::from_name_servers(vec![local]), Default::default())
+        }
+        Err(_) => (ours, Default::default()),
+    };
+    options.ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
+    options.use_hosts_file = ResolveHosts::Always;
+    options.timeout = options.timeout.min(dns.timeout.max(Duration::from_millis(1)));
+    let provider = TokioRuntimeProvider::default();
+    let builder = TokioResolver::builder_with_config(config, provider).with_options(options);
+    builder.build().map_err(io::Error::other)
+}
+
+fn name_server(address: &SocketAddr) -> NameServerConfig {
+    let port = |mut connection: ConnectionConfig| {
+        connection.port = address.port();
+        connection
+    };
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(port).into();
+    NameServerConfig::new(address.ip(), true, connections)
+}

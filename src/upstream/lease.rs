@@ -1,0 +1,203 @@
+//! A call's wait for a connection, and its place there.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::SendStream;
+use h2::client::ResponseFuture;
+use http::Request;
+
+use super::connection::Connection;
+use super::endpoint::Endpoint;
+use super::failed::Failed;
+use super::guard::{self, Attempted};
+use super::pool::{Pool, Unavailable};
+use super::waiters::Left;
+use crate::net::pipe::Outgoing;
+use crate::policy::balance::Tried;
+use crate::policy::failure::Failure;
+use crate::policy::outcome::Outcome;
+use crate::policy::outlier::Seen;
+use crate::policy::retry::End;
+use crate::time::Moment;
+
+/// The wait for a connection; see [`Cluster::acquire`](super::Cluster::acquire).
+#[derive(Debug)]
+pub struct Acquire {
+    pool: Rc<Pool>,
+    tried: Tried,
+    /// The place in the queue, once it had to wait.
+    ticket: Option<u64>,
+}
+
+impl Future for Acquire {
+    type Output = Result<Lease, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.is_due() {
+            self.pool.grow_all();
+            return self.wait(cx);
+        }
+        match self.pool.try_lease(self.tried) {
+            Ok(lease) => {
+                self.leave();
+                Poll::Ready(Ok(lease))
+            }
+            Err(Unavailable::Fails(failure)) => {
+                self.leave();
+                Poll::Ready(Err(failure))
+            }
+            Err(Unavailable::ForNow) => self.wait(cx),
+        }
+    }
+}
+
+impl Acquire {
+    pub(super) fn new(pool: &Rc<Pool>, tried: Tried) -> Acquire {
+        Acquire { pool: Rc::clone(pool), tried, ticket: None }
+    }
+
+    /// Whether nobody stands before it.
+    fn is_due(&self) -> bool {
+        let waiters = self.pool.waiters.borrow();
+        self.ticket.map_or_else(|| waiters.is_empty(), |ticket| waiters.is_woken(ticket))
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) -> Poll<Result<Lease, Failure>> {
+        let mut waiters = self.pool.waiters.borrow_mut();
+        match self.ticket {
+            Some(ticket) => waiters.stay(ticket, cx.waker()),
+            None if !self.pool.pending.take() => {
+                self.pool.counts().pending_overflow.add(1);
+                return Poll::Ready(Err(Failure::PendingFull));
+            }
+            None => {
+                self.pool.counts().pending_active.raise();
+                self.ticket = Some(waiters.enter(cx.waker()));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Leaves the queue, if it stands there.
+    fn leave(&mut self) {
+        let Some(ticket) = self.ticket.take() else { return };
+        self.pool.counts().pending_active.lower();
+        self.pool.pending.give();
+        let left = self.pool.waiters.borrow_mut().leave(ticket);
+        if left == Left::Woken {
+            self.pool.wake_waiters(1);
+        }
+    }
+}
+
+impl Drop for Acquire {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// The right to one call on a connection; dropping it gives the place to the next.
+pub struct Lease {
+    pool: Rc<Pool>,
+    endpoint: Rc<Endpoint>,
+    /// The endpoint's position when it was chosen.
+    index: usize,
+    connection: Rc<Connection>,
+    /// How far the connection was when the head of the call was given to it.
+    sent_after: Cell<Outgoing>,
+}
+
+impl Lease {
+    /// Counts a call in on a connection of the endpoint at position `index`.
+    pub(super) fn new(
+        pool: &Rc<Pool>,
+        endpoint: &Rc<Endpoint>,
+        index: usize,
+        connection: Rc<Connection>,
+    ) -> Lease {
+        connection.begin();
+        endpoint.calls.set(endpoint.calls.get() + 1);
+        pool.counts().calls_active.raise();
+        Lease {
+            pool: Rc::clone(pool),
+            endpoint: Rc::clone(endpoint),
+            index,
+            connection,
+            sent_after: Cell::default(),
+        }
+    }
+
+    /// Sends the head of the call.
+    ///
+    /// # Errors
+    /// When h2 finds the head malformed, or the connection has just ended.
+    pub fn send(
+        &self,
+        request: Request<()>,
+        end: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        self.pool.counts().calls.add(1);
+        self.endpoint.sent();
+        self.sent_after.set(self.connection.outgoing());
+        self.connection.send(request, end)
+    }
+
+    /// Judges the failure of a call that was sent: if its connection ended before a byte of it was written, nobody has
+    /// seen it.
+    pub fn judge(&self, failed: Failed) -> Failed {
+        let gone = failed.end == End::Lost && failed.failure == Failure::UpstreamGone;
+        if gone && self.connection.ended_at(self.sent_after.get()) {
+            return Failed { end: End::NotWritten, ..failed };
+        }
+        failed
+    }
+
+    /// The attempt is over; that says something of its endpoint.
+    pub fn tell(&self, attempted: Attempted, took: Duration, now: Moment) {
+        let seen = match (attempted.outcome(took, guard::ENDPOINT_MIN_DEADLINE), attempted) {
+            (Outcome::Silent, _) => return,
+            (Outcome::Well, _) => Seen::Well,
+            (Outcome::Ill, Attempted::Answered(_) | Attempted::Failed(Failure::UpstreamNotGrpc(_))) => {
+                Seen::Gateway
+            }
+            (Outcome::Ill, Attempted::Failed(_)) => Seen::Local,
+        };
+        self.pool.tell(&self.endpoint, seen, now);
+    }
+
+    /// Which of the cluster's endpoints it goes to.
+    pub fn endpoint(&self) -> usize {
+        self.index
+    }
+
+    /// Where the call goes.
+    pub fn address(&self) -> SocketAddr {
+        self.endpoint.address
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("address", &self.address()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.endpoint.calls.set(self.endpoint.calls.get() - 1);
+        self.pool.counts().calls_active.lower();
+        self.connection.end();
+        if self.connection.active() == 0 && self.pool.is_over() {
+            self.connection.drain();
+        }
+        self.pool.wake_waiters(1);
+    }
+}

@@ -1,0 +1,346 @@
+//! Where the calls of one cluster go, on one worker: which endpoint and connection takes the next call, and who waits.
+//!
+//! A call goes to an endpoint that can take it at once, if there is any; it waits only while there is hope, that is, a
+//! connect under way or a full connection that will have room again. Connects are lazy, one at a time for each endpoint.
+//!
+//! A pool outlives configurations: it takes over each as its terms. An endpoint that stays keeps its connections; one
+//! that goes takes no more calls, and its connections end with those they have.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::connection::{self, Connection};
+use super::endpoint::{Endpoint, Room};
+use super::lease::Lease;
+use super::waiters::Waiters;
+use crate::config;
+use crate::metrics::{ClusterBlock, EndpointSlot};
+use crate::net::Local;
+use crate::policy::balance::{Balance, Candidate, Tried};
+use crate::policy::failure::Failure;
+use crate::policy::health::SharedHealth;
+use crate::policy::limit::{Limit, SharedLimit};
+use crate::policy::outlier::{Outliers, Seen};
+use crate::policy::shares::Shares;
+use crate::random::Random;
+use crate::time::Moment;
+
+/// One cluster's endpoints and connections, as one worker sees them.
+pub(super) struct Pool {
+    // Set at start.
+    local: Rc<Local>,
+    counts: Arc<ClusterBlock>,
+    /// This worker's side of the limit on connections.
+    connections: Limit,
+    /// And that on calls that wait for one.
+    pub(super) pending: Limit,
+
+    // Changed by this worker; borrowed for a statement, never across an await.
+    terms: RefCell<Terms>,
+    balance: RefCell<Balance>,
+    random: RefCell<Random>,
+    pub(super) waiters: RefCell<Waiters>,
+    /// It gets no new calls; its connections end with those it has.
+    retired: Cell<bool>,
+}
+
+/// What the configuration in use makes of a pool.
+struct Terms {
+    settings: Rc<config::Cluster>,
+    endpoints: Vec<Rc<Endpoint>>,
+    outliers: Outliers,
+    health: Option<Arc<SharedHealth>>,
+}
+
+pub(super) enum Unavailable {
+    /// A connect is under way, or a connection will have room again.
+    ForNow,
+    /// There is no hope.
+    Fails(Failure),
+}
+
+impl Pool {
+    /// A pool without connections.
+    pub(super) fn new(
+        settings: &Rc<config::Cluster>,
+        addresses: &[SocketAddr],
+        shares: &Shares,
+        counts: &Arc<ClusterBlock>,
+        local: &Rc<Local>,
+        seed: u64,
+    ) -> Rc<Pool> {
+        let terms = Terms {
+            settings: Rc::clone(settings),
+            endpoints: Vec::new(),
+            outliers: Outliers::new(Arc::clone(&shares.outliers)),
+            health: None,
+        };
+        let pool = Pool {
+            local: Rc::clone(local),
+            counts: Arc::clone(counts),
+            connections: Limit::new(Arc::clone(&shares.connections)),
+            pending: Limit::new(Arc::clone(&shares.pending)),
+            terms: RefCell::new(terms),
+            balance: RefCell::new(balance(settings)),
+            random: RefCell::new(Random::seeded(seed)),
+            waiters: RefCell::default(),
+            retired: Cell::new(false),
+        };
+        pool.adopt(settings, addresses, shares);
+        Rc::new(pool)
+    }
+
+    /// Whether its connections are counted in this limit.
+    pub(super) fn counts_in(&self, connections: &Arc<SharedLimit>) -> bool {
+        Arc::ptr_eq(self.connections.shared(), connections)
+    }
+
+    /// Takes over a configuration.
+    pub(super) fn adopt(&self, settings: &Rc<config::Cluster>, addresses: &[SocketAddr], shares: &Shares) {
+        let terms = &mut *self.terms.borrow_mut();
+        let (old, kept) = (Rc::clone(&terms.settings), connections_stay(&terms.settings, settings));
+        let mut before = std::mem::take(&mut terms.endpoints);
+        for (index, address) in addresses.iter().enumerate() {
+            let known = before.iter().position(|known| kept && known.address == *address);
+            let endpoint = match known {
+                Some(at) => before.swap_remove(at),
+                None => Rc::new(Endpoint::new(*address, settings)),
+            };
+            endpoint.index.set(Some(index));
+            endpoint.adopt(settings, &old);
+            terms.endpoints.push(endpoint);
+        }
+        for gone in before {
+            gone.index.set(None);
+            gone.drain();
+        }
+        if !Arc::ptr_eq(terms.outliers.shared(), &shares.outliers) {
+            terms.outliers = Outliers::new(Arc::clone(&shares.outliers));
+        }
+        terms.health.clone_from(&shares.health);
+        terms.settings = Rc::clone(settings);
+        let balances = |settings: &config::Cluster| (settings.lb_policy, settings.healthy_panic_threshold);
+        if balances(&old) != balances(settings) {
+            *self.balance.borrow_mut() = balance(settings);
+        }
+        // There may be room now where there was none.
+        self.wake_waiters(u32::MAX);
+    }
+
+    /// Ends its connections as soon as they have no calls. Calls that have begun go on, and may still begin attempts.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        for endpoint in &self.terms.borrow().endpoints {
+            endpoint.drain();
+        }
+    }
+
+    /// Whether connections that have no calls are of no more use.
+    pub(super) fn is_over(&self) -> bool {
+        self.retired.get() && self.waiters.borrow().is_empty()
+    }
+
+    /// What the operator set.
+    pub(super) fn settings(&self) -> Rc<config::Cluster> {
+        Rc::clone(&self.terms.borrow().settings)
+    }
+
+    pub(super) fn local(&self) -> &Rc<Local> {
+        &self.local
+    }
+
+    pub(super) fn counts(&self) -> &ClusterBlock {
+        &self.counts
+    }
+
+    pub(super) fn random(&self) -> RefMut<'_, Random> {
+        self.random.borrow_mut()
+    }
+
+    /// Reads what other workers have said, and ends connections that are too many. To be called each 100 ms.
+    pub(super) fn settle(&self, now: Moment) {
+        let terms = self.terms.borrow();
+        terms.outliers.tick(now);
+        let ending: usize = terms.endpoints.iter().map(|endpoint| endpoint.ending()).sum();
+        if self.connections.shared().excess() as usize > ending {
+            let all = terms.endpoints.iter().filter_map(|endpoint| endpoint.least_busy());
+            if let Some(connection) = all.min_by_key(|connection| connection.active()) {
+                connection.drain();
+            }
+        }
+    }
+
+    /// Says how its endpoints are, for people to look at.
+    pub(super) fn publish(&self, slots: &[EndpointSlot]) {
+        let now = self.local.timers.now();
+        let terms = self.terms.borrow();
+        let mut endpoints = terms.endpoints.iter();
+        for slot in slots {
+            match endpoints.next() {
+                Some(endpoint) => slot.publish(&endpoint.view(now)),
+                None => slot.clear(),
+            }
+        }
+    }
+
+    /// An attempt on this endpoint says something of it.
+    pub(super) fn tell(&self, endpoint: &Endpoint, seen: Seen, now: Moment) {
+        // Of one that is gone nobody wants to know.
+        if let Some(index) = endpoint.index.get() {
+            self.terms.borrow().outliers.tell(index, seen, now);
+        }
+    }
+
+    /// A connection that takes a call now.
+    pub(super) fn try_lease(self: &Rc<Self>, tried: Tried) -> Result<Lease, Unavailable> {
+        let terms = &*self.terms.borrow();
+        // Each round either succeeds or finds a connection that has ended, so there are not many.
+        loop {
+            let mut picked = self.pick(terms, tried, |index| terms.fitness(index));
+            // Better one that is ejected than none at all.
+            if picked.is_none() && !terms.has_hope(|index| terms.fitness(index).0) {
+                picked = self.pick(terms, tried, |_| (true, 1.0));
+            }
+            let Some(index) = picked else { return Err(self.why_not(terms)) };
+            let endpoint = &terms.endpoints[index];
+            let Room::Here(connection) = endpoint.room() else { return Err(self.why_not(terms)) };
+            if connection.is_usable() {
+                let lease = Lease::new(self, endpoint, index, connection);
+                self.grow(terms, endpoint);
+                return Ok(lease);
+            }
+        }
+    }
+
+    fn pick(
+        self: &Rc<Self>,
+        terms: &Terms,
+        tried: Tried,
+        of: impl Fn(usize) -> (bool, f32),
+    ) -> Option<usize> {
+        let look = |index: usize| {
+            let (fit, weight) = of(index);
+            let load = self.look_at(terms, &terms.endpoints[index]);
+            Candidate { load, fit, weight, avoid: tried.has(index) }
+        };
+        self.balance.borrow_mut().pick(terms.endpoints.len(), look, &mut self.random.borrow_mut())
+    }
+
+    /// The load of an endpoint that can take a call now; begins to connect to one that cannot.
+    fn look_at(self: &Rc<Self>, terms: &Terms, endpoint: &Rc<Endpoint>) -> Option<u32> {
+        let load = endpoint.load();
+        if load.is_none() {
+            self.grow(terms, endpoint);
+        }
+        load
+    }
+
+    fn grow(self: &Rc<Self>, terms: &Terms, endpoint: &Rc<Endpoint>) {
+        if !endpoint.wants_connection(&terms.settings) || !endpoint.may_connect(self.local.timers.now()) {
+            return;
+        }
+        if self.connections.take() {
+            connection::open(self, endpoint);
+        } else {
+            self.counts().connections_refused.add(1);
+        }
+    }
+
+    /// Begins all connects that are wanted.
+    pub(super) fn grow_all(self: &Rc<Self>) {
+        self.grow_each(&self.terms.borrow());
+    }
+
+    fn grow_each(self: &Rc<Self>, terms: &Terms) {
+        for endpoint in &terms.endpoints {
+            self.grow(terms, endpoint);
+        }
+    }
+
+    /// Nobody can take a call: whether that is worth waiting for.
+    fn why_not(self: &Rc<Self>, terms: &Terms) -> Unavailable {
+        self.grow_each(terms);
+        if terms.has_hope(|_| true) {
+            return Unavailable::ForNow;
+        }
+        // One that could be connected to and is not: all connections there may be are open.
+        let now = self.local.timers.now();
+        let full =
+            |endpoint: &Rc<Endpoint>| endpoint.wants_connection(&terms.settings) && endpoint.may_connect(now);
+        if terms.endpoints.iter().any(full) {
+            return Unavailable::Fails(Failure::LimitReached);
+        }
+        let failure =
+            terms.endpoints.first().map_or(Failure::ConnectFailed, |endpoint| endpoint.last_failure());
+        Unavailable::Fails(failure)
+    }
+
+    /// A connection has ended, or did not come about: another one may be opened in its place.
+    pub(super) fn give_connection(&self) {
+        self.connections.give();
+    }
+
+    /// A new connection to this endpoint is there.
+    pub(super) fn connected(&self, endpoint: &Endpoint, connection: &Connection) {
+        debug_assert!(connection.takes_calls());
+        if endpoint.index.get().is_none() || self.is_over() {
+            return connection.drain();
+        }
+        self.wake_waiters(self.settings().pool.max_streams_per_connection);
+    }
+
+    /// A connect has failed: those who wait look whether there is hope still.
+    pub(super) fn connect_failed(&self, endpoint: &Endpoint, failure: Failure) {
+        let now = self.local.timers.now();
+        endpoint.failed(failure, now, &mut self.random.borrow_mut());
+        self.tell(endpoint, Seen::Local, now);
+        self.wake_waiters(u32::MAX);
+    }
+
+    /// A connection has ended: those who waited for room on it need another.
+    pub(super) fn disconnected(&self) {
+        self.wake_waiters(u32::MAX);
+    }
+
+    pub(super) fn wake_waiters(&self, count: u32) {
+        let mut waiters = self.waiters.borrow_mut();
+        let count = waiters.len().min(count as usize);
+        waiters.wake(count);
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("name", &self.settings().name).finish_non_exhaustive()
+    }
+}
+
+impl Terms {
+    /// Whether an endpoint may get calls, and what of its share.
+    fn fitness(&self, index: usize) -> (bool, f32) {
+        let (fit, weight) = self.outliers.of(index);
+        (fit && self.health.as_ref().is_none_or(|health| health.is_fit(index)), weight)
+    }
+
+    /// Whether one of these endpoints will take a call soon.
+    fn has_hope(&self, which: impl Fn(usize) -> bool) -> bool {
+        self.endpoints.iter().enumerate().filter(|(index, _)| which(*index)).any(|(_, endpoint)| {
+            endpoint.connecting.get() || matches!(endpoint.room(), Room::Full | Room::Here(_))
+        })
+    }
+}
+
+fn balance(settings: &config::Cluster) -> Balance {
+    Balance::new(settings.lb_policy, settings.healthy_panic_threshold)
+}
+
+/// Whether a connection that was made by these settings is as the others would make it.
+fn connections_stay(before: &config::Cluster, settings: &config::Cluster) -> bool {
+    // What is looked at anew for each connect and each call.
+    let ours =
+        |pool: &config::Pool| config::Pool { max_connections: 0, replay_buffer_size: 0, ..pool.clone() };
+    ours(&before.pool) == ours(&settings.pool)
+}
