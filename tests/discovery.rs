@@ -2,6 +2,7 @@
 //!
 //! Method: a name server of the test's own, asked over UDP, whose answers the test sets; the services are on 127.0.0.1,
 //! 127.0.0.2 and so on, all on one port.
+#![allow(clippy::disallowed_types, reason = "a test is not on a call's way")]
 #![allow(clippy::disallowed_methods, reason = "a test measures how long things take")]
 
 mod support;
