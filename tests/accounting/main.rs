@@ -129,9 +129,10 @@ impl World {
     }
 
     fn config(&self, backend: &str) -> String {
+        // A machine that does much else makes workers late, and what they refuse then is no route's.
         let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
         let mut text = format!(
-            "workers = 2\ndrain_timeout = \"5s\"\n[io]\nbackend = \"{backend}\"\non_unavailable = \"fail\"\n\
+            "workers = 2\ndrain_timeout = \"5s\"\n[overload]\nmax_loop_delay = \"0s\"\n[io]\nbackend = \"{backend}\"\non_unavailable = \"fail\"\n\
              [admin]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
              [listeners.http2]\nmax_resets_per_second = 1000000\n\
              [transcoding]\nproto_paths = [{proto:?}]\nprotos = [\"{proto}/grpc/testing/test.proto\"]\n"
