@@ -84,7 +84,8 @@ async fn calls_above_the_limit_are_refused_in_every_language_before_they_are_rea
         // As soon as one has ended, there is room for one.
         drop(calls);
         metric_becomes(&gateway, "ringway_calls_active", 0).await;
-        begin(&mut client, &mut JoinSet::new()).await;
+        let mut another = JoinSet::new();
+        begin(&mut client, &mut another).await;
         service.wait_until("another one", |asked| asked.len() == MAX + 1).await;
     }
 }

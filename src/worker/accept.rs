@@ -46,6 +46,7 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
     calls: Rc<Calls<F>>,
     begin: Begin<F>,
 ) {
+    let _accepting = Accepting::begin(&worker);
     loop {
         let accepted = door.listener.accept().await;
         worker.local.touch();
@@ -63,5 +64,22 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
                 runtime::sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// One of a worker's accepts. The worker does not end before it has come back: it may bring a connection.
+struct Accepting(Rc<Worker>);
+
+impl Accepting {
+    fn begin(worker: &Rc<Worker>) -> Accepting {
+        worker.accepting.set(worker.accepting.get() + 1);
+        Accepting(Rc::clone(worker))
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.accepting.set(self.0.accepting.get() - 1);
+        self.0.end_if_alone();
     }
 }

@@ -182,9 +182,14 @@ impl Worker {
         Inside { worker: Rc::clone(self), listener }
     }
 
-    /// Ends this worker, if it is to end and no connection is left: none here, and none on the way.
+    /// Ends this worker, if it is to end and no connection is left: none here, and none on the way, be it from another
+    /// worker or from an accept that has not come back yet.
     pub(super) fn end_if_alone(&self) {
-        let alone = || self.spread.connections(self.number) == 0 && self.control.inbox().close_if_empty();
+        let alone = || {
+            self.accepting.get() == 0
+                && self.spread.connections(self.number) == 0
+                && self.control.inbox().close_if_empty()
+        };
         if self.control.wanted() != Wanted::Serve && alone() {
             self.end();
         }

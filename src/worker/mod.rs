@@ -75,7 +75,8 @@ use crate::random::Random;
 use crate::time::{Moment, timers};
 use crate::transcode::api::Api;
 
-/// Accepts of one listener that are in flight at once, so that a burst of connections comes in one turn.
+/// Accepts of one listener that are in flight at once, so that a burst of connections comes in one turn. With epoll it is
+/// one, which is told that there are connections and takes them one after the other.
 const ACCEPTS: usize = 4;
 
 /// How often a worker publishes and settles what others depend on.
@@ -133,6 +134,8 @@ pub(crate) struct Worker {
     /// None if nothing is told of calls.
     records: Option<Records>,
     clients: RefCell<Slab<Rc<Client>>>,
+    /// Accepts that have not come back for good.
+    accepting: Cell<u32>,
     /// The main future may end; and how to wake it then.
     ended: Cell<bool>,
     main: RefCell<Option<Waker>>,
@@ -167,7 +170,8 @@ async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce(
     let mut doors = Vec::new();
     for (number, (settings, socket)) in plan.scheme.config.listeners.iter().zip(plan.sockets).enumerate() {
         let door = Door::new(number, settings.clone(), Listener::new(socket, plan.rung)?);
-        for _ in 0..ACCEPTS {
+        let accepts = if plan.rung == Rung::Epoll { 1 } else { ACCEPTS };
+        for _ in 0..accepts {
             let (door, calls) = (Rc::clone(&door), Rc::clone(&calls));
             worker.spawn(accept::run(Rc::clone(&worker), door, calls, request::serve));
         }
@@ -203,6 +207,7 @@ impl Worker {
             replays: Replays::default(),
             records,
             clients: RefCell::default(),
+            accepting: Cell::new(0),
             ended: Cell::new(false),
             main: RefCell::new(None),
         })
