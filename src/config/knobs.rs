@@ -3,6 +3,7 @@
 //! The parser takes bounds and defaults from here and `docs/CONFIG.md` is written from here, so they cannot disagree.
 //! The rows are in `knobs/table.rs`.
 
+mod row;
 mod table;
 
 use std::collections::HashMap;

@@ -3,7 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{Kind, Knob};
+use super::Knob;
+use super::row::{
+    address, codes, count, count_or_auto, flag, later, list, names, other, power_of_two, ratio, secs, size,
+    table, tables, time, time_if_set, time_or_none, word,
+};
 
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
@@ -387,114 +391,3 @@ const ORIGIN: &str =
 const NAME: &str = "1 to 200 characters without control characters";
 const SERVICE: &str = "a service's full name, such as \"bench.v1.Echo\"";
 const PATH: &str = "a service and a method, such as \"/bench.v1.Echo/Unary\"";
-
-const fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-const fn count(key: &'static str, default: u32, min: u32, max: u32, about: &'static str) -> Knob {
-    let kind = Kind::Count { default, min, max };
-    Knob { key, kind, about }
-}
-
-const fn size(key: &'static str, default: u32, min: u32, max: u32, about: &'static str) -> Knob {
-    let kind = Kind::Size { default, min, max };
-    Knob { key, kind, about }
-}
-
-const fn time(
-    key: &'static str,
-    default: Duration,
-    min: Duration,
-    max: Duration,
-    about: &'static str,
-) -> Knob {
-    let kind = Kind::Time { default, min, max };
-    Knob { key, kind, about }
-}
-
-const fn time_or_none(
-    key: &'static str,
-    default: Option<Duration>,
-    min: Duration,
-    max: Duration,
-    about: &'static str,
-) -> Knob {
-    let kind = Kind::TimeOrNone { default, min, max };
-    Knob { key, kind, about }
-}
-
-const fn ratio(key: &'static str, default: f64, min: f64, max: f64, about: &'static str) -> Knob {
-    let kind = Kind::Ratio { default, min, max };
-    Knob { key, kind, about }
-}
-
-const fn flag(key: &'static str, default: bool, about: &'static str) -> Knob {
-    let kind = Kind::Flag { default };
-    Knob { key, kind, about }
-}
-
-const fn word(
-    key: &'static str,
-    default: &'static str,
-    words: &'static [&'static str],
-    about: &'static str,
-) -> Knob {
-    let kind = Kind::Word { default, words };
-    Knob { key, kind, about }
-}
-
-const fn other(key: &'static str, wanted: &'static str, about: &'static str) -> Knob {
-    let kind = Kind::Other { wanted };
-    Knob { key, kind, about }
-}
-
-const fn count_or_auto(key: &'static str, min: u32, max: u32, about: &'static str) -> Knob {
-    let kind = Kind::CountOrAuto { min, max };
-    Knob { key, kind, about }
-}
-
-const fn power_of_two(key: &'static str, default: u32, min: u32, max: u32, about: &'static str) -> Knob {
-    let kind = Kind::PowerOfTwo { default, min, max };
-    Knob { key, kind, about }
-}
-
-const fn time_if_set(key: &'static str, min: Duration, max: Duration, about: &'static str) -> Knob {
-    let kind = Kind::TimeIfSet { min, max };
-    Knob { key, kind, about }
-}
-
-const fn address(key: &'static str, default: Option<SocketAddr>, about: &'static str) -> Knob {
-    let kind = Kind::Address { default };
-    Knob { key, kind, about }
-}
-
-const fn table(key: &'static str, about: &'static str) -> Knob {
-    let kind = Kind::Table;
-    Knob { key, kind, about }
-}
-
-const fn tables(key: &'static str, min: usize, max: usize, about: &'static str) -> Knob {
-    let kind = Kind::Tables { min, max };
-    Knob { key, kind, about }
-}
-
-const fn names(key: &'static str, max: usize, about: &'static str) -> Knob {
-    let kind = Kind::Names { max };
-    Knob { key, kind, about }
-}
-
-const fn list(key: &'static str, wanted: &'static str, min: usize, max: usize, about: &'static str) -> Knob {
-    let kind = Kind::List { wanted, min, max };
-    Knob { key, kind, about }
-}
-
-const fn codes(key: &'static str, default: &'static [&'static str], about: &'static str) -> Knob {
-    let kind = Kind::Codes { default };
-    Knob { key, kind, about }
-}
-
-const fn later(key: &'static str, about: &'static str, instead: &'static str) -> Knob {
-    let kind = Kind::Later { instead };
-    Knob { key, kind, about }
-}
