@@ -118,6 +118,7 @@ impl<F: Future<Output = ()>> Service<Request<Incoming>> for Requests<F> {
         let channel = Channel::http1(Rc::clone(&self.exchange));
         let (worker, client) = (Rc::clone(&self.worker), Rc::clone(&self.client));
         self.calls.begin((self.begin)(worker, client, head, Inlet::http1(body), channel));
+        self.calls.run_begun();
         answer
     }
 }

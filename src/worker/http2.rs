@@ -80,6 +80,18 @@ impl Connection<'_> {
         begin: Begin<F>,
     ) -> Poll<()> {
         self.prepare(cx);
+        let polled = self.accept(cx, calls, begin);
+        calls.run_begun();
+        polled
+    }
+
+    /// Begins a call for each request that has come.
+    fn accept<F: Future<Output = ()>>(
+        &mut self,
+        cx: &mut Context<'_>,
+        calls: &Calls<F>,
+        begin: Begin<F>,
+    ) -> Poll<()> {
         loop {
             match self.h2.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {

@@ -89,8 +89,7 @@ async fn call(address: SocketAddr, calls_per_connection: usize, tally: Arc<Tally
 fn may_redial(reply: &RawReply, client: &RawClient) -> bool {
     let Some(error) = &reply.error else { return false };
     let told_unseen = error.is_go_away() && error.is_remote();
-    let reset = error.get_io().is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset);
-    told_unseen || (reset && !client.was_accepted())
+    told_unseen || (client.was_reset() && !client.was_accepted())
 }
 
 /// A duplex call that has reached the server and is open on both sides.

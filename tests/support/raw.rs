@@ -25,7 +25,7 @@ const WAIT_LONG: Duration = Duration::from_secs(60);
 /// One HTTP/2 connection. Dropping it closes the connection at once.
 pub struct RawClient {
     send: SendRequest<Bytes>,
-    heard: Arc<AtomicBool>,
+    seen: Arc<Seen>,
     connection: JoinHandle<()>,
 }
 
@@ -41,16 +41,16 @@ impl RawClient {
             let _ = stream.set_nodelay(true); // a connection that has just been reset says so at its first call
             let mut builder = h2::client::Builder::new();
             builder.data_frame_budget(1 << 26); // a thousand small answers at once are no attack here
-            let heard = Arc::new(AtomicBool::new(false));
-            let listening = Listening { stream, heard: Arc::clone(&heard) };
+            let seen = Arc::<Seen>::default();
+            let listening = Listening { stream, seen: Arc::clone(&seen) };
             let (send, connection) = builder.handshake(listening).await.map_err(std::io::Error::other)?;
-            Ok::<_, std::io::Error>((send, connection, heard))
+            Ok::<_, std::io::Error>((send, connection, seen))
         };
-        let (send, connection, heard) = within(WAIT_MAX, "connect", work).await?;
+        let (send, connection, seen) = within(WAIT_MAX, "connect", work).await?;
         let connection = tokio::spawn(async move {
             let _ = connection.await; // its calls tell how it ended
         });
-        Ok(Self { send, heard, connection })
+        Ok(Self { send, seen, connection })
     }
 
     /// Sends the head of a gRPC call; `headers` come after the usual ones. The body stays open.
@@ -96,7 +96,13 @@ impl RawClient {
 
     /// Whether the peer has sent a single byte: then it has accepted the connection.
     pub fn was_accepted(&self) -> bool {
-        self.heard.load(Ordering::Relaxed)
+        self.seen.heard.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer's kernel has reset the connection. What h2 says of a call is the same as after an end in order, if
+    /// the call was begun when the connection had failed already.
+    pub fn was_reset(&self) -> bool {
+        self.seen.reset.load(Ordering::Relaxed)
     }
 
     /// Waits until the peer has closed the connection.
@@ -113,10 +119,28 @@ impl Drop for RawClient {
     }
 }
 
-/// A stream that notes whether anything came.
+/// What became of a connection: something came, or it was reset.
+#[derive(Default)]
+struct Seen {
+    heard: AtomicBool,
+    reset: AtomicBool,
+}
+
+/// A stream that notes it.
 struct Listening {
     stream: TcpStream,
-    heard: Arc<AtomicBool>,
+    seen: Arc<Seen>,
+}
+
+impl Listening {
+    fn note<T>(&self, polled: Poll<std::io::Result<T>>) -> Poll<std::io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &polled
+            && error.kind() == std::io::ErrorKind::ConnectionReset
+        {
+            self.seen.reset.store(true, Ordering::Relaxed);
+        }
+        polled
+    }
 }
 
 impl AsyncRead for Listening {
@@ -128,9 +152,9 @@ impl AsyncRead for Listening {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.heard.store(true, Ordering::Relaxed);
+            self.seen.heard.store(true, Ordering::Relaxed);
         }
-        polled
+        self.note(polled)
     }
 }
 
@@ -140,7 +164,8 @@ impl AsyncWrite for Listening {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
