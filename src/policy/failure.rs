@@ -143,7 +143,9 @@ impl Failure {
             Failure::NotHttp2 => "grpc needs HTTP/2",
             Failure::NotMapped => "no method is mapped to this path",
             Failure::WrongMethod => "this path is not for this HTTP method",
-            Failure::WrongContentType => "this method does not take a body of this type",
+            Failure::WrongContentType => {
+                "this method does not take a body of this type; JSON is content-type: application/json"
+            }
             Failure::BodyTooLarge => "the body is too large",
             Failure::BadBody => "the body is not a valid request",
             Failure::BrokenBody => "a chunk of the body is malformed",
