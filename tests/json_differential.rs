@@ -16,7 +16,7 @@ use ringway::transcode::write::{self, Fault};
 use std::thread;
 
 /// In the debug profile; a release build does a hundred times as many in the same time.
-const CASES: u64 = 50_000;
+const CASES: u64 = 100_000;
 const THREADS: u64 = 2;
 
 /// Messages that `prost-reflect` knows once it has their bytes. What is inside an `Any` it reads later, and of a map it

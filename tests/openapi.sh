@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks what /openapi.json says, of the demo services and of the test services, with a public validator:
 #
-#   python3 -m venv /tmp/validator && /tmp/validator/bin/pip install openapi-spec-validator
-#   VALIDATOR=/tmp/validator/bin/openapi-spec-validator tests/openapi.sh [target/debug/ringway]
+#   python3 -m venv target/validator && target/validator/bin/pip install openapi-spec-validator
+#   VALIDATOR=target/validator/bin/openapi-spec-validator tests/openapi.sh [target/debug/ringway]
 #
 # Exit code 0 if every description is valid, 2 if there is no validator.
 set -euo pipefail
