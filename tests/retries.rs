@@ -347,12 +347,15 @@ async fn what_was_never_written_is_sent_again_for_nothing() {
         // More than all buffers between the two can hold.
         let mut large = client.open(EMPTY_CALL, &[]).await;
         large.send(raw::message(0, &vec![7; 64 << 20]), false);
+        // Full: much has been sent, and for three looks in a row nothing more.
         let mut looks = tokio::time::interval(Duration::from_millis(200));
         let full = async {
-            let mut before = 0;
-            while before == 0 || before < metric(&gateway, SENT) {
-                before = metric(&gateway, SENT);
+            let (mut before, mut same) = (0, 0);
+            while before < 64 << 10 || same < 3 {
                 looks.tick().await;
+                let now = metric(&gateway, SENT);
+                same = if now == before { same + 1 } else { 0 };
+                before = now;
             }
         };
         within(Duration::from_secs(10), "nothing more goes through", full).await;
