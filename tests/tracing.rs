@@ -13,6 +13,7 @@ use support::collector::{self, Collector, Seen};
 use support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
 use support::interop_server::InteropServer;
 use support::library::{Library, Source, front};
+use support::process::Process;
 use support::raw::{EMPTY_CALL, RawClient, RawReply};
 use support::service::{Act, Service};
 use support::web::{Caller, VERSIONS, Version};
@@ -286,6 +287,24 @@ async fn a_collector_that_is_dead_delays_no_call_and_what_is_lost_is_counted() {
         assert!(failed > 0, "{dropped} dropped");
         assert_eq!(metric(&gateway, "ringway_spans_exported_total"), 0);
     }
+}
+
+/// Method: more spans than a batch takes are left when the gateway ends, and nobody listens where the collector should be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_ends_in_order_though_the_collector_is_dead() {
+    const CALLS: usize = 40;
+    let server = InteropServer::start();
+    let gone = TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
+    let settings = "sample = 1\nbatch_spans = 32\ninterval = \"1m\"";
+    let tables = collector::table(gone.local_addr().unwrap(), settings).replace("interval = \"10ms\"\n", "");
+    drop(gone);
+    let mut process = Process::start(&gateway_config(&[server.address()], "epoll", &tables)).await;
+    slowest_of(CALLS, process.listener).await;
+    process.signal("TERM");
+    let log = process.log().await;
+    assert!(log.iter().any(|line| line.contains("the collector takes no spans")), "{log:#?}");
+    assert!(!log.iter().any(|line| line.contains("panicked")), "{log:#?}");
+    assert_eq!(process.ended().await.code(), Some(0));
 }
 
 /// The parts of a `server-timing`, in their order, with their milliseconds.

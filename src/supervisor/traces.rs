@@ -135,7 +135,7 @@ impl Exporter {
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         let mut sent_at = Instant::now();
         loop {
-            let ends = tokio::time::timeout(LOOK, &mut stopped).await.is_ok();
+            let ends = is_told_to_end(&mut stopped, LOOK).await;
             let is_due = ends || sent_at.elapsed() >= self.settings.interval;
             while self.fill() || (is_due && !self.batch.is_empty()) {
                 sent_at = Instant::now();
@@ -178,7 +178,7 @@ impl Exporter {
                 Err(error) => error,
             };
             let last = tried == TRIES || !may_pass(&error);
-            if last || tokio::time::timeout(self.settings.interval, &mut *stopped).await.is_ok() {
+            if last || is_told_to_end(stopped, self.settings.interval).await {
                 return self.lost(count, &error);
             }
         }
@@ -210,6 +210,12 @@ impl Exporter {
         let spans = ResourceSpans { resource, scope_spans, ..ResourceSpans::default() };
         ExportTraceServiceRequest { resource_spans: vec![spans] }
     }
+}
+
+/// Whether the gateway ends, now or within this time.
+async fn is_told_to_end(stopped: &mut oneshot::Receiver<()>, within: Duration) -> bool {
+    // What has been told once cannot be asked again.
+    stopped.is_terminated() || tokio::time::timeout(within, stopped).await.is_ok()
 }
 
 /// Whether the collector may take later what it does not take now, by OTLP's specification.

@@ -42,10 +42,10 @@ impl TraceParent {
     /// As a field's value, of version 00.
     pub fn to_bytes(self) -> [u8; LENGTH] {
         let mut value = [b'-'; LENGTH];
-        write_hex(&mut value[0..2], 0);
-        write_hex(&mut value[3..35], self.trace_id);
-        write_hex(&mut value[36..52], u128::from(self.parent_id));
-        write_hex(&mut value[53..55], u128::from(if self.sampled { SAMPLED } else { 0 }));
+        write_hex(&mut value[0..2], &[0]);
+        write_hex(&mut value[3..35], &self.trace_id.to_be_bytes());
+        write_hex(&mut value[36..52], &self.parent_id.to_be_bytes());
+        write_hex(&mut value[53..55], &[if self.sampled { SAMPLED } else { 0 }]);
         value
     }
 }
@@ -62,10 +62,10 @@ fn number(digits: &[u8]) -> Option<u128> {
     })
 }
 
-fn write_hex(out: &mut [u8], mut number: u128) {
-    for digit in out.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 0xf) as usize];
-        number >>= 4;
+fn write_hex(out: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in out.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]];
     }
 }
 
