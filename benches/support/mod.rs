@@ -55,6 +55,11 @@ pub struct Bound {
 /// Of what `n` threads would do if none were in another's way, at least so much.
 const SCALING_MIN: f64 = 0.9;
 
+/// One thread and `n` of them are compared in turn, so often and so long each time: what else runs on the machine in one
+/// of criterion's rows is not in the other.
+const TURNS: usize = 25;
+const TURN: Duration = Duration::from_millis(10);
+
 /// The rows of a table, each a bench of criterion.
 pub struct Rows<'a> {
     criterion: &'a mut Criterion,
@@ -71,6 +76,8 @@ struct Row {
     original: Option<(f64, &'static str)>,
     allocations: f64,
     bytes: f64,
+    /// Of what its threads would do if none were in another's way, so much; only of a row of many, in a bench.
+    scaling: Option<f64>,
 }
 
 /// How often an operation is repeated to see what it allocates; one that takes long, less often.
@@ -98,7 +105,8 @@ impl<'a> Rows<'a> {
         group.finish();
         let (allocations, bytes) = allocated(&mut op);
         let folder = folder(self.group, name);
-        self.rows.push(Row { name: name.to_owned(), folder, threads: 1, original, allocations, bytes });
+        let name = name.to_owned();
+        self.rows.push(Row { name, folder, threads: 1, original, allocations, bytes, scaling: None });
     }
 
     /// The same operation by 1, 2, 4, ... threads up to one for each core, each with what `make` gives it.
@@ -128,6 +136,7 @@ impl<'a> Rows<'a> {
                 original: (threads == cores).then_some((nanos, allocations)),
                 allocations: allocated.0,
                 bytes: allocated.1,
+                scaling: (threads > 1 && is_timed()).then(|| scaling(threads, &make)),
             });
         }
     }
@@ -183,7 +192,7 @@ impl Rows<'_> {
     /// Holds the rows to what they have to reach, and ends the program with 1 where one does not. Allocations are held
     /// in any case, times only where this run has measured them.
     pub fn hold(&self, bounds: &[Bound]) {
-        let timed = std::env::args().any(|argument| argument == "--bench");
+        let timed = is_timed();
         let mut missed = Vec::new();
         for bound in bounds {
             let Some(row) = self.rows.iter().find(|row| row.name == bound.row) else {
@@ -218,19 +227,37 @@ impl Rows<'_> {
     /// The rows of many threads that do less together than they should.
     fn scaling(&self) -> Vec<String> {
         let mut missed = Vec::new();
-        for many in self.rows.iter().filter(|row| row.threads > 1) {
-            let family = many.folder.parent();
-            let one = self.rows.iter().find(|row| row.threads == 1 && row.folder.parent() == family);
-            let nanos = one.and_then(|one| measured(&one.folder)).zip(measured(&many.folder));
-            // All threads do the same number of operations, so ideally it takes as long as one does.
-            let Some((one, together)) = nanos else { continue };
-            if one / together < SCALING_MIN {
-                let share = units::digits(one / together);
-                missed.push(format!("{}: {share} of what as many threads alone would do", many.name));
+        for row in &self.rows {
+            let Some(share) = row.scaling else { continue };
+            let words =
+                format!("{}: {} of what as many threads alone would do", row.name, units::digits(share));
+            println!("{words}");
+            if share < SCALING_MIN {
+                missed.push(words);
             }
         }
         missed
     }
+}
+
+/// Whether times are measured, and not only looked whether all of it works.
+fn is_timed() -> bool {
+    std::env::args().any(|argument| argument == "--bench")
+}
+
+/// One thread's fastest turn, as a share of the fastest turn of so many threads. All do the same number of operations, so
+/// ideally it is one.
+fn scaling<F: FnMut()>(threads: usize, make: &(impl Fn() -> F + Sync)) -> f64 {
+    let mut repeats = 1000;
+    while together(1, repeats, make) < TURN {
+        repeats *= 2;
+    }
+    let (mut one, mut many) = (Duration::MAX, Duration::MAX);
+    for _ in 0..TURNS {
+        one = one.min(together(1, repeats, make));
+        many = many.min(together(threads, repeats, make));
+    }
+    one.as_secs_f64() / many.as_secs_f64()
 }
 
 /// Allocations and bytes of one operation, once it has what it needs.
