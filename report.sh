@@ -25,6 +25,8 @@ try() {
 try cargo bench --locked --bench report
 try cargo bench --locked --bench parts
 try cargo bench --locked --bench gateway -- --json >"$results/gateway.json"
+# Benches have a program of their own there, built with what they depend on; this puts back the one that people run.
+cargo build --locked --release || exit 1
 try "$ringway" verify --json >"$results/verify.json"
 
 peers=${PEERS:-}
