@@ -17,6 +17,7 @@ use ringway::supervisor::reflection::{ReflectionError, ask};
 use ringway::transcode::api::{Api, Reflected};
 use ringway::transcode::rules::{Captures, Found};
 use support::gateway::{self, BACKENDS, gateway_config, metric};
+use support::http1::Http1Answer;
 use support::library::{Scratch, numbered};
 use support::web::{Caller, Version};
 use tokio::net::TcpListener;
@@ -155,19 +156,28 @@ fn config(upstream: SocketAddr, backend: &str, more: &str) -> String {
     gateway_config(&[upstream], backend, &tables)
 }
 
-/// Whether this number's path is mapped; asked on several connections, so that all workers are.
-fn is_mapped(gateway: &Gateway, number: u32) -> bool {
-    let statuses = block_on(async {
-        let mut statuses = Vec::new();
+/// What all workers say to a call of this number's path, asked on several connections.
+fn answers(gateway: &Gateway, number: u32) -> Vec<Http1Answer> {
+    block_on(async {
+        let mut answers = Vec::new();
         for _ in 0..8 {
             let mut caller = Caller::connect(Version::Http1, gateway.listeners()[0]).await;
             let (line, soon) = (format!("REPORT /v1/reports/{number}"), ("x-request-timeout", "20ms"));
-            statuses.push(caller.ask(&line, &[soon], b"").await.status);
+            answers.push(caller.ask(&line, &[soon], b"").await);
         }
-        statuses
-    });
-    assert!(statuses.iter().all(|status| matches!(status, 404 | 501 | 503 | 504)), "{statuses:?}");
-    statuses.iter().all(|status| *status != 404)
+        answers
+    })
+}
+
+fn is_unmapped(answer: &Http1Answer) -> bool {
+    answer.text().contains("no method is mapped to this path")
+}
+
+/// Whether this number's path is mapped.
+fn is_mapped(gateway: &Gateway, number: u32) -> bool {
+    let answers = answers(gateway, number);
+    assert!(answers.iter().all(|answer| matches!(answer.status, 404 | 501 | 503 | 504)), "{answers:?}");
+    !answers.iter().any(is_unmapped)
 }
 
 /// Waits until `done`, at most so long.
@@ -212,6 +222,25 @@ fn what_services_say_anew_is_taken_over_and_what_they_said_is_kept() {
         assert!(!is_mapped(&gateway, 1));
         let answered = asked(&gateway, "ok");
         becomes("it is asked again", A_WHILE, || asked(&gateway, "ok") > answered);
+    }
+}
+
+/// A caller who comes before the service is not told that there is no such path.
+#[test]
+fn before_a_service_has_said_anything_callers_are_asked_to_wait() {
+    for backend in BACKENDS {
+        let scratch = Scratch::new();
+        let service = Reflecting::start(ANY.parse().unwrap(), &scratch, 1);
+        let address = service.address;
+        drop(service);
+        let gateway = gateway::start(&config(address, backend, ""));
+        for answer in answers(&gateway, 1) {
+            assert_eq!((answer.status, is_unmapped(&answer)), (503, true), "{answer:?}");
+            assert_eq!(answer.field("retry-after"), Some("1"), "{answer:?}");
+        }
+        let _service = Reflecting::start(address, &scratch, 1);
+        becomes("it is mapped", A_WHILE, || is_mapped(&gateway, 1));
+        assert!(answers(&gateway, 2).iter().all(|answer| answer.status == 404));
     }
 }
 

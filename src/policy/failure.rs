@@ -21,6 +21,8 @@ pub enum Failure {
     NotHttp2,
     /// No method is mapped to this path.
     NotMapped,
+    /// No method is mapped to this path yet, and a service that is asked for its descriptors has never answered.
+    NotMappedYet,
     /// Methods are mapped to this path, but not for this HTTP method.
     WrongMethod,
     /// The body is of a type that this method does not take.
@@ -94,6 +96,7 @@ impl Failure {
             | Failure::LimitReached
             | Failure::PendingFull
             | Failure::BreakerOpen
+            | Failure::NotMappedYet
             | Failure::ConnectFailed
             | Failure::ConnectTimedOut
             | Failure::UpstreamGone
@@ -142,6 +145,9 @@ impl Failure {
             Failure::BadBinaryHeader => "a binary header is not valid base64",
             Failure::NotHttp2 => "grpc needs HTTP/2",
             Failure::NotMapped => "no method is mapped to this path",
+            Failure::NotMappedYet => {
+                "no method is mapped to this path yet: a service has not told its methods"
+            }
             Failure::WrongMethod => "this path is not for this HTTP method",
             Failure::WrongContentType => {
                 "this method does not take a body of this type; JSON is content-type: application/json"
@@ -191,7 +197,7 @@ impl Failure {
             | Failure::BrokenBody
             | Failure::BadParameter => "DPE",
             Failure::BadTimeout | Failure::BadBinaryHeader => "IH",
-            Failure::NoRoute | Failure::NotMapped => "NR",
+            Failure::NoRoute | Failure::NotMapped | Failure::NotMappedYet => "NR",
             // Envoy's overload manager.
             Failure::Overloaded => "OM",
             Failure::LimitReached | Failure::PendingFull | Failure::BreakerOpen => "UO",
@@ -225,6 +231,7 @@ mod tests {
             (Failure::TooManyHeaders, Code::ResourceExhausted, "DPE"),
             (Failure::NotHttp2, Code::Unimplemented, "DPE"),
             (Failure::NotMapped, Code::NotFound, "NR"),
+            (Failure::NotMappedYet, Code::Unavailable, "NR"),
             (Failure::WrongMethod, Code::Unimplemented, "DPE"),
             (Failure::WrongContentType, Code::InvalidArgument, "DPE"),
             (Failure::BodyTooLarge, Code::InvalidArgument, "DPE"),
@@ -276,6 +283,7 @@ mod tests {
     fn callers_of_plain_http_are_told_in_its_words() {
         for (failure, http) in [
             (Failure::NotMapped, 404),
+            (Failure::NotMappedYet, 503),
             (Failure::NoRoute, 404),
             (Failure::WrongMethod, 405),
             (Failure::WrongContentType, 415),

@@ -63,6 +63,7 @@ impl Outcome {
             | Failure::TooManyHeaders
             | Failure::NotHttp2
             | Failure::NotMapped
+            | Failure::NotMappedYet
             | Failure::WrongMethod
             | Failure::WrongContentType
             | Failure::BodyTooLarge

@@ -48,7 +48,7 @@ impl Upstream {
         }
         if *last != failures {
             let reasons = failures.trim_end_matches("; ");
-            tracing::warn!(cluster = %self.cluster, "server reflection: {reasons}: what was known stays");
+            tracing::warn!(cluster = %self.cluster, "server reflection: {reasons}: what it said before stays; if it never did, paths that are not known get 503");
             *last = failures;
         }
         None

@@ -55,7 +55,9 @@ impl fmt::Display for StartError {
             StartError::Option(refusal) => {
                 write!(f, "io.sqpoll_idle and io.busy_poll need io_uring as they ask for it: {refusal}")
             }
-            StartError::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            StartError::Bind(address, error) => {
+                write!(f, "cannot listen on {address}, an address of [[listeners]] or [admin]: {error}")
+            }
             StartError::Resolve(name, error) => write!(f, "cannot resolve the endpoint {name}: {error}"),
             StartError::AccessLog(path, error) => {
                 write!(f, "cannot open the access log {}: {error}", path.display())

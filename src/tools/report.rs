@@ -230,7 +230,8 @@ fn gateway(json: &Value) -> String {
         table.rows.push(cells);
     }
     table.markdown()
-        + "\nFigures are for each call. A turn of the loop is one `io_uring_enter` or `epoll_wait`.\n"
+        + "\nFigures are for each call. A turn of the loop is one `io_uring_enter` or `epoll_wait`. Benches are built without \
+           the profile that release builds are laid out by, so the gateway costs more here than in front of services.\n"
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub struct Api {
     table: Rules,
     by_path: HashMap<Box<str>, usize>,
     missing: Vec<Problem>,
+    is_whole: bool,
 }
 
 /// A method of a service.
@@ -177,7 +178,13 @@ impl Api {
                 descriptors.add_file(origin, file);
             }
         }
-        Self::build(&descriptors.into_pool()?, settings)
+        let api = Self::build(&descriptors.into_pool()?, settings)?;
+        Ok(Self { is_whole: settings.reflection.len() <= reflected.len(), ..api })
+    }
+
+    /// Whether every cluster that is asked for descriptors has answered. What is not known otherwise may still come.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Compiles the services of a pool.
@@ -399,6 +406,7 @@ impl Builder {
             rules: self.rules,
             table,
             missing,
+            is_whole: true,
         })
     }
 }

@@ -150,7 +150,7 @@ pub const KNOBS: &[Knob] = &[
     list("transcoding.reflection", CLUSTER, 0, 1024,
         "Clusters whose server reflection is asked for descriptors: v1, else v1alpha. The last good answer is kept."),
     time("transcoding.reflection_interval", secs(60), secs(1), DAY,
-        "How often they are asked."),
+        "How often they are asked; one that has not answered, each second."),
     list("transcoding.services", "a service's full name, such as \"bench.v1.Echo\"", 0, 4096,
         "The services to serve as JSON; empty for all that the descriptors have."),
     flag("transcoding.auto_mapping", true,

@@ -205,9 +205,13 @@ impl Held {
 
 const UNCOUNTED: &str = "its page does not say what is allocated and resident";
 
+/// Rounds until what grows to its size once has grown, and those that are compared.
+const WARMING: usize = 3;
+const COMPARED: usize = 4;
+
 fn memory(subject: &Subject<'_>) -> io::Result<Finding> {
     let mut held = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..WARMING + COMPARED {
         let pace = Pace::Span { span: Duration::from_millis(800), at_once: 100 };
         let round = load::run_alone(&Load::new(subject.through(), pace))?;
         for _ in 0..3 {
@@ -222,9 +226,10 @@ fn memory(subject: &Subject<'_>) -> io::Result<Finding> {
         };
         held.push(now);
     }
-    let (first, last) = (held[1], held[4]);
+    let compared = &held[WARMING..];
+    let (first, last) = (compared[0], compared[COMPARED - 1]);
     let resident = last.resident / first.resident - 1.0;
-    let [allocations, bytes] = steady(&held[1..]);
+    let [allocations, bytes] = steady(compared);
     let percent = |share: f64| format!("{:+.1} %", 100.0 * share);
     let measured = format!(
         "{} resident ({} to {}), {} allocations, {} allocated, round by round",

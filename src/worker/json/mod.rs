@@ -9,6 +9,7 @@ mod body;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
@@ -44,6 +45,9 @@ pub(super) struct Transcoder {
 /// How much of that is kept: pieces, and bytes of one.
 const SPARE_MAX: usize = 64;
 const SPARE_BYTES_MAX: usize = 4096;
+
+/// When a caller may try again whose method a service may still tell of: such a service is asked each second.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A request whose method is known.
 pub(super) struct Opened {
@@ -90,6 +94,17 @@ impl Transcoder {
     }
 }
 
+/// Why a request is refused that no rule is for.
+fn not_found(api: &Api, reply: &mut Reply, head: &Parts) -> Failure {
+    match head::not_mapped(head) {
+        Failure::NotMapped if !api.is_whole() => {
+            reply.retry_after(SOON);
+            Failure::NotMappedYet
+        }
+        failure => failure,
+    }
+}
+
 /// Finds the method that a request means. From then on the head is that of a call of it, and the reply speaks for it.
 pub(super) fn open(
     transcoder: &Rc<Transcoder>,
@@ -103,7 +118,7 @@ pub(super) fn open(
             reply.allow(HeaderValue::from_str(allow).map_err(|_| Failure::WrongMethod)?);
             return Err(Failure::WrongMethod);
         }
-        Found::Nothing => return Err(head::not_mapped(head)),
+        Found::Nothing => return Err(not_found(&transcoder.api, reply, head)),
         Found::Unreadable(reason) => {
             reply.explain(reason.message().to_owned());
             return Err(Failure::BadParameter);
