@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes release.profdata anew, which says how release builds are laid out (rustc.sh): builds the gateway with counters in
-# it, has it serve calls of all kinds, and keeps what was counted. About ten minutes; needs rustup's llvm-tools.
+# it, has it serve calls of all kinds, and keeps what was counted. About five minutes; needs rustup's llvm-tools.
 #
 #   profile/make.sh        then build as always; worth it after a change on the way of a call, and before a release
 set -euo pipefail

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use ringway::config;
 use ringway::supervisor::Gateway;
 use support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use support::health::health_service;
 use support::raw::{self, EMPTY_CALL, RawCall, RawClient};
 use support::service::{Act, Service};
 use support::within;
@@ -240,17 +241,6 @@ async fn connections_that_are_too_many_now_end() {
         within(Duration::from_secs(5), "some end", fewer).await;
         assert_eq!(metric(&gateway, "ringway_upstream_connections_opened_total"), opened, "{backend}");
     }
-}
-
-/// A service with nothing but `grpc.health.v1`, and its switch.
-async fn health_service() -> (SocketAddr, tonic_health::server::HealthReporter) {
-    let (reporter, service) = tonic_health::server::health_reporter();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
-    let address = listener.local_addr().expect("a bound socket has an address");
-    let incoming = tonic::transport::server::TcpIncoming::from(listener);
-    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
-    reporter.set_service_status("a.A", tonic_health::ServingStatus::Serving).await;
-    (address, reporter)
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use support::health::health_service;
 use support::http1::Http1;
 use support::raw::{self, EMPTY_CALL, RawClient};
 use support::raw_server::{RawServer, Step};
@@ -520,17 +521,6 @@ async fn a_timeout_follows_the_latency() {
             "{backend}"
         );
     }
-}
-
-/// A service with nothing but `grpc.health.v1`, and its switch.
-async fn health_service() -> (SocketAddr, tonic_health::server::HealthReporter) {
-    let (reporter, service) = tonic_health::server::health_reporter();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
-    let address = listener.local_addr().expect("a bound socket has an address");
-    let incoming = tonic::transport::server::TcpIncoming::from(listener);
-    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
-    reporter.set_service_status("a.A", tonic_health::ServingStatus::Serving).await;
-    (address, reporter)
 }
 
 #[tokio::test]

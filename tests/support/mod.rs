@@ -10,6 +10,7 @@ pub mod callers;
 pub mod child;
 pub mod collector;
 pub mod gateway;
+pub mod health;
 pub mod http1;
 pub mod interop;
 pub mod interop_client;
