@@ -23,6 +23,7 @@ step() { # step NAME COMMAND...
     printf '==> %s ok, %ss\n' "$name" "$((SECONDS - began))"
 }
 
+has_patch() { patch --version >/dev/null 2>&1; }
 has_benches() { compgen -G 'benches/*.rs' >/dev/null; }
 has_deny() { cargo deny --version >/dev/null 2>&1; }
 
@@ -30,6 +31,7 @@ case "${1:-all}" in
 all)
     step fmt cargo fmt --check
     step clippy cargo clippy --locked --all-targets -- -D warnings
+    if has_patch; then step vendor vendor/h2.sh; else printf '\n==> vendor skipped: patch is not installed\n'; fi
     step doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
     step test cargo test --locked
     if has_benches; then step benches cargo test --locked --benches; fi
@@ -50,7 +52,8 @@ deny)
         echo "cargo-deny is not installed: cargo install --locked cargo-deny" >&2
         exit 2
     fi
-    step deny cargo deny --locked check
+    step deny cargo deny --locked check licenses bans sources
+    step advisories vendor/h2.sh deny
     ;;
 ab)
     shift

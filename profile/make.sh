@@ -32,8 +32,10 @@ said() { # said KEY: a string of that line
 part services
 services=$input demo=$(said config)
 
-load() { # load ROUNDS OPTIONS...: calls of one kind, 5 to 100 of them at once. Its verdict is of no interest here.
-    "$ringway" load-test --target "$listener" --rounds "$@" </dev/null >/dev/null 2>&1 || true
+load() { # load ROUNDS OPTIONS...: calls of one kind, 5 to 100 of them at once. None may fail; its verdict is of no interest.
+    local rates
+    rates=$("$ringway" load-test --json --target "$listener" --rounds "$@" </dev/null 2>/dev/null | grep '"error_rate"' | sort -u || true)
+    [[ $rates =~ ^\ *\"error_rate\":\ 0\.0,$ ]] || { echo "profile: calls failed: $*" >&2; exit 1; }
 }
 get=(--method /ringway.demo.employee.v1.EmployeeService/GetEmployee)
 # Employee 1, and a field of 64 KiB that the service does not know.
@@ -56,7 +58,7 @@ train() {
     rm "$scratch"/gateway.*
     echo "profile: $1${2:+, watched and with policies}: done" >&2
 }
-echo '{"mail": "ada@example.com", "password": "correct horse battery staple"}' >"$scratch/login"
+echo '{"mail": "ada@ringway.example", "password": "correct horse"}' >"$scratch/login"
 train io_uring '' ''
 train io_uring "[access_log]\npath = \"$scratch/log\"\nsample = 0.01\n[tracing]\nendpoint = \"http://127.0.0.1:9\"\nsample = 0.01\n" \
     "/name = \"employee\"/{n;a $policies

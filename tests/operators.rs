@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
 use support::interop_server::InteropServer;
 use support::library::{Library, Source, front};
+use support::process::Process;
 use support::raw::RawClient;
 use support::raw_server::{INTERNAL_ERROR, REFUSED_STREAM, RawServer, Stage, Step};
 use support::service::{Act, Service};
@@ -321,6 +322,26 @@ async fn an_endpoint_that_is_not_there_is_in_backoff() {
         "{clusters}"
     );
     assert!(endpoint["retry_in_ms"].as_u64().unwrap() > 10_000, "{clusters}");
+}
+
+#[tokio::test]
+async fn an_outage_is_in_the_log_and_its_end_too() {
+    for backend in BACKENDS {
+        let server = InteropServer::start();
+        let endpoint = server.address();
+        let mut process = Process::start(&gateway_config(&[endpoint], backend, "")).await;
+        let mut client = RawClient::connect(process.listener).await;
+        assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
+        drop(server);
+        client.call(EMPTY_CALL, &[], b"").await;
+        let line = process.says("the endpoint cannot be connected to").await;
+        assert!(line.contains(&endpoint.to_string()) && line.contains("cluster=\"interop\""), "{line}");
+
+        let _server = InteropServer::start_at(endpoint);
+        let back = async { while client.call(EMPTY_CALL, &[], b"").await.grpc_status() != Some("0") {} };
+        support::within(Duration::from_secs(30), "a call that is answered", back).await;
+        process.says("the endpoint is connected again").await;
+    }
 }
 
 /// Method: both workers are kept busy by clients that call without pause while pages are asked for.

@@ -19,6 +19,7 @@ pub mod host;
 mod launch;
 mod live;
 mod names;
+mod outages;
 pub(crate) mod placement;
 pub mod reflection;
 mod reload;
@@ -168,6 +169,7 @@ impl Gateway {
         let descriptors = watch(apis, Arc::clone(&bells)).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
+        errands.handle().spawn(outages::watch(Arc::downgrade(&state)));
         let live = Live {
             state: Arc::clone(&state),
             bells: Arc::clone(&bells),

@@ -41,11 +41,11 @@ impl TraceParent {
 
     /// As a field's value, of version 00.
     pub fn to_bytes(self) -> [u8; LENGTH] {
-        let mut value = [b'-'; LENGTH];
-        write_hex(&mut value[0..2], &[0]);
-        write_hex(&mut value[3..35], &self.trace_id.to_be_bytes());
-        write_hex(&mut value[36..52], &self.parent_id.to_be_bytes());
-        write_hex(&mut value[53..55], &[if self.sampled { SAMPLED } else { 0 }]);
+        let mut value = *b"00-0123456789abcdef0123456789abcdef-0123456789abcdef-00";
+        value[3..19].copy_from_slice(&hex((self.trace_id >> 64) as u64));
+        value[19..35].copy_from_slice(&hex(self.trace_id as u64));
+        value[36..52].copy_from_slice(&hex(self.parent_id));
+        value[54] += if self.sampled { SAMPLED } else { 0 };
         value
     }
 }
@@ -62,11 +62,18 @@ fn number(digits: &[u8]) -> Option<u128> {
     })
 }
 
-fn write_hex(out: &mut [u8], bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (pair, byte) in out.as_chunks_mut().0.iter_mut().zip(bytes) {
-        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]];
-    }
+/// Lower-case hexadecimal digits, all sixteen at once.
+fn hex(number: u64) -> [u8; 16] {
+    const ONES: u128 = u128::MAX / 0xff;
+    // Halves move apart until each digit has a byte of its own.
+    let mut digits = u128::from(number);
+    digits = (digits | digits << 32) & (u128::MAX / 0xffff_ffff_ffff_ffff * 0xffff_ffff);
+    digits = (digits | digits << 16) & (u128::MAX / 0xffff_ffff * 0xffff);
+    digits = (digits | digits << 8) & (u128::MAX / 0xffff * 0xff);
+    digits = (digits | digits << 4) & (ONES * 0xf);
+    // Letters begin at ten, and ten and six have the fifth bit.
+    let letters = (digits + ONES * 6) >> 4 & ONES;
+    (digits + ONES * u128::from(b'0') + letters * u128::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 #[cfg(test)]

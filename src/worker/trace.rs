@@ -43,16 +43,25 @@ impl Trace {
     /// says nothing, or nothing valid.
     pub(super) fn begin(worker: &Worker, sample: f64, head: &mut Parts) -> Trace {
         let random = &mut worker.random.borrow_mut();
+        // One pass in place of look-ups: most calls have neither field.
+        let (mut said, mut fields, mut state) = (None, 0, false);
+        for (name, value) in &head.headers {
+            if name == TRACEPARENT {
+                said = TraceParent::parse(value.as_bytes());
+                fields += 1;
+            } else if name == TRACESTATE {
+                state = true;
+            }
+        }
         // A field that comes twice says nothing.
-        let mut said = head.headers.get_all(&TRACEPARENT).iter();
-        let said = said.next().filter(|_| said.next().is_none());
-        let said = said.and_then(|value| TraceParent::parse(value.as_bytes()));
-        if let Some(said) = said {
+        if let Some(said) = said.filter(|_| fields == 1) {
             let span = if said.sampled { span_id(random) } else { 0 };
             return Trace { id: said.trace_id, span, parent: said.parent_id };
         }
-        // Without a trace it belongs to there is no state of it.
-        head.headers.remove(&TRACESTATE);
+        if state {
+            // Without a trace it belongs to there is no state of it.
+            head.headers.remove(&TRACESTATE);
+        }
         let id = u128::from(random.bits()) << 64 | u128::from(span_id(random));
         let sampled = random.between(0.0, 1.0) < sample;
         let span = span_id(random);

@@ -1,0 +1,42 @@
+//! What a client connection holds in memory while nothing is going on. The gateway is a process of its own, with the
+//! allocator that the program has, and the system says what it uses.
+
+mod support;
+
+use support::gateway::{BACKENDS, gateway_config};
+use support::interop_server::InteropServer;
+use support::process::Process;
+use support::raw::{EMPTY_CALL, RawClient};
+
+/// Connections, and how many there are before anything is measured: what the first ones cost is not a cost of each.
+const CONNECTIONS: usize = 1000;
+const BEFORE: usize = 100;
+/// Bytes of one.
+const MOST: usize = 12 << 10;
+
+/// So many connections, each after one call.
+async fn connect(process: &Process, count: usize) -> Vec<RawClient> {
+    let mut clients = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut client = RawClient::connect(process.listener).await;
+        let reply = client.call(EMPTY_CALL, &[("x-tenant", "a name to remember")], b"").await;
+        assert_eq!(reply.grpc_status(), Some("0"));
+        clients.push(client);
+    }
+    clients
+}
+
+#[tokio::test]
+async fn an_idle_connection_holds_no_buffers() {
+    for backend in BACKENDS {
+        let server = InteropServer::start();
+        let config = gateway_config(&[server.address()], backend, "");
+        let process = Process::start(&config.replace("workers = 2", "workers = 1")).await;
+        let _first = connect(&process, BEFORE).await;
+        let before = process.memory("VmRSS");
+        let _idle = connect(&process, CONNECTIONS).await;
+        let each = process.memory("VmRSS").saturating_sub(before) / CONNECTIONS;
+        println!("{backend}: {each} bytes");
+        assert!(0 < each && each <= MOST, "{backend}: {each} bytes for each idle connection");
+    }
+}
