@@ -9,8 +9,8 @@ use support::process::Process;
 use support::raw::{EMPTY_CALL, RawClient};
 
 /// Connections, and how many there are before anything is measured: what the first ones cost is not a cost of each.
-const CONNECTIONS: usize = 1000;
-const BEFORE: usize = 100;
+const CONNECTIONS: usize = 400;
+const BEFORE: usize = 50;
 /// Bytes of one.
 const MOST: usize = 12 << 10;
 

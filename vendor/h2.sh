@@ -27,8 +27,9 @@ version() { sed -n 's/^version = "\(.*\)"/\1/p' h2/Cargo.toml; }
 
 # difference: of the release in $scratch/a and what is here.
 difference() {
-    cp -r h2 "$scratch/b"
-    (cd "$scratch" && mv b h2 && mkdir b && mv h2 b/ && TZ=UTC diff -urN a/h2 b/h2 | sed -E 's/^(---|\+\+\+) ([^\t]*)\t.*/\1 \2/; /^diff /d')
+    mkdir "$scratch/b"
+    cp -r h2 "$scratch/b/"
+    (cd "$scratch" && { diff -urN a/h2 b/h2 || [ $? = 1 ]; } | sed -E 's/^(---|\+\+\+) ([^\t]*)\t.*/\1 \2/; /^diff /d')
 }
 
 case ${1:-check} in
@@ -44,7 +45,7 @@ check)
     ;;
 patch)
     release "$(version)"
-    difference >h2.patch || true
+    difference >h2.patch
     sums "$scratch/a" >h2.sums
     ;;
 deny)
@@ -58,7 +59,9 @@ deny)
     sums "$scratch/a" >h2.sums
     rm -r h2
     cp -r "$scratch/a/h2" .
-    patch --strip 1 <h2.patch
+    patch --no-backup-if-mismatch --strip 1 <h2.patch
+    difference >h2.patch
+    (cd .. && cargo update --quiet h2)
     ;;
 *)
     sed -n '4,7s/^# \{0,1\}//p' "$self" >&2

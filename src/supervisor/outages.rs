@@ -21,16 +21,21 @@ type Endpoints<T> = BTreeMap<(String, SocketAddr), T>;
 struct Seen {
     /// One of them is connected, which is enough.
     connected: bool,
+    /// One of them waits after a connect that failed.
+    waiting: bool,
     /// Connects that failed so far.
     failures: u64,
 }
 
 /// What is known of an endpoint.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Known {
+    /// The most that was seen: while workers take over a configuration not all of them say theirs.
     failures: u64,
     /// It was said that it cannot be connected to.
     is_out: bool,
+    /// It was not there at the last look, which is so for a moment when the configuration changes.
+    is_missing: bool,
 }
 
 /// Looks until the gateway ends.
@@ -58,6 +63,7 @@ fn look(world: &World) -> Endpoints<Seen> {
         for view in slots.flat_map(|slots| slots.iter().filter_map(EndpointSlot::read)) {
             let seen = all.entry((cluster.name.clone(), view.address)).or_default();
             seen.connected |= view.state == EndpointState::Connected;
+            seen.waiting |= view.state == EndpointState::Backoff;
             seen.failures += view.connect_failures;
         }
     }
@@ -68,14 +74,18 @@ fn look(world: &World) -> Endpoints<Seen> {
 /// tried to connect says nothing.
 fn learn(known: &mut Endpoints<Known>, seen: Endpoints<Seen>) -> Vec<((String, SocketAddr), bool)> {
     let mut news = Vec::new();
-    let before = std::mem::take(known);
-    for (endpoint, Seen { connected, failures }) in seen {
-        let last = before.get(&endpoint).copied().unwrap_or_default();
-        let is_out = !connected && (last.is_out || last.failures < failures);
+    known.retain(|endpoint, last| {
+        let was_missing = std::mem::replace(&mut last.is_missing, !seen.contains_key(endpoint));
+        !(was_missing && last.is_missing)
+    });
+    for (endpoint, Seen { connected, waiting, failures }) in seen {
+        let last =
+            known.get(&endpoint).copied().unwrap_or(Known { failures, is_out: false, is_missing: false });
+        let is_out = !connected && (last.is_out || waiting || last.failures < failures);
         if is_out != last.is_out {
             news.push((endpoint.clone(), is_out));
         }
-        known.insert(endpoint, Known { failures, is_out });
+        known.insert(endpoint, Known { failures: failures.max(last.failures), is_out, is_missing: false });
     }
     news
 }
@@ -88,22 +98,30 @@ mod tests {
     fn an_outage_is_said_once_and_its_end_too() {
         let endpoint = ("echo".to_owned(), "10.0.0.1:1".parse().unwrap());
         let mut known = Endpoints::new();
-        for (what, connected, failures, news) in [
-            ("nothing was tried", false, 0, None),
-            ("it is connected, as it should be", true, 0, None),
-            ("its connection has ended, and nobody wants another one", false, 0, None),
-            ("it is out", false, 1, Some(true)),
-            ("still", false, 2, None),
-            ("nobody tries", false, 2, None),
-            ("it is back", true, 2, Some(false)),
-            ("another worker cannot connect", true, 3, None),
-            ("all have ended in order", false, 3, None),
+        let seen = |connected, waiting, failures| Some(Seen { connected, waiting, failures });
+        for (what, seen, news) in [
+            ("it failed long ago, and nobody tries", seen(false, false, 7), None),
+            ("it is connected, as it should be", seen(true, false, 7), None),
+            ("its connection has ended, and nobody wants another one", seen(false, false, 7), None),
+            ("it is out, though its pause is over already", seen(false, false, 8), Some(true)),
+            ("still", seen(false, true, 9), None),
+            ("workers take over another configuration", None, None),
+            ("one of them has", seen(false, false, 4), None),
+            ("both", seen(false, false, 9), None),
+            ("it is back", seen(true, false, 9), Some(false)),
+            ("another worker cannot connect", seen(true, true, 10), None),
+            ("all connections have ended in order", seen(false, false, 10), None),
+            ("nobody could connect", seen(false, true, 10), Some(true)),
+            ("the configuration has it no more", None, None),
+            ("still", None, None),
+            ("it is new, and out", seen(false, true, 1), Some(true)),
         ] {
-            let seen = Endpoints::from([(endpoint.clone(), Seen { connected, failures })]);
-            let said = learn(&mut known, seen);
+            let said = learn(&mut known, seen.map(|seen| (endpoint.clone(), seen)).into_iter().collect());
             assert_eq!(said, Vec::from_iter(news.map(|is_out| (endpoint.clone(), is_out))), "{what}");
         }
-        assert_eq!(learn(&mut known, Endpoints::new()), [], "the configuration has it no more");
-        assert!(known.is_empty());
+        for _ in 0..2 {
+            assert_eq!(learn(&mut known, Endpoints::new()), []);
+        }
+        assert!(known.is_empty(), "{known:?}");
     }
 }

@@ -18,6 +18,9 @@ pub(crate) enum For {
 /// connections whose bytes cannot leave come back within the turn.
 const KEPT: usize = 8;
 
+/// Larger ones are not kept: those that had to take frames as large as few are.
+const LARGEST: usize = 256 * 1_024;
+
 thread_local! {
     static FREE: RefCell<[Vec<BytesMut>; 3]> =
         const { RefCell::new([const { Vec::new() }; 3]) };
@@ -59,12 +62,14 @@ pub(crate) fn give(what: For, buf: &mut BytesMut) {
         return;
     }
     let buf = std::mem::take(buf);
-    let _ = FREE.try_with(|free| {
-        let free = &mut free.borrow_mut()[what as usize];
-        if free.len() < KEPT {
-            free.push(buf);
-        }
-    });
+    if buf.capacity() <= LARGEST {
+        let _ = FREE.try_with(|free| {
+            let free = &mut free.borrow_mut()[what as usize];
+            if free.len() < KEPT {
+                free.push(buf);
+            }
+        });
+    }
 }
 
 #[cfg(test)]

@@ -222,7 +222,7 @@ impl Decoder {
                     let entry = self.decode_literal(src, true)?;
 
                     // Insert the header into the table
-                    self.table.insert(entry.clone());
+                    self.table.insert(entry.detached());
                     consume(src);
 
                     if f(entry).is_break() {

@@ -117,6 +117,16 @@ impl Header {
         }
     }
 
+    /// The same, without a hold on the buffer that it was cut out of.
+    pub fn detached(&self) -> Header {
+        match self {
+            Header::Authority(v) => Header::Authority(BytesStr::from(v.as_str())),
+            Header::Scheme(v) => Header::Scheme(BytesStr::from(v.as_str())),
+            Header::Path(v) => Header::Path(BytesStr::from(v.as_str())),
+            other => other.clone(),
+        }
+    }
+
     /// Returns the header name
     pub fn name(&self) -> Name<'_> {
         match *self {
