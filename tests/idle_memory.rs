@@ -27,7 +27,7 @@ async fn connect(process: &Process, count: usize) -> Vec<RawClient> {
 }
 
 #[tokio::test]
-async fn an_idle_connection_holds_no_buffers() {
+async fn an_idle_connection_holds_little_memory() {
     for backend in BACKENDS {
         let server = InteropServer::start();
         let config = gateway_config(&[server.address()], backend, "");
