@@ -110,6 +110,7 @@ macro_rules! ready {
 #[cfg_attr(feature = "unstable", allow(missing_docs))]
 mod codec;
 mod error;
+mod held;
 mod hpack;
 
 #[cfg(not(feature = "unstable"))]

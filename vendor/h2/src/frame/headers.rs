@@ -1,6 +1,7 @@
 use super::{util, StreamDependency, StreamId};
 use crate::ext::Protocol;
 use crate::frame::{Error, Frame, Head, Kind};
+use crate::held::{hold, Held};
 use crate::hpack::{self, BytesStr};
 
 use http::header::{self, HeaderName, HeaderValue};
@@ -10,6 +11,7 @@ use bytes::{Buf, BufMut, BytesMut};
 
 use std::fmt;
 use std::io::Cursor;
+use std::mem;
 use std::ops::ControlFlow;
 
 type EncodeBuf<'a> = bytes::buf::Limit<&'a mut BytesMut>;
@@ -28,7 +30,7 @@ pub struct Headers {
     stream_dep: Option<StreamDependency>,
 
     /// The header block fragment
-    header_block: HeaderBlock,
+    header_block: Held<HeaderBlock>,
 
     /// The associated flags
     flags: HeadersFlag,
@@ -46,7 +48,7 @@ pub struct PushPromise {
     promised_id: StreamId,
 
     /// The header block fragment
-    header_block: HeaderBlock,
+    header_block: Held<HeaderBlock>,
 
     /// The associated flags
     flags: PushPromiseFlag,
@@ -78,9 +80,9 @@ pub struct Pseudo {
 }
 
 #[derive(Debug)]
-pub struct Iter {
+pub struct Iter<'a> {
     /// Pseudo headers
-    pseudo: Option<Pseudo>,
+    pseudo: Option<&'a mut Pseudo>,
 
     /// Header fields
     fields: header::IntoIter<HeaderValue>,
@@ -102,6 +104,8 @@ struct HeaderBlock {
     pseudo: Pseudo,
 }
 
+hold!(HeaderBlock);
+
 #[derive(Debug)]
 struct EncodingHeaderBlock {
     hpack: BytesMut,
@@ -121,12 +125,12 @@ impl Headers {
         Headers {
             stream_id,
             stream_dep: None,
-            header_block: HeaderBlock {
+            header_block: Held::new(HeaderBlock {
                 field_size: calculate_headermap_size(&fields),
                 fields,
                 is_over_size: false,
                 pseudo,
-            },
+            }),
             flags: HeadersFlag::default(),
         }
     }
@@ -138,12 +142,12 @@ impl Headers {
         Headers {
             stream_id,
             stream_dep: None,
-            header_block: HeaderBlock {
+            header_block: Held::new(HeaderBlock {
                 field_size: calculate_headermap_size(&fields),
                 fields,
                 is_over_size: false,
                 pseudo: Pseudo::default(),
-            },
+            }),
             flags,
         }
     }
@@ -203,12 +207,12 @@ impl Headers {
         let headers = Headers {
             stream_id: head.stream_id(),
             stream_dep,
-            header_block: HeaderBlock {
+            header_block: Held::new(HeaderBlock {
                 fields: HeaderMap::new(),
                 field_size: 0,
                 is_over_size: false,
                 pseudo: Pseudo::default(),
-            },
+            }),
             flags,
         };
 
@@ -248,8 +252,9 @@ impl Headers {
         self.header_block.is_over_size
     }
 
-    pub fn into_parts(self) -> (Pseudo, HeaderMap) {
-        (self.header_block.pseudo, self.header_block.fields)
+    pub fn into_parts(mut self) -> (Pseudo, HeaderMap) {
+        let block = &mut *self.header_block;
+        (mem::take(&mut block.pseudo), mem::take(&mut block.fields))
     }
 
     #[cfg(feature = "unstable")]
@@ -270,12 +275,12 @@ impl Headers {
         &self.header_block.fields
     }
 
-    pub fn into_fields(self) -> HeaderMap {
-        self.header_block.fields
+    pub fn into_fields(mut self) -> HeaderMap {
+        mem::take(&mut self.header_block.fields)
     }
 
     pub fn encode(
-        self,
+        mut self,
         encoder: &mut hpack::Encoder,
         dst: &mut EncodeBuf<'_>,
     ) -> Option<Continuation> {
@@ -286,7 +291,7 @@ impl Headers {
         let head = self.head();
 
         self.header_block
-            .into_encoding(encoder)
+            .encoding(encoder)
             .encode(&head, dst, Some(encoder), |_| {})
     }
 
@@ -363,12 +368,12 @@ impl PushPromise {
     ) -> Self {
         PushPromise {
             flags: PushPromiseFlag::default(),
-            header_block: HeaderBlock {
+            header_block: Held::new(HeaderBlock {
                 field_size: calculate_headermap_size(&fields),
                 fields,
                 is_over_size: false,
                 pseudo,
-            },
+            }),
             promised_id,
             stream_id,
         }
@@ -407,8 +412,8 @@ impl PushPromise {
     }
 
     #[cfg(feature = "unstable")]
-    pub fn into_fields(self) -> HeaderMap {
-        self.header_block.fields
+    pub fn into_fields(mut self) -> HeaderMap {
+        mem::take(&mut self.header_block.fields)
     }
 
     /// Loads the push promise frame but doesn't actually do HPACK decoding.
@@ -454,12 +459,12 @@ impl PushPromise {
 
         let frame = PushPromise {
             flags,
-            header_block: HeaderBlock {
+            header_block: Held::new(HeaderBlock {
                 fields: HeaderMap::new(),
                 field_size: 0,
                 is_over_size: false,
                 pseudo: Pseudo::default(),
-            },
+            }),
             promised_id,
             stream_id: head.stream_id(),
         };
@@ -496,7 +501,7 @@ impl PushPromise {
     }
 
     pub fn encode(
-        self,
+        mut self,
         encoder: &mut hpack::Encoder,
         dst: &mut EncodeBuf<'_>,
     ) -> Option<Continuation> {
@@ -507,7 +512,7 @@ impl PushPromise {
         let promised_id = self.promised_id;
 
         self.header_block
-            .into_encoding(encoder)
+            .encoding(encoder)
             .encode(&head, dst, Some(encoder), |dst| {
                 dst.put_u32(promised_id.into());
             })
@@ -518,8 +523,9 @@ impl PushPromise {
     }
 
     /// Consume `self`, returning the parts of the frame
-    pub fn into_parts(self) -> (Pseudo, HeaderMap) {
-        (self.header_block.pseudo, self.header_block.fields)
+    pub fn into_parts(mut self) -> (Pseudo, HeaderMap) {
+        let block = &mut *self.header_block;
+        (mem::take(&mut block.pseudo), mem::take(&mut block.fields))
     }
 }
 
@@ -710,7 +716,7 @@ impl EncodingHeaderBlock {
 
 // ===== impl Iter =====
 
-impl Iterator for Iter {
+impl Iterator for Iter<'_> {
     type Item = hpack::Header<Option<HeaderName>>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -989,12 +995,12 @@ impl HeaderBlock {
         Ok(())
     }
 
-    fn into_encoding(self, encoder: &mut hpack::Encoder) -> EncodingHeaderBlock {
+    fn encoding(&mut self, encoder: &mut hpack::Encoder) -> EncodingHeaderBlock {
         let mut hpack = encoder.take_scratch();
         hpack.clear();
         let headers = Iter {
-            pseudo: Some(self.pseudo),
-            fields: self.fields.into_iter(),
+            pseudo: Some(&mut self.pseudo),
+            fields: mem::take(&mut self.fields).into_iter(),
         };
 
         encoder.encode(headers, &mut hpack);

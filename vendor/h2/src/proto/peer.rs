@@ -1,5 +1,6 @@
 use crate::error::Reason;
 use crate::frame::{Pseudo, StreamId};
+use crate::held::{hold, Held};
 use crate::proto::{Error, Open};
 
 use http::{HeaderMap, Request, Response};
@@ -41,9 +42,11 @@ pub(crate) enum Dyn {
 
 #[derive(Debug)]
 pub enum PollMessage {
-    Client(Response<()>),
-    Server(Request<()>),
+    Client(Held<Response<()>>),
+    Server(Held<Request<()>>),
 }
+
+hold!(Request<()>, Response<()>);
 
 // ===== impl Dyn =====
 
@@ -65,10 +68,10 @@ impl Dyn {
     ) -> Result<PollMessage, Error> {
         if self.is_server() {
             crate::server::Peer::convert_poll_message(pseudo, fields, stream_id)
-                .map(PollMessage::Server)
+                .map(|request| PollMessage::Server(Held::new(request)))
         } else {
             crate::client::Peer::convert_poll_message(pseudo, fields, stream_id)
-                .map(PollMessage::Client)
+                .map(|response| PollMessage::Client(Held::new(response)))
         }
     }
 
