@@ -2,24 +2,28 @@
 //!
 //! The program runs as a process of its own before the demo's services: gRPC and JSON calls on connections that are
 //! renewed all the time, calls that are cancelled at random moments, streams that are left open, and connections that
-//! say nothing, nonsense, or half of something, while the pages for operators are read. What the gateway holds is read from `/proc` every second. The slope is
-//! fitted to the means of minutes after a warm-up, and holds if it is below 1 MiB in ten minutes with twice its error
-//! added. Without `--bench`, as under `cargo test`, it only looks whether all of it works.
+//! say nothing, nonsense, or half of something, while the pages for operators are read. What the gateway holds is read
+//! from `/proc` every second. The slope is fitted to the means of minutes after a warm-up, and holds if it is below 1 MiB
+//! in ten minutes with twice its error added. Without `--bench`, as under `cargo test`, it only looks whether all of it works.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 
+#[path = "support/process.rs"]
+#[allow(unreachable_pub, reason = "a bench binary has no public side")]
+mod process;
+
 use bytes::Bytes;
 use http::Method;
-use ringway::demo::{self, Demo};
+use process::{PROGRAM, Process};
+use ringway::demo;
 use ringway::tools::load::{self, Load, Pace, Request, Target};
 use ringway::tools::show::units;
-use ringway::tools::usage::Side;
 use serde_json::json;
 use std::error::Error;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -59,7 +63,7 @@ struct Counts {
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options = Options::parse()?;
     let demo = demo::start()?;
-    let gateway = Process::start(&options.program, &demo)?;
+    let gateway = Process::start(&options.program, &demo.config("127.0.0.1:0", "127.0.0.1:0"))?;
     let counts = Arc::new(Counts::default());
     let loads = start_loads(&gateway, &options, &counts)?;
     let readings = watch(&gateway, &options, &counts);
@@ -78,7 +82,7 @@ impl Options {
             full: false,
             span: Duration::from_secs(1800),
             rate: 100.0,
-            program: env!("CARGO_BIN_EXE_ringway").into(),
+            program: PROGRAM.into(),
             json: false,
         };
         while let Some(argument) = arguments.next() {
@@ -101,55 +105,6 @@ impl Options {
             options.span = Duration::from_secs(2);
         }
         Ok(options)
-    }
-}
-
-// === The gateway ===
-
-/// `ringway run` with the demo's services behind it.
-struct Process {
-    child: Child,
-    listener: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Process {
-    fn start(program: &PathBuf, demo: &Demo) -> Result<Process, Box<dyn Error>> {
-        let config = std::env::temp_dir().join(format!("ringway-soak-{}.toml", std::process::id()));
-        std::fs::write(&config, demo.config("127.0.0.1:0", "127.0.0.1:0"))?;
-        let mut command = Command::new(program);
-        command.args(["run", "--config"]).arg(&config).env_remove("RINGWAY_LOG").stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().ok_or("no log")?).lines();
-        let mut addresses = None;
-        while addresses.is_none() {
-            let Some(line) = lines.next().transpose()? else { break };
-            let after = |name: &str| line.split_once(name)?.1.split([',', ']', ' ']).next()?.parse().ok();
-            addresses = after("listeners=[").zip(after("admin="));
-            if addresses.is_none() {
-                eprintln!("{line}");
-            }
-        }
-        let _ = std::fs::remove_file(&config);
-        // What it says later is for people to see, and must not fill the pipe.
-        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
-        let (listener, admin) = addresses.ok_or("the gateway has ended before it served")?;
-        Ok(Process { child, listener, admin })
-    }
-
-    /// Asks it to end, and waits until it has.
-    fn end(mut self) -> Result<(), Box<dyn Error>> {
-        Command::new("kill").arg(self.child.id().to_string()).status()?;
-        let status = self.child.wait()?;
-        if status.success() { Ok(()) } else { Err(format!("the gateway ended with {status}").into()) }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It has ended if all went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -296,7 +251,7 @@ fn operator(admin: SocketAddr, counts: &Counts) -> Result<(), String> {
 type Reading = (f64, f64);
 
 fn watch(gateway: &Process, options: &Options, counts: &Counts) -> Result<Vec<Reading>, Box<dyn Error>> {
-    let side = Side::process("gateway", gateway.child.id());
+    let side = gateway.side();
     let (began, mut told) = (Instant::now(), Duration::ZERO);
     let mut readings = Vec::new();
     while began.elapsed() < options.span {

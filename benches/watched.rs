@@ -2,17 +2,23 @@
 //!
 //! Three questions, each with its verdict. What do an access log of 1 %, tracing of 1 % and a scrape every second cost
 //! together, of the CPU time of all the gateway's threads? How long does the admin address take while every worker is
-//! saturated? How long does a page of 50,000 series take, and what do calls notice of it? What is compared is measured in
-//! turn, in the same rounds. Without `--bench`, as under `cargo test`, it only looks whether all of it works.
+//! saturated? How long does a page of 50,000 series take, and what do calls notice of it? The program runs as a process of
+//! its own, as it does for those who run it; what is compared is measured in turn, in the same rounds. `cargo bench` builds
+//! a program without the profile that releases have: `--program` measures another. Without `--bench`, as under
+//! `cargo test`, it only looks whether all of it works.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 #![allow(clippy::disallowed_types, reason = "a bench has threads of its own")]
+
+#[path = "support/process.rs"]
+#[allow(unreachable_pub, reason = "a bench binary has no public side")]
+mod process;
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -24,14 +30,12 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
-use ringway::config;
-use ringway::supervisor::Gateway;
+use process::{PROGRAM, Process};
 use ringway::tools::interval::Interval;
 use ringway::tools::load::{self, Case, Load, Pace, Round};
-use ringway::tools::scrape::Page;
+use ringway::tools::scrape;
 use ringway::tools::service::Service;
 use ringway::tools::show::{self, Cell, Document, Output, Table, Tone, units};
-use ringway::tools::usage::{Side, threads_named};
 use serde_json::json;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
@@ -55,6 +59,7 @@ const HELP: &str = "\
 --rounds N          rounds of each (10); fewer than 6 give no intervals
 --millis N          how long each is measured in a round (2000)
 --connections N     connections, one call in flight on each (32)
+--program FILE      another build of ringway
 --only cost|admin|page";
 
 struct Options {
@@ -62,6 +67,7 @@ struct Options {
     rounds: usize,
     span: Duration,
     connections: usize,
+    program: PathBuf,
     only: Option<String>,
     output: Output,
 }
@@ -70,8 +76,8 @@ impl Options {
     fn parse() -> Result<Options, Box<dyn Error>> {
         let mut arguments = std::env::args().skip(1);
         let (rounds, span, connections) = (10, Duration::from_secs(2), 32);
-        let mut options =
-            Options { full: false, rounds, span, connections, only: None, output: Output::default() };
+        let (program, output) = (PROGRAM.into(), Output::default());
+        let mut options = Options { full: false, rounds, span, connections, program, only: None, output };
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
             match argument.as_str() {
@@ -81,6 +87,7 @@ impl Options {
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--millis" => options.span = Duration::from_millis(value()?.parse()?),
                 "--connections" => options.connections = value()?.parse()?,
+                "--program" => options.program = value()?.into(),
                 "--only" => options.only = Some(value()?),
                 "--help" => {
                     println!("{HELP}");
@@ -126,44 +133,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A running gateway, and the threads that are its own.
-struct Subject {
-    gateway: Gateway,
-    sides: [Side; 1],
+/// A gateway before the service, with these tables in its configuration.
+fn start(
+    options: &Options,
+    backend: &str,
+    workers: &str,
+    service: &Service,
+    tables: &str,
+) -> Result<Process, Box<dyn Error>> {
+    let config = format!(
+        "workers = {workers}\ndrain_timeout = \"1s\"\n[io]\nbackend = \"{backend}\"\n\
+         [admin]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n{tables}\n\
+         [[routes]]\nmatch = {{ service = \"ringway.measure.v1.Measure\" }}\ncluster = \"service\"\n\
+         [[clusters]]\nname = \"service\"\nendpoints = [\"{}\"]\nmax_requests = 100000\n",
+        service.address()
+    );
+    Process::start(&options.program, &config)
 }
 
-impl Subject {
-    fn start(
-        backend: &str,
-        workers: &str,
-        service: &Service,
-        tables: &str,
-    ) -> Result<Subject, Box<dyn Error>> {
-        let text = format!(
-            "workers = {workers}\ndrain_timeout = \"1s\"\n[io]\nbackend = \"{backend}\"\n\
-             [admin]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n{tables}\n\
-             [[routes]]\nmatch = {{ service = \"ringway.measure.v1.Measure\" }}\ncluster = \"service\"\n\
-             [[clusters]]\nname = \"service\"\nendpoints = [\"{}\"]\nmax_requests = 100000\n",
-            service.address()
-        );
-        let config = config::parse(&text, Path::new("bench.toml")).map_err(|errors| errors.to_string())?;
-        let before = threads_named("");
-        let gateway = Gateway::start(config)?;
-        let own = threads_named("").difference(&before).copied().collect();
-        Ok(Subject { gateway, sides: [Side::threads("gateway", own)] })
-    }
-
-    fn load(&self, options: &Options) -> Result<Round, Box<dyn Error>> {
-        let target = Service::target(self.gateway.listeners()[0], 100);
-        let pace = Pace::Span { span: options.span, at_once: options.connections };
-        let mut load = Load::new(target, pace);
-        load.connections = options.connections;
-        load.warm_up = if options.full { 2000 } else { 20 };
-        let round = load::run(&load, &self.sides, |_| ())?;
-        match round.tally.errors() {
-            0 => Ok(round),
-            errors => Err(format!("{errors} of {} calls failed", round.tally.calls()).into()),
-        }
+/// Calls through the gateway, and what that costs it.
+fn load(gateway: &Process, options: &Options) -> Result<Round, Box<dyn Error>> {
+    let pace = Pace::Span { span: options.span, at_once: options.connections };
+    let mut load = Load::new(Service::target(gateway.listener, 100), pace);
+    load.connections = options.connections;
+    load.warm_up = if options.full { 2000 } else { 20 };
+    let round = load::run(&load, &[gateway.side()], |_| ())?;
+    match round.tally.errors() {
+        0 => Ok(round),
+        errors => Err(format!("{errors} of {} calls failed", round.tally.calls()).into()),
     }
 }
 
@@ -267,22 +264,24 @@ fn cost(options: &Options, service: &Service, document: &mut Document) -> Result
         "[access_log]\npath = {:?}\nsample = 0.01\n[tracing]\nendpoint = \"http://{}\"\nsample = 0.01\n",
         log.0, collector.address
     );
-    let plain = Subject::start("auto", "1", service, "")?;
-    let watched = Subject::start("auto", "1", service, &tables)?;
+    let plain = start(options, "auto", "1", service, "")?;
+    let watched = start(options, "auto", "1", service, &tables)?;
     let mut cases = [Case::new("watched"), Case::new("plain")];
     let bar = show::progress(2 * options.rounds as u64, "cost");
     for round in 0..options.rounds {
         for turn in 0..2 {
             let at = (round + turn) % 2;
-            let scraper = (at == 0)
-                .then(|| Asking::start(watched.gateway.admin(), &["/metrics"], Duration::from_secs(1)));
-            cases[at].rounds.push([&watched, &plain][at].load(options)?);
+            let scraper =
+                (at == 0).then(|| Asking::start(watched.admin, &["/metrics"], Duration::from_secs(1)));
+            cases[at].rounds.push(load([&watched, &plain][at], options)?);
             drop(scraper.map(Asking::end));
             bar.inc(1);
         }
     }
     bar.finish_and_clear();
-    let seen = Page::parse(&watched.gateway.metrics())?;
+    let seen = scrape::fetch(watched.admin)?;
+    plain.end()?;
+    watched.end()?;
     let sum = |name| seen.sum(name).unwrap_or(0.0);
     let lost = sum("ringway_spans_dropped_total") + sum("ringway_spans_failed_total");
     let micros = |round: &Round| round.cpu_micros("gateway");
@@ -333,12 +332,13 @@ fn admin(options: &Options, service: &Service, document: &mut Document) -> Resul
         &["back-end", ">pages", ">p50", ">p99", ">slowest", ""],
     );
     for backend in ["io_uring", "epoll"] {
-        let subject = Subject::start(backend, "\"auto\"", service, "")?;
-        let asking = Asking::start(subject.gateway.admin(), PATHS, Duration::from_millis(5));
+        let gateway = start(options, backend, "\"auto\"", service, "")?;
+        let asking = Asking::start(gateway.admin, PATHS, Duration::from_millis(5));
         for _ in 0..options.rounds.div_ceil(2) {
-            subject.load(options)?;
+            load(&gateway, options)?;
         }
         let mut took = asking.end();
+        gateway.end()?;
         took.sort();
         let p99 = quantile(&took, 0.99);
         let verdict = if p99 <= ADMIN_MAX { ("holds", Tone::Good) } else { ("does not hold", Tone::Bad) };
@@ -372,20 +372,20 @@ fn page(options: &Options, service: &Service, document: &mut Document) -> Result
             "[[routes]]\nmatch = {{ service = \"bench.v1.Service{number}\" }}\ncluster = \"service\"\n"
         );
     }
-    let subject = Subject::start("auto", "\"auto\"", service, &routes)?;
-    let series =
-        ask(subject.gateway.admin(), "/metrics")?.1.lines().filter(|line| !line.starts_with('#')).count();
+    let gateway = start(options, "auto", "\"auto\"", service, &routes)?;
+    let series = ask(gateway.admin, "/metrics")?.1.lines().filter(|line| !line.starts_with('#')).count();
     let mut cases = [Case::new("scraped each second"), Case::new("not scraped")];
     let mut took = Vec::new();
     for round in 0..options.rounds {
         for turn in 0..2 {
             let at = (round + turn) % 2;
-            let scraper = (at == 0)
-                .then(|| Asking::start(subject.gateway.admin(), &["/metrics"], Duration::from_secs(1)));
-            cases[at].rounds.push(subject.load(options)?);
+            let scraper =
+                (at == 0).then(|| Asking::start(gateway.admin, &["/metrics"], Duration::from_secs(1)));
+            cases[at].rounds.push(load(&gateway, options)?);
             took.extend(scraper.into_iter().flat_map(Asking::end));
         }
     }
+    gateway.end()?;
     took.sort();
     let slowest = took[took.len() - 1];
     let mut table = Table::new(
