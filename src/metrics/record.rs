@@ -33,9 +33,9 @@ pub enum Stage {
 /// What stages are called, in the order of [`Stage`].
 pub const STAGE_NAMES: [&str; 6] = ["queue", "connect", "receive", "upstream", "transcode", "write"];
 
-/// HTTP methods that have a name in records; the last one stands for all others.
+/// HTTP methods that have a name in records, gRPC's first; the last one stands for all others.
 pub const METHOD_NAMES: [&str; 10] =
-    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER"];
+    ["POST", "GET", "HEAD", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER"];
 
 /// What callers speak.
 pub const LANGUAGE_NAMES: [&str; 3] = ["grpc", "grpc-web", "json"];

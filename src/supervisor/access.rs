@@ -3,7 +3,7 @@
 //! If the file or whoever reads standard output is slow, it waits and the workers do not: their rings fill, and what
 //! does not fit is left out and counted.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Display, Formatter, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -214,36 +214,60 @@ impl Writer {
     }
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+/// A value, or JSON's null.
+struct OrNull<T>(Option<T>);
+
+impl<T: Display> Display for OrNull<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_str("null"),
+        }
+    }
+}
+
+/// A JSON string.
+struct Quoted<T>(T);
+
+impl Display for Quoted<SocketAddr> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0)
+    }
+}
+
+impl Display for Quoted<&str> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let as_it_is = |byte: u8| byte >= b' ' && !matches!(byte, b'"' | b'\\');
+        if self.0.bytes().all(as_it_is) {
+            return write!(f, "\"{}\"", self.0);
+        }
+        serde_json::Value::from(self.0).fmt(f)
+    }
 }
 
 /// Writing to a String cannot fail.
 fn write_line(out: &mut String, worker: usize, record: &Record, labels: &CallLabels) {
-    let address = |address: Option<SocketAddr>| {
-        address.map_or_else(|| "null".to_owned(), |address| format!("\"{address}\""))
-    };
-    let moment = |moment: Option<u32>| moment.map_or_else(|| "null".to_owned(), |moment| moment.to_string());
-    let name = |name: &str| if name.is_empty() { "null".to_owned() } else { quoted(name) };
-    let mut path = String::from_utf8_lossy(record.path()).into_owned();
+    let address = |address: Option<SocketAddr>| OrNull(address.map(Quoted));
+    let name = |name| OrNull(Some(name).filter(|name: &&str| !name.is_empty()).map(Quoted));
+    let mut path = String::from_utf8_lossy(record.path());
     if usize::from(record.path_len) > record.path().len() {
-        path.push('…');
+        path.to_mut().push('…');
     }
     let status = GRPC_STATUS_NAMES.get(usize::from(record.code)).copied().unwrap_or("UNKNOWN");
     let _ = write!(out, "{{\"time\":\"{}\",\"worker\":{worker}", Rfc3339(record.began_unix_us));
     let _ = write!(out, ",\"client\":{},\"language\":\"{}\"", address(record.client), record.language_name());
     let _ = write!(out, ",\"method\":\"{}\",\"version\":\"{}\"", record.method_name(), record.version_name());
-    let _ = write!(out, ",\"path\":{}", quoted(&path));
+    let _ = write!(out, ",\"path\":{}", Quoted(&*path));
     let _ = write!(out, ",\"route\":{},\"cluster\":{}", name(&labels.route), name(&labels.cluster));
     let _ = write!(out, ",\"upstream\":{},\"attempts\":{}", address(record.upstream), record.attempts);
-    let http_status = (record.http_status != 0).then_some(u32::from(record.http_status));
-    let _ = write!(out, ",\"grpc_status\":\"{status}\",\"http_status\":{}", moment(http_status));
+    let http_status = (record.http_status != 0).then_some(record.http_status);
+    let _ = write!(out, ",\"grpc_status\":\"{status}\",\"http_status\":{}", OrNull(http_status));
     let _ = write!(out, ",\"flags\":\"{}\"", if record.flags().is_empty() { "-" } else { record.flags() });
     let (received, sent) = (record.bytes_received, record.bytes_sent);
     let _ = write!(out, ",\"bytes_received\":{received},\"bytes_sent\":{sent}");
-    let _ = write!(out, ",\"routed_us\":{}", moment(record.routed_us));
-    let _ = write!(out, ",\"connected_us\":{}", moment(record.connected_us));
-    let _ = write!(out, ",\"answered_us\":{},\"took_us\":{}", moment(record.answered_us), record.took_us);
+    let _ = write!(out, ",\"routed_us\":{}", OrNull(record.routed_us));
+    let _ = write!(out, ",\"connected_us\":{}", OrNull(record.connected_us));
+    let _ = write!(out, ",\"answered_us\":{},\"took_us\":{}", OrNull(record.answered_us), record.took_us);
     for (stage, spent) in STAGE_NAMES.iter().zip(record.stages_us) {
         let _ = write!(out, ",\"{stage}_us\":{spent}");
     }
@@ -259,8 +283,8 @@ fn write_line(out: &mut String, worker: usize, record: &Record, labels: &CallLab
 /// Microseconds since 1970 as a date and time in UTC.
 struct Rfc3339(u64);
 
-impl std::fmt::Display for Rfc3339 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for Rfc3339 {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (seconds, micros) = (self.0 / 1_000_000, self.0 % 1_000_000);
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         // Years that begin with March, so that the day which is not always there is the last; 400 of them are a cycle.
@@ -306,7 +330,7 @@ mod tests {
             flags: *b"UF\0\0\0\0\0\0",
             routed_us: Some(3),
             took_us: 9,
-            method: 2,
+            method: 3,
             version: 20,
             http_status: 200,
             stages_us: [1, 2, 3, 4, 5, 6],
@@ -320,7 +344,7 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         let wanted = serde_json::json!({
             "time": "1970-01-01T00:00:00.000000Z", "worker": 7, "client": "[::1]:5", "language": "grpc",
-            "method": "POST", "version": "2", "http_status": 200, "path": "/a/\"\\\u{1}é",
+            "method": "PUT", "version": "2", "http_status": 200, "path": "/a/\"\\\u{1}é",
             "route": "a \"b\"", "cluster": "c", "upstream": "10.0.0.7:1", "attempts": 2,
             "grpc_status": "UNAVAILABLE", "flags": "UF", "bytes_received": 0, "bytes_sent": 0, "routed_us": 3,
             "connected_us": null, "answered_us": null, "took_us": 9, "trace_id": format!("{:032x}", 0xabc),

@@ -11,6 +11,7 @@
 mod access;
 mod apis;
 mod asker;
+mod batch;
 mod bells;
 mod errands;
 mod error;

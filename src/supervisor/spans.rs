@@ -101,7 +101,7 @@ fn attributes(record: &Record, worker: usize, labels: &CallLabels) -> Vec<KeyVal
             all.number("http.response.body.size", record.bytes_sent);
             all.number("ringway.attempts", record.attempts.into());
             for (stage, spent) in STAGE_NAMES.iter().zip(record.stages_us) {
-                all.number(&format!("ringway.{stage}_us"), spent.into());
+                all.number(&["ringway.", stage, "_us"].concat(), spent.into());
             }
         }
     }
@@ -163,7 +163,7 @@ mod tests {
             parent_id: 7,
             began_unix_us: 5,
             took_us: 3,
-            method: 2,
+            method: 3,
             version: 20,
             ..Record::default()
         };
@@ -191,8 +191,8 @@ mod tests {
             ("grpc", Subject::Call, labels(), "a.B/C"),
             ("grpc-web", Subject::Call, labels(), "a.B/C"),
             ("grpc", Subject::Call, CallLabels::default(), "grpc"),
-            ("json", Subject::Call, labels(), "POST prefix:/"),
-            ("json", Subject::Call, CallLabels::default(), "POST"),
+            ("json", Subject::Call, labels(), "PUT prefix:/"),
+            ("json", Subject::Call, CallLabels::default(), "PUT"),
             ("json", Subject::Attempt, labels(), "a.B/C"),
         ] {
             assert_eq!(name(&record(language, subject), &labels), wanted, "{language} {subject:?}");

@@ -4,26 +4,31 @@
 //! If the collector is slow or not there, it waits and the workers do not: their rings fill, and what does not fit is
 //! left out and counted.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{io, process};
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
-use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use bytes::{BufMut as _, Bytes};
+use http::uri::PathAndQuery;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use tokio::sync::oneshot;
+use tonic::client::Grpc;
+use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::{Code, Request, Response, Status};
+use tonic_prost::ProstDecoder;
 
+use super::batch::Batch;
 use super::series::Series;
 use super::spans;
 use crate::config;
 use crate::metrics::TraceCounts;
 use crate::metrics::record::Ring;
+
+/// What collectors are asked, by OTLP's specification.
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// How often the rings are emptied.
 const LOOK: Duration = Duration::from_millis(50);
@@ -77,8 +82,8 @@ impl Traces {
         let series = Arc::clone(series);
         let body = move || {
             runtime.block_on(async {
-                let client = TraceServiceClient::new(endpoint.connect_lazy());
-                let (batch, complained) = (Vec::new(), None);
+                let client = Grpc::new(endpoint.connect_lazy());
+                let (batch, complained) = (Batch::new(&settings.service_name), None);
                 let exporter = Exporter {
                     settings,
                     rings: rings_taken,
@@ -125,9 +130,9 @@ struct Exporter {
     rings: Vec<Arc<Ring>>,
     shared: Arc<Shared>,
     series: Arc<Series>,
-    client: TraceServiceClient<Channel>,
+    client: Grpc<Channel>,
     /// What is sent next.
-    batch: Vec<Span>,
+    batch: Batch,
     complained: Option<Instant>,
 }
 
@@ -137,7 +142,7 @@ impl Exporter {
         loop {
             let ends = is_told_to_end(&mut stopped, LOOK).await;
             let is_due = ends || sent_at.elapsed() >= self.settings.interval;
-            while self.fill() || (is_due && !self.batch.is_empty()) {
+            while self.fill() || (is_due && self.batch.len() > 0) {
                 sent_at = Instant::now();
                 self.send(&mut stopped).await;
             }
@@ -154,7 +159,7 @@ impl Exporter {
             while self.batch.len() < room {
                 let Some(record) = ring.take() else { break };
                 let span = self.series.with(record.series, |labels| spans::span(&record, worker, labels));
-                self.batch.push(span);
+                self.batch.push(&span);
             }
         }
         self.batch.len() >= room
@@ -162,11 +167,10 @@ impl Exporter {
 
     /// Sends the batch; several times if the collector may take it later, but only once when the gateway ends.
     async fn send(&mut self, stopped: &mut oneshot::Receiver<()>) {
-        let spans = std::mem::take(&mut self.batch);
-        let count = spans.len() as u64;
-        let request = self.request(spans);
+        let count = self.batch.len() as u64;
+        let request = self.batch.take();
         for tried in 1.. {
-            let error = match self.client.export(request.clone()).await {
+            let error = match self.export(request.clone()).await {
                 Ok(answer) => {
                     let refused =
                         answer.into_inner().partial_success.map_or(0, |partial| partial.rejected_spans);
@@ -193,22 +197,39 @@ impl Exporter {
         }
     }
 
-    fn request(&self, spans: Vec<Span>) -> ExportTraceServiceRequest {
-        let version = env!("CARGO_PKG_VERSION");
-        let attributes = vec![
-            spans::text("service.name", &self.settings.service_name),
-            spans::text("service.version", version),
-            spans::text("service.instance.id", &process::id().to_string()),
-        ];
-        let scope = InstrumentationScope {
-            name: "ringway".to_owned(),
-            version: version.to_owned(),
-            ..InstrumentationScope::default()
-        };
-        let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }];
-        let resource = Some(Resource { attributes, ..Resource::default() });
-        let spans = ResourceSpans { resource, scope_spans, ..ResourceSpans::default() };
-        ExportTraceServiceRequest { resource_spans: vec![spans] }
+    async fn export(&mut self, request: Bytes) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        self.client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let method = PathAndQuery::from_static(EXPORT);
+        self.client.unary(Request::new(request), method, Encoded).await
+    }
+}
+
+/// The codec of requests that are encoded already.
+#[derive(Clone, Copy, Debug)]
+struct Encoded;
+
+impl Codec for Encoded {
+    type Encode = Bytes;
+    type Decode = ExportTraceServiceResponse;
+    type Encoder = Encoded;
+    type Decoder = ProstDecoder<ExportTraceServiceResponse>;
+
+    fn encoder(&mut self) -> Encoded {
+        Encoded
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::new(BufferSettings::default())
+    }
+}
+
+impl Encoder for Encoded {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, request: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put(request);
+        Ok(())
     }
 }
 
