@@ -152,7 +152,7 @@ fn start(
 }
 
 /// Calls through the gateway, and what that costs it.
-fn load(gateway: &Process, options: &Options) -> Result<Round, Box<dyn Error>> {
+fn measure(gateway: &Process, options: &Options) -> Result<Round, Box<dyn Error>> {
     let pace = Pace::Span { span: options.span, at_once: options.connections };
     let mut load = Load::new(Service::target(gateway.listener, 100), pace);
     load.connections = options.connections;
@@ -273,7 +273,7 @@ fn cost(options: &Options, service: &Service, document: &mut Document) -> Result
             let at = (round + turn) % 2;
             let scraper =
                 (at == 0).then(|| Asking::start(watched.admin, &["/metrics"], Duration::from_secs(1)));
-            cases[at].rounds.push(load([&watched, &plain][at], options)?);
+            cases[at].rounds.push(measure([&watched, &plain][at], options)?);
             drop(scraper.map(Asking::end));
             bar.inc(1);
         }
@@ -335,7 +335,7 @@ fn admin(options: &Options, service: &Service, document: &mut Document) -> Resul
         let gateway = start(options, backend, "\"auto\"", service, "")?;
         let asking = Asking::start(gateway.admin, PATHS, Duration::from_millis(5));
         for _ in 0..options.rounds.div_ceil(2) {
-            load(&gateway, options)?;
+            measure(&gateway, options)?;
         }
         let mut took = asking.end();
         gateway.end()?;
@@ -381,7 +381,7 @@ fn page(options: &Options, service: &Service, document: &mut Document) -> Result
             let at = (round + turn) % 2;
             let scraper =
                 (at == 0).then(|| Asking::start(gateway.admin, &["/metrics"], Duration::from_secs(1)));
-            cases[at].rounds.push(load(&gateway, options)?);
+            cases[at].rounds.push(measure(&gateway, options)?);
             took.extend(scraper.into_iter().flat_map(Asking::end));
         }
     }

@@ -14,8 +14,10 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway");
 
 /// A running gateway. Dropping it ends it at once.
 pub struct Process {
-    child: Child,
+    child: Kill,
+    /// Where clients call.
     pub listener: SocketAddr,
+    /// Where operators look.
     pub admin: SocketAddr,
 }
 
@@ -34,8 +36,9 @@ impl Process {
         started
     }
 
-    fn ready(mut child: Child) -> Result<Process, Box<dyn Error>> {
-        let mut lines = BufReader::new(child.stderr.take().ok_or("no log")?).lines();
+    fn ready(child: Child) -> Result<Process, Box<dyn Error>> {
+        let mut child = Kill(child);
+        let mut lines = BufReader::new(child.0.stderr.take().ok_or("no log")?).lines();
         let mut addresses = None;
         while addresses.is_none() {
             let Some(line) = lines.next().transpose()? else { break };
@@ -53,21 +56,24 @@ impl Process {
 
     /// Whose usage is read.
     pub fn side(&self) -> Side {
-        Side::process("gateway", self.child.id())
+        Side::process("gateway", self.child.0.id())
     }
 
     /// Asks it to end, and waits until it has.
     pub fn end(mut self) -> Result<(), Box<dyn Error>> {
-        Command::new("kill").arg(self.child.id().to_string()).status()?;
-        let status = self.child.wait()?;
+        Command::new("kill").arg(self.child.0.id().to_string()).status()?;
+        let status = self.child.0.wait()?;
         if status.success() { Ok(()) } else { Err(format!("the gateway ended with {status}").into()) }
     }
 }
 
-impl Drop for Process {
+/// Ends with this process, whatever becomes of it.
+struct Kill(Child);
+
+impl Drop for Kill {
     fn drop(&mut self) {
         // It has ended if all went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

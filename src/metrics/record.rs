@@ -33,7 +33,7 @@ pub enum Stage {
 /// What stages are called, in the order of [`Stage`].
 pub const STAGE_NAMES: [&str; 6] = ["queue", "connect", "receive", "upstream", "transcode", "write"];
 
-/// HTTP methods that have a name in records, gRPC's first; the last one stands for all others.
+/// HTTP methods that have a name in records; gRPC's is first, to be found first, and the last stands for all others.
 pub const METHOD_NAMES: [&str; 10] =
     ["POST", "GET", "HEAD", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER"];
 

@@ -245,10 +245,14 @@ impl Display for Quoted<&str> {
     }
 }
 
+/// None where a call has no route.
+fn name_of(label: &str) -> OrNull<Quoted<&str>> {
+    OrNull((!label.is_empty()).then_some(Quoted(label)))
+}
+
 /// Writing to a String cannot fail.
 fn write_line(out: &mut String, worker: usize, record: &Record, labels: &CallLabels) {
     let address = |address: Option<SocketAddr>| OrNull(address.map(Quoted));
-    let name = |name| OrNull(Some(name).filter(|name: &&str| !name.is_empty()).map(Quoted));
     let mut path = String::from_utf8_lossy(record.path());
     if usize::from(record.path_len) > record.path().len() {
         path.to_mut().push('…');
@@ -258,7 +262,7 @@ fn write_line(out: &mut String, worker: usize, record: &Record, labels: &CallLab
     let _ = write!(out, ",\"client\":{},\"language\":\"{}\"", address(record.client), record.language_name());
     let _ = write!(out, ",\"method\":\"{}\",\"version\":\"{}\"", record.method_name(), record.version_name());
     let _ = write!(out, ",\"path\":{}", Quoted(&*path));
-    let _ = write!(out, ",\"route\":{},\"cluster\":{}", name(&labels.route), name(&labels.cluster));
+    let _ = write!(out, ",\"route\":{},\"cluster\":{}", name_of(&labels.route), name_of(&labels.cluster));
     let _ = write!(out, ",\"upstream\":{},\"attempts\":{}", address(record.upstream), record.attempts);
     let http_status = (record.http_status != 0).then_some(record.http_status);
     let _ = write!(out, ",\"grpc_status\":\"{status}\",\"http_status\":{}", OrNull(http_status));

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes};
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use prost::Message;
+use prost::{Message, encode_length_delimiter, length_delimiter_len};
 
 use super::spans;
 
@@ -62,14 +62,14 @@ impl Batch {
 
     /// The request with all of them; none are left.
     pub(super) fn take(&mut self) -> Bytes {
-        let mut within = Vec::with_capacity(self.resource.len() + self.scope.len() + self.spans.len() + 16);
-        within.extend_from_slice(&self.resource);
-        field(SCOPE_SPANS, self.scope.len() + self.spans.len(), &mut within);
-        within.extend_from_slice(&self.scope);
-        within.extend_from_slice(&self.spans);
-        let mut request = Vec::with_capacity(within.len() + 16);
-        field(RESOURCE_SPANS, within.len(), &mut request);
-        request.extend_from_slice(&within);
+        let of_scope = self.scope.len() + self.spans.len();
+        let of_resource = self.resource.len() + 1 + length_delimiter_len(of_scope) + of_scope;
+        let mut request = Vec::with_capacity(1 + length_delimiter_len(of_resource) + of_resource);
+        field(RESOURCE_SPANS, of_resource, &mut request);
+        request.extend_from_slice(&self.resource);
+        field(SCOPE_SPANS, of_scope, &mut request);
+        request.extend_from_slice(&self.scope);
+        request.extend_from_slice(&self.spans);
         self.spans.clear();
         self.len = 0;
         request.into()
@@ -80,7 +80,7 @@ impl Batch {
 fn field(key: u8, len: usize, out: &mut Vec<u8>) {
     out.put_u8(key);
     // A Vec takes all there is.
-    let _ = prost::encode_length_delimiter(len, out);
+    let _ = encode_length_delimiter(len, out);
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ fn write_part(text: &mut String, name: &str, spent: Duration) {
     let _ = write!(text, "{comma}{name};dur={:.3}", spent.as_secs_f64() * 1000.0);
 }
 
-/// Of a call there is much of this: numbers are added in fewer steps than durations.
+/// Done at each step of a call, where integers cost less than durations.
 fn nanos(from: Moment, to: Moment) -> u64 {
     to.as_nanos().saturating_sub(from.as_nanos())
 }

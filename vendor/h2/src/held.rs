@@ -1,9 +1,9 @@
 //! Large values in boxes that their thread uses again.
 //!
 //! A head of a call is some 300 bytes, and is moved from place to place a
-//! dozen times on its way through: in a frame, which all frames are as large
-//! as, and in the queues of frames. Held, a pointer moves. No allocation comes
-//! with it.
+//! dozen times on its way through: in frames, each as large as the largest
+//! kind, and in their queues. Held, only a pointer moves; once a thread has
+//! boxes enough, nothing is allocated for it.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -21,7 +21,7 @@ pub(crate) trait Hold: Sized {
     fn free<R>(f: impl FnOnce(&mut Vec<Free<Self>>) -> R) -> Option<R>;
 }
 
-/// Gives types their lists of free boxes.
+/// Gives types their lists of free boxes; statics cannot be generic.
 macro_rules! hold {
     ($($held:ty),*) => {$(
         impl crate::held::Hold for $held {
