@@ -333,7 +333,7 @@ async fn an_outage_is_in_the_log_and_its_end_too() {
         let mut client = RawClient::connect(process.listener).await;
         assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
         drop(server);
-        // The first may still meet the end of the connection of before. More would open the breaker.
+        // The first may still meet the end of the connection of before.
         for _ in 0..2 {
             client.call(EMPTY_CALL, &[], b"").await;
         }
