@@ -86,7 +86,7 @@ pub(super) async fn send(
     call: &mut Call,
     fixed: Option<Duration>,
 ) -> Result<Code, Failure> {
-    let now = worker.clock.now();
+    let mut now = worker.clock.now();
     let path = call.head.as_ref().map_or("", |head| head.uri.path());
     let mut attempts = Attempts {
         worker,
@@ -105,7 +105,7 @@ pub(super) async fn send(
         return hedging::send(shared, call).await;
     }
     loop {
-        let ended = attempts.attempt(call).await;
+        let ended = attempts.attempt(call, now).await;
         let (end, pushback) = match &ended {
             Ok(Answer::Passed(_)) => (End::Answered, Pushback::None),
             Ok(Answer::Held(code, response)) => (End::Status(*code), head::pushback(response.headers())),
@@ -113,7 +113,10 @@ pub(super) async fn send(
         };
         let again = attempts.next(call, end, pushback);
         match (again, ended) {
-            (Some(wait), _) => attempts.wait(call, wait).await?,
+            (Some(wait), _) => {
+                attempts.wait(call, wait).await?;
+                now = worker.clock.now();
+            }
             (None, Ok(Answer::Passed(code))) => return Ok(attempts.succeeded(code)),
             (None, Ok(Answer::Held(code, response))) => {
                 call.pass_whole(response).map_err(|failed| failed.failure)?;
@@ -125,9 +128,8 @@ pub(super) async fn send(
 }
 
 impl Attempts<'_> {
-    /// Makes one attempt, and says what its end says of the service.
-    async fn attempt(&mut self, call: &mut Call) -> Result<Answer, Failed> {
-        let began = self.worker.clock.now();
+    /// Makes one attempt, which begins now, and says what its end says of the service.
+    async fn attempt(&mut self, call: &mut Call, began: Moment) -> Result<Answer, Failed> {
         let mut passes = self.cluster.ask(self.method, began).map_err(|rest| {
             call.reply.retry_after(rest);
             Failed::finally(Failure::BreakerOpen)
@@ -173,18 +175,20 @@ impl Attempts<'_> {
     ) -> Result<Answer, Failed> {
         let lease = leased.insert(self.acquire(call).await?);
         self.tried.add(lease.endpoint());
-        call.note.connected(lease.address(), &call.reply);
+        let now = self.worker.clock.now();
+        call.note.connected(lease.address(), &call.reply, now);
         match self.kind {
             Kind::First => {}
             Kind::Replay => self.cluster.counts().replays.add(1),
             Kind::Retry => self.cluster.counts().retries.add(1),
         }
         let whole = self.is_unary && poll_fn(|cx| Poll::Ready(call.upload.gather(cx))).await?;
-        let mut response = self.send_head(call, lease, whole, span)?;
+        let mut response = self.send_head(call, lease, whole, span, now)?;
         let response = poll_fn(|cx| call.poll_response(cx, Pin::new(&mut response)));
         let response = response.await.map_err(|failed| lease.judge(failed))?;
-        call.note.answered(&call.reply);
-        let mut download = match begin(self.worker, call, passes, response)? {
+        let now = self.worker.clock.now();
+        call.note.answered(&call.reply, now);
+        let mut download = match begin(call, passes, response, now)? {
             Begun::Held(code, response) => return Ok(Answer::Held(code, response)),
             Begun::Passed(download) => download,
         };
@@ -198,9 +202,10 @@ impl Attempts<'_> {
         lease: &Lease,
         whole: bool,
         span: &mut Option<Box<Span>>,
+        now: Moment,
     ) -> Result<ResponseFuture, Failed> {
         let parts = call.head.take().map_or_else(|| call.upload.head_again(), Ok)?;
-        let left = call.patience.tell_left(self.worker.clock.now(), whole);
+        let left = call.patience.tell_left(now, whole);
         let mut request = head::upstream(parts, lease, left, self.retries.previous(), &self.worker.arena)?;
         if let Some(span) = span {
             span.sent(lease.address(), request.headers_mut());
@@ -277,16 +282,16 @@ impl Attempts<'_> {
     }
 }
 
-/// Reads the head of an answer. One that has a body goes to the caller now.
+/// Reads the head of an answer that came now. One that has a body goes to the caller at once.
 pub(super) fn begin(
-    worker: &Worker,
     call: &mut Call,
     passes: &mut Passes<'_>,
     response: Response<RecvStream>,
+    now: Moment,
 ) -> Result<Begun, Failed> {
     let (head, body) = response.into_parts();
     let code = head::answered(&head)?;
-    passes.answered(worker.clock.now());
+    passes.answered(now);
     let response = Response::from_parts(head, ());
     if body.is_end_stream() {
         let code = code.ok_or(Failed::finally(Failure::UpstreamNoStatus))?;

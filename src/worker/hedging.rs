@@ -261,13 +261,14 @@ impl<'a> Race<'a> {
         let runner = &mut self.running[at];
         let lease = runner.lease.insert(lease);
         self.tried.add(lease.endpoint());
-        call.note.connected(lease.address(), &call.reply);
+        let now = worker.clock.now();
+        call.note.connected(lease.address(), &call.reply, now);
         if runner.previous > 0 {
             cluster.counts().hedges.add(1);
         }
         let parts = call.head.take().map_or_else(|| call.upload.head_again(), Ok)?;
         let told_own = is_unary && call.upload.is_received();
-        let left = call.patience.tell_left(worker.clock.now(), told_own);
+        let left = call.patience.tell_left(now, told_own);
         let mut request = head::upstream(parts, lease, left, runner.previous, &worker.arena)?;
         if let Some(span) = &mut runner.span {
             span.sent(lease.address(), request.headers_mut());
@@ -334,10 +335,11 @@ impl<'a> Race<'a> {
         if let Some(feed) = winner.feed.take() {
             call.upload.take(feed);
         }
+        let now = self.shared.worker.clock.now();
         if let Some(lease) = &winner.lease {
-            call.note.answered_by(lease.address(), &call.reply);
+            call.note.answered_by(lease.address(), &call.reply, now);
         }
-        let begun = attempts::begin(self.shared.worker, call, &mut winner.passes, response);
+        let begun = attempts::begin(call, &mut winner.passes, response, now);
         let ended = match begun {
             Ok(Begun::Held(code, response)) => call.pass_whole(response).map(|()| code),
             Ok(Begun::Passed(mut download)) => attempts::finish(call, &mut download).await,

@@ -51,10 +51,17 @@ impl Ledger {
         if self.stage.get() == stage {
             return;
         }
-        let Some(worker) = &self.worker else { return };
-        let now = worker.clock.now();
-        self.spend(now);
-        self.stage.set(stage);
+        if let Some(worker) = &self.worker {
+            self.enter_at(stage, worker.clock.now());
+        }
+    }
+
+    /// The same, by a clock that was read just now for something else.
+    pub(super) fn enter_at(&self, stage: Stage, now: Moment) {
+        if self.worker.is_some() && self.stage.get() != stage {
+            self.spend(now);
+            self.stage.set(stage);
+        }
     }
 
     /// What it does since the last step was in truth this.
@@ -68,17 +75,10 @@ impl Ledger {
         self.since.set(now);
     }
 
-    /// When the stage that the call is in began: microseconds after the call. None if nobody wants to know.
-    pub(super) fn step_us(&self) -> Option<u32> {
-        self.worker.as_ref()?;
+    /// A moment of the call, as microseconds after its beginning.
+    pub(super) fn moment_us(&self, moment: Moment) -> u32 {
         // The largest number means that there is none.
-        Some(micros(nanos(self.began, self.since.get())).min(u32::MAX - 1))
-    }
-
-    /// Now, in the same way.
-    pub(super) fn now_us(&self) -> Option<u32> {
-        let now = self.worker.as_ref()?.clock.now();
-        Some(micros(nanos(self.began, now)).min(u32::MAX - 1))
+        micros(nanos(self.began, moment)).min(u32::MAX - 1)
     }
 
     /// The call is over. Microseconds of each stage; zeros if nobody wanted to know.

@@ -184,10 +184,10 @@ impl Note {
     }
 
     /// Its route was found, and with it where it is counted.
-    pub(super) fn routed(&mut self, series: u32, reply: &Reply) {
+    pub(super) fn routed(&mut self, series: u32, reply: &Reply, now: Moment) {
         let Some(Told { record, .. }) = &mut self.0 else { return };
         record.series = series;
-        record.routed_us = reply.extra.ledger.now_us().or(record.routed_us);
+        record.routed_us = Some(reply.extra.ledger.moment_us(now));
     }
 
     /// An attempt begins, after so many others: its span, if the call is recorded.
@@ -199,27 +199,27 @@ impl Note {
     }
 
     /// An attempt has a connection to this endpoint.
-    pub(super) fn connected(&mut self, upstream: SocketAddr, reply: &Reply) {
-        reply.extra.ledger.enter(Stage::Upstream);
+    pub(super) fn connected(&mut self, upstream: SocketAddr, reply: &Reply, now: Moment) {
+        reply.extra.ledger.enter_at(Stage::Upstream, now);
         let Some(Told { record, .. }) = &mut self.0 else { return };
-        record.connected_us = reply.extra.ledger.step_us().or(record.connected_us);
+        record.connected_us = Some(reply.extra.ledger.moment_us(now));
         record.upstream = Some(upstream);
         record.attempts = record.attempts.saturating_add(1);
     }
 
     /// The head of the answer has come.
-    pub(super) fn answered(&mut self, reply: &Reply) {
-        reply.extra.ledger.enter(Stage::Write);
+    pub(super) fn answered(&mut self, reply: &Reply, now: Moment) {
+        reply.extra.ledger.enter_at(Stage::Write, now);
         let Some(Told { record, .. }) = &mut self.0 else { return };
-        record.answered_us = reply.extra.ledger.step_us().or(record.answered_us);
+        record.answered_us = Some(reply.extra.ledger.moment_us(now));
     }
 
     /// The same where several endpoints were asked at once: it is this one's answer.
-    pub(super) fn answered_by(&mut self, upstream: SocketAddr, reply: &Reply) {
+    pub(super) fn answered_by(&mut self, upstream: SocketAddr, reply: &Reply, now: Moment) {
         if let Some(Told { record, .. }) = &mut self.0 {
             record.upstream = Some(upstream);
         }
-        self.answered(reply);
+        self.answered(reply, now);
     }
 
     /// The call is over.

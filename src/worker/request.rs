@@ -177,10 +177,11 @@ fn aim<'s>(
     let Way { route: index, cluster, series } = route(worker, setup, &head)?;
     let method = cluster.method(head.uri.path());
     call.series = series[method.place];
-    call.note.routed(setup.logged(call.series), &call.reply);
+    let now = worker.clock.now();
+    call.note.routed(setup.logged(call.series), &call.reply, now);
 
     // Guard.
-    if !setup.takes(index, worker.clock.now()) {
+    if !setup.takes(index, now) {
         worker.local.counts().rate_limited.add(1);
         return Err(Failure::RateLimited);
     }
