@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
+use h2::ext::OnceField;
 use h2::{Ping, PingPong, Reason, SendStream};
 use http::Request;
 
@@ -101,14 +102,14 @@ impl Connection {
         self.close_if_done();
     }
 
-    /// Sends a request's head.
+    /// Sends a request's head, and with it a field that comes only once.
     pub(super) fn send(
         &self,
         request: Request<()>,
-        end: bool,
+        field: Option<OnceField>,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         match self.send.borrow_mut().as_mut() {
-            Some(send) => send.send_request(request, end),
+            Some(send) => send.send_request_with(request, field, false),
             None => Err(Reason::INTERNAL_ERROR.into()),
         }
     }

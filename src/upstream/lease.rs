@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::SendStream;
 use h2::client::ResponseFuture;
+use h2::ext::OnceField;
 use http::Request;
 
 use super::connection::Connection;
@@ -135,19 +136,19 @@ impl Lease {
         }
     }
 
-    /// Sends the head of the call.
+    /// Sends the head of the call, and with it a field that comes only once, which the head must not have.
     ///
     /// # Errors
     /// When h2 finds the head malformed, or the connection has just ended.
     pub fn send(
         &self,
         request: Request<()>,
-        end: bool,
+        field: Option<OnceField>,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         self.pool.counts().calls.add(1);
         self.endpoint.sent();
         self.sent_after.set(self.connection.outgoing());
-        self.connection.send(request, end)
+        self.connection.send(request, field)
     }
 
     /// Judges the failure of a call that was sent: if its connection ended before a byte of it was written, nobody has

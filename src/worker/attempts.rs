@@ -206,11 +206,10 @@ impl Attempts<'_> {
     ) -> Result<ResponseFuture, Failed> {
         let parts = call.head.take().map_or_else(|| call.upload.head_again(), Ok)?;
         let left = call.patience.tell_left(now, whole);
-        let mut request = head::upstream(parts, lease, left, self.retries.previous(), &self.worker.arena)?;
-        if let Some(span) = span {
-            span.sent(lease.address(), request.headers_mut());
-        }
-        let (response, sink) = lease.send(request, false).map_err(|error| Failed::unsent(&error))?;
+        let request = head::upstream(parts, lease, left, self.retries.previous(), &self.worker.arena)?;
+        let told = span.as_mut().map(|span| span.sent(lease.address()));
+        let field = told.or_else(|| call.note.trace_field());
+        let (response, sink) = lease.send(request, field).map_err(|error| Failed::unsent(&error))?;
         call.upload.to(sink);
         call.patience.sent_head();
         Ok(response)

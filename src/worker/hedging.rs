@@ -269,11 +269,10 @@ impl<'a> Race<'a> {
         let parts = call.head.take().map_or_else(|| call.upload.head_again(), Ok)?;
         let told_own = is_unary && call.upload.is_received();
         let left = call.patience.tell_left(now, told_own);
-        let mut request = head::upstream(parts, lease, left, runner.previous, &worker.arena)?;
-        if let Some(span) = &mut runner.span {
-            span.sent(lease.address(), request.headers_mut());
-        }
-        let (response, sink) = lease.send(request, false).map_err(|error| Failed::unsent(&error))?;
+        let request = head::upstream(parts, lease, left, runner.previous, &worker.arena)?;
+        let told = runner.span.as_mut().map(|span| span.sent(lease.address()));
+        let field = told.or_else(|| call.note.trace_field());
+        let (response, sink) = lease.send(request, field).map_err(|error| Failed::unsent(&error))?;
         runner.stage = Stage::Sent(response);
         match &mut runner.feed {
             Some(feed) => feed.to(sink),

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use h2::ext::OnceField;
 use http::Version;
 use http::request::Parts;
 
@@ -133,8 +134,13 @@ impl Records {
     }
 }
 
-/// What is known of a call so far, if anything is told of it.
-pub(super) struct Note(Option<Told>);
+/// What is known of a call so far.
+#[derive(Default)]
+pub(super) struct Note {
+    trace: Trace,
+    /// If anything is told of it.
+    told: Option<Told>,
+}
 
 struct Told {
     worker: Rc<Worker>,
@@ -153,13 +159,13 @@ impl Note {
         head: &mut Parts,
         reply: &mut Reply,
     ) -> Note {
-        let Some(records) = &worker.records else { return Note(None) };
+        let Some(records) = &worker.records else { return Note::default() };
         let trace = match &records.telling.tracing {
             Some(tracing) => Trace::begin(worker, tracing.sample, head),
             None => Trace::read(head),
         };
         if records.telling.access_log.is_none() && !trace.is_recorded() {
-            return Note(None);
+            return Note { trace, told: None };
         }
         reply.extra.ledger.keep(worker);
         let mut record = records.spare.borrow_mut().pop().unwrap_or_default();
@@ -180,28 +186,33 @@ impl Note {
             Version::HTTP_10 => 10,
             _ => 11,
         };
-        Note(Some(Told { worker: Rc::clone(worker), record }))
+        Note { trace, told: Some(Told { worker: Rc::clone(worker), record }) }
     }
 
     /// Its route was found, and with it where it is counted.
     pub(super) fn routed(&mut self, series: u32, reply: &Reply, now: Moment) {
-        let Some(Told { record, .. }) = &mut self.0 else { return };
+        let Some(Told { record, .. }) = &mut self.told else { return };
         record.series = series;
         record.routed_us = Some(reply.extra.ledger.moment_us(now));
     }
 
     /// An attempt begins, after so many others: its span, if the call is recorded.
     pub(super) fn attempt(&self, upload: &Upload, previous: u32) -> Option<Box<Span>> {
-        let Told { worker, record } = self.0.as_ref().filter(|told| told.record.span_id != 0)?;
+        let Told { worker, record } = self.told.as_ref().filter(|told| told.record.span_id != 0)?;
         let method = upload.path();
         let path = method.as_ref().map_or("", |method| method.path());
         Some(Box::new(Span::begin(worker, record, path.as_bytes(), previous)))
     }
 
+    /// What services are told of the call's trace beside its head, where no attempt tells them of itself.
+    pub(super) fn trace_field(&self) -> Option<OnceField> {
+        self.trace.field()
+    }
+
     /// An attempt has a connection to this endpoint.
     pub(super) fn connected(&mut self, upstream: SocketAddr, reply: &Reply, now: Moment) {
         reply.extra.ledger.enter_at(Stage::Upstream, now);
-        let Some(Told { record, .. }) = &mut self.0 else { return };
+        let Some(Told { record, .. }) = &mut self.told else { return };
         record.connected_us = Some(reply.extra.ledger.moment_us(now));
         record.upstream = Some(upstream);
         record.attempts = record.attempts.saturating_add(1);
@@ -210,13 +221,13 @@ impl Note {
     /// The head of the answer has come.
     pub(super) fn answered(&mut self, reply: &Reply, now: Moment) {
         reply.extra.ledger.enter_at(Stage::Write, now);
-        let Some(Told { record, .. }) = &mut self.0 else { return };
+        let Some(Told { record, .. }) = &mut self.told else { return };
         record.answered_us = Some(reply.extra.ledger.moment_us(now));
     }
 
     /// The same where several endpoints were asked at once: it is this one's answer.
     pub(super) fn answered_by(&mut self, upstream: SocketAddr, reply: &Reply, now: Moment) {
-        if let Some(Told { record, .. }) = &mut self.0 {
+        if let Some(Told { record, .. }) = &mut self.told {
             record.upstream = Some(upstream);
         }
         self.answered(reply, now);
@@ -224,7 +235,7 @@ impl Note {
 
     /// The call is over.
     pub(super) fn ended(&mut self, call: Ended<'_>, outcome: Result<Code, Failure>) {
-        let Some(Told { worker, mut record }) = self.0.take() else { return };
+        let Some(Told { worker, mut record }) = self.told.take() else { return };
         let Some(records) = &worker.records else { return };
         records.tell(&worker, &mut record, call, outcome);
         let mut spare = records.spare.borrow_mut();

@@ -3,12 +3,16 @@
 //! A caller's `traceparent` is followed; one that is none is replaced, and the trace begins anew (W3C Trace Context,
 //! level 1). A call that is not recorded passes its caller's on as it came, so that the service's spans hang under the
 //! caller's. Where a call is recorded each attempt sends a `traceparent` of its own.
+//!
+//! What the gateway says of it is new each time, so it is not put into heads but sent beside them: a look-up, a place in a
+//! map and the way through it were most of what tracing cost a call that is not recorded.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use h2::ext::OnceField;
+use http::HeaderName;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
 
 use super::Worker;
 use crate::metrics::record::{Record, Subject};
@@ -30,17 +34,23 @@ pub(super) struct Trace {
     pub(super) span: u64,
     /// The caller's span; zero if none is known.
     pub(super) parent: u64,
+    /// What services are told in the call's place where it begins a trace and is not recorded; else zero.
+    unrecorded: u64,
 }
 
 impl Trace {
     /// What a head says, where nothing is decided or changed.
     pub(super) fn read(head: &Parts) -> Trace {
         let said = head.headers.get(&TRACEPARENT).and_then(|value| TraceParent::parse(value.as_bytes()));
-        said.map_or(Trace::default(), |said| Trace { id: said.trace_id, span: 0, parent: said.parent_id })
+        said.map_or(Trace::default(), |said| Trace {
+            id: said.trace_id,
+            parent: said.parent_id,
+            ..Trace::default()
+        })
     }
 
-    /// Follows what the caller has decided, or else decides whether the call is recorded. Makes the head say so where it
-    /// says nothing, or nothing valid.
+    /// Follows what the caller has decided, or else decides whether the call is recorded. The head keeps only what is
+    /// passed on as it came.
     pub(super) fn begin(worker: &Worker, sample: f64, head: &mut Parts) -> Trace {
         let random = &mut worker.random.borrow_mut();
         // One pass in place of look-ups: most calls have neither field.
@@ -54,20 +64,29 @@ impl Trace {
             }
         }
         // A field that comes twice says nothing.
-        if let Some(said) = said.filter(|_| fields == 1) {
+        let said = said.filter(|_| fields == 1);
+        if fields > 0 && said.is_none_or(|said| said.sampled) {
+            head.headers.remove(&TRACEPARENT);
+        }
+        if let Some(said) = said {
             let span = if said.sampled { span_id(random) } else { 0 };
-            return Trace { id: said.trace_id, span, parent: said.parent_id };
+            return Trace { id: said.trace_id, span, parent: said.parent_id, unrecorded: 0 };
         }
         if state {
             // Without a trace it belongs to there is no state of it.
             head.headers.remove(&TRACESTATE);
         }
         let id = u128::from(random.bits()) << 64 | u128::from(span_id(random));
-        let sampled = random.between(0.0, 1.0) < sample;
-        let span = span_id(random);
-        let begun = TraceParent { trace_id: id, parent_id: span, sampled };
-        put(worker, &mut head.headers, begun);
-        Trace { id, span: if sampled { span } else { 0 }, parent: 0 }
+        let own = span_id(random);
+        let is_sampled = random.between(0.0, 1.0) < sample;
+        let (span, unrecorded) = if is_sampled { (own, 0) } else { (0, own) };
+        Trace { id, span, parent: 0, unrecorded }
+    }
+
+    /// What services are told, where the head does not say it and no attempt does.
+    pub(super) fn field(&self) -> Option<OnceField> {
+        let said = TraceParent { trace_id: self.id, parent_id: self.unrecorded, sampled: false };
+        (self.unrecorded != 0).then(|| field(said))
     }
 
     pub(super) fn is_recorded(&self) -> bool {
@@ -80,11 +99,8 @@ fn span_id(random: &mut Random) -> u64 {
     random.bits().max(1)
 }
 
-fn put(worker: &Worker, headers: &mut HeaderMap, what: TraceParent) {
-    let mut value = worker.arena.header(&what.to_bytes());
-    // Different each time: it would only push what repeats out of the peer's table.
-    value.set_sensitive(true);
-    headers.insert(&TRACEPARENT, value);
+fn field(said: TraceParent) -> OnceField {
+    OnceField::new("traceparent", &said.to_bytes())
 }
 
 /// The span of one attempt. It is exported when it is dropped: an attempt that is given up has one, too.
@@ -112,11 +128,11 @@ impl Span {
         Span { worker: Rc::clone(worker), began: worker.clock.now(), record }
     }
 
-    /// It goes to this endpoint, with this head.
-    pub(super) fn sent(&mut self, upstream: SocketAddr, headers: &mut HeaderMap) {
+    /// It goes to this endpoint, with this field.
+    pub(super) fn sent(&mut self, upstream: SocketAddr) -> OnceField {
         self.record.upstream = Some(upstream);
         let Record { trace_id, span_id: parent_id, .. } = self.record;
-        put(&self.worker, headers, TraceParent { trace_id, parent_id, sampled: true });
+        field(TraceParent { trace_id, parent_id, sampled: true })
     }
 
     /// It is over.

@@ -48,6 +48,48 @@ impl AsRef<[u8]> for Protocol {
     }
 }
 
+/// A field of a request whose value comes only once. It is sent as it is and
+/// never indexed, and needs no place in a `HeaderMap`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct OnceField {
+    name: &'static str,
+    value: [u8; Self::LONGEST],
+    len: u8,
+}
+
+impl OnceField {
+    /// Bytes of the longest value.
+    pub const LONGEST: usize = 64;
+
+    /// A field with this name, in lower case, and this value, both in visible
+    /// ASCII: nobody looks at them again.
+    pub fn new<const LEN: usize>(name: &'static str, value: &[u8; LEN]) -> Self {
+        const { assert!(LEN <= Self::LONGEST) };
+        let mut field = OnceField {
+            name,
+            value: [0; Self::LONGEST],
+            len: LEN as u8,
+        };
+        field.value[..LEN].copy_from_slice(value);
+        field
+    }
+
+    pub(crate) fn name(&self) -> &[u8] {
+        self.name.as_bytes()
+    }
+
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.value[..self.len as usize]
+    }
+}
+
+impl fmt::Debug for OnceField {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        // Never indexed, so it may be a secret.
+        f.debug_tuple("OnceField").field(&self.name).finish()
+    }
+}
+
 impl fmt::Debug for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         self.value.fmt(f)

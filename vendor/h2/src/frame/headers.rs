@@ -1,5 +1,5 @@
 use super::{util, StreamDependency, StreamId};
-use crate::ext::Protocol;
+use crate::ext::{OnceField, Protocol};
 use crate::frame::{Error, Frame, Head, Kind};
 use crate::held::{hold, Held};
 use crate::hpack::{self, BytesStr};
@@ -102,6 +102,9 @@ struct HeaderBlock {
     /// Pseudo headers, these are broken out as they must be sent as part of the
     /// headers frame.
     pseudo: Pseudo,
+
+    /// A field beside the others, only to be sent.
+    once: Option<OnceField>,
 }
 
 hold!(HeaderBlock);
@@ -130,6 +133,7 @@ impl Headers {
                 fields,
                 is_over_size: false,
                 pseudo,
+                once: None,
             }),
             flags: HeadersFlag::default(),
         }
@@ -147,6 +151,7 @@ impl Headers {
                 fields,
                 is_over_size: false,
                 pseudo: Pseudo::default(),
+                once: None,
             }),
             flags,
         }
@@ -212,6 +217,7 @@ impl Headers {
                 field_size: 0,
                 is_over_size: false,
                 pseudo: Pseudo::default(),
+                once: None,
             }),
             flags,
         };
@@ -273,6 +279,10 @@ impl Headers {
 
     pub fn fields(&self) -> &HeaderMap {
         &self.header_block.fields
+    }
+
+    pub(crate) fn set_once_field(&mut self, field: Option<OnceField>) {
+        self.header_block.once = field;
     }
 
     pub fn into_fields(mut self) -> HeaderMap {
@@ -373,6 +383,7 @@ impl PushPromise {
                 fields,
                 is_over_size: false,
                 pseudo,
+                once: None,
             }),
             promised_id,
             stream_id,
@@ -464,6 +475,7 @@ impl PushPromise {
                 field_size: 0,
                 is_over_size: false,
                 pseudo: Pseudo::default(),
+                once: None,
             }),
             promised_id,
             stream_id: head.stream_id(),
@@ -1004,6 +1016,9 @@ impl HeaderBlock {
         };
 
         encoder.encode(headers, &mut hpack);
+        if let Some(field) = &self.once {
+            encoder.encode_once(field, &mut hpack);
+        }
 
         EncodingHeaderBlock { hpack }
     }

@@ -1,5 +1,6 @@
 use super::table::{Index, Table};
 use super::{huffman, Header};
+use crate::ext::OnceField;
 
 use bytes::{BufMut, BytesMut};
 use http::header::{HeaderName, HeaderValue};
@@ -134,6 +135,11 @@ impl Encoder {
                 }
             }
         }
+    }
+
+    /// Encodes a field that is never indexed.
+    pub(crate) fn encode_once(&mut self, field: &OnceField, dst: &mut BytesMut) {
+        encode_not_indexed2(field.name(), field.value(), true, dst);
     }
 
     fn encode_size_updates(&mut self, dst: &mut BytesMut) {
