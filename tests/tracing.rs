@@ -15,7 +15,7 @@ use support::interop_server::InteropServer;
 use support::library::{Library, Source, front};
 use support::process::Process;
 use support::raw::{EMPTY_CALL, RawClient, RawReply};
-use support::service::{Act, Service};
+use support::service::{Act, Asked, Service};
 use support::web::{Caller, VERSIONS, Version};
 use support::within;
 use tokio::net::TcpListener;
@@ -181,6 +181,62 @@ async fn the_ratio_decides_where_a_caller_does_not() {
     assert!(roots.iter().all(|seen| seen.parent().is_empty()));
     let told: HashSet<String> = attempts.iter().map(|seen| seen.traceparent()).collect();
     assert_eq!(told, sampled.into_iter().map(str::to_owned).collect());
+}
+
+/// The only `traceparent` of each.
+fn told(asked: &[Asked]) -> Vec<String> {
+    let only = |asked: &Asked| {
+        let all: Vec<_> = asked.headers.get_all("traceparent").iter().collect();
+        let [only] = all[..] else { panic!("{all:?}") };
+        only.to_str().expect("it is text").to_owned()
+    };
+    asked.iter().map(only).collect()
+}
+
+/// Method: calls without a trace, of which none or each is recorded, are sent twice: again after an error, or at once. Each
+/// attempt is told of the trace exactly once; where it is recorded, of a span of its own.
+#[tokio::test]
+async fn each_attempt_is_told_once_of_a_trace_that_begins_here() {
+    let hedged = format!(
+        "[[clusters.methods]]\npath = \"{EMPTY_CALL}\"\nidempotent = true\n\
+         [clusters.methods.hedging]\nmax_attempts = 2\nhedging_delay = \"10ms\"\n"
+    );
+    let late = Act::AnswerAfter(Duration::from_secs(5));
+    for (twice, first) in [(RETRY, Act::Status(14, None)), (&hedged, late)] {
+        for (sample, flags) in [("sample = 0.0", "-00"), ("sample = 1.0", "-01")] {
+            let collector = Collector::start().await;
+            let service = Service::start(move |at, _| if at == 0 { first } else { Act::Answer }).await;
+            let tables = format!("{twice}{}", collector.table(sample));
+            let (_gateway, address) = gateway::before(&[service.address()], "io_uring", &tables);
+            let reply = RawClient::connect(address).await.call(EMPTY_CALL, &[], b"").await;
+            assert_eq!(reply.grpc_status(), Some("0"), "{reply:?}");
+            let told = told(&service.asked());
+            let [one, other] = &told[..] else { panic!("{told:?}") };
+            assert!(one[..36] == other[..36] && told.iter().all(|told| told.ends_with(flags)), "{told:?}");
+            let is_recorded = flags == "-01";
+            assert_eq!(one != other, is_recorded, "{told:?}");
+            if is_recorded {
+                let spans = collector.wait_for(3).await;
+                let attempts = spans.iter().filter(|seen| !seen.is_call()).map(Seen::traceparent);
+                assert_eq!(attempts.collect::<HashSet<_>>(), told.into_iter().collect());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_asked_in_json_is_told_that_its_caller_is_not_recorded() {
+    let collector = Collector::start().await;
+    let library = Library::start();
+    let front = front(&library, "io_uring", Source::DescriptorSet, &collector.table("sample = 0.0"));
+    for version in VERSIONS {
+        let mut caller = Caller::connect(version, front.address).await;
+        let answer = caller.ask("GET /v1/shelves/a/books/b", &[], b"").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let headers = library.take().headers;
+        assert_eq!(headers.get_all("traceparent").iter().count(), 1, "{headers:?}");
+        assert!(headers["traceparent"].to_str().unwrap().ends_with("-00"), "{headers:?}");
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use h2::ext::OnceField;
+use h2::ext::FreshField;
 use h2::{Ping, PingPong, Reason, SendStream};
 use http::Request;
 
@@ -102,11 +102,11 @@ impl Connection {
         self.close_if_done();
     }
 
-    /// Sends a request's head, and with it a field that comes only once.
+    /// Sends a request's head, and with it a field that is new each time.
     pub(super) fn send(
         &self,
         request: Request<()>,
-        field: Option<OnceField>,
+        field: Option<FreshField>,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         match self.send.borrow_mut().as_mut() {
             Some(send) => send.send_request_with(request, field, false),

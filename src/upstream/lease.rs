@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::SendStream;
 use h2::client::ResponseFuture;
-use h2::ext::OnceField;
+use h2::ext::FreshField;
 use http::Request;
 
 use super::connection::Connection;
@@ -136,14 +136,14 @@ impl Lease {
         }
     }
 
-    /// Sends the head of the call, and with it a field that comes only once, which the head must not have.
+    /// Sends the head of the call, and with it a field that is new each time, which the head must not have.
     ///
     /// # Errors
     /// When h2 finds the head malformed, or the connection has just ended.
     pub fn send(
         &self,
         request: Request<()>,
-        field: Option<OnceField>,
+        field: Option<FreshField>,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         self.pool.counts().calls.add(1);
         self.endpoint.sent();

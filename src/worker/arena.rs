@@ -1,7 +1,7 @@
-//! Room for the few header values that the gateway writes itself.
+//! Room for the header values that the gateway writes itself and that differ from call to call: `grpc-timeout`.
 //!
 //! A header value owns its bytes, so each would be an allocation. These are cut off one buffer that is allocated anew
-//! only when it is used up, once for hundreds of calls.
+//! only when it is used up, once for very many calls.
 
 use std::cell::RefCell;
 

@@ -207,8 +207,7 @@ impl Attempts<'_> {
         let parts = call.head.take().map_or_else(|| call.upload.head_again(), Ok)?;
         let left = call.patience.tell_left(now, whole);
         let request = head::upstream(parts, lease, left, self.retries.previous(), &self.worker.arena)?;
-        let told = span.as_mut().map(|span| span.sent(lease.address()));
-        let field = told.or_else(|| call.note.trace_field());
+        let field = call.note.traceparent(span, lease.address());
         let (response, sink) = lease.send(request, field).map_err(|error| Failed::unsent(&error))?;
         call.upload.to(sink);
         call.patience.sent_head();

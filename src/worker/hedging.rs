@@ -61,6 +61,8 @@ struct Runner<'a> {
     previous: u32,
     passes: Passes<'a>,
     lease: Option<Lease>,
+    /// When it had a connection; until then, when it began.
+    connected: Moment,
     /// Where the call is traced.
     span: Option<Box<Span>>,
     /// None while it is the one that is sent what comes from the client.
@@ -204,6 +206,7 @@ impl<'a> Race<'a> {
             previous,
             passes,
             lease: None,
+            connected: began,
             span: call.note.attempt(&call.upload, previous),
             feed: self.is_client_taken().then(|| call.upload.copy()),
             stage: Stage::Queued(cluster.acquire(self.tried)),
@@ -262,6 +265,7 @@ impl<'a> Race<'a> {
         let lease = runner.lease.insert(lease);
         self.tried.add(lease.endpoint());
         let now = worker.clock.now();
+        runner.connected = now;
         call.note.connected(lease.address(), &call.reply, now);
         if runner.previous > 0 {
             cluster.counts().hedges.add(1);
@@ -270,8 +274,7 @@ impl<'a> Race<'a> {
         let told_own = is_unary && call.upload.is_received();
         let left = call.patience.tell_left(now, told_own);
         let request = head::upstream(parts, lease, left, runner.previous, &worker.arena)?;
-        let told = runner.span.as_mut().map(|span| span.sent(lease.address()));
-        let field = told.or_else(|| call.note.trace_field());
+        let field = call.note.traceparent(&mut runner.span, lease.address());
         let (response, sink) = lease.send(request, field).map_err(|error| Failed::unsent(&error))?;
         runner.stage = Stage::Sent(response);
         match &mut runner.feed {
@@ -336,7 +339,7 @@ impl<'a> Race<'a> {
         }
         let now = self.shared.worker.clock.now();
         if let Some(lease) = &winner.lease {
-            call.note.answered_by(lease.address(), &call.reply, now);
+            call.note.answered_by(lease.address(), winner.connected, &call.reply, now);
         }
         let begun = attempts::begin(call, &mut winner.passes, response, now);
         let ended = match begun {

@@ -1,5 +1,5 @@
-//! Where the time of one call goes: each moment of it belongs to one stage. The clock is read only where a call goes on to
-//! another stage, and only where somebody wants to know.
+//! Where the time of one call goes: each moment of it belongs to one stage. The clock is read for it only where a call goes
+//! on to another stage, where somebody wants to know, and where it was not read just now anyway.
 
 use std::cell::Cell;
 use std::fmt::Write as _;

@@ -1,7 +1,7 @@
 //! What the access log and traces say of a call: noted while it runs, and put into this core's rings when it is over.
 //!
 //! A call that is left out costs the noting, in memory that is used again and again; nothing here allocates or waits.
-//! Where nothing is told of calls, a call has no room for it.
+//! Where nothing is told of calls, a call has little room for it.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use h2::ext::OnceField;
+use h2::ext::FreshField;
 use http::Version;
 use http::request::Parts;
 
@@ -204,9 +204,16 @@ impl Note {
         Some(Box::new(Span::begin(worker, record, path.as_bytes(), previous)))
     }
 
-    /// What services are told of the call's trace beside its head, where no attempt tells them of itself.
-    pub(super) fn trace_field(&self) -> Option<OnceField> {
-        self.trace.field()
+    /// What the attempt that goes to this endpoint says of the trace beside its head; nothing where the head says it.
+    pub(super) fn traceparent(
+        &self,
+        span: &mut Option<Box<Span>>,
+        upstream: SocketAddr,
+    ) -> Option<FreshField> {
+        match span {
+            Some(span) => Some(span.sent(upstream)),
+            None => self.trace.unrecorded(),
+        }
     }
 
     /// An attempt has a connection to this endpoint.
@@ -225,10 +232,17 @@ impl Note {
         record.answered_us = Some(reply.extra.ledger.moment_us(now));
     }
 
-    /// The same where several endpoints were asked at once: it is this one's answer.
-    pub(super) fn answered_by(&mut self, upstream: SocketAddr, reply: &Reply, now: Moment) {
+    /// The same where several endpoints were asked at once: it is the answer of this one, which was connected then.
+    pub(super) fn answered_by(
+        &mut self,
+        upstream: SocketAddr,
+        connected: Moment,
+        reply: &Reply,
+        now: Moment,
+    ) {
         if let Some(Told { record, .. }) = &mut self.told {
             record.upstream = Some(upstream);
+            record.connected_us = Some(reply.extra.ledger.moment_us(connected));
         }
         self.answered(reply, now);
     }

@@ -10,7 +10,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use h2::ext::OnceField;
+use h2::ext::FreshField;
 use http::HeaderName;
 use http::request::Parts;
 
@@ -34,8 +34,8 @@ pub(super) struct Trace {
     pub(super) span: u64,
     /// The caller's span; zero if none is known.
     pub(super) parent: u64,
-    /// What services are told in the call's place where it begins a trace and is not recorded; else zero.
-    unrecorded: u64,
+    /// The span that services are told of where the call begins a trace and is not recorded; else zero.
+    unrecorded_span: u64,
 }
 
 impl Trace {
@@ -70,7 +70,7 @@ impl Trace {
         }
         if let Some(said) = said {
             let span = if said.sampled { span_id(random) } else { 0 };
-            return Trace { id: said.trace_id, span, parent: said.parent_id, unrecorded: 0 };
+            return Trace { id: said.trace_id, span, parent: said.parent_id, unrecorded_span: 0 };
         }
         if state {
             // Without a trace it belongs to there is no state of it.
@@ -79,14 +79,14 @@ impl Trace {
         let id = u128::from(random.bits()) << 64 | u128::from(span_id(random));
         let own = span_id(random);
         let is_sampled = random.between(0.0, 1.0) < sample;
-        let (span, unrecorded) = if is_sampled { (own, 0) } else { (0, own) };
-        Trace { id, span, parent: 0, unrecorded }
+        let (span, unrecorded_span) = if is_sampled { (own, 0) } else { (0, own) };
+        Trace { id, span, parent: 0, unrecorded_span }
     }
 
-    /// What services are told, where the head does not say it and no attempt does.
-    pub(super) fn field(&self) -> Option<OnceField> {
-        let said = TraceParent { trace_id: self.id, parent_id: self.unrecorded, sampled: false };
-        (self.unrecorded != 0).then(|| field(said))
+    /// What services are told where the head does not say it and the attempts are not recorded.
+    pub(super) fn unrecorded(&self) -> Option<FreshField> {
+        let said = TraceParent { trace_id: self.id, parent_id: self.unrecorded_span, sampled: false };
+        (self.unrecorded_span != 0).then(|| traceparent(said))
     }
 
     pub(super) fn is_recorded(&self) -> bool {
@@ -99,8 +99,8 @@ fn span_id(random: &mut Random) -> u64 {
     random.bits().max(1)
 }
 
-fn field(said: TraceParent) -> OnceField {
-    OnceField::new("traceparent", &said.to_bytes())
+fn traceparent(said: TraceParent) -> FreshField {
+    FreshField::new("traceparent", &said.to_bytes())
 }
 
 /// The span of one attempt. It is exported when it is dropped: an attempt that is given up has one, too.
@@ -129,10 +129,10 @@ impl Span {
     }
 
     /// It goes to this endpoint, with this field.
-    pub(super) fn sent(&mut self, upstream: SocketAddr) -> OnceField {
+    pub(super) fn sent(&mut self, upstream: SocketAddr) -> FreshField {
         self.record.upstream = Some(upstream);
         let Record { trace_id, span_id: parent_id, .. } = self.record;
-        field(TraceParent { trace_id, parent_id, sampled: true })
+        traceparent(TraceParent { trace_id, parent_id, sampled: true })
     }
 
     /// It is over.

@@ -136,7 +136,7 @@
 //! [`Error`]: ../struct.Error.html
 
 use crate::codec::{Codec, SendError, UserError};
-use crate::ext::{OnceField, Protocol};
+use crate::ext::{FreshField, Protocol};
 use crate::frame::{Headers, Pseudo, Reason, Settings, StreamId};
 use crate::proto::{self, Error};
 use crate::{FlowControl, PingPong, RecvStream, SendStream};
@@ -526,7 +526,7 @@ where
     pub fn send_request_with(
         &mut self,
         request: Request<()>,
-        field: Option<OnceField>,
+        field: Option<FreshField>,
         end_of_stream: bool,
     ) -> Result<(ResponseFuture, SendStream<B>), crate::Error> {
         self.inner

@@ -48,24 +48,24 @@ impl AsRef<[u8]> for Protocol {
     }
 }
 
-/// A field of a request whose value comes only once. It is sent as it is and
+/// A field of a request whose value is new each time. It is sent as it is and
 /// never indexed, and needs no place in a `HeaderMap`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct OnceField {
+pub struct FreshField {
     name: &'static str,
     value: [u8; Self::LONGEST],
     len: u8,
 }
 
-impl OnceField {
+impl FreshField {
     /// Bytes of the longest value.
-    pub const LONGEST: usize = 64;
+    pub const LONGEST: usize = 56;
 
     /// A field with this name, in lower case, and this value, both in visible
     /// ASCII: nobody looks at them again.
     pub fn new<const LEN: usize>(name: &'static str, value: &[u8; LEN]) -> Self {
         const { assert!(LEN <= Self::LONGEST) };
-        let mut field = OnceField {
+        let mut field = FreshField {
             name,
             value: [0; Self::LONGEST],
             len: LEN as u8,
@@ -83,10 +83,10 @@ impl OnceField {
     }
 }
 
-impl fmt::Debug for OnceField {
+impl fmt::Debug for FreshField {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         // Never indexed, so it may be a secret.
-        f.debug_tuple("OnceField").field(&self.name).finish()
+        f.debug_tuple("FreshField").field(&self.name).finish()
     }
 }
 

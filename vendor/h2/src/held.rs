@@ -1,6 +1,6 @@
 //! Large values in boxes that their thread uses again.
 //!
-//! A head of a call is some 300 bytes, and is moved from place to place a
+//! A head of a call is some 350 bytes, and is moved from place to place a
 //! dozen times on its way through: in frames, each as large as the largest
 //! kind, and in their queues. Held, only a pointer moves; once a thread has
 //! boxes enough, nothing is allocated for it.

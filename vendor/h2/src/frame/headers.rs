@@ -1,5 +1,5 @@
 use super::{util, StreamDependency, StreamId};
-use crate::ext::{OnceField, Protocol};
+use crate::ext::{FreshField, Protocol};
 use crate::frame::{Error, Frame, Head, Kind};
 use crate::held::{hold, Held};
 use crate::hpack::{self, BytesStr};
@@ -104,7 +104,7 @@ struct HeaderBlock {
     pseudo: Pseudo,
 
     /// A field beside the others, only to be sent.
-    once: Option<OnceField>,
+    fresh: Option<FreshField>,
 }
 
 hold!(HeaderBlock);
@@ -133,7 +133,7 @@ impl Headers {
                 fields,
                 is_over_size: false,
                 pseudo,
-                once: None,
+                fresh: None,
             }),
             flags: HeadersFlag::default(),
         }
@@ -151,7 +151,7 @@ impl Headers {
                 fields,
                 is_over_size: false,
                 pseudo: Pseudo::default(),
-                once: None,
+                fresh: None,
             }),
             flags,
         }
@@ -217,7 +217,7 @@ impl Headers {
                 field_size: 0,
                 is_over_size: false,
                 pseudo: Pseudo::default(),
-                once: None,
+                fresh: None,
             }),
             flags,
         };
@@ -281,8 +281,8 @@ impl Headers {
         &self.header_block.fields
     }
 
-    pub(crate) fn set_once_field(&mut self, field: Option<OnceField>) {
-        self.header_block.once = field;
+    pub(crate) fn set_fresh_field(&mut self, field: Option<FreshField>) {
+        self.header_block.fresh = field;
     }
 
     pub fn into_fields(mut self) -> HeaderMap {
@@ -383,7 +383,7 @@ impl PushPromise {
                 fields,
                 is_over_size: false,
                 pseudo,
-                once: None,
+                fresh: None,
             }),
             promised_id,
             stream_id,
@@ -475,7 +475,7 @@ impl PushPromise {
                 field_size: 0,
                 is_over_size: false,
                 pseudo: Pseudo::default(),
-                once: None,
+                fresh: None,
             }),
             promised_id,
             stream_id: head.stream_id(),
@@ -1016,8 +1016,8 @@ impl HeaderBlock {
         };
 
         encoder.encode(headers, &mut hpack);
-        if let Some(field) = &self.once {
-            encoder.encode_once(field, &mut hpack);
+        if let Some(field) = &self.fresh {
+            encoder.encode_fresh(field, &mut hpack);
         }
 
         EncodingHeaderBlock { hpack }

@@ -1,6 +1,6 @@
 use super::table::{Index, Table};
 use super::{huffman, Header};
-use crate::ext::OnceField;
+use crate::ext::FreshField;
 
 use bytes::{BufMut, BytesMut};
 use http::header::{HeaderName, HeaderValue};
@@ -138,7 +138,7 @@ impl Encoder {
     }
 
     /// Encodes a field that is never indexed.
-    pub(crate) fn encode_once(&mut self, field: &OnceField, dst: &mut BytesMut) {
+    pub(crate) fn encode_fresh(&mut self, field: &FreshField, dst: &mut BytesMut) {
         encode_not_indexed2(field.name(), field.value(), true, dst);
     }
 
@@ -386,6 +386,19 @@ mod test {
 
         assert_eq!(1 << 7 | 62, res[0]);
         assert_eq!(1, res.len());
+    }
+
+    #[test]
+    fn test_encode_fresh_field() {
+        let mut encoder = Encoder::default();
+        encoder.update_max_size(100);
+        let mut res = encode(&mut encoder, vec![method("GET")]);
+        let field = FreshField::new("traceparent", b"00-1");
+        encoder.encode_fresh(&field, &mut res);
+        let (before, own) = res.split_at(res.len() - 18);
+        assert_eq!(before, [0x20 | 31, 69, 0x80 | 2]);
+        assert_eq!(own, b"\x10\x0btraceparent\x0400-1");
+        assert_eq!(encoder.table.len(), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@ use super::recv::RecvHeaderBlockError;
 use super::store::{self, Entry, Resolve, Store};
 use super::{Buffer, BufferStatus, Config, Counts, Prioritized, Recv, Send, Stream, StreamId};
 use crate::codec::{Codec, SendError, UserError};
-use crate::ext::{OnceField, Protocol};
+use crate::ext::{FreshField, Protocol};
 use crate::frame::{self, Frame, Reason};
 use crate::proto::{peer, Error, Initiator, Open, Peer, WindowSize};
 use crate::{client, proto, server};
@@ -265,7 +265,7 @@ where
     pub fn send_request(
         &mut self,
         mut request: Request<()>,
-        field: Option<OnceField>,
+        field: Option<FreshField>,
         end_of_stream: bool,
         pending: Option<&OpaqueStreamRef>,
     ) -> Result<(StreamRef<B>, bool), SendError> {
@@ -323,7 +323,7 @@ where
         // Convert the message
         let mut headers =
             client::Peer::convert_send_message(stream_id, request, protocol, end_of_stream)?;
-        headers.set_once_field(field);
+        headers.set_fresh_field(field);
 
         let mut stream = me.store.insert(stream.id, stream);
 
