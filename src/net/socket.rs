@@ -3,7 +3,7 @@
 //! The waits go through the worker's ring or epoll; the bytes do not. A send that the ring carries out leaves only at
 //! the end of the loop's turn, and wakes its task once more to tell that it is done; a posted receive needs its buffer
 //! long before bytes come, and completes with the first of them. What that costs was measured: see "Bytes go beside the
-//! ring" in ARCHITECTURE.md.
+//! ring" in docs/DECISIONS.md.
 
 use std::fmt;
 use std::io;
