@@ -18,7 +18,7 @@ use super::answer::Reply;
 use super::clock;
 use super::forward::Upload;
 use super::language::Language;
-use super::trace::{Span, Trace};
+use super::trace::{Span, Trace, Unrecorded};
 use crate::metrics::record::{METHOD_NAMES, Record, Ring, Stage};
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
@@ -137,7 +137,7 @@ impl Records {
 /// What is known of a call so far.
 #[derive(Default)]
 pub(super) struct Note {
-    trace: Trace,
+    unrecorded: Unrecorded,
     /// If anything is told of it.
     told: Option<Told>,
 }
@@ -165,7 +165,7 @@ impl Note {
             None => Trace::read(head),
         };
         if records.telling.access_log.is_none() && !trace.is_recorded() {
-            return Note { trace, told: None };
+            return Note { unrecorded: trace.unrecorded, told: None };
         }
         reply.extra.ledger.keep(worker);
         let mut record = records.spare.borrow_mut().pop().unwrap_or_default();
@@ -186,7 +186,7 @@ impl Note {
             Version::HTTP_10 => 10,
             _ => 11,
         };
-        Note { trace, told: Some(Told { worker: Rc::clone(worker), record }) }
+        Note { unrecorded: trace.unrecorded, told: Some(Told { worker: Rc::clone(worker), record }) }
     }
 
     /// Its route was found, and with it where it is counted.
@@ -212,7 +212,7 @@ impl Note {
     ) -> Option<FreshField> {
         match span {
             Some(span) => Some(span.sent(upstream)),
-            None => self.trace.unrecorded(),
+            None => self.unrecorded.field(),
         }
     }
 

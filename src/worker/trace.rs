@@ -34,8 +34,25 @@ pub(super) struct Trace {
     pub(super) span: u64,
     /// The caller's span; zero if none is known.
     pub(super) parent: u64,
-    /// The span that services are told of where the call begins a trace and is not recorded; else zero.
-    unrecorded_span: u64,
+    /// Of a trace that the call begins.
+    pub(super) unrecorded: Unrecorded,
+}
+
+/// What services are told of a trace that begins here and is not recorded. All zero if there is none.
+///
+/// Each call has one; in words, for a `u128` would have it, and the call, at a multiple of sixteen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unrecorded {
+    trace_id: [u64; 2],
+    span: u64,
+}
+
+impl Unrecorded {
+    pub(super) fn field(&self) -> Option<FreshField> {
+        let [high, low] = self.trace_id.map(u128::from);
+        let said = TraceParent { trace_id: high << 64 | low, parent_id: self.span, sampled: false };
+        (self.span != 0).then(|| traceparent(said))
+    }
 }
 
 impl Trace {
@@ -70,23 +87,19 @@ impl Trace {
         }
         if let Some(said) = said {
             let span = if said.sampled { span_id(random) } else { 0 };
-            return Trace { id: said.trace_id, span, parent: said.parent_id, unrecorded_span: 0 };
+            return Trace { id: said.trace_id, span, parent: said.parent_id, ..Trace::default() };
         }
         if state {
             // Without a trace it belongs to there is no state of it.
             head.headers.remove(&TRACESTATE);
         }
-        let id = u128::from(random.bits()) << 64 | u128::from(span_id(random));
-        let own = span_id(random);
-        let is_sampled = random.between(0.0, 1.0) < sample;
-        let (span, unrecorded_span) = if is_sampled { (own, 0) } else { (0, own) };
-        Trace { id, span, parent: 0, unrecorded_span }
-    }
-
-    /// What services are told where the head does not say it and the attempts are not recorded.
-    pub(super) fn unrecorded(&self) -> Option<FreshField> {
-        let said = TraceParent { trace_id: self.id, parent_id: self.unrecorded_span, sampled: false };
-        (self.unrecorded_span != 0).then(|| traceparent(said))
+        let trace_id = [random.bits(), span_id(random)];
+        let id = u128::from(trace_id[0]) << 64 | u128::from(trace_id[1]);
+        let span = span_id(random);
+        if random.between(0.0, 1.0) < sample {
+            return Trace { id, span, ..Trace::default() };
+        }
+        Trace { id, unrecorded: Unrecorded { trace_id, span }, ..Trace::default() }
     }
 
     pub(super) fn is_recorded(&self) -> bool {
