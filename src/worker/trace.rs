@@ -5,7 +5,7 @@
 //! caller's. Where a call is recorded each attempt sends a `traceparent` of its own.
 //!
 //! What the gateway says of it is new each time, so it is not put into heads but sent beside them: a look-up, a place in a
-//! map and the way through it were most of what tracing cost a call that is not recorded.
+//! map and the way through it were half of what watching cost a call that is not recorded.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
