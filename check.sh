@@ -31,7 +31,7 @@ case "${1:-all}" in
 all)
     step fmt cargo fmt --check
     step clippy cargo clippy --locked --all-targets -- -D warnings
-    if has_patch; then step vendor vendor/h2.sh; else printf '\n==> vendor skipped: patch is not installed\n'; fi
+    if has_patch; then step vendor vendor/patched.sh; else printf '\n==> vendor skipped: patch is not installed\n'; fi
     step doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
     step test cargo test --locked
     if has_benches; then step benches cargo test --locked --benches; fi
@@ -53,7 +53,7 @@ deny)
         exit 2
     fi
     step deny cargo deny --locked check licenses bans sources
-    step advisories vendor/h2.sh deny
+    step advisories vendor/patched.sh deny
     ;;
 ab)
     shift
