@@ -79,6 +79,39 @@ async fn under_the_profile_all_of_it_works_on_both_back_ends() {
     }
 }
 
+/// Without the calls that receive and send on sockets that do not block. The control plane's threads say so only once, to
+/// the socket, and so are left alone.
+fn without_socket_calls() -> Filter {
+    let dontwait = (libc::MSG_DONTWAIT.cast_unsigned(), libc::MSG_DONTWAIT.cast_unsigned());
+    let calls =
+        [(libc::SYS_recvfrom, 3), (libc::SYS_sendto, 3), (libc::SYS_recvmsg, 2), (libc::SYS_sendmsg, 2)];
+    calls.into_iter().fold(Filter::new(ALLOWED), |filter, (call, flags)| {
+        filter.call_masked(call, flags, dontwait, fails(libc::EPERM))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_touch_their_sockets_through_the_ring_alone() {
+    let filter = without_socket_calls();
+    let alive = live(&filter, "io_uring", "io_uring");
+    tokio::time::timeout(Duration::from_secs(20), alive).await.expect("it does not take so long");
+}
+
+/// Shows that the filter of the test before this one is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_socket_calls_epoll_serves_nobody() {
+    let server = InteropServer::start();
+    let config = gateway_config(&[server.address()], "epoll", "");
+    let filter = without_socket_calls();
+    let process = Process::start_with(&config, |command| filter.around(command)).await;
+    // The gateway takes the connection and can say nothing on it.
+    let mut client = RawClient::connect(process.listener).await;
+    let reply = client.try_call(EMPTY_CALL, b"").await;
+    assert!(reply.as_ref().is_none_or(|reply| reply.grpc_status() != Some("0")), "{reply:?}");
+    process.signal("TERM");
+    assert_eq!(process.ended().await.code(), Some(0));
+}
+
 /// The default profiles of Docker and containerd leave these out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_a_profile_without_rings_it_falls_back_to_epoll() {

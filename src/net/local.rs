@@ -2,11 +2,13 @@
 
 use std::cell::OnceCell;
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
 use super::Buffers;
+use super::carrier::Carrier;
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 use crate::time::timers::Timers;
@@ -20,13 +22,15 @@ pub struct Local {
     counts: Arc<WorkerBlock>,
     /// Wakes the root future, which counts the loop's turns.
     root: OnceCell<Waker>,
+    /// Where all goes through the ring: what carries the bytes.
+    carrier: OnceCell<Rc<Carrier>>,
 }
 
 impl Local {
     /// The means of a worker whose clock stands at `now`.
     pub fn new(counts: Arc<WorkerBlock>, now: Moment) -> Rc<Local> {
         let (buffers, timers) = (Rc::new(Buffers::new()), Timers::new(now));
-        Rc::new(Local { buffers, timers, counts, root: OnceCell::new() })
+        Rc::new(Local { buffers, timers, counts, root: OnceCell::new(), carrier: OnceCell::new() })
     }
 
     /// The worker's own counters.
@@ -50,6 +54,24 @@ impl Local {
     /// Says how to wake the root future; the first call counts.
     pub fn set_root(&self, root: &Waker) {
         self.root.get_or_init(|| root.clone());
+        if let Some(carrier) = self.carrier.get() {
+            carrier.set_root(root);
+        }
+    }
+
+    /// What carries the bytes of the connections, if all goes through the ring.
+    pub(super) fn carrier(&self) -> Option<&Rc<Carrier>> {
+        self.carrier.get()
+    }
+
+    /// Lets the ring of the runtime that runs on this thread carry the bytes.
+    ///
+    /// # Errors
+    /// When the ring takes no buffers.
+    pub(super) fn carry(&self) -> io::Result<()> {
+        let carrier = Carrier::attach(Rc::clone(&self.timers), self.shared_counts())?;
+        self.carrier.get_or_init(|| carrier);
+        Ok(())
     }
 }
 

@@ -5,15 +5,20 @@
 //! Read `stream.rs` first.
 
 pub mod buffers;
+pub mod carrier;
 pub mod ethtool;
+mod inward;
 pub mod listener;
 pub mod local;
 pub mod pipe;
+mod provided;
 pub mod ring;
 pub mod runtime;
 pub mod socket;
 pub mod stream;
 pub mod sys;
+#[cfg(test)]
+mod tests;
 pub mod ticker;
 
 pub use buffers::Buffers;

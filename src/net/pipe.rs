@@ -17,6 +17,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::buffers::{Buffers, LARGEST};
+use super::inward::Inward;
+use super::provided::Piece;
 use super::socket::Socket;
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
@@ -30,6 +32,8 @@ pub struct Pipe {
     news: Cell<bool>,
     /// The connection is to be cut.
     aborted: Cell<bool>,
+    /// The protocol is done: the connection ends when all that is staged has left.
+    closing: Cell<bool>,
     /// When the peer last sent something, by the worker's coarse clock.
     received_at: Cell<Moment>,
     spoken: Cell<bool>,
@@ -42,18 +46,6 @@ pub struct Pipe {
 pub struct Outgoing {
     staged: u64,
     sent: u64,
-}
-
-/// From the peer.
-#[derive(Default)]
-struct Inward {
-    /// Bytes that the protocol has not taken all of. No allocation while there are none.
-    buffer: Vec<u8>,
-    /// Bytes of it that the protocol has taken.
-    taken: usize,
-    /// Who looked at the bytes without taking them needs more of them.
-    too_few: bool,
-    end: Option<End>,
 }
 
 /// To the peer.
@@ -86,6 +78,7 @@ impl Pipe {
             outward: RefCell::default(),
             news: Cell::new(false),
             aborted: Cell::new(false),
+            closing: Cell::new(false),
             received_at: Cell::new(now),
             spoken: Cell::new(false),
             outgoing: Cell::default(),
@@ -120,17 +113,7 @@ impl Pipe {
     /// Looks at the first bytes without taking them: `Some(true)` when they are `expected`, `Some(false)` when they
     /// cannot become it, `None` while too few have arrived.
     pub fn starts_with(&self, expected: &[u8]) -> Option<bool> {
-        let mut inward = self.inward.borrow_mut();
-        let arrived = &inward.buffer[inward.taken..];
-        let known = arrived.len().min(expected.len());
-        if arrived[..known] != expected[..known] || (inward.end.is_some() && known < expected.len()) {
-            Some(false)
-        } else if known == expected.len() {
-            Some(true)
-        } else {
-            inward.too_few = true;
-            None
-        }
+        self.inward.borrow_mut().starts_with(expected, &self.buffers)
     }
 
     /// Whether the peer has sent anything yet.
@@ -165,38 +148,60 @@ impl Pipe {
         self.news.replace(false)
     }
 
+    /// Whether the protocol has something to see.
+    pub(super) fn has_news(&self) -> bool {
+        self.news.get()
+    }
+
     pub(super) fn is_aborted(&self) -> bool {
         self.aborted.get()
     }
 
-    /// Whether the protocol has taken all that came, or cannot go on with what there is.
+    /// The protocol is done.
+    pub(super) fn close(&self) {
+        self.closing.set(true);
+    }
+
+    /// Whether the protocol has taken all that came, or cannot go on with what there is. What it leaves is kept.
     pub(super) fn wants_more(&self) -> bool {
         let mut inward = self.inward.borrow_mut();
-        inward.keep_little(&self.buffers);
-        inward.end.is_none() && (inward.buffer.is_empty() || inward.too_few)
+        inward.keep(&self.buffers);
+        inward.wants_more()
     }
 
     /// Receives what has arrived, if anything has.
     pub(super) fn receive(&self, socket: &Socket, now: Moment, counts: &WorkerBlock) {
         let mut inward = self.inward.borrow_mut();
-        // A buffer is lent only for bytes that are there, so that it can be the largest, and is nearly always the same.
-        let mut buffer = self.buffers.lend(LARGEST);
-        buffer.extend_from_slice(&inward.buffer[inward.taken..]);
+        let mut buffer = inward.lend(&self.buffers);
         match socket.receive(&mut buffer) {
             Ok(0) => inward.end = Some(End::Closed),
-            Ok(n) => {
-                counts.receives.add(1);
-                counts.bytes_received.add(n as u64);
-                self.received_at.set(now);
-                self.spoken.set(true);
-            }
+            Ok(n) => self.count(n, now, counts),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 return self.buffers.give(buffer);
             }
             Err(error) => inward.end = Some(End::Failed(error.kind())),
         }
-        inward.too_few = false;
-        inward.replace(buffer, &self.buffers);
+        inward.received(buffer, &self.buffers);
+        self.news.set(true);
+    }
+
+    /// Bytes that the ring has received.
+    pub(super) fn arrived(&self, piece: Piece, now: Moment, counts: &WorkerBlock) {
+        self.count(piece.len(), now, counts);
+        self.inward.borrow_mut().arrived(piece);
+        self.news.set(true);
+    }
+
+    fn count(&self, n: usize, now: Moment, counts: &WorkerBlock) {
+        counts.receives.add(1);
+        counts.bytes_received.add(n as u64);
+        self.received_at.set(now);
+        self.spoken.set(true);
+    }
+
+    /// The peer has closed its side.
+    pub(super) fn closed(&self) {
+        self.inward.borrow_mut().end = Some(End::Closed);
         self.news.set(true);
     }
 
@@ -208,7 +213,7 @@ impl Pipe {
 
     /// Drops what arrived and was not taken: the protocol is done.
     pub(super) fn discard_received(&self) {
-        self.inward.borrow_mut().replace(Vec::new(), &self.buffers);
+        self.inward.borrow_mut().discard(&self.buffers);
     }
 
     /// What is staged, to be sent; none while a send is in flight.
@@ -221,10 +226,27 @@ impl Pipe {
         Some(std::mem::take(&mut outward.stage))
     }
 
-    /// The kernel has taken so many bytes.
+    /// Whether anything is staged that may be taken to be sent.
+    pub(super) fn has_stage(&self) -> bool {
+        let outward = self.outward.borrow();
+        !outward.stage.is_empty() && outward.end.is_none()
+    }
+
+    /// Whether somebody waits for the end of the next send: a write that found the stage full, or the connection's end.
+    pub(super) fn waits_for_send(&self) -> bool {
+        self.closing.get() || self.outward.borrow().blocked
+    }
+
+    /// The kernel has taken so many bytes, or is about to.
     pub(super) fn took(&self, n: usize) {
         let Outgoing { staged, sent } = self.outgoing.get();
         self.outgoing.set(Outgoing { staged, sent: sent + n as u64 });
+    }
+
+    /// Of those that it was about to take, the kernel has left so many.
+    pub(super) fn left(&self, n: usize) {
+        let Outgoing { staged, sent } = self.outgoing.get();
+        self.outgoing.set(Outgoing { staged, sent: sent - n as u64 });
     }
 
     /// Some bytes left, others wait on: the peer is alive.
@@ -258,7 +280,7 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        self.inward.get_mut().replace(Vec::new(), &self.buffers);
+        self.inward.get_mut().discard(&self.buffers);
         self.buffers.give(std::mem::take(&mut self.outward.get_mut().stage));
     }
 }
@@ -267,28 +289,11 @@ impl fmt::Debug for Pipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (inward, outward) = (self.inward.borrow(), self.outward.borrow());
         f.debug_struct("Pipe")
-            .field("received", &(inward.buffer.len() - inward.taken))
+            .field("received", &inward.waiting())
             .field("staged", &outward.stage.len())
             .field("inward_end", &inward.end)
             .field("outward_end", &outward.end)
             .finish_non_exhaustive()
-    }
-}
-
-impl Inward {
-    fn replace(&mut self, buffer: Vec<u8>, buffers: &Buffers) {
-        buffers.give(std::mem::replace(&mut self.buffer, buffer));
-        self.taken = 0;
-    }
-
-    /// Moves what the protocol leaves for later to a buffer of its size.
-    fn keep_little(&mut self, buffers: &Buffers) {
-        let left = self.buffer.len() - self.taken;
-        if 0 < left && left <= LARGEST / 4 && self.buffer.capacity() == LARGEST {
-            let mut fitting = buffers.lend(left);
-            fitting.extend_from_slice(&self.buffer[self.taken..]);
-            self.replace(fitting, buffers);
-        }
     }
 }
 
@@ -317,14 +322,8 @@ impl fmt::Debug for Io {
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut inward = self.0.inward.borrow_mut();
-        let waiting = inward.buffer.len() - inward.taken;
-        if waiting > 0 {
-            let n = waiting.min(buf.remaining());
-            buf.put_slice(&inward.buffer[inward.taken..inward.taken + n]);
-            inward.taken += n;
-            if n == waiting {
-                inward.replace(Vec::new(), &self.0.buffers);
-            }
+        if !inward.is_empty() {
+            inward.read(buf, &self.0.buffers);
             return Poll::Ready(Ok(()));
         }
         match inward.end {

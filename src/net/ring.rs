@@ -7,12 +7,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-use std::time::Duration;
+use std::os::fd::AsRawFd;
 
 use io_uring::{IoUring, Probe, opcode};
 
-use super::sys;
+use super::{carrier, sys};
 use crate::config::Io;
 
 /// A way to do I/O, best first.
@@ -66,6 +65,12 @@ impl Rung {
             Rung::SubmissionThread | Rung::DeferTaskrun | Rung::CoopTaskrun | Rung::Plain => "io_uring",
             Rung::Epoll => "epoll",
         }
+    }
+
+    /// Whether the bytes of connections go through the ring (`carrier.rs`), and not beside it. It takes a ring whose
+    /// submissions the worker itself carries out, and what Linux 6.1 has besides.
+    pub(super) const fn carries(self) -> bool {
+        matches!(self, Rung::DeferTaskrun)
     }
 
     /// The set-up flags, for people.
@@ -124,7 +129,13 @@ pub fn probe(io: &Io) -> Result<Rung, Refusal> {
     let mut refusal = None;
     for &rung in ladder(io) {
         let builder = rung.builder(io).expect("every rung before epoll has a ring");
-        match builder.build(io.entries) {
+        let tried = builder.build(io.entries).and_then(|mut ring| {
+            if rung.carries() {
+                carrier::rehearse(&mut ring)?;
+            }
+            Ok(ring)
+        });
+        match tried {
             Ok(ring) => return check(&ring, io).map(|()| rung),
             Err(error) => refusal = Some(Refusal::of(&error, io)),
         }
@@ -144,23 +155,6 @@ fn check(ring: &IoUring, io: &Io) -> Result<(), Refusal> {
         }),
         None => Ok(()),
     }
-}
-
-/// Lets this thread's newest ring poll the interfaces of its sockets for `span` before it sleeps. `before` are the
-/// rings that there were earlier: monoio keeps the descriptor of its own to itself.
-///
-/// # Errors
-/// What the kernel says, if no new ring takes it.
-pub(super) fn poll_interfaces(before: &BTreeSet<RawFd>, span: Duration) -> io::Result<()> {
-    let mut result = Err(io::Error::other("the worker's ring is not among the open files"));
-    for &ring in descriptors().difference(before) {
-        // A ring with a single issuer refuses everybody else, so those of other threads are left alone.
-        result = sys::poll_interfaces(ring, span);
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
 }
 
 fn check_operations(ring: &IoUring, io: &Io) -> Result<(), Refusal> {
@@ -238,6 +232,8 @@ fn parse_tails(fdinfo: &str) -> Option<RingTails> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::config::{Backend, OnUnavailable};
 
@@ -255,6 +251,13 @@ mod tests {
         for io in [IO, Io { sqpoll_idle: Some(SPAN), ..IO }, Io { busy_poll: Some(SPAN), ..IO }] {
             assert!(ladder(&io).is_sorted() && ladder(&io).iter().all(|rung| *rung < Rung::Epoll));
         }
+    }
+
+    #[test]
+    fn a_ring_is_tried_as_it_will_be_used() {
+        let Ok(mut ring) = Rung::DeferTaskrun.builder(&IO).unwrap().build(256) else { return };
+        let rehearsed = carrier::rehearse(&mut ring).map_err(|error| error.to_string());
+        assert_eq!(probe(&IO) == Ok(Rung::DeferTaskrun), rehearsed.is_ok(), "{rehearsed:?}");
     }
 
     #[test]
@@ -280,14 +283,12 @@ mod tests {
         if probe(&io).is_err() {
             return; // the test before this one says why
         }
-        let before = descriptors();
         let ring = Rung::DeferTaskrun.builder(&io).unwrap().build(256).unwrap();
-        poll_interfaces(&before, SPAN).unwrap();
+        sys::poll_interfaces(ring.as_raw_fd(), SPAN).unwrap();
         let elsewhere = std::thread::scope(|scope| {
             scope.spawn(|| sys::poll_interfaces(ring.as_raw_fd(), SPAN)).join().unwrap()
         });
         assert_eq!(elsewhere.unwrap_err().raw_os_error(), Some(libc::EEXIST));
-        assert!(poll_interfaces(&descriptors(), SPAN).is_err(), "no ring is new");
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use monoio::time::TimeDriver;
-use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
+use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder, foreign};
 
 use super::local::Local;
-use super::ring::{self, Rung};
+use super::ring::Rung;
+use super::sys;
 use crate::config::Io;
 
 /// One thread's event loop. Has to be built on the thread that runs it.
@@ -32,23 +33,24 @@ impl std::fmt::Debug for Loop {
 }
 
 impl Loop {
-    /// A loop on `rung`, set up as `io` says.
+    /// A loop on `rung` for `local`'s worker, set up as `io` says.
     ///
     /// # Errors
     /// What the kernel says to the ring or to epoll.
-    pub fn new(rung: Rung, io: &Io) -> io::Result<Loop> {
+    pub fn new(rung: Rung, io: &Io, local: &Local) -> io::Result<Loop> {
         let entries = io.entries;
-        let before = io.busy_poll.map(|span| (span, ring::descriptors()));
-        let kind = match rung.builder(io) {
-            Some(ring) => Kind::IoUring(with_ring(&ring, entries)?),
-            None => Kind::Epoll(
-                RuntimeBuilder::<LegacyDriver>::new().with_entries(entries).enable_timer().build()?,
-            ),
+        let Some(ring) = rung.builder(io) else {
+            let builder = RuntimeBuilder::<LegacyDriver>::new().with_entries(entries).enable_timer();
+            return Ok(Loop(Kind::Epoll(builder.build()?)));
         };
-        if let (Kind::IoUring(_), Some((span, before))) = (&kind, before) {
-            ring::poll_interfaces(&before, span)?;
-        }
-        Ok(Loop(kind))
+        let mut runtime = with_ring(&ring, entries)?;
+        runtime.block_on(async {
+            if let Some(span) = io.busy_poll {
+                sys::poll_interfaces(foreign::descriptor()?, span)?;
+            }
+            if rung.carries() { local.carry() } else { Ok(()) }
+        })?;
+        Ok(Loop(Kind::IoUring(runtime)))
     }
 
     /// Runs `main` to its end, counting the loop's turns.
@@ -85,7 +87,14 @@ async fn counted<T>(local: &Local, main: impl Future<Output = T>) -> T {
     std::future::poll_fn(|cx| {
         local.set_root(cx.waker());
         local.counts().turns.add(1);
-        main.as_mut().poll(cx)
+        let poll = main.as_mut().poll(cx);
+        if let Some(carrier) = local.carrier() {
+            carrier.send();
+            if poll.is_ready() {
+                carrier.end();
+            }
+        }
+        poll
     })
     .await
 }

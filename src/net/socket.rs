@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use monoio::net::TcpStream;
 use socket2::SockRef;
@@ -62,6 +62,11 @@ impl Socket {
     /// Whether the peer's packets arrive at the CPU that this runs on.
     pub fn arrives_here(&self) -> bool {
         self.with(sys::arrives_here)
+    }
+
+    /// The number of its descriptor.
+    pub(super) fn number(&self) -> RawFd {
+        self.0.as_raw_fd()
     }
 
     fn with<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {

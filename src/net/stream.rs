@@ -32,32 +32,31 @@ pub async fn drive(
     local: Rc<Local>,
     pipe: Rc<Pipe>,
     socket: Socket,
-    mut protocol: Pin<Box<impl Future<Output = ()>>>,
+    protocol: Pin<Box<impl Future<Output = ()>>>,
 ) {
-    let mut receive = pin!(receive(&local, &pipe, &socket));
     let mut connection = Connection {
         signal: Arc::new(Signal::default()),
         linger: local.timers.timer(),
         finished: false,
         local: &local,
         pipe: &pipe,
+        socket: &socket,
     };
-    {
-        let mut send = pin!(send(&local, &pipe, &socket));
-        let waker = Waker::from(Arc::clone(&connection.signal));
-        let mut protocol_cx = Context::from_waker(&waker);
-        poll_fn(|cx| {
-            connection.turn(cx, &mut protocol_cx, receive.as_mut(), send.as_mut(), protocol.as_mut())
-        })
-        .await;
+    match local.carrier() {
+        Some(carrier) => {
+            let line = poll_fn(|cx| Poll::Ready(carrier.line(&socket, &pipe, cx))).await;
+            connection.run(|cx| line.turn(cx), protocol).await;
+        }
+        None => {
+            let (mut receive, mut send) =
+                (pin!(receive(&local, &pipe, &socket)), pin!(send(&local, &pipe, &socket)));
+            let transfer = |cx: &mut Context<'_>| {
+                let _ = receive.as_mut().poll(cx);
+                let _ = send.as_mut().poll(cx);
+            };
+            connection.run(transfer, protocol).await;
+        }
     }
-    if pipe.is_aborted() || pipe.outward_end().is_some() {
-        return;
-    }
-    // Closing while bytes of the peer are unread would make the kernel reset the connection, and the peer might
-    // lose our last answer: close our side only, and read on until the peer has closed its own.
-    socket.shut();
-    poll_fn(|cx| connection.linger(cx, receive.as_mut())).await;
 }
 
 struct Connection<'a> {
@@ -66,22 +65,40 @@ struct Connection<'a> {
     finished: bool,
     local: &'a Local,
     pipe: &'a Pipe,
+    socket: &'a Socket,
 }
 
 impl Connection<'_> {
+    /// `transfer` moves bytes as far as it can without waiting, and sees to it that the task is woken when there is more.
+    async fn run(
+        &mut self,
+        mut transfer: impl FnMut(&mut Context<'_>),
+        mut protocol: Pin<Box<impl Future<Output = ()>>>,
+    ) {
+        let waker = Waker::from(Arc::clone(&self.signal));
+        let mut protocol_cx = Context::from_waker(&waker);
+        poll_fn(|cx| self.turn(cx, &mut protocol_cx, &mut transfer, protocol.as_mut())).await;
+        drop(protocol);
+        if self.pipe.is_aborted() || self.pipe.outward_end().is_some() {
+            return;
+        }
+        // Closing while bytes of the peer are unread would make the kernel reset the connection, and the peer might
+        // lose our last answer: close our side only, and read on until the peer has closed its own.
+        self.socket.shut();
+        poll_fn(|cx| self.linger(cx, &mut transfer)).await;
+    }
+
     fn turn(
         &mut self,
         cx: &mut Context<'_>,
         protocol_cx: &mut Context<'_>,
-        mut receive: Pin<&mut impl Future<Output = ()>>,
-        mut send: Pin<&mut impl Future<Output = ()>>,
+        transfer: &mut impl FnMut(&mut Context<'_>),
         mut protocol: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<()> {
         self.local.touch();
         self.signal.begin_turn(cx);
         for _ in 0..ROUNDS {
-            let _ = receive.as_mut().poll(cx);
-            let _ = send.as_mut().poll(cx);
+            transfer(cx);
             if self.pipe.is_aborted() || (self.finished && (self.pipe.is_drained() || self.linger.fired())) {
                 return Poll::Ready(());
             }
@@ -96,6 +113,7 @@ impl Connection<'_> {
                 return Poll::Pending;
             } else if protocol.as_mut().poll(protocol_cx).is_ready() {
                 self.finished = true;
+                self.pipe.close();
                 self.linger.arm(self.linger.now().plus(LINGER), cx.waker());
             }
         }
@@ -104,14 +122,14 @@ impl Connection<'_> {
         Poll::Pending
     }
 
-    fn linger(&mut self, cx: &mut Context<'_>, mut receive: Pin<&mut impl Future<Output = ()>>) -> Poll<()> {
+    fn linger(&mut self, cx: &mut Context<'_>, transfer: &mut impl FnMut(&mut Context<'_>)) -> Poll<()> {
         self.local.touch();
         if !self.linger.is_armed() && !self.linger.fired() {
             self.linger.arm(self.linger.now().plus(LINGER), cx.waker());
         }
         for _ in 0..ROUNDS {
             self.pipe.discard_received();
-            let _ = receive.as_mut().poll(cx);
+            transfer(cx);
             if self.pipe.inward_end().is_some() || self.linger.fired() {
                 return Poll::Ready(());
             }

@@ -149,7 +149,7 @@ pub fn run(plan: Plan, started: impl FnOnce()) -> io::Result<()> {
     let clock = plan.clock.clone();
     let _closing = Closing(Arc::clone(&plan.control));
     let local = Local::new(Arc::clone(&plan.scheme.shard.worker), clock.now());
-    let mut event_loop = Loop::new(plan.rung, &plan.scheme.config.io)?;
+    let mut event_loop = Loop::new(plan.rung, &plan.scheme.config.io, &local)?;
     event_loop.run(&Rc::clone(&local), serve(plan, clock, local, started))
 }
 

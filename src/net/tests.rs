@@ -1,0 +1,155 @@
+//! Connections of an echoing protocol, on every rung that this host has: all bytes come back, in order.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::ring::{self, Rung};
+use super::runtime::Loop;
+use super::{Local, Pipe, Socket, provided, runtime, stream};
+use crate::config::{Backend, Io, OnUnavailable};
+use crate::metrics::WorkerBlock;
+use crate::time::Moment;
+
+const IO: Io = Io {
+    backend: Backend::IoUring,
+    entries: 256,
+    on_unavailable: OnUnavailable::Fail,
+    sqpoll_idle: None,
+    busy_poll: None,
+};
+
+/// The ways that bytes go on this host. The plainest ring is there wherever a better one is.
+fn rungs() -> Vec<Rung> {
+    match ring::probe(&IO) {
+        Ok(best) if best < Rung::Plain => vec![best, Rung::Plain, Rung::Epoll],
+        Ok(best) => vec![best, Rung::Epoll],
+        Err(_) => vec![Rung::Epoll],
+    }
+}
+
+/// Serves connections that say back what they hear, until `peers` is done with its ends of them. Returns what was
+/// counted.
+fn echo(
+    rung: Rung,
+    connections: usize,
+    peers: impl FnOnce(Vec<TcpStream>) + Send + 'static,
+) -> Arc<WorkerBlock> {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it listens");
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..connections {
+        let peer = TcpStream::connect(address).expect("it listens");
+        peer.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        peer.set_write_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        theirs.push(peer);
+        ours.push(listener.accept().expect("a connection").0);
+    }
+    let counts = Arc::<WorkerBlock>::default();
+    let local = Local::new(Arc::clone(&counts), Moment::ZERO);
+    let mut event_loop = Loop::new(rung, &IO, &local).expect("the rung is there");
+    let peers = thread::spawn(move || peers(theirs));
+    event_loop.run(&Rc::clone(&local), async {
+        let (done, mut all) = tokio::sync::mpsc::unbounded_channel::<()>();
+        for socket in ours {
+            socket.set_nonblocking(rung == Rung::Epoll).expect("it is open");
+            let socket = Socket::adopt(socket.into()).expect("the loop takes it");
+            let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
+            let (mut io, done) = (pipe.io(), done.clone());
+            let protocol = Box::pin(async move {
+                let mut bytes = vec![0; 10_000];
+                while let Ok(n @ 1..) = io.read(&mut bytes).await {
+                    if io.write_all(&bytes[..n]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            let drive = stream::drive(Rc::clone(&local), pipe, socket, protocol);
+            runtime::spawn(|| panic!("a connection panicked"), async move {
+                drive.await;
+                drop(done);
+            });
+        }
+        drop(done);
+        assert!(all.recv().await.is_none(), "nobody says anything there");
+    });
+    peers.join().expect("the peers heard what they said");
+    counts
+}
+
+fn pattern(bytes: usize, seed: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at.wrapping_mul(31) ^ (at >> 8) ^ seed) as u8).collect()
+}
+
+#[test]
+fn more_connections_speak_at_once_than_there_are_buffers() {
+    let many = usize::from(provided::MOST) + 100;
+    for rung in rungs() {
+        echo(rung, many, move |mut peers| {
+            for round in 0..3 {
+                for (number, peer) in peers.iter_mut().enumerate() {
+                    peer.write_all(&pattern(100, number + round)).expect("it is taken");
+                }
+                for (number, peer) in peers.iter_mut().enumerate() {
+                    let mut heard = [0; 100];
+                    peer.read_exact(&mut heard).expect("an echo");
+                    assert_eq!(heard[..], pattern(100, number + round), "{rung:?}, {number}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_read_gets_all_of_it_in_the_end() {
+    const BYTES: usize = 24 << 20;
+    for rung in rungs() {
+        let counts = echo(rung, 2, move |mut peers| {
+            let mut other = peers.pop().expect("there are two");
+            let mut slow = peers.pop().expect("there are two");
+            let mut speaker = slow.try_clone().expect("a second handle");
+            // More than all buffers between hold, so that it is held up until somebody reads.
+            let speaker = thread::spawn(move || {
+                speaker.write_all(&pattern(BYTES, 0)).expect("it is taken in the end");
+                speaker.shutdown(Shutdown::Write).expect("it is open");
+            });
+            // Nor does it hold up others.
+            for round in 0..200 {
+                other.write_all(&pattern(3_000, round)).expect("it is taken");
+                let mut heard = [0; 3_000];
+                other.read_exact(&mut heard).expect("an echo");
+                assert_eq!(heard[..], pattern(3_000, round));
+            }
+            let mut heard = Vec::with_capacity(BYTES);
+            slow.read_to_end(&mut heard).expect("all of it, and then the end");
+            assert!(heard == pattern(BYTES, 0), "{rung:?}: {} bytes", heard.len());
+            speaker.join().expect("it has said everything");
+        });
+        let echoed = (BYTES + 200 * 3_000) as u64;
+        assert_eq!((counts.bytes_received.get(), counts.bytes_sent.get()), (echoed, echoed), "{rung:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_goes_away_at_any_time_leaves_the_others_alone() {
+    for rung in rungs() {
+        echo(rung, 40, move |peers| {
+            for (number, mut peer) in peers.into_iter().enumerate() {
+                peer.write_all(&pattern(50_000, number)).expect("it is taken");
+                if number % 2 == 0 {
+                    // Unread bytes make this a reset, in the middle of what is being sent or after it.
+                    continue;
+                }
+                peer.shutdown(Shutdown::Write).expect("it is open");
+                let mut heard = Vec::new();
+                peer.read_to_end(&mut heard).expect("all of it, and then the end");
+                assert!(heard == pattern(50_000, number), "{rung:?}, {number}: {} bytes", heard.len());
+            }
+        });
+    }
+}
