@@ -119,6 +119,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/net/sys.rs",
     "src/net/carrier.rs",
     "src/net/provided.rs",
+    "src/net/rehearsal.rs",
     "src/alloc.rs",
     "tests/support/seccomp.rs",
 ];

@@ -1,9 +1,11 @@
 //! Carries the bytes of a worker's connections through its ring, so that `io_uring_enter` is all that touches a socket.
 //!
-//! A connection's receive stays posted for as long as the protocol takes what comes; the kernel puts bytes into
-//! buffers of its own choice (`provided.rs`). It would go on to receive all that the socket holds before the protocol is
-//! asked, so where that was too much, a receive brings one buffer at a time until the socket is empty again. What connections stage in a turn of the loop is put into the ring at the
-//! end of the turn, one send for each, and leaves with the same `io_uring_enter` that waits for what comes next.
+//! A connection's receive stays posted for as long as the protocol takes what comes; the kernel puts bytes into buffers of
+//! its own choice (`provided.rs`). It would go on to receive all that the socket holds before the protocol is asked, so
+//! where that was too much, a receive brings one buffer at a time until the socket is empty again.
+//!
+//! What connections stage in a turn of the loop is put into the ring at the end of the turn, one send for each, and
+//! leaves with the same `io_uring_enter` that waits for what comes next.
 //!
 //! Nearly every send finds room and says nothing when it is done: it either carries all of its bytes while the kernel
 //! takes the submission, or completes with what it could not do (`MSG_WAITALL | MSG_DONTWAIT` and
@@ -11,17 +13,17 @@
 //! A completion would end the very wait that it was submitted with, and cost a second one.
 #![allow(unsafe_code)]
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::RawFd;
 use std::ptr::null_mut;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use io_uring::{cqueue, opcode, squeue, types};
 use monoio::foreign::{self, Foreign};
 use slab::Slab;
 
@@ -39,8 +41,8 @@ pub struct Carrier {
     ready: RefCell<Vec<usize>>,
     /// Connections whose send has been put into the ring and will say nothing if it succeeds.
     silent: RefCell<Vec<usize>>,
-    /// Receives that found no buffer.
-    starved: Cell<u16>,
+    /// Connections whose receive found no buffer, in order.
+    starved: RefCell<VecDeque<usize>>,
     /// Wakes the root future, which sends at the end of the turn.
     root: OnceCell<Waker>,
     timers: Rc<Timers>,
@@ -60,9 +62,9 @@ struct Connection {
     pipe: Rc<Pipe>,
     task: Waker,
     receive: Receive,
-    /// It has sent more at a time than we take: the next receive brings one buffer and no more.
+    /// Its last receive filled a buffer, or the protocol did not take what came: the next brings one buffer, no more.
     once: bool,
-    send: Send,
+    send: Sending,
     /// It is in `Carrier::ready`.
     is_ready: bool,
     /// Its line is gone; it goes when nothing of it is in the ring any more.
@@ -76,7 +78,7 @@ enum Receive {
     Cancelled,
 }
 
-enum Send {
+enum Sending {
     Idle,
     /// In the ring. Done when all is settled and nothing has been heard of it.
     Silent(Vec<u8>),
@@ -86,18 +88,15 @@ enum Send {
     Short(Vec<u8>, usize),
 }
 
-/// What an operation is for; the lowest bits of its user data.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Receive = 0,
-    Send = 1,
-    Nudge = 2,
-}
+// What an operation is for, in the lowest bits of its user data; the connection's key is above.
+const KINDS: u64 = 3;
+const RECEIVE: u64 = 0;
+const SEND: u64 = 1;
+const CANCEL: u64 = 2;
+const NUDGE: u64 = 3;
 
-impl Kind {
-    fn of(self, key: usize) -> u64 {
-        (key as u64) << 2 | self as u64
-    }
+const fn user_data(kind: u64, key: usize) -> u64 {
+    (key as u64) << 2 | kind
 }
 
 impl Carrier {
@@ -112,7 +111,7 @@ impl Carrier {
             connections: RefCell::default(),
             ready: RefCell::default(),
             silent: RefCell::default(),
-            starved: Cell::new(0),
+            starved: RefCell::default(),
             root: OnceCell::new(),
             timers,
             counts,
@@ -130,7 +129,7 @@ impl Carrier {
             task: cx.waker().clone(),
             receive: Receive::Idle,
             once: false,
-            send: Send::Idle,
+            send: Sending::Idle,
             is_ready: false,
             left: false,
         });
@@ -151,20 +150,26 @@ impl Carrier {
         // Those whom the ring had no room for wait for the kernel to take what is in it. The list keeps its room.
         ready.append(&mut self.ready.borrow_mut());
         *self.ready.borrow_mut() = ready;
+        if !self.starved.borrow().is_empty() {
+            self.nudge();
+        }
     }
 
     /// Lets go of all connections: the loop has ended, and their tasks with it.
     pub(super) fn end(&self) {
         let mut connections = self.connections.take();
         for (_, connection) in &mut connections {
-            if let Send::Silent(bytes) | Send::Told(bytes, _) =
-                std::mem::replace(&mut connection.send, Send::Idle)
+            if let Sending::Silent(bytes) | Sending::Told(bytes, _) =
+                std::mem::replace(&mut connection.send, Sending::Idle)
             {
                 self.unfinished.borrow_mut().push(bytes);
             }
         }
+        // What they have staged last leaves before their sockets are closed. Without a ring there is nothing to do.
+        let _ = foreign::submit();
         // Their wakers held the tasks, and these their lines: all of that is dropped here.
         drop(connections);
+        let _ = foreign::submit();
     }
 
     fn send_for(&self, key: usize) {
@@ -172,20 +177,24 @@ impl Carrier {
         let Some(connection) = connections.get_mut(key) else { return };
         connection.is_ready = false;
         if connection.left {
+            self.leave(key, connection);
             return remove_if_over(&mut connections, key);
         }
-        let (bytes, from, flags) = match std::mem::replace(&mut connection.send, Send::Idle) {
-            Send::Idle => match connection.pipe.take_stage(self.timers.now()) {
+        let (bytes, from, flags) = match std::mem::replace(&mut connection.send, Sending::Idle) {
+            Sending::Idle => match connection.pipe.take_stage(self.timers.now()) {
                 Some(stage) => (stage, 0, libc::MSG_WAITALL | libc::MSG_DONTWAIT),
                 None => return,
             },
             // The kernel waits for room, sends what fits, and tells.
-            Send::Short(bytes, from) => (bytes, from, 0),
-            Send::Silent(bytes) => {
-                connection.send = Send::Silent(bytes);
+            Sending::Short(bytes, _) if connection.pipe.discards() => {
+                return self.sent(connection, Err(io::ErrorKind::ConnectionAborted.into()), bytes);
+            }
+            Sending::Short(bytes, from) => (bytes, from, 0),
+            Sending::Silent(bytes) => {
+                connection.send = Sending::Silent(bytes);
                 return self.nudge();
             }
-            told @ Send::Told(..) => {
+            told @ Sending::Told(..) => {
                 connection.send = told;
                 return;
             }
@@ -200,18 +209,17 @@ impl Carrier {
         // WHY UNSAFE: the kernel reads the bytes when it takes the submission, or later.
         // SAFETY: they are on the heap, and are kept there, unchanged, by `Connection::send` until the send has
         // completed, or until it is settled that it has. A connection is not removed before that.
-        let pushed = unsafe { foreign::push(entry, Kind::Send.of(key)) };
+        let pushed = unsafe { foreign::push(entry, user_data(SEND, key)) };
         match (pushed, silent) {
             (Ok(()), true) => {
-                connection.send = Send::Silent(bytes);
+                connection.send = Sending::Silent(bytes);
                 self.silent.borrow_mut().push(key);
             }
-            (Ok(()), false) => connection.send = Send::Told(bytes, from),
+            (Ok(()), false) => connection.send = Sending::Told(bytes, from),
             (Err(_), _) => {
                 connection.pipe.left(bytes.len() - from);
-                connection.send = Send::Short(bytes, from);
-                connection.is_ready = true;
-                self.ready.borrow_mut().push(key);
+                connection.send = Sending::Short(bytes, from);
+                self.wait_for_room(key, connection);
             }
         }
     }
@@ -220,7 +228,7 @@ impl Carrier {
     fn nudge(&self) {
         // WHY UNSAFE: any entry might point to something.
         // SAFETY: this one does not. If it cannot be put into the ring, then the ring is full and will not wait.
-        let _ = unsafe { foreign::push(opcode::Nop::new().build(), Kind::Nudge.of(0)) };
+        let _ = unsafe { foreign::push(opcode::Nop::new().build(), user_data(NUDGE, 0)) };
     }
 
     fn post_receive(&self, key: usize, connection: &mut Connection) {
@@ -235,40 +243,84 @@ impl Carrier {
         };
         // WHY UNSAFE: any entry might point to something.
         // SAFETY: this one does not: it takes its buffers from the ring of buffers, which lives as long as the ring.
-        match unsafe { foreign::push(entry, Kind::Receive.of(key)) } {
+        match unsafe { foreign::push(entry, user_data(RECEIVE, key)) } {
             Ok(()) => connection.receive = Receive::Posted,
             // The ring is full, and the kernel takes nothing from it before the loop's next turn.
             Err(_) => connection.task.wake_by_ref(),
         }
     }
 
+    /// Nothing more is to be received for now. If the ring is full, that is tried again.
+    fn cancel_receive(&self, key: usize, connection: &mut Connection) {
+        if connection.receive != Receive::Posted {
+            return;
+        }
+        connection.once = true;
+        match foreign::cancel(user_data(RECEIVE, key), user_data(CANCEL, key)) {
+            Ok(()) => connection.receive = Receive::Cancelled,
+            Err(_) if connection.left => self.wait_for_room(key, connection),
+            Err(_) => connection.task.wake_by_ref(),
+        }
+    }
+
+    /// Ends what goes on for a connection whose line is gone.
+    fn leave(&self, key: usize, connection: &mut Connection) {
+        self.cancel_receive(key, connection);
+        // It may wait for room that never comes.
+        let waits = matches!(connection.send, Sending::Told(..));
+        if waits && foreign::cancel(user_data(SEND, key), user_data(NUDGE, 0)).is_err() {
+            self.wait_for_room(key, connection);
+        }
+    }
+
+    /// A receive could not be cancelled. It may be between two states in which it can be found.
+    fn not_cancelled(&self, key: usize, connection: &mut Connection, result: i32) {
+        if result == -libc::ENOENT && connection.receive == Receive::Cancelled {
+            connection.receive = Receive::Posted;
+            if connection.left {
+                self.make_ready(key, connection);
+            } else {
+                connection.task.wake_by_ref();
+            }
+        }
+    }
+
     /// A receive has brought something, or has ended.
-    fn received(&self, connection: &mut Connection, result: i32, flags: u32) {
+    fn received(&self, key: usize, connection: &mut Connection, result: i32, flags: u32) {
         if !cqueue::more(flags) {
             connection.receive = Receive::Idle;
         }
+        // Whatever is not handed on goes back to the ring.
         let piece = self.provided.take(result, flags);
-        let pipe = &connection.pipe;
-        match (piece, -result) {
-            (Some(_), 0) | (None, 0) => pipe.closed(),
-            (Some(piece), _) => {
+        if connection.left {
+            return;
+        }
+        match (result, piece) {
+            (0, _) => connection.pipe.closed(),
+            (1.., Some(piece)) => {
                 connection.once = piece.len() == SIZE;
-                pipe.arrived(piece, self.timers.now(), &self.counts);
+                connection.pipe.arrived(piece, self.timers.now(), &self.counts);
             }
-            (None, libc::ENOBUFS) => self.starved.set(self.starved.get().saturating_add(1)),
+            (1.., None) => connection.pipe.failed(&io::ErrorKind::InvalidData.into()),
+            _ if result == -libc::ENOBUFS => return self.starved.borrow_mut().push_back(key),
             // The task posts it anew if it wants more by now.
-            (None, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
-            (None, errno) => pipe.failed(&io::Error::from_raw_os_error(errno)),
+            _ if matches!(-result, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
+            _ => connection.pipe.failed(&io::Error::from_raw_os_error(-result)),
         }
         connection.task.wake_by_ref();
     }
 
     /// A send has sent a part, or nothing, or has been waited for.
     fn told(&self, key: usize, connection: &mut Connection, result: i32) {
-        let (bytes, from) = match std::mem::replace(&mut connection.send, Send::Idle) {
-            Send::Silent(bytes) => (bytes, 0),
-            Send::Told(bytes, from) => (bytes, from),
-            other => return connection.send = other,
+        let (bytes, from) = match std::mem::replace(&mut connection.send, Sending::Idle) {
+            Sending::Silent(bytes) => (bytes, 0),
+            Sending::Told(bytes, from) => (bytes, from),
+            // It was taken for done, which must not be: what the peer has got is not known any more.
+            other => {
+                connection.send = other;
+                connection.pipe.abort();
+                return connection.task.wake_by_ref();
+            }
         };
         let n = match usize::try_from(result) {
             Ok(n) => n,
@@ -288,14 +340,14 @@ impl Carrier {
         if n > 0 {
             connection.pipe.sent_some(self.timers.now());
         }
-        connection.send = Send::Short(bytes, from);
+        connection.send = Sending::Short(bytes, from);
         self.make_ready(key, connection);
     }
 
     /// Nothing was heard of a send, and now nothing will be: it has carried all of its bytes.
     fn settle(&self, key: usize, connection: &mut Connection) {
-        match std::mem::replace(&mut connection.send, Send::Idle) {
-            Send::Silent(bytes) => {
+        match std::mem::replace(&mut connection.send, Sending::Idle) {
+            Sending::Silent(bytes) => {
                 self.counts.sends.add(1);
                 self.counts.bytes_sent.add(bytes.len() as u64);
                 self.sent(connection, Ok(()), bytes);
@@ -316,6 +368,13 @@ impl Carrier {
         }
     }
 
+    /// The ring is full: `send_for` is called again when the kernel has taken what is in it.
+    fn wait_for_room(&self, key: usize, connection: &mut Connection) {
+        if !std::mem::replace(&mut connection.is_ready, true) {
+            self.ready.borrow_mut().push(key);
+        }
+    }
+
     fn make_ready(&self, key: usize, connection: &mut Connection) {
         if !std::mem::replace(&mut connection.is_ready, true) {
             self.ready.borrow_mut().push(key);
@@ -329,7 +388,7 @@ impl Carrier {
 /// Removes a connection whose line is gone, once nothing of it is in the ring.
 fn remove_if_over(connections: &mut Slab<Connection>, key: usize) {
     let over = |connection: &Connection| {
-        let sending = matches!(connection.send, Send::Silent(_) | Send::Told(..));
+        let sending = matches!(connection.send, Sending::Silent(_) | Sending::Told(..));
         connection.left && connection.receive == Receive::Idle && !sending && !connection.is_ready
     };
     if connections.get(key).is_some_and(over) {
@@ -342,10 +401,11 @@ impl Foreign for Carrier {
         let key = (user_data >> 2) as usize;
         let mut connections = self.connections.borrow_mut();
         let Some(connection) = connections.get_mut(key) else { return };
-        if user_data == Kind::Receive.of(key) {
-            self.received(connection, result, flags);
-        } else if user_data == Kind::Send.of(key) {
-            self.told(key, connection, result);
+        match user_data & KINDS {
+            RECEIVE => self.received(key, connection, result, flags),
+            SEND => self.told(key, connection, result),
+            CANCEL => self.not_cancelled(key, connection, result),
+            _ => {}
         }
         remove_if_over(&mut connections, key);
     }
@@ -361,56 +421,18 @@ impl Foreign for Carrier {
         if let (false, Some(root)) = (self.ready.borrow().is_empty(), self.root.get()) {
             root.wake_by_ref();
         }
-        let starved = self.starved.replace(0);
-        if starved > 0 {
-            self.provided.add(starved.max(self.provided.known()));
-        }
-    }
-}
-
-/// Tries on a ring of this thread what carrying takes: receives that stay posted, and sends that speak only when they
-/// fall short.
-///
-/// # Errors
-/// What the kernel says, or that it does otherwise.
-pub(super) fn rehearse(ring: &mut IoUring) -> io::Result<()> {
-    const RECEIVE: u64 = 1;
-    const SHORT: u64 = 2;
-    let provided = Provided::register(ring.as_raw_fd())?;
-    let (near, far) = UnixStream::pair()?;
-    let send = |from: &UnixStream, bytes: &[u8]| {
-        opcode::Send::new(types::Fd(from.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32)
-            .flags(libc::MSG_WAITALL | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
-            .build()
-            .flags(squeue::Flags::SKIP_SUCCESS)
-    };
-    let few = [7; 16];
-    let many = vec![0; 8 << 20];
-    let receive = opcode::RecvMulti::new(types::Fd(far.as_raw_fd()), GROUP).build().user_data(RECEIVE);
-    for (entries, expected) in [
-        (vec![receive, send(&near, &few)], RECEIVE),
-        // Nobody receives at that end, so this is more than it takes.
-        (vec![send(&far, &many).user_data(SHORT)], SHORT),
-    ] {
-        // WHY UNSAFE: any entry might point to something.
-        // SAFETY: what these point to lives to the end of this function, and the kernel is done with it when it has
-        // taken the submission.
-        unsafe { ring.submission().push_multiple(&entries) }.map_err(io::Error::other)?;
-        ring.submit_and_wait(1)?;
-        let told: Vec<_> =
-            ring.completion().map(|told| (told.user_data(), told.result(), told.flags())).collect();
-        let as_expected = match told[..] {
-            [(RECEIVE, result, flags)] if expected == RECEIVE => {
-                cqueue::more(flags) && provided.take(result, flags).is_some_and(|piece| *piece == few)
+        let mut starved = self.starved.borrow_mut();
+        if !starved.is_empty() {
+            self.provided.add(u16::try_from(starved.len()).unwrap_or(u16::MAX));
+            // No more than can find a buffer; the others have their turn when these have been served.
+            let served = starved.len().min(self.provided.known().into());
+            for key in starved.drain(..served) {
+                if let Some(connection) = connections.get(key) {
+                    connection.task.wake_by_ref();
+                }
             }
-            [(SHORT, result, _)] if expected == SHORT => (1..many.len() as i32).contains(&result),
-            _ => false,
-        };
-        if !as_expected {
-            return Err(io::Error::other(format!("the ring carries bytes in another way: {told:?}")));
         }
     }
-    Ok(())
 }
 
 impl fmt::Debug for Carrier {
@@ -420,8 +442,8 @@ impl fmt::Debug for Carrier {
 }
 
 impl Line {
-    /// What the connection's task does in each round: sees to it that bytes come while the protocol takes them, and that
-    /// go what it has staged.
+    /// What the connection's task does in each round: sees to it that bytes come while the protocol takes them, and
+    /// that what it has staged goes.
     pub(super) fn turn(&self, cx: &Context<'_>) {
         let mut connections = self.carrier.connections.borrow_mut();
         let connection = &mut connections[self.key];
@@ -433,19 +455,13 @@ impl Line {
             match (connection.pipe.wants_more(), connection.receive) {
                 (true, Receive::Idle) => self.carrier.post_receive(self.key, connection),
                 // What comes from now on waits in the socket, and in the end with the peer.
-                (false, Receive::Posted) => self.cancel_receive(connection),
+                (false, Receive::Posted) => self.carrier.cancel_receive(self.key, connection),
                 _ => {}
             }
         }
-        if connection.pipe.has_stage() {
+        let silent = matches!(connection.send, Sending::Silent(_));
+        if connection.pipe.has_stage() || (silent && connection.pipe.waits_for_send()) {
             self.carrier.make_ready(self.key, connection);
-        }
-    }
-
-    fn cancel_receive(&self, connection: &mut Connection) {
-        connection.once = true;
-        if foreign::cancel(Kind::Receive.of(self.key)).is_ok() {
-            connection.receive = Receive::Cancelled;
         }
     }
 }
@@ -456,13 +472,8 @@ impl Drop for Line {
         // Without a connection the loop has ended.
         let Some(connection) = connections.get_mut(self.key) else { return };
         connection.left = true;
-        if connection.receive == Receive::Posted {
-            self.cancel_receive(connection);
-        }
-        if matches!(connection.send, Send::Told(..)) {
-            // It may wait for room that never comes. Without a ring any more there is nothing to wait.
-            let _ = foreign::cancel(Kind::Send.of(self.key));
-        }
+        connection.pipe.discard_received();
+        self.carrier.leave(self.key, connection);
         remove_if_over(&mut connections, self.key);
     }
 }

@@ -12,6 +12,7 @@ pub mod listener;
 pub mod local;
 pub mod pipe;
 mod provided;
+mod rehearsal;
 pub mod ring;
 pub mod runtime;
 pub mod socket;

@@ -5,7 +5,8 @@
 //! one turn leave in one send. The stage is bounded: when the peer does not read, writes wait, and with them all that
 //! the protocol library would do next.
 //!
-//! The socket side is `stream.rs`. Both sides are polled by the same task, so neither needs to wake the other.
+//! The socket side is `stream.rs`, and `carrier.rs` where bytes go through the ring. The protocol is polled by the same
+//! task that moves the bytes, so it need not be woken for them.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -37,7 +38,7 @@ pub struct Pipe {
     /// When the peer last sent something, by the worker's coarse clock.
     received_at: Cell<Moment>,
     spoken: Cell<bool>,
-    /// Bytes that the protocol has staged, and of these what the kernel has taken.
+    /// Bytes that the protocol has staged, and of these what the kernel has taken or is about to take.
     outgoing: Cell<Outgoing>,
 }
 
@@ -130,11 +131,16 @@ impl Pipe {
     /// kernel, nor ever will.
     pub fn ended_at(&self, before: Outgoing) -> bool {
         let now = self.outgoing.get();
-        let failed = |end: Option<End>| matches!(end, Some(End::Failed(_)));
-        let discards = self.is_aborted() || failed(self.outward_end()) || failed(self.inward_end());
+        let discards = self.discards();
         // A peer that has closed its side may still take what is staged; but the protocol stages nothing more.
         let silent = discards || self.inward_end().is_some();
         (silent && now.staged == before.staged) || (discards && now.sent == before.sent)
+    }
+
+    /// Whether nothing of what is staged will be sent any more.
+    pub(super) fn discards(&self) -> bool {
+        let failed = |end: Option<End>| matches!(end, Some(End::Failed(_)));
+        self.is_aborted() || failed(self.outward_end()) || failed(self.inward_end())
     }
 
     fn stage(&self, n: usize) {
@@ -205,7 +211,7 @@ impl Pipe {
         self.news.set(true);
     }
 
-    /// The socket cannot even be waited for.
+    /// Nothing can be received any more.
     pub(super) fn failed(&self, error: &io::Error) {
         self.inward.borrow_mut().end = Some(End::Failed(error.kind()));
         self.news.set(true);
@@ -218,8 +224,11 @@ impl Pipe {
 
     /// What is staged, to be sent; none while a send is in flight.
     pub(super) fn take_stage(&self, now: Moment) -> Option<Vec<u8>> {
+        if self.discards() {
+            return None;
+        }
         let mut outward = self.outward.borrow_mut();
-        if outward.stage.is_empty() || outward.sending_since.is_some() || outward.end.is_some() {
+        if outward.stage.is_empty() || outward.sending_since.is_some() {
             return None;
         }
         outward.sending_since = Some(now);
@@ -228,8 +237,7 @@ impl Pipe {
 
     /// Whether anything is staged that may be taken to be sent.
     pub(super) fn has_stage(&self) -> bool {
-        let outward = self.outward.borrow();
-        !outward.stage.is_empty() && outward.end.is_none()
+        !self.outward.borrow().stage.is_empty() && !self.discards()
     }
 
     /// Whether somebody waits for the end of the next send: a write that found the stage full, or the connection's end.
@@ -270,7 +278,7 @@ impl Pipe {
     /// Whether everything staged has been sent, or cannot be.
     pub(super) fn is_drained(&self) -> bool {
         let outward = self.outward.borrow();
-        outward.end.is_some() || (outward.stage.is_empty() && outward.sending_since.is_none())
+        (outward.stage.is_empty() && outward.sending_since.is_none()) || self.discards()
     }
 
     pub(super) fn outward_end(&self) -> Option<End> {

@@ -2,7 +2,7 @@
 //!
 //! They stand in a ring of their own (`io_uring_register(2)`, `IORING_REGISTER_PBUF_RING`): the kernel takes from its
 //! head, we put back at its tail. Few stand there at first, so that the same few are used over and over and stay in the
-//! caches; when a receive finds none, more are put there.
+//! caches; when a receive finds none, more are put there, and stay.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -96,10 +96,11 @@ impl Provided {
         self.known.get()
     }
 
-    /// What a receive brought: the result, above zero, and the flags of its completion as the kernel gave them.
+    /// The buffer that a receive has used, by the result and the flags of its completion as the kernel gave them. One
+    /// that failed may have used one, too, with nothing in it.
     pub(super) fn take(self: &Rc<Self>, result: i32, flags: u32) -> Option<Piece> {
         let buffer = cqueue::buffer_select(flags).filter(|buffer| *buffer < self.known.get())?;
-        let length = u32::try_from(result).ok().filter(|length| *length <= SIZE as u32)?;
+        let length = u32::try_from(result).unwrap_or(0).min(SIZE as u32);
         Some(Piece { from: Rc::clone(self), buffer, length })
     }
 
@@ -130,9 +131,8 @@ impl Provided {
 impl Drop for Provided {
     fn drop(&mut self) {
         // WHY UNSAFE: see `register`.
-        // SAFETY: the mapping is ours, and no piece refers to it any more. What is left of receives when the ring is
-        // closed is cancelled by the kernel and writes nothing: with DEFER_TASKRUN only this thread carries them out,
-        // and only when it enters the ring.
+        // SAFETY: the mapping is ours, and no piece refers to it any more. Whoever owns this drops it after the ring, or
+        // enters the ring no more: the receives that wait are cancelled when it is closed, and write nothing.
         unsafe { libc::munmap(self.memory.as_ptr().cast(), ENTRIES + usize::from(MOST) * STRIDE) };
     }
 }
@@ -218,10 +218,14 @@ pub(super) mod tests {
         let Ok(provided) = Provided::register(ring.as_raw_fd()) else { return };
         // linux/io_uring.h: IORING_CQE_F_BUFFER is the first flag, the buffer's number is above 16 of them.
         let flagged = |buffer: u16| 1 | u32::from(buffer) << 16;
-        for (result, flags) in
-            [(1, 0), (0, 0), (-libc::ENOBUFS, 0), (1, flagged(AT_FIRST)), (1 << 20, flagged(0))]
-        {
+        for (result, flags) in [(1, 0), (0, 0), (-libc::ENOBUFS, 0), (1, flagged(AT_FIRST))] {
             assert!(provided.take(result, flags).is_none(), "{result} {flags}");
         }
+        // What a failed receive has used is given back.
+        let before = provided.tail.get();
+        for result in [-libc::ECANCELED, 0] {
+            assert_eq!(provided.take(result, flagged(0)).map(|piece| piece.len()), Some(0), "{result}");
+        }
+        assert_eq!(provided.tail.get(), before + 2);
     }
 }

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 
 use io_uring::{IoUring, Probe, opcode};
 
-use super::{carrier, sys};
+use super::{rehearsal, sys};
 use crate::config::Io;
 
 /// A way to do I/O, best first.
@@ -129,14 +129,17 @@ pub fn probe(io: &Io) -> Result<Rung, Refusal> {
     let mut refusal = None;
     for &rung in ladder(io) {
         let builder = rung.builder(io).expect("every rung before epoll has a ring");
-        let tried = builder.build(io.entries).and_then(|mut ring| {
-            if rung.carries() {
-                carrier::rehearse(&mut ring)?;
+        match builder.build(io.entries) {
+            Ok(ring) => {
+                check(&ring, io)?;
+                if !rung.carries() {
+                    return Ok(rung);
+                }
+                match rehearsal::carrying(ring) {
+                    Ok(()) => return Ok(rung),
+                    Err(error) => refusal = Some(Refusal::of_carrier(&error)),
+                }
             }
-            Ok(ring)
-        });
-        match tried {
-            Ok(ring) => return check(&ring, io).map(|()| rung),
             Err(error) => refusal = Some(Refusal::of(&error, io)),
         }
     }
@@ -171,6 +174,11 @@ fn check_operations(ring: &IoUring, io: &Io) -> Result<(), Refusal> {
 }
 
 impl Refusal {
+    fn of_carrier(error: &io::Error) -> Refusal {
+        let reason = format!("the kernel's io_uring does not carry bytes as Linux 6.1 does: {error}");
+        Refusal { errno: error.raw_os_error().unwrap_or(0), reason }
+    }
+
     fn of(error: &io::Error, io: &Io) -> Refusal {
         let option = match (error.raw_os_error(), io.sqpoll_idle, io.busy_poll) {
             (Some(libc::EINVAL), Some(_), _) => "io.sqpoll_idle needs Linux 6.0 or newer; ",
@@ -255,8 +263,8 @@ mod tests {
 
     #[test]
     fn a_ring_is_tried_as_it_will_be_used() {
-        let Ok(mut ring) = Rung::DeferTaskrun.builder(&IO).unwrap().build(256) else { return };
-        let rehearsed = carrier::rehearse(&mut ring).map_err(|error| error.to_string());
+        let Ok(ring) = Rung::DeferTaskrun.builder(&IO).unwrap().build(256) else { return };
+        let rehearsed = rehearsal::carrying(ring).map_err(|error| error.to_string());
         assert_eq!(probe(&IO) == Ok(Rung::DeferTaskrun), rehearsed.is_ok(), "{rehearsed:?}");
     }
 

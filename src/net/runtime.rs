@@ -83,6 +83,7 @@ fn with_ring(ring: &io_uring::Builder, entries: u32) -> io::Result<Runtime<TimeD
 }
 
 async fn counted<T>(local: &Local, main: impl Future<Output = T>) -> T {
+    let _ending = Ending(local);
     let mut main = pin!(main);
     std::future::poll_fn(|cx| {
         local.set_root(cx.waker());
@@ -90,13 +91,21 @@ async fn counted<T>(local: &Local, main: impl Future<Output = T>) -> T {
         let poll = main.as_mut().poll(cx);
         if let Some(carrier) = local.carrier() {
             carrier.send();
-            if poll.is_ready() {
-                carrier.end();
-            }
         }
         poll
     })
     .await
+}
+
+/// However the loop ends, the connections end with it.
+struct Ending<'a>(&'a Local);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if let Some(carrier) = self.0.carrier() {
+            carrier.end();
+        }
+    }
 }
 
 /// Runs `future` as a task of this thread's loop. A panic in it ends the task alone; `panicked` is told.

@@ -1,9 +1,7 @@
 //! A connected socket: receives and sends that never wait, and waits for the moment when they can go on.
 //!
-//! The waits go through the worker's ring or epoll; the bytes do not. A send that the ring carries out leaves only at
-//! the end of the loop's turn, and wakes its task once more to tell that it is done; a posted receive needs its buffer
-//! long before bytes come, and completes with the first of them. What that costs was measured: see "Bytes go beside the
-//! ring" in docs/DECISIONS.md.
+//! They are for epoll and for rings that cannot carry bytes themselves; where the worker's can, `carrier.rs` does that,
+//! and needs no more of this than the descriptor.
 
 use std::fmt;
 use std::io;

@@ -69,7 +69,8 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// `transfer` moves bytes as far as it can without waiting, and sees to it that the task is woken when there is more.
+    /// `transfer` moves bytes as far as it can without waiting, and sees to it that the task is woken when there is
+    /// more.
     async fn run(
         &mut self,
         mut transfer: impl FnMut(&mut Context<'_>),

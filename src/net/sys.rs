@@ -118,15 +118,22 @@ pub(super) fn poll_interfaces(ring: RawFd, span: Duration) -> io::Result<()> {
 /// # Errors
 /// When the kernel does not know how, or the ring is another thread's.
 pub(super) fn provide_buffers(ring: RawFd, address: u64, entries: u16, group: u16) -> io::Result<()> {
-    // linux/io_uring.h: IORING_REGISTER_PBUF_RING, and struct io_uring_buf_reg in 64-bit words: the address; the number
-    // of entries below the group; 24 bytes that stay zero.
+    // linux/io_uring.h: IORING_REGISTER_PBUF_RING, and struct io_uring_buf_reg.
     const REGISTER_PBUF_RING: libc::c_uint = 22;
-    let words: [u64; 5] = [address, u64::from(entries) | u64::from(group) << 32, 0, 0, 0];
+    #[repr(C)]
+    struct Registration {
+        address: u64,
+        entries: u32,
+        group: u16,
+        flags: u16,
+        reserved: [u64; 3],
+    }
+    let registration = Registration { address, entries: entries.into(), group, flags: 0, reserved: [0; 3] };
     // WHY UNSAFE: the crate for rings offers it only to whoever owns the ring, which is monoio.
-    // SAFETY: `words` is live during the call, which reads its 40 bytes. The kernel checks the address; nothing is
-    // written there but by receives that name the group.
+    // SAFETY: `registration` is live during the call, which reads it. The kernel checks the address; nothing is written
+    // there but by receives that name the group.
     let result = unsafe {
-        libc::syscall(libc::SYS_io_uring_register, ring, REGISTER_PBUF_RING, words.as_ptr(), 1_u32)
+        libc::syscall(libc::SYS_io_uring_register, ring, REGISTER_PBUF_RING, &raw const registration, 1_u32)
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use io_uring::{opcode, squeue};
 
-use super::{UringInner, CANCEL_USERDATA};
+use super::UringInner;
 use crate::driver::{Inner, CURRENT};
 
 /// Marks the user data of foreign operations. Below it are monoio's own, whose reserved values are above all others.
@@ -55,13 +55,22 @@ pub unsafe fn push(entry: squeue::Entry, user_data: u64) -> io::Result<()> {
     with_ring(|inner| inner.push(entry.user_data(user_data | MARK)))
 }
 
-/// Asks the kernel to end the foreign operation with this user data, which completes all the same.
+/// Asks the kernel to end the foreign operation `target`, which completes all the same. Completes
+/// itself, as `user_data`, only if that fails.
 ///
 /// # Errors
 /// When this thread runs no runtime with a ring; `WouldBlock` when the ring is full and the kernel takes nothing now.
-pub fn cancel(user_data: u64) -> io::Result<()> {
-    let entry = opcode::AsyncCancel::new(user_data | MARK).build().user_data(CANCEL_USERDATA);
-    with_ring(|inner| unsafe { inner.push(entry) })
+pub fn cancel(target: u64, user_data: u64) -> io::Result<()> {
+    let entry = opcode::AsyncCancel::new(target | MARK).build().flags(squeue::Flags::SKIP_SUCCESS);
+    unsafe { push(entry, user_data) }
+}
+
+/// Lets the kernel take what is in the ring, without waiting and without a look at completions.
+///
+/// # Errors
+/// When this thread runs no runtime with a ring, or what the kernel says.
+pub fn submit() -> io::Result<()> {
+    with_ring(|inner| inner.uring.submit().map(|_| ()))
 }
 
 fn with_ring<T>(use_it: impl FnOnce(&mut UringInner) -> io::Result<T>) -> io::Result<T> {
@@ -86,7 +95,9 @@ impl UringInner {
 
     pub(super) fn tell_settled(&mut self) {
         if let Some(foreign) = &self.foreign {
-            if self.uring.submission().is_empty() {
+            let sq = self.uring.submission();
+            // Completions that found no room are told when the kernel has put them into the ring.
+            if sq.is_empty() && !sq.cq_overflow() {
                 foreign.settled();
             }
         }
