@@ -334,7 +334,7 @@ impl Carrier {
         self.counts.bytes_sent.add(n as u64);
         let from = from + n;
         if from == bytes.len() {
-            return self.sent(connection, Ok(()), bytes);
+            return self.whole(key, connection, bytes);
         }
         connection.pipe.left(bytes.len() - from);
         if n > 0 {
@@ -350,11 +350,16 @@ impl Carrier {
             Sending::Silent(bytes) => {
                 self.counts.sends.add(1);
                 self.counts.bytes_sent.add(bytes.len() as u64);
-                self.sent(connection, Ok(()), bytes);
+                self.whole(key, connection, bytes);
             }
             // It was heard of.
             other => connection.send = other,
         }
+    }
+
+    /// A send has carried all of its bytes. What was staged meanwhile goes next.
+    fn whole(&self, key: usize, connection: &mut Connection, bytes: Vec<u8>) {
+        self.sent(connection, Ok(()), bytes);
         if connection.pipe.has_stage() {
             self.make_ready(key, connection);
         }

@@ -148,6 +148,15 @@ impl Pipe {
         self.outgoing.set(Outgoing { staged: staged + n as u64, sent });
     }
 
+    /// A write finds the stage full: it waits for a send to end, unless nothing will be sent any more.
+    fn blocked(&self, outward: &mut Outward) -> Poll<io::Result<usize>> {
+        if let Some(End::Failed(kind)) = self.inward_end() {
+            return Poll::Ready(Err(kind.into()));
+        }
+        outward.blocked = true;
+        Poll::Pending
+    }
+
     // What follows is the socket's side.
 
     pub(super) fn take_news(&self) -> bool {
@@ -224,13 +233,10 @@ impl Pipe {
 
     /// What is staged, to be sent; none while a send is in flight.
     pub(super) fn take_stage(&self, now: Moment) -> Option<Vec<u8>> {
-        if self.discards() {
+        if !self.has_stage() || self.sending_since().is_some() {
             return None;
         }
         let mut outward = self.outward.borrow_mut();
-        if outward.stage.is_empty() || outward.sending_since.is_some() {
-            return None;
-        }
         outward.sending_since = Some(now);
         Some(std::mem::take(&mut outward.stage))
     }
@@ -350,8 +356,7 @@ impl AsyncWrite for Io {
         }
         let n = outward.room(bytes.len(), &self.0.buffers).min(bytes.len());
         if n == 0 && !bytes.is_empty() {
-            outward.blocked = true;
-            return Poll::Pending;
+            return self.0.blocked(&mut outward);
         }
         outward.stage.extend_from_slice(&bytes[..n]);
         self.0.stage(n);
@@ -370,8 +375,7 @@ impl AsyncWrite for Io {
         let wanted = slices.iter().map(|slice| slice.len()).sum();
         let mut room = outward.room(wanted, &self.0.buffers);
         if room == 0 && wanted > 0 {
-            outward.blocked = true;
-            return Poll::Pending;
+            return self.0.blocked(&mut outward);
         }
         let mut written = 0;
         for slice in slices {

@@ -33,11 +33,11 @@ fn rungs() -> Vec<Rung> {
     }
 }
 
-/// Serves connections that say back what they hear, until `peers` is done with its ends of them. Returns what was
-/// counted.
-fn echo(
+/// Serves connections by `protocol` until `peers` is done with its ends of them. Returns what was counted.
+fn serve<P: Future<Output = ()> + 'static>(
     rung: Rung,
     connections: usize,
+    protocol: impl Fn(Rc<Pipe>) -> P,
     peers: impl FnOnce(Vec<TcpStream>) + Send + 'static,
 ) -> Arc<WorkerBlock> {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -60,26 +60,30 @@ fn echo(
             socket.set_nonblocking(rung == Rung::Epoll).expect("it is open");
             let socket = Socket::adopt(socket.into()).expect("the loop takes it");
             let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
-            let (mut io, done) = (pipe.io(), done.clone());
-            let protocol = Box::pin(async move {
-                let mut bytes = vec![0; 10_000];
-                while let Ok(n @ 1..) = io.read(&mut bytes).await {
-                    if io.write_all(&bytes[..n]).await.is_err() {
-                        return;
-                    }
-                }
-            });
+            let protocol = Box::pin(protocol(Rc::clone(&pipe)));
             let drive = stream::drive(Rc::clone(&local), pipe, socket, protocol);
-            runtime::spawn(|| panic!("a connection panicked"), async move {
+            let done = done.clone();
+            let whole = async move {
                 drive.await;
                 drop(done);
-            });
+            };
+            runtime::spawn(|| panic!("a connection panicked"), whole);
         }
         drop(done);
         assert!(all.recv().await.is_none(), "nobody says anything there");
     });
-    peers.join().expect("the peers heard what they said");
+    peers.join().expect("the peers heard what they should");
     counts
+}
+
+/// Says back what it hears.
+async fn echo(pipe: Rc<Pipe>) {
+    let (mut io, mut bytes) = (pipe.io(), vec![0; 10_000]);
+    while let Ok(n @ 1..) = io.read(&mut bytes).await {
+        if io.write_all(&bytes[..n]).await.is_err() {
+            return;
+        }
+    }
 }
 
 fn pattern(bytes: usize, seed: usize) -> Vec<u8> {
@@ -90,7 +94,7 @@ fn pattern(bytes: usize, seed: usize) -> Vec<u8> {
 fn more_connections_speak_at_once_than_there_are_buffers() {
     let many = usize::from(provided::MOST) + 100;
     for rung in rungs() {
-        echo(rung, many, move |mut peers| {
+        serve(rung, many, echo, move |mut peers| {
             for round in 0..3 {
                 for (number, peer) in peers.iter_mut().enumerate() {
                     peer.write_all(&pattern(100, number + round)).expect("it is taken");
@@ -109,7 +113,7 @@ fn more_connections_speak_at_once_than_there_are_buffers() {
 fn a_peer_that_does_not_read_gets_all_of_it_in_the_end() {
     const BYTES: usize = 24 << 20;
     for rung in rungs() {
-        let counts = echo(rung, 2, move |mut peers| {
+        let counts = serve(rung, 2, echo, move |mut peers| {
             let mut other = peers.pop().expect("there are two");
             let mut slow = peers.pop().expect("there are two");
             let mut speaker = slow.try_clone().expect("a second handle");
@@ -138,7 +142,7 @@ fn a_peer_that_does_not_read_gets_all_of_it_in_the_end() {
 #[test]
 fn a_peer_that_goes_away_at_any_time_leaves_the_others_alone() {
     for rung in rungs() {
-        echo(rung, 40, move |peers| {
+        serve(rung, 40, echo, move |peers| {
             for (number, mut peer) in peers.into_iter().enumerate() {
                 peer.write_all(&pattern(50_000, number)).expect("it is taken");
                 if number % 2 == 0 {
@@ -150,6 +154,36 @@ fn a_peer_that_goes_away_at_any_time_leaves_the_others_alone() {
                 peer.read_to_end(&mut heard).expect("all of it, and then the end");
                 assert!(heard == pattern(50_000, number), "{rung:?}, {number}: {} bytes", heard.len());
             }
+        });
+    }
+}
+
+#[test]
+fn what_is_staged_while_a_send_waits_follows_it() {
+    for rung in rungs() {
+        let (all_said, said) = std::sync::mpsc::channel();
+        let all_said = Rc::new(std::cell::Cell::new(Some(all_said)));
+        let talk = |pipe: Rc<Pipe>| {
+            let all_said = Rc::clone(&all_said);
+            async move {
+                let (mut io, mut said) = (pipe.io(), 0);
+                while pipe.sending_since().is_none() {
+                    io.write_all(&pattern(100_000, said)).await.expect("room in the stage");
+                    said += 1;
+                    runtime::sleep(Duration::from_millis(1)).await;
+                }
+                io.write_all(b"the end").await.expect("room in the stage");
+                all_said.take().expect("one connection").send(said).expect("the peer waits for it");
+                let _ = io.read(&mut [0]).await;
+            }
+        };
+        serve(rung, 1, talk, move |mut peers| {
+            let said = said.recv_timeout(Duration::from_secs(20)).expect("a send waits");
+            let expected: Vec<_> =
+                (0..said).flat_map(|seed| pattern(100_000, seed)).chain(*b"the end").collect();
+            let mut heard = vec![0; expected.len()];
+            peers[0].read_exact(&mut heard).expect("all of it, although nobody says any more");
+            assert!(heard == expected, "{rung:?}");
         });
     }
 }
