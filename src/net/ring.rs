@@ -239,13 +239,14 @@ fn parse_tails(fdinfo: &str) -> Option<RingTails> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::config::{Backend, OnUnavailable};
 
-    const IO: Io = Io {
+    /// What rings of tests are made by.
+    pub(in crate::net) const IO: Io = Io {
         backend: Backend::IoUring,
         entries: 256,
         on_unavailable: OnUnavailable::Fail,

@@ -9,20 +9,12 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::ring::tests::IO;
 use super::ring::{self, Rung};
 use super::runtime::Loop;
 use super::{Local, Pipe, Socket, provided, runtime, stream};
-use crate::config::{Backend, Io, OnUnavailable};
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
-
-const IO: Io = Io {
-    backend: Backend::IoUring,
-    entries: 256,
-    on_unavailable: OnUnavailable::Fail,
-    sqpoll_idle: None,
-    busy_poll: None,
-};
 
 /// The ways that bytes go on this host. The plainest ring is there wherever a better one is.
 fn rungs() -> Vec<Rung> {
