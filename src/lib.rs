@@ -2,13 +2,15 @@
 //!
 //! Three floors; a module imports only from floors below it. `tests/tidy.rs` holds the law.
 //!
-//! - Ground, without I/O, clock or runtime: [`time`], [`random`], [`config`], [`policy`], [`metrics`], [`alloc`].
+//! - Ground, without I/O, clock or runtime: [`time`], [`random`], [`config`], [`policy`], [`metrics`], [`alloc`],
+//!   [`buffer`].
 //! - Middle, bytes and sockets: [`wire`], [`transcode`], [`net`], [`upstream`].
 //! - Upper, cores and people: [`worker`], [`supervisor`], [`admin`], [`demo`], [`tools`], [`cli`].
 //!
 //! Read `worker/request.rs` first: it is one call from its head to its last byte.
 
 pub mod alloc;
+pub mod buffer;
 pub mod config;
 pub mod metrics;
 pub mod policy;

@@ -17,18 +17,33 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("random", &[]),
     ("time", &["random"]), // random: only its tests, for seeded times
     ("alloc", &[]),
+    ("buffer", &[]),
     ("config", &["time"]),
     ("policy", &["time", "random", "config"]),
     ("metrics", &["policy", "config"]), // config: only its tests, for clusters
     // Middle: bytes and sockets.
     ("wire", &["policy", "config", "random"]), // random: only its tests, for seeded bytes
     ("transcode", &["time", "config", "policy", "wire"]),
-    ("net", &["time", "config", "metrics"]),
-    ("upstream", &["time", "random", "config", "policy", "metrics", "wire", "net"]),
+    ("http2", &["time", "random", "buffer"]), // random: only its tests, for seeded bytes
+    ("net", &["time", "buffer", "config", "metrics"]),
+    ("upstream", &["time", "random", "buffer", "config", "policy", "metrics", "wire", "http2", "net"]),
     // Upper: cores, threads, people.
     (
         "worker",
-        &["time", "random", "alloc", "config", "policy", "metrics", "wire", "transcode", "net", "upstream"],
+        &[
+            "time",
+            "random",
+            "alloc",
+            "buffer",
+            "config",
+            "policy",
+            "metrics",
+            "wire",
+            "transcode",
+            "http2",
+            "net",
+            "upstream",
+        ],
     ),
     ("admin", &["alloc", "config", "metrics", "policy", "transcode"]),
     (
@@ -75,7 +90,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["alloc", "config", "supervisor", "demo", "tools", "cli"]),
 ];
 
-const GROUND: &[&str] = &["time", "random", "config", "policy", "metrics"];
+const GROUND: &[&str] = &["time", "random", "buffer", "config", "policy", "metrics"];
 
 /// Where a crate may be named; to replace it, these folders change and no other.
 const CRATES: &[(&str, &[&str])] = &[
@@ -116,6 +131,7 @@ const ON_THE_GROUND: &[(&str, &[&str], &str)] = &[
 
 /// The only files that may say `unsafe`. Each use carries a SAFETY note.
 const MAY_BE_UNSAFE: &[&str] = &[
+    "src/buffer/pool.rs",
     "src/net/sys.rs",
     "src/net/carrier.rs",
     "src/net/provided.rs",

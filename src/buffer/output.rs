@@ -1,0 +1,117 @@
+//! What a connection sends next.
+
+use super::slice::Slice;
+
+/// Slices of fewer bytes than this are copied: that costs less than one more part of the send.
+const COPIED_BELOW: usize = 1024;
+
+/// Bytes that are to be sent, in order: its own, and slices between them.
+#[derive(Debug, Default)]
+pub struct Output {
+    bytes: Vec<u8>,
+    /// Each stands after so many of `bytes`.
+    slices: Vec<(usize, Slice)>,
+    slices_length: usize,
+}
+
+impl Output {
+    /// Bytes in all.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.slices_length
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.slices.is_empty()
+    }
+
+    /// The memory that its own bytes are written to, at the end; what is there already must stay.
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Adds a payload; a large one is not copied.
+    pub fn push(&mut self, slice: Slice) {
+        if slice.len() < COPIED_BELOW {
+            self.bytes.extend_from_slice(&slice);
+        } else {
+            self.slices_length += slice.len();
+            self.slices.push((self.bytes.len(), slice));
+        }
+    }
+
+    /// The parts that are to be sent, without the first `from` bytes of all, in order. None is empty.
+    pub fn parts(&self, from: usize) -> impl Iterator<Item = &[u8]> {
+        let mut skip = from;
+        let mut at = 0;
+        let ends = self.slices.iter().map(|(end, slice)| (*end, Some(slice)));
+        ends.chain([(self.bytes.len(), None)])
+            .flat_map(move |(end, slice)| {
+                let own = &self.bytes[at..end];
+                at = end;
+                [own, slice.map_or(&[][..], |slice| slice)]
+            })
+            .filter_map(move |part| {
+                let skipped = skip.min(part.len());
+                skip -= skipped;
+                let rest = &part[skipped..];
+                (!rest.is_empty()).then_some(rest)
+            })
+    }
+
+    /// How many parts there are at most.
+    pub fn parts_max(&self) -> usize {
+        self.slices.len() * 2 + 1
+    }
+
+    /// Forgets everything and keeps the memory of its own bytes.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.slices.clear();
+        self.slices_length = 0;
+    }
+
+    /// Bytes of memory that it keeps for its own bytes and for its list of slices.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.slices.capacity() * size_of::<(usize, Slice)>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output() -> (Output, Vec<u8>) {
+        let large: Vec<u8> = (0..2000_u32).map(|n| n as u8).collect();
+        let mut output = Output::default();
+        output.bytes().extend_from_slice(b"head");
+        output.push(Slice::from(large.clone()));
+        output.push(Slice::from(large.clone()));
+        output.bytes().extend_from_slice(b"mid");
+        output.push(Slice::from(b"small".to_vec()));
+        output.push(Slice::from(large.clone()));
+        (output, [b"head", &large[..], &large, b"midsmall", &large].concat())
+    }
+
+    #[test]
+    fn parts_are_in_order_from_any_byte() {
+        let (output, whole) = output();
+        assert_eq!(output.len(), whole.len());
+        for from in [0, 1, 4, 5, 2003, 2004, 4004, 4005, 4012, 5000, whole.len()] {
+            assert_eq!(output.parts(from).collect::<Vec<_>>().concat(), whole[from..], "{from}");
+            assert!(output.parts(from).all(|part| !part.is_empty()));
+            assert!(output.parts(from).count() <= output.parts_max());
+        }
+    }
+
+    #[test]
+    fn small_slices_are_copied() {
+        let mut output = Output::default();
+        output.push(Slice::from(vec![1; COPIED_BELOW - 1]));
+        assert_eq!(output.parts_max(), 1);
+        output.push(Slice::from(vec![1; COPIED_BELOW]));
+        assert_eq!(output.parts_max(), 3);
+        output.clear();
+        assert!(output.is_empty() && output.len() == 0 && output.capacity() > 0);
+    }
+}

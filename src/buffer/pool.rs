@@ -1,0 +1,199 @@
+//! Buffers of one worker that sockets receive into, in one piece of memory.
+//!
+//! A buffer is free, or taken by a receive, or filled. One that is filled is free again once its last reference is
+//! gone.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+/// The buffers of one worker. Never leaves its thread.
+pub struct Pool {
+    memory: NonNull<u8>,
+    layout: Layout,
+    /// References to each buffer that is filled.
+    references: Box<[Cell<u32>]>,
+    free: RefCell<Vec<u16>>,
+}
+
+/// From one buffer to the next. Were it a power of two, the beginnings of all would share a few places of each cache.
+const STRIDE: usize = Pool::SIZE + 5 * 64;
+
+const PAGE: usize = 4096;
+
+impl Pool {
+    /// Bytes of one buffer, which is the most that one receive brings.
+    pub const SIZE: usize = 64 * 1024;
+
+    /// A pool of so many buffers. Their memory costs nothing until it is written.
+    pub fn new(buffers: u16) -> Rc<Pool> {
+        let count = usize::from(buffers);
+        let layout =
+            Layout::from_size_align((count * STRIDE).max(1), PAGE).expect("at most 2^16 buffers of 64 KiB");
+        // WHY UNSAFE: the kernel writes here while no Rust reference to it exists, so it is no Vec.
+        // SAFETY: the layout is not empty.
+        let memory = unsafe { alloc_zeroed(layout) };
+        let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
+        let references = vec![Cell::new(0); count].into_boxed_slice();
+        // Taken from the end: the first buffers are used over and over, and stay in the caches.
+        let free = RefCell::new((0..buffers).rev().collect());
+        Rc::new(Pool { memory, layout, references, free })
+    }
+
+    /// Takes a free buffer to receive into; none if all are in use.
+    pub fn take(&self) -> Option<u16> {
+        self.free.borrow_mut().pop()
+    }
+
+    /// Gives back a buffer that was taken and not filled.
+    pub fn give(&self, buffer: u16) {
+        debug_assert_eq!(self.references[usize::from(buffer)].get(), 0);
+        self.free.borrow_mut().push(buffer);
+    }
+
+    /// Buffers that are free.
+    pub fn free(&self) -> usize {
+        self.free.borrow().len()
+    }
+
+    /// All buffers, free or not.
+    pub fn buffers(&self) -> usize {
+        self.references.len()
+    }
+
+    /// Whether so few buffers are free that none should be held for long.
+    pub fn is_scarce(&self) -> bool {
+        self.free() * 4 < self.buffers()
+    }
+
+    /// Where a buffer of [`Pool::SIZE`] bytes begins.
+    pub fn address(&self, buffer: u16) -> NonNull<u8> {
+        assert!(usize::from(buffer) < self.references.len());
+        // WHY UNSAFE: plain pointers, as the kernel may write to what they point to.
+        // SAFETY: there are that many buffers of STRIDE bytes.
+        unsafe { self.memory.add(usize::from(buffer) * STRIDE) }
+    }
+
+    /// The first `length` bytes of a buffer that was taken, which have been received.
+    ///
+    /// # Panics
+    /// When there are references to it already, or it is no buffer.
+    pub fn filled(self: &Rc<Self>, buffer: u16, length: usize) -> Owner {
+        assert!(length <= Pool::SIZE);
+        let references = &self.references[usize::from(buffer)];
+        assert_eq!(references.replace(1), 0, "a buffer is filled once");
+        Owner { pool: Rc::clone(self), buffer }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // WHY UNSAFE: see `new`.
+        // SAFETY: it was allocated with this layout, and no owner refers to it, for each holds the pool. Receives that
+        // wait in a ring are over: whoever posts them keeps the pool for longer than the ring.
+        unsafe { dealloc(self.memory.as_ptr(), self.layout) };
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("buffers", &self.buffers()).field("free", &self.free()).finish()
+    }
+}
+
+/// A reference to a filled buffer. The buffer is free again when the last one is dropped.
+pub struct Owner {
+    pool: Rc<Pool>,
+    buffer: u16,
+}
+
+impl Owner {
+    /// Bytes of the buffer from its beginning. Zeros, or older bytes, follow those that were received last.
+    pub fn bytes(&self) -> &[u8] {
+        // WHY UNSAFE: the kernel wrote it.
+        // SAFETY: the memory was zeroed at first, so all of it is initialised; while there is a reference the buffer is
+        // not free, so nothing is received into it.
+        unsafe { std::slice::from_raw_parts(self.pool.address(self.buffer).as_ptr(), Pool::SIZE) }
+    }
+
+    /// Whether buffers are so few that this one should not be held for long.
+    pub fn is_scarce(&self) -> bool {
+        self.pool.is_scarce()
+    }
+
+    fn references(&self) -> &Cell<u32> {
+        &self.pool.references[usize::from(self.buffer)]
+    }
+}
+
+impl Clone for Owner {
+    fn clone(&self) -> Owner {
+        self.references().set(self.references().get() + 1);
+        Owner { pool: Rc::clone(&self.pool), buffer: self.buffer }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let left = self.references().get() - 1;
+        self.references().set(left);
+        if left == 0 {
+            self.pool.free.borrow_mut().push(self.buffer);
+        }
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Owner").field(&self.buffer).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_free_again_when_its_last_reference_is_gone() {
+        let pool = Pool::new(2);
+        let (first, second) = (pool.take().expect("two are free"), pool.take().expect("one is free"));
+        assert_eq!((first, second, pool.take()), (0, 1, None));
+        let owner = pool.filled(first, 10);
+        let other = owner.clone();
+        drop(owner);
+        assert_eq!(pool.free(), 0);
+        drop(other);
+        assert_eq!(pool.free(), 1);
+        pool.give(second);
+        assert_eq!((pool.take(), pool.take()), (Some(1), Some(0)));
+    }
+
+    #[test]
+    fn buffers_do_not_overlap() {
+        let pool = Pool::new(3);
+        for buffer in 0..3 {
+            pool.take();
+            // SAFETY: the buffer was taken, and nothing refers to it.
+            unsafe { pool.address(buffer).as_ptr().write_bytes(buffer as u8 + 1, Pool::SIZE) };
+        }
+        let owners: Vec<_> = (0..3).map(|buffer| pool.filled(buffer, Pool::SIZE)).collect();
+        for (number, owner) in owners.iter().enumerate() {
+            assert!(owner.bytes().iter().all(|byte| usize::from(*byte) == number + 1));
+        }
+    }
+
+    #[test]
+    fn few_free_buffers_are_scarce() {
+        let pool = Pool::new(8);
+        assert!(!pool.is_scarce());
+        for _ in 0..6 {
+            pool.take();
+        }
+        assert!(!pool.is_scarce());
+        pool.take();
+        assert!(pool.is_scarce());
+    }
+}
