@@ -4,7 +4,7 @@
 //!
 //! - Ground, without I/O, clock or runtime: [`time`], [`random`], [`config`], [`policy`], [`metrics`], [`alloc`],
 //!   [`buffer`].
-//! - Middle, bytes and sockets: [`wire`], [`transcode`], [`net`], [`upstream`].
+//! - Middle, bytes and sockets: [`wire`], [`transcode`], [`http2`], [`net`], [`upstream`].
 //! - Upper, cores and people: [`worker`], [`supervisor`], [`admin`], [`demo`], [`tools`], [`cli`].
 //!
 //! Read `worker/request.rs` first: it is one call from its head to its last byte.
@@ -17,6 +17,7 @@ pub mod policy;
 pub mod random;
 pub mod time;
 
+pub mod http2;
 pub mod net;
 pub mod transcode;
 pub mod upstream;

@@ -1,0 +1,461 @@
+//! The fields of one head, or of trailers, in one piece of memory that a worker's heads use in turn.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+
+use super::name::Name;
+
+/// Bytes that one spare arena may hold; larger ones are freed.
+const ARENA_MAX: usize = 32 * 1024;
+/// Bytes that all spare arenas of a pool may hold.
+const SPARE_MAX: usize = 2 * 1024 * 1024;
+/// What an arena that had to be made begins with: enough for most heads of gRPC.
+const FIRST_BYTES: usize = 512;
+const FIRST_FIELDS: usize = 16;
+/// RFC 9113 section 6.5.2: what a field counts beyond its bytes.
+const FIELD_OVERHEAD: usize = 32;
+
+/// The memory of a worker's heads. Heads take arenas from it, and give them back when they are dropped.
+#[derive(Default)]
+pub struct Heads {
+    spare: RefCell<Vec<Arena>>,
+    spare_bytes: Cell<usize>,
+}
+
+/// Bytes of names and values, and what is where.
+#[derive(Default)]
+struct Arena {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Arena {
+    fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+}
+
+/// One field. The name, if it has no number, stands right before the value.
+#[derive(Clone, Copy)]
+struct Entry {
+    start: u32,
+    name_length: u32,
+    value_length: u32,
+    name: Name,
+    sensitive: bool,
+}
+
+/// The value of a pseudo-field; no bytes at all is `None`.
+#[derive(Clone, Copy, Default)]
+struct Span {
+    start: u32,
+    length: u32,
+}
+
+/// A field as it is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// Its name's number.
+    pub name: Name,
+    /// Its name, in lower case.
+    pub name_bytes: &'a [u8],
+    /// Its value.
+    pub value: &'a [u8],
+    /// Whether no table of a connection may hold it.
+    pub sensitive: bool,
+}
+
+/// A head or trailers: pseudo-fields, and fields in their order.
+pub struct Head {
+    pool: Rc<Heads>,
+    arena: Arena,
+    method: Span,
+    scheme: Span,
+    authority: Span,
+    path: Span,
+    /// 0 for none.
+    status: u16,
+}
+
+impl Heads {
+    /// A pool that holds nothing yet.
+    pub fn new() -> Rc<Heads> {
+        Rc::default()
+    }
+
+    /// An empty head.
+    pub fn head(self: &Rc<Heads>) -> Head {
+        let arena = self.spare.borrow_mut().pop().unwrap_or_default();
+        self.spare_bytes.set(self.spare_bytes.get() - arena.capacity());
+        Head {
+            pool: Rc::clone(self),
+            arena,
+            method: Span::default(),
+            scheme: Span::default(),
+            authority: Span::default(),
+            path: Span::default(),
+            status: 0,
+        }
+    }
+
+    fn give_back(&self, mut arena: Arena) {
+        let capacity = arena.capacity();
+        let all = self.spare_bytes.get() + capacity;
+        if capacity == 0 || capacity > ARENA_MAX || all > SPARE_MAX {
+            return;
+        }
+        arena.bytes.clear();
+        arena.entries.clear();
+        self.spare_bytes.set(all);
+        self.spare.borrow_mut().push(arena);
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        self.pool.give_back(std::mem::take(&mut self.arena));
+    }
+}
+
+/// Pseudo-fields.
+impl Head {
+    /// `:method`
+    pub fn method(&self) -> Option<&[u8]> {
+        self.pseudo(self.method)
+    }
+
+    /// `:scheme`
+    pub fn scheme(&self) -> Option<&[u8]> {
+        self.pseudo(self.scheme)
+    }
+
+    /// `:authority`. The decoder puts a `host` field here when there is no `:authority`.
+    pub fn authority(&self) -> Option<&[u8]> {
+        self.pseudo(self.authority)
+    }
+
+    /// `:path`
+    pub fn path(&self) -> Option<&[u8]> {
+        self.pseudo(self.path)
+    }
+
+    /// `:status`
+    pub fn status(&self) -> Option<u16> {
+        (self.status != 0).then_some(self.status)
+    }
+
+    /// Sets `:method`; an empty value removes it.
+    pub fn set_method(&mut self, value: &[u8]) {
+        self.method = self.keep(value);
+    }
+
+    /// Sets `:scheme`; an empty value removes it.
+    pub fn set_scheme(&mut self, value: &[u8]) {
+        self.scheme = self.keep(value);
+    }
+
+    /// Sets `:authority`; an empty value removes it.
+    pub fn set_authority(&mut self, value: &[u8]) {
+        self.authority = self.keep(value);
+    }
+
+    /// Sets `:path`; an empty value removes it.
+    pub fn set_path(&mut self, value: &[u8]) {
+        self.path = self.keep(value);
+    }
+
+    /// Sets `:status`; 0 removes it.
+    pub fn set_status(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    fn pseudo(&self, span: Span) -> Option<&[u8]> {
+        let start = span.start as usize;
+        (span.length != 0).then(|| &self.arena.bytes[start..start + span.length as usize])
+    }
+
+    fn keep(&mut self, value: &[u8]) -> Span {
+        let start = self.append(value);
+        Span { start, length: value.len() as u32 }
+    }
+}
+
+/// Fields.
+impl Head {
+    /// Adds a field at the end. The name has to have a number, and must not be a pseudo-field's.
+    pub fn push(&mut self, name: Name, value: &[u8]) {
+        self.push_field(name, b"", value, false);
+    }
+
+    /// Adds a field that no table of a connection may hold.
+    pub fn push_sensitive(&mut self, name: Name, value: &[u8]) {
+        self.push_field(name, b"", value, true);
+    }
+
+    /// Adds a field by its name, in lower case.
+    pub fn push_named(&mut self, name: &[u8], value: &[u8]) {
+        self.push_field(Name::of(name), name, value, false);
+    }
+
+    /// Adds a field by its name, in lower case, that no table of a connection may hold.
+    pub fn push_named_sensitive(&mut self, name: &[u8], value: &[u8]) {
+        self.push_field(Name::of(name), name, value, true);
+    }
+
+    /// Replaces all fields of this name by one at the end.
+    pub fn insert(&mut self, name: Name, value: &[u8]) {
+        self.remove(name);
+        self.push(name, value);
+    }
+
+    /// The first value of this name.
+    pub fn get(&self, name: Name) -> Option<&[u8]> {
+        self.get_all(name).next()
+    }
+
+    /// The first value of this name, in lower case.
+    pub fn get_named(&self, name: &[u8]) -> Option<&[u8]> {
+        match Name::of(name) {
+            Name::OTHER => self.iter().find(|field| field.name_bytes == name).map(|field| field.value),
+            known => self.get(known),
+        }
+    }
+
+    /// The values of this name in their order.
+    pub fn get_all(&self, name: Name) -> impl Iterator<Item = &[u8]> {
+        let named = self.arena.entries.iter().filter(move |entry| entry.name == name);
+        named.map(|entry| self.value(entry))
+    }
+
+    /// Removes all fields of this name; whether there were any.
+    pub fn remove(&mut self, name: Name) -> bool {
+        let before = self.len();
+        if self.arena.entries.iter().any(|entry| entry.name == name) {
+            self.arena.entries.retain(|entry| entry.name != name);
+        }
+        self.len() != before
+    }
+
+    /// Removes all fields of this name, in lower case; whether there were any.
+    pub fn remove_named(&mut self, name: &[u8]) -> bool {
+        match Name::of(name) {
+            Name::OTHER => {
+                let before = self.len();
+                self.retain(|field| field.name_bytes != name);
+                self.len() != before
+            }
+            known => self.remove(known),
+        }
+    }
+
+    /// Keeps the fields for which `keep` holds. Pseudo-fields stay.
+    pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
+        let Arena { bytes, entries } = &mut self.arena;
+        entries.retain(|entry| keep(read(bytes, entry)));
+    }
+
+    /// The fields in their order, without pseudo-fields.
+    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> + Clone {
+        self.arena.entries.iter().map(|entry| read(&self.arena.bytes, entry))
+    }
+
+    /// How many fields there are, pseudo-fields not counted.
+    pub fn len(&self) -> usize {
+        self.arena.entries.len()
+    }
+
+    /// Whether there are no fields, pseudo-fields not counted.
+    pub fn is_empty(&self) -> bool {
+        self.arena.entries.is_empty()
+    }
+
+    /// The value of a `content-length` that is a number of 64 bits.
+    pub fn content_length(&self) -> Option<u64> {
+        content_length(self.get(Name::CONTENT_LENGTH)?)
+    }
+
+    /// The size RFC 9113 section 6.5.2 gives this list of fields, pseudo-fields included.
+    pub fn list_size(&self) -> usize {
+        let pseudo = |name: Name, length: usize| match length {
+            0 => 0,
+            length => name.as_bytes().len() + length + FIELD_OVERHEAD,
+        };
+        let fields = self.iter().map(|field| field.list_size()).sum::<usize>();
+        fields
+            + pseudo(Name::METHOD, self.method.length as usize)
+            + pseudo(Name::SCHEME, self.scheme.length as usize)
+            + pseudo(Name::AUTHORITY, self.authority.length as usize)
+            + pseudo(Name::PATH, self.path.length as usize)
+            + pseudo(Name::STATUS, if self.status == 0 { 0 } else { 3 })
+    }
+
+    /// Removes everything, pseudo-fields included, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.arena.bytes.clear();
+        self.arena.entries.clear();
+        self.method = Span::default();
+        self.scheme = Span::default();
+        self.authority = Span::default();
+        self.path = Span::default();
+        self.status = 0;
+    }
+
+    /// Becomes equal to `other`, pseudo-fields included.
+    pub fn copy_from(&mut self, other: &Head) {
+        self.arena.bytes.clear();
+        self.arena.bytes.extend_from_slice(&other.arena.bytes);
+        self.arena.entries.clear();
+        self.arena.entries.extend_from_slice(&other.arena.entries);
+        self.method = other.method;
+        self.scheme = other.scheme;
+        self.authority = other.authority;
+        self.path = other.path;
+        self.status = other.status;
+    }
+
+    /// Adds the fields of `other` at the end, without its pseudo-fields.
+    pub fn append_from(&mut self, other: &Head) {
+        for field in other.iter() {
+            self.push_field(field.name, field.name_bytes, field.value, field.sensitive);
+        }
+    }
+
+    fn push_field(&mut self, name: Name, name_bytes: &[u8], value: &[u8], sensitive: bool) {
+        debug_assert!(!name.is_pseudo(), "pseudo-fields have setters");
+        let own_name = if name == Name::OTHER { name_bytes } else { b"" };
+        debug_assert!(name != Name::OTHER || !own_name.is_empty(), "a field needs a name");
+        let start = self.append(own_name);
+        self.append(value);
+        self.add_entry(name, start, own_name.len(), value.len(), sensitive);
+    }
+
+    fn value(&self, entry: &Entry) -> &[u8] {
+        let start = (entry.start + entry.name_length) as usize;
+        &self.arena.bytes[start..start + entry.value_length as usize]
+    }
+}
+
+/// The decoder's side: it writes names and values at the end of the bytes first, and then says which they are.
+impl Head {
+    /// Adds bytes that belong to no field yet; where they begin.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> u32 {
+        let start = self.arena.bytes.len();
+        if self.arena.bytes.capacity() == 0 && !bytes.is_empty() {
+            self.arena.bytes.reserve(FIRST_BYTES);
+        }
+        self.arena.bytes.extend_from_slice(bytes);
+        start as u32
+    }
+
+    /// The bytes of all fields, for a writer that appends to them.
+    pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
+        if self.arena.bytes.capacity() == 0 {
+            self.arena.bytes.reserve(FIRST_BYTES);
+        }
+        &mut self.arena.bytes
+    }
+
+    /// Makes a field of bytes that were appended: a name if it has no number, and the value after it.
+    pub(super) fn add_entry(
+        &mut self,
+        name: Name,
+        start: u32,
+        name_length: usize,
+        value_length: usize,
+        sensitive: bool,
+    ) {
+        if self.arena.entries.capacity() == 0 {
+            self.arena.entries.reserve(FIRST_FIELDS);
+        }
+        self.arena.entries.push(Entry {
+            start,
+            name_length: name_length as u32,
+            value_length: value_length as u32,
+            name,
+            sensitive,
+        });
+    }
+
+    /// Makes a pseudo-field of a value that was appended.
+    pub(super) fn set_pseudo(&mut self, name: Name, start: u32, length: usize) {
+        let span = Span { start, length: length as u32 };
+        match name {
+            Name::METHOD => self.method = span,
+            Name::SCHEME => self.scheme = span,
+            Name::AUTHORITY => self.authority = span,
+            Name::PATH => self.path = span,
+            _ => debug_assert!(false, "{name:?} has no span"),
+        }
+    }
+}
+
+impl Field<'_> {
+    /// The size RFC 9113 section 6.5.2 gives this field.
+    pub fn list_size(&self) -> usize {
+        self.name_bytes.len() + self.value.len() + FIELD_OVERHEAD
+    }
+}
+
+fn read<'a>(bytes: &'a [u8], entry: &Entry) -> Field<'a> {
+    let (start, name_length) = (entry.start as usize, entry.name_length as usize);
+    let (name, value) = bytes[start..start + name_length + entry.value_length as usize].split_at(name_length);
+    let name_bytes = if entry.name == Name::OTHER { name } else { entry.name.as_bytes() };
+    Field { name: entry.name, name_bytes, value, sensitive: entry.sensitive }
+}
+
+/// The number that a value of `content-length` is, if it is one of 64 bits.
+pub(super) fn content_length(value: &[u8]) -> Option<u64> {
+    let digit = |number: u64, byte: &u8| match byte {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
+        _ => None,
+    };
+    if value.is_empty() { None } else { value.iter().try_fold(0, digit) }
+}
+
+/// As [`Head`] writes itself, without values that are sensitive.
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        let pseudo = [
+            (Name::METHOD, self.method()),
+            (Name::SCHEME, self.scheme()),
+            (Name::AUTHORITY, self.authority()),
+            (Name::PATH, self.path()),
+        ];
+        for (name, value) in pseudo {
+            if let Some(value) = value {
+                map.entry(&name, &value.escape_ascii());
+            }
+        }
+        if let Some(status) = self.status() {
+            map.entry(&Name::STATUS, &status);
+        }
+        map.entries(self.iter().map(|field| (Text(field.name_bytes), Shown(field)))).finish()
+    }
+}
+
+impl fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {:?}", Text(self.name_bytes), Shown(*self))
+    }
+}
+
+struct Text<'a>(&'a [u8]);
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_ascii())
+    }
+}
+
+struct Shown<'a>(Field<'a>);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.sensitive {
+            true => f.write_str("(sensitive)"),
+            false => write!(f, "{:?}", Text(self.0.value)),
+        }
+    }
+}
