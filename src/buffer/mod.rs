@@ -11,3 +11,12 @@ mod slice;
 pub use output::Output;
 pub use pool::{Owner, Pool};
 pub use slice::Slice;
+
+/// Where a connection's bytes to send are gathered.
+pub trait Sink {
+    /// What is to be sent next; to be added to.
+    fn output(&self) -> std::cell::RefMut<'_, Output>;
+
+    /// Asks that it be sent at the end of this turn of the loop.
+    fn flush(&self);
+}

@@ -1,0 +1,336 @@
+//! One HTTP/2 connection as a value: bytes that came go in, bytes to send come out, and its streams change.
+//!
+//! It does no I/O and reads no clock. `input.rs` reads frames, `headers.rs` and `data.rs` say what those of streams mean,
+//! `control.rs` those of the connection; `send.rs` writes. `server.rs` and `client.rs` open streams.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use super::flow::{ReceiveWindow, SendWindow};
+use super::frame::{self, ErrorCode};
+use super::guard::{Flood, Guard};
+use super::head::Heads;
+use super::hpack::{Decoder, Encoder};
+use super::input::Input;
+use super::settings::{Bounds, DEFAULT_WINDOW, MAX_WINDOW, Peer};
+use super::state::StreamError;
+use super::streams::Streams;
+use crate::buffer::Output;
+use crate::time::Moment;
+
+/// The table of a peer's encoder. RFC 7541 section 4.2 has this size by default; we announce no other.
+const HEADER_TABLE_SIZE: usize = 4096;
+
+/// The payload of the ping whose answer tells that a client has heard that no more streams are taken.
+const SHUTDOWN_PING: [u8; 8] = *b"shutdown";
+
+/// The payload of pings that ask whether a peer is there.
+const KEEPALIVE_PING: [u8; 8] = *b"ringway?";
+
+/// Why a connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionError {
+    /// The code that we sent.
+    pub code: ErrorCode,
+    /// What the peer did, for logs.
+    pub reason: &'static str,
+    /// The budget that it used up, if that is the reason.
+    pub flood: Option<Flood>,
+}
+
+impl ConnectionError {
+    pub(super) const fn new(code: ErrorCode, reason: &'static str) -> ConnectionError {
+        ConnectionError { code, reason, flood: None }
+    }
+
+    pub(super) const fn protocol(reason: &'static str) -> ConnectionError {
+        ConnectionError::new(ErrorCode::PROTOCOL_ERROR, reason)
+    }
+}
+
+impl From<Flood> for ConnectionError {
+    fn from(flood: Flood) -> ConnectionError {
+        ConnectionError { code: ErrorCode::ENHANCE_YOUR_CALM, reason: flood.name(), flood: Some(flood) }
+    }
+}
+
+/// A GOAWAY of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoAway {
+    /// Streams above this one have not been seen.
+    pub last_stream: u32,
+    /// Why.
+    pub code: ErrorCode,
+    /// Its debug data says `too_many_pings`.
+    pub too_many_pings: bool,
+}
+
+/// How far the end of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shutdown {
+    No,
+    /// The peer was told, and streams that it had opened before it knew are still taken.
+    Announced,
+    /// Streams above this one are not taken.
+    Final(u32),
+}
+
+/// What happened on a connection since it was asked last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// GOAWAY frames of the peer.
+    pub goaways: u32,
+    /// Streams that the peer has reset.
+    pub resets: u32,
+    /// Streams that were reset because of what the peer sent.
+    pub malformed: u32,
+    /// Frames for streams that are over.
+    pub late_frames: u32,
+    /// PRIORITY frames.
+    pub priorities: u32,
+    /// Heads above the bounds.
+    pub heads_too_large: u32,
+    /// Streams above `max_concurrent_streams`.
+    pub refused_streams: u32,
+    /// Resets that had to wait, for their streams were too young.
+    pub held_resets: u32,
+}
+
+/// One connection.
+pub struct Connection {
+    pub(super) is_client: bool,
+    pub(super) bounds: Rc<Bounds>,
+    pub(super) heads: Rc<Heads>,
+    pub(super) peer: Peer,
+    pub(super) has_settings: bool,
+    pub(super) streams: Streams,
+
+    // Receiving.
+    pub(super) input: Input,
+    pub(super) decoder: Decoder,
+    pub(super) receive_window: ReceiveWindow,
+    pub(super) guard: Guard,
+    /// Streams of a client that nobody has accepted yet.
+    pub(super) accepted: VecDeque<u32>,
+    /// The highest stream that the peer has opened.
+    pub(super) last_peer_stream: u32,
+    pub(super) goaway: Option<GoAway>,
+
+    // Sending.
+    pub(super) encoder: Encoder,
+    pub(super) send_window: SendWindow,
+    /// Streams that wait for the connection's window, or for room.
+    pub(super) waiting: VecDeque<u32>,
+    /// The stream that we open next.
+    pub(super) next_stream: u32,
+    /// Streams to be reset once they are old enough.
+    pub(super) held_resets: VecDeque<(u32, Moment)>,
+
+    pub(super) shutdown: Shutdown,
+    pub(super) ping_sent: Option<Moment>,
+    pub(super) failed: Option<ConnectionError>,
+    pub(super) is_over: bool,
+    pub(super) notes: Notes,
+    pub(super) task: Option<Waker>,
+}
+
+impl Connection {
+    fn new(is_client: bool, bounds: Rc<Bounds>, heads: Rc<Heads>, out: &mut Output) -> Connection {
+        if is_client {
+            out.bytes().extend_from_slice(frame::PREFACE);
+        }
+        bounds.announce(is_client, out.bytes());
+        let mut receive_window = ReceiveWindow::new(DEFAULT_WINDOW, bounds.connection_window);
+        if let Some(increment) = receive_window.update() {
+            frame::window_update(out.bytes(), 0, increment);
+        }
+        Connection {
+            is_client,
+            input: Input::new(!is_client),
+            bounds,
+            heads,
+            peer: Peer::before_settings(),
+            has_settings: false,
+            streams: Streams::default(),
+            decoder: Decoder::new(HEADER_TABLE_SIZE),
+            receive_window,
+            guard: Guard::default(),
+            accepted: VecDeque::new(),
+            last_peer_stream: 0,
+            goaway: None,
+            encoder: Encoder::new(),
+            send_window: SendWindow::new(DEFAULT_WINDOW),
+            waiting: VecDeque::new(),
+            next_stream: 1,
+            held_resets: VecDeque::new(),
+            shutdown: Shutdown::No,
+            ping_sent: None,
+            failed: None,
+            is_over: false,
+            notes: Notes::default(),
+            task: None,
+        }
+    }
+
+    /// The client's end of a connection; writes the preface and our settings.
+    pub fn client(bounds: Rc<Bounds>, heads: Rc<Heads>, out: &mut Output) -> Connection {
+        Connection::new(true, bounds, heads, out)
+    }
+
+    /// The server's end of a connection; writes our settings. The client's preface is read as the first of its bytes.
+    pub fn server(bounds: Rc<Bounds>, heads: Rc<Heads>, out: &mut Output) -> Connection {
+        Connection::new(false, bounds, heads, out)
+    }
+
+    /// Why it has failed, if it has: something that the peer did.
+    pub fn failed(&self) -> Option<ConnectionError> {
+        self.failed
+    }
+
+    /// Whether the peer's settings have come.
+    pub fn has_settings(&self) -> bool {
+        self.has_settings
+    }
+
+    /// The peer's GOAWAY, if it has sent one.
+    pub fn goaway(&self) -> Option<GoAway> {
+        self.goaway
+    }
+
+    /// What the peer has announced.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Streams that are not over.
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Bytes that came and that nobody has taken.
+    pub fn held_bytes(&self) -> u32 {
+        self.receive_window.held()
+    }
+
+    /// What happened since this was asked last.
+    pub fn take_notes(&mut self) -> Notes {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Keeps the waker of the connection's own task, which is woken when the connection can end.
+    pub fn keep_task(&mut self, cx: &Context<'_>) {
+        match &mut self.task {
+            Some(task) => task.clone_from(cx.waker()),
+            None => self.task = Some(cx.waker().clone()),
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(task) = &self.task {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Whether the connection has no more to do than to send what is staged: it has failed, or it was shut down and its
+    /// streams are over.
+    pub fn is_done(&self) -> bool {
+        let shut = matches!(self.shutdown, Shutdown::Final(_)) || (self.is_client && self.goaway.is_some());
+        self.is_over || self.failed.is_some() || (shut && self.streams.len() == 0)
+    }
+
+    /// The connection ends because of what the peer did. It is told.
+    pub fn fail(&mut self, error: ConnectionError, out: &mut Output) {
+        if self.failed.is_none() {
+            self.failed = Some(error);
+            frame::goaway(out.bytes(), self.last_peer_stream, error.code, error.reason);
+            self.end();
+        }
+    }
+
+    /// No more bytes come or go.
+    pub fn end(&mut self) {
+        self.is_over = true;
+        self.input.clear();
+        self.waiting.clear();
+        self.held_resets.clear();
+        for (_, stream) in self.streams.iter_mut() {
+            stream.fail(StreamError::ConnectionEnded);
+        }
+        let orphans: Vec<u32> =
+            self.streams.iter_mut().filter(|(_, stream)| !stream.is_held).map(|(key, _)| key).collect();
+        for key in orphans {
+            self.streams.remove_if_over(key);
+        }
+        self.wake();
+    }
+
+    /// Takes no more streams. A client is told in two steps, so that none is lost that it had opened before it knew: see
+    /// RFC 9113 section 6.8.
+    pub fn shut_down(&mut self, out: &mut Output) {
+        if self.is_over || self.shutdown != Shutdown::No {
+            return;
+        }
+        if self.is_client {
+            self.shutdown = Shutdown::Final(0);
+            frame::goaway(out.bytes(), 0, ErrorCode::NO_ERROR, "");
+            return self.wake();
+        }
+        self.shutdown = Shutdown::Announced;
+        frame::goaway(out.bytes(), MAX_WINDOW, ErrorCode::NO_ERROR, "");
+        frame::ping(out.bytes(), false, SHUTDOWN_PING);
+    }
+
+    /// The client has heard that the connection ends, or has had the time to.
+    pub fn finish_shutdown(&mut self, out: &mut Output) {
+        if !self.is_over && self.shutdown == Shutdown::Announced {
+            self.shutdown = Shutdown::Final(self.last_peer_stream);
+            frame::goaway(out.bytes(), self.last_peer_stream, ErrorCode::NO_ERROR, "");
+            self.wake();
+        }
+    }
+
+    /// Asks whether the peer is there.
+    pub fn ping(&mut self, now: Moment, out: &mut Output) {
+        if !self.is_over && self.ping_sent.is_none() {
+            self.ping_sent = Some(now);
+            frame::ping(out.bytes(), false, KEEPALIVE_PING);
+        }
+    }
+
+    /// When the ping was sent that the peer has not answered.
+    pub fn ping_sent(&self) -> Option<Moment> {
+        self.ping_sent
+    }
+
+    /// An answer to one of our pings.
+    pub(super) fn pong(&mut self, payload: [u8; 8], out: &mut Output) {
+        match payload {
+            KEEPALIVE_PING => self.ping_sent = None,
+            SHUTDOWN_PING => self.finish_shutdown(out),
+            _ => {}
+        }
+    }
+
+    /// Gives back memory that only connections with streams need.
+    pub fn shrink(&mut self) {
+        if self.streams.len() == 0 {
+            self.streams.shrink();
+            self.accepted = VecDeque::new();
+            self.waiting = VecDeque::new();
+            self.input.clear_memory();
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("is_client", &self.is_client)
+            .field("streams", &self.streams.len())
+            .field("shutdown", &self.shutdown)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}

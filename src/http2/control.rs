@@ -1,0 +1,300 @@
+//! Frames of a peer that say something of the connection, or of a stream as a whole (RFC 9113 section 6).
+
+use super::connection::{Connection, ConnectionError, GoAway};
+use super::frame::{self, ErrorCode, FrameHead, flag, number};
+use super::guard::Flood;
+use super::state::StreamError;
+use super::streams::Found;
+use crate::buffer::Output;
+use crate::time::Moment;
+
+impl Connection {
+    pub(super) fn on_settings(
+        &mut self,
+        head: FrameHead,
+        payload: &[u8],
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), ConnectionError> {
+        if head.stream != 0 {
+            return Err(ConnectionError::protocol("SETTINGS on a stream"));
+        }
+        if head.has(flag::ACK) {
+            if !payload.is_empty() {
+                return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, "SETTINGS in an answer"));
+            }
+            return Ok(());
+        }
+        self.guard.take(Flood::Settings, &self.bounds.budgets, now)?;
+        let before = self.peer.initial_window_size;
+        let applied = self.peer.apply(payload, !self.has_settings);
+        applied.map_err(|code| ConnectionError::new(code, "a setting that is not allowed"))?;
+        self.has_settings = true;
+        self.encoder.set_max_table_size(self.peer.header_table_size as usize);
+        frame::write(out.bytes(), frame::kind::SETTINGS, flag::ACK, 0, &[]);
+        if before != self.peer.initial_window_size {
+            self.shift_windows(before, now, out)?;
+        }
+        self.wake();
+        Ok(())
+    }
+
+    fn shift_windows(
+        &mut self,
+        before: u32,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), ConnectionError> {
+        let size = self.peer.initial_window_size;
+        let mut with_tails = Vec::new();
+        for (key, stream) in self.streams.iter_mut() {
+            if stream.send_window.shift(before, size).is_err() {
+                return Err(ConnectionError::new(ErrorCode::FLOW_CONTROL_ERROR, "window above 2^31 - 1"));
+            }
+            if stream.tail.is_some() {
+                with_tails.push(key);
+            } else {
+                stream.wake();
+            }
+        }
+        for key in with_tails {
+            self.send_tail(key, now, out);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_ping(
+        &mut self,
+        head: FrameHead,
+        payload: &[u8],
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), ConnectionError> {
+        if head.stream != 0 {
+            return Err(ConnectionError::protocol("PING on a stream"));
+        }
+        let Ok(payload) = <[u8; 8]>::try_from(payload) else {
+            return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, "PING of another size"));
+        };
+        if head.has(flag::ACK) {
+            self.pong(payload, out);
+        } else {
+            self.guard.take(Flood::Pings, &self.bounds.budgets, now)?;
+            frame::ping(out.bytes(), true, payload);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_goaway(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), ConnectionError> {
+        if head.stream != 0 {
+            return Err(ConnectionError::protocol("GOAWAY on a stream"));
+        }
+        if payload.len() < 8 {
+            return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, "GOAWAY without its fields"));
+        }
+        let last_stream = number(payload) & 0x7fff_ffff;
+        let code = ErrorCode(number(&payload[4..]));
+        if self.goaway.is_some_and(|before| before.last_stream < last_stream) {
+            return Err(ConnectionError::protocol("a GOAWAY takes back the one before"));
+        }
+        self.notes.goaways += 1;
+        let too_many_pings = payload[8..].starts_with(b"too_many_pings");
+        self.goaway = Some(GoAway { last_stream, code, too_many_pings });
+        if self.is_client {
+            for (_, stream) in self.streams.iter_mut() {
+                if stream.id > last_stream && !stream.is_reset {
+                    stream.fail(StreamError::Unprocessed);
+                }
+            }
+        }
+        self.wake();
+        Ok(())
+    }
+
+    pub(super) fn on_rst_stream(
+        &mut self,
+        head: FrameHead,
+        payload: &[u8],
+        now: Moment,
+    ) -> Result<(), ConnectionError> {
+        if payload.len() != 4 {
+            return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, "RST_STREAM of another size"));
+        }
+        if head.stream == 0 || self.is_idle(head.stream) {
+            return Err(ConnectionError::protocol("RST_STREAM on an idle stream"));
+        }
+        // Strangers share a connection to a service: what it resets ends their streams alone.
+        if !self.is_client {
+            self.guard.take(Flood::Resets, &self.bounds.budgets, now)?;
+        }
+        self.notes.resets += 1;
+        if let Found::Open(key) = self.streams.find(head.stream) {
+            self.streams.get_mut(key).fail(StreamError::Reset(ErrorCode(number(payload))));
+            self.streams.remove_if_over(key);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_window_update(
+        &mut self,
+        head: FrameHead,
+        payload: &[u8],
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), ConnectionError> {
+        if payload.len() != 4 {
+            return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, "WINDOW_UPDATE of another size"));
+        }
+        if !self.is_client {
+            self.guard.take(Flood::WindowUpdates, &self.bounds.budgets, now)?;
+        }
+        let increment = number(payload) & 0x7fff_ffff;
+        if head.stream == 0 {
+            if increment == 0 {
+                return Err(ConnectionError::protocol("WINDOW_UPDATE of nothing"));
+            }
+            if self.send_window.add(increment).is_err() {
+                return Err(ConnectionError::new(ErrorCode::FLOW_CONTROL_ERROR, "window above 2^31 - 1"));
+            }
+            self.wake_waiting(now, out);
+            return Ok(());
+        }
+        if self.is_idle(head.stream) {
+            return Err(ConnectionError::protocol("WINDOW_UPDATE on an idle stream"));
+        }
+        let Found::Open(key) = self.streams.find(head.stream) else { return Ok(()) };
+        let stream = self.streams.get_mut(key);
+        if stream.is_reset {
+            return Ok(());
+        }
+        if increment == 0 {
+            let reason = "WINDOW_UPDATE of nothing";
+            return self.stream_error(head.stream, ErrorCode::PROTOCOL_ERROR, reason, now, out);
+        }
+        if stream.send_window.add(increment).is_err() {
+            let reason = "window above 2^31 - 1";
+            return self.stream_error(head.stream, ErrorCode::FLOW_CONTROL_ERROR, reason, now, out);
+        }
+        if stream.tail.is_some() {
+            self.send_tail(key, now, out);
+        } else if stream.stalled_since.is_some() {
+            stream.wake();
+        }
+        Ok(())
+    }
+
+    /// Priorities are deprecated (RFC 9113 section 5.3.2): they are checked, counted and ignored.
+    pub(super) fn on_priority(
+        &mut self,
+        head: FrameHead,
+        payload: &[u8],
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), ConnectionError> {
+        if head.stream == 0 {
+            return Err(ConnectionError::protocol("PRIORITY on the connection"));
+        }
+        self.guard.take(Flood::Priorities, &self.bounds.budgets, now)?;
+        self.notes.priorities += 1;
+        let (code, reason) = if payload.len() != 5 {
+            (ErrorCode::FRAME_SIZE_ERROR, "PRIORITY of another size")
+        } else if number(payload) & 0x7fff_ffff == head.stream {
+            (ErrorCode::PROTOCOL_ERROR, "a stream depends on itself")
+        } else {
+            return Ok(());
+        };
+        self.stream_error(head.stream, code, reason, now, out)
+    }
+
+    /// Frames of unknown kinds are ignored (RFC 9113 section 5.5).
+    pub(super) fn on_unknown(&mut self, now: Moment) -> Result<(), ConnectionError> {
+        self.guard.take(Flood::Priorities, &self.bounds.budgets, now).map_err(ConnectionError::from)
+    }
+
+    /// Whether nobody has opened this stream yet.
+    fn is_idle(&self, stream: u32) -> bool {
+        let is_ours = (stream % 2 == 1) == self.is_client;
+        if is_ours { stream >= self.next_stream } else { stream > self.last_peer_stream }
+    }
+
+    /// A frame that carries something came for a stream that is over, or has never been. A service that does so only
+    /// shows how late it is, and strangers use the connection.
+    pub(super) fn on_closed_stream(
+        &mut self,
+        found: Found,
+        stream: u32,
+        frame: &'static str,
+    ) -> Result<(), ConnectionError> {
+        if self.is_idle(stream) {
+            return Err(ConnectionError::protocol(match frame {
+                "DATA" => "DATA on an idle stream",
+                _ => "HEADERS on a stream that the peer cannot open",
+            }));
+        }
+        if self.is_client {
+            self.notes.late_frames += 1;
+            return Ok(());
+        }
+        match found {
+            Found::Unknown if frame == "HEADERS" => {
+                Err(ConnectionError::protocol("a stream below one that was opened"))
+            }
+            _ => Err(ConnectionError::new(ErrorCode::STREAM_CLOSED, "a frame on a stream that is over")),
+        }
+    }
+
+    /// Ends a stream because of what the peer did on it.
+    ///
+    /// # Errors
+    /// When a client has done so too often: it makes us send what costs us more than it (CVE-2025-8671).
+    pub(super) fn stream_error(
+        &mut self,
+        id: u32,
+        code: ErrorCode,
+        reason: &'static str,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), ConnectionError> {
+        self.notes.malformed += 1;
+        match self.streams.find(id) {
+            Found::Open(key) => {
+                if !self.is_client {
+                    self.guard.take(Flood::Resets, &self.bounds.budgets, now)?;
+                }
+                self.fail_stream(key, StreamError::Malformed(reason), code, out);
+                Ok(())
+            }
+            Found::Reset | Found::Ended => Ok(()),
+            Found::Unknown => self.reset_unknown(id, code, now, out),
+        }
+    }
+
+    /// Resets a stream that is here.
+    pub(super) fn fail_stream(&mut self, key: u32, error: StreamError, code: ErrorCode, out: &mut Output) {
+        let stream = self.streams.get_mut(key);
+        if stream.is_reset {
+            return;
+        }
+        let id = stream.id;
+        stream.fail(error);
+        stream.we_reset = true;
+        frame::rst_stream(out.bytes(), id, code);
+        self.streams.remove_if_over(key);
+    }
+
+    /// Resets a stream of the client that nobody has seen.
+    pub(super) fn reset_unknown(
+        &mut self,
+        id: u32,
+        code: ErrorCode,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), ConnectionError> {
+        if !self.is_client {
+            self.guard.take(Flood::Resets, &self.bounds.budgets, now)?;
+        }
+        frame::rst_stream(out.bytes(), id, code);
+        self.streams.remember_reset(id);
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! DATA frames of a peer (RFC 9113 section 6.1).
+
+use super::connection::{Connection, ConnectionError};
+use super::frame::{self, ErrorCode, FrameHead, flag};
+use super::guard::Flood;
+use super::state::StreamError;
+use super::streams::Found;
+use crate::buffer::{Output, Slice};
+use crate::time::Moment;
+
+/// A DATA frame whose payload comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DataFrame {
+    /// The stream, and its key if its bytes are wanted.
+    id: u32,
+    key: Option<u32>,
+    /// Bytes of the body that have still to come, and bytes of padding after them.
+    body_left: u32,
+    padding_left: u32,
+    ends_stream: bool,
+}
+
+impl Connection {
+    /// The head of a frame, and the number of its bytes of padding if it has the field.
+    pub(super) fn on_data(
+        &mut self,
+        head: FrameHead,
+        padding: Option<u8>,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), ConnectionError> {
+        if head.stream == 0 {
+            return Err(ConnectionError::protocol("DATA on the connection"));
+        }
+        let is_padded = head.has(flag::PADDED);
+        let padding = u32::from(padding.filter(|_| is_padded).unwrap_or(0));
+        if is_padded && padding >= head.length {
+            return Err(ConnectionError::protocol("more padding than payload"));
+        }
+        if !self.receive_window.allows(head.length) {
+            return Err(ConnectionError::new(ErrorCode::FLOW_CONTROL_ERROR, "connection window exceeded"));
+        }
+        let ends_stream = head.has(flag::END_STREAM);
+        if head.length == 0 && !ends_stream {
+            self.guard.take(Flood::EmptyFrames, &self.bounds.budgets, now)?;
+        }
+        let key = self.data_target(head, now, out)?;
+        let frame = DataFrame {
+            id: head.stream,
+            key,
+            body_left: head.length - u32::from(is_padded) - padding,
+            padding_left: padding,
+            ends_stream,
+        };
+        self.discard(frame, u32::from(is_padded), out);
+        self.go_on(frame, now, out)
+    }
+
+    /// The stream that the bytes of a frame are for; none if they are to be ignored.
+    fn data_target(
+        &mut self,
+        head: FrameHead,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<Option<u32>, ConnectionError> {
+        let key = match self.streams.find(head.stream) {
+            Found::Open(key) => key,
+            Found::Reset => {
+                self.notes.late_frames += 1;
+                return Ok(None);
+            }
+            found => return self.on_closed_stream(found, head.stream, "DATA").map(|()| None),
+        };
+        let stream = self.streams.get_mut(key);
+        let verdict = if stream.is_reset {
+            return Ok(None);
+        } else if stream.received.end {
+            Some((ErrorCode::STREAM_CLOSED, "DATA after the end of the stream"))
+        } else if !stream.received.has_head {
+            Some((ErrorCode::PROTOCOL_ERROR, "DATA before the head"))
+        } else if !stream.receive_window.allows(head.length) {
+            Some((ErrorCode::FLOW_CONTROL_ERROR, "stream window exceeded"))
+        } else {
+            None
+        };
+        match verdict {
+            Some((code, reason)) => {
+                self.stream_error(head.stream, code, reason, now, out)?;
+                Ok(None)
+            }
+            None => Ok(Some(key)),
+        }
+    }
+
+    /// Takes bytes of a frame's payload.
+    pub(super) fn receive_data(
+        &mut self,
+        mut frame: DataFrame,
+        input: &mut Slice,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), ConnectionError> {
+        if frame.body_left > 0 {
+            let part = input.split_to(input.len().min(frame.body_left as usize));
+            let length = part.len() as u32;
+            frame.body_left -= length;
+            let key = frame.key;
+            match key.and_then(|key| self.streams.get_if(key, frame.id)).filter(|stream| stream.is_held && !stream.is_reset) {
+                Some(stream) => {
+                    let content_left = &mut stream.received.content_left;
+                    match content_left.map(|left| left.checked_sub(length.into())) {
+                        Some(None) => {
+                            self.discard(frame, length, out);
+                            let reason = "more bytes than content-length says";
+                            self.stream_error(frame.id, ErrorCode::PROTOCOL_ERROR, reason, now, out)?;
+                        }
+                        left => {
+                            *content_left = left.flatten();
+                            stream.receive_window.receive(length);
+                            stream.received.data.push(part);
+                            if frame.body_left > 0 || !frame.ends_stream {
+                                stream.wake();
+                            }
+                            self.receive_window.receive(length);
+                        }
+                    }
+                }
+                None => self.discard(frame, length, out),
+            }
+        } else {
+            let n = input.len().min(frame.padding_left as usize);
+            input.advance(n);
+            frame.padding_left -= n as u32;
+            self.discard(frame, n as u32, out);
+        }
+        self.go_on(frame, now, out)
+    }
+
+    /// Waits for the rest of a frame, or ends it.
+    fn go_on(&mut self, frame: DataFrame, now: Moment, out: &mut Output) -> Result<(), ConnectionError> {
+        if frame.body_left > 0 || frame.padding_left > 0 {
+            self.input.data = Some(frame);
+            return Ok(());
+        }
+        self.input.data = None;
+        match frame.key {
+            Some(key) if frame.ends_stream && self.streams.get_if(key, frame.id).is_some() => {
+                self.on_end_stream(key, now, out)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes came that nobody takes: the peer may send as many more.
+    fn discard(&mut self, frame: DataFrame, bytes: u32, out: &mut Output) {
+        if bytes == 0 {
+            return;
+        }
+        // Those of a stream that lives count in its window, too.
+        if let Some(stream) = frame.key.and_then(|key| self.streams.get_if(key, frame.id))
+            && !stream.is_reset
+        {
+            stream.receive_window.receive(bytes);
+            stream.receive_window.release(bytes);
+        }
+        self.receive_window.receive(bytes);
+        self.release_connection(bytes, out);
+    }
+
+    /// The peer has sent all of a stream.
+    pub(super) fn on_end_stream(
+        &mut self,
+        key: u32,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), ConnectionError> {
+        let stream = self.streams.get_mut(key);
+        if stream.is_reset {
+            return Ok(());
+        }
+        if stream.received.content_left.is_some_and(|left| left > 0) {
+            let id = stream.id;
+            let reason = "fewer bytes than content-length says";
+            return self.stream_error(id, ErrorCode::PROTOCOL_ERROR, reason, now, out);
+        }
+        stream.received.end = true;
+        stream.wake();
+        self.streams.remove_if_over(key);
+        Ok(())
+    }
+
+    /// So many bytes of a stream were taken: the peer may send as many more.
+    pub fn release(&mut self, key: u32, bytes: usize, out: &mut Output) {
+        let stream = self.streams.get_mut(key);
+        // What a stream held when it ended was given back to the connection then.
+        let bytes = (bytes as u32).min(stream.receive_window.held());
+        stream.receive_window.release(bytes);
+        stream.receive_window.tune(self.bounds.max_stream_window);
+        if !stream.received.end
+            && !stream.is_reset
+            && let Some(increment) = stream.receive_window.update()
+        {
+            frame::window_update(out.bytes(), stream.id, increment);
+        }
+        self.release_connection(bytes, out);
+    }
+
+    pub(super) fn release_connection(&mut self, bytes: u32, out: &mut Output) {
+        self.receive_window.release(bytes);
+        if !self.is_over
+            && let Some(increment) = self.receive_window.update()
+        {
+            frame::window_update(out.bytes(), 0, increment);
+        }
+    }
+
+    /// Ends the stream that holds most of what came and was not taken, if that leaves other streams of the connection
+    /// too little of its window. For connections that strangers share.
+    pub fn relieve(&mut self, out: &mut Output) -> bool {
+        let held = self.receive_window.held();
+        if u64::from(held) * 4 < u64::from(self.receive_window.size()) * 3 {
+            return false;
+        }
+        let most = self.streams.iter_mut().max_by_key(|(_, stream)| stream.receive_window.held());
+        let Some((key, stream)) = most else { return false };
+        stream.received.data.clear();
+        let bytes = stream.receive_window.held();
+        stream.receive_window.release(bytes);
+        // A response that has come whole cannot be reset any more, but what is not there cannot be taken.
+        stream.received.end = false;
+        self.release_connection(bytes, out);
+        self.fail_stream(key, StreamError::BufferOverflow, ErrorCode::CANCEL, out);
+        true
+    }
+}

@@ -1,0 +1,294 @@
+//! Sending on streams: heads, bodies as far as the windows and the room allow, and ends.
+
+use super::connection::Connection;
+use super::frame::{self, ErrorCode, FrameHead, HEAD, flag, kind};
+use super::head::Head;
+use super::state::{Ending, StreamError, Tail};
+use crate::buffer::{Output, Slice};
+use crate::time::Moment;
+
+/// Bytes that one stream sends before others that wait have a turn.
+const QUANTUM: usize = 64 * 1024;
+
+/// Streams younger than this are not reset yet, unless their service has answered: some servers end the connection
+/// over streams that were reset before they were looked at.
+const YOUNG: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Resets that wait for their streams to get older.
+const HELD_RESETS_MAX: usize = 256;
+
+/// How much of a body was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// All of it.
+    All,
+    /// Not all: whoever waits for the stream is woken when more can be sent.
+    Blocked,
+    /// The stream is over.
+    Gone,
+}
+
+impl Connection {
+    /// Sends a head, or trailers if a head was sent before.
+    ///
+    /// # Errors
+    /// When the stream is over.
+    pub fn send_head(
+        &mut self,
+        key: u32,
+        head: &Head,
+        end: bool,
+        out: &mut Output,
+    ) -> Result<(), StreamError> {
+        let stream = self.streams.get_mut(key);
+        if let Some(error) = stream.error {
+            return Err(error);
+        }
+        if stream.sent_end {
+            return Err(StreamError::ConnectionEnded);
+        }
+        stream.sent_end = end;
+        let id = stream.id;
+        self.write_head(id, head, end, out);
+        if end {
+            self.streams.remove_if_over(key);
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_head(&mut self, id: u32, head: &Head, end: bool, out: &mut Output) {
+        let bytes = out.bytes();
+        let at = bytes.len();
+        bytes.extend_from_slice(&[0; HEAD]);
+        self.encoder.encode(head, bytes);
+        frame::finish_headers(bytes, at, id, end, self.peer.max_frame_size);
+    }
+
+    /// Sends of `data` as much as may be sent now, and takes that off it. `end`: the stream ends with its last byte.
+    pub fn send_data(
+        &mut self,
+        key: u32,
+        data: &mut Slice,
+        end: bool,
+        now: Moment,
+        out: &mut Output,
+    ) -> Sent {
+        let stream = self.streams.get(key);
+        if stream.error.is_some() || stream.sent_end {
+            return Sent::Gone;
+        }
+        let before = data.len();
+        let is_all = self.write_data(key, data, end, out);
+        let stream = self.streams.get_mut(key);
+        if is_all {
+            stream.stalled_since = None;
+            stream.sent_end |= end;
+            if end {
+                self.streams.remove_if_over(key);
+            }
+            return Sent::All;
+        }
+        if data.len() < before || stream.stalled_since.is_none() {
+            stream.stalled_since = Some(now);
+        }
+        // A stream whose own window is shut is woken when that opens.
+        if stream.send_window.available() > 0 && !stream.is_waiting {
+            stream.is_waiting = true;
+            self.waiting.push_back(key);
+        }
+        Sent::Blocked
+    }
+
+    /// Writes frames; true if all of it is written, and the end.
+    fn write_data(&mut self, key: u32, data: &mut Slice, end: bool, out: &mut Output) -> bool {
+        let max_frame = self.peer.max_frame_size as usize;
+        let mut quantum = if self.waiting.is_empty() { usize::MAX } else { QUANTUM };
+        let stream = self.streams.get_mut(key);
+        if data.is_empty() {
+            if end {
+                let flags = flag::END_STREAM;
+                FrameHead { length: 0, kind: kind::DATA, flags, stream: stream.id }.write(out.bytes());
+            }
+            return true;
+        }
+        while !data.is_empty() {
+            let room = (self.bounds.max_send_buffer_size as usize).saturating_sub(out.len());
+            let window = stream.send_window.available().min(self.send_window.available());
+            let n = data.len().min(max_frame).min(window).min(room).min(quantum);
+            if n == 0 {
+                return false;
+            }
+            quantum -= n;
+            let part = data.split_to(n);
+            let flags = if end && data.is_empty() { flag::END_STREAM } else { 0 };
+            FrameHead { length: n as u32, kind: kind::DATA, flags, stream: stream.id }.write(out.bytes());
+            out.push(part);
+            stream.send_window.take(n);
+            self.send_window.take(n);
+        }
+        true
+    }
+
+    /// Sends the last bytes of a stream and ends it, now or when the peer takes them. Nobody need wait for that.
+    pub fn finish(&mut self, key: u32, rest: Slice, ending: Ending, now: Moment, out: &mut Output) {
+        let stream = self.streams.get_mut(key);
+        if stream.error.is_some() || stream.sent_end {
+            return;
+        }
+        stream.tail = Some(Box::new(Tail { rest, ending }));
+        self.send_tail(key, now, out);
+    }
+
+    /// Sends of a stream's last bytes as much as may be sent now.
+    pub(super) fn send_tail(&mut self, key: u32, now: Moment, out: &mut Output) {
+        let Some(mut tail) = self.streams.get_mut(key).tail.take() else { return };
+        let end = matches!(tail.ending, Ending::EndStream);
+        // The tail is out while its last bytes are sent: with it the stream must not be forgotten.
+        let was_held = std::mem::replace(&mut self.streams.get_mut(key).is_held, true);
+        let sent = if tail.rest.is_empty() && !end {
+            Sent::All
+        } else {
+            self.send_data(key, &mut tail.rest, end, now, out)
+        };
+        match (sent, tail.ending) {
+            (Sent::Blocked, ending) => {
+                let rest = tail.rest;
+                self.streams.get_mut(key).tail = Some(Box::new(Tail { rest, ending }));
+            }
+            (Sent::All, Ending::Trailers(head)) => {
+                // It cannot be over: that was asked above.
+                let _ = self.send_head(key, &head, true, out);
+            }
+            (Sent::All, Ending::Reset(code)) => self.fail_stream(key, StreamError::Reset(code), code, out),
+            (Sent::All | Sent::Gone, _) => {}
+        }
+        let stream = self.streams.get_mut(key);
+        stream.is_held = was_held;
+        let is_over = stream.tail.is_none() && !was_held;
+        if is_over {
+            self.end_unheld(key, now, out);
+        }
+    }
+
+    /// The connection's window has opened, or there is room again: those who waited may go on.
+    pub fn wake_waiting(&mut self, now: Moment, out: &mut Output) {
+        for _ in 0..self.waiting.len() {
+            let Some(key) = self.waiting.pop_front() else { return };
+            let stream = self.streams.get_mut(key);
+            stream.is_waiting = false;
+            if stream.tail.is_some() {
+                self.send_tail(key, now, out);
+            } else {
+                stream.wake();
+            }
+        }
+    }
+
+    /// Resets a stream, if it is not over.
+    pub fn reset(&mut self, key: u32, code: ErrorCode, out: &mut Output) {
+        let stream = self.streams.get(key);
+        if !stream.is_closed() {
+            self.fail_stream(key, StreamError::Reset(code), code, out);
+        }
+    }
+
+    /// Whoever opened or accepted a stream lets go of it. If it is not over it ends now, but for last bytes that are on
+    /// their way.
+    pub fn let_go(&mut self, key: u32, now: Moment, out: &mut Output) {
+        let stream = self.streams.get_mut(key);
+        stream.is_held = false;
+        stream.received.data.clear();
+        let held = stream.receive_window.held();
+        stream.receive_window.release(held);
+        if held > 0 {
+            self.release_connection(held, out);
+        }
+        if self.streams.get(key).tail.is_none() {
+            self.end_unheld(key, now, out);
+        }
+    }
+
+    /// Ends a stream that nobody holds and that has nothing to send.
+    fn end_unheld(&mut self, key: u32, now: Moment, out: &mut Output) {
+        if let Some(at) = self.waiting.iter().position(|waiting| *waiting == key) {
+            self.waiting.remove(at);
+            self.streams.get_mut(key).is_waiting = false;
+        }
+        let stream = self.streams.get(key);
+        if !stream.is_closed() {
+            if self.is_client && !stream.received.has_head && self.hold_reset(key, now) {
+                return self.after_stream();
+            }
+            // A response that is whole needs no more of its request (RFC 9113 section 8.1).
+            let code = if !self.is_client && self.streams.get(key).sent_end {
+                ErrorCode::NO_ERROR
+            } else {
+                ErrorCode::CANCEL
+            };
+            self.fail_stream(key, StreamError::Reset(code), code, out);
+        } else {
+            self.streams.remove_if_over(key);
+        }
+        self.after_stream();
+    }
+
+    /// Puts the reset of a stream off that its service may not have looked at yet.
+    fn hold_reset(&mut self, key: u32, now: Moment) -> bool {
+        let stream = self.streams.get_mut(key);
+        let due = stream.opened.plus(YOUNG);
+        if due <= now || self.held_resets.len() >= HELD_RESETS_MAX {
+            return false;
+        }
+        self.held_resets.push_back((stream.id, due));
+        stream.fail(StreamError::Reset(ErrorCode::CANCEL));
+        stream.we_reset = true;
+        self.notes.held_resets += 1;
+        self.streams.remove_if_over(key);
+        true
+    }
+
+    /// When something is due next that was put off.
+    pub fn next_due(&self) -> Option<Moment> {
+        self.held_resets.front().map(|(_, due)| *due)
+    }
+
+    /// Sends what is due.
+    pub fn send_due(&mut self, now: Moment, out: &mut Output) {
+        while let Some((id, due)) = self.held_resets.front().copied()
+            && due <= now
+        {
+            self.held_resets.pop_front();
+            frame::rst_stream(out.bytes(), id, ErrorCode::CANCEL);
+        }
+    }
+
+    /// Ends streams whose peer has taken nothing of their last bytes since `limit`.
+    pub fn end_stalled(&mut self, limit: Moment, now: Moment, out: &mut Output) {
+        let stalled: Vec<u32> = self
+            .streams
+            .iter_mut()
+            .filter(|(_, stream)| stream.tail.is_some())
+            .filter(|(_, stream)| stream.stalled_since.is_some_and(|since| since <= limit))
+            .map(|(key, _)| key)
+            .collect();
+        for key in stalled {
+            self.streams.get_mut(key).tail = None;
+            self.end_unheld_if(key, now, out);
+        }
+    }
+
+    fn end_unheld_if(&mut self, key: u32, now: Moment, out: &mut Output) {
+        if self.streams.get(key).is_held {
+            self.reset(key, ErrorCode::CANCEL, out);
+        } else {
+            self.end_unheld(key, now, out);
+        }
+    }
+
+    /// A stream is over: that may have been what the end of the connection waited for.
+    fn after_stream(&self) {
+        if self.streams.len() == 0 && self.is_done() {
+            self.wake();
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A connection that its calls share, and their streams on it.
+//!
+//! All of it lives on one worker. What a call sends is written at once to where its connection's bytes are gathered, and
+//! leaves with what others sent in the same turn of the loop.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::connection::Connection;
+use super::exchange::{Incoming, OpenError};
+use super::frame::ErrorCode;
+use super::head::Head;
+use super::send::Sent;
+use super::state::{Ending, StreamError};
+use crate::buffer::{Output, Sink, Slice};
+use crate::time::Moment;
+use crate::time::timers::Timers;
+
+/// A connection, where its bytes go, and the worker's coarse clock.
+pub struct Session {
+    connection: RefCell<Connection>,
+    sink: Rc<dyn Sink>,
+    timers: Rc<Timers>,
+}
+
+impl Session {
+    /// A connection whose bytes go to `sink`, made by `connect`.
+    pub fn new(
+        sink: Rc<dyn Sink>,
+        timers: Rc<Timers>,
+        connect: impl FnOnce(&mut Output) -> Connection,
+    ) -> Rc<Session> {
+        let connection = RefCell::new(connect(&mut sink.output()));
+        sink.flush();
+        Rc::new(Session { connection, sink, timers })
+    }
+
+    /// Does something with the connection that may write, and sees to it that what it wrote is sent.
+    pub fn with<T>(&self, act: impl FnOnce(&mut Connection, &mut Output, Moment) -> T) -> T {
+        let mut output = self.sink.output();
+        let before = output.len();
+        let result = act(&mut self.connection.borrow_mut(), &mut output, self.timers.now());
+        let wrote = before != output.len();
+        drop(output);
+        if wrote {
+            self.sink.flush();
+        }
+        result
+    }
+
+    /// Asks the connection something, or does with it what writes nothing.
+    pub fn ask<T>(&self, ask: impl FnOnce(&mut Connection) -> T) -> T {
+        ask(&mut self.connection.borrow_mut())
+    }
+
+    /// The next request of a client: its stream, its head, and whether that is above the bounds.
+    pub fn accept(self: &Rc<Self>) -> Option<(Stream, Head, bool)> {
+        let Incoming { key, head, is_too_large } = self.connection.borrow_mut().accept()?;
+        Some((Stream { session: Rc::clone(self), key }, head, is_too_large))
+    }
+
+    /// Opens a stream with the head of a request.
+    ///
+    /// # Errors
+    /// When the connection, or its peer, takes no such stream. Nothing is sent then.
+    pub fn open(self: &Rc<Self>, head: &Head, end: bool) -> Result<Stream, OpenError> {
+        let key = self.with(|connection, out, now| connection.open(head, end, now, out))?;
+        Ok(Stream { session: Rc::clone(self), key })
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&self.connection).finish()
+    }
+}
+
+/// A stream. Dropping it ends it, if it has not ended, but for last bytes that are on their way.
+pub struct Stream {
+    session: Rc<Session>,
+    key: u32,
+}
+
+impl Stream {
+    /// Waits for the head of a response.
+    pub fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<Head, StreamError>> {
+        self.session.connection.borrow_mut().poll_head(self.key, cx)
+    }
+
+    /// Waits for the next bytes of the body; none at its end. They have to be released once they are out of the way.
+    pub fn poll_data(&self, cx: &Context<'_>) -> Poll<Result<Option<Slice>, StreamError>> {
+        self.session.connection.borrow_mut().poll_data(self.key, cx)
+    }
+
+    /// Lets the peer send so many bytes more.
+    pub fn release(&self, bytes: usize) {
+        if bytes > 0 {
+            self.session.with(|connection, out, _| connection.release(self.key, bytes, out));
+        }
+    }
+
+    /// Whether all of the body has been taken, and no more comes.
+    pub fn is_end(&self) -> bool {
+        self.session.connection.borrow().is_end(self.key)
+    }
+
+    /// Trailers, if they have come.
+    pub fn take_trailers(&self) -> Option<Head> {
+        self.session.connection.borrow_mut().take_trailers(self.key)
+    }
+
+    /// Sends a head, or trailers if a head was sent before. `end`: nothing follows.
+    ///
+    /// # Errors
+    /// When the stream is over.
+    pub fn send_head(&self, head: &Head, end: bool) -> Result<(), StreamError> {
+        self.session.with(|connection, out, _| connection.send_head(self.key, head, end, out))
+    }
+
+    /// Sends of `data` as much as may be sent now, and takes that off it. `end`: the stream ends with its last byte.
+    /// Where it is [`Sent::Blocked`], the task of `cx` is woken when more can be sent.
+    pub fn send_data(&self, cx: &Context<'_>, data: &mut Slice, end: bool) -> Sent {
+        self.session.with(|connection, out, now| {
+            let sent = connection.send_data(self.key, data, end, now, out);
+            if sent == Sent::Blocked {
+                connection.wait(self.key, cx);
+            }
+            sent
+        })
+    }
+
+    /// Sends the last bytes and ends the stream, now or when the peer takes them. Nobody need wait for that.
+    pub fn finish(&self, rest: Slice, ending: Ending) {
+        self.session.with(|connection, out, now| connection.finish(self.key, rest, ending, now, out));
+    }
+
+    /// Resets the stream, if it is not over.
+    pub fn reset(&self, code: ErrorCode) {
+        self.session.with(|connection, out, _| connection.reset(self.key, code, out));
+    }
+
+    /// Waits for the stream to end before its time.
+    pub fn poll_error(&self, cx: &Context<'_>) -> Poll<StreamError> {
+        self.session.connection.borrow_mut().poll_error(self.key, cx)
+    }
+
+    /// Whether the peer has not taken all of the last bytes.
+    pub fn has_tail(&self) -> bool {
+        self.session.connection.borrow().has_tail(self.key)
+    }
+
+    /// Since when it has bytes to send that its peer does not take.
+    pub fn stalled_since(&self) -> Option<Moment> {
+        self.session.connection.borrow().stalled_since(self.key)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.session.with(|connection, out, now| connection.let_go(self.key, now, out));
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stream").field(&self.key).finish()
+    }
+}

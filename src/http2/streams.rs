@@ -1,0 +1,127 @@
+//! The streams of a connection, by the key that calls hold and by the number on the wire.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+use slab::Slab;
+
+use super::state::StreamState;
+
+/// Streams that we have reset are remembered this long: their peer may have sent more before it knew.
+const RESETS_REMEMBERED: usize = 1024;
+
+/// The last streams that ended in order, to tell one that is over from one that never was.
+const ENDED_REMEMBERED: usize = 16;
+
+/// All streams that are not over, and some that are.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    slots: Slab<StreamState>,
+    ids: FxHashMap<u32, Entry>,
+    resets: VecDeque<u32>,
+    ended: [u32; ENDED_REMEMBERED],
+    ended_at: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    Open(u32),
+    Reset,
+}
+
+/// A stream by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It is here.
+    Open(u32),
+    /// We have reset it not long ago.
+    Reset,
+    /// It has ended not long ago.
+    Ended,
+    /// It is not here.
+    Unknown,
+}
+
+impl Streams {
+    pub(super) fn insert(&mut self, stream: StreamState) -> u32 {
+        let id = stream.id;
+        let key = u32::try_from(self.slots.insert(stream)).expect("far fewer streams than 2^32");
+        self.ids.insert(id, Entry::Open(key));
+        key
+    }
+
+    /// Streams that are not over.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn find(&self, id: u32) -> Found {
+        match self.ids.get(&id) {
+            Some(Entry::Open(key)) => Found::Open(*key),
+            Some(Entry::Reset) => Found::Reset,
+            None if self.ended.contains(&id) => Found::Ended,
+            None => Found::Unknown,
+        }
+    }
+
+    /// The stream of a key.
+    ///
+    /// # Panics
+    /// When there is none: keys are kept by those that hold a stream, until they let go of it.
+    pub(super) fn get(&self, key: u32) -> &StreamState {
+        &self.slots[key as usize]
+    }
+
+    /// The stream of a key, to be changed. See [`Streams::get`].
+    pub(super) fn get_mut(&mut self, key: u32) -> &mut StreamState {
+        &mut self.slots[key as usize]
+    }
+
+    /// The stream of a key, if it is still the one with this number.
+    pub(super) fn get_if(&mut self, key: u32, id: u32) -> Option<&mut StreamState> {
+        self.slots.get_mut(key as usize).filter(|stream| stream.id == id)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut StreamState)> {
+        self.slots.iter_mut().map(|(key, stream)| (key as u32, stream))
+    }
+
+    /// Forgets a stream that is over, if nobody holds it.
+    pub(super) fn remove_if_over(&mut self, key: u32) {
+        let stream = self.get(key);
+        if stream.is_held || !stream.is_closed() || stream.tail.is_some() {
+            return;
+        }
+        let (id, we_reset) = (stream.id, stream.we_reset);
+        self.slots.remove(key as usize);
+        if we_reset {
+            return self.remember_reset(id);
+        }
+        self.ids.remove(&id);
+        self.ended[self.ended_at] = id;
+        self.ended_at = (self.ended_at + 1) % ENDED_REMEMBERED;
+    }
+
+    /// From now on frames for this stream are ignored.
+    pub(super) fn remember_reset(&mut self, id: u32) {
+        if self.ids.insert(id, Entry::Reset) == Some(Entry::Reset) {
+            return;
+        }
+        if self.resets.len() == RESETS_REMEMBERED
+            && let Some(oldest) = self.resets.pop_front()
+            && self.ids.get(&oldest) == Some(&Entry::Reset)
+        {
+            self.ids.remove(&oldest);
+        }
+        self.resets.push_back(id);
+    }
+
+    /// Gives back memory, while there are no streams.
+    pub(super) fn shrink(&mut self) {
+        if self.slots.is_empty() {
+            self.slots = Slab::new();
+            self.ids.shrink_to_fit();
+            self.resets.shrink_to_fit();
+        }
+    }
+}
