@@ -61,6 +61,10 @@ impl Outcome {
             | Failure::BadTimeout
             | Failure::BadBinaryHeader
             | Failure::TooManyHeaders
+            | Failure::HeadTooLarge
+            | Failure::UpstreamTakesNoHead
+            | Failure::UpstreamHeadTooLarge
+            | Failure::SlowReader
             | Failure::NotHttp2
             | Failure::NotMapped
             | Failure::NotMappedYet

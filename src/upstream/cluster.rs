@@ -16,6 +16,7 @@ use super::lease::Acquire;
 use super::methods::{self, Method, Methods};
 use super::pool::Pool;
 use crate::config;
+use crate::http2::Heads;
 use crate::metrics::{ClusterBlock, EndpointSlot, TimeoutSlot};
 use crate::net::Local;
 use crate::policy::balance::Tried;
@@ -52,6 +53,8 @@ pub struct Parts<'a> {
     pub limit: Arc<SharedLimit>,
     /// What else all workers share of it.
     pub shares: &'a Shares,
+    /// Memory for heads.
+    pub heads: &'a Rc<Heads>,
     /// The same cluster of the configuration before.
     pub before: Option<&'a Cluster>,
 }
@@ -59,7 +62,7 @@ pub struct Parts<'a> {
 impl Cluster {
     /// A cluster with what stays of the one before; without one, it has no connections.
     pub fn new(settings: config::Cluster, parts: Parts<'_>, local: &Rc<Local>, seed: u64) -> Rc<Cluster> {
-        let Parts { worker, addresses, counts, limit, shares, before } = parts;
+        let Parts { worker, addresses, counts, limit, shares, heads, before } = parts;
         let settings = Rc::new(settings);
         // The limit counts connections that are open, so it and they go together.
         let pool = match before.filter(|before| before.pool.counts_in(&shares.connections)) {
@@ -67,7 +70,7 @@ impl Cluster {
                 before.pool.adopt(&settings, addresses, shares);
                 Rc::clone(&before.pool)
             }
-            None => Pool::new(&settings, addresses, shares, &counts, local, seed),
+            None => Pool::new(&settings, addresses, shares, &counts, (local, heads), seed),
         };
         let throttling = |settings: &config::Cluster| settings.service_config.as_ref()?.throttling;
         let same_budget = |before: &&Cluster| {

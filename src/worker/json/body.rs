@@ -1,8 +1,7 @@
 //! A body of JSON, or of anything that a `google.api.HttpBody` holds, as gRPC messages in their frames.
 
-use bytes::Bytes;
-
 use super::Opened;
+use crate::buffer::Slice;
 use crate::policy::failure::Failure;
 use crate::transcode::api::Body;
 use crate::transcode::read::{ReadError, ReadOptions, read, read_field};
@@ -13,7 +12,7 @@ use crate::wire::frame::HEAD_BYTES;
 #[derive(Debug, Default)]
 pub(in crate::worker) struct Collected {
     /// The only chunk, as it came.
-    first: Bytes,
+    first: Slice,
     /// All of them, if there are several.
     all: Vec<u8>,
 }
@@ -22,7 +21,7 @@ impl Collected {
     /// Adds a chunk, up to `length_max` bytes of them. `announced` is what the client says will come in all.
     pub(in crate::worker) fn add(
         &mut self,
-        chunk: Bytes,
+        chunk: Slice,
         announced: Option<u64>,
         length_max: usize,
     ) -> Result<(), Failure> {
@@ -74,12 +73,12 @@ impl Opened {
     }
 
     /// Takes a chunk of the body.
-    pub(in crate::worker) fn collect(&self, collected: &mut Collected, chunk: Bytes) -> Result<(), Failure> {
+    pub(in crate::worker) fn collect(&self, collected: &mut Collected, chunk: Slice) -> Result<(), Failure> {
         collected.add(chunk, self.length, self.length_max())
     }
 
     /// The call's only message, in its frame.
-    pub(in crate::worker) fn message(&self, body: &Collected) -> Result<Bytes, Refused> {
+    pub(in crate::worker) fn message(&self, body: &Collected) -> Result<Slice, Refused> {
         let mut out = Vec::with_capacity(HEAD_BYTES + body.bytes().len() + self.bound.len() + 16);
         self.append(body.bytes(), true, &mut out)?;
         Ok(out.into())
@@ -172,7 +171,7 @@ impl Stream {
     }
 
     /// The messages that this chunk of the body completes.
-    pub(in crate::worker) fn read(&mut self, chunk: Bytes, is_last: bool) -> Result<Bytes, Failure> {
+    pub(in crate::worker) fn read(&mut self, chunk: Slice, is_last: bool) -> Result<Slice, Failure> {
         let mut out = Vec::with_capacity(chunk.len() + 64);
         let refused = self.append_all(&chunk, is_last, &mut out);
         refused.map_err(|(failure, detail)| {
@@ -249,10 +248,10 @@ mod tests {
             let body: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0]).collect();
             let mut collected = Collected::default();
             for piece in body.chunks(body.len() / pieces) {
-                collected.add(Bytes::copy_from_slice(piece), None, body.len()).expect("it fits");
+                collected.add(Slice::copy_of(piece), None, body.len()).expect("it fits");
             }
             assert_eq!(collected.bytes(), body);
-            let more = collected.add(Bytes::from_static(b"x"), None, body.len());
+            let more = collected.add(Slice::copy_of(b"x"), None, body.len());
             assert_eq!(more, Err(Failure::BodyTooLarge));
         }
     }
