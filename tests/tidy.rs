@@ -134,6 +134,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/buffer/pool.rs",
     "src/net/sys.rs",
     "src/net/carrier.rs",
+    "src/net/message.rs",
     "src/net/provided.rs",
     "src/net/rehearsal.rs",
     "src/alloc.rs",

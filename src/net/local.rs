@@ -69,7 +69,8 @@ impl Local {
     /// # Errors
     /// When the ring takes no buffers.
     pub(super) fn carry(&self) -> io::Result<()> {
-        let carrier = Carrier::attach(Rc::clone(&self.timers), self.shared_counts())?;
+        let carrier =
+            Carrier::attach(Rc::clone(&self.buffers), Rc::clone(&self.timers), self.shared_counts())?;
         self.carrier.get_or_init(|| carrier);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Sockets and rings: the only module that knows monoio.
 //!
-//! Above it a connection is a [`Pipe`]: bytes that arrived and bytes to be sent, which the HTTP/2 library reads and
-//! writes without ever waiting. [`stream::drive`] moves them between the pipe and the socket.
+//! Above it a connection is a [`Pipe`]: bytes that arrived and bytes to be sent, which a protocol takes and stages
+//! without ever waiting. [`stream::drive`] moves them between the pipe and the socket.
 //! Read `stream.rs` first.
 
 pub mod buffers;
@@ -10,8 +10,11 @@ pub mod ethtool;
 mod inward;
 pub mod listener;
 pub mod local;
+mod message;
+mod outward;
 pub mod pipe;
 mod provided;
+mod ready;
 mod rehearsal;
 pub mod ring;
 pub mod runtime;

@@ -4,10 +4,12 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use socket2::SockRef;
 
+use super::buffers::Buffers;
 use super::provided::{GROUP, Provided};
 
 const RECEIVE: u64 = 0;
@@ -20,7 +22,7 @@ const NOTHING: u64 = 2;
 /// # Errors
 /// What the kernel says, or that it does otherwise.
 pub(super) fn carrying(ring: IoUring) -> io::Result<()> {
-    let provided = Provided::register(ring.as_raw_fd())?;
+    let provided = Provided::register(ring.as_raw_fd(), Rc::new(Buffers::new()))?;
     let mut ring = ring; // from here on it is dropped before the buffers
     let (near, far) = UnixStream::pair()?;
     SockRef::from(&far).set_send_buffer_size(64 * 1024)?;

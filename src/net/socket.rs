@@ -4,7 +4,7 @@
 //! and needs no more of this than the descriptor.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -12,6 +12,7 @@ use monoio::net::TcpStream;
 use socket2::SockRef;
 
 use super::sys;
+use crate::buffer::{Output, Pool};
 
 /// A connected socket.
 pub struct Socket(pub(super) TcpStream);
@@ -30,15 +31,23 @@ impl Socket {
         sys::into_fd(self.0)
     }
 
-    /// Receives what has arrived into the spare room of `buffer`, which must have some. 0 is the peer's end.
-    pub(super) fn receive(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        debug_assert!(buffer.len() < buffer.capacity());
-        self.with(|fd| sys::receive(fd, buffer))
+    /// Receives what has arrived into a buffer of `pool` that was taken. 0 is the peer's end.
+    pub(super) fn receive(&self, pool: &Pool, buffer: u16) -> io::Result<usize> {
+        self.with(|fd| sys::receive(fd, pool, buffer))
     }
 
-    /// Sends as much as the kernel takes now.
-    pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.with(|fd| SockRef::from(&fd).send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL))
+    /// Sends as much as the kernel takes now of `output` without its first `from` bytes.
+    pub(super) fn send(&self, output: &Output, from: usize) -> io::Result<usize> {
+        /// More parts are left to the next send.
+        const PARTS: usize = 64;
+        let mut parts = [IoSlice::new(&[]); PARTS];
+        let mut count = 0;
+        for (slot, part) in parts.iter_mut().zip(output.parts(from)) {
+            *slot = IoSlice::new(part);
+            count += 1;
+        }
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        self.with(|fd| SockRef::from(&fd).send_vectored_with_flags(&parts[..count], flags))
     }
 
     /// Waits until there is something to receive: bytes, the peer's end, or an error. May be wrong now and then.

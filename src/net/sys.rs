@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use crate::buffer::Pool;
+
 /// Runs `use_it` with a descriptor that the caller holds open.
 pub(super) fn with_fd<T>(fd: RawFd, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
     // WHY UNSAFE: monoio's sockets give their descriptor only as a number.
@@ -20,16 +22,13 @@ pub(super) fn into_fd(socket: monoio::net::TcpStream) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(socket.into_raw_fd()) }
 }
 
-/// Receives what has arrived into the spare room of `buffer`, without waiting.
-pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<usize> {
-    let room = buffer.spare_capacity_mut();
-    // WHY UNSAFE: std and socket2 receive into a vector's spare room only on sockets that are non-blocking.
-    // SAFETY: `room` is borrowed for the call, and the kernel writes at most its length there.
-    let n = unsafe { libc::recv(fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
-    let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
-    // SAFETY: the first `n` bytes of the spare room have just been written.
-    unsafe { buffer.set_len(buffer.len() + n) };
-    Ok(n)
+/// Receives what has arrived into a buffer of `pool` that was taken, without waiting.
+pub(super) fn receive(fd: BorrowedFd<'_>, pool: &Pool, buffer: u16) -> io::Result<usize> {
+    let address = pool.address(buffer);
+    // WHY UNSAFE: the buffer is none of Rust's before it is filled.
+    // SAFETY: `address` is that of Pool::SIZE bytes, which nothing refers to while the buffer is taken and not filled.
+    let n = unsafe { libc::recv(fd.as_raw_fd(), address.as_ptr().cast(), Pool::SIZE, libc::MSG_DONTWAIT) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
 /// Whether the last packets of a socket were taken in on the CPU that runs this. False where the kernel does not say.
@@ -162,5 +161,18 @@ pub(super) fn ethtool(name: &str, words: &mut [u32; 32]) -> io::Result<()> {
     match unsafe { libc::ioctl(AsRawFd::as_raw_fd(&socket), SIOCETHTOOL, &mut request) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::ptr::NonNull;
+
+    /// Writes to a buffer of a pool that was taken, as the kernel does.
+    pub(in crate::net) fn write(address: NonNull<u8>, bytes: &[u8]) {
+        assert!(bytes.len() <= super::Pool::SIZE);
+        // WHY UNSAFE: see `receive`.
+        // SAFETY: the buffer has room for `bytes`, and nothing refers to it.
+        unsafe { address.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 }
