@@ -125,6 +125,11 @@ impl Stream {
         self.session.connection.borrow().is_end(self.key)
     }
 
+    /// Whether the head was all: neither a body nor trailers follow.
+    pub fn ended_with_head(&self) -> bool {
+        self.session.connection.borrow().ended_with_head(self.key)
+    }
+
     /// Trailers, if they have come.
     pub fn take_trailers(&self) -> Option<Head> {
         self.session.connection.borrow_mut().take_trailers(self.key)

@@ -48,6 +48,11 @@ impl Inward {
         self.slices.pop_front()
     }
 
+    /// Bytes that could not be taken after all: they come first again.
+    pub(super) fn put_back(&mut self, slice: Slice) {
+        self.slices.push_front(slice);
+    }
+
     /// Nothing of what waits is wanted any more.
     pub(super) fn discard(&mut self) {
         self.slices.clear();

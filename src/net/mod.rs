@@ -24,6 +24,7 @@ pub mod sys;
 #[cfg(test)]
 mod tests;
 pub mod ticker;
+mod transport;
 
 pub use buffers::Buffers;
 pub use local::Local;

@@ -83,6 +83,11 @@ impl Outward {
         room
     }
 
+    /// The protocol wants to be told when what is staged has been taken to be sent.
+    pub(super) fn notify_room(&mut self) {
+        self.blocked = true;
+    }
+
     /// Whether somebody waits for room.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked

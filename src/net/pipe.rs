@@ -30,8 +30,8 @@ use crate::time::Moment;
 /// The state of one connection's bytes.
 pub struct Pipe {
     buffers: Rc<Buffers>,
-    inward: RefCell<Inward>,
-    outward: RefCell<Outward>,
+    pub(super) inward: RefCell<Inward>,
+    pub(super) outward: RefCell<Outward>,
     /// How to ask that what is staged be sent.
     sender: RefCell<Sender>,
     /// It has been asked already.

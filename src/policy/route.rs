@@ -314,8 +314,7 @@ fn search_values(values: &[Valued], name: &[u8], search: &mut Search<'_, impl He
     let place = match (all.next(), all.next()) {
         (None, _) => return,
         (Some(only), None) => values.binary_search_by(|valued| (*valued.value).cmp(only)),
-        _ => values
-            .binary_search_by(|valued| compare(search.headers.values(name), &valued.value).reverse()),
+        _ => values.binary_search_by(|valued| compare(search.headers.values(name), &valued.value).reverse()),
     };
     let Ok(place) = place else { return };
     for &index in &values[place].indices {

@@ -4,13 +4,12 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::request::Parts;
-
 use super::Worker;
 use super::calls::Calls;
 use super::channel::Channel;
 use super::client::{self, Client};
 use super::cors;
+use super::head::Arrival;
 use super::inlet::Inlet;
 use crate::config;
 use crate::net::listener::Listener;
@@ -20,7 +19,7 @@ use crate::net::runtime;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The function that makes the future of one call.
-pub(super) type Begin<F> = fn(Rc<Worker>, Rc<Client>, Parts, Inlet, Channel) -> F;
+pub(super) type Begin<F> = fn(Rc<Worker>, Rc<Client>, Arrival, Inlet, Channel) -> F;
 
 /// One listener of a worker: its socket, and what the operator set.
 pub(super) struct Door {

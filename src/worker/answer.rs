@@ -384,7 +384,8 @@ mod tests {
                 let exchange = Rc::new(Exchange::default());
                 let mut answer = Answer::of(&exchange);
                 let mut cx = Context::from_waker(Waker::noop());
-                let mut reply = Reply::new(&Heads::new(), Channel::http1(exchange), Language::Http, false, Moment::ZERO);
+                let mut reply =
+                    Reply::new(&Heads::new(), Channel::http1(exchange), Language::Http, false, Moment::ZERO);
                 if begins {
                     reply.channel.begin(&Heads::new().head()).expect("nothing was said yet");
                 }

@@ -78,8 +78,8 @@ fn is_preflight(head: &Head) -> bool {
 
 /// Notes what the page that calls may read of the answer. True if the caller only asks what it may do, and has been
 /// answered.
-pub(super) fn is_asked(worker: &Worker, call: &mut Call, head: &Head) -> Result<bool, Failure> {
-    let policy = call.client.door.cors.as_ref();
+pub(super) fn is_asked(worker: &Worker, call: &mut Call) -> Result<bool, Failure> {
+    let (policy, head) = (call.client.door.cors.as_ref(), &call.head);
     call.reply.extra.granted = policy.and_then(|policy| policy.grant(head));
     if head.method() != Some(b"OPTIONS") {
         return Ok(false);
@@ -172,7 +172,9 @@ mod tests {
         let answered = |asked: &Head| {
             let mut answer = Heads::new().head();
             policy.preflight(asked, None, &mut answer);
-            answer.get(Name::ACCESS_CONTROL_ALLOW_HEADERS).map(|value| String::from_utf8_lossy(value).into_owned())
+            answer
+                .get(Name::ACCESS_CONTROL_ALLOW_HEADERS)
+                .map(|value| String::from_utf8_lossy(value).into_owned())
         };
         let allowed = answered(&asked).expect("it is granted something");
         assert!(allowed.contains("x-grpc-web") && allowed.contains("x-mine"));

@@ -152,7 +152,8 @@ impl Exchange {
 /// refused when they come.
 fn response(head: &Head) -> Response<()> {
     let mut response = Response::new(());
-    *response.status_mut() = head.status().and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
+    *response.status_mut() =
+        head.status().and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
     for field in head.iter() {
         if let (Ok(name), Ok(value)) =
             (HeaderName::from_bytes(field.name_bytes), HeaderValue::from_bytes(field.value))

@@ -148,7 +148,11 @@ pub(super) fn host(head: &Head) -> &str {
     let authority = authority.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default();
     let Some((host, port)) = authority.rsplit_once(':') else { return authority };
     let is_one = host.ends_with(']') || !host.contains(':');
-    if is_one && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { authority }
+    if is_one && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) {
+        host
+    } else {
+        authority
+    }
 }
 
 /// Why a request that no method is mapped to is refused.
@@ -194,16 +198,6 @@ pub(super) fn to_grpc(head: &mut Head, path: Option<&str>) -> Result<(), Failure
             .collect();
         head.retain(|field| !named.iter().any(|name| name == field.name_bytes));
     }
-    if head.authority().is_none()
-        && let Some(host) = head.get(Name::HOST)
-    {
-        // A host that is none is no reason to guess one.
-        if !is_authority(host) {
-            return Err(Failure::BadPath);
-        }
-        let host = host.to_vec();
-        head.set_authority(&host);
-    }
     head.retain(|field| !is_not_sent_on(field.name));
     head.push(Name::CONTENT_TYPE, b"application/grpc");
     if let Some(path) = path {
@@ -214,12 +208,9 @@ pub(super) fn to_grpc(head: &mut Head, path: Option<&str>) -> Result<(), Failure
     Ok(())
 }
 
-/// Whether these are the characters of hosts and ports, without user information (RFC 3986 section 3.2).
-fn is_authority(host: &[u8]) -> bool {
-    let is_one = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte)
-    };
-    !host.is_empty() && host.iter().all(is_one)
+/// Whether these are the characters of a host and perhaps a port, without user information (RFC 3986 section 3.2).
+pub(super) fn is_host(host: &[u8]) -> bool {
+    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte))
 }
 
 /// Makes a caller's head fit to be sent on.

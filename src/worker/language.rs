@@ -75,7 +75,11 @@ mod tests {
                     head.push(name, value.as_bytes());
                 }
             }
-            assert_eq!(of(&head, version, transcodes), wanted, "{version:?} {content_type} {accept} {transcodes}");
+            assert_eq!(
+                of(&head, version, transcodes),
+                wanted,
+                "{version:?} {content_type} {accept} {transcodes}"
+            );
         }
     }
 }

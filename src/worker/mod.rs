@@ -5,7 +5,6 @@
 
 mod accept;
 mod answer;
-mod arena;
 mod attempts;
 mod calls;
 mod channel;
@@ -26,7 +25,6 @@ mod json;
 mod language;
 mod ledger;
 mod lengths;
-mod outlet;
 mod patience;
 mod reading;
 mod records;
@@ -51,7 +49,6 @@ use std::time::Duration;
 use slab::Slab;
 
 use self::accept::{Begin, Door};
-use self::arena::Arena;
 use self::calls::Calls;
 use self::client::Client;
 pub use self::clock::Clock;
@@ -64,6 +61,7 @@ pub use self::records::{Access, Telling, Tracing};
 use self::replays::Replays;
 use self::setup::Setup;
 pub use self::setup::{Scheme, layout};
+use crate::http2::Heads;
 use crate::net::Local;
 use crate::net::listener::Listener;
 use crate::net::ring::Rung;
@@ -119,6 +117,8 @@ pub(crate) struct Worker {
     clock: Clock,
     control: Arc<Control>,
     local: Rc<Local>,
+    /// Memory for the heads of requests and responses.
+    heads: Rc<Heads>,
     spread: Arc<Spread>,
     neighbours: Arc<[Neighbour]>,
     /// Replaced when the configuration changes.
@@ -129,7 +129,6 @@ pub(crate) struct Worker {
     // Changed by this core. Borrowed for one statement; never across an await.
     random: RefCell<Random>,
     overload: RefCell<Overload>,
-    arena: Arena,
     replays: Replays,
     /// None if nothing is told of calls.
     records: Option<Records>,
@@ -191,6 +190,7 @@ impl Worker {
         let entropy = RandomState::new().build_hasher().finish();
         let seed =
             entropy ^ clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let heads = Heads::new();
         let records = Records::new(plan.telling.clone(), clock.now());
         Rc::new(Worker {
             number: plan.number,
@@ -198,12 +198,12 @@ impl Worker {
             control: Arc::clone(&plan.control),
             spread: Arc::clone(&plan.spread),
             neighbours: Arc::clone(&plan.neighbours),
-            setup: RefCell::new(Setup::new(&plan.scheme, &local, seed, None)),
+            setup: RefCell::new(Setup::new(&plan.scheme, (&local, &heads), seed, None)),
             local,
+            heads,
             transcoder: RefCell::default(),
             random: RefCell::new(Random::seeded(seed)),
             overload: RefCell::default(),
-            arena: Arena::default(),
             replays: Replays::default(),
             records,
             clients: RefCell::default(),
@@ -233,7 +233,7 @@ impl Worker {
     fn apply(&self, scheme: &Scheme) {
         let before = self.setup();
         let seed = u64::from(self.random.borrow_mut().below(u32::MAX));
-        let setup = Setup::new(scheme, &self.local, seed, Some(&before));
+        let setup = Setup::new(scheme, (&self.local, &self.heads), seed, Some(&before));
         before.retire(&setup);
         *self.setup.borrow_mut() = setup;
     }

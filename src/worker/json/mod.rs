@@ -132,7 +132,7 @@ pub(super) fn open(
     let format =
         Format::of(value(head, Name::ACCEPT).unwrap_or_default(), transcoder.method(rule).server_streaming);
     reply.speak(Voice::Json(Box::new(Answer::new(Rc::clone(transcoder), rule, format))));
-    head::to_grpc(head, Some(&transcoder.method(rule).path)).map_err(|_| {
+    head::to_grpc(head, Some(transcoder.method(rule).path.as_str())).map_err(|_| {
         reply.explain("the host is not valid".to_owned());
         Failure::BadParameter
     })?;
