@@ -251,18 +251,17 @@ fn write(code: &[u8], out: &mut [u8]) -> Option<usize> {
 fn write_last(mut bits: u64, mut count: u32, out: &mut [u8], mut to: usize) -> Option<usize> {
     bits |= u64::MAX >> count;
     loop {
+        // Behind the bits there are only ones, so the padding is right if all are.
+        if count < 8 && bits == u64::MAX {
+            return Some(to);
+        }
         let look = LOOKS[(bits >> (64 - LOOK)) as usize];
         let found = if look.first != 0 { Some((look.symbols[0], u32::from(look.first))) } else { long(bits) };
-        match found {
-            Some((symbol, length)) if length <= count => {
-                out[to] = symbol;
-                to += 1;
-                bits = bits << length | ((1 << length) - 1);
-                count -= length;
-            }
-            // Behind the bits there are only ones, so the padding is right if all are.
-            _ => return (count < 8 && bits == u64::MAX).then_some(to),
-        }
+        let (symbol, length) = found.filter(|(_, length)| *length <= count)?;
+        out[to] = symbol;
+        to += 1;
+        bits = bits << length | ((1 << length) - 1);
+        count -= length;
     }
 }
 
