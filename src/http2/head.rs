@@ -341,22 +341,31 @@ impl Head {
     /// Adds bytes that belong to no field yet; where they begin.
     pub(super) fn append(&mut self, bytes: &[u8]) -> u32 {
         let start = self.arena.bytes.len();
-        if self.arena.bytes.capacity() == 0 && !bytes.is_empty() {
-            self.arena.bytes.reserve(FIRST_BYTES);
-        }
+        self.reserve();
         self.arena.bytes.extend_from_slice(bytes);
         start as u32
     }
 
     /// The bytes of all fields, for a writer that appends to them.
     pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
-        if self.arena.bytes.capacity() == 0 {
-            self.arena.bytes.reserve(FIRST_BYTES);
-        }
         &mut self.arena.bytes
     }
 
+    /// Takes the memory that most heads need, unless there is some.
+    pub(super) fn reserve(&mut self) {
+        if self.arena.bytes.capacity() == 0 {
+            self.arena.bytes.reserve(FIRST_BYTES);
+            self.arena.entries.reserve(FIRST_FIELDS);
+        }
+    }
+
+    /// The bytes from `start` on.
+    pub(super) fn tail(&self, start: u32) -> &[u8] {
+        &self.arena.bytes[start as usize..]
+    }
+
     /// Makes a field of bytes that were appended: a name if it has no number, and the value after it.
+    #[inline]
     pub(super) fn add_entry(
         &mut self,
         name: Name,
@@ -365,9 +374,6 @@ impl Head {
         value_length: usize,
         sensitive: bool,
     ) {
-        if self.arena.entries.capacity() == 0 {
-            self.arena.entries.reserve(FIRST_FIELDS);
-        }
         self.arena.entries.push(Entry {
             start,
             name_length: name_length as u32,
@@ -459,3 +465,6 @@ impl fmt::Debug for Shown<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
