@@ -112,6 +112,12 @@ impl Heads {
     }
 }
 
+impl fmt::Debug for Heads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heads").field("spare_bytes", &self.spare_bytes.get()).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Head {
     fn drop(&mut self) {
         self.pool.give_back(std::mem::take(&mut self.arena));
