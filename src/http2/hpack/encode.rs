@@ -154,7 +154,12 @@ impl Encoder {
         if hardly_repeats(field.name) || length > size / 2 {
             return literal(NOT_INDEXED, field, out);
         }
-        match self.lookup.get_or_insert_with(|| Lookup::new(size)).find(field) {
+        let lookup = match &mut self.lookup {
+            Some(lookup) => lookup,
+            none => none.insert(Lookup::new(size)),
+        };
+        match lookup.find(field) {
+            Found::At(index) if index < 0x7f => out.push(INDEXED.0 | index as u8),
             Found::At(index) => put(out, INDEXED.0, INDEXED.1, index),
             Found::Added => literal(INSERTED, field, out),
             Found::Not => literal(NOT_INDEXED, field, out),
@@ -176,28 +181,36 @@ impl Lookup {
         Box::new(Lookup { table: Table::new(size), places, seen })
     }
 
+    #[inline(always)]
     fn find(&mut self, field: Field<'_>) -> Found {
         let other = if field.name == Name::OTHER { field.name_bytes } else { b"" };
         let hash = hash(field.name, other, field.value);
-        let (first, mark) = (hash as usize % PLACES, (hash >> 8) as u16);
+        let first = hash as usize % PLACES;
         for at in 0..WINDOW {
             let age = self.age((first + at) % PLACES);
             if let Some(entry) = self.table.get(age)
-                && entry.mark == mark
+                && entry.mark == mark(hash)
                 && entry.name == field.name
                 && entry.name_length == other.len()
-                && entry.bytes.strip_prefix(other) == Some(field.value)
+                && entry.bytes[other.len()..] == *field.value
+                && (other.is_empty() || entry.bytes[..other.len()] == *other)
             {
                 return Found::At(fixed::COUNT + 1 + age);
             }
         }
+        self.miss(field.name, other, field.value, hash)
+    }
+
+    #[inline(never)]
+    fn miss(&mut self, name: Name, other: &[u8], value: &[u8], hash: u32) -> Found {
         if !self.was_seen(hash) {
             return Found::Not;
         }
-        let window = (0..WINDOW).map(|at| (first + at) % PLACES);
-        let oldest = window.max_by_key(|place| self.age(*place)).unwrap_or(first);
-        self.places[oldest] = self.table.added();
-        self.table.insert(field.name, other, field.value, mark);
+        let window = (0..WINDOW).map(|at| (hash as usize + at) % PLACES);
+        if let Some(oldest) = window.max_by_key(|place| self.age(*place)) {
+            self.places[oldest] = self.table.added();
+            self.table.insert(name, other, value, mark(hash));
+        }
         Found::Added
     }
 
@@ -293,6 +306,11 @@ const fn name_literals() -> [NameLiteral; name::COUNT] {
         number += 1;
     }
     names
+}
+
+/// The part of a hash that stands beside an entry.
+fn mark(hash: u32) -> u16 {
+    (hash >> 8) as u16
 }
 
 /// Of the name, the value, and their lengths; of long ones, of the start, the middle and the end.

@@ -64,7 +64,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Takes the field whose bytes stand at the end of the head's, or takes the bytes off again.
-    #[inline]
+    #[inline(always)]
     pub(super) fn field(&mut self, last: Last) {
         let length = self.head.bytes().len() - last.start as usize;
         self.list_size += last.name.as_bytes().len() + length + FIELD_OVERHEAD;
@@ -72,7 +72,15 @@ impl<'a> Pass<'a> {
         if is_within && last.fault.is_none() && !self.is_over() && !needs_a_look(last.name) {
             let value_length = length - last.name_length;
             self.head.add_entry(last.name, last.start, last.name_length, value_length, last.sensitive);
-        } else if self.is_over() || !self.take(last, length) {
+        } else {
+            self.look(last, length);
+        }
+    }
+
+    /// As [`Pass::field`], for fields that it does not take right away.
+    #[inline(never)]
+    fn look(&mut self, last: Last, length: usize) {
+        if self.is_over() || !self.take(last, length) {
             self.head.bytes().truncate(last.start as usize);
         }
     }

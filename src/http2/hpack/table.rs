@@ -54,7 +54,7 @@ impl<Mark: Copy + Default> Table<Mark> {
     }
 
     /// The entry with this index, from the newest on.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get(&self, index: usize) -> Option<Entry<'_, Mark>> {
         if index >= self.count as usize {
             return None;
