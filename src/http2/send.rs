@@ -250,6 +250,8 @@ impl Connection {
         stream.fail(StreamError::Reset(ErrorCode::CANCEL));
         stream.we_reset = true;
         self.notes.held_resets += 1;
+        // The connection's task sees to it that what is due is sent.
+        self.wake();
         self.streams.remove_if_over(key);
         true
     }

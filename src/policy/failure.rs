@@ -43,8 +43,6 @@ pub enum Failure {
     UpstreamTakesNoHead,
     /// The head or the trailers of the answer are larger than `pool.max_header_list_size`.
     UpstreamHeadTooLarge,
-    /// The client did not take its answer, and with others of its kind it filled the connection to the upstream.
-    SlowReader,
     /// No route is for this call.
     NoRoute,
     /// The worker has more than it can do: `max_active_calls` calls, or a loop later than `max_loop_delay`.
@@ -103,7 +101,6 @@ impl Failure {
             | Failure::HeadTooLarge
             | Failure::UpstreamTakesNoHead
             | Failure::UpstreamHeadTooLarge
-            | Failure::SlowReader
             | Failure::RateLimited => Code::ResourceExhausted,
             Failure::Overloaded
             | Failure::LimitReached
@@ -174,7 +171,6 @@ impl Failure {
             Failure::HeadTooLarge => "the request headers are too large",
             Failure::UpstreamTakesNoHead => "the request headers are larger than the upstream takes",
             Failure::UpstreamHeadTooLarge => "the response headers or trailers are too large",
-            Failure::SlowReader => "the response was not read in time",
             Failure::NoRoute => "no route for this method",
             Failure::Overloaded => "the gateway has more to do than it can",
             Failure::LimitReached => "too many requests in flight",
@@ -232,7 +228,7 @@ impl Failure {
             | Failure::UpstreamHeadTooLarge
             | Failure::UpstreamBadMessage => "UPE",
             // Local reset: ended by the gateway's own will.
-            Failure::Draining | Failure::SlowReader => "LR",
+            Failure::Draining => "LR",
             Failure::ClientGone => "DC",
             Failure::IdleTooLong => "SI",
         }
@@ -255,7 +251,6 @@ mod tests {
             (Failure::HeadTooLarge, Code::ResourceExhausted, "DPE"),
             (Failure::UpstreamTakesNoHead, Code::ResourceExhausted, "DPE"),
             (Failure::UpstreamHeadTooLarge, Code::ResourceExhausted, "UPE"),
-            (Failure::SlowReader, Code::ResourceExhausted, "LR"),
             (Failure::NotHttp2, Code::Unimplemented, "DPE"),
             (Failure::NotMapped, Code::NotFound, "NR"),
             (Failure::NotMappedYet, Code::Unavailable, "NR"),

@@ -64,7 +64,6 @@ impl Outcome {
             | Failure::HeadTooLarge
             | Failure::UpstreamTakesNoHead
             | Failure::UpstreamHeadTooLarge
-            | Failure::SlowReader
             | Failure::NotHttp2
             | Failure::NotMapped
             | Failure::NotMappedYet

@@ -307,10 +307,9 @@ impl Protocol<'_> {
         Poll::Pending
     }
 
-    /// Counts what happened, and sees to it that no stream holds the others up.
+    /// Counts what happened.
     fn note(&self) {
         let session = &self.connection.session;
-        session.with(|http2, out, _| while http2.relieve(out) {});
         let notes = session.ask(http2::Connection::take_notes);
         let counts = self.attempt.pool.counts();
         if notes.goaways > 0 {

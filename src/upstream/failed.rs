@@ -31,7 +31,6 @@ impl Failed {
             // The service has seen the call, and what it says to it cannot be passed on.
             StreamError::Malformed(_) => (Failure::UpstreamReset(ErrorCode::PROTOCOL_ERROR.0), End::Lost),
             StreamError::HeadTooLarge => (Failure::UpstreamHeadTooLarge, End::Ours),
-            StreamError::BufferOverflow => (Failure::SlowReader, End::Ours),
         };
         Failed { failure, end }
     }
@@ -77,7 +76,6 @@ mod tests {
             (StreamError::ConnectionEnded, End::Lost),
             (StreamError::Malformed("x"), End::Lost),
             (StreamError::HeadTooLarge, End::Ours),
-            (StreamError::BufferOverflow, End::Ours),
         ] {
             assert_eq!(Failed::of(error).end, end, "{error:?}");
         }

@@ -70,12 +70,12 @@ pub(super) fn default_listener() -> Listener {
         server_timing: ServerTiming::OnRequest,
         http2: Http2 {
             max_concurrent_streams: 256,
-            initial_stream_window_size: 1024 * KIB,
+            initial_stream_window_size: 128 * KIB,
             initial_connection_window_size: 16 * 1024 * KIB,
             max_frame_size: 16 * KIB,
             max_header_list_size: 16 * KIB,
             max_headers_count: 100,
-            max_send_buffer_size: 64 * KIB,
+            max_send_buffer_size: 256 * KIB,
             max_resets_per_second: 1000,
         },
         cors: Cors {
@@ -116,7 +116,7 @@ pub(super) fn default_cluster() -> Cluster {
             max_connections: 8,
             max_streams_per_connection: 100,
             max_requests_per_connection: 500_000_000,
-            initial_stream_window_size: 1024 * KIB,
+            initial_stream_window_size: 128 * KIB,
             initial_connection_window_size: 16 * 1024 * KIB,
             max_frame_size: 64 * KIB,
             max_header_list_size: 64 * KIB,
