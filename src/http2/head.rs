@@ -356,6 +356,11 @@ impl Head {
         &mut self.arena.bytes
     }
 
+    /// The bytes from `start` on.
+    pub(super) fn tail(&self, start: u32) -> &[u8] {
+        &self.arena.bytes[start as usize..]
+    }
+
     /// Makes a field of bytes that were appended: a name if it has no number, and the value after it.
     pub(super) fn add_entry(
         &mut self,
@@ -459,3 +464,6 @@ impl fmt::Debug for Shown<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,8 @@ macro_rules! names {
             )*
         }
 
-        const TEXTS: &[&str] = &["", $($text,)*];
+        /// The names by their numbers.
+        pub(super) const TEXTS: &[&str] = &["", $($text,)*];
     };
 }
 

@@ -1,37 +1,33 @@
-//! Header blocks to heads.
+//! Header blocks to heads (RFC 7541 sections 3 and 6).
 
 use super::super::head::Head;
-use super::error::{HpackError, Verdict};
+use super::super::name::Name;
+use super::check;
+use super::error::{HpackError, Malformed, Verdict};
+use super::fixed;
+use super::huffman;
+use super::integer::Input;
+use super::pass::{Kind, Last, Limits, Pass};
+use super::table::{Entry, Table};
 
-/// The kind of head that a block holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// The head of a request.
-    Request,
-    /// The head of a response, final or not.
-    Response,
-    /// Trailers, of either.
-    Trailers,
-}
-
-/// The bounds of one head.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// The greatest size as RFC 9113 section 6.5.2 counts it.
-    pub list_size: usize,
-    /// The most fields, pseudo-fields not counted.
-    pub fields: usize,
-}
+/// The size of a table before any SETTINGS.
+const INITIAL_SIZE: usize = 4096;
+/// Updates of the size at the start of a block (RFC 7541 section 4.2).
+const SIZE_UPDATES_MAX: u32 = 2;
 
 /// The reading side of a connection: its dynamic table.
 pub struct Decoder {
+    /// An entry's mark is the rule that it breaks by itself.
+    table: Table<Option<Malformed>>,
     max_table_size: usize,
 }
 
 impl Decoder {
-    /// A table whose size the peer may set up to `max_table_size`, our SETTINGS_HEADER_TABLE_SIZE.
+    /// A table whose size the peer may set up to `max_table_size`, our SETTINGS_HEADER_TABLE_SIZE (at most 65,536).
+    ///
+    /// The table has 4,096 bytes until the peer says something else.
     pub fn new(max_table_size: usize) -> Decoder {
-        Decoder { max_table_size }
+        Decoder { table: Table::new(INITIAL_SIZE), max_table_size }
     }
 
     /// Reads a whole header block into `head`, which has to be empty. After a verdict other than `Good` the head
@@ -41,11 +37,131 @@ impl Decoder {
     /// When the block cannot be read; then no later block of the connection can be read either.
     pub fn decode(
         &mut self,
-        _block: &[u8],
-        _kind: Kind,
-        _limits: Limits,
-        _head: &mut Head,
+        block: &[u8],
+        kind: Kind,
+        limits: Limits,
+        head: &mut Head,
     ) -> Result<Verdict, HpackError> {
-        if self.max_table_size == 0 { Err(HpackError::TableSize) } else { Ok(Verdict::Good) }
+        let mut input = Input(block);
+        self.update_size(&mut input)?;
+        let mut pass = Pass::new(kind, limits, head);
+        while let Some(first) = input.peek() {
+            match first {
+                0x80.. => self.indexed(input.integer(7)?, &mut pass)?,
+                0x40.. => self.literal(&mut input, 6, true, false, &mut pass)?,
+                0x20.. => return Err(HpackError::TableSize),
+                0x10.. => self.literal(&mut input, 4, false, true, &mut pass)?,
+                _ => self.literal(&mut input, 4, false, false, &mut pass)?,
+            }
+        }
+        Ok(pass.end())
     }
+
+    fn update_size(&mut self, input: &mut Input<'_>) -> Result<(), HpackError> {
+        for _ in 0..SIZE_UPDATES_MAX {
+            if !matches!(input.peek(), Some(0x20..0x40)) {
+                return Ok(());
+            }
+            let size = input.integer(5)?;
+            if size > self.max_table_size {
+                return Err(HpackError::TableSize);
+            }
+            self.table.set_max_size(size);
+        }
+        Ok(())
+    }
+
+    /// A field that stands in a table. Nothing is read of one that would not be stored.
+    fn indexed(&self, index: usize, pass: &mut Pass<'_>) -> Result<(), HpackError> {
+        let (name, name_length, bytes, fault) = match fixed::get(index) {
+            Some((name, value)) => (name, 0, value, fixed::fault(index)),
+            None => {
+                let entry = self.dynamic(index)?;
+                (entry.name, entry.name_length, entry.bytes, entry.mark)
+            }
+        };
+        if !pass.is_over() {
+            let start = pass.head.append(bytes);
+            pass.field(Last { name, start, name_length, sensitive: false, fault });
+        }
+        Ok(())
+    }
+
+    fn dynamic(&self, index: usize) -> Result<Entry<'_, Option<Malformed>>, HpackError> {
+        let index = index.checked_sub(fixed::COUNT + 1).ok_or(HpackError::Index)?;
+        self.table.get(index).ok_or(HpackError::Index)
+    }
+
+    /// A field of which at least the value is in the block. Its bytes go to the end of the head's in any case, from
+    /// where the table takes them.
+    fn literal(
+        &mut self,
+        input: &mut Input<'_>,
+        prefix: u32,
+        insert: bool,
+        sensitive: bool,
+        pass: &mut Pass<'_>,
+    ) -> Result<(), HpackError> {
+        let index = input.integer(prefix)?;
+        let bytes = pass.head.bytes();
+        let start = bytes.len();
+        let name = if index == 0 { literal_name(input, bytes)? } else { self.indexed_name(index, bytes)? };
+        let name_length = bytes.len() - start;
+        let (value, is_huffman) = input.string()?;
+        append(value, is_huffman, bytes)?;
+        let (other, value) = bytes[start..].split_at(name_length);
+        let fault = check::fault(name, other, value);
+        if insert {
+            self.table.insert(name, other, value, fault);
+        }
+        pass.field(Last { name, start: start as u32, name_length, sensitive, fault });
+        Ok(())
+    }
+
+    /// The name of an entry, whose bytes are appended if it has no number.
+    fn indexed_name(&self, index: usize, bytes: &mut Vec<u8>) -> Result<Name, HpackError> {
+        if let Some((name, _)) = fixed::get(index) {
+            return Ok(name);
+        }
+        let entry = self.dynamic(index)?;
+        bytes.extend_from_slice(&entry.bytes[..entry.name_length]);
+        Ok(entry.name)
+    }
+
+    /// The memory it holds on the heap.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.table.memory()
+    }
+
+    /// The entries of the dynamic table from the newest on, and its size.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> (Vec<(String, String)>, usize) {
+        let entries = (0..self.table.len()).filter_map(|at| self.table.get(at)).map(|entry| {
+            let (other, value) = entry.bytes.split_at(entry.name_length);
+            let name = if entry.name == Name::OTHER { other } else { entry.name.as_bytes() };
+            (String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(value).into_owned())
+        });
+        (entries.collect(), self.table.size())
+    }
+}
+
+/// A name in the block, whose bytes are appended if it has no number.
+fn literal_name(input: &mut Input<'_>, bytes: &mut Vec<u8>) -> Result<Name, HpackError> {
+    let (text, is_huffman) = input.string()?;
+    let start = bytes.len();
+    append(text, is_huffman, bytes)?;
+    let name = Name::of(&bytes[start..]);
+    if name != Name::OTHER {
+        bytes.truncate(start);
+    }
+    Ok(name)
+}
+
+fn append(text: &[u8], is_huffman: bool, bytes: &mut Vec<u8>) -> Result<(), HpackError> {
+    if is_huffman {
+        return huffman::decode(text, bytes);
+    }
+    bytes.extend_from_slice(text);
+    Ok(())
 }

@@ -1,20 +1,324 @@
-//! Heads to header blocks.
+//! Heads to header blocks (RFC 7541 section 6).
+//!
+//! A value goes into the dynamic table when it comes for the second time in a while, so values that never repeat push
+//! nothing out. From the third time on it is one byte.
 
-use super::super::head::Head;
+use super::super::head::{Field, Head};
+use super::super::name::{self, Name};
+use super::fixed;
+use super::huffman;
+use super::integer::put;
+use super::table::{ENTRY_OVERHEAD, Table};
+
+/// The size of a table before any SETTINGS, and the largest that is used: more would only hold more memory.
+const MAX_SIZE: usize = 4096;
+/// A string as short as this is not worth the time a Huffman code takes, here and at the peer's.
+const PLAIN_MAX: usize = 15;
+/// Places for fields of the table; a field is in one of some that follow each other.
+const PLACES: usize = 64;
+const WINDOW: usize = 4;
+/// Groups of fields that were seen once.
+const GROUPS: usize = 8;
+
+/// Bits before the prefix of an integer, and the length of that prefix.
+type Pattern = (u8, u32);
+const INDEXED: Pattern = (0x80, 7);
+const INSERTED: Pattern = (0x40, 6);
+const SIZE_UPDATE: Pattern = (0x20, 5);
+const NEVER_INDEXED: Pattern = (0x10, 4);
+const NOT_INDEXED: Pattern = (0x00, 4);
 
 /// The writing side of a connection.
 #[derive(Default)]
-pub struct Encoder {}
+pub struct Encoder {
+    /// None until a field is worth a look-up.
+    lookup: Option<Box<Lookup>>,
+    /// How much less than [`MAX_SIZE`] the table may hold.
+    less: u16,
+    /// The smallest and the last size since the last block.
+    update: Option<(u16, u16)>,
+}
+
+/// The dynamic table, and where fields are found in it.
+struct Lookup {
+    /// An entry's mark is a part of its hash.
+    table: Table<u8>,
+    /// Entries that were ever added, modulo 256: more than the table can hold.
+    added: u8,
+    /// The numbers of entries, counted by `added`, near the places of their hashes.
+    places: [u8; PLACES],
+    /// Parts of hashes, of the last fields that were not in the table, the newest first.
+    seen: [[u16; WINDOW]; GROUPS],
+}
+
+/// What the table knows of a field.
+enum Found {
+    /// It stands at this index.
+    At(usize),
+    /// It was seen once, and stands there now.
+    Added,
+    Not,
+}
 
 impl Encoder {
     /// An encoder whose peer has not yet sent settings.
     pub fn new() -> Encoder {
-        Encoder {}
+        Encoder::default()
     }
 
-    /// Takes the peer's SETTINGS_HEADER_TABLE_SIZE; the next block tells the peer.
-    pub fn set_max_table_size(&mut self, _size: usize) {}
+    /// Takes the peer's SETTINGS_HEADER_TABLE_SIZE; the next block tells the peer what is used of it.
+    pub fn set_max_table_size(&mut self, size: usize) {
+        let size = size.min(MAX_SIZE) as u16;
+        let smallest = self.update.map_or(size, |(smallest, _)| smallest.min(size));
+        self.update = (self.update.is_some() || size != self.size()).then_some((smallest, size));
+    }
 
     /// Appends the header block of this head to `out`.
-    pub fn encode(&mut self, _head: &Head, _out: &mut Vec<u8>) {}
+    pub fn encode(&mut self, head: &Head, out: &mut Vec<u8>) {
+        self.update_size(out);
+        if let Some(status) = head.status() {
+            self.status(status, out);
+        }
+        if let Some(method) = head.method() {
+            match method {
+                b"POST" => out.push(0x83),
+                b"GET" => out.push(0x82),
+                _ => self.pseudo(Name::METHOD, method, out),
+            }
+        }
+        if let Some(scheme) = head.scheme() {
+            match scheme {
+                b"http" => out.push(0x86),
+                b"https" => out.push(0x87),
+                _ => self.pseudo(Name::SCHEME, scheme, out),
+            }
+        }
+        if let Some(authority) = head.authority() {
+            self.pseudo(Name::AUTHORITY, authority, out);
+        }
+        if let Some(path) = head.path() {
+            match path {
+                b"/" => out.push(0x84),
+                _ => self.pseudo(Name::PATH, path, out),
+            }
+        }
+        for field in head.iter() {
+            self.field(field, out);
+        }
+    }
+
+    fn size(&self) -> u16 {
+        MAX_SIZE as u16 - self.less
+    }
+
+    fn update_size(&mut self, out: &mut Vec<u8>) {
+        let Some((smallest, last)) = self.update.take() else {
+            return;
+        };
+        let sizes = if smallest < last { &[smallest, last][..] } else { &[last] };
+        for size in sizes {
+            put(out, SIZE_UPDATE.0, SIZE_UPDATE.1, usize::from(*size));
+            if let Some(lookup) = &mut self.lookup {
+                lookup.table.set_max_size(usize::from(*size));
+            }
+        }
+        self.less = MAX_SIZE as u16 - last;
+    }
+
+    fn status(&mut self, status: u16, out: &mut Vec<u8>) {
+        let index = match status {
+            200 => 8,
+            204 => 9,
+            206 => 10,
+            304 => 11,
+            400 => 12,
+            404 => 13,
+            500 => 14,
+            _ => {
+                let digits =
+                    [status / 100 % 10, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
+                return self.pseudo(Name::STATUS, &digits, out);
+            }
+        };
+        put(out, INDEXED.0, INDEXED.1, index);
+    }
+
+    fn pseudo(&mut self, name: Name, value: &[u8], out: &mut Vec<u8>) {
+        self.field(Field { name, name_bytes: name.as_bytes(), value, sensitive: false }, out);
+    }
+
+    fn field(&mut self, field: Field<'_>, out: &mut Vec<u8>) {
+        if field.sensitive {
+            return literal(NEVER_INDEXED, field, out);
+        }
+        let length = field.name_bytes.len() + field.value.len() + ENTRY_OVERHEAD;
+        if hardly_repeats(field.name) || length > usize::from(self.size()) / 2 {
+            return literal(NOT_INDEXED, field, out);
+        }
+        let size = usize::from(self.size());
+        match self.lookup.get_or_insert_with(|| Lookup::new(size)).find(field) {
+            Found::At(index) => put(out, INDEXED.0, INDEXED.1, index),
+            Found::Added => literal(INSERTED, field, out),
+            Found::Not => literal(NOT_INDEXED, field, out),
+        }
+    }
+
+    /// The memory it holds on the heap.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.lookup.as_ref().map_or(0, |lookup| size_of::<Lookup>() + lookup.table.memory())
+    }
+}
+
+impl Lookup {
+    fn new(size: usize) -> Box<Lookup> {
+        // An entry of this number would be older than any that the table can hold.
+        let none = u8::MAX / 2;
+        let (places, seen) = ([none; PLACES], [[0; WINDOW]; GROUPS]);
+        Box::new(Lookup { table: Table::new(size), added: 0, places, seen })
+    }
+
+    fn find(&mut self, field: Field<'_>) -> Found {
+        let other = if field.name == Name::OTHER { field.name_bytes } else { b"" };
+        let hash = hash(field.name, other, field.value);
+        let (first, mark) = (hash as usize % PLACES, (hash >> 8) as u8);
+        for at in 0..WINDOW {
+            let age = self.age((first + at) % PLACES);
+            if let Some(entry) = self.table.get(age)
+                && entry.mark == mark
+                && entry.name == field.name
+                && entry.name_length == other.len()
+                && entry.bytes[other.len()..] == *field.value
+                && entry.bytes[..other.len()] == *other
+            {
+                return Found::At(fixed::COUNT + 1 + age);
+            }
+        }
+        if !self.was_seen(hash) {
+            return Found::Not;
+        }
+        let window = (0..WINDOW).map(|at| (first + at) % PLACES);
+        let oldest = window.max_by_key(|place| self.age(*place)).unwrap_or(first);
+        self.places[oldest] = self.added;
+        self.added = self.added.wrapping_add(1);
+        self.table.insert(field.name, other, field.value, mark);
+        Found::Added
+    }
+
+    /// How many entries were added after the one at a place: its index, if it is still in the table.
+    fn age(&self, place: usize) -> usize {
+        usize::from(self.added.wrapping_sub(self.places[place]).wrapping_sub(1))
+    }
+
+    /// Whether a field with this hash came before; if it did not, it has come now.
+    fn was_seen(&mut self, hash: u32) -> bool {
+        let group = &mut self.seen[(hash >> 16) as usize % GROUPS];
+        let part = (hash >> 19) as u16 | 1; // 0 is no field
+        if let Some(seen) = group.iter_mut().find(|seen| **seen == part) {
+            *seen = 0;
+            return true;
+        }
+        group.rotate_right(1);
+        group[0] = part;
+        false
+    }
+}
+
+/// Fields that are not looked up, as they are hardly ever sent again with the same value.
+fn hardly_repeats(name: Name) -> bool {
+    matches!(
+        name,
+        Name::GRPC_TIMEOUT
+            | Name::GRPC_MESSAGE
+            | Name::GRPC_STATUS_DETAILS_BIN
+            | Name::GRPC_TRACE_BIN
+            | Name::TRACEPARENT
+            | Name::X_REQUEST_ID
+            | Name::X_REQUEST_TIMEOUT
+            | Name::X_RINGWAY_TIMING
+            | Name::SERVER_TIMING
+            | Name::CONTENT_LENGTH
+            | Name::ETAG
+            | Name::AGE
+    )
+}
+
+fn literal(pattern: Pattern, field: Field<'_>, out: &mut Vec<u8>) {
+    match field.name.static_index() {
+        Some(index) => put(out, pattern.0, pattern.1, usize::from(index)),
+        None => {
+            out.push(pattern.0);
+            match field.name {
+                Name::OTHER => string(field.name_bytes, out),
+                known => {
+                    let literal = &NAMES[known.number()];
+                    out.extend_from_slice(&literal.bytes[..usize::from(literal.length)]);
+                }
+            }
+        }
+    }
+    string(field.value, out);
+}
+
+fn string(text: &[u8], out: &mut Vec<u8>) {
+    if text.len() > PLAIN_MAX {
+        let length = huffman::encoded_length(text);
+        if length < text.len() {
+            put(out, 0x80, 7, length);
+            return huffman::encode(text, out);
+        }
+    }
+    put(out, 0, 7, text.len());
+    out.extend_from_slice(text);
+}
+
+/// A name as it is written: its length, and its Huffman code.
+#[derive(Clone, Copy)]
+struct NameLiteral {
+    length: u8,
+    bytes: [u8; NameLiteral::LONGEST],
+}
+
+impl NameLiteral {
+    const LONGEST: usize = 31;
+}
+
+static NAMES: [NameLiteral; name::COUNT] = name_literals();
+
+const fn name_literals() -> [NameLiteral; name::COUNT] {
+    let mut names = [NameLiteral { length: 0, bytes: [0; NameLiteral::LONGEST] }; name::COUNT];
+    let mut number = 1;
+    while number < name::COUNT {
+        let text = name::TEXTS[number].as_bytes();
+        let length = huffman::encoded_length(text);
+        let mut bytes = [0; NameLiteral::LONGEST];
+        bytes[0] = 0x80 | length as u8;
+        names[number] = NameLiteral { length: 1 + length as u8, bytes: huffman::encode_into(text, bytes, 1) };
+        number += 1;
+    }
+    names
+}
+
+/// Of the name and the value, 8 bytes at a time.
+fn hash(name: Name, other: &[u8], value: &[u8]) -> u32 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR);
+    let whole = |mut hash: u64, text: &[u8]| {
+        hash = mix(hash, text.len() as u64);
+        let (words, rest) = text.as_chunks::<8>();
+        for word in words {
+            hash = mix(hash, u64::from_le_bytes(*word));
+        }
+        match rest.len() {
+            0 => hash,
+            // The last 8 bytes, some of them for the second time.
+            _ if let Some(last) = text.last_chunk::<8>() => mix(hash, u64::from_le_bytes(*last)),
+            _ => mix(hash, rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))),
+        }
+    };
+    let mut all = name.number() as u64;
+    if !other.is_empty() {
+        all = whole(all, other);
+    }
+    (whole(all, value) >> 32) as u32
 }

@@ -1,0 +1,189 @@
+//! One pass over the fields of a block: limits, rules between fields, and the head that they make.
+
+use super::super::head::{Head, content_length};
+use super::super::name::Name;
+use super::check;
+use super::error::{Malformed, Verdict};
+
+/// What RFC 9113 section 6.5.2 adds to the bytes of a field.
+const FIELD_OVERHEAD: usize = 32;
+
+/// The kind of head that a block holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The head of a request.
+    Request,
+    /// The head of a response, final or not.
+    Response,
+    /// Trailers, of either.
+    Trailers,
+}
+
+/// The bounds of one head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// The greatest size as RFC 9113 section 6.5.2 counts it.
+    pub list_size: usize,
+    /// The most fields, pseudo-fields not counted.
+    pub fields: usize,
+}
+
+/// A field whose bytes stand at the end of the head's.
+#[derive(Clone, Copy)]
+pub(super) struct Last {
+    pub(super) name: Name,
+    /// Where its bytes begin: the name, if it has no number, then the value.
+    pub(super) start: u32,
+    /// The length of the name if it has no number; else 0.
+    pub(super) name_length: usize,
+    pub(super) sensitive: bool,
+    pub(super) fault: Option<Malformed>,
+}
+
+pub(super) struct Pass<'a> {
+    pub(super) head: &'a mut Head,
+    kind: Kind,
+    limits: Limits,
+    list_size: usize,
+    verdict: Verdict,
+    /// Pseudo-fields that came, a bit for each by its number.
+    seen: u8,
+    content_length: Option<u64>,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(kind: Kind, limits: Limits, head: &'a mut Head) -> Pass<'a> {
+        let verdict = Verdict::Good;
+        Pass { head, kind, limits, list_size: 0, verdict, seen: 0, content_length: None }
+    }
+
+    /// Whether the verdict is found, so that nothing more is stored.
+    pub(super) fn is_over(&self) -> bool {
+        self.verdict != Verdict::Good
+    }
+
+    /// Takes the field whose bytes stand at the end of the head's, or takes the bytes off again.
+    pub(super) fn field(&mut self, last: Last) {
+        if self.is_over() || !self.take(last) {
+            self.head.bytes().truncate(last.start as usize);
+        }
+    }
+
+    /// Whether the bytes stay.
+    fn take(&mut self, last: Last) -> bool {
+        let length = self.head.tail(last.start).len();
+        self.list_size += last.name.as_bytes().len() + length + FIELD_OVERHEAD;
+        if self.list_size > self.limits.list_size {
+            self.verdict = Verdict::TooLarge;
+            return false;
+        }
+        if let Some(fault) = last.fault {
+            return self.malformed(fault);
+        }
+        if last.name.is_pseudo() {
+            return self.pseudo(last, length);
+        }
+        if self.head.len() >= self.limits.fields {
+            self.verdict = Verdict::TooMany;
+            return false;
+        }
+        match last.name {
+            Name::HOST if self.kind == Kind::Request => return self.host(last),
+            Name::CONTENT_LENGTH if !self.is_new_length(last) => return false,
+            _ => {}
+        }
+        let value_length = length - last.name_length;
+        self.head.add_entry(last.name, last.start, last.name_length, value_length, last.sensitive);
+        true
+    }
+
+    fn malformed(&mut self, fault: Malformed) -> bool {
+        self.verdict = Verdict::Malformed(fault);
+        false
+    }
+
+    fn pseudo(&mut self, last: Last, length: usize) -> bool {
+        let of_kind = match self.kind {
+            Kind::Request => last.name != Name::STATUS,
+            Kind::Response => last.name == Name::STATUS,
+            Kind::Trailers => false,
+        };
+        if !of_kind {
+            return self.malformed(Malformed::UnknownPseudo);
+        }
+        if self.has(last.name) {
+            return self.malformed(Malformed::RepeatedPseudo);
+        }
+        if !self.head.is_empty() || self.has(Name::OTHER) {
+            return self.malformed(Malformed::LatePseudo);
+        }
+        self.seen |= 1 << last.name.number();
+        if last.name == Name::STATUS {
+            let status = check::status(self.head.tail(last.start)).unwrap_or(0);
+            self.head.set_status(status);
+            return false;
+        }
+        self.head.set_pseudo(last.name, last.start, length);
+        true
+    }
+
+    /// The bit of `OTHER` is set by a field that is dropped.
+    fn has(&self, name: Name) -> bool {
+        self.seen & 1 << name.number() != 0
+    }
+
+    /// RFC 9113 section 8.3.1: `host` is another `:authority`, and must not differ from it.
+    fn host(&mut self, last: Last) -> bool {
+        self.seen |= 1 << Name::OTHER.number();
+        let host = self.head.tail(last.start);
+        match self.head.authority() {
+            None => {
+                let length = host.len();
+                self.head.set_pseudo(Name::AUTHORITY, last.start, length);
+                true
+            }
+            Some(authority) if authority.eq_ignore_ascii_case(host) => false,
+            Some(_) => self.malformed(Malformed::Host),
+        }
+    }
+
+    /// Whether this is the first `content-length`. One more with that number is dropped.
+    fn is_new_length(&mut self, last: Last) -> bool {
+        let length = content_length(self.head.tail(last.start));
+        if self.content_length.is_some() && self.content_length != length {
+            return self.malformed(Malformed::ContentLength);
+        }
+        self.content_length.replace(length.unwrap_or(0)).is_none()
+    }
+
+    /// The verdict on the whole.
+    pub(super) fn end(self) -> Verdict {
+        if self.is_over() {
+            return self.verdict;
+        }
+        let fault = match self.kind {
+            Kind::Request => self.request_fault(),
+            Kind::Response => (!self.has(Name::STATUS)).then_some(Malformed::MissingStatus),
+            Kind::Trailers => None,
+        };
+        fault.map_or(Verdict::Good, Verdict::Malformed)
+    }
+
+    fn request_fault(&self) -> Option<Malformed> {
+        let Some(method) = self.head.method() else {
+            return Some(Malformed::MissingMethod);
+        };
+        if method == b"CONNECT" {
+            let good = !self.has(Name::SCHEME) && !self.has(Name::PATH) && self.has(Name::AUTHORITY);
+            return (!good).then_some(Malformed::Connect);
+        }
+        if !self.has(Name::SCHEME) {
+            return Some(Malformed::MissingScheme);
+        }
+        match self.head.path() {
+            None => Some(Malformed::MissingPath),
+            Some(b"*") if method != b"OPTIONS" => Some(Malformed::Path),
+            Some(_) => None,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A dynamic table (RFC 7541 section 2.3.2): bytes in one piece of memory, and what is where.
+
+use std::collections::VecDeque;
+
+use super::super::name::Name;
+
+/// What an entry counts beyond its bytes.
+pub(super) const ENTRY_OVERHEAD: usize = 32;
+/// The largest size of a table, so that 16 bits hold the length of a value.
+pub(super) const MAX_SIZE: usize = 65_536;
+/// The memory that a table begins with.
+const FIRST_BYTES: usize = 64;
+
+/// Entries from the newest, which has index 0, each with a mark of its user's.
+pub(super) struct Table<Mark> {
+    /// Entries in their order. Those evicted leave a gap at the start.
+    bytes: Vec<u8>,
+    /// The newest is the last.
+    entries: VecDeque<Stored<Mark>>,
+    size: usize,
+    max_size: usize,
+}
+
+struct Stored<Mark> {
+    start: u32,
+    name_length: u16,
+    value_length: u16,
+    name: Name,
+    mark: Mark,
+}
+
+/// An entry as it is read.
+pub(super) struct Entry<'a, Mark> {
+    pub(super) name: Name,
+    /// The length of the name if it has no number; else 0.
+    pub(super) name_length: usize,
+    /// The name if it has no number, and the value.
+    pub(super) bytes: &'a [u8],
+    pub(super) mark: Mark,
+}
+
+impl<Mark: Copy> Table<Mark> {
+    pub(super) fn new(max_size: usize) -> Table<Mark> {
+        let max_size = max_size.min(MAX_SIZE);
+        Table { bytes: Vec::new(), entries: VecDeque::new(), size: 0, max_size }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The entry with this index, from the newest on.
+    pub(super) fn get(&self, index: usize) -> Option<Entry<'_, Mark>> {
+        let at = self.entries.len().checked_sub(index + 1)?;
+        let stored = self.entries.get(at)?;
+        let (start, name_length) = (stored.start as usize, usize::from(stored.name_length));
+        let end = start + name_length + usize::from(stored.value_length);
+        Some(Entry { name: stored.name, name_length, bytes: &self.bytes[start..end], mark: stored.mark })
+    }
+
+    /// Changes the size, and evicts what does not fit any more.
+    pub(super) fn set_max_size(&mut self, max_size: usize) {
+        self.max_size = max_size.min(MAX_SIZE);
+        self.evict(self.max_size);
+    }
+
+    /// Adds an entry, and evicts what does not fit any more. One larger than the table empties it, and is not added.
+    ///
+    /// `other` is the name if it has no number.
+    pub(super) fn insert(&mut self, name: Name, other: &[u8], value: &[u8], mark: Mark) -> bool {
+        let length = other.len() + value.len();
+        let size = name.as_bytes().len() + length + ENTRY_OVERHEAD;
+        if size > self.max_size {
+            self.evict(0);
+            return false;
+        }
+        self.evict(self.max_size - size);
+        self.make_room(length);
+        self.entries.push_back(Stored {
+            start: self.bytes.len() as u32,
+            name_length: other.len() as u16,
+            value_length: value.len() as u16,
+            name,
+            mark,
+        });
+        self.bytes.extend_from_slice(other);
+        self.bytes.extend_from_slice(value);
+        self.size += size;
+        true
+    }
+
+    /// Evicts the oldest until at most `size` is left.
+    fn evict(&mut self, size: usize) {
+        while self.size > size
+            && let Some(oldest) = self.entries.pop_front()
+        {
+            let length = usize::from(oldest.name_length) + usize::from(oldest.value_length);
+            self.size -= oldest.name.as_bytes().len() + length + ENTRY_OVERHEAD;
+        }
+        if self.entries.is_empty() {
+            self.bytes.clear();
+        }
+    }
+
+    /// Makes room for `length` more bytes: closes the gap at the start if that frees a quarter of the memory, so that
+    /// few bytes are moved for each that comes, else takes twice the memory.
+    fn make_room(&mut self, length: usize) {
+        let capacity = self.bytes.capacity();
+        if self.bytes.len() + length <= capacity {
+            return;
+        }
+        let gap = self.entries.front().map_or(self.bytes.len(), |oldest| oldest.start as usize);
+        self.bytes.copy_within(gap.., 0);
+        self.bytes.truncate(self.bytes.len() - gap);
+        self.entries.iter_mut().for_each(|entry| entry.start -= gap as u32);
+        let needed = self.bytes.len() + length;
+        if needed > capacity / 4 * 3 {
+            let more = needed.max(capacity * 2).max(FIRST_BYTES) - self.bytes.len();
+            self.bytes.reserve_exact(more);
+        }
+    }
+
+    /// The memory it holds on the heap.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Stored<Mark>>()
+    }
+
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    fn values(table: &Table<u8>) -> Vec<Vec<u8>> {
+        (0..table.len()).map(|at| table.get(at).unwrap().bytes.to_vec()).collect()
+    }
+
+    #[test]
+    fn the_oldest_go_first() {
+        let mut table = Table::new(3 * (32 + 4 + 2));
+        for value in [b"aa", b"bb", b"cc", b"dd"] {
+            assert!(table.insert(Name::DATE, b"", value, 0));
+        }
+        assert_eq!(values(&table), [b"dd", b"cc", b"bb"]);
+        table.set_max_size(2 * 38);
+        assert_eq!(values(&table), [b"dd", b"cc"]);
+        assert!(!table.insert(Name::DATE, b"", &[b'x'; 41], 0));
+        assert_eq!((table.len(), table.size()), (0, 0));
+        assert!(table.insert(Name::DATE, b"", &[b'x'; 40], 0));
+        table.set_max_size(0);
+        assert_eq!((table.len(), table.size()), (0, 0));
+        assert!(table.get(0).is_none() && table.get(usize::MAX - 1).is_none());
+    }
+
+    #[test]
+    fn a_table_is_what_a_list_would_be() {
+        let mut random = Random::seeded(5);
+        let mut table = Table::new(1000);
+        let mut list: VecDeque<(Name, Vec<u8>, u8)> = VecDeque::new();
+        for step in 0..20_000 {
+            let name = if random.below(2) == 0 { Name::OTHER } else { Name::COOKIE };
+            let bytes: Vec<u8> = (0..2 + random.below(90)).map(|_| random.bits() as u8).collect();
+            let name_length = if name == Name::OTHER { 2 } else { 0 };
+            table.insert(name, &bytes[..name_length], &bytes[name_length..], step as u8);
+            list.push_front((name, bytes, step as u8));
+            let size = |list: &VecDeque<(Name, Vec<u8>, u8)>| {
+                list.iter().map(|(name, bytes, _)| name.as_bytes().len() + bytes.len() + 32).sum::<usize>()
+            };
+            while size(&list) > 1000 {
+                list.pop_back();
+            }
+            assert_eq!((table.len(), table.size()), (list.len(), size(&list)));
+            let at = random.below(list.len() as u32) as usize;
+            let entry = table.get(at).unwrap();
+            assert_eq!((entry.name, entry.bytes, entry.mark), (list[at].0, &list[at].1[..], list[at].2));
+            assert!(table.get(list.len()).is_none());
+        }
+        assert!(table.memory() <= 2048 + 32 * 12, "{}", table.memory());
+    }
+}
