@@ -19,4 +19,7 @@ pub trait Sink {
 
     /// Asks that it be sent at the end of this turn of the loop.
     fn flush(&self);
+
+    /// Asks that the protocol be told when it has been sent.
+    fn notify_room(&self);
 }

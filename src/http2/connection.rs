@@ -259,7 +259,7 @@ impl Connection {
             stream.fail(StreamError::ConnectionEnded);
         }
         let orphans: Vec<u32> =
-            self.streams.iter_mut().filter(|(_, stream)| !stream.is_held).map(|(key, _)| key).collect();
+            self.streams.iter_mut().filter(|(_, stream)| !stream.is_held()).map(|(key, _)| key).collect();
         for key in orphans {
             self.streams.remove_if_over(key);
         }

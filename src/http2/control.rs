@@ -39,12 +39,7 @@ impl Connection {
         Ok(())
     }
 
-    fn shift_windows(
-        &mut self,
-        before: u32,
-        now: Moment,
-        out: &mut Output,
-    ) -> Result<(), ConnectionError> {
+    fn shift_windows(&mut self, before: u32, now: Moment, out: &mut Output) -> Result<(), ConnectionError> {
         let size = self.peer.initial_window_size;
         let mut with_tails = Vec::new();
         for (key, stream) in self.streams.iter_mut() {

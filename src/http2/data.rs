@@ -105,7 +105,10 @@ impl Connection {
             let length = part.len() as u32;
             frame.body_left -= length;
             let key = frame.key;
-            match key.and_then(|key| self.streams.get_if(key, frame.id)).filter(|stream| stream.is_held && !stream.is_reset) {
+            match key
+                .and_then(|key| self.streams.get_if(key, frame.id))
+                .filter(|stream| stream.is_held() && !stream.is_reset)
+            {
                 Some(stream) => {
                     let content_left = &mut stream.received.content_left;
                     match content_left.map(|left| left.checked_sub(length.into())) {

@@ -60,13 +60,7 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection, or its peer, takes no such stream. Nothing is sent then.
-    pub fn open(
-        &mut self,
-        head: &Head,
-        end: bool,
-        now: Moment,
-        out: &mut Output,
-    ) -> Result<u32, OpenError> {
+    pub fn open(&mut self, head: &Head, end: bool, now: Moment, out: &mut Output) -> Result<u32, OpenError> {
         if !self.takes_streams() {
             return Err(OpenError::Closed);
         }

@@ -149,7 +149,8 @@ mod tests {
     fn twice_a_seconds_worth_may_come_at_once_and_then_the_rate_holds() {
         let budgets = Budgets { resets: 10, ..Budgets::default() };
         let mut guard = Guard::default();
-        let mut taken = |at: Moment| (0..100).take_while(|_| guard.take(Flood::Resets, &budgets, at).is_ok()).count();
+        let mut taken =
+            |at: Moment| (0..100).take_while(|_| guard.take(Flood::Resets, &budgets, at).is_ok()).count();
         assert_eq!(taken(ms(5_000)), 20);
         assert_eq!(taken(ms(5_000)), 0);
         assert_eq!(taken(ms(5_100)), 1);

@@ -122,7 +122,9 @@ impl Connection {
         };
         let mut head = self.heads.head();
         match self.decoder.decode(whole.block, kind, limits, &mut head) {
-            Err(_) => Err(ConnectionError::new(ErrorCode::COMPRESSION_ERROR, "a head cannot be decompressed")),
+            Err(_) => {
+                Err(ConnectionError::new(ErrorCode::COMPRESSION_ERROR, "a head cannot be decompressed"))
+            }
             Ok(_) if whole.depends_on_itself => Ok(Decoded::Malformed("a stream depends on itself")),
             Ok(Verdict::Good) => Ok(Decoded::Good(head)),
             Ok(Verdict::TooLarge | Verdict::TooMany) => {
@@ -134,12 +136,7 @@ impl Connection {
     }
 
     /// A client opens a stream.
-    fn on_request(
-        &mut self,
-        whole: Whole<'_>,
-        now: Moment,
-        out: &mut Output,
-    ) -> Result<(), ConnectionError> {
+    fn on_request(&mut self, whole: Whole<'_>, now: Moment, out: &mut Output) -> Result<(), ConnectionError> {
         if let Shutdown::Final(last) = self.shutdown
             && whole.stream > last
         {
@@ -184,8 +181,7 @@ impl Connection {
         out: &mut Output,
     ) -> Result<(), ConnectionError> {
         let stream = self.streams.get(key);
-        let (has_head, has_end, is_reset) =
-            (stream.received.has_head, stream.received.end, stream.is_reset);
+        let (has_head, has_end, is_reset) = (stream.received.has_head, stream.received.end, stream.is_reset);
         let decoded = self.decode(whole, if has_head { Kind::Trailers } else { Kind::Response })?;
         if is_reset {
             return Ok(());

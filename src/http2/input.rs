@@ -59,6 +59,11 @@ impl Connection {
         !self.is_over && out.len() < self.bounds.max_send_buffer_size as usize
     }
 
+    /// Whether something waits until less is staged.
+    pub fn wants_room(&self, out: &Output) -> bool {
+        !self.is_over && (!self.waiting.is_empty() || !self.takes_input(out))
+    }
+
     /// Takes bytes that came from the peer at `now`. Some are left if too much is staged.
     pub fn receive(&mut self, input: &mut Slice, now: Moment, out: &mut Output) {
         while !input.is_empty() && self.takes_input(out) {

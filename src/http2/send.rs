@@ -144,7 +144,7 @@ impl Connection {
         let Some(mut tail) = self.streams.get_mut(key).tail.take() else { return };
         let end = matches!(tail.ending, Ending::EndStream);
         // The tail is out while its last bytes are sent: with it the stream must not be forgotten.
-        let was_held = std::mem::replace(&mut self.streams.get_mut(key).is_held, true);
+        self.streams.get_mut(key).holders += 1;
         let sent = if tail.rest.is_empty() && !end {
             Sent::All
         } else {
@@ -163,9 +163,8 @@ impl Connection {
             (Sent::All | Sent::Gone, _) => {}
         }
         let stream = self.streams.get_mut(key);
-        stream.is_held = was_held;
-        let is_over = stream.tail.is_none() && !was_held;
-        if is_over {
+        stream.holders -= 1;
+        if stream.tail.is_none() && !stream.is_held() {
             self.end_unheld(key, now, out);
         }
     }
@@ -192,11 +191,19 @@ impl Connection {
         }
     }
 
-    /// Whoever opened or accepted a stream lets go of it. If it is not over it ends now, but for last bytes that are on
-    /// their way.
+    /// One more holds a stream.
+    pub fn hold(&mut self, key: u32) {
+        self.streams.get_mut(key).holders += 1;
+    }
+
+    /// Whoever opened or accepted a stream, or holds it besides, lets go of it. Without one it ends now if it is not over,
+    /// but for last bytes that are on their way.
     pub fn let_go(&mut self, key: u32, now: Moment, out: &mut Output) {
         let stream = self.streams.get_mut(key);
-        stream.is_held = false;
+        stream.holders -= 1;
+        if stream.is_held() {
+            return;
+        }
         stream.received.data.clear();
         let held = stream.receive_window.held();
         stream.receive_window.release(held);
@@ -278,7 +285,7 @@ impl Connection {
     }
 
     fn end_unheld_if(&mut self, key: u32, now: Moment, out: &mut Output) {
-        if self.streams.get(key).is_held {
+        if self.streams.get(key).is_held() {
             self.reset(key, ErrorCode::CANCEL, out);
         } else {
             self.end_unheld(key, now, out);

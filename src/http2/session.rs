@@ -43,9 +43,13 @@ impl Session {
         let before = output.len();
         let result = act(&mut self.connection.borrow_mut(), &mut output, self.timers.now());
         let wrote = before != output.len();
+        let is_full = self.connection.borrow().wants_room(&output);
         drop(output);
         if wrote {
             self.sink.flush();
+        }
+        if is_full {
+            self.sink.notify_room();
         }
         result
     }
@@ -77,7 +81,8 @@ impl fmt::Debug for Session {
     }
 }
 
-/// A stream. Dropping it ends it, if it has not ended, but for last bytes that are on their way.
+/// A stream, as one of those who hold it has it. When the last one is dropped it ends, if it has not ended, but for last
+/// bytes that are on their way.
 pub struct Stream {
     session: Rc<Session>,
     key: u32,
@@ -154,6 +159,13 @@ impl Stream {
     /// Since when it has bytes to send that its peer does not take.
     pub fn stalled_since(&self) -> Option<Moment> {
         self.session.connection.borrow().stalled_since(self.key)
+    }
+}
+
+impl Clone for Stream {
+    fn clone(&self) -> Stream {
+        self.session.connection.borrow_mut().hold(self.key);
+        Stream { session: Rc::clone(&self.session), key: self.key }
     }
 }
 

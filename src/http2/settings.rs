@@ -68,11 +68,8 @@ impl Bounds {
 
     /// Writes our first SETTINGS.
     pub(super) fn announce(&self, is_client: bool, out: &mut Vec<u8>) {
-        let role = if is_client {
-            (ENABLE_PUSH, 0)
-        } else {
-            (MAX_CONCURRENT_STREAMS, self.max_concurrent_streams)
-        };
+        let role =
+            if is_client { (ENABLE_PUSH, 0) } else { (MAX_CONCURRENT_STREAMS, self.max_concurrent_streams) };
         let settings = [
             role,
             (INITIAL_WINDOW_SIZE, self.stream_window),

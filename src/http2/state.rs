@@ -78,8 +78,8 @@ pub(super) struct StreamState {
     pub(super) we_reset: bool,
     /// Its head is above our bounds.
     pub(super) is_too_large: bool,
-    /// Whoever opened or accepted it has not let go of it.
-    pub(super) is_held: bool,
+    /// Those who opened or accepted it and have not let go of it.
+    pub(super) holders: u8,
     pub(super) tail: Option<Box<Tail>>,
     /// It stands in the list of those that wait for the connection's window or for room.
     pub(super) is_waiting: bool,
@@ -101,7 +101,7 @@ impl StreamState {
             is_reset: false,
             we_reset: false,
             is_too_large: false,
-            is_held: true,
+            holders: 1,
             tail: None,
             is_waiting: false,
             stalled_since: None,
@@ -113,6 +113,11 @@ impl StreamState {
     /// Whether the peer may send nothing more on it, and we neither.
     pub(super) fn is_closed(&self) -> bool {
         self.is_reset || (self.received.end && self.sent_end)
+    }
+
+    /// Whether somebody has not let go of it.
+    pub(super) fn is_held(&self) -> bool {
+        self.holders > 0
     }
 
     /// Keeps the waker of whoever waits for something to happen here.

@@ -89,7 +89,7 @@ impl Streams {
     /// Forgets a stream that is over, if nobody holds it.
     pub(super) fn remove_if_over(&mut self, key: u32) {
         let stream = self.get(key);
-        if stream.is_held || !stream.is_closed() || stream.tail.is_some() {
+        if stream.is_held() || !stream.is_closed() || stream.tail.is_some() {
             return;
         }
         let (id, we_reset) = (stream.id, stream.we_reset);
