@@ -98,6 +98,17 @@ impl Pool {
         self.taken.set(self.taken.get() - 1);
         Owner { pool: Rc::clone(self), buffer }
     }
+
+    /// A buffer that has received these bytes, if one is free.
+    #[cfg(test)]
+    pub(crate) fn received(self: &Rc<Self>, bytes: &[u8]) -> Option<Owner> {
+        assert!(bytes.len() <= Pool::SIZE);
+        let buffer = self.take()?;
+        // WHY UNSAFE: see `new`.
+        // SAFETY: the buffer was taken, so nothing refers to it, and it is large enough.
+        unsafe { self.address(buffer).as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Some(self.filled(buffer, bytes.len()))
+    }
 }
 
 impl Drop for Pool {

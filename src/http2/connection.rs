@@ -15,7 +15,7 @@ use super::head::Heads;
 use super::hpack::{Decoder, Encoder};
 use super::input::Input;
 use super::settings::{Bounds, DEFAULT_WINDOW, MAX_WINDOW, Peer};
-use super::state::StreamError;
+use super::state::{HeldReset, StreamError, StreamState};
 use super::streams::Streams;
 use crate::buffer::Output;
 use crate::time::Moment;
@@ -105,6 +105,8 @@ pub struct Connection {
     pub(super) heads: Rc<Heads>,
     pub(super) peer: Peer,
     pub(super) has_settings: bool,
+    /// The peer has taken over our settings.
+    pub(super) knows_settings: bool,
     pub(super) streams: Streams,
 
     // Receiving.
@@ -126,7 +128,7 @@ pub struct Connection {
     /// The stream that we open next.
     pub(super) next_stream: u32,
     /// Streams to be reset once they are old enough.
-    pub(super) held_resets: VecDeque<(u32, Moment)>,
+    pub(super) held_resets: VecDeque<HeldReset>,
 
     pub(super) shutdown: Shutdown,
     pub(super) ping_sent: Option<Moment>,
@@ -142,7 +144,8 @@ impl Connection {
             out.bytes().extend_from_slice(frame::PREFACE);
         }
         bounds.announce(is_client, out.bytes());
-        let mut receive_window = ReceiveWindow::new(DEFAULT_WINDOW, bounds.connection_window);
+        let size = bounds.connection_window.max(DEFAULT_WINDOW);
+        let mut receive_window = ReceiveWindow::new(DEFAULT_WINDOW, size);
         if let Some(increment) = receive_window.update() {
             frame::window_update(out.bytes(), 0, increment);
         }
@@ -153,6 +156,7 @@ impl Connection {
             heads,
             peer: Peer::before_settings(),
             has_settings: false,
+            knows_settings: false,
             streams: Streams::default(),
             decoder: Decoder::new(HEADER_TABLE_SIZE),
             receive_window,
@@ -244,7 +248,11 @@ impl Connection {
     pub fn fail(&mut self, error: ConnectionError, out: &mut Output) {
         if self.failed.is_none() {
             self.failed = Some(error);
-            frame::goaway(out.bytes(), self.last_peer_stream, error.code, error.reason);
+            let last = match self.shutdown {
+                Shutdown::Final(last) => last,
+                _ => self.last_peer_stream,
+            };
+            frame::goaway(out.bytes(), last, error.code, error.reason);
             self.end();
         }
     }
@@ -255,15 +263,63 @@ impl Connection {
         self.input.clear();
         self.waiting.clear();
         self.held_resets.clear();
+        for key in std::mem::take(&mut self.accepted) {
+            self.streams.get_mut(key).holders -= 1;
+        }
         for (_, stream) in self.streams.iter_mut() {
+            stream.is_waiting = false;
+            stream.is_new = false;
             stream.fail(StreamError::ConnectionEnded);
         }
-        let orphans: Vec<u32> =
-            self.streams.iter_mut().filter(|(_, stream)| !stream.is_held()).map(|(key, _)| key).collect();
-        for key in orphans {
-            self.streams.remove_if_over(key);
-        }
+        self.forget_orphans();
         self.wake();
+    }
+
+    /// Forgets a stream if it is over and nobody holds it.
+    pub(super) fn forget_if_over(&mut self, key: u32) {
+        let stream = self.streams.get(key);
+        if stream.is_held() || !stream.is_closed() || stream.tail.is_some() {
+            return;
+        }
+        if stream.is_waiting
+            && let Some(at) = self.waiting.iter().position(|waiting| *waiting == key)
+        {
+            self.waiting.remove(at);
+        }
+        let held = stream.receive_window.held();
+        self.receive_window.release(held);
+        self.streams.remove(key);
+        if self.streams.len() == 0 && self.is_done() {
+            self.wake();
+        }
+    }
+
+    /// Forgets all streams that are over and that nobody holds.
+    pub(super) fn forget_orphans(&mut self) {
+        let orphans: Vec<u32> =
+            self.streams.iter().filter(|(_, stream)| !stream.is_held()).map(|(key, _)| key).collect();
+        for key in orphans {
+            self.forget_if_over(key);
+        }
+    }
+
+    /// Whether so many streams are open at once, as the peer sees it.
+    pub(super) fn has_open(&self, max: u32) -> bool {
+        let all = self.streams.len() + self.held_resets.len();
+        // Those that are over and only held do not count. Of a client those that it has reset do: work for them may
+        // still go on here (CVE-2023-44487).
+        let counts = |stream: &StreamState| match self.is_client {
+            true => !stream.is_closed(),
+            false => !stream.is_complete(),
+        };
+        all >= max as usize
+            && self.streams.iter().filter(|(_, stream)| counts(stream)).count() + self.held_resets.len()
+                >= max as usize
+    }
+
+    /// Whether the client was told that nobody sees this stream.
+    pub(super) fn is_disregarded(&self, stream: u32) -> bool {
+        !self.is_client && stream % 2 == 1 && matches!(self.shutdown, Shutdown::Final(last) if stream > last)
     }
 
     /// Takes no more streams. A client is told in two steps, so that none is lost that it had opened before it knew: see

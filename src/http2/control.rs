@@ -23,14 +23,18 @@ impl Connection {
             if !payload.is_empty() {
                 return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, "SETTINGS in an answer"));
             }
+            self.knows_settings = true;
             return Ok(());
         }
         self.guard.take(Flood::Settings, &self.bounds.budgets, now)?;
         let before = self.peer.initial_window_size;
         let applied = self.peer.apply(payload, !self.has_settings);
-        applied.map_err(|code| ConnectionError::new(code, "a setting that is not allowed"))?;
+        let smallest = applied.map_err(|code| ConnectionError::new(code, "a setting that is not allowed"))?;
         self.has_settings = true;
-        self.encoder.set_max_table_size(self.peer.header_table_size as usize);
+        if let Some(smallest) = smallest {
+            self.encoder.set_max_table_size(smallest as usize);
+            self.encoder.set_max_table_size(self.peer.header_table_size as usize);
+        }
         frame::write(out.bytes(), frame::kind::SETTINGS, flag::ACK, 0, &[]);
         if before != self.peer.initial_window_size {
             self.shift_windows(before, now, out)?;
@@ -87,20 +91,23 @@ impl Connection {
         if payload.len() < 8 {
             return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, "GOAWAY without its fields"));
         }
-        let last_stream = number(payload) & 0x7fff_ffff;
+        let mut last_stream = number(payload) & 0x7fff_ffff;
         let code = ErrorCode(number(&payload[4..]));
-        if self.goaway.is_some_and(|before| before.last_stream < last_stream) {
-            return Err(ConnectionError::protocol("a GOAWAY takes back the one before"));
+        if let Some(before) = self.goaway {
+            // One that takes an earlier one back (RFC 9113 section 6.8 forbids it) comes too late for the streams.
+            last_stream = last_stream.min(before.last_stream);
         }
         self.notes.goaways += 1;
         let too_many_pings = payload[8..].starts_with(b"too_many_pings");
+        let is_lower = self.goaway.is_none_or(|before| last_stream < before.last_stream);
         self.goaway = Some(GoAway { last_stream, code, too_many_pings });
-        if self.is_client {
+        if self.is_client && is_lower {
             for (_, stream) in self.streams.iter_mut() {
-                if stream.id > last_stream && !stream.is_reset {
+                if stream.id > last_stream && !stream.is_closed() {
                     stream.fail(StreamError::Unprocessed);
                 }
             }
+            self.forget_orphans();
         }
         self.wake();
         Ok(())
@@ -111,6 +118,7 @@ impl Connection {
         head: FrameHead,
         payload: &[u8],
         now: Moment,
+        out: &mut Output,
     ) -> Result<(), ConnectionError> {
         if payload.len() != 4 {
             return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, "RST_STREAM of another size"));
@@ -124,8 +132,11 @@ impl Connection {
         }
         self.notes.resets += 1;
         if let Found::Open(key) = self.streams.find(head.stream) {
-            self.streams.get_mut(key).fail(StreamError::Reset(ErrorCode(number(payload))));
-            self.streams.remove_if_over(key);
+            let stream = self.streams.get_mut(key);
+            if !stream.is_closed() {
+                stream.fail(StreamError::Reset(ErrorCode(number(payload))));
+            }
+            self.after_end(key, out);
         }
         Ok(())
     }
@@ -191,6 +202,10 @@ impl Connection {
         }
         self.guard.take(Flood::Priorities, &self.bounds.budgets, now)?;
         self.notes.priorities += 1;
+        if self.is_idle(head.stream) {
+            // It cannot be reset (RFC 9113 section 6.4), and says nothing of streams of others.
+            return Ok(());
+        }
         let (code, reason) = if payload.len() != 5 {
             (ErrorCode::FRAME_SIZE_ERROR, "PRIORITY of another size")
         } else if number(payload) & 0x7fff_ffff == head.stream {
@@ -220,6 +235,10 @@ impl Connection {
         stream: u32,
         frame: &'static str,
     ) -> Result<(), ConnectionError> {
+        if self.is_disregarded(stream) {
+            self.notes.late_frames += 1;
+            return Ok(());
+        }
         if self.is_idle(stream) {
             return Err(ConnectionError::protocol(match frame {
                 "DATA" => "DATA on an idle stream",
@@ -259,8 +278,7 @@ impl Connection {
                 self.fail_stream(key, StreamError::Malformed(reason), code, out);
                 Ok(())
             }
-            Found::Reset | Found::Ended => Ok(()),
-            Found::Unknown => self.reset_unknown(id, code, now, out),
+            Found::Reset | Found::Ended | Found::Unknown => Ok(()),
         }
     }
 
@@ -270,11 +288,29 @@ impl Connection {
         if stream.is_reset {
             return;
         }
-        let id = stream.id;
+        // Nothing may be sent on a stream that both have ended (RFC 9113 section 5.1).
+        if !stream.is_complete() {
+            frame::rst_stream(out.bytes(), stream.id, code);
+            stream.we_reset = true;
+        }
         stream.fail(error);
-        stream.we_reset = true;
-        frame::rst_stream(out.bytes(), id, code);
-        self.streams.remove_if_over(key);
+        self.after_end(key, out);
+    }
+
+    /// A stream has ended before its time. One that nobody has accepted is not offered any more.
+    pub(super) fn after_end(&mut self, key: u32, out: &mut Output) {
+        let stream = self.streams.get_mut(key);
+        if stream.is_new && stream.is_reset {
+            stream.is_new = false;
+            stream.holders -= 1;
+            let held = stream.receive_window.held();
+            stream.receive_window.release(held);
+            self.release_connection(held, out);
+            if let Some(at) = self.accepted.iter().rposition(|accepted| *accepted == key) {
+                self.accepted.remove(at);
+            }
+        }
+        self.forget_if_over(key);
     }
 
     /// Resets a stream of the client that nobody has seen.

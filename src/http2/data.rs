@@ -40,19 +40,25 @@ impl Connection {
             return Err(ConnectionError::new(ErrorCode::FLOW_CONTROL_ERROR, "connection window exceeded"));
         }
         let ends_stream = head.has(flag::END_STREAM);
-        if head.length == 0 && !ends_stream {
-            self.guard.take(Flood::EmptyFrames, &self.bounds.budgets, now)?;
+        let body_left = head.length - u32::from(is_padded) - padding;
+        if body_left == 0 && !ends_stream {
+            self.on_empty(head.stream, now, out)?;
         }
         let key = self.data_target(head, now, out)?;
-        let frame = DataFrame {
-            id: head.stream,
-            key,
-            body_left: head.length - u32::from(is_padded) - padding,
-            padding_left: padding,
-            ends_stream,
-        };
+        let frame = DataFrame { id: head.stream, key, body_left, padding_left: padding, ends_stream };
         self.discard(frame, u32::from(is_padded), out);
         self.go_on(frame, now, out)
+    }
+
+    /// A frame brings nothing. Too many of them end the connection of a client; strangers use that of a service, where
+    /// they end their stream.
+    fn on_empty(&mut self, stream: u32, now: Moment, out: &mut Output) -> Result<(), ConnectionError> {
+        match self.guard.take(Flood::EmptyFrames, &self.bounds.budgets, now) {
+            Err(flood) if self.is_client => {
+                self.stream_error(stream, ErrorCode::ENHANCE_YOUR_CALM, flood.name(), now, out)
+            }
+            taken => Ok(taken?),
+        }
     }
 
     /// The stream that the bytes of a frame are for; none if they are to be ignored.
@@ -158,12 +164,19 @@ impl Connection {
         if bytes == 0 {
             return;
         }
-        // Those of a stream that lives count in its window, too.
+        // Those of a stream that lives count in its window, too. What padding takes of it is given back at once, for
+        // nobody may ever take anything of the stream.
         if let Some(stream) = frame.key.and_then(|key| self.streams.get_if(key, frame.id))
             && !stream.is_reset
         {
             stream.receive_window.receive(bytes);
             stream.receive_window.release(bytes);
+            if stream.is_held()
+                && !frame.ends_stream
+                && let Some(increment) = stream.receive_window.update()
+            {
+                frame::window_update(out.bytes(), stream.id, increment);
+            }
         }
         self.receive_window.receive(bytes);
         self.release_connection(bytes, out);
@@ -187,7 +200,7 @@ impl Connection {
         }
         stream.received.end = true;
         stream.wake();
-        self.streams.remove_if_over(key);
+        self.forget_if_over(key);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use super::connection::{Connection, Shutdown};
+use super::flow::ReceiveWindow;
 use super::head::Head;
 use super::settings::MAX_WINDOW;
 use super::state::{StreamError, StreamState};
@@ -37,6 +38,7 @@ impl Connection {
         loop {
             let key = self.accepted.pop_front()?;
             let stream = self.streams.get_mut(key);
+            stream.is_new = false;
             if let Some(head) = stream.received.head.take() {
                 return Some(Incoming { key, head, is_too_large: stream.is_too_large });
             }
@@ -45,7 +47,7 @@ impl Connection {
 
     /// Whether a stream can be opened now.
     pub fn can_open(&self) -> bool {
-        self.takes_streams() && self.streams.len() < self.peer.max_concurrent_streams as usize
+        self.takes_streams() && !self.has_open(self.peer.max_concurrent_streams)
     }
 
     /// Whether streams can be opened here, now or when others have ended.
@@ -56,6 +58,12 @@ impl Connection {
             && self.next_stream <= MAX_WINDOW
     }
 
+    /// Whether the peer takes a head, or trailers, of this size. Some end the connection over one that they do not.
+    pub fn takes_head(&self, head: &Head) -> bool {
+        let max = self.peer.max_header_list_size;
+        max == u32::MAX || head.list_size() <= max as usize
+    }
+
     /// Opens a stream with the head of a request.
     ///
     /// # Errors
@@ -64,16 +72,16 @@ impl Connection {
         if !self.takes_streams() {
             return Err(OpenError::Closed);
         }
-        if self.streams.len() >= self.peer.max_concurrent_streams as usize {
+        if self.has_open(self.peer.max_concurrent_streams) {
             return Err(OpenError::Full);
         }
-        if head.list_size() > self.peer.max_header_list_size as usize {
+        if !self.takes_head(head) {
             return Err(OpenError::HeadTooLarge);
         }
         let id = self.next_stream;
         self.next_stream += 2;
-        let (receive, send) = (self.bounds.stream_window, self.peer.initial_window_size);
-        let mut stream = StreamState::new(id, receive, send, now);
+        let receive = ReceiveWindow::new(self.bounds.stream_window, self.bounds.stream_window);
+        let mut stream = StreamState::new(id, receive, self.peer.initial_window_size, now);
         stream.sent_end = end;
         let key = self.streams.insert(stream);
         self.write_head(id, head, end, out);

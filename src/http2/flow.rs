@@ -50,7 +50,8 @@ impl SendWindow {
 
 /// Bytes that a peer may send, and those that it sent and that were not taken yet.
 ///
-/// The window and what is held never exceed `size` together, so a peer that is not read pins no more than that.
+/// The window and what is held never exceed `size` together, or what the peer believed in at first, so a peer that is
+/// not read pins no more than that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ReceiveWindow {
     /// Bytes that the peer may send still.
@@ -63,10 +64,10 @@ pub(super) struct ReceiveWindow {
 }
 
 impl ReceiveWindow {
-    /// A window of which the peer knows `known` bytes; it grows to `size`.
+    /// A window of `size` of which the peer may believe that it is `known`. A smaller one it is told to be larger; if
+    /// it believes in a larger one it may use that.
     pub(super) fn new(known: u32, size: u32) -> ReceiveWindow {
-        let taken = size.saturating_sub(known);
-        ReceiveWindow { window: known, held: 0, taken, size: known + taken }
+        ReceiveWindow { window: known, held: 0, taken: size.saturating_sub(known), size }
     }
 
     /// Bytes that came and were not taken.
@@ -93,9 +94,9 @@ impl ReceiveWindow {
         self.taken += bytes;
     }
 
-    /// The increment to tell the peer, once that is worth a frame.
+    /// The increment to tell the peer, once that is worth a frame, or is more than the peer has left.
     pub(super) fn update(&mut self) -> Option<u32> {
-        if self.taken == 0 || self.taken < self.size / 4 {
+        if self.taken == 0 || self.taken < (self.size / 4).min(self.window) {
             return None;
         }
         self.window += self.taken;
@@ -110,6 +111,14 @@ impl ReceiveWindow {
             self.taken += size - self.size;
             self.size = size;
         }
+    }
+
+    /// Holds at any time.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let all = u64::from(self.window) + u64::from(self.held) + u64::from(self.taken);
+        let size = u64::from(self.size);
+        assert!(all == size || (all > size && all <= super::settings::DEFAULT_WINDOW.into()), "{self:?}");
     }
 
     /// Bytes that the window and what is held come to.

@@ -115,14 +115,38 @@ impl Bucket {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Guard {
     buckets: [Bucket; 6],
+    /// Payload was sent since the peer's last ping: gRPC measures the bandwidth with a ping for each round trip.
+    ping_is_earned: bool,
+    /// WINDOW_UPDATE frames that answer payload.
+    updates_earned: u32,
 }
 
+/// WINDOW_UPDATE frames that a DATA frame may bring: for its stream and for the connection.
+const UPDATES_EACH: u32 = 2;
+
+/// The most that may be saved up of them.
+const UPDATES_MAX: u32 = 10_000;
+
 impl Guard {
+    /// A DATA frame was sent.
+    pub(super) fn sent_data(&mut self) {
+        self.ping_is_earned = true;
+        self.updates_earned = (self.updates_earned + UPDATES_EACH).min(UPDATES_MAX);
+    }
+
     /// One more of these.
     ///
     /// # Errors
     /// When that is too much.
     pub(super) fn take(&mut self, flood: Flood, budgets: &Budgets, now: Moment) -> Result<(), Flood> {
+        match flood {
+            Flood::Pings if std::mem::take(&mut self.ping_is_earned) => return Ok(()),
+            Flood::WindowUpdates if self.updates_earned > 0 => {
+                self.updates_earned -= 1;
+                return Ok(());
+            }
+            _ => {}
+        }
         let per_second = match flood {
             Flood::Resets => budgets.resets,
             Flood::Pings => budgets.pings,
@@ -156,6 +180,18 @@ mod tests {
         assert_eq!(taken(ms(5_100)), 1);
         assert_eq!(taken(ms(5_600)), 5);
         assert_eq!(taken(ms(60_000)), 20);
+    }
+
+    #[test]
+    fn payload_earns_a_ping_and_two_updates() {
+        let budgets = Budgets { pings: 1, window_updates: 1, ..Budgets::default() };
+        let mut guard = Guard::default();
+        guard.sent_data();
+        guard.sent_data();
+        for (flood, expected) in [(Flood::Pings, 3), (Flood::WindowUpdates, 6)] {
+            let allowed = (0..9).filter(|_| guard.take(flood, &budgets, ms(1)).is_ok()).count();
+            assert_eq!(allowed, expected, "{flood}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! HEADERS and CONTINUATION frames of a peer: requests, responses and trailers (RFC 9113 sections 6.2, 6.10 and 8).
 
-use super::connection::{Connection, ConnectionError, Shutdown};
+use super::connection::{Connection, ConnectionError};
+use super::flow::ReceiveWindow;
 use super::frame::{ErrorCode, FrameHead, flag, number};
 use super::guard::Flood;
 use super::head::Head;
 use super::hpack::{Kind, Limits, Verdict};
+use super::settings::DEFAULT_WINDOW;
 use super::state::{StreamError, StreamState};
 use super::streams::Found;
 use crate::buffer::Output;
@@ -77,7 +79,7 @@ impl Connection {
             return Err(ConnectionError::protocol("CONTINUATION of nothing"));
         };
         block.continuations += 1;
-        let is_too_long = block.fragments.len() + payload.len() > self.bounds.max_block();
+        let is_too_long = block.fragments.len() + payload.len() > self.bounds.max_block(self.is_client);
         if is_too_long || block.continuations > self.bounds.max_continuations {
             return Err(Flood::Continuations.into());
         }
@@ -94,6 +96,11 @@ impl Connection {
         match self.streams.find(whole.stream) {
             Found::Open(key) => self.on_head_of(key, whole, now, out),
             Found::Reset => {
+                self.notes.late_frames += 1;
+                self.skip(whole)
+            }
+            _ if self.is_disregarded(whole.stream) => {
+                self.last_peer_stream = self.last_peer_stream.max(whole.stream);
                 self.notes.late_frames += 1;
                 self.skip(whole)
             }
@@ -137,15 +144,9 @@ impl Connection {
 
     /// A client opens a stream.
     fn on_request(&mut self, whole: Whole<'_>, now: Moment, out: &mut Output) -> Result<(), ConnectionError> {
-        if let Shutdown::Final(last) = self.shutdown
-            && whole.stream > last
-        {
-            // The client has been told that nobody sees it.
-            return self.skip(whole);
-        }
         self.last_peer_stream = whole.stream;
         let decoded = self.decode(whole, Kind::Request)?;
-        if self.streams.len() >= self.bounds.max_concurrent_streams as usize {
+        if self.has_open(self.bounds.max_concurrent_streams) {
             self.notes.refused_streams += 1;
             return self.reset_unknown(whole.stream, ErrorCode::REFUSED_STREAM, now, out);
         }
@@ -157,8 +158,12 @@ impl Connection {
                 return self.reset_unknown(whole.stream, ErrorCode::PROTOCOL_ERROR, now, out);
             }
         };
-        let window = self.bounds.stream_window;
+        let size = self.bounds.stream_window;
+        // A client that has not heard of a smaller window may use the usual one.
+        let known = if self.knows_settings { size } else { size.max(DEFAULT_WINDOW) };
+        let window = ReceiveWindow::new(known, size);
         let mut stream = StreamState::new(whole.stream, window, self.peer.initial_window_size, now);
+        stream.is_new = true;
         stream.received.has_head = true;
         stream.received.content_left = head.content_length();
         stream.received.head = Some(head);
@@ -190,6 +195,9 @@ impl Connection {
             _ if has_end => Err((ErrorCode::STREAM_CLOSED, "HEADERS after the end of the stream")),
             Decoded::Malformed(reason) => Err((ErrorCode::PROTOCOL_ERROR, reason)),
             Decoded::TooLarge(_) => {
+                if !self.is_client {
+                    self.guard.take(Flood::Resets, &self.bounds.budgets, now)?;
+                }
                 self.fail_stream(key, StreamError::HeadTooLarge, ErrorCode::CANCEL, out);
                 return Ok(());
             }

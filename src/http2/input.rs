@@ -172,7 +172,7 @@ impl Connection {
             kind::DATA => self.on_data(head, payload.first().copied(), now, out),
             kind::HEADERS => self.on_headers(head, payload, now, out),
             kind::CONTINUATION => self.on_continuation(head, payload, now, out),
-            kind::RST_STREAM => self.on_rst_stream(head, payload, now),
+            kind::RST_STREAM => self.on_rst_stream(head, payload, now, out),
             kind::WINDOW_UPDATE => self.on_window_update(head, payload, now, out),
             kind::SETTINGS => self.on_settings(head, payload, now, out),
             kind::PING => self.on_ping(head, payload, now, out),

@@ -6,6 +6,8 @@
 //!
 //! An error of a stream ends that stream. Strangers share connections to services, so little ends those.
 
+#[cfg(test)]
+mod check;
 mod connection;
 mod control;
 mod data;

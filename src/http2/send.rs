@@ -1,9 +1,11 @@
 //! Sending on streams: heads, bodies as far as the windows and the room allow, and ends.
 
+use std::time::Duration;
+
 use super::connection::Connection;
 use super::frame::{self, ErrorCode, FrameHead, HEAD, flag, kind};
 use super::head::Head;
-use super::state::{Ending, StreamError, Tail};
+use super::state::{Ending, HeldReset, StreamError, Tail};
 use crate::buffer::{Output, Slice};
 use crate::time::Moment;
 
@@ -12,7 +14,7 @@ const QUANTUM: usize = 64 * 1024;
 
 /// Streams younger than this are not reset yet, unless their service has answered: some servers end the connection
 /// over streams that were reset before they were looked at.
-const YOUNG: std::time::Duration = std::time::Duration::from_millis(20);
+const YOUNG: Duration = Duration::from_millis(20);
 
 /// Resets that wait for their streams to get older.
 const HELD_RESETS_MAX: usize = 256;
@@ -44,14 +46,14 @@ impl Connection {
         if let Some(error) = stream.error {
             return Err(error);
         }
-        if stream.sent_end {
+        if stream.sent_end || stream.tail.is_some() {
             return Err(StreamError::ConnectionEnded);
         }
         stream.sent_end = end;
         let id = stream.id;
         self.write_head(id, head, end, out);
         if end {
-            self.streams.remove_if_over(key);
+            self.forget_if_over(key);
         }
         Ok(())
     }
@@ -74,7 +76,7 @@ impl Connection {
         out: &mut Output,
     ) -> Sent {
         let stream = self.streams.get(key);
-        if stream.error.is_some() || stream.sent_end {
+        if stream.error.is_some() || stream.sent_end || stream.tail.is_some() {
             return Sent::Gone;
         }
         let before = data.len();
@@ -84,13 +86,13 @@ impl Connection {
             stream.stalled_since = None;
             stream.sent_end |= end;
             if end {
-                self.streams.remove_if_over(key);
+                self.forget_if_over(key);
             }
             return Sent::All;
         }
-        if data.len() < before || stream.stalled_since.is_none() {
-            stream.stalled_since = Some(now);
-        }
+        let sent = (before - data.len()) as u64;
+        let earned = Duration::from_secs(sent) / self.bounds.min_send_rate.max(1);
+        stream.stalled_since = Some(stream.stalled_since.map_or(now, |since| since.plus(earned).min(now)));
         // A stream whose own window is shut is woken when that opens.
         if stream.send_window.available() > 0 && !stream.is_waiting {
             stream.is_waiting = true;
@@ -112,7 +114,7 @@ impl Connection {
             return true;
         }
         while !data.is_empty() {
-            let room = (self.bounds.max_send_buffer_size as usize).saturating_sub(out.len());
+            let room = self.bounds.max_payload().saturating_sub(out.len());
             let window = stream.send_window.available().min(self.send_window.available());
             let n = data.len().min(max_frame).min(window).min(room).min(quantum);
             if n == 0 {
@@ -125,42 +127,36 @@ impl Connection {
             out.push(part);
             stream.send_window.take(n);
             self.send_window.take(n);
+            self.guard.sent_data();
         }
         true
     }
 
     /// Sends the last bytes of a stream and ends it, now or when the peer takes them. Nobody need wait for that.
-    pub fn finish(&mut self, key: u32, rest: Slice, ending: Ending, now: Moment, out: &mut Output) {
+    pub fn finish(&mut self, key: u32, mut rest: Slice, ending: Ending, now: Moment, out: &mut Output) {
         let stream = self.streams.get_mut(key);
-        if stream.error.is_some() || stream.sent_end {
+        if stream.error.is_some() || stream.sent_end || stream.tail.is_some() {
             return;
         }
-        stream.tail = Some(Box::new(Tail { rest, ending }));
-        self.send_tail(key, now, out);
+        stream.holders += 1;
+        match self.send_rest(key, &mut rest, &ending, now, out) {
+            Sent::All => self.send_ending(key, ending, now, out),
+            Sent::Blocked => self.streams.get_mut(key).tail = Some(Box::new(Tail { rest, ending })),
+            Sent::Gone => {}
+        }
+        self.streams.get_mut(key).holders -= 1;
     }
 
     /// Sends of a stream's last bytes as much as may be sent now.
     pub(super) fn send_tail(&mut self, key: u32, now: Moment, out: &mut Output) {
-        let Some(mut tail) = self.streams.get_mut(key).tail.take() else { return };
-        let end = matches!(tail.ending, Ending::EndStream);
-        // The tail is out while its last bytes are sent: with it the stream must not be forgotten.
-        self.streams.get_mut(key).holders += 1;
-        let sent = if tail.rest.is_empty() && !end {
-            Sent::All
-        } else {
-            self.send_data(key, &mut tail.rest, end, now, out)
-        };
-        match (sent, tail.ending) {
-            (Sent::Blocked, ending) => {
-                let rest = tail.rest;
-                self.streams.get_mut(key).tail = Some(Box::new(Tail { rest, ending }));
-            }
-            (Sent::All, Ending::Trailers(head)) => {
-                // It cannot be over: that was asked above.
-                let _ = self.send_head(key, &head, true, out);
-            }
-            (Sent::All, Ending::Reset(code)) => self.fail_stream(key, StreamError::Reset(code), code, out),
-            (Sent::All | Sent::Gone, _) => {}
+        let stream = self.streams.get_mut(key);
+        let Some(mut tail) = stream.tail.take() else { return };
+        // While its tail is out, the stream must not be forgotten.
+        stream.holders += 1;
+        match self.send_rest(key, &mut tail.rest, &tail.ending, now, out) {
+            Sent::All => self.send_ending(key, tail.ending, now, out),
+            Sent::Blocked => self.streams.get_mut(key).tail = Some(tail),
+            Sent::Gone => {}
         }
         let stream = self.streams.get_mut(key);
         stream.holders -= 1;
@@ -169,9 +165,37 @@ impl Connection {
         }
     }
 
-    /// The connection's window has opened, or there is room again: those who waited may go on.
+    fn send_rest(
+        &mut self,
+        key: u32,
+        rest: &mut Slice,
+        ending: &Ending,
+        now: Moment,
+        out: &mut Output,
+    ) -> Sent {
+        let end = matches!(ending, Ending::EndStream);
+        if rest.is_empty() && !end { Sent::All } else { self.send_data(key, rest, end, now, out) }
+    }
+
+    /// Ends a stream whose last bytes have been sent.
+    fn send_ending(&mut self, key: u32, ending: Ending, now: Moment, out: &mut Output) {
+        match ending {
+            // Sent with the last byte.
+            Ending::EndStream => {}
+            Ending::Trailers(head) => {
+                // Its last bytes were sent just now, so it is not over.
+                let _ = self.send_head(key, &head, true, out);
+            }
+            Ending::Reset(code) => self.cancel(key, code, now, out),
+        }
+    }
+
+    /// The connection's window has opened, or there is room again: those who waited may go on, as far as it goes.
     pub fn wake_waiting(&mut self, now: Moment, out: &mut Output) {
         for _ in 0..self.waiting.len() {
+            if self.send_window.available() == 0 || out.len() >= self.bounds.max_payload() {
+                return;
+            }
             let Some(key) = self.waiting.pop_front() else { return };
             let stream = self.streams.get_mut(key);
             stream.is_waiting = false;
@@ -183,10 +207,21 @@ impl Connection {
         }
     }
 
-    /// Resets a stream, if it is not over.
+    /// Resets a stream at once, if it is not over.
     pub fn reset(&mut self, key: u32, code: ErrorCode, out: &mut Output) {
+        if !self.streams.get(key).is_closed() {
+            self.fail_stream(key, StreamError::Reset(code), code, out);
+        }
+    }
+
+    /// Resets a stream, if it is not over; one that is too young is reset later.
+    pub fn cancel(&mut self, key: u32, code: ErrorCode, now: Moment, out: &mut Output) {
         let stream = self.streams.get(key);
-        if !stream.is_closed() {
+        if stream.is_closed() {
+            return;
+        }
+        let is_answered = !self.is_client || stream.received.has_head;
+        if is_answered || !self.hold_reset(key, code, now) {
             self.fail_stream(key, StreamError::Reset(code), code, out);
         }
     }
@@ -204,6 +239,8 @@ impl Connection {
         if stream.is_held() {
             return;
         }
+        // Nobody counts what still comes.
+        stream.received.content_left = None;
         stream.received.data.clear();
         let held = stream.receive_window.held();
         stream.receive_window.release(held);
@@ -217,57 +254,45 @@ impl Connection {
 
     /// Ends a stream that nobody holds and that has nothing to send.
     fn end_unheld(&mut self, key: u32, now: Moment, out: &mut Output) {
-        if let Some(at) = self.waiting.iter().position(|waiting| *waiting == key) {
-            self.waiting.remove(at);
-            self.streams.get_mut(key).is_waiting = false;
-        }
         let stream = self.streams.get(key);
-        if !stream.is_closed() {
-            if self.is_client && !stream.received.has_head && self.hold_reset(key, now) {
-                return self.after_stream();
-            }
-            // A response that is whole needs no more of its request (RFC 9113 section 8.1).
-            let code = if !self.is_client && self.streams.get(key).sent_end {
-                ErrorCode::NO_ERROR
-            } else {
-                ErrorCode::CANCEL
-            };
-            self.fail_stream(key, StreamError::Reset(code), code, out);
-        } else {
-            self.streams.remove_if_over(key);
+        if stream.is_closed() {
+            return self.forget_if_over(key);
         }
-        self.after_stream();
+        // A response that is whole needs no more of its request (RFC 9113 section 8.1).
+        let is_answered = !self.is_client && stream.sent_end;
+        let code = if is_answered { ErrorCode::NO_ERROR } else { ErrorCode::CANCEL };
+        self.cancel(key, code, now, out);
     }
 
     /// Puts the reset of a stream off that its service may not have looked at yet.
-    fn hold_reset(&mut self, key: u32, now: Moment) -> bool {
+    fn hold_reset(&mut self, key: u32, code: ErrorCode, now: Moment) -> bool {
         let stream = self.streams.get_mut(key);
         let due = stream.opened.plus(YOUNG);
         if due <= now || self.held_resets.len() >= HELD_RESETS_MAX {
             return false;
         }
-        self.held_resets.push_back((stream.id, due));
-        stream.fail(StreamError::Reset(ErrorCode::CANCEL));
+        self.held_resets.push_back(HeldReset { stream: stream.id, code, due });
+        stream.fail(StreamError::Reset(code));
         stream.we_reset = true;
         self.notes.held_resets += 1;
         // The connection's task sees to it that what is due is sent.
         self.wake();
-        self.streams.remove_if_over(key);
+        self.forget_if_over(key);
         true
     }
 
     /// When something is due next that was put off.
     pub fn next_due(&self) -> Option<Moment> {
-        self.held_resets.front().map(|(_, due)| *due)
+        self.held_resets.front().map(|held| held.due)
     }
 
     /// Sends what is due.
     pub fn send_due(&mut self, now: Moment, out: &mut Output) {
-        while let Some((id, due)) = self.held_resets.front().copied()
-            && due <= now
+        while let Some(held) = self.held_resets.front().copied()
+            && held.due <= now
         {
             self.held_resets.pop_front();
-            frame::rst_stream(out.bytes(), id, ErrorCode::CANCEL);
+            frame::rst_stream(out.bytes(), held.stream, held.code);
         }
     }
 
@@ -275,7 +300,7 @@ impl Connection {
     pub fn end_stalled(&mut self, limit: Moment, now: Moment, out: &mut Output) {
         let stalled: Vec<u32> = self
             .streams
-            .iter_mut()
+            .iter()
             .filter(|(_, stream)| stream.tail.is_some())
             .filter(|(_, stream)| stream.stalled_since.is_some_and(|since| since <= limit))
             .map(|(key, _)| key)
@@ -291,13 +316,6 @@ impl Connection {
             self.reset(key, ErrorCode::CANCEL, out);
         } else {
             self.end_unheld(key, now, out);
-        }
-    }
-
-    /// A stream is over: that may have been what the end of the connection waited for.
-    fn after_stream(&self) {
-        if self.streams.len() == 0 && self.is_done() {
-            self.wake();
         }
     }
 }

@@ -135,6 +135,11 @@ impl Stream {
         self.session.connection.borrow_mut().take_trailers(self.key)
     }
 
+    /// Whether the peer takes a head, or trailers, of this size. Some end the connection over one that they do not.
+    pub fn takes_head(&self, head: &Head) -> bool {
+        self.session.connection.borrow().takes_head(head)
+    }
+
     /// Sends a head, or trailers if a head was sent before. `end`: nothing follows.
     ///
     /// # Errors
@@ -160,9 +165,9 @@ impl Stream {
         self.session.with(|connection, out, now| connection.finish(self.key, rest, ending, now, out));
     }
 
-    /// Resets the stream, if it is not over.
+    /// Resets the stream, if it is not over; one that a service may not have looked at yet is reset a little later.
     pub fn reset(&self, code: ErrorCode) {
-        self.session.with(|connection, out, _| connection.reset(self.key, code, out));
+        self.session.with(|connection, out, now| connection.cancel(self.key, code, now, out));
     }
 
     /// Waits for the stream to end before its time.

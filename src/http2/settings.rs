@@ -9,6 +9,9 @@ pub const MAX_WINDOW: u32 = 0x7fff_ffff;
 /// Each window before anything was announced.
 pub const DEFAULT_WINDOW: u32 = 65_535;
 
+/// Bytes of a service's compressed head, at least.
+const SERVICE_BLOCK_MAX: usize = 1024 * 1024;
+
 const HEADER_TABLE_SIZE: u16 = 1;
 const ENABLE_PUSH: u16 = 2;
 const MAX_CONCURRENT_STREAMS: u16 = 3;
@@ -36,8 +39,10 @@ pub struct Bounds {
     pub max_headers_count: u32,
     /// CONTINUATION frames of one head.
     pub max_continuations: u32,
-    /// Bytes that are staged at most for a peer that does not read.
+    /// Bytes that are staged at most for a peer that does not read. A quarter of it is kept for what is no payload.
     pub max_send_buffer_size: u32,
+    /// Bytes a second that a peer has to take of what waits for it; one that takes less is as one that takes nothing.
+    pub min_send_rate: u32,
     /// How often a peer may send what costs much and carries nothing.
     pub budgets: Budgets,
 }
@@ -54,6 +59,7 @@ impl Default for Bounds {
             max_headers_count: 100,
             max_continuations: 32,
             max_send_buffer_size: 256 * 1024,
+            min_send_rate: 256,
             budgets: Budgets::default(),
         }
     }
@@ -62,8 +68,17 @@ impl Default for Bounds {
 impl Bounds {
     /// Bytes of a compressed head, over all of its frames. A field takes at least one byte there and 32 in the list, so
     /// a head within the other bounds is within this one unless its sender pads it with what carries nothing.
-    pub(super) fn max_block(&self) -> usize {
-        self.max_header_list_size as usize * 2 + self.max_frame_size as usize
+    ///
+    /// A service may send more: strangers use its connection, which goes on only if a head is read to its end.
+    pub(super) fn max_block(&self, is_client: bool) -> usize {
+        let usual = self.max_header_list_size as usize * 2 + self.max_frame_size as usize;
+        if is_client { usual.max(SERVICE_BLOCK_MAX) } else { usual }
+    }
+
+    /// Bytes that are staged at most before payload waits. What answers a peer's frames goes beyond: were both ends to
+    /// stop reading because their payload is not read, neither would ever read again.
+    pub(super) fn max_payload(&self) -> usize {
+        self.max_send_buffer_size as usize / 4 * 3
     }
 
     /// Writes our first SETTINGS.
@@ -107,11 +122,12 @@ impl Peer {
         }
     }
 
-    /// Takes over the payload of a SETTINGS frame.
+    /// Takes over the payload of a SETTINGS frame. The smallest of the table sizes in it is returned, for the table has
+    /// to shrink to that (RFC 7541 section 4.2).
     ///
     /// # Errors
     /// The connection error for a value that is not allowed.
-    pub(super) fn apply(&mut self, payload: &[u8], is_first: bool) -> Result<(), ErrorCode> {
+    pub(super) fn apply(&mut self, payload: &[u8], is_first: bool) -> Result<Option<u32>, ErrorCode> {
         if !payload.len().is_multiple_of(6) {
             return Err(ErrorCode::FRAME_SIZE_ERROR);
         }
@@ -119,11 +135,15 @@ impl Peer {
             // A peer that announces no limit has none.
             self.max_concurrent_streams = u32::MAX;
         }
+        let mut smallest_table = None;
         for setting in payload.as_chunks::<6>().0 {
             let [a, b, c, d, e, f] = *setting;
             let value = u32::from_be_bytes([c, d, e, f]);
             match u16::from_be_bytes([a, b]) {
-                HEADER_TABLE_SIZE => self.header_table_size = value,
+                HEADER_TABLE_SIZE => {
+                    self.header_table_size = value;
+                    smallest_table = Some(smallest_table.map_or(value, |smallest: u32| smallest.min(value)));
+                }
                 ENABLE_PUSH if value > 1 => return Err(ErrorCode::PROTOCOL_ERROR),
                 MAX_CONCURRENT_STREAMS => self.max_concurrent_streams = value,
                 INITIAL_WINDOW_SIZE if value > MAX_WINDOW => return Err(ErrorCode::FLOW_CONTROL_ERROR),
@@ -137,7 +157,7 @@ impl Peer {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(smallest_table)
     }
 }
 
@@ -152,7 +172,7 @@ mod tests {
             payload.extend_from_slice(&value.to_be_bytes());
         }
         let mut peer = Peer::before_settings();
-        peer.apply(&payload, true).map(|()| peer)
+        peer.apply(&payload, true).map(|_| peer)
     }
 
     #[test]

@@ -35,6 +35,14 @@ pub enum Ending {
     Reset(ErrorCode),
 }
 
+/// A reset that waits, for its stream is too young.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeldReset {
+    pub(super) stream: u32,
+    pub(super) code: ErrorCode,
+    pub(super) due: Moment,
+}
+
 /// The last bytes of a stream, which leave when the peer takes them, whoever waits for that.
 #[derive(Debug)]
 pub(super) struct Tail {
@@ -76,29 +84,32 @@ pub(super) struct StreamState {
     pub(super) we_reset: bool,
     /// Its head is above our bounds.
     pub(super) is_too_large: bool,
+    /// It waits to be accepted; the list of those holds it.
+    pub(super) is_new: bool,
     /// Those who opened or accepted it and have not let go of it.
     pub(super) holders: u8,
     pub(super) tail: Option<Box<Tail>>,
     /// It stands in the list of those that wait for the connection's window or for room.
     pub(super) is_waiting: bool,
-    /// Since when it has something to send that the peer does not take.
+    /// Since when it has something to send that the peer does not take. A peer that takes a little moves it a little.
     pub(super) stalled_since: Option<Moment>,
     pub(super) opened: Moment,
     task: Option<Waker>,
 }
 
 impl StreamState {
-    pub(super) fn new(id: u32, receive: u32, send: u32, now: Moment) -> StreamState {
+    pub(super) fn new(id: u32, receive: ReceiveWindow, send: u32, now: Moment) -> StreamState {
         StreamState {
             id,
             received: Received::default(),
-            receive_window: ReceiveWindow::new(receive, receive),
+            receive_window: receive,
             send_window: SendWindow::new(send),
             sent_end: false,
             error: None,
             is_reset: false,
             we_reset: false,
             is_too_large: false,
+            is_new: false,
             holders: 1,
             tail: None,
             is_waiting: false,
@@ -111,6 +122,11 @@ impl StreamState {
     /// Whether the peer may send nothing more on it, and we neither.
     pub(super) fn is_closed(&self) -> bool {
         self.is_reset || (self.received.end && self.sent_end)
+    }
+
+    /// Whether both sides have sent all of it.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.is_reset && self.received.end && self.sent_end
     }
 
     /// Whether somebody has not let go of it.

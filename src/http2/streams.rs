@@ -13,7 +13,7 @@ const RESETS_REMEMBERED: usize = 1024;
 /// The last streams that ended in order, to tell one that is over from one that never was.
 const ENDED_REMEMBERED: usize = 16;
 
-/// All streams that are not over, and some that are.
+/// All streams that are not over or that somebody holds, and the numbers of some others.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     slots: Slab<StreamState>,
@@ -53,7 +53,7 @@ impl Streams {
         key
     }
 
-    /// Streams that are not over.
+    /// Streams that are not over, or that somebody holds.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
@@ -85,20 +85,20 @@ impl Streams {
         self.slots.get_mut(key as usize).filter(|stream| stream.id == id)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &StreamState)> {
+        self.slots.iter().map(|(key, stream)| (key as u32, stream))
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut StreamState)> {
         self.slots.iter_mut().map(|(key, stream)| (key as u32, stream))
     }
 
-    /// Forgets a stream that is over, if nobody holds it.
-    pub(super) fn remove_if_over(&mut self, key: u32) {
-        let stream = self.get(key);
-        if stream.is_held() || !stream.is_closed() || stream.tail.is_some() {
-            return;
-        }
-        let (id, we_reset) = (stream.id, stream.we_reset);
+    /// Forgets a stream that is over.
+    pub(super) fn remove(&mut self, key: u32) {
+        let stream = self.slots.remove(key as usize);
+        let id = stream.id;
         self.promised -= u64::from(stream.receive_window.size());
-        self.slots.remove(key as usize);
-        if we_reset {
+        if stream.we_reset {
             return self.remember_reset(id);
         }
         self.ids.remove(&id);
@@ -128,6 +128,17 @@ impl Streams {
             self.ids.remove(&oldest);
         }
         self.resets.push_back(id);
+    }
+
+    /// Holds at any time.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        for (key, stream) in self.iter() {
+            assert_eq!(self.find(stream.id), Found::Open(key));
+        }
+        let resets = self.ids.values().filter(|entry| **entry == Entry::Reset).count();
+        assert_eq!((self.ids.len() - resets, resets), (self.slots.len(), self.resets.len()));
+        assert!(resets <= RESETS_REMEMBERED);
     }
 
     /// Gives back memory, while there are no streams.

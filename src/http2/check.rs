@@ -1,0 +1,45 @@
+//! What holds of a connection at any time, for tests.
+
+use super::connection::Connection;
+use super::state::StreamState;
+
+impl Connection {
+    /// Panics if the parts of a connection contradict each other.
+    pub(super) fn check(&self) {
+        self.streams.check();
+        self.receive_window.check();
+        let held: u64 = self.streams.iter().map(|(_, stream)| u64::from(stream.receive_window.held())).sum();
+        assert_eq!(held, u64::from(self.receive_window.held()), "streams hold what the connection holds");
+        for (key, stream) in self.streams.iter() {
+            stream.check();
+            let times = |list: &std::collections::VecDeque<u32>| list.iter().filter(|at| **at == key).count();
+            assert_eq!(times(&self.waiting), usize::from(stream.is_waiting), "{stream:?}");
+            assert_eq!(times(&self.accepted), usize::from(stream.is_new), "{stream:?}");
+            let is_woken_by_window = stream.send_window.available() == 0;
+            assert!(
+                stream.tail.is_none() || stream.is_waiting || is_woken_by_window,
+                "nobody sends the tail"
+            );
+            assert!(!self.is_over || (stream.is_reset && stream.is_held()), "{stream:?}");
+        }
+        let are_streams = |list: &std::collections::VecDeque<u32>| {
+            list.iter().all(|key| self.streams.iter().any(|(stream, _)| stream == *key))
+        };
+        assert!(are_streams(&self.waiting) && are_streams(&self.accepted));
+        assert!(self.held_resets.iter().is_sorted_by_key(|held| held.due));
+    }
+}
+
+impl StreamState {
+    fn check(&self) {
+        self.receive_window.check();
+        assert_eq!(self.is_reset, self.error.is_some() || self.is_reset, "{self:?}");
+        assert!(self.tail.is_none() || !(self.sent_end || self.is_reset), "{self:?}");
+        assert!(self.tail.is_none() || self.stalled_since.is_some(), "{self:?}");
+        assert!(!self.is_new || self.holders == 1, "{self:?}");
+        if !self.is_held() {
+            assert!(!self.is_closed() && self.tail.is_some(), "nothing keeps it: {self:?}");
+            assert!(self.receive_window.held() == 0 && self.received.data.is_empty(), "{self:?}");
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! A client and a server of ours, and bytes between them.
