@@ -362,9 +362,8 @@ impl Run {
 
     /// Every call that nobody cut came over whole; nothing is held.
     fn audit(mut self) {
-        for end in [&self.pair.client, &self.pair.server] {
-            assert_eq!(end.connection.failed(), None);
-        }
+        let failed = [&self.pair.client, &self.pair.server].map(|end| end.connection.failed());
+        assert_eq!(failed, [None, None]);
         for (number, call) in self.calls.iter().enumerate() {
             // Settings that had not come may have had a smaller bound, or streams that were reset are counted there.
             let refused = Some(Err(StreamError::Reset(ErrorCode::REFUSED_STREAM)));
@@ -404,6 +403,7 @@ fn bounds(random: &mut Random) -> Bounds {
         max_stream_window: stream_window * (1 + random.below(3)),
         connection_window: [65_535, 200_000, 1 << 20][random.below(3) as usize],
         max_send_buffer_size: [2_000, 60_000, 1 << 18][random.below(3) as usize],
+        max_frame_size: 16_394,
         ..Bounds::default()
     }
 }
