@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vendor/h2 and vendor/monoio are releases, each with its patch on it, and nothing else.
+# vendor/h2 is a release with its patch on it, and nothing else.
 #
 #   vendor/patched.sh             is that so? Takes the patches off and compares with the releases' sums; needs no network
 #   vendor/patched.sh patch h2    after an edit of vendor/h2: writes h2.patch and h2.sums anew
@@ -10,13 +10,12 @@ self=$(realpath "$0")
 cd "$(dirname "$self")"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-names=(h2 monoio)
+names=(h2)
 
-# kept NAME: what is kept of its releases. h2's Cargo.toml is that of its authors; monoio's authors name a folder in theirs.
+# kept NAME: what is kept of its releases. h2's Cargo.toml is that of its authors.
 kept() {
     case $1 in
     h2) printf '%s\n' src LICENSE ;;
-    monoio) printf '%s\n' src LICENSE-{APACHE,MIT,THIRD-PARTY} README.md Cargo.toml ;;
     esac
 }
 sums() { (cd "$1" && find "$2" -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); }
@@ -59,7 +58,7 @@ check)
     done
     exit "$code"
     ;;
-"patch h2" | "patch monoio")
+"patch h2")
     release "$2" "$(version "$2")"
     difference "$2" >"$2.patch"
     sums "$scratch/a" "$2" >"$2.sums"
@@ -74,7 +73,7 @@ deny)
     cp ../Cargo.lock "$scratch/"
     (cd "$scratch" && cargo deny check advisories)
     ;;
-"h2 "[0-9]* | "monoio "[0-9]*)
+"h2 "[0-9]*)
     release "$1" "$2"
     sums "$scratch/a" "$1" >"$1.sums"
     rm -r "$1"
