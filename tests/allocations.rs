@@ -226,7 +226,7 @@ fn owner(trace: &str) -> Option<(&'static str, String)> {
         let owns = |owner: &&&str| match *owner {
             _ if place.is_empty() => krate(function) == **owner,
             &"ringway" => place.starts_with("./src/"),
-            owner @ (&"h2" | &"monoio") => place.starts_with(&format!("./vendor/{owner}/")),
+            &"h2" => place.starts_with("./vendor/h2/"),
             owner => place.contains(&format!("/{owner}-")),
         };
         if let Some(owner) = OWNERS.iter().find(owns) {

@@ -13,7 +13,7 @@
 //! A completion would end the very wait that it was submitted with, and cost a second one.
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -24,10 +24,10 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use io_uring::{cqueue, opcode, squeue, types};
-use monoio::foreign::{self, Foreign};
 use slab::Slab;
 
 use super::buffers::Buffers;
+use super::data_ring::{Completion, DataRing, Kind, Tag};
 use super::message::{Messages, Send};
 use super::pipe::{Pipe, Sender};
 use super::provided::{GROUP, Provided};
@@ -39,6 +39,7 @@ use crate::time::timers::Timers;
 
 /// What the ring does for the connections of one worker.
 pub struct Carrier {
+    ring: Rc<DataRing>,
     provided: Provided,
     messages: Messages,
     connections: RefCell<Slab<Connection>>,
@@ -50,8 +51,6 @@ pub struct Carrier {
     starved: RefCell<VecDeque<usize>>,
     timers: Rc<Timers>,
     counts: Arc<WorkerBlock>,
-    /// What was being sent when the loop ended: kept for as long as the ring is.
-    unfinished: RefCell<Vec<Output>>,
 }
 
 /// One connection's place with a carrier. Dropping it ends what goes on; the kernel closes the socket after that.
@@ -89,30 +88,24 @@ enum Sending {
     Short(Output, usize),
 }
 
-// What an operation is for, in the lowest bits of its user data; the connection's key is above.
-const KINDS: u64 = 3;
-const RECEIVE: u64 = 0;
-const SEND: u64 = 1;
-const CANCEL: u64 = 2;
-const NUDGE: u64 = 3;
-
-const fn user_data(kind: u64, key: usize) -> u64 {
-    (key as u64) << 2 | kind
+const fn tag(kind: Kind, key: usize) -> Tag {
+    Tag { kind, key }
 }
 
 impl Carrier {
-    /// A carrier for the ring of the runtime that runs on this thread.
+    /// A carrier for the connections of `ring`'s worker.
     ///
     /// # Errors
-    /// When there is no such ring, or it takes no buffers.
-    pub(super) fn attach(
+    /// When the ring takes no buffers.
+    pub(super) fn new(
+        ring: Rc<DataRing>,
         buffers: Rc<Buffers>,
         timers: Rc<Timers>,
         counts: Arc<WorkerBlock>,
     ) -> io::Result<Rc<Carrier>> {
-        let provided = Provided::register(foreign::descriptor()?, buffers)?;
-        let carrier = Rc::new(Carrier {
-            provided,
+        Ok(Rc::new(Carrier {
+            provided: Provided::register(ring.descriptor(), buffers)?,
+            ring,
             messages: Messages::default(),
             connections: RefCell::default(),
             ready: Rc::default(),
@@ -120,10 +113,7 @@ impl Carrier {
             starved: RefCell::default(),
             timers,
             counts,
-            unfinished: RefCell::default(),
-        });
-        foreign::attach(Rc::clone(&carrier) as Rc<dyn Foreign>)?;
-        Ok(carrier)
+        }))
     }
 
     /// Takes a connection on. Its task is woken when there is something to do.
@@ -141,22 +131,22 @@ impl Carrier {
         Line { carrier: Rc::clone(self), key }
     }
 
-    /// Says how to wake the root future; the first call counts.
-    pub(super) fn set_root(&self, root: &Waker) {
-        self.ready.set_root(root);
-    }
-
-    /// Puts all that is staged into the ring. To be called at the end of each turn of the loop in which a task ran.
-    pub(super) fn send(&self) {
+    /// Puts all that is staged into the ring. To be called at the end of each turn, before the wait. True if a task was
+    /// woken.
+    pub(super) fn send(&self) -> bool {
+        let woken = Cell::new(false);
         // Those for which the ring has no room wait for the kernel to take what is in it.
-        self.ready.drain(|key| self.send_for(key));
+        self.ready.drain(|key| self.send_for(key, &woken));
         self.provided.refill();
-        self.feed_starved();
+        woken.get() | self.feed_starved()
     }
 
     /// Lets receives that found no buffer go on, as far as there are some now.
-    fn feed_starved(&self) {
+    fn feed_starved(&self) -> bool {
         let mut starved = self.starved.borrow_mut();
+        if starved.is_empty() {
+            return false;
+        }
         // The others have their turn when these have been served.
         let served = starved.len().min(self.provided.standing().into());
         let connections = self.connections.borrow();
@@ -165,26 +155,10 @@ impl Carrier {
                 connection.task.wake_by_ref();
             }
         }
+        served > 0
     }
 
-    /// Lets go of all connections: the loop has ended, and their tasks with it.
-    pub(super) fn end(&self) {
-        let mut connections = self.connections.take();
-        for (_, connection) in &mut connections {
-            if let Sending::Silent(output) | Sending::Told(output, ..) =
-                std::mem::replace(&mut connection.send, Sending::Idle)
-            {
-                self.unfinished.borrow_mut().push(output);
-            }
-        }
-        // What they have staged last leaves before their sockets are closed. Without a ring there is nothing to do.
-        let _ = foreign::submit();
-        // Their wakers held the tasks, and these their lines: all of that is dropped here.
-        drop(connections);
-        let _ = foreign::submit();
-    }
-
-    fn send_for(&self, key: usize) {
+    fn send_for(&self, key: usize, woken: &Cell<bool>) {
         let mut connections = self.connections.borrow_mut();
         let Some(connection) = connections.get_mut(key) else { return };
         connection.pipe.take_asked();
@@ -199,12 +173,13 @@ impl Carrier {
             },
             // The kernel waits for room, sends what fits, and tells.
             Sending::Short(output, _) if connection.pipe.discards() => {
+                woken.set(true);
                 return self.sent(connection, Err(io::ErrorKind::ConnectionAborted.into()), output);
             }
             Sending::Short(output, from) => (output, from, 0),
             Sending::Silent(output) => {
                 connection.send = Sending::Silent(output);
-                return self.nudge();
+                return self.ring.nudge();
             }
             told @ Sending::Told(..) => {
                 connection.send = told;
@@ -214,17 +189,21 @@ impl Carrier {
         // There is room in the stage again.
         if connection.pipe.has_news() {
             connection.task.wake_by_ref();
+            woken.set(true);
         }
         let socket = types::Fd(connection.socket);
         let Send { entry, bytes } = self.messages.send(socket, &output, from, flags | libc::MSG_NOSIGNAL);
-        let silent = flags != 0 && bytes == output.len() && !connection.pipe.waits_for_send();
+        let silent = flags != 0
+            && bytes == output.len()
+            && !connection.pipe.waits_for_send()
+            && self.ring.submits_inline();
         let entry = if silent { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry };
         connection.pipe.took(bytes);
         // WHY UNSAFE: the kernel reads the bytes when it takes the submission, or later.
         // SAFETY: they are on the heap or in the pool, and are kept there, unchanged, by `Connection::send` until the
         // send has completed, or until it is settled that it has. A connection is not removed before that. The header
         // that says where they are is kept until the kernel has taken the submission.
-        let pushed = unsafe { foreign::push(entry, user_data(SEND, key)) };
+        let pushed = unsafe { self.ring.push(entry, tag(Kind::Send, key)) };
         match (pushed, silent) {
             (Ok(()), true) => {
                 connection.send = Sending::Silent(output);
@@ -239,13 +218,6 @@ impl Carrier {
         }
     }
 
-    /// Ends the next wait at once, for somebody who waits for a send that says nothing.
-    fn nudge(&self) {
-        // WHY UNSAFE: any entry might point to something.
-        // SAFETY: this one does not. If it cannot be put into the ring, then the ring is full and will not wait.
-        let _ = unsafe { foreign::push(opcode::Nop::new().build(), user_data(NUDGE, 0)) };
-    }
-
     fn post_receive(&self, key: usize, connection: &mut Connection) {
         let socket = types::Fd(connection.socket);
         let entry = if connection.once {
@@ -258,7 +230,7 @@ impl Carrier {
         };
         // WHY UNSAFE: any entry might point to something.
         // SAFETY: this one does not: it takes its buffers from the ring of buffers, which lives as long as the ring.
-        match unsafe { foreign::push(entry, user_data(RECEIVE, key)) } {
+        match unsafe { self.ring.push(entry, tag(Kind::Receive, key)) } {
             Ok(()) => connection.receive = Receive::Posted,
             // The ring is full, and the kernel takes nothing from it before the loop's next turn.
             Err(_) => connection.task.wake_by_ref(),
@@ -271,7 +243,7 @@ impl Carrier {
             return;
         }
         connection.once = true;
-        match foreign::cancel(user_data(RECEIVE, key), user_data(CANCEL, key)) {
+        match self.ring.cancel(tag(Kind::Receive, key), tag(Kind::Cancel, key)) {
             Ok(()) => connection.receive = Receive::Cancelled,
             Err(_) if connection.left => self.wait_for_room(key, connection),
             Err(_) => connection.task.wake_by_ref(),
@@ -283,7 +255,7 @@ impl Carrier {
         self.cancel_receive(key, connection);
         // It may wait for room that never comes.
         let waits = matches!(connection.send, Sending::Told(..));
-        if waits && foreign::cancel(user_data(SEND, key), user_data(NUDGE, 0)).is_err() {
+        if waits && self.ring.cancel(tag(Kind::Send, key), Tag::IGNORED).is_err() {
             self.wait_for_room(key, connection);
         }
     }
@@ -394,7 +366,7 @@ impl Carrier {
     /// The ring is full: `send_for` is called again when the kernel has taken what is in it.
     fn wait_for_room(&self, key: usize, connection: &mut Connection) {
         if connection.pipe.ask() {
-            self.ready.postpone(key);
+            self.ready.push(key);
         }
     }
 }
@@ -410,21 +382,24 @@ fn remove_if_over(connections: &mut Slab<Connection>, key: usize) {
     }
 }
 
-impl Foreign for Carrier {
-    fn complete(&self, user_data: u64, result: i32, flags: u32) {
-        let key = (user_data >> 2) as usize;
+impl Carrier {
+    /// An operation of a connection has completed.
+    pub(super) fn complete(&self, completion: Completion) {
+        let Completion { tag: Tag { kind, key }, result, flags } = completion;
         let mut connections = self.connections.borrow_mut();
         let Some(connection) = connections.get_mut(key) else { return };
-        match user_data & KINDS {
-            RECEIVE => self.received(key, connection, result, flags),
-            SEND => self.told(connection, result),
-            CANCEL => self.not_cancelled(connection, result),
-            _ => {}
+        match kind {
+            Kind::Receive => self.received(key, connection, result, flags),
+            Kind::Send => self.told(connection, result),
+            Kind::Cancel => self.not_cancelled(connection, result),
+            Kind::Awaited | Kind::Ignored => {}
         }
         remove_if_over(&mut connections, key);
     }
 
-    fn settled(&self) {
+    /// All completions that there were have been told, and all operations that were put into the ring before have been
+    /// taken by the kernel.
+    pub(super) fn settled(&self) {
         self.messages.taken();
         let mut connections = self.connections.borrow_mut();
         for key in self.silent.borrow_mut().drain(..) {
@@ -436,9 +411,6 @@ impl Foreign for Carrier {
         let starved = self.starved.borrow().len();
         if starved > 0 {
             self.provided.grow(u16::try_from(starved).unwrap_or(u16::MAX));
-        }
-        if starved > 0 || !self.ready.is_empty() {
-            self.ready.wake();
         }
     }
 }

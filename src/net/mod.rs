@@ -6,11 +6,16 @@
 
 pub mod buffers;
 pub mod carrier;
+mod current;
+mod data_ring;
+mod epoll;
 pub mod ethtool;
+mod executor;
 mod inward;
 pub mod listener;
 pub mod local;
 mod message;
+mod operations;
 mod outward;
 pub mod pipe;
 mod provided;
@@ -23,7 +28,6 @@ pub mod stream;
 pub mod sys;
 #[cfg(test)]
 mod tests;
-pub mod ticker;
 mod transport;
 
 pub use buffers::Buffers;

@@ -16,21 +16,21 @@ use super::ring::tests::IO;
 use super::ring::{self, Rung};
 use super::runtime::Loop;
 use super::{Local, Pipe, Socket, buffers, runtime, stream};
+use crate::config::Io;
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 
-/// The ways that bytes go on this host. The plainest ring is there wherever a better one is.
-fn rungs() -> Vec<Rung> {
-    match ring::probe(&IO) {
-        Ok(best) if best < Rung::Plain => vec![best, Rung::Plain, Rung::Epoll],
-        Ok(best) => vec![best, Rung::Epoll],
-        Err(_) => vec![Rung::Epoll],
-    }
+/// The ways that bytes go on this host, each with what a loop on it is made by.
+fn rungs() -> Vec<(Rung, Io)> {
+    let idle = Some(Duration::from_millis(10));
+    let rings = [IO, Io { sqpoll_idle: idle, ..IO }];
+    let rings = rings.into_iter().filter_map(|io| Some((ring::probe(&io).ok()?, io)));
+    rings.chain([(Rung::Epoll, IO)]).collect()
 }
 
 /// Serves connections by `protocol` until `peers` is done with its ends of them. Returns what was counted.
 fn serve<P: Future<Output = ()> + 'static>(
-    rung: Rung,
+    (rung, io): (Rung, Io),
     connections: usize,
     protocol: impl Fn(Rc<Pipe>) -> P,
     peers: impl FnOnce(Vec<TcpStream>) + Send + 'static,
@@ -47,12 +47,11 @@ fn serve<P: Future<Output = ()> + 'static>(
     }
     let counts = Arc::<WorkerBlock>::default();
     let local = Local::new(Arc::clone(&counts), Moment::ZERO);
-    let mut event_loop = Loop::new(rung, &IO, &local).expect("the rung is there");
+    let mut event_loop = Loop::new(rung, &io, &local).expect("the rung is there");
     let peers = thread::spawn(move || peers(theirs));
     event_loop.run(&Rc::clone(&local), async {
         let (done, mut all) = tokio::sync::mpsc::unbounded_channel::<()>();
         for socket in ours {
-            socket.set_nonblocking(rung == Rung::Epoll).expect("it is open");
             let socket = Socket::adopt(socket.into()).expect("the loop takes it");
             let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
             let protocol = Box::pin(protocol(Rc::clone(&pipe)));
@@ -125,7 +124,7 @@ fn a_peer_that_does_not_read_gets_all_of_it_in_the_end() {
     }
 }
 
-fn does_not_read<P: Future<Output = ()> + 'static>(rung: Rung, protocol: fn(Rc<Pipe>) -> P) {
+fn does_not_read<P: Future<Output = ()> + 'static>(rung: (Rung, Io), protocol: fn(Rc<Pipe>) -> P) {
     const BYTES: usize = 24 << 20;
     let counts = serve(rung, 2, protocol, move |mut peers| {
         let mut other = peers.pop().expect("there are two");

@@ -66,7 +66,6 @@ use crate::net::Local;
 use crate::net::listener::Listener;
 use crate::net::ring::Rung;
 use crate::net::runtime::{self, Bell, Loop};
-use crate::net::ticker::Ticker;
 use crate::policy::overload::{Overload, Verdict};
 use crate::policy::spread::Spread;
 use crate::random::Random;
@@ -177,7 +176,7 @@ async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce(
         doors.push(door);
     }
     worker.spawn(Rc::clone(&calls).run());
-    worker.spawn(Rc::clone(&worker).tick(Ticker::new(plan.rung, timers::TICK)?));
+    worker.spawn(Rc::clone(&worker).tick());
     worker.spawn(Rc::clone(&worker).obey(bell, doors, calls, request::serve));
     started();
     worker.ended().await;
@@ -282,7 +281,7 @@ impl Worker {
     }
 
     /// Advances the timers, and every 100 ms settles what other workers depend on.
-    async fn tick(self: Rc<Self>, ticker: Ticker) {
+    async fn tick(self: Rc<Self>) {
         let timers = &self.local.timers;
         let mut settled_at = self.clock.now();
         loop {
@@ -298,7 +297,7 @@ impl Worker {
             let next = now.plus(if beats { timers::TICK } else { rest });
             self.overload.borrow_mut().beat(&self.setup().config.overload, now, next);
             if beats {
-                ticker.beat().await;
+                runtime::sleep(timers::TICK).await;
             } else {
                 // Nothing can fire, so there is time to sleep, unless a timer is armed meanwhile.
                 let mut sleep = pin!(runtime::sleep(rest));
