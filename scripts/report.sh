@@ -2,22 +2,25 @@
 # Measures everything and writes REPORT.md: the eleven rows, the eight promises, the parts, a call end to end, and the
 # peers if the tools that measure them are there. About ten minutes, on a machine that does nothing else.
 #
-#   ./report.sh [FILE]                FILE: REPORT.md by default
-#   MEASURE_KIT=FOLDER ./report.sh    where run.py is that measures peers (measure/ by default); what it needs is looked
+#   scripts/report.sh [FILE]                FILE: REPORT.md by default
+#   MEASURE_KIT=FOLDER scripts/report.sh    where run.py is that measures peers (measure/ by default); what it needs is looked
 #                                     for where its setup.sh puts it, ringway-peers in the cache folder
-#   PEERS=FILE ./report.sh            a table of peers in Markdown that there is already
+#   PEERS=FILE scripts/report.sh            a table of peers in Markdown that there is already
 #
 # What fails is said to be not measured; the rest is measured all the same.
 set -uo pipefail
-cd "$(dirname "$0")" || exit 1
+cd "$(dirname "$0")/.." || exit 1
 out=${1:-REPORT.md}
 target=${CARGO_TARGET_DIR:-$PWD/target}
 results=$target/ringway
 mkdir -p "$results"
 rm -f "$results"/*.json "$results/peers.md" "$target/criterion/report.json" "$target/criterion/parts.json"
-ringway=$target/release/ringway
 
-cargo build --locked --release || exit 1
+# The program that is shipped, or the nearest to it that this compiler can make.
+ringway=$(scripts/dist.sh) || {
+    cargo build --locked --profile dist --bin ringway || exit 1
+    ringway=$target/dist/ringway
+}
 # What misses its bound, or fails, belongs into the report, so it does not stop it.
 try() {
     "$@" || echo "report: failed with $?: $*" >&2
@@ -25,8 +28,6 @@ try() {
 try cargo bench --locked --bench report
 try cargo bench --locked --bench parts
 try cargo bench --locked --bench gateway -- --json >"$results/gateway.json"
-# Benches have a program of their own there, built with what they depend on; this puts back the one that people run.
-cargo build --locked --release || exit 1
 try "$ringway" verify --json >"$results/verify.json"
 
 peers=${PEERS:-}
