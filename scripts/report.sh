@@ -2,10 +2,9 @@
 # Measures everything and writes REPORT.md: the eleven rows, the eight promises, the parts, a call end to end, and the
 # peers if the tools that measure them are there. About ten minutes, on a machine that does nothing else.
 #
-#   scripts/report.sh [FILE]                FILE: REPORT.md by default
-#   MEASURE_KIT=FOLDER scripts/report.sh    where run.py is that measures peers (measure/ by default); what it needs is looked
-#                                     for where its setup.sh puts it, ringway-peers in the cache folder
-#   PEERS=FILE scripts/report.sh            a table of peers in Markdown that there is already
+#   scripts/report.sh [FILE]               FILE: REPORT.md by default
+#   PEERS=FILE scripts/report.sh           a table of peers in Markdown that there is already
+#   PEERS_OPTIONS=... scripts/report.sh    options of benches/peers/run.py; benches/peers/setup.sh sets up what it measures
 #
 # What fails is said to be not measured; the rest is measured all the same.
 set -uo pipefail
@@ -31,17 +30,9 @@ try cargo bench --locked --bench gateway -- --json >"$results/gateway.json"
 try "$ringway" verify --json >"$results/verify.json"
 
 peers=${PEERS:-}
-kit=${MEASURE_KIT:-measure}
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/ringway-peers
-if [ -z "$peers" ] && [ -x "$kit/run.py" ] && [ -d "$cache/bin" ]; then
-    kit=$(cd "$kit" && pwd)
+if [ -z "$peers" ] && [ -x "${XDG_CACHE_HOME:-$HOME/.cache}/ringway-peers/bin/h2load" ]; then
     # shellcheck disable=SC2086 # options are several words
-    try "$kit/run.py" --proxies "${MEASURE_PROXIES:-direct,envoy,nginx,haproxy,ours}" ${MEASURE_OPTIONS:-} \
-        --ours "$kit/ringway.sh $ringway {front} {backend}" \
-        --ours-json "$kit/ringway.sh $ringway {front} {backend} {descriptors}" \
-        --home "$cache" --markdown "$results/peers.md" >&2
-    # Where the peers lie on this machine is nobody's concern.
-    [ ! -f "$results/peers.md" ] || sed -i "s#$cache/bin/##g" "$results/peers.md"
+    try benches/peers/run.py --ringway "$ringway" ${PEERS_OPTIONS:-} --markdown "$results/peers.md" >&2
     peers=$results/peers.md
 fi
 
