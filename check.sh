@@ -4,7 +4,7 @@
 #   ./check.sh         format, clippy, doc, tests, benches as tests, and cargo-deny where it is installed
 #   ./check.sh fast    format, clippy of the library, its own tests and the house rules
 #   ./check.sh deny    licences, bans, sources and advisories (asks the network for the advisories)
-#   ./check.sh ab A B  the end-to-end bench of two revisions in turn: is B faster than A? See ab.sh
+#   ./check.sh ab A B  the end-to-end bench of two revisions in turn: is B faster than A? See scripts/ab.sh
 #
 # Stops at the first step that fails, with its exit code.
 set -euo pipefail
@@ -57,7 +57,7 @@ deny)
     ;;
 ab)
     shift
-    exec ./ab.sh "$@"
+    exec scripts/ab.sh "$@"
     ;;
 *)
     sed -n '2,9s/^# \{0,1\}//p' "$0" >&2

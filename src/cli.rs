@@ -21,11 +21,23 @@ use crate::tools::doctor;
 use crate::transcode::api::Api;
 use crate::transcode::problem::Problem;
 
+/// Which program this is: its release, its commit, its compiler, and how it was built; build.rs says the last three.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("RINGWAY_COMMIT"),
+    ", ",
+    env!("RINGWAY_COMPILER"),
+    ", ",
+    env!("RINGWAY_BUILD"),
+    ")"
+);
+
 /// An API gateway for gRPC services on Linux: one worker per core, each on its own io_uring.
 ///
 /// Without a command it starts four demo services and the gateway in front of them.
 #[derive(Debug, Parser)]
-#[command(name = "ringway", version, max_term_width = 100)]
+#[command(name = "ringway", version = VERSION, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

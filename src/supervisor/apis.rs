@@ -1,31 +1,24 @@
 //! What callers of plain HTTP may call: read from descriptors at start, and again when these change.
 //!
-//! Files are looked at several times a second, by what the system says of them: a file that is changed in place, renamed
-//! over, or reached by another symbolic link is another file. Upstreams are asked by server reflection, beside that
-//! (`asker.rs`). What cannot be read, or is wrong, changes nothing: the API that was good stays, and so does what each
+//! Files are looked at now and then (`files.rs`). Upstreams are asked by server reflection, beside that (`asker.rs`). What cannot be read, or is wrong, changes nothing: the API that was good stays, and so does what each
 //! upstream answered last, also when the configuration changes.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use super::asker::{self, Answered, Asker, Upstream};
+use super::files::{Absent, Files, WatchedFiles};
 use crate::config::Config;
 use crate::metrics::render::TranscodingInfo;
 use crate::transcode::api::{Api, Reflected};
 use crate::transcode::openapi;
 use crate::transcode::problem::Problem;
-
-/// How often files are looked at.
-const LOOK: Duration = Duration::from_millis(250);
 
 /// The API in use, and what became of attempts to replace it. Outlives changes of the configuration.
 #[derive(Default)]
@@ -103,29 +96,16 @@ impl Status {
 pub(super) struct Sources {
     config: Arc<Config>,
     upstreams: Vec<Upstream>,
-    /// The files that are looked at, as they were when they were read.
-    read: Stamps,
-    /// As they were at the last look.
-    seen: Stamps,
-    looked_at: Instant,
-}
-
-/// Files, and how each is known; none for one that is not there.
-type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
-
-/// What tells one state of a file from another: device, inode, length, and when it was written.
-type Stamp = (u64, u64, u64, i64, i64);
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let found = fs::metadata(path).ok()?;
-    Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+    /// The files that are looked at.
+    paths: BTreeSet<PathBuf>,
+    watched: Arc<WatchedFiles>,
 }
 
 impl Sources {
     fn new(config: &Arc<Config>, addresses: &[Vec<SocketAddr>]) -> Sources {
         let settings = &config.transcoding;
         let named = settings.descriptor_sets.iter().chain(&settings.protos);
-        let read: Stamps = named.map(|path| (config.directory.join(path), None)).collect();
+        let paths: BTreeSet<PathBuf> = named.map(|path| config.directory.join(path)).collect();
         let upstream = |cluster: &usize| Upstream {
             cluster: config.clusters[*cluster].name.clone(),
             addresses: Arc::new(Mutex::new(addresses[*cluster].clone())),
@@ -133,9 +113,8 @@ impl Sources {
         Sources {
             config: Arc::clone(config),
             upstreams: settings.reflection.iter().map(upstream).collect(),
-            seen: read.clone(),
-            read,
-            looked_at: Instant::now(),
+            watched: WatchedFiles::new(paths.iter().cloned().collect(), Absent::IsAChange),
+            paths,
         }
     }
 
@@ -151,16 +130,16 @@ impl Sources {
             }
             Err(error) => tracing::warn!(%error, "cannot ask upstreams for their descriptors"),
         }
-        self.look();
         self.load(status)
     }
 
     fn load(&mut self, status: &Status) -> Result<Arc<Api>, Vec<Problem>> {
-        self.read = self.seen.clone();
+        self.watched.are_read();
         let reflected = self.upstreams.iter().filter_map(|upstream| status.known(&upstream.cluster));
         let reflected: Vec<Reflected> = reflected.collect();
         let api = Api::load(&self.config.transcoding, &self.config.directory, &reflected)?;
         self.watch_imports(&api);
+        self.watched.set(self.paths.iter().cloned().collect());
         status.loaded(&api, &self.config);
         Ok(Arc::new(api))
     }
@@ -171,34 +150,11 @@ impl Sources {
             let directory = self.config.directory.join(path);
             for file in api.schema().pool().files() {
                 let path = directory.join(file.name());
-                if let Some(stamp) = stamp(&path) {
-                    self.read.entry(path.clone()).or_insert(Some(stamp));
-                    self.seen.entry(path).or_insert(Some(stamp));
+                if path.exists() {
+                    self.paths.insert(path);
                 }
             }
         }
-    }
-
-    fn look(&mut self) {
-        self.looked_at = Instant::now();
-        for (path, seen) in &mut self.seen {
-            *seen = stamp(path);
-        }
-    }
-
-    /// Whether files are to be read again. A file has to look the same twice: it may be under way.
-    fn have_changed(&mut self) -> bool {
-        if self.until_look() > Duration::ZERO {
-            return false;
-        }
-        let before = self.seen.clone();
-        self.look();
-        self.seen != self.read && self.seen == before
-    }
-
-    /// How long until files are looked at.
-    fn until_look(&self) -> Duration {
-        LOOK.saturating_sub(self.looked_at.elapsed())
     }
 }
 
@@ -234,7 +190,7 @@ pub(super) struct Watcher {
 
 /// What the thread that watches is told.
 enum Word {
-    /// An upstream has answered something new.
+    /// An upstream has answered something new, or a file has changed.
     News,
     Stop,
 }
@@ -244,11 +200,14 @@ impl Watcher {
     pub(super) fn start(
         sources: Sources,
         status: Arc<Status>,
+        files: &Files,
         tell: impl Fn(&Arc<Api>) + Send + 'static,
     ) -> io::Result<Watcher> {
         let (words, told) = channel();
         let upstreams = sources.upstreams.clone();
         let _asker = ask(&sources, &status, words.clone())?;
+        let news = words.clone();
+        files.watch(&sources.watched, move || drop(news.send(Word::News)));
         let body = move || watch(sources, &status, &told, tell);
         let thread = thread::Builder::new().name("descriptors".to_owned()).spawn(body)?;
         Ok(Watcher { upstreams, words, thread: Some(thread), _asker })
@@ -278,15 +237,7 @@ fn ask(sources: &Sources, status: &Arc<Status>, words: Sender<Word>) -> io::Resu
 }
 
 fn watch(mut sources: Sources, status: &Status, told: &Receiver<Word>, tell: impl Fn(&Arc<Api>)) {
-    loop {
-        let is_new = match told.recv_timeout(sources.until_look()) {
-            Ok(Word::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Ok(Word::News) => true,
-            Err(RecvTimeoutError::Timeout) => false,
-        };
-        if !sources.have_changed() && !is_new {
-            continue;
-        }
+    while let Ok(Word::News) = told.recv() {
         match sources.load(status) {
             Ok(api) => {
                 let (methods, rules) = (api.methods().len(), api.rules().len());

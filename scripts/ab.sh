@@ -6,10 +6,10 @@
 #
 # A revision is anything git knows: a commit, a branch, a tag. What is not committed is not measured.
 set -euo pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")/.."
 
 if [ $# -lt 2 ] || [ $# -gt 3 ]; then
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,7s/^# \{0,1\}//p' scripts/ab.sh >&2
     exit 2
 fi
 rounds=${3:-9}

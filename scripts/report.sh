@@ -2,22 +2,24 @@
 # Measures everything and writes REPORT.md: the eleven rows, the eight promises, the parts, a call end to end, and the
 # peers if the tools that measure them are there. About ten minutes, on a machine that does nothing else.
 #
-#   ./report.sh [FILE]                FILE: REPORT.md by default
-#   MEASURE_KIT=FOLDER ./report.sh    where run.py is that measures peers (measure/ by default); what it needs is looked
-#                                     for where its setup.sh puts it, ringway-peers in the cache folder
-#   PEERS=FILE ./report.sh            a table of peers in Markdown that there is already
+#   scripts/report.sh [FILE]               FILE: REPORT.md by default
+#   PEERS=FILE scripts/report.sh           a table of peers in Markdown that there is already
+#   PEERS_OPTIONS=... scripts/report.sh    options of benches/peers/run.py; benches/peers/setup.sh sets up what it measures
 #
 # What fails is said to be not measured; the rest is measured all the same.
 set -uo pipefail
-cd "$(dirname "$0")" || exit 1
+cd "$(dirname "$0")/.." || exit 1
 out=${1:-REPORT.md}
 target=${CARGO_TARGET_DIR:-$PWD/target}
 results=$target/ringway
 mkdir -p "$results"
 rm -f "$results"/*.json "$results/peers.md" "$target/criterion/report.json" "$target/criterion/parts.json"
-ringway=$target/release/ringway
 
-cargo build --locked --release || exit 1
+# The program that is shipped, or the nearest to it that this compiler can make.
+ringway=$(scripts/dist.sh) || {
+    cargo build --locked --profile dist --bin ringway || exit 1
+    ringway=$target/dist/ringway
+}
 # What misses its bound, or fails, belongs into the report, so it does not stop it.
 try() {
     "$@" || echo "report: failed with $?: $*" >&2
@@ -25,22 +27,12 @@ try() {
 try cargo bench --locked --bench report
 try cargo bench --locked --bench parts
 try cargo bench --locked --bench gateway -- --json >"$results/gateway.json"
-# Benches have a program of their own there, built with what they depend on; this puts back the one that people run.
-cargo build --locked --release || exit 1
 try "$ringway" verify --json >"$results/verify.json"
 
 peers=${PEERS:-}
-kit=${MEASURE_KIT:-measure}
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/ringway-peers
-if [ -z "$peers" ] && [ -x "$kit/run.py" ] && [ -d "$cache/bin" ]; then
-    kit=$(cd "$kit" && pwd)
+if [ -z "$peers" ] && [ -x "${XDG_CACHE_HOME:-$HOME/.cache}/ringway-peers/bin/h2load" ]; then
     # shellcheck disable=SC2086 # options are several words
-    try "$kit/run.py" --proxies "${MEASURE_PROXIES:-direct,envoy,nginx,haproxy,ours}" ${MEASURE_OPTIONS:-} \
-        --ours "$kit/ringway.sh $ringway {front} {backend}" \
-        --ours-json "$kit/ringway.sh $ringway {front} {backend} {descriptors}" \
-        --home "$cache" --markdown "$results/peers.md" >&2
-    # Where the peers lie on this machine is nobody's concern.
-    [ ! -f "$results/peers.md" ] || sed -i "s#$cache/bin/##g" "$results/peers.md"
+    try benches/peers/run.py --ringway "$ringway" ${PEERS_OPTIONS:-} --markdown "$results/peers.md" >&2
     peers=$results/peers.md
 fi
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes release.profdata anew, which says how release builds are laid out (rustc.sh): builds the gateway with counters in
-# it, has it serve calls of all kinds, and keeps what was counted. About five minutes; needs rustup's llvm-tools.
+# Records dist.profdata anew, which says how scripts/dist.sh lays the program out: builds the gateway with counters in it,
+# has it serve calls of all kinds, and keeps what was counted. Needs rustup's llvm-tools.
 #
-#   profile/make.sh        then build as always; worth it after a change on the way of a call, and before a release
+#   build/pgo/record.sh        worth it after a change on the way of a call, and before a release
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 export LC_ALL=C
 
 profdata=$(find "$(rustc --print sysroot)" -name llvm-profdata -print -quit)
@@ -13,8 +13,11 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 scratch=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$scratch"' EXIT
 
-RINGWAY_PROFILE=make:$scratch/unused cargo build --locked --release --bin ringway --target-dir "$target/counting"
-ringway=$target/counting/release/ringway
+# As scripts/dist.sh builds it, but for the flag: other options would give the symbols other names.
+host=$(rustc -vV | sed -n 's/^host: //p')
+CARGO_ENCODED_RUSTFLAGS=-Cprofile-generate=$scratch/unused \
+    cargo build --locked --profile dist --bin ringway --target "$host" --target-dir "$target/counting"
+ringway=$target/counting/$host/dist/ringway
 # Only what a gateway counts is kept, not what services and generators do.
 export LLVM_PROFILE_FILE=$scratch/unused/%m.profraw
 
@@ -67,8 +70,8 @@ train epoll '' ''
 exec {services}>&-
 wait
 
-"$profdata" merge --sparse -o profile/release.profdata "$scratch"/gateway-*.profraw
-rustc -vV >profile/compiler.txt
+"$profdata" merge --sparse -o build/pgo/dist.profdata "$scratch"/gateway-*.profraw
+rustc -vV >build/pgo/compiler.txt
 # Cargo does not see that the profile has changed; this makes it build all that is optimised again.
-cargo clean --profile release
-ls -l profile/release.profdata
+cargo clean --profile dist --target "$host"
+ls -l build/pgo/dist.profdata
