@@ -1,9 +1,14 @@
 //! May a service be called at all? Closed, open, half-open, and a slow return.
 //!
 //! Closed, it counts the calls of the last `interval`, and opens when at least `min_requests` of them have ended and the
-//! share `failure_ratio` has failed. Open, it refuses for `timeout`. Half-open, it lets `max_requests` probes through,
-//! in all and over all workers: one that fails opens it again, and when all have succeeded it closes. Then the share of
-//! calls that it lets through grows over `ramp`, so that a service that has just come back is not run over.
+//! share `failure_ratio` has failed; or, half-way from that share to all, those of the last 1.5 seconds. Open, it refuses
+//! for `timeout`. Half-open, it lets `max_requests` probes through, in all and over all workers: one that fails opens it
+//! again, and when all have succeeded it closes. Then the share of calls that it lets through grows over `ramp`, so that a
+//! service that has just come back is not run over.
+//!
+//! If it opened because the service could not be connected to, a connection is reason enough to let probes out, and each
+//! worker connects again whatever its backoff says ([`LocalBreaker::reach`]). Calls that come meanwhile are not refused
+//! for good: they wait for a moment ([`LocalBreaker::holds`]). So a breaker never costs calls that would succeed without.
 //!
 //! A [`LocalBreaker`] belongs to one worker. While it is closed, asking reads one cell and telling counts into the
 //! worker's own window. What the workers share is in `shared.rs`, and is read at each worker's tick; a worker whose own
@@ -13,12 +18,13 @@ mod shared;
 mod window;
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::shared::Verdict;
-pub use self::shared::{SharedBreaker, State};
-use self::window::{Counts, Window};
+pub use self::shared::{Cause, SharedBreaker, State};
+use self::window::{Counts, Tally, Windows};
 use super::outcome::Outcome;
 use crate::random::Random;
 use crate::time::Moment;
@@ -32,9 +38,15 @@ pub struct LocalBreaker {
     gate: Cell<Gate>,
     /// What was last read of the shared side.
     verdict: Cell<Verdict>,
-    window: RefCell<Window>,
+    windows: RefCell<Windows>,
     /// What the other workers had counted at the last tick.
-    others: Cell<Counts>,
+    others: Cell<Tally>,
+    /// The verdict has changed since [`LocalBreaker::reach`] saw it.
+    is_news: Cell<bool>,
+    /// Probes whose answer has begun and not ended, by their numbers, and since when.
+    answering: RefCell<Vec<(NonZeroU32, Moment)>>,
+    /// Probes that had an answer so far.
+    numbered: Cell<NonZeroU32>,
 }
 
 /// Who gets through.
@@ -46,6 +58,17 @@ enum Gate {
     Probes,
     /// From the moment given on it may be half-open.
     None(Moment),
+}
+
+/// What a worker is to do about its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Nothing.
+    Leave,
+    /// Connect where the backoff allows it.
+    Connect,
+    /// Connect, whatever the backoff says.
+    ConnectNow,
 }
 
 /// Why a call is refused.
@@ -70,8 +93,11 @@ impl LocalBreaker {
             worker,
             gate: Cell::new(Gate::All),
             verdict: Cell::new(Verdict::default()),
-            window: RefCell::new(Window::new(shared.settings().interval)),
-            others: Cell::new(Counts::default()),
+            windows: RefCell::new(Windows::new(shared.settings().interval)),
+            others: Cell::new(Tally::default()),
+            is_news: Cell::new(false),
+            answering: RefCell::default(),
+            numbered: Cell::new(NonZeroU32::MIN),
             shared,
         };
         breaker.look(Moment::ZERO);
@@ -88,6 +114,39 @@ impl LocalBreaker {
         match self.gate.get() {
             Gate::None(until) => until.since(now),
             Gate::All | Gate::Some(_) | Gate::Probes => Duration::ZERO,
+        }
+    }
+
+    /// Whether it lets all calls through, as of the last time that it was asked or ticked.
+    pub fn is_closed(&self) -> bool {
+        self.gate.get() == Gate::All
+    }
+
+    /// Whether a call that is refused now should ask again in a moment: the service is there again, and is not yet given
+    /// all calls.
+    pub fn holds(&self) -> bool {
+        self.verdict.get().gone && matches!(self.gate.get(), Gate::Probes | Gate::Some(_))
+    }
+
+    /// What is to be done to reach a service that is gone; `connected`: this worker has a connection to it, which lets
+    /// probes out. To be called while the breaker is not closed: each 100 ms, and before each call.
+    pub fn reach(&self, connected: bool, now: Moment) -> Reach {
+        self.look(now);
+        let verdict = self.verdict.get();
+        if !verdict.gone {
+            return Reach::Leave;
+        }
+        match verdict.state {
+            State::Open if connected => {
+                self.shared.reached(verdict, now);
+                self.look(now);
+                Reach::Leave
+            }
+            State::Open if self.shared.take_turn(now) => Reach::ConnectNow,
+            State::Open => Reach::Connect,
+            // Another worker has reached it: so can this one, and need not wait.
+            State::HalfOpen | State::Closed if self.is_news.take() && !connected => Reach::ConnectNow,
+            State::HalfOpen | State::Closed => Reach::Leave,
         }
     }
 
@@ -121,7 +180,7 @@ impl LocalBreaker {
     }
 
     fn pass(&self, probe: bool) -> Pass<'_> {
-        Pass { breaker: self, epoch: self.verdict.get().epoch, probe }
+        Pass { breaker: self, epoch: self.verdict.get().epoch, probe, answering: None }
     }
 
     /// The share of calls let through so long after it closed: from a tenth to all.
@@ -136,28 +195,51 @@ impl LocalBreaker {
         if outcome == Outcome::Silent || epoch != verdict.epoch || verdict.state != State::Closed {
             return;
         }
-        let mine = self.window.borrow_mut().count(outcome == Outcome::Ill, now);
-        if outcome == Outcome::Ill && self.shared.is_reason(mine.plus(self.others.get())) {
-            self.shared.open(verdict, now);
+        let (failed, unreached) = (outcome.is_failure(), outcome == Outcome::Unreached);
+        let one = Counts { calls: 1, failed: u64::from(failed), unreached: u64::from(unreached) };
+        self.windows.borrow_mut().count(one, now);
+        if failed {
+            self.judge(verdict, now);
+        }
+    }
+
+    #[cold]
+    fn judge(&self, verdict: Verdict, now: Moment) {
+        let all = self.windows.borrow_mut().tally(now).plus(self.others.get());
+        if self.shared.is_reason(all) {
+            self.shared.open(verdict, all, now);
             self.look(now);
         }
     }
 
     /// To be called on the worker's tick, each 100 ms: says what this worker has counted, and reads what all have.
     pub fn tick(&self, now: Moment) {
-        let mine = self.window.borrow_mut().counts(now);
+        self.settle_probes(now);
+        let mine = self.windows.borrow_mut().tally(now);
         self.shared.publish(self.worker, self.verdict.get().epoch, mine);
         self.shared.merge(now);
         self.look(now);
         self.others.set(self.shared.counts_without(self.worker));
     }
 
+    /// Takes answers that go on and on for good ones: a long stream would keep all others waiting.
+    fn settle_probes(&self, now: Moment) {
+        let mut answering = self.answering.borrow_mut();
+        let before = answering.len();
+        answering.retain(|(_, since)| now.since(*since) < STAYS_OPEN);
+        for _ in answering.len()..before {
+            self.shared.probe_succeeded(self.verdict.get().epoch, now);
+        }
+    }
+
     /// Reads the shared side.
     fn look(&self, now: Moment) {
         let verdict = self.shared.verdict();
         if verdict.epoch != self.verdict.replace(verdict).epoch {
-            self.window.borrow_mut().clear();
-            self.others.set(Counts::default());
+            self.windows.borrow_mut().clear();
+            self.others.set(Tally::default());
+            self.answering.borrow_mut().clear();
+            self.is_news.set(true);
         }
         let ramp = self.shared.settings().ramp;
         self.gate.set(match verdict.state {
@@ -172,7 +254,7 @@ impl LocalBreaker {
 impl Drop for LocalBreaker {
     /// A worker that is gone has counted nothing.
     fn drop(&mut self) {
-        self.shared.publish(self.worker, self.verdict.get().epoch, Counts::default());
+        self.shared.publish(self.worker, self.verdict.get().epoch, Tally::default());
     }
 }
 
@@ -182,6 +264,8 @@ pub struct Pass<'a> {
     breaker: &'a LocalBreaker,
     epoch: u32,
     probe: bool,
+    /// The number of a probe whose answer has begun.
+    answering: Option<NonZeroU32>,
 }
 
 impl Pass<'_> {
@@ -190,31 +274,60 @@ impl Pass<'_> {
         self.probe
     }
 
+    /// The head of an answer has come. How a probe went is decided by the end of its answer; only if that stays away for
+    /// a second, as with streams, by this.
+    pub fn answered(&mut self, now: Moment) {
+        if self.probe && self.answering.is_none() && self.epoch == self.breaker.verdict.get().epoch {
+            let number = self.breaker.numbered.get().checked_add(1).unwrap_or(NonZeroU32::MIN);
+            self.breaker.numbered.set(number);
+            self.breaker.answering.borrow_mut().push((number, now));
+            self.answering = Some(number);
+        }
+    }
+
     /// Says how the call ended.
     pub fn tell(mut self, outcome: Outcome, now: Moment) {
         if !self.probe {
-            self.breaker.tell(self.epoch, outcome, now);
+            return self.breaker.tell(self.epoch, outcome, now);
+        }
+        if outcome == Outcome::Silent {
             return;
         }
-        match outcome {
-            Outcome::Silent => return,
-            Outcome::Well => self.breaker.shared.probe_succeeded(self.epoch, now),
-            Outcome::Ill => self.breaker.shared.probe_failed(self.epoch, now),
-        }
+        let is_undecided = self.is_undecided();
         self.probe = false;
+        if !is_undecided {
+            return;
+        }
+        let (shared, unreached) = (&self.breaker.shared, outcome == Outcome::Unreached);
+        match outcome {
+            Outcome::Well | Outcome::Silent => shared.probe_succeeded(self.epoch, now),
+            Outcome::Ill | Outcome::Unreached => shared.probe_failed(self.epoch, unreached, now),
+        }
         self.breaker.look(now);
+    }
+
+    /// It has not counted yet, as an answer that stays open does.
+    fn is_undecided(&mut self) -> bool {
+        let Some(number) = self.answering.take() else { return self.probe };
+        let mut answering = self.breaker.answering.borrow_mut();
+        let before = answering.len();
+        answering.retain(|(known, _)| *known != number);
+        answering.len() < before
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if self.probe {
+        if self.probe && self.is_undecided() {
             self.breaker.shared.give_probe(self.epoch);
         }
     }
 }
 
 const RAMP_BEGINS: f64 = 0.1;
+
+/// An answer that has not ended so long after its head is a stream.
+const STAYS_OPEN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -125,6 +125,11 @@ impl Endpoint {
         !self.connecting.get() && self.retry_at.get() <= now
     }
 
+    /// A connect may be tried now, whatever has failed before.
+    pub(super) fn hurry(&self) {
+        self.retry_at.set(Moment::ZERO);
+    }
+
     pub(super) fn add(&self, connection: Rc<Connection>) {
         self.connections.borrow_mut().push(connection);
     }

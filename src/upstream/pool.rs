@@ -20,6 +20,7 @@ use crate::config;
 use crate::metrics::{ClusterBlock, EndpointSlot};
 use crate::net::Local;
 use crate::policy::balance::{Balance, Candidate, Tried};
+use crate::policy::breaker::Reach;
 use crate::policy::failure::Failure;
 use crate::policy::health::SharedHealth;
 use crate::policy::limit::{Limit, SharedLimit};
@@ -252,6 +253,21 @@ impl Pool {
     /// Begins all connects that are wanted.
     pub(super) fn grow_all(self: &Rc<Self>) {
         self.grow_each(&self.terms.borrow());
+    }
+
+    /// Whether a connection takes calls.
+    pub(super) fn is_connected(&self) -> bool {
+        self.terms.borrow().endpoints.iter().any(|endpoint| !matches!(endpoint.room(), Room::None))
+    }
+
+    /// Does what a breaker asks for.
+    pub(super) fn reconnect(self: &Rc<Self>, reach: Reach) {
+        match reach {
+            Reach::Leave => return,
+            Reach::Connect => {}
+            Reach::ConnectNow => self.terms.borrow().endpoints.iter().for_each(|it| it.hurry()),
+        }
+        self.grow_all();
     }
 
     fn grow_each(self: &Rc<Self>, terms: &Terms) {
