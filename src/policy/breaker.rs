@@ -60,17 +60,6 @@ enum Gate {
     None(Moment),
 }
 
-/// What a worker is to do about its connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Nothing.
-    Leave,
-    /// Connect where the backoff allows it.
-    Connect,
-    /// Connect, whatever the backoff says.
-    ConnectNow,
-}
-
 /// Why a call is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -128,25 +117,23 @@ impl LocalBreaker {
         self.verdict.get().gone && matches!(self.gate.get(), Gate::Probes | Gate::Some(_))
     }
 
-    /// What is to be done to reach a service that is gone; `connected`: this worker has a connection to it, which lets
-    /// probes out. To be called while the breaker is not closed: each 100 ms, and before each call.
-    pub fn reach(&self, connected: bool, now: Moment) -> Reach {
+    /// Whether this worker is to connect now, whatever its backoff says, to a service that is gone. `connected`: it has a
+    /// connection, which lets probes out. To be called while the breaker is not closed: each 100 ms, and before each call.
+    pub fn reach(&self, connected: bool, now: Moment) -> bool {
         self.look(now);
         let verdict = self.verdict.get();
         if !verdict.gone {
-            return Reach::Leave;
+            return false;
         }
         match verdict.state {
             State::Open if connected => {
                 self.shared.reached(verdict, now);
                 self.look(now);
-                Reach::Leave
+                false
             }
-            State::Open if self.shared.take_turn(now) => Reach::ConnectNow,
-            State::Open => Reach::Connect,
+            State::Open => self.shared.take_turn(now),
             // Another worker has reached it: so can this one, and need not wait.
-            State::HalfOpen | State::Closed if self.is_news.take() && !connected => Reach::ConnectNow,
-            State::HalfOpen | State::Closed => Reach::Leave,
+            State::HalfOpen | State::Closed => self.is_news.take() && !connected,
         }
     }
 

@@ -143,11 +143,14 @@ impl Cluster {
         let breakers = [self.breaker.as_deref(), method.breaker.as_deref()];
         breakers.into_iter().flatten().for_each(|breaker| self.reach(breaker, now));
         let passes = Passes::ask(breakers[0], breakers[1], now, &mut self.pool.random());
-        // One that is held is refused, if it is, when it has waited.
-        if passes.as_ref().is_err_and(|refusal| refusal.end != End::Held) {
-            self.counts().breaker_refused.add(1);
-        }
-        passes
+        passes.inspect_err(|refusal| {
+            // Connects go on as if the call were there.
+            self.pool.grow_all();
+            // One that is held is refused, if it is, when it has waited.
+            if refusal.end != End::Held {
+                self.counts().breaker_refused.add(1);
+            }
+        })
     }
 
     /// Whether this worker has a connection to it.
@@ -157,8 +160,8 @@ impl Cluster {
 
     /// Connects again while a breaker is not closed, and tells it when that has succeeded.
     fn reach(&self, breaker: &LocalBreaker, now: Moment) {
-        if !breaker.is_closed() {
-            self.pool.reconnect(breaker.reach(self.pool.is_connected(), now));
+        if !breaker.is_closed() && breaker.reach(self.pool.is_connected(), now) {
+            self.pool.reconnect();
         }
     }
 

@@ -20,7 +20,6 @@ use crate::config;
 use crate::metrics::{ClusterBlock, EndpointSlot};
 use crate::net::Local;
 use crate::policy::balance::{Balance, Candidate, Tried};
-use crate::policy::breaker::Reach;
 use crate::policy::failure::Failure;
 use crate::policy::health::SharedHealth;
 use crate::policy::limit::{Limit, SharedLimit};
@@ -260,13 +259,9 @@ impl Pool {
         self.terms.borrow().endpoints.iter().any(|endpoint| !matches!(endpoint.room(), Room::None))
     }
 
-    /// Does what a breaker asks for.
-    pub(super) fn reconnect(self: &Rc<Self>, reach: Reach) {
-        match reach {
-            Reach::Leave => return,
-            Reach::Connect => {}
-            Reach::ConnectNow => self.terms.borrow().endpoints.iter().for_each(|it| it.hurry()),
-        }
+    /// Begins connects to all endpoints that have none, whatever their backoff says.
+    pub(super) fn reconnect(self: &Rc<Self>) {
+        self.terms.borrow().endpoints.iter().for_each(|endpoint| endpoint.hurry());
         self.grow_all();
     }
 

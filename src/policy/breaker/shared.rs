@@ -268,7 +268,7 @@ impl SharedBreaker {
         }
     }
 
-    /// May the worker that asks connect now, whatever its backoff says? One may in each half second.
+    /// May the worker that asks connect now, whatever its backoff says? One may in each quarter of a second.
     pub(super) fn take_turn(&self, now: Moment) -> bool {
         let (now, next) = (millis(now), millis(now.plus(TURN)));
         let turn = |at| (at <= now).then_some(next);
@@ -387,7 +387,7 @@ const PASSES_ON: Duration = Duration::from_secs(10);
 const REACH_PAUSE: Duration = Duration::from_secs(1);
 
 /// One worker after the other connects out of turn.
-const TURN: Duration = Duration::from_millis(500);
+const TURN: Duration = Duration::from_millis(250);
 
 const EPOCH_MASK: u32 = (1 << 20) - 1;
 const PROBES_MASK: u32 = (1 << 22) - 1;
