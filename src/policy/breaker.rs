@@ -143,7 +143,7 @@ impl LocalBreaker {
     /// Why not.
     pub fn ask(&self, now: Moment, random: &mut Random) -> Result<Pass<'_>, Refused> {
         if self.gate.get() == Gate::All {
-            return Ok(self.pass(false));
+            return Ok(self.begin(now));
         }
         self.ask_closer(now, random)
     }
@@ -155,9 +155,9 @@ impl LocalBreaker {
         }
         self.look(now);
         match self.gate.get() {
-            Gate::All => Ok(self.pass(false)),
+            Gate::All => Ok(self.begin(now)),
             Gate::Some(since) if random.between(0.0, 1.0) < self.share(now.since(since)) => {
-                Ok(self.pass(false))
+                Ok(self.begin(now))
             }
             Gate::Some(_) => Err(Refused::Ramp),
             Gate::Probes if self.shared.take_probe(self.verdict.get().epoch) => Ok(self.pass(true)),
@@ -166,8 +166,13 @@ impl LocalBreaker {
         }
     }
 
+    fn begin(&self, now: Moment) -> Pass<'_> {
+        self.windows.borrow_mut().count(Counts { begun: 1, ..Counts::default() }, now);
+        self.pass(false)
+    }
+
     fn pass(&self, probe: bool) -> Pass<'_> {
-        Pass { breaker: self, epoch: self.verdict.get().epoch, probe, answering: None }
+        Pass { breaker: self, epoch: self.verdict.get().epoch, probe, is_told: false, answering: None }
     }
 
     /// The share of calls let through so long after it closed: from a tenth to all.
@@ -179,11 +184,14 @@ impl LocalBreaker {
     fn tell(&self, epoch: u32, outcome: Outcome, now: Moment) {
         let verdict = self.verdict.get();
         // What began in another state says nothing about this one.
-        if outcome == Outcome::Silent || epoch != verdict.epoch || verdict.state != State::Closed {
+        if epoch != verdict.epoch || verdict.state != State::Closed {
             return;
         }
+        if outcome == Outcome::Silent {
+            return self.windows.borrow_mut().forget();
+        }
         let (failed, unreached) = (outcome.is_failure(), outcome == Outcome::Unreached);
-        let one = Counts { calls: 1, failed: u64::from(failed), unreached: u64::from(unreached) };
+        let one = Counts { calls: 1, failed: u64::from(failed), unreached: u64::from(unreached), begun: 0 };
         self.windows.borrow_mut().count(one, now);
         if failed {
             self.judge(verdict, now);
@@ -251,6 +259,7 @@ pub struct Pass<'a> {
     breaker: &'a LocalBreaker,
     epoch: u32,
     probe: bool,
+    is_told: bool,
     /// The number of a probe whose answer has begun.
     answering: Option<NonZeroU32>,
 }
@@ -275,13 +284,14 @@ impl Pass<'_> {
     /// Says how the call ended.
     pub fn tell(mut self, outcome: Outcome, now: Moment) {
         if !self.probe {
+            self.is_told = true;
             return self.breaker.tell(self.epoch, outcome, now);
         }
         if outcome == Outcome::Silent {
             return;
         }
         let is_undecided = self.is_undecided();
-        self.probe = false;
+        (self.probe, self.is_told) = (false, true);
         if !is_undecided {
             return;
         }
@@ -307,6 +317,9 @@ impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if self.probe && self.is_undecided() {
             self.breaker.shared.give_probe(self.epoch);
+        } else if !self.probe && !self.is_told {
+            // The moment matters only for an outcome that counts.
+            self.breaker.tell(self.epoch, Outcome::Silent, Moment::ZERO);
         }
     }
 }

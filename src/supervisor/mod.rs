@@ -13,6 +13,7 @@ mod apis;
 mod asker;
 mod batch;
 mod bells;
+mod breakers;
 mod errands;
 mod error;
 mod health;
@@ -171,6 +172,7 @@ impl Gateway {
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
         errands.handle().spawn(outages::watch(Arc::downgrade(&state)));
+        errands.handle().spawn(breakers::watch(Arc::downgrade(&state)));
         let live = Live {
             state: Arc::clone(&state),
             bells: Arc::clone(&bells),

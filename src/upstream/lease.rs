@@ -164,6 +164,8 @@ impl Lease {
     pub fn tell(&self, attempted: Attempted, now: Moment) {
         let seen = match (attempted.outcome(FAILURE_CODES), attempted) {
             (Outcome::Silent, _) => return,
+            // One endpoint that resets what others answer is worse than they are, whatever it resets with.
+            (_, Attempted::Failed(Failure::UpstreamReset(_))) => Seen::Local,
             (Outcome::Well, _) => Seen::Well,
             (_, Attempted::Answered(_) | Attempted::Failed(Failure::UpstreamNotGrpc(_))) => Seen::Gateway,
             (_, Attempted::Failed(_) | Attempted::Late) => Seen::Local,

@@ -340,7 +340,7 @@ pub const KNOBS: &[Knob] = &[
     count("clusters.outlier_detection.consecutive_gateway_failure", 5, 0, 1_000_000,
         "UNAVAILABLE (HTTP: 502, 503, 504) so often in a row ejects. 0 is off."),
     count("clusters.outlier_detection.consecutive_local_origin_failure", 5, 0, 1_000_000,
-        "Failed connects, lost connections and timeouts of the gateway's own, so often in a row, eject. 0 is off."),
+        "Failed connects, lost connections, resets and timeouts of the gateway's own, so often in a row, eject. 0 is off."),
     time("clusters.outlier_detection.base_ejection_time", secs(30), MS, DAY,
         "The first ejection lasts this long, the n-th in short order n times as long."),
     time("clusters.outlier_detection.max_ejection_time", secs(300), MS, DAY,

@@ -54,11 +54,11 @@ pub struct SharedBreaker {
     published: Box<[Published]>,
 }
 
-/// What one worker has counted: for each window a word of calls and failures, and one of the failures without a
-/// connection; each with its verdict's number. One writer; a line of its own.
+/// What one worker has counted: for each window a word of calls and failures; for both, one of the failures without a
+/// connection, and one of the calls that began. Each has its verdict's number. One writer; a line of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Published([AtomicU64; 3]);
+struct Published([AtomicU64; 4]);
 
 /// What a breaker opened on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -207,19 +207,27 @@ impl SharedBreaker {
         self.is_too_much(tally.long, ratio) || self.is_too_much(tally.short, short_ratio(ratio))
     }
 
+    /// Failures are a share of the calls that began, too: they often end sooner than others, and of many calls that begin
+    /// at once they would be the first to be seen.
     fn is_too_much(&self, counts: Counts, ratio: f64) -> bool {
+        let all = counts.calls.max(u64::try_from(counts.begun).unwrap_or(0));
         counts.failed > 0
             && counts.calls >= u64::from(self.settings.min_requests)
-            && counts.failed as f64 >= ratio * counts.calls as f64
+            && counts.failed as f64 >= ratio * all as f64
     }
 
     /// What worker number `worker` has counted.
     pub(super) fn publish(&self, worker: usize, epoch: u32, tally: Tally) {
         let (long, short) = (halved(tally.long), halved(tally.short));
-        let unreached = Counts { calls: long.unreached, failed: short.unreached, unreached: 0 };
-        for (word, counts) in self.published[worker].0.iter().zip([long, short, unreached]) {
-            let packed = u64::from(epoch) << 44 | counts.calls << 22 | counts.failed;
-            word.store(packed, Ordering::Release);
+        let begun = |counts: Counts| u64::try_from(counts.begun).unwrap_or(0).min(COUNT_MASK);
+        let pairs = [
+            (long.calls, long.failed),
+            (short.calls, short.failed),
+            (long.unreached, short.unreached),
+            (begun(long), begun(short)),
+        ];
+        for (word, (left, right)) in self.published[worker].0.iter().zip(pairs) {
+            word.store(u64::from(epoch) << 44 | left << 22 | right, Ordering::Release);
         }
     }
 
@@ -228,13 +236,17 @@ impl SharedBreaker {
         let epoch = self.verdict().epoch;
         let others = self.published.iter().enumerate().filter(|(at, _)| *at != worker);
         others.fold(Tally::default(), |sum, (_, published)| {
-            let [long, short, unreached] = published.0.each_ref().map(|word| {
+            let [long, short, unreached, begun] = published.0.each_ref().map(|word| {
                 let word = word.load(Ordering::Acquire);
                 let counts = (word >> 22 & COUNT_MASK, word & COUNT_MASK);
                 if word >> 44 == u64::from(epoch) { counts } else { (0, 0) }
             });
-            let counts = |(calls, failed), unreached| Counts { calls, failed, unreached };
-            sum.plus(Tally { long: counts(long, unreached.0), short: counts(short, unreached.1) })
+            let counts = |(calls, failed), unreached, begun: u64| {
+                // 22 bits.
+                Counts { calls, failed, unreached, begun: begun as i64 }
+            };
+            let long = counts(long, unreached.0, begun.0);
+            sum.plus(Tally { long, short: counts(short, unreached.1, begun.1) })
         })
     }
 
@@ -374,8 +386,8 @@ fn short_ratio(ratio: f64) -> f64 {
 /// The share is what matters: where there are too many for the word, halves have the same.
 fn halved(mut counts: Counts) -> Counts {
     while counts.calls > COUNT_MASK {
-        let Counts { calls, failed, unreached } = counts;
-        counts = Counts { calls: calls / 2, failed: failed / 2, unreached: unreached / 2 };
+        let Counts { calls, failed, unreached, begun } = counts;
+        counts = Counts { calls: calls / 2, failed: failed / 2, unreached: unreached / 2, begun: begun / 2 };
     }
     counts
 }

@@ -70,6 +70,23 @@ fn it_opens_when_enough_calls_have_failed() {
 }
 
 #[test]
+fn failures_that_end_sooner_than_others_do_not_open_it() {
+    // Of a hundred calls that begin at once, so many fail, and are the first to end. `dropped`: others say nothing.
+    for (failing, dropped, wanted) in
+        [(49, 0, State::Closed), (50, 0, State::Open), (20, 59, State::Closed), (20, 60, State::Open)]
+    {
+        let mut random = Random::seeded(8);
+        let breaker = alone(settings());
+        let mut passes: Vec<_> = (0..100).map(|_| breaker.ask(at(0), &mut random).unwrap()).collect();
+        passes.truncate(100 - dropped);
+        for pass in passes.drain(..failing) {
+            pass.tell(Ill, at(5));
+        }
+        assert_eq!(breaker.shared().state(), wanted, "{failing} {dropped}");
+    }
+}
+
+#[test]
 fn old_failures_are_forgotten() {
     let breaker = alone(settings());
     calls(&breaker, 9, Ill, at(0));
@@ -321,7 +338,7 @@ fn calls_of_an_earlier_time_say_nothing() {
     let mut random = Random::seeded(6);
     let breaker = alone(config::Breaker { ramp: Duration::ZERO, ..settings() });
     let old: Vec<Pass<'_>> = (0..100).map(|_| breaker.ask(at(0), &mut random).unwrap()).collect();
-    calls(&breaker, 10, Ill, at(0));
+    calls(&breaker, 100, Ill, at(0));
     calls(&breaker, 5, Well, at(2_000));
     for pass in old {
         pass.tell(Ill, at(2_001));
@@ -373,12 +390,12 @@ fn one_worker_with_bad_luck_does_not_open_it_for_all() {
 #[test]
 fn counts_that_do_not_fit_keep_their_share() {
     let shared = SharedBreaker::new(settings(), 2);
-    let long = Counts { calls: 40_000_000, failed: 10_000_000, unreached: 5_000_000 };
-    let short = Counts { calls: 8, failed: 3, unreached: 2 };
+    let long = Counts { calls: 40_000_000, failed: 10_000_000, unreached: 5_000_000, begun: 0 };
+    let short = Counts { calls: 8, failed: 3, unreached: 2, begun: 9 };
     shared.publish(0, 0, Tally { long, short });
     let counts = shared.counts_without(1);
     assert_eq!(counts.short, short);
-    let Counts { calls, failed, unreached } = counts.long;
+    let Counts { calls, failed, unreached, .. } = counts.long;
     assert!(calls > 1_000_000 && calls == 4 * failed && failed == 2 * unreached, "{counts:?}");
 }
 

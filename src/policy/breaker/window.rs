@@ -11,6 +11,8 @@ pub(super) struct Counts {
     pub(super) failed: u64,
     /// Of those that failed, how many had no connection.
     pub(super) unreached: u64,
+    /// How many began, but for those whose end says nothing. Below zero for a moment, where these began before.
+    pub(super) begun: i64,
 }
 
 impl Counts {
@@ -19,6 +21,7 @@ impl Counts {
             calls: self.calls + other.calls,
             failed: self.failed + other.failed,
             unreached: self.unreached + other.unreached,
+            begun: self.begun + other.begun,
         }
     }
 
@@ -27,6 +30,7 @@ impl Counts {
             calls: self.calls - other.calls,
             failed: self.failed - other.failed,
             unreached: self.unreached - other.unreached,
+            begun: self.begun - other.begun,
         }
     }
 }
@@ -62,11 +66,16 @@ impl Windows {
         Windows { short: Window::new(short_length), older, short_length }
     }
 
-    /// Counts a call.
+    /// Counts a call that begins or ends.
     #[inline]
     pub(super) fn count(&mut self, one: Counts, now: Moment) {
         self.expire(now);
         self.short.add(one);
+    }
+
+    /// A call that has begun says nothing: it is as if it had not.
+    pub(super) fn forget(&mut self) {
+        self.short.add(Counts { begun: -1, ..Counts::default() });
     }
 
     /// What there is now.
@@ -147,7 +156,7 @@ impl Window {
         let number = (now.as_nanos() / self.slice_nanos).max(self.current);
         for passed in self.current + 1..=number.min(self.current + SLICES as u64) {
             let counts = std::mem::take(&mut self.slices[place(passed)]);
-            if counts.calls > 0 {
+            if counts != Counts::default() {
                 self.sum = self.sum.minus(counts);
                 let began = passed.saturating_sub(SLICES as u64).saturating_mul(self.slice_nanos);
                 old(Moment::from_nanos(began), counts);
@@ -177,7 +186,7 @@ mod tests {
     }
 
     fn counts(calls: u64, failed: u64) -> Counts {
-        Counts { calls, failed, unreached: 0 }
+        Counts { calls, failed, unreached: 0, begun: 0 }
     }
 
     #[test]
@@ -217,9 +226,9 @@ mod tests {
     fn a_call_is_in_both_windows_then_in_the_long_one_and_then_in_none() {
         let mut windows = Windows::new(Duration::from_secs(30));
         for second in 0..100 {
-            windows.count(Counts { calls: 1, failed: 1, unreached: 1 }, at(100_000 + second * 10));
+            windows.count(Counts { calls: 1, failed: 1, unreached: 1, begun: 1 }, at(100_000 + second * 10));
         }
-        let one = Counts { calls: 100, failed: 100, unreached: 100 };
+        let one = Counts { calls: 100, failed: 100, unreached: 100, begun: 100 };
         let none = Counts::default();
         for (millis, short, long) in [
             (101_000, one, one),
