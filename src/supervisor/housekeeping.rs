@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::breakers::Breakers;
 use super::files::Files;
 use super::outages::Outages;
 use super::state::State;
@@ -31,12 +32,14 @@ impl Housekeeping {
         let (state, files, attention) = (Arc::clone(state), files.clone(), admin.attention());
         let (stop, stopped) = mpsc::channel();
         let body = move || {
-            let (mut outages, mut turns, mut calls, mut wait) = (Outages::default(), 0_u32, 0, TURN);
+            let (mut outages, mut breakers) = (Outages::default(), Breakers::default());
+            let (mut turns, mut calls, mut wait) = (0_u32, 0, TURN);
             // What is known before anybody has called, which the next look is compared with.
             outages.look(&state.world());
             while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 wait = if files.look() { SOON } else { TURN };
                 outages.look(&state.world());
+                breakers.look(&state.world());
                 let workers = || state.world().shards.clone().into_iter();
                 let begun = workers().map(|shard| shard.worker.calls_started.get()).sum();
                 if begun == calls && workers().all(|shard| shard.worker.calls_active.get() == 0) {

@@ -13,6 +13,7 @@ mod apis;
 mod asker;
 mod batch;
 mod bells;
+mod breakers;
 mod errands;
 mod error;
 mod files;

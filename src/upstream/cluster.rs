@@ -8,9 +8,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::guard::Passes;
+use super::guard::{Passes, Refusal};
 use super::latencies::Latencies;
 use super::lease::Acquire;
 use super::methods::{self, Method, Methods};
@@ -23,6 +22,7 @@ use crate::policy::balance::Tried;
 use crate::policy::breaker::LocalBreaker;
 use crate::policy::budget::Budget;
 use crate::policy::limit::{Limit, SharedLimit};
+use crate::policy::retry::End;
 use crate::policy::shares::Shares;
 use crate::time::Moment;
 
@@ -141,14 +141,31 @@ impl Cluster {
     /// The right to make an attempt.
     ///
     /// # Errors
-    /// How long the breaker that refuses stays open.
-    pub fn ask<'a>(&'a self, method: &'a Method, now: Moment) -> Result<Passes<'a>, Duration> {
-        let breakers = (self.breaker.as_deref(), method.breaker.as_deref());
-        let passes = Passes::ask(breakers.0, breakers.1, now, &mut self.pool.random());
-        if passes.is_err() {
-            self.counts().breaker_refused.add(1);
+    /// What the breaker that refuses says.
+    pub fn ask<'a>(&'a self, method: &'a Method, now: Moment) -> Result<Passes<'a>, Refusal> {
+        let breakers = [self.breaker.as_deref(), method.breaker.as_deref()];
+        breakers.into_iter().flatten().for_each(|breaker| self.reach(breaker, now));
+        let passes = Passes::ask(breakers[0], breakers[1], now, &mut self.pool.random());
+        passes.inspect_err(|refusal| {
+            // Connects go on as if the call were there.
+            self.pool.grow_all();
+            // One that is held is refused, if it is, when it has waited.
+            if refusal.end != End::Held {
+                self.counts().breaker_refused.add(1);
+            }
+        })
+    }
+
+    /// Whether this worker has a connection to it.
+    pub fn is_connected(&self) -> bool {
+        self.pool.is_connected()
+    }
+
+    /// Connects again while a breaker is not closed, and tells it when that has succeeded.
+    fn reach(&self, breaker: &LocalBreaker, now: Moment) {
+        if !breaker.is_closed() && breaker.reach(self.pool.is_connected(), now) {
+            self.pool.reconnect();
         }
-        passes
     }
 
     /// Settles what other workers depend on, and reads what they have said. To be called each 100 ms.
@@ -158,6 +175,7 @@ impl Cluster {
         self.methods.tick(now);
         if let Some(breaker) = &self.breaker {
             breaker.tick(now);
+            self.reach(breaker, now);
         }
     }
 

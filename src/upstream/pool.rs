@@ -262,6 +262,17 @@ impl Pool {
         self.grow_each(&self.terms.borrow());
     }
 
+    /// Whether a connection takes calls.
+    pub(super) fn is_connected(&self) -> bool {
+        self.terms.borrow().endpoints.iter().any(|endpoint| !matches!(endpoint.room(), Room::None))
+    }
+
+    /// Begins connects to all endpoints that have none, whatever their backoff says.
+    pub(super) fn reconnect(self: &Rc<Self>) {
+        self.terms.borrow().endpoints.iter().for_each(|endpoint| endpoint.hurry());
+        self.grow_all();
+    }
+
     fn grow_each(self: &Rc<Self>, terms: &Terms) {
         for endpoint in &terms.endpoints {
             self.grow(terms, endpoint);

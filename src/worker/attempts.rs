@@ -18,7 +18,9 @@ use super::trace::Span;
 use crate::http2::{Head, Stream};
 use crate::metrics::record::Stage;
 use crate::policy::balance::Tried;
+use crate::policy::deadline::Whose;
 use crate::policy::failure::Failure;
+use crate::policy::outcome::Ended;
 use crate::policy::retry::{Attempt, End, Next, Pushback, Retries, Why};
 use crate::policy::status::Code;
 use crate::time::Moment;
@@ -126,9 +128,9 @@ pub(super) async fn send(
 impl Attempts<'_> {
     /// Makes one attempt, which begins now, and says what its end says of the service.
     async fn attempt(&mut self, call: &mut Call, began: Moment) -> Result<Answer, Failed> {
-        let mut passes = self.cluster.ask(self.method, began).map_err(|rest| {
-            call.reply.retry_after(rest);
-            Failed::finally(Failure::BreakerOpen)
+        let mut passes = self.cluster.ask(self.method, began).map_err(|refusal| {
+            call.reply.retry_after(refusal.rest);
+            Failed { failure: Failure::BreakerOpen, end: refusal.end }
         })?;
         // A connection is taken only now, so whoever waits for one holds none.
         let mut lease = None;
@@ -139,7 +141,7 @@ impl Attempts<'_> {
         if let Some(span) = &mut span {
             span.ended(outcome.map_err(|failed| failed.failure));
         }
-        tell(self.worker, self.cluster, call, passes, lease.as_ref(), (began, outcome));
+        tell(self.worker, self.cluster, call, passes, lease.as_ref(), outcome);
         self.tell_latency(call, outcome);
         ended
     }
@@ -239,13 +241,17 @@ impl Attempts<'_> {
                 self.kind = match end {
                     _ if counted => Kind::Retry,
                     // It was never sent, so this one is the first still.
-                    End::NoConnection => self.kind,
+                    End::Held => self.kind,
                     _ => Kind::Replay,
                 };
                 Some(wait)
             }
             Next::Stop(Why::Budget) => {
                 counts.retry_budget_exhausted.add(1);
+                None
+            }
+            Next::Stop(_) if end == End::Held => {
+                counts.breaker_refused.add(1);
                 None
             }
             // An attempt that goes on has not ended.
@@ -305,31 +311,42 @@ pub(super) async fn finish(call: &mut Call, download: &mut Download) -> Result<C
     Ok(code)
 }
 
-/// Says what the end of an attempt, which began then, says of the service and of the endpoint it went to.
+/// Says what the end of an attempt says of the service and of the endpoint it went to.
 pub(super) fn tell(
     worker: &Worker,
     cluster: &Cluster,
     call: &Call,
     passes: Passes<'_>,
     lease: Option<&Lease>,
-    (began, outcome): (Moment, Result<Code, Failed>),
+    outcome: Result<Code, Failed>,
 ) {
     if let Err(Failed { failure: Failure::UpstreamReset(_), .. }) = outcome {
         cluster.counts().resets.add(1);
     }
-    let attempted = match outcome {
-        Ok(code) => Attempted::Answered(code),
-        // Time that ran out while the service waited for the caller, or while it answered, is not its fault.
-        Err(Failed { failure: Failure::OutOfTime, .. }) if lease.is_some() && !call.waits_for_answer() => {
-            return;
+    // Time that ran out while the service waited for the caller, or while it answered, is not its fault.
+    if matches!(outcome, Err(Failed { failure: Failure::OutOfTime, .. }))
+        && lease.is_some()
+        && !call.waits_for_answer()
+    {
+        return;
+    }
+    let ended = outcome.map_err(|failed| failed.failure);
+    let noticed = outcome.is_ok() && call.patience.told_own();
+    let attempted = match (Ended::of(ended), call.patience.passed()) {
+        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Own))
+            if lease.is_none() && !cluster.is_connected() =>
+        {
+            Attempted::Failed(Failure::ConnectTimedOut)
         }
-        Err(failed) => Attempted::Failed(failed.failure),
+        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Own)) => Attempted::Late,
+        (Ended::OutOfTime, _) if noticed => Attempted::Late,
+        // The caller's time is over, which says nothing of the service.
+        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Callers)) => return,
+        _ => ended.map_or_else(Attempted::Failed, Attempted::Answered),
     };
     let now = worker.clock.now();
-    // The operator's own timeout is never too short to count.
-    let took = if is_overdue(call, outcome) { Duration::MAX } else { now.since(began) };
-    passes.tell(attempted, took, now);
-    lease.inspect(|lease| lease.tell(attempted, took, now));
+    passes.tell(attempted, now);
+    lease.inspect(|lease| lease.tell(attempted, now));
 }
 
 /// Whether an attempt ended because the operator's timeout passed, be it that the service noticed first.

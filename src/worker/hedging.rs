@@ -53,7 +53,6 @@ struct Race<'a> {
 
 /// One attempt.
 struct Runner<'a> {
-    began: Moment,
     /// Attempts that began before it.
     previous: u32,
     passes: Passes<'a>,
@@ -188,8 +187,8 @@ impl<'a> Race<'a> {
         let began = worker.clock.now();
         let passes = match cluster.ask(method, began) {
             Ok(passes) => passes,
-            Err(rest) => {
-                call.reply.retry_after(rest);
+            Err(refusal) => {
+                call.reply.retry_after(refusal.rest);
                 return self.refused(Failed::finally(Failure::BreakerOpen));
             }
         };
@@ -199,7 +198,6 @@ impl<'a> Race<'a> {
         }
         let previous = self.hedge.previous() - 1;
         self.running.push(Runner {
-            began,
             previous,
             passes,
             lease: None,
@@ -355,11 +353,11 @@ impl<'a> Race<'a> {
 impl Shared<'_> {
     /// Says what the end of an attempt says of the service.
     fn tell(&self, call: &Call, runner: Runner<'_>, outcome: Result<Code, Failed>) {
-        let Runner { began, passes, lease, span, .. } = runner;
+        let Runner { passes, lease, span, .. } = runner;
         if let Some(mut span) = span {
             span.ended(outcome.map_err(|failed| failed.failure));
         }
-        attempts::tell(self.worker, self.cluster, call, passes, lease.as_ref(), (began, outcome));
+        attempts::tell(self.worker, self.cluster, call, passes, lease.as_ref(), outcome);
     }
 }
 
