@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::StartError;
+use super::guard;
 use super::series::Series;
 use crate::config::{self, Config};
 use crate::metrics::record::{Record, Ring, STAGE_NAMES};
@@ -85,8 +86,10 @@ impl AccessLog {
             lines: 0,
             complained: None,
         };
-        let thread =
-            thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run(&stopped))?;
+        let thread = thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            let mut writer = writer;
+            guard::keep("access log", || writer.run(&stopped));
+        })?;
         Ok(AccessLog { rings, shared, stop: Some(stop), thread: Some(thread) })
     }
 
@@ -163,7 +166,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, stopped: &Receiver<()>) {
+    fn run(&mut self, stopped: &Receiver<()>) {
         loop {
             let goes_on = stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout);
             if self.shared.reopen.swap(false, Ordering::Acquire)

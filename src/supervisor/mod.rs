@@ -15,6 +15,7 @@ mod batch;
 mod bells;
 mod errands;
 mod error;
+mod guard;
 mod health;
 pub mod host;
 mod launch;
@@ -170,7 +171,10 @@ impl Gateway {
         let descriptors = watch(apis, Arc::clone(&bells)).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
-        errands.handle().spawn(outages::watch(Arc::downgrade(&state)));
+        let seen = Arc::downgrade(&state);
+        errands.handle().spawn(async move {
+            guard::keep_on("outages", || outages::watch(seen.clone())).await;
+        });
         let live = Live {
             state: Arc::clone(&state),
             bells: Arc::clone(&bells),

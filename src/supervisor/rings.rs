@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::guard;
 use super::state::State;
 
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -20,9 +21,11 @@ impl Rings {
     pub(super) fn new(state: Arc<State>) -> io::Result<Rings> {
         let (stop, stopped) = mpsc::channel();
         let look = move || {
-            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                state.sample_rings();
-            }
+            guard::keep("rings", || {
+                while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    state.sample_rings();
+                }
+            });
         };
         let thread = thread::Builder::new().name("rings".to_owned()).spawn(look)?;
         Ok(Rings { stop: Some(stop), thread: Some(thread) })

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::Transcoder;
 use crate::policy::failure::Failure;
@@ -277,7 +277,8 @@ impl Answer {
         out.reserve(2 * message.len() + 64);
         out.extend_from_slice(self.format.before(self.is_empty && out.is_empty()));
         let api = &self.transcoder.api;
-        let (schema, output) = (api.schema(), api.methods()[rule.method].output);
+        let method = &api.methods()[rule.method];
+        let (schema, output) = (api.schema_of(method), method.output);
         // A value of a stream is one line.
         let wide = self.transcoder.settings.print_options;
         let options =
@@ -308,7 +309,7 @@ impl Answer {
     ) -> Result<(), Failed> {
         let code = head::status(&trailers).unwrap_or(Code::Unknown);
         if code != Code::Ok {
-            return self.end_badly(channel, extra, is_head, code, &trailers);
+            return self.end_badly(channel, extra, is_head, code, trailers);
         }
         if !self.messages.is_between() {
             return Err(BAD);
@@ -342,12 +343,12 @@ impl Answer {
         extra: &Extra,
         is_head: bool,
         code: Code,
-        trailers: &HeaderMap,
+        trailers: HeaderMap,
     ) -> Result<(), Failed> {
         let text =
             trailers.get(&GRPC_MESSAGE).map(|value| message::decode(value.as_bytes())).unwrap_or_default();
         let details = trailers.get(&head::GRPC_DETAILS).and_then(|value| binary::decode(value.as_bytes()));
-        let schema = Some(self.transcoder.api.schema());
+        let schema = Some(self.transcoder.api.schema_of(self.transcoder.method(self.rule)));
         let body = status::to_json(schema, code.number(), &text, details.as_deref());
         if channel.is_begun() {
             channel.cut(self.error(&body));
@@ -355,6 +356,7 @@ impl Answer {
         }
         *self.head.status_mut() = StatusCode::from_u16(code.http()).expect("a status of our own table");
         self.head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        add_metadata(self.head.headers_mut(), trailers);
         let head = self.head_with(extra);
         Ok(channel.send_whole(head, body.into(), is_head)?)
     }
@@ -391,10 +393,16 @@ fn add_metadata(headers: &mut HeaderMap, trailers: HeaderMap) {
         last = name.or(last);
         if let Some(name) = &last
             && !name.as_str().starts_with("grpc-")
+            && !is_of_a_body(name)
         {
             headers.append(name, value);
         }
     }
+}
+
+/// Fields that say how a body is sent, which is not for a service to say behind its last message.
+fn is_of_a_body(name: &HeaderName) -> bool {
+    [CONTENT_TYPE, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING, CONNECTION].contains(name)
 }
 
 /// The body of an answer that the gateway makes itself: a `google.rpc.Status` in JSON. `detail` takes the place of the
