@@ -1,5 +1,7 @@
 //! Files that need not be in any source.
 
+use std::sync::LazyLock;
+
 use protox::file::{File, FileResolver as _, GoogleFileResolver};
 
 /// The file of the option that makes rules.
@@ -21,12 +23,23 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("google/protobuf/go_features.proto", OF_A_LANGUAGE),
 ];
 
+/// Those files, parsed once.
+static PARSED: LazyLock<Vec<File>> = LazyLock::new(|| {
+    EMBEDDED.iter().filter_map(|(name, source)| File::from_source(name, source).ok()).collect()
+});
+
 /// A file that is built in, as it is parsed.
 pub(super) fn open(name: &str) -> Option<File> {
-    match EMBEDDED.iter().find(|(known, _)| *known == name) {
-        Some((name, source)) => File::from_source(name, source).ok(),
+    match PARSED.iter().find(|file| file.name() == name) {
+        Some(file) => Some(file.clone()),
         None => GoogleFileResolver::new().open_file(name).ok(),
     }
+}
+
+/// Whether there is one of this name.
+pub(super) fn has(name: &str) -> bool {
+    let is_known = EMBEDDED.iter().any(|(known, _)| *known == name);
+    is_known || (is_built_in(name) && GoogleFileResolver::new().open_file(name).is_ok())
 }
 
 /// Whether everybody has a file of this name, in versions that need not be the same.
@@ -39,9 +52,9 @@ mod tests {
     #[test]
     fn every_file_that_is_built_in_can_be_parsed() {
         for (name, _) in super::EMBEDDED {
-            assert!(super::open(name).is_some(), "{name}");
+            assert!(super::open(name).is_some() && super::has(name), "{name}");
         }
         assert!(super::open("google/protobuf/any.proto").is_some());
-        assert!(super::open("nowhere.proto").is_none());
+        assert!(super::open("nowhere.proto").is_none() && !super::has("nowhere.proto"));
     }
 }

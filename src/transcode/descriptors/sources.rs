@@ -108,7 +108,7 @@ impl Reader<'_> {
         let descriptor = parsed.file_descriptor_proto();
         for (at, import) in descriptor.dependency.iter().enumerate() {
             let is_there = self.group.has(import) || self.find(import).is_some();
-            if !is_there && builtin::open(import).is_none() {
+            if !is_there && !builtin::has(import) {
                 let place = position(descriptor, at);
                 return Err(self.problem(format!("{name}:{place} import '{import}' not found")));
             }
