@@ -19,7 +19,7 @@ use crate::demo::{self, Demo};
 use crate::supervisor::{Gateway, host};
 use crate::tools::doctor;
 use crate::transcode::api::Api;
-use crate::transcode::problem::Problem;
+use crate::transcode::problem::{self, Problem};
 
 /// Which program this is: its release, its commit, its compiler, and how it was built; build.rs says the last three.
 const VERSION: &str = concat!(
@@ -174,10 +174,17 @@ fn check(path: &Path) -> ExitCode {
         return refuse(&errors);
     }
     let Config { listeners, routes, clusters, transcoding, directory, .. } = config;
-    let api = match Api::load(&transcoding, &directory, &[]) {
+    let loaded = problem::guarded("transcoding", || Api::load(&transcoding, &directory, &[]));
+    let api = match loaded.unwrap_or_else(|defect| Err(vec![defect])) {
         Ok(api) => api,
         Err(problems) => return refuse(&list(path, &problems)),
     };
+    if !api.refused().is_empty() {
+        eprintln!("{}", list(path, api.refused()));
+        eprintln!(
+            "what is wrong there is left out, all else is served (transcoding.on_bad_rule = \"fail\" refuses it)"
+        );
+    }
     let served = match transcoding.is_configured() {
         true => format!(
             ", {} services, {} methods, {} rules",

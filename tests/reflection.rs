@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use ringway::config::parse;
 use ringway::demo::{self, FILE_DESCRIPTOR_SET};
 use ringway::supervisor::Gateway;
-use ringway::supervisor::reflection::{ReflectionError, ask};
+use ringway::supervisor::reflection::{ReflectionError, Told, ask};
 use ringway::transcode::api::{Api, Reflected};
 use ringway::transcode::rules::{Captures, Found};
 use support::gateway::{self, BACKENDS, gateway_config, metric};
@@ -29,9 +29,10 @@ use tonic_reflection::server::Builder;
 const REST: &str = "[transcoding]\nreflection = [\"echo\"]\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
     [[routes]]\ncluster = \"echo\"\n[[clusters]]\nname = \"echo\"\nendpoints = [\"127.0.0.1:1\"]\n";
 
-fn api(files: Vec<Vec<u8>>) -> Api {
+fn api(told: Told) -> Api {
+    let Told { files, untold } = told;
     let settings = parse(REST, Path::new("r.toml")).unwrap().transcoding;
-    let reflected = [Reflected { origin: "reflection of cluster \"echo\"".to_owned(), files }];
+    let reflected = [Reflected { origin: "reflection of cluster \"echo\"".to_owned(), files, untold }];
     Api::load(&settings, Path::new(""), &reflected).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
@@ -66,7 +67,8 @@ fn the_services_of_the_demo_tell_their_rules() {
         .iter()
         .map(|name| Reflected {
             origin: (*name).to_owned(),
-            files: block_on(ask(demo.service(name).unwrap().address)).unwrap(),
+            files: block_on(ask(demo.service(name).unwrap().address)).unwrap().files,
+            untold: Vec::new(),
         })
         .collect();
     let settings = parse(REST, Path::new("r.toml")).unwrap().transcoding;
@@ -97,7 +99,7 @@ fn the_old_version_is_asked_where_the_new_one_is_not() {
         let new = with_server("v1", ask).await.unwrap();
         let old = with_server("v1alpha", ask).await.unwrap();
         assert_eq!(new, old);
-        assert!(new.len() >= 4, "{} files", new.len());
+        assert!(new.files.len() >= 4 && new.untold.is_empty(), "{} files", new.files.len());
         assert_eq!(with_server("none", ask).await, Err(ReflectionError::NotOffered));
     });
 }

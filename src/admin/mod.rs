@@ -153,6 +153,8 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// How long to wait after a failed accept: the usual reason, no descriptor left, does not pass at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often such failures are logged.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 fn run(
     runtime: &Runtime,
@@ -189,6 +191,8 @@ async fn sample(source: Arc<dyn Source>, history: Arc<History>, interval: Durati
 
 async fn accept(listener: TcpListener, source: Arc<dyn Source>, history: Arc<History>, limits: Limits) {
     let places = Arc::new(Semaphore::new(limits.connections_max));
+    // It fails for a while, many times a second.
+    let (mut told_at, mut more) = (None::<Instant>, 0_u64);
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return pending().await; // Nobody closes the semaphore.
@@ -203,7 +207,12 @@ async fn accept(listener: TcpListener, source: Arc<dyn Source>, history: Arc<His
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "admin: accept failed");
+                if told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                    tracing::warn!(%error, more, "admin: accept failed");
+                    (told_at, more) = (Some(Instant::now()), 0);
+                } else {
+                    more += 1;
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

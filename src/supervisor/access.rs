@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use super::StartError;
+use super::guard;
 use super::series::Series;
 use crate::config::{self, Config};
 use crate::metrics::record::{Record, Ring, STAGE_NAMES};
@@ -105,7 +106,10 @@ impl AccessLog {
             lines: 0,
             complained: None,
         };
-        let thread = thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())?;
+        let thread = thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            let mut writer = writer;
+            guard::keep("access log", || writer.run());
+        })?;
         // It does not sleep before it has looked for a while, so this is in time.
         let _ = bell.0.set(thread.thread().clone());
         Ok(AccessLog { rings, shared, bell, thread: Some(thread) })
@@ -186,7 +190,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self) {
+    fn run(&mut self) {
         let mut written_at = Instant::now();
         loop {
             let sleeps = written_at.elapsed() >= AWAKE && self.rings.iter().all(|ring| ring.sleep());

@@ -14,11 +14,12 @@ use std::{fmt, io};
 
 use super::asker::{self, Answered, Asker, Upstream};
 use super::files::{Absent, Files, WatchedFiles};
+use super::guard;
 use crate::config::Config;
 use crate::metrics::render::TranscodingInfo;
 use crate::transcode::api::{Api, Reflected};
 use crate::transcode::openapi;
-use crate::transcode::problem::Problem;
+use crate::transcode::problem::{self, Problem};
 
 /// The API in use, and what became of attempts to replace it. Outlives changes of the configuration.
 #[derive(Default)]
@@ -32,6 +33,7 @@ pub(super) struct Status {
     failures: AtomicU64,
     answers: AtomicU64,
     unanswered: AtomicU64,
+    refused: AtomicU64,
     is_good: AtomicBool,
 }
 
@@ -51,6 +53,7 @@ impl Status {
             answers: self.answers.load(Ordering::Relaxed),
             unanswered: self.unanswered.load(Ordering::Relaxed),
             is_good: self.is_good.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
         }
     }
 
@@ -64,14 +67,14 @@ impl Status {
         self.rules.store(api.rules().len() as u64, Ordering::Relaxed);
         self.loads.fetch_add(1, Ordering::Relaxed);
         self.is_good.store(true, Ordering::Relaxed);
+        self.refused.store(api.refused().len() as u64, Ordering::Relaxed);
+        tell(api.refused(), |problem| tracing::warn!("transcoding: left out: {problem}"));
     }
 
     fn failed(&self, problems: &[Problem]) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.is_good.store(false, Ordering::Relaxed);
-        for problem in problems {
-            tracing::error!("transcoding: {problem}");
-        }
+        tell(problems, |problem| tracing::error!("transcoding: {problem}"));
         tracing::error!("the descriptors are not taken: the API in use stays");
     }
 
@@ -89,6 +92,18 @@ impl Status {
     /// What a cluster has answered last.
     fn known(&self, cluster: &str) -> Option<Reflected> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(cluster).cloned()
+    }
+}
+
+/// Problems of one load that are logged one by one.
+const TOLD_MAX: usize = 100;
+
+/// Logs problems, and counts those that are defects of ours.
+fn tell(problems: &[Problem], log: impl Fn(&Problem)) {
+    problems.iter().filter(|problem| problem.is_defect).for_each(|_| guard::count());
+    problems.iter().take(TOLD_MAX).for_each(log);
+    if let Some(more) = problems.len().checked_sub(TOLD_MAX).filter(|more| *more > 0) {
+        tracing::warn!(more, "transcoding: there are more problems; `ringway check` has those of files");
     }
 }
 
@@ -130,14 +145,24 @@ impl Sources {
             }
             Err(error) => tracing::warn!(%error, "cannot ask upstreams for their descriptors"),
         }
-        self.load(status)
+        self.load(status).or_else(|problems| {
+            // What a service tells keeps no gateway from starting: whoever speaks gRPC does not need it.
+            let api = self.load_with(status, &[])?;
+            status.failed(&problems);
+            Ok(api)
+        })
     }
 
     fn load(&mut self, status: &Status) -> Result<Arc<Api>, Vec<Problem>> {
         self.watched.are_read();
         let reflected = self.upstreams.iter().filter_map(|upstream| status.known(&upstream.cluster));
-        let reflected: Vec<Reflected> = reflected.collect();
-        let api = Api::load(&self.config.transcoding, &self.config.directory, &reflected)?;
+        self.load_with(status, &reflected.collect::<Vec<Reflected>>())
+    }
+
+    fn load_with(&mut self, status: &Status, reflected: &[Reflected]) -> Result<Arc<Api>, Vec<Problem>> {
+        let (settings, directory) = (&self.config.transcoding, &self.config.directory);
+        let loaded = problem::guarded("transcoding", || Api::load(settings, directory, reflected));
+        let api = loaded.map_err(|defect| vec![defect])??;
         self.watch_imports(&api);
         self.watched.set(self.paths.iter().cloned().collect());
         status.loaded(&api, &self.config);
@@ -148,7 +173,7 @@ impl Sources {
     fn watch_imports(&mut self, api: &Api) {
         for path in &self.config.transcoding.proto_paths {
             let directory = self.config.directory.join(path);
-            for file in api.schema().pool().files() {
+            for file in api.schemas().iter().flat_map(|schema| schema.pool().files().collect::<Vec<_>>()) {
                 let path = directory.join(file.name());
                 if path.exists() {
                     self.paths.insert(path);
@@ -208,7 +233,8 @@ impl Watcher {
         let _asker = ask(&sources, &status, words.clone())?;
         let news = words.clone();
         files.watch(&sources.watched, move || drop(news.send(Word::News)));
-        let body = move || watch(sources, &status, &told, tell);
+        let mut sources = sources;
+        let body = move || guard::keep("descriptors", || watch(&mut sources, &status, &told, &tell));
         let thread = thread::Builder::new().name("descriptors".to_owned()).spawn(body)?;
         Ok(Watcher { upstreams, words, thread: Some(thread), _asker })
     }
@@ -236,7 +262,7 @@ fn ask(sources: &Sources, status: &Arc<Status>, words: Sender<Word>) -> io::Resu
     Asker::start(sources.upstreams.clone(), interval, tell).map(Some)
 }
 
-fn watch(mut sources: Sources, status: &Status, told: &Receiver<Word>, tell: impl Fn(&Arc<Api>)) {
+fn watch(sources: &mut Sources, status: &Status, told: &Receiver<Word>, tell: &impl Fn(&Arc<Api>)) {
     while let Ok(Word::News) = told.recv() {
         match sources.load(status) {
             Ok(api) => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::breakers::Breakers;
 use super::files::Files;
+use super::guard;
 use super::outages::Outages;
 use super::state::State;
 use crate::admin::{Admin, Source as _};
@@ -53,6 +54,7 @@ impl Housekeeping {
                 }
             }
         };
+        let body = move || guard::keep("housekeeping", &body);
         let thread = thread::Builder::new().name("housekeeping".to_owned()).spawn(body)?;
         Ok(Housekeeping { stop: Some(stop), thread: Some(thread) })
     }

@@ -17,6 +17,7 @@ mod breakers;
 mod errands;
 mod error;
 mod files;
+mod guard;
 mod health;
 pub mod host;
 mod housekeeping;

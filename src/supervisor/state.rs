@@ -152,6 +152,7 @@ impl Source for State {
                 refused_last: self.reload_failed_last.load(Ordering::Relaxed),
             },
             names: self.names.get(),
+            control_panics: super::guard::panics(),
             transcoding: self.apis().map(|apis| apis.info()),
             shares: &world.shares,
         };

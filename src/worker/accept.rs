@@ -14,9 +14,13 @@ use super::inlet::Inlet;
 use crate::config;
 use crate::net::listener::Listener;
 use crate::net::runtime;
+use crate::time::seldom::Seldom;
 
 /// The wait after an accept that failed for want of descriptors or memory: trying at once would fail again.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts that failed, of all workers: they fail for a while, many times a second.
+static FAILURES: Seldom = Seldom::new();
 
 /// The function that makes the future of one call.
 pub(super) type Begin<F> = fn(Rc<Worker>, Rc<Client>, Arrival, Inlet, Channel) -> F;
@@ -59,7 +63,9 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
             Err(_) if !worker.serves() => return,
             Err(error) => {
                 counts.accept_errors.add(1);
-                tracing::warn!(address = %door.settings.address, %error, "accept failed");
+                if let Some(more) = FAILURES.pass(worker.clock.now()) {
+                    tracing::warn!(address = %door.settings.address, %error, more, "accept failed");
+                }
                 runtime::sleep(PAUSE).await;
             }
         }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::super::{
     Admin, AllowOrigins, Backend, Breaker, Cluster, Config, Cors, CpuPolicy, Dns, Effective, Endpoint, Http2,
-    Io, Keepalive, LbPolicy, Listener, Match, OnUnavailable, OutlierDetection, Overload, PathMatch, Pool,
-    PrintOptions, Reconnect, Retry, RetryBudget, Route, ServerTiming, SlowStart, Transcoding,
-    WeightedCluster, Workers,
+    Io, Keepalive, LbPolicy, Listener, Match, OnBadRule, OnUnavailable, OutlierDetection, Overload,
+    PathMatch, Pool, PrintOptions, Reconnect, Retry, RetryBudget, Route, ServerTiming, SlowStart,
+    Transcoding, WeightedCluster, Workers,
 };
 use super::{parsed, top};
 
@@ -96,6 +96,7 @@ pub(super) fn default_transcoding() -> Transcoding {
         reflection_interval: 60 * SECOND,
         services: Vec::new(),
         auto_mapping: true,
+        on_bad_rule: OnBadRule::Skip,
         max_request_body_size: 4096 * KIB,
         max_response_message_size: 4096 * KIB,
         ignore_unknown_fields: false,

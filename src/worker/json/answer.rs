@@ -282,7 +282,8 @@ impl Answer {
         out.reserve(2 * message.len() + 64);
         out.extend_from_slice(self.format.before(self.is_empty && out.is_empty()));
         let api = &self.transcoder.api;
-        let (schema, output) = (api.schema(), api.methods()[rule.method].output);
+        let method = &api.methods()[rule.method];
+        let (schema, output) = (api.schema_of(method), method.output);
         // A value of a stream is one line.
         let wide = self.transcoder.settings.print_options;
         let options =
@@ -351,7 +352,7 @@ impl Answer {
     ) -> Result<(), Failed> {
         let text = trailers.get(Name::GRPC_MESSAGE).map(message::decode).unwrap_or_default();
         let details = trailers.get(Name::GRPC_STATUS_DETAILS_BIN).and_then(binary::decode);
-        let schema = Some(self.transcoder.api.schema());
+        let schema = Some(self.transcoder.api.schema_of(self.transcoder.method(self.rule)));
         let body = status::to_json(schema, code.number(), &text, details.as_deref());
         if channel.is_begun() {
             channel.cut(self.error(&body));
@@ -360,6 +361,7 @@ impl Answer {
         let mut head = self.head_with(extra)?;
         head.set_status(code.http());
         head.insert(Name::CONTENT_TYPE, b"application/json");
+        add_metadata(&mut head, trailers);
         Ok(channel.send_whole(head, body.into(), is_head)?)
     }
 
@@ -390,9 +392,23 @@ impl Answer {
 
 /// Metadata that came last goes with what came first: HTTP/1.1 has no trailers that anyone reads.
 fn add_metadata(head: &mut Head, trailers: &Head) {
-    for field in trailers.iter().filter(|field| !field.name_bytes.starts_with(b"grpc-")) {
-        head.push_named(field.name_bytes, field.value);
+    for field in trailers.iter() {
+        if !field.name_bytes.starts_with(b"grpc-") && !is_of_a_body(field.name) {
+            head.push_named(field.name_bytes, field.value);
+        }
     }
+}
+
+/// Fields that say how a body is sent, which is not for a service to say behind its last message.
+fn is_of_a_body(name: Name) -> bool {
+    matches!(
+        name,
+        Name::CONTENT_TYPE
+            | Name::CONTENT_LENGTH
+            | Name::TRAILER
+            | Name::TRANSFER_ENCODING
+            | Name::CONNECTION
+    )
 }
 
 /// Whether these bytes may be the value of a field (RFC 9110 section 5.5).

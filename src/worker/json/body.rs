@@ -4,6 +4,7 @@ use super::Opened;
 use crate::buffer::Slice;
 use crate::policy::failure::Failure;
 use crate::transcode::api::Body;
+use crate::transcode::oneof;
 use crate::transcode::read::{ReadError, ReadOptions, read, read_field};
 use crate::transcode::split::{SplitReason, Splitter};
 use crate::wire::frame::HEAD_BYTES;
@@ -91,15 +92,27 @@ impl Opened {
         self.append_body(value, is_first, out)?;
         // Later fields go before earlier ones, so that the path's cannot be changed by the body.
         out.extend_from_slice(&self.bound);
+        if self.has_oneof {
+            self.check_oneofs(&out[head_at + HEAD_BYTES..])?;
+        }
         let length =
             u32::try_from(out.len() - head_at - HEAD_BYTES).map_err(|_| (Failure::BodyTooLarge, None))?;
         out[head_at + 1..head_at + HEAD_BYTES].copy_from_slice(&length.to_be_bytes());
         Ok(())
     }
 
+    /// Refuses a message of which the body has one member of a oneof, and path or query have another one.
+    fn check_oneofs(&self, message: &[u8]) -> Result<(), Refused> {
+        let method = self.transcoder.method(self.rule);
+        match oneof::conflict(self.transcoder.api.schema_of(method), method.input, message) {
+            Some(conflict) => Err((Failure::BadBody, Some(conflict))),
+            None => Ok(()),
+        }
+    }
+
     fn append_body(&self, value: &[u8], is_first: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
-        let (api, rule) = (&self.transcoder.api, self.transcoder.rule(self.rule));
-        let schema = api.schema();
+        let (rule, method) = (self.transcoder.rule(self.rule), self.transcoder.method(self.rule));
+        let schema = self.transcoder.api.schema_of(method);
         let options = ReadOptions { ignore_unknown_fields: self.transcoder.settings.ignore_unknown_fields };
         let is_empty = value.iter().all(u8::is_ascii_whitespace);
         match &rule.body {
@@ -116,8 +129,7 @@ impl Opened {
                 Ok(())
             }
             _ if is_empty => Ok(()),
-            Body::Whole => read(schema, api.methods()[rule.method].input, value, options, out)
-                .map_err(|error| bad(&error)),
+            Body::Whole => read(schema, method.input, value, options, out).map_err(|error| bad(&error)),
             Body::Field(bound) => {
                 let field = bound.path.field(schema).expect("checked when the rule was made");
                 read_field(schema, field, value, options, out).map_err(|error| bad(&error))
@@ -189,7 +201,8 @@ impl Stream {
     fn append_all(&mut self, chunk: &[u8], is_last: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
         let Stream { opened, splitter, is_first, .. } = self;
         if opened.transcoder.rule(opened.rule).takes_http_body {
-            if !chunk.is_empty() {
+            // Who uploads nothing calls with what the path says.
+            if !chunk.is_empty() || (is_last && *is_first) {
                 opened.append(chunk, std::mem::take(is_first), out)?;
             }
             return Ok(());

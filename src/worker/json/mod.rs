@@ -22,6 +22,7 @@ use crate::http2::{Head, Name};
 use crate::policy::failure::Failure;
 use crate::transcode::api::{Api, Body, Method as Target, Rule};
 use crate::transcode::bind::bind;
+use crate::transcode::oneof;
 use crate::transcode::query::{Query, QueryOptions};
 use crate::transcode::rules::{Captures, Found};
 
@@ -50,6 +51,8 @@ pub(super) struct Opened {
     rule: usize,
     /// What path and query say, as fields of the request's message.
     bound: Vec<u8>,
+    /// Whether a member of a oneof is among them: the body may not have another one.
+    has_oneof: bool,
     /// What the client says is the length of the body.
     length: Option<u64>,
     /// What the client says is in the body.
@@ -119,10 +122,12 @@ pub(super) fn open(
         }
     };
     let content_type = value(head, Name::CONTENT_TYPE).map(Box::from);
+    let (bound, has_oneof) = bound(transcoder, rule, &captures, head::query(head), reply)?;
     let opened = Opened {
         transcoder: Rc::clone(transcoder),
         rule,
-        bound: bound(transcoder, rule, &captures, head::query(head), reply)?,
+        bound,
+        has_oneof,
         length: value(head, Name::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
         content_type,
     };
@@ -143,19 +148,23 @@ fn value(head: &Head, name: Name) -> Option<&str> {
     str::from_utf8(head.get(name)?).ok()
 }
 
-/// The fields that path and query say, as wire bytes.
+/// The fields that path and query say, as wire bytes, and whether a member of a oneof is among them.
 fn bound(
     transcoder: &Transcoder,
     rule: usize,
     captures: &Captures,
     query: Option<&str>,
     reply: &mut Reply,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<(Vec<u8>, bool), Failure> {
     let (api, settings) = (&transcoder.api, &transcoder.settings);
+    let method = transcoder.method(rule);
+    let schema = api.schema_of(method);
     let rule = transcoder.rule(rule);
     let mut bound = transcoder.spare.borrow_mut().pop().unwrap_or_default();
+    let mut has_oneof = false;
     for (field, text) in rule.captures.iter().zip(captures.iter()) {
-        bind(api.schema(), &field.path, text, &mut bound).map_err(|reason| {
+        has_oneof |= field.path.is_of_oneof(schema);
+        bind(schema, &field.path, text, &mut bound).map_err(|reason| {
             reply.explain(format!("path parameter `{}`: {reason}", field.descriptor().name()));
             Failure::BadParameter
         })?;
@@ -169,17 +178,23 @@ fn bound(
                 );
                 return Err(Failure::BadParameter);
             }
-            return Ok(bound);
+            return Ok((bound, has_oneof));
         }
         let options = QueryOptions { ignore_unknown_parameters: ignore };
-        let input = api.methods()[rule.method].input;
         let mut memory = transcoder.query.borrow_mut();
-        memory.bind(api.schema(), input, query, &rule.taken, options, &mut bound).map_err(|error| {
-            reply.explain(error.to_string());
-            Failure::BadParameter
-        })?;
+        let from_query = memory.bind(schema, method.input, query, &rule.taken, options, &mut bound);
+        has_oneof |= from_query
+            .map_err(|error| {
+                reply.explain(error.to_string());
+                Failure::BadParameter
+            })?
+            .has_oneof;
     }
-    Ok(bound)
+    if let Some(conflict) = has_oneof.then(|| oneof::conflict(schema, method.input, &bound)).flatten() {
+        reply.explain(conflict);
+        return Err(Failure::BadParameter);
+    }
+    Ok((bound, has_oneof))
 }
 
 impl Drop for Opened {
