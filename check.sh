@@ -23,7 +23,6 @@ step() { # step NAME COMMAND...
     printf '==> %s ok, %ss\n' "$name" "$((SECONDS - began))"
 }
 
-has_patch() { patch --version >/dev/null 2>&1; }
 has_benches() { compgen -G 'benches/*.rs' >/dev/null; }
 has_deny() { cargo deny --version >/dev/null 2>&1; }
 
@@ -31,7 +30,6 @@ case "${1:-all}" in
 all)
     step fmt cargo fmt --check
     step clippy cargo clippy --locked --all-targets -- -D warnings
-    if has_patch; then step vendor vendor/patched.sh; else printf '\n==> vendor skipped: patch is not installed\n'; fi
     step doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
     step test cargo test --locked
     if has_benches; then step benches cargo test --locked --benches; fi
@@ -53,7 +51,7 @@ deny)
         exit 2
     fi
     step deny cargo deny --locked check licenses bans sources
-    step advisories vendor/patched.sh deny
+    step advisories cargo deny --locked check advisories
     ;;
 ab)
     shift

@@ -46,7 +46,10 @@ pub fn write(sources: &Sources, out: &Path) -> io::Result<()> {
     page += "\n## Peers\n\n";
     page += &match &sources.peers {
         Some(path) => read(path)?,
-        None => "Not measured: after `benches/peers/setup.sh`, `scripts/report.sh` puts a table of peers here.\n".to_owned(),
+        None => {
+            "Not measured: after `benches/peers/setup.sh`, `scripts/report.sh` puts a table of peers here.\n"
+                .to_owned()
+        }
     };
     fs::write(out, page)
 }
