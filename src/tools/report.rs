@@ -46,7 +46,10 @@ pub fn write(sources: &Sources, out: &Path) -> io::Result<()> {
     page += "\n## Peers\n\n";
     page += &match &sources.peers {
         Some(path) => read(path)?,
-        None => "Not measured: after `benches/peers/setup.sh`, `scripts/report.sh` puts a table of peers here.\n".to_owned(),
+        None => {
+            "Not measured: after `benches/peers/setup.sh`, `scripts/report.sh` puts a table of peers here.\n"
+                .to_owned()
+        }
     };
     fs::write(out, page)
 }
@@ -223,8 +226,8 @@ fn gateway(json: &Value) -> String {
         table.rows.push(cells);
     }
     table.markdown()
-        + "\nFigures are for each call. A turn of the loop is one `io_uring_enter` or `epoll_wait`. Benches are release \
-           builds, so the gateway costs more here than the program that is shipped.\n"
+        + "\nFigures are for each call. A turn of the loop is one `io_uring_enter` or `epoll_wait`. Benches are built \
+           without the recorded profile, so the gateway costs more here than the program that is shipped.\n"
 }
 
 #[cfg(test)]
