@@ -226,8 +226,8 @@ fn gateway(json: &Value) -> String {
         table.rows.push(cells);
     }
     table.markdown()
-        + "\nFigures are for each call. A turn of the loop is one `io_uring_enter` or `epoll_wait`. Benches are release \
-           builds, so the gateway costs more here than the program that is shipped.\n"
+        + "\nFigures are for each call. A turn of the loop is one `io_uring_enter` or `epoll_wait`. Benches are built \
+           without the recorded profile, so the gateway costs more here than the program that is shipped.\n"
 }
 
 #[cfg(test)]
