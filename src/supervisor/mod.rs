@@ -171,10 +171,7 @@ impl Gateway {
         let descriptors = watch(apis, Arc::clone(&bells)).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
-        let seen = Arc::downgrade(&state);
-        errands.handle().spawn(async move {
-            guard::keep_on("outages", || outages::watch(seen.clone())).await;
-        });
+        outages::begin(errands.handle(), &state);
         let live = Live {
             state: Arc::clone(&state),
             bells: Arc::clone(&bells),

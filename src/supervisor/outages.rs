@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
+use super::guard;
 use super::state::State;
 use crate::admin::{Source, World};
 use crate::metrics::{EndpointSlot, EndpointState};
@@ -38,8 +41,15 @@ struct Known {
     is_missing: bool,
 }
 
-/// Looks until the gateway ends.
-pub(super) async fn watch(state: Weak<State>) {
+/// Looks from now on, until the gateway ends.
+pub(super) fn begin(handle: &Handle, state: &Arc<State>) {
+    let state = Arc::downgrade(state);
+    handle.spawn(async move {
+        guard::keep_on("outages", || watch(Weak::clone(&state))).await;
+    });
+}
+
+async fn watch(state: Weak<State>) {
     let mut known = Endpoints::new();
     let mut turns = tokio::time::interval(LOOK);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
