@@ -248,3 +248,22 @@ fn a_damaged_source_is_an_api_or_problems() {
     }
     println!("{count} sources, {good} of them served, {longest:?} at most");
 }
+
+/// Time grows with the size of a file, not with its square: also where each field has a oneof of its own.
+#[test]
+fn a_file_with_20_000_fields_is_read_soon() {
+    let scratch = Scratch::new("large");
+    for (label, kind) in [("", "string"), ("optional", "int32"), ("repeated", "Big")] {
+        let mut text =
+            "syntax = \"proto3\"; service S { rpc M(Big) returns (Big); } message Big {\n".to_owned();
+        for number in (1..=18_999).chain(20_000..=21_000) {
+            text += &format!("{label} {kind} field_{number} = {number};\n");
+        }
+        text += "}";
+        fs::write(scratch.0.join("large.proto"), text).unwrap();
+        let settings = settings("protos = [\"large.proto\"]");
+        let mut took = Duration::ZERO;
+        assert!(try_out(label, &settings, &scratch.0, &[], &mut took));
+        println!("{label} {kind}: {took:?}");
+    }
+}

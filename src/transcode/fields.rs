@@ -29,7 +29,7 @@ impl<'a> Field<'a> {
     }
 
     /// A number of 32 bits, an enum or a bool.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the format says so")]
+    #[expect(clippy::cast_possible_truncation, reason = "the format says so")]
     pub(super) fn int(&self) -> Option<i32> {
         if let Raw::Varint(value) = self.value { Some(value as i32) } else { None }
     }

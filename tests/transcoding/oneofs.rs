@@ -6,8 +6,11 @@ use super::support::gateway::BACKENDS;
 use super::support::library::{Library, Source, front};
 use super::support::web::{Caller, JSON, VERSIONS};
 
+/// The message that the service gets, or the two fields that are refused.
+type Wanted = Result<Value, [&'static str; 2]>;
+
 /// Request line and body; the message that comes of it, or what two things are said to be of one oneof.
-fn table() -> Vec<(&'static str, &'static str, Result<Value, [&'static str; 2]>)> {
+fn table() -> Vec<(&'static str, &'static str, Wanted)> {
     vec![
         ("GET /v1/choices/alice", "", Ok(json!({ "userId": "alice" }))),
         ("GET /v1/choices/alice?note=n", "", Ok(json!({ "userId": "alice", "note": "n" }))),
