@@ -144,6 +144,7 @@ const OF_THE_WHOLE: [&str; 18] = [
     "ringway_transcoding_loads_total",
     "ringway_transcoding_reflections_total",
     "ringway_transcoding_descriptors_good",
+    "ringway_transcoding_refused",
     "ringway_adaptive_timeout_seconds",
     "ringway_breaker_state",
     "ringway_breaker_opens_total",
