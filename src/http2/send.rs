@@ -271,7 +271,9 @@ impl Connection {
         if due <= now || self.held_resets.len() >= HELD_RESETS_MAX {
             return false;
         }
-        self.held_resets.push_back(HeldReset { stream: stream.id, code, due });
+        let after = self.held_resets.iter().rposition(|held| held.due <= due);
+        let held = HeldReset { stream: stream.id, code, due };
+        self.held_resets.insert(after.map_or(0, |at| at + 1), held);
         stream.fail(StreamError::Reset(code));
         stream.we_reset = true;
         self.notes.held_resets += 1;

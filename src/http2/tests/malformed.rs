@@ -382,7 +382,6 @@ fn priorities_and_unknown_frames_change_nothing() {
     let other = raw.accepted(1, false);
     for stream in [1, 2, 3, 9] {
         raw.frame(kind::PRIORITY, 0, stream, &[0, 0, 0, 0, 1]);
-        raw.frame(kind::PRIORITY, 0, 9, &[0; 3]);
         raw.frame(99, 0xff, stream, b"anything");
     }
     let head = request(&raw.heads, "/p");

@@ -362,6 +362,8 @@ impl Run {
 
     /// Every call that nobody cut came over whole; nothing is held.
     fn audit(mut self) {
+        let failed = [&self.pair.client, &self.pair.server].map(|end| end.connection.failed());
+        assert_eq!(failed, [None, None]);
         for (number, call) in self.calls.iter().enumerate() {
             // Settings that had not come may have had a smaller bound, or streams that were reset are counted there.
             let refused = Some(Err(StreamError::Reset(ErrorCode::REFUSED_STREAM)));
@@ -394,13 +396,14 @@ impl Run {
 }
 
 fn bounds(random: &mut Random) -> Bounds {
-    let stream_window = [1, 100, 10_000, 65_535, 1 << 20][random.below(5) as usize];
+    let stream_window = [900, 5_000, 20_000, 65_535, 1 << 20][random.below(5) as usize];
     Bounds {
         max_concurrent_streams: [1, 5, 100][random.below(3) as usize],
         stream_window,
         max_stream_window: stream_window * (1 + random.below(3)),
         connection_window: [65_535, 200_000, 1 << 20][random.below(3) as usize],
         max_send_buffer_size: [2_000, 60_000, 1 << 18][random.below(3) as usize],
+        max_frame_size: 16_394,
         ..Bounds::default()
     }
 }
