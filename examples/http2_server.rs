@@ -1,4 +1,5 @@
 //! A server of our HTTP/2 engine alone, over blocking sockets: `h2spec --strict -p 18080` judges it.
+#![allow(clippy::disallowed_methods, reason = "no worker whose clock could be read")]
 
 use ringway::buffer::{Output, Slice};
 use ringway::http2::{Bounds, Connection, Ending, Heads, Name};

@@ -2,6 +2,7 @@
 //!
 //! `RINGWAY_CASES=1000000` runs so many exchanges; a case that fails prints the seed of its connection, which
 //! `RINGWAY_SEED` runs alone.
+#![allow(clippy::disallowed_methods, reason = "a long run tells how far it is")]
 
 #[path = "http2_differential/ours.rs"]
 mod ours;

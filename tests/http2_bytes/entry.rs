@@ -78,7 +78,7 @@ impl Run<'_> {
             6 => {
                 let mut head = heads.head();
                 head.set_status(200);
-                drop(connection.send_head(key, &head, false, out));
+                let _ = connection.send_head(key, &head, false, out);
             }
             7 => {
                 let mut data = Slice::copy_of(&[7; 30_000]);

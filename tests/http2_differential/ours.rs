@@ -192,7 +192,7 @@ async fn send(ours: &Ours, key: u32, message: &Message) {
     match &message.end {
         End::Trailers(fields) => {
             let head = trailers(fields);
-            drop(ours.with(|connection, out, _| connection.send_head(key, &head, true, out)));
+            let _ = ours.with(|connection, out, _| connection.send_head(key, &head, true, out));
         }
         End::Reset(code) => {
             ours.with(|connection, out, now| connection.cancel(key, ErrorCode(*code), now, out))

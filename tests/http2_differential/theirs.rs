@@ -9,6 +9,9 @@ use std::rc::Rc;
 use tokio::io::DuplexStream;
 use tokio::task::{JoinSet, spawn_local};
 
+/// A budget for small frames, of which the plans are full.
+const SMALL: usize = 1 << 30;
+
 fn map(fields: &[Field]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value, sensitive) in fields {
@@ -75,7 +78,8 @@ async fn read(mut stream: RecvStream, seen: &mut Seen) {
 
 /// Makes all calls at once.
 pub async fn call(io: DuplexStream, plans: Rc<[Plan]>, record: Shared<Record>) {
-    let (client, connection) = h2::client::handshake(io).await.expect("ours speaks HTTP/2");
+    let (client, connection) =
+        h2::client::Builder::new().data_frame_budget(SMALL).handshake(io).await.expect("ours speaks HTTP/2");
     let connection = spawn_local(connection);
     let mut calls = JoinSet::new();
     for at in 0..plans.len() {
@@ -122,7 +126,8 @@ pub async fn call(io: DuplexStream, plans: Rc<[Plan]>, record: Shared<Record>) {
 
 /// Serves until the client goes.
 pub async fn serve(io: DuplexStream, plans: Rc<[Plan]>, record: Shared<Record>) {
-    let mut connection = h2::server::handshake(io).await.expect("ours speaks HTTP/2");
+    let mut connection =
+        h2::server::Builder::new().data_frame_budget(SMALL).handshake(io).await.expect("ours speaks HTTP/2");
     let mut calls = JoinSet::new();
     while let Some(request) = connection.accept().await {
         let (request, mut respond) = match request {

@@ -391,6 +391,12 @@ impl Run {
         self.calls.clear();
         self.pair.now = now;
         self.wind_up();
+        // Last bytes that nobody reads, of streams that nobody holds, wait for that.
+        for side in 0..2 {
+            let end = self.end(side);
+            end.connection.end_stalled(now, now, &mut end.out);
+        }
+        self.wind_up();
         self.pair.ends(&[], &[]);
     }
 }
