@@ -102,7 +102,7 @@ impl Run<'_> {
 }
 
 /// A client's bytes, behind its preface and settings.
-pub fn server(bytes: &[u8]) {
+pub(crate) fn server(bytes: &[u8]) {
     let (choices, bytes) = bytes.split_at(bytes.len().min(16));
     let (heads, mut out) = (Heads::new(), Output::default());
     let connection = Connection::server(bounds(), Rc::clone(&heads), &mut out);
@@ -113,7 +113,7 @@ pub fn server(bytes: &[u8]) {
 }
 
 /// A service's bytes, behind its settings; we have opened some streams.
-pub fn client(bytes: &[u8]) {
+pub(crate) fn client(bytes: &[u8]) {
     let (choices, bytes) = bytes.split_at(bytes.len().min(16));
     let (heads, mut out) = (Heads::new(), Output::default());
     let connection = Connection::client(bounds(), Rc::clone(&heads), &mut out);
@@ -130,7 +130,7 @@ pub fn client(bytes: &[u8]) {
 }
 
 /// Header blocks one after the other; the byte before each says how long it is.
-pub fn hpack(bytes: &[u8]) {
+pub(crate) fn hpack(bytes: &[u8]) {
     let (heads, mut decoder) = (Heads::new(), Decoder::new(4096));
     let kinds = [Kind::Request, Kind::Response, Kind::Trailers];
     let mut rest = bytes;

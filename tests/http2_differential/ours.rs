@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::task::{JoinSet, spawn_local};
 
-pub struct Ours {
+pub(crate) struct Ours {
     connection: RefCell<Connection>,
     out: RefCell<Output>,
     heads: Rc<Heads>,
@@ -27,7 +27,7 @@ pub struct Ours {
 }
 
 /// Bytes that may be on their way.
-pub fn capacity(random: &mut Random) -> usize {
+pub(crate) fn capacity(random: &mut Random) -> usize {
     [16, 1_000, 70_000][random.below(3) as usize]
 }
 
@@ -53,11 +53,11 @@ impl Ours {
         })
     }
 
-    pub fn server(random: &mut Random) -> Rc<Ours> {
+    pub(crate) fn server(random: &mut Random) -> Rc<Ours> {
         Ours::new(random, Connection::server)
     }
 
-    pub fn client(random: &mut Random) -> Rc<Ours> {
+    pub(crate) fn client(random: &mut Random) -> Rc<Ours> {
         Ours::new(random, Connection::client)
     }
 
@@ -69,20 +69,20 @@ impl Ours {
         result
     }
 
-    pub fn shut_down(&self) {
+    pub(crate) fn shut_down(&self) {
         self.closes.set(true);
         self.with(|connection, out, _| connection.shut_down(out));
     }
 
     /// Nothing is left.
-    pub fn is_empty(&self) {
+    pub(crate) fn is_empty(&self) {
         let connection = self.connection.borrow();
         assert_eq!((connection.failed(), connection.streams(), connection.held_bytes()), (None, 0, 0));
     }
 }
 
 /// Moves bytes in pieces of any size until both have ended.
-pub async fn drive(ours: Rc<Ours>, mut io: DuplexStream, mut random: Random) {
+pub(crate) async fn drive(ours: Rc<Ours>, mut io: DuplexStream, mut random: Random) {
     let sizes = [1, 9, 100, 5_000, 70_000];
     let most = sizes[random.below(5) as usize];
     let (mut unsent, mut sent) = (Vec::new(), 0);
@@ -238,7 +238,7 @@ async fn read(ours: &Ours, key: u32, planned: &Message, seen: &mut Seen) {
 }
 
 /// Serves for ever.
-pub async fn serve(ours: Rc<Ours>, plans: Rc<[Plan]>, record: Shared<Record>) {
+pub(crate) async fn serve(ours: Rc<Ours>, plans: Rc<[Plan]>, record: Shared<Record>) {
     loop {
         let incoming = poll_fn(|cx| match ours.connection.borrow_mut().accept() {
             Some(incoming) => Poll::Ready(incoming),
@@ -281,7 +281,7 @@ async fn respond(ours: &Ours, key: u32, plan: &Plan) {
 }
 
 /// Makes all calls, as many at once as their server takes.
-pub async fn call(ours: &Rc<Ours>, plans: Rc<[Plan]>, record: Shared<Record>) {
+pub(crate) async fn call(ours: &Rc<Ours>, plans: Rc<[Plan]>, record: Shared<Record>) {
     let mut calls = JoinSet::new();
     for at in 0..plans.len() {
         let (ours, plans, record) = (Rc::clone(ours), Rc::clone(&plans), Rc::clone(&record));

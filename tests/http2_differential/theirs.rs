@@ -77,7 +77,7 @@ async fn read(mut stream: RecvStream, seen: &mut Seen) {
 }
 
 /// Makes all calls at once.
-pub async fn call(io: DuplexStream, plans: Rc<[Plan]>, record: Shared<Record>) {
+pub(crate) async fn call(io: DuplexStream, plans: Rc<[Plan]>, record: Shared<Record>) {
     let (client, connection) =
         h2::client::Builder::new().data_frame_budget(SMALL).handshake(io).await.expect("ours speaks HTTP/2");
     let connection = spawn_local(connection);
@@ -125,7 +125,7 @@ pub async fn call(io: DuplexStream, plans: Rc<[Plan]>, record: Shared<Record>) {
 }
 
 /// Serves until the client goes.
-pub async fn serve(io: DuplexStream, plans: Rc<[Plan]>, record: Shared<Record>) {
+pub(crate) async fn serve(io: DuplexStream, plans: Rc<[Plan]>, record: Shared<Record>) {
     let mut connection =
         h2::server::Builder::new().data_frame_budget(SMALL).handshake(io).await.expect("ours speaks HTTP/2");
     let mut calls = JoinSet::new();
