@@ -4,7 +4,7 @@
 #   ./check.sh         format, clippy, doc, tests, benches as tests, and cargo-deny where it is installed
 #   ./check.sh fast    format, clippy of the library, its own tests and the house rules
 #   ./check.sh deny    licences, bans, sources and advisories (asks the network for the advisories)
-#   ./check.sh ab A B  the end-to-end bench of two revisions in turn: is B faster than A? See ab.sh
+#   ./check.sh ab A B  the end-to-end bench of two revisions in turn: is B faster than A? See scripts/ab.sh
 #
 # Stops at the first step that fails, with its exit code.
 set -euo pipefail
@@ -23,7 +23,6 @@ step() { # step NAME COMMAND...
     printf '==> %s ok, %ss\n' "$name" "$((SECONDS - began))"
 }
 
-has_patch() { patch --version >/dev/null 2>&1; }
 has_benches() { compgen -G 'benches/*.rs' >/dev/null; }
 has_deny() { cargo deny --version >/dev/null 2>&1; }
 
@@ -31,7 +30,6 @@ case "${1:-all}" in
 all)
     step fmt cargo fmt --check
     step clippy cargo clippy --locked --all-targets -- -D warnings
-    if has_patch; then step vendor vendor/patched.sh; else printf '\n==> vendor skipped: patch is not installed\n'; fi
     step doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
     step test cargo test --locked
     if has_benches; then step benches cargo test --locked --benches; fi
@@ -53,11 +51,11 @@ deny)
         exit 2
     fi
     step deny cargo deny --locked check licenses bans sources
-    step advisories vendor/patched.sh deny
+    step advisories cargo deny --locked check advisories
     ;;
 ab)
     shift
-    exec ./ab.sh "$@"
+    exec scripts/ab.sh "$@"
     ;;
 *)
     sed -n '2,9s/^# \{0,1\}//p' "$0" >&2

@@ -4,7 +4,7 @@
 //! sweep of connections. Compare the gateway's CPU time per call first: on a shared machine it is what differs least
 //! from one run to the next. `--policies` measures what policies cost: a gateway that has all of them on, and one that
 //! has none, in the same way. `-- --help` lists the rest; `--against BINARY` measures another build of this bench in
-//! turn with this one (see ab.sh). Without `--bench`, as under `cargo test`, it only looks whether all of it works.
+//! turn with this one (see scripts/ab.sh). Without `--bench`, as under `cargo test`, it only looks whether all of it works.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 

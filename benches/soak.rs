@@ -1,4 +1,4 @@
-//! Does the gateway's memory stay where it is? `./soak.sh 30` runs mixed load for half an hour and fits a line.
+//! Does the gateway's memory stay where it is? `scripts/soak.sh 30` runs mixed load for half an hour and fits a line.
 //!
 //! The program runs as a process of its own before the demo's services: gRPC and JSON calls on connections that are
 //! renewed all the time, calls that are cancelled at random moments, streams that are left open, and connections that

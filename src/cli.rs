@@ -19,13 +19,25 @@ use crate::demo::{self, Demo};
 use crate::supervisor::{Gateway, host};
 use crate::tools::doctor;
 use crate::transcode::api::Api;
-use crate::transcode::problem::Problem;
+use crate::transcode::problem::{self, Problem};
+
+/// Which program this is: its release, its commit, its compiler, and how it was built; build.rs says the last three.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("RINGWAY_COMMIT"),
+    ", ",
+    env!("RINGWAY_COMPILER"),
+    ", ",
+    env!("RINGWAY_BUILD"),
+    ")"
+);
 
 /// An API gateway for gRPC services on Linux: one worker per core, each on its own io_uring.
 ///
 /// Without a command it starts four demo services and the gateway in front of them.
 #[derive(Debug, Parser)]
-#[command(name = "ringway", version, max_term_width = 100)]
+#[command(name = "ringway", version = VERSION, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -162,10 +174,17 @@ fn check(path: &Path) -> ExitCode {
         return refuse(&errors);
     }
     let Config { listeners, routes, clusters, transcoding, directory, .. } = config;
-    let api = match Api::load(&transcoding, &directory, &[]) {
+    let loaded = problem::guarded("transcoding", || Api::load(&transcoding, &directory, &[]));
+    let api = match loaded.unwrap_or_else(|defect| Err(vec![defect])) {
         Ok(api) => api,
         Err(problems) => return refuse(&list(path, &problems)),
     };
+    if !api.refused().is_empty() {
+        eprintln!("{}", list(path, api.refused()));
+        eprintln!(
+            "what is wrong there is left out, all else is served (transcoding.on_bad_rule = \"fail\" refuses it)"
+        );
+    }
     let served = match transcoding.is_configured() {
         true => format!(
             ", {} services, {} methods, {} rules",

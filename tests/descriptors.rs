@@ -74,7 +74,7 @@ fn rule(rule: &str) -> Result<Api, Vec<String>> {
     let name =
         format!("{:x}", rule.bytes().fold(7_u64, |hash, byte| hash.wrapping_mul(31) + u64::from(byte)));
     let text = service(&format!("option (google.api.http) = {{ {rule} }};"));
-    Scratch::new(&name, &[("t.proto", &text)]).load("protos = [\"t.proto\"]")
+    Scratch::new(&name, &[("t.proto", &text)]).load("protos = [\"t.proto\"]\non_bad_rule = \"fail\"")
 }
 
 #[test]
@@ -251,10 +251,10 @@ fn files_that_are_wrong_are_named_all_at_once() {
         "none.protoset: cannot be read: No such file or directory (os error 2)",
         "gone: no such directory",
         "in/a.proto: a.proto:2:",
-        "in/b.proto: b.proto:1:",
-        "in/c.proto: c.proto:1:",
+        "in/c.proto: c.proto:1:20: import 'nowhere.proto' not found",
         "out/d.proto: it lies below none of transcoding.proto_paths (add the directory that its imports are relative to)",
         "in/e.proto: no such file",
+        "in/b.proto: b.proto:1:",
     ];
     assert_eq!(problems.len(), wanted.len(), "{problems:#?}");
     for (problem, wanted) in problems.iter().zip(wanted) {
@@ -318,11 +318,14 @@ fn what_reflection_answers_joins_the_rest_or_is_refused() {
     let set = scratch.set(&["shop.proto"], true);
     let pool = prost_reflect::DescriptorPool::decode(set.as_slice()).unwrap();
     let files: Vec<Vec<u8>> = pool.files().map(|file| file.encode_to_vec()).collect();
-    let from = |files: Vec<Vec<u8>>| vec![Reflected { origin: "reflection of \"echo\"".to_owned(), files }];
+    let from = |files: Vec<Vec<u8>>| {
+        vec![Reflected { origin: "reflection of \"echo\"".to_owned(), files, untold: Vec::new() }]
+    };
     let api = scratch.load_with("reflection = [\"echo\"]", &from(files.clone())).unwrap();
     assert_eq!(api.rules().len(), 2);
-    let junk = scratch.load_with("reflection = [\"echo\"]", &from(vec![vec![0xff]])).map(drop).unwrap_err();
-    assert!(junk[0].starts_with("reflection of \"echo\": not a descriptor of a file: "), "{junk:?}");
+    let junk = scratch.load_with("reflection = [\"echo\"]", &from(vec![vec![0xff]])).unwrap();
+    let told = junk.refused()[0].to_string();
+    assert!(told.starts_with("reflection of \"echo\": not a descriptor of a file: "), "{told}");
     // Cut or changed anywhere, it is an API or a list of problems.
     for cut in (0..files[2].len()).step_by(11) {
         let mut broken = files.clone();
@@ -349,10 +352,12 @@ fn files_that_import_each_other_are_refused() {
     let circle = Reflected {
         origin: "r".to_owned(),
         files: vec![file("a.proto", "b.proto"), file("b.proto", "a.proto")],
+        untold: Vec::new(),
     };
     let scratch = Scratch::new("circle", &[]);
-    let problems = scratch.load_with("reflection = [\"echo\"]", &[circle]).map(drop).unwrap_err();
-    assert_eq!(problems, ["r: these files import each other: a.proto, b.proto"]);
+    let api = scratch.load_with("reflection = [\"echo\"]", &[circle]).unwrap();
+    let told: Vec<String> = api.refused().iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["r: these files import each other: a.proto, b.proto"]);
 }
 
 #[test]
@@ -383,6 +388,7 @@ fn the_services_of_the_demo_have_no_problem() {
 #[test]
 fn check_reads_descriptors_and_names_every_problem() {
     let good = format!("[transcoding]\nprotos = [\"t.proto\"]\n{REST}");
+    let strict = format!("[transcoding]\nprotos = [\"t.proto\"]\non_bad_rule = \"fail\"\n{REST}");
     let bad = service("option (google.api.http) = { get: \"/{nam}\" response_body: \"zzz\" };");
     let scratch = Scratch::new(
         "check",
@@ -391,6 +397,7 @@ fn check_reads_descriptors_and_names_every_problem() {
             ("ringway.toml", &good),
             ("bad/t.proto", &bad),
             ("bad/ringway.toml", &good),
+            ("bad/strict.toml", &strict),
         ],
     );
     let check = |path: &str| {
@@ -407,5 +414,10 @@ fn check_reads_descriptors_and_names_every_problem() {
     assert_eq!(check("ringway.toml"), (Some(0), wanted.to_owned()));
     let wanted = "FILE: t.proto: t.v1.S.M: GET /{nam}: path \"nam\": t.v1.Q has no such field (did you mean \"name\"?)\n\
         FILE: t.proto: t.v1.S.M: GET /{nam}: response_body \"zzz\": t.v1.A has no such field\n";
-    assert_eq!(check("bad/ringway.toml"), (Some(1), wanted.to_owned()));
+    assert_eq!(check("bad/strict.toml"), (Some(1), wanted.to_owned()));
+    let wanted = format!(
+        "FILE: good (1 listeners, 1 routes, 1 clusters, 1 services, 1 methods, 1 rules)\n{wanted}\
+        what is wrong there is left out, all else is served (transcoding.on_bad_rule = \"fail\" refuses it)\n"
+    );
+    assert_eq!(check("bad/ringway.toml"), (Some(0), wanted));
 }

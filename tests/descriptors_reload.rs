@@ -19,7 +19,7 @@ use support::within;
 use tokio::task::JoinSet;
 
 /// What is promised.
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(3);
 /// What is waited for on a machine that is busy with other things.
 const AT_MOST: Duration = Duration::from_secs(10);
 /// Connections that look at each change; both workers have some of them.

@@ -10,9 +10,11 @@ use support::seccomp::{ALLOWED, Filter, fails};
 
 const WORKERS: usize = 3;
 
-/// What the seccomp profiles of containers do to io_uring. Needs no privilege.
-fn without_io_uring() -> Filter {
-    Filter::new(ALLOWED).call(libc::SYS_io_uring_setup, fails(libc::EPERM))
+/// Filters as the seccomp profiles of containers have them, which refuse all of io_uring or parts of it. They need no
+/// privilege.
+fn filters() -> Vec<Filter> {
+    let refuses = |call| Filter::new(ALLOWED).call(call, fails(libc::EPERM));
+    [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register].map(refuses).into()
 }
 
 fn config(server: &RawServer, backend: &str, on_unavailable: &str) -> String {
@@ -24,10 +26,12 @@ fn config(server: &RawServer, backend: &str, on_unavailable: &str) -> String {
 #[tokio::test]
 async fn refused_io_uring_all_workers_use_epoll_and_it_says_so_once() {
     let server = RawServer::start(&[Step::Answer]).await;
-    for backend in ["auto", "io_uring"] {
-        let mut process = Process::begin(&config(&server, backend, "fallback"), |command| {
-            without_io_uring().spawn(command)
-        });
+    for (backend, filter) in ["auto", "io_uring"]
+        .iter()
+        .flat_map(|backend| filters().into_iter().map(move |filter| (backend, filter)))
+    {
+        let mut process =
+            Process::begin(&config(&server, backend, "fallback"), |command| filter.spawn(command));
         process.ready().await;
         let page = process.page("/metrics").await;
         let shown: Vec<_> = page.lines().filter(|line| line.starts_with("ringway_io_backend{")).collect();
@@ -56,11 +60,13 @@ async fn refused_io_uring_all_workers_use_epoll_and_it_says_so_once() {
 #[tokio::test]
 async fn refused_io_uring_it_does_not_start_where_that_is_wanted() {
     let server = RawServer::start(&[Step::Answer]).await;
-    let mut process =
-        Process::begin(&config(&server, "io_uring", "fail"), |command| without_io_uring().spawn(command));
-    let log = process.log().await;
-    assert_eq!(process.ended().await.code(), Some(78), "{}", log.join("\n"));
-    let said = log.iter().filter(|line| line.contains("io_uring is not available")).count();
-    assert_eq!(said, 1, "{}", log.join("\n"));
-    assert!(log.iter().all(|line| !line.contains("panicked")), "{}", log.join("\n"));
+    for filter in filters() {
+        let mut process =
+            Process::begin(&config(&server, "io_uring", "fail"), |command| filter.spawn(command));
+        let log = process.log().await;
+        assert_eq!(process.ended().await.code(), Some(78), "{}", log.join("\n"));
+        let said = log.iter().filter(|line| line.contains("io_uring is not available")).count();
+        assert_eq!(said, 1, "{}", log.join("\n"));
+        assert!(log.iter().all(|line| !line.contains("panicked")), "{}", log.join("\n"));
+    }
 }

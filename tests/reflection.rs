@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use ringway::config::parse;
 use ringway::demo::{self, FILE_DESCRIPTOR_SET};
 use ringway::supervisor::Gateway;
-use ringway::supervisor::reflection::{ReflectionError, ask};
+use ringway::supervisor::reflection::{ReflectionError, Told, ask};
 use ringway::transcode::api::{Api, Reflected};
 use ringway::transcode::rules::{Captures, Found};
 use support::gateway::{self, BACKENDS, gateway_config, metric};
@@ -22,16 +22,25 @@ use support::library::{Scratch, numbered};
 use support::web::{Caller, Version};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_reflection::pb::v1::server_reflection_server::{ServerReflection, ServerReflectionServer};
+use tonic_reflection::pb::v1::{
+    ErrorResponse, FileDescriptorResponse, ListServiceResponse, ServerReflectionRequest,
+    ServerReflectionResponse, ServiceResponse,
+};
 use tonic_reflection::server::Builder;
 
 const REST: &str = "[transcoding]\nreflection = [\"echo\"]\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
     [[routes]]\ncluster = \"echo\"\n[[clusters]]\nname = \"echo\"\nendpoints = [\"127.0.0.1:1\"]\n";
 
-fn api(files: Vec<Vec<u8>>) -> Api {
+fn api(told: Told) -> Api {
+    let Told { files, untold } = told;
     let settings = parse(REST, Path::new("r.toml")).unwrap().transcoding;
-    let reflected = [Reflected { origin: "reflection of cluster \"echo\"".to_owned(), files }];
+    let reflected = [Reflected { origin: "reflection of cluster \"echo\"".to_owned(), files, untold }];
     Api::load(&settings, Path::new(""), &reflected).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
@@ -66,7 +75,8 @@ fn the_services_of_the_demo_tell_their_rules() {
         .iter()
         .map(|name| Reflected {
             origin: (*name).to_owned(),
-            files: block_on(ask(demo.service(name).unwrap().address)).unwrap(),
+            files: block_on(ask(demo.service(name).unwrap().address)).unwrap().files,
+            untold: Vec::new(),
         })
         .collect();
     let settings = parse(REST, Path::new("r.toml")).unwrap().transcoding;
@@ -97,7 +107,7 @@ fn the_old_version_is_asked_where_the_new_one_is_not() {
         let new = with_server("v1", ask).await.unwrap();
         let old = with_server("v1alpha", ask).await.unwrap();
         assert_eq!(new, old);
-        assert!(new.len() >= 4, "{} files", new.len());
+        assert!(new.files.len() >= 4 && new.untold.is_empty(), "{} files", new.files.len());
         assert_eq!(with_server("none", ask).await, Err(ReflectionError::NotOffered));
     });
 }
@@ -292,4 +302,128 @@ fn a_service_that_never_answers_delays_no_file() {
     println!("the changes took {changes:?}");
     assert!(changes[2] <= Duration::from_secs(2), "{changes:?}");
     becomes("the silence is counted", Duration::from_secs(10), || asked(&gateway, "error") >= 2);
+}
+
+/// A service that lists what it does not describe, ends its stream over it, does not know what its own files import by the
+/// names that they use, and knows a file by another name.
+struct Odd;
+
+impl Odd {
+    /// The file of this name, whose message has this field of this type.
+    fn file(name: &str, import: &[&str], message: &str, kind: Option<&str>) -> Vec<u8> {
+        use prost_types::field_descriptor_proto::{Label, Type};
+        use prost_types::{
+            DescriptorProto, FieldDescriptorProto, FileDescriptorProto, MethodDescriptorProto,
+            ServiceDescriptorProto,
+        };
+        let field = FieldDescriptorProto {
+            name: Some("it".to_owned()),
+            number: Some(1),
+            label: Some(Label::Optional.into()),
+            r#type: Some(if kind.is_some() { Type::Message } else { Type::Int32 }.into()),
+            type_name: kind.map(str::to_owned),
+            ..Default::default()
+        };
+        let method = MethodDescriptorProto {
+            name: Some("M".to_owned()),
+            input_type: Some(format!(".odd.{message}")),
+            output_type: Some(format!(".odd.{message}")),
+            ..Default::default()
+        };
+        let service =
+            ServiceDescriptorProto { name: Some("S".to_owned()), method: vec![method], options: None };
+        let file = FileDescriptorProto {
+            name: Some(name.to_owned()),
+            package: Some("odd".to_owned()),
+            dependency: import.iter().map(|import| (*import).to_owned()).collect(),
+            message_type: vec![DescriptorProto {
+                name: Some(message.to_owned()),
+                field: vec![field],
+                ..Default::default()
+            }],
+            service: if message == "Asked" { vec![service] } else { Vec::new() },
+            syntax: Some("proto3".to_owned()),
+            ..Default::default()
+        };
+        prost::Message::encode_to_vec(&file)
+    }
+
+    fn answer(question: MessageRequest) -> Result<MessageResponse, tonic::Status> {
+        let files = |file| {
+            MessageResponse::FileDescriptorResponse(FileDescriptorResponse {
+                file_descriptor_proto: vec![file],
+            })
+        };
+        let missing = || {
+            let (error_code, error_message) = (5, "no such thing".to_owned());
+            MessageResponse::ErrorResponse(ErrorResponse { error_code, error_message })
+        };
+        Ok(match question {
+            MessageRequest::ListServices(_) => MessageResponse::ListServicesResponse(ListServiceResponse {
+                service: ["odd.Gone", "odd.Broken", "odd.S"]
+                    .map(|name| ServiceResponse { name: name.to_owned() })
+                    .to_vec(),
+            }),
+            MessageRequest::FileContainingSymbol(name) => match &*name {
+                "odd.S" => files(Self::file("asked.proto", &["a/one.proto"], "Asked", Some(".odd.One"))),
+                "odd.Two" => files(Self::file("two.proto", &[], "Two", None)),
+                "odd.Broken" => return Err(tonic::Status::internal("it breaks")),
+                _ => missing(),
+            },
+            // It goes by another name here, and imports what is known by another one, too.
+            MessageRequest::FileByFilename(name) if name == "a/one.proto" => {
+                files(Self::file("one.proto", &["a/two.proto"], "One", Some(".odd.Two")))
+            }
+            _ => missing(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl ServerReflection for Odd {
+    type ServerReflectionInfoStream = ReceiverStream<Result<ServerReflectionResponse, tonic::Status>>;
+
+    async fn server_reflection_info(
+        &self,
+        request: tonic::Request<tonic::Streaming<ServerReflectionRequest>>,
+    ) -> Result<tonic::Response<Self::ServerReflectionInfoStream>, tonic::Status> {
+        let mut questions = request.into_inner();
+        let (tell, told) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Ok(Some(asked)) = questions.message().await {
+                let answer = Odd::answer(asked.message_request.unwrap()).map(|answer| {
+                    ServerReflectionResponse { message_response: Some(answer), ..Default::default() }
+                });
+                let is_end = answer.is_err();
+                if tell.send(answer).await.is_err() || is_end {
+                    return;
+                }
+            }
+        });
+        Ok(tonic::Response::new(ReceiverStream::new(told)))
+    }
+}
+
+#[test]
+fn what_a_service_cannot_describe_is_told_and_the_rest_is_served() {
+    block_on(async {
+        let incoming = TcpIncoming::bind(ANY.parse().unwrap()).unwrap();
+        let address = incoming.local_addr().unwrap();
+        let server = Server::builder().add_service(ServerReflectionServer::new(Odd));
+        let told = tokio::select! {
+            told = ask(address) => told.unwrap(),
+            ended = server.serve_with_incoming(incoming) => panic!("{ended:?}"),
+        };
+        assert_eq!(
+            told.untold,
+            [
+                "the service odd.Gone is listed and not described: it answers NotFound: no such thing",
+                "the service odd.Broken is listed and not described: it answers Internal: it breaks",
+            ]
+        );
+        let api = api(told);
+        let paths: Vec<&str> = api.methods().iter().map(|method| method.path.as_str()).collect();
+        assert_eq!(paths, ["/odd.S/M"], "{:#?}", api.refused());
+        assert_eq!(api.refused().len(), 2, "{:#?}", api.refused());
+    });
 }

@@ -5,6 +5,7 @@ mod support;
 
 use serde_json::Value;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use support::gateway::{BACKENDS, asked, gateway_config};
 use support::interop_server::InteropServer;
@@ -50,7 +51,9 @@ async fn live(filter: &Filter, backend: &str, expected: &str) {
     let server = InteropServer::start();
     let config = gateway_config(&[server.address()], backend, "");
     let config = config.replace("on_unavailable = \"fail\"", "on_unavailable = \"fallback\"");
-    let log = std::env::temp_dir().join(format!("ringway-sandbox-{}-{backend}.log", std::process::id()));
+    static LOGS: AtomicU32 = AtomicU32::new(0);
+    let (process, number) = (std::process::id(), LOGS.fetch_add(1, Ordering::Relaxed));
+    let log = std::env::temp_dir().join(format!("ringway-sandbox-{process}-{number}.log"));
     let config = format!("{config}\n[access_log]\npath = {log:?}\nsample = 1.0\n");
     let mut process = Process::start_with(&config, |command| filter.around(command)).await;
     for round in 0..20 {

@@ -134,6 +134,10 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/buffer/pool.rs",
     "src/net/sys.rs",
     "src/net/carrier.rs",
+    "src/net/message.rs",
+    "src/net/data_ring.rs",
+    "src/net/operations.rs",
+    "src/net/executor.rs",
     "src/net/provided.rs",
     "src/net/rehearsal.rs",
     "src/alloc.rs",
@@ -148,6 +152,7 @@ const LONGER_FILES: &[(&str, usize)] = &[];
 
 /// Files of tests that may wait for time to pass, and why it is not a wait for some state.
 const MAY_SLEEP: &[(&str, &str)] = &[
+    ("tests/idle.rs", "it measures a time in which nothing happens"),
     ("tests/support/interop_server.rs", "a caller asks for the interval between two answers"),
     ("tests/verify.rs", "a proxy that is slow on purpose"),
 ];

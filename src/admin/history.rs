@@ -1,17 +1,24 @@
 //! What happened in each of the last seconds: the difference of two looks at all counters.
 //!
-//! The workers know nothing of it. A look reads every histogram, so where there are very many it is taken less often
+//! Samples are taken while an operator looks, or calls run. The first one after a pause is of all of the pause, so none is
+//! missing. The workers know nothing of it. A look reads every histogram, so where there are very many it is taken less often
 //! than once a second: looking never takes more than a twentieth of the time.
 #![allow(clippy::disallowed_types, reason = "shared by the admin's own threads; no worker knows of it")]
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
 
 use super::process;
 use super::value::Value;
-use super::world::World;
+use super::world::{Source, World};
 use crate::metrics::{CallBlock, CallLabels, GRPC_STATUS_NAMES, RingCounts, Snapshot};
+
+/// How long samples go on after an operator has looked.
+const LINGER: Duration = Duration::from_secs(60);
 
 /// Samples that are kept: five minutes of them.
 const KEPT: usize = 300;
@@ -21,13 +28,22 @@ const CODES: usize = GRPC_STATUS_NAMES.len();
 
 /// The samples of the last minutes.
 #[derive(Debug, Default)]
-pub(super) struct History(Mutex<Kept>);
+pub(super) struct History {
+    kept: Mutex<Kept>,
+    /// Told when samples are to be taken again.
+    awake: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
     samples: VecDeque<Sample>,
     /// The number of the next sample.
     next: u64,
+    /// The last look.
+    before: Option<(Look, Instant)>,
+    looked_at: Option<Instant>,
+    /// Nobody looks and no call runs, so none is taken.
+    is_asleep: bool,
 }
 
 /// All counters at one moment.
@@ -158,6 +174,10 @@ impl Look {
         Look { world, workers, clusters, by_code, process_cpu: process::cpu().unwrap_or_default() }
     }
 
+    fn calls(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.calls).sum()
+    }
+
     /// What happened since `before`; nothing where another configuration runs since then.
     pub(super) fn since(&self, before: &Look, took: Duration, unix_ms: u64) -> Option<Sample> {
         if !Arc::ptr_eq(&self.world, &before.world) {
@@ -240,14 +260,35 @@ fn rates(now: &[u64; CODES], then: &[u64; CODES], seconds: f64) -> [f64; CODES] 
 }
 
 impl History {
-    pub(super) fn push(&self, mut sample: Sample) {
+    /// Takes a sample. False if no more are needed for now: then it sleeps until somebody looks or calls run.
+    pub(super) fn sample(&self, source: &dyn Source) -> bool {
         let mut kept = self.kept();
-        sample.number = kept.next;
-        kept.next += 1;
-        if kept.samples.len() == KEPT {
-            kept.samples.pop_front();
+        let ran = kept.sample(source);
+        let is_looked_at = kept.looked_at.is_some_and(|at| at.elapsed() < LINGER);
+        kept.is_asleep = !ran && !is_looked_at;
+        !kept.is_asleep
+    }
+
+    /// An operator looks: the last sample is of now, and others follow for a while.
+    pub(super) fn look_at(&self, source: &dyn Source) {
+        let mut kept = self.kept();
+        kept.looked_at = Some(Instant::now());
+        if mem::take(&mut kept.is_asleep) {
+            kept.sample(source);
+            self.awake.notify_one();
         }
-        kept.samples.push_back(sample);
+    }
+
+    /// Calls run, so samples are taken.
+    pub(super) fn calls_run(&self) {
+        if mem::take(&mut self.kept().is_asleep) {
+            self.awake.notify_one();
+        }
+    }
+
+    /// Waits until samples are to be taken again.
+    pub(super) async fn awakes(&self) {
+        self.awake.notified().await;
     }
 
     /// The last sample.
@@ -262,7 +303,40 @@ impl History {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(super) fn push(&self, sample: Sample) {
+        self.kept().push(sample);
+    }
+}
+
+impl Kept {
+    /// Adds what happened since the last look. Whether calls ran.
+    fn sample(&mut self, source: &dyn Source) -> bool {
+        let begun = Instant::now();
+        let look = Look::at(source.world(), &source.rings());
+        let mut ran = look.world.shards.iter().any(|shard| shard.worker.calls_active.get() > 0);
+        if let Some((before, at)) = &self.before {
+            ran |= look.calls() != before.calls();
+            let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
+            if let Some(sample) = look.since(before, begun.duration_since(*at), unix_ms) {
+                self.push(sample);
+            }
+        }
+        self.before = Some((look, begun));
+        ran
+    }
+
+    fn push(&mut self, mut sample: Sample) {
+        sample.number = self.next;
+        self.next += 1;
+        if self.samples.len() == KEPT {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample);
     }
 }
 

@@ -29,7 +29,7 @@ use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use http_body_util::Full;
@@ -43,7 +43,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use self::history::{History, Look};
+use self::history::History;
 use self::pages::Asked;
 pub use self::world::{Hooks, LogLevel, Place, Reload, SetLevel, Source, World};
 
@@ -51,8 +51,20 @@ pub use self::world::{Hooks, LogLevel, Place, Reload, SetLevel, Source, World};
 #[derive(Debug)]
 pub struct Admin {
     address: SocketAddr,
+    attention: Attention,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Tells the admin thread that there is something to see.
+#[derive(Clone, Debug)]
+pub struct Attention(Arc<History>);
+
+impl Attention {
+    /// Calls run, so the history takes samples. To be said every few seconds while they do.
+    pub fn calls_run(&self) {
+        self.0.calls_run();
+    }
 }
 
 impl Admin {
@@ -69,6 +81,11 @@ impl Admin {
         self.address
     }
 
+    /// How to tell it that there is something to see.
+    pub fn attention(&self) -> Attention {
+        self.attention.clone()
+    }
+
     fn start_with(
         listener: std::net::TcpListener,
         source: Arc<dyn Source>,
@@ -83,10 +100,12 @@ impl Admin {
             TcpListener::from_std(listener)?
         };
         let (stop, stopped) = oneshot::channel();
+        let history = Arc::new(History::default());
+        let attention = Attention(Arc::clone(&history));
         let thread = thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || run(&runtime, listener, source, limits, stopped))?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+            .spawn(move || run(&runtime, listener, source, history, limits, stopped))?;
+        Ok(Self { address, attention, stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -134,16 +153,18 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// How long to wait after a failed accept: the usual reason, no descriptor left, does not pass at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often such failures are logged.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 fn run(
     runtime: &Runtime,
     listener: TcpListener,
     source: Arc<dyn Source>,
+    history: Arc<History>,
     limits: Limits,
     stopped: oneshot::Receiver<()>,
 ) {
     runtime.block_on(async {
-        let history = Arc::new(History::default());
         tokio::spawn(sample(Arc::clone(&source), Arc::clone(&history), limits.sample));
         tokio::select! {
             _ = stopped => {}
@@ -153,30 +174,25 @@ fn run(
     // The runtime ends with its thread, and the connections with it.
 }
 
-/// Adds a sample to the history at each interval, or less often where a look takes long.
+/// Adds a sample to the history at each interval, or less often where a look takes long; none while nobody looks and no
+/// call runs.
 async fn sample(source: Arc<dyn Source>, history: Arc<History>, interval: Duration) {
-    let mut before: Option<(Look, Instant)> = None;
     loop {
         let begun = Instant::now();
-        let source = Arc::clone(&source);
-        let looked = spawn_blocking(move || Look::at(source.world(), &source.rings())).await;
-        if let Ok(look) = looked {
-            if let Some((before, at)) = &before {
-                let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
-                if let Some(sample) = look.since(before, begun.duration_since(*at), unix_ms) {
-                    history.push(sample);
-                }
-            }
-            before = Some((look, begun));
-        }
+        let (source, taken) = (Arc::clone(&source), Arc::clone(&history));
+        let goes_on = spawn_blocking(move || taken.sample(&*source)).await;
         let took = begun.elapsed();
+        if matches!(goes_on, Ok(false)) {
+            history.awakes().await;
+        }
         sleep(interval.max(took * 20).saturating_sub(took)).await;
     }
 }
 
 async fn accept(listener: TcpListener, source: Arc<dyn Source>, history: Arc<History>, limits: Limits) {
     let places = Arc::new(Semaphore::new(limits.connections_max));
+    // It fails for a while, many times a second.
+    let (mut told_at, mut more) = (None::<Instant>, 0_u64);
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return pending().await; // Nobody closes the semaphore.
@@ -191,7 +207,12 @@ async fn accept(listener: TcpListener, source: Arc<dyn Source>, history: Arc<His
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "admin: accept failed");
+                if told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                    tracing::warn!(%error, more, "admin: accept failed");
+                    (told_at, more) = (Some(Instant::now()), 0);
+                } else {
+                    more += 1;
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

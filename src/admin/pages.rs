@@ -147,7 +147,9 @@ impl Asked {
         &*self.source
     }
 
+    /// The history, which is looked at now.
     pub(super) fn history(&self) -> &History {
+        self.history.look_at(&*self.source);
         &self.history
     }
 }

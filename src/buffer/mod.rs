@@ -4,6 +4,8 @@
 //! to memory on the heap. An [`Output`] is what one connection sends next: bytes of its own, and slices between them. A
 //! payload that arrives on one connection leaves on another from where it was received.
 
+use std::cell::RefMut;
+
 mod output;
 mod pool;
 mod slice;
@@ -12,14 +14,20 @@ pub use output::Output;
 pub use pool::{Owner, Pool};
 pub use slice::Slice;
 
-/// Where a connection's bytes to send are gathered.
-pub trait Sink {
-    /// What is to be sent next; to be added to.
-    fn output(&self) -> std::cell::RefMut<'_, Output>;
+/// Where bytes of a connection come from and go to: a socket, or memory in tests.
+pub trait Transport {
+    /// The next bytes that have come.
+    fn next_input(&self) -> Option<Slice>;
 
-    /// Asks that it be sent at the end of this turn of the loop.
+    /// Bytes that could not be taken yet. They come first the next time.
+    fn put_back(&self, input: Slice);
+
+    /// Bytes that are to be sent next; to be added to.
+    fn output(&self) -> RefMut<'_, Output>;
+
+    /// Asks that they be sent at the end of this turn of the loop.
     fn flush(&self);
 
-    /// Asks that the protocol be told when it has been sent.
+    /// Asks that the protocol be told when they have been sent.
     fn notify_room(&self);
 }

@@ -16,6 +16,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// Nothing, with memory for so many bytes of its own.
+    pub fn with_capacity(bytes: usize) -> Output {
+        Output { bytes: Vec::with_capacity(bytes), ..Output::default() }
+    }
+
     /// Bytes in all.
     pub fn len(&self) -> usize {
         self.bytes.len() + self.slices_length
@@ -124,6 +129,7 @@ mod tests {
         output.push(Slice::from(vec![1; COPIED_BELOW]));
         assert_eq!(output.parts_max(), 3);
         output.clear();
-        assert!(output.is_empty() && output.len() == 0 && output.capacity() > 0);
+        assert!(output.is_empty() && output.capacity() > 0);
+        assert_eq!(output.len(), 0);
     }
 }

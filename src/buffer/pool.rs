@@ -17,6 +17,8 @@ pub struct Pool {
     /// References to each buffer that is filled.
     references: Box<[Cell<u32>]>,
     free: RefCell<Vec<u16>>,
+    /// Buffers that were taken, and neither filled nor given back.
+    taken: Cell<usize>,
 }
 
 /// From one buffer to the next. Were it a power of two, the beginnings of all would share a few places of each cache.
@@ -40,17 +42,20 @@ impl Pool {
         let references = vec![Cell::new(0); count].into_boxed_slice();
         // Taken from the end: the first buffers are used over and over, and stay in the caches.
         let free = RefCell::new((0..buffers).rev().collect());
-        Rc::new(Pool { memory, layout, references, free })
+        Rc::new(Pool { memory, layout, references, free, taken: Cell::new(0) })
     }
 
     /// Takes a free buffer to receive into; none if all are in use.
     pub fn take(&self) -> Option<u16> {
-        self.free.borrow_mut().pop()
+        let buffer = self.free.borrow_mut().pop()?;
+        self.taken.set(self.taken.get() + 1);
+        Some(buffer)
     }
 
     /// Gives back a buffer that was taken and not filled.
     pub fn give(&self, buffer: u16) {
         debug_assert_eq!(self.references[usize::from(buffer)].get(), 0);
+        self.taken.set(self.taken.get() - 1);
         self.free.borrow_mut().push(buffer);
     }
 
@@ -64,9 +69,14 @@ impl Pool {
         self.references.len()
     }
 
-    /// Whether so few buffers are free that none should be held for long.
+    /// Buffers that hold nothing: those that are free, and those that wait to be received into.
+    pub fn idle(&self) -> usize {
+        self.free() + self.taken.get()
+    }
+
+    /// Whether so many buffers are filled that none should be held for long.
     pub fn is_scarce(&self) -> bool {
-        self.free() * 4 < self.buffers()
+        self.idle() * 4 < self.buffers()
     }
 
     /// Where a buffer of [`Pool::SIZE`] bytes begins.
@@ -85,6 +95,7 @@ impl Pool {
         assert!(length <= Pool::SIZE);
         let references = &self.references[usize::from(buffer)];
         assert_eq!(references.replace(1), 0, "a buffer is filled once");
+        self.taken.set(self.taken.get() - 1);
         Owner { pool: Rc::clone(self), buffer }
     }
 
@@ -197,14 +208,17 @@ mod tests {
     }
 
     #[test]
-    fn few_free_buffers_are_scarce() {
+    fn few_idle_buffers_are_scarce() {
         let pool = Pool::new(8);
-        assert!(!pool.is_scarce());
-        for _ in 0..6 {
-            pool.take();
+        let mut owners = Vec::new();
+        for filled in 0..8 {
+            assert_eq!((pool.idle(), pool.is_scarce()), (8 - filled, filled > 6));
+            let buffer = pool.take().expect("one is free");
+            // One that waits to be received into is idle.
+            assert_eq!(pool.idle(), 8 - filled);
+            owners.push(pool.filled(buffer, 1));
         }
-        assert!(!pool.is_scarce());
-        pool.take();
-        assert!(pool.is_scarce());
+        drop(owners);
+        assert_eq!(pool.idle(), 8);
     }
 }

@@ -29,7 +29,7 @@ pub(super) enum Measure {
     Verify(Verify),
     /// Recommend timeouts, retries, pool sizes and breaker settings from a gateway's metrics, with the evidence.
     Advise(Advise),
-    /// Write what was measured as Markdown; report.sh measures it.
+    /// Write what was measured as Markdown; scripts/report.sh measures it.
     Report(Report),
     /// A process of the embedded demo, for the commands above.
     #[command(hide = true)]

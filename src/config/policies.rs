@@ -62,7 +62,7 @@ fn breaker(table: &Table<'_>) -> Breaker {
         min_requests: table.count("min_requests"),
         failure_ratio: table.ratio("failure_ratio"),
         ramp: table.time("ramp"),
-        min_deadline: table.time("min_deadline"),
+        failure_status_codes: table.codes("failure_status_codes"),
     }
 }
 

@@ -88,24 +88,24 @@ pub struct Breaker {
     pub timeout: Duration,
     /// It does not open on fewer calls than this in the window.
     pub min_requests: u32,
-    /// The share of failed calls at which it opens.
+    /// The share of failed calls at which it opens. In the short window beside the long one it is half-way to all.
     pub failure_ratio: f64,
     /// How long it takes, once closed, until all calls are let through again.
     pub ramp: Duration,
-    /// A deadline that a caller set shorter than this may pass without counting as a failure.
-    pub min_deadline: Duration,
+    /// What a service may answer that counts as a failure.
+    pub failure_status_codes: Codes,
 }
 
 impl Default for Breaker {
     fn default() -> Self {
         Self {
-            max_requests: 50,
+            max_requests: 3,
             interval: Duration::from_secs(30),
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_secs(10),
             min_requests: 20,
             failure_ratio: 0.5,
-            ramp: Duration::from_secs(10),
-            min_deadline: Duration::from_secs(1),
+            ramp: Duration::from_secs(1),
+            failure_status_codes: Codes::NONE.with(14),
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Transcoding {
     pub services: Vec<String>,
     /// Whether `POST /{service}/{method}` with JSON works for every method.
     pub auto_mapping: bool,
+    /// What becomes of a rule that is wrong.
+    pub on_bad_rule: OnBadRule,
     /// Bytes of a JSON request that is held while it is turned into messages.
     pub max_request_body_size: u32,
     /// Bytes of an answer's message that is held while it is turned into JSON.
@@ -35,6 +37,16 @@ pub struct Transcoding {
     pub ignore_unknown_query_parameters: bool,
     /// How JSON is written.
     pub print_options: PrintOptions,
+}
+
+/// What becomes of an HTTP rule that is wrong, or means the same requests as another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBadRule {
+    /// It is left out and named; all others serve.
+    #[default]
+    Skip,
+    /// The descriptors are refused as a whole.
+    Fail,
 }
 
 /// How JSON is written.
@@ -100,6 +112,10 @@ pub(super) fn read(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Tran
         reflection_interval: table.time("reflection_interval"),
         services: unique(table, "services", forms::service),
         auto_mapping: table.flag("auto_mapping"),
+        on_bad_rule: match table.word("on_bad_rule") {
+            "fail" => OnBadRule::Fail,
+            _ => OnBadRule::Skip,
+        },
         max_request_body_size: table.size("max_request_body_size"),
         max_response_message_size: table.size("max_response_message_size"),
         ignore_unknown_fields: table.flag("ignore_unknown_fields"),

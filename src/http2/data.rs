@@ -3,7 +3,6 @@
 use super::connection::{Connection, ConnectionError};
 use super::frame::{self, ErrorCode, FrameHead, flag};
 use super::guard::Flood;
-use super::state::StreamError;
 use super::streams::Found;
 use crate::buffer::{Output, Slice};
 use crate::time::Moment;
@@ -211,7 +210,8 @@ impl Connection {
         // What a stream held when it ended was given back to the connection then.
         let bytes = (bytes as u32).min(stream.receive_window.held());
         stream.receive_window.release(bytes);
-        stream.receive_window.tune(self.bounds.max_stream_window);
+        self.streams.tune(key, self.bounds.max_stream_window, self.bounds.connection_window);
+        let stream = self.streams.get_mut(key);
         if !stream.received.end
             && !stream.is_reset
             && let Some(increment) = stream.receive_window.update()
@@ -228,28 +228,5 @@ impl Connection {
         {
             frame::window_update(out.bytes(), 0, increment);
         }
-    }
-
-    /// Ends the stream that holds most of what came and was not taken, if that leaves other streams of the connection
-    /// too little of its window. For connections that strangers share.
-    pub fn relieve(&mut self, out: &mut Output) -> bool {
-        let held = self.receive_window.held();
-        if u64::from(held) * 4 < u64::from(self.receive_window.size()) * 3 {
-            return false;
-        }
-        let most = self.streams.iter_mut().max_by_key(|(_, stream)| stream.receive_window.held());
-        let Some((key, stream)) = most else { return false };
-        stream.received.data.clear();
-        let bytes = stream.receive_window.held();
-        stream.receive_window.release(bytes);
-        self.release_connection(bytes, out);
-        self.fail_stream(key, StreamError::BufferOverflow, ErrorCode::CANCEL, out);
-        // What is not there any more cannot be taken, were the response whole or not.
-        if let Some(stream) = self.streams.get_held(key) {
-            stream.error = Some(StreamError::BufferOverflow);
-            stream.received.end = false;
-            stream.received.trailers = None;
-        }
-        true
     }
 }

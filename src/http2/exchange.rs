@@ -128,6 +128,11 @@ impl Connection {
         received.end && received.data.is_empty()
     }
 
+    /// Whether the head was all: neither a body nor trailers follow.
+    pub fn ended_with_head(&self, key: u32) -> bool {
+        self.is_end(key) && self.streams.get(key).received.trailers.is_none()
+    }
+
     /// Trailers, if they have come.
     pub fn take_trailers(&mut self, key: u32) -> Option<Head> {
         self.streams.get_mut(key).received.trailers.take()

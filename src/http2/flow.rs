@@ -94,9 +94,9 @@ impl ReceiveWindow {
         self.taken += bytes;
     }
 
-    /// The increment to tell the peer, once that is worth a frame.
+    /// The increment to tell the peer, once that is worth a frame, or is more than the peer has left.
     pub(super) fn update(&mut self) -> Option<u32> {
-        if self.taken == 0 || self.taken < self.size / 4 {
+        if self.taken == 0 || self.taken < (self.size / 4).min(self.window) {
             return None;
         }
         self.window += self.taken;

@@ -112,6 +112,12 @@ impl Heads {
     }
 }
 
+impl fmt::Debug for Heads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heads").field("spare_bytes", &self.spare_bytes.get()).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Head {
     fn drop(&mut self) {
         self.pool.give_back(std::mem::take(&mut self.arena));
@@ -341,19 +347,22 @@ impl Head {
     /// Adds bytes that belong to no field yet; where they begin.
     pub(super) fn append(&mut self, bytes: &[u8]) -> u32 {
         let start = self.arena.bytes.len();
-        if self.arena.bytes.capacity() == 0 && !bytes.is_empty() {
-            self.arena.bytes.reserve(FIRST_BYTES);
-        }
+        self.reserve();
         self.arena.bytes.extend_from_slice(bytes);
         start as u32
     }
 
     /// The bytes of all fields, for a writer that appends to them.
     pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.arena.bytes
+    }
+
+    /// Takes the memory that most heads need, unless there is some.
+    pub(super) fn reserve(&mut self) {
         if self.arena.bytes.capacity() == 0 {
             self.arena.bytes.reserve(FIRST_BYTES);
+            self.arena.entries.reserve(FIRST_FIELDS);
         }
-        &mut self.arena.bytes
     }
 
     /// The bytes from `start` on.
@@ -362,6 +371,7 @@ impl Head {
     }
 
     /// Makes a field of bytes that were appended: a name if it has no number, and the value after it.
+    #[inline]
     pub(super) fn add_entry(
         &mut self,
         name: Name,
@@ -370,9 +380,6 @@ impl Head {
         value_length: usize,
         sensitive: bool,
     ) {
-        if self.arena.entries.capacity() == 0 {
-            self.arena.entries.reserve(FIRST_FIELDS);
-        }
         self.arena.entries.push(Entry {
             start,
             name_length: name_length as u32,

@@ -1,7 +1,7 @@
 //! Field names as numbers: comparing two known names is comparing two bytes, and a known name needs no memory.
 
 /// The number of a field name, or [`Name::OTHER`] for a name without one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Name(u8);
 
 macro_rules! names {
@@ -139,6 +139,19 @@ names! {
 /// How many names have a number, [`Name::OTHER`] included.
 pub(super) const COUNT: usize = TEXTS.len();
 
+/// The names by their numbers, with one for each number that a byte can be, so that no look-up needs a check.
+static BY_NUMBER: [&str; 256] = by_number();
+
+const fn by_number() -> [&'static str; 256] {
+    let mut names = [""; 256];
+    let mut number = 0;
+    while number < COUNT {
+        names[number] = TEXTS[number];
+        number += 1;
+    }
+    names
+}
+
 /// Slots of the look-up. A quarter of them is used, so that most searches end at the first.
 const SLOTS: usize = 512;
 const SHORTEST: usize = 2;
@@ -189,7 +202,7 @@ impl Name {
 
     /// The name; empty for [`Name::OTHER`].
     pub fn as_str(self) -> &'static str {
-        TEXTS[usize::from(self.0)]
+        BY_NUMBER[usize::from(self.0)]
     }
 
     /// The name; empty for [`Name::OTHER`].

@@ -277,6 +277,8 @@ impl Connection {
         stream.fail(StreamError::Reset(code));
         stream.we_reset = true;
         self.notes.held_resets += 1;
+        // The connection's task sees to it that what is due is sent.
+        self.wake();
         self.forget_if_over(key);
         true
     }

@@ -14,44 +14,58 @@ use super::frame::ErrorCode;
 use super::head::Head;
 use super::send::Sent;
 use super::state::{Ending, StreamError};
-use crate::buffer::{Output, Sink, Slice};
+use crate::buffer::{Output, Slice, Transport};
 use crate::time::Moment;
 use crate::time::timers::Timers;
 
-/// A connection, where its bytes go, and the worker's coarse clock.
+/// A connection, the way of its bytes, and the worker's coarse clock.
 pub struct Session {
     connection: RefCell<Connection>,
-    sink: Rc<dyn Sink>,
+    transport: Rc<dyn Transport>,
     timers: Rc<Timers>,
 }
 
 impl Session {
-    /// A connection whose bytes go to `sink`, made by `connect`.
+    /// A connection whose bytes go through `transport`, made by `connect`.
     pub fn new(
-        sink: Rc<dyn Sink>,
+        transport: Rc<dyn Transport>,
         timers: Rc<Timers>,
         connect: impl FnOnce(&mut Output) -> Connection,
     ) -> Rc<Session> {
-        let connection = RefCell::new(connect(&mut sink.output()));
-        sink.flush();
-        Rc::new(Session { connection, sink, timers })
+        let connection = RefCell::new(connect(&mut transport.output()));
+        transport.flush();
+        Rc::new(Session { connection, transport, timers })
     }
 
     /// Does something with the connection that may write, and sees to it that what it wrote is sent.
     pub fn with<T>(&self, act: impl FnOnce(&mut Connection, &mut Output, Moment) -> T) -> T {
-        let mut output = self.sink.output();
+        let mut output = self.transport.output();
         let before = output.len();
         let result = act(&mut self.connection.borrow_mut(), &mut output, self.timers.now());
         let wrote = before != output.len();
         let is_full = self.connection.borrow().wants_room(&output);
         drop(output);
         if wrote {
-            self.sink.flush();
+            self.transport.flush();
         }
         if is_full {
-            self.sink.notify_room();
+            self.transport.notify_room();
         }
         result
+    }
+
+    /// Takes bytes that have come, and lets those go on that waited for room.
+    pub fn pump(&self) {
+        self.with(|connection, out, now| {
+            connection.wake_waiting(now, out);
+            while connection.takes_input(out) {
+                let Some(mut input) = self.transport.next_input() else { return };
+                connection.receive(&mut input, now, out);
+                if !input.is_empty() {
+                    return self.transport.put_back(input);
+                }
+            }
+        });
     }
 
     /// Asks the connection something, or does with it what writes nothing.
@@ -109,6 +123,11 @@ impl Stream {
     /// Whether all of the body has been taken, and no more comes.
     pub fn is_end(&self) -> bool {
         self.session.connection.borrow().is_end(self.key)
+    }
+
+    /// Whether the head was all: neither a body nor trailers follow.
+    pub fn ended_with_head(&self) -> bool {
+        self.session.connection.borrow().ended_with_head(self.key)
     }
 
     /// Trailers, if they have come.

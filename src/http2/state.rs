@@ -22,8 +22,6 @@ pub enum StreamError {
     Unprocessed,
     /// The connection has ended.
     ConnectionEnded,
-    /// The connection held too much that this stream's receiver did not take.
-    BufferOverflow,
 }
 
 /// How the sending side of a stream ends.

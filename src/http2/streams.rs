@@ -21,6 +21,8 @@ pub(super) struct Streams {
     resets: VecDeque<u32>,
     ended: [u32; ENDED_REMEMBERED],
     ended_at: usize,
+    /// Bytes that the peer may send at most on all streams together, if nothing of it is taken.
+    promised: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,7 @@ pub(super) enum Found {
 impl Streams {
     pub(super) fn insert(&mut self, stream: StreamState) -> u32 {
         let id = stream.id;
+        self.promised += u64::from(stream.receive_window.size());
         let key = u32::try_from(self.slots.insert(stream)).expect("far fewer streams than 2^32");
         self.ids.insert(id, Entry::Open(key));
         key
@@ -77,11 +80,6 @@ impl Streams {
         &mut self.slots[key as usize]
     }
 
-    /// The stream of a key, if somebody holds it still.
-    pub(super) fn get_held(&mut self, key: u32) -> Option<&mut StreamState> {
-        self.slots.get_mut(key as usize).filter(|stream| stream.is_held())
-    }
-
     /// The stream of a key, if it is still the one with this number.
     pub(super) fn get_if(&mut self, key: u32, id: u32) -> Option<&mut StreamState> {
         self.slots.get_mut(key as usize).filter(|stream| stream.id == id)
@@ -99,12 +97,23 @@ impl Streams {
     pub(super) fn remove(&mut self, key: u32) {
         let stream = self.slots.remove(key as usize);
         let id = stream.id;
+        self.promised -= u64::from(stream.receive_window.size());
         if stream.we_reset {
             return self.remember_reset(id);
         }
         self.ids.remove(&id);
         self.ended[self.ended_at] = id;
         self.ended_at = (self.ended_at + 1) % ENDED_REMEMBERED;
+    }
+
+    /// Makes a stream's window larger, up to `max`, if that is what holds its peer up, and if all windows together stay
+    /// within `budget`: then no stream can take the connection's window away from the others.
+    pub(super) fn tune(&mut self, key: u32, max: u32, budget: u32) {
+        let left = u64::from(budget).saturating_sub(self.promised);
+        let window = &mut self.slots[key as usize].receive_window;
+        let before = window.size();
+        window.tune(u64::from(max).min(u64::from(before) + left) as u32);
+        self.promised += u64::from(window.size() - before);
     }
 
     /// From now on frames for this stream are ignored.

@@ -5,8 +5,9 @@
 //! and counted. One core puts in, one thread takes out, and both only move words.
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::task::Waker;
 
 use super::address;
 
@@ -268,6 +269,8 @@ pub struct Ring {
     slots: Box<[[AtomicU64; WORDS]]>,
     /// How many were ever taken out; only the reader writes it.
     taken: Place,
+    /// Woken when the reader sleeps and there is something to take.
+    reader: Waker,
     /// How many were ever put in; only the core writes it.
     put: Place,
 }
@@ -275,42 +278,61 @@ pub struct Ring {
 /// On a pair of cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Place(AtomicUsize);
+struct Place {
+    count: AtomicUsize,
+    /// Of `taken`: its reader sleeps. Here because the core reads this line anyhow.
+    sleeps: AtomicBool,
+}
 
 impl Ring {
-    /// An empty ring with room for so many records, which must be a power of two.
+    /// An empty ring with room for so many records, which must be a power of two. `reader` wakes who takes them out.
     ///
     /// # Panics
     /// When it is not.
-    pub fn new(records: usize) -> Ring {
+    pub fn new(records: usize, reader: Waker) -> Ring {
         assert!(records.is_power_of_two(), "positions are found with a mask");
         let slots = (0..records).map(|_| [const { AtomicU64::new(0) }; WORDS]).collect();
-        Ring { slots, taken: Place::default(), put: Place::default() }
+        Ring { slots, taken: Place::default(), reader, put: Place::default() }
     }
 
     /// Puts a record in; false if there is no room. Only the owning core may call this.
     pub fn put(&self, record: &Record) -> bool {
-        let put = self.put.0.load(Relaxed);
-        if put.wrapping_sub(self.taken.0.load(Acquire)) == self.slots.len() {
+        let put = self.put.count.load(Relaxed);
+        if put.wrapping_sub(self.taken.count.load(Acquire)) == self.slots.len() {
             return false;
         }
         let slot = &self.slots[put & (self.slots.len() - 1)];
         for (word, new) in slot.iter().zip(record.pack()) {
             word.store(new, Relaxed);
         }
-        self.put.0.store(put.wrapping_add(1), Release);
+        self.put.count.store(put.wrapping_add(1), Release);
+        // Without a fence, as that would cost each call more than the rest of this: in the same moment the reader may miss
+        // this record and this its sleep. The next record wakes it then, or the end of its sleep.
+        if self.taken.sleeps.load(Relaxed) && self.taken.sleeps.swap(false, AcqRel) {
+            self.reader.wake_by_ref();
+        }
         true
+    }
+
+    /// The reader is about to sleep: the next record wakes it. False if there is one already.
+    pub fn sleep(&self) -> bool {
+        self.taken.sleeps.store(true, SeqCst);
+        let is_empty = self.put.count.load(SeqCst) == self.taken.count.load(Relaxed);
+        if !is_empty {
+            self.taken.sleeps.store(false, Relaxed);
+        }
+        is_empty
     }
 
     /// Takes the oldest record out. Only one thread may call this.
     pub fn take(&self) -> Option<Record> {
-        let taken = self.taken.0.load(Relaxed);
-        if taken == self.put.0.load(Acquire) {
+        let taken = self.taken.count.load(Relaxed);
+        if taken == self.put.count.load(Acquire) {
             return None;
         }
         let slot = &self.slots[taken & (self.slots.len() - 1)];
         let words = std::array::from_fn(|at| slot[at].load(Relaxed));
-        self.taken.0.store(taken.wrapping_add(1), Release);
+        self.taken.count.store(taken.wrapping_add(1), Release);
         Some(Record::unpack(&words))
     }
 }
@@ -353,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_record_comes_out_as_it_went_in() {
-        let ring = Ring::new(2);
+        let ring = Ring::new(2, Waker::noop().clone());
         for record in [record(0), record(u64::MAX), Record::default()] {
             assert!(ring.put(&record));
             assert_eq!(ring.take(), Some(record));
@@ -374,7 +396,7 @@ mod tests {
 
     #[test]
     fn a_full_ring_takes_no_more_until_there_is_room() {
-        let ring = Ring::new(4);
+        let ring = Ring::new(4, Waker::noop().clone());
         let put = (0..6).filter(|&number| ring.put(&record(number))).count();
         assert_eq!(put, 4);
         assert_eq!(ring.take(), Some(record(0)));
@@ -383,12 +405,31 @@ mod tests {
         assert_eq!(rest, [1, 2, 3, 9]);
     }
 
+    #[test]
+    fn a_reader_that_sleeps_is_woken_once() {
+        struct Count(AtomicUsize);
+        impl std::task::Wake for Count {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.fetch_add(1, Relaxed);
+            }
+        }
+        let woken = std::sync::Arc::new(Count(AtomicUsize::new(0)));
+        let ring = Ring::new(4, std::sync::Arc::clone(&woken).into());
+        assert!(ring.put(&record(0)));
+        assert!(!ring.sleep(), "there is something to take");
+        assert!(ring.put(&record(1)) && woken.0.load(Relaxed) == 0, "it is awake");
+        while ring.take().is_some() {}
+        assert!(ring.sleep());
+        assert!(ring.put(&record(2)) && ring.put(&record(3)));
+        assert_eq!(woken.0.load(Relaxed), 1);
+    }
+
     /// Method: one thread puts numbered records in as fast as it can, another takes them out; each comes out whole, in
     /// order, and those put in are those taken out.
     #[test]
     fn records_are_whole_whoever_is_faster() {
         const RECORDS: u64 = if cfg!(miri) { 100 } else { 50_000 };
-        let ring = Ring::new(8);
+        let ring = Ring::new(8, Waker::noop().clone());
         let taken = thread::scope(|scope| {
             scope.spawn(|| {
                 for number in 1..=RECORDS {

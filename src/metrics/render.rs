@@ -40,6 +40,8 @@ pub struct GatewayInfo<'a> {
     pub reloads: ReloadCounts,
     /// How host names became addresses.
     pub names: NameCounts,
+    /// Panics on threads that are no worker's.
+    pub control_panics: u64,
     /// What the workers share of each cluster.
     pub shares: &'a [Arc<Shares>],
 }
@@ -101,6 +103,8 @@ pub struct TranscodingInfo {
     pub unanswered: u64,
     /// Whether the last ones that were read are in use.
     pub is_good: bool,
+    /// Rules, methods and files that are left out of the API in use.
+    pub refused: u64,
 }
 
 /// What one worker's ring has counted in memory shared with the kernel.
@@ -126,7 +130,7 @@ pub fn text(
 ) -> String {
     let mut page = Page { text: String::with_capacity(16 << 10) };
     info(&mut page, gateway);
-    workers(&mut page, shards);
+    workers(&mut page, shards, gateway.control_panics);
     if gateway.backend == IO_URING {
         ring_enters(&mut page, shards);
     }
@@ -226,15 +230,22 @@ fn transcoding(page: &mut Page, info: &TranscodingInfo) {
     page.family("ringway_transcoding_reflections_total", "counter", asked);
     page.sample("ringway_transcoding_reflections_total", &"result=\"ok\"", info.answers);
     page.sample("ringway_transcoding_reflections_total", &"result=\"error\"", info.unanswered);
+    let refused =
+        "Rules, methods and files that are left out of the API in use; log and `ringway check` name them.";
+    page.family("ringway_transcoding_refused", "gauge", refused);
+    page.sample("ringway_transcoding_refused", &"", info.refused);
     page.family("ringway_transcoding_descriptors_good", "gauge", good);
     page.sample("ringway_transcoding_descriptors_good", &"", u64::from(info.is_good));
 }
 
-fn workers(page: &mut Page, shards: &[Arc<Shard>]) {
+fn workers(page: &mut Page, shards: &[Arc<Shard>], control_panics: u64) {
     for row in WorkerBlock::TABLE {
         page.family(row.name, row.kind.word(), row.help);
         for (worker, shard) in shards.iter().enumerate() {
             page.sample(row.name, &format_args!("worker=\"{worker}\""), (row.read)(&shard.worker));
+        }
+        if row.name == "ringway_panics_total" {
+            page.sample(row.name, &"worker=\"control\"", control_panics);
         }
     }
 }

@@ -112,15 +112,19 @@ block! {
         connections_handed: Counter "ringway_connections_handed_total"
             "Client connections accepted here and handed to a worker that had fewer.",
         handshake_timeouts: Counter "ringway_handshake_timeouts_total"
-            "Client connections closed because they did not begin to speak HTTP/2 in time.",
+            "Client connections closed because they did not begin to speak HTTP in time.",
         idle_timeouts: Counter "ringway_idle_timeouts_total"
             "Client connections closed because they carried no call for too long.",
         write_timeouts: Counter "ringway_write_timeouts_total"
             "Client connections closed because the client did not take its bytes in time.",
         protocol_errors: Counter "ringway_protocol_errors_total"
-            "Client connections closed because the client broke the rules of HTTP/2.",
+            "Client connections closed because the client broke the rules of HTTP/2 or HTTP/1.1.",
         floods: Counter "ringway_floods_total"
-            "Client connections closed because the client reset or pinged more than is allowed.",
+            "Client connections closed because the client sent more resets, pings, settings or empty frames than is allowed.",
+        streams_malformed: Counter "ringway_streams_malformed_total"
+            "Streams reset because the client sent a malformed request on them; its other streams went on.",
+        streams_refused: Counter "ringway_streams_refused_total"
+            "Streams refused because the client had max_concurrent_streams open.",
         calls_started: Counter "ringway_calls_started_total"
             "Calls whose head arrived.",
         calls_active: Gauge "ringway_calls_active"

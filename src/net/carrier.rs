@@ -13,7 +13,7 @@
 //! A completion would end the very wait that it was submitted with, and cost a second one.
 #![allow(unsafe_code)]
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -24,31 +24,33 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use io_uring::{cqueue, opcode, squeue, types};
-use monoio::foreign::{self, Foreign};
 use slab::Slab;
 
-use super::pipe::Pipe;
-use super::provided::{GROUP, Provided, SIZE};
+use super::buffers::Buffers;
+use super::data_ring::{Completion, DataRing, Kind, Tag};
+use super::message::{Messages, Send};
+use super::pipe::{Pipe, Sender};
+use super::provided::{GROUP, Provided};
+use super::ready::ReadyList;
 use super::socket::Socket;
+use crate::buffer::{Output, Pool};
 use crate::metrics::WorkerBlock;
 use crate::time::timers::Timers;
 
 /// What the ring does for the connections of one worker.
 pub struct Carrier {
-    provided: Rc<Provided>,
+    ring: Rc<DataRing>,
+    provided: Provided,
+    messages: Messages,
     connections: RefCell<Slab<Connection>>,
     /// Connections that may have something to send.
-    ready: RefCell<Vec<usize>>,
+    ready: Rc<ReadyList>,
     /// Connections whose send has been put into the ring and will say nothing if it succeeds.
     silent: RefCell<Vec<usize>>,
     /// Connections whose receive found no buffer, in order.
     starved: RefCell<VecDeque<usize>>,
-    /// Wakes the root future, which sends at the end of the turn.
-    root: OnceCell<Waker>,
     timers: Rc<Timers>,
     counts: Arc<WorkerBlock>,
-    /// What was being sent when the loop ended: kept for as long as the ring is.
-    unfinished: RefCell<Vec<Vec<u8>>>,
 }
 
 /// One connection's place with a carrier. Dropping it ends what goes on; the kernel closes the socket after that.
@@ -65,8 +67,6 @@ struct Connection {
     /// Its last receive filled a buffer, or the protocol did not take what came: the next brings one buffer, no more.
     once: bool,
     send: Sending,
-    /// It is in `Carrier::ready`.
-    is_ready: bool,
     /// Its line is gone; it goes when nothing of it is in the ring any more.
     left: bool,
 }
@@ -81,44 +81,39 @@ enum Receive {
 enum Sending {
     Idle,
     /// In the ring. Done when all is settled and nothing has been heard of it.
-    Silent(Vec<u8>),
-    /// In the ring, with so many bytes sent before. Done with its completion.
-    Told(Vec<u8>, usize),
+    Silent(Output),
+    /// In the ring, with so many bytes sent before and so many that it carries. Done with its completion.
+    Told(Output, usize, usize),
     /// So many bytes have been sent; the rest is to be sent when there is room.
-    Short(Vec<u8>, usize),
+    Short(Output, usize),
 }
 
-// What an operation is for, in the lowest bits of its user data; the connection's key is above.
-const KINDS: u64 = 3;
-const RECEIVE: u64 = 0;
-const SEND: u64 = 1;
-const CANCEL: u64 = 2;
-const NUDGE: u64 = 3;
-
-const fn user_data(kind: u64, key: usize) -> u64 {
-    (key as u64) << 2 | kind
+const fn tag(kind: Kind, key: usize) -> Tag {
+    Tag { kind, key }
 }
 
 impl Carrier {
-    /// A carrier for the ring of the runtime that runs on this thread.
+    /// A carrier for the connections of `ring`'s worker.
     ///
     /// # Errors
-    /// When there is no such ring, or it takes no buffers.
-    pub(super) fn attach(timers: Rc<Timers>, counts: Arc<WorkerBlock>) -> io::Result<Rc<Carrier>> {
-        let provided = Provided::register(foreign::descriptor()?)?;
-        let carrier = Rc::new(Carrier {
-            provided,
+    /// When the ring takes no buffers.
+    pub(super) fn new(
+        ring: Rc<DataRing>,
+        buffers: Rc<Buffers>,
+        timers: Rc<Timers>,
+        counts: Arc<WorkerBlock>,
+    ) -> io::Result<Rc<Carrier>> {
+        Ok(Rc::new(Carrier {
+            provided: Provided::register(ring.descriptor(), buffers)?,
+            ring,
+            messages: Messages::default(),
             connections: RefCell::default(),
-            ready: RefCell::default(),
+            ready: Rc::default(),
             silent: RefCell::default(),
             starved: RefCell::default(),
-            root: OnceCell::new(),
             timers,
             counts,
-            unfinished: RefCell::default(),
-        });
-        foreign::attach(Rc::clone(&carrier) as Rc<dyn Foreign>)?;
-        Ok(carrier)
+        }))
     }
 
     /// Takes a connection on. Its task is woken when there is something to do.
@@ -130,111 +125,103 @@ impl Carrier {
             receive: Receive::Idle,
             once: false,
             send: Sending::Idle,
-            is_ready: false,
             left: false,
         });
+        pipe.set_sender(Sender::EndOfTurn(Rc::clone(&self.ready), key));
         Line { carrier: Rc::clone(self), key }
     }
 
-    /// Says how to wake the root future; the first call counts.
-    pub(super) fn set_root(&self, root: &Waker) {
-        self.root.get_or_init(|| root.clone());
+    /// Puts all that is staged into the ring. To be called at the end of each turn, before the wait. True if a task was
+    /// woken.
+    pub(super) fn send(&self) -> bool {
+        let woken = Cell::new(false);
+        // Those for which the ring has no room wait for the kernel to take what is in it.
+        self.ready.drain(|key| self.send_for(key, &woken));
+        self.provided.refill();
+        woken.get() | self.feed_starved()
     }
 
-    /// Puts all that is staged into the ring. To be called at the end of each turn of the loop in which a task ran.
-    pub(super) fn send(&self) {
-        let mut ready = self.ready.take();
-        for key in ready.drain(..) {
-            self.send_for(key);
+    /// Lets receives that found no buffer go on, as far as there are some now.
+    fn feed_starved(&self) -> bool {
+        let mut starved = self.starved.borrow_mut();
+        if starved.is_empty() {
+            return false;
         }
-        // Those whom the ring had no room for wait for the kernel to take what is in it. The list keeps its room.
-        ready.append(&mut self.ready.borrow_mut());
-        *self.ready.borrow_mut() = ready;
-        if !self.starved.borrow().is_empty() {
-            self.nudge();
-        }
-    }
-
-    /// Lets go of all connections: the loop has ended, and their tasks with it.
-    pub(super) fn end(&self) {
-        let mut connections = self.connections.take();
-        for (_, connection) in &mut connections {
-            if let Sending::Silent(bytes) | Sending::Told(bytes, _) =
-                std::mem::replace(&mut connection.send, Sending::Idle)
-            {
-                self.unfinished.borrow_mut().push(bytes);
+        // The others have their turn when these have been served.
+        let served = starved.len().min(self.provided.standing().into());
+        let connections = self.connections.borrow();
+        for key in starved.drain(..served) {
+            if let Some(connection) = connections.get(key) {
+                connection.task.wake_by_ref();
             }
         }
-        // What they have staged last leaves before their sockets are closed. Without a ring there is nothing to do.
-        let _ = foreign::submit();
-        // Their wakers held the tasks, and these their lines: all of that is dropped here.
-        drop(connections);
-        let _ = foreign::submit();
+        served > 0
     }
 
-    fn send_for(&self, key: usize) {
+    fn send_for(&self, key: usize, woken: &Cell<bool>) {
         let mut connections = self.connections.borrow_mut();
         let Some(connection) = connections.get_mut(key) else { return };
-        connection.is_ready = false;
+        connection.pipe.take_asked();
         if connection.left {
             self.leave(key, connection);
             return remove_if_over(&mut connections, key);
         }
-        let (bytes, from, flags) = match std::mem::replace(&mut connection.send, Sending::Idle) {
+        let (output, from, flags) = match std::mem::replace(&mut connection.send, Sending::Idle) {
             Sending::Idle => match connection.pipe.take_stage(self.timers.now()) {
                 Some(stage) => (stage, 0, libc::MSG_WAITALL | libc::MSG_DONTWAIT),
                 None => return,
             },
             // The kernel waits for room, sends what fits, and tells.
-            Sending::Short(bytes, _) if connection.pipe.discards() => {
-                return self.sent(connection, Err(io::ErrorKind::ConnectionAborted.into()), bytes);
+            Sending::Short(output, _) if connection.pipe.discards() => {
+                woken.set(true);
+                return self.sent(connection, Err(io::ErrorKind::ConnectionAborted.into()), output);
             }
-            Sending::Short(bytes, from) => (bytes, from, 0),
-            Sending::Silent(bytes) => {
-                connection.send = Sending::Silent(bytes);
-                return self.nudge();
+            Sending::Short(output, from) => (output, from, 0),
+            Sending::Silent(output) => {
+                connection.send = Sending::Silent(output);
+                return self.ring.nudge();
             }
             told @ Sending::Told(..) => {
                 connection.send = told;
                 return;
             }
         };
-        let silent = flags != 0 && !connection.pipe.waits_for_send();
-        let rest = &bytes[from..];
-        let entry = opcode::Send::new(types::Fd(connection.socket), rest.as_ptr(), rest.len() as u32)
-            .flags(flags | libc::MSG_NOSIGNAL)
-            .build()
-            .flags(if silent { squeue::Flags::SKIP_SUCCESS } else { squeue::Flags::empty() });
-        connection.pipe.took(rest.len());
+        // There is room in the stage again.
+        if connection.pipe.has_news() {
+            connection.task.wake_by_ref();
+            woken.set(true);
+        }
+        let socket = types::Fd(connection.socket);
+        let Send { entry, bytes } = self.messages.send(socket, &output, from, flags | libc::MSG_NOSIGNAL);
+        let silent = flags != 0
+            && bytes == output.len()
+            && !connection.pipe.waits_for_send()
+            && self.ring.submits_inline();
+        let entry = if silent { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry };
+        connection.pipe.took(bytes);
         // WHY UNSAFE: the kernel reads the bytes when it takes the submission, or later.
-        // SAFETY: they are on the heap, and are kept there, unchanged, by `Connection::send` until the send has
-        // completed, or until it is settled that it has. A connection is not removed before that.
-        let pushed = unsafe { foreign::push(entry, user_data(SEND, key)) };
+        // SAFETY: they are on the heap or in the pool, and are kept there, unchanged, by `Connection::send` until the
+        // send has completed, or until it is settled that it has. A connection is not removed before that. The header
+        // that says where they are is kept until the kernel has taken the submission.
+        let pushed = unsafe { self.ring.push(entry, tag(Kind::Send, key)) };
         match (pushed, silent) {
             (Ok(()), true) => {
-                connection.send = Sending::Silent(bytes);
+                connection.send = Sending::Silent(output);
                 self.silent.borrow_mut().push(key);
             }
-            (Ok(()), false) => connection.send = Sending::Told(bytes, from),
+            (Ok(()), false) => connection.send = Sending::Told(output, from, bytes),
             (Err(_), _) => {
-                connection.pipe.left(bytes.len() - from);
-                connection.send = Sending::Short(bytes, from);
+                connection.pipe.left(bytes);
+                connection.send = Sending::Short(output, from);
                 self.wait_for_room(key, connection);
             }
         }
     }
 
-    /// Ends the next wait at once, for somebody who waits for a send that says nothing.
-    fn nudge(&self) {
-        // WHY UNSAFE: any entry might point to something.
-        // SAFETY: this one does not. If it cannot be put into the ring, then the ring is full and will not wait.
-        let _ = unsafe { foreign::push(opcode::Nop::new().build(), user_data(NUDGE, 0)) };
-    }
-
     fn post_receive(&self, key: usize, connection: &mut Connection) {
         let socket = types::Fd(connection.socket);
         let entry = if connection.once {
-            opcode::Recv::new(socket, null_mut(), SIZE as u32)
+            opcode::Recv::new(socket, null_mut(), Pool::SIZE as u32)
                 .buf_group(GROUP)
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT)
@@ -243,7 +230,7 @@ impl Carrier {
         };
         // WHY UNSAFE: any entry might point to something.
         // SAFETY: this one does not: it takes its buffers from the ring of buffers, which lives as long as the ring.
-        match unsafe { foreign::push(entry, user_data(RECEIVE, key)) } {
+        match unsafe { self.ring.push(entry, tag(Kind::Receive, key)) } {
             Ok(()) => connection.receive = Receive::Posted,
             // The ring is full, and the kernel takes nothing from it before the loop's next turn.
             Err(_) => connection.task.wake_by_ref(),
@@ -256,7 +243,7 @@ impl Carrier {
             return;
         }
         connection.once = true;
-        match foreign::cancel(user_data(RECEIVE, key), user_data(CANCEL, key)) {
+        match self.ring.cancel(tag(Kind::Receive, key), tag(Kind::Cancel, key)) {
             Ok(()) => connection.receive = Receive::Cancelled,
             Err(_) if connection.left => self.wait_for_room(key, connection),
             Err(_) => connection.task.wake_by_ref(),
@@ -268,17 +255,17 @@ impl Carrier {
         self.cancel_receive(key, connection);
         // It may wait for room that never comes.
         let waits = matches!(connection.send, Sending::Told(..));
-        if waits && foreign::cancel(user_data(SEND, key), user_data(NUDGE, 0)).is_err() {
+        if waits && self.ring.cancel(tag(Kind::Send, key), Tag::IGNORED).is_err() {
             self.wait_for_room(key, connection);
         }
     }
 
     /// A receive could not be cancelled. It may be between two states in which it can be found.
-    fn not_cancelled(&self, key: usize, connection: &mut Connection, result: i32) {
+    fn not_cancelled(&self, connection: &mut Connection, result: i32) {
         if result == -libc::ENOENT && connection.receive == Receive::Cancelled {
             connection.receive = Receive::Posted;
             if connection.left {
-                self.make_ready(key, connection);
+                connection.pipe.flush();
             } else {
                 connection.task.wake_by_ref();
             }
@@ -290,16 +277,16 @@ impl Carrier {
         if !cqueue::more(flags) {
             connection.receive = Receive::Idle;
         }
-        // Whatever is not handed on goes back to the ring.
-        let piece = self.provided.take(result, flags);
+        // The buffer of what is not handed on is free again.
+        let slice = self.provided.take(result, flags);
         if connection.left {
             return;
         }
-        match (result, piece) {
+        match (result, slice) {
             (0, _) => connection.pipe.closed(),
-            (1.., Some(piece)) => {
-                connection.once = piece.len() == SIZE;
-                connection.pipe.arrived(piece, self.timers.now(), &self.counts);
+            (1.., Some(slice)) => {
+                connection.once = slice.len() == Pool::SIZE;
+                connection.pipe.arrived(slice, self.timers.now(), &self.counts);
             }
             (1.., None) => connection.pipe.failed(&io::ErrorKind::InvalidData.into()),
             _ if result == -libc::ENOBUFS => return self.starved.borrow_mut().push_back(key),
@@ -311,11 +298,14 @@ impl Carrier {
     }
 
     /// A send has sent a part, or nothing, or has been waited for.
-    fn told(&self, key: usize, connection: &mut Connection, result: i32) {
-        let (bytes, from) = match std::mem::replace(&mut connection.send, Sending::Idle) {
-            Sending::Silent(bytes) => (bytes, 0),
-            Sending::Told(bytes, from) => (bytes, from),
-            // It was taken for done, which must not be: what the peer has got is not known any more.
+    fn told(&self, connection: &mut Connection, result: i32) {
+        let (output, from, bytes) = match std::mem::replace(&mut connection.send, Sending::Idle) {
+            Sending::Silent(output) => {
+                let bytes = output.len();
+                (output, 0, bytes)
+            }
+            Sending::Told(output, from, bytes) => (output, from, bytes),
+            // It was taken for done, which must not be: it is not known any more what the peer has got.
             other => {
                 connection.send = other;
                 connection.pipe.abort();
@@ -326,31 +316,31 @@ impl Carrier {
             Ok(n) => n,
             Err(_) if matches!(-result, libc::EAGAIN | libc::EINTR) => 0,
             Err(_) => {
-                connection.pipe.left(bytes.len() - from);
-                return self.sent(connection, Err(io::Error::from_raw_os_error(-result)), bytes);
+                connection.pipe.left(bytes);
+                return self.sent(connection, Err(io::Error::from_raw_os_error(-result)), output);
             }
         };
         self.counts.sends.add(1);
         self.counts.bytes_sent.add(n as u64);
         let from = from + n;
-        if from == bytes.len() {
-            return self.whole(key, connection, bytes);
+        if from == output.len() {
+            return self.whole(connection, output);
         }
-        connection.pipe.left(bytes.len() - from);
+        connection.pipe.left(bytes - n);
         if n > 0 {
             connection.pipe.sent_some(self.timers.now());
         }
-        connection.send = Sending::Short(bytes, from);
-        self.make_ready(key, connection);
+        connection.send = Sending::Short(output, from);
+        connection.pipe.flush();
     }
 
     /// Nothing was heard of a send, and now nothing will be: it has carried all of its bytes.
-    fn settle(&self, key: usize, connection: &mut Connection) {
+    fn settle(&self, connection: &mut Connection) {
         match std::mem::replace(&mut connection.send, Sending::Idle) {
-            Sending::Silent(bytes) => {
+            Sending::Silent(output) => {
                 self.counts.sends.add(1);
-                self.counts.bytes_sent.add(bytes.len() as u64);
-                self.whole(key, connection, bytes);
+                self.counts.bytes_sent.add(output.len() as u64);
+                self.whole(connection, output);
             }
             // It was heard of.
             other => connection.send = other,
@@ -358,16 +348,16 @@ impl Carrier {
     }
 
     /// A send has carried all of its bytes. What was staged meanwhile goes next.
-    fn whole(&self, key: usize, connection: &mut Connection, bytes: Vec<u8>) {
-        self.sent(connection, Ok(()), bytes);
+    fn whole(&self, connection: &mut Connection, output: Output) {
+        self.sent(connection, Ok(()), output);
         if connection.pipe.has_stage() {
-            self.make_ready(key, connection);
+            connection.pipe.flush();
         }
     }
 
-    fn sent(&self, connection: &mut Connection, result: io::Result<()>, bytes: Vec<u8>) {
+    fn sent(&self, connection: &mut Connection, result: io::Result<()>, output: Output) {
         let wake = connection.pipe.waits_for_send() || result.is_err();
-        connection.pipe.sent(result, bytes);
+        connection.pipe.sent(result, output);
         if wake {
             connection.task.wake_by_ref();
         }
@@ -375,17 +365,8 @@ impl Carrier {
 
     /// The ring is full: `send_for` is called again when the kernel has taken what is in it.
     fn wait_for_room(&self, key: usize, connection: &mut Connection) {
-        if !std::mem::replace(&mut connection.is_ready, true) {
-            self.ready.borrow_mut().push(key);
-        }
-    }
-
-    fn make_ready(&self, key: usize, connection: &mut Connection) {
-        if !std::mem::replace(&mut connection.is_ready, true) {
-            self.ready.borrow_mut().push(key);
-            if let Some(root) = self.root.get() {
-                root.wake_by_ref();
-            }
+        if connection.pipe.ask() {
+            self.ready.push(key);
         }
     }
 }
@@ -394,48 +375,42 @@ impl Carrier {
 fn remove_if_over(connections: &mut Slab<Connection>, key: usize) {
     let over = |connection: &Connection| {
         let sending = matches!(connection.send, Sending::Silent(_) | Sending::Told(..));
-        connection.left && connection.receive == Receive::Idle && !sending && !connection.is_ready
+        connection.left && connection.receive == Receive::Idle && !sending && !connection.pipe.is_asked()
     };
     if connections.get(key).is_some_and(over) {
-        connections.remove(key);
+        connections.remove(key).pipe.set_sender(Sender::None);
     }
 }
 
-impl Foreign for Carrier {
-    fn complete(&self, user_data: u64, result: i32, flags: u32) {
-        let key = (user_data >> 2) as usize;
+impl Carrier {
+    /// An operation of a connection has completed.
+    pub(super) fn complete(&self, completion: Completion) {
+        let Completion { tag: Tag { kind, key }, result, flags } = completion;
         let mut connections = self.connections.borrow_mut();
         let Some(connection) = connections.get_mut(key) else { return };
-        match user_data & KINDS {
-            RECEIVE => self.received(key, connection, result, flags),
-            SEND => self.told(key, connection, result),
-            CANCEL => self.not_cancelled(key, connection, result),
-            _ => {}
+        match kind {
+            Kind::Receive => self.received(key, connection, result, flags),
+            Kind::Send => self.told(connection, result),
+            Kind::Cancel => self.not_cancelled(connection, result),
+            Kind::Awaited | Kind::Ignored => {}
         }
         remove_if_over(&mut connections, key);
     }
 
-    fn settled(&self) {
+    /// All completions that there were have been told, and all operations that were put into the ring before have been
+    /// taken by the kernel.
+    pub(super) fn settled(&self) {
+        self.messages.taken();
         let mut connections = self.connections.borrow_mut();
         for key in self.silent.borrow_mut().drain(..) {
             if let Some(connection) = connections.get_mut(key) {
-                self.settle(key, connection);
+                self.settle(connection);
                 remove_if_over(&mut connections, key);
             }
         }
-        if let (false, Some(root)) = (self.ready.borrow().is_empty(), self.root.get()) {
-            root.wake_by_ref();
-        }
-        let mut starved = self.starved.borrow_mut();
-        if !starved.is_empty() {
-            self.provided.add(u16::try_from(starved.len()).unwrap_or(u16::MAX));
-            // No more than can find a buffer; the others have their turn when these have been served.
-            let served = starved.len().min(self.provided.known().into());
-            for key in starved.drain(..served) {
-                if let Some(connection) = connections.get(key) {
-                    connection.task.wake_by_ref();
-                }
-            }
+        let starved = self.starved.borrow().len();
+        if starved > 0 {
+            self.provided.grow(u16::try_from(starved).unwrap_or(u16::MAX));
         }
     }
 }
@@ -466,7 +441,7 @@ impl Line {
         }
         let silent = matches!(connection.send, Sending::Silent(_));
         if connection.pipe.has_stage() || (silent && connection.pipe.waits_for_send()) {
-            self.carrier.make_ready(self.key, connection);
+            connection.pipe.flush();
         }
     }
 }

@@ -4,22 +4,17 @@ use std::collections::VecDeque;
 
 use tokio::io::ReadBuf;
 
-use super::buffers::{Buffers, LARGEST};
-use super::pipe::End;
-use super::provided::Piece;
+use super::outward::End;
+use crate::buffer::Slice;
 
-/// Room for pieces that a connection keeps while it has none; more is freed.
-const PIECES_KEPT: usize = 32;
+/// Room for slices that a connection keeps while it has none; more is freed.
+const SLICES_KEPT: usize = 32;
 
 /// From the peer. No bytes are held while none wait.
 #[derive(Default)]
 pub(super) struct Inward {
-    /// The first bytes: received by a call, or kept for later.
-    own: Vec<u8>,
-    /// What comes after, where the kernel put it.
-    pieces: VecDeque<Piece>,
-    /// Bytes that the protocol has taken of the very first of these.
-    taken: usize,
+    /// Where they were received, or on the heap. None is empty.
+    slices: VecDeque<Slice>,
     /// Who looked at the bytes without taking them needs more of them.
     too_few: bool,
     /// Why no more come.
@@ -29,12 +24,12 @@ pub(super) struct Inward {
 impl Inward {
     /// Bytes that wait for the protocol.
     pub(super) fn waiting(&self) -> usize {
-        self.own.len() + self.pieces.iter().map(|piece| piece.len()).sum::<usize>() - self.taken
+        self.slices.iter().map(|slice| slice.len()).sum()
     }
 
     /// Whether no bytes wait.
     pub(super) fn is_empty(&self) -> bool {
-        self.own.is_empty() && self.pieces.is_empty()
+        self.slices.is_empty()
     }
 
     /// Whether more should be received: the protocol has taken all that came, or cannot go on with what there is.
@@ -42,67 +37,56 @@ impl Inward {
         self.end.is_none() && (self.is_empty() || self.too_few)
     }
 
-    /// A buffer to receive into by a call, with all that waits in it.
-    pub(super) fn lend(&self, buffers: &Buffers) -> Vec<u8> {
-        // A buffer is lent only for bytes that are there, so that it can be the largest, and is nearly always the same.
-        let mut buffer = buffers.lend(LARGEST);
-        buffer.extend_from_slice(&self.own[self.taken..]);
-        buffer
+    /// Bytes that were received, at least one.
+    pub(super) fn arrived(&mut self, slice: Slice) {
+        self.too_few = false;
+        self.slices.push_back(slice);
     }
 
-    /// What was lent, with what was received into it.
-    pub(super) fn received(&mut self, buffer: Vec<u8>, buffers: &Buffers) {
-        self.too_few = false;
-        self.replace(buffer, buffers);
+    /// Takes the first bytes, as far as they lie together.
+    pub(super) fn next(&mut self) -> Option<Slice> {
+        self.slices.pop_front()
     }
 
-    /// Bytes that the kernel put into one of its buffers.
-    pub(super) fn arrived(&mut self, piece: Piece) {
-        self.too_few = false;
-        self.pieces.push_back(piece);
+    /// Bytes that could not be taken after all: they come first again.
+    pub(super) fn put_back(&mut self, slice: Slice) {
+        self.slices.push_front(slice);
     }
 
     /// Nothing of what waits is wanted any more.
-    pub(super) fn discard(&mut self, buffers: &Buffers) {
-        self.pieces.clear();
-        self.replace(Vec::new(), buffers);
+    pub(super) fn discard(&mut self) {
+        self.slices.clear();
     }
 
-    /// Moves what the protocol leaves for later to a buffer of its size: neither the kernel nor other connections have
-    /// to do without large ones for it.
-    pub(super) fn keep(&mut self, buffers: &Buffers) {
-        let left = self.waiting();
-        let fits = self.own.capacity() < LARGEST || left > LARGEST / 4;
-        if self.pieces.is_empty() && (left == 0 || fits) {
-            if self.pieces.capacity() > PIECES_KEPT {
-                self.pieces = VecDeque::new();
-            }
-            return;
+    /// Copies what the protocol leaves for later out of the worker's buffers: others need not do without them for it.
+    pub(super) fn keep(&mut self) {
+        if self.slices.iter().any(Slice::is_pooled) {
+            self.join();
+        } else if self.is_empty() && self.slices.capacity() > SLICES_KEPT {
+            self.slices = VecDeque::new();
         }
-        let mut fitting = buffers.lend(left);
-        while !self.is_empty() {
-            fitting.extend_from_slice(self.first());
-            self.take(self.first().len(), buffers);
-        }
-        self.replace(fitting, buffers);
     }
 
-    /// Gives the protocol as much as it has room for.
-    pub(super) fn read(&mut self, room: &mut ReadBuf<'_>, buffers: &Buffers) {
-        while !self.is_empty() && room.remaining() > 0 {
-            let first = self.first();
+    /// Gives the protocol a copy of as much as it has room for.
+    pub(super) fn read(&mut self, room: &mut ReadBuf<'_>) {
+        while let Some(first) = self.slices.front_mut()
+            && room.remaining() > 0
+        {
             let n = first.len().min(room.remaining());
             room.put_slice(&first[..n]);
-            self.take(n, buffers);
+            first.advance(n);
+            if first.is_empty() {
+                self.slices.pop_front();
+            }
         }
     }
 
     /// See `Pipe::starts_with`.
-    pub(super) fn starts_with(&mut self, expected: &[u8], buffers: &Buffers) -> Option<bool> {
-        if self.first().len() < expected.len() {
-            self.keep(buffers);
+    pub(super) fn starts_with(&mut self, expected: &[u8]) -> Option<bool> {
+        if self.slices.len() > 1 && self.slices[0].len() < expected.len() {
+            self.join();
         }
-        let arrived = self.first();
+        let arrived = self.slices.front().map_or(&[][..], |first| first);
         let known = arrived.len().min(expected.len());
         if arrived[..known] != expected[..known] || (self.end.is_some() && known < expected.len()) {
             Some(false)
@@ -114,52 +98,36 @@ impl Inward {
         }
     }
 
-    /// The first bytes that wait, as far as they lie together.
-    fn first(&self) -> &[u8] {
-        match self.pieces.front() {
-            Some(piece) if self.own.is_empty() => &piece[self.taken..],
-            _ => &self.own[self.taken..],
-        }
-    }
-
-    /// So many of the first are done with, at most all of `first`.
-    fn take(&mut self, n: usize, buffers: &Buffers) {
-        let all = n == self.first().len();
-        self.taken += n;
-        if !all {
-            return;
-        }
-        if self.own.is_empty() {
-            self.pieces.pop_front();
-            self.taken = 0;
-        } else {
-            self.replace(Vec::new(), buffers);
-        }
-    }
-
-    fn replace(&mut self, buffer: Vec<u8>, buffers: &Buffers) {
-        buffers.give(std::mem::replace(&mut self.own, buffer));
-        self.taken = 0;
+    fn join(&mut self) {
+        let mut all = Vec::with_capacity(self.waiting());
+        self.slices.drain(..).for_each(|slice| all.extend_from_slice(&slice));
+        self.slices.push_back(all.into());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::provided::tests::pieces;
+    use super::super::buffers::Buffers;
     use super::*;
 
     const CHUNKS: [&[u8]; 4] = [b"PRI * HT", b"TP/2", b".0\r\n\r\n", b"SM\r\n\r\nand more"];
 
-    /// As many of the chunks as a peer has sent so far, `own` of them received by a call.
-    fn arrived(own: usize, sent: usize, buffers: &Buffers) -> Option<Inward> {
+    /// Bytes in a buffer of the pool.
+    fn received(bytes: &[u8], buffers: &Buffers) -> Slice {
+        let buffer = buffers.pool().take().expect("it is free");
+        let address = buffers.pool().address(buffer);
+        super::super::sys::tests::write(address, bytes);
+        buffers.received(buffer, bytes.len()).expect("there are some")
+    }
+
+    /// As many of the chunks as a peer has sent so far, the first `own` of them on the heap.
+    fn arrived(own: usize, sent: usize, buffers: &Buffers) -> Inward {
         let mut inward = Inward::default();
-        if own > 0 {
-            let mut buffer = inward.lend(buffers);
-            buffer.extend_from_slice(&CHUNKS[..own].concat());
-            inward.received(buffer, buffers);
+        for (number, chunk) in CHUNKS[..sent].iter().enumerate() {
+            let on_heap = number < own;
+            inward.arrived(if on_heap { Slice::copy_of(chunk) } else { received(chunk, buffers) });
         }
-        pieces(&CHUNKS[own..sent])?.into_iter().for_each(|piece| inward.arrived(piece));
-        Some(inward)
+        inward
     }
 
     #[test]
@@ -167,18 +135,18 @@ mod tests {
         let buffers = Buffers::new();
         for (own, kept, step) in (0..4).flat_map(|own| [(own, false, 3), (own, true, 3), (own, false, 1000)])
         {
-            let Some(mut inward) = arrived(own, CHUNKS.len(), &buffers) else { return };
+            let mut inward = arrived(own, CHUNKS.len(), &buffers);
             let (mut read, whole) = (Vec::new(), CHUNKS.concat());
             while !inward.is_empty() {
                 assert_eq!(inward.waiting(), whole.len() - read.len());
                 let mut room = vec![0; step];
                 let mut room = ReadBuf::new(&mut room);
-                inward.read(&mut room, &buffers);
+                inward.read(&mut room);
                 assert_eq!(room.filled().len(), step.min(whole.len() - read.len()));
                 read.extend_from_slice(room.filled());
                 if kept {
-                    inward.keep(&buffers);
-                    assert!(inward.pieces.is_empty(), "the kernel has its buffers back");
+                    inward.keep();
+                    assert_eq!(buffers.pool().idle(), buffers.pool().buffers());
                 }
             }
             assert_eq!(read, whole, "{own} {kept} {step}");
@@ -186,9 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_handed_on_where_they_lie() {
+        let buffers = Buffers::new();
+        let mut inward = arrived(1, CHUNKS.len(), &buffers);
+        let slices: Vec<_> = std::iter::from_fn(|| inward.next()).collect();
+        assert!(slices.iter().map(|slice| &**slice).eq(CHUNKS));
+        assert!(slices.iter().map(Slice::is_pooled).eq([false, true, true, true]));
+        assert!(inward.wants_more());
+    }
+
+    #[test]
     fn the_beginning_is_known_however_it_is_cut() {
         let buffers = Buffers::new();
         for (own, sent, expected) in [
+            (0, 0, None),
             (0, 1, None),
             (0, 3, None),
             (0, 4, Some(true)),
@@ -196,26 +175,11 @@ mod tests {
             (1, 4, Some(true)),
             (4, 4, Some(true)),
         ] {
-            let Some(mut inward) = arrived(own, sent, &buffers) else { return };
-            assert_eq!(
-                inward.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &buffers),
-                expected,
-                "{own} {sent}"
-            );
+            let mut inward = arrived(own, sent, &buffers);
+            assert_eq!(inward.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), expected, "{own} {sent}");
             assert_eq!(inward.wants_more(), expected.is_none(), "{own} {sent}");
             assert_eq!(inward.waiting(), CHUNKS[..sent].concat().len());
-            assert_eq!(inward.starts_with(b"PRI+", &buffers), Some(false));
+            assert_eq!(inward.starts_with(b"PRI+"), (sent > 0).then_some(false));
         }
-    }
-
-    #[test]
-    fn what_is_left_for_later_is_kept_in_a_buffer_of_its_size() {
-        let buffers = Buffers::new();
-        let mut inward = Inward::default();
-        let mut buffer = inward.lend(&buffers);
-        buffer.extend_from_slice(&[7; 100]);
-        inward.received(buffer, &buffers);
-        inward.keep(&buffers);
-        assert_eq!((inward.own.capacity(), inward.waiting()), (1024, 100));
     }
 }

@@ -1,13 +1,15 @@
 //! Listening sockets, one per worker and address, and connecting ones.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use monoio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 
+use super::current::{Waits, current};
+use super::epoll::Source;
 use super::ring::Rung;
 use super::socket::Socket;
 
@@ -40,9 +42,9 @@ fn set_connection_options(socket: &SockRef<'_>) -> io::Result<()> {
 /// A worker's listening socket.
 #[derive(Debug)]
 pub struct Listener {
-    inner: TcpListener,
-    /// The same socket, to stop it: a pending accept must not be dropped, it has to come back with an error.
-    handle: std::net::TcpListener,
+    /// With epoll. Dropped before the descriptor is closed.
+    source: Option<Source>,
+    socket: std::net::TcpListener,
 }
 
 impl Listener {
@@ -53,8 +55,11 @@ impl Listener {
     pub fn new(socket: std::net::TcpListener, rung: Rung) -> io::Result<Listener> {
         // io_uring answers EAGAIN on non-blocking sockets instead of waiting; epoll needs them.
         socket.set_nonblocking(rung == Rung::Epoll)?;
-        let handle = socket.try_clone()?;
-        Ok(Listener { inner: TcpListener::from_std(socket)?, handle })
+        let source = match &current().waits {
+            Waits::Ring(_) => None,
+            Waits::Epoll(epoll) => Some(epoll.source(socket.as_fd())?),
+        };
+        Ok(Listener { source, socket })
     }
 
     /// The next connection. Must be awaited to its end: an accept that is dropped may lose its connection.
@@ -62,14 +67,27 @@ impl Listener {
     /// # Errors
     /// After [`Listener::stop`], and when descriptors run out.
     pub async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
-        let (stream, address) = self.inner.accept().await?;
-        Ok((Socket(stream), address))
+        let Some(source) = &self.source else {
+            let Waits::Ring(operations) = current().waits.clone() else {
+                return Err(io::ErrorKind::Unsupported.into());
+            };
+            let (socket, peer) = operations.accept(self.socket.as_fd()).await?;
+            return Ok((Socket::adopt(socket)?, peer));
+        };
+        loop {
+            poll_fn(|cx| source.poll_readable(cx)).await;
+            match self.socket.accept() {
+                Ok((socket, peer)) => return Ok((Socket::adopt(socket.into())?, peer)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => source.not_readable(),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Ends all pending accepts with an error and refuses new connections.
     pub fn stop(&self) {
         // A listening socket that is shut down leaves the group that shares the address, and wakes its waiters.
-        let _ = SockRef::from(&self.handle.as_fd()).shutdown(Shutdown::Both);
+        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
     }
 }
 
@@ -78,10 +96,23 @@ impl Listener {
 /// # Errors
 /// When it refuses or cannot be reached.
 pub async fn connect(address: SocketAddr) -> io::Result<Socket> {
-    use std::os::fd::{AsRawFd, BorrowedFd};
-    let stream = TcpStream::connect_addr(address).await?;
-    super::sys::with_fd(stream.as_raw_fd(), |fd: BorrowedFd<'_>| {
-        set_connection_options(&SockRef::from(&fd))
-    })?;
-    Ok(Socket(stream))
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    set_connection_options(&SockRef::from(&socket))?;
+    match &current().waits {
+        Waits::Ring(operations) => operations.connect(socket.as_fd(), address).await?,
+        Waits::Epoll(epoll) => {
+            socket.set_nonblocking(true)?;
+            let source = epoll.source(socket.as_fd())?;
+            match socket.connect(&address.into()) {
+                Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+                    // Readiness from before the connect says nothing of it.
+                    source.not_writable();
+                    poll_fn(|cx| source.poll_writable(cx)).await;
+                    socket.take_error()?.map_or(Ok(()), Err)?;
+                }
+                connected => connected?,
+            }
+        }
+    }
+    Socket::adopt(socket.into())
 }

@@ -1,17 +1,25 @@
 //! Sockets and rings: the only module that knows monoio.
 //!
-//! Above it a connection is a [`Pipe`]: bytes that arrived and bytes to be sent, which the HTTP/2 library reads and
-//! writes without ever waiting. [`stream::drive`] moves them between the pipe and the socket.
+//! Above it a connection is a [`Pipe`]: bytes that arrived and bytes to be sent, which a protocol takes and stages
+//! without ever waiting. [`stream::drive`] moves them between the pipe and the socket.
 //! Read `stream.rs` first.
 
 pub mod buffers;
 pub mod carrier;
+mod current;
+mod data_ring;
+mod epoll;
 pub mod ethtool;
+mod executor;
 mod inward;
 pub mod listener;
 pub mod local;
+mod message;
+mod operations;
+mod outward;
 pub mod pipe;
 mod provided;
+mod ready;
 mod rehearsal;
 pub mod ring;
 pub mod runtime;
@@ -20,7 +28,7 @@ pub mod stream;
 pub mod sys;
 #[cfg(test)]
 mod tests;
-pub mod ticker;
+mod transport;
 
 pub use buffers::Buffers;
 pub use local::Local;

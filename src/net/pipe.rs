@@ -1,34 +1,41 @@
-//! What stands between a socket and a protocol library: bytes received, bytes to send, and how both sides stand.
+//! What stands between a socket and a protocol: bytes received, bytes to send, and how both sides stand.
 //!
-//! The protocol side ([`Io`]) implements tokio's poll traits, which h2 and hyper read and write. It never waits for the
-//! socket: a read takes what has arrived, a write only stages bytes, and a flush has nothing to do. So all answers of
-//! one turn leave in one send. The stage is bounded: when the peer does not read, writes wait, and with them all that
-//! the protocol library would do next.
+//! A protocol takes what has arrived by reference ([`Pipe::next_slice`]) and stages bytes and payloads to be sent
+//! ([`Pipe::stage`]). For libraries [`Io`] implements tokio's poll traits, which hyper reads and writes. Neither waits
+//! for the socket: a read takes what has arrived, a write only stages bytes. So all answers of one turn leave in one
+//! send. The stage is bounded: when the peer does not read, the protocol finds no room, and does not go on.
 //!
 //! The socket side is `stream.rs`, and `carrier.rs` where bytes go through the ring. The protocol is polled by the same
 //! task that moves the bytes, so it need not be woken for them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::buffers::{Buffers, LARGEST};
+use super::buffers::Buffers;
 use super::inward::Inward;
-use super::provided::Piece;
+use super::outward::Outward;
+pub use super::outward::{End, Outgoing};
+use super::ready::ReadyList;
 use super::socket::Socket;
+use crate::buffer::{Output, Slice};
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 
 /// The state of one connection's bytes.
 pub struct Pipe {
     buffers: Rc<Buffers>,
-    inward: RefCell<Inward>,
-    outward: RefCell<Outward>,
+    pub(super) inward: RefCell<Inward>,
+    pub(super) outward: RefCell<Outward>,
+    /// How to ask that what is staged be sent.
+    sender: RefCell<Sender>,
+    /// It has been asked already.
+    asked: Cell<bool>,
     /// Something happened that the protocol has to see.
     news: Cell<bool>,
     /// The connection is to be cut.
@@ -38,36 +45,18 @@ pub struct Pipe {
     /// When the peer last sent something, by the worker's coarse clock.
     received_at: Cell<Moment>,
     spoken: Cell<bool>,
-    /// Bytes that the protocol has staged, and of these what the kernel has taken or is about to take.
-    outgoing: Cell<Outgoing>,
 }
 
-/// How many bytes have gone out of a pipe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outgoing {
-    staged: u64,
-    sent: u64,
-}
-
-/// To the peer.
+/// Who sends what a connection has staged.
 #[derive(Default)]
-struct Outward {
-    /// Bytes that wait for the send in flight to end. No allocation while there are none.
-    stage: Vec<u8>,
-    /// Whether a send is in flight, and since when the peer took nothing.
-    sending_since: Option<Moment>,
-    /// A write had to wait because the stage was full.
-    blocked: bool,
-    end: Option<End>,
-}
-
-/// Why no more bytes come or go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The peer closed its side in order.
-    Closed,
-    /// The socket failed.
-    Failed(io::ErrorKind),
+pub(super) enum Sender {
+    /// Nobody yet: the connection's first turn looks at the stage.
+    #[default]
+    None,
+    /// The end of the turn, for a key of this list.
+    EndOfTurn(Rc<ReadyList>, usize),
+    /// The connection's task.
+    Task(Waker),
 }
 
 impl Pipe {
@@ -77,18 +66,49 @@ impl Pipe {
             buffers,
             inward: RefCell::default(),
             outward: RefCell::default(),
+            sender: RefCell::default(),
+            asked: Cell::new(false),
             news: Cell::new(false),
             aborted: Cell::new(false),
             closing: Cell::new(false),
             received_at: Cell::new(now),
             spoken: Cell::new(false),
-            outgoing: Cell::default(),
         })
     }
 
-    /// The protocol's side.
+    /// The protocol's side, for libraries.
     pub fn io(self: &Rc<Self>) -> Io {
         Io(Rc::clone(self))
+    }
+
+    /// Takes the next bytes that have arrived, as they lie in a buffer of the worker. Bytes that a protocol has not taken
+    /// at the end of its turn are copied to the heap, and nothing more is received until it has.
+    pub fn next_slice(&self) -> Option<Slice> {
+        self.inward.borrow_mut().next()
+    }
+
+    /// Where bytes and payloads are put that are to be sent next. What the connection's own protocol has put here leaves
+    /// at the end of the turn; others call [`Pipe::flush`].
+    pub fn stage(&self) -> RefMut<'_, Output> {
+        RefMut::map(self.outward.borrow_mut(), |outward| outward.stage(&self.buffers))
+    }
+
+    /// How many bytes should still be staged. The bound is soft: a frame that is begun may be finished beyond it. When
+    /// this says 0, the protocol is polled once there is room again.
+    pub fn room(&self) -> usize {
+        self.outward.borrow_mut().room()
+    }
+
+    /// Asks that what is staged be sent at the end of this turn. Costs next to nothing when that was asked already.
+    pub fn flush(&self) {
+        if self.asked.replace(true) {
+            return;
+        }
+        match &*self.sender.borrow() {
+            Sender::None => self.asked.set(false),
+            Sender::EndOfTurn(list, key) => list.push(*key),
+            Sender::Task(task) => task.wake_by_ref(),
+        }
     }
 
     /// Cuts the connection: nothing more is sent, not even what is staged.
@@ -103,7 +123,7 @@ impl Pipe {
 
     /// Since when bytes wait that the peer does not take.
     pub fn sending_since(&self) -> Option<Moment> {
-        self.outward.borrow().sending_since
+        self.outward.borrow().sending_since()
     }
 
     /// Why the peer sends no more, if so.
@@ -111,10 +131,15 @@ impl Pipe {
         self.inward.borrow().end
     }
 
+    /// Why nothing can be sent any more, if so.
+    pub fn outward_end(&self) -> Option<End> {
+        self.outward.borrow().end
+    }
+
     /// Looks at the first bytes without taking them: `Some(true)` when they are `expected`, `Some(false)` when they
     /// cannot become it, `None` while too few have arrived.
     pub fn starts_with(&self, expected: &[u8]) -> Option<bool> {
-        self.inward.borrow_mut().starts_with(expected, &self.buffers)
+        self.inward.borrow_mut().starts_with(expected)
     }
 
     /// Whether the peer has sent anything yet.
@@ -124,17 +149,17 @@ impl Pipe {
 
     /// How many bytes have gone out so far.
     pub fn outgoing(&self) -> Outgoing {
-        self.outgoing.get()
+        self.outward.borrow().outgoing()
     }
 
     /// Whether the connection is over, and nothing of what the protocol meant to send after `before` has reached the
     /// kernel, nor ever will.
     pub fn ended_at(&self, before: Outgoing) -> bool {
-        let now = self.outgoing.get();
+        let now = self.outgoing();
         let discards = self.discards();
         // A peer that has closed its side may still take what is staged; but the protocol stages nothing more.
         let silent = discards || self.inward_end().is_some();
-        (silent && now.staged == before.staged) || (discards && now.sent == before.sent)
+        (silent && now.staged_nothing_since(before)) || (discards && now.sent_nothing_since(before))
     }
 
     /// Whether nothing of what is staged will be sent any more.
@@ -143,27 +168,33 @@ impl Pipe {
         self.is_aborted() || failed(self.outward_end()) || failed(self.inward_end())
     }
 
-    fn stage(&self, n: usize) {
-        let Outgoing { staged, sent } = self.outgoing.get();
-        self.outgoing.set(Outgoing { staged: staged + n as u64, sent });
-    }
-
-    /// A write finds the stage full: it waits for a send to end, unless nothing will be sent any more.
-    fn blocked(&self, outward: &mut Outward) -> Poll<io::Result<usize>> {
-        if let Some(End::Failed(kind)) = self.inward_end() {
-            return Poll::Ready(Err(kind.into()));
-        }
-        outward.blocked = true;
-        Poll::Pending
-    }
-
     // What follows is the socket's side.
+
+    /// Says who sends what is staged from now on.
+    pub(super) fn set_sender(&self, sender: Sender) {
+        self.asked.set(false);
+        *self.sender.borrow_mut() = sender;
+    }
+
+    /// Whoever is asked to send looks at the stage now, and can be asked again.
+    pub(super) fn take_asked(&self) -> bool {
+        self.asked.replace(false)
+    }
+
+    /// Whether somebody was asked to send, and has not looked at the stage since.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.get()
+    }
+
+    /// Notes that somebody is going to look at the stage in any case. False if that is known already.
+    pub(super) fn ask(&self) -> bool {
+        !self.asked.replace(true)
+    }
 
     pub(super) fn take_news(&self) -> bool {
         self.news.replace(false)
     }
 
-    /// Whether the protocol has something to see.
     pub(super) fn has_news(&self) -> bool {
         self.news.get()
     }
@@ -177,41 +208,40 @@ impl Pipe {
         self.closing.set(true);
     }
 
-    /// Whether the protocol has taken all that came, or cannot go on with what there is. What it leaves is kept.
+    /// Whether the protocol has taken all that came, or cannot go on with what there is. What it leaves is kept, and
+    /// what it does not need is released.
     pub(super) fn wants_more(&self) -> bool {
+        let discards = self.discards();
+        self.outward.borrow_mut().release(&self.buffers, discards);
         let mut inward = self.inward.borrow_mut();
-        inward.keep(&self.buffers);
+        inward.keep();
         inward.wants_more()
     }
 
     /// Receives what has arrived, if anything has.
     pub(super) fn receive(&self, socket: &Socket, now: Moment, counts: &WorkerBlock) {
-        let mut inward = self.inward.borrow_mut();
-        let mut buffer = inward.lend(&self.buffers);
-        match socket.receive(&mut buffer) {
-            Ok(0) => inward.end = Some(End::Closed),
-            Ok(n) => self.count(n, now, counts),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return self.buffers.give(buffer);
-            }
-            Err(error) => inward.end = Some(End::Failed(error.kind())),
+        let Some(buffer) = self.buffers.pool().take() else {
+            return debug_assert!(false, "a reserve is always free");
+        };
+        let result = socket.receive(self.buffers.pool(), buffer);
+        let slice = self.buffers.received(buffer, *result.as_ref().unwrap_or(&0));
+        match (result, slice) {
+            (Ok(_), Some(slice)) => self.arrived(slice, now, counts),
+            (Ok(_), None) => self.closed(),
+            (Err(error), _)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            (Err(error), _) => self.failed(&error),
         }
-        inward.received(buffer, &self.buffers);
-        self.news.set(true);
     }
 
-    /// Bytes that the ring has received.
-    pub(super) fn arrived(&self, piece: Piece, now: Moment, counts: &WorkerBlock) {
-        self.count(piece.len(), now, counts);
-        self.inward.borrow_mut().arrived(piece);
-        self.news.set(true);
-    }
-
-    fn count(&self, n: usize, now: Moment, counts: &WorkerBlock) {
+    /// Bytes that were received.
+    pub(super) fn arrived(&self, slice: Slice, now: Moment, counts: &WorkerBlock) {
         counts.receives.add(1);
-        counts.bytes_received.add(n as u64);
+        counts.bytes_received.add(slice.len() as u64);
         self.received_at.set(now);
         self.spoken.set(true);
+        self.inward.borrow_mut().arrived(slice);
+        self.news.set(true);
     }
 
     /// The peer has closed its side.
@@ -228,74 +258,98 @@ impl Pipe {
 
     /// Drops what arrived and was not taken: the protocol is done.
     pub(super) fn discard_received(&self) {
-        self.inward.borrow_mut().discard(&self.buffers);
+        self.inward.borrow_mut().discard();
     }
 
-    /// What is staged, to be sent; none while a send is in flight.
-    pub(super) fn take_stage(&self, now: Moment) -> Option<Vec<u8>> {
-        if !self.has_stage() || self.sending_since().is_some() {
+    /// What is staged, to be sent; none while a send is in flight. That there is room again is news for a protocol that
+    /// has found none.
+    pub(super) fn take_stage(&self, now: Moment) -> Option<Output> {
+        if self.discards() {
             return None;
         }
-        let mut outward = self.outward.borrow_mut();
-        outward.sending_since = Some(now);
-        Some(std::mem::take(&mut outward.stage))
+        let (stage, was_blocked) = self.outward.borrow_mut().take(now)?;
+        if was_blocked {
+            self.news.set(true);
+        }
+        Some(stage)
     }
 
     /// Whether anything is staged that may be taken to be sent.
     pub(super) fn has_stage(&self) -> bool {
-        !self.outward.borrow().stage.is_empty() && !self.discards()
+        self.outward.borrow().waiting() > 0 && !self.discards()
     }
 
-    /// Whether somebody waits for the end of the next send: a write that found the stage full, or the connection's end.
+    /// Whether somebody waits for the end of the next send: a protocol that found the stage full, or the connection's
+    /// end.
     pub(super) fn waits_for_send(&self) -> bool {
-        self.closing.get() || self.outward.borrow().blocked
+        self.closing.get() || self.outward.borrow().is_blocked()
     }
 
     /// The kernel has taken so many bytes, or is about to.
     pub(super) fn took(&self, n: usize) {
-        let Outgoing { staged, sent } = self.outgoing.get();
-        self.outgoing.set(Outgoing { staged, sent: sent + n as u64 });
+        self.outward.borrow_mut().took(n);
     }
 
     /// Of those that it was about to take, the kernel has left so many.
     pub(super) fn left(&self, n: usize) {
-        let Outgoing { staged, sent } = self.outgoing.get();
-        self.outgoing.set(Outgoing { staged, sent: sent - n as u64 });
+        self.outward.borrow_mut().left(n);
     }
 
     /// Some bytes left, others wait on: the peer is alive.
     pub(super) fn sent_some(&self, now: Moment) {
-        self.outward.borrow_mut().sending_since = Some(now);
+        self.outward.borrow_mut().sent_some(now);
     }
 
-    /// A send has ended. That is news for the protocol only if a write waited for it.
-    pub(super) fn sent(&self, result: io::Result<()>, buffer: Vec<u8>) {
-        let mut outward = self.outward.borrow_mut();
-        outward.sending_since = None;
-        if let Err(error) = result {
-            outward.end = Some(End::Failed(error.kind()));
-        }
-        self.buffers.give(buffer);
-        if std::mem::take(&mut outward.blocked) || outward.end.is_some() {
+    /// A send has ended. That is news for the protocol only if it failed.
+    pub(super) fn sent(&self, result: io::Result<()>, output: Output) {
+        if result.is_err() {
             self.news.set(true);
         }
+        self.outward.borrow_mut().sent(result);
+        self.buffers.give(output);
     }
 
     /// Whether everything staged has been sent, or cannot be.
     pub(super) fn is_drained(&self) -> bool {
-        let outward = self.outward.borrow();
-        (outward.stage.is_empty() && outward.sending_since.is_none()) || self.discards()
+        self.discards() || {
+            let outward = self.outward.borrow();
+            outward.waiting() == 0 && outward.sending_since().is_none()
+        }
     }
 
-    pub(super) fn outward_end(&self) -> Option<End> {
-        self.outward.borrow().end
+    /// A write stages as much of `slices` as there is room for.
+    fn write<'a>(&self, slices: impl Iterator<Item = &'a [u8]> + Clone) -> Poll<io::Result<usize>> {
+        let mut outward = self.outward.borrow_mut();
+        if let Some(end) = outward.end {
+            return Poll::Ready(Err(end.as_error()));
+        }
+        let wanted: usize = slices.clone().map(<[u8]>::len).sum();
+        if wanted == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let mut room = outward.room().min(wanted);
+        if room == 0 {
+            return match self.inward_end() {
+                // Nothing will be sent any more.
+                Some(End::Failed(kind)) => Poll::Ready(Err(kind.into())),
+                _ => Poll::Pending,
+            };
+        }
+        let written = room;
+        let bytes = outward.stage(&self.buffers).bytes();
+        bytes.reserve(written);
+        for slice in slices {
+            let n = slice.len().min(room);
+            bytes.extend_from_slice(&slice[..n]);
+            room -= n;
+        }
+        Poll::Ready(Ok(written))
     }
 }
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        self.inward.get_mut().discard(&self.buffers);
-        self.buffers.give(std::mem::take(&mut self.outward.get_mut().stage));
+        self.outward.get_mut().release(&self.buffers, true);
     }
 }
 
@@ -304,27 +358,14 @@ impl fmt::Debug for Pipe {
         let (inward, outward) = (self.inward.borrow(), self.outward.borrow());
         f.debug_struct("Pipe")
             .field("received", &inward.waiting())
-            .field("staged", &outward.stage.len())
+            .field("staged", &outward.waiting())
             .field("inward_end", &inward.end)
             .field("outward_end", &outward.end)
             .finish_non_exhaustive()
     }
 }
 
-impl Outward {
-    /// Room in the stage. It begins as small as fits, and is exchanged for a larger one when that is full.
-    fn room(&mut self, wanted: usize, buffers: &Buffers) -> usize {
-        let free = self.stage.capacity() - self.stage.len();
-        if free < wanted && self.stage.capacity() < LARGEST {
-            let mut larger = buffers.lend(self.stage.len() + wanted);
-            larger.extend_from_slice(&self.stage);
-            buffers.give(std::mem::replace(&mut self.stage, larger));
-        }
-        self.stage.capacity() - self.stage.len()
-    }
-}
-
-/// The protocol's side of a pipe, for h2 and hyper.
+/// The protocol's side of a pipe, for libraries.
 pub struct Io(Rc<Pipe>);
 
 impl fmt::Debug for Io {
@@ -337,7 +378,7 @@ impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut inward = self.0.inward.borrow_mut();
         if !inward.is_empty() {
-            inward.read(buf, &self.0.buffers);
+            inward.read(buf);
             return Poll::Ready(Ok(()));
         }
         match inward.end {
@@ -350,17 +391,7 @@ impl AsyncRead for Io {
 
 impl AsyncWrite for Io {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut outward = self.0.outward.borrow_mut();
-        if let Some(end) = outward.end {
-            return Poll::Ready(Err(end.as_error()));
-        }
-        let n = outward.room(bytes.len(), &self.0.buffers).min(bytes.len());
-        if n == 0 && !bytes.is_empty() {
-            return self.0.blocked(&mut outward);
-        }
-        outward.stage.extend_from_slice(&bytes[..n]);
-        self.0.stage(n);
-        Poll::Ready(Ok(n))
+        self.0.write(std::iter::once(bytes))
     }
 
     fn poll_write_vectored(
@@ -368,34 +399,17 @@ impl AsyncWrite for Io {
         _: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut outward = self.0.outward.borrow_mut();
-        if let Some(end) = outward.end {
-            return Poll::Ready(Err(end.as_error()));
-        }
-        let wanted = slices.iter().map(|slice| slice.len()).sum();
-        let mut room = outward.room(wanted, &self.0.buffers);
-        if room == 0 && wanted > 0 {
-            return self.0.blocked(&mut outward);
-        }
-        let mut written = 0;
-        for slice in slices {
-            let n = slice.len().min(room);
-            outward.stage.extend_from_slice(&slice[..n]);
-            room -= n;
-            written += n;
-        }
-        self.0.stage(written);
-        Poll::Ready(Ok(written))
+        self.0.write(slices.iter().map(|slice| &**slice))
     }
 
-    // With vectored writes h2 hands a payload over as it is; without, it first copies the beginning of one behind the
-    // frame's head.
+    // With vectored writes a library hands a payload over as it is; without, it may first copy the beginning of one
+    // behind its head.
     fn is_write_vectored(&self) -> bool {
         true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.0.outward.borrow().end {
+        match self.0.outward_end() {
             None => Poll::Ready(Ok(())),
             Some(end) => Poll::Ready(Err(end.as_error())),
         }
@@ -404,15 +418,6 @@ impl AsyncWrite for Io {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         // The socket side sends what is staged and closes once the protocol is done: there is nothing to wait for.
         Poll::Ready(Ok(()))
-    }
-}
-
-impl End {
-    fn as_error(self) -> io::Error {
-        match self {
-            End::Closed => io::ErrorKind::BrokenPipe.into(),
-            End::Failed(kind) => kind.into(),
-        }
     }
 }
 
@@ -435,11 +440,7 @@ mod tests {
         let table: [(&str, Events, bool); 8] = [
             ("it goes on", |_| (), false),
             ("reset while nothing was staged", |pipe| pipe.failed(&GONE.into()), true),
-            (
-                "closed while nothing was staged",
-                |pipe| pipe.inward.borrow_mut().end = Some(End::Closed),
-                true,
-            ),
+            ("closed while nothing was staged", |pipe| pipe.closed(), true),
             (
                 "reset while it was staged",
                 |pipe| {
@@ -452,7 +453,7 @@ mod tests {
                 "closed while it was staged: the peer may still take it",
                 |pipe| {
                     staged(pipe, b"head");
-                    pipe.inward.borrow_mut().end = Some(End::Closed);
+                    pipe.closed();
                 },
                 false,
             ),

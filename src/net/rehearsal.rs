@@ -4,10 +4,12 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use socket2::SockRef;
 
+use super::buffers::Buffers;
 use super::provided::{GROUP, Provided};
 
 const RECEIVE: u64 = 0;
@@ -20,7 +22,7 @@ const NOTHING: u64 = 2;
 /// # Errors
 /// What the kernel says, or that it does otherwise.
 pub(super) fn carrying(ring: IoUring) -> io::Result<()> {
-    let provided = Provided::register(ring.as_raw_fd())?;
+    let provided = Provided::register(ring.as_raw_fd(), Rc::new(Buffers::new()))?;
     let mut ring = ring; // from here on it is dropped before the buffers
     let (near, far) = UnixStream::pair()?;
     SockRef::from(&far).set_send_buffer_size(64 * 1024)?;
@@ -33,21 +35,21 @@ pub(super) fn carrying(ring: IoUring) -> io::Result<()> {
     let few = [7; 16];
     let many = vec![0; 1 << 20];
     let receive = opcode::RecvMulti::new(types::Fd(far.as_raw_fd()), GROUP).build().user_data(RECEIVE);
-    for (entries, expected) in [
-        ([receive, send(&near, &few).user_data(SEND)], RECEIVE),
+    for (entries, expected, completions) in [
+        ([receive, send(&near, &few).user_data(SEND)], RECEIVE, 1),
         // Nobody receives at that end, so this is more than it takes. Something is told in any case.
-        ([send(&far, &many).user_data(SEND), opcode::Nop::new().build().user_data(NOTHING)], SEND),
+        ([send(&far, &many).user_data(SEND), opcode::Nop::new().build().user_data(NOTHING)], SEND, 2),
     ] {
         // WHY UNSAFE: any entry might point to something.
         // SAFETY: what these point to lives to the end of this function, and the kernel is done with it when it has
         // taken the submission.
         unsafe { ring.submission().push_multiple(&entries) }.map_err(io::Error::other)?;
-        ring.submit_and_wait(1)?;
+        ring.submit_and_wait(completions)?;
         let told: Vec<_> =
             ring.completion().map(|told| (told.user_data(), told.result(), told.flags())).collect();
         let as_expected = match told[..] {
             [(RECEIVE, result, flags)] if expected == RECEIVE => {
-                cqueue::more(flags) && provided.take(result, flags).is_some_and(|piece| *piece == few)
+                cqueue::more(flags) && provided.take(result, flags).is_some_and(|slice| *slice == few)
             }
             [(SEND, result, _), (NOTHING, ..)] if expected == SEND => {
                 (1..many.len() as i32).contains(&result)

@@ -1,7 +1,8 @@
-//! Which ring this host allows: a ladder of set-ups, tried with the real size on every core.
+//! Which ring this host allows, tried with the real size on every core.
 //!
-//! monoio's own probe builds a ring of two entries once; a real ring can still fail later, on one core of several. So
-//! each worker tries the real thing on its own core, and the weakest answer decides for all.
+//! A small ring that was built once says little: the real one can fail on one core of several, or can be built and not be
+//! entered. So each worker tries the real thing on its own core, with the operations that connections need, and the
+//! weakest answer decides for all.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,14 +18,10 @@ use crate::config::Io;
 /// A way to do I/O, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rung {
-    /// io_uring; a thread of the kernel takes submissions (Linux 5.11). Only where the configuration asks for it.
+    /// io_uring; a thread of the kernel takes submissions. Only where the configuration asks for it.
     SubmissionThread,
     /// io_uring; completions are run only when the worker asks for them (Linux 6.1).
     DeferTaskrun,
-    /// io_uring; completions do not interrupt the worker (Linux 5.19).
-    CoopTaskrun,
-    /// io_uring without special flags (Linux 5.11).
-    Plain,
     /// epoll.
     Epoll,
 }
@@ -47,30 +44,26 @@ pub struct RingTails {
     pub cqes: u32,
 }
 
-/// The operations that monoio submits for us.
-const OPERATIONS: [(u8, &str); 7] = [
+/// The operations that a worker submits.
+const OPERATIONS: [(u8, &str); 9] = [
     (opcode::Accept::CODE, "ACCEPT"),
     (opcode::Connect::CODE, "CONNECT"),
     (opcode::Recv::CODE, "RECV"),
-    (opcode::Read::CODE, "READ"),
+    (opcode::Send::CODE, "SEND"),
+    (opcode::SendMsg::CODE, "SENDMSG"),
     (opcode::PollAdd::CODE, "POLL_ADD"),
+    (opcode::Timeout::CODE, "TIMEOUT"),
     (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
-    (opcode::Close::CODE, "CLOSE"),
+    (opcode::Nop::CODE, "NOP"),
 ];
 
 impl Rung {
     /// The name in logs and metrics.
     pub const fn backend(self) -> &'static str {
         match self {
-            Rung::SubmissionThread | Rung::DeferTaskrun | Rung::CoopTaskrun | Rung::Plain => "io_uring",
+            Rung::SubmissionThread | Rung::DeferTaskrun => "io_uring",
             Rung::Epoll => "epoll",
         }
-    }
-
-    /// Whether the bytes of connections go through the ring (`carrier.rs`), and not beside it. It takes a ring whose
-    /// submissions the worker itself carries out, and what Linux 6.1 has besides.
-    pub(super) const fn carries(self) -> bool {
-        matches!(self, Rung::DeferTaskrun)
     }
 
     /// The set-up flags, for people.
@@ -78,8 +71,6 @@ impl Rung {
         match self {
             Rung::SubmissionThread => "SINGLE_ISSUER|SQPOLL",
             Rung::DeferTaskrun => "SINGLE_ISSUER|DEFER_TASKRUN",
-            Rung::CoopTaskrun => "COOP_TASKRUN",
-            Rung::Plain => "none",
             Rung::Epoll => "-",
         }
     }
@@ -98,10 +89,6 @@ impl Rung {
             Rung::DeferTaskrun => {
                 builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all();
             }
-            Rung::CoopTaskrun => {
-                builder.setup_coop_taskrun().setup_submit_all();
-            }
-            Rung::Plain => {}
             Rung::Epoll => return None,
         }
         // Each connection has a receive and often a send in flight, so completions may outnumber a full queue of
@@ -111,39 +98,23 @@ impl Rung {
     }
 }
 
-/// The rungs that a configuration allows, best first. What is asked for by name is had, or the ring is refused.
-fn ladder(io: &Io) -> &'static [Rung] {
-    match (io.sqpoll_idle, io.busy_poll) {
-        (Some(_), _) => &[Rung::SubmissionThread],
-        // A kernel that can poll interfaces can do this, and only its rings tell which of them is this thread's.
-        (None, Some(_)) => &[Rung::DeferTaskrun],
-        (None, None) => &[Rung::DeferTaskrun, Rung::CoopTaskrun, Rung::Plain],
-    }
+/// The ring that a configuration asks for. An option that is set is mandatory: where the kernel lacks it, there is no ring.
+fn wanted(io: &Io) -> Rung {
+    if io.sqpoll_idle.is_some() { Rung::SubmissionThread } else { Rung::DeferTaskrun }
 }
 
-/// The best rung of io_uring that this thread can have now, or why none.
+/// The ring that this thread can have now, or why none. The kernel carries out what connections need, so it is entered.
 ///
 /// # Errors
-/// The kernel's refusal of the plainest ring, an operation that is missing, or an option that the kernel lacks.
+/// The kernel's refusal of the ring, an operation that is missing or does not do what it should, or an option that the
+/// kernel lacks.
 pub fn probe(io: &Io) -> Result<Rung, Refusal> {
-    let mut refusal = None;
-    for &rung in ladder(io) {
-        let builder = rung.builder(io).expect("every rung before epoll has a ring");
-        match builder.build(io.entries) {
-            Ok(ring) => {
-                check(&ring, io)?;
-                if !rung.carries() {
-                    return Ok(rung);
-                }
-                match rehearsal::carrying(ring) {
-                    Ok(()) => return Ok(rung),
-                    Err(error) => refusal = Some(Refusal::of_carrier(&error)),
-                }
-            }
-            Err(error) => refusal = Some(Refusal::of(&error, io)),
-        }
-    }
-    Err(refusal.expect("the ladder has rungs"))
+    let rung = wanted(io);
+    let builder = rung.builder(io).expect("every rung before epoll has a ring");
+    let ring = builder.build(io.entries).map_err(|error| Refusal::of(&error, io))?;
+    check(&ring, io)?;
+    rehearsal::carrying(ring).map_err(|error| Refusal::of_carrier(&error))?;
+    Ok(rung)
 }
 
 fn check(ring: &IoUring, io: &Io) -> Result<(), Refusal> {
@@ -167,7 +138,7 @@ fn check_operations(ring: &IoUring, io: &Io) -> Result<(), Refusal> {
         None => Ok(()),
         Some((_, name)) => {
             let reason =
-                format!("the kernel's io_uring lacks IORING_OP_{name}; Linux 5.11 or newer is needed");
+                format!("the kernel's io_uring lacks IORING_OP_{name}; Linux 6.1 or newer is needed");
             Err(Refusal { errno: 0, reason })
         }
     }
@@ -175,7 +146,13 @@ fn check_operations(ring: &IoUring, io: &Io) -> Result<(), Refusal> {
 
 impl Refusal {
     fn of_carrier(error: &io::Error) -> Refusal {
-        let reason = format!("the kernel's io_uring does not carry bytes as Linux 6.1 does: {error}");
+        let causes = match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES | libc::ENOSYS) => {
+                "; likely: a seccomp profile forbids io_uring_enter or io_uring_register"
+            }
+            _ => "",
+        };
+        let reason = format!("the kernel's io_uring does not carry bytes as Linux 6.1 does: {error}{causes}");
         Refusal { errno: error.raw_os_error().unwrap_or(0), reason }
     }
 
@@ -183,6 +160,7 @@ impl Refusal {
         let option = match (error.raw_os_error(), io.sqpoll_idle, io.busy_poll) {
             (Some(libc::EINVAL), Some(_), _) => "io.sqpoll_idle needs Linux 6.0 or newer; ",
             (Some(libc::EINVAL), None, Some(_)) => "io.busy_poll needs Linux 6.9 or newer; ",
+            (Some(libc::EINVAL), None, None) => "Linux 6.1 or newer is needed; ",
             _ => "",
         };
         let causes = match error.raw_os_error() {
@@ -254,13 +232,6 @@ pub(super) mod tests {
         busy_poll: None,
     };
     const SPAN: Duration = Duration::from_micros(50);
-
-    #[test]
-    fn rungs_are_ordered_from_best_to_last_resort() {
-        for io in [IO, Io { sqpoll_idle: Some(SPAN), ..IO }, Io { busy_poll: Some(SPAN), ..IO }] {
-            assert!(ladder(&io).is_sorted() && ladder(&io).iter().all(|rung| *rung < Rung::Epoll));
-        }
-    }
 
     #[test]
     fn a_ring_is_tried_as_it_will_be_used() {

@@ -1,34 +1,46 @@
-//! A worker's event loop: monoio on the rung that was decided for all workers.
+//! A worker's event loop: one future on monoio's runtime, which polls all others and waits for the worker's sockets.
+//!
+//! The loop waits in the worker's own ring, or in its epoll descriptor, and never in that of the runtime. So nothing may
+//! be spawned on monoio itself: tasks are those of our executor.
 
-use std::future::Future;
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::{Future, poll_fn};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use monoio::time::TimeDriver;
-use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder, foreign};
+use io_uring::IoUring;
+use monoio::{LegacyDriver, Runtime, RuntimeBuilder};
 
+use super::carrier::Carrier;
+use super::current::{self, Current, Waits, current};
+use super::data_ring::{Completion, DataRing, Kind};
+use super::epoll::{Epoll, Source};
+use super::executor::Executor;
 use super::local::Local;
+use super::operations::Operations;
 use super::ring::Rung;
 use super::sys;
 use crate::config::Io;
 
 /// One thread's event loop. Has to be built on the thread that runs it.
-pub struct Loop(Kind);
+pub struct Loop {
+    runtime: Runtime<LegacyDriver>,
+    current: Rc<Current>,
+    wait: Wait,
+}
 
-enum Kind {
-    IoUring(Runtime<TimeDriver<IoUringDriver>>),
-    Epoll(Runtime<TimeDriver<LegacyDriver>>),
+/// Where the loop waits.
+enum Wait {
+    Ring { ring: Rc<DataRing>, operations: Rc<Operations>, carrier: Rc<Carrier> },
+    Epoll(Rc<Epoll>),
 }
 
 impl std::fmt::Debug for Loop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.0 {
-            Kind::IoUring(_) => "Loop(io_uring)",
-            Kind::Epoll(_) => "Loop(epoll)",
-        })
+        f.debug_tuple("Loop").field(&self.current).finish()
     }
 }
 
@@ -36,29 +48,95 @@ impl Loop {
     /// A loop on `rung` for `local`'s worker, set up as `io` says.
     ///
     /// # Errors
-    /// What the kernel says to the ring or to epoll.
+    /// When the kernel refuses the ring, its buffers, or a descriptor.
     pub fn new(rung: Rung, io: &Io, local: &Local) -> io::Result<Loop> {
-        let entries = io.entries;
-        let Some(ring) = rung.builder(io) else {
-            let builder = RuntimeBuilder::<LegacyDriver>::new().with_entries(entries).enable_timer();
-            return Ok(Loop(Kind::Epoll(builder.build()?)));
-        };
-        let mut runtime = with_ring(&ring, entries)?;
-        runtime.block_on(async {
-            if let Some(span) = io.busy_poll {
-                sys::poll_interfaces(foreign::descriptor()?, span)?;
+        // First, so that the lowest of the loop's descriptors is the ring's.
+        let (wait, waits) = match rung.builder(io) {
+            Some(builder) => {
+                let ring = Rc::new(DataRing::new(build(&builder, io.entries)?, rung));
+                if let Some(span) = io.busy_poll {
+                    sys::poll_interfaces(ring.descriptor(), span)?;
+                }
+                let operations = Operations::new(Rc::clone(&ring));
+                let carrier = local.carry(&ring)?;
+                let waits = Waits::Ring(Rc::clone(&operations));
+                (Wait::Ring { ring, operations, carrier }, waits)
             }
-            if rung.carries() { local.carry() } else { Ok(()) }
-        })?;
-        Ok(Loop(Kind::IoUring(runtime)))
+            None => {
+                let epoll = Epoll::new()?;
+                (Wait::Epoll(Rc::clone(&epoll)), Waits::Epoll(epoll))
+            }
+        };
+        let runtime = RuntimeBuilder::<LegacyDriver>::new().build()?;
+        Ok(Loop { runtime, current: Rc::new(Current { executor: Executor::new(), waits }), wait })
     }
 
-    /// Runs `main` to its end, counting the loop's turns.
+    /// Runs `main` to its end, counting the loop's turns. Then all tasks end.
     pub fn run<T>(&mut self, local: &Local, main: impl Future<Output = T>) -> T {
-        let counted = counted(local, main);
-        match &mut self.0 {
-            Kind::IoUring(runtime) => runtime.block_on(counted),
-            Kind::Epoll(runtime) => runtime.block_on(counted),
+        let (current, wait) = (&self.current, &self.wait);
+        self.runtime.block_on(async {
+            // Dropped from the last to the first: what the connections have staged last leaves before their tasks end and
+            // close their sockets, and then what their ends have put into the ring.
+            let _ended = Flushed(wait);
+            let _entered = current::enter(current);
+            let _last = Flushed(wait);
+            let mut main = pin!(main);
+            poll_fn(|_| Poll::Ready(run(current, wait, local, main.as_mut()))).await
+        })
+    }
+}
+
+fn run<T>(current: &Current, wait: &Wait, local: &Local, mut main: Pin<&mut impl Future<Output = T>>) -> T {
+    let executor = &current.executor;
+    let waker = executor.main_waker();
+    loop {
+        if executor.take_main()
+            && let Poll::Ready(value) = main.as_mut().poll(&mut Context::from_waker(&waker))
+        {
+            return value;
+        }
+        executor.run();
+        local.counts().turns.add(1);
+        wait.turn(!executor.has_woken());
+    }
+}
+
+impl Wait {
+    /// Sends what is staged, and waits for what comes unless there is more to be done first.
+    fn turn(&self, waits: bool) {
+        let (ring, operations, carrier) = match self {
+            Wait::Ring { ring, operations, carrier } => (ring, operations, carrier),
+            Wait::Epoll(epoll) => return epoll.turn(waits),
+        };
+        let has_woken = carrier.send();
+        let tell = |completion: Completion| match completion.tag.kind {
+            Kind::Awaited => operations.complete(completion.tag.key, completion.result),
+            Kind::Receive | Kind::Send | Kind::Cancel => carrier.complete(completion),
+            Kind::Ignored => {}
+        };
+        if ring.turn(waits && !has_woken, tell) {
+            carrier.settled();
+        }
+    }
+}
+
+/// However the loop ends, what it has to send by then leaves.
+struct Flushed<'a>(&'a Wait);
+
+impl Drop for Flushed<'_> {
+    fn drop(&mut self) {
+        if let Wait::Ring { ring, carrier, .. } = self.0 {
+            carrier.send();
+            ring.submit();
+        }
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        // Before the memory that its operations point to.
+        if let Wait::Ring { ring, .. } = &self.wait {
+            ring.close();
         }
     }
 }
@@ -66,13 +144,12 @@ impl Loop {
 /// The kernel takes back the memory of the ring that was tried a moment ago some time after that was closed, and until
 /// then both count against RLIMIT_MEMLOCK (Linux 6.13 and newer, without CAP_IPC_LOCK).
 #[allow(clippy::disallowed_methods, reason = "nothing runs on this core yet")]
-fn with_ring(ring: &io_uring::Builder, entries: u32) -> io::Result<Runtime<TimeDriver<IoUringDriver>>> {
+fn build(builder: &io_uring::Builder, entries: u32) -> io::Result<IoUring> {
     const TRIES: u32 = 50;
     const PAUSE: Duration = Duration::from_millis(20);
     let mut tries = 0;
     loop {
-        let builder = RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring.clone());
-        match builder.with_entries(entries).enable_timer().build() {
+        match builder.build(entries) {
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && tries < TRIES => {
                 tries += 1;
                 std::thread::sleep(PAUSE);
@@ -82,73 +159,56 @@ fn with_ring(ring: &io_uring::Builder, entries: u32) -> io::Result<Runtime<TimeD
     }
 }
 
-async fn counted<T>(local: &Local, main: impl Future<Output = T>) -> T {
-    let _ending = Ending(local);
-    let mut main = pin!(main);
-    std::future::poll_fn(|cx| {
-        local.set_root(cx.waker());
-        local.counts().turns.add(1);
-        let poll = main.as_mut().poll(cx);
-        if let Some(carrier) = local.carrier() {
-            carrier.send();
-        }
-        poll
-    })
-    .await
-}
-
-/// However the loop ends, the connections end with it.
-struct Ending<'a>(&'a Local);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        if let Some(carrier) = self.0.carrier() {
-            carrier.end();
-        }
-    }
-}
-
 /// Runs `future` as a task of this thread's loop. A panic in it ends the task alone; `panicked` is told.
 pub fn spawn(panicked: impl FnOnce() + 'static, future: impl Future<Output = ()> + 'static) {
-    // Boxed, because a future that an async block pins inside itself is held there twice.
-    let mut future = Box::pin(future);
-    let mut panicked = Some(panicked);
-    monoio::spawn(async move {
-        std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(poll) => poll,
-            Err(_) => {
-                if let Some(panicked) = panicked.take() {
-                    panicked();
-                }
-                Poll::Ready(())
-            }
-        })
-        .await;
-    });
+    current().executor.spawn(panicked, future);
 }
 
-/// Waits on the loop's own timer, which has a millisecond's resolution.
+/// Waits for a time, with a millisecond's resolution.
 pub async fn sleep(duration: Duration) {
-    monoio::time::sleep(duration).await;
+    current().waits.pause(duration).await;
 }
 
 /// The reading end of a wake-up pipe.
 #[derive(Debug)]
-pub struct Bell(monoio::net::UnixStream);
+pub struct Bell {
+    /// With epoll. Dropped before the descriptor is closed.
+    source: Option<Source>,
+    end: std::os::unix::net::UnixStream,
+}
 
 impl Bell {
     /// Takes one end of a socket pair; whoever writes a byte to the other wakes us.
     ///
     /// # Errors
     /// When the descriptor cannot be set up for this loop.
-    pub fn new(end: std::os::unix::net::UnixStream, rung: Rung) -> io::Result<Bell> {
-        end.set_nonblocking(rung == Rung::Epoll)?;
-        Ok(Bell(monoio::net::UnixStream::from_std(end)?))
+    pub fn new(end: std::os::unix::net::UnixStream, _: Rung) -> io::Result<Bell> {
+        end.set_nonblocking(true)?;
+        let source = match &current().waits {
+            Waits::Ring(_) => None,
+            Waits::Epoll(epoll) => Some(epoll.source(end.as_fd())?),
+        };
+        Ok(Bell { source, end })
     }
 
     /// Waits for a byte, or for the other end to be closed.
     pub async fn rung(&mut self) {
-        use monoio::io::AsyncReadRent;
-        let _ = self.0.read(vec![0; 16]).await;
+        loop {
+            match (&self.source, &current().waits) {
+                (Some(source), _) => poll_fn(|cx| source.poll_readable(cx)).await,
+                (None, Waits::Ring(operations)) => {
+                    let _ = operations.readable(self.end.as_raw_fd()).await;
+                }
+                (None, Waits::Epoll(_)) => {}
+            }
+            match self.end.read(&mut [0; 16]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Some(source) = &self.source {
+                        source.not_readable();
+                    }
+                }
+                _ => return,
+            }
+        }
     }
 }

@@ -14,8 +14,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::local::Local;
-use super::pipe::Pipe;
+use super::pipe::{Pipe, Sender};
 use super::socket::Socket;
+use crate::buffer::Output;
 use crate::time::timers::Timer;
 
 /// How long a finished connection waits for its last bytes to leave, and then for the peer to close.
@@ -50,7 +51,10 @@ pub async fn drive(
         None => {
             let (mut receive, mut send) =
                 (pin!(receive(&local, &pipe, &socket)), pin!(send(&local, &pipe, &socket)));
+            let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            pipe.set_sender(Sender::Task(task));
             let transfer = |cx: &mut Context<'_>| {
+                pipe.take_asked();
                 let _ = receive.as_mut().poll(cx);
                 let _ = send.as_mut().poll(cx);
             };
@@ -167,16 +171,17 @@ async fn send(local: &Local, pipe: &Pipe, socket: &Socket) {
     }
 }
 
-async fn send_all(local: &Local, pipe: &Pipe, socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
+async fn send_all(local: &Local, pipe: &Pipe, socket: &Socket, output: &Output) -> io::Result<()> {
+    let mut from = 0;
     loop {
-        match socket.send(bytes) {
+        match socket.send(output, from) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(n) => {
                 local.counts().sends.add(1);
                 local.counts().bytes_sent.add(n as u64);
                 pipe.took(n);
-                bytes = &bytes[n..];
-                if bytes.is_empty() {
+                from += n;
+                if from == output.len() {
                     return Ok(());
                 }
                 pipe.sent_some(local.timers.now());

@@ -2,34 +2,18 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// Runs `use_it` with a descriptor that the caller holds open.
-pub(super) fn with_fd<T>(fd: RawFd, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
-    // WHY UNSAFE: monoio's sockets give their descriptor only as a number.
-    // SAFETY: the caller borrows the socket during this call, so the descriptor stays open for as long as it is used,
-    // and it is not -1, which no open socket is.
-    use_it(unsafe { BorrowedFd::borrow_raw(fd) })
-}
+use crate::buffer::Pool;
 
-/// The descriptor of a socket that nothing is going on with.
-pub(super) fn into_fd(socket: monoio::net::TcpStream) -> OwnedFd {
-    // WHY UNSAFE: monoio's sockets give their descriptor only as a number.
-    // SAFETY: the number is that of an open descriptor, which the socket has just let go of.
-    unsafe { OwnedFd::from_raw_fd(socket.into_raw_fd()) }
-}
-
-/// Receives what has arrived into the spare room of `buffer`, without waiting.
-pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<usize> {
-    let room = buffer.spare_capacity_mut();
-    // WHY UNSAFE: std and socket2 receive into a vector's spare room only on sockets that are non-blocking.
-    // SAFETY: `room` is borrowed for the call, and the kernel writes at most its length there.
-    let n = unsafe { libc::recv(fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
-    let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
-    // SAFETY: the first `n` bytes of the spare room have just been written.
-    unsafe { buffer.set_len(buffer.len() + n) };
-    Ok(n)
+/// Receives what has arrived into a buffer of `pool` that was taken, without waiting.
+pub(super) fn receive(fd: BorrowedFd<'_>, pool: &Pool, buffer: u16) -> io::Result<usize> {
+    let address = pool.address(buffer);
+    // WHY UNSAFE: the buffer is none of Rust's before it is filled.
+    // SAFETY: `address` is that of Pool::SIZE bytes, which nothing refers to while the buffer is taken and not filled.
+    let n = unsafe { libc::recv(fd.as_raw_fd(), address.as_ptr().cast(), Pool::SIZE, libc::MSG_DONTWAIT) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
 /// Whether the last packets of a socket were taken in on the CPU that runs this. False where the kernel does not say.
@@ -72,26 +56,69 @@ pub fn raise_file_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// A descriptor that becomes readable every `period`, of less than a second.
+/// A descriptor for epoll.
 ///
 /// # Errors
 /// When no descriptor is left.
-pub(super) fn timer(period: Duration) -> io::Result<OwnedFd> {
-    // WHY UNSAFE: std has no timers that can be waited for beside other descriptors.
+pub(super) fn epoll() -> io::Result<OwnedFd> {
+    // WHY UNSAFE: std has no epoll.
     // SAFETY: the call takes no pointers.
-    let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC) };
+    let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the descriptor is new and nobody else has it.
-    let timer = unsafe { OwnedFd::from_raw_fd(fd) };
-    let period = libc::timespec { tv_sec: 0, tv_nsec: period.subsec_nanos().into() };
-    let beat = libc::itimerspec { it_interval: period, it_value: period };
-    // SAFETY: `beat` is live and only read; the old value is not asked for.
-    if unsafe { libc::timerfd_settime(fd, 0, &beat, std::ptr::null_mut()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(timer)
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lets `epoll` tell of all that happens to a descriptor, each time that it happens, with `data`.
+///
+/// # Errors
+/// When the kernel refuses it.
+pub(super) fn epoll_add(epoll: &OwnedFd, descriptor: RawFd, data: u64) -> io::Result<()> {
+    let events = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+    let mut event = libc::epoll_event { events: events.cast_unsigned(), u64: data };
+    // WHY UNSAFE: see `epoll`.
+    // SAFETY: `event` is live during the call, which reads it.
+    let result =
+        unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, descriptor, &raw mut event) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Ends that.
+///
+/// # Errors
+/// When the descriptor was not added.
+pub(super) fn epoll_remove(epoll: &OwnedFd, descriptor: RawFd) -> io::Result<()> {
+    // WHY UNSAFE: see `epoll`.
+    // SAFETY: the call reads no event (Linux 2.6.9).
+    let result =
+        unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, descriptor, std::ptr::null_mut()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Waits for events, for as long as that takes without a `timeout`. As many are told as there is room for.
+///
+/// # Errors
+/// When a signal has ended the wait.
+pub(super) fn epoll_wait(
+    epoll: &OwnedFd,
+    events: &mut Vec<libc::epoll_event>,
+    timeout: Option<Duration>,
+) -> io::Result<()> {
+    // Rounded up: a wait that ends too early would have to be repeated.
+    let millis = timeout
+        .map_or(-1, |timeout| i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
+    events.clear();
+    let room = events.spare_capacity_mut();
+    let most = i32::try_from(room.len()).unwrap_or(i32::MAX);
+    // WHY UNSAFE: see `epoll`.
+    // SAFETY: `room` is live during the call, which writes at most `most` events there.
+    let n = unsafe { libc::epoll_wait(epoll.as_raw_fd(), room.as_mut_ptr().cast(), most, millis) };
+    let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the first `n` events have just been written.
+    unsafe { events.set_len(n) };
+    Ok(())
 }
 
 /// Lets a ring poll the interfaces of its sockets for `span` before it sleeps, of less than an hour.
@@ -162,5 +189,18 @@ pub(super) fn ethtool(name: &str, words: &mut [u32; 32]) -> io::Result<()> {
     match unsafe { libc::ioctl(AsRawFd::as_raw_fd(&socket), SIOCETHTOOL, &mut request) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::ptr::NonNull;
+
+    /// Writes to a buffer of a pool that was taken, as the kernel does.
+    pub(in crate::net) fn write(address: NonNull<u8>, bytes: &[u8]) {
+        assert!(bytes.len() <= super::Pool::SIZE);
+        // WHY UNSAFE: see `receive`.
+        // SAFETY: the buffer has room for `bytes`, and nothing refers to it.
+        unsafe { address.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 }

@@ -1,9 +1,12 @@
 //! Connections of an echoing protocol, on every rung that this host has: all bytes come back, in order.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -12,22 +15,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::ring::tests::IO;
 use super::ring::{self, Rung};
 use super::runtime::Loop;
-use super::{Local, Pipe, Socket, provided, runtime, stream};
+use super::{Local, Pipe, Socket, buffers, runtime, stream};
+use crate::config::Io;
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 
-/// The ways that bytes go on this host. The plainest ring is there wherever a better one is.
-fn rungs() -> Vec<Rung> {
-    match ring::probe(&IO) {
-        Ok(best) if best < Rung::Plain => vec![best, Rung::Plain, Rung::Epoll],
-        Ok(best) => vec![best, Rung::Epoll],
-        Err(_) => vec![Rung::Epoll],
-    }
+/// The ways that bytes go on this host, each with what a loop on it is made by.
+fn rungs() -> Vec<(Rung, Io)> {
+    let idle = Some(Duration::from_millis(10));
+    let rings = [IO, Io { sqpoll_idle: idle, ..IO }];
+    let rings = rings.into_iter().filter_map(|io| Some((ring::probe(&io).ok()?, io)));
+    rings.chain([(Rung::Epoll, IO)]).collect()
 }
 
 /// Serves connections by `protocol` until `peers` is done with its ends of them. Returns what was counted.
 fn serve<P: Future<Output = ()> + 'static>(
-    rung: Rung,
+    (rung, io): (Rung, Io),
     connections: usize,
     protocol: impl Fn(Rc<Pipe>) -> P,
     peers: impl FnOnce(Vec<TcpStream>) + Send + 'static,
@@ -44,12 +47,11 @@ fn serve<P: Future<Output = ()> + 'static>(
     }
     let counts = Arc::<WorkerBlock>::default();
     let local = Local::new(Arc::clone(&counts), Moment::ZERO);
-    let mut event_loop = Loop::new(rung, &IO, &local).expect("the rung is there");
+    let mut event_loop = Loop::new(rung, &io, &local).expect("the rung is there");
     let peers = thread::spawn(move || peers(theirs));
     event_loop.run(&Rc::clone(&local), async {
         let (done, mut all) = tokio::sync::mpsc::unbounded_channel::<()>();
         for socket in ours {
-            socket.set_nonblocking(rung == Rung::Epoll).expect("it is open");
             let socket = Socket::adopt(socket.into()).expect("the loop takes it");
             let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
             let protocol = Box::pin(protocol(Rc::clone(&pipe)));
@@ -78,13 +80,26 @@ async fn echo(pipe: Rc<Pipe>) {
     }
 }
 
+/// Says back what it hears, by reference. Reads on only while there is room.
+async fn pass_back(pipe: Rc<Pipe>) {
+    poll_fn(|_| {
+        while pipe.room() > 0 {
+            let Some(slice) = pipe.next_slice() else { break };
+            pipe.stage().push(slice);
+        }
+        let is_over = pipe.inward_end().is_some() && pipe.room() > 0;
+        if is_over || pipe.outward_end().is_some() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
 fn pattern(bytes: usize, seed: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at.wrapping_mul(31) ^ (at >> 8) ^ seed) as u8).collect()
 }
 
 #[test]
 fn more_connections_speak_at_once_than_there_are_buffers() {
-    let many = usize::from(provided::MOST) + 100;
+    let many = usize::from(buffers::POOL_BUFFERS) + 100;
     for rung in rungs() {
         serve(rung, many, echo, move |mut peers| {
             for round in 0..3 {
@@ -103,32 +118,37 @@ fn more_connections_speak_at_once_than_there_are_buffers() {
 
 #[test]
 fn a_peer_that_does_not_read_gets_all_of_it_in_the_end() {
-    const BYTES: usize = 24 << 20;
     for rung in rungs() {
-        let counts = serve(rung, 2, echo, move |mut peers| {
-            let mut other = peers.pop().expect("there are two");
-            let mut slow = peers.pop().expect("there are two");
-            let mut speaker = slow.try_clone().expect("a second handle");
-            // More than all buffers between hold, so that it is held up until somebody reads.
-            let speaker = thread::spawn(move || {
-                speaker.write_all(&pattern(BYTES, 0)).expect("it is taken in the end");
-                speaker.shutdown(Shutdown::Write).expect("it is open");
-            });
-            // Nor does it hold up others.
-            for round in 0..200 {
-                other.write_all(&pattern(3_000, round)).expect("it is taken");
-                let mut heard = [0; 3_000];
-                other.read_exact(&mut heard).expect("an echo");
-                assert_eq!(heard[..], pattern(3_000, round));
-            }
-            let mut heard = Vec::with_capacity(BYTES);
-            slow.read_to_end(&mut heard).expect("all of it, and then the end");
-            assert!(heard == pattern(BYTES, 0), "{rung:?}: {} bytes", heard.len());
-            speaker.join().expect("it has said everything");
-        });
-        let echoed = (BYTES + 200 * 3_000) as u64;
-        assert_eq!((counts.bytes_received.get(), counts.bytes_sent.get()), (echoed, echoed), "{rung:?}");
+        does_not_read(rung, echo);
+        does_not_read(rung, pass_back);
     }
+}
+
+fn does_not_read<P: Future<Output = ()> + 'static>(rung: (Rung, Io), protocol: fn(Rc<Pipe>) -> P) {
+    const BYTES: usize = 24 << 20;
+    let counts = serve(rung, 2, protocol, move |mut peers| {
+        let mut other = peers.pop().expect("there are two");
+        let mut slow = peers.pop().expect("there are two");
+        let mut speaker = slow.try_clone().expect("a second handle");
+        // More than all buffers between hold, so that it is held up until somebody reads.
+        let speaker = thread::spawn(move || {
+            speaker.write_all(&pattern(BYTES, 0)).expect("it is taken in the end");
+            speaker.shutdown(Shutdown::Write).expect("it is open");
+        });
+        // Nor does it hold up others.
+        for round in 0..200 {
+            other.write_all(&pattern(3_000, round)).expect("it is taken");
+            let mut heard = [0; 3_000];
+            other.read_exact(&mut heard).expect("an echo");
+            assert_eq!(heard[..], pattern(3_000, round));
+        }
+        let mut heard = Vec::with_capacity(BYTES);
+        slow.read_to_end(&mut heard).expect("all of it, and then the end");
+        assert!(heard == pattern(BYTES, 0), "{rung:?}: {} bytes", heard.len());
+        speaker.join().expect("it has said everything");
+    });
+    let echoed = (BYTES + 200 * 3_000) as u64;
+    assert_eq!((counts.bytes_received.get(), counts.bytes_sent.get()), (echoed, echoed), "{rung:?}");
 }
 
 #[test]
@@ -147,6 +167,39 @@ fn a_peer_that_goes_away_at_any_time_leaves_the_others_alone() {
                 assert!(heard == pattern(50_000, number), "{rung:?}, {number}: {} bytes", heard.len());
             }
         });
+    }
+}
+
+#[test]
+fn what_another_task_stages_leaves_when_it_asks() {
+    for rung in rungs() {
+        let two = Rc::new(RefCell::new(Vec::<Rc<Pipe>>::new()));
+        let talk = |pipe: Rc<Pipe>| {
+            let two = Rc::clone(&two);
+            two.borrow_mut().push(Rc::clone(&pipe));
+            poll_fn(move |_| {
+                // To the other one, whose protocol is not polled for it.
+                let other = two.borrow().iter().find(|other| !Rc::ptr_eq(other, &pipe)).cloned();
+                let other = other.expect("there are two");
+                while let Some(slice) = pipe.next_slice() {
+                    other.stage().bytes().extend_from_slice(&[slice.len() as u8]);
+                    other.stage().push(slice);
+                    other.flush();
+                    other.flush();
+                }
+                if pipe.inward_end().is_some() { Poll::Ready(()) } else { Poll::Pending }
+            })
+        };
+        serve(rung, 2, talk, move |mut peers| {
+            for round in 0..100 {
+                let (from, to) = (round % 2, (round + 1) % 2);
+                peers[from].write_all(&pattern(50, round)).expect("it is taken");
+                let mut heard = [0; 51];
+                peers[to].read_exact(&mut heard).expect("it is passed on");
+                assert_eq!((heard[0], &heard[1..]), (50, &pattern(50, round)[..]), "{rung:?}");
+            }
+        });
+        two.borrow_mut().clear();
     }
 }
 

@@ -4,6 +4,7 @@
 //! side so that workers do not all come back at once. Here the jitter does not reach above the maximum either.
 
 use crate::random::Random;
+use crate::time::Moment;
 use std::time::Duration;
 
 /// The waits between the connects to one endpoint.
@@ -36,6 +37,57 @@ impl Backoff {
     /// A connect succeeded: the next failure waits for the initial time again.
     pub fn succeeded(&mut self) {
         self.next = self.initial;
+    }
+}
+
+/// When connects to one endpoint may begin. One out of turn leaves the others where they are: who tries more often is
+/// never later for it.
+#[derive(Clone, Debug)]
+pub struct Connects {
+    backoff: Backoff,
+    /// No connect before then.
+    next: Moment,
+    hurried: bool,
+}
+
+impl Connects {
+    /// The first may begin at once.
+    pub fn new(backoff: Backoff) -> Self {
+        Self { backoff, next: Moment::ZERO, hurried: false }
+    }
+
+    /// From now on the waits are those of another backoff.
+    pub fn set(&mut self, backoff: Backoff) {
+        self.backoff = backoff;
+    }
+
+    /// May one begin?
+    pub fn may_begin(&self, now: Moment) -> bool {
+        self.hurried || self.next <= now
+    }
+
+    /// How long there is none.
+    pub fn rest(&self, now: Moment) -> Duration {
+        self.next.since(now)
+    }
+
+    /// One may begin now, out of turn.
+    pub fn hurry(&mut self) {
+        self.hurried = true;
+    }
+
+    /// One has failed.
+    pub fn failed(&mut self, now: Moment, random: &mut Random) {
+        let was_hurried = std::mem::take(&mut self.hurried);
+        if !was_hurried || self.next <= now {
+            self.next = now.plus(self.backoff.failed(random));
+        }
+    }
+
+    /// One has succeeded: the next failure waits for the initial time again.
+    pub fn succeeded(&mut self) {
+        self.hurried = false;
+        self.backoff.succeeded();
     }
 }
 
@@ -74,6 +126,32 @@ mod tests {
             counts[place] += 1;
         }
         assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_connect_out_of_turn_leaves_the_turns_where_they_are() {
+        let at = |millis| Moment::ZERO.plus(Duration::from_millis(millis));
+        let mut random = Random::seeded(8);
+        let mut connects = Connects::new(Backoff::new(SECOND, 2.0, 10 * SECOND));
+        assert!(connects.may_begin(at(1_000)));
+        connects.failed(at(1_000), &mut random);
+        let rest = connects.rest(at(1_000));
+        assert!(!connects.may_begin(at(1_500)) && rest >= SECOND * 8 / 10);
+        for millis in [1_100, 1_200, 1_500] {
+            connects.hurry();
+            assert!(connects.may_begin(at(millis)));
+            connects.failed(at(millis), &mut random);
+            assert!(!connects.may_begin(at(millis)), "once");
+            assert_eq!(connects.rest(at(1_000)), rest);
+        }
+        // In its turn, hurried or not, it goes on to the next.
+        connects.hurry();
+        connects.failed(at(3_000), &mut random);
+        assert!(connects.rest(at(3_000)) > SECOND * 15 / 10);
+        connects.hurry();
+        connects.succeeded();
+        connects.failed(at(9_000), &mut random);
+        assert!(!connects.may_begin(at(9_000)) && connects.rest(at(9_000)) <= SECOND * 12 / 10);
     }
 
     #[test]

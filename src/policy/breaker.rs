@@ -1,9 +1,14 @@
 //! May a service be called at all? Closed, open, half-open, and a slow return.
 //!
 //! Closed, it counts the calls of the last `interval`, and opens when at least `min_requests` of them have ended and the
-//! share `failure_ratio` has failed. Open, it refuses for `timeout`. Half-open, it lets `max_requests` probes through,
-//! in all and over all workers: one that fails opens it again, and when all have succeeded it closes. Then the share of
-//! calls that it lets through grows over `ramp`, so that a service that has just come back is not run over.
+//! share `failure_ratio` has failed; or, half-way from that share to all, those of the last 1.5 seconds. Open, it refuses
+//! for `timeout`. Half-open, it lets `max_requests` probes through, in all and over all workers: one that fails opens it
+//! again, and when all have succeeded it closes. Then the share of calls that it lets through grows over `ramp`, so that a
+//! service that has just come back is not run over.
+//!
+//! If it opened because the service could not be connected to, a connection is reason enough to let probes out, and each
+//! worker connects again whatever its backoff says ([`LocalBreaker::reach`]). Calls that come meanwhile are not refused
+//! for good: they wait for a moment ([`LocalBreaker::holds`]). So a breaker never costs calls that would succeed without.
 //!
 //! A [`LocalBreaker`] belongs to one worker. While it is closed, asking reads one cell and telling counts into the
 //! worker's own window. What the workers share is in `shared.rs`, and is read at each worker's tick; a worker whose own
@@ -13,12 +18,13 @@ mod shared;
 mod window;
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::shared::Verdict;
-pub use self::shared::{SharedBreaker, State};
-use self::window::{Counts, Window};
+pub use self::shared::{Cause, SharedBreaker, State};
+use self::window::{Counts, Tally, Windows};
 use super::outcome::Outcome;
 use crate::random::Random;
 use crate::time::Moment;
@@ -32,9 +38,15 @@ pub struct LocalBreaker {
     gate: Cell<Gate>,
     /// What was last read of the shared side.
     verdict: Cell<Verdict>,
-    window: RefCell<Window>,
+    windows: RefCell<Windows>,
     /// What the other workers had counted at the last tick.
-    others: Cell<Counts>,
+    others: Cell<Tally>,
+    /// The verdict has changed since [`LocalBreaker::reach`] saw it.
+    is_news: Cell<bool>,
+    /// Probes whose answer has begun and not ended, by their numbers, and since when.
+    answering: RefCell<Vec<(NonZeroU32, Moment)>>,
+    /// Probes that had an answer so far.
+    numbered: Cell<NonZeroU32>,
 }
 
 /// Who gets through.
@@ -70,8 +82,11 @@ impl LocalBreaker {
             worker,
             gate: Cell::new(Gate::All),
             verdict: Cell::new(Verdict::default()),
-            window: RefCell::new(Window::new(shared.settings().interval)),
-            others: Cell::new(Counts::default()),
+            windows: RefCell::new(Windows::new(shared.settings().interval)),
+            others: Cell::new(Tally::default()),
+            is_news: Cell::new(false),
+            answering: RefCell::default(),
+            numbered: Cell::new(NonZeroU32::MIN),
             shared,
         };
         breaker.look(Moment::ZERO);
@@ -91,13 +106,44 @@ impl LocalBreaker {
         }
     }
 
+    /// Whether it lets all calls through, as of the last time that it was asked or ticked.
+    pub fn is_closed(&self) -> bool {
+        self.gate.get() == Gate::All
+    }
+
+    /// Whether a call that is refused now should ask again in a moment: the service is there again, and is not yet given
+    /// all calls.
+    pub fn holds(&self) -> bool {
+        self.verdict.get().gone && matches!(self.gate.get(), Gate::Probes | Gate::Some(_))
+    }
+
+    /// Whether this worker is to connect now, whatever its backoff says, to a service that is gone. `connected`: it has a
+    /// connection, which lets probes out. To be called while the breaker is not closed: each 100 ms, and before each call.
+    pub fn reach(&self, connected: bool, now: Moment) -> bool {
+        self.look(now);
+        let verdict = self.verdict.get();
+        if !verdict.gone {
+            return false;
+        }
+        match verdict.state {
+            State::Open if connected => {
+                self.shared.reached(verdict, now);
+                self.look(now);
+                false
+            }
+            State::Open => self.shared.take_turn(now),
+            // Another worker has reached it: so can this one, and need not wait.
+            State::HalfOpen | State::Closed => self.is_news.take() && !connected,
+        }
+    }
+
     /// May a call be made? Whoever may tells how it ended, or drops the pass.
     ///
     /// # Errors
     /// Why not.
     pub fn ask(&self, now: Moment, random: &mut Random) -> Result<Pass<'_>, Refused> {
         if self.gate.get() == Gate::All {
-            return Ok(self.pass(false));
+            return Ok(self.begin(now));
         }
         self.ask_closer(now, random)
     }
@@ -109,9 +155,9 @@ impl LocalBreaker {
         }
         self.look(now);
         match self.gate.get() {
-            Gate::All => Ok(self.pass(false)),
+            Gate::All => Ok(self.begin(now)),
             Gate::Some(since) if random.between(0.0, 1.0) < self.share(now.since(since)) => {
-                Ok(self.pass(false))
+                Ok(self.begin(now))
             }
             Gate::Some(_) => Err(Refused::Ramp),
             Gate::Probes if self.shared.take_probe(self.verdict.get().epoch) => Ok(self.pass(true)),
@@ -120,8 +166,13 @@ impl LocalBreaker {
         }
     }
 
+    fn begin(&self, now: Moment) -> Pass<'_> {
+        self.windows.borrow_mut().count(Counts { begun: 1, ..Counts::default() }, now);
+        self.pass(false)
+    }
+
     fn pass(&self, probe: bool) -> Pass<'_> {
-        Pass { breaker: self, epoch: self.verdict.get().epoch, probe }
+        Pass { breaker: self, epoch: self.verdict.get().epoch, probe, is_told: false, answering: None }
     }
 
     /// The share of calls let through so long after it closed: from a tenth to all.
@@ -133,31 +184,57 @@ impl LocalBreaker {
     fn tell(&self, epoch: u32, outcome: Outcome, now: Moment) {
         let verdict = self.verdict.get();
         // What began in another state says nothing about this one.
-        if outcome == Outcome::Silent || epoch != verdict.epoch || verdict.state != State::Closed {
+        if epoch != verdict.epoch || verdict.state != State::Closed {
             return;
         }
-        let mine = self.window.borrow_mut().count(outcome == Outcome::Ill, now);
-        if outcome == Outcome::Ill && self.shared.is_reason(mine.plus(self.others.get())) {
-            self.shared.open(verdict, now);
+        if outcome == Outcome::Silent {
+            return self.windows.borrow_mut().forget();
+        }
+        let (failed, unreached) = (outcome.is_failure(), outcome == Outcome::Unreached);
+        let one = Counts { calls: 1, failed: u64::from(failed), unreached: u64::from(unreached), begun: 0 };
+        self.windows.borrow_mut().count(one, now);
+        if failed {
+            self.judge(verdict, now);
+        }
+    }
+
+    #[cold]
+    fn judge(&self, verdict: Verdict, now: Moment) {
+        let all = self.windows.borrow_mut().tally(now).plus(self.others.get());
+        if self.shared.is_reason(all) {
+            self.shared.open(verdict, all, now);
             self.look(now);
         }
     }
 
     /// To be called on the worker's tick, each 100 ms: says what this worker has counted, and reads what all have.
     pub fn tick(&self, now: Moment) {
-        let mine = self.window.borrow_mut().counts(now);
+        self.settle_probes(now);
+        let mine = self.windows.borrow_mut().tally(now);
         self.shared.publish(self.worker, self.verdict.get().epoch, mine);
         self.shared.merge(now);
         self.look(now);
         self.others.set(self.shared.counts_without(self.worker));
     }
 
+    /// Takes answers that go on and on for good ones: a long stream would keep all others waiting.
+    fn settle_probes(&self, now: Moment) {
+        let mut answering = self.answering.borrow_mut();
+        let before = answering.len();
+        answering.retain(|(_, since)| now.since(*since) < STAYS_OPEN);
+        for _ in answering.len()..before {
+            self.shared.probe_succeeded(self.verdict.get().epoch, now);
+        }
+    }
+
     /// Reads the shared side.
     fn look(&self, now: Moment) {
         let verdict = self.shared.verdict();
         if verdict.epoch != self.verdict.replace(verdict).epoch {
-            self.window.borrow_mut().clear();
-            self.others.set(Counts::default());
+            self.windows.borrow_mut().clear();
+            self.others.set(Tally::default());
+            self.answering.borrow_mut().clear();
+            self.is_news.set(true);
         }
         let ramp = self.shared.settings().ramp;
         self.gate.set(match verdict.state {
@@ -172,7 +249,7 @@ impl LocalBreaker {
 impl Drop for LocalBreaker {
     /// A worker that is gone has counted nothing.
     fn drop(&mut self) {
-        self.shared.publish(self.worker, self.verdict.get().epoch, Counts::default());
+        self.shared.publish(self.worker, self.verdict.get().epoch, Tally::default());
     }
 }
 
@@ -182,6 +259,9 @@ pub struct Pass<'a> {
     breaker: &'a LocalBreaker,
     epoch: u32,
     probe: bool,
+    is_told: bool,
+    /// The number of a probe whose answer has begun.
+    answering: Option<NonZeroU32>,
 }
 
 impl Pass<'_> {
@@ -190,31 +270,64 @@ impl Pass<'_> {
         self.probe
     }
 
+    /// The head of an answer has come. How a probe went is decided by the end of its answer; only if that stays away for
+    /// a second, as with streams, by this.
+    pub fn answered(&mut self, now: Moment) {
+        if self.probe && self.answering.is_none() && self.epoch == self.breaker.verdict.get().epoch {
+            let number = self.breaker.numbered.get().checked_add(1).unwrap_or(NonZeroU32::MIN);
+            self.breaker.numbered.set(number);
+            self.breaker.answering.borrow_mut().push((number, now));
+            self.answering = Some(number);
+        }
+    }
+
     /// Says how the call ended.
     pub fn tell(mut self, outcome: Outcome, now: Moment) {
         if !self.probe {
-            self.breaker.tell(self.epoch, outcome, now);
+            self.is_told = true;
+            return self.breaker.tell(self.epoch, outcome, now);
+        }
+        if outcome == Outcome::Silent {
             return;
         }
-        match outcome {
-            Outcome::Silent => return,
-            Outcome::Well => self.breaker.shared.probe_succeeded(self.epoch, now),
-            Outcome::Ill => self.breaker.shared.probe_failed(self.epoch, now),
+        let is_undecided = self.is_undecided();
+        (self.probe, self.is_told) = (false, true);
+        if !is_undecided {
+            return;
         }
-        self.probe = false;
+        let (shared, unreached) = (&self.breaker.shared, outcome == Outcome::Unreached);
+        match outcome {
+            Outcome::Well | Outcome::Silent => shared.probe_succeeded(self.epoch, now),
+            Outcome::Ill | Outcome::Unreached => shared.probe_failed(self.epoch, unreached, now),
+        }
         self.breaker.look(now);
+    }
+
+    /// It has not counted yet, as an answer that stays open does.
+    fn is_undecided(&mut self) -> bool {
+        let Some(number) = self.answering.take() else { return self.probe };
+        let mut answering = self.breaker.answering.borrow_mut();
+        let before = answering.len();
+        answering.retain(|(known, _)| *known != number);
+        answering.len() < before
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if self.probe {
+        if self.probe && self.is_undecided() {
             self.breaker.shared.give_probe(self.epoch);
+        } else if !self.probe && !self.is_told {
+            // The moment matters only for an outcome that counts.
+            self.breaker.tell(self.epoch, Outcome::Silent, Moment::ZERO);
         }
     }
 }
 
 const RAMP_BEGINS: f64 = 0.1;
+
+/// An answer that has not ended so long after its head is a stream.
+const STAYS_OPEN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

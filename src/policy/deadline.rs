@@ -10,7 +10,34 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Deadline {
     at: Option<Moment>,
+    /// The caller asked for less time than the configuration allows.
+    is_callers: bool,
 }
+
+/// Who set a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The operator: if it passes, the service is too slow.
+    Own,
+    /// The caller, which says nothing about the service.
+    Callers,
+}
+
+/// Whose limit has passed at `now`. A service that was told of a limit may notice that it passes a moment before the
+/// gateway does; so one that is about to pass has passed. Where both set the same moment, the operator's counts.
+pub fn passed(own: Option<Moment>, callers: Option<Moment>, now: Moment) -> Option<Whose> {
+    let soon = now.plus(NOTICED_EARLY);
+    let (own, callers) = (own.filter(|own| *own <= soon), callers.filter(|callers| *callers <= soon));
+    match (own, callers) {
+        (None, None) => None,
+        (Some(own), Some(callers)) if callers < own => Some(Whose::Callers),
+        (Some(_), _) => Some(Whose::Own),
+        (None, Some(_)) => Some(Whose::Callers),
+    }
+}
+
+/// Clocks here and there, and what a `grpc-timeout` is rounded to, differ by no more than this.
+const NOTICED_EARLY: Duration = Duration::from_millis(10);
 
 impl Deadline {
     /// The earlier of what the caller asked for and what the configuration allows, counted from the head's arrival.
@@ -19,7 +46,18 @@ impl Deadline {
             (Some(caller), Some(cap)) => Some(caller.min(cap)),
             (one, other) => one.or(other),
         };
-        Self { at: shortest.map(|timeout| arrived.plus(timeout)) }
+        let is_callers = caller.is_some_and(|caller| cap.is_none_or(|cap| caller < cap));
+        Self { at: shortest.map(|timeout| arrived.plus(timeout)), is_callers }
+    }
+
+    /// The moment, if the caller set it.
+    pub fn callers(self) -> Option<Moment> {
+        self.at.filter(|_| self.is_callers)
+    }
+
+    /// The moment, if the operator set it.
+    pub fn own(self) -> Option<Moment> {
+        self.at.filter(|_| !self.is_callers)
     }
 
     /// The moment itself, for a timer. `None`: the call may take for ever.
@@ -62,6 +100,46 @@ mod tests {
             let deadline = Deadline::new(ARRIVED, caller, cap);
             assert_eq!(deadline.left(ARRIVED), wanted, "{caller:?} {cap:?}");
             assert_eq!(deadline.at(), wanted.map(|timeout| ARRIVED.plus(timeout)));
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_the_callers_only_if_it_is_shorter() {
+        for (caller, cap, callers) in [
+            (None, None, false),
+            (sec(3), None, true),
+            (None, sec(4), false),
+            (sec(3), sec(4), true),
+            (sec(4), sec(4), false),
+            (sec(5), sec(4), false),
+        ] {
+            let deadline = Deadline::new(ARRIVED, caller, cap);
+            let (is_callers, is_own) = (deadline.callers().is_some(), deadline.own().is_some());
+            assert_eq!((is_callers, is_own), (callers, !callers && cap.is_some()), "{caller:?} {cap:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_that_passes_first_is_the_one_that_passed() {
+        let at = |millis| Some(ARRIVED.plus(Duration::from_millis(millis)));
+        let table = [
+            // The operator's, the caller's, now.
+            (None, None, 0, None),
+            (at(100), None, 89, None),
+            (at(100), None, 90, Some(Whose::Own)),
+            (at(100), None, 500, Some(Whose::Own)),
+            (None, at(100), 89, None),
+            (None, at(100), 95, Some(Whose::Callers)),
+            (at(100), at(100), 100, Some(Whose::Own)),
+            (at(100), at(101), 100, Some(Whose::Own)),
+            (at(101), at(100), 100, Some(Whose::Callers)),
+            (at(101), at(100), 500, Some(Whose::Callers)),
+            (at(500), at(100), 100, Some(Whose::Callers)),
+            (at(100), at(500), 100, Some(Whose::Own)),
+        ];
+        for (own, callers, now, wanted) in table {
+            let now = ARRIVED.plus(Duration::from_millis(now));
+            assert_eq!(passed(own, callers, now), wanted, "{own:?} {callers:?} at {now:?}");
         }
     }
 

@@ -37,6 +37,12 @@ pub enum Failure {
     BadParameter,
     /// More header fields than `max_headers_count`.
     TooManyHeaders,
+    /// The head is larger than `max_header_list_size`.
+    HeadTooLarge,
+    /// The head is larger than the upstream takes.
+    UpstreamTakesNoHead,
+    /// The head or the trailers of the answer are larger than `pool.max_header_list_size`.
+    UpstreamHeadTooLarge,
     /// No route is for this call.
     NoRoute,
     /// The worker has more than it can do: `max_active_calls` calls, or a loop later than `max_loop_delay`.
@@ -91,7 +97,11 @@ impl Failure {
             | Failure::NotHttp2
             | Failure::WrongMethod => Code::Unimplemented,
             Failure::NotMapped => Code::NotFound,
-            Failure::TooManyHeaders | Failure::RateLimited => Code::ResourceExhausted,
+            Failure::TooManyHeaders
+            | Failure::HeadTooLarge
+            | Failure::UpstreamTakesNoHead
+            | Failure::UpstreamHeadTooLarge
+            | Failure::RateLimited => Code::ResourceExhausted,
             Failure::Overloaded
             | Failure::LimitReached
             | Failure::PendingFull
@@ -128,7 +138,8 @@ impl Failure {
             Failure::NotPost | Failure::WrongMethod => 405,
             Failure::BadPath | Failure::NoRoute => 404,
             Failure::BodyTooLarge => 413,
-            Failure::TooManyHeaders => 431,
+            Failure::TooManyHeaders | Failure::HeadTooLarge | Failure::UpstreamTakesNoHead => 431,
+            Failure::UpstreamHeadTooLarge => 502,
             // RFC 9110 section 15.6.6: the version of HTTP that was used will not do.
             Failure::NotHttp2 => 505,
             _ => self.code().http(),
@@ -157,6 +168,9 @@ impl Failure {
             Failure::BrokenBody => "a chunk of the body is malformed",
             Failure::BadParameter => "a parameter is not valid",
             Failure::TooManyHeaders => "too many header fields",
+            Failure::HeadTooLarge => "the request headers are too large",
+            Failure::UpstreamTakesNoHead => "the request headers are larger than the upstream takes",
+            Failure::UpstreamHeadTooLarge => "the response headers or trailers are too large",
             Failure::NoRoute => "no route for this method",
             Failure::Overloaded => "the gateway has more to do than it can",
             Failure::LimitReached => "too many requests in flight",
@@ -189,6 +203,8 @@ impl Failure {
             | Failure::NotPost
             | Failure::BadPath
             | Failure::TooManyHeaders
+            | Failure::HeadTooLarge
+            | Failure::UpstreamTakesNoHead
             | Failure::NotHttp2
             | Failure::WrongMethod
             | Failure::WrongContentType
@@ -207,7 +223,10 @@ impl Failure {
             Failure::UpstreamReset(_) => "UR",
             Failure::UpstreamGone => "UC",
             // Upstream protocol error.
-            Failure::UpstreamNotGrpc(_) | Failure::UpstreamNoStatus | Failure::UpstreamBadMessage => "UPE",
+            Failure::UpstreamNotGrpc(_)
+            | Failure::UpstreamNoStatus
+            | Failure::UpstreamHeadTooLarge
+            | Failure::UpstreamBadMessage => "UPE",
             // Local reset: ended by the gateway's own will.
             Failure::Draining => "LR",
             Failure::ClientGone => "DC",
@@ -229,6 +248,9 @@ mod tests {
             (Failure::BadTimeout, Code::InvalidArgument, "IH"),
             (Failure::BadBinaryHeader, Code::InvalidArgument, "IH"),
             (Failure::TooManyHeaders, Code::ResourceExhausted, "DPE"),
+            (Failure::HeadTooLarge, Code::ResourceExhausted, "DPE"),
+            (Failure::UpstreamTakesNoHead, Code::ResourceExhausted, "DPE"),
+            (Failure::UpstreamHeadTooLarge, Code::ResourceExhausted, "UPE"),
             (Failure::NotHttp2, Code::Unimplemented, "DPE"),
             (Failure::NotMapped, Code::NotFound, "NR"),
             (Failure::NotMappedYet, Code::Unavailable, "NR"),
@@ -289,6 +311,8 @@ mod tests {
             (Failure::WrongContentType, 415),
             (Failure::BodyTooLarge, 413),
             (Failure::TooManyHeaders, 431),
+            (Failure::HeadTooLarge, 431),
+            (Failure::UpstreamHeadTooLarge, 502),
             (Failure::NotHttp2, 505),
             (Failure::BadBody, 400),
             (Failure::BrokenBody, 400),

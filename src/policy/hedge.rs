@@ -106,7 +106,12 @@ impl Hedge {
             }
             End::Answered | End::Ours => return Told::Final,
             // Nobody has seen it: that says nothing of the service.
-            End::NoConnection | End::NeverOpened | End::NotWritten | End::Refused | End::AboveGoaway => false,
+            End::NoConnection
+            | End::Held
+            | End::NeverOpened
+            | End::NotWritten
+            | End::Refused
+            | End::AboveGoaway => false,
             // The method is idempotent, so it does not matter who has seen it.
             End::Lost | End::UnderGoaway => {
                 budget.failed();

@@ -1,12 +1,13 @@
 //! What the end of a call says about the service: is it well, is it ill, or neither.
 //!
-//! Only what says that the service is ill may open a breaker. An answer such as NOT_FOUND comes from a service that is
-//! well, and a client that goes away says nothing.
-
-use std::time::Duration;
+//! Only what says that the service is gone or too slow may open a breaker or eject an endpoint: no connection, a
+//! connection that broke, UNAVAILABLE, and a limit of the gateway's own that passed. All else a client can cause by what
+//! it sends: INTERNAL by a message that cannot be decoded, DEADLINE_EXCEEDED by asking for too little time. Other codes
+//! count as failures where the operator names them.
 
 use super::failure::Failure;
 use super::status::{CANCEL, Code};
+use crate::config::Codes;
 
 /// What the end of a call says about the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,19 +16,29 @@ pub enum Outcome {
     Well,
     /// It does not.
     Ill,
+    /// It does not, and there is no connection to it.
+    Unreached,
     /// Nothing.
     Silent,
 }
 
+/// The codes that say so by default.
+pub const FAILURE_CODES: Codes = Codes::NONE.with(Code::Unavailable.number());
+
 impl Outcome {
-    /// By what the service answered after `took`. A deadline that passed says
-    /// that the service is ill only if it left at least `min_deadline`.
-    pub fn of_code(code: Code, took: Duration, min_deadline: Duration) -> Outcome {
+    /// Whether the service does not do its work.
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Outcome::Ill | Outcome::Unreached)
+    }
+
+    /// By what the service answered. `failures` are the codes that count as failures.
+    pub fn of_code(code: Code, failures: Codes) -> Outcome {
         match code {
-            Code::Unavailable | Code::Internal | Code::Unknown => Outcome::Ill,
-            Code::DeadlineExceeded => Outcome::late(took, min_deadline),
-            Code::Cancelled => Outcome::Silent,
+            _ if failures.has(code.number()) && code != Code::Ok => Outcome::Ill,
+            // The caller gave up, or allowed too little time.
+            Code::Cancelled | Code::DeadlineExceeded => Outcome::Silent,
             Code::Ok
+            | Code::Unknown
             | Code::InvalidArgument
             | Code::NotFound
             | Code::AlreadyExists
@@ -37,30 +48,36 @@ impl Outcome {
             | Code::Aborted
             | Code::OutOfRange
             | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
             | Code::DataLoss
             | Code::Unauthenticated => Outcome::Well,
         }
     }
 
-    /// By how the gateway ended the call after `took`.
-    pub fn of_failure(failure: Failure, took: Duration, min_deadline: Duration) -> Outcome {
+    /// By how the gateway ended the call. Of a limit that passed it matters whose it was, which the caller of this
+    /// knows.
+    pub fn of_failure(failure: Failure, failures: Codes) -> Outcome {
         match failure {
-            Failure::UpstreamReset(CANCEL) => Outcome::Silent,
-            Failure::ConnectFailed
-            | Failure::ConnectTimedOut
-            | Failure::UpstreamReset(_)
-            | Failure::UpstreamGone
-            | Failure::UpstreamNoStatus => Outcome::Ill,
-            Failure::UpstreamNotGrpc(status) => Outcome::of_code(Code::from_http(status), took, min_deadline),
-            Failure::OutOfTime => Outcome::late(took, min_deadline),
+            Failure::ConnectFailed | Failure::ConnectTimedOut => Outcome::Unreached,
+            Failure::UpstreamGone => Outcome::Ill,
+            // Too many requests are the callers'.
+            Failure::UpstreamReset(CANCEL) | Failure::UpstreamNotGrpc(429) => Outcome::Silent,
+            Failure::UpstreamReset(_) | Failure::UpstreamNoStatus | Failure::UpstreamNotGrpc(_) => {
+                Outcome::of_code(failure.code(), failures)
+            }
             // Whose silence it was is not known.
             Failure::IdleTooLong => Outcome::Silent,
-            Failure::NotGrpc
+            Failure::OutOfTime
+            | Failure::NotGrpc
             | Failure::NotPost
             | Failure::BadPath
             | Failure::BadTimeout
             | Failure::BadBinaryHeader
             | Failure::TooManyHeaders
+            | Failure::HeadTooLarge
+            | Failure::UpstreamTakesNoHead
+            | Failure::UpstreamHeadTooLarge
             | Failure::NotHttp2
             | Failure::NotMapped
             | Failure::NotMappedYet
@@ -81,11 +98,27 @@ impl Outcome {
             | Failure::Draining => Outcome::Silent,
         }
     }
+}
 
-    /// By a deadline that passed after `took`. If it was shorter than any service could be asked for, it says nothing:
-    /// a caller that allows a microsecond must not open the breaker for all others.
-    fn late(took: Duration, min_deadline: Duration) -> Outcome {
-        if took < min_deadline { Outcome::Silent } else { Outcome::Ill }
+/// How an attempt ended that a limit may have ended: by the gateway, or by a service that keeps the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Not for want of time.
+    Otherwise,
+    /// For want of time, as only the gateway or a service that was told the limit would say it.
+    OutOfTime,
+    /// Cancelled by the service, as one does whose time is over; it may have other reasons.
+    Cancelled,
+}
+
+impl Ended {
+    /// Reads the end of an attempt.
+    pub const fn of(outcome: Result<Code, Failure>) -> Ended {
+        match outcome {
+            Ok(Code::DeadlineExceeded) | Err(Failure::OutOfTime) => Ended::OutOfTime,
+            Ok(Code::Cancelled) | Err(Failure::UpstreamReset(CANCEL)) => Ended::Cancelled,
+            _ => Ended::Otherwise,
+        }
     }
 }
 
@@ -93,31 +126,38 @@ impl Outcome {
 mod tests {
     use super::*;
 
-    const MIN: Duration = Duration::from_millis(100);
-    const LONG: Duration = Duration::from_secs(1);
-
     #[test]
-    fn only_four_codes_say_that_a_service_is_ill() {
-        let ill: Vec<Code> =
-            Code::ALL.into_iter().filter(|code| Outcome::of_code(*code, LONG, MIN) == Outcome::Ill).collect();
-        assert_eq!(ill, [Code::Unknown, Code::DeadlineExceeded, Code::Internal, Code::Unavailable]);
-        assert_eq!(Outcome::of_code(Code::Cancelled, LONG, MIN), Outcome::Silent);
-        assert_eq!(Outcome::of_code(Code::NotFound, LONG, MIN), Outcome::Well);
+    fn only_unavailable_says_that_a_service_is_ill_unless_others_are_named() {
+        let ill = |failures| {
+            let ill = move |code: &Code| Outcome::of_code(*code, failures) == Outcome::Ill;
+            Code::ALL.into_iter().filter(ill).collect::<Vec<_>>()
+        };
+        assert_eq!(ill(FAILURE_CODES), [Code::Unavailable]);
+        let all = (0..17).fold(Codes::NONE, Codes::with);
+        assert_eq!(ill(all), Code::ALL[1..]);
+        assert_eq!(ill(Codes::NONE), []);
+        for code in [Code::Cancelled, Code::DeadlineExceeded] {
+            assert_eq!(Outcome::of_code(code, FAILURE_CODES), Outcome::Silent);
+        }
+        for code in [Code::Internal, Code::Unknown, Code::NotFound] {
+            assert_eq!(Outcome::of_code(code, FAILURE_CODES), Outcome::Well);
+        }
     }
 
     #[test]
     fn what_the_gateway_ended_is_the_services_fault_or_nobodys() {
         let table = [
-            (Failure::ConnectFailed, Outcome::Ill),
-            (Failure::ConnectTimedOut, Outcome::Ill),
+            (Failure::ConnectFailed, Outcome::Unreached),
+            (Failure::ConnectTimedOut, Outcome::Unreached),
             (Failure::UpstreamGone, Outcome::Ill),
-            (Failure::UpstreamReset(2), Outcome::Ill),
+            (Failure::UpstreamReset(2), Outcome::Well),
             (Failure::UpstreamReset(7), Outcome::Ill),
             (Failure::UpstreamReset(8), Outcome::Silent),
-            (Failure::UpstreamNoStatus, Outcome::Ill),
+            (Failure::UpstreamNoStatus, Outcome::Well),
             (Failure::UpstreamNotGrpc(503), Outcome::Ill),
             (Failure::UpstreamNotGrpc(404), Outcome::Well),
-            (Failure::OutOfTime, Outcome::Ill),
+            (Failure::UpstreamNotGrpc(429), Outcome::Silent),
+            (Failure::OutOfTime, Outcome::Silent),
             (Failure::IdleTooLong, Outcome::Silent),
             (Failure::ClientGone, Outcome::Silent),
             (Failure::LimitReached, Outcome::Silent),
@@ -125,18 +165,28 @@ mod tests {
             (Failure::NoRoute, Outcome::Silent),
         ];
         for (failure, wanted) in table {
-            assert_eq!(Outcome::of_failure(failure, LONG, MIN), wanted, "{failure:?}");
+            assert_eq!(Outcome::of_failure(failure, FAILURE_CODES), wanted, "{failure:?}");
+        }
+        let named = FAILURE_CODES.with(Code::Unknown.number()).with(Code::Internal.number());
+        for failure in [Failure::UpstreamNoStatus, Failure::UpstreamReset(2)] {
+            assert_eq!(Outcome::of_failure(failure, named), Outcome::Ill, "{failure:?}");
         }
     }
 
     #[test]
-    fn a_deadline_too_short_to_meet_says_nothing() {
-        let just = MIN - Duration::from_nanos(1);
-        for (took, wanted) in [(just, Outcome::Silent), (MIN, Outcome::Ill)] {
-            assert_eq!(Outcome::of_code(Code::DeadlineExceeded, took, MIN), wanted);
-            assert_eq!(Outcome::of_failure(Failure::OutOfTime, took, MIN), wanted);
-            assert_eq!(Outcome::of_failure(Failure::UpstreamNotGrpc(504), took, MIN), Outcome::Ill);
+    fn an_end_for_want_of_time_is_seen() {
+        let table = [
+            (Ok(Code::Ok), Ended::Otherwise),
+            (Ok(Code::Unavailable), Ended::Otherwise),
+            (Ok(Code::DeadlineExceeded), Ended::OutOfTime),
+            (Ok(Code::Cancelled), Ended::Cancelled),
+            (Err(Failure::OutOfTime), Ended::OutOfTime),
+            (Err(Failure::IdleTooLong), Ended::Otherwise),
+            (Err(Failure::UpstreamReset(8)), Ended::Cancelled),
+            (Err(Failure::UpstreamReset(2)), Ended::Otherwise),
+        ];
+        for (outcome, wanted) in table {
+            assert_eq!(Ended::of(outcome), wanted, "{outcome:?}");
         }
-        assert_eq!(Outcome::of_code(Code::Unavailable, Duration::ZERO, MIN), Outcome::Ill);
     }
 }

@@ -16,8 +16,10 @@ use crate::time::Moment;
 /// How an attempt ended, and by that, who may have seen it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// No connection came about: refused, timed out, TLS failed.
+    /// No connection came about, to none of the endpoints.
     NoConnection,
+    /// A breaker lets few calls through for a moment.
+    Held,
     /// It waited for a connection, and that one ended before the call had a stream.
     NeverOpened,
     /// It had a stream, of which no byte was written.
@@ -88,6 +90,8 @@ pub enum Ruling {
     Unsent,
     /// The same, as long as there is time.
     StillQueued,
+    /// Asks again in a moment.
+    Held,
     /// Again at once, this one time: it was sent, but not seen.
     Replay,
     /// Again, if attempts and budget are left.
@@ -111,6 +115,8 @@ pub enum Why {
     NotKept,
     /// `max_attempts` are made.
     Attempts,
+    /// There is no endpoint to send it to.
+    NoConnection,
     /// Its time ends before the wait does.
     Time,
     /// The budget or the throttle.
@@ -120,7 +126,10 @@ pub enum Why {
 /// The decision table. `replayed`: the call has had its one replay. `codes`: what the policy lists.
 pub fn rule(attempt: Attempt, replayed: bool, codes: Codes) -> Ruling {
     let ruling = match attempt.end {
-        End::NoConnection | End::NotWritten => Ruling::Unsent,
+        // All endpoints wait for their backoff: to wait for them would only fill queues with calls that fail later.
+        End::NoConnection => Ruling::Never(Why::NoConnection),
+        End::Held => Ruling::Held,
+        End::NotWritten => Ruling::Unsent,
         End::NeverOpened => Ruling::StillQueued,
         End::Refused | End::AboveGoaway if !replayed => Ruling::Replay,
         // Once more unseen: now it is as if the service had answered UNAVAILABLE.
@@ -173,6 +182,8 @@ pub struct Retries {
     counted: u32,
     /// Tries that sent nothing.
     unsent: u32,
+    /// Times that a breaker held it.
+    held: u8,
     replayed: bool,
     /// Waits since the last pushback, which begins the schedule anew.
     waits: u32,
@@ -211,6 +222,7 @@ impl Retries {
                 let max = left.map_or_else(|| unsent_max(policy), |_| u32::MAX);
                 self.unsent(policy, left, random, max)
             }
+            Ruling::Held => self.hold(left, random),
             Ruling::Retry => self.retry(attempt.pushback, policy, budget, left, random, now),
         }
     }
@@ -232,6 +244,15 @@ impl Retries {
         };
         self.unsent += 1;
         in_time(wait, left, false)
+    }
+
+    /// It asks again and again, at times of its own, for as long as such a moment lasts.
+    fn hold(&mut self, left: Option<Duration>, random: &mut Random) -> Next {
+        if self.held >= HELD_MAX {
+            return Next::Stop(Why::Attempts);
+        }
+        self.held += 1;
+        in_time(HELD.mul_f64(random.between(1.0 - JITTER, 1.0 + JITTER)), left, false)
     }
 
     fn retry(
@@ -295,6 +316,10 @@ fn backoff(policy: &config::Retry, waits: u32, random: &mut Random) -> Duration 
 }
 
 const JITTER: f64 = 0.2;
+
+/// A call that is held asks again after this time, and two seconds long.
+const HELD: Duration = Duration::from_millis(50);
+const HELD_MAX: u8 = 40;
 
 #[cfg(test)]
 mod tests;

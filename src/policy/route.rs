@@ -15,11 +15,38 @@ mod explain;
 use crate::config::{self, PathMatch};
 use crate::random::Random;
 use http::HeaderMap;
-use http::header::{GetAll, HeaderName, HeaderValue};
+use http::header::HeaderName;
 use rustc_hash::FxHashMap;
 use std::cmp::Ordering;
 
 pub use explain::why_not;
+
+/// Header fields of a call, as routes ask for them. Names are in lower case.
+pub trait Headers {
+    /// Fields, or at least different names.
+    fn count(&self) -> usize;
+
+    /// Names of all fields; one that comes twice may be here twice.
+    fn names(&self) -> impl Iterator<Item = &[u8]>;
+
+    /// Values of the fields with this name, in order.
+    fn values<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]>;
+}
+
+impl Headers for HeaderMap {
+    fn count(&self) -> usize {
+        self.keys_len()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.keys().map(|name| name.as_str().as_bytes())
+    }
+
+    fn values<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let name = HeaderName::from_bytes(name).ok();
+        name.into_iter().flat_map(|name| self.get_all(name).iter().map(|value| value.as_bytes()))
+    }
+}
 
 /// All routes; built once from the configuration, then only read.
 #[derive(Debug)]
@@ -66,7 +93,7 @@ impl Routes {
     ///
     /// `path` is without query. `host` is the authority without its port and is compared case-insensitively; one
     /// longer than 255 bytes is no host name and takes the routes for any host.
-    pub fn find(&self, path: &str, host: &str, headers: &HeaderMap) -> Option<usize> {
+    pub fn find(&self, path: &str, host: &str, headers: &impl Headers) -> Option<usize> {
         let path = path.as_bytes();
         let mut search = Search { rules: &self.rules, headers, best: NONE };
         self.any.search(path, &mut search);
@@ -76,7 +103,7 @@ impl Routes {
         (search.best != NONE).then_some(search.best as usize)
     }
 
-    fn search_hosts(&self, path: &[u8], host: &[u8], search: &mut Search<'_>) {
+    fn search_hosts(&self, path: &[u8], host: &[u8], search: &mut Search<'_, impl Headers>) {
         let mut buffer = [0; HOST_BYTES_MAX];
         let Some(lower) = buffer.get_mut(..host.len()) else {
             return;
@@ -119,7 +146,7 @@ impl Routes {
 /// What the indices do not say about a route.
 #[derive(Debug)]
 struct Rule {
-    headers: Box<[(HeaderName, Box<[u8]>)]>,
+    headers: Box<[(Box<[u8]>, Box<[u8]>)]>,
     /// False if no call can match: no header can have the name that a condition asks for.
     possible: bool,
     /// Where each cluster's share of `0..sum of weights` ends.
@@ -131,7 +158,10 @@ impl Rule {
         let conditions = &route.matching.headers;
         let headers: Box<[_]> = conditions
             .iter()
-            .filter_map(|(name, value)| Some((name.parse().ok()?, value.as_bytes().into())))
+            .filter_map(|(name, value)| {
+                let name = name.parse::<HeaderName>().ok()?;
+                Some((name.as_str().as_bytes().into(), value.as_bytes().into()))
+            })
             .collect();
         let possible = headers.len() == conditions.len();
         let mut sum = 0;
@@ -144,9 +174,9 @@ impl Rule {
 }
 
 /// A look-up under way.
-struct Search<'a> {
+struct Search<'a, H> {
     rules: &'a [Rule],
-    headers: &'a HeaderMap,
+    headers: &'a H,
     /// The least index of a route that matches, so far.
     best: u32,
 }
@@ -187,7 +217,7 @@ impl Table {
         }
     }
 
-    fn search(&self, path: &[u8], search: &mut Search<'_>) {
+    fn search(&self, path: &[u8], search: &mut Search<'_, impl Headers>) {
         if search.best <= self.lowest {
             return;
         }
@@ -226,7 +256,7 @@ struct Candidates {
     /// The first that asks for no header, or `NONE`. Those after it can never win.
     plain: u32,
     /// The others, each under one of its conditions: under the name, the values in order, and for each its routes.
-    by_header: FxHashMap<HeaderName, Box<[Valued]>>,
+    by_header: FxHashMap<Box<[u8]>, Box<[Valued]>>,
 }
 
 #[derive(Debug)]
@@ -242,11 +272,11 @@ impl Candidates {
         let conditional = || indices.iter().copied().filter(|&index| index < plain);
 
         // Each stands under its rarest condition, so that few stand under each.
-        let mut uses: FxHashMap<&(HeaderName, Box<[u8]>), u32> = FxHashMap::default();
+        let mut uses: FxHashMap<&(Box<[u8]>, Box<[u8]>), u32> = FxHashMap::default();
         for condition in conditional().flat_map(headers) {
             *uses.entry(condition).or_default() += 1;
         }
-        let mut by_header: FxHashMap<HeaderName, Vec<Valued>> = FxHashMap::default();
+        let mut by_header: FxHashMap<Box<[u8]>, Vec<Valued>> = FxHashMap::default();
         for index in conditional() {
             let (name, value) = headers(index)
                 .iter()
@@ -262,29 +292,29 @@ impl Candidates {
         Self { plain, by_header }
     }
 
-    fn search(&self, search: &mut Search<'_>) {
+    fn search(&self, search: &mut Search<'_, impl Headers>) {
         search.best = search.best.min(self.plain);
         let headers = search.headers;
-        if self.by_header.len() <= headers.keys_len() {
+        if self.by_header.len() <= headers.count() {
             for (name, values) in &self.by_header {
-                search_values(values, &headers.get_all(name), search);
+                search_values(values, name, search);
             }
         } else {
-            for name in headers.keys() {
+            for name in headers.names() {
                 if let Some(values) = self.by_header.get(name) {
-                    search_values(values, &headers.get_all(name), search);
+                    search_values(values, name, search);
                 }
             }
         }
     }
 }
 
-fn search_values(values: &[Valued], sent: &GetAll<'_, HeaderValue>, search: &mut Search<'_>) {
-    let mut all = sent.iter();
+fn search_values(values: &[Valued], name: &[u8], search: &mut Search<'_, impl Headers>) {
+    let mut all = search.headers.values(name);
     let place = match (all.next(), all.next()) {
         (None, _) => return,
-        (Some(only), None) => values.binary_search_by(|valued| (*valued.value).cmp(only.as_bytes())),
-        _ => values.binary_search_by(|valued| compare(sent, &valued.value).reverse()),
+        (Some(only), None) => values.binary_search_by(|valued| (*valued.value).cmp(only)),
+        _ => values.binary_search_by(|valued| compare(search.headers.values(name), &valued.value).reverse()),
     };
     let Ok(place) = place else { return };
     for &index in &values[place].indices {
@@ -294,7 +324,7 @@ fn search_values(values: &[Valued], sent: &GetAll<'_, HeaderValue>, search: &mut
         let conditions = &search.rules[index as usize].headers;
         // If there is but one condition, it is the one that led here.
         if conditions.len() == 1
-            || conditions.iter().all(|(name, value)| matches(&search.headers.get_all(name), value))
+            || conditions.iter().all(|(name, value)| matches(search.headers, name, value))
         {
             search.best = index;
             return;
@@ -310,15 +340,15 @@ fn search_values(values: &[Valued], sent: &GetAll<'_, HeaderValue>, search: &mut
 ///
 /// The other side of this: adding a value always leads out of a route, so a route cannot be used to keep a value away
 /// from those below it (CVE-2026-26308 was that, in Envoy's deny rules). Routes should name what may pass.
-fn matches(sent: &GetAll<'_, HeaderValue>, wanted: &[u8]) -> bool {
-    sent.iter().next().is_some() && compare(sent, wanted) == Ordering::Equal
+fn matches(headers: &impl Headers, name: &[u8], wanted: &[u8]) -> bool {
+    headers.values(name).next().is_some() && compare(headers.values(name), wanted) == Ordering::Equal
 }
 
 /// Compares the values, joined with a comma, to `wanted`, without joining them.
-fn compare(sent: &GetAll<'_, HeaderValue>, wanted: &[u8]) -> Ordering {
+fn compare<'a>(sent: impl Iterator<Item = &'a [u8]>, wanted: &[u8]) -> Ordering {
     let mut rest = wanted;
-    for (position, value) in sent.iter().enumerate() {
-        for part in [if position == 0 { b"" } else { b",".as_slice() }, value.as_bytes()] {
+    for (position, value) in sent.enumerate() {
+        for part in [if position == 0 { b"" } else { b",".as_slice() }, value] {
             let common = part.len().min(rest.len());
             let (head, tail) = rest.split_at(common);
             match part[..common].cmp(head) {

@@ -8,13 +8,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, OnceLock};
+use std::task::{Wake, Waker};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use super::StartError;
+use super::guard;
 use super::series::Series;
 use crate::config::{self, Config};
 use crate::metrics::record::{Record, Ring, STAGE_NAMES};
@@ -22,6 +23,12 @@ use crate::metrics::{AccessLogCounts, CallLabels, GRPC_STATUS_NAMES};
 
 /// How often the rings are emptied.
 const INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long the rings stay empty before it sleeps until one is not.
+const AWAKE: Duration = Duration::from_secs(1);
+
+/// How long it sleeps. A record that has not woken it is written then; see `Ring::put`.
+const SLEEP: Duration = Duration::from_secs(2);
 
 /// Records that one worker can have waiting: 20 ms of calls at 200,000 a second, in a megabyte.
 const RECORDS: usize = 4096;
@@ -39,8 +46,20 @@ const COMPLAINT: Duration = Duration::from_secs(60);
 pub(super) struct AccessLog {
     rings: Vec<Arc<Ring>>,
     shared: Arc<Shared>,
-    stop: Option<Sender<()>>,
+    bell: Arc<Bell>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Wakes the writer.
+#[derive(Debug, Default)]
+struct Bell(OnceLock<Thread>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        if let Some(writer) = self.0.get() {
+            writer.unpark();
+        }
+    }
 }
 
 /// What others look at, or ask of it.
@@ -49,6 +68,7 @@ pub(super) struct Shared {
     written: AtomicU64,
     failed: AtomicU64,
     reopen: AtomicBool,
+    ends: AtomicBool,
 }
 
 impl Shared {
@@ -73,9 +93,10 @@ impl AccessLog {
 
     /// A log for so many workers; fails where its file cannot be opened.
     fn start(settings: &config::AccessLog, workers: usize, series: &Arc<Series>) -> io::Result<AccessLog> {
-        let rings: Vec<_> = (0..workers).map(|_| Arc::new(Ring::new(RECORDS))).collect();
+        let bell = Arc::new(Bell::default());
+        let ring = |_| Arc::new(Ring::new(RECORDS, Waker::from(Arc::clone(&bell))));
+        let rings: Vec<_> = (0..workers).map(ring).collect();
         let shared = Arc::new(Shared::default());
-        let (stop, stopped) = mpsc::channel();
         let writer = Writer {
             rings: rings.clone(),
             shared: Arc::clone(&shared),
@@ -85,9 +106,13 @@ impl AccessLog {
             lines: 0,
             complained: None,
         };
-        let thread =
-            thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run(&stopped))?;
-        Ok(AccessLog { rings, shared, stop: Some(stop), thread: Some(thread) })
+        let thread = thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            let mut writer = writer;
+            guard::keep("access log", || writer.run());
+        })?;
+        // It does not sleep before it has looked for a while, so this is in time.
+        let _ = bell.0.set(thread.thread().clone());
+        Ok(AccessLog { rings, shared, bell, thread: Some(thread) })
     }
 
     /// The ring of a worker.
@@ -102,12 +127,14 @@ impl AccessLog {
     /// Opens the file anew before the next line: someone has moved it away.
     pub(super) fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Release);
+        Arc::clone(&self.bell).wake();
     }
 }
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        self.stop.take();
+        self.shared.ends.store(true, Ordering::Release);
+        Arc::clone(&self.bell).wake();
         let Some(thread) = self.thread.take() else { return };
         let given_up_at = Instant::now() + FAREWELL;
         while !thread.is_finished() && Instant::now() < given_up_at {
@@ -163,26 +190,34 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, stopped: &Receiver<()>) {
+    fn run(&mut self) {
+        let mut written_at = Instant::now();
         loop {
-            let goes_on = stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout);
+            let sleeps = written_at.elapsed() >= AWAKE && self.rings.iter().all(|ring| ring.sleep());
+            thread::park_timeout(if sleeps { SLEEP } else { INTERVAL });
+            let ends = self.shared.ends.load(Ordering::Acquire);
             if self.shared.reopen.swap(false, Ordering::Acquire)
                 && let Err(error) = self.sink.reopen()
             {
                 tracing::error!(%error, "the access log cannot be opened anew; it goes on in the old file");
             }
-            self.empty_rings();
-            if !goes_on {
+            if self.empty_rings() {
+                written_at = Instant::now();
+            }
+            if ends {
                 return;
             }
         }
     }
 
-    fn empty_rings(&mut self) {
+    /// Writes what there is. Whether there was something.
+    fn empty_rings(&mut self) -> bool {
+        let mut found = false;
         for worker in 0..self.rings.len() {
             // No more than was there, so that one busy worker does not keep the others waiting.
             for _ in 0..RECORDS {
                 let Some(record) = self.rings[worker].take() else { break };
+                found = true;
                 let text = &mut self.text;
                 self.series.with(record.series, |labels| write_line(text, worker, &record, labels));
                 self.lines += 1;
@@ -192,6 +227,7 @@ impl Writer {
             }
         }
         self.write();
+        found
     }
 
     fn write(&mut self) {

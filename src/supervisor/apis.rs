@@ -1,31 +1,25 @@
 //! What callers of plain HTTP may call: read from descriptors at start, and again when these change.
 //!
-//! Files are looked at several times a second, by what the system says of them: a file that is changed in place, renamed
-//! over, or reached by another symbolic link is another file. Upstreams are asked by server reflection, beside that
-//! (`asker.rs`). What cannot be read, or is wrong, changes nothing: the API that was good stays, and so does what each
+//! Files are looked at now and then (`files.rs`). Upstreams are asked by server reflection, beside that (`asker.rs`). What cannot be read, or is wrong, changes nothing: the API that was good stays, and so does what each
 //! upstream answered last, also when the configuration changes.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use super::asker::{self, Answered, Asker, Upstream};
+use super::files::{Absent, Files, WatchedFiles};
+use super::guard;
 use crate::config::Config;
 use crate::metrics::render::TranscodingInfo;
 use crate::transcode::api::{Api, Reflected};
 use crate::transcode::openapi;
-use crate::transcode::problem::Problem;
-
-/// How often files are looked at.
-const LOOK: Duration = Duration::from_millis(250);
+use crate::transcode::problem::{self, Problem};
 
 /// The API in use, and what became of attempts to replace it. Outlives changes of the configuration.
 #[derive(Default)]
@@ -39,6 +33,7 @@ pub(super) struct Status {
     failures: AtomicU64,
     answers: AtomicU64,
     unanswered: AtomicU64,
+    refused: AtomicU64,
     is_good: AtomicBool,
 }
 
@@ -58,6 +53,7 @@ impl Status {
             answers: self.answers.load(Ordering::Relaxed),
             unanswered: self.unanswered.load(Ordering::Relaxed),
             is_good: self.is_good.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
         }
     }
 
@@ -71,14 +67,14 @@ impl Status {
         self.rules.store(api.rules().len() as u64, Ordering::Relaxed);
         self.loads.fetch_add(1, Ordering::Relaxed);
         self.is_good.store(true, Ordering::Relaxed);
+        self.refused.store(api.refused().len() as u64, Ordering::Relaxed);
+        tell(api.refused(), |problem| tracing::warn!("transcoding: left out: {problem}"));
     }
 
     fn failed(&self, problems: &[Problem]) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.is_good.store(false, Ordering::Relaxed);
-        for problem in problems {
-            tracing::error!("transcoding: {problem}");
-        }
+        tell(problems, |problem| tracing::error!("transcoding: {problem}"));
         tracing::error!("the descriptors are not taken: the API in use stays");
     }
 
@@ -99,33 +95,32 @@ impl Status {
     }
 }
 
+/// Problems of one load that are logged one by one.
+const TOLD_MAX: usize = 100;
+
+/// Logs problems, and counts those that are defects of ours.
+fn tell(problems: &[Problem], log: impl Fn(&Problem)) {
+    problems.iter().filter(|problem| problem.is_defect).for_each(|_| guard::count());
+    problems.iter().take(TOLD_MAX).for_each(log);
+    if let Some(more) = problems.len().checked_sub(TOLD_MAX).filter(|more| *more > 0) {
+        tracing::warn!(more, "transcoding: there are more problems; `ringway check` has those of files");
+    }
+}
+
 /// Where the descriptors come from.
 pub(super) struct Sources {
     config: Arc<Config>,
     upstreams: Vec<Upstream>,
-    /// The files that are looked at, as they were when they were read.
-    read: Stamps,
-    /// As they were at the last look.
-    seen: Stamps,
-    looked_at: Instant,
-}
-
-/// Files, and how each is known; none for one that is not there.
-type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
-
-/// What tells one state of a file from another: device, inode, length, and when it was written.
-type Stamp = (u64, u64, u64, i64, i64);
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let found = fs::metadata(path).ok()?;
-    Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+    /// The files that are looked at.
+    paths: BTreeSet<PathBuf>,
+    watched: Arc<WatchedFiles>,
 }
 
 impl Sources {
     fn new(config: &Arc<Config>, addresses: &[Vec<SocketAddr>]) -> Sources {
         let settings = &config.transcoding;
         let named = settings.descriptor_sets.iter().chain(&settings.protos);
-        let read: Stamps = named.map(|path| (config.directory.join(path), None)).collect();
+        let paths: BTreeSet<PathBuf> = named.map(|path| config.directory.join(path)).collect();
         let upstream = |cluster: &usize| Upstream {
             cluster: config.clusters[*cluster].name.clone(),
             addresses: Arc::new(Mutex::new(addresses[*cluster].clone())),
@@ -133,9 +128,8 @@ impl Sources {
         Sources {
             config: Arc::clone(config),
             upstreams: settings.reflection.iter().map(upstream).collect(),
-            seen: read.clone(),
-            read,
-            looked_at: Instant::now(),
+            watched: WatchedFiles::new(paths.iter().cloned().collect(), Absent::IsAChange),
+            paths,
         }
     }
 
@@ -151,16 +145,26 @@ impl Sources {
             }
             Err(error) => tracing::warn!(%error, "cannot ask upstreams for their descriptors"),
         }
-        self.look();
-        self.load(status)
+        self.load(status).or_else(|problems| {
+            // What a service tells keeps no gateway from starting: whoever speaks gRPC does not need it.
+            let api = self.load_with(status, &[])?;
+            status.failed(&problems);
+            Ok(api)
+        })
     }
 
     fn load(&mut self, status: &Status) -> Result<Arc<Api>, Vec<Problem>> {
-        self.read = self.seen.clone();
+        self.watched.are_read();
         let reflected = self.upstreams.iter().filter_map(|upstream| status.known(&upstream.cluster));
-        let reflected: Vec<Reflected> = reflected.collect();
-        let api = Api::load(&self.config.transcoding, &self.config.directory, &reflected)?;
+        self.load_with(status, &reflected.collect::<Vec<Reflected>>())
+    }
+
+    fn load_with(&mut self, status: &Status, reflected: &[Reflected]) -> Result<Arc<Api>, Vec<Problem>> {
+        let (settings, directory) = (&self.config.transcoding, &self.config.directory);
+        let loaded = problem::guarded("transcoding", || Api::load(settings, directory, reflected));
+        let api = loaded.map_err(|defect| vec![defect])??;
         self.watch_imports(&api);
+        self.watched.set(self.paths.iter().cloned().collect());
         status.loaded(&api, &self.config);
         Ok(Arc::new(api))
     }
@@ -169,36 +173,13 @@ impl Sources {
     fn watch_imports(&mut self, api: &Api) {
         for path in &self.config.transcoding.proto_paths {
             let directory = self.config.directory.join(path);
-            for file in api.schema().pool().files() {
+            for file in api.schemas().iter().flat_map(|schema| schema.pool().files().collect::<Vec<_>>()) {
                 let path = directory.join(file.name());
-                if let Some(stamp) = stamp(&path) {
-                    self.read.entry(path.clone()).or_insert(Some(stamp));
-                    self.seen.entry(path).or_insert(Some(stamp));
+                if path.exists() {
+                    self.paths.insert(path);
                 }
             }
         }
-    }
-
-    fn look(&mut self) {
-        self.looked_at = Instant::now();
-        for (path, seen) in &mut self.seen {
-            *seen = stamp(path);
-        }
-    }
-
-    /// Whether files are to be read again. A file has to look the same twice: it may be under way.
-    fn have_changed(&mut self) -> bool {
-        if self.until_look() > Duration::ZERO {
-            return false;
-        }
-        let before = self.seen.clone();
-        self.look();
-        self.seen != self.read && self.seen == before
-    }
-
-    /// How long until files are looked at.
-    fn until_look(&self) -> Duration {
-        LOOK.saturating_sub(self.looked_at.elapsed())
     }
 }
 
@@ -234,7 +215,7 @@ pub(super) struct Watcher {
 
 /// What the thread that watches is told.
 enum Word {
-    /// An upstream has answered something new.
+    /// An upstream has answered something new, or a file has changed.
     News,
     Stop,
 }
@@ -244,12 +225,16 @@ impl Watcher {
     pub(super) fn start(
         sources: Sources,
         status: Arc<Status>,
+        files: &Files,
         tell: impl Fn(&Arc<Api>) + Send + 'static,
     ) -> io::Result<Watcher> {
         let (words, told) = channel();
         let upstreams = sources.upstreams.clone();
         let _asker = ask(&sources, &status, words.clone())?;
-        let body = move || watch(sources, &status, &told, tell);
+        let news = words.clone();
+        files.watch(&sources.watched, move || drop(news.send(Word::News)));
+        let mut sources = sources;
+        let body = move || guard::keep("descriptors", || watch(&mut sources, &status, &told, &tell));
         let thread = thread::Builder::new().name("descriptors".to_owned()).spawn(body)?;
         Ok(Watcher { upstreams, words, thread: Some(thread), _asker })
     }
@@ -277,16 +262,8 @@ fn ask(sources: &Sources, status: &Arc<Status>, words: Sender<Word>) -> io::Resu
     Asker::start(sources.upstreams.clone(), interval, tell).map(Some)
 }
 
-fn watch(mut sources: Sources, status: &Status, told: &Receiver<Word>, tell: impl Fn(&Arc<Api>)) {
-    loop {
-        let is_new = match told.recv_timeout(sources.until_look()) {
-            Ok(Word::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Ok(Word::News) => true,
-            Err(RecvTimeoutError::Timeout) => false,
-        };
-        if !sources.have_changed() && !is_new {
-            continue;
-        }
+fn watch(sources: &mut Sources, status: &Status, told: &Receiver<Word>, tell: &impl Fn(&Arc<Api>)) {
+    while let Ok(Word::News) = told.recv() {
         match sources.load(status) {
             Ok(api) => {
                 let (methods, rules) = (api.methods().len(), api.rules().len());

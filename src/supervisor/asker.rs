@@ -12,7 +12,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::reflection;
+use super::guard;
+use super::reflection::{self, Told};
 use crate::transcode::api::Reflected;
 
 /// How soon an upstream is asked again that did not answer.
@@ -36,12 +37,10 @@ impl Upstream {
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for address in addresses {
             match reflection::ask(address).await {
-                Ok(files) => {
+                Ok(Told { files, untold }) => {
                     last.clear();
-                    return Some(Reflected {
-                        origin: format!("reflection of cluster {:?}", self.cluster),
-                        files,
-                    });
+                    let origin = format!("reflection of cluster {:?}", self.cluster);
+                    return Some(Reflected { origin, files, untold });
                 }
                 Err(error) => failures += &format!("{address}: {error}; "),
             }
@@ -93,7 +92,13 @@ impl Asker {
         let (runtime, tell) = (runtime()?, Arc::new(tell));
         let body = move || {
             for upstream in upstreams {
-                runtime.spawn(keep_asking(upstream, interval, Arc::clone(&tell)));
+                let tell = Arc::clone(&tell);
+                runtime.spawn(async move {
+                    guard::keep_on("reflection", || {
+                        keep_asking(upstream.clone(), interval, Arc::clone(&tell))
+                    })
+                    .await;
+                });
             }
             // The questions end with the runtime.
             let _ = runtime.block_on(stopped);

@@ -15,6 +15,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::guard;
 use super::shared::Shared;
 use crate::config::HealthChecks;
 use crate::policy::health::{Fitness, Judge};
@@ -50,7 +51,10 @@ impl Checks {
         for patient in patients(shared) {
             let known = before.iter().position(|(known, _)| known.is(&patient));
             let asked = known.map(|at| before.swap_remove(at)).unwrap_or_else(|| {
-                let task = self.handle.spawn(patient.clone().run(self.clock.clone()));
+                let (asked, clock) = (patient.clone(), self.clock.clone());
+                let task = self.handle.spawn(async move {
+                    guard::keep_on("health checks", || asked.clone().run(clock.clone())).await;
+                });
                 (patient, task.abort_handle())
             });
             self.asked.push(asked);

@@ -13,18 +13,22 @@ mod apis;
 mod asker;
 mod batch;
 mod bells;
+mod breakers;
 mod errands;
 mod error;
+mod files;
+mod guard;
 mod health;
 pub mod host;
+mod housekeeping;
 mod launch;
 mod live;
 mod names;
+mod notice;
 mod outages;
 pub(crate) mod placement;
 pub mod reflection;
 mod reload;
-mod rings;
 mod series;
 mod shared;
 mod spans;
@@ -36,7 +40,7 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -45,14 +49,18 @@ use self::apis::Watcher;
 use self::bells::Bells;
 use self::errands::Errands;
 pub use self::error::StartError;
+use self::files::Files;
+pub use self::files::{Absent, WatchedFiles};
 use self::health::Checks;
+use self::housekeeping::Housekeeping;
 use self::launch::Begun;
 use self::live::Live;
 use self::names::Names;
+use self::notice::Notice;
+pub use self::notice::Waker;
 pub use self::reload::{ReloadError, Reloaded};
-use self::rings::Rings;
 use self::shared::Shared;
-use self::state::State;
+use self::state::{Shown, State};
 use self::telling::Tellers;
 use crate::admin::{Admin, Hooks, Place, World};
 use crate::config::{Backend, Config, OnUnavailable};
@@ -69,7 +77,7 @@ const STOP: Duration = Duration::from_secs(2);
 pub struct Gateway {
     state: Arc<State>,
     workers: Vec<Handle>,
-    ended: Receiver<usize>,
+    notices: Receiver<Notice>,
     listeners: Vec<SocketAddr>,
     admin: Admin,
     drain_timeout: Duration,
@@ -83,7 +91,8 @@ pub struct Gateway {
     bells: Arc<Bells>,
     live: Arc<Mutex<Live>>,
     errands: Errands,
-    _rings: Rings,
+    files: Files,
+    _housekeeping: Housekeeping,
 }
 
 /// One worker's thread, and how to tell it something.
@@ -126,9 +135,7 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::start`].
     pub fn start_with(mut config: Config, hooks: Hooks) -> Result<Gateway, StartError> {
-        if let Err(error) = sys::raise_file_limit() {
-            tracing::warn!(%error, "cannot raise the limit on open files");
-        }
+        raise_limits();
         let cores = placement::cores(config.workers, config.cpu_policy).map_err(StartError::Place)?;
         let errands = Errands::start().map_err(StartError::System)?;
         let names = Names::first(errands.handle(), &config)?;
@@ -145,18 +152,17 @@ impl Gateway {
         let clock = Clock::new();
         let shared = Shared::new(&config, addresses, cores.len(), clock.now());
 
-        let (ended_tell, ended) = mpsc::channel();
-        let begin = |(number, core): (_, &_)| Starting::new(number, *core, &config, ended_tell.clone());
-        let starting: io::Result<Vec<_>> = cores.iter().enumerate().map(begin).collect();
+        let (notify, notices) = mpsc::channel();
+        let begin = |(number, core): (_, &_)| Starting::new(number, *core, &config, notify.clone());
+        let starting = cores.iter().enumerate().map(begin).collect::<io::Result<Vec<_>>>();
         let starting = starting.map_err(StartError::System)?;
         let (rung, refusal) = decide(&config, &starting)?;
         let places = starting.iter().map(|starting| starting.place).collect();
         let world = world(&shared, layout, &shards, places, rung);
         let tellers = Tellers::start(&config, cores.len(), &world.layout)?;
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
-        let state =
-            Arc::new(State::new(world, refusal, hooks, status, tellers.counts(), Arc::clone(names.counts())));
-        let rings = Rings::new(Arc::clone(&state)).map_err(StartError::System)?;
+        let shown = Shown { refusal, hooks, waker: Waker::new(notify) };
+        let state = Arc::new(State::new(world, shown, status, tellers.counts(), Arc::clone(names.counts())));
         let begun = Begun {
             shared: &shared,
             clock: &clock,
@@ -167,10 +173,11 @@ impl Gateway {
         };
         let workers = begun.launch(starting, sockets, &state)?;
         let bells = Bells::of(&workers).map_err(StartError::System)?;
-        let descriptors = watch(apis, Arc::clone(&bells)).map_err(StartError::System)?;
+        let files = Files::default();
+        let descriptors = watch(apis, &files, Arc::clone(&bells)).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
-        errands.handle().spawn(outages::watch(Arc::downgrade(&state)));
+        let _housekeeping = Housekeeping::start(&state, &files, &admin).map_err(StartError::System)?;
         let live = Live {
             state: Arc::clone(&state),
             bells: Arc::clone(&bells),
@@ -184,7 +191,7 @@ impl Gateway {
         Ok(Gateway {
             state,
             workers,
-            ended,
+            notices,
             listeners,
             admin,
             drain_timeout: config.drain_timeout,
@@ -195,7 +202,8 @@ impl Gateway {
             bells,
             live: live.begin(),
             errands,
-            _rings: rings,
+            files,
+            _housekeeping,
         })
     }
 
@@ -251,9 +259,22 @@ impl Gateway {
         self.state.drain_wanted()
     }
 
-    /// Waits until a worker ends that nobody told to. Returns at `timeout` at the latest; true if one has.
-    pub fn wait_for_loss(&self, timeout: Duration) -> bool {
-        self.ended.recv_timeout(timeout).is_ok()
+    /// Waits until a worker ends that nobody told to, which is true; or until an operator asks to drain, or a [`Waker`]
+    /// wakes it.
+    pub fn wait(&self) -> bool {
+        // The gateway has a waker itself, so there is always somebody who could send.
+        matches!(self.notices.recv(), Ok(Notice::WorkerEnded))
+    }
+
+    /// How other threads end a wait.
+    pub fn waker(&self) -> Waker {
+        self.state.waker()
+    }
+
+    /// Calls `tell`, which must not wait, when one of these files has changed since it was read, until `watched` is
+    /// dropped.
+    pub fn watch_files(&self, watched: &Arc<WatchedFiles>, tell: impl Fn() + Send + 'static) {
+        self.files.watch(watched, tell);
     }
 
     /// Waits until every worker has ended; at `drain_timeout` from now cuts the calls that are left.
@@ -263,7 +284,7 @@ impl Gateway {
         let cut_at = Instant::now() + self.drain_timeout;
         while left > 0 {
             let rest = cut_at.saturating_duration_since(Instant::now());
-            if self.ended.recv_timeout(rest).is_err() {
+            if matches!(self.notices.recv_timeout(rest), Err(RecvTimeoutError::Timeout)) {
                 break;
             }
             left = self.workers.iter().filter(|worker| worker.is_running()).count();
@@ -288,7 +309,7 @@ impl Gateway {
             let given_up_at = Instant::now() + STOP;
             while !thread.is_finished() {
                 let Some(rest) = given_up_at.checked_duration_since(Instant::now()) else { break };
-                let _ = self.ended.recv_timeout(rest.min(Duration::from_millis(10)));
+                let _ = self.notices.recv_timeout(rest.min(Duration::from_millis(10)));
             }
             if thread.is_finished() {
                 let _ = thread.join();
@@ -337,7 +358,7 @@ impl Starting {
         number: usize,
         core: Option<core_affinity::CoreId>,
         config: &Config,
-        ended: Sender<usize>,
+        ended: Sender<Notice>,
     ) -> io::Result<Starting> {
         let (plan, plans) = mpsc::channel();
         let (report, reports) = mpsc::channel();
@@ -360,7 +381,7 @@ impl Starting {
             if let Err(error) = worker::run(plan, move || drop(told.send(Report::Started))) {
                 let _ = report.send(Report::Failed(error.to_string()));
             }
-            let _ = ended.send(number);
+            let _ = ended.send(Notice::WorkerEnded);
         };
         let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(body)?;
         let place = match reports.recv() {
@@ -394,6 +415,12 @@ impl Starting {
     }
 }
 
+fn raise_limits() {
+    if let Err(error) = sys::raise_file_limit() {
+        tracing::warn!(%error, "cannot raise the limit on open files");
+    }
+}
+
 /// What operators look at.
 fn world(shared: &Shared, layout: Layout, shards: &[Arc<Shard>], workers: Vec<Place>, rung: Rung) -> World {
     let (config, shares, shards) = (Arc::clone(&shared.config), shared.shares.clone(), shards.to_vec());
@@ -401,10 +428,10 @@ fn world(shared: &Shared, layout: Layout, shards: &[Arc<Shard>], workers: Vec<Pl
 }
 
 /// Tells all workers of descriptors that change, if there are any.
-fn watch(apis: Option<apis::Opened>, bells: Arc<Bells>) -> io::Result<Option<Watcher>> {
+fn watch(apis: Option<apis::Opened>, files: &Files, bells: Arc<Bells>) -> io::Result<Option<Watcher>> {
     let Some(apis) = apis else { return Ok(None) };
     let tell = move |api: &Arc<Api>| bells.transcode(Some(api));
-    Watcher::start(apis.sources, apis.status, tell).map(Some)
+    Watcher::start(apis.sources, apis.status, files, tell).map(Some)
 }
 
 /// The back-end for all workers: the weakest that any of them can have.

@@ -19,6 +19,7 @@ use hickory_resolver::system_conf::read_system_conf;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use super::guard;
 use super::live::{Live, lock};
 use super::shared::Shared;
 use super::{StartError, live};
@@ -128,7 +129,10 @@ impl Names {
                 let name =
                     Name { host: host.clone(), dns: self.dns.clone(), counts: Arc::clone(&self.counts) };
                 let due = if changed { Instant::now() } else { known.answer.until };
-                let task = self.handle.spawn(name.keep(due, Weak::clone(live)));
+                let live = Weak::clone(live);
+                let task = self.handle.spawn(async move {
+                    guard::keep_on("names", || name.clone().keep(due, Weak::clone(&live))).await;
+                });
                 known.task = Some(task.abort_handle());
             }
         }
@@ -203,6 +207,7 @@ pub(super) fn ask(
 }
 
 /// One name that is asked for.
+#[derive(Clone)]
 struct Name {
     host: String,
     dns: Dns,

@@ -1,17 +1,11 @@
 //! Says in the log which endpoints cannot be connected to, and which can be again: once for all workers, on a thread that
-//! is none of theirs.
+//! is none of theirs. An endpoint gets no more than a line in the time between two looks.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Weak;
-use std::time::Duration;
 
-use super::state::State;
-use crate::admin::{Source, World};
+use crate::admin::World;
 use crate::metrics::{EndpointSlot, EndpointState};
-
-/// How often it looks; an endpoint gets no more than a line in that time.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Endpoints, by cluster and address.
 type Endpoints<T> = BTreeMap<(String, SocketAddr), T>;
@@ -38,15 +32,14 @@ struct Known {
     is_missing: bool,
 }
 
-/// Looks until the gateway ends.
-pub(super) async fn watch(state: Weak<State>) {
-    let mut known = Endpoints::new();
-    let mut turns = tokio::time::interval(LOOK);
-    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        turns.tick().await;
-        let Some(state) = state.upgrade() else { return };
-        for ((cluster, endpoint), is_out) in learn(&mut known, look(&state.world())) {
+/// All that is known of endpoints.
+#[derive(Debug, Default)]
+pub(super) struct Outages(Endpoints<Known>);
+
+impl Outages {
+    /// Says what has changed since the last look.
+    pub(super) fn look(&mut self, world: &World) {
+        for ((cluster, endpoint), is_out) in learn(&mut self.0, look(world)) {
             if is_out {
                 tracing::warn!(cluster, %endpoint, "the endpoint cannot be connected to");
             } else {

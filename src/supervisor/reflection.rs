@@ -16,6 +16,8 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
+use crate::transcode::descriptors::missing_types;
+
 /// From the connect to the last file.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Files that one upstream may have.
@@ -41,6 +43,8 @@ pub enum ReflectionError {
     TimedOut,
     /// It has more files, or larger ones, than anybody should.
     TooMuch,
+    /// It has answered, and does so no longer.
+    Lost(String),
     /// It answers something else than it was asked.
     Failed(String),
 }
@@ -54,6 +58,7 @@ impl fmt::Display for ReflectionError {
             ReflectionError::TooMuch => {
                 write!(f, "more than {FILES_MAX} files or {} MiB", BYTES_MAX / 1024 / 1024)
             }
+            ReflectionError::Lost(error) => write!(f, "its answers ended: {error}"),
             ReflectionError::Failed(error) => f.write_str(error),
         }
     }
@@ -61,12 +66,21 @@ impl fmt::Display for ReflectionError {
 
 impl std::error::Error for ReflectionError {}
 
-/// All files of the services at an address, and what they import: each a `google.protobuf.FileDescriptorProto`, in the
-/// order of their names.
+/// What a service tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The files of its services and what they import, each a `google.protobuf.FileDescriptorProto`, in the order of
+    /// their names.
+    pub files: Vec<Vec<u8>>,
+    /// What it lists and does not describe, each a sentence.
+    pub untold: Vec<String>,
+}
+
+/// All files of the services at an address, and what they import, as far as they are told.
 ///
 /// # Errors
-/// Why they are not there.
-pub async fn ask(address: SocketAddr) -> Result<Vec<Vec<u8>>, ReflectionError> {
+/// Why nothing is.
+pub async fn ask(address: SocketAddr) -> Result<Told, ReflectionError> {
     let all = async {
         let channel = connect(address).await?;
         for path in PATHS {
@@ -95,31 +109,37 @@ async fn connect(address: SocketAddr) -> Result<Channel, ReflectionError> {
     endpoint.connect().await.map_err(failed)
 }
 
-async fn files(channel: Channel, path: &'static str) -> Result<Vec<Vec<u8>>, ReflectionError> {
-    let list = MessageRequest::ListServices("*".to_owned());
-    let (mut stream, answer) = Stream::open(channel, path, list).await?;
-    let services = match answer {
+async fn files(channel: Channel, path: &'static str) -> Result<Told, ReflectionError> {
+    let mut questions = Questions::new(channel, path);
+    let services = match questions.ask(MessageRequest::ListServices("*".to_owned())).await? {
         MessageResponse::ListServicesResponse(list) => list.service,
         other => return Err(unexpected(&other)),
     };
     let mut found = Found::default();
+    let mut untold = Vec::new();
     // Nobody calls the reflection of a service through its own reflection.
     for service in services.iter().filter(|service| !service.name.starts_with("grpc.reflection.")) {
-        match stream.ask(MessageRequest::FileContainingSymbol(service.name.clone())).await? {
-            MessageResponse::FileDescriptorResponse(answer) => found.add(answer.file_descriptor_proto)?,
-            other => return Err(unexpected(&other)),
+        let question = MessageRequest::FileContainingSymbol(service.name.clone());
+        if let Err(reason) = found.take(questions.ask(question).await, None)? {
+            untold.push(format!("the service {} is listed and not described: {reason}", service.name));
         }
     }
-    while let Some(name) = found.wanted.pop_first() {
-        match stream.ask(MessageRequest::FileByFilename(name.clone())).await? {
-            MessageResponse::FileDescriptorResponse(answer) => found.add(answer.file_descriptor_proto)?,
-            // Some keep the files of google to themselves: they are built in, or it is told with the others.
-            MessageResponse::ErrorResponse(_) => drop(found.absent.insert(name)),
-            other => return Err(unexpected(&other)),
+    found.imports(&mut questions).await?;
+    // Types that stand in files which it does not know by the names under which they are imported.
+    let mut asked = BTreeSet::new();
+    loop {
+        let wanted: Vec<String> =
+            found.unknown_types().into_iter().filter(|name| asked.insert(name.clone())).collect();
+        if wanted.is_empty() {
+            break;
         }
-        found.wanted.retain(|name| !found.files.contains_key(name) && !found.absent.contains(name));
+        for name in wanted {
+            // What it does not know the methods that need it are told to lack.
+            let _ = found.take(questions.ask(MessageRequest::FileContainingSymbol(name)).await, None)?;
+        }
+        found.imports(&mut questions).await?;
     }
-    Ok(found.files.into_values().collect())
+    Ok(Told { files: found.files.into_values().collect(), untold })
 }
 
 /// Files on their way here.
@@ -134,21 +154,120 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, files: Vec<Vec<u8>>) -> Result<(), ReflectionError> {
+    /// Takes an answer with files, of which one is to have this name. Says why it is none, if only this question is
+    /// lost by that.
+    fn take(
+        &mut self,
+        answer: Result<MessageResponse, ReflectionError>,
+        asked: Option<&str>,
+    ) -> Result<Result<(), String>, ReflectionError> {
+        match answer {
+            Ok(MessageResponse::FileDescriptorResponse(answer)) => {
+                self.add(answer.file_descriptor_proto, asked).map(Ok)
+            }
+            Ok(other) => Ok(Err(unexpected(&other).to_string())),
+            Err(ReflectionError::Failed(reason)) => Ok(Err(reason)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks for all that is imported.
+    async fn imports(&mut self, questions: &mut Questions) -> Result<(), ReflectionError> {
+        while let Some(name) = self.wanted.pop_first() {
+            let answer = questions.ask(MessageRequest::FileByFilename(name.clone())).await;
+            let _ = self.take(answer, Some(&name))?;
+            if !self.files.contains_key(&name) {
+                // Some keep the files of google to themselves: they are built in, or it is told with the others.
+                self.absent.insert(name);
+            }
+            self.wanted.retain(|name| !self.files.contains_key(name) && !self.absent.contains(name));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, files: Vec<Vec<u8>>, asked: Option<&str>) -> Result<(), ReflectionError> {
+        let mut is_first = true;
+        let is_asked = |bytes: &Vec<u8>| {
+            FileDescriptorProto::decode(bytes.as_slice()).is_ok_and(|file| Some(file.name()) == asked)
+        };
+        let has_asked = files.iter().any(is_asked);
         for bytes in files {
-            let failed = |error| ReflectionError::Failed(format!("it answers no descriptor: {error}"));
-            let file = FileDescriptorProto::decode(bytes.as_slice()).map_err(failed)?;
+            // What is no descriptor is told of when the descriptors are put together.
+            let file = FileDescriptorProto::decode(bytes.as_slice()).unwrap_or_default();
+            self.bytes += bytes.len();
+            if let Some(asked) = asked.filter(|_| is_first && !has_asked) {
+                // It knows the file by another name than that by which it is imported.
+                let other = FileDescriptorProto { name: Some(asked.to_owned()), ..Default::default() };
+                self.files.insert(asked.to_owned(), [bytes.as_slice(), &other.encode_to_vec()].concat());
+            }
+            is_first = false;
             let name = file.name().to_owned();
+            self.files.entry(name.clone()).or_insert(bytes);
             let is_new = |import: &String| !self.files.contains_key(import) && !self.absent.contains(import);
             self.wanted.extend(file.dependency.iter().filter(|import| is_new(import)).cloned());
             self.wanted.remove(&name);
-            self.bytes += bytes.len();
-            self.files.insert(name, bytes);
             if self.files.len() + self.wanted.len() > FILES_MAX || self.bytes > BYTES_MAX {
                 return Err(ReflectionError::TooMuch);
             }
         }
         Ok(())
+    }
+
+    /// Types that are named by files which lack an import, and defined by none.
+    fn unknown_types(&self) -> BTreeSet<String> {
+        if self.absent.is_empty() {
+            return BTreeSet::new();
+        }
+        missing_types(self.files.values().map(Vec::as_slice), &self.absent)
+    }
+}
+
+/// The questions to one service, one after the other.
+struct Questions {
+    channel: Channel,
+    path: &'static str,
+    stream: Option<Stream>,
+    has_answered: bool,
+}
+
+impl Questions {
+    fn new(channel: Channel, path: &'static str) -> Self {
+        Self { channel, path, stream: None, has_answered: false }
+    }
+
+    /// Asks. A service that ends its stream with a failure is asked the next question on another one.
+    async fn ask(&mut self, question: MessageRequest) -> Result<MessageResponse, ReflectionError> {
+        let answer = match self.stream.as_mut() {
+            Some(stream) => stream.ask(question).await,
+            None => match Stream::open(self.channel.clone(), self.path, question).await {
+                Ok((stream, answer)) => {
+                    self.stream = Some(stream);
+                    Ok(answer)
+                }
+                Err(error) => Err(error),
+            },
+        };
+        match answer {
+            Ok(answer) => {
+                self.has_answered = true;
+                Ok(answer)
+            }
+            Err(error) if !self.has_answered => Err(error),
+            Err(error) => self.again(&error).await,
+        }
+    }
+
+    /// Whether a question has failed, or the service is gone: it is asked something that it has answered.
+    async fn again(&mut self, error: &ReflectionError) -> Result<MessageResponse, ReflectionError> {
+        self.stream = None;
+        let list = MessageRequest::ListServices("*".to_owned());
+        match Stream::open(self.channel.clone(), self.path, list).await {
+            Ok((stream, _)) => {
+                self.stream = Some(stream);
+                Err(ReflectionError::Failed(error.to_string()))
+            }
+            Err(_) => Err(ReflectionError::Lost(error.to_string())),
+        }
     }
 }
 

@@ -108,7 +108,7 @@ impl Gateway {
         let opened = super::apis::open(config, addresses, self.state.apis());
         let opened = opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?;
         let (api, status) = opened.as_ref().map(|it| (Arc::clone(&it.api), Arc::clone(&it.status))).unzip();
-        let watcher = super::watch(opened, Arc::clone(&self.bells));
+        let watcher = super::watch(opened, &self.files, Arc::clone(&self.bells));
         let watcher = watcher.map_err(|error| ReloadError::Start(StartError::System(error)))?;
         Ok((api, status, watcher))
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::apis::Status;
 use super::names;
+use super::notice::Waker;
 use super::telling::Counts;
 use crate::admin::{Hooks, Source, World};
 use crate::metrics::render::{self, GatewayInfo, ReloadCounts, RingCounts};
@@ -14,8 +15,7 @@ use crate::net::ring::{self, Refusal, RingTails};
 /// Read by the admin thread, written by the supervisor.
 pub(super) struct State {
     world: Mutex<Arc<World>>,
-    refusal: Option<Refusal>,
-    hooks: Hooks,
+    shown: Shown,
     told: Counts,
     names: Arc<names::Counts>,
     /// What is served as JSON, if that is configured.
@@ -27,6 +27,15 @@ pub(super) struct State {
     /// An operator asked for it.
     drain_wanted: AtomicBool,
     rings: Mutex<Vec<Ring>>,
+}
+
+/// What stays as it was when the gateway started.
+pub(super) struct Shown {
+    /// Why there is no ring.
+    pub(super) refusal: Option<Refusal>,
+    pub(super) hooks: Hooks,
+    /// Who waits for the gateway's end is woken when an operator asks to drain.
+    pub(super) waker: Waker,
 }
 
 /// One worker's ring, and what it has done so far.
@@ -41,8 +50,7 @@ struct Ring {
 impl State {
     pub(super) fn new(
         world: World,
-        refusal: Option<Refusal>,
-        hooks: Hooks,
+        shown: Shown,
         apis: Option<Arc<Status>>,
         told: Counts,
         names: Arc<names::Counts>,
@@ -52,8 +60,7 @@ impl State {
         let (reloads, reload_failures, reload_failed_last) = Default::default();
         State {
             world: Mutex::new(Arc::new(world)),
-            refusal,
-            hooks,
+            shown,
             apis: Mutex::new(apis),
             told,
             names,
@@ -86,6 +93,11 @@ impl State {
     /// The API that is shown.
     pub(super) fn apis(&self) -> Option<Arc<Status>> {
         self.apis.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Wakes who waits for the gateway's end.
+    pub(super) fn waker(&self) -> Waker {
+        self.shown.waker.clone()
     }
 
     /// Whether an operator asked to drain.
@@ -129,7 +141,7 @@ impl Source for State {
         let info = GatewayInfo {
             version: env!("CARGO_PKG_VERSION"),
             backend: world.backend,
-            backend_reason: self.refusal.as_ref().map(|refusal| refusal.reason.as_str()),
+            backend_reason: self.shown.refusal.as_ref().map(|refusal| refusal.reason.as_str()),
             ready: self.ready(),
             workers: world.shards.len(),
             access_log: self.told.access_log(),
@@ -140,6 +152,7 @@ impl Source for State {
                 refused_last: self.reload_failed_last.load(Ordering::Relaxed),
             },
             names: self.names.get(),
+            control_panics: super::guard::panics(),
             transcoding: self.apis().map(|apis| apis.info()),
             shares: &world.shares,
         };
@@ -161,9 +174,10 @@ impl Source for State {
     fn drain(&self) {
         self.set_ready(false);
         self.drain_wanted.store(true, Ordering::Release);
+        self.shown.waker.wake();
     }
 
     fn hooks(&self) -> &Hooks {
-        &self.hooks
+        &self.shown.hooks
     }
 }

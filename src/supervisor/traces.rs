@@ -7,13 +7,14 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes};
 use http::uri::PathAndQuery;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tonic::client::Grpc;
 use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
@@ -33,6 +34,12 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 /// How often the rings are emptied.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How long the rings stay empty before it sleeps until one is not.
+const AWAKE: Duration = Duration::from_secs(1);
+
+/// How long it sleeps. A span that has not woken it is taken then; see `Ring::put`.
+const SLEEP: Duration = Duration::from_secs(2);
+
 /// How often spans are sent before they are given up.
 const TRIES: u32 = 3;
 
@@ -48,6 +55,16 @@ pub(super) struct Traces {
     shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Wakes the exporter.
+#[derive(Debug, Default)]
+struct Bell(Notify);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
 }
 
 /// What others look at.
@@ -71,8 +88,9 @@ impl Traces {
         workers: usize,
         series: &Arc<Series>,
     ) -> io::Result<Traces> {
-        let rings: Vec<_> =
-            (0..workers).map(|_| Arc::new(Ring::new(settings.queue_spans as usize))).collect();
+        let bell = Arc::new(Bell::default());
+        let ring = |_| Arc::new(Ring::new(settings.queue_spans as usize, Waker::from(Arc::clone(&bell))));
+        let rings: Vec<_> = (0..workers).map(ring).collect();
         let shared = Arc::new(Shared::default());
         let endpoint = Endpoint::from_shared(settings.endpoint.clone()).map_err(io::Error::other)?;
         let endpoint = endpoint.connect_timeout(settings.timeout).timeout(settings.timeout);
@@ -87,6 +105,7 @@ impl Traces {
                 let exporter = Exporter {
                     settings,
                     rings: rings_taken,
+                    bell,
                     shared: counts,
                     series,
                     client,
@@ -128,6 +147,7 @@ impl Drop for Traces {
 struct Exporter {
     settings: config::Tracing,
     rings: Vec<Arc<Ring>>,
+    bell: Arc<Bell>,
     shared: Arc<Shared>,
     series: Arc<Series>,
     client: Grpc<Channel>,
@@ -138,17 +158,31 @@ struct Exporter {
 
 impl Exporter {
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
-        let mut sent_at = Instant::now();
+        let (mut sent_at, mut found_at) = (Instant::now(), Instant::now());
         loop {
-            let ends = is_told_to_end(&mut stopped, LOOK).await;
+            let ends = self.rest(&mut stopped, found_at).await;
             let is_due = ends || sent_at.elapsed() >= self.settings.interval;
             while self.fill() || (is_due && self.batch.len() > 0) {
                 sent_at = Instant::now();
                 self.send(&mut stopped).await;
             }
+            if self.batch.len() > 0 || sent_at > found_at {
+                found_at = Instant::now();
+            }
             if ends {
                 return;
             }
+        }
+    }
+
+    /// Waits for the next look at the rings. Whether the gateway ends.
+    async fn rest(&self, stopped: &mut oneshot::Receiver<()>, found_at: Instant) -> bool {
+        if found_at.elapsed() < AWAKE || !self.rings.iter().all(|ring| ring.sleep()) {
+            return is_told_to_end(stopped, LOOK).await;
+        }
+        tokio::select! {
+            ends = is_told_to_end(stopped, SLEEP) => ends,
+            () = self.bell.0.notified() => false,
         }
     }
 

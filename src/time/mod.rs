@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a clock. Whoever needs the time is given it as `now: Moment`, so any timing can be tested at once.
 
+pub mod seldom;
 pub mod timers;
 
 use std::time::Duration;

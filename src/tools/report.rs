@@ -1,7 +1,7 @@
 //! `ringway report`: everything that was measured, in one page of Markdown, with where and how.
 //!
 //! It gathers and measures nothing itself: the benches leave their results in `target/criterion` and `target/ringway`,
-//! and `report.sh` runs what is to be measured. What was not measured is said to be missing.
+//! and `scripts/report.sh` runs what is to be measured. What was not measured is said to be missing.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -36,7 +36,7 @@ pub struct Sources {
 /// # Errors
 /// When a file that was named cannot be read.
 pub fn write(sources: &Sources, out: &Path) -> io::Result<()> {
-    let mut page = "# Measured\n\nWritten by `./report.sh`; every figure can be had again with the command beside it.\n\n".to_owned();
+    let mut page = "# Measured\n\nWritten by `scripts/report.sh`; every figure can be had again with the command beside it.\n\n".to_owned();
     let gateway_bench = sources.gateway.as_deref().map(parsed).transpose()?.unwrap_or_default();
     page += &machine(sources, &gateway_bench["rings"]);
     section(&mut page, "The eleven rows", "cargo bench --bench report", &sources.rows, rows)?;
@@ -46,7 +46,10 @@ pub fn write(sources: &Sources, out: &Path) -> io::Result<()> {
     page += "\n## Peers\n\n";
     page += &match &sources.peers {
         Some(path) => read(path)?,
-        None => "Not measured: `MEASURE_KIT=FOLDER ./report.sh` puts a table of peers here.\n".to_owned(),
+        None => {
+            "Not measured: after `benches/peers/setup.sh`, `scripts/report.sh` puts a table of peers here.\n"
+                .to_owned()
+        }
     };
     fs::write(out, page)
 }
@@ -75,16 +78,9 @@ fn parsed(path: &Path) -> io::Result<Value> {
     serde_json::from_str(&read(path)?).map_err(wrong)
 }
 
-/// How this program was built: the settings of the release profile, as the manifest has them.
-fn profile() -> String {
-    if cfg!(debug_assertions) {
-        return "dev (figures of a dev build mean little)".to_owned();
-    }
-    let manifest = include_str!("../../Cargo.toml");
-    let (_, after) = manifest.split_once("[profile.release]").unwrap_or_default();
-    let lines = after.lines().skip(1).take_while(|line| line.contains('='));
-    let settings = lines.map(|line| line.split('#').next().unwrap_or(line).trim());
-    format!("release ({})", settings.collect::<Vec<_>>().join(", "))
+/// How this program was built.
+fn build() -> &'static str {
+    if cfg!(debug_assertions) { "dev (figures of a dev build mean little)" } else { env!("RINGWAY_BUILD") }
 }
 
 /// What it was measured on and with. `rings`: the back-ends of the end-to-end bench, with their flags.
@@ -104,7 +100,7 @@ fn machine(sources: &Sources, rings: &Value) -> String {
     for (name, value) in [
         ("commit", known(&sources.commit)),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("profile", format!("{}, {}", profile(), std::env::consts::ARCH)),
+        ("build", format!("{}, {}", build(), std::env::consts::ARCH)),
         ("compiler", known(&sources.toolchain)),
         ("allocator", "mimalloc, counted".to_owned()),
         ("ring flags", if flags.is_empty() { "not known".to_owned() } else { flags.join("; ") }),
@@ -230,8 +226,8 @@ fn gateway(json: &Value) -> String {
         table.rows.push(cells);
     }
     table.markdown()
-        + "\nFigures are for each call. A turn of the loop is one `io_uring_enter` or `epoll_wait`. Benches are built without \
-           the profile that release builds are laid out by, so the gateway costs more here than in front of services.\n"
+        + "\nFigures are for each call. A turn of the loop is one `io_uring_enter` or `epoll_wait`. Benches are built \
+           without the recorded profile, so the gateway costs more here than the program that is shipped.\n"
 }
 
 #[cfg(test)]
@@ -269,7 +265,8 @@ mod tests {
         let rings = json!([{ "backend": "io_uring", "flags": "DEFER_TASKRUN" }]);
         let (commit, toolchain) = (Some("abc".to_owned()), Some("rustc 1".to_owned()));
         let text = machine(&Sources { commit, toolchain, ..Sources::default() }, &rings);
-        for name in ["| commit | abc |", "kernel", "processor", "memory", "| compiler | rustc 1 |", "profile"]
+        for name in
+            ["| commit | abc |", "kernel", "processor", "memory", "| compiler | rustc 1 |", "| build |"]
         {
             assert!(text.contains(name), "{name}: {text}");
         }

@@ -212,6 +212,7 @@ mod tests {
             traces: None,
             reloads: ReloadCounts::default(),
             names: Default::default(),
+            control_panics: 0,
             shares: &[],
             transcoding: None,
         };

@@ -18,7 +18,9 @@ const NUMBER: u32 = 72_295_728;
 /// The option, if some file defines it.
 pub(super) fn option(pool: &DescriptorPool) -> Option<ExtensionDescriptor> {
     let option = pool.get_extension_by_name("google.api.http")?;
-    (option.number() == NUMBER && matches!(option.kind(), Kind::Message(_))).then_some(option)
+    let is_of_methods = option.containing_message().full_name() == "google.protobuf.MethodOptions";
+    let is_it = is_of_methods && option.number() == NUMBER && !option.is_list();
+    (is_it && matches!(option.kind(), Kind::Message(_))).then_some(option)
 }
 
 /// What a method says.

@@ -1,33 +1,33 @@
 //! All that is served as JSON: methods, rules and messages, compiled and checked. Made by one thread, read by all.
 
-use std::collections::{HashMap, HashSet};
+mod build;
+
+use std::collections::HashMap;
 use std::path::Path;
 
 use http::uri::PathAndQuery;
-use prost_reflect::{
-    DescriptorPool, FieldDescriptor, MessageDescriptor, MethodDescriptor, ServiceDescriptor,
-};
+use prost_reflect::{DescriptorPool, FieldDescriptor, MethodDescriptor, ServiceDescriptor};
 
-use super::annotation::{self, HttpRule};
 use super::bind::FieldPath;
-use super::binding::{check, place};
-use super::descriptors::Descriptors;
+use super::descriptors::{Descriptors, Pool, Pools};
 use super::plan::{MessageId, Schema};
 use super::problem::Problem;
-use super::rules::{Captures, Found, Pattern, Rules};
+use super::rules::{Captures, Found, Rules};
 use super::template::Template;
-use crate::config::{Transcoding, nearest};
+use crate::config::Transcoding;
 
 /// What is served as JSON.
 #[derive(Debug)]
 pub struct Api {
-    schema: Schema,
+    /// At least one. Each is of descriptors that belong together.
+    schemas: Vec<Schema>,
     services: Vec<ServiceDescriptor>,
     methods: Vec<Method>,
     rules: Vec<Rule>,
     table: Rules,
     by_path: HashMap<Box<str>, usize>,
     missing: Vec<Problem>,
+    refused: Vec<Problem>,
     is_whole: bool,
 }
 
@@ -48,6 +48,8 @@ pub struct Method {
     pub idempotency: Idempotency,
     /// Where it is defined.
     pub descriptor: MethodDescriptor,
+    /// Which of the API's schemas has its messages: see [`Api::schema_of`].
+    pub(super) schema: usize,
 }
 
 /// What calling a method twice does: its option `idempotency_level`.
@@ -165,6 +167,9 @@ impl Api {
     /// Reads all descriptors that the configuration names and compiles them, with what `reflected` has found. Relative
     /// paths begin at `directory`.
     ///
+    /// What of reflection cannot be described, and, unless `on_bad_rule` says otherwise, rules that are wrong are left
+    /// out: [`Api::refused`] names them.
+    ///
     /// # Errors
     /// Everything that is wrong with files and rules.
     pub fn load(
@@ -173,12 +178,11 @@ impl Api {
         reflected: &[Reflected],
     ) -> Result<Self, Vec<Problem>> {
         let mut descriptors = Descriptors::read(settings, directory);
-        for Reflected { origin, files } in reflected {
-            for file in files {
-                descriptors.add_file(origin, file);
-            }
+        for one in reflected {
+            descriptors.add_reflected(one);
         }
-        let api = Self::build(&descriptors.into_pool()?, settings)?;
+        let Pools { pools, refused } = descriptors.into_pools()?;
+        let api = build::build(&pools, refused, settings)?;
         Ok(Self { is_whole: settings.reflection.len() <= reflected.len(), ..api })
     }
 
@@ -192,19 +196,8 @@ impl Api {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn build(pool: &DescriptorPool, settings: &Transcoding) -> Result<Self, Vec<Problem>> {
-        let (services, missing) = select(pool, &settings.services);
-        let mut builder = Builder::new(pool);
-        // Reflection may still bring what is not there.
-        if settings.reflection.is_empty() {
-            builder.problems.clone_from(&missing);
-        }
-        for method in services.iter().flat_map(|service| service.methods().collect::<Vec<_>>()) {
-            builder.method(&method);
-        }
-        if settings.auto_mapping {
-            builder.auto_mapping();
-        }
-        builder.finish(services, missing)
+        let pool = Pool { descriptors: pool.clone(), ..Pool::default() };
+        build::build(&[pool], Vec::new(), settings)
     }
 
     /// All methods that are served.
@@ -222,14 +215,30 @@ impl Api {
         &self.services
     }
 
-    /// The messages of all methods.
+    /// The messages of the methods that the configuration's descriptors have; with no more than one version of any file,
+    /// those of all methods.
     pub fn schema(&self) -> &Schema {
-        &self.schema
+        &self.schemas[0]
+    }
+
+    /// The messages of a method of this API.
+    pub fn schema_of(&self, method: &Method) -> &Schema {
+        &self.schemas[method.schema]
+    }
+
+    /// All messages.
+    pub fn schemas(&self) -> &[Schema] {
+        &self.schemas
     }
 
     /// Services that are configured and not there; empty unless reflection may still bring them.
     pub fn missing_services(&self) -> &[Problem] {
         &self.missing
+    }
+
+    /// What is left out, and why: rules that are wrong, and what of reflection cannot be described.
+    pub fn refused(&self) -> &[Problem] {
+        &self.refused
     }
 
     /// The method of a gRPC path, `/{service}/{method}`.
@@ -250,169 +259,6 @@ pub struct Reflected {
     pub origin: String,
     /// Each a `google.protobuf.FileDescriptorProto`.
     pub files: Vec<Vec<u8>>,
-}
-
-/// The services of these names, or all; and what is wrong with the names.
-fn select(pool: &DescriptorPool, names: &[String]) -> (Vec<ServiceDescriptor>, Vec<Problem>) {
-    if names.is_empty() {
-        // Nobody means these by "all".
-        let is_served = |service: &ServiceDescriptor| !service.full_name().starts_with("grpc.reflection.");
-        return (pool.services().filter(is_served).collect(), Vec::new());
-    }
-    let mut missing = Vec::new();
-    let mut services = Vec::new();
-    for name in names {
-        match pool.get_service_by_name(name) {
-            Some(service) => services.push(service),
-            None => {
-                let known: Vec<String> =
-                    pool.services().map(|service| service.full_name().to_owned()).collect();
-                let problem =
-                    Problem::new("transcoding.services", format!("no service {name:?} in the descriptors"));
-                missing.push(match nearest(name, known.iter().map(String::as_str)) {
-                    Some(near) => problem.hint(format!("did you mean {near:?}?")),
-                    None if known.is_empty() => problem,
-                    None => problem.hint(format!("known are {}", known[..known.len().min(10)].join(", "))),
-                });
-            }
-        }
-    }
-    (services, missing)
-}
-
-/// An API while it is made.
-struct Builder {
-    schema: Schema,
-    option: Option<prost_reflect::ExtensionDescriptor>,
-    methods: Vec<Method>,
-    rules: Vec<Rule>,
-    /// For each rule, who it is: file, method, HTTP method and path.
-    places: Vec<String>,
-    problems: Vec<Problem>,
-}
-
-impl Builder {
-    fn new(pool: &DescriptorPool) -> Self {
-        Self {
-            schema: Schema::new(pool),
-            option: annotation::option(pool),
-            methods: Vec::new(),
-            rules: Vec::new(),
-            places: Vec::new(),
-            problems: Vec::new(),
-        }
-    }
-
-    /// Adds a method and the rules it carries.
-    fn method(&mut self, descriptor: &MethodDescriptor) {
-        use prost_reflect::prost_types::method_options::IdempotencyLevel;
-        let path = format!("/{}/{}", descriptor.parent_service().full_name(), descriptor.name());
-        // Reflection may answer what no compiler would let pass.
-        if !is_name(descriptor.parent_service().full_name()) || !is_name(descriptor.name()) {
-            let file = descriptor.parent_file();
-            self.problems.push(Problem::new(file.name(), format!("{path:?} is not the path of a method")));
-            return;
-        }
-        let id = |message: MessageDescriptor| {
-            self.schema.message_id(message.full_name()).expect("a schema has all messages of its pool")
-        };
-        let level = descriptor.method_descriptor_proto().options.as_ref().map(|it| it.idempotency_level());
-        self.methods.push(Method {
-            path: path.parse().expect("names were checked: letters, digits, `_` and dots"),
-            input: id(descriptor.input()),
-            output: id(descriptor.output()),
-            client_streaming: descriptor.is_client_streaming(),
-            server_streaming: descriptor.is_server_streaming(),
-            idempotency: match level {
-                Some(IdempotencyLevel::NoSideEffects) => Idempotency::NoSideEffects,
-                Some(IdempotencyLevel::Idempotent) => Idempotency::Idempotent,
-                Some(IdempotencyLevel::IdempotencyUnknown) | None => Idempotency::Unknown,
-            },
-            descriptor: descriptor.clone(),
-        });
-        let Some(written) = self.option.as_ref().and_then(|option| annotation::of(descriptor, option)) else {
-            return;
-        };
-        self.written(descriptor, &written);
-        for additional in &written.additional {
-            if !additional.additional.is_empty() {
-                let wrong = "an additional binding may have no additional bindings";
-                self.problems.push(Problem::new(place(descriptor, additional), wrong));
-            }
-            self.written(descriptor, additional);
-        }
-    }
-
-    /// Adds a rule of the method that was added last, or says what is wrong with it.
-    fn written(&mut self, method: &MethodDescriptor, written: &HttpRule) {
-        let place = place(method, written);
-        let mut wrong = Vec::new();
-        match check(&self.schema, method, written, &mut wrong) {
-            Some(rule) if wrong.is_empty() => {
-                self.rules.push(Rule { method: self.methods.len() - 1, ..rule });
-                self.places.push(place);
-            }
-            _ => self
-                .problems
-                .extend(wrong.into_iter().map(|problem| Problem { place: place.clone(), ..problem })),
-        }
-    }
-
-    /// Adds `POST /{service}/{method}` for every method, where no rule has that for its own.
-    fn auto_mapping(&mut self) {
-        let is_post = |rule: &&Rule| matches!(rule.http_method.as_str(), "POST" | "*");
-        let taken: HashSet<String> =
-            self.rules.iter().filter(is_post).map(|rule| rule.template.to_string()).collect();
-        for (number, method) in self.methods.iter().enumerate() {
-            let path = method.path.as_str();
-            if taken.contains(path) {
-                continue;
-            }
-            let template = Template::parse(path).expect("names were checked: the path is two literals");
-            let pattern = ("POST".to_owned(), template);
-            let rule = Rule::new(&method.descriptor, pattern, Vec::new(), Body::Whole, None);
-            self.rules.push(Rule { method: number, is_auto: true, ..rule });
-            self.places.push(format!("auto_mapping of POST {path}"));
-        }
-    }
-
-    fn finish(
-        mut self,
-        services: Vec<ServiceDescriptor>,
-        missing: Vec<Problem>,
-    ) -> Result<Api, Vec<Problem>> {
-        let patterns: Vec<Pattern<'_>> = self
-            .rules
-            .iter()
-            .map(|rule| Pattern { method: &rule.http_method, template: &rule.template })
-            .collect();
-        let table = Rules::new(&patterns).unwrap_or_else(|conflicts| {
-            for conflict in conflicts {
-                let wrong = format!("means the same requests as {}", self.places[conflict.first]);
-                let problem = Problem::new(&self.places[conflict.second], wrong);
-                self.problems.push(problem.hint("take one of them out, or change its path"));
-            }
-            Rules::default()
-        });
-        if !self.problems.is_empty() {
-            return Err(self.problems);
-        }
-        let by_path = |(number, method): (usize, &Method)| (method.path.as_str().into(), number);
-        Ok(Api {
-            by_path: self.methods.iter().enumerate().map(by_path).collect(),
-            schema: self.schema,
-            services,
-            methods: self.methods,
-            rules: self.rules,
-            table,
-            missing,
-            is_whole: true,
-        })
-    }
-}
-
-/// Whether a name is one that protobuf has.
-fn is_name(name: &str) -> bool {
-    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    name.split('.').all(|part| !part.is_empty() && part.bytes().all(is_allowed))
+    /// What it did not tell, each a sentence.
+    pub untold: Vec<String>,
 }

@@ -69,6 +69,11 @@ impl FieldPath {
         self.field(schema).is_some_and(|field| !matches!(field.cardinality, Cardinality::Singular { .. }))
     }
 
+    /// Is it a member of a oneof, or inside one?
+    pub fn is_of_oneof(&self, schema: &Schema) -> bool {
+        self.steps().iter().any(|step| step.field(schema).oneof.is_some())
+    }
+
     /// Says why a text cannot be its value, if it cannot.
     pub fn takes_text(&self, schema: &Schema) -> Result<(), String> {
         let Some(field) = self.field(schema) else { return Err("it is the whole message".to_owned()) };

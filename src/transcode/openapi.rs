@@ -42,7 +42,7 @@ pub fn document(api: &Api, about: &About<'_>) -> Value {
     let mut writer = Writer {
         api,
         comments: Comments::default(),
-        schemas: Schemas::new(about.print_options, api.schema().pool()),
+        schemas: Schemas::new(about.print_options),
         ids: HashSet::new(),
         paths: Map::new(),
         by_shape: HashMap::new(),

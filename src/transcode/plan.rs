@@ -129,10 +129,8 @@ impl Message {
         let mut fields: Vec<Field> = descriptor
             .fields()
             .map(|field| {
-                let oneof = field.containing_oneof().and_then(|oneof| {
-                    let at = descriptor.oneofs().position(|other| other == oneof)?;
-                    oneofs[at]
-                });
+                let at = field.field_descriptor_proto().oneof_index;
+                let oneof = at.and_then(|at| *oneofs.get(usize::try_from(at).ok()?)?);
                 Field::new(&field, oneof, ids)
             })
             .chain(descriptor.extensions().map(|extension| Field::of_extension(&extension, ids)))

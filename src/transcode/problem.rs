@@ -1,6 +1,8 @@
 //! What is wrong with descriptors and rules, in words for the operator.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,16 +13,36 @@ pub struct Problem {
     pub wrong: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Whether it is a defect of this program: something panicked.
+    pub is_defect: bool,
 }
 
 impl Problem {
     pub(super) fn new(place: impl Into<String>, wrong: impl Into<String>) -> Self {
-        Self { place: place.into(), wrong: wrong.into(), hint: None }
+        Self { place: place.into(), wrong: wrong.into(), hint: None, is_defect: false }
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
+}
+
+/// Does what a library of others does with bytes of others. No input is known that makes it panic; if one does, that is
+/// a problem like others, and names the place.
+///
+/// # Errors
+/// It panicked.
+pub fn guarded<T>(place: &str, work: impl FnOnce() -> T) -> Result<T, Problem> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let wrong = format!("it cannot be read, by a defect of Ringway: {}", said(&*panic));
+        Problem { is_defect: true, ..Problem::new(place, wrong) }
+    })
+}
+
+/// What a panic says.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason is told")
 }
 
 impl fmt::Display for Problem {

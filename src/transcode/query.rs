@@ -33,6 +33,13 @@ impl fmt::Display for QueryError {
 
 impl std::error::Error for QueryError {}
 
+/// What a query has set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// A member of a oneof: what else the request sets has to be looked at.
+    pub has_oneof: bool,
+}
+
 /// Reads queries. It keeps the memory for parameters with escapes.
 #[derive(Debug, Default)]
 pub struct Query {
@@ -51,7 +58,8 @@ impl Query {
         taken: &[FieldPath],
         options: QueryOptions,
         out: &mut Vec<u8>,
-    ) -> Result<(), QueryError> {
+    ) -> Result<Bound, QueryError> {
+        let mut all = Bound::default();
         let length = out.len();
         let parameters = query.split('&').filter(|parameter| !parameter.is_empty());
         for (count, parameter) in parameters.enumerate() {
@@ -61,13 +69,16 @@ impl Query {
             } else {
                 Err(format!("there are more than {PARAMETERS_MAX}"))
             };
-            if let Err(reason) = bound {
-                out.truncate(length);
-                let name = decode(name, &mut self.name).unwrap_or(name);
-                return Err(QueryError { parameter: shortened(name).into_owned(), reason });
+            match bound {
+                Ok(bound) => all.has_oneof |= bound.has_oneof,
+                Err(reason) => {
+                    out.truncate(length);
+                    let name = decode(name, &mut self.name).unwrap_or(name);
+                    return Err(QueryError { parameter: shortened(name).into_owned(), reason });
+                }
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     fn bind_one(
@@ -78,17 +89,18 @@ impl Query {
         taken: &[FieldPath],
         options: QueryOptions,
         out: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    ) -> Result<Bound, String> {
         let name = decode(name, &mut self.name)?;
         let path = match FieldPath::resolve(schema, message, name) {
             Ok(path) => path,
-            Err(_) if options.ignore_unknown_parameters => return Ok(()),
+            Err(_) if options.ignore_unknown_parameters => return Ok(Bound::default()),
             Err(reason) => return Err(reason),
         };
         if taken.iter().any(|taken| taken.contains(&path)) {
             return Err("the path or the body has this field".to_owned());
         }
-        bind(schema, &path, decode(value, &mut self.value)?, out)
+        bind(schema, &path, decode(value, &mut self.value)?, out)?;
+        Ok(Bound { has_oneof: path.is_of_oneof(schema) })
     }
 }
 

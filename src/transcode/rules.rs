@@ -10,8 +10,8 @@
 //! included. What may have several segments (`{field=**}`, `{field=a/*}`) keeps the escapes of reserved characters
 //! (RFC 3986 section 2.2) as they are, so that `%2F` stays apart from `/`, and decodes all others. `+` is a plus.
 //!
-//! **Strict.** Empty segments match nothing, so neither do `//` and a slash at the end. `*` is one segment; `**` is any
-//! number of them. A path that matches is refused if an escape in it is broken, if a capture is not UTF-8, or if one
+//! **Empty segments.** `**` is any number of segments, empty ones among them, so that `{name=**}` holds `a//b` and `a/` as
+//! they came. Nothing else matches an empty segment, so neither `//` nor a slash at the end is anywhere else. A path that matches is refused if an escape in it is broken, if a capture is not UTF-8, or if one
 //! holds `.` or `..` between slashes.
 //!
 //! A search visits a node of the tree at most once, so its time is bounded by the length of the path and the size of
@@ -320,7 +320,7 @@ fn end_for<'a>(ends: &'a mut Vec<End>, verb: Option<&str>) -> &'a mut End {
     &mut ends[place]
 }
 
-/// Where the segments of a path are. False if no template can have such a path.
+/// Where the segments of a path are; two slashes have an empty one between them. False if it is no path.
 fn split(path: &str, segments: &mut Vec<(usize, usize)>) -> bool {
     if !path.starts_with('/') {
         return false;
@@ -330,9 +330,6 @@ fn split(path: &str, segments: &mut Vec<(usize, usize)>) -> bool {
     }
     let mut begin = 1;
     for segment in path[1..].split('/') {
-        if segment.is_empty() {
-            return false;
-        }
         let end = begin + segment.len();
         segments.push((begin, end));
         begin = end + 1;
@@ -366,7 +363,8 @@ impl Search<'_> {
             {
                 return Some(found);
             }
-            if let Some(one) = node.one
+            let one = node.one.filter(|_| !self.segment(depth).is_empty());
+            if let Some(one) = one
                 && let Some(found) = self.visit(one, depth + 1)
             {
                 return Some(found);

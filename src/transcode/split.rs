@@ -1,4 +1,4 @@
-//! A body of many JSON values, cut into them: one after the other with space between (NDJSON), or an array.
+//! A body of many JSON values, cut into them: one after the other, with or without space between (NDJSON), or an array.
 //!
 //! Only as much is read as is needed to know where a value ends; whoever reads the value finds what is wrong in it.
 
@@ -26,14 +26,12 @@ pub struct Splitter {
 enum Expects {
     /// `[`, or the first value.
     Anything,
-    /// A value, or in a list of lines the end.
+    /// A value, or where there is no array the end.
     Value,
     /// The first value of an array, or its end.
     FirstOfArray,
     /// `,` or `]`
     Comma,
-    /// Space, after a value of a list of lines.
-    Space,
     /// More of a value.
     Inside(Inside),
     /// Nothing but space.
@@ -136,7 +134,7 @@ impl Splitter {
             Expects::Inside(_) => "the rest of the value",
             Expects::FirstOfArray | Expects::Comma => "`]`",
             Expects::Value if self.is_array => "a value",
-            Expects::Anything | Expects::Value | Expects::Space | Expects::End => return Ok(None),
+            Expects::Anything | Expects::Value | Expects::End => return Ok(None),
         };
         Err(self.error(self.at, SplitReason::Expected(expected)))
     }
@@ -144,10 +142,6 @@ impl Splitter {
     /// Takes a byte that is in no value, or begins a value with it.
     fn between(&mut self, byte: u8) -> Result<(), SplitError> {
         let expected = match (self.expects, byte) {
-            (Expects::Space, b' ' | b'\n' | b'\r' | b'\t') => {
-                self.expects = Expects::Value;
-                ""
-            }
             (_, b' ' | b'\n' | b'\r' | b'\t') => "",
             (Expects::Anything, b'[') => {
                 self.is_array = true;
@@ -168,7 +162,6 @@ impl Splitter {
                 return Ok(());
             }
             (Expects::Comma, _) => "`,` or `]`",
-            (Expects::Space, _) => "a new line",
             (Expects::End, _) => "the end",
             _ => "a value",
         };
@@ -213,7 +206,7 @@ impl Splitter {
 
     /// The value that ends here.
     fn give(&mut self) -> (u64, &[u8]) {
-        self.expects = if self.is_array { Expects::Comma } else { Expects::Space };
+        self.expects = if self.is_array { Expects::Comma } else { Expects::Value };
         let start = self.start;
         self.start = self.at;
         (self.before + start as u64, &self.bytes[start..self.at])

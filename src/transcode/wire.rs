@@ -45,6 +45,12 @@ impl<'a> Wire<'a> {
         self.rest.is_empty()
     }
 
+    /// How many bytes are left.
+    #[inline]
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The next field's number and wire type; none at the end.
     #[inline]
     pub fn tag(&mut self) -> Result<Option<(u32, WireType)>, BadWire> {

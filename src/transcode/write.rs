@@ -16,11 +16,10 @@
 //! - A `FieldMask` path that would not read back as it was, such as `a_`, is an error: "the mapping from FieldMask to
 //!   JSON must be reversible"; so is an empty path.
 //! - An `Any` without type and value is `{}`, as an unset one.
-//! - A map's key that comes twice is printed twice, the last one last, which is the one that counts in protobuf and in
-//!   most readers of JSON.
 
 mod any;
 mod indent;
+mod keys;
 mod message;
 mod text;
 mod time;

@@ -8,20 +8,21 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::guard::Passes;
+use super::guard::{Passes, Refusal};
 use super::latencies::Latencies;
 use super::lease::Acquire;
 use super::methods::{self, Method, Methods};
 use super::pool::Pool;
 use crate::config;
+use crate::http2::Heads;
 use crate::metrics::{ClusterBlock, EndpointSlot, TimeoutSlot};
 use crate::net::Local;
 use crate::policy::balance::Tried;
 use crate::policy::breaker::LocalBreaker;
 use crate::policy::budget::Budget;
 use crate::policy::limit::{Limit, SharedLimit};
+use crate::policy::retry::End;
 use crate::policy::shares::Shares;
 use crate::time::Moment;
 
@@ -52,6 +53,8 @@ pub struct Parts<'a> {
     pub limit: Arc<SharedLimit>,
     /// What else all workers share of it.
     pub shares: &'a Shares,
+    /// Memory for heads.
+    pub heads: &'a Rc<Heads>,
     /// The same cluster of the configuration before.
     pub before: Option<&'a Cluster>,
 }
@@ -59,7 +62,7 @@ pub struct Parts<'a> {
 impl Cluster {
     /// A cluster with what stays of the one before; without one, it has no connections.
     pub fn new(settings: config::Cluster, parts: Parts<'_>, local: &Rc<Local>, seed: u64) -> Rc<Cluster> {
-        let Parts { worker, addresses, counts, limit, shares, before } = parts;
+        let Parts { worker, addresses, counts, limit, shares, heads, before } = parts;
         let settings = Rc::new(settings);
         // The limit counts connections that are open, so it and they go together.
         let pool = match before.filter(|before| before.pool.counts_in(&shares.connections)) {
@@ -67,7 +70,7 @@ impl Cluster {
                 before.pool.adopt(&settings, addresses, shares);
                 Rc::clone(&before.pool)
             }
-            None => Pool::new(&settings, addresses, shares, &counts, local, seed),
+            None => Pool::new(&settings, addresses, shares, &counts, (local, heads), seed),
         };
         let throttling = |settings: &config::Cluster| settings.service_config.as_ref()?.throttling;
         let same_budget = |before: &&Cluster| {
@@ -138,14 +141,31 @@ impl Cluster {
     /// The right to make an attempt.
     ///
     /// # Errors
-    /// How long the breaker that refuses stays open.
-    pub fn ask<'a>(&'a self, method: &'a Method, now: Moment) -> Result<Passes<'a>, Duration> {
-        let breakers = (self.breaker.as_deref(), method.breaker.as_deref());
-        let passes = Passes::ask(breakers.0, breakers.1, now, &mut self.pool.random());
-        if passes.is_err() {
-            self.counts().breaker_refused.add(1);
+    /// What the breaker that refuses says.
+    pub fn ask<'a>(&'a self, method: &'a Method, now: Moment) -> Result<Passes<'a>, Refusal> {
+        let breakers = [self.breaker.as_deref(), method.breaker.as_deref()];
+        breakers.into_iter().flatten().for_each(|breaker| self.reach(breaker, now));
+        let passes = Passes::ask(breakers[0], breakers[1], now, &mut self.pool.random());
+        passes.inspect_err(|refusal| {
+            // Connects go on as if the call were there.
+            self.pool.grow_all();
+            // One that is held is refused, if it is, when it has waited.
+            if refusal.end != End::Held {
+                self.counts().breaker_refused.add(1);
+            }
+        })
+    }
+
+    /// Whether this worker has a connection to it.
+    pub fn is_connected(&self) -> bool {
+        self.pool.is_connected()
+    }
+
+    /// Connects again while a breaker is not closed, and tells it when that has succeeded.
+    fn reach(&self, breaker: &LocalBreaker, now: Moment) {
+        if !breaker.is_closed() && breaker.reach(self.pool.is_connected(), now) {
+            self.pool.reconnect();
         }
-        passes
     }
 
     /// Settles what other workers depend on, and reads what they have said. To be called each 100 ms.
@@ -155,6 +175,7 @@ impl Cluster {
         self.methods.tick(now);
         if let Some(breaker) = &self.breaker {
             breaker.tick(now);
+            self.reach(breaker, now);
         }
     }
 

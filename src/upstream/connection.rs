@@ -1,21 +1,15 @@
 //! One HTTP/2 connection to an endpoint, from its connect to its end.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-
-use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
-use h2::ext::FreshField;
-use h2::{Ping, PingPong, Reason, SendStream};
-use http::Request;
+use std::task::{Context, Poll};
 
 use super::endpoint::Endpoint;
 use super::pool::Pool;
 use crate::config;
-use crate::net::pipe::{Io, Outgoing};
+use crate::http2::{self, Bounds, ErrorCode, Head, OpenError, Session, Stream};
+use crate::net::pipe::Outgoing;
 use crate::net::{Local, Pipe, listener, runtime, stream};
 use crate::policy::failure::Failure;
 use crate::time::Moment;
@@ -23,8 +17,7 @@ use crate::time::timers::Timer;
 
 /// A connection that may carry calls.
 pub(super) struct Connection {
-    /// None once it takes no more calls and has none left: dropping it ends the connection in order.
-    send: RefCell<Option<SendRequest<Bytes>>>,
+    session: Rc<Session>,
     state: Cell<State>,
     active: Cell<u32>,
     /// Calls it may still begin in its life.
@@ -43,18 +36,16 @@ enum State {
 }
 
 impl Connection {
-    fn new(send: SendRequest<Bytes>, pool: &config::Pool, pipe: &Rc<Pipe>) -> Rc<Connection> {
-        let connection = Connection {
-            send: RefCell::new(Some(send)),
+    fn new(session: &Rc<Session>, pool: &config::Pool, pipe: &Rc<Pipe>) -> Rc<Connection> {
+        Rc::new(Connection {
+            session: Rc::clone(session),
             state: Cell::new(State::TakesCalls),
             active: Cell::new(0),
             left: Cell::new(pool.max_requests_per_connection),
             cap: Cell::new(pool.max_streams_per_connection),
             own_cap: pool.max_streams_per_connection,
             pipe: Rc::clone(pipe),
-        };
-        connection.refresh_cap();
-        Rc::new(connection)
+        })
     }
 
     pub(super) fn takes_calls(&self) -> bool {
@@ -75,15 +66,14 @@ impl Connection {
 
     /// Whether a request can be sent now; if the connection has failed or was told to go away, it takes no more.
     pub(super) fn is_usable(&self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        let polled = self.send.borrow_mut().as_mut().map(|send| send.poll_ready(&mut cx));
-        match polled {
-            Some(Poll::Ready(Ok(()))) => return true,
-            // A call waits in h2 for the upstream's limit: full, until h2's next turn says otherwise.
-            Some(Poll::Pending) => self.cap.set(self.active.get().min(self.cap.get())),
-            Some(Poll::Ready(Err(_))) | None => self.drain(),
+        let (can_open, takes_streams) = self.session.ask(|http2| (http2.can_open(), http2.takes_streams()));
+        if !takes_streams {
+            self.drain();
+        } else if !can_open {
+            // Streams of calls that are over have not ended on the wire yet.
+            self.cap.set(self.active.get().min(self.cap.get()));
         }
-        false
+        can_open
     }
 
     /// Counts a call in.
@@ -102,16 +92,9 @@ impl Connection {
         self.close_if_done();
     }
 
-    /// Sends a request's head, and with it a field that is new each time.
-    pub(super) fn send(
-        &self,
-        request: Request<()>,
-        field: Option<FreshField>,
-    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
-        match self.send.borrow_mut().as_mut() {
-            Some(send) => send.send_request_with(request, field, false),
-            None => Err(Reason::INTERNAL_ERROR.into()),
-        }
+    /// Sends a request's head.
+    pub(super) fn open(&self, head: &Head, end: bool) -> Result<Stream, OpenError> {
+        self.session.open(head, end)
     }
 
     /// How many bytes have gone out so far.
@@ -132,16 +115,14 @@ impl Connection {
 
     fn close_if_done(&self) {
         if self.state.get() == State::Draining && self.active.get() == 0 {
-            self.send.borrow_mut().take();
+            self.session.with(|http2, out, _| http2.shut_down(out));
         }
     }
 
     /// Takes over the upstream's limit, which may change at any time.
     fn refresh_cap(&self) {
-        if let Some(send) = self.send.borrow().as_ref() {
-            let theirs = u32::try_from(send.current_max_send_streams()).unwrap_or(u32::MAX);
-            self.cap.set(theirs.min(self.own_cap));
-        }
+        let theirs = self.session.ask(|http2| http2.peer().max_concurrent_streams);
+        self.cap.set(theirs.min(self.own_cap));
     }
 }
 
@@ -205,6 +186,7 @@ impl Drop for Attempt {
         let counts = self.pool.counts();
         if let Some(connection) = self.connection.get() {
             connection.state.set(State::Draining);
+            connection.session.ask(http2::Connection::end);
             self.endpoint.remove(connection);
             counts.connections_active.lower();
             return self.pool.disconnected();
@@ -236,37 +218,31 @@ async fn run(attempt: Attempt) {
         None => return attempt.timed_out(),
     };
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
-    // The handshake only stages our preface and settings; it waits for nothing.
-    let Ok((send, h2)) = builder(&pool.settings().pool).handshake(pipe.io()).await else { return };
-    let connection = Connection::new(send, &pool.settings().pool, &pipe);
+    let bounds = Rc::new(bounds(&pool.settings().pool));
+    let session = Session::new(Rc::clone(&pipe) as _, Rc::clone(&local.timers), |out| {
+        http2::Connection::client(bounds, Rc::clone(pool.heads()), out)
+    });
+    let connection = Connection::new(&session, &pool.settings().pool, &pipe);
     let protocol = Protocol { attempt: &attempt, connection: &connection, pipe: &pipe, local: &local };
-    let protocol = Box::pin(protocol.run(h2, timer, limit));
+    let protocol = Box::pin(protocol.run(timer, limit));
     stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, protocol).await;
 }
 
-/// Settings towards upstreams (reference: h2's defaults are made for browsers, not for calls of many clients on one
-/// connection).
-fn builder(pool: &config::Pool) -> h2::client::Builder {
-    let mut builder = h2::client::Builder::new();
-    builder
-        .initial_window_size(pool.initial_stream_window_size)
-        .initial_connection_window_size(pool.initial_connection_window_size)
-        .max_frame_size(pool.max_frame_size)
-        .max_header_list_size(pool.max_header_list_size)
-        .max_send_buffer_size(pool.max_send_buffer_size as usize)
-        .enable_push(false)
-        // Until its settings arrive the upstream is taken to allow what most do.
-        .initial_max_send_streams(100)
-        // Cancelled calls of one client must not end the connection for all: their late frames are expected here.
-        .max_local_error_reset_streams(None)
-        .max_concurrent_reset_streams(4096)
-        .reset_stream_duration(std::time::Duration::from_secs(5))
-        // Small answers are DATA frames that do not end their stream; many at once are normal, not an attack.
-        .data_frame_budget(pool.initial_connection_window_size as usize);
-    builder
+/// Bounds towards upstreams.
+fn bounds(pool: &config::Pool) -> Bounds {
+    Bounds {
+        stream_window: pool.initial_stream_window_size,
+        max_stream_window: (pool.initial_connection_window_size / 4).max(pool.initial_stream_window_size),
+        connection_window: pool.initial_connection_window_size,
+        max_frame_size: pool.max_frame_size,
+        max_header_list_size: pool.max_header_list_size,
+        max_headers_count: u32::MAX,
+        max_send_buffer_size: pool.max_send_buffer_size,
+        ..Bounds::default()
+    }
 }
 
-/// What runs on a connection: h2, and pings.
+/// What runs on a connection: HTTP/2, and pings.
 struct Protocol<'a> {
     attempt: &'a Attempt,
     connection: &'a Rc<Connection>,
@@ -277,62 +253,103 @@ struct Protocol<'a> {
 impl Protocol<'_> {
     /// Until the upstream has spoken, which it has to by `limit`, no call is sent: one that would accept connections and
     /// say nothing would cost each of them its deadline.
-    async fn run(self, mut h2: h2::client::Connection<Io>, timer: Timer, limit: Moment) {
-        let mut pings = h2.ping_pong().map(Pings::new);
-        let mut h2 = pin!(h2);
-        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        timer.arm(limit, &waker);
-        let ended = poll_fn(|cx| {
-            let polled = h2.as_mut().poll(cx);
-            // What it said may have come together with its goodbye; but bytes that are not HTTP/2 are no word.
-            let understood = !matches!(&polled, Poll::Ready(Err(error)) if error.is_library());
-            if !self.attempt.has_succeeded() && understood && self.pipe.has_spoken() {
-                self.attempt.succeeded(self.connection);
-                timer.arm(self.pipe.received_at().plus(self.attempt.endpoint.ping_interval.get()), &waker);
+    async fn run(self, timer: Timer, limit: Moment) {
+        let due = self.local.timers.timer();
+        let mut armed = false;
+        poll_fn(|cx| {
+            if !armed {
+                timer.arm(limit, cx.waker());
+                armed = true;
             }
-            if polled.is_ready() {
-                return polled;
-            }
-            if !self.attempt.has_succeeded() {
-                if timer.fired() {
-                    self.attempt.timed_out();
-                    self.pipe.abort();
-                }
-                return Poll::Pending;
-            }
-            let before = self.connection.cap.get();
-            self.connection.refresh_cap();
-            if before < self.connection.cap.get() {
-                self.attempt.pool.wake_waiters(self.connection.cap.get() - before);
-            }
-            if let Some(pings) = &mut pings {
-                self.keep_alive(cx, pings, &timer, h2.as_mut());
-            }
-            Poll::Pending
+            self.poll(cx, &timer, &due)
         })
         .await;
-        if let Err(error) = ended {
-            self.ended_with(&error);
+        if !self.attempt.has_succeeded() {
+            self.connection.session.ask(http2::Connection::end);
+        }
+    }
+
+    fn poll(&self, cx: &mut Context<'_>, timer: &Timer, due: &Timer) -> Poll<()> {
+        let session = &self.connection.session;
+        session.ask(|http2| http2.keep_task(cx));
+        session.pump();
+        let has_ended = self.pipe.inward_end().is_some();
+        self.note();
+        if !self.attempt.has_succeeded() && session.ask(|http2| http2.has_settings()) {
+            self.connection.refresh_cap();
+            self.attempt.succeeded(self.connection);
+            timer.arm(self.pipe.received_at().plus(self.attempt.endpoint.ping_interval.get()), cx.waker());
+        }
+        if has_ended {
+            session.ask(http2::Connection::end);
+        }
+        if session.ask(|http2| http2.is_done()) {
+            self.ended();
+            return Poll::Ready(());
+        }
+        if !self.attempt.has_succeeded() {
+            if timer.fired() {
+                self.attempt.timed_out();
+                self.pipe.abort();
+            }
+            return Poll::Pending;
+        }
+        let before = self.connection.cap.get();
+        self.connection.refresh_cap();
+        if before < self.connection.cap.get() {
+            self.attempt.pool.wake_waiters(self.connection.cap.get() - before);
+        }
+        if session.ask(|http2| !http2.takes_streams()) {
+            self.connection.drain();
+        }
+        self.keep_alive(cx, timer);
+        self.send_due(cx, due);
+        Poll::Pending
+    }
+
+    /// Counts what happened.
+    fn note(&self) {
+        let session = &self.connection.session;
+        let notes = session.ask(http2::Connection::take_notes);
+        let counts = self.attempt.pool.counts();
+        if notes.goaways > 0 {
+            counts.goaways.add(notes.goaways.into());
+            // grpc servers answer pings that they find too frequent with this; gRFC A8 asks clients to double the
+            // interval.
+            let goaway = session.ask(|http2| http2.goaway());
+            if goaway.is_some_and(|goaway| goaway.code == ErrorCode::ENHANCE_YOUR_CALM) {
+                let interval = &self.attempt.endpoint.ping_interval;
+                interval.set(interval.get() * 2);
+            }
+        }
+    }
+
+    /// Sends what was put off, and arms the timer for the next of that.
+    fn send_due(&self, cx: &Context<'_>, due: &Timer) {
+        let session = &self.connection.session;
+        let Some(next) = session.ask(|http2| http2.next_due()) else { return };
+        let now = self.local.timers.now();
+        if next <= now {
+            session.with(|http2, out, _| http2.send_due(now, out));
+        }
+        if let Some(next) = session.ask(|http2| http2.next_due())
+            && !due.is_armed()
+        {
+            due.arm(next, cx.waker());
         }
     }
 
     /// Pings a connection that has been silent, and cuts it if that stays so.
-    fn keep_alive(
-        &self,
-        cx: &mut Context<'_>,
-        pings: &mut Pings,
-        timer: &Timer,
-        h2: Pin<&mut h2::client::Connection<Io>>,
-    ) {
-        let answered = pings.poll_answered(cx);
+    fn keep_alive(&self, cx: &Context<'_>, timer: &Timer) {
         if !timer.fired() {
             return;
         }
+        let session = &self.connection.session;
         let settings = self.attempt.pool.settings();
         let settings = &settings.keepalive;
         let now = self.local.timers.now();
         let silent_since = self.pipe.received_at();
-        if let Some(sent) = pings.sent.filter(|_| !answered)
+        if let Some(sent) = session.ask(|http2| http2.ping_sent())
             && silent_since < sent
         {
             self.attempt.pool.counts().keepalive_timeouts.add(1);
@@ -345,51 +362,19 @@ impl Protocol<'_> {
         if self.connection.active() == 0 && !settings.without_calls {
             return timer.arm(now.plus(self.attempt.endpoint.ping_interval.get()), cx.waker());
         }
-        if pings.send(now) {
-            // The frame was queued after h2 had looked for frames to send.
-            let _ = h2.poll(cx);
-        }
+        session.with(|http2, out, _| http2.ping(now, out));
         timer.arm(now.plus(settings.timeout), cx.waker());
     }
 
-    fn ended_with(&self, error: &h2::Error) {
-        tracing::debug!(cluster = self.attempt.pool.settings().name, endpoint = %self.attempt.endpoint.address, %error, "connection ended");
-        if !error.is_go_away() {
-            return;
+    fn ended(&self) {
+        if let Some(error) = self.connection.session.ask(|http2| http2.failed()) {
+            tracing::debug!(
+                cluster = self.attempt.pool.settings().name,
+                endpoint = %self.attempt.endpoint.address,
+                code = %error.code,
+                reason = error.reason,
+                "connection ended"
+            );
         }
-        self.attempt.pool.counts().goaways.add(1);
-        // grpc servers answer pings that they find too frequent with this; gRFC A8 asks clients to double the interval.
-        if error.is_remote() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
-            self.attempt.endpoint.ping_interval.set(self.attempt.endpoint.ping_interval.get() * 2);
-        }
-    }
-}
-
-/// Our pings on one connection.
-struct Pings {
-    handle: PingPong,
-    /// When the one under way was sent.
-    sent: Option<Moment>,
-}
-
-impl Pings {
-    fn new(handle: PingPong) -> Pings {
-        Pings { handle, sent: None }
-    }
-
-    /// Whether none is under way, or it has just been answered.
-    fn poll_answered(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.sent.is_some() && self.handle.poll_pong(cx).is_ready() {
-            self.sent = None;
-        }
-        self.sent.is_none()
-    }
-
-    fn send(&mut self, now: Moment) -> bool {
-        let sent = self.sent.is_none() && self.handle.send_ping(Ping::opaque()).is_ok();
-        if sent {
-            self.sent = Some(now);
-        }
-        sent
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::connection::Connection;
 use crate::config;
 use crate::metrics::{EndpointState, EndpointView};
-use crate::policy::backoff::Backoff;
+use crate::policy::backoff::{Backoff, Connects};
 use crate::policy::failure::Failure;
 use crate::random::Random;
 use crate::time::Moment;
@@ -24,8 +24,7 @@ pub(super) struct Endpoint {
     pub(super) connecting: Cell<bool>,
     /// Calls in flight here.
     pub(super) calls: Cell<u32>,
-    backoff: RefCell<Backoff>,
-    retry_at: Cell<Moment>,
+    connects: RefCell<Connects>,
     /// Why the last connect failed.
     failure: Cell<Failure>,
     /// Calls sent here, and connects that failed, since the start.
@@ -53,8 +52,7 @@ impl Endpoint {
             connections: RefCell::default(),
             connecting: Cell::new(false),
             calls: Cell::new(0),
-            backoff: RefCell::new(backoff(&settings.reconnect)),
-            retry_at: Cell::new(Moment::ZERO),
+            connects: RefCell::new(Connects::new(backoff(&settings.reconnect))),
             failure: Cell::new(Failure::ConnectFailed),
             sent: Cell::new(0),
             failures: Cell::new(0),
@@ -65,7 +63,7 @@ impl Endpoint {
     /// Takes over what another configuration says of endpoints.
     pub(super) fn adopt(&self, settings: &config::Cluster, before: &config::Cluster) {
         if settings.reconnect != before.reconnect {
-            *self.backoff.borrow_mut() = backoff(&settings.reconnect);
+            self.connects.borrow_mut().set(backoff(&settings.reconnect));
         }
         if settings.keepalive.interval != before.keepalive.interval {
             self.ping_interval.set(settings.keepalive.interval);
@@ -122,7 +120,12 @@ impl Endpoint {
 
     /// Whether a connect may be tried at `now`.
     pub(super) fn may_connect(&self, now: Moment) -> bool {
-        !self.connecting.get() && self.retry_at.get() <= now
+        !self.connecting.get() && self.connects.borrow().may_begin(now)
+    }
+
+    /// A connect may be tried now, out of turn.
+    pub(super) fn hurry(&self) {
+        self.connects.borrow_mut().hurry();
     }
 
     pub(super) fn add(&self, connection: Rc<Connection>) {
@@ -144,7 +147,7 @@ impl Endpoint {
     pub(super) fn failed(&self, failure: Failure, now: Moment, random: &mut Random) {
         self.failure.set(failure);
         self.failures.set(self.failures.get() + 1);
-        self.retry_at.set(now.plus(self.backoff.borrow_mut().failed(random)));
+        self.connects.borrow_mut().failed(now, random);
     }
 
     /// A call was sent here.
@@ -155,7 +158,7 @@ impl Endpoint {
     /// How things are, for people to look at.
     pub(super) fn view(&self, now: Moment) -> EndpointView {
         let connections = self.connections.borrow();
-        let retry_in = self.retry_at.get().since(now);
+        let retry_in = self.connects.borrow().rest(now);
         let state = if connections.iter().any(|connection| connection.takes_calls()) {
             EndpointState::Connected
         } else if self.connecting.get() {
@@ -183,7 +186,7 @@ impl Endpoint {
 
     /// The upstream has spoken.
     pub(super) fn succeeded(&self) {
-        self.backoff.borrow_mut().succeeded();
+        self.connects.borrow_mut().succeeded();
     }
 }
 

@@ -1,7 +1,6 @@
-//! What an error of the HTTP/2 library means for the call it happened to.
+//! How an attempt failed: what its caller is told, and whether the call may be sent again.
 
-use h2::Reason;
-
+use crate::http2::{ErrorCode, OpenError, StreamError};
 use crate::policy::failure::Failure;
 use crate::policy::retry::End;
 
@@ -20,28 +19,30 @@ impl Failed {
         Failed { failure, end: End::Ours }
     }
 
-    /// Reads the error of a stream or of its connection.
-    pub fn of(error: &h2::Error) -> Failed {
-        let refused = error.is_reset() && error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM);
-        // h2 gives this error to streams above the last one that a GOAWAY of the peer covers; the others go on. An
-        // error that it found itself (`is_library`) says nothing about what the peer has seen.
-        let above_goaway = error.is_go_away() && error.is_remote();
-        let end = match () {
-            () if refused => End::Refused,
-            () if above_goaway => End::AboveGoaway,
-            () => End::Lost,
-        };
-        let failure = match error.reason() {
-            Some(reason) if error.is_reset() => Failure::UpstreamReset(reason.into()),
-            _ => Failure::UpstreamGone,
+    /// Reads the end of a stream to a service.
+    pub fn of(error: StreamError) -> Failed {
+        let (failure, end) = match error {
+            StreamError::Reset(ErrorCode::REFUSED_STREAM) => {
+                (Failure::UpstreamReset(ErrorCode::REFUSED_STREAM.0), End::Refused)
+            }
+            StreamError::Reset(code) => (Failure::UpstreamReset(code.0), End::Lost),
+            StreamError::Unprocessed => (Failure::UpstreamGone, End::AboveGoaway),
+            StreamError::ConnectionEnded => (Failure::UpstreamGone, End::Lost),
+            // The service has seen the call, and what it says to it cannot be passed on.
+            StreamError::Malformed(_) => (Failure::UpstreamReset(ErrorCode::PROTOCOL_ERROR.0), End::Lost),
+            StreamError::HeadTooLarge => (Failure::UpstreamHeadTooLarge, End::Ours),
         };
         Failed { failure, end }
     }
 
-    /// Reads the error of a head that could not be sent.
-    pub fn unsent(error: &h2::Error) -> Failed {
-        let ended = error.is_io() || error.is_go_away() || error.is_reset();
-        Failed { end: if ended { End::NeverOpened } else { End::Ours }, ..Failed::of(error) }
+    /// Reads why a head could not be sent.
+    pub fn unsent(error: OpenError) -> Failed {
+        match error {
+            OpenError::Closed | OpenError::Full => {
+                Failed { failure: Failure::UpstreamGone, end: End::NeverOpened }
+            }
+            OpenError::HeadTooLarge => Failed::finally(Failure::UpstreamTakesNoHead),
+        }
     }
 
     /// No connection takes the call.
@@ -66,22 +67,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_library_itself_found_says_nothing_of_what_the_peer_saw() {
-        for reason in
-            [Reason::ENHANCE_YOUR_CALM, Reason::REFUSED_STREAM, Reason::NO_ERROR, Reason::PROTOCOL_ERROR]
-        {
-            let failed = Failed::of(&h2::Error::from(reason));
-            assert_eq!(failed.end, End::Lost, "{reason:?}");
+    fn only_what_the_service_cannot_have_seen_is_unseen() {
+        for (error, end) in [
+            (StreamError::Reset(ErrorCode::REFUSED_STREAM), End::Refused),
+            (StreamError::Reset(ErrorCode::CANCEL), End::Lost),
+            (StreamError::Reset(ErrorCode::NO_ERROR), End::Lost),
+            (StreamError::Unprocessed, End::AboveGoaway),
+            (StreamError::ConnectionEnded, End::Lost),
+            (StreamError::Malformed("x"), End::Lost),
+            (StreamError::HeadTooLarge, End::Ours),
+        ] {
+            assert_eq!(Failed::of(error).end, end, "{error:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn an_io_error_is_an_upstream_that_went_away() {
-        let (near, far) = tokio::io::duplex(64);
-        drop(far);
-        let error = h2::client::handshake(near).await.expect_err("nobody is there");
-        assert!(error.is_io());
-        assert_eq!(Failed::of(&error), Failed { failure: Failure::UpstreamGone, end: End::Lost });
-        assert_eq!(Failed::unsent(&error).end, End::NeverOpened);
+        for (error, end) in [
+            (OpenError::Closed, End::NeverOpened),
+            (OpenError::Full, End::NeverOpened),
+            (OpenError::HeadTooLarge, End::Ours),
+        ] {
+            assert_eq!(Failed::unsent(error).end, end, "{error:?}");
+        }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use crate::config::Codes;
 use crate::policy::breaker::{LocalBreaker, Pass};
 use crate::policy::failure::Failure;
 use crate::policy::outcome::Outcome;
+use crate::policy::retry::End;
 use crate::policy::status::Code;
 use crate::random::Random;
 use crate::time::Moment;
@@ -16,11 +18,20 @@ pub struct Passes<'a> {
     method: Option<Held<'a>>,
 }
 
-/// A breaker's pass, and which deadlines are too short to tell it anything.
+/// A breaker's pass, and what a service may answer that the breaker counts as a failure.
 #[derive(Debug)]
 struct Held<'a> {
     pass: Pass<'a>,
-    min_deadline: Duration,
+    failures: Codes,
+}
+
+/// What a breaker says that refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// How long it stays open.
+    pub rest: Duration,
+    /// Whether the call may ask again in a moment.
+    pub end: End,
 }
 
 /// How an attempt ended.
@@ -30,52 +41,52 @@ pub enum Attempted {
     Answered(Code),
     /// The gateway ended it.
     Failed(Failure),
+    /// A limit of the operator's passed, whoever noticed it first.
+    Late,
 }
 
 impl Attempted {
-    /// What that says of the service, `took` after the attempt began.
-    pub(super) fn outcome(self, took: Duration, min_deadline: Duration) -> Outcome {
+    /// What that says of the service.
+    pub(super) fn outcome(self, failures: Codes) -> Outcome {
         match self {
-            Attempted::Answered(code) => Outcome::of_code(code, took, min_deadline),
-            Attempted::Failed(failure) => Outcome::of_failure(failure, took, min_deadline),
+            Attempted::Answered(code) => Outcome::of_code(code, failures),
+            Attempted::Failed(failure) => Outcome::of_failure(failure, failures),
+            Attempted::Late => Outcome::Ill,
         }
     }
 }
 
-/// Deadlines shorter than this say nothing of an endpoint. It is less than what breakers ask for by default: no more than
-/// a part of the endpoints can be lost to callers that are in a hurry, and one that hangs should be found soon.
-pub(super) const ENDPOINT_MIN_DEADLINE: Duration = Duration::from_millis(100);
-
 impl<'a> Passes<'a> {
-    /// Asks both; the error is how long the one that refuses stays open.
+    /// Asks both; the error is that of the one that refuses.
     pub(super) fn ask(
         cluster: Option<&'a LocalBreaker>,
         method: Option<&'a LocalBreaker>,
         now: Moment,
         random: &mut Random,
-    ) -> Result<Passes<'a>, Duration> {
+    ) -> Result<Passes<'a>, Refusal> {
         let mut ask = |breaker: &'a LocalBreaker| match breaker.ask(now, random) {
-            Ok(pass) => Ok(Held { pass, min_deadline: breaker.shared().settings().min_deadline }),
-            Err(_) => Err(breaker.rest(now)),
+            Ok(pass) => Ok(Held { pass, failures: breaker.shared().settings().failure_status_codes }),
+            Err(_) => {
+                let end = if breaker.holds() { End::Held } else { End::Ours };
+                Err(Refusal { rest: breaker.rest(now), end })
+            }
         };
         let cluster = cluster.map(&mut ask).transpose()?;
         let method = method.map(&mut ask).transpose()?;
         Ok(Passes { cluster, method })
     }
 
-    /// The head of an answer has come. A probe has seen enough: a long stream would keep the others waiting.
+    /// The head of an answer has come.
     pub fn answered(&mut self, now: Moment) {
-        for held in [&mut self.cluster, &mut self.method] {
-            if let Some(probe) = held.take_if(|held| held.pass.is_probe()) {
-                probe.pass.tell(Outcome::Well, now);
-            }
+        for held in [&mut self.cluster, &mut self.method].into_iter().flatten() {
+            held.pass.answered(now);
         }
     }
 
     /// The attempt is over.
-    pub fn tell(self, attempted: Attempted, took: Duration, now: Moment) {
+    pub fn tell(self, attempted: Attempted, now: Moment) {
         for held in [self.cluster, self.method].into_iter().flatten() {
-            held.pass.tell(attempted.outcome(took, held.min_deadline), now);
+            held.pass.tell(attempted.outcome(held.failures), now);
         }
     }
 }

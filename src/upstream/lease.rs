@@ -7,24 +7,18 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
-
-use bytes::Bytes;
-use h2::SendStream;
-use h2::client::ResponseFuture;
-use h2::ext::FreshField;
-use http::Request;
 
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::failed::Failed;
-use super::guard::{self, Attempted};
+use super::guard::Attempted;
 use super::pool::{Pool, Unavailable};
 use super::waiters::Left;
+use crate::http2::{Head, Stream};
 use crate::net::pipe::Outgoing;
 use crate::policy::balance::Tried;
 use crate::policy::failure::Failure;
-use crate::policy::outcome::Outcome;
+use crate::policy::outcome::{FAILURE_CODES, Outcome};
 use crate::policy::outlier::Seen;
 use crate::policy::retry::End;
 use crate::time::Moment;
@@ -136,19 +130,15 @@ impl Lease {
         }
     }
 
-    /// Sends the head of the call, and with it a field that is new each time, which the head must not have.
+    /// Sends the head of the call. `end`: it has no body.
     ///
     /// # Errors
-    /// When h2 finds the head malformed, or the connection has just ended.
-    pub fn send(
-        &self,
-        request: Request<()>,
-        field: Option<FreshField>,
-    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+    /// When the service takes no head of this size, or the connection has just ended.
+    pub fn open(&self, head: &Head, end: bool) -> Result<Stream, Failed> {
         self.pool.counts().calls.add(1);
         self.endpoint.sent();
         self.sent_after.set(self.connection.outgoing());
-        self.connection.send(request, field)
+        self.connection.open(head, end).map_err(Failed::unsent)
     }
 
     /// Judges the failure of a call that was sent: if its connection ended before a byte of it was written, nobody has
@@ -162,14 +152,14 @@ impl Lease {
     }
 
     /// The attempt is over; that says something of its endpoint.
-    pub fn tell(&self, attempted: Attempted, took: Duration, now: Moment) {
-        let seen = match (attempted.outcome(took, guard::ENDPOINT_MIN_DEADLINE), attempted) {
+    pub fn tell(&self, attempted: Attempted, now: Moment) {
+        let seen = match (attempted.outcome(FAILURE_CODES), attempted) {
             (Outcome::Silent, _) => return,
+            // One endpoint that resets what others answer is worse than they are, whatever it resets with.
+            (_, Attempted::Failed(Failure::UpstreamReset(_))) => Seen::Local,
             (Outcome::Well, _) => Seen::Well,
-            (Outcome::Ill, Attempted::Answered(_) | Attempted::Failed(Failure::UpstreamNotGrpc(_))) => {
-                Seen::Gateway
-            }
-            (Outcome::Ill, Attempted::Failed(_)) => Seen::Local,
+            (_, Attempted::Answered(_) | Attempted::Failed(Failure::UpstreamNotGrpc(_))) => Seen::Gateway,
+            (_, Attempted::Failed(_) | Attempted::Late) => Seen::Local,
         };
         self.pool.tell(&self.endpoint, seen, now);
     }

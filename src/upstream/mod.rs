@@ -17,7 +17,7 @@ mod waiters;
 
 pub use cluster::{Cluster, Parts};
 pub use failed::Failed;
-pub use guard::{Attempted, Passes};
+pub use guard::{Attempted, Passes, Refusal};
 pub use latencies::{Latencies, Took};
 pub use lease::{Acquire, Lease};
 pub use methods::Method;

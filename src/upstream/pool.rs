@@ -17,6 +17,7 @@ use super::endpoint::{Endpoint, Room};
 use super::lease::Lease;
 use super::waiters::Waiters;
 use crate::config;
+use crate::http2::Heads;
 use crate::metrics::{ClusterBlock, EndpointSlot};
 use crate::net::Local;
 use crate::policy::balance::{Balance, Candidate, Tried};
@@ -32,6 +33,7 @@ use crate::time::Moment;
 pub(super) struct Pool {
     // Set at start.
     local: Rc<Local>,
+    heads: Rc<Heads>,
     counts: Arc<ClusterBlock>,
     /// This worker's side of the limit on connections.
     connections: Limit,
@@ -69,7 +71,7 @@ impl Pool {
         addresses: &[SocketAddr],
         shares: &Shares,
         counts: &Arc<ClusterBlock>,
-        local: &Rc<Local>,
+        (local, heads): (&Rc<Local>, &Rc<Heads>),
         seed: u64,
     ) -> Rc<Pool> {
         let terms = Terms {
@@ -80,6 +82,7 @@ impl Pool {
         };
         let pool = Pool {
             local: Rc::clone(local),
+            heads: Rc::clone(heads),
             counts: Arc::clone(counts),
             connections: Limit::new(Arc::clone(&shares.connections)),
             pending: Limit::new(Arc::clone(&shares.pending)),
@@ -150,6 +153,11 @@ impl Pool {
 
     pub(super) fn local(&self) -> &Rc<Local> {
         &self.local
+    }
+
+    /// Memory for the heads of responses.
+    pub(super) fn heads(&self) -> &Rc<Heads> {
+        &self.heads
     }
 
     pub(super) fn counts(&self) -> &ClusterBlock {
@@ -252,6 +260,17 @@ impl Pool {
     /// Begins all connects that are wanted.
     pub(super) fn grow_all(self: &Rc<Self>) {
         self.grow_each(&self.terms.borrow());
+    }
+
+    /// Whether a connection takes calls.
+    pub(super) fn is_connected(&self) -> bool {
+        self.terms.borrow().endpoints.iter().any(|endpoint| !matches!(endpoint.room(), Room::None))
+    }
+
+    /// Begins connects to all endpoints that have none, whatever their backoff says.
+    pub(super) fn reconnect(self: &Rc<Self>) {
+        self.terms.borrow().endpoints.iter().for_each(|endpoint| endpoint.hurry());
+        self.grow_all();
     }
 
     fn grow_each(self: &Rc<Self>, terms: &Terms) {

@@ -6,7 +6,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
 
 /// The flag of the frame that holds the trailers.
 const TRAILERS: u8 = 0x80;
@@ -50,14 +49,14 @@ impl Form {
 const BASE: &[u8] = b"application/grpc-web";
 
 /// Appends the frame that holds these trailers.
-pub fn write_trailers(trailers: &HeaderMap, out: &mut Vec<u8>) {
+pub fn write_trailers<'a>(trailers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>, out: &mut Vec<u8>) {
     out.push(TRAILERS);
     let length_at = out.len();
     out.extend_from_slice(&[0; 4]);
     for (name, value) in trailers {
-        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(name);
         out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(value);
         out.extend_from_slice(b"\r\n");
     }
     let length = u32::try_from(out.len() - length_at - 4).expect("trailers are far smaller than 4 GiB");
@@ -127,8 +126,6 @@ fn decode(groups: &[u8], out: &mut Vec<u8>) -> Result<(), NotText> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
     use crate::random::Random;
 
@@ -155,11 +152,9 @@ mod tests {
 
     #[test]
     fn trailers_are_a_frame_of_fields() {
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", HeaderValue::from_static("5"));
-        trailers.insert("grpc-message", HeaderValue::from_static("no such%21"));
+        let trailers: [(&[u8], &[u8]); 2] = [(b"grpc-status", b"5"), (b"grpc-message", b"no such%21")];
         let mut out = Vec::new();
-        write_trailers(&trailers, &mut out);
+        write_trailers(trailers, &mut out);
         assert_eq!(out[..5], [0x80, 0, 0, 0, 42]);
         assert_eq!(&out[5..], b"grpc-status: 5\r\ngrpc-message: no such%21\r\n");
     }

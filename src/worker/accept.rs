@@ -4,23 +4,26 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::request::Parts;
-
 use super::Worker;
 use super::calls::Calls;
 use super::channel::Channel;
 use super::client::{self, Client};
 use super::cors;
+use super::head::Arrival;
 use super::inlet::Inlet;
 use crate::config;
 use crate::net::listener::Listener;
 use crate::net::runtime;
+use crate::time::seldom::Seldom;
 
 /// The wait after an accept that failed for want of descriptors or memory: trying at once would fail again.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Accepts that failed, of all workers: they fail for a while, many times a second.
+static FAILURES: Seldom = Seldom::new();
+
 /// The function that makes the future of one call.
-pub(super) type Begin<F> = fn(Rc<Worker>, Rc<Client>, Parts, Inlet, Channel) -> F;
+pub(super) type Begin<F> = fn(Rc<Worker>, Rc<Client>, Arrival, Inlet, Channel) -> F;
 
 /// One listener of a worker: its socket, and what the operator set.
 pub(super) struct Door {
@@ -60,7 +63,9 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
             Err(_) if !worker.serves() => return,
             Err(error) => {
                 counts.accept_errors.add(1);
-                tracing::warn!(address = %door.settings.address, %error, "accept failed");
+                if let Some(more) = FAILURES.pass(worker.clock.now()) {
+                    tracing::warn!(address = %door.settings.address, %error, more, "accept failed");
+                }
                 runtime::sleep(PAUSE).await;
             }
         }

@@ -3,19 +3,18 @@
 //! What comes in is always gRPC: a head, messages in their frames, trailers. gRPC callers get just that; for others it
 //! is said in their way.
 
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
-
 use super::channel::{Channel, Gone};
 use super::cors::Granted;
-use super::head::{GRPC_MESSAGE, GRPC_STATUS};
+use super::head;
 use super::json;
 use super::language::Language;
-use super::ledger::{Ledger, SERVER_TIMING};
+use super::ledger::Ledger;
+use crate::buffer::Slice;
+use crate::http2::{Head, Heads, Name};
 use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::upstream::Failed;
@@ -24,6 +23,8 @@ use crate::wire::web::{self, Form};
 
 /// The answer to one call.
 pub(super) struct Reply {
+    /// Memory for the heads that are made here.
+    heads: Rc<Heads>,
     channel: Channel,
     voice: Voice,
     /// The request is a HEAD: the answer has no body.
@@ -33,7 +34,7 @@ pub(super) struct Reply {
     /// What is wrong, if there is more to say than what the failure says by itself.
     detail: Option<String>,
     /// What this path may be called with.
-    allow: Option<HeaderValue>,
+    allow: Option<String>,
     /// When to come back.
     retry_after: Option<Duration>,
 }
@@ -48,17 +49,17 @@ pub(super) struct Extra {
 
 impl Extra {
     /// Adds it to a head that a body follows.
-    pub(super) fn add_to(&self, headers: &mut HeaderMap) {
+    pub(super) fn add_to(&self, head: &mut Head) {
         if let Some(granted) = &self.granted {
-            granted.add_to(headers);
+            granted.add_to(head);
         }
-        self.add_time(headers);
+        self.add_time(head);
     }
 
-    /// Adds to a head, or to what follows the body, where the time went, if that is wanted.
-    fn add_time(&self, headers: &mut HeaderMap) {
+    /// Adds to a head, or to trailers, where the time went, if that is wanted.
+    fn add_time(&self, head: &mut Head) {
         if let Some(value) = self.ledger.value() {
-            headers.append(&SERVER_TIMING, value);
+            head.push(Name::SERVER_TIMING, value.as_bytes());
         }
     }
 }
@@ -77,31 +78,26 @@ pub(super) struct Web {
     form: Form,
     walker: Walker,
     /// Encoded, and not yet taken by the client.
-    pending: Bytes,
+    pending: Slice,
 }
 
 impl Web {
     fn new(form: Form) -> Web {
-        Web { form, walker: Walker::new(), pending: Bytes::new() }
+        Web { form, walker: Walker::new(), pending: Slice::default() }
     }
 
-    fn encoded(&self, bytes: Vec<u8>) -> Bytes {
+    fn trailers(&self, trailers: &Head) -> Slice {
+        let mut frame = Vec::with_capacity(128);
+        web::write_trailers(trailers.iter().map(|field| (field.name_bytes, field.value)), &mut frame);
         match self.form {
-            Form::Binary => bytes.into(),
-            Form::Text => web::to_text(&bytes).into(),
+            Form::Binary => frame.into(),
+            Form::Text => web::to_text(&frame).into_bytes().into(),
         }
     }
 
-    fn trailers(&self, trailers: &HeaderMap) -> Bytes {
-        let mut frame = Vec::with_capacity(128);
-        web::write_trailers(trailers, &mut frame);
-        self.encoded(frame)
-    }
-
-    fn head(&self, mut head: Response<()>) -> Response<()> {
-        head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(self.form.content_type()));
-        head.headers_mut().remove(CONTENT_LENGTH);
-        head
+    fn change(&self, head: &mut Head) {
+        head.insert(Name::CONTENT_TYPE, self.form.content_type().as_bytes());
+        head.remove(Name::CONTENT_LENGTH);
     }
 
     /// Sends the next piece of the body, which is turned into text first if the caller wants that.
@@ -109,14 +105,14 @@ impl Web {
         &mut self,
         cx: &mut Context<'_>,
         channel: &mut Channel,
-        chunk: &mut Bytes,
+        chunk: &mut Slice,
     ) -> Poll<Result<(), Gone>> {
         if !chunk.is_empty() && self.pending.is_empty() {
             self.walker.feed(chunk);
             let chunk = std::mem::take(chunk);
             self.pending = match self.form {
                 Form::Binary => chunk,
-                Form::Text => web::to_text(&chunk).into(),
+                Form::Text => web::to_text(&chunk).into_bytes().into(),
             };
         }
         channel.poll_send(cx, &mut self.pending)
@@ -133,14 +129,21 @@ impl From<Gone> for Failed {
 }
 
 impl Reply {
-    pub(super) fn new(channel: Channel, language: Language, is_head: bool, began: Moment) -> Reply {
+    pub(super) fn new(
+        heads: &Rc<Heads>,
+        channel: Channel,
+        language: Language,
+        is_head: bool,
+        began: Moment,
+    ) -> Reply {
         let voice = match language {
             Language::Grpc => Voice::Grpc,
             Language::Web(_, form) => Voice::Web(Web::new(form)),
             Language::Http => Voice::Http,
         };
         let extra = Extra { granted: None, ledger: Ledger::new(began) };
-        Reply { channel, voice, is_head, extra, detail: None, allow: None, retry_after: None }
+        let heads = Rc::clone(heads);
+        Reply { heads, channel, voice, is_head, extra, detail: None, allow: None, retry_after: None }
     }
 
     /// From now on the answer is that of a known method.
@@ -169,7 +172,7 @@ impl Reply {
     }
 
     /// Says what the path may be called with.
-    pub(super) fn allow(&mut self, methods: HeaderValue) {
+    pub(super) fn allow(&mut self, methods: String) {
         self.allow = Some(methods);
     }
 
@@ -179,27 +182,28 @@ impl Reply {
     }
 
     /// Sends an answer that is no call's: that to a preflight.
-    pub(super) fn send_plain(&mut self, head: Response<()>) -> Result<(), Failure> {
-        let head = self.with_extra(head);
-        self.channel.send_whole(head, Bytes::new(), self.is_head).map_err(|Gone| Failure::ClientGone)
+    pub(super) fn send_plain(&mut self, mut head: Head) -> Result<(), Failure> {
+        self.extra.add_to(&mut head);
+        self.channel.send_whole(head, Slice::default(), self.is_head).map_err(|Gone| Failure::ClientGone)
     }
 
     /// Sends a head of the upstream that is all of its answer.
-    pub(super) fn send_whole(&mut self, mut head: Response<()>) -> Result<(), Failed> {
+    pub(super) fn send_whole(&mut self, mut head: Head) -> Result<(), Failed> {
         match &mut self.voice {
             Voice::Grpc => {
-                self.extra.add_time(head.headers_mut());
-                Ok(self.channel.send_whole(head, Bytes::new(), false)?)
+                self.extra.add_time(&mut head);
+                Ok(self.channel.send_whole(head, Slice::default(), false)?)
             }
             Voice::Web(web) => {
-                let (headers, trailers) = split_trailers(std::mem::take(head.headers_mut()));
-                *head.headers_mut() = headers;
-                let (head, body) = (web.head(head), web.trailers(&trailers));
-                let head = self.with_extra(head);
+                let mut trailers = self.heads.head();
+                move_trailers(&mut head, &mut trailers);
+                let body = web.trailers(&trailers);
+                web.change(&mut head);
+                self.extra.add_to(&mut head);
                 Ok(self.channel.send_whole(head, body, self.is_head)?)
             }
             Voice::Json(json) => {
-                let trailers = json.begin(head);
+                let trailers = json.begin(&self.heads, head);
                 self.end(trailers)
             }
             Voice::Http => Err(Failed::finally(Failure::UpstreamBadMessage)),
@@ -207,16 +211,16 @@ impl Reply {
     }
 
     /// Takes the head of an answer.
-    pub(super) fn begin(&mut self, head: Response<()>) -> Result<(), Failed> {
+    pub(super) fn begin(&mut self, mut head: Head) -> Result<(), Failed> {
         match &mut self.voice {
-            Voice::Grpc => Ok(self.channel.begin(head)?),
+            Voice::Grpc => Ok(self.channel.begin(&head)?),
             Voice::Web(web) => {
-                let head = web.head(head);
-                let head = self.with_extra(head);
-                Ok(self.channel.begin(head)?)
+                web.change(&mut head);
+                self.extra.add_to(&mut head);
+                Ok(self.channel.begin(&head)?)
             }
             Voice::Json(json) => {
-                json.begin(head);
+                json.begin(&self.heads, head);
                 Ok(())
             }
             Voice::Http => Err(Failed::finally(Failure::UpstreamBadMessage)),
@@ -224,7 +228,7 @@ impl Reply {
     }
 
     /// Takes a chunk of the body, as much at a time as the client takes. Ready when all of it is on its way.
-    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, chunk: &mut Bytes) -> Poll<Result<(), Failed>> {
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, chunk: &mut Slice) -> Poll<Result<(), Failed>> {
         match &mut self.voice {
             Voice::Grpc => self.channel.poll_send(cx, chunk).map_err(Failed::from),
             Voice::Web(web) => web.poll_send(cx, &mut self.channel, chunk).map_err(Failed::from),
@@ -234,18 +238,18 @@ impl Reply {
     }
 
     /// Ends the answer with the upstream's trailers.
-    pub(super) fn end(&mut self, mut trailers: HeaderMap) -> Result<(), Failed> {
+    pub(super) fn end(&mut self, mut trailers: Head) -> Result<(), Failed> {
         match &mut self.voice {
             Voice::Grpc => {
                 self.extra.add_time(&mut trailers);
-                Ok(self.channel.end_with(trailers)?)
+                Ok(self.channel.end_with(&trailers)?)
             }
             Voice::Web(web) => {
                 self.extra.add_time(&mut trailers);
                 let last = web.trailers(&trailers);
                 Ok(self.channel.end(last)?)
             }
-            Voice::Json(json) => json.end(&mut self.channel, &self.extra, self.is_head, trailers),
+            Voice::Json(json) => json.end(&mut self.channel, &self.extra, self.is_head, &trailers),
             Voice::Http => Err(GONE),
         }
     }
@@ -255,29 +259,37 @@ impl Reply {
         if failure == Failure::ClientGone {
             return self.channel.close();
         }
-        let trailers = || {
-            let mut trailers = trailers(failure);
-            self.extra.add_time(&mut trailers);
-            trailers
-        };
         // An error here means that the client has gone meanwhile, which its connection notices itself.
         let _ = match &mut self.voice {
-            Voice::Grpc if self.channel.is_begun() => self.channel.end_with(trailers()),
-            Voice::Grpc => self.channel.send_whole(trailers_only(failure, trailers()), Bytes::new(), false),
+            Voice::Grpc if self.channel.is_begun() => {
+                let mut trailers = self.heads.head();
+                self.say(failure, &mut trailers);
+                self.channel.end_with(&trailers)
+            }
+            Voice::Grpc => {
+                let head = self.trailers_only(failure);
+                self.channel.send_whole(head, Slice::default(), false)
+            }
             Voice::Web(web) if self.channel.is_begun() => {
                 if web.walker.is_between() && web.pending.is_empty() {
-                    let last = web.trailers(&trailers());
-                    self.channel.end(last)
+                    let mut trailers = self.heads.head();
+                    add_status(failure, &mut trailers);
+                    self.extra.add_time(&mut trailers);
+                    self.channel.end(web.trailers(&trailers))
                 } else {
                     // Within a message there is no place for trailers.
-                    self.channel.cut(Bytes::new());
+                    self.channel.cut(Slice::default());
                     Ok(())
                 }
             }
             Voice::Web(web) => {
-                let (mut head, body) = (web.head(Response::new(())), web.trailers(&trailers()));
-                *head.status_mut() = status(failure.http_of_grpc());
-                let head = self.with_extra(head);
+                let mut trailers = self.heads.head();
+                add_status(failure, &mut trailers);
+                self.extra.add_time(&mut trailers);
+                let body = web.trailers(&trailers);
+                let mut head = head::response(&self.heads, failure.http_of_grpc());
+                web.change(&mut head);
+                self.extra.add_to(&mut head);
                 self.channel.send_whole(head, body, self.is_head)
             }
             Voice::Json(json) if self.channel.is_begun() => {
@@ -289,28 +301,38 @@ impl Reply {
         };
     }
 
+    /// A failure as a gRPC answer without messages ("Trailers-Only" in gRPC over HTTP/2).
+    fn trailers_only(&self, failure: Failure) -> Head {
+        let mut head = head::response(&self.heads, failure.http_of_grpc());
+        head.push(Name::CONTENT_TYPE, b"application/grpc");
+        self.say(failure, &mut head);
+        if failure == Failure::NotPost {
+            head.push(Name::ALLOW, b"POST");
+        }
+        head
+    }
+
+    fn say(&self, failure: Failure, trailers: &mut Head) {
+        add_status(failure, trailers);
+        self.extra.add_time(trailers);
+    }
+
     /// A failure as the whole answer to a caller of plain HTTP.
     fn refuse(&mut self, failure: Failure) -> Result<(), Gone> {
         let message = self.detail.take();
         let body = json::status_body(failure, message.as_deref());
-        let mut head = Response::new(());
-        *head.status_mut() = status(failure.http());
-        head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut head = head::response(&self.heads, failure.http());
+        head.push(Name::CONTENT_TYPE, b"application/json");
         if let Some(allow) = self.allow.take() {
-            head.headers_mut().insert(ALLOW, allow);
+            head.push(Name::ALLOW, allow.as_bytes());
         }
         if let Some(wait) = self.retry_after {
             // Whole seconds, and not too early.
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            head.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            let seconds = (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1);
+            head.push(Name::RETRY_AFTER, itoa::Buffer::new().format(seconds).as_bytes());
         }
-        let head = self.with_extra(head);
+        self.extra.add_to(&mut head);
         self.channel.send_whole(head, body, self.is_head)
-    }
-
-    fn with_extra(&self, mut head: Response<()>) -> Response<()> {
-        self.extra.add_to(head.headers_mut());
-        head
     }
 
     /// Whether nothing of what the upstream still says is for the client, who asked for a head.
@@ -318,24 +340,10 @@ impl Reply {
         self.is_head && self.channel.is_over()
     }
 
-    /// Whether the end has still to be shown, which takes as long as the client takes the bytes before it.
-    pub(super) fn is_ending(&self) -> bool {
-        self.channel.is_ending()
-    }
-
-    /// Ready when the client has all that it is to get.
-    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.channel.poll_ended(cx)
-    }
-
     /// Ready when the client has cancelled or its connection has ended.
     pub(super) fn poll_client_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.channel.poll_gone(cx)
     }
-}
-
-fn status(number: u16) -> StatusCode {
-    StatusCode::from_u16(number).expect("a status of our own table")
 }
 
 impl Drop for Reply {
@@ -345,36 +353,18 @@ impl Drop for Reply {
     }
 }
 
-/// A failure as a gRPC answer without messages ("Trailers-Only" in gRPC over HTTP/2).
-fn trailers_only(failure: Failure, mut headers: HeaderMap) -> Response<()> {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    if failure == Failure::NotPost {
-        headers.insert(ALLOW, HeaderValue::from_static("POST"));
+/// Parts the head of an answer that has no messages: what is the trailers goes there.
+fn move_trailers(head: &mut Head, trailers: &mut Head) {
+    let is_trailer = |name: &[u8]| name.starts_with(b"grpc-");
+    for field in head.iter().filter(|field| is_trailer(field.name_bytes)) {
+        trailers.push_named(field.name_bytes, field.value);
     }
-    let mut response = Response::new(());
-    *response.status_mut() = status(failure.http_of_grpc());
-    *response.headers_mut() = headers;
-    response
+    head.retain(|field| !is_trailer(field.name_bytes));
 }
 
-/// Parts the head of an answer that has no messages: what stays a head, and what is the trailers.
-fn split_trailers(headers: HeaderMap) -> (HeaderMap, HeaderMap) {
-    let (mut stay, mut trailers) = (HeaderMap::new(), HeaderMap::new());
-    let mut last = None;
-    for (name, value) in headers {
-        last = name.or(last);
-        let Some(name) = &last else { continue };
-        let into = if name.as_str().starts_with("grpc-") { &mut trailers } else { &mut stay };
-        into.append(name.clone(), value);
-    }
-    (stay, trailers)
-}
-
-fn trailers(failure: Failure) -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(4);
-    trailers.insert(&GRPC_STATUS, HeaderValue::from_static(failure.code().text()));
-    trailers.insert(&GRPC_MESSAGE, HeaderValue::from_static(failure.message()));
-    trailers
+fn add_status(failure: Failure, trailers: &mut Head) {
+    trailers.push(Name::GRPC_STATUS, failure.code().text().as_bytes());
+    trailers.push(Name::GRPC_MESSAGE, failure.message().as_bytes());
 }
 
 #[cfg(test)]
@@ -394,9 +384,10 @@ mod tests {
                 let exchange = Rc::new(Exchange::default());
                 let mut answer = Answer::of(&exchange);
                 let mut cx = Context::from_waker(Waker::noop());
-                let mut reply = Reply::new(Channel::http1(exchange), Language::Http, false, Moment::ZERO);
+                let mut reply =
+                    Reply::new(&Heads::new(), Channel::http1(exchange), Language::Http, false, Moment::ZERO);
                 if begins {
-                    reply.channel.begin(Response::new(())).expect("nothing was said yet");
+                    reply.channel.begin(&Heads::new().head()).expect("nothing was said yet");
                 }
                 if fails {
                     reply.fail(Failure::ClientGone);

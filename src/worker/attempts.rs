@@ -5,14 +5,9 @@
 //! nothing.
 
 use std::future::{pending, poll_fn};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
-
-use h2::RecvStream;
-use h2::client::ResponseFuture;
-use http::Response;
 
 use super::Worker;
 use super::download::Download;
@@ -20,9 +15,12 @@ use super::head;
 use super::hedging;
 use super::request::Call;
 use super::trace::Span;
+use crate::http2::{Head, Stream};
 use crate::metrics::record::Stage;
 use crate::policy::balance::Tried;
+use crate::policy::deadline::Whose;
 use crate::policy::failure::Failure;
+use crate::policy::outcome::Ended;
 use crate::policy::retry::{Attempt, End, Next, Pushback, Retries, Why};
 use crate::policy::status::Code;
 use crate::time::Moment;
@@ -33,7 +31,7 @@ enum Answer {
     /// The caller has it.
     Passed(Code),
     /// It is a status alone, and the caller does not have it yet.
-    Held(Code, Response<()>),
+    Held(Code, Head),
 }
 
 impl Answer {
@@ -47,7 +45,7 @@ impl Answer {
 /// An answer whose head has come.
 pub(super) enum Begun {
     /// It is a status alone, and the caller does not have it yet.
-    Held(Code, Response<()>),
+    Held(Code, Head),
     /// The caller has the head, and this is the body.
     Passed(Download),
 }
@@ -87,7 +85,7 @@ pub(super) async fn send(
     fixed: Option<Duration>,
 ) -> Result<Code, Failure> {
     let mut now = worker.clock.now();
-    let path = call.head.as_ref().map_or("", |head| head.uri.path());
+    let path = head::path_text(&call.head);
     let mut attempts = Attempts {
         worker,
         cluster,
@@ -108,7 +106,7 @@ pub(super) async fn send(
         let ended = attempts.attempt(call, now).await;
         let (end, pushback) = match &ended {
             Ok(Answer::Passed(_)) => (End::Answered, Pushback::None),
-            Ok(Answer::Held(code, response)) => (End::Status(*code), head::pushback(response.headers())),
+            Ok(Answer::Held(code, response)) => (End::Status(*code), head::pushback(response)),
             Err(failed) => (failed.end, Pushback::None),
         };
         let again = attempts.next(call, end, pushback);
@@ -130,20 +128,20 @@ pub(super) async fn send(
 impl Attempts<'_> {
     /// Makes one attempt, which begins now, and says what its end says of the service.
     async fn attempt(&mut self, call: &mut Call, began: Moment) -> Result<Answer, Failed> {
-        let mut passes = self.cluster.ask(self.method, began).map_err(|rest| {
-            call.reply.retry_after(rest);
-            Failed::finally(Failure::BreakerOpen)
+        let mut passes = self.cluster.ask(self.method, began).map_err(|refusal| {
+            call.reply.retry_after(refusal.rest);
+            Failed { failure: Failure::BreakerOpen, end: refusal.end }
         })?;
         // A connection is taken only now, so whoever waits for one holds none.
         let mut lease = None;
-        let mut span = call.note.attempt(&call.upload, self.retries.previous());
+        let mut span = call.note.attempt(&call.head, self.retries.previous());
         call.patience.begin_attempt(self.latency.and_then(|(_, timeout)| timeout));
         let ended = self.make(call, &mut passes, &mut lease, &mut span).await;
         let outcome = ended.as_ref().map(Answer::code).map_err(|failed| *failed);
         if let Some(span) = &mut span {
             span.ended(outcome.map_err(|failed| failed.failure));
         }
-        tell(self.worker, self.cluster, call, passes, lease.as_ref(), (began, outcome));
+        tell(self.worker, self.cluster, call, passes, lease.as_ref(), outcome);
         self.tell_latency(call, outcome);
         ended
     }
@@ -160,7 +158,7 @@ impl Attempts<'_> {
             (Some(took), Some((place, _))) => all.tell(place, took),
             // The first answer makes the method known.
             (Some(Took::Answered(_)), None) => {
-                call.upload.path().into_iter().for_each(|uri| all.learn(uri.path(), self.fixed));
+                all.learn(head::path_text(&call.head), self.fixed);
             }
             _ => {}
         }
@@ -183,13 +181,13 @@ impl Attempts<'_> {
             Kind::Retry => self.cluster.counts().retries.add(1),
         }
         let whole = self.is_unary && poll_fn(|cx| Poll::Ready(call.upload.gather(cx))).await?;
-        let mut response = self.send_head(call, lease, whole, span, now)?;
-        let response = poll_fn(|cx| call.poll_response(cx, Pin::new(&mut response)));
-        let response = response.await.map_err(|failed| lease.judge(failed))?;
+        let stream = self.send_head(call, lease, whole, span, now)?;
+        let head = poll_fn(|cx| call.poll_response(cx, &stream)).await;
+        let head = head.map_err(|failed| lease.judge(failed))?;
         let now = self.worker.clock.now();
         call.note.answered(&call.reply, now);
-        let mut download = match begin(call, passes, response, now)? {
-            Begun::Held(code, response) => return Ok(Answer::Held(code, response)),
+        let mut download = match begin(call, passes, head, stream, now)? {
+            Begun::Held(code, head) => return Ok(Answer::Held(code, head)),
             Begun::Passed(download) => download,
         };
         finish(call, &mut download).await.map(Answer::Passed)
@@ -203,15 +201,14 @@ impl Attempts<'_> {
         whole: bool,
         span: &mut Option<Box<Span>>,
         now: Moment,
-    ) -> Result<ResponseFuture, Failed> {
-        let parts = call.head.take().map_or_else(|| call.upload.head_again(), Ok)?;
+    ) -> Result<Stream, Failed> {
         let left = call.patience.tell_left(now, whole);
-        let request = head::upstream(parts, lease, left, self.retries.previous(), &self.worker.arena)?;
         let field = call.note.traceparent(span, lease.address());
-        let (response, sink) = lease.send(request, field).map_err(|error| Failed::unsent(&error))?;
-        call.upload.to(sink);
+        head::upstream(&mut call.head, lease.address(), left, self.retries.previous(), field)?;
+        let stream = lease.open(&call.head, false)?;
+        call.upload.to(stream.clone());
         call.patience.sent_head();
-        Ok(response)
+        Ok(stream)
     }
 
     /// A place on a connection; waits for one if need be.
@@ -244,13 +241,17 @@ impl Attempts<'_> {
                 self.kind = match end {
                     _ if counted => Kind::Retry,
                     // It was never sent, so this one is the first still.
-                    End::NoConnection => self.kind,
+                    End::Held => self.kind,
                     _ => Kind::Replay,
                 };
                 Some(wait)
             }
             Next::Stop(Why::Budget) => {
                 counts.retry_budget_exhausted.add(1);
+                None
+            }
+            Next::Stop(_) if end == End::Held => {
+                counts.breaker_refused.add(1);
                 None
             }
             // An attempt that goes on has not ended.
@@ -284,19 +285,18 @@ impl Attempts<'_> {
 pub(super) fn begin(
     call: &mut Call,
     passes: &mut Passes<'_>,
-    response: Response<RecvStream>,
+    head: Head,
+    stream: Stream,
     now: Moment,
 ) -> Result<Begun, Failed> {
-    let (head, body) = response.into_parts();
     let code = head::answered(&head)?;
     passes.answered(now);
-    let response = Response::from_parts(head, ());
-    if body.is_end_stream() {
+    if stream.ended_with_head() {
         let code = code.ok_or(Failed::finally(Failure::UpstreamNoStatus))?;
-        return Ok(Begun::Held(code, response));
+        return Ok(Begun::Held(code, head));
     }
-    call.begin_answer(response)?;
-    Ok(Begun::Passed(Download::new(body)))
+    call.begin_answer(head)?;
+    Ok(Begun::Passed(Download::new(stream)))
 }
 
 /// Passes on the body of an answer, and its end.
@@ -311,31 +311,42 @@ pub(super) async fn finish(call: &mut Call, download: &mut Download) -> Result<C
     Ok(code)
 }
 
-/// Says what the end of an attempt, which began then, says of the service and of the endpoint it went to.
+/// Says what the end of an attempt says of the service and of the endpoint it went to.
 pub(super) fn tell(
     worker: &Worker,
     cluster: &Cluster,
     call: &Call,
     passes: Passes<'_>,
     lease: Option<&Lease>,
-    (began, outcome): (Moment, Result<Code, Failed>),
+    outcome: Result<Code, Failed>,
 ) {
     if let Err(Failed { failure: Failure::UpstreamReset(_), .. }) = outcome {
         cluster.counts().resets.add(1);
     }
-    let attempted = match outcome {
-        Ok(code) => Attempted::Answered(code),
-        // Time that ran out while the service waited for the caller, or while it answered, is not its fault.
-        Err(Failed { failure: Failure::OutOfTime, .. }) if lease.is_some() && !call.waits_for_answer() => {
-            return;
+    // Time that ran out while the service waited for the caller, or while it answered, is not its fault.
+    if matches!(outcome, Err(Failed { failure: Failure::OutOfTime, .. }))
+        && lease.is_some()
+        && !call.waits_for_answer()
+    {
+        return;
+    }
+    let ended = outcome.map_err(|failed| failed.failure);
+    let noticed = outcome.is_ok() && call.patience.told_own();
+    let attempted = match (Ended::of(ended), call.patience.passed()) {
+        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Own))
+            if lease.is_none() && !cluster.is_connected() =>
+        {
+            Attempted::Failed(Failure::ConnectTimedOut)
         }
-        Err(failed) => Attempted::Failed(failed.failure),
+        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Own)) => Attempted::Late,
+        (Ended::OutOfTime, _) if noticed => Attempted::Late,
+        // The caller's time is over, which says nothing of the service.
+        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Callers)) => return,
+        _ => ended.map_or_else(Attempted::Failed, Attempted::Answered),
     };
     let now = worker.clock.now();
-    // The operator's own timeout is never too short to count.
-    let took = if is_overdue(call, outcome) { Duration::MAX } else { now.since(began) };
-    passes.tell(attempted, took, now);
-    lease.inspect(|lease| lease.tell(attempted, took, now));
+    passes.tell(attempted, now);
+    lease.inspect(|lease| lease.tell(attempted, now));
 }
 
 /// Whether an attempt ended because the operator's timeout passed, be it that the service noticed first.

@@ -6,18 +6,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use h2::server;
-
 use super::accept::{Begin, Door};
 use super::calls::Calls;
 use super::handing::Inside;
 use super::{Worker, http1, http2};
 use crate::config;
-use crate::net::pipe::Io;
 use crate::net::{Local, Pipe, Socket, stream};
 use crate::policy::failure::Failure;
-use crate::policy::flood::Bucket;
 use crate::time::Moment;
 
 /// One client's connection, as its calls see it.
@@ -30,9 +25,6 @@ pub(super) struct Client {
     calls: Cell<u32>,
     /// When its last call ended.
     idle_since: Cell<Moment>,
-    resets: RefCell<Bucket>,
-    /// It cancelled too many calls.
-    pub(super) floods: Cell<bool>,
     /// It is to end once its calls have.
     pub(super) drains: Cell<bool>,
     /// Its calls are to end now.
@@ -44,14 +36,11 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(local: Rc<Local>, door: Rc<Door>, peer: SocketAddr) -> Rc<Client> {
         let now = local.timers.now();
-        let per_second = door.settings.http2.max_resets_per_second;
         Rc::new(Client {
             peer,
             door,
             calls: Cell::new(0),
             idle_since: Cell::new(now),
-            resets: RefCell::new(Bucket::new(per_second, per_second.saturating_mul(2), now)),
-            floods: Cell::new(false),
             drains: Cell::new(false),
             cut: Cell::new(false),
             waker: RefCell::new(None),
@@ -82,10 +71,6 @@ impl Client {
         }
         if failure == Failure::ClientGone {
             self.local.counts().client_resets.add(1);
-            if !self.resets.borrow_mut().take(self.local.timers.now()) {
-                self.floods.set(true);
-                self.wake();
-            }
         }
     }
 
@@ -187,15 +172,12 @@ async fn speak<F: Future<Output = ()> + 'static>(
 ) {
     let timer = worker.local.timers.timer();
     let due = worker.local.timers.now().plus(client.listener().handshake_timeout);
-    match timer.within(due, greet(pipe, client.listener())).await {
-        Some(Ok(Greeted::Http2(h2))) => {
-            http2::serve(worker, client, pipe, h2, timer, calls, begin).await;
-        }
+    match timer.within(due, greet(pipe)).await {
+        Some(Greeted::Http2) => http2::serve(worker, client, pipe, timer, calls, begin).await,
         // In a box, for a connection is either of the two, and would hold the larger one.
-        Some(Ok(Greeted::Http1)) => {
+        Some(Greeted::Http1) => {
             Box::pin(http1::serve(worker, client, pipe, timer, Rc::clone(calls), begin)).await;
         }
-        Some(Err(())) => worker.local.counts().protocol_errors.add(1),
         None => {
             worker.local.counts().handshake_timeouts.add(1);
             pipe.abort();
@@ -203,14 +185,14 @@ async fn speak<F: Future<Output = ()> + 'static>(
     }
 }
 
-/// What a client turned out to speak.
+/// The protocol that a client turned out to speak.
 enum Greeted {
-    Http2(Box<server::Connection<Io, Bytes>>),
+    Http2,
     Http1,
 }
 
 /// Waits for the client's first bytes.
-async fn greet(pipe: &Rc<Pipe>, listener: &config::Listener) -> Result<Greeted, ()> {
+async fn greet(pipe: &Rc<Pipe>) -> Greeted {
     let is_http2 = poll_fn(|_| pipe.starts_with(http2::PREFACE).map_or(Poll::Pending, Poll::Ready)).await;
-    if is_http2 { http2::handshake(pipe, listener).await.map(Greeted::Http2) } else { Ok(Greeted::Http1) }
+    if is_http2 { Greeted::Http2 } else { Greeted::Http1 }
 }

@@ -1,16 +1,12 @@
 //! What web pages of other origins may do and read (the Fetch standard's CORS protocol).
 
-use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, ORIGIN,
-    VARY,
-};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use std::rc::Rc;
 
 use super::Worker;
+use super::head;
 use super::request::Call;
 use crate::config::{self, AllowOrigins};
+use crate::http2::{Head, Name};
 use crate::policy::failure::Failure;
 
 /// What pages send besides what they may always send.
@@ -32,16 +28,16 @@ const EXPOSE_HEADERS: &[&str] =
 /// What a listener grants, as the values that are sent.
 pub(super) struct Policy {
     origins: AllowOrigins,
-    allow_headers: HeaderValue,
-    expose_headers: HeaderValue,
-    max_age: HeaderValue,
+    allow_headers: String,
+    expose_headers: Rc<str>,
+    max_age: String,
 }
 
 /// What is granted to the page that asks.
 #[derive(Clone, Debug)]
 pub(super) struct Granted {
-    origin: HeaderValue,
-    expose: HeaderValue,
+    origin: Box<[u8]>,
+    expose: Rc<str>,
 }
 
 impl Policy {
@@ -50,84 +46,78 @@ impl Policy {
         settings.is_on().then(|| Policy {
             origins: settings.allow_origins.clone(),
             allow_headers: list(ALLOW_HEADERS, &settings.allow_headers),
-            expose_headers: list(EXPOSE_HEADERS, &settings.expose_headers),
-            max_age: HeaderValue::from(settings.max_age.as_secs()),
+            expose_headers: list(EXPOSE_HEADERS, &settings.expose_headers).into(),
+            max_age: settings.max_age.as_secs().to_string(),
         })
     }
 
     /// What the origin that this request names is granted.
-    pub(super) fn grant(&self, head: &Parts) -> Option<Granted> {
-        let origin = head.headers.get(ORIGIN)?;
+    pub(super) fn grant(&self, head: &Head) -> Option<Granted> {
+        let origin = head.get(Name::ORIGIN)?;
         let known = match &self.origins {
             AllowOrigins::Any => true,
-            AllowOrigins::These(these) => these.iter().any(|one| origin == one.as_str()),
+            AllowOrigins::These(these) => these.iter().any(|one| origin == one.as_bytes()),
         };
-        known.then(|| Granted { origin: origin.clone(), expose: self.expose_headers.clone() })
+        known.then(|| Granted { origin: origin.into(), expose: Rc::clone(&self.expose_headers) })
     }
 
-    /// The answer to a page that asks what it may do. `allow` is what may be called at this path.
-    fn preflight(&self, head: &Parts, allow: Option<HeaderValue>) -> Response<()> {
-        let mut answer = Response::new(());
-        *answer.status_mut() = StatusCode::NO_CONTENT;
+    /// Makes the answer that of a page that asks what it may do. `allow` is what may be called at this path.
+    fn preflight(&self, head: &Head, allow: Option<&str>, answer: &mut Head) {
         if self.grant(head).is_some() {
-            let headers = answer.headers_mut();
-            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow.unwrap_or(HeaderValue::from_static("POST")));
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, self.allow_headers.clone());
-            headers.insert(ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
+            answer.push(Name::ACCESS_CONTROL_ALLOW_METHODS, allow.unwrap_or("POST").as_bytes());
+            answer.push(Name::ACCESS_CONTROL_ALLOW_HEADERS, self.allow_headers.as_bytes());
+            answer.push(Name::ACCESS_CONTROL_MAX_AGE, self.max_age.as_bytes());
         }
-        answer
     }
 }
 
 /// Whether a browser asks what a page may do.
-fn is_preflight(head: &Parts) -> bool {
-    head.method == Method::OPTIONS && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+fn is_preflight(head: &Head) -> bool {
+    head.method() == Some(b"OPTIONS") && head.get(Name::ACCESS_CONTROL_REQUEST_METHOD).is_some()
 }
 
 /// Notes what the page that calls may read of the answer. True if the caller only asks what it may do, and has been
 /// answered.
-pub(super) fn is_asked(worker: &Worker, call: &mut Call, head: &Parts) -> Result<bool, Failure> {
-    let policy = call.client.door.cors.as_ref();
+pub(super) fn is_asked(worker: &Worker, call: &mut Call) -> Result<bool, Failure> {
+    let (policy, head) = (call.client.door.cors.as_ref(), &call.head);
     call.reply.extra.granted = policy.and_then(|policy| policy.grant(head));
-    if head.method != Method::OPTIONS {
+    if head.method() != Some(b"OPTIONS") {
         return Ok(false);
     }
-    let allow = worker.transcoder().and_then(|transcoder| transcoder.allowed(head.uri.path()));
-    let answer = match (policy, allow) {
-        (Some(policy), allow) if is_preflight(head) => policy.preflight(head, allow),
-        (_, Some(allow)) => {
-            let mut answer = Response::new(());
-            *answer.status_mut() = StatusCode::NO_CONTENT;
-            answer.headers_mut().insert(ALLOW, allow);
-            answer
+    let transcoder = worker.transcoder();
+    let allow = transcoder.as_ref().and_then(|transcoder| transcoder.allowed(head::path_text(head)));
+    let mut answer = head::response(&worker.heads, 204);
+    match (policy, &allow) {
+        (Some(policy), allow) if is_preflight(head) => {
+            policy.preflight(head, allow.as_deref(), &mut answer);
         }
+        (_, Some(allow)) => answer.push(Name::ALLOW, allow.as_bytes()),
         (_, None) => return Ok(false),
-    };
+    }
     call.reply.send_plain(answer)?;
     Ok(true)
 }
 
 impl Granted {
     /// Says so in the head of an answer.
-    pub(super) fn add_to(&self, headers: &mut HeaderMap) {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.origin.clone());
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, self.expose.clone());
-        headers.append(VARY, HeaderValue::from_static("origin"));
+    pub(super) fn add_to(&self, head: &mut Head) {
+        head.insert(Name::ACCESS_CONTROL_ALLOW_ORIGIN, &self.origin);
+        head.insert(Name::ACCESS_CONTROL_EXPOSE_HEADERS, self.expose.as_bytes());
+        head.push(Name::VARY, b"origin");
     }
 }
 
-fn list(ours: &[&str], more: &[String]) -> HeaderValue {
+fn list(ours: &[&str], more: &[String]) -> String {
     let names: Vec<&str> = ours.iter().copied().chain(more.iter().map(String::as_str)).collect();
-    HeaderValue::try_from(names.join(", ")).expect("names of header fields, checked with the configuration")
+    names.join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use http::Request;
-
     use super::*;
+    use crate::http2::Heads;
 
     fn policy(origins: &[&str]) -> Option<Policy> {
         let allow_origins = match origins {
@@ -142,15 +132,17 @@ mod tests {
         })
     }
 
-    fn head(method: Method, origin: Option<&'static str>, asks: bool) -> Parts {
-        let mut request = Request::builder().method(method).uri("/a.B/C");
+    fn head(method: &str, origin: Option<&str>, asks: bool) -> Head {
+        let mut head = Heads::new().head();
+        head.set_method(method.as_bytes());
+        head.set_path(b"/a.B/C");
         if let Some(origin) = origin {
-            request = request.header(ORIGIN, origin);
+            head.push(Name::ORIGIN, origin.as_bytes());
         }
         if asks {
-            request = request.header(ACCESS_CONTROL_REQUEST_METHOD, "POST");
+            head.push(Name::ACCESS_CONTROL_REQUEST_METHOD, b"POST");
         }
-        request.body(()).expect("valid").into_parts().0
+        head
     }
 
     #[test]
@@ -164,7 +156,7 @@ mod tests {
             (Some("https://a.example.evil"), false, true),
             (None, false, false),
         ] {
-            let head = head(Method::POST, origin, false);
+            let head = head("POST", origin, false);
             assert_eq!(named.grant(&head).is_some(), by_name, "{origin:?}");
             assert_eq!(every.grant(&head).is_some(), by_all, "{origin:?}");
         }
@@ -173,15 +165,19 @@ mod tests {
     #[test]
     fn a_preflight_is_answered_and_nothing_else_is() {
         let policy = policy(&["https://a.example"]).expect("it grants something");
-        assert!(!is_preflight(&head(Method::POST, Some("https://a.example"), true)));
-        assert!(!is_preflight(&head(Method::OPTIONS, Some("https://a.example"), false)));
-        let asked = head(Method::OPTIONS, Some("https://a.example"), true);
+        assert!(!is_preflight(&head("POST", Some("https://a.example"), true)));
+        assert!(!is_preflight(&head("OPTIONS", Some("https://a.example"), false)));
+        let asked = head("OPTIONS", Some("https://a.example"), true);
         assert!(is_preflight(&asked));
-        let answer = policy.preflight(&asked, None);
-        assert_eq!(answer.status(), StatusCode::NO_CONTENT);
-        let allowed = answer.headers()[ACCESS_CONTROL_ALLOW_HEADERS].to_str().expect("text");
+        let answered = |asked: &Head| {
+            let mut answer = Heads::new().head();
+            policy.preflight(asked, None, &mut answer);
+            answer
+                .get(Name::ACCESS_CONTROL_ALLOW_HEADERS)
+                .map(|value| String::from_utf8_lossy(value).into_owned())
+        };
+        let allowed = answered(&asked).expect("it is granted something");
         assert!(allowed.contains("x-grpc-web") && allowed.contains("x-mine"));
-        let refused = policy.preflight(&head(Method::OPTIONS, Some("https://b.example"), true), None);
-        assert!(!refused.headers().contains_key(ACCESS_CONTROL_ALLOW_HEADERS));
+        assert_eq!(answered(&head("OPTIONS", Some("https://b.example"), true)), None);
     }
 }

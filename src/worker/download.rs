@@ -1,27 +1,25 @@
-//! Moves an answer's body frame by frame from the upstream to the client, only as fast as the client takes it.
+//! Moves an answer's body piece by piece from the upstream to the client, only as fast as the client takes it.
 //!
 //! The upstream's window is opened again only for what the client's window has taken, so a slow reader holds at most
 //! one window of bytes here.
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use h2::RecvStream;
-use http::HeaderMap;
-
 use super::answer::Reply;
+use crate::buffer::Slice;
+use crate::http2::{Head, Stream};
 use crate::upstream::Failed;
 
 /// The answer's body, on its way from the upstream to the client.
 pub(super) struct Download {
-    body: RecvStream,
-    held: Option<(Bytes, usize)>,
+    stream: Stream,
+    held: Option<(Slice, usize)>,
     moved_bytes: u64,
 }
 
 impl Download {
-    pub(super) fn new(body: RecvStream) -> Download {
-        Download { body, held: None, moved_bytes: 0 }
+    pub(super) fn new(stream: Stream) -> Download {
+        Download { stream, held: None, moved_bytes: 0 }
     }
 
     pub(super) fn moved_bytes(&self) -> u64 {
@@ -33,25 +31,25 @@ impl Download {
         self.held.is_some()
     }
 
-    /// Moves what there is. Ready with the trailers when the body has ended.
+    /// Moves what there is. Ready with the trailers when the body has ended, if there are any.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         reply: &mut Reply,
-    ) -> Poll<Result<Option<HeaderMap>, Failed>> {
+    ) -> Poll<Result<Option<Head>, Failed>> {
         loop {
             if self.held.is_none() {
-                match self.body.poll_data(cx) {
+                match self.stream.poll_data(cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Some(Ok(chunk))) => {
+                    Poll::Ready(Ok(Some(chunk))) => {
                         let length = chunk.len();
                         self.held = Some((chunk, length));
                     }
                     // Nothing is replayed once the client has a head.
-                    Poll::Ready(Some(Err(error))) => {
-                        return Poll::Ready(Err(Failed::finally(Failed::of(&error).failure)));
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(Failed::finally(Failed::of(error).failure)));
                     }
-                    Poll::Ready(None) => return self.poll_trailers(cx),
+                    Poll::Ready(Ok(None)) => return Poll::Ready(Ok(self.stream.take_trailers())),
                 }
             }
             let Some((chunk, length)) = &mut self.held else { continue };
@@ -60,14 +58,10 @@ impl Download {
                 Poll::Ready(Err(failed)) => return Poll::Ready(Err(failed)),
                 Poll::Ready(Ok(())) => {
                     self.moved_bytes += *length as u64;
-                    let _ = self.body.flow_control().release_capacity(*length);
+                    self.stream.release(*length);
                     self.held = None;
                 }
             }
         }
-    }
-
-    fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, Failed>> {
-        self.body.poll_trailers(cx).map_err(|error| Failed::finally(Failed::of(&error).failure))
     }
 }

@@ -14,8 +14,11 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+
+use crate::buffer::Slice;
+use crate::http2::Head;
 
 /// What hyper and the call have in common.
 #[derive(Default)]
@@ -74,16 +77,17 @@ impl Exchange {
 
     // What follows is the call's side.
 
-    pub(super) fn begin(&self, mut head: Response<()>) {
+    pub(super) fn begin(&self, head: &Head) {
+        let mut response = response(head);
         if self.last.get() {
-            head.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        *self.head.borrow_mut() = Some(head);
+        *self.head.borrow_mut() = Some(response);
         self.wake_hyper();
     }
 
     /// Takes a chunk of the body once hyper has taken the one before.
-    pub(super) fn poll_send(&self, cx: &Context<'_>, chunk: &mut Bytes) -> Poll<()> {
+    pub(super) fn poll_send(&self, cx: &Context<'_>, chunk: &mut Slice) -> Poll<()> {
         if chunk.is_empty() {
             return Poll::Ready(());
         }
@@ -91,24 +95,24 @@ impl Exchange {
             wait(&self.call, cx);
             return Poll::Pending;
         }
-        self.chunks.borrow_mut().push_back(std::mem::take(chunk));
+        self.chunks.borrow_mut().push_back(std::mem::take(chunk).into_bytes());
         self.wake_hyper();
         Poll::Ready(())
     }
 
     /// Ends the body with `last`.
-    pub(super) fn end(&self, last: Bytes) {
+    pub(super) fn end(&self, last: Slice) {
         if !last.is_empty() {
-            self.chunks.borrow_mut().push_back(last);
+            self.chunks.borrow_mut().push_back(last.into_bytes());
         }
         self.end.set(End::Whole);
         self.wake_hyper();
     }
 
     /// Ends the body after `last` in a way that shows that it is not whole.
-    pub(super) fn cut(&self, last: Bytes) {
+    pub(super) fn cut(&self, last: Slice) {
         if !last.is_empty() {
-            self.chunks.borrow_mut().push_back(last);
+            self.chunks.borrow_mut().push_back(last.into_bytes());
         }
         self.end.set(End::Cut);
         self.wake_hyper();
@@ -142,6 +146,22 @@ impl Exchange {
             waker.wake();
         }
     }
+}
+
+/// A head as hyper takes it. Fields that HTTP/1.1 cannot have are left out; a service cannot send such, for they are
+/// refused when they come.
+fn response(head: &Head) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() =
+        head.status().and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
+    for field in head.iter() {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(field.name_bytes), HeaderValue::from_bytes(field.value))
+        {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
 }
 
 fn wait(waker: &RefCell<Option<Waker>>, cx: &Context<'_>) {
@@ -243,6 +263,7 @@ impl Drop for AnswerBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http2::Heads;
 
     fn cx() -> Context<'static> {
         Context::from_waker(Waker::noop())
@@ -256,7 +277,7 @@ mod tests {
     fn body(exchange: &Rc<Exchange>) -> AnswerBody {
         let mut answer = Answer::of(exchange);
         assert!(Pin::new(&mut answer).poll(&mut cx()).is_pending());
-        exchange.begin(Response::new(()));
+        exchange.begin(&Heads::new().head());
         match Pin::new(&mut answer).poll(&mut cx()) {
             Poll::Ready(Ok(response)) => response.into_body(),
             _ => panic!("the head is there"),
@@ -267,13 +288,13 @@ mod tests {
     fn one_chunk_waits_for_the_one_before() {
         let exchange = Rc::new(Exchange::default());
         let mut body = body(&exchange);
-        let mut chunk = Bytes::from_static(b"a");
+        let mut chunk = Slice::copy_of(b"a");
         assert!(exchange.poll_send(&cx(), &mut chunk).is_ready());
-        let mut next = Bytes::from_static(b"b");
+        let mut next = Slice::copy_of(b"b");
         assert!(exchange.poll_send(&cx(), &mut next).is_pending());
         assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"a")))));
         assert!(exchange.poll_send(&cx(), &mut next).is_ready());
-        exchange.end(Bytes::from_static(b"c"));
+        exchange.end(Slice::copy_of(b"c"));
         assert_eq!(body.size_hint().exact(), Some(2));
         assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"b")))));
         assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"c")))));
@@ -291,7 +312,7 @@ mod tests {
         assert!(exchange.poll_gone(&cx()).is_ready());
         exchange.reset();
         let whole = body(&exchange);
-        exchange.end(Bytes::new());
+        exchange.end(Slice::default());
         drop(whole);
         assert!(exchange.poll_gone(&cx()).is_pending());
     }
@@ -300,7 +321,7 @@ mod tests {
     fn a_cut_body_ends_with_an_error() {
         let exchange = Rc::new(Exchange::default());
         let mut body = body(&exchange);
-        exchange.cut(Bytes::from_static(b"x"));
+        exchange.cut(Slice::copy_of(b"x"));
         assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"x")))));
         assert_eq!(taken(&mut body), Poll::Pending);
         assert_eq!(taken(&mut body), Poll::Ready(Some(Err(()))));

@@ -5,15 +5,11 @@
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use h2::SendStream;
-use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
-
 use super::inlet::Inlet;
-use super::outlet::Outlet;
 use super::reading::Reading;
 use super::replays::Kept;
+use crate::buffer::Slice;
+use crate::http2::{Sent, Stream};
 use crate::policy::failure::Failure;
 
 /// A request's body: where it comes from, and how far it is on its way to an upstream.
@@ -33,10 +29,9 @@ struct Source {
 
 /// The body's way to one upstream.
 pub(super) struct Feed {
-    sink: Option<SendStream<Bytes>>,
-    outlet: Outlet,
+    sink: Option<Stream>,
     /// Not yet sent whole, and how much of the client's window it holds.
-    held: Option<(Bytes, usize)>,
+    held: Option<(Slice, usize)>,
     /// Chunks at the end of what is kept that are still to be sent.
     again: usize,
     sent_bytes: u64,
@@ -50,29 +45,14 @@ impl Upload {
         Upload { source: Source { body, reading, received: false, kept }, feed: Feed::new(0) }
     }
 
-    /// Keeps what is needed to send the call again, and from now on up to `bytes_max` of its body.
-    pub(super) fn keep_head(&mut self, head: &Parts, bytes_max: u32) {
-        self.source.kept.begin(head, bytes_max as usize);
+    /// From now on up to `bytes_max` of the body are kept, to send the call again.
+    pub(super) fn keep(&mut self, bytes_max: u32) {
+        self.source.kept.begin(bytes_max as usize);
     }
 
-    /// The head of the call as it was kept.
-    pub(super) fn head_again(&self) -> Result<Parts, Failure> {
-        let kept = &self.source.kept;
-        let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = Uri::try_from(kept.uri()).map_err(|_| Failure::BadPath)?;
-        for (name, value) in kept.fields() {
-            let name = HeaderName::from_bytes(name).map_err(|_| Failure::BadPath)?;
-            let value = HeaderValue::from_bytes(value).map_err(|_| Failure::BadPath)?;
-            request.headers_mut().append(name, value);
-        }
-        Ok(request.into_parts().0)
-    }
-
-    /// The path of the call as it was kept.
-    pub(super) fn path(&self) -> Option<Uri> {
-        Uri::try_from(self.source.kept.uri()).ok()
+    /// The call is not sent again from now on.
+    pub(super) fn forget(&mut self) {
+        self.source.kept.forget(self.feed.again > 0);
     }
 
     /// How the body becomes what the upstream gets.
@@ -86,7 +66,7 @@ impl Upload {
     }
 
     /// Receives the next chunk of a body that is read whole before it is sent; `None` at its end.
-    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Slice>, Failure>> {
         let source = &mut self.source;
         if source.received {
             return Poll::Ready(Ok(None));
@@ -106,7 +86,7 @@ impl Upload {
     }
 
     /// What was read whole, as it is sent.
-    pub(super) fn send_whole(&mut self, message: Bytes) {
+    pub(super) fn send_whole(&mut self, message: Slice) {
         self.source.kept.add(&message);
         self.feed.held = Some((message, 0));
     }
@@ -137,7 +117,7 @@ impl Upload {
     }
 
     /// From now on the body goes to `sink`.
-    pub(super) fn to(&mut self, sink: SendStream<Bytes>) {
+    pub(super) fn to(&mut self, sink: Stream) {
         self.feed.sink = Some(sink);
     }
 
@@ -216,12 +196,12 @@ impl Upload {
 
 impl Feed {
     /// From now on it goes to `sink`.
-    pub(super) fn to(&mut self, sink: SendStream<Bytes>) {
+    pub(super) fn to(&mut self, sink: Stream) {
         self.sink = Some(sink);
     }
 
     fn new(again: usize) -> Feed {
-        Feed { sink: None, outlet: Outlet::new(), held: None, again, sent_bytes: 0, done: false }
+        Feed { sink: None, held: None, again, sent_bytes: 0, done: false }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, source: &mut Source) -> Poll<Result<(), Failure>> {
@@ -234,7 +214,7 @@ impl Feed {
                     Poll::Ready(Ok(None)) => {
                         // The body ended without a frame that said so.
                         self.done = true;
-                        let _ = sink.send_data(Bytes::new(), true);
+                        let _ = sink.send_data(cx, &mut Slice::default(), true);
                         return Poll::Ready(Ok(()));
                     }
                     Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
@@ -243,11 +223,11 @@ impl Feed {
             let Some((chunk, length)) = &mut self.held else { continue };
             let last = source.received && self.again == 0;
             let before = chunk.len();
-            let polled = self.outlet.poll_send(cx, sink, chunk, last);
+            let sent = sink.send_data(cx, chunk, last);
             self.sent_bytes += (before - chunk.len()) as u64;
-            match polled {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) => {
+            match sent {
+                Sent::Blocked => return Poll::Pending,
+                Sent::All => {
                     source.release(*length);
                     self.held = None;
                     if last {
@@ -255,7 +235,7 @@ impl Feed {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                Poll::Ready(Err(_)) => {
+                Sent::Gone => {
                     // The upstream has reset the stream; the answer's side tells why.
                     self.done = true;
                     self.held = None;
@@ -273,7 +253,7 @@ impl Source {
         &mut self,
         cx: &mut Context<'_>,
         again: &mut usize,
-    ) -> Poll<Result<Option<(Bytes, usize)>, Failure>> {
+    ) -> Poll<Result<Option<(Slice, usize)>, Failure>> {
         if *again > 0 {
             let chunk = self.kept.chunks()[self.kept.chunks().len() - *again].clone();
             *again -= 1;
@@ -291,7 +271,7 @@ impl Source {
     }
 
     /// The next piece from the client, and how much of its window that holds.
-    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Bytes, usize)>, Failure>> {
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Slice, usize)>, Failure>> {
         loop {
             if self.received {
                 return Poll::Ready(Ok(None));
@@ -311,7 +291,7 @@ impl Source {
                 Poll::Ready(Some(Err(failure))) => return Poll::Ready(Err(failure)),
                 Poll::Ready(None) => {
                     self.received = true;
-                    let chunk = self.reading.read(Bytes::new(), true)?;
+                    let chunk = self.reading.read(Slice::default(), true)?;
                     if !chunk.is_empty() {
                         return Poll::Ready(Ok(Some((chunk, 0))));
                     }

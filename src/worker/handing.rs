@@ -17,6 +17,10 @@ use super::Worker;
 use super::accept::Door;
 use super::control::{Control, Wanted};
 use crate::net::Socket;
+use crate::time::seldom::Seldom;
+
+/// Connections that were lost on their way here, of all workers.
+static FAILURES: Seldom = Seldom::new();
 
 /// A connection on its way to another worker. It is counted in there already.
 pub(super) struct Handed {
@@ -172,7 +176,9 @@ impl Worker {
             Ok(socket) => Some((inside, socket, handed.peer)),
             Err(error) => {
                 self.local.counts().accept_errors.add(1);
-                tracing::warn!(%error, "cannot serve a connection that another worker has accepted");
+                if let Some(more) = FAILURES.pass(self.clock.now()) {
+                    tracing::warn!(%error, more, "cannot serve a connection that another worker has accepted");
+                }
                 None
             }
         }

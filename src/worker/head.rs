@@ -1,35 +1,70 @@
 //! What the gateway reads and changes in the heads of calls and answers.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT,
-    HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
-use http::request::Parts;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, response};
-
-use super::arena::Arena;
 use super::language::Language;
+use crate::http2::{Head, Heads, Name};
 use crate::policy::failure::Failure;
 use crate::policy::retry::Pushback;
+use crate::policy::route;
 use crate::policy::status::Code;
-use crate::upstream::{Failed, Lease};
+use crate::upstream::Failed;
+use crate::wire::trace_context::TraceParent;
 use crate::wire::{binary, content, timeout};
 
-pub(super) static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-/// The same for callers that are not gRPC's, to whom its units are strange.
-pub(super) static REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
-pub(super) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-pub(super) static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-pub(super) static GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+/// The version of HTTP that a request came by, as the access log has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Version {
+    Http10 = 10,
+    Http11 = 11,
+    Http2 = 20,
+}
 
-static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
-static RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+/// A request that has come.
+pub(super) struct Arrival {
+    pub(super) head: Head,
+    pub(super) version: Version,
+    /// The head is above the bounds, and the part of it that is here ends there.
+    pub(super) is_too_large: bool,
+}
 
-/// Asks for [`SERVER_TIMING`](super::ledger::SERVER_TIMING).
-static TIMING: HeaderName = HeaderName::from_static("x-ringway-timing");
+impl route::Headers for Head {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().map(|field| field.name_bytes)
+    }
+
+    fn values<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |field| field.name_bytes == name).map(|field| field.value)
+    }
+}
+
+/// The path of a request, with its query.
+pub(super) fn path_and_query(head: &Head) -> &str {
+    // The decoder lets only visible ASCII pass; a request of HTTP/1.1 has been read by hyper.
+    head.path().and_then(|path| str::from_utf8(path).ok()).unwrap_or_default()
+}
+
+/// The path of a request, without its query, as bytes.
+pub(super) fn path(head: &Head) -> &[u8] {
+    path_text(head).as_bytes()
+}
+
+/// The path of a request, without its query.
+pub(super) fn path_text(head: &Head) -> &str {
+    let path = path_and_query(head);
+    path.split_once('?').map_or(path, |(path, _)| path)
+}
+
+/// The query of a request, if it has one.
+pub(super) fn query(head: &Head) -> Option<&str> {
+    path_and_query(head).split_once('?').map(|(_, query)| query)
+}
 
 /// What a caller asks of the gateway itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,188 +86,202 @@ impl Asked {
 }
 
 /// Reads a call's head, and refuses what no upstream should see.
-pub(super) fn read(head: &Parts, headers_count_max: usize, language: Language) -> Result<Asked, Failure> {
-    if head.headers.len() > headers_count_max {
+pub(super) fn read(head: &Head, headers_count_max: usize, language: Language) -> Result<Asked, Failure> {
+    if head.len() > headers_count_max {
         return Err(Failure::TooManyHeaders);
     }
     let mut asked = Asked::default();
     // One pass in place of a look-up for each name.
-    for (name, value) in &head.headers {
-        if name == TE {
-            asked.has_te = true;
-        } else if name == GRPC_TIMEOUT {
-            asked.within(timeout::parse(value.as_bytes()))?;
-        } else if name == REQUEST_TIMEOUT && language != Language::Grpc {
-            asked.within(timeout::parse_request_timeout(value.as_bytes()))?;
-        } else if name == TIMING {
-            asked.timing = true;
-        } else if binary::is_binary(name.as_str()) && !binary::is_valid(value.as_bytes()) {
-            // Such a value makes some servers drop the connection, which carries the calls of others too
-            // (CVE-2023-32731).
-            return Err(Failure::BadBinaryHeader);
+    for field in head.iter() {
+        match field.name {
+            Name::TE => asked.has_te = true,
+            Name::GRPC_TIMEOUT => asked.within(timeout::parse(field.value))?,
+            Name::X_REQUEST_TIMEOUT if language != Language::Grpc => {
+                asked.within(timeout::parse_request_timeout(field.value))?;
+            }
+            Name::X_RINGWAY_TIMING => asked.timing = true,
+            _ if field.name_bytes.ends_with(b"-bin") && !binary::is_valid(field.value) => {
+                // Such a value makes some servers drop the connection, which carries the calls of others too
+                // (CVE-2023-32731).
+                return Err(Failure::BadBinaryHeader);
+            }
+            _ => {}
         }
     }
     Ok(asked)
 }
 
 /// Refuses what is not a gRPC call, or one in gRPC-Web.
-pub(super) fn check_grpc(head: &Parts, language: Language) -> Result<(), Failure> {
-    if head.method != Method::POST {
+pub(super) fn check_grpc(head: &Head, language: Language) -> Result<(), Failure> {
+    if head.method() != Some(b"POST") {
         return Err(Failure::NotPost);
     }
-    let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    if language == Language::Grpc && !content::is_grpc(content_type) {
+    if language == Language::Grpc && !is_grpc(head) {
         return Err(Failure::NotGrpc);
     }
-    if !is_method_path(head.uri.path()) {
+    if !is_method_path(path(head)) {
         return Err(Failure::BadPath);
     }
     Ok(())
 }
 
-/// `/{service}/{method}`, both there and nothing else: no upstream is asked to make sense of `//` or `/..`.
-fn is_method_path(path: &str) -> bool {
-    let Some((service, method)) = path.strip_prefix('/').and_then(|rest| rest.split_once('/')) else {
-        return false;
-    };
-    !service.is_empty() && !method.is_empty() && !method.contains('/') && service != ".." && method != ".."
+fn is_grpc(head: &Head) -> bool {
+    head.get(Name::CONTENT_TYPE).is_some_and(content::is_grpc)
 }
 
-/// Whom the caller means to reach, without the port.
-pub(super) fn host(head: &Parts) -> &str {
-    match head.uri.authority() {
-        Some(authority) => authority.host(),
-        None => {
-            let host = head.headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            host.rsplit_once(':').map_or(host, |(host, _)| host)
-        }
+/// `/{service}/{method}`, both there and nothing else: no upstream is asked to make sense of `//` or `/..`.
+fn is_method_path(path: &[u8]) -> bool {
+    let Some(rest) = path.strip_prefix(b"/") else { return false };
+    let Some(at) = rest.iter().position(|byte| *byte == b'/') else { return false };
+    let (service, method) = (&rest[..at], &rest[at + 1..]);
+    !service.is_empty()
+        && !method.is_empty()
+        && !method.contains(&b'/')
+        && service != b".."
+        && method != b".."
+}
+
+/// The host that the caller means to reach. A port is cut off only if digits follow the last `:`, and no other stands
+/// outside brackets: what names several addresses is compared as it is.
+pub(super) fn host(head: &Head) -> &str {
+    let authority = head.authority().or_else(|| head.get(Name::HOST));
+    let authority = authority.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default();
+    let Some((host, port)) = authority.rsplit_once(':') else { return authority };
+    let is_one = host.ends_with(']') || !host.contains(':');
+    if is_one && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) {
+        host
+    } else {
+        authority
     }
 }
 
 /// Why a request that no method is mapped to is refused.
-pub(super) fn not_mapped(head: &Parts) -> Failure {
-    let is_grpc = head.headers.get(CONTENT_TYPE).is_some_and(|value| content::is_grpc(value.as_bytes()));
-    if is_grpc { Failure::NotHttp2 } else { Failure::NotMapped }
+pub(super) fn not_mapped(head: &Head) -> Failure {
+    if is_grpc(head) { Failure::NotHttp2 } else { Failure::NotMapped }
 }
 
-/// Fields that say something of the connection or of the body as the client sent it, and nothing of the call.
-static NOT_SENT_ON: [HeaderName; 19] = [
-    HOST,
-    CONNECTION,
-    CONTENT_LENGTH,
-    CONTENT_TYPE,
-    EXPECT,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    TE,
-    TRAILER,
-    ACCEPT,
-    ACCEPT_ENCODING,
-    ACCESS_CONTROL_REQUEST_METHOD,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("x-grpc-web"),
-    HeaderName::from_static("x-request-timeout"),
-    HeaderName::from_static("grpc-encoding"),
-    HeaderName::from_static("grpc-accept-encoding"),
-];
+/// Whether a field says something of the connection, or of the body as the client sent it, and nothing of the call.
+fn is_not_sent_on(name: Name) -> bool {
+    matches!(
+        name,
+        Name::HOST
+            | Name::CONNECTION
+            | Name::CONTENT_LENGTH
+            | Name::CONTENT_TYPE
+            | Name::EXPECT
+            | Name::TRANSFER_ENCODING
+            | Name::UPGRADE
+            | Name::TE
+            | Name::TRAILER
+            | Name::ACCEPT
+            | Name::ACCEPT_ENCODING
+            | Name::ACCESS_CONTROL_REQUEST_METHOD
+            | Name::KEEP_ALIVE
+            | Name::PROXY_CONNECTION
+            | Name::HTTP2_SETTINGS
+            | Name::X_GRPC_WEB
+            | Name::X_REQUEST_TIMEOUT
+            | Name::GRPC_ENCODING
+            | Name::GRPC_ACCEPT_ENCODING
+    )
+}
 
 /// Turns the head of a request that is not gRPC into that of a call. `path` is the method's, if it is not that of the
 /// request.
-pub(super) fn to_grpc(head: &mut Parts, path: Option<PathAndQuery>) -> Result<(), Failure> {
-    let host = head.headers.get(HOST).map(|value| Authority::try_from(value.as_bytes()));
+pub(super) fn to_grpc(head: &mut Head, path: Option<&str>) -> Result<(), Failure> {
     // What `connection` names belongs to the connection too (RFC 9110 section 7.6.1).
-    if let Some(named) = head.headers.remove(CONNECTION) {
-        for name in named.to_str().unwrap_or_default().split(',') {
-            head.headers.remove(name.trim());
-        }
+    if head.get(Name::CONNECTION).is_some() {
+        let named: Vec<Vec<u8>> = head
+            .get_all(Name::CONNECTION)
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .map(|name| name.trim_ascii().to_ascii_lowercase())
+            .collect();
+        head.retain(|field| !named.iter().any(|name| name == field.name_bytes));
     }
-    for name in &NOT_SENT_ON {
-        head.headers.remove(name);
+    head.retain(|field| !is_not_sent_on(field.name));
+    head.push(Name::CONTENT_TYPE, b"application/grpc");
+    if let Some(path) = path {
+        head.set_path(path.as_bytes());
     }
-    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    let mut uri = std::mem::take(&mut head.uri).into_parts();
-    if let Some(host) = host {
-        // A host that is none is no reason to guess one.
-        uri.authority = Some(host.map_err(|_| Failure::BadPath)?);
-    }
-    if path.is_some() {
-        uri.path_and_query = path;
-    }
-    uri.scheme = uri.authority.is_some().then_some(Scheme::HTTP);
-    head.uri = Uri::from_parts(uri).map_err(|_| Failure::BadPath)?;
-    head.method = Method::POST;
-    head.version = Version::HTTP_2;
+    head.set_scheme(b"http");
+    head.set_method(b"POST");
     Ok(())
 }
 
-/// Makes a caller's head fit to be sent on.
-pub(super) fn prepare(head: &mut Parts, asked: &Asked) {
-    // gRPC servers refuse calls without it, and it says that trailers are understood, which ours are.
-    if !asked.has_te {
-        head.headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
+/// Whether these are the characters of a host and perhaps a port, without user information (RFC 3986 section 3.2).
+pub(super) fn is_host(host: &[u8]) -> bool {
+    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte))
 }
 
-/// The request for one attempt: with the time that is left now, and with the number of attempts before it.
+/// Makes a caller's head fit to be sent on.
+pub(super) fn prepare(head: &mut Head, asked: &Asked) {
+    // gRPC servers refuse calls without it, and it says that trailers are understood, which ours are.
+    if !asked.has_te {
+        head.push(Name::TE, b"trailers");
+    }
+    if head.scheme().is_none() {
+        head.set_scheme(b"http");
+    }
+    // It says something of the body as the client sends it, which HTTP/2 says by itself.
+    head.remove(Name::HOST);
+}
+
+/// Makes the head that of one attempt: with the time that is left now, the number of attempts before it, and its place
+/// in the trace.
 pub(super) fn upstream(
-    mut head: Parts,
-    lease: &Lease,
+    head: &mut Head,
+    address: SocketAddr,
     left: Option<Duration>,
     previous: u32,
-    arena: &Arena,
-) -> Result<Request<()>, Failure> {
+    traceparent: Option<TraceParent>,
+) -> Result<(), Failure> {
     if previous > 0 {
-        head.headers.insert(&PREVIOUS_ATTEMPTS, HeaderValue::from(previous));
+        head.insert(Name::GRPC_PREVIOUS_RPC_ATTEMPTS, itoa::Buffer::new().format(previous).as_bytes());
     }
     if let Some(left) = left {
         if left.is_zero() {
             return Err(Failure::OutOfTime);
         }
-        let mut value = arena.header(timeout::format(left).as_ref());
+        head.remove(Name::GRPC_TIMEOUT);
         // Different each time: it would only push what repeats out of the peer's table.
-        value.set_sensitive(true);
-        head.headers.insert(&GRPC_TIMEOUT, value);
+        head.push_sensitive(Name::GRPC_TIMEOUT, timeout::format(left).as_ref());
     }
-    if head.uri.scheme().is_none() || head.uri.authority().is_none() {
-        head.uri = complete(head.uri, &head.headers, lease)?;
+    if let Some(traceparent) = traceparent {
+        head.remove(Name::TRACEPARENT);
+        head.push_sensitive(Name::TRACEPARENT, &traceparent.to_bytes());
     }
-    Ok(Request::from_parts(head, ()))
-}
-
-/// HTTP/2 wants a scheme, and gRPC servers an authority.
-fn complete(uri: Uri, headers: &HeaderMap, lease: &Lease) -> Result<Uri, Failure> {
-    let mut parts = uri.into_parts();
-    parts.scheme.get_or_insert(Scheme::HTTP);
-    if parts.authority.is_none() {
-        let host = headers.get(HOST).and_then(|value| Authority::try_from(value.as_bytes()).ok());
-        let address = || Authority::try_from(lease.address().to_string()).map_err(|_| Failure::BadPath);
-        parts.authority = Some(host.map_or_else(address, Ok)?);
+    // gRPC servers want an authority.
+    if head.authority().is_none() {
+        head.set_authority(address.to_string().as_bytes());
     }
-    parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
-    Uri::from_parts(parts).map_err(|_| Failure::BadPath)
+    Ok(())
 }
 
 /// Reads the head of an answer; the code if it has one already.
-pub(super) fn answered(head: &response::Parts) -> Result<Option<Code>, Failed> {
-    let code = status(&head.headers);
-    let is_grpc = head.headers.get(CONTENT_TYPE).is_some_and(|value| content::is_grpc(value.as_bytes()));
-    if code.is_some() || (head.status == http::StatusCode::OK && is_grpc) {
+pub(super) fn answered(head: &Head) -> Result<Option<Code>, Failed> {
+    let code = status(head);
+    if code.is_some() || (head.status() == Some(200) && is_grpc(head)) {
         Ok(code)
     } else {
-        Err(Failed::finally(Failure::UpstreamNotGrpc(head.status.as_u16())))
+        Err(Failed::finally(Failure::UpstreamNotGrpc(head.status().unwrap_or(0))))
     }
 }
 
 /// What a service says about trying again.
-pub(super) fn pushback(headers: &HeaderMap) -> Pushback {
-    headers.get(&RETRY_PUSHBACK).map_or(Pushback::None, |value| Pushback::from_header(value.as_bytes()))
+pub(super) fn pushback(head: &Head) -> Pushback {
+    head.get(Name::GRPC_RETRY_PUSHBACK_MS).map_or(Pushback::None, Pushback::from_header)
 }
 
 /// The code in a head or in trailers.
-pub(super) fn status(headers: &HeaderMap) -> Option<Code> {
-    headers.get(&GRPC_STATUS).map(|value| Code::from_header(value.as_bytes()))
+pub(super) fn status(head: &Head) -> Option<Code> {
+    head.get(Name::GRPC_STATUS).map(Code::from_header)
+}
+
+/// The head of an answer with this HTTP status.
+pub(super) fn response(heads: &std::rc::Rc<Heads>, status: u16) -> Head {
+    let mut head = heads.head();
+    head.set_status(status);
+    head
 }
 
 #[cfg(test)]
@@ -256,18 +305,63 @@ mod tests {
             ("/../C", false),
             ("/a.B/..", false),
         ] {
-            assert_eq!(is_method_path(path), expected, "{path:?}");
+            assert_eq!(is_method_path(path.as_bytes()), expected, "{path:?}");
         }
     }
 
-    fn head(change: impl FnOnce(&mut Parts)) -> Result<Asked, Failure> {
-        let request =
-            Request::post("http://h/a.B/C").header(CONTENT_TYPE, "application/grpc").body(()).expect("valid");
-        let (mut head, ()) = request.into_parts();
+    fn request() -> Head {
+        let mut head = Heads::new().head();
+        head.set_method(b"POST");
+        head.set_scheme(b"http");
+        head.set_authority(b"h");
+        head.set_path(b"/a.B/C");
+        head
+    }
+
+    fn head(change: impl FnOnce(&mut Head)) -> Result<Asked, Failure> {
+        let mut head = request();
+        head.push(Name::CONTENT_TYPE, b"application/grpc");
         change(&mut head);
         let asked = read(&head, 10, Language::Grpc)?;
         check_grpc(&head, Language::Grpc)?;
         Ok(asked)
+    }
+
+    #[test]
+    fn a_port_is_cut_off_where_there_is_one_host() {
+        for (authority, expected) in [
+            ("h", "h"),
+            ("h:80", "h"),
+            ("h:", "h:"),
+            ("h:x", "h:x"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("127.0.0.1:1,127.0.0.1:2", "127.0.0.1:1,127.0.0.1:2"),
+            ("%2Ftmp%2Fx.sock", "%2Ftmp%2Fx.sock"),
+        ] {
+            let mut head = request();
+            head.set_authority(authority.as_bytes());
+            assert_eq!(host(&head), expected, "{authority}");
+        }
+    }
+
+    #[test]
+    fn what_connection_names_is_not_sent_on() {
+        let mut head = request();
+        for (name, value) in [
+            (&b"connection"[..], &b"x-one, X-Two"[..]),
+            (b"connection", b"x-three"),
+            (b"x-one", b"1"),
+            (b"x-two", b"2"),
+            (b"x-three", b"3"),
+            (b"x-four", b"4"),
+            (b"keep-alive", b"5"),
+        ] {
+            head.push_named(name, value);
+        }
+        to_grpc(&mut head, None).expect("a request");
+        let names: Vec<&[u8]> = head.iter().map(|field| field.name_bytes).collect();
+        assert_eq!(names, [&b"x-four"[..], b"content-type"]);
     }
 
     #[test]
@@ -279,11 +373,10 @@ mod tests {
             (&[("x-request-timeout", "3s"), ("x-request-timeout", "40ms")], Ok(Some(40))),
             (&[("x-request-timeout", "soon")], Err(Failure::BadTimeout)),
         ] {
-            let mut request = Request::get("/v1/x");
+            let mut head = request();
             for (name, value) in fields {
-                request = request.header(*name, *value);
+                head.push_named(name.as_bytes(), value.as_bytes());
             }
-            let (head, ()) = request.body(()).expect("valid").into_parts();
             let asked = read(&head, 10, Language::Http).map(|asked| asked.timeout);
             assert_eq!(asked, wanted.map(|wanted| wanted.map(Duration::from_millis)), "{fields:?}");
         }
@@ -292,8 +385,9 @@ mod tests {
     #[test]
     fn a_head_is_read_or_refused() {
         let set = |name: &'static str, value: &'static str| {
-            move |head: &mut Parts| {
-                head.headers.insert(name, HeaderValue::from_static(value));
+            move |head: &mut Head| {
+                head.remove_named(name.as_bytes());
+                head.push_named(name.as_bytes(), value.as_bytes());
             }
         };
         assert_eq!(head(|_| ()), Ok(Asked::default()));
@@ -308,10 +402,10 @@ mod tests {
         assert_eq!(head(set("content-type", "application/json")), Err(Failure::NotGrpc));
         assert_eq!(head(set("x-bin", "q6ur")), Ok(Asked::default()));
         assert_eq!(head(set("x-bin", "!")), Err(Failure::BadBinaryHeader));
-        assert_eq!(head(|head| head.method = Method::GET), Err(Failure::NotPost));
-        let many = |head: &mut Parts| {
+        assert_eq!(head(|head| head.set_method(b"GET")), Err(Failure::NotPost));
+        let many = |head: &mut Head| {
             for _ in 0..10 {
-                head.headers.append("x", HeaderValue::from_static("y"));
+                head.push_named(b"x", b"y");
             }
         };
         assert_eq!(head(many), Err(Failure::TooManyHeaders));

@@ -9,10 +9,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use h2::RecvStream;
-use h2::client::ResponseFuture;
-use http::Response;
-
 use super::Worker;
 use super::attempts::{self, Begun};
 use super::forward::Feed;
@@ -20,6 +16,7 @@ use super::head;
 use super::request::Call;
 use super::trace::Span;
 use crate::config::Hedging;
+use crate::http2::{Head, Stream};
 use crate::metrics::record::Stage as Time;
 use crate::policy::balance::Tried;
 use crate::policy::failure::Failure;
@@ -56,7 +53,6 @@ struct Race<'a> {
 
 /// One attempt.
 struct Runner<'a> {
-    began: Moment,
     /// Attempts that began before it.
     previous: u32,
     passes: Passes<'a>,
@@ -74,15 +70,15 @@ enum Stage {
     /// It waits for a connection.
     Queued(Acquire),
     /// It waits for the head of an answer.
-    Sent(ResponseFuture),
+    Sent(Stream),
 }
 
 /// How an attempt ended, and maybe the call with it.
 enum Finish<'a> {
     /// This is the answer, of which the caller has nothing yet.
-    Answer(Box<Runner<'a>>, Response<RecvStream>),
+    Answer(Box<Runner<'a>>, Head, Stream),
     /// A bad status, and nothing else.
-    Status(Code, Response<()>),
+    Status(Code, Head),
     Failed(Failed),
 }
 
@@ -104,8 +100,8 @@ pub(super) fn send<'a>(
     Box::pin(async move {
         let finish = poll_fn(|cx| race.poll(cx, call)).await;
         match finish {
-            Finish::Answer(winner, response) => {
-                let ended = race.won(call, *winner, response).await.map_err(|failed| failed.failure);
+            Finish::Answer(winner, head, stream) => {
+                let ended = race.won(call, *winner, head, stream).await.map_err(|failed| failed.failure);
                 if ended == Ok(Code::Ok) {
                     shared.cluster.budget().succeeded();
                 }
@@ -191,8 +187,8 @@ impl<'a> Race<'a> {
         let began = worker.clock.now();
         let passes = match cluster.ask(method, began) {
             Ok(passes) => passes,
-            Err(rest) => {
-                call.reply.retry_after(rest);
+            Err(refusal) => {
+                call.reply.retry_after(refusal.rest);
                 return self.refused(Failed::finally(Failure::BreakerOpen));
             }
         };
@@ -202,12 +198,11 @@ impl<'a> Race<'a> {
         }
         let previous = self.hedge.previous() - 1;
         self.running.push(Runner {
-            began,
             previous,
             passes,
             lease: None,
             connected: began,
-            span: call.note.attempt(&call.upload, previous),
+            span: call.note.attempt(&call.head, previous),
             feed: self.is_client_taken().then(|| call.upload.copy()),
             stage: Stage::Queued(cluster.acquire(self.tried)),
         });
@@ -237,12 +232,12 @@ impl<'a> Race<'a> {
         at: usize,
         cx: &mut Context<'_>,
         call: &mut Call,
-    ) -> Poll<Result<Response<RecvStream>, Failed>> {
+    ) -> Poll<Result<(Head, Stream), Failed>> {
         if let Stage::Queued(acquire) = &mut self.running[at].stage {
             let lease = ready!(Pin::new(acquire).poll(cx)).map_err(Failed::unconnected)?;
             self.send(at, call, lease)?;
         }
-        let Runner { stage: Stage::Sent(response), feed, lease: Some(lease), .. } = &mut self.running[at]
+        let Runner { stage: Stage::Sent(stream), feed, lease: Some(lease), .. } = &mut self.running[at]
         else {
             return Poll::Pending;
         };
@@ -251,8 +246,9 @@ impl<'a> Race<'a> {
             None => call.poll_upload(cx),
         };
         // Looked at first: an upstream that resets the request has said why here.
-        if let Poll::Ready(response) = Pin::new(response).poll(cx) {
-            return Poll::Ready(response.map_err(|error| lease.judge(Failed::of(&error))));
+        if let Poll::Ready(head) = stream.poll_head(cx) {
+            let answered = head.map(|head| (head, stream.clone()));
+            return Poll::Ready(answered.map_err(|error| lease.judge(Failed::of(error))));
         }
         uploaded.map_err(Failed::finally)?;
         Poll::Pending
@@ -270,17 +266,16 @@ impl<'a> Race<'a> {
         if runner.previous > 0 {
             cluster.counts().hedges.add(1);
         }
-        let parts = call.head.take().map_or_else(|| call.upload.head_again(), Ok)?;
         let told_own = is_unary && call.upload.is_received();
         let left = call.patience.tell_left(now, told_own);
-        let request = head::upstream(parts, lease, left, runner.previous, &worker.arena)?;
         let field = call.note.traceparent(&mut runner.span, lease.address());
-        let (response, sink) = lease.send(request, field).map_err(|error| Failed::unsent(&error))?;
-        runner.stage = Stage::Sent(response);
+        head::upstream(&mut call.head, lease.address(), left, runner.previous, field)?;
+        let stream = lease.open(&call.head, false)?;
+        runner.stage = Stage::Sent(stream.clone());
         match &mut runner.feed {
-            Some(feed) => feed.to(sink),
+            Some(feed) => feed.to(stream),
             None => {
-                call.upload.to(sink);
+                call.upload.to(stream);
                 call.patience.sent_head();
             }
         }
@@ -292,14 +287,16 @@ impl<'a> Race<'a> {
         &mut self,
         call: &mut Call,
         runner: Runner<'a>,
-        ended: Result<Response<RecvStream>, Failed>,
+        ended: Result<(Head, Stream), Failed>,
     ) -> Option<Finish<'a>> {
         let queued = runner.lease.is_none();
         let (outcome, finish, pushback) = match ended.and_then(bad_status) {
-            Ok(Verdict::Good(response)) => return Some(Finish::Answer(Box::new(runner), response)),
-            Ok(Verdict::Bad(code, response)) => {
-                let pushback = head::pushback(response.headers());
-                (Ok(code), Finish::Status(code, response), pushback)
+            Ok(Verdict::Good(head, stream)) => {
+                return Some(Finish::Answer(Box::new(runner), head, stream));
+            }
+            Ok(Verdict::Bad(code, head)) => {
+                let pushback = head::pushback(&head);
+                (Ok(code), Finish::Status(code, head), pushback)
             }
             Err(failed) => (Err(failed), Finish::Failed(failed), Pushback::None),
         };
@@ -331,7 +328,8 @@ impl<'a> Race<'a> {
         &mut self,
         call: &mut Call,
         mut winner: Runner<'a>,
-        response: Response<RecvStream>,
+        head: Head,
+        stream: Stream,
     ) -> Result<Code, Failed> {
         self.running.clear();
         if let Some(feed) = winner.feed.take() {
@@ -341,7 +339,7 @@ impl<'a> Race<'a> {
         if let Some(lease) = &winner.lease {
             call.note.answered_by(lease.address(), winner.connected, &call.reply, now);
         }
-        let begun = attempts::begin(call, &mut winner.passes, response, now);
+        let begun = attempts::begin(call, &mut winner.passes, head, stream, now);
         let ended = match begun {
             Ok(Begun::Held(code, response)) => call.pass_whole(response).map(|()| code),
             Ok(Begun::Passed(mut download)) => attempts::finish(call, &mut download).await,
@@ -355,27 +353,24 @@ impl<'a> Race<'a> {
 impl Shared<'_> {
     /// Says what the end of an attempt says of the service.
     fn tell(&self, call: &Call, runner: Runner<'_>, outcome: Result<Code, Failed>) {
-        let Runner { began, passes, lease, span, .. } = runner;
+        let Runner { passes, lease, span, .. } = runner;
         if let Some(mut span) = span {
             span.ended(outcome.map_err(|failed| failed.failure));
         }
-        attempts::tell(self.worker, self.cluster, call, passes, lease.as_ref(), (began, outcome));
+        attempts::tell(self.worker, self.cluster, call, passes, lease.as_ref(), outcome);
     }
 }
 
 /// What the head of an answer means for the others.
 enum Verdict {
     /// A status alone, and not OK.
-    Bad(Code, Response<()>),
-    Good(Response<RecvStream>),
+    Bad(Code, Head),
+    Good(Head, Stream),
 }
 
-fn bad_status(response: Response<RecvStream>) -> Result<Verdict, Failed> {
-    let (head, body) = response.into_parts();
+fn bad_status((head, stream): (Head, Stream)) -> Result<Verdict, Failed> {
     match head::answered(&head)? {
-        Some(code) if code != Code::Ok && body.is_end_stream() => {
-            Ok(Verdict::Bad(code, Response::from_parts(head, ())))
-        }
-        _ => Ok(Verdict::Good(Response::from_parts(head, body))),
+        Some(code) if code != Code::Ok && stream.ended_with_head() => Ok(Verdict::Bad(code, head)),
+        _ => Ok(Verdict::Good(head, stream)),
     }
 }

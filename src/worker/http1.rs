@@ -13,8 +13,9 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection};
 use hyper::service::Service;
@@ -26,11 +27,13 @@ use super::calls::Calls;
 use super::channel::Channel;
 use super::client::Client;
 use super::exchange::{Answer, AnswerBody, Cut, Exchange};
+use super::head::{self, Arrival, Version};
 use super::http2::LOOK;
 use super::inlet::Inlet;
 use super::json::status_body;
 use super::lengths::{Lengths, Watched};
 use crate::config;
+use crate::http2::Name;
 use crate::net::Pipe;
 use crate::net::pipe::Io;
 use crate::policy::failure::Failure;
@@ -39,6 +42,9 @@ use crate::time::timers::Timer;
 
 /// The least that hyper takes as the bound of a head.
 const HEAD_BYTES_MIN: usize = 8192;
+
+/// Heads up to so many times the bound are read, and answered with what is wrong; larger ones end the connection.
+const ANSWERED_UP_TO: usize = 8;
 
 /// Header fields for which hyper needs no memory of its own.
 const HEADERS_COUNT: usize = 100;
@@ -79,7 +85,8 @@ fn builder(listener: &config::Listener) -> Builder {
     let mut builder = Builder::new();
     // A client that closes its side has gone: HTTP/1.1 knows no half-closed requests worth an answer.
     builder.half_close(false);
-    builder.max_buf_size(HEAD_BYTES_MIN.max(listener.http2.max_header_list_size as usize));
+    // A head above the bound is answered by us, with a body, if hyper takes it.
+    builder.max_buf_size(HEAD_BYTES_MIN.max(listener.http2.max_header_list_size as usize * ANSWERED_UP_TO));
     if listener.http2.max_headers_count as usize != HEADERS_COUNT {
         builder.max_headers(listener.http2.max_headers_count as usize);
     }
@@ -108,33 +115,66 @@ impl<F: Future<Output = ()>> Service<Request<Incoming>> for Requests<F> {
         self.lengths.show(head.headers.get_all(CONTENT_LENGTH).iter().count());
         if head.headers.contains_key(TRANSFER_ENCODING) {
             if !is_chunked(&head.headers) {
-                self.refuse();
+                self.refuse("the transfer-encoding is not `chunked` alone");
                 return answer;
             }
             if self.lengths.are_hidden() {
                 self.exchange.close_after();
             }
         }
+        if let Err(detail) = check_host(&head) {
+            self.refuse(detail);
+            return answer;
+        }
         let channel = Channel::http1(Rc::clone(&self.exchange));
-        let (worker, client) = (Rc::clone(&self.worker), Rc::clone(&self.client));
-        self.calls.begin((self.begin)(worker, client, head, Inlet::http1(body), channel));
+        let (worker, client, arrival) =
+            (Rc::clone(&self.worker), Rc::clone(&self.client), self.arrival(&head));
+        self.calls.begin((self.begin)(worker, client, arrival, Inlet::http1(body), channel));
         self.calls.run_begun();
         answer
     }
 }
 
 impl<F> Requests<F> {
-    /// Answers a request whose end others may see elsewhere, and ends the connection.
-    fn refuse(&self) {
+    /// A head of hyper's as one of ours.
+    fn arrival(&self, parts: &Parts) -> Arrival {
+        let mut head = self.worker.heads.head();
+        head.set_method(parts.method.as_str().as_bytes());
+        // The absolute form names the host; then the field `host` means nothing (RFC 9112 section 3.2.2).
+        let host = parts.headers.get(HOST).map(|host| host.as_bytes());
+        let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+        head.set_authority(authority.or(host).unwrap_or_default());
+        head.set_path(parts.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
+        for (name, value) in parts.headers.iter().filter(|(name, _)| *name != HOST) {
+            head.push_named(name.as_str().as_bytes(), value.as_bytes());
+        }
+        let version = if parts.version == http::Version::HTTP_10 { Version::Http10 } else { Version::Http11 };
+        let bound = self.client.listener().http2.max_header_list_size as usize;
+        let is_too_large = head.list_size() > bound;
+        Arrival { head, version, is_too_large }
+    }
+
+    /// Answers a request whose end, or whose host, others may see elsewhere, and ends the connection.
+    fn refuse(&self, detail: &str) {
         let client = &self.client;
         client.local.counts().protocol_errors.add(1);
-        let mut head = Response::new(());
-        *head.status_mut() = StatusCode::BAD_REQUEST;
-        head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut head = head::response(&self.worker.heads, 400);
+        head.push(Name::CONTENT_TYPE, b"application/json");
         self.exchange.close_after();
-        let detail = "the transfer-encoding is not `chunked` alone";
         self.exchange.end(status_body(Failure::BrokenBody, Some(detail)));
-        self.exchange.begin(head);
+        self.exchange.begin(&head);
+    }
+}
+
+/// RFC 9112 section 3.2: a request of HTTP/1.1 has just one `host`, and a host is not a user.
+fn check_host(head: &Parts) -> Result<(), &'static str> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if head.version == http::Version::HTTP_10 || head.uri.authority().is_some() => Ok(()),
+        (None, _) => Err("there is no host"),
+        (Some(_), Some(_)) => Err("there are two hosts"),
+        (Some(host), None) if head::is_host(host.as_bytes()) => Ok(()),
+        (Some(_), None) => Err("the host is not valid"),
     }
 }
 
@@ -163,10 +203,6 @@ impl Keeper<'_> {
         mut connection: Pin<&mut Connection<TokioIo<Watched<Io>>, Requests<F>>>,
     ) -> Poll<hyper::Result<()>> {
         self.client.keep_waker(cx);
-        if self.client.floods.replace(false) {
-            self.client.local.counts().floods.add(1);
-            self.pipe.abort();
-        }
         if self.client.drains.get() && self.closing.is_none() {
             self.exchange.close_after();
             self.closing = Some(self.timer.now().plus(LOOK));

@@ -3,73 +3,83 @@
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-
-use bytes::Bytes;
-use h2::Reason;
-use h2::server;
+use std::time::Duration;
 
 use super::Worker;
 use super::accept::Begin;
 use super::calls::Calls;
 use super::channel::Channel;
 use super::client::Client;
+use super::head::{Arrival, Version};
 use super::inlet::Inlet;
 use crate::config;
+use crate::http2::guard::Budgets;
+use crate::http2::{self, Bounds, Session};
 use crate::net::Pipe;
-use crate::net::pipe::{End, Io};
+use crate::net::pipe::End;
 use crate::time::Moment;
 use crate::time::timers::Timer;
 
-/// What an HTTP/2 client sends first (RFC 9113 section 3.4).
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) use crate::http2::frame::PREFACE;
 
 /// How often a connection is looked at for idleness and for a peer that does not read.
-pub(super) const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// Reads the client's preface.
-pub(super) async fn handshake(
-    pipe: &Rc<Pipe>,
-    listener: &config::Listener,
-) -> Result<Box<server::Connection<Io, Bytes>>, ()> {
-    Box::pin(builder(&listener.http2).handshake(pipe.io())).await.map(Box::new).map_err(drop)
-}
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves a connection that has greeted.
 pub(super) async fn serve<F: Future<Output = ()>>(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    pipe: &Pipe,
-    h2: Box<server::Connection<Io, Bytes>>,
+    pipe: &Rc<Pipe>,
     timer: Timer,
     calls: &Calls<F>,
     begin: Begin<F>,
 ) {
-    let mut connection = Connection { worker, client, pipe, h2, timer, goodbye: false };
+    let bounds = Rc::new(bounds(&client.listener().http2));
+    let session = Session::new(Rc::clone(pipe) as _, Rc::clone(&worker.local.timers), |out| {
+        http2::Connection::server(bounds, Rc::clone(&worker.heads), out)
+    });
+    let until = worker.local.timers.now().plus(client.listener().handshake_timeout);
+    let mut connection =
+        Connection { worker, client, pipe, session, timer, greets_until: Some(until), goodbye: false };
     poll_fn(|cx| connection.poll(cx, calls, begin)).await;
 }
 
-/// Settings towards clients: every bound that h2 leaves open by default is set.
-fn builder(settings: &config::Http2) -> server::Builder {
-    let mut builder = server::Builder::new();
-    builder
-        .max_concurrent_streams(settings.max_concurrent_streams)
-        .initial_window_size(settings.initial_stream_window_size)
-        .initial_connection_window_size(settings.initial_connection_window_size)
-        .max_frame_size(settings.max_frame_size)
-        .max_header_list_size(settings.max_header_list_size)
-        .max_send_buffer_size(settings.max_send_buffer_size as usize);
-    builder
+/// Bounds towards clients.
+fn bounds(settings: &config::Http2) -> Bounds {
+    Bounds {
+        max_concurrent_streams: settings.max_concurrent_streams,
+        stream_window: settings.initial_stream_window_size,
+        max_stream_window: (settings.initial_connection_window_size / 4)
+            .max(settings.initial_stream_window_size),
+        connection_window: settings.initial_connection_window_size,
+        max_frame_size: settings.max_frame_size,
+        max_header_list_size: settings.max_header_list_size,
+        // Counted when the call is read, which can say so to its caller.
+        max_headers_count: u32::MAX,
+        max_send_buffer_size: settings.max_send_buffer_size,
+        budgets: Budgets { resets: settings.max_resets_per_second, ..Budgets::default() },
+        ..Bounds::default()
+    }
 }
 
-/// An HTTP/2 connection that has greeted.
+/// An HTTP/2 connection.
 struct Connection<'a> {
     worker: Rc<Worker>,
     client: Rc<Client>,
     pipe: &'a Pipe,
-    h2: Box<server::Connection<Io, Bytes>>,
+    session: Rc<Session>,
     timer: Timer,
+    /// Until then the client has to have sent its settings.
+    greets_until: Option<Moment>,
     /// The client has been told to open no more calls here.
     goodbye: bool,
+}
+
+impl Drop for Connection<'_> {
+    /// Whatever ends it, its calls learn of that.
+    fn drop(&mut self) {
+        self.session.ask(http2::Connection::end);
+    }
 }
 
 impl Connection<'_> {
@@ -79,87 +89,103 @@ impl Connection<'_> {
         calls: &Calls<F>,
         begin: Begin<F>,
     ) -> Poll<()> {
+        self.session.ask(|http2| http2.keep_task(cx));
         self.prepare(cx);
-        let polled = self.accept(cx, calls, begin);
+        self.session.pump();
+        self.accept(calls, begin);
         calls.run_begun();
-        polled
+        self.note();
+        // What was answered at once is sent, and what came meanwhile is read, in the next round.
+        let ended = self.pipe.inward_end();
+        if ended.is_some() {
+            self.session.ask(http2::Connection::end);
+        }
+        if self.session.ask(|http2| http2.is_done()) {
+            self.ended(ended);
+            return Poll::Ready(());
+        }
+        self.decide();
+        if self.session.ask(|http2| http2.is_done()) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Begins a call for each request that has come.
-    fn accept<F: Future<Output = ()>>(
-        &mut self,
-        cx: &mut Context<'_>,
-        calls: &Calls<F>,
-        begin: Begin<F>,
-    ) -> Poll<()> {
-        loop {
-            match self.h2.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    let (head, body) = request.into_parts();
-                    let (body, channel) = (Inlet::http2(body), Channel::http2(respond));
-                    calls.begin(begin(Rc::clone(&self.worker), Rc::clone(&self.client), head, body, channel));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    self.ended_with(&error);
-                    return Poll::Ready(());
-                }
-                Poll::Ready(None) => return Poll::Ready(()),
-                // What was decided below has to be written by h2.
-                Poll::Pending if self.decide() => {}
-                Poll::Pending => return Poll::Pending,
-            }
+    fn accept<F: Future<Output = ()>>(&self, calls: &Calls<F>, begin: Begin<F>) {
+        while let Some((stream, head, is_too_large)) = self.session.accept() {
+            let arrival = Arrival { head, version: Version::Http2, is_too_large };
+            let (body, channel) = (Inlet::http2(stream.clone()), Channel::http2(stream));
+            calls.begin(begin(Rc::clone(&self.worker), Rc::clone(&self.client), arrival, body, channel));
         }
+    }
+
+    /// Counts what happened.
+    fn note(&self) {
+        let notes = self.session.ask(http2::Connection::take_notes);
+        self.client.local.counts().streams_malformed.add(notes.malformed.into());
+        self.client.local.counts().streams_refused.add(notes.refused_streams.into());
     }
 
     /// Sees to waker and timer.
     fn prepare(&mut self, cx: &Context<'_>) {
         self.client.keep_waker(cx);
-        if !self.timer.is_armed() {
-            let now = self.timer.now();
-            if self.timer.fired() {
-                self.look(now);
-            }
-            self.timer.arm(now.plus(LOOK), cx.waker());
+        if self.timer.is_armed() {
+            return;
         }
+        let now = self.timer.now();
+        if self.timer.fired() {
+            self.look(now);
+        }
+        let next = now.plus(LOOK);
+        self.timer.arm(self.greets_until.map_or(next, |until| next.min(until)), cx.waker());
     }
 
     /// Ends what has been idle, or has not read, for too long.
-    fn look(&self, now: Moment) {
+    fn look(&mut self, now: Moment) {
+        if let Some(until) = self.greets_until {
+            if self.session.ask(|http2| http2.has_settings()) {
+                self.greets_until = None;
+            } else if until <= now {
+                self.client.local.counts().handshake_timeouts.add(1);
+                return self.pipe.abort();
+            }
+        }
         if self.client.does_not_read(self.pipe, now) {
-            self.pipe.abort();
-        } else if self.client.has_been_idle(now) {
+            return self.pipe.abort();
+        }
+        let limit = Moment::from_nanos(
+            now.as_nanos().saturating_sub(self.client.listener().write_timeout.as_nanos() as u64),
+        );
+        self.session.with(|http2, out, now| http2.end_stalled(limit, now, out));
+        if self.client.has_been_idle(now) {
             if self.goodbye {
-                // It has not answered the goodbye, on which h2 waits for as long as that takes.
+                // It has not answered the goodbye.
                 return self.pipe.abort();
             }
             self.client.local.counts().idle_timeouts.add(1);
             self.client.drains.set(true);
+        } else if self.goodbye {
+            self.session.with(|http2, out, _| http2.finish_shutdown(out));
+        }
+        if !self.client.has_calls() {
+            self.session.ask(http2::Connection::shrink);
         }
     }
 
-    /// Says goodbye if it is time; true if there is something to send.
-    fn decide(&mut self) -> bool {
-        if self.client.floods.replace(false) {
-            self.client.local.counts().floods.add(1);
-            self.h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            return true;
-        }
+    /// Says goodbye if it is time.
+    fn decide(&mut self) {
         if self.client.drains.get() && !self.goodbye {
             self.goodbye = true;
-            self.h2.graceful_shutdown();
-            return true;
+            self.session.with(|http2, out, _| http2.shut_down(out));
         }
-        false
     }
 
-    fn ended_with(&self, error: &h2::Error) {
-        // A client that goes without a word is no protocol error.
-        if !error.is_io()
-            && self.pipe.inward_end() != Some(End::Closed)
-            && error.reason() != Some(Reason::NO_ERROR)
-        {
-            tracing::debug!(%error, "client connection ended");
-            self.client.local.counts().protocol_errors.add(1);
+    fn ended(&self, ended: Option<End>) {
+        let Some(error) = self.session.ask(|http2| http2.failed()) else { return };
+        let counts = self.client.local.counts();
+        tracing::debug!(code = %error.code, reason = error.reason, ?ended, "client connection ended");
+        if error.flood.is_some() {
+            counts.floods.add(1);
+        } else {
+            counts.protocol_errors.add(1);
         }
     }
 }

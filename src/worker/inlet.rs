@@ -5,11 +5,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use h2::RecvStream;
 use http_body::Body;
 use hyper::body::Incoming;
 
+use crate::buffer::Slice;
+use crate::http2::{Stream, StreamError};
 use crate::policy::failure::Failure;
 
 /// The body, as far as it has not been taken.
@@ -20,13 +20,13 @@ pub(super) struct Inlet {
 
 /// Where it comes from.
 enum Source {
-    Http2(RecvStream),
+    Http2(Stream),
     Http1(Incoming),
 }
 
 impl Inlet {
-    pub(super) fn http2(body: RecvStream) -> Inlet {
-        Inlet { source: Source::Http2(body), received_bytes: 0 }
+    pub(super) fn http2(stream: Stream) -> Inlet {
+        Inlet { source: Source::Http2(stream), received_bytes: 0 }
     }
 
     pub(super) fn http1(body: Incoming) -> Inlet {
@@ -39,7 +39,7 @@ impl Inlet {
     }
 
     /// The next chunk; `None` at the end. What was taken has to be released before the client may send more.
-    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Slice, Failure>>> {
         let polled = self.source.poll_chunk(cx);
         if let Poll::Ready(Some(Ok(chunk))) = &polled {
             self.received_bytes += chunk.len() as u64;
@@ -50,32 +50,34 @@ impl Inlet {
     /// Whether it is known that no more comes.
     pub(super) fn is_end(&self) -> bool {
         match &self.source {
-            Source::Http2(body) => body.is_end_stream(),
+            Source::Http2(stream) => stream.is_end(),
             Source::Http1(body) => body.is_end_stream(),
         }
     }
 
     /// Lets the client send as much again. hyper does so by itself.
     pub(super) fn release(&mut self, length: usize) {
-        if let Source::Http2(body) = &mut self.source {
-            let _ = body.flow_control().release_capacity(length);
+        if let Source::Http2(stream) = &mut self.source {
+            stream.release(length);
         }
     }
 }
 
 impl Source {
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Slice, Failure>>> {
         match self {
-            Source::Http2(body) => {
-                body.poll_data(cx).map(|chunk| chunk.map(|chunk| chunk.map_err(|_| Failure::ClientGone)))
-            }
+            Source::Http2(stream) => stream.poll_data(cx).map(|chunk| match chunk {
+                Ok(chunk) => chunk.map(Ok),
+                Err(StreamError::Malformed(_)) => Some(Err(Failure::BrokenBody)),
+                Err(_) => Some(Err(Failure::ClientGone)),
+            }),
             Source::Http1(body) => loop {
                 return match Pin::new(&mut *body).poll_frame(cx) {
                     Poll::Pending => Poll::Pending,
                     Poll::Ready(None) => Poll::Ready(None),
                     Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(broken(&error)))),
                     Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                        Ok(chunk) => Poll::Ready(Some(Ok(chunk))),
+                        Ok(chunk) => Poll::Ready(Some(Ok(chunk.into()))),
                         // Trailers of a request mean nothing to gRPC.
                         Err(_) => continue,
                     },

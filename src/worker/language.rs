@@ -1,9 +1,7 @@
 //! What a caller speaks: gRPC, gRPC-Web, or plain HTTP with JSON.
 
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::request::Parts;
-use http::{HeaderName, Version};
-
+use super::head::Version;
+use crate::http2::{Head, Name};
 use crate::wire::content;
 use crate::wire::web::Form;
 
@@ -17,9 +15,9 @@ pub(super) enum Language {
 }
 
 /// Reads it from a head. `transcodes` says whether plain HTTP is understood at all.
-pub(super) fn of(head: &Parts, transcodes: bool) -> Language {
-    let content_type = value(head, &CONTENT_TYPE);
-    if head.version == Version::HTTP_2 && (content::is_grpc(content_type) || !transcodes) {
+pub(super) fn of(head: &Head, version: Version, transcodes: bool) -> Language {
+    let content_type = value(head, Name::CONTENT_TYPE);
+    if version == Version::Http2 && (content::is_grpc(content_type) || !transcodes) {
         // Whoever does not say so, and cannot be meant otherwise, is told in gRPC that it is not.
         return match Form::of(content_type) {
             Some(form) => Language::Web(form, answer_form(head, form)),
@@ -33,23 +31,22 @@ pub(super) fn of(head: &Parts, transcodes: bool) -> Language {
 }
 
 /// The form that is asked for, or that of the request.
-fn answer_form(head: &Parts, request: Form) -> Form {
-    Form::of(value(head, &ACCEPT)).unwrap_or(request)
+fn answer_form(head: &Head, request: Form) -> Form {
+    Form::of(value(head, Name::ACCEPT)).unwrap_or(request)
 }
 
-fn value<'a>(head: &'a Parts, name: &HeaderName) -> &'a [u8] {
-    head.headers.get(name).map_or(&[], |value| value.as_bytes())
+fn value(head: &Head, name: Name) -> &[u8] {
+    head.get(name).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
+    use crate::http2::Heads;
 
     #[test]
     fn the_content_type_decides() {
-        let (http2, http1) = (Version::HTTP_2, Version::HTTP_11);
+        let (http2, http1) = (Version::Http2, Version::Http11);
         let web = Language::Web(Form::Binary, Form::Binary);
         let text = Language::Web(Form::Text, Form::Text);
         for (version, content_type, accept, transcodes, wanted) in [
@@ -72,14 +69,17 @@ mod tests {
             (http1, "application/json", "", false, Language::Http),
             (http1, "", "", true, Language::Http),
         ] {
-            let mut request = Request::post("/a.B/C").version(version);
-            for (name, value) in [(CONTENT_TYPE, content_type), (ACCEPT, accept)] {
+            let mut head = Heads::new().head();
+            for (name, value) in [(Name::CONTENT_TYPE, content_type), (Name::ACCEPT, accept)] {
                 if !value.is_empty() {
-                    request = request.header(name, value);
+                    head.push(name, value.as_bytes());
                 }
             }
-            let (head, ()) = request.body(()).expect("valid").into_parts();
-            assert_eq!(of(&head, transcodes), wanted, "{version:?} {content_type} {accept} {transcodes}");
+            assert_eq!(
+                of(&head, version, transcodes),
+                wanted,
+                "{version:?} {content_type} {accept} {transcodes}"
+            );
         }
     }
 }

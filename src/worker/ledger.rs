@@ -6,14 +6,9 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
-
 use super::Worker;
 use crate::metrics::record::{STAGE_NAMES, Stage};
 use crate::time::Moment;
-
-/// What an answer says of its time (W3C's Server Timing).
-pub(super) static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// The time of one call.
 pub(super) struct Ledger {
@@ -89,8 +84,8 @@ impl Ledger {
         std::array::from_fn(|at| micros(self.spent[at].get()))
     }
 
-    /// What the answer says, if it is to: milliseconds of each stage so far, which in a head is not all of them.
-    pub(super) fn value(&self) -> Option<HeaderValue> {
+    /// The value of `server-timing` (W3C), if the answer is to have it: milliseconds of each stage so far, which in a head is not all of them.
+    pub(super) fn value(&self) -> Option<String> {
         let now = self.worker.as_ref().filter(|_| self.told)?.clock.now();
         let mut text = String::with_capacity(160);
         for (at, name) in STAGE_NAMES.iter().enumerate() {
@@ -101,7 +96,7 @@ impl Ledger {
             write_part(&mut text, name, spent);
         }
         write_part(&mut text, "total", now.since(self.began));
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+        Some(text)
     }
 }
 

@@ -5,7 +5,6 @@
 
 mod accept;
 mod answer;
-mod arena;
 mod attempts;
 mod calls;
 mod channel;
@@ -26,7 +25,6 @@ mod json;
 mod language;
 mod ledger;
 mod lengths;
-mod outlet;
 mod patience;
 mod reading;
 mod records;
@@ -51,7 +49,6 @@ use std::time::Duration;
 use slab::Slab;
 
 use self::accept::{Begin, Door};
-use self::arena::Arena;
 use self::calls::Calls;
 use self::client::Client;
 pub use self::clock::Clock;
@@ -64,11 +61,11 @@ pub use self::records::{Access, Telling, Tracing};
 use self::replays::Replays;
 use self::setup::Setup;
 pub use self::setup::{Scheme, layout};
+use crate::http2::Heads;
 use crate::net::Local;
 use crate::net::listener::Listener;
 use crate::net::ring::Rung;
 use crate::net::runtime::{self, Bell, Loop};
-use crate::net::ticker::Ticker;
 use crate::policy::overload::{Overload, Verdict};
 use crate::policy::spread::Spread;
 use crate::random::Random;
@@ -119,6 +116,8 @@ pub(crate) struct Worker {
     clock: Clock,
     control: Arc<Control>,
     local: Rc<Local>,
+    /// Memory for the heads of requests and responses.
+    heads: Rc<Heads>,
     spread: Arc<Spread>,
     neighbours: Arc<[Neighbour]>,
     /// Replaced when the configuration changes.
@@ -129,7 +128,6 @@ pub(crate) struct Worker {
     // Changed by this core. Borrowed for one statement; never across an await.
     random: RefCell<Random>,
     overload: RefCell<Overload>,
-    arena: Arena,
     replays: Replays,
     /// None if nothing is told of calls.
     records: Option<Records>,
@@ -178,7 +176,7 @@ async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce(
         doors.push(door);
     }
     worker.spawn(Rc::clone(&calls).run());
-    worker.spawn(Rc::clone(&worker).tick(Ticker::new(plan.rung, timers::TICK)?));
+    worker.spawn(Rc::clone(&worker).tick());
     worker.spawn(Rc::clone(&worker).obey(bell, doors, calls, request::serve));
     started();
     worker.ended().await;
@@ -191,6 +189,7 @@ impl Worker {
         let entropy = RandomState::new().build_hasher().finish();
         let seed =
             entropy ^ clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let heads = Heads::new();
         let records = Records::new(plan.telling.clone(), clock.now());
         Rc::new(Worker {
             number: plan.number,
@@ -198,12 +197,12 @@ impl Worker {
             control: Arc::clone(&plan.control),
             spread: Arc::clone(&plan.spread),
             neighbours: Arc::clone(&plan.neighbours),
-            setup: RefCell::new(Setup::new(&plan.scheme, &local, seed, None)),
+            setup: RefCell::new(Setup::new(&plan.scheme, (&local, &heads), seed, None)),
             local,
+            heads,
             transcoder: RefCell::default(),
             random: RefCell::new(Random::seeded(seed)),
             overload: RefCell::default(),
-            arena: Arena::default(),
             replays: Replays::default(),
             records,
             clients: RefCell::default(),
@@ -233,7 +232,7 @@ impl Worker {
     fn apply(&self, scheme: &Scheme) {
         let before = self.setup();
         let seed = u64::from(self.random.borrow_mut().below(u32::MAX));
-        let setup = Setup::new(scheme, &self.local, seed, Some(&before));
+        let setup = Setup::new(scheme, (&self.local, &self.heads), seed, Some(&before));
         before.retire(&setup);
         *self.setup.borrow_mut() = setup;
     }
@@ -282,7 +281,7 @@ impl Worker {
     }
 
     /// Advances the timers, and every 100 ms settles what other workers depend on.
-    async fn tick(self: Rc<Self>, ticker: Ticker) {
+    async fn tick(self: Rc<Self>) {
         let timers = &self.local.timers;
         let mut settled_at = self.clock.now();
         loop {
@@ -298,7 +297,7 @@ impl Worker {
             let next = now.plus(if beats { timers::TICK } else { rest });
             self.overload.borrow_mut().beat(&self.setup().config.overload, now, next);
             if beats {
-                ticker.beat().await;
+                runtime::sleep(timers::TICK).await;
             } else {
                 // Nothing can fire, so there is time to sleep, unless a timer is armed meanwhile.
                 let mut sleep = pin!(runtime::sleep(rest));

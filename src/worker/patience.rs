@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::policy::deadline::Deadline;
+use crate::policy::deadline::{self, Deadline, Whose};
 use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::time::timers::{Timer, Timers};
@@ -185,6 +185,12 @@ impl Patience {
     /// How long the head of the answer took once the request had been sent whole.
     pub(super) fn waited(&self) -> Option<Duration> {
         self.waited
+    }
+
+    /// Whose limit has passed, if one has.
+    pub(super) fn passed(&self) -> Option<Whose> {
+        let own = [self.answer.due(), self.attempt_due, self.deadline.own()].into_iter().flatten().min();
+        deadline::passed(own, self.deadline.callers(), self.now())
     }
 
     /// Whether the answer has not come in the time that the operator, and not the caller, gives it.

@@ -1,8 +1,7 @@
 //! How a request's body becomes what the upstream gets: gRPC messages in their frames.
 
-use bytes::Bytes;
-
 use super::json::Stream;
+use crate::buffer::Slice;
 use crate::policy::failure::Failure;
 use crate::wire::web::FromText;
 
@@ -18,7 +17,7 @@ pub(super) enum Reading {
 
 impl Reading {
     /// The next piece for the upstream, made of the next one of the body, which may be the last.
-    pub(super) fn read(&mut self, chunk: Bytes, is_last: bool) -> Result<Bytes, Failure> {
+    pub(super) fn read(&mut self, chunk: Slice, is_last: bool) -> Result<Slice, Failure> {
         match self {
             Reading::AsItIs => Ok(chunk),
             Reading::Text(text) => {

@@ -9,20 +9,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use h2::ext::FreshField;
-use http::Version;
-use http::request::Parts;
-
 use super::Worker;
 use super::answer::Reply;
 use super::clock;
-use super::forward::Upload;
+use super::head::{self, Version};
 use super::language::Language;
 use super::trace::{Span, Trace, Unrecorded};
+use crate::http2::Head;
 use crate::metrics::record::{METHOD_NAMES, Record, Ring, Stage};
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::time::Moment;
+use crate::wire::trace_context::TraceParent;
 
 /// Differences of two clocks that say nothing.
 const NOISE_US: u64 = 1000;
@@ -155,8 +153,8 @@ impl Note {
         worker: &Rc<Worker>,
         client: SocketAddr,
         series: u32,
-        language: Language,
-        head: &mut Parts,
+        (language, version): (Language, Version),
+        head: &mut Head,
         reply: &mut Reply,
     ) -> Note {
         let Some(records) = &worker.records else { return Note::default() };
@@ -178,14 +176,10 @@ impl Note {
             Language::Web(..) => 1,
             Language::Http => 2,
         };
-        record.set_path(head.uri.path().as_bytes());
-        let named = METHOD_NAMES.iter().position(|name| *name == head.method.as_str());
+        record.set_path(head::path(head));
+        let named = METHOD_NAMES.iter().position(|name| Some(name.as_bytes()) == head.method());
         record.method = named.unwrap_or(METHOD_NAMES.len() - 1) as u8;
-        record.version = match head.version {
-            Version::HTTP_2 => 20,
-            Version::HTTP_10 => 10,
-            _ => 11,
-        };
+        record.version = version as u8;
         Note { unrecorded: trace.unrecorded, told: Some(Told { worker: Rc::clone(worker), record }) }
     }
 
@@ -197,19 +191,17 @@ impl Note {
     }
 
     /// An attempt begins, after so many others: its span, if the call is recorded.
-    pub(super) fn attempt(&self, upload: &Upload, previous: u32) -> Option<Box<Span>> {
+    pub(super) fn attempt(&self, head: &Head, previous: u32) -> Option<Box<Span>> {
         let Told { worker, record } = self.told.as_ref().filter(|told| told.record.span_id != 0)?;
-        let method = upload.path();
-        let path = method.as_ref().map_or("", |method| method.path());
-        Some(Box::new(Span::begin(worker, record, path.as_bytes(), previous)))
+        Some(Box::new(Span::begin(worker, record, head::path(head), previous)))
     }
 
-    /// What the attempt that goes to this endpoint says of the trace beside its head; nothing where the head says it.
+    /// The `traceparent` of the attempt that goes to this endpoint; none where that of the caller is passed on.
     pub(super) fn traceparent(
         &self,
         span: &mut Option<Box<Span>>,
         upstream: SocketAddr,
-    ) -> Option<FreshField> {
+    ) -> Option<TraceParent> {
         match span {
             Some(span) => Some(span.sent(upstream)),
             None => self.unrecorded.field(),

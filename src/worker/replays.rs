@@ -1,62 +1,40 @@
-//! What is kept of a request so that it can be sent again if the upstream refuses it unseen.
+//! The beginning of a request's body, kept so that it can be sent again if the upstream refuses it unseen.
 //!
-//! The library takes a request's head when it is sent, and does not give it back. Copying its fields into plain bytes
-//! costs some tens of nanoseconds and no allocation: the memory is used again by later calls.
+//! What is kept refers to the buffers that it was received in. The lists are used again by later calls.
 
 use std::cell::RefCell;
 
-use bytes::Bytes;
-use http::request::Parts;
+use crate::buffer::Slice;
 
-/// Sets of memory that wait for the next call; more are freed.
+/// Lists that wait for the next call; more are freed.
 const SPARE_MAX: usize = 1024;
 
-/// A head and the beginning of a body.
+/// Slices that a spare list has room for; longer ones are freed.
+const ROOM_MAX: usize = 64;
+
+/// The beginning of a body.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    /// Scheme, authority and path, then each field's name and value.
-    bytes: Vec<u8>,
-    /// Where each piece of `bytes` ends.
-    ends: Vec<u32>,
-    chunks: Vec<Bytes>,
-    chunks_bytes: usize,
-    chunks_bytes_max: usize,
+    chunks: Vec<Slice>,
+    bytes: usize,
+    bytes_max: usize,
+    /// It is kept from now on.
+    has_begun: bool,
     /// More was sent than is kept.
     exceeded: bool,
 }
 
 impl Kept {
-    /// Copies the head; chunks follow.
-    pub(super) fn begin(&mut self, head: &Parts, chunks_bytes_max: usize) {
-        self.chunks_bytes_max = chunks_bytes_max;
-        let scheme = head.uri.scheme_str().unwrap_or("http");
-        let authority = head.uri.authority().map_or("", |authority| authority.as_str());
-        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        for piece in [scheme, "://", authority, path] {
-            self.bytes.extend_from_slice(piece.as_bytes());
-        }
-        // Without an authority there is no absolute form: only the path is kept.
-        if authority.is_empty() {
-            self.bytes.clear();
-            self.bytes.extend_from_slice(path.as_bytes());
-        }
-        self.mark();
-        for (name, value) in &head.headers {
-            self.bytes.extend_from_slice(name.as_str().as_bytes());
-            self.mark();
-            self.bytes.extend_from_slice(value.as_bytes());
-            self.mark();
-        }
-    }
-
-    fn mark(&mut self) {
-        self.ends.push(u32::try_from(self.bytes.len()).expect("a head is far smaller than 4 GiB"));
+    /// From now on chunks are kept, up to so many bytes.
+    pub(super) fn begin(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+        self.has_begun = true;
     }
 
     /// Keeps one more chunk, while there is room for all of them.
-    pub(super) fn add(&mut self, chunk: &Bytes) {
-        self.chunks_bytes += chunk.len();
-        if self.chunks_bytes <= self.chunks_bytes_max {
+    pub(super) fn add(&mut self, chunk: &Slice) {
+        self.bytes += chunk.len();
+        if self.bytes <= self.bytes_max && !self.exceeded {
             self.chunks.push(chunk.clone());
         } else {
             self.exceeded = true;
@@ -64,10 +42,10 @@ impl Kept {
         }
     }
 
-    /// The same for a chunk that has not been sent yet: it is here until it is, even if there is no room for it.
-    pub(super) fn hold(&mut self, chunk: Bytes) {
-        self.chunks_bytes += chunk.len();
-        self.exceeded |= self.chunks_bytes > self.chunks_bytes_max;
+    /// Keeps a chunk that has not been sent yet: it is here until it is, even if there is no room for it.
+    pub(super) fn hold(&mut self, chunk: Slice) {
+        self.bytes += chunk.len();
+        self.exceeded |= self.bytes > self.bytes_max;
         self.chunks.push(chunk);
     }
 
@@ -78,97 +56,80 @@ impl Kept {
         }
     }
 
+    /// Nothing is sent again from now on. `unsent`: some of what is here has not been sent yet.
+    pub(super) fn forget(&mut self, unsent: bool) {
+        self.exceeded = true;
+        if !unsent {
+            self.chunks.clear();
+        }
+    }
+
     /// Whether all that was sent is here.
     pub(super) fn is_whole(&self) -> bool {
-        !self.exceeded && !self.ends.is_empty()
+        !self.exceeded && self.has_begun
     }
 
-    pub(super) fn chunks(&self) -> &[Bytes] {
+    pub(super) fn chunks(&self) -> &[Slice] {
         &self.chunks
-    }
-
-    pub(super) fn uri(&self) -> &[u8] {
-        self.piece(0)
-    }
-
-    /// The names and values of all fields, in order.
-    pub(super) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        (1..self.ends.len()).step_by(2).map(|index| (self.piece(index), self.piece(index + 1)))
-    }
-
-    fn piece(&self, index: usize) -> &[u8] {
-        let begin = if index == 0 { 0 } else { self.ends[index - 1] as usize };
-        &self.bytes[begin..self.ends[index] as usize]
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-        self.chunks.clear();
-        self.chunks_bytes = 0;
-        self.exceeded = false;
     }
 }
 
-/// Memory for what is kept, used by one call after the other.
+/// Lists for what is kept, used by one call after the other.
 #[derive(Debug, Default)]
-pub(super) struct Replays(RefCell<Vec<Kept>>);
+pub(super) struct Replays(RefCell<Vec<Vec<Slice>>>);
 
 impl Replays {
-    /// Empty memory for one call.
+    /// An empty list for one call.
     pub(super) fn take(&self) -> Kept {
-        self.0.borrow_mut().pop().unwrap_or_default()
+        Kept { chunks: self.0.borrow_mut().pop().unwrap_or_default(), ..Kept::default() }
     }
 
-    /// Takes the memory back.
-    pub(super) fn give(&self, mut kept: Kept) {
-        kept.clear();
+    /// Takes the list back.
+    pub(super) fn give(&self, kept: Kept) {
+        let mut chunks = kept.chunks;
+        chunks.clear();
         let mut spare = self.0.borrow_mut();
-        if spare.len() < SPARE_MAX {
-            spare.push(kept);
+        if spare.len() < SPARE_MAX && chunks.capacity() <= ROOM_MAX {
+            spare.push(chunks);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
-
-    fn head() -> Parts {
-        let request =
-            Request::post("http://h:1/a.B/C").header("x", "1").header("x", "2").header("y", "").body(());
-        request.expect("valid").into_parts().0
-    }
-
-    #[test]
-    fn a_head_comes_back_as_it_was() {
-        let mut kept = Kept::default();
-        kept.begin(&head(), 10);
-        assert_eq!(kept.uri(), b"http://h:1/a.B/C");
-        let fields: Vec<(&[u8], &[u8])> = kept.fields().collect();
-        assert_eq!(fields, [(&b"x"[..], &b"1"[..]), (b"x", b"2"), (b"y", b"")]);
-    }
 
     #[test]
     fn a_body_over_the_limit_is_not_kept() {
         let mut kept = Kept::default();
-        kept.begin(&head(), 10);
-        kept.add(&Bytes::from_static(b"0123456789"));
+        assert!(!kept.is_whole());
+        kept.begin(10);
+        kept.add(&Slice::copy_of(b"0123456789"));
         assert!(kept.is_whole());
-        kept.add(&Bytes::from_static(b"x"));
+        kept.add(&Slice::copy_of(b"x"));
         assert!(!kept.is_whole() && kept.chunks().is_empty());
     }
 
     #[test]
-    fn memory_is_empty_when_it_is_used_again() {
+    fn a_list_is_empty_when_it_is_used_again() {
         let replays = Replays::default();
         let mut kept = replays.take();
-        kept.begin(&head(), 0);
-        kept.add(&Bytes::from_static(b"x"));
+        kept.begin(0);
+        kept.add(&Slice::copy_of(b"x"));
         replays.give(kept);
         let kept = replays.take();
-        assert!(!kept.is_whole() && kept.chunks().is_empty() && kept.fields().next().is_none());
+        assert!(!kept.is_whole() && kept.chunks().is_empty());
+    }
+
+    #[test]
+    fn long_lists_are_not_kept() {
+        let replays = Replays::default();
+        let mut kept = replays.take();
+        kept.begin(usize::MAX);
+        for _ in 0..1000 {
+            kept.hold(Slice::copy_of(b"x"));
+        }
+        replays.give(kept);
+        assert_eq!(replays.take().chunks.capacity(), 0);
     }
 }

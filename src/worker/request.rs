@@ -6,16 +6,10 @@
 //! nothing of them is read but what routing and deadlines need.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-
-use bytes::Bytes;
-use h2::RecvStream;
-use h2::client::ResponseFuture;
-use http::request::Parts;
-use http::{HeaderMap, Method, Response};
 
 use super::Worker;
 use super::answer::Reply;
@@ -25,7 +19,7 @@ use super::client::Client;
 use super::cors;
 use super::download::Download;
 use super::forward::Upload;
-use super::head::{self, Asked};
+use super::head::{self, Arrival, Asked};
 use super::inlet::Inlet;
 use super::json;
 use super::language::{self, Language};
@@ -33,6 +27,8 @@ use super::patience::Patience;
 use super::reading::Reading;
 use super::records::{Ended, Note};
 use super::setup::{Setup, Way};
+use crate::buffer::Slice;
+use crate::http2::{Head, Stream};
 use crate::metrics::record::Stage;
 use crate::policy::failure::Failure;
 use crate::policy::retry::End;
@@ -40,9 +36,6 @@ use crate::policy::status::Code;
 use crate::time::Moment;
 use crate::upstream::{self, Cluster, Failed};
 use crate::wire::web::{Form, FromText};
-
-/// How long a client has to take the last bytes of an answer that is cut, before it is cut without them.
-const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// When a caller of plain HTTP may try again that was refused because the worker has more than it can do.
 const RELIEF: Duration = Duration::from_secs(1);
@@ -54,19 +47,22 @@ const RELIEF: Duration = Duration::from_secs(1);
 pub(super) fn serve(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    mut head: Parts,
+    arrival: Arrival,
     body: Inlet,
     channel: Channel,
 ) -> impl Future<Output = ()> {
+    let Arrival { mut head, version, is_too_large } = arrival;
     let began = worker.clock.now();
     let setup = worker.setup();
     let counted = client.begin_call();
-    let language = language::of(&head, worker.transcodes());
-    let mut reply = Reply::new(channel, language, head.method == Method::HEAD, began);
+    let language = language::of(&head, version, worker.transcodes());
+    let is_head = head.method() == Some(b"HEAD");
+    let mut reply = Reply::new(&worker.heads, channel, language, is_head, began);
     let series = setup.unrouted();
-    let note = Note::begin(&worker, client.peer, setup.logged(series), language, &mut head, &mut reply);
+    let logged = setup.logged(series);
+    let note = Note::begin(&worker, client.peer, logged, (language, version), &mut head, &mut reply);
     let mut call = Call {
-        head: Some(head),
+        head,
         client,
         reply,
         upload: Upload::new(body, worker.replays.take()),
@@ -76,7 +72,11 @@ pub(super) fn serve(
     };
     async move {
         let _counted = &counted;
-        let outcome = run(&worker, &setup, &mut call, language, began).await;
+        let outcome = if is_too_large {
+            Err(Failure::HeadTooLarge)
+        } else {
+            run(&worker, &setup, &mut call, language, began).await
+        };
         let code = match outcome {
             Ok(code) => code,
             Err(failure) => {
@@ -84,12 +84,6 @@ pub(super) fn serve(
                 failure.code()
             }
         };
-        if call.reply.is_ending() {
-            let timer = worker.local.timers.timer();
-            let due = timer.now().plus(LAST_BYTES);
-            call.reply.extra.ledger.enter(Stage::Write);
-            timer.within(due, poll_fn(|cx| call.reply.poll_ended(cx))).await;
-        }
         let took = worker.clock.now().since(began);
         setup.series(call.series).ended(code.number(), took);
         let received = call.upload.received_bytes();
@@ -100,8 +94,7 @@ pub(super) fn serve(
 
 /// What a call has while it lasts.
 pub(super) struct Call {
-    /// Until it is sent for the first time.
-    pub(super) head: Option<Parts>,
+    pub(super) head: Head,
     pub(super) client: Rc<Client>,
     pub(super) reply: Reply,
     pub(super) upload: Upload,
@@ -157,9 +150,8 @@ fn aim<'s>(
     language: Language,
     began: Moment,
 ) -> Result<Option<Aim<'s>>, Failure> {
-    let mut head = call.head.take().ok_or(Failure::BadPath)?;
     // Decode: what the gateway itself has to know of the head; from then on it is that of a gRPC call.
-    if cors::is_asked(worker, call, &head)? {
+    if cors::is_asked(worker, call)? {
         return Ok(None);
     }
     // Before anything of it is read: has this worker more to do than it can?
@@ -167,15 +159,15 @@ fn aim<'s>(
         call.reply.retry_after(RELIEF);
         return Err(Failure::Overloaded);
     }
-    let asked = head::read(&head, call.client.listener().http2.max_headers_count as usize, language)?;
+    let asked = head::read(&call.head, call.client.listener().http2.max_headers_count as usize, language)?;
     if call.client.listener().tells_time(asked.timing) {
         call.reply.extra.ledger.tell(worker);
     }
-    let opened = open(worker, call, &mut head, language)?;
+    let opened = open(worker, call, language)?;
 
     // Route.
-    let Way { route: index, cluster, series } = route(worker, setup, &head)?;
-    let method = cluster.method(head.uri.path());
+    let Way { route: index, cluster, series } = route(worker, setup, &call.head)?;
+    let method = cluster.method(head::path_text(&call.head));
     call.series = series[method.place];
     let now = worker.clock.now();
     call.note.routed(setup.logged(call.series), &call.reply, now);
@@ -187,17 +179,12 @@ fn aim<'s>(
     }
     let timeouts = setup.timeouts(index, method);
     call.patience.allow(asked.timeout, timeouts);
-    call.head = Some(head);
     Ok(Some(Aim { cluster, method, asked, opened, fixed: timeouts.answer }))
 }
 
 /// Makes the head of a call of what was asked, in whatever language. JSON comes back with what its body has to become.
-fn open(
-    worker: &Worker,
-    call: &mut Call,
-    head: &mut Parts,
-    language: Language,
-) -> Result<Option<json::Opened>, Failure> {
+fn open(worker: &Worker, call: &mut Call, language: Language) -> Result<Option<json::Opened>, Failure> {
+    let head = &mut call.head;
     match language {
         Language::Grpc => head::check_grpc(head, language).map(|()| None),
         Language::Web(form, _) => {
@@ -216,9 +203,9 @@ fn open(
 }
 
 /// Finds the route, and the one of its clusters that takes this call.
-fn route<'s>(worker: &Worker, setup: &'s Setup, head: &Parts) -> Result<Way<'s>, Failure> {
-    let (path, host) = (head.uri.path(), head::host(head));
-    setup.find(path, host, &head.headers, &mut worker.random.borrow_mut()).ok_or(Failure::NoRoute)
+fn route<'s>(worker: &Worker, setup: &'s Setup, head: &Head) -> Result<Way<'s>, Failure> {
+    let (path, host) = (head::path_text(head), head::host(head));
+    setup.find(path, host, head, &mut worker.random.borrow_mut()).ok_or(Failure::NoRoute)
 }
 
 /// The right to be in flight; dropping it gives the place back.
@@ -241,11 +228,9 @@ impl Drop for Permit<'_> {
 
 impl Call {
     /// Makes the head what the upstream gets of it, and keeps what is needed to send the call again.
-    fn prepare(&mut self, asked: &Asked, cluster: &Cluster, body: Option<Bytes>) {
-        if let Some(head) = &mut self.head {
-            head::prepare(head, asked);
-            self.upload.keep_head(head, cluster.settings().pool.replay_buffer_size);
-        }
+    fn prepare(&mut self, asked: &Asked, cluster: &Cluster, body: Option<Slice>) {
+        head::prepare(&mut self.head, asked);
+        self.upload.keep(cluster.settings().pool.replay_buffer_size);
         if let Some(message) = body {
             self.upload.send_whole(message);
         }
@@ -281,7 +266,7 @@ impl Call {
 
     /// Reads a body of JSON: whole, if the method takes one message, or else up to the first of them. Nothing that is
     /// wrong in it is ever seen by an upstream.
-    async fn read_json(&mut self, opened: json::Opened) -> Result<Option<Bytes>, Failure> {
+    async fn read_json(&mut self, opened: json::Opened) -> Result<Option<Slice>, Failure> {
         self.reply.extra.ledger.enter(Stage::Receive);
         opened.check_length()?;
         if opened.is_stream() {
@@ -316,27 +301,28 @@ impl Call {
     }
 
     /// Passes on an answer that is a status alone.
-    pub(super) fn pass_whole(&mut self, response: Response<()>) -> Result<(), Failed> {
+    pub(super) fn pass_whole(&mut self, head: Head) -> Result<(), Failed> {
         self.patience.answered();
-        self.reply.send_whole(response)
+        self.reply.send_whole(head)
     }
 
-    /// Passes on the head of an answer.
-    pub(super) fn begin_answer(&mut self, response: Response<()>) -> Result<(), Failed> {
+    /// Passes on the head of an answer. From then on nothing is sent again.
+    pub(super) fn begin_answer(&mut self, head: Head) -> Result<(), Failed> {
         self.patience.answered();
-        self.reply.begin(response)
+        self.upload.forget();
+        self.reply.begin(head)
     }
 
     /// The request goes up until the head of the answer comes down.
     pub(super) fn poll_response(
         &mut self,
         cx: &mut Context<'_>,
-        response: Pin<&mut ResponseFuture>,
-    ) -> Poll<Result<Response<RecvStream>, Failed>> {
+        stream: &Stream,
+    ) -> Poll<Result<Head, Failed>> {
         let uploaded = self.poll_upload(cx);
         // Looked at first: an upstream that resets the request has said why here.
-        if let Poll::Ready(response) = response.poll(cx) {
-            return Poll::Ready(response.map_err(|error| Failed::of(&error)));
+        if let Poll::Ready(head) = stream.poll_head(cx) {
+            return Poll::Ready(head.map_err(Failed::of));
         }
         if let Err(failure) = uploaded {
             return Poll::Ready(Err(Failed::finally(failure)));
@@ -348,12 +334,12 @@ impl Call {
         })
     }
 
-    /// The answer comes down, while the request may still go up.
+    /// The answer comes down, while the request may still go up. Ready with its trailers.
     pub(super) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
         download: &mut Download,
-    ) -> Poll<Result<Option<HeaderMap>, Failed>> {
+    ) -> Poll<Result<Option<Head>, Failed>> {
         let uploaded = self.poll_upload(cx);
         if self.reply.is_json() {
             self.reply.extra.ledger.enter(Stage::Transcode);

@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::HeaderMap;
-
 use super::patience::Timeouts;
 use crate::config::{self, Config, Route};
+use crate::http2::{Head, Heads};
 use crate::metrics::{CallBlock, CallLabels, Layout, METHODS_SHOWN_MAX, Shard};
 use crate::net::Local;
 use crate::policy::limit::SharedLimit;
@@ -71,7 +70,12 @@ pub(super) struct Way<'s> {
 
 impl Setup {
     /// What can stay of the setup before is taken over: see `upstream/cluster.rs`.
-    pub(super) fn new(scheme: &Scheme, local: &Rc<Local>, seed: u64, before: Option<&Setup>) -> Rc<Setup> {
+    pub(super) fn new(
+        scheme: &Scheme,
+        (local, heads): (&Rc<Local>, &Rc<Heads>),
+        seed: u64,
+        before: Option<&Setup>,
+    ) -> Rc<Setup> {
         let config = &scheme.config;
         let mut clusters = Vec::new();
         for (index, settings) in config.clusters.iter().enumerate() {
@@ -82,6 +86,7 @@ impl Setup {
                 counts: Arc::clone(&scheme.shard.clusters[index]),
                 limit: Arc::clone(&scheme.limits[index]),
                 shares: &scheme.shares[index],
+                heads,
                 before: known.find(|known| known.name() == settings.name).map(|known| &**known),
             };
             clusters.push(Cluster::new(settings.clone(), parts, local, seed));
@@ -116,7 +121,7 @@ impl Setup {
         &self,
         path: &str,
         host: &str,
-        headers: &HeaderMap,
+        headers: &Head,
         random: &mut Random,
     ) -> Option<Way<'_>> {
         let route = self.routes.find(path, host, headers)?;

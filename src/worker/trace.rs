@@ -4,26 +4,19 @@
 //! level 1). A call that is not recorded passes its caller's on as it came, so that the service's spans hang under the
 //! caller's. Where a call is recorded each attempt sends a `traceparent` of its own.
 //!
-//! What the gateway says of it is new each time, so it is not put into heads but sent beside them: a look-up, a place in a
-//! map and the way through it were half of what watching cost a call that is not recorded.
+//! A `traceparent` of the gateway is new each time, so no table of a connection keeps it.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use h2::ext::FreshField;
-use http::HeaderName;
-use http::request::Parts;
-
 use super::Worker;
+use crate::http2::{Head, Name};
 use crate::metrics::record::{Record, Subject};
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::random::Random;
 use crate::time::Moment;
 use crate::wire::trace_context::TraceParent;
-
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A call's place in its trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,17 +41,17 @@ pub(super) struct Unrecorded {
 }
 
 impl Unrecorded {
-    pub(super) fn field(&self) -> Option<FreshField> {
+    pub(super) fn field(&self) -> Option<TraceParent> {
         let [high, low] = self.trace_id.map(u128::from);
         let said = TraceParent { trace_id: high << 64 | low, parent_id: self.span, sampled: false };
-        (self.span != 0).then(|| traceparent(said))
+        (self.span != 0).then_some(said)
     }
 }
 
 impl Trace {
     /// What a head says, where nothing is decided or changed.
-    pub(super) fn read(head: &Parts) -> Trace {
-        let said = head.headers.get(&TRACEPARENT).and_then(|value| TraceParent::parse(value.as_bytes()));
+    pub(super) fn read(head: &Head) -> Trace {
+        let said = head.get(Name::TRACEPARENT).and_then(TraceParent::parse);
         said.map_or(Trace::default(), |said| Trace {
             id: said.trace_id,
             parent: said.parent_id,
@@ -68,22 +61,22 @@ impl Trace {
 
     /// Follows what the caller has decided, or else decides whether the call is recorded. The head keeps only what is
     /// passed on as it came.
-    pub(super) fn begin(worker: &Worker, sample: f64, head: &mut Parts) -> Trace {
+    pub(super) fn begin(worker: &Worker, sample: f64, head: &mut Head) -> Trace {
         let random = &mut worker.random.borrow_mut();
         // One pass in place of look-ups: most calls have neither field.
         let (mut said, mut fields, mut state) = (None, 0, false);
-        for (name, value) in &head.headers {
-            if name == TRACEPARENT {
-                said = TraceParent::parse(value.as_bytes());
+        for field in head.iter() {
+            if field.name == Name::TRACEPARENT {
+                said = TraceParent::parse(field.value);
                 fields += 1;
-            } else if name == TRACESTATE {
+            } else if field.name == Name::TRACESTATE {
                 state = true;
             }
         }
         // A field that comes twice says nothing.
         let said = said.filter(|_| fields == 1);
         if fields > 0 && said.is_none_or(|said| said.sampled) {
-            head.headers.remove(&TRACEPARENT);
+            head.remove(Name::TRACEPARENT);
         }
         if let Some(said) = said {
             let span = if said.sampled { span_id(random) } else { 0 };
@@ -91,7 +84,7 @@ impl Trace {
         }
         if state {
             // Without a trace it belongs to there is no state of it.
-            head.headers.remove(&TRACESTATE);
+            head.remove(Name::TRACESTATE);
         }
         let trace_id = [random.bits(), span_id(random)];
         let id = u128::from(trace_id[0]) << 64 | u128::from(trace_id[1]);
@@ -110,10 +103,6 @@ impl Trace {
 /// A span's number is never zero.
 fn span_id(random: &mut Random) -> u64 {
     random.bits().max(1)
-}
-
-fn traceparent(said: TraceParent) -> FreshField {
-    FreshField::new("traceparent", &said.to_bytes())
 }
 
 /// The span of one attempt. It is exported when it is dropped: an attempt that is given up has one, too.
@@ -142,10 +131,10 @@ impl Span {
     }
 
     /// It goes to this endpoint, with this field.
-    pub(super) fn sent(&mut self, upstream: SocketAddr) -> FreshField {
+    pub(super) fn sent(&mut self, upstream: SocketAddr) -> TraceParent {
         self.record.upstream = Some(upstream);
         let Record { trace_id, span_id: parent_id, .. } = self.record;
-        traceparent(TraceParent { trace_id, parent_id, sampled: true })
+        TraceParent { trace_id, parent_id, sampled: true }
     }
 
     /// It is over.

@@ -445,6 +445,10 @@ impl Call {
         let code = fail["code"].as_u64().unwrap_or(0);
         let text = fail["message"].as_str().unwrap_or_default();
         let details = from_base64(fail["details"].as_str().unwrap_or_default());
+        // As some services do that have nothing to say but metadata.
+        if text == "head first" {
+            self.begun()?;
+        }
         let last = head_of(code, text, &details);
         match &mut self.answer {
             Answer::Not(respond) => drop(respond.send_response(last, true)?),
@@ -452,6 +456,10 @@ impl Call {
                 let mut trailers = last.into_parts().0.headers;
                 trailers.remove("content-type");
                 trailers.insert("x-last", HeaderValue::from_static("yes"));
+                if code == 16 {
+                    trailers.insert("www-authenticate", HeaderValue::from_static("Bearer realm=\"x\""));
+                    trailers.insert("content-type", HeaderValue::from_static("x/y"));
+                }
                 stream.send_trailers(trailers)?;
             }
         }

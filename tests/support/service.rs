@@ -22,10 +22,14 @@ pub enum Act {
     AnswerAfter(Duration),
     /// Trailers only: this status, and this `grpc-retry-pushback-ms`.
     Status(u8, Option<&'static str>),
+    /// The same status, so much later.
+    StatusAfter(Duration, u8),
     /// A head, and then this status.
     LateStatus(u8),
     /// Reset with this code.
     Reset(Reason),
+    /// The same, so much later.
+    ResetAfter(Duration, Reason),
     /// Nothing.
     Silence,
 }
@@ -173,7 +177,7 @@ async fn answer(
     }
     shared.note(|all| all[at].whole = true);
     let wait = match act {
-        Act::AnswerAfter(wait) => wait,
+        Act::AnswerAfter(wait) | Act::StatusAfter(wait, _) | Act::ResetAfter(wait, _) => wait,
         Act::Silence => Duration::from_secs(3600),
         _ => Duration::ZERO,
     };
@@ -185,7 +189,8 @@ async fn answer(
         }
     }
     match act {
-        Act::Reset(reason) => respond.send_reset(reason),
+        Act::Reset(reason) | Act::ResetAfter(_, reason) => respond.send_reset(reason),
+        Act::StatusAfter(_, code) => drop(respond.send_response(head_of(Some(code)), true)),
         Act::Status(code, pushback) => {
             let mut head = head_of(Some(code));
             pushback.inspect(|wait| drop(head.headers_mut().insert("grpc-retry-pushback-ms", value(wait))));

@@ -7,6 +7,7 @@ mod bodies;
 mod broken;
 mod calls;
 mod described;
+mod oneofs;
 mod refused;
 mod statuses;
 mod streams;

@@ -28,6 +28,7 @@ async fn lines_and_arrays_are_streams_of_messages() {
                 (JSON, " [ ] ", 0, ""),
                 (LINES, "", 0, ""),
                 (JSON, "{\"number\": 8}", 1, "8"),
+                (JSON, "{\"number\": 1}{\"number\": 2}{\"number\": 3}", 3, "6"),
             ] {
                 let wanted = if total.is_empty() { json!({}) } else { json!({ "total": total }) };
                 let answer = caller.ask("POST /v1/sum", &[headers], body.as_bytes()).await;

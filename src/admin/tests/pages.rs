@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::admin::history::Look;
 
 fn get(path: &str) -> Reply {
     let (admin, _gateway) = start_gateway(Limits::DEFAULT, Gateway::default());
@@ -244,6 +245,25 @@ fn the_history_keeps_five_minutes() {
     let (samples, next) = history.from(0);
     assert_eq!((samples.len(), samples[0].number, next), (300, 10, 310));
     assert_eq!(history.latest().unwrap().unix_ms, 309);
+}
+
+#[test]
+fn samples_are_taken_while_somebody_looks_or_calls_run() {
+    let gateway = Gateway::default();
+    let calls = &gateway.world.shards[0].worker;
+    let history = History::default();
+    assert!(!history.sample(&gateway), "nobody looks, no call runs");
+    assert_eq!(history.from(0).0.len(), 0, "the first look is compared with nothing");
+
+    calls.calls_started.add(1);
+    assert!(history.sample(&gateway), "a call ran");
+    assert!(!history.sample(&gateway), "no other did");
+    let samples = history.from(0).1;
+    history.look_at(&gateway);
+    assert_eq!(history.from(0).1, samples + 1, "who looks after a pause sees what it was");
+    history.look_at(&gateway);
+    assert_eq!(history.from(0).1, samples + 1, "and others follow by themselves");
+    assert!(history.sample(&gateway), "somebody has looked");
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::super::{
     Admin, AllowOrigins, Backend, Breaker, Cluster, Config, Cors, CpuPolicy, Dns, Effective, Endpoint, Http2,
-    Io, Keepalive, LbPolicy, Listener, Match, OnUnavailable, OutlierDetection, Overload, PathMatch, Pool,
-    PrintOptions, Reconnect, Retry, RetryBudget, Route, ServerTiming, SlowStart, Transcoding,
-    WeightedCluster, Workers,
+    Io, Keepalive, LbPolicy, Listener, Match, OnBadRule, OnUnavailable, OutlierDetection, Overload,
+    PathMatch, Pool, PrintOptions, Reconnect, Retry, RetryBudget, Route, ServerTiming, SlowStart,
+    Transcoding, WeightedCluster, Workers,
 };
 use super::{parsed, top};
 
@@ -70,12 +70,12 @@ pub(super) fn default_listener() -> Listener {
         server_timing: ServerTiming::OnRequest,
         http2: Http2 {
             max_concurrent_streams: 256,
-            initial_stream_window_size: 1024 * KIB,
+            initial_stream_window_size: 128 * KIB,
             initial_connection_window_size: 16 * 1024 * KIB,
             max_frame_size: 16 * KIB,
             max_header_list_size: 16 * KIB,
             max_headers_count: 100,
-            max_send_buffer_size: 64 * KIB,
+            max_send_buffer_size: 256 * KIB,
             max_resets_per_second: 1000,
         },
         cors: Cors {
@@ -96,6 +96,7 @@ pub(super) fn default_transcoding() -> Transcoding {
         reflection_interval: 60 * SECOND,
         services: Vec::new(),
         auto_mapping: true,
+        on_bad_rule: OnBadRule::Skip,
         max_request_body_size: 4096 * KIB,
         max_response_message_size: 4096 * KIB,
         ignore_unknown_fields: false,
@@ -116,7 +117,7 @@ pub(super) fn default_cluster() -> Cluster {
             max_connections: 8,
             max_streams_per_connection: 100,
             max_requests_per_connection: 500_000_000,
-            initial_stream_window_size: 1024 * KIB,
+            initial_stream_window_size: 128 * KIB,
             initial_connection_window_size: 16 * 1024 * KIB,
             max_frame_size: 64 * KIB,
             max_header_list_size: 64 * KIB,

@@ -7,8 +7,8 @@ use super::super::forms;
 use super::super::units::{self, Bytes, Refused, Time};
 use super::super::{
     AccessLog, AdaptiveTimeout, AllowOrigins, Backend, Breaker, Codes, CpuPolicy, Dns, Endpoint,
-    HealthChecks, Hedging, LbPolicy, Method, OnUnavailable, PrintOptions, RateLimit, ServerTiming, Tracing,
-    Transcoding, Workers, parse,
+    HealthChecks, Hedging, LbPolicy, Method, OnBadRule, OnUnavailable, PrintOptions, RateLimit, ServerTiming,
+    Tracing, Transcoding, Workers, parse,
 };
 use super::defaults::default_transcoding;
 use super::{cluster, errors, listener, parsed, route, top};
@@ -19,7 +19,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn transcoding_takes_files_clusters_and_services() {
     let text = top(
         "[transcoding]\ndescriptor_sets = [\"a.protoset\"]\nprotos = [\"api/b.proto\"]\nproto_paths = [\"/c\"]\n\
-        reflection = [\"echo\"]\nreflection_interval = \"1s\"\nservices = [\"a.B\"]\nauto_mapping = false\n\
+        reflection = [\"echo\"]\nreflection_interval = \"1s\"\nservices = [\"a.B\"]\nauto_mapping = false\non_bad_rule = \"fail\"\n\
         ignore_unknown_fields = true\n[transcoding.print_options]\nadd_whitespace = true",
     );
     let config = parse(&text, Path::new("etc/ringway.toml")).unwrap();
@@ -32,6 +32,7 @@ fn transcoding_takes_files_clusters_and_services() {
         reflection_interval: SECOND,
         services: vec!["a.B".to_owned()],
         auto_mapping: false,
+        on_bad_rule: OnBadRule::Fail,
         ignore_unknown_fields: true,
         print_options: PrintOptions { add_whitespace: true, ..PrintOptions::default() },
         ..default_transcoding()

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn values<'a>(head: &'a Head, name: Name) -> Vec<&'a [u8]> {
+fn values(head: &Head, name: Name) -> Vec<&[u8]> {
     head.get_all(name).collect()
 }
 

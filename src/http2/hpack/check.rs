@@ -61,7 +61,7 @@ fn all(bytes: &[u8], class: u8) -> bool {
 pub(super) fn fault(name: Name, other: &[u8], value: &[u8]) -> Option<Malformed> {
     let (good, fault) = match name {
         Name::OTHER if other.first() == Some(&b':') => (false, Malformed::UnknownPseudo),
-        Name::OTHER => (all(other, NAME), Malformed::Name),
+        Name::OTHER if !all(other, NAME) => (false, Malformed::Name),
         Name::PROTOCOL => (false, Malformed::UnknownPseudo),
         Name::METHOD => (all(value, TOKEN), Malformed::Method),
         Name::SCHEME => (all(value, SCHEME) && value[0].is_ascii_alphabetic(), Malformed::Scheme),
@@ -75,12 +75,9 @@ pub(super) fn fault(name: Name, other: &[u8], value: &[u8]) -> Option<Malformed>
         | Name::UPGRADE => (false, Malformed::ConnectionField),
         Name::TE => (value.eq_ignore_ascii_case(b"trailers"), Malformed::Te),
         Name::CONTENT_LENGTH => (content_length(value).is_some(), Malformed::ContentLength),
-        _ => (true, Malformed::Value),
+        _ => (is_value(value), Malformed::Value),
     };
-    if !good {
-        return Some(fault);
-    }
-    (!is_value(value)).then_some(Malformed::Value)
+    (!good).then_some(fault)
 }
 
 /// The number that a value of `:status` is.

@@ -8,7 +8,7 @@ use super::fixed;
 use super::huffman;
 use super::integer::Input;
 use super::pass::{Kind, Last, Limits, Pass};
-use super::table::{Entry, Table};
+use super::table::Table;
 
 /// The size of a table before any SETTINGS.
 const INITIAL_SIZE: usize = 4096;
@@ -73,23 +73,19 @@ impl Decoder {
 
     /// A field that stands in a table. Nothing is read of one that would not be stored.
     fn indexed(&self, index: usize, pass: &mut Pass<'_>) -> Result<(), HpackError> {
-        let (name, name_length, bytes, fault) = match fixed::get(index) {
-            Some((name, value)) => (name, 0, value, fixed::fault(index)),
+        let (name, name_length, bytes, fault) = match self.table.get(index.wrapping_sub(fixed::COUNT + 1)) {
+            Some(entry) => (entry.name, entry.name_length, entry.bytes, entry.mark),
             None => {
-                let entry = self.dynamic(index)?;
-                (entry.name, entry.name_length, entry.bytes, entry.mark)
+                let (name, value) = fixed::get(index).ok_or(HpackError::Index)?;
+                (name, 0, value, fixed::fault(index))
             }
         };
         if !pass.is_over() {
-            let start = pass.head.append(bytes);
+            let start = pass.head.bytes().len() as u32;
+            pass.head.bytes().extend_from_slice(bytes);
             pass.field(Last { name, start, name_length, sensitive: false, fault });
         }
         Ok(())
-    }
-
-    fn dynamic(&self, index: usize) -> Result<Entry<'_, Option<Malformed>>, HpackError> {
-        let index = index.checked_sub(fixed::COUNT + 1).ok_or(HpackError::Index)?;
-        self.table.get(index).ok_or(HpackError::Index)
     }
 
     /// A field of which at least the value is in the block. Its bytes go to the end of the head's in any case, from
@@ -123,7 +119,7 @@ impl Decoder {
         if let Some((name, _)) = fixed::get(index) {
             return Ok(name);
         }
-        let entry = self.dynamic(index)?;
+        let entry = self.table.get(index.wrapping_sub(fixed::COUNT + 1)).ok_or(HpackError::Index)?;
         bytes.extend_from_slice(&entry.bytes[..entry.name_length]);
         Ok(entry.name)
     }

@@ -42,10 +42,8 @@ pub struct Encoder {
 /// The dynamic table, and where fields are found in it.
 struct Lookup {
     /// An entry's mark is a part of its hash.
-    table: Table<u8>,
-    /// Entries that were ever added, modulo 256: more than the table can hold.
-    added: u8,
-    /// The numbers of entries, counted by `added`, near the places of their hashes.
+    table: Table<u16>,
+    /// The numbers of entries modulo 256, which is more than the table can hold, near the places of their hashes.
     places: [u8; PLACES],
     /// Parts of hashes, of the last fields that were not in the table, the newest first.
     seen: [[u16; WINDOW]; GROUPS],
@@ -152,11 +150,16 @@ impl Encoder {
             return literal(NEVER_INDEXED, field, out);
         }
         let length = field.name_bytes.len() + field.value.len() + ENTRY_OVERHEAD;
-        if hardly_repeats(field.name) || length > usize::from(self.size()) / 2 {
+        let size = usize::from(self.size());
+        if hardly_repeats(field.name) || length > size / 2 {
             return literal(NOT_INDEXED, field, out);
         }
-        let size = usize::from(self.size());
-        match self.lookup.get_or_insert_with(|| Lookup::new(size)).find(field) {
+        let lookup = match &mut self.lookup {
+            Some(lookup) => lookup,
+            none => none.insert(Lookup::new(size)),
+        };
+        match lookup.find(field) {
+            Found::At(index) if index < 0x7f => out.push(INDEXED.0 | index as u8),
             Found::At(index) => put(out, INDEXED.0, INDEXED.1, index),
             Found::Added => literal(INSERTED, field, out),
             Found::Not => literal(NOT_INDEXED, field, out),
@@ -175,39 +178,45 @@ impl Lookup {
         // An entry of this number would be older than any that the table can hold.
         let none = u8::MAX / 2;
         let (places, seen) = ([none; PLACES], [[0; WINDOW]; GROUPS]);
-        Box::new(Lookup { table: Table::new(size), added: 0, places, seen })
+        Box::new(Lookup { table: Table::new(size), places, seen })
     }
 
+    #[inline(always)]
     fn find(&mut self, field: Field<'_>) -> Found {
         let other = if field.name == Name::OTHER { field.name_bytes } else { b"" };
         let hash = hash(field.name, other, field.value);
-        let (first, mark) = (hash as usize % PLACES, (hash >> 8) as u8);
+        let first = hash as usize % PLACES;
         for at in 0..WINDOW {
             let age = self.age((first + at) % PLACES);
             if let Some(entry) = self.table.get(age)
-                && entry.mark == mark
+                && entry.mark == mark(hash)
                 && entry.name == field.name
                 && entry.name_length == other.len()
                 && entry.bytes[other.len()..] == *field.value
-                && entry.bytes[..other.len()] == *other
+                && (other.is_empty() || entry.bytes[..other.len()] == *other)
             {
                 return Found::At(fixed::COUNT + 1 + age);
             }
         }
+        self.miss(field.name, other, field.value, hash)
+    }
+
+    #[inline(never)]
+    fn miss(&mut self, name: Name, other: &[u8], value: &[u8], hash: u32) -> Found {
         if !self.was_seen(hash) {
             return Found::Not;
         }
-        let window = (0..WINDOW).map(|at| (first + at) % PLACES);
-        let oldest = window.max_by_key(|place| self.age(*place)).unwrap_or(first);
-        self.places[oldest] = self.added;
-        self.added = self.added.wrapping_add(1);
-        self.table.insert(field.name, other, field.value, mark);
+        let window = (0..WINDOW).map(|at| (hash as usize + at) % PLACES);
+        if let Some(oldest) = window.max_by_key(|place| self.age(*place)) {
+            self.places[oldest] = self.table.added();
+            self.table.insert(name, other, value, mark(hash));
+        }
         Found::Added
     }
 
     /// How many entries were added after the one at a place: its index, if it is still in the table.
     fn age(&self, place: usize) -> usize {
-        usize::from(self.added.wrapping_sub(self.places[place]).wrapping_sub(1))
+        usize::from(self.table.added().wrapping_sub(self.places[place]).wrapping_sub(1))
     }
 
     /// Whether a field with this hash came before; if it did not, it has come now.
@@ -299,26 +308,33 @@ const fn name_literals() -> [NameLiteral; name::COUNT] {
     names
 }
 
-/// Of the name and the value, 8 bytes at a time.
+/// The part of a hash that stands beside an entry.
+fn mark(hash: u32) -> u16 {
+    (hash >> 8) as u16
+}
+
+/// Of the name, the value, and their lengths; of long ones, of the start, the middle and the end.
 fn hash(name: Name, other: &[u8], value: &[u8]) -> u32 {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR);
-    let whole = |mut hash: u64, text: &[u8]| {
-        hash = mix(hash, text.len() as u64);
-        let (words, rest) = text.as_chunks::<8>();
-        for word in words {
-            hash = mix(hash, u64::from_le_bytes(*word));
-        }
-        match rest.len() {
-            0 => hash,
-            // The last 8 bytes, some of them for the second time.
-            _ if let Some(last) = text.last_chunk::<8>() => mix(hash, u64::from_le_bytes(*last)),
-            _ => mix(hash, rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))),
-        }
-    };
     let mut all = name.number() as u64;
     if !other.is_empty() {
-        all = whole(all, other);
+        all = mix(all, other);
     }
-    (whole(all, value) >> 32) as u32
+    (mix(all, value) >> 32) as u32
+}
+
+#[inline]
+fn mix(hash: u64, text: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let length = text.len();
+    let part = if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        let middle = text[length / 2 - 4..].first_chunk::<8>().unwrap_or(first);
+        let [first, middle, last] = [first, middle, last].map(|bytes| u64::from_le_bytes(*bytes));
+        first.wrapping_mul(FACTOR) ^ (middle ^ last.rotate_left(29)).wrapping_mul(!FACTOR)
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+    } else {
+        text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
+    };
+    let mixed = (hash ^ part ^ (length as u64) << 56).wrapping_mul(FACTOR);
+    mixed ^ mixed >> 31
 }

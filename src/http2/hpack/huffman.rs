@@ -39,14 +39,36 @@ static CODES: [u32; SYMBOLS] = codes();
 const LOOK: u32 = 11;
 static LOOKS: [Look; 1 << LOOK] = looks();
 
-/// The symbols that some bits begin with.
+/// The symbols that some bits begin with, in one word: two symbols, the bits of both (of the first if there is no
+/// second), how many symbols, and the bits of the first. It is 0 if the first code is longer than [`LOOK`].
 #[derive(Clone, Copy)]
-struct Look {
-    symbols: [u8; 2],
-    /// The bits of the first symbol; 0 if its code is longer than [`LOOK`].
-    first: u8,
-    /// The bits of both; those of the first if there is no second.
-    all: u8,
+struct Look(u32);
+
+impl Look {
+    const fn one(symbol: u8, length: u8) -> Look {
+        Look(symbol as u32 | (length as u32) << 16 | 1 << 20 | (length as u32) << 24)
+    }
+
+    const fn and(self, second: Look) -> Look {
+        let all = self.first() + second.first();
+        Look(self.0 & 0xff | (second.0 & 0xff) << 8 | all << 16 | 2 << 20 | self.first() << 24)
+    }
+
+    const fn symbols(self) -> [u8; 2] {
+        (self.0 as u16).to_le_bytes()
+    }
+
+    const fn all(self) -> u32 {
+        self.0 >> 16 & 0xf
+    }
+
+    const fn count(self) -> usize {
+        (self.0 >> 20 & 0xf) as usize
+    }
+
+    const fn first(self) -> u32 {
+        self.0 >> 24
+    }
 }
 
 /// The codes of one length: those from `first`, which belong to the symbols from `SORTED[from]`.
@@ -110,7 +132,7 @@ const fn rows() -> [Row; LONGEST + 1] {
 }
 
 const fn looks() -> [Look; 1 << LOOK] {
-    let mut singles = [Look { symbols: [0; 2], first: 0, all: 0 }; 1 << LOOK];
+    let mut singles = [Look(0); 1 << LOOK];
     let codes = codes();
     let mut symbol = 0;
     while symbol < END {
@@ -120,7 +142,7 @@ const fn looks() -> [Look; 1 << LOOK] {
             let mut rest = 0;
             while rest < 1 << spare {
                 let bits = (codes[symbol] as usize) << spare | rest;
-                singles[bits] = Look { symbols: [symbol as u8, 0], first: length, all: length };
+                singles[bits] = Look::one(symbol as u8, length);
                 rest += 1;
             }
         }
@@ -130,10 +152,9 @@ const fn looks() -> [Look; 1 << LOOK] {
     let mut bits = 0;
     while bits < 1 << LOOK {
         let one = singles[bits];
-        let next = singles[(bits << one.first) & ((1 << LOOK) - 1)];
-        if one.first != 0 && next.first != 0 && (one.first + next.first) as u32 <= LOOK {
-            looks[bits].symbols[1] = next.symbols[0];
-            looks[bits].all = one.first + next.first;
+        let next = singles[(bits << one.first()) & ((1 << LOOK) - 1)];
+        if one.first() != 0 && next.first() != 0 && one.first() + next.first() <= LOOK {
+            looks[bits] = one.and(next);
         }
         bits += 1;
     }
@@ -227,10 +248,10 @@ fn write(code: &[u8], out: &mut [u8]) -> Option<usize> {
             count += 32;
         }
         let look = LOOKS[(bits >> (64 - LOOK)) as usize];
-        let length = if look.first != 0 {
-            out[to..to + 2].copy_from_slice(&look.symbols);
-            to += 1 + usize::from(look.all != look.first);
-            u32::from(look.all)
+        let length = if look.0 != 0 {
+            *out.get_mut(to..)?.first_chunk_mut()? = look.symbols();
+            to += look.count();
+            look.all()
         } else {
             let (symbol, length) = long(bits)?;
             out[to] = symbol;
@@ -251,18 +272,17 @@ fn write(code: &[u8], out: &mut [u8]) -> Option<usize> {
 fn write_last(mut bits: u64, mut count: u32, out: &mut [u8], mut to: usize) -> Option<usize> {
     bits |= u64::MAX >> count;
     loop {
-        let look = LOOKS[(bits >> (64 - LOOK)) as usize];
-        let found = if look.first != 0 { Some((look.symbols[0], u32::from(look.first))) } else { long(bits) };
-        match found {
-            Some((symbol, length)) if length <= count => {
-                out[to] = symbol;
-                to += 1;
-                bits = bits << length | ((1 << length) - 1);
-                count -= length;
-            }
-            // Behind the bits there are only ones, so the padding is right if all are.
-            _ => return (count < 8 && bits == u64::MAX).then_some(to),
+        // Behind the bits there are only ones, so the padding is right if all are.
+        if count < 8 && bits == u64::MAX {
+            return Some(to);
         }
+        let look = LOOKS[(bits >> (64 - LOOK)) as usize];
+        let found = if look.0 != 0 { Some((look.symbols()[0], look.first())) } else { long(bits) };
+        let (symbol, length) = found.filter(|(_, length)| *length <= count)?;
+        out[to] = symbol;
+        to += 1;
+        bits = bits << length | ((1 << length) - 1);
+        count -= length;
     }
 }
 

@@ -16,6 +16,7 @@ impl<'a> Input<'a> {
     }
 
     /// The integer in the last `prefix` bits of the next byte, and in those that follow.
+    #[inline]
     pub(super) fn integer(&mut self, prefix: u32) -> Result<usize, HpackError> {
         let mask = (1 << prefix) - 1;
         let first = usize::from(self.byte()?) & mask;
@@ -51,6 +52,7 @@ impl<'a> Input<'a> {
 }
 
 /// Appends an integer; `pattern` is the bits of the first byte before the prefix.
+#[inline]
 pub(super) fn put(out: &mut Vec<u8>, pattern: u8, prefix: u32, value: usize) {
     let mask = (1 << prefix) - 1;
     if value < mask {
@@ -58,7 +60,10 @@ pub(super) fn put(out: &mut Vec<u8>, pattern: u8, prefix: u32, value: usize) {
         return;
     }
     out.push(pattern | mask as u8);
-    let mut rest = value - mask;
+    put_rest(out, value - mask);
+}
+
+fn put_rest(out: &mut Vec<u8>, mut rest: usize) {
     while rest >= 0x80 {
         out.push(rest as u8 | 0x80);
         rest >>= 7;

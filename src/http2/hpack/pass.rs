@@ -54,6 +54,7 @@ pub(super) struct Pass<'a> {
 impl<'a> Pass<'a> {
     pub(super) fn new(kind: Kind, limits: Limits, head: &'a mut Head) -> Pass<'a> {
         let verdict = Verdict::Good;
+        head.reserve();
         Pass { head, kind, limits, list_size: 0, verdict, seen: 0, content_length: None }
     }
 
@@ -63,16 +64,29 @@ impl<'a> Pass<'a> {
     }
 
     /// Takes the field whose bytes stand at the end of the head's, or takes the bytes off again.
+    #[inline(always)]
     pub(super) fn field(&mut self, last: Last) {
-        if self.is_over() || !self.take(last) {
+        let length = self.head.bytes().len() - last.start as usize;
+        self.list_size += last.name.as_bytes().len() + length + FIELD_OVERHEAD;
+        let is_within = self.list_size <= self.limits.list_size && self.head.len() < self.limits.fields;
+        if is_within && last.fault.is_none() && !self.is_over() && !needs_a_look(last.name) {
+            let value_length = length - last.name_length;
+            self.head.add_entry(last.name, last.start, last.name_length, value_length, last.sensitive);
+        } else {
+            self.look(last, length);
+        }
+    }
+
+    /// As [`Pass::field`], for fields that it does not take right away.
+    #[inline(never)]
+    fn look(&mut self, last: Last, length: usize) {
+        if self.is_over() || !self.take(last, length) {
             self.head.bytes().truncate(last.start as usize);
         }
     }
 
     /// Whether the bytes stay.
-    fn take(&mut self, last: Last) -> bool {
-        let length = self.head.tail(last.start).len();
-        self.list_size += last.name.as_bytes().len() + length + FIELD_OVERHEAD;
+    fn take(&mut self, last: Last, length: usize) -> bool {
         if self.list_size > self.limits.list_size {
             self.verdict = Verdict::TooLarge;
             return false;
@@ -186,4 +200,9 @@ impl<'a> Pass<'a> {
             Some(_) => None,
         }
     }
+}
+
+/// Whether a field with this name may depend on others.
+fn needs_a_look(name: Name) -> bool {
+    name.is_pseudo() || name == Name::HOST || name == Name::CONTENT_LENGTH
 }

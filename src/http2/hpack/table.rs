@@ -1,7 +1,5 @@
 //! A dynamic table (RFC 7541 section 2.3.2): bytes in one piece of memory, and what is where.
 
-use std::collections::VecDeque;
-
 use super::super::name::Name;
 
 /// What an entry counts beyond its bytes.
@@ -10,17 +8,22 @@ pub(super) const ENTRY_OVERHEAD: usize = 32;
 pub(super) const MAX_SIZE: usize = 65_536;
 /// The memory that a table begins with.
 const FIRST_BYTES: usize = 64;
+const FIRST_ENTRIES: usize = 4;
 
 /// Entries from the newest, which has index 0, each with a mark of its user's.
 pub(super) struct Table<Mark> {
     /// Entries in their order. Those evicted leave a gap at the start.
     bytes: Vec<u8>,
-    /// The newest is the last.
-    entries: VecDeque<Stored<Mark>>,
-    size: usize,
-    max_size: usize,
+    /// As many as a power of two; an entry's place is its number modulo that.
+    entries: Vec<Stored<Mark>>,
+    /// The number of the next entry.
+    next: u32,
+    count: u32,
+    size: u32,
+    max_size: u32,
 }
 
+#[derive(Clone, Copy, Default)]
 struct Stored<Mark> {
     start: u32,
     name_length: u16,
@@ -39,29 +42,43 @@ pub(super) struct Entry<'a, Mark> {
     pub(super) mark: Mark,
 }
 
-impl<Mark: Copy> Table<Mark> {
+impl<Mark: Copy + Default> Table<Mark> {
     pub(super) fn new(max_size: usize) -> Table<Mark> {
-        let max_size = max_size.min(MAX_SIZE);
-        Table { bytes: Vec::new(), entries: VecDeque::new(), size: 0, max_size }
+        let max_size = max_size.min(MAX_SIZE) as u32;
+        Table { bytes: Vec::new(), entries: Vec::new(), next: 0, count: 0, size: 0, max_size }
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.count as usize
     }
 
     /// The entry with this index, from the newest on.
+    #[inline(always)]
     pub(super) fn get(&self, index: usize) -> Option<Entry<'_, Mark>> {
-        let at = self.entries.len().checked_sub(index + 1)?;
-        let stored = self.entries.get(at)?;
+        if index >= self.count as usize {
+            return None;
+        }
+        let stored = self.entries.get(self.place(self.next.wrapping_sub(index as u32 + 1)))?;
         let (start, name_length) = (stored.start as usize, usize::from(stored.name_length));
         let end = start + name_length + usize::from(stored.value_length);
-        Some(Entry { name: stored.name, name_length, bytes: &self.bytes[start..end], mark: stored.mark })
+        let bytes = self.bytes.get(start..end)?;
+        Some(Entry { name: stored.name, name_length, bytes, mark: stored.mark })
+    }
+
+    /// How many entries were ever added, modulo 256.
+    #[inline]
+    pub(super) fn added(&self) -> u8 {
+        self.next as u8
+    }
+
+    fn place(&self, number: u32) -> usize {
+        number as usize & self.entries.len().wrapping_sub(1)
     }
 
     /// Changes the size, and evicts what does not fit any more.
     pub(super) fn set_max_size(&mut self, max_size: usize) {
-        self.max_size = max_size.min(MAX_SIZE);
+        self.max_size = max_size.min(MAX_SIZE) as u32;
         self.evict(self.max_size);
     }
 
@@ -71,49 +88,73 @@ impl<Mark: Copy> Table<Mark> {
     pub(super) fn insert(&mut self, name: Name, other: &[u8], value: &[u8], mark: Mark) -> bool {
         let length = other.len() + value.len();
         let size = name.as_bytes().len() + length + ENTRY_OVERHEAD;
-        if size > self.max_size {
+        if size > self.max_size as usize {
             self.evict(0);
             return false;
         }
-        self.evict(self.max_size - size);
+        self.evict(self.max_size - size as u32);
         self.make_room(length);
-        self.entries.push_back(Stored {
+        let place = self.place(self.next);
+        self.entries[place] = Stored {
             start: self.bytes.len() as u32,
             name_length: other.len() as u16,
             value_length: value.len() as u16,
             name,
             mark,
-        });
+        };
         self.bytes.extend_from_slice(other);
         self.bytes.extend_from_slice(value);
-        self.size += size;
+        self.next = self.next.wrapping_add(1);
+        self.count += 1;
+        self.size += size as u32;
         true
     }
 
+    /// Where the oldest entry is.
+    fn oldest(&self) -> usize {
+        self.place(self.next.wrapping_sub(self.count))
+    }
+
     /// Evicts the oldest until at most `size` is left.
-    fn evict(&mut self, size: usize) {
-        while self.size > size
-            && let Some(oldest) = self.entries.pop_front()
-        {
+    fn evict(&mut self, size: u32) {
+        while self.size > size {
+            let oldest = self.entries[self.oldest()];
             let length = usize::from(oldest.name_length) + usize::from(oldest.value_length);
-            self.size -= oldest.name.as_bytes().len() + length + ENTRY_OVERHEAD;
+            self.size -= (oldest.name.as_bytes().len() + length + ENTRY_OVERHEAD) as u32;
+            self.count -= 1;
         }
-        if self.entries.is_empty() {
+        if self.count == 0 {
             self.bytes.clear();
+        }
+    }
+
+    /// Makes room for one more entry.
+    fn make_room(&mut self, length: usize) {
+        if self.bytes.len() + length > self.bytes.capacity() {
+            self.make_bytes(length);
+        }
+        if self.count as usize == self.entries.len() {
+            let length = (self.entries.len() * 2).max(FIRST_ENTRIES);
+            let mut entries = vec![Stored::default(); length];
+            for age in 1..=self.count {
+                let number = self.next.wrapping_sub(age);
+                entries[number as usize & (length - 1)] = self.entries[self.place(number)];
+            }
+            self.entries = entries;
         }
     }
 
     /// Makes room for `length` more bytes: closes the gap at the start if that frees a quarter of the memory, so that
     /// few bytes are moved for each that comes, else takes twice the memory.
-    fn make_room(&mut self, length: usize) {
+    fn make_bytes(&mut self, length: usize) {
         let capacity = self.bytes.capacity();
-        if self.bytes.len() + length <= capacity {
-            return;
+        let gap = if self.count == 0 { 0 } else { self.entries[self.oldest()].start };
+        self.bytes.copy_within((gap as usize).., 0);
+        self.bytes.truncate(self.bytes.len() - gap as usize);
+        for age in 1..=self.count {
+            let place = self.place(self.next.wrapping_sub(age));
+            self.entries[place].start -= gap;
         }
-        let gap = self.entries.front().map_or(self.bytes.len(), |oldest| oldest.start as usize);
-        self.bytes.copy_within(gap.., 0);
-        self.bytes.truncate(self.bytes.len() - gap);
-        self.entries.iter_mut().for_each(|entry| entry.start -= gap as u32);
         let needed = self.bytes.len() + length;
         if needed > capacity / 4 * 3 {
             let more = needed.max(capacity * 2).max(FIRST_BYTES) - self.bytes.len();
@@ -129,12 +170,14 @@ impl<Mark: Copy> Table<Mark> {
 
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
-        self.size
+        self.size as usize
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
     use crate::random::Random;
 

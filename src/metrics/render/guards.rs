@@ -18,7 +18,7 @@ const BREAKER_ROWS: [BreakerRow; 4] = [
     ("ringway_breaker_reopens_total", "counter",
         "How often a failed probe opened the breaker again.", SharedBreaker::reopens),
     ("ringway_breaker_closes_total", "counter",
-        "How often the breaker closed, because its probes succeeded.", SharedBreaker::closes),
+        "How often the breaker closed: its probes succeeded, or nobody asked it for long.", SharedBreaker::closes),
 ];
 
 const fn state(state: State) -> u64 {

@@ -1,14 +1,14 @@
 //! What the workers share of a breaker: what each has counted, the verdict, and the probes.
 //!
-//! The verdict is one word: how many times it has changed, the state, and a moment. Whoever changes it does so by
-//! compare-and-swap of the whole word, so each change is made once, whoever comes first. Probes carry the number of the
-//! change that let them out; those of an earlier time are nobody's.
+//! The verdict is one word: how many times it has changed, the state, why it opened, and a moment. Each change is a
+//! compare-and-swap of the whole word, so it is made once, whoever comes first. Probes carry the number of the change that
+//! let them out; those of an earlier time are nobody's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::window::Counts;
+use super::window::{Counts, Tally};
 use crate::config;
 use crate::time::Moment;
 
@@ -43,16 +43,33 @@ pub struct SharedBreaker {
     verdict: AtomicU64,
     /// Of this time half-open: its number, probes that are out or have succeeded, and those that have succeeded.
     probes: AtomicU64,
+    /// From when on a connection is reason to try again, and when the next worker may connect out of turn; milliseconds.
+    reach_at: AtomicU64,
+    turn_at: AtomicU64,
+    /// What it opened on: calls, failures, and those without a connection; 21 bits each.
+    cause: AtomicU64,
     opens: AtomicU64,
     reopens: AtomicU64,
     closes: AtomicU64,
     published: Box<[Published]>,
 }
 
-/// What one worker has counted: its verdict's number, calls, failures. One writer; a line of its own.
+/// What one worker has counted: for each window a word of calls and failures; for both, one of the failures without a
+/// connection, and one of the calls that began. Each has its verdict's number. One writer; a line of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Published(AtomicU64);
+struct Published([AtomicU64; 4]);
+
+/// What a breaker opened on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// Calls that ended in the window that was reason to open; two million stand for all that is more.
+    pub calls: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// Of these, how many had no connection.
+    pub unreached: u64,
+}
 
 /// The state, since or until when, and how many there were before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +77,8 @@ pub(super) struct Verdict {
     /// Counts the changes, modulo 2^20.
     pub(super) epoch: u32,
     pub(super) state: State,
+    /// It opened last because the service could not be connected to.
+    pub(super) gone: bool,
     /// Open: until. Else: since.
     pub(super) at: Moment,
 }
@@ -70,14 +89,15 @@ impl Verdict {
         self == Verdict::default()
     }
 
-    /// Epoch, 20 bits; state, 2; milliseconds, 42, which are 139 years.
+    /// Epoch, 20 bits; state, 2; gone, 1; milliseconds, 41, which are 69 years.
     fn pack(self) -> u64 {
         let state = match self.state {
             State::Closed => 0,
             State::Open => 1,
             State::HalfOpen => 2,
         };
-        u64::from(self.epoch) << 44 | state << 42 | millis(self.at).min(MILLIS_MASK)
+        let gone = u64::from(self.gone) << 41;
+        u64::from(self.epoch) << 44 | state << 42 | gone | millis(self.at).min(MILLIS_MASK)
     }
 
     fn unpack(word: u64) -> Verdict {
@@ -87,11 +107,11 @@ impl Verdict {
             _ => State::HalfOpen,
         };
         let at = Moment::ZERO.plus(Duration::from_millis(word & MILLIS_MASK));
-        Verdict { epoch: (word >> 44) as u32, state, at }
+        Verdict { epoch: (word >> 44) as u32, state, gone: word >> 41 & 1 == 1, at }
     }
 
     fn next(self, state: State, at: Moment) -> Verdict {
-        Verdict { epoch: (self.epoch + 1) & EPOCH_MASK, state, at }
+        Verdict { epoch: (self.epoch + 1) & EPOCH_MASK, state, at, ..self }
     }
 }
 
@@ -102,6 +122,9 @@ impl SharedBreaker {
             settings,
             verdict: AtomicU64::new(Verdict::default().pack()),
             probes: AtomicU64::new(0),
+            reach_at: AtomicU64::new(0),
+            turn_at: AtomicU64::new(0),
+            cause: AtomicU64::new(0),
             opens: AtomicU64::new(0),
             reopens: AtomicU64::new(0),
             closes: AtomicU64::new(0),
@@ -129,9 +152,16 @@ impl SharedBreaker {
         self.reopens.load(Ordering::Relaxed)
     }
 
-    /// How often its probes closed it.
+    /// How often it closed.
     pub fn closes(&self) -> u64 {
         self.closes.load(Ordering::Relaxed)
+    }
+
+    /// What it opened on last; reopening does not change that.
+    pub fn cause(&self) -> Cause {
+        let word = self.cause.load(Ordering::Relaxed);
+        let field = |shift: u32| word >> shift & CAUSE_MASK;
+        Cause { calls: field(42), failed: field(21), unreached: field(0) }
     }
 
     /// Does what is due: opens if all workers together have reason to, lets probes out when the rest is over. To be
@@ -139,15 +169,27 @@ impl SharedBreaker {
     pub fn merge(&self, now: Moment) {
         let verdict = self.verdict();
         match verdict.state {
-            State::Closed if self.is_reason(self.counts_without(usize::MAX)) => self.open(verdict, now),
-            State::Open if verdict.at <= now => self.half_open(verdict, now, 0),
-            // Some probes go on for longer than any answer takes, such as a call that uploads for hours: others may go
-            // in their place, so that nobody can keep the breaker half-open.
-            State::HalfOpen if now.since(verdict.at) >= self.settings.timeout.max(LOST) => {
-                let succeeded = Probes::unpack(self.probes.load(Ordering::Acquire)).succeeded;
-                self.half_open(verdict, now, succeeded);
+            State::Closed => {
+                let tally = self.counts_without(usize::MAX);
+                if self.is_reason(tally) {
+                    self.open(verdict, tally, now);
+                }
             }
-            State::Closed | State::Open | State::HalfOpen => {}
+            State::Open if verdict.at <= now => self.half_open(verdict, now, 0),
+            State::HalfOpen if now.since(verdict.at) >= PASSES_ON => self.pass_on(verdict, now),
+            State::Open | State::HalfOpen => {}
+        }
+    }
+
+    /// It has been half-open for long. Where no call came, or those that ended were good, it closes. Where probes are out
+    /// still, such as calls that upload for hours, others may go in their place: no caller can keep it half-open.
+    fn pass_on(&self, verdict: Verdict, now: Moment) {
+        let probes = Probes::unpack(self.probes.load(Ordering::Acquire));
+        let taken = if probes.epoch == verdict.epoch { probes.taken } else { 0 };
+        if taken == 0 || probes.succeeded > 0 {
+            self.close(verdict, now);
+        } else {
+            self.half_open(verdict, now, 0);
         }
     }
 
@@ -160,37 +202,67 @@ impl SharedBreaker {
     }
 
     /// Are these counts reason to open?
-    pub(super) fn is_reason(&self, counts: Counts) -> bool {
-        let wanted = self.settings.failure_ratio * counts.calls as f64;
+    pub(super) fn is_reason(&self, tally: Tally) -> bool {
+        let ratio = self.settings.failure_ratio;
+        self.is_too_much(tally.long, ratio) || self.is_too_much(tally.short, short_ratio(ratio))
+    }
+
+    /// Failures are a share of the calls that began, too: they often end sooner than others, and of many calls that begin
+    /// at once they would be the first to be seen.
+    fn is_too_much(&self, counts: Counts, ratio: f64) -> bool {
+        let all = counts.calls.max(u64::try_from(counts.begun).unwrap_or(0));
         counts.failed > 0
             && counts.calls >= u64::from(self.settings.min_requests)
-            && counts.failed as f64 >= wanted
+            && counts.failed as f64 >= ratio * all as f64
     }
 
     /// What worker number `worker` has counted.
-    pub(super) fn publish(&self, worker: usize, epoch: u32, mut counts: Counts) {
-        // The share is what matters: where there are too many for the word, halves have the same.
-        while counts.calls > COUNT_MASK {
-            counts = Counts { calls: counts.calls / 2, failed: counts.failed / 2 };
+    pub(super) fn publish(&self, worker: usize, epoch: u32, tally: Tally) {
+        let (long, short) = (halved(tally.long), halved(tally.short));
+        let begun = |counts: Counts| u64::try_from(counts.begun).unwrap_or(0).min(COUNT_MASK);
+        let pairs = [
+            (long.calls, long.failed),
+            (short.calls, short.failed),
+            (long.unreached, short.unreached),
+            (begun(long), begun(short)),
+        ];
+        for (word, (left, right)) in self.published[worker].0.iter().zip(pairs) {
+            word.store(u64::from(epoch) << 44 | left << 22 | right, Ordering::Release);
         }
-        let word = u64::from(epoch) << 44 | counts.calls << 22 | counts.failed;
-        self.published[worker].0.store(word, Ordering::Release);
     }
 
     /// What all workers have counted but this one.
-    pub(super) fn counts_without(&self, worker: usize) -> Counts {
+    pub(super) fn counts_without(&self, worker: usize) -> Tally {
         let epoch = self.verdict().epoch;
-        let words = self.published.iter().enumerate().filter(|(at, _)| *at != worker);
-        let words = words.map(|(_, published)| published.0.load(Ordering::Acquire));
-        let now = words.filter(|word| word >> 44 == u64::from(epoch));
-        now.fold(Counts::default(), |sum, word| {
-            sum.plus(Counts { calls: word >> 22 & COUNT_MASK, failed: word & COUNT_MASK })
+        let others = self.published.iter().enumerate().filter(|(at, _)| *at != worker);
+        others.fold(Tally::default(), |sum, (_, published)| {
+            let [long, short, unreached, begun] = published.0.each_ref().map(|word| {
+                let word = word.load(Ordering::Acquire);
+                let counts = (word >> 22 & COUNT_MASK, word & COUNT_MASK);
+                if word >> 44 == u64::from(epoch) { counts } else { (0, 0) }
+            });
+            let counts = |(calls, failed), unreached, begun: u64| {
+                // 22 bits.
+                Counts { calls, failed, unreached, begun: begun as i64 }
+            };
+            let long = counts(long, unreached.0, begun.0);
+            sum.plus(Tally { long, short: counts(short, unreached.1, begun.1) })
         })
     }
 
     /// From closed to open.
-    pub(super) fn open(&self, closed: Verdict, now: Moment) {
-        if self.change(closed, self.opened(closed, now)) {
+    pub(super) fn open(&self, closed: Verdict, tally: Tally, now: Moment) {
+        let ratio = self.settings.failure_ratio;
+        let is_sudden = self.is_too_much(tally.short, short_ratio(ratio));
+        let counts = if is_sudden { tally.short } else { tally.long };
+        // How it fails now is what matters, if there is anything to see of it.
+        let latest = if tally.short.failed > 0 { tally.short } else { tally.long };
+        let gone = latest.unreached * 2 >= latest.failed;
+        self.reach_at.store(millis(now), Ordering::Relaxed);
+        if self.change(closed, Verdict { gone, ..self.opened(closed, now) }) {
+            let field = |count: u64| count.min(CAUSE_MASK);
+            let cause = field(counts.calls) << 42 | field(counts.failed) << 21 | field(counts.unreached);
+            self.cause.store(cause, Ordering::Relaxed);
             self.opens.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -199,6 +271,20 @@ impl SharedBreaker {
         // A millisecond more, for the moment is rounded down.
         let until = now.plus(self.settings.timeout).plus(Duration::from_micros(999));
         verdict.next(State::Open, until)
+    }
+
+    /// There is a connection again, where there was none: probes go out at once.
+    pub(super) fn reached(&self, open: Verdict, now: Moment) {
+        if self.reach_at.load(Ordering::Relaxed) <= millis(now) {
+            self.half_open(open, now, 0);
+        }
+    }
+
+    /// May the worker that asks connect now, whatever its backoff says? One may in each quarter of a second.
+    pub(super) fn take_turn(&self, now: Moment) -> bool {
+        let (now, next) = (millis(now), millis(now.plus(TURN)));
+        let turn = |at| (at <= now).then_some(next);
+        self.turn_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, turn).is_ok()
     }
 
     fn half_open(&self, verdict: Verdict, now: Moment, succeeded: u32) {
@@ -231,19 +317,28 @@ impl SharedBreaker {
             self.probes(epoch, |probes| (probes.succeeded < probes.taken).then(|| probes.succeeded += 1));
         let verdict = self.verdict();
         let all = |probes: Probes| probes.succeeded >= self.settings.max_requests.min(PROBES_MASK);
-        if probes.is_some_and(all)
-            && (verdict.epoch, verdict.state) == (epoch, State::HalfOpen)
-            && self.change(verdict, verdict.next(State::Closed, now))
-        {
+        if probes.is_some_and(all) && (verdict.epoch, verdict.state) == (epoch, State::HalfOpen) {
+            self.close(verdict, now);
+        }
+    }
+
+    fn close(&self, half_open: Verdict, now: Moment) {
+        if self.change(half_open, half_open.next(State::Closed, now)) {
             self.closes.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn probe_failed(&self, epoch: u32, now: Moment) {
+    /// `unreached`: it had no connection. One that was answered badly keeps the next ones back for a moment, however good
+    /// their connections are.
+    pub(super) fn probe_failed(&self, epoch: u32, unreached: bool, now: Moment) {
         let verdict = self.verdict();
-        if (verdict.epoch, verdict.state) == (epoch, State::HalfOpen)
-            && self.change(verdict, self.opened(verdict, now))
-        {
+        if (verdict.epoch, verdict.state) != (epoch, State::HalfOpen) {
+            return;
+        }
+        let pause = if unreached { Duration::ZERO } else { REACH_PAUSE };
+        self.reach_at.store(millis(now.plus(pause)), Ordering::Relaxed);
+        let opened = self.opened(verdict, now);
+        if self.change(verdict, Verdict { gone: verdict.gone || unreached, ..opened }) {
             self.reopens.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -282,10 +377,32 @@ fn millis(moment: Moment) -> u64 {
     moment.as_nanos() / 1_000_000
 }
 
-/// A probe is not waited for any longer. Calls on which nothing moves are ended sooner.
-const LOST: Duration = Duration::from_secs(600);
+/// The share of the short window at which it opens, half-way between that of the long one and all: few calls are seldom
+/// all bad by chance.
+fn short_ratio(ratio: f64) -> f64 {
+    (1.0 + ratio) / 2.0
+}
+
+/// The share is what matters: where there are too many for the word, halves have the same.
+fn halved(mut counts: Counts) -> Counts {
+    while counts.calls > COUNT_MASK {
+        let Counts { calls, failed, unreached, begun } = counts;
+        counts = Counts { calls: calls / 2, failed: failed / 2, unreached: unreached / 2, begun: begun / 2 };
+    }
+    counts
+}
+
+/// It is half-open no longer than this without a change.
+const PASSES_ON: Duration = Duration::from_secs(10);
+
+/// After a probe that was answered badly, on a connection that had come back.
+const REACH_PAUSE: Duration = Duration::from_secs(1);
+
+/// One worker after the other connects out of turn.
+const TURN: Duration = Duration::from_millis(250);
 
 const EPOCH_MASK: u32 = (1 << 20) - 1;
 const PROBES_MASK: u32 = (1 << 22) - 1;
 const COUNT_MASK: u64 = (1 << 22) - 1;
-const MILLIS_MASK: u64 = (1 << 42) - 1;
+const CAUSE_MASK: u64 = (1 << 21) - 1;
+const MILLIS_MASK: u64 = (1 << 41) - 1;

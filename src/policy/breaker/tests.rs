@@ -1,6 +1,7 @@
 use super::*;
 use crate::config;
-use crate::policy::outcome::Outcome::{Ill, Silent, Well};
+use crate::policy::outcome::FAILURE_CODES;
+use crate::policy::outcome::Outcome::{Ill, Silent, Unreached, Well};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -22,7 +23,7 @@ fn settings() -> config::Breaker {
         min_requests: 10,
         failure_ratio: 0.5,
         ramp: secs(4),
-        min_deadline: Duration::ZERO,
+        failure_status_codes: FAILURE_CODES,
     }
 }
 
@@ -65,6 +66,23 @@ fn it_opens_when_enough_calls_have_failed() {
         calls(&breaker, well, Well, at(0));
         calls(&breaker, ill, Ill, at(0));
         assert_eq!(breaker.shared().state(), wanted, "{well} {ill} {silent}");
+    }
+}
+
+#[test]
+fn failures_that_end_sooner_than_others_do_not_open_it() {
+    // Of a hundred calls that begin at once, so many fail, and are the first to end. `dropped`: others say nothing.
+    for (failing, dropped, wanted) in
+        [(49, 0, State::Closed), (50, 0, State::Open), (20, 59, State::Closed), (20, 60, State::Open)]
+    {
+        let mut random = Random::seeded(8);
+        let breaker = alone(settings());
+        let mut passes: Vec<_> = (0..100).map(|_| breaker.ask(at(0), &mut random).unwrap()).collect();
+        passes.truncate(100 - dropped);
+        for pass in passes.drain(..failing) {
+            pass.tell(Ill, at(5));
+        }
+        assert_eq!(breaker.shared().state(), wanted, "{failing} {dropped}");
     }
 }
 
@@ -126,25 +144,168 @@ fn a_probe_that_says_nothing_is_given_back() {
 }
 
 #[test]
-fn probes_are_waited_for_and_replaced_only_if_they_never_end() {
-    let mut random = Random::seeded(4);
+fn half_open_passes_on_by_time() {
+    // Probes that are out for ever, and how many succeed at once; what it is after ten seconds.
+    for (lost, succeed, wanted) in [
+        (0, 0, State::Closed),
+        (0, 2, State::Closed),
+        (3, 2, State::Closed),
+        (3, 0, State::HalfOpen),
+        (5, 0, State::HalfOpen),
+    ] {
+        let mut random = Random::seeded(4);
+        let breaker = alone(settings());
+        calls(&breaker, 10, Ill, at(0));
+        breaker.tick(at(2_000));
+        let lost: Vec<Pass<'_>> = (0..lost).map(|_| breaker.ask(at(2_000), &mut random).unwrap()).collect();
+        assert_eq!(calls(&breaker, succeed, Well, at(2_000)), succeed);
+        for millis in [2_000, 3_999, 11_999] {
+            breaker.tick(at(millis));
+            assert_eq!(breaker.shared().state(), State::HalfOpen, "{lost:?} {succeed} at {millis}");
+        }
+        breaker.tick(at(12_000));
+        assert_eq!(breaker.shared().state(), wanted, "{lost:?} {succeed}");
+        if wanted == State::HalfOpen {
+            assert_eq!(calls(&breaker, 5, Well, at(12_000)), 5, "others go in their place");
+            assert_eq!(breaker.shared().state(), State::Closed);
+        }
+        // Those that end after all are of another time.
+        for pass in lost {
+            pass.tell(Ill, at(12_001));
+        }
+        assert_eq!((breaker.shared().state(), breaker.shared().reopens()), (State::Closed, 0));
+    }
+}
+
+#[test]
+fn a_probe_is_judged_by_its_end_and_by_its_head_only_if_it_stays_open() {
+    // When the head came the answer ended after this time, or not at all; what the breaker is 1.2 s after the head.
+    let table = [
+        (Some((50, Ill)), State::Open),
+        (Some((50, Well)), State::Closed),
+        (Some((950, Ill)), State::Open),
+        (Some((1_150, Ill)), State::Closed),
+        (Some((50, Silent)), State::HalfOpen),
+        (None, State::Closed),
+    ];
+    for (end, wanted) in table {
+        let mut random = Random::seeded(4);
+        let breaker = alone(config::Breaker { max_requests: 1, ..settings() });
+        calls(&breaker, 10, Ill, at(0));
+        let mut probe = Some(breaker.ask(at(2_000), &mut random).unwrap());
+        probe.as_mut().unwrap().answered(at(2_000));
+        for millis in (0..=1_200).step_by(50) {
+            if let Some((after, outcome)) = end
+                && after == millis
+            {
+                probe.take().unwrap().tell(outcome, at(2_000 + millis));
+            }
+            if millis % 100 == 0 {
+                breaker.tick(at(2_000 + millis));
+            }
+        }
+        assert_eq!(breaker.shared().state(), wanted, "{end:?}");
+        drop(probe);
+        assert_eq!(breaker.shared().state(), wanted, "{end:?}: what came later");
+    }
+}
+
+/// A call each so many microseconds, good until `ill_from`, for so many milliseconds; says when it opened.
+fn opens_at(breaker: &LocalBreaker, micros: u64, ill_from: u64, until: u64, ill: Outcome) -> Option<u64> {
+    let mut random = Random::seeded(7);
+    let mut next_tick = 0;
+    for number in 0.. {
+        let millis = number * micros / 1_000;
+        let now = at(millis);
+        while next_tick <= millis {
+            breaker.tick(at(next_tick));
+            next_tick += 100;
+        }
+        let Ok(pass) = breaker.ask(now, &mut random) else { return Some(millis - ill_from) };
+        pass.tell(if millis < ill_from { Well } else { ill }, now);
+        if millis > until {
+            break;
+        }
+    }
+    None
+}
+
+#[test]
+fn a_sudden_outage_opens_it_after_a_long_time_of_success() {
+    for (per_second, within) in [(25, 2_000), (300, 1_500), (3_000, 1_500)] {
+        let breaker = alone(config::Breaker { interval: secs(30), min_requests: 20, ..settings() });
+        let opened = opens_at(&breaker, 1_000_000 / per_second, 60_000, 70_000, Ill);
+        assert!(opened.is_some_and(|after| after <= within), "{opened:?} at {per_second}/s");
+        let cause = breaker.shared().cause();
+        assert!(cause.failed * 4 >= cause.calls * 3 && cause.unreached == 0, "{cause:?}");
+    }
+    // So few that the short window never holds enough.
+    let breaker = alone(config::Breaker { interval: secs(30), min_requests: 20, ..settings() });
+    let opened = opens_at(&breaker, 200_000, 60_000, 100_000, Ill);
+    assert!(opened.is_some_and(|after| (14_000..=16_500).contains(&after)), "{opened:?}");
+}
+
+/// Opened for want of connections, with two workers.
+fn gone() -> Vec<LocalBreaker> {
+    let all = workers(settings(), 2);
+    assert_eq!(calls(&all[0], 3, Ill, at(0)), 3, "calls that were under way");
+    assert_eq!(calls(&all[0], 7, Unreached, at(0)), 7);
+    assert_eq!(all[0].shared().cause(), Cause { calls: 10, failed: 10, unreached: 7 });
+    all[1].tick(at(50));
+    all
+}
+
+#[test]
+fn a_connection_ends_the_rest_if_there_was_none() {
+    let all = gone();
+    let mut random = Random::seeded(1);
+    // One worker in each quarter of a second connects whatever its backoff says.
+    assert!(all[0].reach(false, at(100)));
+    assert!(!all[1].reach(false, at(349)));
+    assert!(all[1].reach(false, at(350)));
+    assert_eq!(all[0].ask(at(600), &mut random).unwrap_err(), Refused::Open);
+    assert!(!all[0].holds());
+    // It has one: probes go out, the other worker connects at once, and who comes meanwhile waits.
+    assert!(!all[0].reach(true, at(700)));
+    let probes: Vec<Pass<'_>> = (0..5).map(|_| all[0].ask(at(700), &mut random).unwrap()).collect();
+    assert_eq!(all[0].ask(at(700), &mut random).unwrap_err(), Refused::HalfOpen);
+    assert!(all[0].holds());
+    assert!(all[1].reach(false, at(700)));
+    assert!(!all[1].reach(false, at(701)));
+    for probe in probes {
+        probe.tell(Well, at(710));
+    }
+    assert_eq!(all[0].shared().state(), State::Closed);
+    let held = (0..100).filter(|_| all[1].ask(at(710), &mut random).is_err()).count();
+    assert!(held > 80 && all[1].holds());
+    assert!(calls(&all[0], 100, Well, at(4_710)) == 100 && all[0].is_closed() && !all[0].holds());
+}
+
+#[test]
+fn a_connection_says_nothing_where_answers_were_bad() {
     let breaker = alone(settings());
     calls(&breaker, 10, Ill, at(0));
-    let lost: Vec<Pass<'_>> = (0..3).map(|_| breaker.ask(at(2_000), &mut random).unwrap()).collect();
-    assert_eq!(calls(&breaker, 10, Well, at(2_000)), 2);
-    // A service may take longer than the breaker was open: no more probes than there were go to it.
-    for millis in [3_999, 4_000, 60_000, 601_999] {
-        breaker.tick(at(millis));
-        assert_eq!(breaker.ask(at(millis), &mut random).unwrap_err(), Refused::HalfOpen, "at {millis}");
+    for millis in (0..2_000).step_by(100) {
+        assert!(!breaker.reach(true, at(millis)));
+        assert_eq!(breaker.shared().state(), State::Open);
     }
-    breaker.tick(at(602_000));
-    assert_eq!(calls(&breaker, 3, Well, at(602_000)), 3, "two have succeeded before");
-    assert_eq!(breaker.shared().state(), State::Closed);
-    // Those that end after all are of another time.
-    for pass in lost {
-        pass.tell(Ill, at(602_001));
+}
+
+#[test]
+fn a_service_that_is_back_and_ill_is_asked_once_a_second() {
+    let all = gone();
+    let mut rounds = 0;
+    for millis in (100..5_100).step_by(10) {
+        all[0].reach(true, at(millis));
+        rounds += calls(&all[0], 1, Ill, at(millis));
     }
-    assert_eq!((breaker.shared().state(), breaker.shared().reopens()), (State::Closed, 0));
+    assert_eq!((rounds, all[0].shared().reopens()), (5, 5));
+    // One that is lost again is tried for as soon as it is back.
+    all[0].reach(true, at(5_100));
+    assert_eq!(calls(&all[0], 1, Unreached, at(5_100)), 1);
+    all[0].reach(true, at(5_101));
+    assert_eq!(calls(&all[0], 5, Well, at(5_101)), 5);
+    assert_eq!(all[0].shared().state(), State::Closed);
 }
 
 #[test]
@@ -177,7 +338,7 @@ fn calls_of_an_earlier_time_say_nothing() {
     let mut random = Random::seeded(6);
     let breaker = alone(config::Breaker { ramp: Duration::ZERO, ..settings() });
     let old: Vec<Pass<'_>> = (0..100).map(|_| breaker.ask(at(0), &mut random).unwrap()).collect();
-    calls(&breaker, 10, Ill, at(0));
+    calls(&breaker, 100, Ill, at(0));
     calls(&breaker, 5, Well, at(2_000));
     for pass in old {
         pass.tell(Ill, at(2_001));
@@ -229,9 +390,13 @@ fn one_worker_with_bad_luck_does_not_open_it_for_all() {
 #[test]
 fn counts_that_do_not_fit_keep_their_share() {
     let shared = SharedBreaker::new(settings(), 2);
-    shared.publish(0, 0, Counts { calls: 40_000_000, failed: 10_000_000 });
+    let long = Counts { calls: 40_000_000, failed: 10_000_000, unreached: 5_000_000, begun: 0 };
+    let short = Counts { calls: 8, failed: 3, unreached: 2, begun: 9 };
+    shared.publish(0, 0, Tally { long, short });
     let counts = shared.counts_without(1);
-    assert!(counts.calls > 1_000_000 && counts.calls == 4 * counts.failed, "{counts:?}");
+    assert_eq!(counts.short, short);
+    let Counts { calls, failed, unreached, .. } = counts.long;
+    assert!(calls > 1_000_000 && calls == 4 * failed && failed == 2 * unreached, "{counts:?}");
 }
 
 /// Workers with calls of random length, in a service that is ill and well by turns; ticks at their own times. At each

@@ -1,25 +1,114 @@
-//! Calls of the last `interval`, in slices that really expire.
+//! Calls of the last `interval`, in slices that really expire; and those of the last moments among them.
 
 use std::time::Duration;
 
 use crate::time::Moment;
 
-/// How many calls ended, and how many of them because the service is ill.
+/// How many calls ended, and how many of them because the service is gone or too slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) calls: u64,
     pub(super) failed: u64,
+    /// Of those that failed, how many had no connection.
+    pub(super) unreached: u64,
+    /// How many began, but for those whose end says nothing. Below zero for a moment, where these began before.
+    pub(super) begun: i64,
 }
 
 impl Counts {
     pub(super) fn plus(self, other: Counts) -> Counts {
-        Counts { calls: self.calls + other.calls, failed: self.failed + other.failed }
+        Counts {
+            calls: self.calls + other.calls,
+            failed: self.failed + other.failed,
+            unreached: self.unreached + other.unreached,
+            begun: self.begun + other.begun,
+        }
+    }
+
+    fn minus(self, other: Counts) -> Counts {
+        Counts {
+            calls: self.calls - other.calls,
+            failed: self.failed - other.failed,
+            unreached: self.unreached - other.unreached,
+            begun: self.begun - other.begun,
+        }
     }
 }
 
-/// One worker's counts. A call counts for `interval`, or for up to a tenth of it less.
+/// The calls of both windows; those of the short one are in the long one, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) long: Counts,
+    pub(super) short: Counts,
+}
+
+impl Tally {
+    pub(super) fn plus(self, other: Tally) -> Tally {
+        Tally { long: self.long.plus(other.long), short: self.short.plus(other.short) }
+    }
+}
+
+/// One worker's counts. A call is counted once, into the short window; what is too old for that moves to the long one.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct Windows {
+    short: Window,
+    /// None if `interval` is no longer than the short window.
+    older: Option<Window>,
+    /// How long a call stays in the short window.
+    short_length: Duration,
+}
+
+impl Windows {
+    pub(super) fn new(interval: Duration) -> Windows {
+        let short_length = interval.min(SHORT);
+        let rest = interval.saturating_sub(short_length);
+        let older = (!rest.is_zero()).then(|| Window::new(rest));
+        Windows { short: Window::new(short_length), older, short_length }
+    }
+
+    /// Counts a call that begins or ends.
+    #[inline]
+    pub(super) fn count(&mut self, one: Counts, now: Moment) {
+        self.expire(now);
+        self.short.add(one);
+    }
+
+    /// A call that has begun says nothing: it is as if it had not.
+    pub(super) fn forget(&mut self) {
+        self.short.add(Counts { begun: -1, ..Counts::default() });
+    }
+
+    /// What there is now.
+    pub(super) fn tally(&mut self, now: Moment) -> Tally {
+        self.expire(now);
+        let short = self.short.sum;
+        let older = self.older.as_mut().map_or(Counts::default(), |older| {
+            older.expire(now, |_, _| {});
+            older.sum
+        });
+        Tally { long: short.plus(older), short }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.short.clear();
+        self.older.as_mut().into_iter().for_each(Window::clear);
+    }
+
+    #[inline]
+    fn expire(&mut self, now: Moment) {
+        let Windows { short, older, short_length } = self;
+        short.expire(now, |began, old| {
+            if let Some(older) = older {
+                older.expire(began.plus(*short_length), |_, _| {});
+                older.add(old);
+            }
+        });
+    }
+}
+
+/// Counts of some time. A call counts for that long, or for up to a tenth of it less.
+#[derive(Debug)]
+struct Window {
     slice_nanos: u64,
     slices: [Counts; SLICES],
     /// The slice that is counted into, by its number since the clock's start.
@@ -31,8 +120,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(interval: Duration) -> Window {
-        let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+    fn new(length: Duration) -> Window {
+        let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
         Window {
             slice_nanos: (nanos / SLICES as u64).max(1),
             slices: [Counts::default(); SLICES],
@@ -42,36 +131,36 @@ impl Window {
         }
     }
 
-    /// Counts a call, and says how many there are now.
-    pub(super) fn count(&mut self, failed: bool, now: Moment) -> Counts {
-        self.expire(now);
-        let one = Counts { calls: 1, failed: u64::from(failed) };
+    /// Counts into the slice that is current.
+    fn add(&mut self, more: Counts) {
         let slice = &mut self.slices[place(self.current)];
-        *slice = slice.plus(one);
-        self.sum = self.sum.plus(one);
-        self.sum
+        *slice = slice.plus(more);
+        self.sum = self.sum.plus(more);
     }
 
-    pub(super) fn counts(&mut self, now: Moment) -> Counts {
-        self.expire(now);
-        self.sum
-    }
-
-    pub(super) fn clear(&mut self) {
+    fn clear(&mut self) {
         self.slices = [Counts::default(); SLICES];
         self.sum = Counts::default();
     }
 
+    /// Gives the slices that are over, with their beginnings, to `old`.
     #[inline]
-    fn expire(&mut self, now: Moment) {
-        if now.as_nanos() < self.ends {
-            return;
+    fn expire(&mut self, now: Moment, old: impl FnMut(Moment, Counts)) {
+        if now.as_nanos() >= self.ends {
+            self.turn(now, old);
         }
+    }
+
+    #[cold]
+    fn turn(&mut self, now: Moment, mut old: impl FnMut(Moment, Counts)) {
         let number = (now.as_nanos() / self.slice_nanos).max(self.current);
         for passed in self.current + 1..=number.min(self.current + SLICES as u64) {
-            let old = std::mem::take(&mut self.slices[place(passed)]);
-            self.sum.calls -= old.calls;
-            self.sum.failed -= old.failed;
+            let counts = std::mem::take(&mut self.slices[place(passed)]);
+            if counts != Counts::default() {
+                self.sum = self.sum.minus(counts);
+                let began = passed.saturating_sub(SLICES as u64).saturating_mul(self.slice_nanos);
+                old(Moment::from_nanos(began), counts);
+            }
         }
         self.current = number;
         self.ends = (number + 1).saturating_mul(self.slice_nanos);
@@ -81,6 +170,10 @@ impl Window {
 fn place(number: u64) -> usize {
     (number % SLICES as u64) as usize
 }
+
+/// In this time a sudden outage is to be seen, and the least that it has to hold at 25 calls a second is more than a
+/// breaker asks for by default.
+const SHORT: Duration = Duration::from_millis(1_500);
 
 const SLICES: usize = 10;
 
@@ -92,10 +185,13 @@ mod tests {
         Moment::ZERO.plus(Duration::from_millis(millis))
     }
 
+    fn counts(calls: u64, failed: u64) -> Counts {
+        Counts { calls, failed, unreached: 0, begun: 0 }
+    }
+
     #[test]
     fn calls_expire_slice_by_slice() {
         let mut window = Window::new(Duration::from_secs(10));
-        let counts = |calls, failed| Counts { calls, failed };
         // At each moment: a call that failed or not, and what the window holds with it.
         let table = [
             (50_000, true, counts(1, 1)),
@@ -108,16 +204,53 @@ mod tests {
             (500_000, true, counts(1, 1)),
         ];
         for (millis, failed, wanted) in table {
-            assert_eq!(window.count(failed, at(millis)), wanted, "at {millis} ms");
+            window.expire(at(millis), |_, _| {});
+            window.add(counts(1, u64::from(failed)));
+            assert_eq!(window.sum, wanted, "at {millis} ms");
         }
-        assert_eq!(window.counts(at(509_999)), counts(1, 1));
-        assert_eq!(window.counts(at(510_000)), Counts::default());
+        window.expire(at(509_999), |_, _| {});
+        assert_eq!(window.sum, counts(1, 1));
+        window.expire(at(510_000), |_, _| {});
+        assert_eq!(window.sum, Counts::default());
     }
 
     #[test]
     fn time_that_is_told_out_of_order_counts_as_now() {
-        let mut window = Window::new(Duration::from_secs(1));
-        let _ = window.count(true, at(5_000));
-        assert_eq!(window.count(true, at(10)), Counts { calls: 2, failed: 2 });
+        let mut windows = Windows::new(Duration::from_secs(1));
+        windows.count(counts(1, 1), at(5_000));
+        windows.count(counts(1, 1), at(10));
+        assert_eq!(windows.tally(at(5_000)).long, counts(2, 2));
+    }
+
+    #[test]
+    fn a_call_is_in_both_windows_then_in_the_long_one_and_then_in_none() {
+        let mut windows = Windows::new(Duration::from_secs(30));
+        for second in 0..100 {
+            windows.count(Counts { calls: 1, failed: 1, unreached: 1, begun: 1 }, at(100_000 + second * 10));
+        }
+        let one = Counts { calls: 100, failed: 100, unreached: 100, begun: 100 };
+        let none = Counts::default();
+        for (millis, short, long) in [
+            (101_000, one, one),
+            (101_300, one, one),
+            (102_600, none, one),
+            (127_000, none, one),
+            (131_100, none, none),
+        ] {
+            assert_eq!(windows.tally(at(millis)), Tally { long, short }, "at {millis} ms");
+        }
+        // Nobody looked for longer than the short window: it is as old as it is.
+        windows.count(one, at(200_000));
+        assert_eq!(windows.tally(at(226_500)), Tally { long: one, short: none });
+        windows.clear();
+        assert_eq!(windows.tally(at(226_500)), Tally::default());
+    }
+
+    #[test]
+    fn a_short_interval_has_one_window() {
+        let mut windows = Windows::new(Duration::from_millis(500));
+        windows.count(counts(1, 0), at(1_000));
+        assert_eq!(windows.tally(at(1_400)), Tally { long: counts(1, 0), short: counts(1, 0) });
+        assert_eq!(windows.tally(at(1_500)), Tally::default());
     }
 }

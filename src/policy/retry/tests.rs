@@ -19,14 +19,16 @@ fn attempt(end: End) -> Attempt {
 /// The whole table: each kind of end, with all that can change what becomes of it.
 #[test]
 fn the_table_has_an_answer_for_every_end() {
-    use Ruling::{GoesOn, Never, Replay, Retry, StillQueued, Unsent};
+    use Ruling::{GoesOn, Held, Never, Replay, Retry, StillQueued, Unsent};
     let unavailable = Codes::NONE.with(14);
     let after = Pushback::After(Duration::from_millis(5));
     let no = Pushback::None;
     // end, pushback, idempotent, replayed -> ruling
     let table = [
-        (End::NoConnection, no, false, false, Unsent),
-        (End::NoConnection, no, false, true, Unsent),
+        (End::NoConnection, no, false, false, Never(Why::NoConnection)),
+        (End::NoConnection, no, true, true, Never(Why::NoConnection)),
+        (End::Held, no, false, false, Held),
+        (End::Held, no, true, true, Held),
         (End::NeverOpened, no, false, false, StillQueued),
         (End::NotWritten, no, false, false, Unsent),
         (End::Refused, no, false, false, Replay),
@@ -128,7 +130,7 @@ fn a_call_has_its_attempts_and_no_more() {
     assert_eq!(course(attempt(End::Refused), &with(2), None), [free, yes, used]);
     assert_eq!(course(attempt(End::AboveGoaway), &with(1), None), [free, used]);
     // Never sent: for nothing, but not for ever.
-    assert_eq!(course(attempt(End::NoConnection), &with(3), None), [free, free, used]);
+    assert_eq!(course(attempt(End::NotWritten), &with(3), None), [free, free, used]);
     assert_eq!(course(attempt(End::NotWritten), &with(1), None), [free, used]);
     assert_eq!(course(attempt(End::NeverOpened), &with(3), None), [free, free, used]);
     // Queued: as long as there is time.
@@ -168,12 +170,24 @@ fn waits_double_to_the_maximum_with_a_fifth_of_jitter() {
 #[test]
 fn the_first_free_try_does_not_wait_and_the_others_do() {
     let policy = config::Retry { max_attempts: 10, ..policy() };
-    let waits = waits(attempt(End::NoConnection), 4, &policy, 1);
+    let waits = waits(attempt(End::NotWritten), 4, &policy, 1);
     assert_eq!(waits[0], Duration::ZERO);
     for (wait, schedule) in waits[1..].iter().zip([100, 200, 400]) {
         let schedule = Duration::from_millis(schedule);
         assert!(schedule * 8 / 10 <= *wait && *wait <= schedule * 12 / 10, "{wait:?}");
     }
+}
+
+#[test]
+fn a_held_call_asks_again_every_moment_for_two_seconds() {
+    let policy = config::Retry { max_attempts: 1, ..policy() };
+    let waits = waits(attempt(End::Held), 40, &policy, 1);
+    assert!(waits.iter().all(|wait| (40..=60).contains(&wait.as_millis())), "{waits:?}");
+    let (mut retries, mut random, budget) = (Retries::default(), Random::seeded(1), plenty());
+    let mut next = |left| retries.next(attempt(End::Held), &policy, &budget, left, &mut random, NOW);
+    assert_eq!(next(Some(Duration::from_millis(40))), Next::Stop(Why::Time));
+    let asked = (0..100).take_while(|_| matches!(next(None), Next::Again { counted: false, .. })).count();
+    assert_eq!(asked, 39);
 }
 
 #[test]
@@ -220,7 +234,7 @@ fn only_what_counts_is_paid_for() {
     let mut random = Random::seeded(6);
     let budget = Budget::new(&SharedBudget::new(settings), None);
     let mut next = |end, left| Retries::default().next(end, &policy(), &budget, left, &mut random, NOW);
-    for free in [End::NoConnection, End::NeverOpened, End::NotWritten, End::Refused, End::AboveGoaway] {
+    for free in [End::NeverOpened, End::NotWritten, End::Refused, End::AboveGoaway] {
         for _ in 0..10 {
             assert_eq!(next(attempt(free), None), Next::Again { wait: Duration::ZERO, counted: false });
         }

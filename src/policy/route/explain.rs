@@ -45,11 +45,10 @@ fn host_differs(wanted: &str, host: &str) -> Option<String> {
 }
 
 fn header_differs(name: &str, wanted: &str, headers: &HeaderMap) -> Option<String> {
-    let sent = headers.get_all(name);
-    if matches(&sent, wanted.as_bytes()) {
+    if matches(headers, name.as_bytes(), wanted.as_bytes()) {
         return None;
     }
-    Some(match sent.iter().count() {
+    Some(match headers.get_all(name).iter().count() {
         0 => format!("there is no header {name}"),
         1 => format!("the header {name} is not {wanted:?}"),
         count => format!("the {count} headers {name}, joined with commas, are not {wanted:?}"),

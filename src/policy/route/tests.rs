@@ -42,7 +42,7 @@ fn find_plainly(routes: &[Route], path: &str, host: &str, headers: &HeaderMap) -
         path_matches
             && host_matches
             && route.matching.headers.iter().all(|(name, wanted)| {
-                let values: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+                let values: Vec<_> = headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
                 !values.is_empty() && values.join(&b","[..]) == wanted.as_bytes()
             })
     })

@@ -19,7 +19,7 @@ const STREAMS: f64 = 100.0;
 /// In flight at the worst moment, against the average.
 const PEAK: f64 = 4.0;
 /// Codes that say that a service is ill.
-const ILL: [&str; 4] = ["UNAVAILABLE", "INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED"];
+const ILL: [&str; 2] = ["UNAVAILABLE", "DEADLINE_EXCEEDED"];
 
 /// How long the route's calls may take.
 pub(super) fn timeout(route: &Route) -> Advice {
@@ -218,8 +218,8 @@ fn breaker_of(calls: &Calls, rate: Option<f64>, place: &Place) -> Vec<Advice> {
             units::digits(rate)
         );
         all.push(advice("interval", Some(quoted(round_up(interval))), &rule));
-        let probes = rate.clamp(5.0, 50.0).ceil();
-        let rule = "a second's calls as probes, from 5 to 50: more of them only slow the return";
+        let probes = (rate / 10.0).clamp(3.0, 10.0).ceil();
+        let rule = "a tenth of a second's calls as probes, from 3 to 10: more of them only slow the return";
         all.push(advice("max_requests", count(probes).map(|count| count.to_string()), rule));
     }
     all

@@ -103,10 +103,10 @@ fn breakers_follow_what_is_ordinary() {
     let table: [Row<'_>; 6] = [
         (&[("OK", 999)], None, "failure_ratio", None),
         (&[("OK", 10_000)], None, "failure_ratio", Some("0.5")),
-        (&[("OK", 8_500), ("INTERNAL", 1500)], None, "failure_ratio", Some("0.8")),
-        (&[("OK", 5_000), ("UNKNOWN", 5000)], None, "failure_ratio", None),
+        (&[("OK", 8_500), ("UNAVAILABLE", 1500)], None, "failure_ratio", Some("0.8")),
+        (&[("OK", 5_000), ("DEADLINE_EXCEEDED", 5000)], None, "failure_ratio", None),
         (&[("OK", 10_000)], slow, "interval", Some("\"50s\"")),
-        (&[("OK", 10_000)], slow, "max_requests", Some("5")),
+        (&[("OK", 10_000)], slow, "max_requests", Some("3")),
     ];
     for (codes, before, key, wanted) in table {
         let (found, _) = value(&advise(&page(codes, &[], ""), before), "breaker", key);
@@ -158,7 +158,7 @@ fn methods_have_advice_of_their_own() {
         + &series("", "OK", 100_000, 0)
         + &series(well, "OK", 20_000, 100)
         + &series(ill, "OK", 4_500, 0)
-        + &series(ill, "INTERNAL", 500, 0);
+        + &series(ill, "UNAVAILABLE", 500, 0);
     let advice = advise(&Page::parse(&page).unwrap(), None);
     let of = |path: &str, about: &str| {
         let mine = |advice: &&Advice| {
@@ -204,7 +204,7 @@ fn the_text_can_be_pasted() {
     assert_eq!(route.timeout, Some(Duration::from_millis(50)), "{text}");
     assert_eq!((cluster.max_requests, cluster.retry.max_attempts), (5000, 2), "{text}");
     assert_eq!(cluster.pool.max_connections, 11, "{text}");
-    assert_eq!(cluster.breaker.as_ref().map(|breaker| breaker.max_requests), Some(50), "{text}");
+    assert_eq!(cluster.breaker.as_ref().map(|breaker| breaker.max_requests), Some(10), "{text}");
     assert_eq!((method.path.as_str(), method.timeout), ("/a.B/C", Some(Duration::from_millis(50))), "{text}");
     assert!(method.breaker.is_some(), "{text}");
     assert!(advise(&Page::default(), None).is_empty());

@@ -4,21 +4,28 @@ use std::collections::HashMap;
 
 use prost_reflect::FileDescriptor;
 
+/// By the path of a definition in its file.
+type Places = HashMap<Vec<i32>, String>;
+
 /// Comments by file and place in it, read when the first of a file is asked for.
 #[derive(Debug, Default)]
 pub(super) struct Comments {
-    files: HashMap<String, HashMap<Vec<i32>, String>>,
+    files: HashMap<String, Vec<(FileDescriptor, Places)>>,
 }
 
 impl Comments {
     /// What stands above a definition, or else behind it.
     pub(super) fn of(&mut self, file: &FileDescriptor, path: &[i32]) -> Option<&str> {
-        let comments = self.files.entry(file.name().to_owned()).or_insert_with(|| read(file));
-        comments.get(path).map(String::as_str)
+        let versions = self.files.entry(file.name().to_owned()).or_default();
+        let at = versions.iter().position(|(known, _)| known == file).unwrap_or_else(|| {
+            versions.push((file.clone(), read(file)));
+            versions.len() - 1
+        });
+        versions[at].1.get(path).map(String::as_str)
     }
 }
 
-fn read(file: &FileDescriptor) -> HashMap<Vec<i32>, String> {
+fn read(file: &FileDescriptor) -> Places {
     let mut comments = HashMap::new();
     let info = file.file_descriptor_proto().source_code_info.as_ref();
     for location in info.into_iter().flat_map(|info| &info.location) {

@@ -1,9 +1,9 @@
 //! Messages and enums as JSON Schema, by the mapping of protobuf to JSON.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use prost_reflect::{
-    Cardinality, DescriptorPool, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, Kind,
+    Cardinality, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, FileDescriptor, Kind,
     MessageDescriptor, Value as Reflected,
 };
 use serde_json::{Map, Value, json};
@@ -16,10 +16,10 @@ use crate::config::PrintOptions;
 #[derive(Debug)]
 pub(super) struct Schemas {
     print: PrintOptions,
-    behaviour: Option<ExtensionDescriptor>,
-    known: HashSet<String>,
-    messages: Vec<MessageDescriptor>,
-    enums: Vec<EnumDescriptor>,
+    /// The files that define a name: there may be several versions.
+    known: HashMap<String, Vec<FileDescriptor>>,
+    messages: Vec<(String, MessageDescriptor)>,
+    enums: Vec<(String, EnumDescriptor)>,
 }
 
 /// Whether a message is an object of its fields.
@@ -77,14 +77,20 @@ fn nullable(kind: &str, format: Option<&str>) -> Value {
 }
 
 impl Schemas {
-    pub(super) fn new(print: PrintOptions, pool: &DescriptorPool) -> Self {
-        Self {
-            print,
-            behaviour: pool.get_extension_by_name("google.api.field_behavior"),
-            known: HashSet::new(),
-            messages: Vec::new(),
-            enums: Vec::new(),
+    pub(super) fn new(print: PrintOptions) -> Self {
+        Self { print, known: HashMap::new(), messages: Vec::new(), enums: Vec::new() }
+    }
+
+    /// The name that stands for what a file defines by this one, and whether it was not asked for before.
+    fn stands_for(&mut self, name: &str, file: FileDescriptor) -> (String, bool) {
+        let files = self.known.entry(name.to_owned()).or_default();
+        let known = files.iter().position(|known| *known == file);
+        let number = known.unwrap_or(files.len());
+        if known.is_none() {
+            files.push(file);
         }
+        let name = if number == 0 { name.to_owned() } else { format!("{name}-{}", number + 1) };
+        (name, known.is_none())
     }
 
     /// The name of a field in JSON.
@@ -97,10 +103,11 @@ impl Schemas {
         if let Some(schema) = well_known(message) {
             return schema;
         }
-        if self.known.insert(message.full_name().to_owned()) {
-            self.messages.push(message.clone());
+        let (name, is_new) = self.stands_for(message.full_name(), message.parent_file());
+        if is_new {
+            self.messages.push((name.clone(), message.clone()));
         }
-        reference(message.full_name())
+        reference(&name)
     }
 
     /// A field, with all its elements.
@@ -136,21 +143,22 @@ impl Schemas {
         if one.full_name() == "google.protobuf.NullValue" {
             return json!({ "type": "null" });
         }
-        if self.known.insert(one.full_name().to_owned()) {
-            self.enums.push(one.clone());
+        let (name, is_new) = self.stands_for(one.full_name(), one.parent_file());
+        if is_new {
+            self.enums.push((name.clone(), one.clone()));
         }
-        reference(one.full_name())
+        reference(&name)
     }
 
     /// All schemas by name.
     pub(super) fn finish(mut self, comments: &mut Comments) -> Map<String, Value> {
         let mut all = Map::new();
-        while let Some(message) = self.messages.pop() {
+        while let Some((name, message)) = self.messages.pop() {
             let schema = self.object(&message, comments);
-            all.insert(message.full_name().to_owned(), schema);
+            all.insert(name, schema);
         }
-        for one in std::mem::take(&mut self.enums) {
-            all.insert(one.full_name().to_owned(), self.names(&one, comments));
+        for (name, one) in std::mem::take(&mut self.enums) {
+            all.insert(name, self.names(&one, comments));
         }
         all
     }
@@ -161,7 +169,7 @@ impl Schemas {
         let mut required = Vec::new();
         for field in message.fields() {
             let mut schema = described(self.of_field(&field), comments.of(&file, field.path()));
-            let behaviours = self.behaviours(&field);
+            let behaviours = Self::behaviours(&field);
             if behaviours.contains(&OUTPUT_ONLY) {
                 schema["readOnly"] = true.into();
             }
@@ -191,11 +199,16 @@ impl Schemas {
     }
 
     /// Numbers of `google.api.FieldBehavior`.
-    fn behaviours(&self, field: &FieldDescriptor) -> Vec<i32> {
-        let Some(option) = self.behaviour.as_ref().filter(|option| option.is_list()) else {
+    fn behaviours(field: &FieldDescriptor) -> Vec<i32> {
+        if field.field_descriptor_proto().options.is_none() {
             return Vec::new();
-        };
-        match field.options().get_extension(option).as_ref() {
+        }
+        let option = field.parent_pool().get_extension_by_name("google.api.field_behavior");
+        let Some(option) = option.filter(ExtensionDescriptor::is_list) else { return Vec::new() };
+        if option.containing_message().full_name() != "google.protobuf.FieldOptions" {
+            return Vec::new();
+        }
+        match field.options().get_extension(&option).as_ref() {
             Reflected::List(items) => items.iter().filter_map(Reflected::as_enum_number).collect(),
             _ => Vec::new(),
         }

@@ -1,5 +1,7 @@
 //! An enum: its names, its numbers.
 
+use super::super::editions::Features;
+use prost_reflect::prost::Message as _;
 use prost_reflect::{EnumDescriptor, Syntax};
 use rustc_hash::FxHashMap;
 
@@ -28,7 +30,8 @@ impl Enum {
         values.dedup_by_key(|(number, _)| *number);
         Self {
             is_null: descriptor.full_name() == "google.protobuf.NullValue",
-            is_closed: descriptor.parent_file().syntax() == Syntax::Proto2,
+            is_closed: descriptor.parent_file().syntax() == Syntax::Proto2
+                && !(proto.options.is_some() && Features::is_open(&descriptor.options().encode_to_vec())),
             default: descriptor.default_value().number(),
             values: values.into(),
             by_name,
@@ -40,7 +43,7 @@ impl Enum {
         self.is_null
     }
 
-    /// Does it know no numbers but its own? Those of proto2 are closed.
+    /// Does it know no numbers but its own? Those of proto2 are closed, and those of editions that say so.
     pub fn is_closed(&self) -> bool {
         self.is_closed
     }

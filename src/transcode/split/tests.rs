@@ -38,6 +38,11 @@ const BODIES: &[(&str, &[&str])] = &[
     ("7", &["7"]),
     ("\"s\"", &["\"s\""]),
     ("{} [1] []", &["{}", "[1]", "[]"]),
+    ("{}{}", &["{}", "{}"]),
+    (
+        "{\"a\":1}[2]\"three\"4{}true\"x\"null",
+        &["{\"a\":1}", "[2]", "\"three\"", "4", "{}", "true", "\"x\"", "null"],
+    ),
     ("[]", &[]),
     (" [ ] \n", &[]),
     ("[{}]", &["{}"]),
@@ -51,9 +56,8 @@ const BODIES: &[(&str, &[&str])] = &[
 const BROKEN: &[(&str, u64, &str)] = &[
     ("x", 0, "a value"),
     ("{}\n}", 3, "a value"),
-    ("{}{}", 2, "a new line"),
-    ("{},{}", 2, "a new line"),
-    ("1\"x\"", 1, "a new line"),
+    ("{},{}", 2, "a value"),
+    ("{}x", 2, "a value"),
     ("{", 1, "the rest of the value"),
     ("{}\n{\"a\":\"", 9, "the rest of the value"),
     ("\"abc", 4, "the rest of the value"),
@@ -70,7 +74,7 @@ const BROKEN: &[(&str, u64, &str)] = &[
     ("[{}] {}", 5, "the end"),
     ("[{}]]", 4, "the end"),
     ("[}", 1, "a value"),
-    ("{]}", 2, "a new line"),
+    ("{]}", 2, "a value"),
 ];
 
 #[test]
@@ -100,7 +104,7 @@ fn a_broken_body_says_where() {
         assert_eq!(whole(body), Err(error), "{body}");
         assert_eq!(split(body.as_bytes().chunks(1), 1_000), Err(error), "{body}, byte by byte");
     }
-    assert_eq!(whole("{}{}").expect_err("no space").to_string(), "offset 2: expected a new line");
+    assert_eq!(whole("{}x").expect_err("no value").to_string(), "offset 2: expected a value");
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! A message as an object of its fields.
 
+use std::collections::HashMap;
+
 use super::super::options::PrintOptions;
 use super::super::plan::{Cardinality, Field, Kind, Message, MessageId, Schema, Shape, WireType};
 use super::super::wire::{Raw, Wire};
+use super::keys::Keys;
 use super::{DEPTH_MAX, Fault, Stop, text};
 
 /// Prints one message.
@@ -149,8 +152,8 @@ impl<'a> Writer<'a> {
                 };
                 let mut piece = Wire::new(piece);
                 while !piece.is_empty() {
-                    self.comma(b'[');
                     let raw = piece.packed(field.kind)?;
+                    self.comma(b'[');
                     self.value(field.kind, raw)?;
                 }
                 if !wire.take_tag(field.packed_tag.as_bytes()) {
@@ -159,8 +162,8 @@ impl<'a> Writer<'a> {
             }
         } else {
             loop {
-                self.comma(b'[');
                 let raw = wire.raw(field.number, wire_type, self.depth)?;
+                self.comma(b'[');
                 self.value(field.kind, raw)?;
                 if !wire.take_tag(field.tag.as_bytes()) {
                     break;
@@ -180,21 +183,84 @@ impl<'a> Writer<'a> {
         wire: &mut Wire<'_>,
     ) -> Result<(), Stop> {
         self.out.push(b'{');
+        let (begin, first) = (self.out.len(), *wire);
+        let mut keys = Keys::default();
         loop {
-            let Raw::Length(entry) = wire.raw(field.number, wire_type, self.depth)? else {
-                return Err(Fault::OtherType.into());
-            };
-            let (key_raw, value) = self.entry(entry)?;
-            self.comma(b'{');
-            self.map_key(key, key_raw.unwrap_or(Raw::zero(key)))?;
-            self.out.push(b':');
-            self.value(field.kind, value.unwrap_or(Raw::zero(field.kind)))?;
+            let (key_raw, value) = self.pair(field, key, wire_type, wire)?;
+            if !keys.add(Keys::normal(key, key_raw)) {
+                self.out.truncate(begin);
+                *wire = first;
+                self.last_of_each(field, key, wire_type, wire)?;
+                break;
+            }
+            self.member(field, (key, key_raw), value)?;
             if !wire.take_tag(field.tag.as_bytes()) {
                 break;
             }
         }
         self.out.push(b'}');
         Ok(())
+    }
+
+    /// The entries of a map in which a key comes twice: the last one counts.
+    #[cold]
+    fn last_of_each(
+        &mut self,
+        field: &Field,
+        key: Kind,
+        wire_type: WireType,
+        wire: &mut Wire<'_>,
+    ) -> Result<(), Stop> {
+        let mut last = HashMap::new();
+        let mut pairs = Vec::new();
+        loop {
+            let (key_raw, value) = self.pair(field, key, wire_type, wire)?;
+            last.insert(Keys::normal(key, key_raw), pairs.len());
+            pairs.push((key_raw, value));
+            if !wire.take_tag(field.tag.as_bytes()) {
+                break;
+            }
+        }
+        for (at, (key_raw, value)) in pairs.into_iter().enumerate() {
+            // What does not count has to be right all the same.
+            let before = self.out.len();
+            self.member(field, (key, key_raw), value)?;
+            if last.get(&Keys::normal(key, key_raw)) != Some(&at) {
+                self.out.truncate(before);
+            }
+        }
+        Ok(())
+    }
+
+    /// Key and value of the next entry.
+    fn pair<'w>(
+        &self,
+        field: &Field,
+        key: Kind,
+        wire_type: WireType,
+        wire: &mut Wire<'w>,
+    ) -> Result<(Raw<'w>, Raw<'w>), Stop> {
+        let Raw::Length(entry) = wire.raw(field.number, wire_type, self.depth)? else {
+            return Err(Fault::OtherType.into());
+        };
+        let (key_raw, value) = self.entry(entry)?;
+        Ok((key_raw.unwrap_or(Raw::zero(key)), value.unwrap_or(self.zero(field.kind))))
+    }
+
+    /// An entry of a map.
+    fn member(&mut self, field: &Field, (key, key_raw): (Kind, Raw<'_>), value: Raw<'_>) -> Result<(), Stop> {
+        self.comma(b'{');
+        self.map_key(key, key_raw)?;
+        self.out.push(b':');
+        self.value(field.kind, value)
+    }
+
+    /// The default of a kind: of an enum the value that its file has first.
+    fn zero(&self, kind: Kind) -> Raw<'static> {
+        match kind {
+            Kind::Enum(id) => Raw::Varint(i64::from(self.schema.enumeration(id).default()).cast_unsigned()),
+            kind => Raw::zero(kind),
+        }
     }
 
     /// Key and value of an entry of a map, as far as they are there.

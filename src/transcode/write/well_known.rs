@@ -1,7 +1,10 @@
 //! The messages of `google.protobuf` that JSON treats in their own way; `Any` is in `any.rs`.
 
+use std::collections::HashMap;
+
 use super::super::plan::Kind;
 use super::super::wire::{Raw, Wire};
+use super::keys::Keys;
 use super::message::Writer;
 use super::{Fault, Stop, text, time};
 
@@ -83,6 +86,9 @@ impl Writer<'_> {
     pub(super) fn structure(&mut self, wire: &[u8]) -> Result<(), Stop> {
         self.out.push(b'{');
         let mut wire = Wire::new(wire);
+        let mut keys = Keys::default();
+        let mut is_twice = false;
+        let (begin, first) = (self.out.len(), wire);
         while let Some((number, wire_type)) = wire.tag()? {
             match (number, wire.raw(number, wire_type, self.depth)?) {
                 (1, Raw::Length(entry)) => {
@@ -92,6 +98,10 @@ impl Writer<'_> {
                     else {
                         return Err(Fault::OtherType.into());
                     };
+                    is_twice |= !keys.add(Keys::normal(Kind::String, Raw::Length(key)));
+                    if is_twice {
+                        break;
+                    }
                     self.comma(b'{');
                     self.string(key)?;
                     self.out.push(b':');
@@ -101,7 +111,42 @@ impl Writer<'_> {
                 _ => {}
             }
         }
+        if is_twice {
+            self.out.truncate(begin);
+            self.last_members(first)?;
+        }
         self.out.push(b'}');
+        Ok(())
+    }
+
+    /// The members of a `Struct` in which a key comes twice: the last one counts.
+    #[cold]
+    fn last_members(&mut self, mut wire: Wire<'_>) -> Result<(), Stop> {
+        let mut last = HashMap::new();
+        let mut members = Vec::new();
+        while let Some((number, wire_type)) = wire.tag()? {
+            if let (1, Raw::Length(entry)) = (number, wire.raw(number, wire_type, self.depth)?) {
+                let (key, value) = self.entry(entry)?;
+                let (Raw::Length(key), Raw::Length(value)) =
+                    (key.unwrap_or(Raw::Length(&[])), value.unwrap_or(Raw::Length(&[])))
+                else {
+                    return Err(Fault::OtherType.into());
+                };
+                last.insert(key, members.len());
+                members.push((key, value));
+            }
+        }
+        for (at, (key, value)) in members.into_iter().enumerate() {
+            // What does not count has to be right all the same.
+            let before = self.out.len();
+            self.comma(b'{');
+            self.string(key)?;
+            self.out.push(b':');
+            self.deeper(|writer| writer.any_value(value))?;
+            if last.get(key) != Some(&at) {
+                self.out.truncate(before);
+            }
+        }
         Ok(())
     }
 

@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::Transcoder;
+use crate::buffer::Slice;
+use crate::http2::{Head, Heads, Name};
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::transcode::api::Rule;
@@ -19,7 +19,7 @@ use crate::wire::messages::Messages;
 use crate::wire::{binary, message};
 use crate::worker::answer::Extra;
 use crate::worker::channel::{Channel, Gone};
-use crate::worker::head::{self, GRPC_MESSAGE};
+use crate::worker::head;
 
 /// How the messages of an answer are put into its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,13 +100,13 @@ pub(in crate::worker) struct Answer {
     transcoder: Rc<Transcoder>,
     rule: usize,
     format: Format,
-    /// The head, until it is known what to say in it.
-    head: Response<()>,
+    /// The head, once it has come and until it is known what to say in it.
+    head: Option<Head>,
     messages: Messages,
     /// The only message, until it is known that the call went well.
     only: Option<Bytes>,
     /// In the client's language, and not yet taken.
-    pending: Bytes,
+    pending: Slice,
     is_empty: bool,
     /// Why the answer ends, once what came before is on its way.
     ended: Option<Failed>,
@@ -121,32 +121,37 @@ impl Answer {
             transcoder,
             rule,
             format,
-            head: Response::new(()),
+            head: None,
             messages: Messages::default(),
             only: None,
-            pending: Bytes::new(),
+            pending: Slice::default(),
             is_empty: true,
             ended: None,
         }
     }
 
     /// Takes the upstream's head. What it says of the status, if it is all of the answer, is given back.
-    pub(in crate::worker) fn begin(&mut self, mut head: Response<()>) -> HeaderMap {
-        let mut trailers = HeaderMap::new();
-        let headers = head.headers_mut();
-        for name in [CONTENT_TYPE, CONTENT_LENGTH, TRAILER] {
-            headers.remove(name);
+    pub(in crate::worker) fn begin(&mut self, heads: &Rc<Heads>, mut head: Head) -> Head {
+        let mut trailers = heads.head();
+        let is_status = |name: Name| {
+            matches!(name, Name::GRPC_STATUS | Name::GRPC_MESSAGE | Name::GRPC_STATUS_DETAILS_BIN)
+        };
+        for field in head.iter().filter(|field| is_status(field.name)) {
+            trailers.push(field.name, field.value);
         }
-        // Few answers have any of these, and removing nothing allocates nothing.
-        for name in [&head::GRPC_STATUS, &GRPC_MESSAGE, &head::GRPC_DETAILS] {
-            if let Some(value) = headers.remove(name) {
-                trailers.insert(name, value);
-            }
-        }
-        headers.remove("grpc-encoding");
-        headers.remove("grpc-accept-encoding");
-        *head.status_mut() = StatusCode::OK;
-        self.head = head;
+        head.retain(|field| {
+            !is_status(field.name)
+                && !matches!(
+                    field.name,
+                    Name::CONTENT_TYPE
+                        | Name::CONTENT_LENGTH
+                        | Name::TRAILER
+                        | Name::GRPC_ENCODING
+                        | Name::GRPC_ACCEPT_ENCODING
+                )
+        });
+        head.set_status(200);
+        self.head = Some(head);
         trailers
     }
 
@@ -157,13 +162,13 @@ impl Answer {
         channel: &mut Channel,
         extra: &Extra,
         is_head: bool,
-        chunk: &mut Bytes,
+        chunk: &mut Slice,
     ) -> Poll<Result<(), Failed>> {
         if is_head && channel.is_over() {
             return Poll::Ready(Ok(()));
         }
         if !chunk.is_empty() {
-            self.messages.feed(std::mem::take(chunk));
+            self.messages.feed(std::mem::take(chunk).into_bytes());
         }
         loop {
             if !self.pending.is_empty() {
@@ -227,15 +232,15 @@ impl Answer {
 
     /// Sends the head; to who asked for no more that is all.
     fn begin_on(&mut self, channel: &mut Channel, extra: &Extra, is_head: bool) -> Result<(), Failed> {
-        let head = self.head_with(extra);
-        let sent = if is_head { channel.send_head(head) } else { channel.begin(head) };
+        let head = self.head_with(extra)?;
+        let sent = if is_head { channel.send_head(&head) } else { channel.begin(&head) };
         sent.map_err(Failed::from)
     }
 
-    fn head_with(&mut self, extra: &Extra) -> Response<()> {
-        let mut head = std::mem::take(&mut self.head);
-        extra.add_to(head.headers_mut());
-        head
+    fn head_with(&mut self, extra: &Extra) -> Result<Head, Failed> {
+        let mut head = self.head.take().ok_or(BAD)?;
+        extra.add_to(&mut head);
+        Ok(head)
     }
 
     fn rule(&self) -> &Rule {
@@ -247,12 +252,12 @@ impl Answer {
         let value = if self.rule().gives_http_body {
             let content_type = self.http_body(first)?.content_type;
             // What is no field's value is not passed on as one.
-            HeaderValue::from_bytes(content_type).ok().filter(|_| !content_type.is_empty())
+            (!content_type.is_empty() && is_field_value(content_type)).then_some(content_type)
         } else {
-            Some(HeaderValue::from_static(self.format.content_type()))
+            Some(self.format.content_type().as_bytes())
         };
-        if let Some(value) = value {
-            self.head.headers_mut().insert(CONTENT_TYPE, value);
+        if let (Some(value), Some(head)) = (value, &mut self.head) {
+            head.insert(Name::CONTENT_TYPE, value);
         }
         Ok(())
     }
@@ -277,7 +282,8 @@ impl Answer {
         out.reserve(2 * message.len() + 64);
         out.extend_from_slice(self.format.before(self.is_empty && out.is_empty()));
         let api = &self.transcoder.api;
-        let (schema, output) = (api.schema(), api.methods()[rule.method].output);
+        let method = &api.methods()[rule.method];
+        let (schema, output) = (api.schema_of(method), method.output);
         // A value of a stream is one line.
         let wide = self.transcoder.settings.print_options;
         let options =
@@ -304,11 +310,11 @@ impl Answer {
         channel: &mut Channel,
         extra: &Extra,
         is_head: bool,
-        trailers: HeaderMap,
+        trailers: &Head,
     ) -> Result<(), Failed> {
-        let code = head::status(&trailers).unwrap_or(Code::Unknown);
+        let code = head::status(trailers).unwrap_or(Code::Unknown);
         if code != Code::Ok {
-            return self.end_badly(channel, extra, is_head, code, &trailers);
+            return self.end_badly(channel, extra, is_head, code, trailers);
         }
         if !self.messages.is_between() {
             return Err(BAD);
@@ -318,8 +324,8 @@ impl Answer {
             let mut body = Vec::new();
             self.append(&message, &mut body)?;
             self.set_type(&message)?;
-            add_metadata(self.head.headers_mut(), trailers);
-            let head = self.head_with(extra);
+            let mut head = self.head_with(extra)?;
+            add_metadata(&mut head, trailers);
             return Ok(channel.send_whole(head, body.into(), is_head)?);
         }
         if !channel.is_begun() {
@@ -332,7 +338,7 @@ impl Answer {
             }
         }
         let end = if self.rule().gives_http_body { b"" } else { self.format.end(self.is_empty) };
-        Ok(channel.end(Bytes::from_static(end))?)
+        Ok(channel.end(Slice::copy_of(end))?)
     }
 
     /// Tells the client that the service has answered with a failure.
@@ -342,37 +348,37 @@ impl Answer {
         extra: &Extra,
         is_head: bool,
         code: Code,
-        trailers: &HeaderMap,
+        trailers: &Head,
     ) -> Result<(), Failed> {
-        let text =
-            trailers.get(&GRPC_MESSAGE).map(|value| message::decode(value.as_bytes())).unwrap_or_default();
-        let details = trailers.get(&head::GRPC_DETAILS).and_then(|value| binary::decode(value.as_bytes()));
-        let schema = Some(self.transcoder.api.schema());
+        let text = trailers.get(Name::GRPC_MESSAGE).map(message::decode).unwrap_or_default();
+        let details = trailers.get(Name::GRPC_STATUS_DETAILS_BIN).and_then(binary::decode);
+        let schema = Some(self.transcoder.api.schema_of(self.transcoder.method(self.rule)));
         let body = status::to_json(schema, code.number(), &text, details.as_deref());
         if channel.is_begun() {
             channel.cut(self.error(&body));
             return Ok(());
         }
-        *self.head.status_mut() = StatusCode::from_u16(code.http()).expect("a status of our own table");
-        self.head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let head = self.head_with(extra);
+        let mut head = self.head_with(extra)?;
+        head.set_status(code.http());
+        head.insert(Name::CONTENT_TYPE, b"application/json");
+        add_metadata(&mut head, trailers);
         Ok(channel.send_whole(head, body.into(), is_head)?)
     }
 
     /// The end of a body that had begun when the call failed: what of it the client has not taken yet, and a last value.
-    pub(in crate::worker) fn failed(&mut self, failure: Failure, detail: Option<&str>) -> Bytes {
+    pub(in crate::worker) fn failed(&mut self, failure: Failure, detail: Option<&str>) -> Slice {
         let error = self.error(&status_body(failure, detail));
         if self.pending.is_empty() {
             return error;
         }
-        [std::mem::take(&mut self.pending), error].concat().into()
+        [&*std::mem::take(&mut self.pending), &*error].concat().into()
     }
 
     /// `{"error": {...}}`, framed like the values before it.
-    fn error(&self, status: &[u8]) -> Bytes {
+    fn error(&self, status: &[u8]) -> Slice {
         // A body of some other type has no place for it.
         if self.rule().gives_http_body {
-            return Bytes::new();
+            return Slice::default();
         }
         let mut out = Vec::with_capacity(status.len() + 48);
         out.extend_from_slice(self.format.before_error(self.is_empty));
@@ -385,21 +391,34 @@ impl Answer {
 }
 
 /// Metadata that came last goes with what came first: HTTP/1.1 has no trailers that anyone reads.
-fn add_metadata(headers: &mut HeaderMap, trailers: HeaderMap) {
-    let mut last = None;
-    for (name, value) in trailers {
-        last = name.or(last);
-        if let Some(name) = &last
-            && !name.as_str().starts_with("grpc-")
-        {
-            headers.append(name, value);
+fn add_metadata(head: &mut Head, trailers: &Head) {
+    for field in trailers.iter() {
+        if !field.name_bytes.starts_with(b"grpc-") && !is_of_a_body(field.name) {
+            head.push_named(field.name_bytes, field.value);
         }
     }
 }
 
+/// Fields that say how a body is sent, which is not for a service to say behind its last message.
+fn is_of_a_body(name: Name) -> bool {
+    matches!(
+        name,
+        Name::CONTENT_TYPE
+            | Name::CONTENT_LENGTH
+            | Name::TRAILER
+            | Name::TRANSFER_ENCODING
+            | Name::CONNECTION
+    )
+}
+
+/// Whether these bytes may be the value of a field (RFC 9110 section 5.5).
+fn is_field_value(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f)) && bytes.trim_ascii() == bytes
+}
+
 /// The body of an answer that the gateway makes itself: a `google.rpc.Status` in JSON. `detail` takes the place of the
 /// failure's own sentence.
-pub(in crate::worker) fn status_body(failure: Failure, detail: Option<&str>) -> Bytes {
+pub(in crate::worker) fn status_body(failure: Failure, detail: Option<&str>) -> Slice {
     let message = detail.unwrap_or_else(|| failure.message());
     status::to_json(None, failure.code().number(), message, None).into()
 }

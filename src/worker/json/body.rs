@@ -1,10 +1,10 @@
 //! A body of JSON, or of anything that a `google.api.HttpBody` holds, as gRPC messages in their frames.
 
-use bytes::Bytes;
-
 use super::Opened;
+use crate::buffer::Slice;
 use crate::policy::failure::Failure;
 use crate::transcode::api::Body;
+use crate::transcode::oneof;
 use crate::transcode::read::{ReadError, ReadOptions, read, read_field};
 use crate::transcode::split::{SplitReason, Splitter};
 use crate::wire::frame::HEAD_BYTES;
@@ -13,7 +13,7 @@ use crate::wire::frame::HEAD_BYTES;
 #[derive(Debug, Default)]
 pub(in crate::worker) struct Collected {
     /// The only chunk, as it came.
-    first: Bytes,
+    first: Slice,
     /// All of them, if there are several.
     all: Vec<u8>,
 }
@@ -22,7 +22,7 @@ impl Collected {
     /// Adds a chunk, up to `length_max` bytes of them. `announced` is what the client says will come in all.
     pub(in crate::worker) fn add(
         &mut self,
-        chunk: Bytes,
+        chunk: Slice,
         announced: Option<u64>,
         length_max: usize,
     ) -> Result<(), Failure> {
@@ -74,12 +74,12 @@ impl Opened {
     }
 
     /// Takes a chunk of the body.
-    pub(in crate::worker) fn collect(&self, collected: &mut Collected, chunk: Bytes) -> Result<(), Failure> {
+    pub(in crate::worker) fn collect(&self, collected: &mut Collected, chunk: Slice) -> Result<(), Failure> {
         collected.add(chunk, self.length, self.length_max())
     }
 
     /// The call's only message, in its frame.
-    pub(in crate::worker) fn message(&self, body: &Collected) -> Result<Bytes, Refused> {
+    pub(in crate::worker) fn message(&self, body: &Collected) -> Result<Slice, Refused> {
         let mut out = Vec::with_capacity(HEAD_BYTES + body.bytes().len() + self.bound.len() + 16);
         self.append(body.bytes(), true, &mut out)?;
         Ok(out.into())
@@ -92,15 +92,27 @@ impl Opened {
         self.append_body(value, is_first, out)?;
         // Later fields go before earlier ones, so that the path's cannot be changed by the body.
         out.extend_from_slice(&self.bound);
+        if self.has_oneof {
+            self.check_oneofs(&out[head_at + HEAD_BYTES..])?;
+        }
         let length =
             u32::try_from(out.len() - head_at - HEAD_BYTES).map_err(|_| (Failure::BodyTooLarge, None))?;
         out[head_at + 1..head_at + HEAD_BYTES].copy_from_slice(&length.to_be_bytes());
         Ok(())
     }
 
+    /// Refuses a message of which the body has one member of a oneof, and path or query have another one.
+    fn check_oneofs(&self, message: &[u8]) -> Result<(), Refused> {
+        let method = self.transcoder.method(self.rule);
+        match oneof::conflict(self.transcoder.api.schema_of(method), method.input, message) {
+            Some(conflict) => Err((Failure::BadBody, Some(conflict))),
+            None => Ok(()),
+        }
+    }
+
     fn append_body(&self, value: &[u8], is_first: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
-        let (api, rule) = (&self.transcoder.api, self.transcoder.rule(self.rule));
-        let schema = api.schema();
+        let (rule, method) = (self.transcoder.rule(self.rule), self.transcoder.method(self.rule));
+        let schema = self.transcoder.api.schema_of(method);
         let options = ReadOptions { ignore_unknown_fields: self.transcoder.settings.ignore_unknown_fields };
         let is_empty = value.iter().all(u8::is_ascii_whitespace);
         match &rule.body {
@@ -117,8 +129,7 @@ impl Opened {
                 Ok(())
             }
             _ if is_empty => Ok(()),
-            Body::Whole => read(schema, api.methods()[rule.method].input, value, options, out)
-                .map_err(|error| bad(&error)),
+            Body::Whole => read(schema, method.input, value, options, out).map_err(|error| bad(&error)),
             Body::Field(bound) => {
                 let field = bound.path.field(schema).expect("checked when the rule was made");
                 read_field(schema, field, value, options, out).map_err(|error| bad(&error))
@@ -172,7 +183,7 @@ impl Stream {
     }
 
     /// The messages that this chunk of the body completes.
-    pub(in crate::worker) fn read(&mut self, chunk: Bytes, is_last: bool) -> Result<Bytes, Failure> {
+    pub(in crate::worker) fn read(&mut self, chunk: Slice, is_last: bool) -> Result<Slice, Failure> {
         let mut out = Vec::with_capacity(chunk.len() + 64);
         let refused = self.append_all(&chunk, is_last, &mut out);
         refused.map_err(|(failure, detail)| {
@@ -190,7 +201,8 @@ impl Stream {
     fn append_all(&mut self, chunk: &[u8], is_last: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
         let Stream { opened, splitter, is_first, .. } = self;
         if opened.transcoder.rule(opened.rule).takes_http_body {
-            if !chunk.is_empty() {
+            // Who uploads nothing calls with what the path says.
+            if !chunk.is_empty() || (is_last && *is_first) {
                 opened.append(chunk, std::mem::take(is_first), out)?;
             }
             return Ok(());
@@ -249,10 +261,10 @@ mod tests {
             let body: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0]).collect();
             let mut collected = Collected::default();
             for piece in body.chunks(body.len() / pieces) {
-                collected.add(Bytes::copy_from_slice(piece), None, body.len()).expect("it fits");
+                collected.add(Slice::copy_of(piece), None, body.len()).expect("it fits");
             }
             assert_eq!(collected.bytes(), body);
-            let more = collected.add(Bytes::from_static(b"x"), None, body.len());
+            let more = collected.add(Slice::copy_of(b"x"), None, body.len());
             assert_eq!(more, Err(Failure::BodyTooLarge));
         }
     }

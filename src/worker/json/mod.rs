@@ -11,10 +11,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
-use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue};
 use rustc_hash::FxHashSet;
 
 pub(super) use self::answer::{Answer, Format, status_body};
@@ -22,9 +18,11 @@ pub(super) use self::body::{Collected, Stream};
 use super::answer::{Reply, Voice};
 use super::head;
 use crate::config::Transcoding;
+use crate::http2::{Head, Name};
 use crate::policy::failure::Failure;
 use crate::transcode::api::{Api, Body, Method as Target, Rule};
 use crate::transcode::bind::bind;
+use crate::transcode::oneof;
 use crate::transcode::query::{Query, QueryOptions};
 use crate::transcode::rules::{Captures, Found};
 
@@ -32,8 +30,6 @@ use crate::transcode::rules::{Captures, Found};
 pub(super) struct Transcoder {
     api: Arc<Api>,
     settings: Transcoding,
-    /// Of each method: a copy of this core's own, for clones of it are counted.
-    paths: Vec<PathAndQuery>,
     /// Paths of methods that take one message and answer with one.
     unary: FxHashSet<Box<str>>,
     captures: RefCell<Captures>,
@@ -55,21 +51,21 @@ pub(super) struct Opened {
     rule: usize,
     /// What path and query say, as fields of the request's message.
     bound: Vec<u8>,
+    /// Whether a member of a oneof is among them: the body may not have another one.
+    has_oneof: bool,
     /// What the client says is the length of the body.
     length: Option<u64>,
     /// What the client says is in the body.
-    content_type: Option<HeaderValue>,
+    content_type: Option<Box<str>>,
 }
 
 impl Transcoder {
     pub(super) fn new(api: Arc<Api>, settings: Transcoding) -> Rc<Transcoder> {
-        let copy = |method: &Target| PathAndQuery::try_from(method.path.as_str()).expect("it is one");
-        let paths = api.methods().iter().map(copy).collect();
         let unary =
             api.methods().iter().filter(|method| !method.client_streaming && !method.server_streaming);
         let unary = unary.map(|method| method.path.as_str().into()).collect();
         let (captures, query, spare) = Default::default();
-        Rc::new(Transcoder { api, settings, paths, unary, captures, query, spare })
+        Rc::new(Transcoder { api, settings, unary, captures, query, spare })
     }
 
     /// Whether this is the path of a method that takes one message and answers with one.
@@ -86,16 +82,16 @@ impl Transcoder {
     }
 
     /// What a path may be called with; `None` if it is not known.
-    pub(super) fn allowed(&self, path: &str) -> Option<HeaderValue> {
+    pub(super) fn allowed(&self, path: &str) -> Option<String> {
         match self.api.find("OPTIONS", path, &mut self.captures.borrow_mut()) {
-            Found::WrongMethod(allow) => HeaderValue::from_str(allow).ok(),
+            Found::WrongMethod(allow) => Some(allow.to_owned()),
             _ => None,
         }
     }
 }
 
 /// Why a request is refused that no rule is for.
-fn not_found(api: &Api, reply: &mut Reply, head: &Parts) -> Failure {
+fn not_found(api: &Api, reply: &mut Reply, head: &Head) -> Failure {
     match head::not_mapped(head) {
         Failure::NotMapped if !api.is_whole() => {
             reply.retry_after(SOON);
@@ -109,13 +105,14 @@ fn not_found(api: &Api, reply: &mut Reply, head: &Parts) -> Failure {
 pub(super) fn open(
     transcoder: &Rc<Transcoder>,
     reply: &mut Reply,
-    head: &mut Parts,
+    head: &mut Head,
 ) -> Result<Opened, Failure> {
     let mut captures = transcoder.captures.borrow_mut();
-    let rule = match transcoder.api.find(head.method.as_str(), head.uri.path(), &mut captures) {
+    let method = head.method().and_then(|method| str::from_utf8(method).ok()).unwrap_or_default();
+    let rule = match transcoder.api.find(method, head::path_text(head), &mut captures) {
         Found::Rule(rule) | Found::Head(rule) => rule,
         Found::WrongMethod(allow) => {
-            reply.allow(HeaderValue::from_str(allow).map_err(|_| Failure::WrongMethod)?);
+            reply.allow(allow.to_owned());
             return Err(Failure::WrongMethod);
         }
         Found::Nothing => return Err(not_found(&transcoder.api, reply, head)),
@@ -124,45 +121,50 @@ pub(super) fn open(
             return Err(Failure::BadParameter);
         }
     };
-    let content_type = head.headers.get(CONTENT_TYPE).cloned();
+    let content_type = value(head, Name::CONTENT_TYPE).map(Box::from);
+    let (bound, has_oneof) = bound(transcoder, rule, &captures, head::query(head), reply)?;
     let opened = Opened {
         transcoder: Rc::clone(transcoder),
         rule,
-        bound: bound(transcoder, rule, &captures, head.uri.query(), reply)?,
-        length: value(head, &CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+        bound,
+        has_oneof,
+        length: value(head, Name::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
         content_type,
     };
     if !opened.takes_this_type() {
         return Err(Failure::WrongContentType);
     }
     let format =
-        Format::of(value(head, &ACCEPT).unwrap_or_default(), transcoder.method(rule).server_streaming);
+        Format::of(value(head, Name::ACCEPT).unwrap_or_default(), transcoder.method(rule).server_streaming);
     reply.speak(Voice::Json(Box::new(Answer::new(Rc::clone(transcoder), rule, format))));
-    let path = transcoder.paths[transcoder.rule(rule).method].clone();
-    head::to_grpc(head, Some(path)).map_err(|_| {
+    head::to_grpc(head, Some(transcoder.method(rule).path.as_str())).map_err(|_| {
         reply.explain("the host is not valid".to_owned());
         Failure::BadParameter
     })?;
     Ok(opened)
 }
 
-fn value<'a>(head: &'a Parts, name: &HeaderName) -> Option<&'a str> {
-    head.headers.get(name)?.to_str().ok()
+fn value(head: &Head, name: Name) -> Option<&str> {
+    str::from_utf8(head.get(name)?).ok()
 }
 
-/// The fields that path and query say, as wire bytes.
+/// The fields that path and query say, as wire bytes, and whether a member of a oneof is among them.
 fn bound(
     transcoder: &Transcoder,
     rule: usize,
     captures: &Captures,
     query: Option<&str>,
     reply: &mut Reply,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<(Vec<u8>, bool), Failure> {
     let (api, settings) = (&transcoder.api, &transcoder.settings);
+    let method = transcoder.method(rule);
+    let schema = api.schema_of(method);
     let rule = transcoder.rule(rule);
     let mut bound = transcoder.spare.borrow_mut().pop().unwrap_or_default();
+    let mut has_oneof = false;
     for (field, text) in rule.captures.iter().zip(captures.iter()) {
-        bind(api.schema(), &field.path, text, &mut bound).map_err(|reason| {
+        has_oneof |= field.path.is_of_oneof(schema);
+        bind(schema, &field.path, text, &mut bound).map_err(|reason| {
             reply.explain(format!("path parameter `{}`: {reason}", field.descriptor().name()));
             Failure::BadParameter
         })?;
@@ -176,17 +178,23 @@ fn bound(
                 );
                 return Err(Failure::BadParameter);
             }
-            return Ok(bound);
+            return Ok((bound, has_oneof));
         }
         let options = QueryOptions { ignore_unknown_parameters: ignore };
-        let input = api.methods()[rule.method].input;
         let mut memory = transcoder.query.borrow_mut();
-        memory.bind(api.schema(), input, query, &rule.taken, options, &mut bound).map_err(|error| {
-            reply.explain(error.to_string());
-            Failure::BadParameter
-        })?;
+        let from_query = memory.bind(schema, method.input, query, &rule.taken, options, &mut bound);
+        has_oneof |= from_query
+            .map_err(|error| {
+                reply.explain(error.to_string());
+                Failure::BadParameter
+            })?
+            .has_oneof;
     }
-    Ok(bound)
+    if let Some(conflict) = has_oneof.then(|| oneof::conflict(schema, method.input, &bound)).flatten() {
+        reply.explain(conflict);
+        return Err(Failure::BadParameter);
+    }
+    Ok((bound, has_oneof))
 }
 
 impl Drop for Opened {
@@ -217,7 +225,7 @@ impl Opened {
         if rule.takes_http_body || matches!(rule.body, Body::None) || self.length == Some(0) {
             return true;
         }
-        let media = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let media = content_type.split(';').next().unwrap_or_default().trim();
         let is = |known: &str| media.eq_ignore_ascii_case(known);
         let is_json =
             is("application/json") || is("text/json") || media.to_ascii_lowercase().ends_with("+json");

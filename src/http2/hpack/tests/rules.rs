@@ -107,7 +107,8 @@ fn fields_by_themselves() {
 #[test]
 fn pseudo_fields_of_requests() {
     use Malformed::*;
-    let rows: &[(&str, Option<&[u8]>, Option<Malformed>)] = &[
+    type Row<'a> = (&'a str, Option<&'a [u8]>, Option<Malformed>);
+    let rows: &[Row<'_>] = &[
         (":method", None, Some(MissingMethod)),
         (":method", Some(b""), Some(Method)),
         (":method", Some(b"PO ST"), Some(Method)),

@@ -14,8 +14,7 @@ pub(super) const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         test: Test::Read(kernel),
         target: "6.1 or newer",
-        why: "From 6.1 completions run only when the worker asks for them (DEFER_TASKRUN); from 5.19 they at least do \
-              not interrupt it; below 5.11 there is no usable io_uring.",
+        why: "From 6.1 completions run only when the worker asks for them (DEFER_TASKRUN); below, all workers use epoll.",
         cost: "A new kernel.",
         measure: Measure::Cpu,
         fix: "boot a kernel of 6.1 or newer",

@@ -273,7 +273,7 @@ fn what_was_tried_here_is_judged() {
     let mut host = fake.look();
     host.facts.ring = Some(Ok(Rung::DeferTaskrun));
     assert_eq!(findings(&host), [""; 0]);
-    host.facts.ring = Some(Ok(Rung::Plain));
+    host.facts.ring = Some(Ok(Rung::Epoll));
     assert_eq!(findings(&host), ["io_uring_flags"]);
     let refused = |errno| Some(Err(ring::Refusal { errno, reason: "io_uring_setup: no".to_owned() }));
     host.facts.ring = refused(12);

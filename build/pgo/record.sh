@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Records dist.profdata anew, which says how scripts/dist.sh lays the program out: builds the gateway with counters in it,
+# has it serve calls of all kinds, and keeps what was counted. Needs rustup's llvm-tools.
+#
+#   build/pgo/record.sh        worth it after a change on the way of a call, and before a release
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export LC_ALL=C
+
+profdata=$(find "$(rustc --print sysroot)" -name llvm-profdata -print -quit)
+[ -n "$profdata" ] || { echo "llvm-profdata is not there: rustup component add llvm-tools" >&2; exit 1; }
+target=${CARGO_TARGET_DIR:-$PWD/target}
+scratch=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$scratch"' EXIT
+
+# As scripts/dist.sh builds it, but for the flag: other options would give the symbols other names.
+host=$(rustc -vV | sed -n 's/^host: //p')
+CARGO_ENCODED_RUSTFLAGS=-Cprofile-generate=$scratch/unused \
+    cargo build --locked --profile dist --bin ringway --target "$host" --target-dir "$target/counting"
+ringway=$target/counting/$host/dist/ringway
+# Only what a gateway counts is kept, not what services and generators do.
+export LLVM_PROFILE_FILE=$scratch/unused/%m.profraw
+
+# part PLAY...: this program as a part of its own measurements. It says where it is in a line of JSON, and ends with its
+# standard input, $input.
+part() {
+    mkfifo "$scratch/$1.in" "$scratch/$1.out"
+    "$ringway" stage "$@" <"$scratch/$1.in" >"$scratch/$1.out" &
+    exec {input}>"$scratch/$1.in"
+    IFS= read -r place <"$scratch/$1.out"
+}
+said() { # said KEY: a string of that line
+    sed -E "s/.*\"$1\":\"(([^\"\\\\]|\\\\.)*)\".*/\1/; s/\\\\n/\n/g; s/\\\\\"/\"/g" <<<"$place"
+}
+part services
+services=$input demo=$(said config)
+
+load() { # load ROUNDS OPTIONS...: calls of one kind, 5 to 100 of them at once. None may fail; its verdict is of no interest.
+    local rates
+    rates=$("$ringway" load-test --json --target "$listener" --rounds "$@" </dev/null 2>/dev/null | grep '"error_rate"' | sort -u || true)
+    [[ $rates =~ ^\ *\"error_rate\":\ 0\.0,$ ]] || { echo "profile: calls failed: $*" >&2; exit 1; }
+}
+get=(--method /ringway.demo.employee.v1.EmployeeService/GetEmployee)
+# Employee 1, and a field of 64 KiB that the service does not know.
+printf '\x08\x01' >"$scratch/small"
+{ printf '\x08\x01\xfa\x01\x80\x80\x04' && head -c 65536 /dev/zero; } >"$scratch/large"
+policies='[clusters.adaptive_timeout]\n[clusters.breaker]\n[clusters.outlier_detection]\n[clusters.retry]\nmax_attempts = 3'
+
+# train BACKEND TABLES EDIT: one worker serves calls of all kinds.
+train() {
+    config=$(printf 'workers = 1\n%s\n[io]\nbackend = "%s"\n' "$demo" "$1" | sed "$3"; printf '%b' "$2")
+    LLVM_PROFILE_FILE=$scratch/gateway-%p.profraw part gateway "$config"
+    listener=$(said listener)
+    for connections in 1 16 100; do load 40 "${get[@]}" --message-file "$scratch/small" --connections "$connections"; done
+    load 4 "${get[@]}" --message-file "$scratch/large" --connections 4
+    load 20 --http 'GET /v1/employees/1'
+    load 10 --http 'GET /v1/employees?page_size=20'
+    load 10 --http 'POST /v1/auth/login/mail' --body-file "$scratch/login"
+    exec {input}>&-
+    wait %%
+    rm "$scratch"/gateway.*
+    echo "profile: $1${2:+, watched and with policies}: done" >&2
+}
+echo '{"mail": "ada@ringway.example", "password": "correct horse"}' >"$scratch/login"
+train io_uring '' ''
+train io_uring "[access_log]\npath = \"$scratch/log\"\nsample = 0.01\n[tracing]\nendpoint = \"http://127.0.0.1:9\"\nsample = 0.01\n" \
+    "/name = \"employee\"/{n;a $policies
+}"
+train epoll '' ''
+exec {services}>&-
+wait
+
+"$profdata" merge --sparse -o build/pgo/dist.profdata "$scratch"/gateway-*.profraw
+rustc -vV >build/pgo/compiler.txt
+# Cargo does not see that the profile has changed; this makes it build all that is optimised again.
+cargo clean --profile dist --target "$host"
+ls -l build/pgo/dist.profdata

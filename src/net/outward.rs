@@ -1,0 +1,190 @@
+//! Bytes on their way to the peer.
+
+use std::io;
+
+use super::buffers::{Buffers, LARGEST};
+use crate::buffer::Output;
+use crate::time::Moment;
+
+/// How many bytes have gone out of a pipe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Bytes that the protocol has staged.
+    staged: u64,
+    /// Of these, bytes that the kernel has taken or is about to take.
+    sent: u64,
+}
+
+/// Why no more bytes come or go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The peer closed its side in order.
+    Closed,
+    /// The socket failed.
+    Failed(io::ErrorKind),
+}
+
+impl End {
+    pub(super) fn as_error(self) -> io::Error {
+        match self {
+            End::Closed => io::ErrorKind::BrokenPipe.into(),
+            End::Failed(kind) => kind.into(),
+        }
+    }
+}
+
+impl Outgoing {
+    /// Whether nothing was staged after `before`.
+    pub(super) fn staged_nothing_since(self, before: Outgoing) -> bool {
+        self.staged == before.staged
+    }
+
+    /// Whether the kernel took nothing after `before`.
+    pub(super) fn sent_nothing_since(self, before: Outgoing) -> bool {
+        self.sent <= before.sent
+    }
+}
+
+/// To the peer.
+#[derive(Default)]
+pub(super) struct Outward {
+    /// Bytes that wait for the send in flight to end. Without memory while there are none.
+    stage: Output,
+    /// Bytes of its own that a stage of this connection usually has.
+    usual: usize,
+    /// Whether a send is in flight, and since when the peer took nothing.
+    sending_since: Option<Moment>,
+    /// The protocol has found the stage full.
+    blocked: bool,
+    /// Bytes of the stages that were taken to be sent.
+    taken: u64,
+    sent: u64,
+    pub(super) end: Option<End>,
+}
+
+impl Outward {
+    /// Bytes that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.stage.len()
+    }
+
+    /// Where the protocol puts bytes.
+    pub(super) fn stage(&mut self, buffers: &Buffers) -> &mut Output {
+        if self.stage.capacity() == 0 {
+            self.stage = buffers.lend(self.usual);
+        }
+        &mut self.stage
+    }
+
+    /// Bytes that may still be staged. Whoever finds none is told when there is room again.
+    pub(super) fn room(&mut self) -> usize {
+        let room = LARGEST.saturating_sub(self.stage.len());
+        self.blocked |= room == 0;
+        room
+    }
+
+    /// The protocol wants to be told when what is staged has been taken to be sent.
+    pub(super) fn notify_room(&mut self) {
+        self.blocked = true;
+    }
+
+    /// Whether somebody waits for room.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    pub(super) fn sending_since(&self) -> Option<Moment> {
+        self.sending_since
+    }
+
+    /// The stage, to be sent, and whether somebody has waited for room; none while it is empty or a send is in flight.
+    pub(super) fn take(&mut self, now: Moment) -> Option<(Output, bool)> {
+        if self.stage.is_empty() || self.sending_since.is_some() {
+            return None;
+        }
+        let mut stage = std::mem::take(&mut self.stage);
+        self.sending_since = Some(now);
+        self.taken += stage.len() as u64;
+        // It follows a connection that stages less from now on.
+        self.usual = (self.usual - self.usual / 8).max(stage.bytes().len()).min(LARGEST);
+        Some((stage, std::mem::take(&mut self.blocked)))
+    }
+
+    /// Gives the stage's memory back, if there is nothing in it or nothing of it will be sent.
+    pub(super) fn release(&mut self, buffers: &Buffers, discards: bool) {
+        if self.stage.capacity() > 0 && (discards || self.stage.is_empty()) {
+            self.taken += self.stage.len() as u64;
+            buffers.give(std::mem::take(&mut self.stage));
+        }
+    }
+
+    pub(super) fn outgoing(&self) -> Outgoing {
+        Outgoing { staged: self.taken + self.stage.len() as u64, sent: self.sent }
+    }
+
+    /// The kernel has taken so many bytes, or is about to.
+    pub(super) fn took(&mut self, n: usize) {
+        self.sent += n as u64;
+    }
+
+    /// Of those that it was about to take, the kernel has left so many.
+    pub(super) fn left(&mut self, n: usize) {
+        self.sent -= n as u64;
+    }
+
+    /// Some bytes left, others wait on: the peer is alive.
+    pub(super) fn sent_some(&mut self, now: Moment) {
+        self.sending_since = Some(now);
+    }
+
+    /// A send has ended.
+    pub(super) fn sent(&mut self, result: io::Result<()>) {
+        self.sending_since = None;
+        if let Err(error) = result {
+            self.end = Some(End::Failed(error.kind()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_finds_no_room_is_told_once_the_stage_is_taken() {
+        let buffers = Buffers::new();
+        let mut outward = Outward::default();
+        assert_eq!((outward.room(), outward.is_blocked()), (LARGEST, false));
+        outward.stage(&buffers).bytes().extend_from_slice(&[0; LARGEST - 1]);
+        assert_eq!((outward.room(), outward.is_blocked()), (1, false));
+        // The bound is soft.
+        outward.stage(&buffers).bytes().extend_from_slice(&[0; 9]);
+        assert_eq!((outward.room(), outward.is_blocked()), (0, true));
+        let (stage, blocked) = outward.take(Moment::ZERO).expect("it is staged");
+        assert_eq!((stage.len(), blocked, outward.room()), (LARGEST + 8, true, LARGEST));
+        outward.stage(&buffers).bytes().push(1);
+        assert!(outward.take(Moment::ZERO).is_none(), "one send at a time");
+        outward.sent(Ok(()));
+        assert!(matches!(outward.take(Moment::ZERO), Some((_, false))));
+    }
+
+    #[test]
+    fn a_stage_has_the_memory_that_it_usually_needs_and_none_while_it_is_empty() {
+        let buffers = Buffers::new();
+        let mut outward = Outward::default();
+        let mut capacities = Vec::new();
+        for bytes in [3000, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10] {
+            assert_eq!(outward.stage.capacity(), 0);
+            capacities.push(outward.stage(&buffers).bytes().capacity());
+            outward.stage(&buffers).bytes().extend_from_slice(&vec![0; bytes]);
+            let (stage, _) = outward.take(Moment::ZERO).expect("it is staged");
+            outward.sent(Ok(()));
+            buffers.give(stage);
+        }
+        assert!(capacities[0] < 8192 && capacities[1] == 8192, "{capacities:?}");
+        assert!(capacities[capacities.len() - 1] < 8192, "{capacities:?}");
+        outward.stage(&buffers);
+        outward.release(&buffers, false);
+        assert_eq!(outward.stage.capacity(), 0);
+    }
+}

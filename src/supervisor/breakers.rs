@@ -1,0 +1,127 @@
+//! Says in the log when a breaker opens, lets probes out and closes: once for all workers, on a thread that is none of
+//! theirs.
+
+use std::collections::BTreeMap;
+
+use crate::admin::World;
+use crate::policy::breaker::{self, Cause, SharedBreaker};
+
+/// What is seen of a breaker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    opens: u64,
+    reopens: u64,
+    closes: u64,
+    is_half_open: bool,
+    cause: Cause,
+}
+
+impl Seen {
+    fn of(breaker: &SharedBreaker) -> Seen {
+        Seen {
+            opens: breaker.opens(),
+            reopens: breaker.reopens(),
+            closes: breaker.closes(),
+            is_half_open: breaker.state() == breaker::State::HalfOpen,
+            cause: breaker.cause(),
+        }
+    }
+}
+
+/// What is said; a number is how often it has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    Opened(Cause),
+    HalfOpen,
+    Reopened(u64),
+    Closed,
+}
+
+/// Breakers as they were when they were looked at last, by cluster and method.
+#[derive(Debug, Default)]
+pub(super) struct Breakers(BTreeMap<(String, String), Seen>);
+
+impl Breakers {
+    /// Says what has happened since the last look. What happened more than once is said once, with a count.
+    pub(super) fn look(&mut self, world: &World) {
+        let mut seen = BTreeMap::new();
+        for shares in &world.shares {
+            for (method, breaker) in shares.breakers() {
+                let name = (shares.cluster.clone(), method.unwrap_or("all").to_owned());
+                let now = Seen::of(breaker);
+                let before = self.0.get(&name).copied().unwrap_or_default();
+                news(before, now).into_iter().for_each(|news| say(&name, news));
+                seen.insert(name, now);
+            }
+        }
+        self.0 = seen;
+    }
+}
+
+/// What has happened between two looks, in its order.
+fn news(before: Seen, now: Seen) -> Vec<News> {
+    // One that has counted less is another one, which a reload has put in its place.
+    let before = if now.opens < before.opens { Seen::default() } else { before };
+    let mut all = Vec::new();
+    if now.opens > before.opens {
+        all.push(News::Opened(now.cause));
+    }
+    let (reopens, closes) = (now.reopens.saturating_sub(before.reopens), now.closes > before.closes);
+    if !before.is_half_open && (now.is_half_open || reopens > 0 || closes) {
+        all.push(News::HalfOpen);
+    }
+    if reopens > 0 {
+        all.push(News::Reopened(reopens));
+    }
+    if closes {
+        all.push(News::Closed);
+    }
+    all
+}
+
+fn say((cluster, method): &(String, String), news: News) {
+    match news {
+        News::Opened(Cause { calls, failed, unreached }) => {
+            let reason =
+                if unreached * 2 >= failed { "no connection" } else { "bad answers or none in time" };
+            tracing::warn!(cluster, method, calls, failed, unreached, reason, "the breaker has opened");
+        }
+        News::HalfOpen => tracing::info!(cluster, method, "the breaker is half-open: probes go out"),
+        News::Reopened(times) => {
+            tracing::warn!(cluster, method, times, "a probe failed: the breaker is open again");
+        }
+        News::Closed => tracing::info!(cluster, method, "the breaker is closed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_change_is_said_once() {
+        let cause = Cause { calls: 40, failed: 30, unreached: 30 };
+        let seen =
+            |opens, reopens, closes, is_half_open| Seen { opens, reopens, closes, is_half_open, cause };
+        let opened = News::Opened(cause);
+        let table = [
+            (seen(0, 0, 0, false), vec![]),
+            (seen(1, 0, 0, false), vec![opened]),
+            (seen(1, 0, 0, false), vec![]),
+            (seen(1, 0, 0, true), vec![News::HalfOpen]),
+            (seen(1, 0, 0, true), vec![]),
+            (seen(1, 1, 0, false), vec![News::Reopened(1)]),
+            (seen(1, 3, 0, false), vec![News::HalfOpen, News::Reopened(2)]),
+            (seen(1, 3, 1, false), vec![News::HalfOpen, News::Closed]),
+            (seen(2, 3, 2, false), vec![opened, News::HalfOpen, News::Closed]),
+            // A reload has made another one.
+            (seen(0, 0, 0, false), vec![]),
+            (seen(1, 0, 0, false), vec![opened]),
+        ];
+        let mut before = Seen::default();
+        for (at, (now, wanted)) in table.into_iter().enumerate() {
+            assert_eq!(news(before, now), wanted, "{at}");
+            before = now;
+        }
+    }
+}

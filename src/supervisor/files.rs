@@ -1,0 +1,213 @@
+//! Files that are looked at, by what the system says of them: a file that is changed in place, renamed over, or reached by
+//! another symbolic link is another file. One look at all of them is one `statx` each; `housekeeping.rs` says when.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::{fmt, mem};
+
+/// All files that somebody wants to be told of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Files(Arc<Mutex<Vec<Entry>>>);
+
+/// Files whose owner is told when one of them changes. They are looked at until this is dropped.
+#[derive(Debug)]
+pub struct WatchedFiles {
+    state: Mutex<Watched>,
+    absent: Absent,
+}
+
+struct Entry {
+    watched: Weak<WatchedFiles>,
+    tell: Box<dyn Fn() + Send>,
+}
+
+/// What a file says that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// Nothing: it is about to come back.
+    IsUnderWay,
+    /// It has changed.
+    IsAChange,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    paths: Vec<PathBuf>,
+    /// As they were when their owner read them.
+    read: Stamps,
+    /// As they were at the last look.
+    seen: Stamps,
+}
+
+/// Of each file; none of one that is not there.
+type Stamps = Vec<Option<Stamp>>;
+
+/// What tells one state of a file from another: device, inode, length, and when it was written.
+type Stamp = (u64, u64, u64, i64, i64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+}
+
+fn stamps(paths: &[PathBuf]) -> Stamps {
+    paths.iter().map(|path| stamp(path)).collect()
+}
+
+impl Files {
+    /// Calls `tell` when one of these has changed since it was read. `tell` must not wait.
+    pub(super) fn watch(&self, watched: &Arc<WatchedFiles>, tell: impl Fn() + Send + 'static) {
+        self.all().push(Entry { watched: Arc::downgrade(watched), tell: Box::new(tell) });
+    }
+
+    /// Looks at all of them. True if one is under way: it should be looked at again soon.
+    pub(super) fn look(&self) -> bool {
+        let mut is_under_way = false;
+        self.all().retain(|entry| {
+            let Some(watched) = entry.watched.upgrade() else { return false };
+            match watched.look() {
+                Look::Same => {}
+                Look::UnderWay => is_under_way = true,
+                Look::Changed => (entry.tell)(),
+            }
+            true
+        });
+        is_under_way
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a look has shown.
+enum Look {
+    Same,
+    /// Not what it was at the last look.
+    UnderWay,
+    Changed,
+}
+
+impl WatchedFiles {
+    /// These, as they are now: they are about to be read.
+    pub fn new(paths: Vec<PathBuf>, absent: Absent) -> Arc<WatchedFiles> {
+        let watched = WatchedFiles { state: Mutex::default(), absent };
+        watched.set(paths);
+        Arc::new(watched)
+    }
+
+    /// Their owner is about to read them: what they are now is no news.
+    pub fn are_read(&self) {
+        let mut state = self.state();
+        let now = stamps(&state.paths);
+        state.read.clone_from(&now);
+        state.seen = now;
+    }
+
+    /// From now on it is these. What was watched before keeps the state in which it was read.
+    pub fn set(&self, paths: Vec<PathBuf>) {
+        let mut state = self.state();
+        if paths == state.paths {
+            return;
+        }
+        let before = mem::take(&mut *state);
+        for path in &paths {
+            let known = before.paths.iter().position(|known| known == path);
+            let (read, seen) = match known {
+                Some(at) => (before.read[at], before.seen[at]),
+                None => {
+                    let now = stamp(path);
+                    (now, now)
+                }
+            };
+            state.read.push(read);
+            state.seen.push(seen);
+        }
+        state.paths = paths;
+    }
+
+    /// Tells of a change once. A file has to look the same twice, as it may be under way.
+    fn look(&self) -> Look {
+        let mut state = self.state();
+        let now = stamps(&state.paths);
+        if now != state.seen {
+            state.seen = now;
+            return Look::UnderWay;
+        }
+        let is_whole = self.absent == Absent::IsAChange || now.iter().all(Option::is_some);
+        if is_whole && now != state.read {
+            state.read = now;
+            return Look::Changed;
+        }
+        Look::Same
+    }
+
+    fn state(&self) -> MutexGuard<'_, Watched> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("watched", &self.watched).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_once_when_it_is_whole() {
+        let folder = std::env::temp_dir().join(format!("ringway-files-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let [one, two] = ["one", "two"].map(|name| folder.join(name));
+        fs::write(&one, "1").unwrap();
+        for absent in [Absent::IsUnderWay, Absent::IsAChange] {
+            let files = Files::default();
+            let told = Arc::new(AtomicU32::new(0));
+            let tell = {
+                let told = Arc::clone(&told);
+                move || {
+                    told.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            let watched = WatchedFiles::new(vec![one.clone()], absent);
+            files.watch(&watched, tell);
+            let look = |what: &str, is_under_way: bool, news: u32| {
+                assert_eq!(files.look(), is_under_way, "{what}");
+                assert_eq!(told.swap(0, Ordering::Relaxed), news, "{what}");
+            };
+            look("as it was read", false, 0);
+            fs::write(&one, "changed").unwrap();
+            look("changed", true, 0);
+            fs::write(&one, "once more").unwrap();
+            look("changed again", true, 0);
+            look("stays so", false, 1);
+            look("said already", false, 0);
+
+            fs::remove_file(&one).unwrap();
+            look("gone", true, 0);
+            look("stays away", false, u32::from(absent == Absent::IsAChange));
+            fs::write(&one, "is back").unwrap();
+            look("back", true, 0);
+            watched.are_read();
+            look("read by its owner", false, 0);
+
+            fs::write(&two, "2").unwrap();
+            watched.set(vec![one.clone(), two.clone()]);
+            look("one more", false, 0);
+            fs::write(&two, "other").unwrap();
+            look("the new one changed", true, 0);
+            look("the new one stays so", false, 1);
+            drop(watched);
+            fs::write(&one, format!("{absent:?}")).unwrap();
+            look("nobody wants to know", false, 0);
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,70 @@
+//! The one thread that looks at things now and then: files that may change, endpoints that may be out, counts of rings
+//! that may wrap, and whether calls run. All of it in one turn, so that an idle gateway wakes up once in two seconds.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::breakers::Breakers;
+use super::files::Files;
+use super::guard;
+use super::outages::Outages;
+use super::state::State;
+use crate::admin::{Admin, Source as _};
+
+const TURN: Duration = Duration::from_secs(2);
+
+/// How soon a file that is under way is looked at again.
+const SOON: Duration = Duration::from_millis(250);
+
+/// The rings' counts wrap; in so many turns with calls none does unseen.
+const TURNS_OF_RINGS: u32 = 30;
+
+/// Ends its thread when it is dropped.
+pub(super) struct Housekeeping {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Housekeeping {
+    pub(super) fn start(state: &Arc<State>, files: &Files, admin: &Admin) -> io::Result<Housekeeping> {
+        let (state, files, attention) = (Arc::clone(state), files.clone(), admin.attention());
+        let (stop, stopped) = mpsc::channel();
+        let body = move || {
+            let (mut outages, mut breakers) = (Outages::default(), Breakers::default());
+            let (mut turns, mut calls, mut wait) = (0_u32, 0, TURN);
+            // What is known before anybody has called, which the next look is compared with.
+            outages.look(&state.world());
+            while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                wait = if files.look() { SOON } else { TURN };
+                outages.look(&state.world());
+                breakers.look(&state.world());
+                let workers = || state.world().shards.clone().into_iter();
+                let begun = workers().map(|shard| shard.worker.calls_started.get()).sum();
+                if begun == calls && workers().all(|shard| shard.worker.calls_active.get() == 0) {
+                    continue;
+                }
+                calls = begun;
+                attention.calls_run();
+                turns = (turns + 1) % TURNS_OF_RINGS;
+                if turns == 0 {
+                    state.sample_rings();
+                }
+            }
+        };
+        let body = move || guard::keep("housekeeping", &body);
+        let thread = thread::Builder::new().name("housekeeping".to_owned()).spawn(body)?;
+        Ok(Housekeeping { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Housekeeping {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! An idle gateway sleeps: with the default configuration, no calls and nobody at the admin address, hardly any thread
+//! wakes up.
+//!
+//! Method: a thread that sleeps and wakes up again has given its core away, which Linux counts for each thread
+//! (`voluntary_ctxt_switches`). What it counts more after five seconds is how often they slept, each with a system call or
+//! two. That needs neither privilege nor a tracer.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use support::process::Process;
+
+const WATCHED: Duration = Duration::from_secs(5);
+
+/// A turn of housekeeping each two seconds: at most three. And two for what ends in that time, such as a thread that
+/// tokio keeps for ten seconds after the admin address has made a page.
+const CONTROL_SLEEPS_MAX: u64 = 3 + 2;
+
+/// Of one worker: its clock ticks 20 times a second, and each tick may be a wait of its own.
+const WORKER_SLEEPS_MAX: u64 = 20 * 5 + 25;
+
+const WORKERS: u64 = 2;
+
+/// How often each kind of thread has slept so far.
+fn sleeps(process: u32) -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
+    for thread in fs::read_dir(format!("/proc/{process}/task")).expect("it runs") {
+        let path = thread.expect("a thread").path();
+        // A thread may end between the two.
+        let Ok(status) = fs::read_to_string(path.join("status")) else { continue };
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.expect("every thread has it").trim().to_owned()
+        };
+        let name = field("Name");
+        let kind = if name.starts_with("worker-") { "workers".to_owned() } else { name };
+        *all.entry(kind).or_default() += field("voluntary_ctxt_switches").parse::<u64>().expect("a number");
+    }
+    all
+}
+
+#[tokio::test]
+async fn an_idle_gateway_sleeps() {
+    // As examples/minimal.toml, but for the ports and the number of workers.
+    let config = "workers = 2\n[admin]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
+                  [[routes]]\ncluster = \"echo\"\n[[clusters]]\nname = \"echo\"\nendpoints = [\"127.0.0.1:1\"]\n";
+    let process = Process::start(config).await;
+    // What starting began has ended by then.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = sleeps(process.id());
+    tokio::time::sleep(WATCHED).await;
+    let mut slept = sleeps(process.id());
+    for (thread, count) in &mut slept {
+        *count -= before.get(thread).copied().unwrap_or(0).min(*count);
+    }
+    println!("in {WATCHED:?} slept: {slept:?}");
+    let workers = slept.remove("workers").expect("there are workers");
+    let control: u64 = slept.values().sum();
+    assert!(control <= CONTROL_SLEEPS_MAX, "{slept:?}");
+    assert!(workers <= WORKERS * WORKER_SLEEPS_MAX, "{workers} by {WORKERS} workers");
+}
