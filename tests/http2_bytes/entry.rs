@@ -95,7 +95,6 @@ impl Run<'_> {
             }
             12 => connection.send_due(*now, out),
             13 if which < 20 => connection.shut_down(out),
-            14 => drop(connection.relieve(out)),
             _ => drop(connection.poll_head(key, &cx)),
         }
     }

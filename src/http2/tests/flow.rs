@@ -3,7 +3,7 @@
 use super::super::frame::{ErrorCode, kind};
 use super::super::send::Sent;
 use super::super::settings::{Bounds, DEFAULT_WINDOW, MAX_WINDOW};
-use super::super::state::{Ending, StreamError};
+use super::super::state::Ending;
 use super::pair::Pair;
 use super::raw::Raw;
 use super::{bytes, ms, trailers};
