@@ -12,6 +12,7 @@ pub struct Output {
     /// Each stands after so many of `bytes`.
     slices: Vec<(usize, Slice)>,
     slices_length: usize,
+    answers: usize,
 }
 
 impl Output {
@@ -69,11 +70,22 @@ impl Output {
         self.slices.len() * 2 + 1
     }
 
+    /// So many of the bytes answer the peer's frames.
+    pub fn note_answers(&mut self, bytes: usize) {
+        self.answers += bytes;
+    }
+
+    /// Bytes that answer the peer's frames.
+    pub fn answers(&self) -> usize {
+        self.answers
+    }
+
     /// Forgets everything and keeps the memory of its own bytes.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.slices.clear();
         self.slices_length = 0;
+        self.answers = 0;
     }
 
     /// Bytes of memory that it keeps for its own bytes and for its list of slices.

@@ -271,9 +271,9 @@ impl Connection {
         if due <= now || self.held_resets.len() >= HELD_RESETS_MAX {
             return false;
         }
-        // In the order in which they are due: most streams are given up in the order in which they were opened.
-        let at = self.held_resets.iter().rposition(|held| held.due <= due).map_or(0, |at| at + 1);
-        self.held_resets.insert(at, HeldReset { stream: stream.id, code, due });
+        let after = self.held_resets.iter().rposition(|held| held.due <= due);
+        let held = HeldReset { stream: stream.id, code, due };
+        self.held_resets.insert(after.map_or(0, |at| at + 1), held);
         stream.fail(StreamError::Reset(code));
         stream.we_reset = true;
         self.notes.held_resets += 1;
