@@ -22,21 +22,25 @@ impl Output {
     }
 
     /// Bytes in all.
+    #[inline]
     pub fn len(&self) -> usize {
         self.bytes.len() + self.slices_length
     }
 
     /// Whether there is nothing to send.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.slices.is_empty()
     }
 
     /// The memory that its own bytes are written to, at the end; what is there already must stay.
+    #[inline]
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
     /// Adds a payload; a large one is not copied.
+    #[inline]
     pub fn push(&mut self, slice: Slice) {
         if slice.len() < COPIED_BELOW {
             self.bytes.extend_from_slice(&slice);
