@@ -74,7 +74,7 @@ impl Decoder {
     /// A field that stands in a table. Nothing is read of one that would not be stored.
     fn indexed(&self, index: usize, pass: &mut Pass<'_>) -> Result<(), HpackError> {
         let (name, name_length, bytes, fault) = match self.table.get(index.wrapping_sub(fixed::COUNT + 1)) {
-            Some(entry) => (entry.name, entry.name_length, entry.bytes, entry.mark),
+            Some(entry) => (entry.name, entry.name_length, &entry.bytes[..entry.length], entry.mark),
             None => {
                 let (name, value) = fixed::get(index).ok_or(HpackError::Index)?;
                 (name, 0, value, fixed::fault(index))
@@ -134,7 +134,7 @@ impl Decoder {
     #[cfg(test)]
     pub(super) fn entries(&self) -> (Vec<(String, String)>, usize) {
         let entries = (0..self.table.len()).filter_map(|at| self.table.get(at)).map(|entry| {
-            let (other, value) = entry.bytes.split_at(entry.name_length);
+            let (other, value) = entry.bytes[..entry.length].split_at(entry.name_length);
             let name = if entry.name == Name::OTHER { other } else { entry.name.as_bytes() };
             (String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(value).into_owned())
         });
