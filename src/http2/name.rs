@@ -216,8 +216,8 @@ impl Name {
     }
 
     /// Its number, below [`COUNT`].
-    pub(super) fn number(self) -> usize {
-        usize::from(self.0)
+    pub(super) const fn number(self) -> usize {
+        self.0 as usize
     }
 
     /// The first entry of HPACK's static table with this name.

@@ -1,5 +1,6 @@
 //! Header blocks to heads (RFC 7541 sections 3 and 6).
 
+use super::super::bytes::append_start;
 use super::super::head::Head;
 use super::super::name::Name;
 use super::check;
@@ -72,18 +73,22 @@ impl Decoder {
     }
 
     /// A field that stands in a table. Nothing is read of one that would not be stored.
+    #[inline(always)]
     fn indexed(&self, index: usize, pass: &mut Pass<'_>) -> Result<(), HpackError> {
-        let (name, name_length, bytes, fault) = match self.table.get(index.wrapping_sub(fixed::COUNT + 1)) {
-            Some(entry) => (entry.name, entry.name_length, &entry.bytes[..entry.length], entry.mark),
+        let (name, name_length, length, bytes, fault) = match index.checked_sub(fixed::COUNT + 1) {
+            Some(at) => {
+                let entry = self.table.get(at).ok_or(HpackError::Index)?;
+                (entry.name, entry.name_length, entry.length, entry.bytes, entry.mark)
+            }
             None => {
-                let (name, value) = fixed::get(index).ok_or(HpackError::Index)?;
-                (name, 0, value, fixed::fault(index))
+                let entry = fixed::get(index).ok_or(HpackError::Index)?;
+                (entry.name, 0, entry.length(), &entry.bytes[..], entry.fault)
             }
         };
         if !pass.is_over() {
             let start = pass.head.bytes().len() as u32;
-            pass.head.bytes().extend_from_slice(bytes);
-            pass.field(Last { name, start, name_length, sensitive: false, fault });
+            append_start(pass.head.bytes(), bytes, length);
+            pass.field(Last { name, start, name_length, length, sensitive: false, fault });
         }
         Ok(())
     }
@@ -110,14 +115,15 @@ impl Decoder {
         if insert {
             self.table.insert(name, other, value, fault);
         }
-        pass.field(Last { name, start: start as u32, name_length, sensitive, fault });
+        let length = bytes.len() - start;
+        pass.field(Last { name, start: start as u32, name_length, length, sensitive, fault });
         Ok(())
     }
 
     /// The name of an entry, whose bytes are appended if it has no number.
     fn indexed_name(&self, index: usize, bytes: &mut Vec<u8>) -> Result<Name, HpackError> {
-        if let Some((name, _)) = fixed::get(index) {
-            return Ok(name);
+        if let Some(entry) = fixed::get(index) {
+            return Ok(entry.name);
         }
         let entry = self.table.get(index.wrapping_sub(fixed::COUNT + 1)).ok_or(HpackError::Index)?;
         bytes.extend_from_slice(&entry.bytes[..entry.name_length]);
