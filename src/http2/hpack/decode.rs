@@ -8,6 +8,7 @@ use super::error::{HpackError, Malformed, Verdict};
 use super::fixed;
 use super::huffman;
 use super::integer::Input;
+use super::names;
 use super::pass::{Kind, Last, Limits, Pass};
 use super::table::Table;
 
@@ -151,13 +152,21 @@ impl Decoder {
 /// A name in the block, whose bytes are appended if it has no number.
 fn literal_name(input: &mut Input<'_>, bytes: &mut Vec<u8>) -> Result<Name, HpackError> {
     let (text, is_huffman) = input.string()?;
-    let start = bytes.len();
-    append(text, is_huffman, bytes)?;
-    let name = Name::of(&bytes[start..]);
-    if name != Name::OTHER {
-        bytes.truncate(start);
+    if !is_huffman {
+        let name = Name::of(text);
+        if name == Name::OTHER {
+            bytes.extend_from_slice(text);
+        }
+        return Ok(name);
     }
-    Ok(name)
+    if let Some(name) = names::of_code(text) {
+        return Ok(name);
+    }
+    let start = bytes.len();
+    huffman::decode(text, bytes)?;
+    // A name that has a number has one code alone.
+    debug_assert_eq!(Name::of(&bytes[start..]), Name::OTHER, "its code is known");
+    Ok(Name::OTHER)
 }
 
 fn append(text: &[u8], is_huffman: bool, bytes: &mut Vec<u8>) -> Result<(), HpackError> {

@@ -3,12 +3,13 @@
 //! A value goes into the dynamic table when it comes for the second time in a while, so values that never repeat push
 //! nothing out. From the third time on it is one byte.
 
-use super::super::bytes::{STEP, append_start, same};
+use super::super::bytes::same;
 use super::super::head::{Head, Line};
-use super::super::name::{self, Name};
+use super::super::name::Name;
 use super::fixed;
 use super::huffman;
 use super::integer::put;
+use super::names;
 use super::table::{ENTRY_OVERHEAD, Entry, Table};
 
 /// The size of a table before any SETTINGS, and the largest that is used: more would only hold more memory.
@@ -353,10 +354,7 @@ fn literal(pattern: Pattern, line: Line<'_>, out: &mut Vec<u8>) {
             out.push(pattern.0);
             match line.name {
                 Name::OTHER => string(other, out),
-                known => {
-                    let literal = &NAMES[known.number()];
-                    append_start(out, &literal.bytes, usize::from(literal.length));
-                }
+                known => names::append(known, out),
             }
         }
     }
@@ -373,33 +371,6 @@ fn string(text: &[u8], out: &mut Vec<u8>) {
     }
     put(out, 0, 7, text.len());
     out.extend_from_slice(text);
-}
-
-/// A name as it is written: its length, and its Huffman code.
-#[derive(Clone, Copy)]
-struct NameLiteral {
-    length: u8,
-    bytes: [u8; NameLiteral::LONGEST],
-}
-
-impl NameLiteral {
-    const LONGEST: usize = STEP;
-}
-
-static NAMES: [NameLiteral; name::COUNT] = name_literals();
-
-const fn name_literals() -> [NameLiteral; name::COUNT] {
-    let mut names = [NameLiteral { length: 0, bytes: [0; NameLiteral::LONGEST] }; name::COUNT];
-    let mut number = 1;
-    while number < name::COUNT {
-        let text = name::TEXTS[number].as_bytes();
-        let length = huffman::encoded_length(text);
-        let mut bytes = [0; NameLiteral::LONGEST];
-        bytes[0] = 0x80 | length as u8;
-        names[number] = NameLiteral { length: 1 + length as u8, bytes: huffman::encode_into(text, bytes, 1) };
-        number += 1;
-    }
-    names
 }
 
 /// The part of a hash that stands beside an entry.

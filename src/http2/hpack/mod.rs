@@ -7,6 +7,7 @@ mod error;
 mod fixed;
 mod huffman;
 mod integer;
+mod names;
 mod pass;
 mod table;
 #[cfg(test)]
