@@ -42,6 +42,24 @@ fn ends<const N: usize>(one: &[u8], other: &[u8]) -> bool {
     one.first_chunk::<N>() == other.first_chunk::<N>() && one.last_chunk::<N>() == other.last_chunk::<N>()
 }
 
+/// A hash and a text make one hash: of the length, and of the start, the middle and the end.
+#[inline]
+pub(super) fn mix(hash: u64, text: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let length = text.len();
+    let part = if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        let middle = text[length / 2 - 4..].first_chunk::<8>().unwrap_or(first);
+        let [first, middle, last] = [first, middle, last].map(|bytes| u64::from_le_bytes(*bytes));
+        first.wrapping_mul(FACTOR) ^ (middle ^ last.rotate_left(29)).wrapping_mul(!FACTOR)
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+    } else {
+        text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
+    };
+    let mixed = (hash ^ part ^ (length as u64) << 56).wrapping_mul(FACTOR);
+    mixed ^ mixed >> 31
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

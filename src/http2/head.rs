@@ -1,8 +1,13 @@
 //! The fields of one head, or of trailers, in one piece of memory that a worker's heads use in turn.
 
+mod debug;
+mod memo;
+
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::rc::Rc;
+
+pub(super) use memo::Key;
+use memo::Slot;
 
 use super::name::{self, Name};
 
@@ -21,6 +26,8 @@ const FIELD_OVERHEAD: usize = 32;
 pub struct Heads {
     spare: RefCell<Vec<Arena>>,
     spare_bytes: Cell<usize>,
+    /// Heads that blocks were read as; none until a block comes again.
+    memos: RefCell<Vec<Slot>>,
 }
 
 /// Bytes of names and values, and what is where.
@@ -31,6 +38,13 @@ struct Arena {
 }
 
 impl Arena {
+    fn copy_from(&mut self, other: &Arena) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.entries.clear();
+        self.entries.extend_from_slice(&other.entries);
+    }
+
     fn capacity(&self) -> usize {
         self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
     }
@@ -107,12 +121,6 @@ impl Heads {
         arena.entries.clear();
         self.spare_bytes.set(all);
         self.spare.borrow_mut().push(arena);
-    }
-}
-
-impl fmt::Debug for Heads {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heads").field("spare_bytes", &self.spare_bytes.get()).finish_non_exhaustive()
     }
 }
 
@@ -314,10 +322,7 @@ impl Head {
 
     /// Becomes equal to `other`, pseudo-fields included.
     pub fn copy_from(&mut self, other: &Head) {
-        self.arena.bytes.clear();
-        self.arena.bytes.extend_from_slice(&other.arena.bytes);
-        self.arena.entries.clear();
-        self.arena.entries.extend_from_slice(&other.arena.entries);
+        self.arena.copy_from(&other.arena);
         self.said = other.said;
     }
 
@@ -464,53 +469,6 @@ pub(super) fn content_length(value: &[u8]) -> Option<u64> {
         _ => None,
     };
     if value.is_empty() { None } else { value.iter().try_fold(0, digit) }
-}
-
-/// As [`Head`] writes itself, without values that are sensitive.
-impl fmt::Debug for Head {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut map = f.debug_map();
-        let pseudo = [
-            (Name::METHOD, self.method()),
-            (Name::SCHEME, self.scheme()),
-            (Name::AUTHORITY, self.authority()),
-            (Name::PATH, self.path()),
-        ];
-        for (name, value) in pseudo {
-            if let Some(value) = value {
-                map.entry(&name, &value.escape_ascii());
-            }
-        }
-        if let Some(status) = self.status() {
-            map.entry(&Name::STATUS, &status);
-        }
-        map.entries(self.iter().map(|field| (Text(field.name_bytes), Shown(field)))).finish()
-    }
-}
-
-impl fmt::Debug for Field<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {:?}", Text(self.name_bytes), Shown(*self))
-    }
-}
-
-struct Text<'a>(&'a [u8]);
-
-impl fmt::Debug for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_ascii())
-    }
-}
-
-struct Shown<'a>(Field<'a>);
-
-impl fmt::Debug for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.sensitive {
-            true => f.write_str("(sensitive)"),
-            false => write!(f, "{:?}", Text(self.0.value)),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Header blocks to heads (RFC 7541 sections 3 and 6).
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::super::bytes::append_start;
-use super::super::head::Head;
+use super::super::head::{Head, Key};
 use super::super::name::Name;
 use super::check;
 use super::error::{HpackError, Malformed, Verdict};
@@ -21,15 +23,36 @@ const SIZE_UPDATES_MAX: u32 = 2;
 pub struct Decoder {
     /// An entry's mark is the rule that it breaks by itself.
     table: Table<Option<Malformed>>,
-    max_table_size: usize,
+    max_table_size: u32,
+    /// Blocks in a row whose heads were not kept.
+    misses: u32,
+    /// The number that the table has as it is, or one of the two below.
+    state: u64,
 }
+
+/// The table has no number yet. It gets one with the first block that does not change it.
+const UNKNOWN: u64 = 0;
+/// This block has changed the table.
+const CHANGED: u64 = 1;
+/// Blocks in a row that are looked for. After those, it is some at the start of each period: a head is kept when its
+/// block comes for the second time.
+const MISSES_MAX: u32 = 8;
+const MISSES_PERIOD: u32 = 64;
+const MISSES_TRIED: u32 = 4;
+/// Numbers of tables. No two are equal, so one stands for a connection and the entries that it has.
+static STATES: AtomicU64 = AtomicU64::new(CHANGED + 1);
 
 impl Decoder {
     /// A table whose size the peer may set up to `max_table_size`, our SETTINGS_HEADER_TABLE_SIZE (at most 65,536).
     ///
     /// The table has 4,096 bytes until the peer says something else.
     pub fn new(max_table_size: usize) -> Decoder {
-        Decoder { table: Table::new(INITIAL_SIZE), max_table_size }
+        Decoder {
+            table: Table::new(INITIAL_SIZE),
+            max_table_size: max_table_size as u32,
+            misses: 0,
+            state: UNKNOWN,
+        }
     }
 
     /// Reads a whole header block into `head`, which has to be empty. After a verdict other than `Good` the head
@@ -38,6 +61,46 @@ impl Decoder {
     /// # Errors
     /// When the block cannot be read; then no later block of the connection can be read either.
     pub fn decode(
+        &mut self,
+        block: &[u8],
+        kind: Kind,
+        limits: Limits,
+        head: &mut Head,
+    ) -> Result<Verdict, HpackError> {
+        if self.state <= CHANGED {
+            self.state = UNKNOWN;
+            let verdict = self.read(block, kind, limits, head)?;
+            if self.state == UNKNOWN {
+                self.state = STATES.fetch_add(1, Ordering::Relaxed);
+                self.misses = 0;
+            }
+            return Ok(verdict);
+        }
+        let key = Key { table: self.state, kind: kind as u8, limits: (limits.list_size, limits.fields) };
+        let hash = if self.may_repeat() { key.hash(block) } else { None };
+        if let Some(hash) = hash
+            && head.recall(key, block, hash)
+        {
+            self.misses = 0;
+            return Ok(Verdict::Good);
+        }
+        self.misses = self.misses.wrapping_add(1);
+        let verdict = self.read(block, kind, limits, head)?;
+        if let Some(hash) = hash
+            && verdict == Verdict::Good
+            && self.state == key.table
+        {
+            head.remember(key, block, hash);
+        }
+        Ok(verdict)
+    }
+
+    /// Whether a look for a kept head may be worth its time: peers whose blocks all differ are asked seldom.
+    fn may_repeat(&self) -> bool {
+        self.misses < MISSES_MAX || self.misses % MISSES_PERIOD < MISSES_TRIED
+    }
+
+    fn read(
         &mut self,
         block: &[u8],
         kind: Kind,
@@ -65,10 +128,11 @@ impl Decoder {
                 return Ok(());
             }
             let size = input.integer(5)?;
-            if size > self.max_table_size {
+            if size > self.max_table_size as usize {
                 return Err(HpackError::TableSize);
             }
             self.table.set_max_size(size);
+            self.state = CHANGED;
         }
         Ok(())
     }
@@ -115,6 +179,7 @@ impl Decoder {
         let fault = check::fault(name, other, value);
         if insert {
             self.table.insert(name, other, value, fault);
+            self.state = CHANGED;
         }
         let length = bytes.len() - start;
         pass.field(Last { name, start: start as u32, name_length, length, sensitive, fault });

@@ -3,7 +3,7 @@
 //! A value goes into the dynamic table when it comes for the second time in a while, so values that never repeat push
 //! nothing out. From the third time on it is one byte.
 
-use super::super::bytes::same;
+use super::super::bytes::{mix, same};
 use super::super::head::{Head, Line};
 use super::super::name::Name;
 use super::fixed;
@@ -386,21 +386,4 @@ fn hash(line: Line<'_>) -> u32 {
         all = mix(all, other);
     }
     (mix(all, value) >> 32) as u32
-}
-
-#[inline]
-fn mix(hash: u64, text: &[u8]) -> u64 {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let length = text.len();
-    let part = if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        let middle = text[length / 2 - 4..].first_chunk::<8>().unwrap_or(first);
-        let [first, middle, last] = [first, middle, last].map(|bytes| u64::from_le_bytes(*bytes));
-        first.wrapping_mul(FACTOR) ^ (middle ^ last.rotate_left(29)).wrapping_mul(!FACTOR)
-    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
-    } else {
-        text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
-    };
-    let mixed = (hash ^ part ^ (length as u64) << 56).wrapping_mul(FACTOR);
-    mixed ^ mixed >> 31
 }

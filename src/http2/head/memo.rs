@@ -1,0 +1,99 @@
+//! Heads of blocks that come again and again: most calls of a client, and most answers of a server, differ in nothing
+//! that a block says. The worker keeps these heads, not the connections, so an idle connection holds none.
+
+use super::super::bytes::{mix, same};
+use super::{Arena, Entry, Head, Said};
+
+/// Blocks and heads larger than this are read each time.
+const BLOCK_MAX: usize = 256;
+const BYTES_MAX: usize = 1024;
+const FIELDS_MAX: usize = 32;
+/// Places for heads; a block has one, by its hash.
+const SLOTS: usize = 128;
+
+/// All that a block is read by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Key {
+    /// The number of this connection's table as it is; no other table ever has it, nor this one after a change.
+    pub(in super::super) table: u64,
+    /// The kind of head.
+    pub(in super::super) kind: u8,
+    /// The bounds of the head.
+    pub(in super::super) limits: (usize, usize),
+}
+
+#[derive(Default)]
+pub(super) struct Slot {
+    /// The hash of the last block that came and was not kept. It is kept when it comes again.
+    seen: u64,
+    kept: Option<Box<Kept>>,
+}
+
+struct Kept {
+    key: Key,
+    block: Vec<u8>,
+    arena: Arena,
+    said: Said,
+}
+
+impl Key {
+    /// The hash of a block, unless that is too long to be kept.
+    pub(in super::super) fn hash(&self, block: &[u8]) -> Option<u64> {
+        (block.len() <= BLOCK_MAX).then(|| mix(self.table << 8 ^ u64::from(self.kind), block))
+    }
+}
+
+fn place(hash: u64) -> usize {
+    (hash >> 32) as usize % SLOTS
+}
+
+impl Head {
+    /// Becomes the head of this block, if it is kept.
+    pub(in super::super) fn recall(&mut self, key: Key, block: &[u8], hash: u64) -> bool {
+        let slots = self.pool.memos.borrow();
+        let Some(kept) = slots.get(place(hash)).and_then(|slot| slot.kept.as_ref()) else {
+            return false;
+        };
+        if kept.key != key || !same(&kept.block, block) {
+            return false;
+        }
+        self.arena.copy_from(&kept.arena);
+        self.said = kept.said;
+        true
+    }
+
+    /// Keeps itself as the head of this block, if the block has come before. No field may be sensitive, so that no
+    /// secret outlives its call.
+    pub(in super::super) fn remember(&self, key: Key, block: &[u8], hash: u64) {
+        let mut slots = self.pool.memos.borrow_mut();
+        if slots.is_empty() {
+            slots.resize_with(SLOTS, Slot::default);
+        }
+        let slot = &mut slots[place(hash)];
+        if slot.seen != hash {
+            slot.seen = hash;
+            return;
+        }
+        let Arena { bytes, entries } = &self.arena;
+        let is_sensitive = |entry: &Entry| entry.sensitive;
+        if bytes.len() > BYTES_MAX || entries.len() > FIELDS_MAX || entries.iter().any(is_sensitive) {
+            return;
+        }
+        let kept = slot.kept.get_or_insert_with(|| {
+            Box::new(Kept { key, block: Vec::new(), arena: Arena::default(), said: self.said })
+        });
+        kept.key = key;
+        kept.block.clear();
+        kept.block.extend_from_slice(block);
+        kept.arena.copy_from(&self.arena);
+        kept.said = self.said;
+    }
+}
+
+#[cfg(test)]
+impl super::Heads {
+    /// How many heads it keeps.
+    pub(in super::super) fn kept(&self) -> usize {
+        self.memos.borrow().iter().filter(|slot| slot.kept.is_some()).count()
+    }
+}
