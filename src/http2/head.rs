@@ -51,7 +51,7 @@ impl Arena {
 }
 
 /// One field. The name, if it has no number, stands right before the value.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Entry {
     start: u32,
     name_length: u32,
@@ -61,7 +61,7 @@ struct Entry {
 }
 
 /// The value of a pseudo-field; no bytes at all is `None`.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq)]
 struct Span {
     start: u32,
     length: u32,
@@ -88,7 +88,7 @@ pub struct Head {
 }
 
 /// What a head says beside its arena.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq)]
 struct Said {
     /// The values of pseudo-fields but `:status`, by the numbers of their names.
     pseudo: [Span; 4],
@@ -96,6 +96,8 @@ struct Said {
     names: [u64; 2],
     /// 0 for none.
     status: u16,
+    /// Whether a field is or was sensitive.
+    is_secret: bool,
 }
 
 impl Heads {
@@ -399,6 +401,7 @@ impl Head {
     ) {
         let (word, bit) = bit(name);
         self.said.names[word] |= bit;
+        self.said.is_secret |= sensitive;
         self.arena.entries.push(Entry {
             start,
             name_length: name_length as u32,

@@ -2,7 +2,7 @@
 //! that a block says. The worker keeps these heads, not the connections, so an idle connection holds none.
 
 use super::super::bytes::{mix, same};
-use super::{Arena, Entry, Head, Said};
+use super::{Arena, Head, Said};
 
 /// Blocks and heads larger than this are read each time.
 const BLOCK_MAX: usize = 256;
@@ -11,16 +11,18 @@ const FIELDS_MAX: usize = 32;
 /// Places for heads; a block has one, by its hash.
 const SLOTS: usize = 128;
 
-/// All that a block is read by.
+/// All that a block is read by, or a head is written by.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct Key {
     /// The number of this connection's table as it is; no other table ever has it, nor this one after a change.
-    pub(in super::super) table: u64,
-    /// The kind of head.
-    pub(in super::super) kind: u8,
-    /// The bounds of the head.
-    pub(in super::super) limits: (usize, usize),
+    table: u64,
+    /// The kind of head that is read, or [`WRITTEN`].
+    kind: u8,
+    /// The bounds of a head that is read.
+    limits: (usize, usize),
 }
+
+const WRITTEN: u8 = u8::MAX;
 
 #[derive(Default)]
 pub(super) struct Slot {
@@ -37,6 +39,16 @@ struct Kept {
 }
 
 impl Key {
+    /// Of a block that is read.
+    pub(in super::super) fn of_block(table: u64, kind: u8, limits: (usize, usize)) -> Key {
+        Key { table, kind, limits }
+    }
+
+    /// Of a head that is written.
+    pub(in super::super) fn of_head(table: u64) -> Key {
+        Key { table, kind: WRITTEN, limits: (0, 0) }
+    }
+
     /// The hash of a block, unless that is too long to be kept.
     pub(in super::super) fn hash(&self, block: &[u8]) -> Option<u64> {
         (block.len() <= BLOCK_MAX).then(|| mix(self.table << 8 ^ u64::from(self.kind), block))
@@ -49,12 +61,12 @@ fn place(hash: u64) -> usize {
 
 impl Head {
     /// Becomes the head of this block, if it is kept.
-    pub(in super::super) fn recall(&mut self, key: Key, block: &[u8], hash: u64) -> bool {
+    pub(in super::super) fn recall(&mut self, key: &Key, block: &[u8], hash: u64) -> bool {
         let slots = self.pool.memos.borrow();
         let Some(kept) = slots.get(place(hash)).and_then(|slot| slot.kept.as_ref()) else {
             return false;
         };
-        if kept.key != key || !same(&kept.block, block) {
+        if kept.key != *key || !same(&kept.block, block) {
             return false;
         }
         self.arena.copy_from(&kept.arena);
@@ -62,9 +74,40 @@ impl Head {
         true
     }
 
+    /// A hash of what it says, unless no block of it is kept.
+    pub(in super::super) fn hash(&self, key: &Key) -> Option<u64> {
+        let Arena { bytes, entries } = &self.arena;
+        let is_small = bytes.len() <= BYTES_MAX && entries.len() <= FIELDS_MAX;
+        (is_small && !self.said.is_secret).then(|| {
+            let path = mix(key.table << 8 ^ u64::from(self.said.status), self.path().unwrap_or_default());
+            mix(path, bytes)
+        })
+    }
+
+    /// Appends its block, if that is kept.
+    pub(in super::super) fn recall_block(&self, key: &Key, hash: u64, out: &mut Vec<u8>) -> bool {
+        let slots = self.pool.memos.borrow();
+        let Some(kept) = slots.get(place(hash)).and_then(|slot| slot.kept.as_ref()) else {
+            return false;
+        };
+        let is_same = kept.key == *key
+            && kept.said == self.said
+            && same(&kept.arena.bytes, &self.arena.bytes)
+            && kept.arena.entries == self.arena.entries;
+        if is_same {
+            out.extend_from_slice(&kept.block);
+        }
+        is_same
+    }
+
     /// Keeps itself as the head of this block, if the block has come before. No field may be sensitive, so that no
     /// secret outlives its call.
-    pub(in super::super) fn remember(&self, key: Key, block: &[u8], hash: u64) {
+    pub(in super::super) fn remember(&self, key: &Key, block: &[u8], hash: u64) {
+        let Arena { bytes, entries } = &self.arena;
+        let is_small = block.len() <= BLOCK_MAX && bytes.len() <= BYTES_MAX && entries.len() <= FIELDS_MAX;
+        if !is_small || self.said.is_secret {
+            return;
+        }
         let mut slots = self.pool.memos.borrow_mut();
         if slots.is_empty() {
             slots.resize_with(SLOTS, Slot::default);
@@ -74,15 +117,10 @@ impl Head {
             slot.seen = hash;
             return;
         }
-        let Arena { bytes, entries } = &self.arena;
-        let is_sensitive = |entry: &Entry| entry.sensitive;
-        if bytes.len() > BYTES_MAX || entries.len() > FIELDS_MAX || entries.iter().any(is_sensitive) {
-            return;
-        }
         let kept = slot.kept.get_or_insert_with(|| {
-            Box::new(Kept { key, block: Vec::new(), arena: Arena::default(), said: self.said })
+            Box::new(Kept { key: *key, block: Vec::new(), arena: Arena::default(), said: self.said })
         });
-        kept.key = key;
+        kept.key = *key;
         kept.block.clear();
         kept.block.extend_from_slice(block);
         kept.arena.copy_from(&self.arena);

@@ -1,7 +1,5 @@
 //! Header blocks to heads (RFC 7541 sections 3 and 6).
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::super::bytes::append_start;
 use super::super::head::{Head, Key};
 use super::super::name::Name;
@@ -12,6 +10,7 @@ use super::huffman;
 use super::integer::Input;
 use super::names;
 use super::pass::{Kind, Last, Limits, Pass};
+use super::steady::Steady;
 use super::table::Table;
 
 /// The size of a table before any SETTINGS.
@@ -24,23 +23,9 @@ pub struct Decoder {
     /// An entry's mark is the rule that it breaks by itself.
     table: Table<Option<Malformed>>,
     max_table_size: u32,
-    /// Blocks in a row whose heads were not kept.
-    misses: u32,
-    /// The number that the table has as it is, or one of the two below.
-    state: u64,
+    /// Whether the table stays as it is.
+    steady: Steady,
 }
-
-/// The table has no number yet. It gets one with the first block that does not change it.
-const UNKNOWN: u64 = 0;
-/// This block has changed the table.
-const CHANGED: u64 = 1;
-/// Blocks in a row that are looked for. After those, it is some at the start of each period: a head is kept when its
-/// block comes for the second time.
-const MISSES_MAX: u32 = 8;
-const MISSES_PERIOD: u32 = 64;
-const MISSES_TRIED: u32 = 4;
-/// Numbers of tables. No two are equal, so one stands for a connection and the entries that it has.
-static STATES: AtomicU64 = AtomicU64::new(CHANGED + 1);
 
 impl Decoder {
     /// A table whose size the peer may set up to `max_table_size`, our SETTINGS_HEADER_TABLE_SIZE (at most 65,536).
@@ -50,8 +35,7 @@ impl Decoder {
         Decoder {
             table: Table::new(INITIAL_SIZE),
             max_table_size: max_table_size as u32,
-            misses: 0,
-            state: UNKNOWN,
+            steady: Steady::default(),
         }
     }
 
@@ -67,37 +51,23 @@ impl Decoder {
         limits: Limits,
         head: &mut Head,
     ) -> Result<Verdict, HpackError> {
-        if self.state <= CHANGED {
-            self.state = UNKNOWN;
-            let verdict = self.read(block, kind, limits, head)?;
-            if self.state == UNKNOWN {
-                self.state = STATES.fetch_add(1, Ordering::Relaxed);
-                self.misses = 0;
-            }
-            return Ok(verdict);
-        }
-        let key = Key { table: self.state, kind: kind as u8, limits: (limits.list_size, limits.fields) };
-        let hash = if self.may_repeat() { key.hash(block) } else { None };
-        if let Some(hash) = hash
+        let key = self.steady.table().map(|table| Key::of_block(table, kind as u8, limits.pair()));
+        let hash = key.as_ref().and_then(|key| key.hash(block));
+        if let (Some(key), Some(hash)) = (&key, hash)
             && head.recall(key, block, hash)
         {
-            self.misses = 0;
+            self.steady.hit();
             return Ok(Verdict::Good);
         }
-        self.misses = self.misses.wrapping_add(1);
         let verdict = self.read(block, kind, limits, head)?;
-        if let Some(hash) = hash
+        if let (Some(key), Some(hash)) = (&key, hash)
             && verdict == Verdict::Good
-            && self.state == key.table
+            && self.steady.is_steady()
         {
             head.remember(key, block, hash);
         }
+        self.steady.end();
         Ok(verdict)
-    }
-
-    /// Whether a look for a kept head may be worth its time: peers whose blocks all differ are asked seldom.
-    fn may_repeat(&self) -> bool {
-        self.misses < MISSES_MAX || self.misses % MISSES_PERIOD < MISSES_TRIED
     }
 
     fn read(
@@ -132,7 +102,7 @@ impl Decoder {
                 return Err(HpackError::TableSize);
             }
             self.table.set_max_size(size);
-            self.state = CHANGED;
+            self.steady.changed();
         }
         Ok(())
     }
@@ -179,7 +149,7 @@ impl Decoder {
         let fault = check::fault(name, other, value);
         if insert {
             self.table.insert(name, other, value, fault);
-            self.state = CHANGED;
+            self.steady.changed();
         }
         let length = bytes.len() - start;
         pass.field(Last { name, start: start as u32, name_length, length, sensitive, fault });

@@ -4,12 +4,13 @@
 //! nothing out. From the third time on it is one byte.
 
 use super::super::bytes::{mix, same};
-use super::super::head::{Head, Line};
+use super::super::head::{Head, Key, Line};
 use super::super::name::Name;
 use super::fixed;
 use super::huffman;
 use super::integer::put;
 use super::names;
+use super::steady::Steady;
 use super::table::{ENTRY_OVERHEAD, Entry, Table};
 
 /// The size of a table before any SETTINGS, and the largest that is used: more would only hold more memory.
@@ -54,6 +55,8 @@ struct Lookup {
     last: Last,
     /// The entry that is looked at first: the one that followed last time.
     guess: u8,
+    /// Whether the table stays as it is, and would if a head came again.
+    steady: Steady,
 }
 
 /// Requests, responses, trailers.
@@ -98,10 +101,32 @@ impl Encoder {
     /// Appends the header block of this head to `out`.
     pub fn encode(&mut self, head: &Head, out: &mut Vec<u8>) {
         self.update_size(out);
-        let kind = if head.status().is_some() { 1 } else { 2 * u8::from(head.method().is_none()) };
-        if let Some(lookup) = &mut self.lookup {
-            lookup.start(kind);
+        let Some(lookup) = &mut self.lookup else {
+            return self.write(head, out);
+        };
+        let key = lookup.steady.table().map(Key::of_head);
+        let hash = key.as_ref().and_then(|key| head.hash(key));
+        if let (Some(key), Some(hash)) = (&key, hash)
+            && head.recall_block(key, hash, out)
+        {
+            return lookup.steady.hit();
         }
+        lookup.start(if head.status().is_some() { 1 } else { 2 * u8::from(head.method().is_none()) });
+        let start = out.len();
+        self.write(head, out);
+        let Some(lookup) = &mut self.lookup else {
+            return;
+        };
+        if let (Some(key), Some(hash)) = (&key, hash)
+            && lookup.steady.is_steady()
+        {
+            head.remember(key, &out[start..], hash);
+        }
+        lookup.steady.end();
+    }
+
+    /// Writes field by field.
+    fn write(&mut self, head: &Head, out: &mut Vec<u8>) {
         if let Some(status) = head.status() {
             self.status(status, out);
         }
@@ -146,6 +171,7 @@ impl Encoder {
             put(out, SIZE_UPDATE.0, SIZE_UPDATE.1, usize::from(*size));
             if let Some(lookup) = &mut self.lookup {
                 lookup.table.set_max_size(usize::from(*size));
+                lookup.steady.changed();
             }
         }
         self.less = MAX_SIZE as u16 - last;
@@ -226,6 +252,7 @@ impl Lookup {
             starts: [none; KINDS],
             last: Last::Start(0),
             guess: none,
+            steady: Steady::default(),
         })
     }
 
@@ -267,6 +294,7 @@ impl Lookup {
     }
 
     fn miss(&mut self, line: Line<'_>, hash: u32) -> Found {
+        self.steady.changed();
         if !self.was_seen(hash) {
             return Found::Not;
         }

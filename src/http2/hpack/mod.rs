@@ -9,6 +9,7 @@ mod huffman;
 mod integer;
 mod names;
 mod pass;
+mod steady;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,12 @@ pub struct Limits {
     pub fields: usize,
 }
 
+impl Limits {
+    pub(super) fn pair(self) -> (usize, usize) {
+        (self.list_size, self.fields)
+    }
+}
+
 /// A field whose bytes stand at the end of the head's.
 #[derive(Clone, Copy)]
 pub(super) struct Last {
