@@ -51,17 +51,27 @@ impl Arena {
 }
 
 /// One field. The name, if it has no number, stands right before the value.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 struct Entry {
     start: u32,
     name_length: u32,
     value_length: u32,
-    name: Name,
-    sensitive: bool,
+    /// The number of its name, and whether it is sensitive in the second byte.
+    what: u32,
+}
+
+impl Entry {
+    fn name(&self) -> Name {
+        Name::of_number(self.what as u8)
+    }
+
+    fn is_sensitive(&self) -> bool {
+        self.what >> 8 != 0
+    }
 }
 
 /// The value of a pseudo-field; no bytes at all is `None`.
-#[derive(Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, Default)]
 struct Span {
     start: u32,
     length: u32,
@@ -88,7 +98,7 @@ pub struct Head {
 }
 
 /// What a head says beside its arena.
-#[derive(Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, Default)]
 struct Said {
     /// The values of pseudo-fields but `:status`, by the numbers of their names.
     pseudo: [Span; 4],
@@ -244,7 +254,7 @@ impl Head {
     /// The values of this name in their order.
     pub fn get_all(&self, name: Name) -> impl Iterator<Item = &[u8]> {
         let entries = if self.may_have(name) { &self.arena.entries[..] } else { &[] };
-        entries.iter().filter(move |entry| entry.name == name).map(|entry| self.value(entry))
+        entries.iter().filter(move |entry| entry.name() == name).map(|entry| self.value(entry))
     }
 
     /// Removes all fields of this name; whether there were any.
@@ -253,12 +263,12 @@ impl Head {
             return false;
         }
         let entries = &mut self.arena.entries;
-        let Some(first) = entries.iter().position(|entry| entry.name == name) else {
+        let Some(first) = entries.iter().position(|entry| entry.name() == name) else {
             return false;
         };
         entries.remove(first);
-        if entries[first..].iter().any(|entry| entry.name == name) {
-            entries.retain(|entry| entry.name != name);
+        if entries[first..].iter().any(|entry| entry.name() == name) {
+            entries.retain(|entry| entry.name() != name);
         }
         let (word, bit) = bit(name);
         self.said.names[word] &= !bit;
@@ -406,8 +416,7 @@ impl Head {
             start,
             name_length: name_length as u32,
             value_length: value_length as u32,
-            name,
-            sensitive,
+            what: name.number() as u32 | u32::from(sensitive) << 8,
         });
     }
 
@@ -423,7 +432,7 @@ impl Head {
         self.arena.entries.iter().map(|entry| {
             let (start, name_length) = (entry.start as usize, entry.name_length as usize);
             let bytes = &self.arena.bytes[start..start + name_length + entry.value_length as usize];
-            Line { name: entry.name, name_length, bytes, sensitive: entry.sensitive }
+            Line { name: entry.name(), name_length, bytes, sensitive: entry.is_sensitive() }
         })
     }
 }
@@ -461,8 +470,8 @@ impl Field<'_> {
 fn read<'a>(bytes: &'a [u8], entry: &Entry) -> Field<'a> {
     let (start, name_length) = (entry.start as usize, entry.name_length as usize);
     let (name, value) = bytes[start..start + name_length + entry.value_length as usize].split_at(name_length);
-    let name_bytes = if entry.name == Name::OTHER { name } else { entry.name.as_bytes() };
-    Field { name: entry.name, name_bytes, value, sensitive: entry.sensitive }
+    let name_bytes = if entry.name() == Name::OTHER { name } else { entry.name().as_bytes() };
+    Field { name: entry.name(), name_bytes, value, sensitive: entry.is_sensitive() }
 }
 
 /// The number that a value of `content-length` is, if it is one of 64 bits.

@@ -221,6 +221,7 @@ impl Name {
     }
 
     /// The name with this number, which has to be below [`COUNT`].
+    #[inline]
     pub(super) fn of_number(number: u8) -> Name {
         debug_assert!(usize::from(number) < COUNT, "{number} is no name's");
         Name(number)

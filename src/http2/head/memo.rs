@@ -2,12 +2,14 @@
 //! that a block says. The worker keeps these heads, not the connections, so an idle connection holds none.
 
 use super::super::bytes::{mix, same};
-use super::{Arena, Head, Said};
+use super::{Arena, Entry, Head, Said, Span};
 
 /// Blocks and heads larger than this are read each time.
 const BLOCK_MAX: usize = 256;
 const BYTES_MAX: usize = 1024;
 const FIELDS_MAX: usize = 32;
+/// Heads with fewer fields are written each time, as that is faster.
+const FIELDS_MIN: usize = 4;
 /// Places for heads; a block has one, by its hash.
 const SLOTS: usize = 128;
 
@@ -59,6 +61,25 @@ fn place(hash: u64) -> usize {
     (hash >> 32) as usize % SLOTS
 }
 
+/// Whether two lists of fields are equal. All are compared, so that no branch stands between them.
+fn same_entries(one: &[Entry], other: &[Entry]) -> bool {
+    let differs = |one: &Entry, other: &Entry| {
+        (one.start ^ other.start)
+            | (one.name_length ^ other.name_length)
+            | (one.value_length ^ other.value_length)
+            | (one.what ^ other.what)
+    };
+    one.len() == other.len()
+        && one.iter().zip(other).fold(0, |all, (one, other)| all | differs(one, other)) == 0
+}
+
+/// Whether both have the same pseudo-fields. The fields are compared by themselves.
+fn same_said(one: &Said, other: &Said) -> bool {
+    let differs = |one: &Span, other: &Span| (one.start ^ other.start) | (one.length ^ other.length);
+    let spans = one.pseudo.iter().zip(&other.pseudo);
+    one.status == other.status && spans.fold(0, |all, (one, other)| all | differs(one, other)) == 0
+}
+
 impl Head {
     /// Becomes the head of this block, if it is kept.
     pub(in super::super) fn recall(&mut self, key: &Key, block: &[u8], hash: u64) -> bool {
@@ -74,14 +95,16 @@ impl Head {
         true
     }
 
-    /// A hash of what it says, unless no block of it is kept.
-    pub(in super::super) fn hash(&self, key: &Key) -> Option<u64> {
-        let Arena { bytes, entries } = &self.arena;
-        let is_small = bytes.len() <= BYTES_MAX && entries.len() <= FIELDS_MAX;
-        (is_small && !self.said.is_secret).then(|| {
-            let path = mix(key.table << 8 ^ u64::from(self.said.status), self.path().unwrap_or_default());
-            mix(path, bytes)
-        })
+    /// Whether a block of it may be kept.
+    #[inline]
+    pub(in super::super) fn may_be_kept(&self) -> bool {
+        self.arena.entries.len() >= FIELDS_MIN && !self.said.is_secret
+    }
+
+    /// A hash of what it says.
+    pub(in super::super) fn hash(&self, key: &Key) -> u64 {
+        let seed = key.table << 8 ^ u64::from(self.said.status);
+        mix(mix(seed, self.path().unwrap_or_default()), &self.arena.bytes)
     }
 
     /// Appends its block, if that is kept.
@@ -91,9 +114,9 @@ impl Head {
             return false;
         };
         let is_same = kept.key == *key
-            && kept.said == self.said
+            && same_said(&kept.said, &self.said)
             && same(&kept.arena.bytes, &self.arena.bytes)
-            && kept.arena.entries == self.arena.entries;
+            && same_entries(&kept.arena.entries, &self.arena.entries);
         if is_same {
             out.extend_from_slice(&kept.block);
         }

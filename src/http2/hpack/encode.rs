@@ -101,32 +101,47 @@ impl Encoder {
     /// Appends the header block of this head to `out`.
     pub fn encode(&mut self, head: &Head, out: &mut Vec<u8>) {
         self.update_size(out);
-        let Some(lookup) = &mut self.lookup else {
-            return self.write(head, out);
-        };
-        let key = lookup.steady.table().map(Key::of_head);
-        let hash = key.as_ref().and_then(|key| head.hash(key));
-        if let (Some(key), Some(hash)) = (&key, hash)
-            && head.recall_block(key, hash, out)
-        {
-            return lookup.steady.hit();
+        if head.may_be_kept() {
+            self.write_kept(head, out);
+        } else {
+            self.write(head, out);
         }
-        lookup.start(if head.status().is_some() { 1 } else { 2 * u8::from(head.method().is_none()) });
+    }
+
+    /// Writes the block that is kept of this head, if there is one.
+    #[inline(never)]
+    fn write_kept(&mut self, head: &Head, out: &mut Vec<u8>) {
+        let Some(table) = self.lookup.as_ref().and_then(|lookup| lookup.steady.table()) else {
+            self.write(head, out);
+            return self.end_block();
+        };
+        let key = Key::of_head(table);
+        let hash = head.hash(&key);
+        if head.recall_block(&key, hash, out) {
+            if let Some(lookup) = &mut self.lookup {
+                lookup.steady.hit();
+            }
+            return;
+        }
         let start = out.len();
         self.write(head, out);
-        let Some(lookup) = &mut self.lookup else {
-            return;
-        };
-        if let (Some(key), Some(hash)) = (&key, hash)
-            && lookup.steady.is_steady()
-        {
-            head.remember(key, &out[start..], hash);
+        if self.lookup.as_ref().is_some_and(|lookup| lookup.steady.is_steady()) {
+            head.remember(&key, &out[start..], hash);
         }
-        lookup.steady.end();
+        self.end_block();
+    }
+
+    fn end_block(&mut self) {
+        if let Some(lookup) = &mut self.lookup {
+            lookup.steady.end();
+        }
     }
 
     /// Writes field by field.
     fn write(&mut self, head: &Head, out: &mut Vec<u8>) {
+        if let Some(lookup) = &mut self.lookup {
+            lookup.start(if head.status().is_some() { 1 } else { 2 * u8::from(head.method().is_none()) });
+        }
         if let Some(status) = head.status() {
             self.status(status, out);
         }
