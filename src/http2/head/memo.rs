@@ -108,6 +108,7 @@ impl Head {
     }
 
     /// Appends its block, if that is kept.
+    #[inline(never)]
     pub(in super::super) fn recall_block(&self, key: &Key, hash: u64, out: &mut Vec<u8>) -> bool {
         let slots = self.pool.memos.borrow();
         let Some(kept) = slots.get(place(hash)).and_then(|slot| slot.kept.as_ref()) else {

@@ -101,43 +101,41 @@ impl Encoder {
     /// Appends the header block of this head to `out`.
     pub fn encode(&mut self, head: &Head, out: &mut Vec<u8>) {
         self.update_size(out);
+        // The key and the hash of a head that is not kept, and where its block begins.
+        let mut missed = None;
+        if head.may_be_kept()
+            && let Some(lookup) = &mut self.lookup
+            && let Some(table) = lookup.steady.table()
+        {
+            let key = Key::of_head(table);
+            let hash = head.hash(&key);
+            if head.recall_block(&key, hash, out) {
+                return lookup.steady.hit();
+            }
+            missed = Some((key, hash, out.len()));
+        }
+        self.write(head, out);
         if head.may_be_kept() {
-            self.write_kept(head, out);
-        } else {
-            self.write(head, out);
+            self.end_block(head, missed, out);
         }
     }
 
-    /// Writes the block that is kept of this head, if there is one.
+    /// Keeps the block of a head, if the table is still as it was when the head was looked for.
     #[inline(never)]
-    fn write_kept(&mut self, head: &Head, out: &mut Vec<u8>) {
-        let Some(table) = self.lookup.as_ref().and_then(|lookup| lookup.steady.table()) else {
-            self.write(head, out);
-            return self.end_block();
-        };
-        let key = Key::of_head(table);
-        let hash = head.hash(&key);
-        if head.recall_block(&key, hash, out) {
-            if let Some(lookup) = &mut self.lookup {
-                lookup.steady.hit();
-            }
+    fn end_block(&mut self, head: &Head, missed: Option<(Key, u64, usize)>, out: &[u8]) {
+        let Some(lookup) = &mut self.lookup else {
             return;
-        }
-        let start = out.len();
-        self.write(head, out);
-        if self.lookup.as_ref().is_some_and(|lookup| lookup.steady.is_steady()) {
+        };
+        if let Some((key, hash, start)) = missed
+            && lookup.steady.is_steady()
+        {
             head.remember(&key, &out[start..], hash);
         }
-        self.end_block();
-    }
-
-    fn end_block(&mut self) {
-        if let Some(lookup) = &mut self.lookup {
-            lookup.steady.end();
-        }
+        lookup.steady.end();
     }
 
     /// Writes field by field.
+    #[inline(always)]
     fn write(&mut self, head: &Head, out: &mut Vec<u8>) {
         if let Some(lookup) = &mut self.lookup {
             lookup.start(if head.status().is_some() { 1 } else { 2 * u8::from(head.method().is_none()) });

@@ -175,3 +175,31 @@ fn secrets_are_not_kept() {
     }
     assert_eq!(reader.heads.kept(), 1);
 }
+
+/// Blocks of heads that repeat are kept, and are read as those heads while the table changes between them.
+#[test]
+fn blocks_that_are_kept_are_those_of_their_heads() {
+    for seed in 0..20 {
+        let mut random = Random::seeded(seed);
+        let heads = Heads::new();
+        let (mut encoder, mut reader) =
+            (Encoder::new(), Reader { heads: Rc::clone(&heads), ..Reader::new() });
+        let all: Vec<(Head, Kind)> = (0..4).map(|_| random_head(&mut random, &heads)).collect();
+        let (mut at, mut block) = (0, Vec::new());
+        for step in 0..600 {
+            match random.below(40) {
+                0 => encoder.set_max_table_size([0, 300, 4096][random.below(3) as usize]),
+                1..4 => at = random.below(4) as usize,
+                _ => {}
+            }
+            block.clear();
+            let other = random_head(&mut random, &heads);
+            let (head, kind) = if random.below(30) == 0 { &other } else { &all[at] };
+            encoder.encode(head, &mut block);
+            let (verdict, again) = reader.read(&block, *kind);
+            assert_eq!(verdict, Ok(Verdict::Good), "seed {seed} step {step}: {head:?}");
+            assert_eq!(fields(&again), fields(head), "seed {seed} step {step}");
+            assert!(again.iter().eq(head.iter()), "seed {seed} step {step}");
+        }
+    }
+}
