@@ -35,7 +35,7 @@ pub(super) struct Endpoint {
 }
 
 /// What an endpoint can do for a call now.
-pub(super) enum Room {
+pub(super) enum Capacity {
     /// This connection takes it.
     Here(Rc<Connection>),
     /// It has connections, all full.
@@ -82,14 +82,14 @@ impl Endpoint {
     }
 
     /// The least busy connection.
-    pub(super) fn room(&self) -> Room {
+    pub(super) fn room(&self) -> Capacity {
         let connections = self.connections.borrow();
         let taking = connections.iter().filter(|connection| connection.takes_calls());
         // One that is full comes last, however few calls that is: limits differ until the upstream has told its own.
         match taking.min_by_key(|connection| (!connection.has_room(), connection.active())) {
-            None => Room::None,
-            Some(connection) if connection.has_room() => Room::Here(Rc::clone(connection)),
-            Some(_) => Room::Full,
+            None => Capacity::None,
+            Some(connection) if connection.has_room() => Capacity::Here(Rc::clone(connection)),
+            Some(_) => Capacity::Full,
         }
     }
 

@@ -8,10 +8,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use super::attempt_error::AttemptError;
 use super::connection::Connection;
 use super::endpoint::Endpoint;
-use super::failed::Failed;
-use super::guard::Attempted;
+use super::permits::AttemptResult;
 use super::pool::{Pool, Unavailable};
 use super::waiters::Left;
 use crate::http2::{Head, Stream};
@@ -25,19 +25,19 @@ use crate::time::Moment;
 
 /// The wait for a connection; see [`Cluster::acquire`](super::Cluster::acquire).
 #[derive(Debug)]
-pub struct Acquire {
+pub struct AcquireStream {
     pool: Rc<Pool>,
     tried: Tried,
     /// The place in the queue, once it had to wait.
     ticket: Option<u64>,
 }
 
-impl Future for Acquire {
-    type Output = Result<Lease, Failure>;
+impl Future for AcquireStream {
+    type Output = Result<StreamLease, Failure>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.is_due() {
-            self.pool.grow_all();
+            self.pool.connect_wanted();
             return self.wait(cx);
         }
         match self.pool.try_lease(self.tried) {
@@ -54,9 +54,9 @@ impl Future for Acquire {
     }
 }
 
-impl Acquire {
-    pub(super) fn new(pool: &Rc<Pool>, tried: Tried) -> Acquire {
-        Acquire { pool: Rc::clone(pool), tried, ticket: None }
+impl AcquireStream {
+    pub(super) fn new(pool: &Rc<Pool>, tried: Tried) -> AcquireStream {
+        AcquireStream { pool: Rc::clone(pool), tried, ticket: None }
     }
 
     /// Whether nobody stands before it.
@@ -65,7 +65,7 @@ impl Acquire {
         self.ticket.map_or_else(|| waiters.is_empty(), |ticket| waiters.is_woken(ticket))
     }
 
-    fn wait(&mut self, cx: &Context<'_>) -> Poll<Result<Lease, Failure>> {
+    fn wait(&mut self, cx: &Context<'_>) -> Poll<Result<StreamLease, Failure>> {
         let mut waiters = self.pool.waiters.borrow_mut();
         match self.ticket {
             Some(ticket) => waiters.stay(ticket, cx.waker()),
@@ -93,14 +93,14 @@ impl Acquire {
     }
 }
 
-impl Drop for Acquire {
+impl Drop for AcquireStream {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
 /// The right to one call on a connection; dropping it gives the place to the next.
-pub struct Lease {
+pub struct StreamLease {
     pool: Rc<Pool>,
     endpoint: Rc<Endpoint>,
     /// The endpoint's position when it was chosen.
@@ -110,18 +110,18 @@ pub struct Lease {
     sent_after: Cell<Outgoing>,
 }
 
-impl Lease {
+impl StreamLease {
     /// Counts a call in on a connection of the endpoint at position `index`.
     pub(super) fn new(
         pool: &Rc<Pool>,
         endpoint: &Rc<Endpoint>,
         index: usize,
         connection: Rc<Connection>,
-    ) -> Lease {
+    ) -> StreamLease {
         connection.begin();
         endpoint.calls.set(endpoint.calls.get() + 1);
         pool.counts().calls_active.raise();
-        Lease {
+        StreamLease {
             pool: Rc::clone(pool),
             endpoint: Rc::clone(endpoint),
             index,
@@ -134,32 +134,34 @@ impl Lease {
     ///
     /// # Errors
     /// When the service takes no head of this size, or the connection has just ended.
-    pub fn open(&self, head: &Head, end: bool) -> Result<Stream, Failed> {
+    pub fn open(&self, head: &Head, end: bool) -> Result<Stream, AttemptError> {
         self.pool.counts().calls.add(1);
         self.endpoint.sent();
         self.sent_after.set(self.connection.outgoing());
-        self.connection.open(head, end).map_err(Failed::unsent)
+        self.connection.open(head, end).map_err(AttemptError::from_open)
     }
 
     /// Judges the failure of a call that was sent: if its connection ended before a byte of it was written, nobody has
     /// seen it.
-    pub fn judge(&self, failed: Failed) -> Failed {
+    pub fn classify(&self, failed: AttemptError) -> AttemptError {
         let gone = failed.end == End::Lost && failed.failure == Failure::UpstreamGone;
         if gone && self.connection.ended_at(self.sent_after.get()) {
-            return Failed { end: End::NotWritten, ..failed };
+            return AttemptError { end: End::NotWritten, ..failed };
         }
         failed
     }
 
     /// The attempt is over; that says something of its endpoint.
-    pub fn tell(&self, attempted: Attempted, now: Moment) {
+    pub fn tell(&self, attempted: AttemptResult, now: Moment) {
         let seen = match (attempted.outcome(FAILURE_CODES), attempted) {
             (Outcome::Silent, _) => return,
             // One endpoint that resets what others answer is worse than they are, whatever it resets with.
-            (_, Attempted::Failed(Failure::UpstreamReset(_))) => Seen::Local,
+            (_, AttemptResult::Failed(Failure::UpstreamReset(_))) => Seen::Local,
             (Outcome::Well, _) => Seen::Well,
-            (_, Attempted::Answered(_) | Attempted::Failed(Failure::UpstreamNotGrpc(_))) => Seen::Gateway,
-            (_, Attempted::Failed(_) | Attempted::Late) => Seen::Local,
+            (_, AttemptResult::Answered(_) | AttemptResult::Failed(Failure::UpstreamNotGrpc(_))) => {
+                Seen::Gateway
+            }
+            (_, AttemptResult::Failed(_) | AttemptResult::Late) => Seen::Local,
         };
         self.pool.tell(&self.endpoint, seen, now);
     }
@@ -175,13 +177,13 @@ impl Lease {
     }
 }
 
-impl fmt::Debug for Lease {
+impl fmt::Debug for StreamLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("address", &self.address()).finish_non_exhaustive()
+        f.debug_struct("StreamLease").field("address", &self.address()).finish_non_exhaustive()
     }
 }
 
-impl Drop for Lease {
+impl Drop for StreamLease {
     fn drop(&mut self) {
         self.endpoint.calls.set(self.endpoint.calls.get() - 1);
         self.pool.counts().calls_active.lower();

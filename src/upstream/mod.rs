@@ -4,20 +4,20 @@
 //! connection takes the next call, and who waits. `connection.rs` is one HTTP/2 connection from its connect to its end.
 //! Nothing here is shared between workers but what `policy/shares.rs` lists.
 
+mod attempt_error;
 mod cluster;
 mod connection;
 mod endpoint;
-mod failed;
-mod guard;
 mod latencies;
 mod lease;
 mod methods;
+mod permits;
 mod pool;
 mod waiters;
 
-pub use cluster::{Cluster, Parts};
-pub use failed::Failed;
-pub use guard::{Attempted, Passes, Refusal};
-pub use latencies::{Latencies, Took};
-pub use lease::{Acquire, Lease};
+pub use attempt_error::AttemptError;
+pub use cluster::{Cluster, ClusterInputs};
+pub use latencies::{Latencies, LatencySample};
+pub use lease::{AcquireStream, StreamLease};
 pub use methods::Method;
+pub use permits::{AttemptResult, BreakerPermits, Refusal};

@@ -13,8 +13,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::connection::{self, Connection};
-use super::endpoint::{Endpoint, Room};
-use super::lease::Lease;
+use super::endpoint::{Capacity, Endpoint};
+use super::lease::StreamLease;
 use super::waiters::Waiters;
 use crate::config;
 use crate::http2::Heads;
@@ -41,7 +41,7 @@ pub(super) struct Pool {
     pub(super) pending: Limit,
 
     // Changed by this worker; borrowed for a statement, never across an await.
-    terms: RefCell<Terms>,
+    terms: RefCell<PoolConfig>,
     balance: RefCell<Balance>,
     random: RefCell<Random>,
     pub(super) waiters: RefCell<Waiters>,
@@ -50,7 +50,7 @@ pub(super) struct Pool {
 }
 
 /// What the configuration in use makes of a pool.
-struct Terms {
+struct PoolConfig {
     settings: Rc<config::Cluster>,
     endpoints: Vec<Rc<Endpoint>>,
     outliers: Outliers,
@@ -74,7 +74,7 @@ impl Pool {
         (local, heads): (&Rc<Local>, &Rc<Heads>),
         seed: u64,
     ) -> Rc<Pool> {
-        let terms = Terms {
+        let terms = PoolConfig {
             settings: Rc::clone(settings),
             endpoints: Vec::new(),
             outliers: Outliers::new(Arc::clone(&shares.outliers)),
@@ -203,21 +203,23 @@ impl Pool {
     }
 
     /// A connection that takes a call now.
-    pub(super) fn try_lease(self: &Rc<Self>, tried: Tried) -> Result<Lease, Unavailable> {
+    pub(super) fn try_lease(self: &Rc<Self>, tried: Tried) -> Result<StreamLease, Unavailable> {
         let terms = &*self.terms.borrow();
         // Each round either succeeds or finds a connection that has ended, so there are not many.
         loop {
             let mut picked = self.pick(terms, tried, |index| terms.fitness(index));
             // Better one that is ejected than none at all.
-            if picked.is_none() && !terms.has_hope(|index| terms.fitness(index).0) {
+            if picked.is_none() && !terms.may_become_available(|index| terms.fitness(index).0) {
                 picked = self.pick(terms, tried, |_| (true, 1.0));
             }
-            let Some(index) = picked else { return Err(self.why_not(terms)) };
+            let Some(index) = picked else { return Err(self.unavailable_reason(terms)) };
             let endpoint = &terms.endpoints[index];
-            let Room::Here(connection) = endpoint.room() else { return Err(self.why_not(terms)) };
+            let Capacity::Here(connection) = endpoint.room() else {
+                return Err(self.unavailable_reason(terms));
+            };
             if connection.is_usable() {
-                let lease = Lease::new(self, endpoint, index, connection);
-                self.grow(terms, endpoint);
+                let lease = StreamLease::new(self, endpoint, index, connection);
+                self.connect_if_needed(terms, endpoint);
                 return Ok(lease);
             }
         }
@@ -225,7 +227,7 @@ impl Pool {
 
     fn pick(
         self: &Rc<Self>,
-        terms: &Terms,
+        terms: &PoolConfig,
         tried: Tried,
         of: impl Fn(usize) -> (bool, f32),
     ) -> Option<usize> {
@@ -238,15 +240,15 @@ impl Pool {
     }
 
     /// The load of an endpoint that can take a call now; begins to connect to one that cannot.
-    fn look_at(self: &Rc<Self>, terms: &Terms, endpoint: &Rc<Endpoint>) -> Option<u32> {
+    fn look_at(self: &Rc<Self>, terms: &PoolConfig, endpoint: &Rc<Endpoint>) -> Option<u32> {
         let load = endpoint.load();
         if load.is_none() {
-            self.grow(terms, endpoint);
+            self.connect_if_needed(terms, endpoint);
         }
         load
     }
 
-    fn grow(self: &Rc<Self>, terms: &Terms, endpoint: &Rc<Endpoint>) {
+    fn connect_if_needed(self: &Rc<Self>, terms: &PoolConfig, endpoint: &Rc<Endpoint>) {
         if !endpoint.wants_connection(&terms.settings) || !endpoint.may_connect(self.local.timers.now()) {
             return;
         }
@@ -258,31 +260,31 @@ impl Pool {
     }
 
     /// Begins all connects that are wanted.
-    pub(super) fn grow_all(self: &Rc<Self>) {
-        self.grow_each(&self.terms.borrow());
+    pub(super) fn connect_wanted(self: &Rc<Self>) {
+        self.connect_each(&self.terms.borrow());
     }
 
     /// Whether a connection takes calls.
     pub(super) fn is_connected(&self) -> bool {
-        self.terms.borrow().endpoints.iter().any(|endpoint| !matches!(endpoint.room(), Room::None))
+        self.terms.borrow().endpoints.iter().any(|endpoint| !matches!(endpoint.room(), Capacity::None))
     }
 
     /// Begins connects to all endpoints that have none, whatever their backoff says.
     pub(super) fn reconnect(self: &Rc<Self>) {
         self.terms.borrow().endpoints.iter().for_each(|endpoint| endpoint.hurry());
-        self.grow_all();
+        self.connect_wanted();
     }
 
-    fn grow_each(self: &Rc<Self>, terms: &Terms) {
+    fn connect_each(self: &Rc<Self>, terms: &PoolConfig) {
         for endpoint in &terms.endpoints {
-            self.grow(terms, endpoint);
+            self.connect_if_needed(terms, endpoint);
         }
     }
 
     /// Nobody can take a call: whether that is worth waiting for.
-    fn why_not(self: &Rc<Self>, terms: &Terms) -> Unavailable {
-        self.grow_each(terms);
-        if terms.has_hope(|_| true) {
+    fn unavailable_reason(self: &Rc<Self>, terms: &PoolConfig) -> Unavailable {
+        self.connect_each(terms);
+        if terms.may_become_available(|_| true) {
             return Unavailable::ForNow;
         }
         // One that could be connected to and is not: all connections there may be are open.
@@ -337,7 +339,7 @@ impl fmt::Debug for Pool {
     }
 }
 
-impl Terms {
+impl PoolConfig {
     /// Whether an endpoint may get calls, and what of its share.
     fn fitness(&self, index: usize) -> (bool, f32) {
         let (fit, weight) = self.outliers.of(index);
@@ -345,9 +347,9 @@ impl Terms {
     }
 
     /// Whether one of these endpoints will take a call soon.
-    fn has_hope(&self, which: impl Fn(usize) -> bool) -> bool {
+    fn may_become_available(&self, which: impl Fn(usize) -> bool) -> bool {
         self.endpoints.iter().enumerate().filter(|(index, _)| which(*index)).any(|(_, endpoint)| {
-            endpoint.connecting.get() || matches!(endpoint.room(), Room::Full | Room::Here(_))
+            endpoint.connecting.get() || matches!(endpoint.room(), Capacity::Full | Capacity::Here(_))
         })
     }
 }
