@@ -203,15 +203,6 @@ const CIRCLES: &[(&str, &str)] = &[
     ("src/transcode/wire.rs", "src/transcode/plan/field.rs"),
     ("src/transcode/write.rs", "src/transcode/write/message.rs"),
     ("src/transcode/write/message.rs", "src/transcode/write.rs"),
-    ("src/upstream/connection.rs", "src/upstream/endpoint.rs"),
-    ("src/upstream/connection.rs", "src/upstream/pool.rs"),
-    ("src/upstream/endpoint.rs", "src/upstream/connection.rs"),
-    ("src/upstream/lease.rs", "src/upstream/connection.rs"),
-    ("src/upstream/lease.rs", "src/upstream/endpoint.rs"),
-    ("src/upstream/lease.rs", "src/upstream/pool.rs"),
-    ("src/upstream/pool.rs", "src/upstream/connection.rs"),
-    ("src/upstream/pool.rs", "src/upstream/endpoint.rs"),
-    ("src/upstream/pool.rs", "src/upstream/lease.rs"),
 ];
 
 const GROUND: &[&str] = &["time", "random", "buffer", "config", "policy", "metrics"];

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::acquire::AcquireStream;
 use super::latencies::Latencies;
-use super::lease::AcquireStream;
 use super::methods::{self, Method, Methods};
 use super::permits::{BreakerPermits, Refusal};
 use super::pool::Pool;

@@ -31,7 +31,7 @@ pub(super) struct Endpoint {
     sent: Cell<u64>,
     failures: Cell<u64>,
     /// How long a connection may be silent before it is pinged; doubled when the upstream finds that too often.
-    pub(super) ping_interval: Cell<Duration>,
+    ping_interval: Rc<Cell<Duration>>,
 }
 
 /// What an endpoint can do for a call now.
@@ -56,7 +56,7 @@ impl Endpoint {
             failure: Cell::new(Failure::ConnectFailed),
             sent: Cell::new(0),
             failures: Cell::new(0),
-            ping_interval: Cell::new(settings.keepalive.interval),
+            ping_interval: Rc::new(Cell::new(settings.keepalive.interval)),
         }
     }
 
@@ -182,6 +182,16 @@ impl Endpoint {
     /// Why the last connect failed.
     pub(super) fn last_failure(&self) -> Failure {
         self.failure.get()
+    }
+
+    /// How long a connection may be silent before it is pinged; connections look at it anew each time.
+    pub(super) fn ping_interval(&self) -> &Rc<Cell<Duration>> {
+        &self.ping_interval
+    }
+
+    /// The upstream finds pings too frequent.
+    pub(super) fn ping_less(&self) {
+        self.ping_interval.set(self.ping_interval.get() * 2);
     }
 
     /// The upstream has spoken.
