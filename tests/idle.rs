@@ -19,8 +19,8 @@ const WATCHED: Duration = Duration::from_secs(5);
 /// tokio keeps for ten seconds after the admin address has made a page.
 const CONTROL_SLEEPS_MAX: u64 = 3 + 2;
 
-/// Of one worker: its clock ticks 20 times a second, and each tick may be a wait of its own.
-const WORKER_SLEEPS_MAX: u64 = 20 * 5 + 25;
+/// Of one worker: without calls it looks at its clock once a second.
+const WORKER_SLEEPS_MAX: u64 = 5 + 1;
 
 const WORKERS: u64 = 2;
 

@@ -150,7 +150,9 @@ impl Connection<'_> {
 /// Receives whenever the protocol has taken all that came before. Never completes.
 async fn receive(local: &Local, pipe: &Pipe, socket: &Socket) {
     loop {
-        poll_fn(|_| if pipe.wants_more() { Poll::Ready(()) } else { Poll::Pending }).await;
+        // With news the protocol has not seen yet what came.
+        let wants_more = || !pipe.has_news() && pipe.wants_more();
+        poll_fn(|_| if wants_more() { Poll::Ready(()) } else { Poll::Pending }).await;
         match socket.readable().await {
             Ok(()) => pipe.receive(socket, local.timers.now(), local.counts()),
             Err(error) => pipe.failed(&error),

@@ -31,8 +31,8 @@ pub struct Timers {
     now: Cell<Moment>,
     armed: Cell<usize>,
     fired: Cell<u64>,
-    /// Whom to tell when the first timer is armed: the worker's tick sleeps longer while none is.
-    tick: RefCell<Option<Waker>>,
+    /// The worker's tick, which sleeps until this moment and is to be told of timers that fire before.
+    tick: RefCell<Option<(Moment, Waker)>>,
 }
 
 struct Wheel {
@@ -99,9 +99,26 @@ impl Timers {
         Timer { timers: Rc::clone(self), key }
     }
 
-    /// Says whom to wake when a timer is armed while none was.
-    pub fn wake_when_armed(&self, tick: &Waker) {
-        *self.tick.borrow_mut() = Some(tick.clone());
+    /// Says whom to wake when a timer is armed that fires before `until`.
+    pub fn wake_when_armed(&self, until: Moment, tick: &Waker) {
+        *self.tick.borrow_mut() = Some((until, tick.clone()));
+    }
+
+    /// There is something to do at `now`: a tick that sleeps for long does so no more, and the wheel is advanced that
+    /// stood still meanwhile.
+    pub fn stir(&self, now: Moment) {
+        let tick = self.tick.borrow_mut().take();
+        if let Some((_, tick)) = tick {
+            tick.wake();
+            self.advance(now);
+        }
+    }
+
+    /// When the first of all timers fires. Looks at each of them, so it is for a worker that has nothing else to do.
+    pub fn next_due(&self) -> Option<Moment> {
+        let wheel = self.wheel.borrow();
+        let armed = wheel.entries.iter().filter(|(_, entry)| entry.state == State::Armed);
+        armed.map(|(_, entry)| entry.at).min()
     }
 
     /// Fires what is due. `now` must not go back.
@@ -165,9 +182,7 @@ impl Timer {
             none => *none = Some(waker.clone()),
         }
         wheel.link(self.key, slot);
-        if timers.armed.get() == 1
-            && let Some(tick) = timers.tick.borrow_mut().take()
-        {
+        if let Some((_, tick)) = timers.tick.borrow_mut().take_if(|(until, _)| at < *until) {
             tick.wake();
         }
     }

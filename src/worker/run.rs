@@ -39,6 +39,9 @@ const ACCEPTS: usize = 4;
 /// How often a worker publishes and settles what others depend on.
 const TICK: Duration = Duration::from_millis(100);
 
+/// A worker without calls looks at its clock once in this time.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// The time that calls which were cut and their connections have to say goodbye.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -157,33 +160,41 @@ fn worker(plan: &Plan, clock: Rc<Clock>, local: Rc<Local>, calls: Weak<dyn Start
     Worker::new(parts, &plan.snapshot)
 }
 
-/// Advances the timers, and every 100 ms settles what other workers depend on.
+/// Advances the timers, and every 100 ms settles what other workers depend on. A worker without calls has nothing to
+/// settle: it sleeps until its first timer is due, a second at most, so that its coarse clock is not late by more.
 async fn tick(worker: Rc<Worker>) {
     let timers = &worker.local.timers;
     let mut settled_at = worker.clock.now();
+    let mut begun = 0;
     loop {
-        worker.local.touch();
         let now = worker.clock.now();
         timers.advance(now);
+        let counts = worker.local.counts();
         if TICK <= now.since(settled_at) {
             settled_at = now;
             settle(&worker);
+            begun = counts.calls_started.get();
         }
-        let rest = TICK.saturating_sub(now.since(settled_at));
-        let beats = timers.armed() > 0;
-        let next = now.plus(if beats { timers::TICK } else { rest });
-        worker.overload.borrow_mut().beat(&worker.config().config.overload, now, next);
-        if beats {
-            runtime::sleep(timers::TICK).await;
+        let is_idle = counts.calls_active.get() == 0 && counts.calls_started.get() == begun;
+        let until = if is_idle {
+            now.plus(IDLE).min(timers.next_due().unwrap_or(now.plus(IDLE)).max(now.plus(timers::TICK)))
+        } else if timers.armed() > 0 {
+            now.plus(timers::TICK)
         } else {
-            // Nothing can fire, so there is time to sleep, unless a timer is armed meanwhile.
-            let mut sleep = pin!(runtime::sleep(rest));
-            poll_fn(|cx| {
-                timers.wake_when_armed(cx.waker());
-                if timers.armed() > 0 { Poll::Ready(()) } else { sleep.as_mut().poll(cx) }
-            })
-            .await;
-        }
+            settled_at.plus(TICK).max(now.plus(timers::TICK))
+        };
+        worker.overload.borrow_mut().beat(&worker.config().config.overload, now, until);
+        let mut sleep = pin!(runtime::sleep(until.since(now)));
+        // A wake-up before its time means that a timer fires earlier, or that there are calls.
+        let mut is_woken = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut is_woken, true) {
+                return Poll::Ready(());
+            }
+            timers.wake_when_armed(until, cx.waker());
+            sleep.as_mut().poll(cx)
+        })
+        .await;
     }
 }
 

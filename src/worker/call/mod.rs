@@ -55,6 +55,7 @@ pub(in crate::worker) fn serve(
     sink: ResponseSink,
 ) -> impl Future<Output = ()> {
     let began = worker.clock.now();
+    worker.local.timers.stir(began);
     let config = worker.config();
     let counted = client.begin_call();
     let protocol = protocol::of(&arrival.head, arrival.version, worker.transcodes());

@@ -21,6 +21,7 @@ pub(in crate::worker) async fn serve(
     (socket, peer): (Socket, SocketAddr),
 ) {
     let local = Rc::clone(&worker.local);
+    local.timers.stir(worker.clock.now());
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
     let client = Client::new(Rc::clone(&local), listener, peer);
     let _registered = worker.register(&client);

@@ -149,14 +149,19 @@ impl H1Bridge {
 }
 
 /// A head as hyper takes it. Fields that HTTP/1.1 cannot have are left out; a service cannot send such, for they are
-/// refused when they come.
+/// refused when they come. All values lie in one piece of memory.
 fn response(head: &Head) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() =
         head.status().and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
+    let mut all = Vec::with_capacity(head.iter().map(|field| field.value.len()).sum());
+    head.iter().for_each(|field| all.extend_from_slice(field.value));
+    let mut values = Bytes::from(all);
+    response.headers_mut().reserve(head.len());
     for field in head.iter() {
+        let value = values.split_to(field.value.len());
         if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(field.name_bytes), HeaderValue::from_bytes(field.value))
+            (HeaderName::from_bytes(field.name_bytes), HeaderValue::from_maybe_shared(value))
         {
             response.headers_mut().append(name, value);
         }
