@@ -8,11 +8,12 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use socket2::SockRef;
 
 use super::current::{Waits, current};
+use super::descriptor::Descriptor;
 use super::epoll::Source;
 use super::sys;
 use crate::buffer::{Output, Pool};
@@ -21,7 +22,7 @@ use crate::buffer::{Output, Pool};
 pub struct Socket {
     /// With epoll, once it was waited for. Dropped before the descriptor is closed.
     source: OnceCell<Source>,
-    descriptor: OwnedFd,
+    descriptor: Descriptor,
 }
 
 impl Socket {
@@ -30,12 +31,14 @@ impl Socket {
     /// # Errors
     /// When it cannot be set up for this loop.
     pub fn adopt(descriptor: OwnedFd) -> io::Result<Socket> {
-        Ok(Socket { source: OnceCell::new(), descriptor })
+        Ok(Socket { source: OnceCell::new(), descriptor: Descriptor::new(descriptor) })
     }
 
     /// Lets go of it, for another worker to take over. Nothing may have been done with it yet.
     pub fn release(self) -> OwnedFd {
-        self.descriptor
+        // Before another worker has it.
+        drop(self.source);
+        self.descriptor.release()
     }
 
     /// Receives what has arrived into a buffer of `pool` that was taken. 0 is the peer's end.
@@ -62,7 +65,7 @@ impl Socket {
             count += 1;
         }
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        SockRef::from(&self.descriptor).send_vectored_with_flags(&parts[..count], flags)
+        SockRef::from(&self.descriptor.as_fd()).send_vectored_with_flags(&parts[..count], flags)
     }
 
     /// Waits until there is something to receive: bytes, the peer's end, or an error. May be wrong now and then.
@@ -94,7 +97,7 @@ impl Socket {
     /// Tells the peer that nothing more comes.
     pub(super) fn shut(&self) {
         // It fails where the connection has ended, which is as good.
-        let _ = SockRef::from(&self.descriptor).shutdown(Shutdown::Write);
+        let _ = SockRef::from(&self.descriptor.as_fd()).shutdown(Shutdown::Write);
     }
 
     /// Whether the peer's packets arrive at the CPU that this runs on.
@@ -102,9 +105,13 @@ impl Socket {
         sys::arrives_here(self.descriptor.as_fd())
     }
 
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
     /// The number of its descriptor.
     pub(super) fn number(&self) -> RawFd {
-        self.descriptor.as_raw_fd()
+        self.descriptor.as_fd().as_raw_fd()
     }
 }
 
