@@ -143,10 +143,13 @@ impl Routes {
     }
 }
 
+/// A header that a route asks for: its name and its value.
+type Condition = (Box<[u8]>, Box<[u8]>);
+
 /// What the indices do not say about a route.
 #[derive(Debug)]
 struct Rule {
-    headers: Box<[(Box<[u8]>, Box<[u8]>)]>,
+    headers: Box<[Condition]>,
     /// False if no call can match: no header can have the name that a condition asks for.
     possible: bool,
     /// Where each cluster's share of `0..sum of weights` ends.
@@ -272,7 +275,7 @@ impl Candidates {
         let conditional = || indices.iter().copied().filter(|&index| index < plain);
 
         // Each stands under its rarest condition, so that few stand under each.
-        let mut uses: FxHashMap<&(Box<[u8]>, Box<[u8]>), u32> = FxHashMap::default();
+        let mut uses: FxHashMap<&Condition, u32> = FxHashMap::default();
         for condition in conditional().flat_map(headers) {
             *uses.entry(condition).or_default() += 1;
         }

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use super::Handle;
+use super::worker_thread::Handle;
 use crate::transcode::api::Api;
 use crate::worker::Control;
 

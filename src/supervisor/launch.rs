@@ -5,10 +5,11 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
+use super::error::StartError;
 use super::shared::Shared;
 use super::state::State;
 use super::telling::Tellers;
-use super::{Handle, StartError, Starting};
+use super::worker_thread::{Handle, Starting};
 use crate::metrics::Shard;
 use crate::net::ring::{self, Rung};
 use crate::policy::spread::Spread;

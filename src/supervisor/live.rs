@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, mem};
 
-use super::Bells;
 use super::apis::Watcher;
+use super::bells::Bells;
 use super::health::Checks;
-use super::names::{Answer, Names};
+use super::names::{Answer, Names, Renamed};
 use super::shared::Shared;
 use super::state::State;
 use crate::admin::{Source as _, World};
@@ -44,8 +44,18 @@ pub(super) fn layout(config: &Config, addresses: &[Vec<SocketAddr>]) -> Layout {
     worker::layout(config).with_endpoints(endpoints)
 }
 
+/// Tells of names that lead to other addresses, as long as somebody wants to know.
+pub(super) fn on_renamed(live: &Arc<Mutex<Live>>) -> Renamed {
+    let live = Arc::downgrade(live);
+    Arc::new(move |host: &str, answer| {
+        let Some(live) = live.upgrade() else { return false };
+        renamed(&mut lock(&live), host, answer);
+        true
+    })
+}
+
 /// A name leads to these addresses.
-pub(super) fn renamed(live: &mut Live, host: &str, answer: Answer) {
+fn renamed(live: &mut Live, host: &str, answer: Answer) {
     if !live.names.update(host, answer) {
         return;
     }
@@ -69,7 +79,7 @@ impl Live {
         self.checks.set(&self.shared);
         let config = Arc::clone(&self.shared.config);
         let live = Arc::new(Mutex::new(self));
-        lock(&live).names.keep(&config, &Arc::downgrade(&live));
+        lock(&live).names.keep(&config, &on_renamed(&live));
         live
     }
 

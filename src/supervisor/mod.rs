@@ -35,14 +35,13 @@ mod spans;
 mod state;
 mod telling;
 mod traces;
+mod worker_thread;
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use self::apis::Watcher;
@@ -62,13 +61,14 @@ pub use self::reload::{ReloadError, Reloaded};
 use self::shared::Shared;
 use self::state::{Shown, State};
 use self::telling::Tellers;
+use self::worker_thread::{Handle, Starting};
 use crate::admin::{Admin, Hooks, Place, World};
-use crate::config::{Backend, Config, OnUnavailable};
+use crate::config::{Config, OnUnavailable};
 use crate::metrics::{Layout, Shard};
-use crate::net::ring::{self, Refusal, Rung};
+use crate::net::ring::{Refusal, Rung};
 use crate::net::{listener, sys};
 use crate::transcode::api::Api;
-use crate::worker::{self, Clock, Control, Plan};
+use crate::worker::{Clock, Control};
 
 /// How long a worker that was told to stop may take before it is left behind.
 const STOP: Duration = Duration::from_secs(2);
@@ -95,14 +95,6 @@ pub struct Gateway {
     _housekeeping: Housekeeping,
 }
 
-/// One worker's thread, and how to tell it something.
-struct Handle {
-    thread: Option<JoinHandle<()>>,
-    control: Arc<Control>,
-    bell: UnixStream,
-    shard: Arc<Shard>,
-}
-
 /// How a gateway ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
@@ -110,15 +102,6 @@ pub struct Ended {
     pub calls_cut: u64,
     /// Workers that ended without being told to.
     pub workers_lost: usize,
-}
-
-/// What a worker's thread tells while it starts.
-enum Report {
-    /// Its number in Linux, and whether it is pinned to its core.
-    Begun(Option<u32>, bool),
-    Probed(Result<Rung, Refusal>),
-    Started,
-    Failed(String),
 }
 
 impl Gateway {
@@ -330,88 +313,6 @@ impl fmt::Debug for Gateway {
             .field("listeners", &self.listeners)
             .field("rung", &self.rung)
             .finish_non_exhaustive()
-    }
-}
-
-impl Handle {
-    fn tell(&self, what: fn(&Control)) {
-        what(&self.control);
-        // A worker that has ended hears nothing, and need not.
-        let _ = (&self.bell).write_all(&[1]);
-    }
-
-    fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
-    }
-}
-
-/// A worker's thread that has pinned itself and tried its ring, and waits for the decision.
-struct Starting {
-    thread: JoinHandle<()>,
-    place: Place,
-    plan: Sender<Plan>,
-    reports: Receiver<Report>,
-}
-
-impl Starting {
-    fn new(
-        number: usize,
-        core: Option<core_affinity::CoreId>,
-        config: &Config,
-        ended: Sender<Notice>,
-    ) -> io::Result<Starting> {
-        let (plan, plans) = mpsc::channel();
-        let (report, reports) = mpsc::channel();
-        let wants_ring = config.io.backend != Backend::Epoll;
-        let io = config.io;
-        let body = move || {
-            let pinned = core.is_some_and(core_affinity::set_for_current);
-            if let Some(core) = core.filter(|_| !pinned) {
-                tracing::warn!(worker = number, core = core.id, "cannot pin the worker to its core");
-            }
-            if report.send(Report::Begun(placement::own_thread(), pinned)).is_err() {
-                return;
-            }
-            let probed = if wants_ring { ring::probe(&io) } else { Ok(Rung::Epoll) };
-            if report.send(Report::Probed(probed)).is_err() {
-                return;
-            }
-            let Ok(plan) = plans.recv() else { return };
-            let told = report.clone();
-            if let Err(error) = worker::run(plan, move || drop(told.send(Report::Started))) {
-                let _ = report.send(Report::Failed(error.to_string()));
-            }
-            let _ = ended.send(Notice::WorkerEnded);
-        };
-        let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(body)?;
-        let place = match reports.recv() {
-            Ok(Report::Begun(thread, pinned)) => {
-                let core = core.filter(|_| pinned).map(|core| core.id);
-                Place { core, numa_node: core.and_then(placement::numa_node), thread }
-            }
-            _ => Place::default(),
-        };
-        Ok(Starting { thread, place, plan, reports })
-    }
-
-    fn probed(&self) -> Result<Rung, Refusal> {
-        match self.reports.recv() {
-            Ok(Report::Probed(probed)) => probed,
-            _ => Err(Refusal {
-                errno: 0,
-                reason: "the worker's thread ended while it tried its ring".to_owned(),
-            }),
-        }
-    }
-
-    /// Lets the worker serve; returns once it does.
-    fn go(self, plan: Plan) -> Result<JoinHandle<()>, String> {
-        let _ = self.plan.send(plan);
-        match self.reports.recv() {
-            Ok(Report::Started) => Ok(self.thread),
-            Ok(Report::Failed(reason)) => Err(reason),
-            Ok(Report::Begun(..) | Report::Probed(_)) | Err(_) => Err("its thread ended".to_owned()),
-        }
     }
 }
 

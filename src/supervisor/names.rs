@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use hickory_resolver::TokioResolver;
@@ -19,12 +19,15 @@ use hickory_resolver::system_conf::read_system_conf;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use super::error::StartError;
 use super::guard;
-use super::live::{Live, lock};
 use super::shared::Shared;
-use super::{StartError, live};
+
 use crate::config::{Config, Dns};
 use crate::metrics::render::NameCounts;
+
+/// Takes a new answer for a name. False: nobody wants to know any more.
+pub(super) type Renamed = Arc<dyn Fn(&str, Answer) -> bool + Send + Sync>;
 
 /// What came of asking, counted.
 #[derive(Debug, Default)]
@@ -111,7 +114,7 @@ impl Names {
     }
 
     /// From now on asks again and again for the names of this configuration, and for no others.
-    pub(super) fn keep(&mut self, config: &Config, live: &Weak<Mutex<Live>>) {
+    pub(super) fn keep(&mut self, config: &Config, renamed: &Renamed) {
         self.known.retain(|host, known| {
             let kept = hosts(config).any(|wanted| wanted == host);
             if !kept && let Some(task) = &known.task {
@@ -129,9 +132,9 @@ impl Names {
                 let name =
                     Name { host: host.clone(), dns: self.dns.clone(), counts: Arc::clone(&self.counts) };
                 let due = if changed { Instant::now() } else { known.answer.until };
-                let live = Weak::clone(live);
+                let renamed = Arc::clone(renamed);
                 let task = self.handle.spawn(async move {
-                    guard::keep_on("names", || name.clone().keep(due, Weak::clone(&live))).await;
+                    guard::keep_on("names", || name.clone().keep(due, Arc::clone(&renamed))).await;
                 });
                 known.task = Some(task.abort_handle());
             }
@@ -216,7 +219,7 @@ struct Name {
 
 impl Name {
     /// Asks for it each time that the answer is no longer good.
-    async fn keep(self, mut due: Instant, live: Weak<Mutex<Live>>) {
+    async fn keep(self, mut due: Instant, renamed: Renamed) {
         let mut failures = 0_u32;
         loop {
             tokio::time::sleep_until(due.into()).await;
@@ -226,8 +229,9 @@ impl Name {
                         tracing::info!(name = self.host, failures, "the name leads somewhere again");
                     }
                     (failures, due) = (0, answer.until);
-                    let Some(live) = live.upgrade() else { return };
-                    live::renamed(&mut lock(&live), &self.host, answer);
+                    if !renamed(&self.host, answer) {
+                        return;
+                    }
                 }
                 Err(error) => {
                     if failures == 0 {

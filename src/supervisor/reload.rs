@@ -97,7 +97,7 @@ impl Gateway {
             live.descriptors = watcher;
         }
         let clusters_changed = live.apply(&config, addresses);
-        live.names.keep(&config, &Arc::downgrade(&self.live));
+        live.names.keep(&config, &live::on_renamed(&self.live));
         drop(live);
         self.drain_timeout = config.drain_timeout;
         Ok(Reloaded { routes: config.routes.len(), clusters: config.clusters.len(), clusters_changed })

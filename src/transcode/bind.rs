@@ -5,7 +5,7 @@
 
 use super::plan::{Cardinality, Field, Kind, MessageId, Schema, Shape};
 use super::read::output::{Open, Output};
-use super::read::scalar;
+use super::read::plain;
 use super::read::well_known;
 
 /// How many names a path may have.
@@ -168,7 +168,7 @@ fn value(schema: &Schema, kind: Kind, text: &str, out: &mut Output<'_>) -> Resul
             match schema.message(id).shape() {
                 Shape::Wrapper(kind) => {
                     out.byte(1 << 3 | kind.wire_type() as u8);
-                    scalar::from_text(kind, text, out)?;
+                    plain::from_text(kind, text, out)?;
                 }
                 Shape::FieldMask => well_known::field_mask(text, true, out)?,
                 shape => well_known::from_text(shape, text, out)?,
@@ -182,6 +182,6 @@ fn value(schema: &Schema, kind: Kind, text: &str, out: &mut Output<'_>) -> Resul
             out.varint(i64::from(number).cast_unsigned());
             Ok(())
         }
-        kind => scalar::from_text(kind, text, out),
+        kind => plain::from_text(kind, text, out),
     }
 }

@@ -3,10 +3,10 @@
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 
 use super::annotation::HttpRule;
-use super::api::{Body, BoundField, Rule};
 use super::bind::FieldPath;
 use super::plan::Schema;
 use super::problem::Problem;
+use super::rule::{Body, BoundField, Rule};
 use super::template::Template;
 use crate::config::nearest;
 

@@ -11,19 +11,20 @@
 mod builtin;
 mod file;
 mod group;
+mod pool;
 mod prune;
+mod reflected;
 mod sources;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use prost_reflect::DescriptorPool;
-
 use self::file::File;
 use self::group::Group;
-use super::api::Reflected;
+pub(super) use self::pool::Pool;
+pub use self::reflected::Reflected;
 use super::fields::Fields;
 use super::problem::Problem;
 use crate::config::Transcoding;
@@ -47,16 +48,6 @@ pub(super) struct Pools {
     pub(super) pools: Vec<Pool>,
     /// What of reflection could not.
     pub(super) refused: Vec<Problem>,
-}
-
-/// Descriptors that belong together.
-#[derive(Debug, Default)]
-pub(super) struct Pool {
-    pub(super) descriptors: DescriptorPool,
-    /// Messages that lack a field, and why.
-    pub(super) incomplete: HashMap<String, String>,
-    /// Who told of a file, for files that reflection told of.
-    pub(super) reflected: HashMap<String, String>,
 }
 
 impl Descriptors {

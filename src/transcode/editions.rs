@@ -8,15 +8,17 @@
 //! `utf8_validation` changes nothing here, for JSON is UTF-8 in any case. `json_format` decides whether two names may
 //! be one in JSON: where they may, the second field goes by its name in the file.
 
+mod edition;
 mod features;
 mod message;
 pub(super) mod source;
 
-pub(super) use self::features::{Edition, Features};
+pub(super) use self::edition::Edition;
+use self::edition::malformed;
+pub(super) use self::features::Features;
 pub(super) use self::message::camel_case;
 use self::message::{enumeration, extension, message as rewrite};
 use super::fields::{Fields, put_bytes};
-use super::wire::BadWire;
 
 /// The numbers of the fields of `google.protobuf.FileDescriptorProto`.
 mod file {
@@ -87,10 +89,6 @@ pub(super) fn to_proto2(bytes: &[u8], edition: Edition) -> Result<Vec<u8>, Strin
         }
     }
     Ok(out)
-}
-
-fn malformed(_: BadWire) -> String {
-    "its bytes are no descriptor".to_owned()
 }
 
 #[cfg(test)]

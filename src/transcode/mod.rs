@@ -20,6 +20,7 @@ pub mod plan;
 pub mod problem;
 pub mod query;
 pub mod read;
+pub mod rule;
 pub mod rules;
 mod sound;
 pub mod split;

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use prost_reflect::{FieldDescriptor, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
-use self::comments::Comments;
+use self::comments::{Comments, described};
 use self::path::{Parameter, Path};
 use self::schema::Schemas;
 use super::api::{Api, Body, Method, Rule};
@@ -96,14 +96,6 @@ fn error() -> Value {
             "details": { "type": "array", "items": any },
         },
     })
-}
-
-/// A value with a description, if there is one.
-fn described(mut value: Value, comment: Option<&str>) -> Value {
-    if let (Some(comment), Some(fields)) = (comment, value.as_object_mut()) {
-        fields.insert("description".to_owned(), comment.into());
-    }
-    value
 }
 
 struct Writer<'a> {

@@ -4,9 +4,16 @@
 
 mod enumeration;
 mod field;
+mod ids;
+mod kind;
+mod wire_type;
 
 pub use enumeration::Enum;
-pub use field::{Cardinality, Field, Kind, Tag, WireType};
+pub use field::{Cardinality, Field, Tag};
+use ids::Ids;
+pub use ids::{EnumId, MessageId};
+pub use kind::Kind;
+pub use wire_type::WireType;
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use rustc_hash::FxHashMap;
@@ -19,14 +26,6 @@ pub struct Schema {
     messages_by_name: FxHashMap<Box<str>, MessageId>,
     pool: DescriptorPool,
 }
-
-/// A message of the schema that made this id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MessageId(u32);
-
-/// An enum of the schema that made this id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct EnumId(u32);
 
 /// A message: how it looks in JSON, and its fields.
 #[derive(Debug)]
@@ -103,12 +102,6 @@ impl Schema {
     pub fn pool(&self) -> &DescriptorPool {
         &self.pool
     }
-}
-
-/// The ids of all names, given before any message is compiled.
-struct Ids {
-    messages: FxHashMap<Box<str>, MessageId>,
-    enums: FxHashMap<Box<str>, EnumId>,
 }
 
 fn ids<Id>(names: impl Iterator<Item = Box<str>>, id: fn(u32) -> Id) -> FxHashMap<Box<str>, Id> {

@@ -7,15 +7,16 @@
 //! Stricter than some other readers: a field may be there only once, by whichever of its names, and a oneof too.
 
 mod base64;
+mod error;
 mod lexer;
 mod number;
 pub(super) mod output;
-pub(super) mod scalar;
+pub(super) mod plain;
+mod scalar;
 mod times;
 pub(super) mod well_known;
 
-use std::fmt;
-
+pub use self::error::ReadError;
 use self::lexer::{Lexer, Text};
 pub(super) use self::lexer::{end_of_plain, shortened};
 use self::output::Output;
@@ -27,30 +28,6 @@ pub struct ReadOptions {
     /// Passes over fields that the message does not have, and over names that an enum does not have.
     pub ignore_unknown_fields: bool,
 }
-
-/// Why a text is not the JSON of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadError {
-    /// Where in the text, in bytes.
-    pub offset: usize,
-    /// What is wrong there.
-    pub reason: String,
-}
-
-impl ReadError {
-    #[cold]
-    fn new(offset: usize, reason: impl Into<String>) -> Self {
-        Self { offset, reason: reason.into() }
-    }
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "offset {}: {}", self.offset, self.reason)
-    }
-}
-
-impl std::error::Error for ReadError {}
 
 /// Appends the message that `json` is. After an error `out` is as it was.
 pub fn read(
@@ -296,7 +273,7 @@ impl<'s, 'j> Reader<'s, 'j, '_> {
             }
             kind => {
                 let characters = text.characters()?;
-                scalar::quoted(kind, &characters, &mut self.out).map_err(|reason| text.fault(reason))
+                plain::quoted(kind, &characters, &mut self.out).map_err(|reason| text.fault(reason))
             }
         }
     }

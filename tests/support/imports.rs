@@ -1,7 +1,7 @@
 //! Which file of `src` imports which, for `tests/tidy.rs`.
 //!
 //! An import is a path that leads into another file, followed through re-exports to the file that defines the item.
-//! `mod` lines and re-exports of a parent are none, and `#[cfg(test)]` does not count. Like `source.rs` this is no
+//! `mod` lines are none, nor are re-exports that the file itself does not use, and `#[cfg(test)]` does not count. Like `source.rs` this is no
 //! parser: it knows modules, `use` trees, and paths that begin with one of these.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +25,16 @@ struct Module {
     uses: Vec<Use>,
     /// Where each word stands: inside how many inline modules, and whether in a `use`.
     places: Vec<(usize, bool)>,
+}
+
+impl Module {
+    /// Whether this name stands in code that is no `use`, and is not a part of a longer path.
+    fn says(&self, name: Option<&String>) -> bool {
+        (0..self.words.len()).any(|at| {
+            let is_part = at > 0 && ["::", ".", "mod"].contains(&self.words[at - 1].text.as_str());
+            !self.places[at].1 && !is_part && Some(&self.words[at].text) == name
+        })
+    }
 }
 
 /// One leaf of a `use` tree.
@@ -81,8 +91,10 @@ impl Tree {
             };
             let mut aliases = BTreeMap::new();
             for import in &module.uses {
+                // A re-export that the file uses itself is an import, too.
+                let is_passed_on = import.is_reexport && !module.says(import.name.as_ref());
                 match (self.resolve(path, &import.path, 0, &BTreeMap::new()), &import.name) {
-                    (Some(Target::Item(to)), _) if !(import.is_reexport && to.starts_with(path)) => {
+                    (Some(Target::Item(to)), _) if !(is_passed_on && to.starts_with(path)) => {
                         add(import.line, &to);
                     }
                     (Some(Target::Module(to)), None) if !import.is_reexport => add(import.line, &to),

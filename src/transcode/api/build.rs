@@ -9,17 +9,29 @@ use super::super::binding::{check, place};
 use super::super::descriptors::Pool;
 use super::super::plan::Schema;
 use super::super::problem::Problem;
+use super::super::rule::{Body, Idempotency, Method, Rule};
 use super::super::rules::{Pattern, Rules};
 use super::super::template::Template;
-use super::{Api, Body, Idempotency, Method, Rule};
 use crate::config::{OnBadRule, Transcoding, nearest};
+
+/// The parts of an API.
+pub(super) struct Parts {
+    pub(super) schemas: Vec<Schema>,
+    pub(super) services: Vec<ServiceDescriptor>,
+    pub(super) methods: Vec<Method>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) table: Rules,
+    pub(super) by_path: HashMap<Box<str>, usize>,
+    pub(super) missing: Vec<Problem>,
+    pub(super) refused: Vec<Problem>,
+}
 
 /// Compiles the services of all pools. `refused` is what was left out before.
 pub(super) fn build(
     pools: &[Pool],
     refused: Vec<Problem>,
     settings: &Transcoding,
-) -> Result<Api, Vec<Problem>> {
+) -> Result<Parts, Vec<Problem>> {
     let mut builder = Builder::new(pools, refused, settings);
     let (services, missing) = builder.select(pools, &settings.services);
     // Reflection may still bring what is not there.
@@ -265,13 +277,13 @@ impl Builder {
         mut self,
         services: Vec<ServiceDescriptor>,
         missing: Vec<Problem>,
-    ) -> Result<Api, Vec<Problem>> {
+    ) -> Result<Parts, Vec<Problem>> {
         let table = self.table();
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
         let by_path = |(number, method): (usize, &Method)| (method.path.as_str().into(), number);
-        Ok(Api {
+        Ok(Parts {
             by_path: self.methods.iter().enumerate().map(by_path).collect(),
             schemas: self.schemas,
             services,
@@ -280,7 +292,6 @@ impl Builder {
             table,
             missing,
             refused: self.refused,
-            is_whole: true,
         })
     }
 }

@@ -8,7 +8,8 @@ use prost_reflect::prost::Message as _;
 
 use super::super::problem::{Problem, guarded};
 use super::file::File;
-use super::{Pool, builtin, prune};
+use super::pool::Pool;
+use super::{builtin, prune};
 
 /// Files, each of which goes with all others.
 #[derive(Debug, Default)]

@@ -1,37 +1,8 @@
 //! What an edition leaves open, and who says it: `google.protobuf.FeatureSet`.
 
-use super::malformed;
+use super::edition::{Edition, malformed};
+use super::source::DEFAULT;
 use crate::transcode::fields::{Field, Fields, put_bytes, put_int};
-
-/// An edition of protobuf's language.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::transcode) enum Edition {
-    Proto2,
-    Proto3,
-    Of2023,
-    Of2024,
-}
-
-impl Edition {
-    pub(super) fn of_number(number: i32) -> Result<Edition, String> {
-        match number {
-            998 => Ok(Edition::Proto2),
-            999 => Ok(Edition::Proto3),
-            1000 => Ok(Edition::Of2023),
-            1001 => Ok(Edition::Of2024),
-            other => Err(format!("edition number {other} is not known: those of 2023 and 2024 are")),
-        }
-    }
-
-    /// Of `edition = "2023";` in a `.proto` file.
-    pub(super) fn of_name(name: &str) -> Result<Edition, String> {
-        match name {
-            "2023" => Ok(Edition::Of2023),
-            "2024" => Ok(Edition::Of2024),
-            other => Err(format!("edition {other:?} is not known: \"2023\" and \"2024\" are")),
-        }
-    }
-}
 
 /// Where a `FeatureSet` stands in the options of its kind.
 pub(super) const IN_FILE: u32 = 50;
@@ -227,7 +198,7 @@ pub(super) fn without(options: &[u8], at: u32) -> Result<Vec<u8>, String> {
         let is_feature = match field.payload() {
             Some(option) if field.number == UNINTERPRETED => {
                 let option = Uninterpreted::read(option)?;
-                matches!(option.names.first(), Some((first, false)) if matches!(*first, "features" | super::source::DEFAULT))
+                matches!(option.names.first(), Some((first, false)) if matches!(*first, "features" | DEFAULT))
             }
             _ => field.number == at,
         };
@@ -244,7 +215,7 @@ pub(super) fn default(options: &[u8]) -> Result<Option<String>, String> {
         let field = field.map_err(malformed)?;
         if let (UNINTERPRETED, Some(option)) = (field.number, field.payload()) {
             let option = Uninterpreted::read(option)?;
-            if option.names == [(super::source::DEFAULT, false)] {
+            if option.names == [(DEFAULT, false)] {
                 return Ok(Some(option.value));
             }
         }

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use super::edition::malformed;
 use super::features::{self, Features, IN_ENUM, IN_FIELD, IN_MESSAGE, IN_ONEOF, Presence};
-use super::malformed;
 use crate::transcode::fields::{Fields, put_bytes, put_int};
 
 /// The numbers of the fields of `google.protobuf.DescriptorProto`.

@@ -4,7 +4,7 @@
 //! told at its own line and column: `edition = "2023"` becomes `syntax = "proto3"`; `option` of an import, `export`,
 //! `local` and reserved names go; `default` gets a name that is nobody's.
 
-use super::Edition;
+use super::edition::Edition;
 
 /// The option that `default` becomes.
 pub(super) const DEFAULT: &str = "dEfault";

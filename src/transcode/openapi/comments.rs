@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use prost_reflect::FileDescriptor;
+use serde_json::Value;
 
 /// By the path of a definition in its file.
 type Places = HashMap<Vec<i32>, String>;
@@ -43,4 +44,12 @@ fn tidy(comment: &str) -> String {
     let lines: Vec<&str> =
         comment.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
     lines.join("\n").trim().to_owned()
+}
+
+/// A value with a description, if there is one.
+pub(super) fn described(mut value: Value, comment: Option<&str>) -> Value {
+    if let (Some(comment), Some(fields)) = (comment, value.as_object_mut()) {
+        fields.insert("description".to_owned(), comment.into());
+    }
+    value
 }

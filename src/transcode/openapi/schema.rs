@@ -8,8 +8,7 @@ use prost_reflect::{
 };
 use serde_json::{Map, Value, json};
 
-use super::comments::Comments;
-use super::described;
+use super::comments::{Comments, described};
 use crate::config::PrintOptions;
 
 /// The schemas of all messages and enums that were asked for, and of what is in them.

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::ReadError;
+use super::error::ReadError;
 use super::number::Number;
 
 /// How deep objects and arrays may lie in each other.

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::super::options::PrintOptions;
 use super::super::plan::{Cardinality, Field, Kind, Message, MessageId, Schema, Shape, WireType};
 use super::super::wire::{Raw, Wire};
+use super::error::{DEPTH_MAX, Fault, Stop};
 use super::keys::Keys;
-use super::{DEPTH_MAX, Fault, Stop, text};
+use super::text;
 
 /// Prints one message.
 pub(super) struct Writer<'a> {

@@ -68,8 +68,8 @@ pub(super) struct Start {
     pub(super) previous: u32,
     /// The time for its response.
     pub(super) timeout: Option<Duration>,
-    /// A copy of the body; none if it is sent what comes from the client.
-    pub(super) body: Option<UpstreamBody>,
+    /// A copy of the body; none if it is sent what comes from the client. In a box, for most calls have none.
+    pub(super) body: Option<Box<UpstreamBody>>,
     /// How the wait for a connection is told: not at all where another attempt runs.
     pub(super) times: Times,
 }
@@ -157,7 +157,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Its copy of the body, if it was sent one.
-    pub(super) fn take_body(&mut self) -> Option<UpstreamBody> {
+    pub(super) fn take_body(&mut self) -> Option<Box<UpstreamBody>> {
         self.start.body.take()
     }
 

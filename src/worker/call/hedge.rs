@@ -150,7 +150,7 @@ impl<'a> Race<'a> {
             kind: if previous > 0 { Kind::Hedge } else { Kind::First },
             previous,
             timeout: None,
-            body: self.is_client_taken().then(|| call.copy_body()),
+            body: self.is_client_taken().then(|| Box::new(call.copy_body())),
             times: if self.running.is_empty() { Times::Queue } else { Times::Nothing },
         };
         match Attempt::begin(self.shared, call, start, self.shared.worker.clock.now()) {
@@ -228,7 +228,7 @@ impl<'a> Race<'a> {
     ) -> Result<Code, AttemptError> {
         self.running.clear();
         if let Some(copy) = winner.take_body() {
-            call.take_copy(copy);
+            call.take_copy(*copy);
         }
         let ended = match winner.respond(call, head).await {
             Ok(Response::Held(code, response)) => call.respond_whole(response).map(|()| code),

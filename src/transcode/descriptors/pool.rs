@@ -1,0 +1,15 @@
+//! Descriptors that belong together, and what is missing of them.
+
+use std::collections::HashMap;
+
+use prost_reflect::DescriptorPool;
+
+/// Descriptors that belong together.
+#[derive(Debug, Default)]
+pub(in crate::transcode) struct Pool {
+    pub(in crate::transcode) descriptors: DescriptorPool,
+    /// Messages that lack a field, and why.
+    pub(in crate::transcode) incomplete: HashMap<String, String>,
+    /// Who told of a file, for files that reflection told of.
+    pub(in crate::transcode) reflected: HashMap<String, String>,
+}
