@@ -56,7 +56,7 @@ impl Begun<'_> {
                 clock: self.clock.clone(),
                 scheme: self.shared.scheme(number, shard, 0),
                 rung: self.rung,
-                sockets,
+                sockets: sockets.into_iter().map(Into::into).collect(),
                 telling: self.tellers.telling(&self.shared.config, number),
                 api: self.api.map(Arc::clone),
                 control: Arc::clone(&control),

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +16,7 @@ use super::Worker;
 use super::accept::Door;
 use super::control::{Control, Wanted};
 use crate::net::Socket;
+use crate::net::socket::Unowned;
 use crate::time::seldom::Seldom;
 
 /// Connections that were lost on their way here, of all workers.
@@ -24,7 +24,7 @@ static FAILURES: Seldom = Seldom::new();
 
 /// A connection on its way to another worker. It is counted in there already.
 pub(super) struct Handed {
-    socket: OwnedFd,
+    socket: Unowned,
     peer: SocketAddr,
     /// The number of the listener.
     listener: usize,
@@ -172,7 +172,7 @@ impl Worker {
     /// Makes a connection this loop's own that is counted in here.
     fn adopt(self: &Rc<Self>, handed: Handed) -> Option<(Inside, Socket, SocketAddr)> {
         let inside = self.inside(handed.listener);
-        match Socket::adopt(handed.socket) {
+        match Socket::take_over(handed.socket) {
             Ok(socket) => Some((inside, socket, handed.peer)),
             Err(error) => {
                 self.local.counts().accept_errors.add(1);
@@ -205,6 +205,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+    use std::os::fd::OwnedFd;
 
     use super::*;
 
@@ -212,7 +213,7 @@ mod tests {
     fn connection() -> (Handed, UnixStream) {
         let (socket, client) = UnixStream::pair().unwrap();
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        (Handed { socket: socket.into(), peer, listener: 0 }, client)
+        (Handed { socket: OwnedFd::from(socket).into(), peer, listener: 0 }, client)
     }
 
     #[test]

@@ -31,14 +31,14 @@ mod records;
 mod replays;
 mod request;
 mod setup;
+#[cfg(test)]
+mod simulation;
 mod trace;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::rc::Rc;
@@ -63,7 +63,7 @@ use self::setup::Setup;
 pub use self::setup::{Scheme, layout};
 use crate::http2::Heads;
 use crate::net::Local;
-use crate::net::listener::Listener;
+use crate::net::listener::{Bound, Listener};
 use crate::net::ring::Rung;
 use crate::net::runtime::{self, Bell, Loop};
 use crate::policy::overload::{Overload, Verdict};
@@ -94,7 +94,7 @@ pub struct Plan {
     /// The back-end that was decided for all workers.
     pub rung: Rung,
     /// One bound socket for each of the config's listeners, in the same order.
-    pub sockets: Vec<TcpListener>,
+    pub sockets: Vec<Bound>,
     /// Where it puts what is told of its calls.
     pub telling: Telling,
     /// How JSON is understood at first, if at all.
@@ -162,33 +162,39 @@ impl Drop for Closing {
 
 async fn serve(plan: Plan, clock: Clock, local: Rc<Local>, started: impl FnOnce()) -> io::Result<()> {
     let worker = Worker::new(&plan, clock, local);
-    worker.transcode(plan.api);
-    let calls = Calls::new(Rc::clone(&worker.local));
-    let bell = Bell::new(plan.bell, plan.rung)?;
-    let mut doors = Vec::new();
-    for (number, (settings, socket)) in plan.scheme.config.listeners.iter().zip(plan.sockets).enumerate() {
-        let door = Door::new(number, settings.clone(), Listener::new(socket, plan.rung)?);
-        let accepts = if plan.rung == Rung::Epoll { 1 } else { ACCEPTS };
-        for _ in 0..accepts {
-            let (door, calls) = (Rc::clone(&door), Rc::clone(&calls));
-            worker.spawn(accept::run(Rc::clone(&worker), door, calls, request::serve));
-        }
-        doors.push(door);
-    }
-    worker.spawn(Rc::clone(&calls).run());
-    worker.spawn(Rc::clone(&worker).tick());
-    worker.spawn(Rc::clone(&worker).obey(bell, doors, calls, request::serve));
+    worker.begin(plan)?;
     started();
     worker.ended().await;
     Ok(())
 }
 
 impl Worker {
+    /// Begins to serve, with tasks of its own.
+    fn begin(self: &Rc<Self>, plan: Plan) -> io::Result<()> {
+        self.transcode(plan.api);
+        let calls = Calls::new(Rc::clone(&self.local));
+        let bell = Bell::new(plan.bell, plan.rung)?;
+        let mut doors = Vec::new();
+        for (number, (settings, socket)) in plan.scheme.config.listeners.iter().zip(plan.sockets).enumerate()
+        {
+            let door = Door::new(number, settings.clone(), Listener::new(socket, plan.rung)?);
+            let accepts = if plan.rung == Rung::Epoll { 1 } else { ACCEPTS };
+            for _ in 0..accepts {
+                let (door, calls) = (Rc::clone(&door), Rc::clone(&calls));
+                self.spawn(accept::run(Rc::clone(self), door, calls, request::serve));
+            }
+            doors.push(door);
+        }
+        self.spawn(Rc::clone(&calls).run());
+        self.spawn(Rc::clone(self).tick());
+        self.spawn(Rc::clone(self).obey(bell, doors, calls, request::serve));
+        Ok(())
+    }
+
     fn new(plan: &Plan, clock: Clock, local: Rc<Local>) -> Rc<Worker> {
-        // Traces are told apart by their numbers alone, so no two gateways may begin alike.
-        let entropy = RandomState::new().build_hasher().finish();
-        let seed =
-            entropy ^ clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let seed = clock.entropy()
+            ^ clock.now().as_nanos()
+            ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let heads = Heads::new();
         let records = Records::new(plan.telling.clone(), clock.now());
         Rc::new(Worker {
