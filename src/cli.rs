@@ -231,16 +231,11 @@ fn refuse(errors: &impl Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn fail(message: &str, code: u8) -> ExitCode {
-    tracing::error!("{message}");
-    ExitCode::from(code)
-}
-
 /// The embedded default: four services of a university, and the gateway in front of them.
 fn run_demo(hooks: Hooks) -> ExitCode {
     let demo = match demo::start() {
         Ok(demo) => demo,
-        Err(error) => return fail(&format!("cannot start the demo services: {error}"), 1),
+        Err(error) => return run::fail(&format!("cannot start the demo services: {error}"), 1),
     };
     let config = match config::parse(
         &demo.config("127.0.0.1:8080", "127.0.0.1:9901"),

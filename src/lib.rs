@@ -7,7 +7,7 @@
 //! - Middle, bytes and sockets: [`wire`], [`transcode`], [`http2`], [`net`], [`upstream`].
 //! - Upper, cores and people: [`worker`], [`supervisor`], [`admin`], [`demo`], [`tools`], [`cli`].
 //!
-//! Read `worker/request.rs` first: it is one call from its head to its last byte.
+//! Read `worker/call/mod.rs` first: it is one call from its head to its last byte.
 
 pub mod alloc;
 pub mod buffer;

@@ -7,6 +7,11 @@
 #[allow(unreachable_pub, reason = "a test binary has no public side")]
 mod source;
 
+#[path = "support/imports.rs"]
+#[allow(unreachable_pub, reason = "a test binary has no public side")]
+mod imports;
+
+use imports::{Import, Tree};
 use source::{File, Source, Word};
 use std::fs;
 use std::path::Path;
@@ -88,6 +93,77 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("main", &["alloc", "config", "supervisor", "demo", "tools", "cli"]),
+];
+
+/// Imports that are part of a circle of files, as importing and imported file: a ratchet.
+const CIRCLES: &[(&str, &str)] = &[
+    ("src/demo/chat.rs", "src/demo/chat/room.rs"),
+    ("src/demo/chat/room.rs", "src/demo/chat.rs"),
+    ("src/demo/structure.rs", "src/demo/structure/plan.rs"),
+    ("src/demo/structure/plan.rs", "src/demo/structure.rs"),
+    ("src/http2/connection.rs", "src/http2/input.rs"),
+    ("src/http2/data.rs", "src/http2/connection.rs"),
+    ("src/http2/headers.rs", "src/http2/connection.rs"),
+    ("src/http2/input.rs", "src/http2/connection.rs"),
+    ("src/http2/input.rs", "src/http2/data.rs"),
+    ("src/http2/input.rs", "src/http2/headers.rs"),
+    ("src/supervisor/bells.rs", "src/supervisor/mod.rs"),
+    ("src/supervisor/housekeeping.rs", "src/supervisor/state.rs"),
+    ("src/supervisor/launch.rs", "src/supervisor/mod.rs"),
+    ("src/supervisor/launch.rs", "src/supervisor/state.rs"),
+    ("src/supervisor/live.rs", "src/supervisor/bells.rs"),
+    ("src/supervisor/live.rs", "src/supervisor/names.rs"),
+    ("src/supervisor/live.rs", "src/supervisor/state.rs"),
+    ("src/supervisor/mod.rs", "src/supervisor/bells.rs"),
+    ("src/supervisor/mod.rs", "src/supervisor/housekeeping.rs"),
+    ("src/supervisor/mod.rs", "src/supervisor/launch.rs"),
+    ("src/supervisor/mod.rs", "src/supervisor/live.rs"),
+    ("src/supervisor/mod.rs", "src/supervisor/names.rs"),
+    ("src/supervisor/mod.rs", "src/supervisor/state.rs"),
+    ("src/supervisor/names.rs", "src/supervisor/live.rs"),
+    ("src/supervisor/state.rs", "src/supervisor/names.rs"),
+    ("src/tools/doctor/guide.rs", "src/tools/doctor/table/mod.rs"),
+    ("src/tools/doctor/mod.rs", "src/tools/doctor/guide.rs"),
+    ("src/tools/doctor/mod.rs", "src/tools/doctor/table/mod.rs"),
+    ("src/tools/doctor/table/live.rs", "src/tools/doctor/mod.rs"),
+    ("src/tools/doctor/table/mod.rs", "src/tools/doctor/table/live.rs"),
+    ("src/tools/doctor/table/mod.rs", "src/tools/doctor/table/packets.rs"),
+    ("src/tools/doctor/table/packets.rs", "src/tools/doctor/table/live.rs"),
+    ("src/transcode/api.rs", "src/transcode/api/build.rs"),
+    ("src/transcode/api.rs", "src/transcode/descriptors.rs"),
+    ("src/transcode/api/build.rs", "src/transcode/api.rs"),
+    ("src/transcode/api/build.rs", "src/transcode/binding.rs"),
+    ("src/transcode/api/build.rs", "src/transcode/descriptors.rs"),
+    ("src/transcode/binding.rs", "src/transcode/api.rs"),
+    ("src/transcode/descriptors.rs", "src/transcode/api.rs"),
+    ("src/transcode/descriptors.rs", "src/transcode/descriptors/group.rs"),
+    ("src/transcode/descriptors.rs", "src/transcode/descriptors/sources.rs"),
+    ("src/transcode/descriptors/group.rs", "src/transcode/descriptors.rs"),
+    ("src/transcode/descriptors/sources.rs", "src/transcode/descriptors/group.rs"),
+    ("src/transcode/editions.rs", "src/transcode/editions/features.rs"),
+    ("src/transcode/editions.rs", "src/transcode/editions/message.rs"),
+    ("src/transcode/editions.rs", "src/transcode/fields.rs"),
+    ("src/transcode/editions.rs", "src/transcode/wire.rs"),
+    ("src/transcode/editions/features.rs", "src/transcode/editions.rs"),
+    ("src/transcode/editions/features.rs", "src/transcode/editions/source.rs"),
+    ("src/transcode/editions/features.rs", "src/transcode/fields.rs"),
+    ("src/transcode/editions/features.rs", "src/transcode/wire.rs"),
+    ("src/transcode/editions/message.rs", "src/transcode/editions.rs"),
+    ("src/transcode/editions/message.rs", "src/transcode/editions/features.rs"),
+    ("src/transcode/editions/message.rs", "src/transcode/fields.rs"),
+    ("src/transcode/editions/source.rs", "src/transcode/editions/features.rs"),
+    ("src/transcode/fields.rs", "src/transcode/wire.rs"),
+    ("src/transcode/openapi.rs", "src/transcode/openapi/schema.rs"),
+    ("src/transcode/openapi/schema.rs", "src/transcode/openapi.rs"),
+    ("src/transcode/plan/field.rs", "src/transcode/editions/features.rs"),
+    ("src/transcode/read.rs", "src/transcode/read/lexer.rs"),
+    ("src/transcode/read.rs", "src/transcode/read/scalar.rs"),
+    ("src/transcode/read/lexer.rs", "src/transcode/read.rs"),
+    ("src/transcode/read/scalar.rs", "src/transcode/read.rs"),
+    ("src/transcode/read/scalar.rs", "src/transcode/read/lexer.rs"),
+    ("src/transcode/wire.rs", "src/transcode/plan/field.rs"),
+    ("src/transcode/write.rs", "src/transcode/write/message.rs"),
+    ("src/transcode/write/message.rs", "src/transcode/write.rs"),
 ];
 
 const GROUND: &[&str] = &["time", "random", "buffer", "config", "policy", "metrics"];
@@ -276,6 +352,27 @@ fn imports_only_look_down() {
         }
     }
     report("who may import whom is MAY_IMPORT in tests/tidy.rs:", &wrong);
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    let files = source::files("src", |path| path.ends_with(".rs"));
+    let all = Tree::new(files.into_iter().map(|file| (file.path, file.text))).imports();
+    assert!(all.len() > 500, "imports were found: {}", all.len());
+    let listed = |import: &Import| CIRCLES.iter().any(|(from, to)| *from == import.from && *to == import.to);
+    let left = all.iter().filter(|import| !listed(import)).cloned().collect();
+    let place = |import: Import| format!("{}:{}: {}", import.from, import.line, import.to);
+    let mut wrong: Vec<String> = imports::circular(&left).into_iter().map(place).collect();
+    let circular = imports::circular(&all);
+    for (from, to) in CIRCLES {
+        if !circular.iter().any(|import| import.from == *from && import.to == *to) {
+            wrong.push(format!("{from}:1: in no circle with {to} any more; take it out of CIRCLES"));
+        }
+    }
+    report(
+        "no two files import each other, directly or in a circle; move what both need below both:",
+        &wrong,
+    );
 }
 
 #[test]
@@ -471,6 +568,43 @@ fn the_map_names_every_module() {
         .map(|module| format!("ARCHITECTURE.md: says nothing of `{module}`"))
         .collect();
     report("ARCHITECTURE.md is the map:", &wrong);
+}
+
+#[test]
+fn the_checker_follows_paths_to_the_file_that_defines_the_item() {
+    let files = [
+        ("src/lib.rs", "pub mod a; pub mod b; #[cfg(test)] mod t;"),
+        (
+            "src/a/mod.rs",
+            "mod one; mod two; pub use self::one::One; pub(crate) use two::{Two as Zwei, go}; fn f() { two::go() }",
+        ),
+        (
+            "src/a/one.rs",
+            "use super::Zwei; #[cfg(test)] mod tests { use super::super::two::X; fn f() { crate::b::x() } }",
+        ),
+        (
+            "src/a/two.rs",
+            "use crate::b; mod in_it { use super::Y; } fn go() { b::deep::call(); String::new() }",
+        ),
+        ("src/b.rs", "mod deep; use crate::a::{self, One}; fn f() { a::go(); std::mem::take(x) }"),
+        ("src/b/deep.rs", "/* crate::a::One */ use super::*;"),
+        ("src/t.rs", "use crate::b::x;"),
+    ];
+    let files = files.map(|(path, text)| (path.to_owned(), text.to_owned()));
+    let all = Tree::new(files.into_iter()).imports();
+    let seen: Vec<(&str, &str)> =
+        all.iter().map(|import| (import.from.as_str(), import.to.as_str())).collect();
+    let wanted = [
+        ("src/a/mod.rs", "src/a/two.rs"),
+        ("src/a/one.rs", "src/a/two.rs"),
+        ("src/a/two.rs", "src/b/deep.rs"),
+        ("src/b.rs", "src/a/one.rs"),
+        ("src/b.rs", "src/a/two.rs"),
+        ("src/b/deep.rs", "src/b.rs"),
+    ];
+    assert_eq!(seen, wanted);
+    let circle: Vec<_> = imports::circular(&all).into_iter().map(|import| import.from).collect();
+    assert_eq!(circle, ["src/a/one.rs", "src/a/two.rs", "src/b.rs", "src/b.rs", "src/b/deep.rs"]);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! `/breakers`: each breaker, and how often it has changed.
 
-use super::pages::Asked;
+use super::request::AdminRequest;
 use super::value::Value;
 
 /// All breakers: for each cluster its own, then those of its methods.
-pub(super) fn page(asked: &Asked) -> Value {
+pub(super) fn page(asked: &AdminRequest) -> Value {
     let world = asked.source().world();
     let rows = world.shares.iter().flat_map(|shares| {
         shares.breakers().map(|(method, breaker)| {

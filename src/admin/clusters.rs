@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::pages::Asked;
+use super::request::AdminRequest;
 use super::value::Value;
 use super::world::World;
 use crate::config::LbPolicy;
 use crate::metrics::{ClusterBlock, EndpointSlot, EndpointState, EndpointView};
 
 /// All clusters, in the order of the configuration.
-pub(super) fn page(asked: &Asked) -> Value {
+pub(super) fn page(asked: &AdminRequest) -> Value {
     let world = asked.source().world();
     let rows = world.config.clusters.iter().enumerate().map(|(at, settings)| {
         let sum = |read: fn(&ClusterBlock) -> u64| -> Value {

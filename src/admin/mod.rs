@@ -15,6 +15,7 @@ mod pages;
 mod process;
 mod query;
 mod reply;
+mod request;
 mod routes;
 mod settings;
 mod value;
@@ -44,7 +45,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use self::history::History;
-use self::pages::Asked;
+use self::request::AdminRequest;
 pub use self::world::{Hooks, LogLevel, Place, Reload, SetLevel, Source, World};
 
 /// The admin thread. Dropping it closes all its connections and waits until the thread has ended.
@@ -221,7 +222,7 @@ async fn accept(listener: TcpListener, source: Arc<dyn Source>, history: Arc<His
 
 async fn serve(stream: TcpStream, source: Arc<dyn Source>, history: Arc<History>, limits: Limits) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let asked = Asked::new(&request, &source, &history);
+        let asked = AdminRequest::new(&request, &source, &history);
         async move { Ok::<_, Infallible>(answer(asked).await) }
     });
     let mut connection = pin!(
@@ -238,10 +239,10 @@ async fn serve(stream: TcpStream, source: Arc<dyn Source>, history: Arc<History>
     }
 }
 
-async fn answer(asked: Asked) -> Response<Full<Bytes>> {
+async fn answer(asked: AdminRequest) -> Response<Full<Bytes>> {
     let reply = match asked.is_quick() {
-        true => asked.answer(),
-        false => match spawn_blocking(move || asked.answer()).await {
+        true => pages::answer(&asked),
+        false => match spawn_blocking(move || pages::answer(&asked)).await {
             Ok(reply) => reply,
             // It goes on in the connection's task, which it ends.
             Err(error) => resume_unwind(error.into_panic()),

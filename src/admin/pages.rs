@@ -1,15 +1,12 @@
 //! Every path of the admin address, in one table.
 
-use std::sync::Arc;
+use http::header::ALLOW;
+use http::{HeaderValue, Method, StatusCode};
 
-use http::header::{ACCEPT, ALLOW, ORIGIN};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-
-use super::history::History;
-use super::query::Query;
 use super::reply::{self, Reply};
+use super::request::{AdminRequest, Refusal};
 use super::value::Value;
-use super::world::{Hooks, Source};
+use super::world::Hooks;
 use super::{breakers, clusters, process, routes, settings, workers};
 
 /// One path.
@@ -20,7 +17,7 @@ struct Page {
     about: &'static str,
     /// Whether it is there at all.
     exists: fn(&Hooks) -> bool,
-    serve: fn(&Asked) -> Result<Reply, Refusal>,
+    serve: fn(&AdminRequest) -> Result<Reply, Refusal>,
 }
 
 const GET: &[Method] = &[Method::GET, Method::HEAD];
@@ -64,98 +61,30 @@ const PAGES: &[Page] = &[
         about: "POST: finish what was begun and exit, as on SIGTERM" },
 ];
 
-/// A request, as pages see it.
-pub(super) struct Asked {
-    method: Method,
-    path: String,
-    query: Query,
-    as_json: bool,
-    /// A browser sent it for some page, this one's or another's.
-    has_origin: bool,
-    source: Arc<dyn Source>,
-    history: Arc<History>,
+/// The answer to a request.
+pub(super) fn answer(asked: &AdminRequest) -> Reply {
+    let hooks = asked.source().hooks();
+    let pages = || PAGES.iter().filter(|page| (page.exists)(hooks));
+    let Some(page) = pages().find(|page| page.path == asked.path) else {
+        let paths: Vec<&str> = pages().map(|page| page.path).collect();
+        return Reply::error(StatusCode::NOT_FOUND, &format!("no such path; there are {}", paths.join(" ")));
+    };
+    if !page.methods.contains(&asked.method) {
+        let allowed: Vec<&str> = page.methods.iter().map(Method::as_str).collect();
+        let allowed = allowed.join(", ");
+        let message = format!("only {allowed} here");
+        let allow = HeaderValue::from_str(&allowed).expect("names of methods are a value");
+        return Reply::error(StatusCode::METHOD_NOT_ALLOWED, &message).with(ALLOW, allow);
+    }
+    // Any site can make a browser send a POST to an address that only the browser's machine reaches.
+    if asked.method == Method::POST && asked.has_origin {
+        return Reply::error(StatusCode::FORBIDDEN, "not from a browser: use a command such as curl");
+    }
+    (page.serve)(asked).unwrap_or_else(|Refusal(status, message)| Reply::error(status, &message))
 }
 
-/// A request that is not served, and why.
-pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
-
-impl Asked {
-    pub(super) fn new<B>(request: &Request<B>, source: &Arc<dyn Source>, history: &Arc<History>) -> Asked {
-        let query = Query::parse(request.uri().query().unwrap_or_default());
-        let as_json = match query.get("format") {
-            Some(format) => format == "json",
-            None => accepts(request.headers(), "application/json"),
-        };
-        Asked {
-            method: request.method().clone(),
-            path: request.uri().path().to_owned(),
-            query,
-            as_json,
-            has_origin: request.headers().contains_key(ORIGIN),
-            source: Arc::clone(source),
-            history: Arc::clone(history),
-        }
-    }
-
-    /// The answer.
-    pub(super) fn answer(&self) -> Reply {
-        let hooks = self.source.hooks();
-        let pages = || PAGES.iter().filter(|page| (page.exists)(hooks));
-        let Some(page) = pages().find(|page| page.path == self.path) else {
-            let paths: Vec<&str> = pages().map(|page| page.path).collect();
-            return Reply::error(
-                StatusCode::NOT_FOUND,
-                &format!("no such path; there are {}", paths.join(" ")),
-            );
-        };
-        if !page.methods.contains(&self.method) {
-            let allowed: Vec<&str> = page.methods.iter().map(Method::as_str).collect();
-            let allowed = allowed.join(", ");
-            let message = format!("only {allowed} here");
-            let allow = HeaderValue::from_str(&allowed).expect("names of methods are a value");
-            return Reply::error(StatusCode::METHOD_NOT_ALLOWED, &message).with(ALLOW, allow);
-        }
-        // Any site can make a browser send a POST to an address that only the browser's machine reaches.
-        if self.method == Method::POST && self.has_origin {
-            return Reply::error(StatusCode::FORBIDDEN, "not from a browser: use a command such as curl");
-        }
-        (page.serve)(self).unwrap_or_else(|Refusal(status, message)| Reply::error(status, &message))
-    }
-
-    /// Whether the answer needs no look at counters, so that it is given at once.
-    pub(super) fn is_quick(&self) -> bool {
-        matches!(self.path.as_str(), "/ready" | "/live")
-    }
-
-    pub(super) fn page(&self, value: Value) -> Reply {
-        if self.as_json { Reply::json(&value) } else { Reply::text(value.text()) }
-    }
-
-    pub(super) fn query(&self) -> &Query {
-        &self.query
-    }
-
-    pub(super) fn wants_json(&self) -> bool {
-        self.as_json
-    }
-
-    pub(super) fn is_post(&self) -> bool {
-        self.method == Method::POST
-    }
-
-    pub(super) fn source(&self) -> &dyn Source {
-        &*self.source
-    }
-
-    /// The history, which is looked at now.
-    pub(super) fn history(&self) -> &History {
-        self.history.look_at(&*self.source);
-        &self.history
-    }
-}
-
-fn openapi(asked: &Asked) -> Result<Reply, Refusal> {
-    match asked.source.openapi() {
+fn openapi(asked: &AdminRequest) -> Result<Reply, Refusal> {
+    match asked.source().openapi() {
         Some(document) => Ok(Reply::of("application/json", document.to_string())),
         None => {
             Err(Refusal(StatusCode::NOT_FOUND, "no descriptors are configured in [transcoding]".to_owned()))
@@ -163,18 +92,11 @@ fn openapi(asked: &Asked) -> Result<Reply, Refusal> {
     }
 }
 
-fn accepts(headers: &HeaderMap, kind: &str) -> bool {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .any(|item| item.split(';').next().is_some_and(|it| it.trim() == kind))
-}
-
-fn dashboard(asked: &Asked) -> Result<Reply, Refusal> {
-    match asked.query.get("format") {
+fn dashboard(asked: &AdminRequest) -> Result<Reply, Refusal> {
+    match asked.query().get("format") {
         None | Some("html") => Ok(reply::dashboard()),
-        Some("json") => Ok(asked.page(index(asked.source.hooks()))),
-        Some(_) => Ok(Reply::text(format!("ringway admin\n\n{}", index(asked.source.hooks()).text()))),
+        Some("json") => Ok(asked.page(index(asked.source().hooks()))),
+        Some(_) => Ok(Reply::text(format!("ringway admin\n\n{}", index(asked.source().hooks()).text()))),
     }
 }
 
@@ -184,21 +106,21 @@ fn index(hooks: &Hooks) -> Value {
     Value::Record(vec![("version", env!("CARGO_PKG_VERSION").into()), ("paths", pages.map(row).collect())])
 }
 
-fn ready(asked: &Asked) -> Result<Reply, Refusal> {
-    Ok(match asked.source.ready() {
+fn ready(asked: &AdminRequest) -> Result<Reply, Refusal> {
+    Ok(match asked.source().ready() {
         true => Reply::text("ready\n"),
         false => Reply::text("draining\n").status(StatusCode::SERVICE_UNAVAILABLE),
     })
 }
 
-fn metrics(asked: &Asked) -> Result<Reply, Refusal> {
-    let mut page = asked.source.metrics();
+fn metrics(asked: &AdminRequest) -> Result<Reply, Refusal> {
+    let mut page = asked.source().metrics();
     process::write(&mut page);
     Ok(Reply::of("text/plain; version=0.0.4; charset=utf-8", page))
 }
 
-fn drain(asked: &Asked) -> Result<Reply, Refusal> {
+fn drain(asked: &AdminRequest) -> Result<Reply, Refusal> {
     tracing::info!("asked to drain at the admin address");
-    asked.source.drain();
+    asked.source().drain();
     Ok(asked.page(Value::Record(vec![("draining", true.into())])).status(StatusCode::ACCEPTED))
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::pages::{Asked, Refusal};
+use super::request::{AdminRequest, Refusal};
 use super::value::Value;
 use crate::config::{Config, PathMatch, Route};
 use crate::policy::route::why_not;
 
-pub(super) fn page(asked: &Asked) -> Result<Value, Refusal> {
+pub(super) fn page(asked: &AdminRequest) -> Result<Value, Refusal> {
     let world = asked.source().world();
     match asked.query().get("explain") {
         Some(path) => explain(&world.config, path, asked),
@@ -50,7 +50,7 @@ fn entries(config: &Config, number: usize, route: &Route) -> Vec<(&'static str, 
     ]
 }
 
-fn explain(config: &Config, path: &str, asked: &Asked) -> Result<Value, Refusal> {
+fn explain(config: &Config, path: &str, asked: &AdminRequest) -> Result<Value, Refusal> {
     let path = path.split('?').next().unwrap_or_default();
     let host = asked.query().get("host").unwrap_or_default();
     let mut headers = HeaderMap::new();

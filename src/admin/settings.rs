@@ -2,13 +2,13 @@
 
 use http::StatusCode;
 
-use super::pages::{Asked, Refusal};
 use super::reply::Reply;
+use super::request::{AdminRequest, Refusal};
 use super::value::Value;
 use crate::config::Setting;
 
 /// The configuration with every default, as JSON or as the file that would say all of it.
-pub(super) fn page(asked: &Asked) -> Reply {
+pub(super) fn page(asked: &AdminRequest) -> Reply {
     let world = asked.source().world();
     match asked.wants_json() {
         true => Reply::json(&names(world.config.effective.settings())),
@@ -35,7 +35,7 @@ fn value(setting: &Setting) -> Value {
 }
 
 /// Applies the configuration as it is now in its file.
-pub(super) fn reload(asked: &Asked) -> Result<Reply, Refusal> {
+pub(super) fn reload(asked: &AdminRequest) -> Result<Reply, Refusal> {
     let Some(reload) = &asked.source().hooks().reload else {
         return Err(Refusal(StatusCode::NOT_FOUND, "nobody reloads here".to_owned()));
     };
@@ -48,7 +48,7 @@ pub(super) fn reload(asked: &Asked) -> Result<Reply, Refusal> {
 }
 
 /// Shows how much is logged, or changes it.
-pub(super) fn log_level(asked: &Asked) -> Result<Reply, Refusal> {
+pub(super) fn log_level(asked: &AdminRequest) -> Result<Reply, Refusal> {
     let Some(level) = &asked.source().hooks().log_level else {
         return Err(Refusal(StatusCode::NOT_FOUND, "the logs are somebody else's".to_owned()));
     };

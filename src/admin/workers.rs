@@ -1,11 +1,11 @@
 //! `/workers` and `/history`: where each worker runs, and what it did in the last seconds.
 
-use super::pages::Asked;
 use super::reply::Reply;
+use super::request::AdminRequest;
 use super::value::Value;
 
 /// Where each worker runs, its gauges as they are, its rates in the last second.
-pub(super) fn page(asked: &Asked) -> Value {
+pub(super) fn page(asked: &AdminRequest) -> Value {
     let world = asked.source().world();
     let latest = asked.history().latest();
     let rows = world.workers.iter().zip(&world.shards).enumerate().map(|(number, (place, shard))| {
@@ -40,7 +40,7 @@ pub(super) fn page(asked: &Asked) -> Value {
 }
 
 /// The samples from number `from` on.
-pub(super) fn history(asked: &Asked) -> Reply {
+pub(super) fn history(asked: &AdminRequest) -> Reply {
     let from = asked.query().get("from").and_then(|from| from.parse().ok()).unwrap_or(0);
     let world = asked.source().world();
     let (samples, next) = asked.history().from(from);

@@ -12,6 +12,7 @@ pub struct Output {
     /// Each stands after so many of `bytes`.
     slices: Vec<(usize, Slice)>,
     slices_length: usize,
+    answers: usize,
 }
 
 impl Output {
@@ -21,21 +22,25 @@ impl Output {
     }
 
     /// Bytes in all.
+    #[inline]
     pub fn len(&self) -> usize {
         self.bytes.len() + self.slices_length
     }
 
     /// Whether there is nothing to send.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.slices.is_empty()
     }
 
     /// The memory that its own bytes are written to, at the end; what is there already must stay.
+    #[inline]
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
     /// Adds a payload; a large one is not copied.
+    #[inline]
     pub fn push(&mut self, slice: Slice) {
         if slice.len() < COPIED_BELOW {
             self.bytes.extend_from_slice(&slice);
@@ -69,11 +74,22 @@ impl Output {
         self.slices.len() * 2 + 1
     }
 
+    /// So many of the bytes answer the peer's frames.
+    pub fn note_answers(&mut self, bytes: usize) {
+        self.answers += bytes;
+    }
+
+    /// Bytes that answer the peer's frames.
+    pub fn answers(&self) -> usize {
+        self.answers
+    }
+
     /// Forgets everything and keeps the memory of its own bytes.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.slices.clear();
         self.slices_length = 0;
+        self.answers = 0;
     }
 
     /// Bytes of memory that it keeps for its own bytes and for its list of slices.

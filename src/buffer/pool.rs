@@ -60,26 +60,31 @@ impl Pool {
     }
 
     /// Buffers that are free.
+    #[inline]
     pub fn free(&self) -> usize {
         self.free.borrow().len()
     }
 
     /// All buffers, free or not.
+    #[inline]
     pub fn buffers(&self) -> usize {
         self.references.len()
     }
 
     /// Buffers that hold nothing: those that are free, and those that wait to be received into.
+    #[inline]
     pub fn idle(&self) -> usize {
         self.free() + self.taken.get()
     }
 
     /// Whether so many buffers are filled that none should be held for long.
+    #[inline]
     pub fn is_scarce(&self) -> bool {
         self.idle() * 4 < self.buffers()
     }
 
     /// Where a buffer of [`Pool::SIZE`] bytes begins.
+    #[inline]
     pub fn address(&self, buffer: u16) -> NonNull<u8> {
         assert!(usize::from(buffer) < self.references.len());
         // WHY UNSAFE: plain pointers, as the kernel may write to what they point to.
@@ -134,6 +139,7 @@ pub struct Owner {
 
 impl Owner {
     /// Bytes of the buffer from its beginning. Zeros, or older bytes, follow those that were received last.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         // WHY UNSAFE: the kernel wrote it.
         // SAFETY: the memory was zeroed at first, so all of it is initialised; while there is a reference the buffer is
@@ -142,16 +148,19 @@ impl Owner {
     }
 
     /// Whether buffers are so few that this one should not be held for long.
+    #[inline]
     pub fn is_scarce(&self) -> bool {
         self.pool.is_scarce()
     }
 
+    #[inline]
     fn references(&self) -> &Cell<u32> {
         &self.pool.references[usize::from(self.buffer)]
     }
 }
 
 impl Clone for Owner {
+    #[inline]
     fn clone(&self) -> Owner {
         self.references().set(self.references().get() + 1);
         Owner { pool: Rc::clone(&self.pool), buffer: self.buffer }
@@ -159,6 +168,7 @@ impl Clone for Owner {
 }
 
 impl Drop for Owner {
+    #[inline]
     fn drop(&mut self) {
         let left = self.references().get() - 1;
         self.references().set(left);

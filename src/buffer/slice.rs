@@ -37,10 +37,23 @@ impl Slice {
         if bytes.is_empty() { Slice::default() } else { Bytes::copy_from_slice(bytes).into() }
     }
 
+    /// Its bytes' number.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.length as usize
+    }
+
+    /// Whether it has no bytes.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// The part of it from `from` to `to`.
     ///
     /// # Panics
     /// When there is no such part.
+    #[inline]
     #[must_use]
     pub fn part(&self, from: usize, to: usize) -> Slice {
         assert!(from <= to && to <= self.len());
@@ -51,6 +64,7 @@ impl Slice {
     ///
     /// # Panics
     /// When there are fewer.
+    #[inline]
     #[must_use]
     pub fn split_to(&mut self, at: usize) -> Slice {
         if at == self.len() {
@@ -65,6 +79,7 @@ impl Slice {
     ///
     /// # Panics
     /// When there are fewer.
+    #[inline]
     pub fn advance(&mut self, n: usize) {
         assert!(n <= self.len());
         self.start += n as u32;
@@ -72,11 +87,13 @@ impl Slice {
     }
 
     /// Whether it holds a buffer of the worker, of which others have too few.
+    #[inline]
     pub fn is_scarce(&self) -> bool {
         matches!(&self.memory, Memory::Pool(owner) if owner.is_scarce())
     }
 
     /// Whether it holds a buffer of the worker, however few bytes it refers to.
+    #[inline]
     pub fn is_pooled(&self) -> bool {
         matches!(self.memory, Memory::Pool(_))
     }
@@ -94,6 +111,7 @@ impl Slice {
 impl Deref for Slice {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         let all = match &self.memory {
             Memory::None => &[][..],

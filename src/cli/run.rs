@@ -14,13 +14,18 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-use super::fail;
 use crate::admin::Hooks;
 use crate::config::{self, Config};
 use crate::supervisor::{Absent, Ended, Gateway, Waker, WatchedFiles};
 
 /// How long an operator waits for a reload.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Logs why there is no gateway.
+pub(super) fn fail(message: &str, code: u8) -> ExitCode {
+    tracing::error!("{message}");
+    ExitCode::from(code)
+}
 
 /// Runs until a signal asks for the end, then drains. `file` is where the configuration is from, if it is from a file.
 pub(super) fn run(

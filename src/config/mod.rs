@@ -4,6 +4,7 @@
 //! bounds and every name it refers to exists. Read `knobs/table.rs` for the bounds and defaults, `docs/CONFIG.md` for
 //! the same in Markdown, `reader.rs` for how errors are found.
 
+mod checks;
 mod codes;
 mod effective;
 mod errors;

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::path::Path;
-use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::checks::{check_backoffs, refuse_second};
 use super::effective::Effective;
 use super::errors::{Errors, Place};
-use super::reader::{Source, Table, Value};
+use super::reader::{Source, Table};
 use super::{
     AccessLog, Admin, Backend, Cluster, Config, CpuPolicy, Dns, Http2, Io, Keepalive, LbPolicy, Listener,
     OnUnavailable, Pool, ServerTiming, Tracing,
@@ -286,16 +286,6 @@ fn cluster_names(tables: &[Table<'_>]) -> HashMap<String, usize> {
     names
 }
 
-/// Reports a name that stands on an earlier line, too.
-pub(super) fn refuse_second(lines: &mut HashMap<String, u32>, name: &str, value: &Value<'_>) {
-    match lines.get(name) {
-        Some(line) => value.refuse("must be unique", Some(format!("line {line} has it, too"))),
-        None => {
-            lines.insert(name.to_owned(), value.line());
-        }
-    }
-}
-
 fn cluster(table: &Table<'_>) -> Option<Cluster> {
     let mut seen = HashSet::new();
     let endpoints = table.list("endpoints", forms::endpoint);
@@ -372,14 +362,4 @@ fn reconnect(table: &Table<'_>) -> Reconnect {
     };
     check_backoffs(table, reconnect.initial_backoff, reconnect.max_backoff);
     reconnect
-}
-
-/// The longest wait is not below the first.
-pub(super) fn check_backoffs(table: &Table<'_>, initial: Duration, max: Duration) {
-    if max < initial
-        && let Some(value) = table.value("max_backoff").or_else(|| table.value("initial_backoff"))
-    {
-        let hint = format!("they are {max:?} and {initial:?}");
-        value.refuse("max_backoff must not be below initial_backoff", Some(hint));
-    }
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use super::checks::{check_backoffs, refuse_second};
 use super::forms;
-use super::parse::{check_backoffs, refuse_second};
 use super::reader::Table;
 use super::{
     AdaptiveTimeout, Breaker, HealthChecks, Hedging, Method, OutlierDetection, Overload, RateLimit, Retry,

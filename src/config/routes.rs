@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::checks::{position, refuse_second};
 use super::forms::{self, Hint};
-use super::parse::refuse_second;
 use super::reader::{Table, Value};
-use super::{Match, PathMatch, Route, WeightedCluster, policies, spelling};
+use super::{Match, PathMatch, Route, WeightedCluster, policies};
 
 /// All routes, in order. `clusters` has the position of each name. `None` only if something was reported.
 pub(super) fn read(root: &Table<'_>, clusters: &HashMap<String, usize>) -> Option<Vec<Route>> {
@@ -158,24 +158,6 @@ fn shares(
         return None;
     }
     Some(shares)
-}
-
-/// The position of a cluster, which has to exist.
-pub(super) fn position(name: &str, value: &Value<'_>, clusters: &HashMap<String, usize>) -> Option<usize> {
-    let position = clusters.get(name).copied();
-    if position.is_none() {
-        // In order, so that the same file gives the same hint each time.
-        let mut known: Vec<&str> = clusters.keys().map(String::as_str).collect();
-        known.sort_unstable();
-        let hint = match spelling::nearest(name, known.iter().copied()) {
-            Some(near) => Some(format!("did you mean {near:?}?")),
-            None if known.is_empty() => None,
-            None if known.len() <= 10 => Some(format!("known are {}", known.join(", "))),
-            None => Some(format!("known are {} and {} more", known[..10].join(", "), known.len() - 10)),
-        };
-        value.refuse("no such cluster", hint);
-    }
-    position
 }
 
 /// Names are unique, those that were not given included.

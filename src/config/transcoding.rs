@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::checks;
 use super::forms::{self, Hint};
 use super::reader::Table;
-use super::routes;
 
 /// How JSON becomes gRPC: where the descriptors come from, which services are served, and how JSON is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,7 +142,7 @@ fn reflection(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Vec<usize
         if !seen.insert(name.clone()) {
             value.refuse("must be unique", None);
         }
-        positions.extend(routes::position(&name, &value, clusters));
+        positions.extend(checks::position(&name, &value, clusters));
     }
     positions
 }

@@ -202,10 +202,6 @@ impl Connection {
         }
         self.guard.take(Flood::Priorities, &self.bounds.budgets, now)?;
         self.notes.priorities += 1;
-        if self.is_idle(head.stream) {
-            // It cannot be reset (RFC 9113 section 6.4), and says nothing of streams of others.
-            return Ok(());
-        }
         let (code, reason) = if payload.len() != 5 {
             (ErrorCode::FRAME_SIZE_ERROR, "PRIORITY of another size")
         } else if number(payload) & 0x7fff_ffff == head.stream {
@@ -213,6 +209,10 @@ impl Connection {
         } else {
             return Ok(());
         };
+        // A stream that is idle or over cannot be reset (RFC 9113 section 6.4). Strangers use a service's connection.
+        if !self.is_client && !matches!(self.streams.find(head.stream), Found::Open(_)) {
+            return Err(ConnectionError::new(code, reason));
+        }
         self.stream_error(head.stream, code, reason, now, out)
     }
 

@@ -6,7 +6,7 @@ use super::connection::{Connection, Shutdown};
 use super::flow::ReceiveWindow;
 use super::head::Head;
 use super::settings::MAX_WINDOW;
-use super::state::{StreamError, StreamState};
+use super::state::StreamError;
 use crate::buffer::{Output, Slice};
 use crate::time::Moment;
 
@@ -81,9 +81,8 @@ impl Connection {
         let id = self.next_stream;
         self.next_stream += 2;
         let receive = ReceiveWindow::new(self.bounds.stream_window, self.bounds.stream_window);
-        let mut stream = StreamState::new(id, receive, self.peer.initial_window_size, now);
-        stream.sent_end = end;
-        let key = self.streams.insert(stream);
+        let key = self.streams.open(id, receive, self.peer.initial_window_size, now);
+        self.streams.get_mut(key).sent_end = end;
         self.write_head(id, head, end, out);
         Ok(key)
     }

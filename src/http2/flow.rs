@@ -12,16 +12,19 @@ pub(super) struct Overflow;
 
 impl SendWindow {
     /// A window of so many bytes, at most 2^31 - 1.
+    #[inline]
     pub(super) fn new(bytes: u32) -> SendWindow {
         SendWindow(i32::try_from(bytes.min(MAX_WINDOW)).unwrap_or(i32::MAX))
     }
 
     /// Bytes that may be sent now.
+    #[inline]
     pub(super) fn available(self) -> usize {
         usize::try_from(self.0).unwrap_or(0)
     }
 
     /// So many bytes are sent.
+    #[inline]
     pub(super) fn take(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.available());
         self.0 -= bytes as i32;
@@ -31,6 +34,7 @@ impl SendWindow {
     ///
     /// # Errors
     /// When that is more than a window can be.
+    #[inline]
     pub(super) fn add(&mut self, increment: u32) -> Result<(), Overflow> {
         let sum = i64::from(self.0) + i64::from(increment);
         self.0 = i32::try_from(sum).map_err(|_| Overflow)?;
@@ -41,6 +45,7 @@ impl SendWindow {
     ///
     /// # Errors
     /// When this one becomes more than a window can be.
+    #[inline]
     pub(super) fn shift(&mut self, from: u32, to: u32) -> Result<(), Overflow> {
         let sum = i64::from(self.0) + i64::from(to) - i64::from(from);
         self.0 = i32::try_from(sum).map_err(|_| Overflow)?;
@@ -66,21 +71,25 @@ pub(super) struct ReceiveWindow {
 impl ReceiveWindow {
     /// A window of `size` of which the peer may believe that it is `known`. A smaller one it is told to be larger; if
     /// it believes in a larger one it may use that.
+    #[inline]
     pub(super) fn new(known: u32, size: u32) -> ReceiveWindow {
         ReceiveWindow { window: known, held: 0, taken: size.saturating_sub(known), size }
     }
 
     /// Bytes that came and were not taken.
+    #[inline]
     pub(super) fn held(&self) -> u32 {
         self.held
     }
 
     /// Whether the peer may send so many bytes.
+    #[inline]
     pub(super) fn allows(&self, bytes: u32) -> bool {
         bytes <= self.window
     }
 
     /// So many bytes have come, which the window allows.
+    #[inline]
     pub(super) fn receive(&mut self, bytes: u32) {
         debug_assert!(self.allows(bytes));
         self.window = self.window.saturating_sub(bytes);
@@ -88,6 +97,7 @@ impl ReceiveWindow {
     }
 
     /// So many of the bytes that came were taken.
+    #[inline]
     pub(super) fn release(&mut self, bytes: u32) {
         debug_assert!(bytes <= self.held);
         self.held -= bytes.min(self.held);
@@ -95,6 +105,7 @@ impl ReceiveWindow {
     }
 
     /// The increment to tell the peer, once that is worth a frame, or is more than the peer has left.
+    #[inline]
     pub(super) fn update(&mut self) -> Option<u32> {
         if self.taken == 0 || self.taken < (self.size / 4).min(self.window) {
             return None;
@@ -105,6 +116,7 @@ impl ReceiveWindow {
 
     /// Makes the window larger, up to `max`, if the peer has filled it although its bytes are taken as fast as they
     /// come: then it is the window that holds the peer up, for it is smaller than bandwidth times delay.
+    #[inline]
     pub(super) fn tune(&mut self, max: u32) {
         if self.held == 0 && self.window < self.size / 8 && self.size < max {
             let size = self.size.saturating_mul(2).min(max);
@@ -115,6 +127,7 @@ impl ReceiveWindow {
 
     /// Holds at any time.
     #[cfg(test)]
+    #[inline]
     pub(super) fn check(&self) {
         let all = u64::from(self.window) + u64::from(self.held) + u64::from(self.taken);
         let size = u64::from(self.size);
@@ -122,6 +135,7 @@ impl ReceiveWindow {
     }
 
     /// Bytes that the window and what is held come to.
+    #[inline]
     pub(super) fn size(&self) -> u32 {
         self.size
     }

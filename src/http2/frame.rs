@@ -104,6 +104,7 @@ pub struct FrameHead {
 
 impl FrameHead {
     /// Reads a head.
+    #[inline]
     pub fn read(bytes: &[u8; HEAD]) -> FrameHead {
         let [a, b, c, kind, flags, s0, s1, s2, s3] = *bytes;
         FrameHead {
@@ -115,6 +116,7 @@ impl FrameHead {
     }
 
     /// Writes a head.
+    #[inline]
     pub fn write(self, out: &mut Vec<u8>) {
         let [_, a, b, c] = self.length.to_be_bytes();
         let [s0, s1, s2, s3] = self.stream.to_be_bytes();
@@ -122,17 +124,20 @@ impl FrameHead {
     }
 
     /// Whether a flag is set.
+    #[inline]
     pub const fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 }
 
 /// The number at the beginning of a payload that is long enough.
+#[inline]
 pub fn number(payload: &[u8]) -> u32 {
     payload.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
 /// Writes a frame whose payload is given.
+#[inline]
 pub fn write(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     let length = u32::try_from(payload.len()).expect("frames of ours are small");
     FrameHead { length, kind, flags, stream }.write(out);
@@ -145,6 +150,7 @@ pub fn rst_stream(out: &mut Vec<u8>, stream: u32, code: ErrorCode) {
 }
 
 /// Writes a WINDOW_UPDATE.
+#[inline]
 pub fn window_update(out: &mut Vec<u8>, stream: u32, increment: u32) {
     write(out, kind::WINDOW_UPDATE, 0, stream, &increment.to_be_bytes());
 }
@@ -185,6 +191,7 @@ pub fn finish_headers(out: &mut Vec<u8>, at: usize, stream: u32, end_stream: boo
 }
 
 /// Writes a head where room was left for it.
+#[inline]
 fn put_head(out: &mut [u8], at: usize, head: FrameHead) {
     let [_, a, b, c] = head.length.to_be_bytes();
     let [s0, s1, s2, s3] = head.stream.to_be_bytes();

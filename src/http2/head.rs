@@ -1,10 +1,15 @@
 //! The fields of one head, or of trailers, in one piece of memory that a worker's heads use in turn.
 
+mod debug;
+mod memo;
+
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::rc::Rc;
 
-use super::name::Name;
+pub(super) use memo::Key;
+use memo::Slot;
+
+use super::name::{self, Name};
 
 /// Bytes that one spare arena may hold; larger ones are freed.
 const ARENA_MAX: usize = 32 * 1024;
@@ -21,6 +26,8 @@ const FIELD_OVERHEAD: usize = 32;
 pub struct Heads {
     spare: RefCell<Vec<Arena>>,
     spare_bytes: Cell<usize>,
+    /// Heads that blocks were read as; none until a block comes again.
+    memos: RefCell<Vec<Slot>>,
 }
 
 /// Bytes of names and values, and what is where.
@@ -31,6 +38,13 @@ struct Arena {
 }
 
 impl Arena {
+    fn copy_from(&mut self, other: &Arena) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.entries.clear();
+        self.entries.extend_from_slice(&other.entries);
+    }
+
     fn capacity(&self) -> usize {
         self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
     }
@@ -42,8 +56,18 @@ struct Entry {
     start: u32,
     name_length: u32,
     value_length: u32,
-    name: Name,
-    sensitive: bool,
+    /// The number of its name, and whether it is sensitive in the second byte.
+    what: u32,
+}
+
+impl Entry {
+    fn name(&self) -> Name {
+        Name::of_number(self.what as u8)
+    }
+
+    fn is_sensitive(&self) -> bool {
+        self.what >> 8 != 0
+    }
 }
 
 /// The value of a pseudo-field; no bytes at all is `None`.
@@ -70,12 +94,20 @@ pub struct Field<'a> {
 pub struct Head {
     pool: Rc<Heads>,
     arena: Arena,
-    method: Span,
-    scheme: Span,
-    authority: Span,
-    path: Span,
+    said: Said,
+}
+
+/// What a head says beside its arena.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    /// The values of pseudo-fields but `:status`, by the numbers of their names.
+    pseudo: [Span; 4],
+    /// A bit for each number that a name of a field has, or had once.
+    names: [u64; 2],
     /// 0 for none.
     status: u16,
+    /// Whether a field is or was sensitive.
+    is_secret: bool,
 }
 
 impl Heads {
@@ -88,15 +120,7 @@ impl Heads {
     pub fn head(self: &Rc<Heads>) -> Head {
         let arena = self.spare.borrow_mut().pop().unwrap_or_default();
         self.spare_bytes.set(self.spare_bytes.get() - arena.capacity());
-        Head {
-            pool: Rc::clone(self),
-            arena,
-            method: Span::default(),
-            scheme: Span::default(),
-            authority: Span::default(),
-            path: Span::default(),
-            status: 0,
-        }
+        Head { pool: Rc::clone(self), arena, said: Said::default() }
     }
 
     fn give_back(&self, mut arena: Arena) {
@@ -112,12 +136,6 @@ impl Heads {
     }
 }
 
-impl fmt::Debug for Heads {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heads").field("spare_bytes", &self.spare_bytes.get()).finish_non_exhaustive()
-    }
-}
-
 impl Drop for Head {
     fn drop(&mut self) {
         self.pool.give_back(std::mem::take(&mut self.arena));
@@ -128,62 +146,67 @@ impl Drop for Head {
 impl Head {
     /// `:method`
     pub fn method(&self) -> Option<&[u8]> {
-        self.pseudo(self.method)
+        self.pseudo(Name::METHOD)
     }
 
     /// `:scheme`
     pub fn scheme(&self) -> Option<&[u8]> {
-        self.pseudo(self.scheme)
+        self.pseudo(Name::SCHEME)
     }
 
     /// `:authority`. The decoder puts a `host` field here when there is no `:authority`.
     pub fn authority(&self) -> Option<&[u8]> {
-        self.pseudo(self.authority)
+        self.pseudo(Name::AUTHORITY)
     }
 
     /// `:path`
     pub fn path(&self) -> Option<&[u8]> {
-        self.pseudo(self.path)
+        self.pseudo(Name::PATH)
     }
 
     /// `:status`
     pub fn status(&self) -> Option<u16> {
-        (self.status != 0).then_some(self.status)
+        (self.said.status != 0).then_some(self.said.status)
     }
 
     /// Sets `:method`; an empty value removes it.
     pub fn set_method(&mut self, value: &[u8]) {
-        self.method = self.keep(value);
+        self.keep(Name::METHOD, value);
     }
 
     /// Sets `:scheme`; an empty value removes it.
     pub fn set_scheme(&mut self, value: &[u8]) {
-        self.scheme = self.keep(value);
+        self.keep(Name::SCHEME, value);
     }
 
     /// Sets `:authority`; an empty value removes it.
     pub fn set_authority(&mut self, value: &[u8]) {
-        self.authority = self.keep(value);
+        self.keep(Name::AUTHORITY, value);
     }
 
     /// Sets `:path`; an empty value removes it.
     pub fn set_path(&mut self, value: &[u8]) {
-        self.path = self.keep(value);
+        self.keep(Name::PATH, value);
     }
 
     /// Sets `:status`; 0 removes it.
     pub fn set_status(&mut self, status: u16) {
-        self.status = status;
+        self.said.status = status;
     }
 
-    fn pseudo(&self, span: Span) -> Option<&[u8]> {
-        let start = span.start as usize;
-        (span.length != 0).then(|| &self.arena.bytes[start..start + span.length as usize])
+    fn pseudo(&self, name: Name) -> Option<&[u8]> {
+        let Span { start, length } = self.span(name);
+        let start = start as usize;
+        (length != 0).then(|| &self.arena.bytes[start..start + length as usize])
     }
 
-    fn keep(&mut self, value: &[u8]) -> Span {
+    fn span(&self, name: Name) -> Span {
+        self.said.pseudo[slot(name)]
+    }
+
+    fn keep(&mut self, name: Name, value: &[u8]) {
         let start = self.append(value);
-        Span { start, length: value.len() as u32 }
+        self.set_pseudo(name, start, value.len());
     }
 }
 
@@ -230,17 +253,26 @@ impl Head {
 
     /// The values of this name in their order.
     pub fn get_all(&self, name: Name) -> impl Iterator<Item = &[u8]> {
-        let named = self.arena.entries.iter().filter(move |entry| entry.name == name);
-        named.map(|entry| self.value(entry))
+        let entries = if self.may_have(name) { &self.arena.entries[..] } else { &[] };
+        entries.iter().filter(move |entry| entry.name() == name).map(|entry| self.value(entry))
     }
 
     /// Removes all fields of this name; whether there were any.
     pub fn remove(&mut self, name: Name) -> bool {
-        let before = self.len();
-        if self.arena.entries.iter().any(|entry| entry.name == name) {
-            self.arena.entries.retain(|entry| entry.name != name);
+        if !self.may_have(name) {
+            return false;
         }
-        self.len() != before
+        let entries = &mut self.arena.entries;
+        let Some(first) = entries.iter().position(|entry| entry.name() == name) else {
+            return false;
+        };
+        entries.remove(first);
+        if entries[first..].iter().any(|entry| entry.name() == name) {
+            entries.retain(|entry| entry.name() != name);
+        }
+        let (word, bit) = bit(name);
+        self.said.names[word] &= !bit;
+        true
     }
 
     /// Removes all fields of this name, in lower case; whether there were any.
@@ -287,37 +319,23 @@ impl Head {
             0 => 0,
             length => name.as_bytes().len() + length + FIELD_OVERHEAD,
         };
-        let fields = self.iter().map(|field| field.list_size()).sum::<usize>();
-        fields
-            + pseudo(Name::METHOD, self.method.length as usize)
-            + pseudo(Name::SCHEME, self.scheme.length as usize)
-            + pseudo(Name::AUTHORITY, self.authority.length as usize)
-            + pseudo(Name::PATH, self.path.length as usize)
-            + pseudo(Name::STATUS, if self.status == 0 { 0 } else { 3 })
+        let spans = [Name::METHOD, Name::SCHEME, Name::AUTHORITY, Name::PATH];
+        self.iter().map(|field| field.list_size()).sum::<usize>()
+            + spans.iter().map(|name| pseudo(*name, self.span(*name).length as usize)).sum::<usize>()
+            + pseudo(Name::STATUS, if self.said.status == 0 { 0 } else { 3 })
     }
 
     /// Removes everything, pseudo-fields included, and keeps the memory.
     pub fn clear(&mut self) {
         self.arena.bytes.clear();
         self.arena.entries.clear();
-        self.method = Span::default();
-        self.scheme = Span::default();
-        self.authority = Span::default();
-        self.path = Span::default();
-        self.status = 0;
+        self.said = Said::default();
     }
 
     /// Becomes equal to `other`, pseudo-fields included.
     pub fn copy_from(&mut self, other: &Head) {
-        self.arena.bytes.clear();
-        self.arena.bytes.extend_from_slice(&other.arena.bytes);
-        self.arena.entries.clear();
-        self.arena.entries.extend_from_slice(&other.arena.entries);
-        self.method = other.method;
-        self.scheme = other.scheme;
-        self.authority = other.authority;
-        self.path = other.path;
-        self.status = other.status;
+        self.arena.copy_from(&other.arena);
+        self.said = other.said;
     }
 
     /// Adds the fields of `other` at the end, without its pseudo-fields.
@@ -329,11 +347,22 @@ impl Head {
 
     fn push_field(&mut self, name: Name, name_bytes: &[u8], value: &[u8], sensitive: bool) {
         debug_assert!(!name.is_pseudo(), "pseudo-fields have setters");
-        let own_name = if name == Name::OTHER { name_bytes } else { b"" };
-        debug_assert!(name != Name::OTHER || !own_name.is_empty(), "a field needs a name");
-        let start = self.append(own_name);
-        self.append(value);
-        self.add_entry(name, start, own_name.len(), value.len(), sensitive);
+        self.reserve();
+        let start = self.arena.bytes.len() as u32;
+        let mut name_length = 0;
+        if name == Name::OTHER {
+            debug_assert!(!name_bytes.is_empty(), "a field needs a name");
+            self.arena.bytes.extend_from_slice(name_bytes);
+            name_length = name_bytes.len();
+        }
+        self.arena.bytes.extend_from_slice(value);
+        self.add_entry(name, start, name_length, value.len(), sensitive);
+    }
+
+    /// Whether there may be a field of this name.
+    fn may_have(&self, name: Name) -> bool {
+        let (word, bit) = bit(name);
+        self.said.names[word] & bit != 0
     }
 
     fn value(&self, entry: &Entry) -> &[u8] {
@@ -380,26 +409,55 @@ impl Head {
         value_length: usize,
         sensitive: bool,
     ) {
+        let (word, bit) = bit(name);
+        self.said.names[word] |= bit;
+        self.said.is_secret |= sensitive;
         self.arena.entries.push(Entry {
             start,
             name_length: name_length as u32,
             value_length: value_length as u32,
-            name,
-            sensitive,
+            what: name.number() as u32 | u32::from(sensitive) << 8,
         });
     }
 
     /// Makes a pseudo-field of a value that was appended.
+    #[inline]
     pub(super) fn set_pseudo(&mut self, name: Name, start: u32, length: usize) {
-        let span = Span { start, length: length as u32 };
-        match name {
-            Name::METHOD => self.method = span,
-            Name::SCHEME => self.scheme = span,
-            Name::AUTHORITY => self.authority = span,
-            Name::PATH => self.path = span,
-            _ => debug_assert!(false, "{name:?} has no span"),
-        }
+        self.said.pseudo[slot(name)] = Span { start, length: length as u32 };
     }
+
+    /// The fields in their order as the encoder reads them, without pseudo-fields.
+    #[inline]
+    pub(super) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        self.arena.entries.iter().map(|entry| {
+            let (start, name_length) = (entry.start as usize, entry.name_length as usize);
+            let bytes = &self.arena.bytes[start..start + name_length + entry.value_length as usize];
+            Line { name: entry.name(), name_length, bytes, sensitive: entry.is_sensitive() }
+        })
+    }
+}
+
+/// A field as the encoder reads it.
+#[derive(Clone, Copy)]
+pub(super) struct Line<'a> {
+    pub(super) name: Name,
+    /// The length of the name if it has no number; else 0.
+    pub(super) name_length: usize,
+    /// The name if it has no number, and the value.
+    pub(super) bytes: &'a [u8],
+    pub(super) sensitive: bool,
+}
+
+/// Where the value of a pseudo-field but `:status` stands.
+fn slot(name: Name) -> usize {
+    debug_assert!((1..5).contains(&name.number()), "{name:?} has no span");
+    name.number().wrapping_sub(1) % 4
+}
+
+/// The bit of a name.
+fn bit(name: Name) -> (usize, u64) {
+    const { assert!(name::COUNT <= 128, "two words hold a bit of each name") };
+    (name.number() / 64 % 2, 1 << (name.number() % 64))
 }
 
 impl Field<'_> {
@@ -412,8 +470,8 @@ impl Field<'_> {
 fn read<'a>(bytes: &'a [u8], entry: &Entry) -> Field<'a> {
     let (start, name_length) = (entry.start as usize, entry.name_length as usize);
     let (name, value) = bytes[start..start + name_length + entry.value_length as usize].split_at(name_length);
-    let name_bytes = if entry.name == Name::OTHER { name } else { entry.name.as_bytes() };
-    Field { name: entry.name, name_bytes, value, sensitive: entry.sensitive }
+    let name_bytes = if entry.name() == Name::OTHER { name } else { entry.name().as_bytes() };
+    Field { name: entry.name(), name_bytes, value, sensitive: entry.is_sensitive() }
 }
 
 /// The number that a value of `content-length` is, if it is one of 64 bits.
@@ -423,53 +481,6 @@ pub(super) fn content_length(value: &[u8]) -> Option<u64> {
         _ => None,
     };
     if value.is_empty() { None } else { value.iter().try_fold(0, digit) }
-}
-
-/// As [`Head`] writes itself, without values that are sensitive.
-impl fmt::Debug for Head {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut map = f.debug_map();
-        let pseudo = [
-            (Name::METHOD, self.method()),
-            (Name::SCHEME, self.scheme()),
-            (Name::AUTHORITY, self.authority()),
-            (Name::PATH, self.path()),
-        ];
-        for (name, value) in pseudo {
-            if let Some(value) = value {
-                map.entry(&name, &value.escape_ascii());
-            }
-        }
-        if let Some(status) = self.status() {
-            map.entry(&Name::STATUS, &status);
-        }
-        map.entries(self.iter().map(|field| (Text(field.name_bytes), Shown(field)))).finish()
-    }
-}
-
-impl fmt::Debug for Field<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {:?}", Text(self.name_bytes), Shown(*self))
-    }
-}
-
-struct Text<'a>(&'a [u8]);
-
-impl fmt::Debug for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_ascii())
-    }
-}
-
-struct Shown<'a>(Field<'a>);
-
-impl fmt::Debug for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.sensitive {
-            true => f.write_str("(sensitive)"),
-            false => write!(f, "{:?}", Text(self.0.value)),
-        }
-    }
 }
 
 #[cfg(test)]

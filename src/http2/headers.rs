@@ -7,7 +7,7 @@ use super::guard::Flood;
 use super::head::Head;
 use super::hpack::{Kind, Limits, Verdict};
 use super::settings::DEFAULT_WINDOW;
-use super::state::{StreamError, StreamState};
+use super::state::StreamError;
 use super::streams::Found;
 use crate::buffer::Output;
 use crate::time::Moment;
@@ -162,7 +162,8 @@ impl Connection {
         // A client that has not heard of a smaller window may use the usual one.
         let known = if self.knows_settings { size } else { size.max(DEFAULT_WINDOW) };
         let window = ReceiveWindow::new(known, size);
-        let mut stream = StreamState::new(whole.stream, window, self.peer.initial_window_size, now);
+        let key = self.streams.open(whole.stream, window, self.peer.initial_window_size, now);
+        let stream = self.streams.get_mut(key);
         stream.is_new = true;
         stream.received.has_head = true;
         stream.received.content_left = head.content_length();
@@ -172,7 +173,6 @@ impl Connection {
             stream.received.content_left = None;
             stream.is_too_large = true;
         }
-        let key = self.streams.insert(stream);
         self.accepted.push_back(key);
         if whole.ends_stream { self.on_end_stream(key, now, out) } else { Ok(()) }
     }

@@ -11,6 +11,9 @@ use crate::time::Moment;
 /// Memory for a frame that is not whole which is kept when it is.
 const KEPT: usize = 64;
 
+/// Bytes that answer one frame. More is payload, which waited for the frame.
+const ANSWER_MAX: usize = 64;
+
 /// Bytes of a peer, as far as they are not understood yet.
 #[derive(Debug)]
 pub(super) struct Input {
@@ -55,8 +58,12 @@ fn needed(head: FrameHead) -> usize {
 impl Connection {
     /// Whether bytes of the peer are taken. They are not while so much is staged that the peer does not read: what they
     /// ask for would come on top of it.
+    ///
+    /// Heads and payload alone stop nothing: a peer may read on only when we do. How many heads there are is bounded by
+    /// the streams.
     pub fn takes_input(&self, out: &Output) -> bool {
-        !self.is_over && out.len() < self.bounds.max_send_buffer_size as usize
+        let max = self.bounds.max_send_buffer_size as usize;
+        !self.is_over && (out.len() < max || out.answers() < max / 4)
     }
 
     /// Whether something waits until less is staged.
@@ -67,6 +74,7 @@ impl Connection {
     /// Takes bytes that came from the peer at `now`. Some are left if too much is staged.
     pub fn receive(&mut self, input: &mut Slice, now: Moment, out: &mut Output) {
         while !input.is_empty() && self.takes_input(out) {
+            let before = out.len();
             let step = match self.input.data {
                 Some(data) => self.receive_data(data, input, now, out),
                 None if self.input.preface_left > 0 => self.receive_preface(input),
@@ -75,6 +83,7 @@ impl Connection {
             if let Err(error) = step {
                 self.fail(error, out);
             }
+            out.note_answers((out.len() - before).min(ANSWER_MAX));
         }
         if self.is_over {
             *input = Slice::default();

@@ -6,6 +6,7 @@
 //!
 //! An error of a stream ends that stream. Strangers share connections to services, so little ends those.
 
+mod bytes;
 #[cfg(test)]
 mod check;
 mod connection;

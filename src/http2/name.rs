@@ -174,7 +174,7 @@ const fn slots() -> [u8; SLOTS] {
 }
 
 /// Of the length and four bytes, for a name of at least [`SHORTEST`] bytes.
-const fn hash(name: &[u8]) -> usize {
+pub(super) const fn hash(name: &[u8]) -> usize {
     let length = name.len();
     let picked = (name[0] as u32)
         | (name[length - 1] as u32) << 8
@@ -216,8 +216,15 @@ impl Name {
     }
 
     /// Its number, below [`COUNT`].
-    pub(super) fn number(self) -> usize {
-        usize::from(self.0)
+    pub(super) const fn number(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The name with this number, which has to be below [`COUNT`].
+    #[inline]
+    pub(super) fn of_number(number: u8) -> Name {
+        debug_assert!(usize::from(number) < COUNT, "{number} is no name's");
+        Name(number)
     }
 
     /// The first entry of HPACK's static table with this name.

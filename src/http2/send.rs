@@ -231,6 +231,15 @@ impl Connection {
         self.streams.get_mut(key).holders += 1;
     }
 
+    /// One of several lets go of a stream. False if there is only one, who has to call [`Connection::let_go`].
+    #[inline]
+    pub fn let_go_one(&mut self, key: u32) -> bool {
+        let stream = self.streams.get_mut(key);
+        let are_several = stream.holders > 1;
+        stream.holders -= u8::from(are_several);
+        are_several
+    }
+
     /// Whoever opened or accepted a stream, or holds it besides, lets go of it. Without one it ends now if it is not over,
     /// but for last bytes that are on their way.
     pub fn let_go(&mut self, key: u32, now: Moment, out: &mut Output) {
@@ -271,7 +280,9 @@ impl Connection {
         if due <= now || self.held_resets.len() >= HELD_RESETS_MAX {
             return false;
         }
-        self.held_resets.push_back(HeldReset { stream: stream.id, code, due });
+        let after = self.held_resets.iter().rposition(|held| held.due <= due);
+        let held = HeldReset { stream: stream.id, code, due };
+        self.held_resets.insert(after.map_or(0, |at| at + 1), held);
         stream.fail(StreamError::Reset(code));
         stream.we_reset = true;
         self.notes.held_resets += 1;

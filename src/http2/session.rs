@@ -38,13 +38,15 @@ impl Session {
     }
 
     /// Does something with the connection that may write, and sees to it that what it wrote is sent.
+    #[inline]
     pub fn with<T>(&self, act: impl FnOnce(&mut Connection, &mut Output, Moment) -> T) -> T {
         let mut output = self.transport.output();
         let before = output.len();
-        let result = act(&mut self.connection.borrow_mut(), &mut output, self.timers.now());
+        let mut connection = self.connection.borrow_mut();
+        let result = act(&mut connection, &mut output, self.timers.now());
         let wrote = before != output.len();
-        let is_full = self.connection.borrow().wants_room(&output);
-        drop(output);
+        let is_full = connection.wants_room(&output);
+        drop((output, connection));
         if wrote {
             self.transport.flush();
         }
@@ -69,11 +71,13 @@ impl Session {
     }
 
     /// Asks the connection something, or does with it what writes nothing.
+    #[inline]
     pub fn ask<T>(&self, ask: impl FnOnce(&mut Connection) -> T) -> T {
         ask(&mut self.connection.borrow_mut())
     }
 
     /// The next request of a client: its stream, its head, and whether that is above the bounds.
+    #[inline]
     pub fn accept(self: &Rc<Self>) -> Option<(Stream, Head, bool)> {
         let Incoming { key, head, is_too_large } = self.connection.borrow_mut().accept()?;
         Some((Stream { session: Rc::clone(self), key }, head, is_too_large))
@@ -83,6 +87,7 @@ impl Session {
     ///
     /// # Errors
     /// When the connection, or its peer, takes no such stream. Nothing is sent then.
+    #[inline]
     pub fn open(self: &Rc<Self>, head: &Head, end: bool) -> Result<Stream, OpenError> {
         let key = self.with(|connection, out, now| connection.open(head, end, now, out))?;
         Ok(Stream { session: Rc::clone(self), key })
@@ -104,16 +109,19 @@ pub struct Stream {
 
 impl Stream {
     /// Waits for the head of a response.
+    #[inline]
     pub fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<Head, StreamError>> {
         self.session.connection.borrow_mut().poll_head(self.key, cx)
     }
 
     /// Waits for the next bytes of the body; none at its end. They have to be released once they are out of the way.
+    #[inline]
     pub fn poll_data(&self, cx: &Context<'_>) -> Poll<Result<Option<Slice>, StreamError>> {
         self.session.connection.borrow_mut().poll_data(self.key, cx)
     }
 
     /// Lets the peer send so many bytes more.
+    #[inline]
     pub fn release(&self, bytes: usize) {
         if bytes > 0 {
             self.session.with(|connection, out, _| connection.release(self.key, bytes, out));
@@ -121,21 +129,25 @@ impl Stream {
     }
 
     /// Whether all of the body has been taken, and no more comes.
+    #[inline]
     pub fn is_end(&self) -> bool {
         self.session.connection.borrow().is_end(self.key)
     }
 
     /// Whether the head was all: neither a body nor trailers follow.
+    #[inline]
     pub fn ended_with_head(&self) -> bool {
         self.session.connection.borrow().ended_with_head(self.key)
     }
 
     /// Trailers, if they have come.
+    #[inline]
     pub fn take_trailers(&self) -> Option<Head> {
         self.session.connection.borrow_mut().take_trailers(self.key)
     }
 
     /// Whether the peer takes a head, or trailers, of this size. Some end the connection over one that they do not.
+    #[inline]
     pub fn takes_head(&self, head: &Head) -> bool {
         self.session.connection.borrow().takes_head(head)
     }
@@ -144,12 +156,14 @@ impl Stream {
     ///
     /// # Errors
     /// When the stream is over.
+    #[inline]
     pub fn send_head(&self, head: &Head, end: bool) -> Result<(), StreamError> {
         self.session.with(|connection, out, _| connection.send_head(self.key, head, end, out))
     }
 
     /// Sends of `data` as much as may be sent now, and takes that off it. `end`: the stream ends with its last byte.
     /// Where it is [`Sent::Blocked`], the task of `cx` is woken when more can be sent.
+    #[inline]
     pub fn send_data(&self, cx: &Context<'_>, data: &mut Slice, end: bool) -> Sent {
         self.session.with(|connection, out, now| {
             let sent = connection.send_data(self.key, data, end, now, out);
@@ -161,26 +175,31 @@ impl Stream {
     }
 
     /// Sends the last bytes and ends the stream, now or when the peer takes them. Nobody need wait for that.
+    #[inline]
     pub fn finish(&self, rest: Slice, ending: Ending) {
         self.session.with(|connection, out, now| connection.finish(self.key, rest, ending, now, out));
     }
 
     /// Resets the stream, if it is not over; one that a service may not have looked at yet is reset a little later.
+    #[inline]
     pub fn reset(&self, code: ErrorCode) {
         self.session.with(|connection, out, now| connection.cancel(self.key, code, now, out));
     }
 
     /// Waits for the stream to end before its time.
+    #[inline]
     pub fn poll_error(&self, cx: &Context<'_>) -> Poll<StreamError> {
         self.session.connection.borrow_mut().poll_error(self.key, cx)
     }
 
     /// Whether the peer has not taken all of the last bytes.
+    #[inline]
     pub fn has_tail(&self) -> bool {
         self.session.connection.borrow().has_tail(self.key)
     }
 
     /// Since when it has bytes to send that its peer does not take.
+    #[inline]
     pub fn stalled_since(&self) -> Option<Moment> {
         self.session.connection.borrow().stalled_since(self.key)
     }
@@ -206,7 +225,10 @@ impl Clone for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.session.with(|connection, out, now| connection.let_go(self.key, now, out));
+        // Only the last one to let go may have to say something to the peer.
+        if !self.session.connection.borrow_mut().let_go_one(self.key) {
+            self.session.with(|connection, out, now| connection.let_go(self.key, now, out));
+        }
     }
 }
 

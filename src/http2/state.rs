@@ -119,17 +119,52 @@ impl StreamState {
         }
     }
 
+    /// Makes a slot that is free another stream.
+    pub(super) fn reopen(&mut self, id: u32, receive: ReceiveWindow, send: u32, now: Moment) {
+        debug_assert!(self.id == 0 && self.received.head.is_none() && self.tail.is_none());
+        self.id = id;
+        self.received.has_head = false;
+        self.received.end = false;
+        self.received.content_left = None;
+        self.received.interim = 0;
+        self.receive_window = receive;
+        self.send_window = SendWindow::new(send);
+        self.sent_end = false;
+        self.error = None;
+        self.is_reset = false;
+        self.we_reset = false;
+        self.is_too_large = false;
+        self.is_new = false;
+        self.holders = 1;
+        self.is_waiting = false;
+        self.stalled_since = None;
+        self.opened = now;
+    }
+
+    /// Lets go of all that it has: its slot is free.
+    pub(super) fn end(&mut self) {
+        self.id = 0;
+        self.received.head = None;
+        self.received.trailers = None;
+        self.received.data.clear();
+        self.tail = None;
+        self.task = None;
+    }
+
     /// Whether the peer may send nothing more on it, and we neither.
+    #[inline]
     pub(super) fn is_closed(&self) -> bool {
         self.is_reset || (self.received.end && self.sent_end)
     }
 
     /// Whether both sides have sent all of it.
+    #[inline]
     pub(super) fn is_complete(&self) -> bool {
         !self.is_reset && self.received.end && self.sent_end
     }
 
     /// Whether somebody has not let go of it.
+    #[inline]
     pub(super) fn is_held(&self) -> bool {
         self.holders > 0
     }
@@ -143,6 +178,7 @@ impl StreamState {
     }
 
     /// Something has happened here.
+    #[inline]
     pub(super) fn wake(&self) {
         if let Some(task) = &self.task {
             task.wake_by_ref();

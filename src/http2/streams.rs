@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
-use slab::Slab;
 
+use super::flow::ReceiveWindow;
 use super::state::StreamState;
+use crate::time::Moment;
 
 /// Streams that we have reset are remembered this long: their peer may have sent more before it knew.
 const RESETS_REMEMBERED: usize = 1024;
@@ -16,7 +17,9 @@ const ENDED_REMEMBERED: usize = 16;
 /// All streams that are not over or that somebody holds, and the numbers of some others.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    slots: Slab<StreamState>,
+    /// A slot of the number 0 is free. Streams are opened and end in place, for their state is large.
+    slots: Vec<StreamState>,
+    free: Vec<u32>,
     ids: FxHashMap<u32, Entry>,
     resets: VecDeque<u32>,
     ended: [u32; ENDED_REMEMBERED],
@@ -45,19 +48,30 @@ pub(super) enum Found {
 }
 
 impl Streams {
-    pub(super) fn insert(&mut self, stream: StreamState) -> u32 {
-        let id = stream.id;
-        self.promised += u64::from(stream.receive_window.size());
-        let key = u32::try_from(self.slots.insert(stream)).expect("far fewer streams than 2^32");
+    /// Opens a stream with this number, which is not 0.
+    pub(super) fn open(&mut self, id: u32, receive: ReceiveWindow, send: u32, now: Moment) -> u32 {
+        self.promised += u64::from(receive.size());
+        let key = match self.free.pop() {
+            Some(key) => {
+                self.slots[key as usize].reopen(id, receive, send, now);
+                key
+            }
+            None => {
+                self.slots.push(StreamState::new(id, receive, send, now));
+                u32::try_from(self.slots.len() - 1).expect("far fewer streams than 2^32")
+            }
+        };
         self.ids.insert(id, Entry::Open(key));
         key
     }
 
     /// Streams that are not over, or that somebody holds.
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.len() - self.free.len()
     }
 
+    #[inline]
     pub(super) fn find(&self, id: u32) -> Found {
         match self.ids.get(&id) {
             Some(Entry::Open(key)) => Found::Open(*key),
@@ -71,34 +85,39 @@ impl Streams {
     ///
     /// # Panics
     /// When there is none: keys are kept by those that hold a stream, until they let go of it.
+    #[inline]
     pub(super) fn get(&self, key: u32) -> &StreamState {
         &self.slots[key as usize]
     }
 
     /// The stream of a key, to be changed. See [`Streams::get`].
+    #[inline]
     pub(super) fn get_mut(&mut self, key: u32) -> &mut StreamState {
         &mut self.slots[key as usize]
     }
 
     /// The stream of a key, if it is still the one with this number.
+    #[inline]
     pub(super) fn get_if(&mut self, key: u32, id: u32) -> Option<&mut StreamState> {
         self.slots.get_mut(key as usize).filter(|stream| stream.id == id)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &StreamState)> {
-        self.slots.iter().map(|(key, stream)| (key as u32, stream))
+        (0..).zip(&self.slots).filter(|(_, stream)| stream.id != 0)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut StreamState)> {
-        self.slots.iter_mut().map(|(key, stream)| (key as u32, stream))
+        (0..).zip(&mut self.slots).filter(|(_, stream)| stream.id != 0)
     }
 
     /// Forgets a stream that is over.
     pub(super) fn remove(&mut self, key: u32) {
-        let stream = self.slots.remove(key as usize);
-        let id = stream.id;
+        let stream = &mut self.slots[key as usize];
+        let (id, we_reset) = (stream.id, stream.we_reset);
         self.promised -= u64::from(stream.receive_window.size());
-        if stream.we_reset {
+        stream.end();
+        self.free.push(key);
+        if we_reset {
             return self.remember_reset(id);
         }
         self.ids.remove(&id);
@@ -137,14 +156,14 @@ impl Streams {
             assert_eq!(self.find(stream.id), Found::Open(key));
         }
         let resets = self.ids.values().filter(|entry| **entry == Entry::Reset).count();
-        assert_eq!((self.ids.len() - resets, resets), (self.slots.len(), self.resets.len()));
+        assert_eq!((self.ids.len() - resets, resets), (self.len(), self.resets.len()));
         assert!(resets <= RESETS_REMEMBERED);
     }
 
     /// Gives back memory, while there are no streams.
     pub(super) fn shrink(&mut self) {
-        if self.slots.is_empty() {
-            self.slots = Slab::new();
+        if self.len() == 0 {
+            (self.slots, self.free) = (Vec::new(), Vec::new());
             self.ids.shrink_to_fit();
             self.resets.shrink_to_fit();
         }

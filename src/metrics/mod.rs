@@ -35,6 +35,7 @@ mod address;
 mod endpoint;
 mod histogram;
 mod merge;
+mod page;
 pub mod record;
 pub mod render;
 mod shard;

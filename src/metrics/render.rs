@@ -6,12 +6,13 @@
 mod guards;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::policy::shares::Shares;
 
+use super::page::{Escaped, Page, Seconds};
 use super::{
     BOUNDS_MICROS, CallTotals, ClusterBlock, EndpointSlot, EndpointView, GRPC_STATUS_NAMES, Kind, Layout,
     Shard, TimeoutSlot, WorkerBlock, call_totals, cluster_total,
@@ -406,60 +407,6 @@ fn grouped(labels: impl Iterator<Item = String>) -> Vec<Group> {
         }
     }
     groups
-}
-
-/// The page as far as it is written.
-struct Page {
-    text: String,
-}
-
-impl Page {
-    /// Begins a family; its samples must follow at once.
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-    }
-
-    fn sample(&mut self, name: &str, labels: &dyn fmt::Display, value: impl fmt::Display) {
-        self.text.push_str(name);
-        let before = self.text.len();
-        self.write(format_args!("{{{labels}}}"));
-        if self.text.len() == before + "{}".len() {
-            self.text.truncate(before);
-        }
-        self.write(format_args!(" {value}\n"));
-    }
-
-    fn write(&mut self, what: fmt::Arguments<'_>) {
-        self.text.write_fmt(what).expect("a String takes every write, and nothing shown here fails");
-    }
-}
-
-/// Microseconds, shown in seconds with all six digits: no rounding.
-struct Seconds(u64);
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
-    }
-}
-
-/// A label's value with backslash, quote and line feed escaped, as the format wants.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        while let Some(at) = rest.find(['\\', '"', '\n']) {
-            f.write_str(&rest[..at])?;
-            f.write_str(match rest.as_bytes()[at] {
-                b'\\' => "\\\\",
-                b'"' => "\\\"",
-                _ => "\\n",
-            })?;
-            rest = &rest[at + 1..];
-        }
-        f.write_str(rest)
-    }
 }
 
 #[cfg(test)]

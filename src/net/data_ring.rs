@@ -4,9 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
-use io_uring::{IoUring, opcode, squeue};
+use io_uring::{IoUring, opcode, squeue, types};
 
 use super::ring::Rung;
 
@@ -136,6 +136,18 @@ impl DataRing {
         // WHY UNSAFE: any entry might point to something.
         // SAFETY: this one does not.
         unsafe { self.push(entry, tag) }
+    }
+
+    /// Closes a descriptor after all operations that were put into the ring before. Were it closed at once, its number
+    /// could become that of another file before the kernel takes those that name it.
+    pub(super) fn close_descriptor(&self, descriptor: OwnedFd) {
+        let entry = opcode::Close::new(types::Fd(descriptor.as_raw_fd())).build();
+        // WHY UNSAFE: any entry might point to something.
+        // SAFETY: this one does not, and closes a descriptor that is ours and that nobody closes besides.
+        match unsafe { self.push(entry.flags(squeue::Flags::SKIP_SUCCESS), Tag::IGNORED) } {
+            Ok(()) => _ = descriptor.into_raw_fd(),
+            Err(_) => self.submit(),
+        }
     }
 
     /// Submits all that is in the ring, and waits for a completion if `waits`. Each completion is passed to `tell`.

@@ -138,17 +138,20 @@ pub async fn connect(address: SocketAddr) -> io::Result<Socket> {
     }
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     set_connection_options(&SockRef::from(&socket))?;
+    let socket = Socket::adopt(socket.into())?;
     match &current().waits {
-        Waits::Ring(operations) => operations.connect(socket.as_fd(), address).await?,
+        Waits::Ring(operations) => operations.connect(socket.descriptor(), address).await?,
         Waits::Epoll(epoll) => {
-            socket.set_nonblocking(true)?;
-            let source = epoll.source(socket.as_fd())?;
-            match socket.connect(&address.into()) {
+            let descriptor = socket.descriptor();
+            let raw = SockRef::from(&descriptor);
+            raw.set_nonblocking(true)?;
+            let source = epoll.source(descriptor)?;
+            match raw.connect(&address.into()) {
                 Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
                     // Readiness from before the connect says nothing of it.
                     source.not_writable();
                     poll_fn(|cx| source.poll_writable(cx)).await;
-                    socket.take_error()?.map_or(Ok(()), Err)?;
+                    raw.take_error()?.map_or(Ok(()), Err)?;
                 }
                 connected => connected?,
             }
@@ -156,5 +159,5 @@ pub async fn connect(address: SocketAddr) -> io::Result<Socket> {
         #[cfg(test)]
         Waits::Memory(_) => {}
     }
-    Socket::adopt(socket.into())
+    Ok(socket)
 }

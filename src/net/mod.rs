@@ -8,6 +8,7 @@ pub mod buffers;
 pub mod carrier;
 mod current;
 mod data_ring;
+mod descriptor;
 mod epoll;
 pub mod ethtool;
 mod executor;

@@ -97,6 +97,11 @@ impl Operations {
         }
     }
 
+    /// The ring that they are in.
+    pub(super) fn ring(&self) -> &Rc<DataRing> {
+        &self.ring
+    }
+
     fn begin(
         self: &Rc<Self>,
         accepts: bool,

@@ -45,7 +45,7 @@ pub struct RingTails {
 }
 
 /// The operations that a worker submits.
-const OPERATIONS: [(u8, &str); 9] = [
+const OPERATIONS: [(u8, &str); 10] = [
     (opcode::Accept::CODE, "ACCEPT"),
     (opcode::Connect::CODE, "CONNECT"),
     (opcode::Recv::CODE, "RECV"),
@@ -54,6 +54,7 @@ const OPERATIONS: [(u8, &str); 9] = [
     (opcode::PollAdd::CODE, "POLL_ADD"),
     (opcode::Timeout::CODE, "TIMEOUT"),
     (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
+    (opcode::Close::CODE, "CLOSE"),
     (opcode::Nop::CODE, "NOP"),
 ];
 

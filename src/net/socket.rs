@@ -8,11 +8,12 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use socket2::SockRef;
 
 use super::current::{Waits, current};
+use super::descriptor::Descriptor;
 use super::epoll::Source;
 #[cfg(test)]
 use super::memory::{self, End};
@@ -28,7 +29,7 @@ pub struct Socket {
 
 /// What it is a socket of.
 enum Means {
-    Kernel(OwnedFd),
+    Kernel(Descriptor),
     #[cfg(test)]
     Memory(End),
 }
@@ -55,7 +56,7 @@ impl Socket {
     /// # Errors
     /// When it cannot be set up for this loop.
     pub fn adopt(descriptor: OwnedFd) -> io::Result<Socket> {
-        Ok(Socket { source: OnceCell::new(), means: Means::Kernel(descriptor) })
+        Ok(Socket { source: OnceCell::new(), means: Means::Kernel(Descriptor::new(descriptor)) })
     }
 
     /// Takes over one that another worker has accepted.
@@ -78,8 +79,10 @@ impl Socket {
 
     /// Lets go of it, for another worker to take over. Nothing may have been done with it yet.
     pub fn release(self) -> Unowned {
+        // Before another worker has it.
+        drop(self.source);
         match self.means {
-            Means::Kernel(descriptor) => Unowned::Kernel(descriptor),
+            Means::Kernel(descriptor) => Unowned::Kernel(descriptor.release()),
             #[cfg(test)]
             Means::Memory(end) => Unowned::Memory(memory::of_this_thread().release(end)),
         }
@@ -87,17 +90,13 @@ impl Socket {
 
     /// Receives what has arrived into a buffer of `pool` that was taken. 0 is the peer's end.
     pub(super) fn receive(&self, pool: &Pool, buffer: u16) -> io::Result<usize> {
-        #[allow(clippy::infallible_destructuring_match, reason = "in tests there is another kind")]
-        let descriptor = match &self.means {
-            Means::Kernel(descriptor) => descriptor,
-            #[cfg(test)]
-            Means::Memory(end) => {
-                let bytes = end.receive(Pool::SIZE)?;
-                sys::tests::write(pool.address(buffer), &bytes);
-                return Ok(bytes.len());
-            }
-        };
-        let result = sys::receive(descriptor.as_fd(), pool, buffer);
+        #[cfg(test)]
+        if let Means::Memory(end) = &self.means {
+            let bytes = end.receive(Pool::SIZE)?;
+            sys::tests::write(pool.address(buffer), &bytes);
+            return Ok(bytes.len());
+        }
+        let result = sys::receive(self.descriptor(), pool, buffer);
         if let Some(source) = self.source.get() {
             match &result {
                 Ok(n) if *n < Pool::SIZE => source.read_short(),
@@ -110,12 +109,10 @@ impl Socket {
 
     /// Sends as much as the kernel takes now of `output` without its first `from` bytes.
     pub(super) fn send(&self, output: &Output, from: usize) -> io::Result<usize> {
-        #[allow(clippy::infallible_destructuring_match, reason = "in tests there is another kind")]
-        let descriptor = match &self.means {
-            Means::Kernel(descriptor) => descriptor,
-            #[cfg(test)]
-            Means::Memory(end) => return end.send(output.parts(from)),
-        };
+        #[cfg(test)]
+        if let Means::Memory(end) = &self.means {
+            return end.send(output.parts(from));
+        }
         /// More parts are left to the next send.
         const PARTS: usize = 64;
         let mut parts = [IoSlice::new(&[]); PARTS];
@@ -125,7 +122,7 @@ impl Socket {
             count += 1;
         }
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        SockRef::from(descriptor).send_vectored_with_flags(&parts[..count], flags)
+        SockRef::from(&self.descriptor()).send_vectored_with_flags(&parts[..count], flags)
     }
 
     /// Waits until there is something to receive: bytes, the peer's end, or an error. May be wrong now and then.
@@ -157,39 +154,43 @@ impl Socket {
         if let Some(source) = self.source.get() {
             return Ok(source);
         }
-        let (Waits::Epoll(epoll), Means::Kernel(descriptor)) = (current().waits.clone(), &self.means) else {
+        let Waits::Epoll(epoll) = current().waits.clone() else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        let source = epoll.source(descriptor.as_fd())?;
+        let source = epoll.source(self.descriptor())?;
         Ok(self.source.get_or_init(|| source))
     }
 
     /// Tells the peer that nothing more comes.
     pub(super) fn shut(&self) {
-        match &self.means {
-            // It fails where the connection has ended, which is as good.
-            Means::Kernel(descriptor) => drop(SockRef::from(descriptor).shutdown(Shutdown::Write)),
-            #[cfg(test)]
-            Means::Memory(end) => end.shut(),
+        #[cfg(test)]
+        if let Means::Memory(end) = &self.means {
+            return end.shut();
         }
+        // It fails where the connection has ended, which is as good.
+        let _ = SockRef::from(&self.descriptor()).shutdown(Shutdown::Write);
     }
 
     /// Whether the peer's packets arrive at the CPU that this runs on.
     pub fn arrives_here(&self) -> bool {
+        #[cfg(test)]
+        if matches!(self.means, Means::Memory(_)) {
+            return true;
+        }
+        sys::arrives_here(self.descriptor())
+    }
+
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         match &self.means {
-            Means::Kernel(descriptor) => sys::arrives_here(descriptor.as_fd()),
+            Means::Kernel(descriptor) => descriptor.as_fd(),
             #[cfg(test)]
-            Means::Memory(_) => true,
+            Means::Memory(_) => unreachable!("those in memory have none"),
         }
     }
 
     /// The number of its descriptor.
     pub(super) fn number(&self) -> RawFd {
-        match &self.means {
-            Means::Kernel(descriptor) => descriptor.as_raw_fd(),
-            #[cfg(test)]
-            Means::Memory(_) => unreachable!("no ring carries it"),
-        }
+        self.descriptor().as_raw_fd()
     }
 }
 

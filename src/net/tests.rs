@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::listener::{self, Listener};
 use super::ring::tests::IO;
 use super::ring::{self, Rung};
 use super::runtime::Loop;
@@ -229,6 +231,91 @@ fn what_is_staged_while_a_send_waits_follows_it() {
             let mut heard = vec![0; expected.len()];
             peers[0].read_exact(&mut heard).expect("all of it, although nobody says any more");
             assert!(heard == expected, "{rung:?}");
+        });
+    }
+}
+
+/// Runs `main` on a loop of its own.
+fn run<T>((rung, io): (Rung, Io), main: impl AsyncFnOnce(Rc<Local>) -> T) -> T {
+    let local = Local::new(Arc::default(), Moment::ZERO);
+    let mut event_loop = Loop::new(rung, &io, &local).expect("the rung is there");
+    event_loop.run(&Rc::clone(&local), main(local))
+}
+
+/// Polls `future` once and drops it.
+async fn begun_and_dropped<T>(future: impl Future<Output = T>) -> Poll<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
+
+#[test]
+fn connections_are_made_and_taken_and_those_that_nobody_waits_for_are_not_lost() {
+    for rung in rungs() {
+        run(rung, async |_| {
+            let socket = listener::bind(([127, 0, 0, 1], 0).into(), 16).expect("a free port");
+            let address = socket.local_addr().expect("it is bound");
+            let door = Listener::new(socket, rung.0).expect("it is taken");
+            let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let elsewhere = other.local_addr().expect("it is bound");
+            for _ in 0..20 {
+                assert!(begun_and_dropped(door.accept()).await.is_pending());
+                // What was asked to end has ended.
+                runtime::sleep(Duration::from_millis(1)).await;
+                let near = listener::connect(address).await.expect("it listens");
+                let (far, peer) = door.accept().await.expect("a connection");
+                assert_eq!(peer.ip(), address.ip(), "{rung:?}");
+                drop((near, far));
+                // Its socket must not be closed before the kernel knows of the connect: the next one has its number.
+                let _ = begun_and_dropped(listener::connect(elsewhere)).await;
+            }
+            let refused = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let gone = refused.local_addr().expect("it is bound");
+            drop(refused);
+            let error = listener::connect(gone).await.expect_err("nobody listens there");
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{rung:?}");
+            door.stop();
+            while door.accept().await.is_ok() {}
+        });
+    }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "shows that time passes")]
+fn a_pause_is_as_long_as_it_should_be_and_a_dropped_one_wakes_nobody() {
+    for rung in rungs() {
+        run(rung, async |local| {
+            let before = std::time::Instant::now();
+            for _ in 0..3 {
+                assert!(begun_and_dropped(runtime::sleep(Duration::from_secs(60))).await.is_pending());
+            }
+            runtime::sleep(Duration::from_millis(30)).await;
+            let took = before.elapsed();
+            assert!(
+                took >= Duration::from_millis(30) && took < Duration::from_secs(30),
+                "{rung:?}: {took:?}"
+            );
+            let turns = local.counts().turns.get();
+            assert!(turns <= 12, "{rung:?}: {turns} turns for one pause");
+        });
+    }
+}
+
+#[test]
+fn a_bell_is_heard_in_every_state_of_its_listener() {
+    for rung in rungs() {
+        run(rung, async |_| {
+            let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().expect("two descriptors");
+            let mut bell = runtime::Bell::new(theirs, rung.0).expect("it is taken");
+            ours.write_all(&[1; 3]).expect("it fits");
+            bell.rung().await;
+            assert!(begun_and_dropped(bell.rung()).await.is_pending(), "{rung:?}: what was heard is over");
+            let ringer = thread::spawn(move || {
+                ours.write_all(&[1]).expect("it fits");
+                ours
+            });
+            bell.rung().await;
+            drop(ringer.join().expect("it has rung"));
+            bell.rung().await;
         });
     }
 }

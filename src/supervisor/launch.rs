@@ -13,7 +13,7 @@ use crate::metrics::Shard;
 use crate::net::ring::{self, Rung};
 use crate::policy::spread::Spread;
 use crate::transcode::api::Api;
-use crate::worker::{Clock, Control, Neighbour, Plan};
+use crate::worker::{Clock, Control, Plan, WorkerPeer};
 
 /// What all workers begin with.
 pub(super) struct Begun<'a> {
@@ -38,11 +38,11 @@ impl Begun<'_> {
             starting.iter().map(|_| bell()).collect::<Result<_, _>>().map_err(StartError::System)?;
         let controls: Vec<_> = bells.iter().map(|_| Arc::new(Control::default())).collect();
         // They hand connections to one another, so each has to know all.
-        let neighbour = |(control, (ours, _)): (&Arc<Control>, &(UnixStream, UnixStream))| {
-            Ok(Neighbour::new(Arc::clone(control), ours.try_clone()?))
+        let peer = |(control, (ours, _)): (&Arc<Control>, &(UnixStream, UnixStream))| {
+            Ok(WorkerPeer::new(Arc::clone(control), ours.try_clone()?))
         };
-        let neighbours = controls.iter().zip(&bells).map(neighbour).collect::<io::Result<_>>();
-        let neighbours: Arc<[Neighbour]> = neighbours.map_err(StartError::System)?;
+        let peers = controls.iter().zip(&bells).map(peer).collect::<io::Result<_>>();
+        let peers: Arc<[WorkerPeer]> = peers.map_err(StartError::System)?;
 
         let mut workers: Vec<Handle> = Vec::new();
         let ends = bells.into_iter().zip(controls);
@@ -54,15 +54,15 @@ impl Begun<'_> {
             let plan = Plan {
                 number,
                 clock: self.clock.clone(),
-                scheme: self.shared.scheme(number, shard, 0),
+                snapshot: self.shared.snapshot(number, shard, 0),
                 rung: self.rung,
                 sockets: sockets.into_iter().map(Into::into).collect(),
-                telling: self.tellers.telling(&self.shared.config, number),
+                telemetry: self.tellers.config(&self.shared.config, number),
                 api: self.api.map(Arc::clone),
                 control: Arc::clone(&control),
                 bell: theirs,
                 spread: Arc::clone(&spread),
-                neighbours: Arc::clone(&neighbours),
+                peers: Arc::clone(&peers),
             };
             let thread = match starting.go(plan) {
                 Ok(thread) => thread,

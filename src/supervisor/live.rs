@@ -87,7 +87,7 @@ impl Live {
         let changed = self.shared.changed_in(&shared);
         self.shared.give_way(&shared, now);
         for (number, shard) in shards.iter().enumerate() {
-            self.bells.control(number).apply(shared.scheme(number, shard, self.series_base));
+            self.bells.control(number).apply(shared.snapshot(number, shard, self.series_base));
         }
         self.checks.set(&shared);
         if let Some(descriptors) = &self.descriptors {

@@ -4,6 +4,7 @@
 //! quota allows: workers over the quota would be stopped in the middle of their calls. Where CPUs are left over, the
 //! interrupts of the network interfaces decide which: see [`interrupts::order`].
 
+mod cpu_list;
 pub(crate) mod interrupts;
 
 use std::fs;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use core_affinity::CoreId;
 
+pub(crate) use self::cpu_list::cpu_list;
 use crate::config::{CpuPolicy, Workers};
 
 /// The core of each worker; `None` where the host does not tell its cores.
@@ -81,15 +83,6 @@ fn one_per_core(root: &Path, allowed: &[usize]) -> Vec<usize> {
         taken.extend(fs::read_to_string(root.join(siblings)).map_or(vec![cpu], |text| cpu_list(&text)));
     }
     chosen
-}
-
-/// A list of CPUs as the kernel writes it: `0-3,8`. What is no number is left out.
-pub(crate) fn cpu_list(text: &str) -> Vec<usize> {
-    let ranges = text.trim().split(',').filter_map(|range| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        Some(first.trim().parse::<usize>().ok()?..=last.trim().parse::<usize>().ok()?)
-    });
-    ranges.flatten().collect()
 }
 
 /// A quota rounded up to whole CPUs.

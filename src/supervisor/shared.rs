@@ -9,7 +9,7 @@ use crate::policy::limit::SharedLimit;
 use crate::policy::rate::SharedRate;
 use crate::policy::shares::Shares;
 use crate::time::Moment;
-use crate::worker::Scheme;
+use crate::worker::ConfigSnapshot;
 
 /// What all workers share of one configuration.
 #[derive(Debug)]
@@ -122,8 +122,8 @@ impl Shared {
     }
 
     /// What worker number `worker` gets of it. The access log adds `series_base` to the numbers of its series.
-    pub(super) fn scheme(&self, worker: usize, shard: &Arc<Shard>, series_base: u32) -> Scheme {
-        Scheme {
+    pub(super) fn snapshot(&self, worker: usize, shard: &Arc<Shard>, series_base: u32) -> ConfigSnapshot {
+        ConfigSnapshot {
             config: Arc::clone(&self.config),
             addresses: self.addresses.clone(),
             worker,

@@ -8,7 +8,7 @@ use super::series::Series;
 use super::traces::{self, Traces};
 use crate::config::Config;
 use crate::metrics::{AccessLogCounts, Layout, TraceCounts};
-use crate::worker::{Access, Telling, Tracing};
+use crate::worker::{Access, TelemetryConfig, Tracing};
 
 /// The access log and the exporter, as far as they are configured. Dropping them writes and sends what is left.
 pub(super) struct Tellers {
@@ -46,7 +46,7 @@ impl Tellers {
     }
 
     /// What worker number `worker` has to put where.
-    pub(super) fn telling(&self, config: &Config, worker: usize) -> Telling {
+    pub(super) fn config(&self, config: &Config, worker: usize) -> TelemetryConfig {
         let access_log = self.access_log.as_ref().zip(config.access_log.as_ref()).map(|(log, settings)| {
             Access { ring: log.ring(worker), sample: settings.sample, errors: settings.errors }
         });
@@ -55,7 +55,7 @@ impl Tellers {
             .as_ref()
             .zip(config.tracing.as_ref())
             .map(|(traces, settings)| Tracing { ring: traces.ring(worker), sample: settings.sample });
-        Telling { access_log, tracing }
+        TelemetryConfig { access_log, tracing }
     }
 
     pub(super) fn counts(&self) -> Counts {

@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::guard::{Passes, Refusal};
+use super::acquire::AcquireStream;
 use super::latencies::Latencies;
-use super::lease::Acquire;
 use super::methods::{self, Method, Methods};
+use super::permits::{BreakerPermits, Refusal};
 use super::pool::Pool;
 use crate::config;
 use crate::http2::Heads;
@@ -42,7 +42,7 @@ pub struct Cluster {
 
 /// What a worker is given of a cluster.
 #[derive(Debug)]
-pub struct Parts<'a> {
+pub struct ClusterInputs<'a> {
     /// The number of the worker.
     pub worker: usize,
     /// The addresses of its endpoints.
@@ -61,8 +61,13 @@ pub struct Parts<'a> {
 
 impl Cluster {
     /// A cluster with what stays of the one before; without one, it has no connections.
-    pub fn new(settings: config::Cluster, parts: Parts<'_>, local: &Rc<Local>, seed: u64) -> Rc<Cluster> {
-        let Parts { worker, addresses, counts, limit, shares, heads, before } = parts;
+    pub fn new(
+        settings: config::Cluster,
+        parts: ClusterInputs<'_>,
+        local: &Rc<Local>,
+        seed: u64,
+    ) -> Rc<Cluster> {
+        let ClusterInputs { worker, addresses, counts, limit, shares, heads, before } = parts;
         let settings = Rc::new(settings);
         // The limit counts connections that are open, so it and they go together.
         let pool = match before.filter(|before| before.pool.counts_in(&shares.connections)) {
@@ -142,13 +147,13 @@ impl Cluster {
     ///
     /// # Errors
     /// What the breaker that refuses says.
-    pub fn ask<'a>(&'a self, method: &'a Method, now: Moment) -> Result<Passes<'a>, Refusal> {
+    pub fn ask<'a>(&'a self, method: &'a Method, now: Moment) -> Result<BreakerPermits<'a>, Refusal> {
         let breakers = [self.breaker.as_deref(), method.breaker.as_deref()];
         breakers.into_iter().flatten().for_each(|breaker| self.reach(breaker, now));
-        let passes = Passes::ask(breakers[0], breakers[1], now, &mut self.pool.random());
+        let passes = BreakerPermits::ask(breakers[0], breakers[1], now, &mut self.pool.random());
         passes.inspect_err(|refusal| {
             // Connects go on as if the call were there.
-            self.pool.grow_all();
+            self.pool.connect_wanted();
             // One that is held is refused, if it is, when it has waited.
             if refusal.end != End::Held {
                 self.counts().breaker_refused.add(1);
@@ -193,8 +198,8 @@ impl Cluster {
     }
 
     /// Waits for a connection that takes a call, on an endpoint that it has not been `tried` on if there is any.
-    pub fn acquire(&self, tried: Tried) -> Acquire {
-        Acquire::new(&self.pool, tried)
+    pub fn acquire(&self, tried: Tried) -> AcquireStream {
+        AcquireStream::new(&self.pool, tried)
     }
 }
 

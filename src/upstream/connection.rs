@@ -1,16 +1,16 @@
 //! One HTTP/2 connection to an endpoint, from its connect to its end.
 
 use std::cell::{Cell, OnceCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use super::endpoint::Endpoint;
-use super::pool::Pool;
 use crate::config;
-use crate::http2::{self, Bounds, ErrorCode, Head, OpenError, Session, Stream};
+use crate::http2::{self, Bounds, ErrorCode, Head, Heads, OpenError, Session, Stream};
 use crate::net::pipe::Outgoing;
-use crate::net::{Local, Pipe, listener, runtime, stream};
+use crate::net::{Local, Pipe, listener, stream};
 use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::time::timers::Timer;
@@ -126,52 +126,64 @@ impl Connection {
     }
 }
 
-/// Begins to connect, as a task of its own.
-pub(super) fn open(pool: &Rc<Pool>, endpoint: &Rc<Endpoint>) {
-    let attempt = Attempt::begin(pool, endpoint);
-    let told = Rc::clone(pool);
-    let panicked = move || told.local().counts().panics.add(1);
-    runtime::spawn(panicked, run(attempt));
+/// What a connection is made with.
+pub(super) struct Connect {
+    pub(super) address: SocketAddr,
+    pub(super) local: Rc<Local>,
+    /// Memory for the heads of responses.
+    pub(super) heads: Rc<Heads>,
+    /// How long the connection may be silent before it is pinged.
+    pub(super) ping_interval: Rc<Cell<Duration>>,
 }
 
-/// A place among the cluster's connections, and the connect that is under way at its endpoint until the upstream has
-/// said something. Dropping it ends both, whatever the reason, a panic among them.
-struct Attempt {
-    pool: Rc<Pool>,
-    endpoint: Rc<Endpoint>,
-    /// What a connect comes to that ends now.
+/// What happens to a connection.
+pub(super) enum ConnectionEvent {
+    /// The upstream has spoken: from now on the connection takes calls.
+    Ready(Rc<Connection>),
+    /// It takes so many calls more at once.
+    Capacity(u32),
+    /// The upstream has said goodbye, so many times.
+    Goaway {
+        frames: u32,
+        /// It finds pings too frequent.
+        too_many_pings: bool,
+    },
+    /// A ping was not answered.
+    KeepaliveTimeout,
+    /// A connection that was ready has ended.
+    Closed(Rc<Connection>),
+    /// The connect failed, or the connection ended before the upstream had spoken.
+    Failed(Failure),
+}
+
+/// Owns a connection: events are reported here and applied at once. The last one is `Closed` or `Failed`.
+pub(super) trait Owner {
+    /// The configuration in use.
+    fn settings(&self) -> Rc<config::Cluster>;
+    /// Applies an event.
+    fn apply(&self, event: ConnectionEvent);
+}
+
+/// The life of one connection, from its connect on. Dropping it reports its end, whatever the reason, a panic among them.
+struct Life<O: Owner> {
+    owner: O,
+    ping_interval: Rc<Cell<Duration>>,
+    /// The failure to report if it is dropped before the connection is ready.
     failure: Cell<Failure>,
     /// There once the upstream has spoken.
     connection: OnceCell<Rc<Connection>>,
 }
 
-impl Attempt {
-    fn begin(pool: &Rc<Pool>, endpoint: &Rc<Endpoint>) -> Attempt {
-        endpoint.connecting.set(true);
-        Attempt {
-            pool: Rc::clone(pool),
-            endpoint: Rc::clone(endpoint),
-            failure: Cell::new(Failure::ConnectFailed),
-            connection: OnceCell::new(),
-        }
-    }
-
-    fn has_succeeded(&self) -> bool {
+impl<O: Owner> Life<O> {
+    fn is_ready(&self) -> bool {
         self.connection.get().is_some()
     }
 
-    /// The upstream has spoken: from now on it gets calls.
-    fn succeeded(&self, connection: &Rc<Connection>) {
-        if self.connection.set(Rc::clone(connection)).is_err() {
-            return;
+    /// The upstream has spoken.
+    fn ready(&self, connection: &Rc<Connection>) {
+        if self.connection.set(Rc::clone(connection)).is_ok() {
+            self.owner.apply(ConnectionEvent::Ready(Rc::clone(connection)));
         }
-        self.endpoint.connecting.set(false);
-        self.endpoint.succeeded();
-        self.endpoint.add(Rc::clone(connection));
-        let counts = self.pool.counts();
-        counts.connections_opened.add(1);
-        counts.connections_active.raise();
-        self.pool.connected(&self.endpoint, connection);
     }
 
     /// `connect_timeout` is over.
@@ -180,52 +192,57 @@ impl Attempt {
     }
 }
 
-impl Drop for Attempt {
+impl<O: Owner> Drop for Life<O> {
     fn drop(&mut self) {
-        self.pool.give_connection();
-        let counts = self.pool.counts();
-        if let Some(connection) = self.connection.get() {
-            connection.state.set(State::Draining);
-            connection.session.ask(http2::Connection::end);
-            self.endpoint.remove(connection);
-            counts.connections_active.lower();
-            return self.pool.disconnected();
-        }
-        self.endpoint.connecting.set(false);
-        let failure = self.failure.get();
-        match failure {
-            Failure::ConnectTimedOut => counts.connect_timeouts.add(1),
-            _ => counts.connect_failures.add(1),
-        }
-        self.pool.connect_failed(&self.endpoint, failure);
+        self.owner.apply(match self.connection.take() {
+            Some(connection) => {
+                connection.state.set(State::Draining);
+                connection.session.ask(http2::Connection::end);
+                ConnectionEvent::Closed(connection)
+            }
+            None => ConnectionEvent::Failed(self.failure.get()),
+        });
     }
 }
 
-async fn run(attempt: Attempt) {
-    let Attempt { pool, endpoint, .. } = &attempt;
-    let local = Rc::clone(pool.local());
-    local.touch();
-    let timer = local.timers.timer();
-    let limit = local.timers.now().plus(pool.settings().connect_timeout);
-    let connected = timer.within(limit, listener::connect(endpoint.address)).await;
-    local.touch();
-    let socket = match connected {
-        Some(Ok(socket)) => socket,
-        Some(Err(error)) => {
-            tracing::debug!(cluster = pool.settings().name, endpoint = %endpoint.address, %error, "connect failed");
-            return;
-        }
-        None => return attempt.timed_out(),
+/// Connects, and runs the connection to its end.
+pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = ()> {
+    let Connect { address, local, heads, ping_interval } = connect;
+    // Made before the first poll: a task that is dropped unpolled has failed, too.
+    let life = Life {
+        owner,
+        ping_interval,
+        failure: Cell::new(Failure::ConnectFailed),
+        connection: OnceCell::new(),
     };
-    let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
-    let bounds = Rc::new(bounds(&pool.settings().pool));
-    let session = Session::new(Rc::clone(&pipe) as _, Rc::clone(&local.timers), |out| {
-        http2::Connection::client(bounds, Rc::clone(pool.heads()), out)
-    });
-    let connection = Connection::new(&session, &pool.settings().pool, &pipe);
-    let protocol = Protocol { attempt: &attempt, connection: &connection, pipe: &pipe, local: &local };
-    let protocol = Box::pin(protocol.run(timer, limit));
-    stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, protocol).await;
+    async move {
+        local.touch();
+        let settings = life.owner.settings();
+        let timer = local.timers.timer();
+        let limit = local.timers.now().plus(settings.connect_timeout);
+        let connected = timer.within(limit, listener::connect(address)).await;
+        local.touch();
+        let socket = match connected {
+            Some(Ok(socket)) => socket,
+            Some(Err(error)) => {
+                tracing::debug!(cluster = settings.name, endpoint = %address, %error, "connect failed");
+                return;
+            }
+            None => return life.timed_out(),
+        };
+        let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
+        // The configuration may be another one by now.
+        let settings = life.owner.settings();
+        let bounds = Rc::new(bounds(&settings.pool));
+        let session = Session::new(Rc::clone(&pipe) as _, Rc::clone(&local.timers), |out| {
+            http2::Connection::client(bounds, heads, out)
+        });
+        let connection = Connection::new(&session, &settings.pool, &pipe);
+        drop(settings);
+        let protocol = Protocol { life: &life, address, connection: &connection, pipe: &pipe, local: &local };
+        let protocol = Box::pin(protocol.run(timer, limit));
+        stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, protocol).await;
+    }
 }
 
 /// Bounds towards upstreams.
@@ -243,14 +260,15 @@ fn bounds(pool: &config::Pool) -> Bounds {
 }
 
 /// What runs on a connection: HTTP/2, and pings.
-struct Protocol<'a> {
-    attempt: &'a Attempt,
+struct Protocol<'a, O: Owner> {
+    life: &'a Life<O>,
+    address: SocketAddr,
     connection: &'a Rc<Connection>,
     pipe: &'a Pipe,
     local: &'a Local,
 }
 
-impl Protocol<'_> {
+impl<O: Owner> Protocol<'_, O> {
     /// Until the upstream has spoken, which it has to by `limit`, no call is sent: one that would accept connections and
     /// say nothing would cost each of them its deadline.
     async fn run(self, timer: Timer, limit: Moment) {
@@ -264,7 +282,7 @@ impl Protocol<'_> {
             self.poll(cx, &timer, &due)
         })
         .await;
-        if !self.attempt.has_succeeded() {
+        if !self.life.is_ready() {
             self.connection.session.ask(http2::Connection::end);
         }
     }
@@ -275,10 +293,10 @@ impl Protocol<'_> {
         session.pump();
         let has_ended = self.pipe.inward_end().is_some();
         self.note();
-        if !self.attempt.has_succeeded() && session.ask(|http2| http2.has_settings()) {
+        if !self.life.is_ready() && session.ask(|http2| http2.has_settings()) {
             self.connection.refresh_cap();
-            self.attempt.succeeded(self.connection);
-            timer.arm(self.pipe.received_at().plus(self.attempt.endpoint.ping_interval.get()), cx.waker());
+            self.life.ready(self.connection);
+            timer.arm(self.pipe.received_at().plus(self.life.ping_interval.get()), cx.waker());
         }
         if has_ended {
             session.ask(http2::Connection::end);
@@ -287,9 +305,9 @@ impl Protocol<'_> {
             self.ended();
             return Poll::Ready(());
         }
-        if !self.attempt.has_succeeded() {
+        if !self.life.is_ready() {
             if timer.fired() {
-                self.attempt.timed_out();
+                self.life.timed_out();
                 self.pipe.abort();
             }
             return Poll::Pending;
@@ -297,7 +315,7 @@ impl Protocol<'_> {
         let before = self.connection.cap.get();
         self.connection.refresh_cap();
         if before < self.connection.cap.get() {
-            self.attempt.pool.wake_waiters(self.connection.cap.get() - before);
+            self.life.owner.apply(ConnectionEvent::Capacity(self.connection.cap.get() - before));
         }
         if session.ask(|http2| !http2.takes_streams()) {
             self.connection.drain();
@@ -307,20 +325,16 @@ impl Protocol<'_> {
         Poll::Pending
     }
 
-    /// Counts what happened.
+    /// Reports what the upstream said.
     fn note(&self) {
         let session = &self.connection.session;
         let notes = session.ask(http2::Connection::take_notes);
-        let counts = self.attempt.pool.counts();
         if notes.goaways > 0 {
-            counts.goaways.add(notes.goaways.into());
             // grpc servers answer pings that they find too frequent with this; gRFC A8 asks clients to double the
             // interval.
             let goaway = session.ask(|http2| http2.goaway());
-            if goaway.is_some_and(|goaway| goaway.code == ErrorCode::ENHANCE_YOUR_CALM) {
-                let interval = &self.attempt.endpoint.ping_interval;
-                interval.set(interval.get() * 2);
-            }
+            let too_many_pings = goaway.is_some_and(|goaway| goaway.code == ErrorCode::ENHANCE_YOUR_CALM);
+            self.life.owner.apply(ConnectionEvent::Goaway { frames: notes.goaways, too_many_pings });
         }
     }
 
@@ -345,22 +359,22 @@ impl Protocol<'_> {
             return;
         }
         let session = &self.connection.session;
-        let settings = self.attempt.pool.settings();
+        let settings = self.life.owner.settings();
         let settings = &settings.keepalive;
         let now = self.local.timers.now();
         let silent_since = self.pipe.received_at();
         if let Some(sent) = session.ask(|http2| http2.ping_sent())
             && silent_since < sent
         {
-            self.attempt.pool.counts().keepalive_timeouts.add(1);
+            self.life.owner.apply(ConnectionEvent::KeepaliveTimeout);
             return self.pipe.abort();
         }
-        let due = silent_since.plus(self.attempt.endpoint.ping_interval.get());
+        let due = silent_since.plus(self.life.ping_interval.get());
         if now < due {
             return timer.arm(due, cx.waker());
         }
         if self.connection.active() == 0 && !settings.without_calls {
-            return timer.arm(now.plus(self.attempt.endpoint.ping_interval.get()), cx.waker());
+            return timer.arm(now.plus(self.life.ping_interval.get()), cx.waker());
         }
         session.with(|http2, out, _| http2.ping(now, out));
         timer.arm(now.plus(settings.timeout), cx.waker());
@@ -369,8 +383,8 @@ impl Protocol<'_> {
     fn ended(&self) {
         if let Some(error) = self.connection.session.ask(|http2| http2.failed()) {
             tracing::debug!(
-                cluster = self.attempt.pool.settings().name,
-                endpoint = %self.attempt.endpoint.address,
+                cluster = self.life.owner.settings().name,
+                endpoint = %self.address,
                 code = %error.code,
                 reason = error.reason,
                 "connection ended"

@@ -31,11 +31,11 @@ pub(super) struct Endpoint {
     sent: Cell<u64>,
     failures: Cell<u64>,
     /// How long a connection may be silent before it is pinged; doubled when the upstream finds that too often.
-    pub(super) ping_interval: Cell<Duration>,
+    ping_interval: Rc<Cell<Duration>>,
 }
 
 /// What an endpoint can do for a call now.
-pub(super) enum Room {
+pub(super) enum Capacity {
     /// This connection takes it.
     Here(Rc<Connection>),
     /// It has connections, all full.
@@ -56,7 +56,7 @@ impl Endpoint {
             failure: Cell::new(Failure::ConnectFailed),
             sent: Cell::new(0),
             failures: Cell::new(0),
-            ping_interval: Cell::new(settings.keepalive.interval),
+            ping_interval: Rc::new(Cell::new(settings.keepalive.interval)),
         }
     }
 
@@ -82,14 +82,14 @@ impl Endpoint {
     }
 
     /// The least busy connection.
-    pub(super) fn room(&self) -> Room {
+    pub(super) fn room(&self) -> Capacity {
         let connections = self.connections.borrow();
         let taking = connections.iter().filter(|connection| connection.takes_calls());
         // One that is full comes last, however few calls that is: limits differ until the upstream has told its own.
         match taking.min_by_key(|connection| (!connection.has_room(), connection.active())) {
-            None => Room::None,
-            Some(connection) if connection.has_room() => Room::Here(Rc::clone(connection)),
-            Some(_) => Room::Full,
+            None => Capacity::None,
+            Some(connection) if connection.has_room() => Capacity::Here(Rc::clone(connection)),
+            Some(_) => Capacity::Full,
         }
     }
 
@@ -182,6 +182,16 @@ impl Endpoint {
     /// Why the last connect failed.
     pub(super) fn last_failure(&self) -> Failure {
         self.failure.get()
+    }
+
+    /// How long a connection may be silent before it is pinged; connections look at it anew each time.
+    pub(super) fn ping_interval(&self) -> &Rc<Cell<Duration>> {
+        &self.ping_interval
+    }
+
+    /// The upstream finds pings too frequent.
+    pub(super) fn ping_less(&self) {
+        self.ping_interval.set(self.ping_interval.get() * 2);
     }
 
     /// The upstream has spoken.

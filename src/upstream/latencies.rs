@@ -31,7 +31,7 @@ struct Known {
 
 /// How a call ended, as far as latencies go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Took {
+pub enum LatencySample {
     /// It was answered after this time.
     Answered(Duration),
     /// The timeout cut it.
@@ -68,11 +68,11 @@ impl Latencies {
     }
 
     /// A call of the method at this place has ended.
-    pub fn tell(&self, place: usize, took: Took) {
+    pub fn tell(&self, place: usize, took: LatencySample) {
         let (_, method) = &mut self.known.borrow_mut().methods[place];
         match took {
-            Took::Answered(took) => method.took(took),
-            Took::TooLong => method.timed_out(),
+            LatencySample::Answered(took) => method.took(took),
+            LatencySample::TooLong => method.timed_out(),
         }
     }
 

@@ -1,107 +1,36 @@
-//! A call's wait for a connection, and its place there.
+//! A call's place on a connection.
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
+use super::attempt_error::AttemptError;
 use super::connection::Connection;
 use super::endpoint::Endpoint;
-use super::failed::Failed;
-use super::guard::Attempted;
-use super::pool::{Pool, Unavailable};
-use super::waiters::Left;
+use super::permits::AttemptResult;
 use crate::http2::{Head, Stream};
+use crate::metrics::ClusterBlock;
 use crate::net::pipe::Outgoing;
-use crate::policy::balance::Tried;
 use crate::policy::failure::Failure;
 use crate::policy::outcome::{FAILURE_CODES, Outcome};
 use crate::policy::outlier::Seen;
 use crate::policy::retry::End;
 use crate::time::Moment;
 
-/// The wait for a connection; see [`Cluster::acquire`](super::Cluster::acquire).
-#[derive(Debug)]
-pub struct Acquire {
-    pool: Rc<Pool>,
-    tried: Tried,
-    /// The place in the queue, once it had to wait.
-    ticket: Option<u64>,
-}
-
-impl Future for Acquire {
-    type Output = Result<Lease, Failure>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if !self.is_due() {
-            self.pool.grow_all();
-            return self.wait(cx);
-        }
-        match self.pool.try_lease(self.tried) {
-            Ok(lease) => {
-                self.leave();
-                Poll::Ready(Ok(lease))
-            }
-            Err(Unavailable::Fails(failure)) => {
-                self.leave();
-                Poll::Ready(Err(failure))
-            }
-            Err(Unavailable::ForNow) => self.wait(cx),
-        }
-    }
-}
-
-impl Acquire {
-    pub(super) fn new(pool: &Rc<Pool>, tried: Tried) -> Acquire {
-        Acquire { pool: Rc::clone(pool), tried, ticket: None }
-    }
-
-    /// Whether nobody stands before it.
-    fn is_due(&self) -> bool {
-        let waiters = self.pool.waiters.borrow();
-        self.ticket.map_or_else(|| waiters.is_empty(), |ticket| waiters.is_woken(ticket))
-    }
-
-    fn wait(&mut self, cx: &Context<'_>) -> Poll<Result<Lease, Failure>> {
-        let mut waiters = self.pool.waiters.borrow_mut();
-        match self.ticket {
-            Some(ticket) => waiters.stay(ticket, cx.waker()),
-            None if !self.pool.pending.take() => {
-                self.pool.counts().pending_overflow.add(1);
-                return Poll::Ready(Err(Failure::PendingFull));
-            }
-            None => {
-                self.pool.counts().pending_active.raise();
-                self.ticket = Some(waiters.enter(cx.waker()));
-            }
-        }
-        Poll::Pending
-    }
-
-    /// Leaves the queue, if it stands there.
-    fn leave(&mut self) {
-        let Some(ticket) = self.ticket.take() else { return };
-        self.pool.counts().pending_active.lower();
-        self.pool.pending.give();
-        let left = self.pool.waiters.borrow_mut().leave(ticket);
-        if left == Left::Woken {
-            self.pool.wake_waiters(1);
-        }
-    }
-}
-
-impl Drop for Acquire {
-    fn drop(&mut self) {
-        self.leave();
-    }
+/// Owns the connections that leases are places on. A lease reports here, and knows no more of it.
+pub(super) trait Lessor {
+    /// Where calls are counted.
+    fn counts(&self) -> &ClusterBlock;
+    /// An attempt on this endpoint says something of it.
+    fn record(&self, endpoint: &Endpoint, seen: Seen, now: Moment);
+    /// A call on this connection has ended.
+    fn released(&self, connection: &Connection);
 }
 
 /// The right to one call on a connection; dropping it gives the place to the next.
-pub struct Lease {
-    pool: Rc<Pool>,
+pub struct StreamLease {
+    lessor: Rc<dyn Lessor>,
     endpoint: Rc<Endpoint>,
     /// The endpoint's position when it was chosen.
     index: usize,
@@ -110,58 +39,54 @@ pub struct Lease {
     sent_after: Cell<Outgoing>,
 }
 
-impl Lease {
+impl StreamLease {
     /// Counts a call in on a connection of the endpoint at position `index`.
     pub(super) fn new(
-        pool: &Rc<Pool>,
+        lessor: Rc<dyn Lessor>,
         endpoint: &Rc<Endpoint>,
         index: usize,
         connection: Rc<Connection>,
-    ) -> Lease {
+    ) -> StreamLease {
         connection.begin();
         endpoint.calls.set(endpoint.calls.get() + 1);
-        pool.counts().calls_active.raise();
-        Lease {
-            pool: Rc::clone(pool),
-            endpoint: Rc::clone(endpoint),
-            index,
-            connection,
-            sent_after: Cell::default(),
-        }
+        lessor.counts().calls_active.raise();
+        StreamLease { lessor, endpoint: Rc::clone(endpoint), index, connection, sent_after: Cell::default() }
     }
 
     /// Sends the head of the call. `end`: it has no body.
     ///
     /// # Errors
     /// When the service takes no head of this size, or the connection has just ended.
-    pub fn open(&self, head: &Head, end: bool) -> Result<Stream, Failed> {
-        self.pool.counts().calls.add(1);
+    pub fn open(&self, head: &Head, end: bool) -> Result<Stream, AttemptError> {
+        self.lessor.counts().calls.add(1);
         self.endpoint.sent();
         self.sent_after.set(self.connection.outgoing());
-        self.connection.open(head, end).map_err(Failed::unsent)
+        self.connection.open(head, end).map_err(AttemptError::from_open)
     }
 
     /// Judges the failure of a call that was sent: if its connection ended before a byte of it was written, nobody has
     /// seen it.
-    pub fn judge(&self, failed: Failed) -> Failed {
+    pub fn classify(&self, failed: AttemptError) -> AttemptError {
         let gone = failed.end == End::Lost && failed.failure == Failure::UpstreamGone;
         if gone && self.connection.ended_at(self.sent_after.get()) {
-            return Failed { end: End::NotWritten, ..failed };
+            return AttemptError { end: End::NotWritten, ..failed };
         }
         failed
     }
 
     /// The attempt is over; that says something of its endpoint.
-    pub fn tell(&self, attempted: Attempted, now: Moment) {
+    pub fn tell(&self, attempted: AttemptResult, now: Moment) {
         let seen = match (attempted.outcome(FAILURE_CODES), attempted) {
             (Outcome::Silent, _) => return,
             // One endpoint that resets what others answer is worse than they are, whatever it resets with.
-            (_, Attempted::Failed(Failure::UpstreamReset(_))) => Seen::Local,
+            (_, AttemptResult::Failed(Failure::UpstreamReset(_))) => Seen::Local,
             (Outcome::Well, _) => Seen::Well,
-            (_, Attempted::Answered(_) | Attempted::Failed(Failure::UpstreamNotGrpc(_))) => Seen::Gateway,
-            (_, Attempted::Failed(_) | Attempted::Late) => Seen::Local,
+            (_, AttemptResult::Answered(_) | AttemptResult::Failed(Failure::UpstreamNotGrpc(_))) => {
+                Seen::Gateway
+            }
+            (_, AttemptResult::Failed(_) | AttemptResult::Late) => Seen::Local,
         };
-        self.pool.tell(&self.endpoint, seen, now);
+        self.lessor.record(&self.endpoint, seen, now);
     }
 
     /// Which of the cluster's endpoints it goes to.
@@ -175,20 +100,17 @@ impl Lease {
     }
 }
 
-impl fmt::Debug for Lease {
+impl fmt::Debug for StreamLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("address", &self.address()).finish_non_exhaustive()
+        f.debug_struct("StreamLease").field("address", &self.address()).finish_non_exhaustive()
     }
 }
 
-impl Drop for Lease {
+impl Drop for StreamLease {
     fn drop(&mut self) {
         self.endpoint.calls.set(self.endpoint.calls.get() - 1);
-        self.pool.counts().calls_active.lower();
+        self.lessor.counts().calls_active.lower();
         self.connection.end();
-        if self.connection.active() == 0 && self.pool.is_over() {
-            self.connection.drain();
-        }
-        self.pool.wake_waiters(1);
+        self.lessor.released(&self.connection);
     }
 }

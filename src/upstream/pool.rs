@@ -3,7 +3,7 @@
 //! A call goes to an endpoint that can take it at once, if there is any; it waits only while there is hope, that is, a
 //! connect under way or a full connection that will have room again. Connects are lazy, one at a time for each endpoint.
 //!
-//! A pool outlives configurations: it takes over each as its terms. An endpoint that stays keeps its connections; one
+//! A pool outlives configurations: it takes over each as its config. An endpoint that stays keeps its connections; one
 //! that goes takes no more calls, and its connections end with those they have.
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -12,14 +12,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::connection::{self, Connection};
-use super::endpoint::{Endpoint, Room};
-use super::lease::Lease;
+use super::connection::{self, Connect, Connection, ConnectionEvent, Owner};
+use super::endpoint::{Capacity, Endpoint};
+use super::lease::{Lessor, StreamLease};
 use super::waiters::Waiters;
 use crate::config;
 use crate::http2::Heads;
 use crate::metrics::{ClusterBlock, EndpointSlot};
-use crate::net::Local;
+use crate::net::{Local, runtime};
 use crate::policy::balance::{Balance, Candidate, Tried};
 use crate::policy::failure::Failure;
 use crate::policy::health::SharedHealth;
@@ -41,7 +41,7 @@ pub(super) struct Pool {
     pub(super) pending: Limit,
 
     // Changed by this worker; borrowed for a statement, never across an await.
-    terms: RefCell<Terms>,
+    config: RefCell<PoolConfig>,
     balance: RefCell<Balance>,
     random: RefCell<Random>,
     pub(super) waiters: RefCell<Waiters>,
@@ -50,7 +50,7 @@ pub(super) struct Pool {
 }
 
 /// What the configuration in use makes of a pool.
-struct Terms {
+struct PoolConfig {
     settings: Rc<config::Cluster>,
     endpoints: Vec<Rc<Endpoint>>,
     outliers: Outliers,
@@ -74,7 +74,7 @@ impl Pool {
         (local, heads): (&Rc<Local>, &Rc<Heads>),
         seed: u64,
     ) -> Rc<Pool> {
-        let terms = Terms {
+        let config = PoolConfig {
             settings: Rc::clone(settings),
             endpoints: Vec::new(),
             outliers: Outliers::new(Arc::clone(&shares.outliers)),
@@ -86,7 +86,7 @@ impl Pool {
             counts: Arc::clone(counts),
             connections: Limit::new(Arc::clone(&shares.connections)),
             pending: Limit::new(Arc::clone(&shares.pending)),
-            terms: RefCell::new(terms),
+            config: RefCell::new(config),
             balance: RefCell::new(balance(settings)),
             random: RefCell::new(Random::seeded(seed)),
             waiters: RefCell::default(),
@@ -103,9 +103,9 @@ impl Pool {
 
     /// Takes over a configuration.
     pub(super) fn adopt(&self, settings: &Rc<config::Cluster>, addresses: &[SocketAddr], shares: &Shares) {
-        let terms = &mut *self.terms.borrow_mut();
-        let (old, kept) = (Rc::clone(&terms.settings), connections_stay(&terms.settings, settings));
-        let mut before = std::mem::take(&mut terms.endpoints);
+        let config = &mut *self.config.borrow_mut();
+        let (old, kept) = (Rc::clone(&config.settings), connections_stay(&config.settings, settings));
+        let mut before = std::mem::take(&mut config.endpoints);
         for (index, address) in addresses.iter().enumerate() {
             let known = before.iter().position(|known| kept && known.address == *address);
             let endpoint = match known {
@@ -114,17 +114,17 @@ impl Pool {
             };
             endpoint.index.set(Some(index));
             endpoint.adopt(settings, &old);
-            terms.endpoints.push(endpoint);
+            config.endpoints.push(endpoint);
         }
         for gone in before {
             gone.index.set(None);
             gone.drain();
         }
-        if !Arc::ptr_eq(terms.outliers.shared(), &shares.outliers) {
-            terms.outliers = Outliers::new(Arc::clone(&shares.outliers));
+        if !Arc::ptr_eq(config.outliers.shared(), &shares.outliers) {
+            config.outliers = Outliers::new(Arc::clone(&shares.outliers));
         }
-        terms.health.clone_from(&shares.health);
-        terms.settings = Rc::clone(settings);
+        config.health.clone_from(&shares.health);
+        config.settings = Rc::clone(settings);
         let balances = |settings: &config::Cluster| (settings.lb_policy, settings.healthy_panic_threshold);
         if balances(&old) != balances(settings) {
             *self.balance.borrow_mut() = balance(settings);
@@ -136,7 +136,7 @@ impl Pool {
     /// Ends its connections as soon as they have no calls. Calls that have begun go on, and may still begin attempts.
     pub(super) fn retire(&self) {
         self.retired.set(true);
-        for endpoint in &self.terms.borrow().endpoints {
+        for endpoint in &self.config.borrow().endpoints {
             endpoint.drain();
         }
     }
@@ -148,16 +148,7 @@ impl Pool {
 
     /// What the operator set.
     pub(super) fn settings(&self) -> Rc<config::Cluster> {
-        Rc::clone(&self.terms.borrow().settings)
-    }
-
-    pub(super) fn local(&self) -> &Rc<Local> {
-        &self.local
-    }
-
-    /// Memory for the heads of responses.
-    pub(super) fn heads(&self) -> &Rc<Heads> {
-        &self.heads
+        Rc::clone(&self.config.borrow().settings)
     }
 
     pub(super) fn counts(&self) -> &ClusterBlock {
@@ -170,11 +161,11 @@ impl Pool {
 
     /// Reads what other workers have said, and ends connections that are too many. To be called each 100 ms.
     pub(super) fn settle(&self, now: Moment) {
-        let terms = self.terms.borrow();
-        terms.outliers.tick(now);
-        let ending: usize = terms.endpoints.iter().map(|endpoint| endpoint.ending()).sum();
+        let config = self.config.borrow();
+        config.outliers.tick(now);
+        let ending: usize = config.endpoints.iter().map(|endpoint| endpoint.ending()).sum();
         if self.connections.shared().excess() as usize > ending {
-            let all = terms.endpoints.iter().filter_map(|endpoint| endpoint.least_busy());
+            let all = config.endpoints.iter().filter_map(|endpoint| endpoint.least_busy());
             if let Some(connection) = all.min_by_key(|connection| connection.active()) {
                 connection.drain();
             }
@@ -184,8 +175,8 @@ impl Pool {
     /// Says how its endpoints are, for people to look at.
     pub(super) fn publish(&self, slots: &[EndpointSlot]) {
         let now = self.local.timers.now();
-        let terms = self.terms.borrow();
-        let mut endpoints = terms.endpoints.iter();
+        let config = self.config.borrow();
+        let mut endpoints = config.endpoints.iter();
         for slot in slots {
             match endpoints.next() {
                 Some(endpoint) => slot.publish(&endpoint.view(now)),
@@ -194,30 +185,24 @@ impl Pool {
         }
     }
 
-    /// An attempt on this endpoint says something of it.
-    pub(super) fn tell(&self, endpoint: &Endpoint, seen: Seen, now: Moment) {
-        // Of one that is gone nobody wants to know.
-        if let Some(index) = endpoint.index.get() {
-            self.terms.borrow().outliers.tell(index, seen, now);
-        }
-    }
-
     /// A connection that takes a call now.
-    pub(super) fn try_lease(self: &Rc<Self>, tried: Tried) -> Result<Lease, Unavailable> {
-        let terms = &*self.terms.borrow();
+    pub(super) fn try_lease(self: &Rc<Self>, tried: Tried) -> Result<StreamLease, Unavailable> {
+        let config = &*self.config.borrow();
         // Each round either succeeds or finds a connection that has ended, so there are not many.
         loop {
-            let mut picked = self.pick(terms, tried, |index| terms.fitness(index));
+            let mut picked = self.pick(config, tried, |index| config.fitness(index));
             // Better one that is ejected than none at all.
-            if picked.is_none() && !terms.has_hope(|index| terms.fitness(index).0) {
-                picked = self.pick(terms, tried, |_| (true, 1.0));
+            if picked.is_none() && !config.may_become_available(|index| config.fitness(index).0) {
+                picked = self.pick(config, tried, |_| (true, 1.0));
             }
-            let Some(index) = picked else { return Err(self.why_not(terms)) };
-            let endpoint = &terms.endpoints[index];
-            let Room::Here(connection) = endpoint.room() else { return Err(self.why_not(terms)) };
+            let Some(index) = picked else { return Err(self.unavailable_reason(config)) };
+            let endpoint = &config.endpoints[index];
+            let Capacity::Here(connection) = endpoint.room() else {
+                return Err(self.unavailable_reason(config));
+            };
             if connection.is_usable() {
-                let lease = Lease::new(self, endpoint, index, connection);
-                self.grow(terms, endpoint);
+                let lease = StreamLease::new(Rc::clone(self) as _, endpoint, index, connection);
+                self.connect_if_needed(config, endpoint);
                 return Ok(lease);
             }
         }
@@ -225,85 +210,101 @@ impl Pool {
 
     fn pick(
         self: &Rc<Self>,
-        terms: &Terms,
+        config: &PoolConfig,
         tried: Tried,
         of: impl Fn(usize) -> (bool, f32),
     ) -> Option<usize> {
         let look = |index: usize| {
             let (fit, weight) = of(index);
-            let load = self.look_at(terms, &terms.endpoints[index]);
+            let load = self.look_at(config, &config.endpoints[index]);
             Candidate { load, fit, weight, avoid: tried.has(index) }
         };
-        self.balance.borrow_mut().pick(terms.endpoints.len(), look, &mut self.random.borrow_mut())
+        self.balance.borrow_mut().pick(config.endpoints.len(), look, &mut self.random.borrow_mut())
     }
 
     /// The load of an endpoint that can take a call now; begins to connect to one that cannot.
-    fn look_at(self: &Rc<Self>, terms: &Terms, endpoint: &Rc<Endpoint>) -> Option<u32> {
+    fn look_at(self: &Rc<Self>, config: &PoolConfig, endpoint: &Rc<Endpoint>) -> Option<u32> {
         let load = endpoint.load();
         if load.is_none() {
-            self.grow(terms, endpoint);
+            self.connect_if_needed(config, endpoint);
         }
         load
     }
 
-    fn grow(self: &Rc<Self>, terms: &Terms, endpoint: &Rc<Endpoint>) {
-        if !endpoint.wants_connection(&terms.settings) || !endpoint.may_connect(self.local.timers.now()) {
+    fn connect_if_needed(self: &Rc<Self>, config: &PoolConfig, endpoint: &Rc<Endpoint>) {
+        if !endpoint.wants_connection(&config.settings) || !endpoint.may_connect(self.local.timers.now()) {
             return;
         }
         if self.connections.take() {
-            connection::open(self, endpoint);
+            self.connect(endpoint);
         } else {
             self.counts().connections_refused.add(1);
         }
     }
 
     /// Begins all connects that are wanted.
-    pub(super) fn grow_all(self: &Rc<Self>) {
-        self.grow_each(&self.terms.borrow());
+    pub(super) fn connect_wanted(self: &Rc<Self>) {
+        self.connect_each(&self.config.borrow());
     }
 
     /// Whether a connection takes calls.
     pub(super) fn is_connected(&self) -> bool {
-        self.terms.borrow().endpoints.iter().any(|endpoint| !matches!(endpoint.room(), Room::None))
+        self.config.borrow().endpoints.iter().any(|endpoint| !matches!(endpoint.room(), Capacity::None))
     }
 
     /// Begins connects to all endpoints that have none, whatever their backoff says.
     pub(super) fn reconnect(self: &Rc<Self>) {
-        self.terms.borrow().endpoints.iter().for_each(|endpoint| endpoint.hurry());
-        self.grow_all();
+        self.config.borrow().endpoints.iter().for_each(|endpoint| endpoint.hurry());
+        self.connect_wanted();
     }
 
-    fn grow_each(self: &Rc<Self>, terms: &Terms) {
-        for endpoint in &terms.endpoints {
-            self.grow(terms, endpoint);
+    fn connect_each(self: &Rc<Self>, config: &PoolConfig) {
+        for endpoint in &config.endpoints {
+            self.connect_if_needed(config, endpoint);
         }
     }
 
     /// Nobody can take a call: whether that is worth waiting for.
-    fn why_not(self: &Rc<Self>, terms: &Terms) -> Unavailable {
-        self.grow_each(terms);
-        if terms.has_hope(|_| true) {
+    fn unavailable_reason(self: &Rc<Self>, config: &PoolConfig) -> Unavailable {
+        self.connect_each(config);
+        if config.may_become_available(|_| true) {
             return Unavailable::ForNow;
         }
         // One that could be connected to and is not: all connections there may be are open.
         let now = self.local.timers.now();
-        let full =
-            |endpoint: &Rc<Endpoint>| endpoint.wants_connection(&terms.settings) && endpoint.may_connect(now);
-        if terms.endpoints.iter().any(full) {
+        let full = |endpoint: &Rc<Endpoint>| {
+            endpoint.wants_connection(&config.settings) && endpoint.may_connect(now)
+        };
+        if config.endpoints.iter().any(full) {
             return Unavailable::Fails(Failure::LimitReached);
         }
         let failure =
-            terms.endpoints.first().map_or(Failure::ConnectFailed, |endpoint| endpoint.last_failure());
+            config.endpoints.first().map_or(Failure::ConnectFailed, |endpoint| endpoint.last_failure());
         Unavailable::Fails(failure)
     }
 
-    /// A connection has ended, or did not come about: another one may be opened in its place.
-    pub(super) fn give_connection(&self) {
-        self.connections.give();
+    /// Begins to connect, as a task of its own.
+    fn connect(self: &Rc<Self>, endpoint: &Rc<Endpoint>) {
+        endpoint.connecting.set(true);
+        let connect = Connect {
+            address: endpoint.address,
+            local: Rc::clone(&self.local),
+            heads: Rc::clone(&self.heads),
+            ping_interval: Rc::clone(endpoint.ping_interval()),
+        };
+        let owner = Place { pool: Rc::clone(self), endpoint: Rc::clone(endpoint) };
+        let pool = Rc::clone(self);
+        let panicked = move || pool.local.counts().panics.add(1);
+        runtime::spawn(panicked, connection::run(connect, owner));
     }
 
     /// A new connection to this endpoint is there.
-    pub(super) fn connected(&self, endpoint: &Endpoint, connection: &Connection) {
+    fn connected(&self, endpoint: &Endpoint, connection: &Rc<Connection>) {
+        endpoint.connecting.set(false);
+        endpoint.succeeded();
+        endpoint.add(Rc::clone(connection));
+        self.counts().connections_opened.add(1);
+        self.counts().connections_active.raise();
         debug_assert!(connection.takes_calls());
         if endpoint.index.get().is_none() || self.is_over() {
             return connection.drain();
@@ -312,15 +313,15 @@ impl Pool {
     }
 
     /// A connect has failed: those who wait look whether there is hope still.
-    pub(super) fn connect_failed(&self, endpoint: &Endpoint, failure: Failure) {
+    fn connect_failed(&self, endpoint: &Endpoint, failure: Failure) {
+        endpoint.connecting.set(false);
+        match failure {
+            Failure::ConnectTimedOut => self.counts().connect_timeouts.add(1),
+            _ => self.counts().connect_failures.add(1),
+        }
         let now = self.local.timers.now();
         endpoint.failed(failure, now, &mut self.random.borrow_mut());
-        self.tell(endpoint, Seen::Local, now);
-        self.wake_waiters(u32::MAX);
-    }
-
-    /// A connection has ended: those who waited for room on it need another.
-    pub(super) fn disconnected(&self) {
+        self.record(endpoint, Seen::Local, now);
         self.wake_waiters(u32::MAX);
     }
 
@@ -331,13 +332,72 @@ impl Pool {
     }
 }
 
+/// The place of one connection among those of its pool, and at its endpoint.
+struct Place {
+    pool: Rc<Pool>,
+    endpoint: Rc<Endpoint>,
+}
+
+impl Owner for Place {
+    fn settings(&self) -> Rc<config::Cluster> {
+        self.pool.settings()
+    }
+
+    fn apply(&self, event: ConnectionEvent) {
+        let Place { pool, endpoint } = self;
+        match event {
+            ConnectionEvent::Ready(connection) => pool.connected(endpoint, &connection),
+            ConnectionEvent::Capacity(more) => pool.wake_waiters(more),
+            ConnectionEvent::Goaway { frames, too_many_pings } => {
+                pool.counts().goaways.add(frames.into());
+                if too_many_pings {
+                    endpoint.ping_less();
+                }
+            }
+            ConnectionEvent::KeepaliveTimeout => pool.counts().keepalive_timeouts.add(1),
+            ConnectionEvent::Closed(connection) => {
+                // Another one may be opened in its place.
+                pool.connections.give();
+                endpoint.remove(&connection);
+                pool.counts().connections_active.lower();
+                // Those who waited for room on it need another.
+                pool.wake_waiters(u32::MAX);
+            }
+            ConnectionEvent::Failed(failure) => {
+                pool.connections.give();
+                pool.connect_failed(endpoint, failure);
+            }
+        }
+    }
+}
+
+impl Lessor for Pool {
+    fn counts(&self) -> &ClusterBlock {
+        &self.counts
+    }
+
+    fn record(&self, endpoint: &Endpoint, seen: Seen, now: Moment) {
+        // Of one that is gone nobody wants to know.
+        if let Some(index) = endpoint.index.get() {
+            self.config.borrow().outliers.tell(index, seen, now);
+        }
+    }
+
+    fn released(&self, connection: &Connection) {
+        if connection.active() == 0 && self.is_over() {
+            connection.drain();
+        }
+        self.wake_waiters(1);
+    }
+}
+
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("name", &self.settings().name).finish_non_exhaustive()
     }
 }
 
-impl Terms {
+impl PoolConfig {
     /// Whether an endpoint may get calls, and what of its share.
     fn fitness(&self, index: usize) -> (bool, f32) {
         let (fit, weight) = self.outliers.of(index);
@@ -345,9 +405,9 @@ impl Terms {
     }
 
     /// Whether one of these endpoints will take a call soon.
-    fn has_hope(&self, which: impl Fn(usize) -> bool) -> bool {
+    fn may_become_available(&self, which: impl Fn(usize) -> bool) -> bool {
         self.endpoints.iter().enumerate().filter(|(index, _)| which(*index)).any(|(_, endpoint)| {
-            endpoint.connecting.get() || matches!(endpoint.room(), Room::Full | Room::Here(_))
+            endpoint.connecting.get() || matches!(endpoint.room(), Capacity::Full | Capacity::Here(_))
         })
     }
 }

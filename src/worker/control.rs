@@ -5,11 +5,13 @@
 )]
 
 use std::fmt;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::handing::Inbox;
-use super::setup::Scheme;
+use super::config::ConfigSnapshot;
+use super::transfer_queue::TransferQueue;
 use crate::transcode::api::Api;
 
 /// What the supervisor wants of a worker, and what other workers hand to it.
@@ -17,8 +19,8 @@ use crate::transcode::api::Api;
 pub struct Control {
     wanted: AtomicU8,
     api: Mutex<Option<Option<Arc<Api>>>>,
-    scheme: Mutex<Option<Scheme>>,
-    inbox: Inbox,
+    snapshot: Mutex<Option<ConfigSnapshot>>,
+    queue: TransferQueue,
 }
 
 /// Whether a worker is to serve.
@@ -52,8 +54,8 @@ impl Control {
     }
 
     /// Connections that other workers have handed to this one.
-    pub(super) fn inbox(&self) -> &Inbox {
-        &self.inbox
+    pub(super) fn queue(&self) -> &TransferQueue {
+        &self.queue
     }
 
     pub(super) fn wanted(&self) -> Wanted {
@@ -70,18 +72,42 @@ impl Control {
     }
 
     /// From now on another configuration holds.
-    pub fn apply(&self, scheme: Scheme) {
-        *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(scheme);
+    pub fn apply(&self, snapshot: ConfigSnapshot) {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
     }
 
     /// A new configuration, if there is one.
-    pub(super) fn take_scheme(&self) -> Option<Scheme> {
-        self.scheme.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(super) fn take_snapshot(&self) -> Option<ConfigSnapshot> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl fmt::Debug for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Control").field("wanted", &self.wanted()).finish_non_exhaustive()
+    }
+}
+
+/// A worker as the others reach it.
+pub struct WorkerPeer {
+    pub(super) control: Arc<Control>,
+    bell: UnixStream,
+}
+
+impl WorkerPeer {
+    /// `bell` must not block whoever rings it.
+    pub fn new(control: Arc<Control>, bell: UnixStream) -> WorkerPeer {
+        WorkerPeer { control, bell }
+    }
+
+    pub(super) fn ring(&self) {
+        // One that is full of rings will be heard.
+        let _ = (&self.bell).write_all(&[1]);
+    }
+}
+
+impl fmt::Debug for WorkerPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerPeer").field("control", &self.control).finish_non_exhaustive()
     }
 }

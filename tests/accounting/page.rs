@@ -132,7 +132,7 @@ impl Watch {
 }
 
 /// Families that no core counts: what they say is of the gateway as a whole, or of what its cores share.
-const OF_THE_WHOLE: [&str; 18] = [
+const OF_THE_WHOLE: [&str; 19] = [
     "ringway_build_info",
     "ringway_io_backend",
     "ringway_ready",
@@ -144,6 +144,7 @@ const OF_THE_WHOLE: [&str; 18] = [
     "ringway_transcoding_loads_total",
     "ringway_transcoding_reflections_total",
     "ringway_transcoding_descriptors_good",
+    "ringway_transcoding_refused",
     "ringway_adaptive_timeout_seconds",
     "ringway_breaker_state",
     "ringway_breaker_opens_total",

@@ -1,13 +1,16 @@
 //! Header blocks to heads (RFC 7541 sections 3 and 6).
 
-use super::super::head::Head;
+use super::super::bytes::append_start;
+use super::super::head::{Head, Key};
 use super::super::name::Name;
 use super::check;
 use super::error::{HpackError, Malformed, Verdict};
 use super::fixed;
 use super::huffman;
 use super::integer::Input;
+use super::names;
 use super::pass::{Kind, Last, Limits, Pass};
+use super::steady::Steady;
 use super::table::Table;
 
 /// The size of a table before any SETTINGS.
@@ -19,7 +22,9 @@ const SIZE_UPDATES_MAX: u32 = 2;
 pub struct Decoder {
     /// An entry's mark is the rule that it breaks by itself.
     table: Table<Option<Malformed>>,
-    max_table_size: usize,
+    max_table_size: u32,
+    /// Whether the table stays as it is.
+    steady: Steady,
 }
 
 impl Decoder {
@@ -27,7 +32,11 @@ impl Decoder {
     ///
     /// The table has 4,096 bytes until the peer says something else.
     pub fn new(max_table_size: usize) -> Decoder {
-        Decoder { table: Table::new(INITIAL_SIZE), max_table_size }
+        Decoder {
+            table: Table::new(INITIAL_SIZE),
+            max_table_size: max_table_size as u32,
+            steady: Steady::default(),
+        }
     }
 
     /// Reads a whole header block into `head`, which has to be empty. After a verdict other than `Good` the head
@@ -36,6 +45,32 @@ impl Decoder {
     /// # Errors
     /// When the block cannot be read; then no later block of the connection can be read either.
     pub fn decode(
+        &mut self,
+        block: &[u8],
+        kind: Kind,
+        limits: Limits,
+        head: &mut Head,
+    ) -> Result<Verdict, HpackError> {
+        let key = self.steady.table().map(|table| Key::of_block(table, kind as u8, limits.pair()));
+        let hash = key.as_ref().and_then(|key| key.hash(block));
+        if let (Some(key), Some(hash)) = (&key, hash)
+            && head.recall(key, block, hash)
+        {
+            self.steady.hit();
+            return Ok(Verdict::Good);
+        }
+        let verdict = self.read(block, kind, limits, head)?;
+        if let (Some(key), Some(hash)) = (&key, hash)
+            && verdict == Verdict::Good
+            && self.steady.is_steady()
+        {
+            head.remember(key, block, hash);
+        }
+        self.steady.end();
+        Ok(verdict)
+    }
+
+    fn read(
         &mut self,
         block: &[u8],
         kind: Kind,
@@ -63,27 +98,32 @@ impl Decoder {
                 return Ok(());
             }
             let size = input.integer(5)?;
-            if size > self.max_table_size {
+            if size > self.max_table_size as usize {
                 return Err(HpackError::TableSize);
             }
             self.table.set_max_size(size);
+            self.steady.changed();
         }
         Ok(())
     }
 
     /// A field that stands in a table. Nothing is read of one that would not be stored.
+    #[inline(always)]
     fn indexed(&self, index: usize, pass: &mut Pass<'_>) -> Result<(), HpackError> {
-        let (name, name_length, bytes, fault) = match self.table.get(index.wrapping_sub(fixed::COUNT + 1)) {
-            Some(entry) => (entry.name, entry.name_length, entry.bytes, entry.mark),
+        let (name, name_length, length, bytes, fault) = match index.checked_sub(fixed::COUNT + 1) {
+            Some(at) => {
+                let entry = self.table.get(at).ok_or(HpackError::Index)?;
+                (entry.name, entry.name_length, entry.length, entry.bytes, entry.mark)
+            }
             None => {
-                let (name, value) = fixed::get(index).ok_or(HpackError::Index)?;
-                (name, 0, value, fixed::fault(index))
+                let entry = fixed::get(index).ok_or(HpackError::Index)?;
+                (entry.name, 0, entry.length(), &entry.bytes[..], entry.fault)
             }
         };
         if !pass.is_over() {
             let start = pass.head.bytes().len() as u32;
-            pass.head.bytes().extend_from_slice(bytes);
-            pass.field(Last { name, start, name_length, sensitive: false, fault });
+            append_start(pass.head.bytes(), bytes, length);
+            pass.field(Last { name, start, name_length, length, sensitive: false, fault });
         }
         Ok(())
     }
@@ -109,15 +149,17 @@ impl Decoder {
         let fault = check::fault(name, other, value);
         if insert {
             self.table.insert(name, other, value, fault);
+            self.steady.changed();
         }
-        pass.field(Last { name, start: start as u32, name_length, sensitive, fault });
+        let length = bytes.len() - start;
+        pass.field(Last { name, start: start as u32, name_length, length, sensitive, fault });
         Ok(())
     }
 
     /// The name of an entry, whose bytes are appended if it has no number.
     fn indexed_name(&self, index: usize, bytes: &mut Vec<u8>) -> Result<Name, HpackError> {
-        if let Some((name, _)) = fixed::get(index) {
-            return Ok(name);
+        if let Some(entry) = fixed::get(index) {
+            return Ok(entry.name);
         }
         let entry = self.table.get(index.wrapping_sub(fixed::COUNT + 1)).ok_or(HpackError::Index)?;
         bytes.extend_from_slice(&entry.bytes[..entry.name_length]);
@@ -134,7 +176,7 @@ impl Decoder {
     #[cfg(test)]
     pub(super) fn entries(&self) -> (Vec<(String, String)>, usize) {
         let entries = (0..self.table.len()).filter_map(|at| self.table.get(at)).map(|entry| {
-            let (other, value) = entry.bytes.split_at(entry.name_length);
+            let (other, value) = entry.bytes[..entry.length].split_at(entry.name_length);
             let name = if entry.name == Name::OTHER { other } else { entry.name.as_bytes() };
             (String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(value).into_owned())
         });
@@ -145,13 +187,21 @@ impl Decoder {
 /// A name in the block, whose bytes are appended if it has no number.
 fn literal_name(input: &mut Input<'_>, bytes: &mut Vec<u8>) -> Result<Name, HpackError> {
     let (text, is_huffman) = input.string()?;
-    let start = bytes.len();
-    append(text, is_huffman, bytes)?;
-    let name = Name::of(&bytes[start..]);
-    if name != Name::OTHER {
-        bytes.truncate(start);
+    if !is_huffman {
+        let name = Name::of(text);
+        if name == Name::OTHER {
+            bytes.extend_from_slice(text);
+        }
+        return Ok(name);
     }
-    Ok(name)
+    if let Some(name) = names::of_code(text) {
+        return Ok(name);
+    }
+    let start = bytes.len();
+    huffman::decode(text, bytes)?;
+    // A name that has a number has one code alone.
+    debug_assert_eq!(Name::of(&bytes[start..]), Name::OTHER, "its code is known");
+    Ok(Name::OTHER)
 }
 
 fn append(text: &[u8], is_huffman: bool, bytes: &mut Vec<u8>) -> Result<(), HpackError> {

@@ -3,12 +3,15 @@
 //! A value goes into the dynamic table when it comes for the second time in a while, so values that never repeat push
 //! nothing out. From the third time on it is one byte.
 
-use super::super::head::{Field, Head};
-use super::super::name::{self, Name};
+use super::super::bytes::{mix, same};
+use super::super::head::{Head, Key, Line};
+use super::super::name::Name;
 use super::fixed;
 use super::huffman;
 use super::integer::put;
-use super::table::{ENTRY_OVERHEAD, Table};
+use super::names;
+use super::steady::Steady;
+use super::table::{ENTRY_OVERHEAD, Entry, Table};
 
 /// The size of a table before any SETTINGS, and the largest that is used: more would only hold more memory.
 const MAX_SIZE: usize = 4096;
@@ -41,12 +44,36 @@ pub struct Encoder {
 
 /// The dynamic table, and where fields are found in it.
 struct Lookup {
-    /// An entry's mark is a part of its hash.
-    table: Table<u16>,
+    table: Table<Mark>,
     /// The numbers of entries modulo 256, which is more than the table can hold, near the places of their hashes.
     places: [u8; PLACES],
     /// Parts of hashes, of the last fields that were not in the table, the newest first.
     seen: [[u16; WINDOW]; GROUPS],
+    /// The entries that kinds of heads begin with, by their numbers modulo 256.
+    starts: [u8; KINDS],
+    /// The entry that was found last, or the kind of head if none was yet.
+    last: Last,
+    /// The entry that is looked at first: the one that followed last time.
+    guess: u8,
+    /// Whether the table stays as it is, and would if a head came again.
+    steady: Steady,
+}
+
+/// Requests, responses, trailers.
+const KINDS: usize = 3;
+
+#[derive(Clone, Copy)]
+enum Last {
+    Start(u8),
+    Entry(u8),
+}
+
+/// A part of an entry's hash, and the number modulo 256 of the entry that followed it in the last head that had it.
+/// Heads repeat, so this one is nearly always the next again, and found without a hash.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    hash: [u8; 2],
+    next: u8,
 }
 
 /// What the table knows of a field.
@@ -74,6 +101,45 @@ impl Encoder {
     /// Appends the header block of this head to `out`.
     pub fn encode(&mut self, head: &Head, out: &mut Vec<u8>) {
         self.update_size(out);
+        // The key and the hash of a head that is not kept, and where its block begins.
+        let mut missed = None;
+        if head.may_be_kept()
+            && let Some(lookup) = &mut self.lookup
+            && let Some(table) = lookup.steady.table()
+        {
+            let key = Key::of_head(table);
+            let hash = head.hash(&key);
+            if head.recall_block(&key, hash, out) {
+                return lookup.steady.hit();
+            }
+            missed = Some((key, hash, out.len()));
+        }
+        self.write(head, out);
+        if head.may_be_kept() {
+            self.end_block(head, missed, out);
+        }
+    }
+
+    /// Keeps the block of a head, if the table is still as it was when the head was looked for.
+    #[inline(never)]
+    fn end_block(&mut self, head: &Head, missed: Option<(Key, u64, usize)>, out: &[u8]) {
+        let Some(lookup) = &mut self.lookup else {
+            return;
+        };
+        if let Some((key, hash, start)) = missed
+            && lookup.steady.is_steady()
+        {
+            head.remember(&key, &out[start..], hash);
+        }
+        lookup.steady.end();
+    }
+
+    /// Writes field by field.
+    #[inline(always)]
+    fn write(&mut self, head: &Head, out: &mut Vec<u8>) {
+        if let Some(lookup) = &mut self.lookup {
+            lookup.start(if head.status().is_some() { 1 } else { 2 * u8::from(head.method().is_none()) });
+        }
         if let Some(status) = head.status() {
             self.status(status, out);
         }
@@ -100,8 +166,8 @@ impl Encoder {
                 _ => self.pseudo(Name::PATH, path, out),
             }
         }
-        for field in head.iter() {
-            self.field(field, out);
+        for line in head.lines() {
+            self.field(line, out);
         }
     }
 
@@ -118,6 +184,7 @@ impl Encoder {
             put(out, SIZE_UPDATE.0, SIZE_UPDATE.1, usize::from(*size));
             if let Some(lookup) = &mut self.lookup {
                 lookup.table.set_max_size(usize::from(*size));
+                lookup.steady.changed();
             }
         }
         self.less = MAX_SIZE as u16 - last;
@@ -142,27 +209,41 @@ impl Encoder {
     }
 
     fn pseudo(&mut self, name: Name, value: &[u8], out: &mut Vec<u8>) {
-        self.field(Field { name, name_bytes: name.as_bytes(), value, sensitive: false }, out);
+        self.field(Line { name, name_length: 0, bytes: value, sensitive: false }, out);
     }
 
-    fn field(&mut self, field: Field<'_>, out: &mut Vec<u8>) {
-        if field.sensitive {
-            return literal(NEVER_INDEXED, field, out);
+    #[inline(always)]
+    fn field(&mut self, line: Line<'_>, out: &mut Vec<u8>) {
+        if !line.sensitive
+            && let Some(lookup) = &mut self.lookup
+            && let Some(index) = lookup.guess(line)
+            && index < 0x7f
+        {
+            out.push(INDEXED.0 | index as u8);
+        } else {
+            self.other_field(line, out);
         }
-        let length = field.name_bytes.len() + field.value.len() + ENTRY_OVERHEAD;
+    }
+
+    /// As [`Encoder::field`], for a field that did not follow the last one before.
+    #[inline(never)]
+    fn other_field(&mut self, line: Line<'_>, out: &mut Vec<u8>) {
+        if line.sensitive {
+            return literal(NEVER_INDEXED, line, out);
+        }
+        let length = line.name.as_bytes().len() + line.bytes.len() + ENTRY_OVERHEAD;
         let size = usize::from(self.size());
-        if hardly_repeats(field.name) || length > size / 2 {
-            return literal(NOT_INDEXED, field, out);
+        if hardly_repeats(line) || length > size / 2 {
+            return literal(NOT_INDEXED, line, out);
         }
         let lookup = match &mut self.lookup {
             Some(lookup) => lookup,
             none => none.insert(Lookup::new(size)),
         };
-        match lookup.find(field) {
-            Found::At(index) if index < 0x7f => out.push(INDEXED.0 | index as u8),
+        match lookup.find(line) {
             Found::At(index) => put(out, INDEXED.0, INDEXED.1, index),
-            Found::Added => literal(INSERTED, field, out),
-            Found::Not => literal(NOT_INDEXED, field, out),
+            Found::Added => literal(INSERTED, line, out),
+            Found::Not => literal(NOT_INDEXED, line, out),
         }
     }
 
@@ -177,46 +258,91 @@ impl Lookup {
     fn new(size: usize) -> Box<Lookup> {
         // An entry of this number would be older than any that the table can hold.
         let none = u8::MAX / 2;
-        let (places, seen) = ([none; PLACES], [[0; WINDOW]; GROUPS]);
-        Box::new(Lookup { table: Table::new(size), places, seen })
+        Box::new(Lookup {
+            table: Table::new(size),
+            places: [none; PLACES],
+            seen: [[0; WINDOW]; GROUPS],
+            starts: [none; KINDS],
+            last: Last::Start(0),
+            guess: none,
+            steady: Steady::default(),
+        })
     }
 
+    /// Begins a head of this kind.
+    fn start(&mut self, kind: u8) {
+        self.last = Last::Start(kind);
+        self.guess = self.starts[usize::from(kind) % KINDS];
+    }
+
+    /// The index of a field, if it is the one that followed the last one before.
     #[inline(always)]
-    fn find(&mut self, field: Field<'_>) -> Found {
-        let other = if field.name == Name::OTHER { field.name_bytes } else { b"" };
-        let hash = hash(field.name, other, field.value);
+    fn guess(&mut self, line: Line<'_>) -> Option<usize> {
+        let age = self.age(self.guess);
+        let entry = self.table.get(age)?;
+        if !is_entry(&entry, line) {
+            return None;
+        }
+        self.last = Last::Entry(self.guess);
+        self.guess = entry.mark.next;
+        Some(fixed::COUNT + 1 + age)
+    }
+
+    fn find(&mut self, line: Line<'_>) -> Found {
+        let hash = hash(line);
         let first = hash as usize % PLACES;
         for at in 0..WINDOW {
-            let age = self.age((first + at) % PLACES);
+            let number = self.places[(first + at) % PLACES];
+            let age = self.age(number);
             if let Some(entry) = self.table.get(age)
-                && entry.mark == mark(hash)
-                && entry.name == field.name
-                && entry.name_length == other.len()
-                && entry.bytes[other.len()..] == *field.value
-                && (other.is_empty() || entry.bytes[..other.len()] == *other)
+                && entry.mark.hash == part(hash)
+                && is_entry(&entry, line)
             {
+                let next = entry.mark.next;
+                self.follow(number, next);
                 return Found::At(fixed::COUNT + 1 + age);
             }
         }
-        self.miss(field.name, other, field.value, hash)
+        self.miss(line, hash)
     }
 
-    #[inline(never)]
-    fn miss(&mut self, name: Name, other: &[u8], value: &[u8], hash: u32) -> Found {
+    fn miss(&mut self, line: Line<'_>, hash: u32) -> Found {
+        self.steady.changed();
         if !self.was_seen(hash) {
             return Found::Not;
         }
         let window = (0..WINDOW).map(|at| (hash as usize + at) % PLACES);
-        if let Some(oldest) = window.max_by_key(|place| self.age(*place)) {
-            self.places[oldest] = self.table.added();
-            self.table.insert(name, other, value, mark(hash));
+        if let Some(oldest) = window.max_by_key(|place| self.age(self.places[*place])) {
+            let number = self.table.added();
+            self.places[oldest] = number;
+            let (other, value) = line.bytes.split_at(line.name_length);
+            // Fields that come together for the first time follow each other in the table, too.
+            let next = number.wrapping_add(1);
+            self.table.insert(line.name, other, value, Mark { hash: part(hash), next });
+            self.follow(number, next);
         }
         Found::Added
     }
 
-    /// How many entries were added after the one at a place: its index, if it is still in the table.
-    fn age(&self, place: usize) -> usize {
-        usize::from(self.table.added().wrapping_sub(self.places[place]).wrapping_sub(1))
+    /// Notes that this entry came now, and which one came after it before.
+    fn follow(&mut self, number: u8, next: u8) {
+        match self.last {
+            Last::Start(kind) => self.starts[usize::from(kind) % KINDS] = number,
+            Last::Entry(last) => {
+                let age = self.age(last);
+                if let Some(mark) = self.table.mark_mut(age) {
+                    mark.next = number;
+                }
+            }
+        }
+        self.last = Last::Entry(number);
+        self.guess = next;
+    }
+
+    /// How many entries were added after the one with this number: its index, if it is still in the table.
+    #[inline]
+    fn age(&self, number: u8) -> usize {
+        usize::from(self.table.added().wrapping_sub(number).wrapping_sub(1))
     }
 
     /// Whether a field with this hash came before; if it did not, it has come now.
@@ -233,40 +359,47 @@ impl Lookup {
     }
 }
 
-/// Fields that are not looked up, as they are hardly ever sent again with the same value.
-fn hardly_repeats(name: Name) -> bool {
-    matches!(
-        name,
-        Name::GRPC_TIMEOUT
-            | Name::GRPC_MESSAGE
-            | Name::GRPC_STATUS_DETAILS_BIN
-            | Name::GRPC_TRACE_BIN
-            | Name::TRACEPARENT
-            | Name::X_REQUEST_ID
-            | Name::X_REQUEST_TIMEOUT
-            | Name::X_RINGWAY_TIMING
-            | Name::SERVER_TIMING
-            | Name::CONTENT_LENGTH
-            | Name::ETAG
-            | Name::AGE
-    )
+#[inline(always)]
+fn is_entry(entry: &Entry<'_, Mark>, line: Line<'_>) -> bool {
+    entry.name == line.name
+        && entry.name_length == line.name_length
+        && entry.length == line.bytes.len()
+        && same(&entry.bytes[..entry.length], line.bytes)
 }
 
-fn literal(pattern: Pattern, field: Field<'_>, out: &mut Vec<u8>) {
-    match field.name.static_index() {
+/// Fields that are not looked up, as they are hardly ever sent again with the same value.
+fn hardly_repeats(line: Line<'_>) -> bool {
+    let is_message = line.name == Name::GRPC_MESSAGE && !line.bytes.is_empty();
+    is_message
+        || matches!(
+            line.name,
+            Name::GRPC_TIMEOUT
+                | Name::GRPC_STATUS_DETAILS_BIN
+                | Name::GRPC_TRACE_BIN
+                | Name::TRACEPARENT
+                | Name::X_REQUEST_ID
+                | Name::X_REQUEST_TIMEOUT
+                | Name::X_RINGWAY_TIMING
+                | Name::SERVER_TIMING
+                | Name::CONTENT_LENGTH
+                | Name::ETAG
+                | Name::AGE
+        )
+}
+
+fn literal(pattern: Pattern, line: Line<'_>, out: &mut Vec<u8>) {
+    let (other, value) = line.bytes.split_at(line.name_length);
+    match line.name.static_index() {
         Some(index) => put(out, pattern.0, pattern.1, usize::from(index)),
         None => {
             out.push(pattern.0);
-            match field.name {
-                Name::OTHER => string(field.name_bytes, out),
-                known => {
-                    let literal = &NAMES[known.number()];
-                    out.extend_from_slice(&literal.bytes[..usize::from(literal.length)]);
-                }
+            match line.name {
+                Name::OTHER => string(other, out),
+                known => names::append(known, out),
             }
         }
     }
-    string(field.value, out);
+    string(value, out);
 }
 
 fn string(text: &[u8], out: &mut Vec<u8>) {
@@ -281,60 +414,17 @@ fn string(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-/// A name as it is written: its length, and its Huffman code.
-#[derive(Clone, Copy)]
-struct NameLiteral {
-    length: u8,
-    bytes: [u8; NameLiteral::LONGEST],
-}
-
-impl NameLiteral {
-    const LONGEST: usize = 31;
-}
-
-static NAMES: [NameLiteral; name::COUNT] = name_literals();
-
-const fn name_literals() -> [NameLiteral; name::COUNT] {
-    let mut names = [NameLiteral { length: 0, bytes: [0; NameLiteral::LONGEST] }; name::COUNT];
-    let mut number = 1;
-    while number < name::COUNT {
-        let text = name::TEXTS[number].as_bytes();
-        let length = huffman::encoded_length(text);
-        let mut bytes = [0; NameLiteral::LONGEST];
-        bytes[0] = 0x80 | length as u8;
-        names[number] = NameLiteral { length: 1 + length as u8, bytes: huffman::encode_into(text, bytes, 1) };
-        number += 1;
-    }
-    names
-}
-
 /// The part of a hash that stands beside an entry.
-fn mark(hash: u32) -> u16 {
-    (hash >> 8) as u16
+fn part(hash: u32) -> [u8; 2] {
+    ((hash >> 8) as u16).to_le_bytes()
 }
 
 /// Of the name, the value, and their lengths; of long ones, of the start, the middle and the end.
-fn hash(name: Name, other: &[u8], value: &[u8]) -> u32 {
-    let mut all = name.number() as u64;
+fn hash(line: Line<'_>) -> u32 {
+    let (other, value) = line.bytes.split_at(line.name_length);
+    let mut all = line.name.number() as u64;
     if !other.is_empty() {
         all = mix(all, other);
     }
     (mix(all, value) >> 32) as u32
-}
-
-#[inline]
-fn mix(hash: u64, text: &[u8]) -> u64 {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let length = text.len();
-    let part = if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        let middle = text[length / 2 - 4..].first_chunk::<8>().unwrap_or(first);
-        let [first, middle, last] = [first, middle, last].map(|bytes| u64::from_le_bytes(*bytes));
-        first.wrapping_mul(FACTOR) ^ (middle ^ last.rotate_left(29)).wrapping_mul(!FACTOR)
-    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
-    } else {
-        text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
-    };
-    let mixed = (hash ^ part ^ (length as u64) << 56).wrapping_mul(FACTOR);
-    mixed ^ mixed >> 31
 }

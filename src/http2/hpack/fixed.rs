@@ -1,19 +1,53 @@
 //! The static table (RFC 7541 appendix A).
 
+use super::super::bytes::STEP;
 use super::super::name::Name;
 use super::error::Malformed;
 
 /// The entries of the static table.
 pub(super) const COUNT: usize = 61;
 
-/// An entry of the static table; index 1 is the first.
-pub(super) fn get(index: usize) -> Option<(Name, &'static [u8])> {
-    let (name, value) = TABLE.get(index.wrapping_sub(1))?;
-    Some((*name, value))
+/// An entry of the static table.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) name: Name,
+    /// The fault of an entry that may be named but not used as it stands.
+    pub(super) fault: Option<Malformed>,
+    length: u8,
+    /// The value, and more.
+    pub(super) bytes: [u8; STEP],
 }
 
-/// The fault of an entry that may be named but not used as it stands.
-pub(super) fn fault(index: usize) -> Option<Malformed> {
+impl Entry {
+    pub(super) fn length(&self) -> usize {
+        usize::from(self.length)
+    }
+}
+
+/// An entry of the static table; index 1 is the first.
+#[inline]
+pub(super) fn get(index: usize) -> Option<&'static Entry> {
+    ENTRIES.get(index.wrapping_sub(1))
+}
+
+static ENTRIES: [Entry; COUNT] = entries();
+
+const fn entries() -> [Entry; COUNT] {
+    let mut entries = [Entry { name: Name::OTHER, fault: None, length: 0, bytes: [0; STEP] }; COUNT];
+    let mut at = 0;
+    while at < COUNT {
+        let (name, value) = TABLE[at];
+        let (first, _) = entries[at].bytes.split_at_mut(value.len());
+        first.copy_from_slice(value);
+        entries[at].name = name;
+        entries[at].length = value.len() as u8;
+        entries[at].fault = fault(at + 1);
+        at += 1;
+    }
+    entries
+}
+
+const fn fault(index: usize) -> Option<Malformed> {
     match index {
         1 | 38 => Some(Malformed::Authority),
         28 => Some(Malformed::ContentLength),
@@ -22,7 +56,7 @@ pub(super) fn fault(index: usize) -> Option<Malformed> {
     }
 }
 
-static TABLE: [(Name, &[u8]); COUNT] = [
+const TABLE: [(Name, &[u8]); COUNT] = [
     (Name::AUTHORITY, b""),
     (Name::METHOD, b"GET"),
     (Name::METHOD, b"POST"),
@@ -94,8 +128,8 @@ mod tests {
     #[test]
     fn names_find_their_first_entry() {
         for index in 1..=COUNT {
-            let (name, _) = get(index).unwrap();
-            let first = (1..=COUNT).find(|index| get(*index).unwrap().0 == name).unwrap();
+            let name = get(index).unwrap().name;
+            let first = (1..=COUNT).find(|index| get(*index).unwrap().name == name).unwrap();
             assert_eq!(name.static_index().map(usize::from), Some(first));
         }
         for name in [Name::OTHER, Name::TE, Name::PROTOCOL, Name::ALT_SVC] {
@@ -107,8 +141,8 @@ mod tests {
     #[test]
     fn faults_are_those_of_the_check() {
         for index in 1..=COUNT {
-            let (name, value) = get(index).unwrap();
-            assert_eq!(fault(index), check::fault(name, b"", value), "{index}");
+            let entry = get(index).unwrap();
+            assert_eq!(entry.fault, check::fault(entry.name, b"", &entry.bytes[..entry.length()]), "{index}");
         }
     }
 }

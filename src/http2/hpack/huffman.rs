@@ -36,38 +36,38 @@ const LENGTHS: [u8; SYMBOLS] = [
 static CODES: [u32; SYMBOLS] = codes();
 
 /// One look at the next bits decodes a symbol, or two. Most text of heads has codes of 5 and 6 bits.
-const LOOK: u32 = 11;
+const LOOK: u32 = 12;
 static LOOKS: [Look; 1 << LOOK] = looks();
 
-/// The symbols that some bits begin with, in one word: two symbols, the bits of both (of the first if there is no
-/// second), how many symbols, and the bits of the first. It is 0 if the first code is longer than [`LOOK`].
+/// The symbols that some bits begin with, in one word: two symbols; the bits of both, or of the first if there is no
+/// second; and eight times how many symbols. It is 0 if the first code is longer than [`LOOK`].
 #[derive(Clone, Copy)]
 struct Look(u32);
 
 impl Look {
     const fn one(symbol: u8, length: u8) -> Look {
-        Look(symbol as u32 | (length as u32) << 16 | 1 << 20 | (length as u32) << 24)
+        Look(symbol as u32 | (length as u32) << 16 | 8 << 24)
     }
 
     const fn and(self, second: Look) -> Look {
-        let all = self.first() + second.first();
-        Look(self.0 & 0xff | (second.0 & 0xff) << 8 | all << 16 | 2 << 20 | self.first() << 24)
+        let all = self.all() + second.all();
+        Look(self.0 & 0xff | (second.0 & 0xff) << 8 | all << 16 | 16 << 24)
     }
 
-    const fn symbols(self) -> [u8; 2] {
-        (self.0 as u16).to_le_bytes()
+    const fn first(self) -> u8 {
+        self.0 as u8
+    }
+
+    const fn symbols(self) -> u16 {
+        self.0 as u16
     }
 
     const fn all(self) -> u32 {
-        self.0 >> 16 & 0xf
+        self.0 >> 16 & 0xff
     }
 
     const fn count(self) -> usize {
-        (self.0 >> 20 & 0xf) as usize
-    }
-
-    const fn first(self) -> u32 {
-        self.0 >> 24
+        (self.0 >> 27) as usize
     }
 }
 
@@ -152,8 +152,8 @@ const fn looks() -> [Look; 1 << LOOK] {
     let mut bits = 0;
     while bits < 1 << LOOK {
         let one = singles[bits];
-        let next = singles[(bits << one.first()) & ((1 << LOOK) - 1)];
-        if one.first() != 0 && next.first() != 0 && one.first() + next.first() <= LOOK {
+        let next = singles[(bits << one.all()) & ((1 << LOOK) - 1)];
+        if one.all() != 0 && next.all() != 0 && one.all() + next.all() <= LOOK {
             looks[bits] = one.and(next);
         }
         bits += 1;
@@ -228,59 +228,96 @@ pub(super) const fn encode_into<const N: usize>(text: &[u8], mut out: [u8; N], m
 /// When it holds END, or ends with anything else than fewer than 8 ones.
 pub(super) fn decode(code: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     let start = out.len();
-    // 5 bits are the shortest code; a look writes two symbols, even if the second is none.
-    out.resize(start + code.len() * 8 / 5 + 2, 0);
-    let written = write(code, &mut out[start..]);
-    out.truncate(start + written.unwrap_or(0));
-    written.map(|_| ()).ok_or(HpackError::Huffman)
+    let written = append(code, out);
+    if written.is_none() {
+        out.truncate(start);
+    }
+    written.ok_or(HpackError::Huffman)
 }
 
-/// Decodes into `out`; how many bytes that were.
-fn write(code: &[u8], out: &mut [u8]) -> Option<usize> {
-    // The next bits, from the left end, and how many there are.
-    let (mut bits, mut count, mut to) = (0u64, 0u32, 0);
-    let (words, rest) = code.as_chunks::<4>();
-    let mut words = words.iter();
+fn append(code: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    // The next bits, from the left end, and how many of them are no longer in `rest`.
+    let (mut bits, mut count, mut rest) = (0u64, 0u32, code);
     loop {
-        if count < 32 {
-            let Some(word) = words.next() else { break };
-            bits |= u64::from(u32::from_be_bytes(*word)) << (32 - count);
-            count += 32;
-        }
-        let look = LOOKS[(bits >> (64 - LOOK)) as usize];
-        let length = if look.0 != 0 {
-            *out.get_mut(to..)?.first_chunk_mut()? = look.symbols();
-            to += look.count();
-            look.all()
+        if let Some(word) = rest.first_chunk() {
+            let taken = (63 - count) / 8;
+            bits |= u64::from_be_bytes(*word) >> count;
+            rest = &rest[taken as usize..];
+            count += taken * 8;
         } else {
-            let (symbol, length) = long(bits)?;
-            out[to] = symbol;
-            to += 1;
-            length
-        };
-        bits <<= length;
-        count -= length;
+            while count <= 56
+                && let Some((first, more)) = rest.split_first()
+            {
+                bits |= u64::from(*first) << (56 - count);
+                count += 8;
+                rest = more;
+            }
+            if rest.is_empty() && count < GROUP * LOOK {
+                return append_last(bits, count, out);
+            }
+        }
+        let (word, length, used) = group(&mut bits);
+        if used == 0 {
+            let (symbol, length) = long(bits).filter(|(_, length)| *length <= count)?;
+            out.push(symbol);
+            bits <<= length;
+            count -= length;
+        } else {
+            append_word(word, length, out);
+            count -= used;
+        }
     }
-    for byte in rest {
-        bits |= u64::from(*byte) << (56 - count);
-        count += 8;
-    }
-    write_last(bits, count, out, to)
 }
 
-/// Decodes the last bits, fewer than 56, symbol by symbol.
-fn write_last(mut bits: u64, mut count: u32, out: &mut [u8], mut to: usize) -> Option<usize> {
+/// Looks after which the bits are filled up again.
+const GROUP: u32 = 4;
+
+#[inline(always)]
+fn look(bits: u64) -> Look {
+    LOOKS[(bits >> (64 - LOOK)) as usize]
+}
+
+/// Takes up to eight symbols off the bits: the symbols, how many they are, and the bits they were. A look at a longer
+/// code takes nothing, nor do those after it.
+#[inline(always)]
+fn group(bits: &mut u64) -> (u64, usize, u32) {
+    // The bits so far, and in the upper byte eight times the symbols so far.
+    let (mut word, mut both) = (0u64, 0u32);
+    for _ in 0..GROUP {
+        let look = look(*bits);
+        word |= u64::from(look.symbols()).wrapping_shl(both >> 8);
+        *bits = bits.wrapping_shl(look.0 >> 16);
+        both += look.0 >> 16;
+    }
+    (word, (both >> 11) as usize, both & 0xff)
+}
+
+#[inline(always)]
+fn append_word(word: u64, length: usize, out: &mut Vec<u8>) {
+    let end = out.len() + length;
+    out.extend_from_slice(&word.to_le_bytes());
+    out.truncate(end);
+}
+
+/// Decodes the last bits, fewer than 64.
+fn append_last(mut bits: u64, mut count: u32, out: &mut Vec<u8>) -> Option<()> {
+    // Behind the bits there are only ones, so the padding is right if all are.
     bits |= u64::MAX >> count;
     loop {
-        // Behind the bits there are only ones, so the padding is right if all are.
-        if count < 8 && bits == u64::MAX {
-            return Some(to);
-        }
-        let look = LOOKS[(bits >> (64 - LOOK)) as usize];
-        let found = if look.0 != 0 { Some((look.symbols()[0], look.first())) } else { long(bits) };
-        let (symbol, length) = found.filter(|(_, length)| *length <= count)?;
-        out[to] = symbol;
-        to += 1;
+        let look = look(bits);
+        let length = if look.0 != 0 && look.all() <= count {
+            append_word(u64::from(look.symbols()), look.count(), out);
+            look.all()
+        } else {
+            if count < 8 && bits == u64::MAX {
+                return Some(());
+            }
+            let first = (look.first(), u32::from(LENGTHS[usize::from(look.first())]));
+            let found = if look.0 != 0 { Some(first) } else { long(bits) };
+            let (symbol, length) = found.filter(|(_, length)| *length <= count)?;
+            out.push(symbol);
+            length
+        };
         bits = bits << length | ((1 << length) - 1);
         count -= length;
     }

@@ -7,7 +7,9 @@ mod error;
 mod fixed;
 mod huffman;
 mod integer;
+mod names;
 mod pass;
+mod steady;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,12 @@ pub struct Limits {
     pub fields: usize,
 }
 
+impl Limits {
+    pub(super) fn pair(self) -> (usize, usize) {
+        (self.list_size, self.fields)
+    }
+}
+
 /// A field whose bytes stand at the end of the head's.
 #[derive(Clone, Copy)]
 pub(super) struct Last {
@@ -36,6 +42,8 @@ pub(super) struct Last {
     pub(super) start: u32,
     /// The length of the name if it has no number; else 0.
     pub(super) name_length: usize,
+    /// The length of all of them.
+    pub(super) length: usize,
     pub(super) sensitive: bool,
     pub(super) fault: Option<Malformed>,
 }
@@ -44,7 +52,11 @@ pub(super) struct Pass<'a> {
     pub(super) head: &'a mut Head,
     kind: Kind,
     limits: Limits,
+    /// Pseudo-fields of that kind, a bit for each by its number.
+    pseudo: u8,
     list_size: usize,
+    /// No field fits into it once the verdict is found.
+    list_max: usize,
     verdict: Verdict,
     /// Pseudo-fields that came, a bit for each by its number.
     seen: u8,
@@ -55,7 +67,13 @@ impl<'a> Pass<'a> {
     pub(super) fn new(kind: Kind, limits: Limits, head: &'a mut Head) -> Pass<'a> {
         let verdict = Verdict::Good;
         head.reserve();
-        Pass { head, kind, limits, list_size: 0, verdict, seen: 0, content_length: None }
+        let pseudo = match kind {
+            Kind::Request => REQUEST,
+            Kind::Response => 1 << Name::STATUS.number(),
+            Kind::Trailers => 0,
+        };
+        let list_max = limits.list_size;
+        Pass { head, kind, limits, pseudo, list_size: 0, list_max, verdict, seen: 0, content_length: None }
     }
 
     /// Whether the verdict is found, so that nothing more is stored.
@@ -66,79 +84,89 @@ impl<'a> Pass<'a> {
     /// Takes the field whose bytes stand at the end of the head's, or takes the bytes off again.
     #[inline(always)]
     pub(super) fn field(&mut self, last: Last) {
-        let length = self.head.bytes().len() - last.start as usize;
-        self.list_size += last.name.as_bytes().len() + length + FIELD_OVERHEAD;
-        let is_within = self.list_size <= self.limits.list_size && self.head.len() < self.limits.fields;
-        if is_within && last.fault.is_none() && !self.is_over() && !needs_a_look(last.name) {
-            let value_length = length - last.name_length;
+        self.list_size += last.name.as_bytes().len() + last.length + FIELD_OVERHEAD;
+        let number = last.name.number();
+        if self.list_size > self.list_max || last.fault.is_some() || self.head.len() >= self.limits.fields {
+            self.look(last);
+        } else if TAKEN[number % TAKEN.len()] {
+            let value_length = last.length - last.name_length;
             self.head.add_entry(last.name, last.start, last.name_length, value_length, last.sensitive);
+        } else if self.may_come(last.name) && last.name != Name::STATUS {
+            self.seen |= 1 << number;
+            self.head.set_pseudo(last.name, last.start, last.length);
         } else {
-            self.look(last, length);
+            self.look(last);
         }
     }
 
     /// As [`Pass::field`], for fields that it does not take right away.
     #[inline(never)]
-    fn look(&mut self, last: Last, length: usize) {
-        if self.is_over() || !self.take(last, length) {
+    fn look(&mut self, last: Last) {
+        if self.is_over() || !self.take(last) {
             self.head.bytes().truncate(last.start as usize);
         }
     }
 
+    /// Whether this is a pseudo-field of this kind of head, for the first time, and before all other fields.
+    #[inline]
+    fn may_come(&self, name: Name) -> bool {
+        // No other names have numbers below 6. A field that was dropped has the bit of `OTHER`.
+        let is_new = 1u8.checked_shl(name.number() as u32).unwrap_or(0) & self.pseudo & !self.seen != 0;
+        is_new && self.head.is_empty() && self.seen & 1 == 0
+    }
+
     /// Whether the bytes stay.
-    fn take(&mut self, last: Last, length: usize) -> bool {
+    fn take(&mut self, last: Last) -> bool {
         if self.list_size > self.limits.list_size {
-            self.verdict = Verdict::TooLarge;
-            return false;
+            return self.end_with(Verdict::TooLarge);
         }
         if let Some(fault) = last.fault {
             return self.malformed(fault);
         }
         if last.name.is_pseudo() {
-            return self.pseudo(last, length);
+            return self.pseudo(last);
         }
         if self.head.len() >= self.limits.fields {
-            self.verdict = Verdict::TooMany;
-            return false;
+            return self.end_with(Verdict::TooMany);
         }
         match last.name {
             Name::HOST if self.kind == Kind::Request => return self.host(last),
             Name::CONTENT_LENGTH if !self.is_new_length(last) => return false,
             _ => {}
         }
-        let value_length = length - last.name_length;
+        let value_length = last.length - last.name_length;
         self.head.add_entry(last.name, last.start, last.name_length, value_length, last.sensitive);
         true
     }
 
-    fn malformed(&mut self, fault: Malformed) -> bool {
-        self.verdict = Verdict::Malformed(fault);
+    fn end_with(&mut self, verdict: Verdict) -> bool {
+        self.verdict = verdict;
+        self.list_max = 0;
         false
     }
 
-    fn pseudo(&mut self, last: Last, length: usize) -> bool {
-        let of_kind = match self.kind {
-            Kind::Request => last.name != Name::STATUS,
-            Kind::Response => last.name == Name::STATUS,
-            Kind::Trailers => false,
-        };
-        if !of_kind {
-            return self.malformed(Malformed::UnknownPseudo);
+    fn malformed(&mut self, fault: Malformed) -> bool {
+        self.end_with(Verdict::Malformed(fault))
+    }
+
+    fn pseudo(&mut self, last: Last) -> bool {
+        if self.may_come(last.name) {
+            self.seen |= 1 << last.name.number();
+            if last.name == Name::STATUS {
+                let status = check::status(self.head.tail(last.start)).unwrap_or(0);
+                self.head.set_status(status);
+                return false;
+            }
+            self.head.set_pseudo(last.name, last.start, last.length);
+            return true;
         }
-        if self.has(last.name) {
-            return self.malformed(Malformed::RepeatedPseudo);
-        }
-        if !self.head.is_empty() || self.has(Name::OTHER) {
-            return self.malformed(Malformed::LatePseudo);
-        }
-        self.seen |= 1 << last.name.number();
-        if last.name == Name::STATUS {
-            let status = check::status(self.head.tail(last.start)).unwrap_or(0);
-            self.head.set_status(status);
-            return false;
-        }
-        self.head.set_pseudo(last.name, last.start, length);
-        true
+        self.malformed(if self.pseudo & 1 << last.name.number() == 0 {
+            Malformed::UnknownPseudo
+        } else if self.has(last.name) {
+            Malformed::RepeatedPseudo
+        } else {
+            Malformed::LatePseudo
+        })
     }
 
     /// The bit of `OTHER` is set by a field that is dropped.
@@ -202,7 +230,23 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Whether a field with this name may depend on others.
-fn needs_a_look(name: Name) -> bool {
-    name.is_pseudo() || name == Name::HOST || name == Name::CONTENT_LENGTH
+const REQUEST: u8 = 1 << Name::METHOD.number()
+    | 1 << Name::SCHEME.number()
+    | 1 << Name::AUTHORITY.number()
+    | 1 << Name::PATH.number();
+
+/// Names, by their numbers, whose fields do not depend on others.
+static TAKEN: [bool; 256] = taken();
+
+const fn taken() -> [bool; 256] {
+    let mut taken = [true; 256];
+    let look =
+        [Name::METHOD, Name::SCHEME, Name::AUTHORITY, Name::PATH, Name::STATUS, Name::PROTOCOL, Name::HOST];
+    let mut at = 0;
+    while at < look.len() {
+        taken[look[at].number()] = false;
+        at += 1;
+    }
+    taken[Name::CONTENT_LENGTH.number()] = false;
+    taken
 }

@@ -1,5 +1,6 @@
 //! A dynamic table (RFC 7541 section 2.3.2): bytes in one piece of memory, and what is where.
 
+use super::super::bytes::STEP;
 use super::super::name::Name;
 
 /// What an entry counts beyond its bytes.
@@ -12,8 +13,10 @@ const FIRST_ENTRIES: usize = 4;
 
 /// Entries from the newest, which has index 0, each with a mark of its user's.
 pub(super) struct Table<Mark> {
-    /// Entries in their order. Those evicted leave a gap at the start.
+    /// Entries in their order, and [`STEP`] bytes behind them. Those evicted leave a gap at the start.
     bytes: Vec<u8>,
+    /// Where the last entry ends.
+    used: u32,
     /// As many as a power of two; an entry's place is its number modulo that.
     entries: Vec<Stored<Mark>>,
     /// The number of the next entry.
@@ -37,7 +40,9 @@ pub(super) struct Entry<'a, Mark> {
     pub(super) name: Name,
     /// The length of the name if it has no number; else 0.
     pub(super) name_length: usize,
-    /// The name if it has no number, and the value.
+    /// The length of the name if it has no number, and of the value.
+    pub(super) length: usize,
+    /// The name if it has no number, the value, and more.
     pub(super) bytes: &'a [u8],
     pub(super) mark: Mark,
 }
@@ -45,7 +50,7 @@ pub(super) struct Entry<'a, Mark> {
 impl<Mark: Copy + Default> Table<Mark> {
     pub(super) fn new(max_size: usize) -> Table<Mark> {
         let max_size = max_size.min(MAX_SIZE) as u32;
-        Table { bytes: Vec::new(), entries: Vec::new(), next: 0, count: 0, size: 0, max_size }
+        Table { bytes: Vec::new(), used: 0, entries: Vec::new(), next: 0, count: 0, size: 0, max_size }
     }
 
     #[cfg(test)]
@@ -60,10 +65,19 @@ impl<Mark: Copy + Default> Table<Mark> {
             return None;
         }
         let stored = self.entries.get(self.place(self.next.wrapping_sub(index as u32 + 1)))?;
-        let (start, name_length) = (stored.start as usize, usize::from(stored.name_length));
-        let end = start + name_length + usize::from(stored.value_length);
-        let bytes = self.bytes.get(start..end)?;
-        Some(Entry { name: stored.name, name_length, bytes, mark: stored.mark })
+        let name_length = usize::from(stored.name_length);
+        let length = name_length + usize::from(stored.value_length);
+        let bytes = self.bytes.get(stored.start as usize..)?;
+        Some(Entry { name: stored.name, name_length, length, bytes, mark: stored.mark })
+    }
+
+    /// The mark of the entry with this index.
+    pub(super) fn mark_mut(&mut self, index: usize) -> Option<&mut Mark> {
+        if index >= self.count as usize {
+            return None;
+        }
+        let place = self.place(self.next.wrapping_sub(index as u32 + 1));
+        self.entries.get_mut(place).map(|stored| &mut stored.mark)
     }
 
     /// How many entries were ever added, modulo 256.
@@ -96,14 +110,17 @@ impl<Mark: Copy + Default> Table<Mark> {
         self.make_room(length);
         let place = self.place(self.next);
         self.entries[place] = Stored {
-            start: self.bytes.len() as u32,
+            start: self.used,
             name_length: other.len() as u16,
             value_length: value.len() as u16,
             name,
             mark,
         };
+        self.bytes.truncate(self.used as usize);
         self.bytes.extend_from_slice(other);
         self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(&[0; STEP]);
+        self.used += length as u32;
         self.next = self.next.wrapping_add(1);
         self.count += 1;
         self.size += size as u32;
@@ -124,13 +141,13 @@ impl<Mark: Copy + Default> Table<Mark> {
             self.count -= 1;
         }
         if self.count == 0 {
-            self.bytes.clear();
+            self.used = 0;
         }
     }
 
     /// Makes room for one more entry.
     fn make_room(&mut self, length: usize) {
-        if self.bytes.len() + length > self.bytes.capacity() {
+        if self.used as usize + length + STEP > self.bytes.capacity() {
             self.make_bytes(length);
         }
         if self.count as usize == self.entries.len() {
@@ -148,14 +165,16 @@ impl<Mark: Copy + Default> Table<Mark> {
     /// few bytes are moved for each that comes, else takes twice the memory.
     fn make_bytes(&mut self, length: usize) {
         let capacity = self.bytes.capacity();
-        let gap = if self.count == 0 { 0 } else { self.entries[self.oldest()].start };
+        let gap = if self.count == 0 { self.used } else { self.entries[self.oldest()].start };
+        self.bytes.truncate(self.used as usize);
         self.bytes.copy_within((gap as usize).., 0);
-        self.bytes.truncate(self.bytes.len() - gap as usize);
+        self.used -= gap;
+        self.bytes.truncate(self.used as usize);
         for age in 1..=self.count {
             let place = self.place(self.next.wrapping_sub(age));
             self.entries[place].start -= gap;
         }
-        let needed = self.bytes.len() + length;
+        let needed = self.bytes.len() + length + STEP;
         if needed > capacity / 4 * 3 {
             let more = needed.max(capacity * 2).max(FIRST_BYTES) - self.bytes.len();
             self.bytes.reserve_exact(more);
@@ -182,7 +201,10 @@ mod tests {
     use crate::random::Random;
 
     fn values(table: &Table<u8>) -> Vec<Vec<u8>> {
-        (0..table.len()).map(|at| table.get(at).unwrap().bytes.to_vec()).collect()
+        (0..table.len())
+            .map(|at| table.get(at).unwrap())
+            .map(|entry| entry.bytes[..entry.length].to_vec())
+            .collect()
     }
 
     #[test]
@@ -222,7 +244,8 @@ mod tests {
             assert_eq!((table.len(), table.size()), (list.len(), size(&list)));
             let at = random.below(list.len() as u32) as usize;
             let entry = table.get(at).unwrap();
-            assert_eq!((entry.name, entry.bytes, entry.mark), (list[at].0, &list[at].1[..], list[at].2));
+            let bytes = &entry.bytes[..entry.length];
+            assert_eq!((entry.name, bytes, entry.mark), (list[at].0, &list[at].1[..], list[at].2));
             assert!(table.get(list.len()).is_none());
         }
         assert!(table.memory() <= 2048 + 32 * 12, "{}", table.memory());

@@ -3,7 +3,7 @@
 use super::super::frame::{ErrorCode, kind};
 use super::super::send::Sent;
 use super::super::settings::{Bounds, DEFAULT_WINDOW, MAX_WINDOW};
-use super::super::state::{Ending, StreamError};
+use super::super::state::Ending;
 use super::pair::Pair;
 use super::raw::Raw;
 use super::{bytes, ms, trailers};
@@ -305,6 +305,30 @@ fn ends_that_both_do_not_read_their_payload_read_on() {
             && server_end.connection.takes_input(&server_end.out)
     );
     assert!(up.len() >= 70_000 && down.len() >= 70_000);
+    // Nor do heads stop them, of which there are as many as streams.
+    let mut head = super::response(&pair.heads);
+    head.push_named(b"x-large", &[b'~'; 15_000]);
+    for _ in 0..3 {
+        let another = pair.server.connection.send_head(server, &head, false, &mut pair.server.out);
+        assert_eq!(another, Ok(()));
+    }
+    assert!(pair.server.out.len() > 40_000 && pair.server.connection.takes_input(&pair.server.out));
+    pair.server.out.clear();
+    pair.client.out.clear();
+    for end in [&mut pair.client, &mut pair.server] {
+        end.connection.end();
+    }
+}
+
+#[test]
+fn what_both_have_staged_gets_over() {
+    let bounds = Bounds { max_send_buffer_size: 40_000, ..Bounds::default() };
+    let mut pair = Pair::with(bounds.clone(), bounds);
+    let (client, server) = pair.stream();
+    let (now, mut up, mut down) = (pair.now, Slice::copy_of(&bytes(60_000)), Slice::copy_of(&bytes(60_000)));
+    let (client_end, server_end) = (&mut pair.client, &mut pair.server);
+    client_end.connection.send_data(client, &mut up, true, now, &mut client_end.out);
+    server_end.connection.send_data(server, &mut down, true, now, &mut server_end.out);
     pair.settle();
     pair.ends(&[client], &[server]);
 }

@@ -391,12 +391,18 @@ impl Run {
         self.calls.clear();
         self.pair.now = now;
         self.wind_up();
+        // Last bytes that nobody reads, of streams that nobody holds, wait for that.
+        for side in 0..2 {
+            let end = self.end(side);
+            end.connection.end_stalled(now, now, &mut end.out);
+        }
+        self.wind_up();
         self.pair.ends(&[], &[]);
     }
 }
 
 fn bounds(random: &mut Random) -> Bounds {
-    let stream_window = [1, 100, 10_000, 65_535, 1 << 20][random.below(5) as usize];
+    let stream_window = [900, 5_000, 20_000, 65_535, 1 << 20][random.below(5) as usize];
     Bounds {
         max_concurrent_streams: [1, 5, 100][random.below(3) as usize],
         stream_window,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Escaped, Page};
+use crate::metrics::page::{Escaped, Page};
 use crate::policy::breaker::{SharedBreaker, State};
 use crate::policy::shares::Shares;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::cpu_list;
+use super::cpu_list::cpu_list;
 
 /// The numbers of the interrupts of an interface's queues, by the text of `/proc/interrupts`. `device` is the name of
 /// what is behind the interface: a virtio interface's interrupts bear that name.

@@ -5,6 +5,7 @@
 //! sets nothing.
 #![allow(clippy::disallowed_methods, reason = "between two looks at a gateway time has to pass")]
 
+mod advice;
 mod rules;
 mod seen;
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+pub use self::advice::{Advice, Place};
 use super::scrape::{self, Page};
 use super::show;
 use seen::Seen;
@@ -27,32 +29,6 @@ pub enum Source {
     Admin(SocketAddr, Duration),
     /// A page that was saved.
     File(PathBuf),
-}
-
-/// One piece of advice.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Advice {
-    /// The table it goes into.
-    pub place: Place,
-    /// The key, and the value in TOML; `None` when nothing can be said, or nothing needs to be set.
-    pub setting: Option<(&'static str, String)>,
-    /// What it is about.
-    pub about: &'static str,
-    /// What was seen.
-    pub seen: String,
-    /// The rule that leads from there to the value.
-    pub rule: String,
-}
-
-/// A table of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
-    /// `[[routes]]` of this name, for this cluster.
-    Route(String, String),
-    /// `[[clusters]]` of this name, and the table within it, if any.
-    Cluster(String, &'static str),
-    /// `[[clusters.methods]]` of this cluster and path, and the table within it, if any.
-    Method(String, String, &'static str),
 }
 
 /// Looks, and prints the advice.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::advice::{Advice, Place};
 use super::seen::{Calls, Cluster, Method, Route};
-use super::{Advice, Place};
 use crate::tools::show::units;
 
 /// Fewer calls say nothing about the slowest thousandth.

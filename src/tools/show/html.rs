@@ -1,7 +1,8 @@
 //! One page that needs nothing beside it.
 
+use super::document::Document;
 use super::plot::escape;
-use super::{Align, Document, Table, Tone};
+use super::table::{Align, Table, Tone};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --fg: #1c2430; --bg: #ffffff; --dim: #66707f; --rule: #d9dee6; --good: #13733c;

@@ -1,5 +1,6 @@
 //! How results are shown: as aligned text, as JSON, and as one page of HTML with plots.
 
+mod document;
 mod html;
 pub mod plot;
 mod table;
@@ -9,27 +10,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value;
 
+pub use document::Document;
 pub use plot::Plot;
 pub use table::{Align, Cell, Column, Table, Tone};
-
-/// What a measurement has to say.
-#[derive(Debug, Default)]
-pub struct Document {
-    /// What was measured.
-    pub title: String,
-    /// Sentences above the tables: where and how.
-    pub facts: Vec<String>,
-    /// The tables.
-    pub tables: Vec<Table>,
-    /// Sentences below the tables: what it means.
-    pub conclusions: Vec<String>,
-    /// The plots, for HTML only.
-    pub plots: Vec<Plot>,
-    /// All of it for programs.
-    pub json: Value,
-}
 
 /// How a person wants it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

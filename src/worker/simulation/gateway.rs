@@ -8,7 +8,12 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::super::{Clock, Control, Neighbour, Plan, Scheme, Telling, Worker, layout};
+use super::super::clock::Clock;
+use super::super::config::{ConfigSnapshot, layout};
+use super::super::control::{Control, WorkerPeer};
+use super::super::core::{StartCall, Worker};
+use super::super::run::{self, Plan};
+use super::super::telemetry::buffers::TelemetryConfig;
 use crate::config::{self, Config};
 use crate::metrics::{ClusterBlock, Shard};
 use crate::net::Local;
@@ -28,6 +33,7 @@ pub(super) struct Gateway {
     control: Arc<Control>,
     bell: UnixStream,
     has_ended: Rc<Cell<bool>>,
+    _calls: Rc<dyn StartCall>,
 }
 
 impl Gateway {
@@ -36,35 +42,34 @@ impl Gateway {
         let config = config::parse(text, Path::new("simulation.toml"));
         let config = Arc::new(config.unwrap_or_else(|errors| panic!("{errors}\nin\n{text}")));
         let clock = Clock::simulated(world.memory.clock());
-        let (scheme, shard) = scheme(&config, &clock);
+        let (snapshot, shard) = snapshot(&config, &clock);
         let (ours, theirs) = UnixStream::pair().expect("two descriptors");
         let control = Arc::new(Control::default());
-        let neighbour = Neighbour::new(Arc::clone(&control), ours.try_clone().expect("a descriptor"));
+        let peer = WorkerPeer::new(Arc::clone(&control), ours.try_clone().expect("a descriptor"));
         let address = config.listeners[0].address;
         world.memory.open(address, Answer::Accept, link);
         let plan = Plan {
             number: 0,
             clock: clock.clone(),
-            scheme,
+            snapshot,
             rung: Rung::Epoll,
             sockets: config.listeners.iter().map(|listener| Bound::Memory(listener.address)).collect(),
-            telling: Telling { access_log: None, tracing: None },
+            telemetry: TelemetryConfig { access_log: None, tracing: None },
             api: None,
             control: Arc::clone(&control),
             bell: theirs,
             spread: Spread::new(1, config.listeners.len()),
-            neighbours: Arc::from([neighbour]),
+            peers: Arc::from([peer]),
         };
         let local = Local::new(Arc::clone(&shard.worker), clock.now());
-        let worker = Worker::new(&plan, clock, local);
-        worker.begin(plan).expect("there is nothing that fails");
+        let (worker, calls) = run::begin(plan, Rc::new(clock), local).expect("there is nothing that fails");
         let has_ended = Rc::new(Cell::new(false));
         let (ending, told) = (Rc::clone(&worker), Rc::clone(&has_ended));
         world.spawn(async move {
             ending.ended().await;
             told.set(true);
         });
-        Gateway { worker, shard, address, control, bell: ours, has_ended }
+        Gateway { worker, shard, address, control, bell: ours, has_ended, _calls: calls }
     }
 
     /// Accepts no more, and ends when the last call has.
@@ -107,9 +112,9 @@ impl Gateway {
         assert_eq!(counts.panics.get(), 0, "a panic; {context}");
         assert_eq!(counts.calls_active.get(), 0, "calls are active; {context}");
         assert_eq!(counts.connections_active.get(), 0, "clients are connected; {context}");
-        assert!(self.worker.clients.borrow().is_empty(), "clients are listed; {context}");
+        assert!(self.worker.clients().is_empty(), "clients are listed; {context}");
         assert!(self.worker.local.buffers.are_idle(), "buffers are held; {context}");
-        for (cluster, counts) in self.worker.setup().clusters.iter().zip(self.shard.clusters.iter()) {
+        for (cluster, counts) in self.worker.config().clusters.iter().zip(self.shard.clusters.iter()) {
             let name = cluster.name();
             assert_eq!(cluster.limit().in_use(), 0, "{name}: permits; {context}");
             assert_eq!(counts.calls_active.get(), 0, "{name}: leases; {context}");
@@ -127,17 +132,17 @@ impl Gateway {
 
     /// Ends the connections to all services.
     pub(super) fn retire(&self) {
-        self.worker.setup().clusters.iter().for_each(|cluster| cluster.retire());
+        self.worker.config().clusters.iter().for_each(|cluster| cluster.retire());
     }
 }
 
-fn scheme(config: &Arc<Config>, clock: &Clock) -> (Scheme, Arc<Shard>) {
+fn snapshot(config: &Arc<Config>, clock: &Clock) -> (ConfigSnapshot, Arc<Shard>) {
     let addresses: Vec<Vec<SocketAddr>> =
         config.clusters.iter().map(|cluster| cluster.endpoints.iter().map(address).collect()).collect();
     let shard = Shard::new(&layout(config).with_endpoints(addresses.iter().map(Vec::len)));
     let clusters = || config.clusters.iter().zip(&addresses);
     let rate = |settings| SharedRate::new(settings, 1, clock.now());
-    let scheme = Scheme {
+    let snapshot = ConfigSnapshot {
         limits: clusters().map(|(cluster, _)| SharedLimit::new(cluster.max_requests, 1)).collect(),
         shares: clusters().map(|(cluster, at)| Shares::new(cluster, at.len(), 1)).collect(),
         rates: config.routes.iter().map(|route| route.rate_limit.map(rate)).collect(),
@@ -147,7 +152,7 @@ fn scheme(config: &Arc<Config>, clock: &Clock) -> (Scheme, Arc<Shard>) {
         shard: Arc::clone(&shard),
         series_base: 0,
     };
-    (scheme, shard)
+    (snapshot, shard)
 }
 
 fn address(endpoint: &config::Endpoint) -> SocketAddr {

@@ -156,7 +156,7 @@ impl Play {
         let far = Far::new(&world);
         let gateway = Gateway::start(&world, GATEWAY, Link::default());
         let ledger = Rc::<Ledger>::default();
-        for endpoint in &gateway.worker.setup().config.clusters[0].endpoints {
+        for endpoint in &gateway.worker.config().config.clusters[0].endpoints {
             let address = format!("{}:{}", endpoint.host, endpoint.port).parse().expect("an address");
             let answer = match dice.below(12) {
                 0 => Answer::Refuse,

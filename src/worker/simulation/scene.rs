@@ -45,7 +45,8 @@ impl Scene {
         let far = Far::new(&world);
         let gateway = Gateway::start(&world, text, Link::default());
         let ledger = Rc::<Ledger>::default();
-        for endpoint in gateway.worker.setup().config.clusters.iter().flat_map(|cluster| &cluster.endpoints) {
+        for endpoint in gateway.worker.config().config.clusters.iter().flat_map(|cluster| &cluster.endpoints)
+        {
             let address: SocketAddr =
                 format!("{}:{}", endpoint.host, endpoint.port).parse().expect("an address");
             world.memory.open(address, Answer::Accept, Link::default());

@@ -116,3 +116,90 @@ fn hostile_bytes_end_in_a_verdict() {
         }
     }
 }
+
+/// Heads that repeat are kept, and come back as they were read first; not for another table, kind or bound.
+#[test]
+fn heads_that_are_kept_are_those_of_their_blocks() {
+    let mut random = Random::seeded(17);
+    let heads = Heads::new();
+    let mut readers: Vec<Reader> =
+        (0..2).map(|_| Reader { decoder: Decoder::new(4096), heads: Rc::clone(&heads) }).collect();
+    let block = [0x83, 0x86, 0x84, 0xbe];
+    let mut values = [0, 0];
+    for (at, reader) in readers.iter_mut().enumerate() {
+        let added = added(&[("x", at.to_string().as_bytes())]);
+        assert_eq!(reader.read(&added, Kind::Trailers).0, Ok(Verdict::Good));
+        values[at] = at;
+    }
+    for step in 2..4000 {
+        let at = random.below(2) as usize;
+        let reader = &mut readers[at];
+        match random.below(20) {
+            0 => {
+                let added = added(&[("x", step.to_string().as_bytes())]);
+                assert_eq!(reader.read(&added, Kind::Trailers).0, Ok(Verdict::Good));
+                values[at] = step;
+            }
+            1 => {
+                let limits = Limits { list_size: 64 * 1024, fields: 0 };
+                assert_eq!(reader.read_within(&block, Kind::Request, limits).0, Ok(Verdict::TooMany));
+            }
+            2 => {
+                let pseudo = Verdict::Malformed(super::super::Malformed::UnknownPseudo);
+                assert_eq!(reader.read(&block, Kind::Response).0, Ok(pseudo));
+            }
+            _ => {
+                let (verdict, head) = reader.read(&block, Kind::Request);
+                let value = values[at].to_string();
+                assert_eq!(verdict, Ok(Verdict::Good));
+                assert_eq!(head.get_named(b"x"), Some(value.as_bytes()));
+                assert_eq!(
+                    (head.len(), head.path(), head.method()),
+                    (1, Some(&b"/"[..]), Some(&b"POST"[..]))
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn secrets_are_not_kept() {
+    let mut reader = Reader::new();
+    for _ in 0..8 {
+        assert_eq!(reader.read(b"\x10\x01x\x06secret", Kind::Trailers).0, Ok(Verdict::Good));
+        assert_eq!(reader.heads.kept(), 0);
+    }
+    // Peers whose blocks differ are asked seldom.
+    for _ in 0..70 {
+        assert_eq!(reader.read(b"\x00\x01x\x06public", Kind::Trailers).0, Ok(Verdict::Good));
+    }
+    assert_eq!(reader.heads.kept(), 1);
+}
+
+/// Blocks of heads that repeat are kept, and are read as those heads while the table changes between them.
+#[test]
+fn blocks_that_are_kept_are_those_of_their_heads() {
+    for seed in 0..20 {
+        let mut random = Random::seeded(seed);
+        let heads = Heads::new();
+        let (mut encoder, mut reader) =
+            (Encoder::new(), Reader { heads: Rc::clone(&heads), ..Reader::new() });
+        let all: Vec<(Head, Kind)> = (0..4).map(|_| random_head(&mut random, &heads)).collect();
+        let (mut at, mut block) = (0, Vec::new());
+        for step in 0..600 {
+            match random.below(40) {
+                0 => encoder.set_max_table_size([0, 300, 4096][random.below(3) as usize]),
+                1..4 => at = random.below(4) as usize,
+                _ => {}
+            }
+            block.clear();
+            let other = random_head(&mut random, &heads);
+            let (head, kind) = if random.below(30) == 0 { &other } else { &all[at] };
+            encoder.encode(head, &mut block);
+            let (verdict, again) = reader.read(&block, *kind);
+            assert_eq!(verdict, Ok(Verdict::Good), "seed {seed} step {step}: {head:?}");
+            assert_eq!(fields(&again), fields(head), "seed {seed} step {step}");
+            assert!(again.iter().eq(head.iter()), "seed {seed} step {step}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Header blocks: `cargo +nightly fuzz run hpack fuzz/inputs`.
+#![no_main]
+
+#[path = "../../tests/http2_bytes/entry.rs"]
+#[allow(dead_code, reason = "each target runs one of its functions")]
+mod entry;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entry::hpack(bytes));

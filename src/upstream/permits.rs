@@ -1,0 +1,94 @@
+//! May an attempt be made, and what its end says: the breakers of a cluster and of its methods, asked and told together.
+
+use std::time::Duration;
+
+use crate::config::Codes;
+use crate::policy::breaker::{LocalBreaker, Pass};
+use crate::policy::failure::Failure;
+use crate::policy::outcome::Outcome;
+use crate::policy::retry::End;
+use crate::policy::status::Code;
+use crate::random::Random;
+use crate::time::Moment;
+
+/// The right to make one attempt. Dropped without a word, it says nothing.
+#[derive(Debug, Default)]
+pub struct BreakerPermits<'a> {
+    cluster: Option<BreakerPermit<'a>>,
+    method: Option<BreakerPermit<'a>>,
+}
+
+/// A breaker's pass, and what a service may answer that the breaker counts as a failure.
+#[derive(Debug)]
+struct BreakerPermit<'a> {
+    pass: Pass<'a>,
+    failures: Codes,
+}
+
+/// What a breaker says that refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// How long it stays open.
+    pub rest: Duration,
+    /// Whether the call may ask again in a moment.
+    pub end: End,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptResult {
+    /// The service answered with this code.
+    Answered(Code),
+    /// The gateway ended it.
+    Failed(Failure),
+    /// A limit of the operator's passed, whoever noticed it first.
+    Late,
+}
+
+impl AttemptResult {
+    /// What that says of the service.
+    pub(super) fn outcome(self, failures: Codes) -> Outcome {
+        match self {
+            AttemptResult::Answered(code) => Outcome::of_code(code, failures),
+            AttemptResult::Failed(failure) => Outcome::of_failure(failure, failures),
+            AttemptResult::Late => Outcome::Ill,
+        }
+    }
+}
+
+impl<'a> BreakerPermits<'a> {
+    /// Asks both; the error is that of the one that refuses.
+    pub(super) fn ask(
+        cluster: Option<&'a LocalBreaker>,
+        method: Option<&'a LocalBreaker>,
+        now: Moment,
+        random: &mut Random,
+    ) -> Result<BreakerPermits<'a>, Refusal> {
+        let mut ask = |breaker: &'a LocalBreaker| match breaker.ask(now, random) {
+            Ok(pass) => {
+                Ok(BreakerPermit { pass, failures: breaker.shared().settings().failure_status_codes })
+            }
+            Err(_) => {
+                let end = if breaker.holds() { End::Held } else { End::Ours };
+                Err(Refusal { rest: breaker.rest(now), end })
+            }
+        };
+        let cluster = cluster.map(&mut ask).transpose()?;
+        let method = method.map(&mut ask).transpose()?;
+        Ok(BreakerPermits { cluster, method })
+    }
+
+    /// The head of an answer has come.
+    pub fn answered(&mut self, now: Moment) {
+        for held in [&mut self.cluster, &mut self.method].into_iter().flatten() {
+            held.pass.answered(now);
+        }
+    }
+
+    /// The attempt is over.
+    pub fn tell(self, attempted: AttemptResult, now: Moment) {
+        for held in [self.cluster, self.method].into_iter().flatten() {
+            held.pass.tell(attempted.outcome(held.failures), now);
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! A call in flight: its request, its response, its timeouts, and what is told of it. Its parts are private: whoever
+//! drives a call does so by these verbs.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::body_decoder::BodyDecoder;
+use super::cors;
+use super::headers::{self, Arrival, GatewayHeaders};
+use super::json;
+use super::protocol::DownstreamProtocol;
+use super::request_body::RequestBody;
+use super::request_forwarder::{RequestForwarder, UpstreamBody};
+use super::responder::Responder;
+use super::responder::sink::ResponseSink;
+use super::response_forwarder::ResponseForwarder;
+use super::timeouts::{CallTimeouts, RouteTimeouts};
+use crate::buffer::Slice;
+use crate::http2::{Head, Stream};
+use crate::metrics::record::Stage;
+use crate::policy::failure::Failure;
+use crate::policy::status::Code;
+use crate::time::Moment;
+use crate::upstream::AttemptError;
+use crate::wire::web::{Form, FromText};
+use crate::worker::config::{RouteMatch, WorkerConfig};
+use crate::worker::core::Worker;
+use crate::worker::downstream::client::Client;
+use crate::worker::telemetry::records::{CallTelemetry, Ended};
+use crate::worker::telemetry::trace::Span;
+
+/// A call in flight.
+pub(in crate::worker) struct Call {
+    head: Head,
+    client: Rc<Client>,
+    responder: Responder,
+    request: RequestForwarder,
+    timeouts: CallTimeouts,
+    began: Moment,
+    /// Where it is counted.
+    series: usize,
+    telemetry: CallTelemetry,
+}
+
+impl Call {
+    /// A call whose head came at `began`.
+    pub(super) fn new(
+        worker: &Worker,
+        config: &WorkerConfig,
+        client: Rc<Client>,
+        (protocol, began): (DownstreamProtocol, Moment),
+        arrival: Arrival,
+        (body, sink): (RequestBody, ResponseSink),
+    ) -> Call {
+        let Arrival { mut head, version, .. } = arrival;
+        let is_head = head.method() == Some(b"HEAD");
+        let mut responder = Responder::new(&worker.heads, sink, protocol, is_head, began);
+        let series = config.unrouted();
+        let (buffers, logged) = (worker.telemetry.as_ref(), config.logged(series));
+        let telemetry = CallTelemetry::begin(buffers, client.peer, logged, (protocol, version), &mut head);
+        if let Some(clock) = telemetry.stage_clock() {
+            responder.timer_mut().keep(clock);
+        }
+        Call {
+            head,
+            client,
+            responder,
+            request: RequestForwarder::new(body, worker.replays.take()),
+            timeouts: CallTimeouts::new(&worker.local.timers, began),
+            began,
+            series,
+            telemetry,
+        }
+    }
+
+    /// The call is over: a failure becomes a response, and what happened is counted and told.
+    pub(super) fn end(&mut self, worker: &Worker, config: &WorkerConfig, outcome: Result<Code, Failure>) {
+        if let Err(failure) = outcome {
+            self.client.call_failed(failure);
+            self.request.detail().into_iter().for_each(|detail| self.responder.explain(detail));
+            self.responder.fail(failure);
+        }
+        let took = worker.clock.now().since(self.began);
+        config.series(self.series).ended(outcome.unwrap_or_else(Failure::code).number(), took);
+        let ended = Ended {
+            began: self.began,
+            took,
+            received: self.request.received_bytes(),
+            sent: self.responder.sent_bytes(),
+            http_status: self.responder.status(),
+            timer: self.responder.timer(),
+        };
+        self.telemetry.ended(ended, outcome);
+        worker.replays.give(self.request.take_kept());
+    }
+
+    // Decode and route.
+
+    /// Notes what the page that calls may read of the response. True if the caller only asks what it may do, and has
+    /// been answered.
+    pub(super) fn answer_options(&mut self, worker: &Worker) -> Result<bool, Failure> {
+        let policy = self.client.cors();
+        self.responder.grant(policy.and_then(|policy| policy.grant(&self.head)));
+        if self.head.method() != Some(b"OPTIONS") {
+            return Ok(false);
+        }
+        let transcoder = worker.transcoder();
+        let allow = transcoder.as_ref().and_then(|transcoder| transcoder.allowed(self.path()));
+        let response = cors::answer_options(policy, &self.head, allow.as_deref(), &worker.heads);
+        response.map_or(Ok(false), |response| self.responder.send_plain(response).map(|()| true))
+    }
+
+    /// Reads what the caller asks of the gateway itself, and refuses what no upstream should see.
+    pub(super) fn read_headers(
+        &mut self,
+        worker: &Worker,
+        protocol: DownstreamProtocol,
+    ) -> Result<GatewayHeaders, Failure> {
+        let settings = self.client.settings();
+        let headers = headers::read(&self.head, settings.http2.max_headers_count as usize, protocol)?;
+        if settings.tells_time(headers.timing) {
+            self.responder.timer_mut().tell(&worker.clock);
+        }
+        Ok(headers)
+    }
+
+    /// Makes the head that of a gRPC call, in whatever protocol it came. JSON comes back with what its body has to
+    /// become.
+    pub(super) fn decode(
+        &mut self,
+        worker: &Worker,
+        protocol: DownstreamProtocol,
+    ) -> Result<Option<json::TranscodedRequest>, Failure> {
+        let head = &mut self.head;
+        match protocol {
+            DownstreamProtocol::Grpc => headers::check_grpc(head, protocol).map(|()| None),
+            DownstreamProtocol::GrpcWeb(form, _) => {
+                headers::check_grpc(head, protocol)?;
+                if form == Form::Text {
+                    self.request.read_as(BodyDecoder::Text(FromText::default()));
+                }
+                headers::to_grpc(head, None).map(|()| None)
+            }
+            DownstreamProtocol::Json => {
+                self.responder.timer().enter(Stage::Transcode);
+                let transcoder = worker.transcoder().ok_or_else(|| headers::not_mapped(head))?;
+                json::open(&transcoder, &mut self.responder, head).map(Some)
+            }
+        }
+    }
+
+    /// Finds the route, and the one of its clusters that takes this call.
+    pub(super) fn find_route<'c>(
+        &self,
+        worker: &Worker,
+        config: &'c WorkerConfig,
+    ) -> Result<RouteMatch<'c>, Failure> {
+        let (path, host) = (self.path(), headers::host(&self.head));
+        config.find(path, host, &self.head, &mut worker.random.borrow_mut()).ok_or(Failure::NoRoute)
+    }
+
+    /// The route was found, and with it the series that the call is counted in.
+    pub(super) fn routed(&mut self, config: &WorkerConfig, series: usize, now: Moment) {
+        self.series = series;
+        self.telemetry.routed(config.logged(series), self.responder.timer(), now);
+    }
+
+    /// Sets what the caller asks for and the route allows.
+    pub(super) fn set_limits(&mut self, asked: Option<Duration>, allowed: RouteTimeouts) {
+        self.timeouts.set_limits(asked, allowed);
+    }
+
+    /// Reads a body of JSON: whole, if the method takes one message, or else up to the first of them. Nothing that is
+    /// wrong in it is ever seen by an upstream.
+    pub(super) async fn read_json(
+        &mut self,
+        opened: json::TranscodedRequest,
+    ) -> Result<Option<Slice>, Failure> {
+        self.enter(Stage::Receive);
+        opened.check_length()?;
+        if opened.is_stream() {
+            self.request.read_as(BodyDecoder::Values(Box::new(json::Stream::new(opened))));
+            poll_fn(|cx| match self.request.poll_first(cx) {
+                Poll::Pending => self.poll_given_up(cx).map(Err),
+                ready => ready,
+            })
+            .await?;
+            return Ok(None);
+        }
+        let mut collected = json::CollectedBody::default();
+        loop {
+            let chunk = poll_fn(|cx| match self.request.poll_receive(cx) {
+                Poll::Pending => self.poll_given_up(cx).map(Err),
+                ready => ready,
+            });
+            let Some(chunk) = chunk.await? else { break };
+            self.timeouts.moved();
+            opened.collect(&mut collected, chunk)?;
+        }
+        self.enter(Stage::Transcode);
+        opened.message(&collected).map(Some).map_err(|(failure, detail)| {
+            detail.into_iter().for_each(|detail| self.responder.explain(detail));
+            failure
+        })
+    }
+
+    /// Makes the head what the upstream gets of it, and keeps up to `replay_bytes_max` of the body, to send it again.
+    pub(super) fn prepare(&mut self, headers: &GatewayHeaders, replay_bytes_max: u32, body: Option<Slice>) {
+        headers::prepare(&mut self.head, headers);
+        self.request.keep(replay_bytes_max);
+        if let Some(message) = body {
+            self.request.send_whole(message);
+        }
+    }
+
+    /// Says when it may be worth to come back.
+    pub(super) fn retry_after(&mut self, wait: Duration) {
+        self.responder.retry_after(wait);
+    }
+
+    // Questions.
+
+    /// The path of the method that is called.
+    pub(super) fn path(&self) -> &str {
+        headers::path_text(&self.head)
+    }
+
+    pub(super) fn timeouts(&self) -> &CallTimeouts {
+        &self.timeouts
+    }
+
+    /// Whether all that was sent of the request is kept, so that it can be sent again.
+    pub(super) fn is_kept(&self) -> bool {
+        self.request.is_kept()
+    }
+
+    /// Whether all of the request has come from the client.
+    pub(super) fn is_received(&self) -> bool {
+        self.request.is_received()
+    }
+
+    /// Whether the service has the request, or does not take it, and has not begun to answer.
+    pub(super) fn waits_for_response(&self) -> bool {
+        !self.timeouts.is_answered() && (self.request.is_done() || self.request.is_stalled())
+    }
+
+    // Waiting.
+
+    /// The call goes on to this stage.
+    pub(super) fn enter(&self, stage: Stage) {
+        self.responder.timer().enter(stage);
+    }
+
+    /// The time since the last stage was entered belongs to this one.
+    pub(super) fn reclassify(&self, stage: Stage) {
+        self.responder.timer().reclassify(stage);
+    }
+
+    /// Waits for `future`, as long as there is time and the client is there.
+    pub(super) async fn wait_for<F: Future>(&mut self, future: F) -> Result<F::Output, Failure> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            Poll::Pending => self.poll_given_up(cx).map(Err),
+        })
+        .await
+    }
+
+    /// Why the call need not go on: nobody waits for its response, the worker ends, or no time is left.
+    pub(super) fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        if self.responder.poll_client_gone(cx).is_ready() {
+            return Poll::Ready(Failure::ClientGone);
+        }
+        if self.client.is_cut() {
+            return Poll::Ready(Failure::Draining);
+        }
+        self.timeouts.poll(cx)
+    }
+
+    // An attempt, from its beginning to its response.
+
+    /// An attempt begins after so many others, with this time for its response. Its span, if the call is recorded.
+    pub(super) fn begin_attempt(&mut self, previous: u32, timeout: Option<Duration>) -> Option<Box<Span>> {
+        self.timeouts.begin_attempt(timeout);
+        self.telemetry.attempt(&self.head, previous)
+    }
+
+    /// An attempt has a connection to this endpoint.
+    pub(super) fn connected(&mut self, upstream: SocketAddr, now: Moment) {
+        self.telemetry.connected(upstream, self.responder.timer(), now);
+    }
+
+    /// Receives what has come of the body, before it is sent and as much as may be kept. True if that is all of it.
+    pub(super) fn gather(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        self.request.gather(cx)
+    }
+
+    /// The head as an attempt sends it: with the time that is left, the number of attempts before it, and its place in
+    /// the trace. `is_whole`: the request and its response are one message each, and all of the request is here.
+    pub(super) fn attempt_head(
+        &mut self,
+        upstream: SocketAddr,
+        span: &mut Option<Box<Span>>,
+        previous: u32,
+        is_whole: bool,
+        now: Moment,
+    ) -> Result<&Head, Failure> {
+        let left = self.timeouts.advertised_timeout(now, is_whole);
+        let field = self.telemetry.traceparent(span, upstream);
+        headers::upstream(&mut self.head, upstream, left, previous, field)?;
+        Ok(&self.head)
+    }
+
+    /// From now on the client's body goes to `stream`, whose head has been sent.
+    pub(super) fn send_body_to(&mut self, stream: Stream) {
+        self.request.to(stream);
+        self.timeouts.sent_head();
+    }
+
+    /// A body that is kept whole, for one more upstream.
+    pub(super) fn copy_body(&self) -> UpstreamBody {
+        self.request.copy()
+    }
+
+    /// Moves what there is of a copy.
+    pub(super) fn poll_copy(&mut self, cx: &mut Context<'_>, copy: &mut UpstreamBody) -> Result<(), Failure> {
+        self.request.poll_copy(cx, copy)
+    }
+
+    /// From now on the body goes only where this copy goes.
+    pub(super) fn take_copy(&mut self, copy: UpstreamBody) {
+        self.request.take(copy);
+    }
+
+    /// Moves what there is of the request.
+    pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if self.request.is_done() {
+            return Ok(());
+        }
+        let before = self.request.sent_bytes();
+        match self.request.poll(cx) {
+            Poll::Pending => {
+                let moved = before < self.request.sent_bytes();
+                self.timeouts.upload_progress(moved, self.request.is_stalled());
+                Ok(())
+            }
+            Poll::Ready(Ok(())) => {
+                self.timeouts.request_sent();
+                Ok(())
+            }
+            Poll::Ready(Err(failure)) => Err(failure),
+        }
+    }
+
+    /// Makes the request ready to be sent again. Lets go of the stream that it was sent to.
+    pub(super) fn rewind(&mut self) {
+        self.request.rewind();
+    }
+
+    /// An attempt is over, and the call waits for the next one.
+    pub(super) fn end_attempt(&mut self) {
+        self.timeouts.end_attempt();
+    }
+
+    // The response.
+
+    /// The head of a response has come from this endpoint, to which there was a connection at `connected`.
+    pub(super) fn responded(&mut self, upstream: SocketAddr, connected: Moment, now: Moment) {
+        self.telemetry.responded((upstream, connected), self.responder.timer(), now);
+    }
+
+    /// Passes on a response that is a status alone.
+    pub(super) fn respond_whole(&mut self, head: Head) -> Result<(), AttemptError> {
+        self.timeouts.response_started();
+        self.responder.send_whole(head)
+    }
+
+    /// Passes on the head of a response. From then on nothing is sent again.
+    pub(super) fn begin_response(&mut self, head: Head) -> Result<(), AttemptError> {
+        self.timeouts.response_started();
+        self.request.forget();
+        self.responder.begin(head)
+    }
+
+    /// The response comes down, while the request may still go up. Ready when all of it has been passed on, with the
+    /// code of the service.
+    pub(super) fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        response: &mut ResponseForwarder,
+    ) -> Poll<Result<Code, AttemptError>> {
+        let sent = self.poll_request(cx);
+        if self.responder.is_json() {
+            self.enter(Stage::Transcode);
+        }
+        let before = response.moved_bytes();
+        let polled = response.poll(cx, &mut self.responder);
+        if before < response.moved_bytes() {
+            self.timeouts.moved();
+        }
+        if let Poll::Ready(trailers) = polled {
+            return Poll::Ready(trailers.and_then(|trailers| self.end_response(trailers)));
+        }
+        self.enter(if response.waits_for_client() { Stage::Write } else { Stage::Upstream });
+        if self.responder.is_said() {
+            return Poll::Ready(Ok(Code::Ok));
+        }
+        if let Err(failure) = sent {
+            return Poll::Ready(Err(AttemptError::terminal(failure)));
+        }
+        self.poll_given_up(cx).map(|failure| Err(AttemptError::terminal(failure)))
+    }
+
+    fn end_response(&mut self, trailers: Option<Head>) -> Result<Code, AttemptError> {
+        if self.responder.is_said() {
+            return Ok(Code::Ok);
+        }
+        let no_status = AttemptError::terminal(Failure::UpstreamNoStatus);
+        let trailers = trailers.ok_or(no_status)?;
+        let code = headers::status(&trailers).ok_or(no_status)?;
+        self.responder.end(trailers)?;
+        Ok(code)
+    }
+}

@@ -1,0 +1,309 @@
+//! One attempt of a call: queued for a connection, sent, its response streaming, ended.
+//!
+//! `retry.rs` drives one attempt after the other, `hedge.rs` several at once.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use super::active::Call;
+use super::headers;
+use super::request_forwarder::UpstreamBody;
+use super::response_forwarder::ResponseForwarder;
+use crate::http2::{Head, Stream};
+use crate::metrics::record::Stage;
+use crate::policy::balance::Tried;
+use crate::policy::deadline::Whose;
+use crate::policy::failure::Failure;
+use crate::policy::outcome::Ended;
+use crate::policy::retry::End;
+use crate::policy::status::Code;
+use crate::time::Moment;
+use crate::upstream::{
+    AcquireStream, AttemptError, AttemptResult, BreakerPermits, Cluster, Method, StreamLease,
+};
+use crate::worker::core::Worker;
+use crate::worker::telemetry::trace::Span;
+
+/// What the attempts of a call have in common.
+pub(super) struct Attempts<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) cluster: &'a Rc<Cluster>,
+    pub(super) method: &'a Method,
+    /// The method takes one message and answers with one.
+    pub(super) is_unary: bool,
+    /// Endpoints that attempts went to.
+    tried: Cell<Tried>,
+}
+
+impl<'a> Attempts<'a> {
+    pub(super) fn new(
+        worker: &'a Worker,
+        cluster: &'a Rc<Cluster>,
+        method: &'a Method,
+        is_unary: bool,
+    ) -> Attempts<'a> {
+        Attempts { worker, cluster, method, is_unary, tried: Cell::default() }
+    }
+}
+
+/// Why an attempt is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    First,
+    /// Nobody has seen the one before.
+    Replay,
+    Retry,
+    /// It is one of several that run at once, and not the first of them.
+    Hedge,
+}
+
+/// What an attempt begins with.
+pub(super) struct Start {
+    pub(super) kind: Kind,
+    /// Attempts that began before it.
+    pub(super) previous: u32,
+    /// The time for its response.
+    pub(super) timeout: Option<Duration>,
+    /// A copy of the body; none if it is sent what comes from the client.
+    pub(super) body: Option<UpstreamBody>,
+    /// How the wait for a connection is told: not at all where another attempt runs.
+    pub(super) times: Times,
+}
+
+/// Which stages of the call are this attempt's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Times {
+    /// The wait for a connection, and whether that was a connect.
+    Connect,
+    /// The wait for a connection.
+    Queue,
+    Nothing,
+}
+
+/// One attempt.
+pub(super) struct Attempt<'a> {
+    shared: &'a Attempts<'a>,
+    start: Start,
+    permits: BreakerPermits<'a>,
+    /// When it had a connection; until then, when it began.
+    connected: Moment,
+    /// Where the call is traced.
+    span: Option<Box<Span>>,
+    // Before the lease, for a stream ends before its place is given to the next call.
+    state: State,
+    lease: Option<StreamLease>,
+}
+
+enum State {
+    /// It waits for a connection. Beside it: connections that had been opened by then.
+    Queued(AcquireStream, u64),
+    /// It waits for the head of a response.
+    Sent(Stream),
+    /// The caller has the head, and the body follows.
+    Streaming(ResponseForwarder),
+    Ended,
+}
+
+/// How an attempt ended that was answered.
+pub(super) enum Response {
+    /// The caller has it.
+    Passed(Code),
+    /// It is a status alone, and the caller does not have it yet.
+    Held(Code, Head),
+}
+
+impl Response {
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Response::Passed(code) | Response::Held(code, _) => *code,
+        }
+    }
+}
+
+impl<'a> Attempt<'a> {
+    /// Begins an attempt at `now`: asks the breakers, and queues for a connection, which is taken only when it is there.
+    pub(super) fn begin(
+        shared: &'a Attempts<'a>,
+        call: &mut Call,
+        start: Start,
+        now: Moment,
+    ) -> Result<Attempt<'a>, AttemptError> {
+        let Attempts { cluster, method, .. } = *shared;
+        let permits = cluster.ask(method, now).map_err(|refusal| {
+            call.retry_after(refusal.rest);
+            AttemptError { failure: Failure::BreakerOpen, end: refusal.end }
+        })?;
+        let span = call.begin_attempt(start.previous, start.timeout);
+        if start.times != Times::Nothing {
+            call.enter(Stage::Queue);
+        }
+        let opened = cluster.counts().connections_opened.get();
+        let state = State::Queued(cluster.acquire(shared.tried.get()), opened);
+        Ok(Attempt { shared, start, permits, connected: now, span, state, lease: None })
+    }
+
+    /// Whether it waits for a connection.
+    pub(super) fn is_queued(&self) -> bool {
+        matches!(self.state, State::Queued(..))
+    }
+
+    /// Whether it is sent what comes from the client, and not a copy.
+    pub(super) fn takes_client_body(&self) -> bool {
+        self.start.body.is_none()
+    }
+
+    /// Its copy of the body, if it was sent one.
+    pub(super) fn take_body(&mut self) -> Option<UpstreamBody> {
+        self.start.body.take()
+    }
+
+    /// Goes on until the head of a response comes. Whether the call is given up meanwhile is for the driver to ask.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: &mut Call,
+    ) -> Poll<Result<Head, AttemptError>> {
+        if let State::Queued(acquire, opened) = &mut self.state {
+            let acquired = ready!(Pin::new(acquire).poll(cx));
+            let is_connect = *opened != self.shared.cluster.counts().connections_opened.get()
+                || matches!(acquired, Err(Failure::ConnectFailed | Failure::ConnectTimedOut));
+            if self.start.times == Times::Connect && is_connect {
+                call.reclassify(Stage::Connect);
+            }
+            self.send(cx, call, acquired.map_err(AttemptError::from_acquire)?)?;
+        }
+        let (State::Sent(stream), Some(lease)) = (&self.state, &self.lease) else { return Poll::Pending };
+        let sent = match &mut self.start.body {
+            Some(copy) => call.poll_copy(cx, copy),
+            None => call.poll_request(cx),
+        };
+        // Looked at first: an upstream that resets the request has said why here.
+        if let Poll::Ready(head) = stream.poll_head(cx) {
+            return Poll::Ready(head.map_err(|error| lease.classify(AttemptError::from_stream(error))));
+        }
+        sent.map_err(AttemptError::terminal)?;
+        Poll::Pending
+    }
+
+    /// Sends the head; the body follows.
+    fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: &mut Call,
+        lease: StreamLease,
+    ) -> Result<(), AttemptError> {
+        let Attempts { worker, cluster, is_unary, ref tried, .. } = *self.shared;
+        let lease = self.lease.insert(lease);
+        let mut known = tried.get();
+        known.add(lease.endpoint());
+        tried.set(known);
+        self.connected = worker.clock.now();
+        call.connected(lease.address(), self.connected);
+        match self.start.kind {
+            Kind::First => {}
+            Kind::Replay => cluster.counts().replays.add(1),
+            Kind::Retry => cluster.counts().retries.add(1),
+            Kind::Hedge => cluster.counts().hedges.add(1),
+        }
+        let is_whole = is_unary && call.gather(cx).map_err(AttemptError::terminal)?;
+        let Start { previous, .. } = self.start;
+        let head = call.attempt_head(lease.address(), &mut self.span, previous, is_whole, self.connected);
+        let stream = lease.open(head.map_err(AttemptError::terminal)?, false)?;
+        match &mut self.start.body {
+            Some(copy) => copy.to(stream.clone()),
+            None => call.send_body_to(stream.clone()),
+        }
+        self.state = State::Sent(stream);
+        Ok(())
+    }
+
+    /// The call was given up while it ran, for this reason.
+    pub(super) fn given_up(&self, call: &Call, failure: Failure) -> AttemptError {
+        // Where only this attempt has no more time, another one may still be answered.
+        let is_alone = failure == Failure::OutOfTime && !call.timeouts().is_expired();
+        let end = if is_alone && matches!(self.state, State::Sent(_)) { End::Lost } else { End::Ours };
+        AttemptError { failure, end }
+    }
+
+    /// The code of a head that is a status alone, and not OK.
+    pub(super) fn bad_status(&self, head: &Head) -> Result<Option<Code>, AttemptError> {
+        let code = headers::read_response(head)?.filter(|code| *code != Code::Ok);
+        let is_all = matches!(&self.state, State::Sent(stream) if stream.ended_with_head());
+        Ok(code.filter(|_| is_all))
+    }
+
+    /// Passes on the response that begins with this head. A status alone is held back.
+    pub(super) async fn respond(&mut self, call: &mut Call, head: Head) -> Result<Response, AttemptError> {
+        if let Some((code, head)) = self.begin_response(call, head)? {
+            return Ok(Response::Held(code, head));
+        }
+        let State::Streaming(response) = &mut self.state else {
+            return Err(AttemptError::terminal(Failure::UpstreamNoStatus));
+        };
+        poll_fn(|cx| call.poll_response(cx, response)).await.map(Response::Passed)
+    }
+
+    fn begin_response(&mut self, call: &mut Call, head: Head) -> Result<Option<(Code, Head)>, AttemptError> {
+        let now = self.shared.worker.clock.now();
+        if let Some(lease) = &self.lease {
+            call.responded(lease.address(), self.connected, now);
+        }
+        let code = headers::read_response(&head)?;
+        self.permits.answered(now);
+        let State::Sent(stream) = std::mem::replace(&mut self.state, State::Ended) else { return Ok(None) };
+        if stream.ended_with_head() {
+            let code = code.ok_or(AttemptError::terminal(Failure::UpstreamNoStatus))?;
+            return Ok(Some((code, head)));
+        }
+        call.begin_response(head)?;
+        self.state = State::Streaming(ResponseForwarder::new(stream));
+        Ok(None)
+    }
+
+    /// It is over. Says what its end says of the service and of the endpoint it went to.
+    pub(super) fn report(mut self, call: &Call, outcome: Result<Code, AttemptError>) {
+        let Attempts { worker, cluster, .. } = *self.shared;
+        self.state = State::Ended;
+        let ended = outcome.map_err(|error| error.failure);
+        if let Some(span) = &mut self.span {
+            span.ended(ended);
+        }
+        if let Err(Failure::UpstreamReset(_)) = ended {
+            cluster.counts().resets.add(1);
+        }
+        let is_connected = cluster.is_connected();
+        let Some(result) = result(call, self.lease.is_some(), is_connected, ended) else { return };
+        let now = worker.clock.now();
+        self.permits.tell(result, now);
+        self.lease.inspect(|lease| lease.tell(result, now));
+    }
+}
+
+/// What the end of an attempt says of the service, if it says something. `is_sent`: it had a connection.
+/// `is_connected`: others have.
+fn result(
+    call: &Call,
+    is_sent: bool,
+    is_connected: bool,
+    ended: Result<Code, Failure>,
+) -> Option<AttemptResult> {
+    // Time that ran out while the service waited for the caller, or while it answered, is not its fault.
+    if ended == Err(Failure::OutOfTime) && is_sent && !call.waits_for_response() {
+        return None;
+    }
+    let is_noticed = ended.is_ok() && call.timeouts().advertised_route_timeout();
+    Some(match (Ended::of(ended), call.timeouts().passed()) {
+        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Own)) if !is_sent && !is_connected => {
+            AttemptResult::Failed(Failure::ConnectTimedOut)
+        }
+        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Own)) => AttemptResult::Late,
+        (Ended::OutOfTime, _) if is_noticed => AttemptResult::Late,
+        // The caller's time is over, which says nothing of the service.
+        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Callers)) => return None,
+        _ => ended.map_or_else(AttemptResult::Failed, AttemptResult::Answered),
+    })
+}

@@ -1,0 +1,174 @@
+//! What web pages of other origins may do and read (the Fetch standard's CORS protocol).
+
+use std::rc::Rc;
+
+use super::headers;
+use crate::config::{self, AllowOrigins};
+use crate::http2::{Head, Heads, Name};
+
+/// What pages send besides what they may always send.
+const ALLOW_HEADERS: &[&str] = &[
+    "content-type",
+    "authorization",
+    "x-grpc-web",
+    "x-user-agent",
+    "grpc-timeout",
+    "x-request-timeout",
+    "traceparent",
+    "tracestate",
+];
+
+/// What pages may read besides what they may always read.
+const EXPOSE_HEADERS: &[&str] =
+    &["grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding", "retry-after"];
+
+/// What a listener grants, as the values that are sent.
+pub(in crate::worker) struct Policy {
+    origins: AllowOrigins,
+    allow_headers: String,
+    expose_headers: Rc<str>,
+    max_age: String,
+}
+
+/// What is granted to the page that asks.
+#[derive(Clone, Debug)]
+pub(in crate::worker) struct Granted {
+    origin: Box<[u8]>,
+    expose: Rc<str>,
+}
+
+impl Policy {
+    /// `None` if pages of other origins are granted nothing.
+    pub(in crate::worker) fn new(settings: &config::Cors) -> Option<Policy> {
+        settings.is_on().then(|| Policy {
+            origins: settings.allow_origins.clone(),
+            allow_headers: list(ALLOW_HEADERS, &settings.allow_headers),
+            expose_headers: list(EXPOSE_HEADERS, &settings.expose_headers).into(),
+            max_age: settings.max_age.as_secs().to_string(),
+        })
+    }
+
+    /// What the origin that this request names is granted.
+    pub(in crate::worker) fn grant(&self, head: &Head) -> Option<Granted> {
+        let origin = head.get(Name::ORIGIN)?;
+        let known = match &self.origins {
+            AllowOrigins::Any => true,
+            AllowOrigins::These(these) => these.iter().any(|one| origin == one.as_bytes()),
+        };
+        known.then(|| Granted { origin: origin.into(), expose: Rc::clone(&self.expose_headers) })
+    }
+
+    /// Makes the answer that of a page that asks what it may do. `allow` is what may be called at this path.
+    fn preflight(&self, head: &Head, allow: Option<&str>, answer: &mut Head) {
+        if self.grant(head).is_some() {
+            answer.push(Name::ACCESS_CONTROL_ALLOW_METHODS, allow.unwrap_or("POST").as_bytes());
+            answer.push(Name::ACCESS_CONTROL_ALLOW_HEADERS, self.allow_headers.as_bytes());
+            answer.push(Name::ACCESS_CONTROL_MAX_AGE, self.max_age.as_bytes());
+        }
+    }
+}
+
+/// Whether a browser asks what a page may do.
+fn is_preflight(head: &Head) -> bool {
+    head.method() == Some(b"OPTIONS") && head.get(Name::ACCESS_CONTROL_REQUEST_METHOD).is_some()
+}
+
+/// The response to a request that asks what may be done at its path; none if it asks something of a service. `allow` is
+/// what may be called there.
+pub(in crate::worker) fn answer_options(
+    policy: Option<&Policy>,
+    head: &Head,
+    allow: Option<&str>,
+    heads: &Rc<Heads>,
+) -> Option<Head> {
+    let mut response = headers::response(heads, 204);
+    match (policy, allow) {
+        (Some(policy), allow) if is_preflight(head) => policy.preflight(head, allow, &mut response),
+        (_, Some(allow)) => response.push(Name::ALLOW, allow.as_bytes()),
+        (_, None) => return None,
+    }
+    Some(response)
+}
+
+impl Granted {
+    /// Says so in the head of an answer.
+    pub(in crate::worker) fn add_to(&self, head: &mut Head) {
+        head.insert(Name::ACCESS_CONTROL_ALLOW_ORIGIN, &self.origin);
+        head.insert(Name::ACCESS_CONTROL_EXPOSE_HEADERS, self.expose.as_bytes());
+        head.push(Name::VARY, b"origin");
+    }
+}
+
+fn list(ours: &[&str], more: &[String]) -> String {
+    let names: Vec<&str> = ours.iter().copied().chain(more.iter().map(String::as_str)).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn policy(origins: &[&str]) -> Option<Policy> {
+        let allow_origins = match origins {
+            ["*"] => AllowOrigins::Any,
+            _ => AllowOrigins::These(origins.iter().map(ToString::to_string).collect()),
+        };
+        Policy::new(&config::Cors {
+            allow_origins,
+            allow_headers: vec!["x-mine".to_owned()],
+            expose_headers: Vec::new(),
+            max_age: Duration::from_secs(60),
+        })
+    }
+
+    fn head(method: &str, origin: Option<&str>, asks: bool) -> Head {
+        let mut head = Heads::new().head();
+        head.set_method(method.as_bytes());
+        head.set_path(b"/a.B/C");
+        if let Some(origin) = origin {
+            head.push(Name::ORIGIN, origin.as_bytes());
+        }
+        if asks {
+            head.push(Name::ACCESS_CONTROL_REQUEST_METHOD, b"POST");
+        }
+        head
+    }
+
+    #[test]
+    fn origins_are_granted_by_name_or_all() {
+        assert!(policy(&[]).is_none());
+        let named = policy(&["https://a.example"]).expect("it grants something");
+        let every = policy(&["*"]).expect("it grants something");
+        for (origin, by_name, by_all) in [
+            (Some("https://a.example"), true, true),
+            (Some("https://b.example"), false, true),
+            (Some("https://a.example.evil"), false, true),
+            (None, false, false),
+        ] {
+            let head = head("POST", origin, false);
+            assert_eq!(named.grant(&head).is_some(), by_name, "{origin:?}");
+            assert_eq!(every.grant(&head).is_some(), by_all, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn a_preflight_is_answered_and_nothing_else_is() {
+        let policy = policy(&["https://a.example"]).expect("it grants something");
+        assert!(!is_preflight(&head("POST", Some("https://a.example"), true)));
+        assert!(!is_preflight(&head("OPTIONS", Some("https://a.example"), false)));
+        let asked = head("OPTIONS", Some("https://a.example"), true);
+        assert!(is_preflight(&asked));
+        let answered = |asked: &Head| {
+            let mut answer = Heads::new().head();
+            policy.preflight(asked, None, &mut answer);
+            answer
+                .get(Name::ACCESS_CONTROL_ALLOW_HEADERS)
+                .map(|value| String::from_utf8_lossy(value).into_owned())
+        };
+        let allowed = answered(&asked).expect("it is granted something");
+        assert!(allowed.contains("x-grpc-web") && allowed.contains("x-mine"));
+        assert_eq!(answered(&head("OPTIONS", Some("https://b.example"), true)), None);
+    }
+}

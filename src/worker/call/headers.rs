@@ -1,0 +1,408 @@
+//! What the gateway reads and changes in the heads of calls and answers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::protocol::{DownstreamProtocol, Version};
+use crate::http2::{Head, Heads, Name};
+use crate::policy::failure::Failure;
+use crate::policy::retry::Pushback;
+use crate::policy::route;
+use crate::policy::status::Code;
+use crate::upstream::AttemptError;
+use crate::wire::trace_context::TraceParent;
+use crate::wire::{binary, content, timeout};
+
+/// A request that has come.
+pub(in crate::worker) struct Arrival {
+    pub(in crate::worker) head: Head,
+    pub(in crate::worker) version: Version,
+    /// The head is above the bounds, and the part of it that is here ends there.
+    pub(in crate::worker) is_too_large: bool,
+}
+
+impl route::Headers for Head {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().map(|field| field.name_bytes)
+    }
+
+    fn values<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |field| field.name_bytes == name).map(|field| field.value)
+    }
+}
+
+/// The path of a request, with its query.
+pub(in crate::worker) fn path_and_query(head: &Head) -> &str {
+    // The decoder lets only visible ASCII pass; a request of HTTP/1.1 has been read by hyper.
+    head.path().and_then(|path| str::from_utf8(path).ok()).unwrap_or_default()
+}
+
+/// The path of a request, without its query, as bytes.
+pub(in crate::worker) fn path(head: &Head) -> &[u8] {
+    path_text(head).as_bytes()
+}
+
+/// The path of a request, without its query.
+pub(in crate::worker) fn path_text(head: &Head) -> &str {
+    let path = path_and_query(head);
+    path.split_once('?').map_or(path, |(path, _)| path)
+}
+
+/// The query of a request, if it has one.
+pub(in crate::worker) fn query(head: &Head) -> Option<&str> {
+    path_and_query(head).split_once('?').map(|(_, query)| query)
+}
+
+/// What a caller asks of the gateway itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::worker) struct GatewayHeaders {
+    pub(in crate::worker) timeout: Option<Duration>,
+    /// It has the `te` field that gRPC asks for.
+    pub(in crate::worker) has_te: bool,
+    /// It wants to know where the time of the call goes.
+    pub(in crate::worker) timing: bool,
+}
+
+impl GatewayHeaders {
+    /// The earliest of all deadlines holds.
+    fn within(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
+        let timeout = timeout.ok_or(Failure::BadTimeout)?;
+        self.timeout = Some(self.timeout.map_or(timeout, |asked| asked.min(timeout)));
+        Ok(())
+    }
+}
+
+/// Reads a call's head, and refuses what no upstream should see.
+pub(in crate::worker) fn read(
+    head: &Head,
+    headers_count_max: usize,
+    protocol: DownstreamProtocol,
+) -> Result<GatewayHeaders, Failure> {
+    if head.len() > headers_count_max {
+        return Err(Failure::TooManyHeaders);
+    }
+    let mut asked = GatewayHeaders::default();
+    // One pass in place of a look-up for each name.
+    for field in head.iter() {
+        match field.name {
+            Name::TE => asked.has_te = true,
+            Name::GRPC_TIMEOUT => asked.within(timeout::parse(field.value))?,
+            Name::X_REQUEST_TIMEOUT if protocol != DownstreamProtocol::Grpc => {
+                asked.within(timeout::parse_request_timeout(field.value))?;
+            }
+            Name::X_RINGWAY_TIMING => asked.timing = true,
+            _ if field.name_bytes.ends_with(b"-bin") && !binary::is_valid(field.value) => {
+                // Such a value makes some servers drop the connection, which carries the calls of others too
+                // (CVE-2023-32731).
+                return Err(Failure::BadBinaryHeader);
+            }
+            _ => {}
+        }
+    }
+    Ok(asked)
+}
+
+/// Refuses what is not a gRPC call, or one in gRPC-Web.
+pub(in crate::worker) fn check_grpc(head: &Head, protocol: DownstreamProtocol) -> Result<(), Failure> {
+    if head.method() != Some(b"POST") {
+        return Err(Failure::NotPost);
+    }
+    if protocol == DownstreamProtocol::Grpc && !is_grpc(head) {
+        return Err(Failure::NotGrpc);
+    }
+    if !is_method_path(path(head)) {
+        return Err(Failure::BadPath);
+    }
+    Ok(())
+}
+
+fn is_grpc(head: &Head) -> bool {
+    head.get(Name::CONTENT_TYPE).is_some_and(content::is_grpc)
+}
+
+/// `/{service}/{method}`, both there and nothing else: no upstream is asked to make sense of `//` or `/..`.
+fn is_method_path(path: &[u8]) -> bool {
+    let Some(rest) = path.strip_prefix(b"/") else { return false };
+    let Some(at) = rest.iter().position(|byte| *byte == b'/') else { return false };
+    let (service, method) = (&rest[..at], &rest[at + 1..]);
+    !service.is_empty()
+        && !method.is_empty()
+        && !method.contains(&b'/')
+        && service != b".."
+        && method != b".."
+}
+
+/// The host that the caller means to reach. A port is cut off only if digits follow the last `:`, and no other stands
+/// outside brackets: what names several addresses is compared as it is.
+pub(in crate::worker) fn host(head: &Head) -> &str {
+    let authority = head.authority().or_else(|| head.get(Name::HOST));
+    let authority = authority.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default();
+    let Some((host, port)) = authority.rsplit_once(':') else { return authority };
+    let is_one = host.ends_with(']') || !host.contains(':');
+    if is_one && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) {
+        host
+    } else {
+        authority
+    }
+}
+
+/// Why a request that no method is mapped to is refused.
+pub(in crate::worker) fn not_mapped(head: &Head) -> Failure {
+    if is_grpc(head) { Failure::NotHttp2 } else { Failure::NotMapped }
+}
+
+/// Whether a field says something of the connection, or of the body as the client sent it, and nothing of the call.
+fn is_not_sent_on(name: Name) -> bool {
+    matches!(
+        name,
+        Name::HOST
+            | Name::CONNECTION
+            | Name::CONTENT_LENGTH
+            | Name::CONTENT_TYPE
+            | Name::EXPECT
+            | Name::TRANSFER_ENCODING
+            | Name::UPGRADE
+            | Name::TE
+            | Name::TRAILER
+            | Name::ACCEPT
+            | Name::ACCEPT_ENCODING
+            | Name::ACCESS_CONTROL_REQUEST_METHOD
+            | Name::KEEP_ALIVE
+            | Name::PROXY_CONNECTION
+            | Name::HTTP2_SETTINGS
+            | Name::X_GRPC_WEB
+            | Name::X_REQUEST_TIMEOUT
+            | Name::GRPC_ENCODING
+            | Name::GRPC_ACCEPT_ENCODING
+    )
+}
+
+/// Turns the head of a request that is not gRPC into that of a call. `path` is the method's, if it is not that of the
+/// request.
+pub(in crate::worker) fn to_grpc(head: &mut Head, path: Option<&str>) -> Result<(), Failure> {
+    // What `connection` names belongs to the connection too (RFC 9110 section 7.6.1).
+    if head.get(Name::CONNECTION).is_some() {
+        let named: Vec<Vec<u8>> = head
+            .get_all(Name::CONNECTION)
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .map(|name| name.trim_ascii().to_ascii_lowercase())
+            .collect();
+        head.retain(|field| !named.iter().any(|name| name == field.name_bytes));
+    }
+    head.retain(|field| !is_not_sent_on(field.name));
+    head.push(Name::CONTENT_TYPE, b"application/grpc");
+    if let Some(path) = path {
+        head.set_path(path.as_bytes());
+    }
+    head.set_scheme(b"http");
+    head.set_method(b"POST");
+    Ok(())
+}
+
+/// Whether these are the characters of a host and perhaps a port, without user information (RFC 3986 section 3.2).
+pub(in crate::worker) fn is_host(host: &[u8]) -> bool {
+    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte))
+}
+
+/// Makes a caller's head fit to be sent on.
+pub(in crate::worker) fn prepare(head: &mut Head, asked: &GatewayHeaders) {
+    // gRPC servers refuse calls without it, and it says that trailers are understood, which ours are.
+    if !asked.has_te {
+        head.push(Name::TE, b"trailers");
+    }
+    if head.scheme().is_none() {
+        head.set_scheme(b"http");
+    }
+    // It says something of the body as the client sends it, which HTTP/2 says by itself.
+    head.remove(Name::HOST);
+}
+
+/// Makes the head that of one attempt: with the time that is left now, the number of attempts before it, and its place
+/// in the trace.
+pub(in crate::worker) fn upstream(
+    head: &mut Head,
+    address: SocketAddr,
+    left: Option<Duration>,
+    previous: u32,
+    traceparent: Option<TraceParent>,
+) -> Result<(), Failure> {
+    if previous > 0 {
+        head.insert(Name::GRPC_PREVIOUS_RPC_ATTEMPTS, itoa::Buffer::new().format(previous).as_bytes());
+    }
+    if let Some(left) = left {
+        if left.is_zero() {
+            return Err(Failure::OutOfTime);
+        }
+        head.remove(Name::GRPC_TIMEOUT);
+        // Different each time: it would only push what repeats out of the peer's table.
+        head.push_sensitive(Name::GRPC_TIMEOUT, timeout::format(left).as_ref());
+    }
+    if let Some(traceparent) = traceparent {
+        head.remove(Name::TRACEPARENT);
+        head.push_sensitive(Name::TRACEPARENT, &traceparent.to_bytes());
+    }
+    // gRPC servers want an authority.
+    if head.authority().is_none() {
+        head.set_authority(address.to_string().as_bytes());
+    }
+    Ok(())
+}
+
+/// Reads the head of a response; the code if it has one already.
+pub(in crate::worker) fn read_response(head: &Head) -> Result<Option<Code>, AttemptError> {
+    let code = status(head);
+    if code.is_some() || (head.status() == Some(200) && is_grpc(head)) {
+        Ok(code)
+    } else {
+        Err(AttemptError::terminal(Failure::UpstreamNotGrpc(head.status().unwrap_or(0))))
+    }
+}
+
+/// What a service says about trying again.
+pub(in crate::worker) fn pushback(head: &Head) -> Pushback {
+    head.get(Name::GRPC_RETRY_PUSHBACK_MS).map_or(Pushback::None, Pushback::from_header)
+}
+
+/// The code in a head or in trailers.
+pub(in crate::worker) fn status(head: &Head) -> Option<Code> {
+    head.get(Name::GRPC_STATUS).map(Code::from_header)
+}
+
+/// The head of an answer with this HTTP status.
+pub(in crate::worker) fn response(heads: &std::rc::Rc<Heads>, status: u16) -> Head {
+    let mut head = heads.head();
+    head.set_status(status);
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_service_and_method_is_a_path() {
+        for (path, expected) in [
+            ("/a.B/C", true),
+            ("/B/C", true),
+            ("/a.B/", false),
+            ("//C", false),
+            ("/", false),
+            ("", false),
+            ("*", false),
+            ("a.B/C", false),
+            ("/a.B", false),
+            ("/a.B/C/", false),
+            ("/a.B/C/D", false),
+            ("/../C", false),
+            ("/a.B/..", false),
+        ] {
+            assert_eq!(is_method_path(path.as_bytes()), expected, "{path:?}");
+        }
+    }
+
+    fn request() -> Head {
+        let mut head = Heads::new().head();
+        head.set_method(b"POST");
+        head.set_scheme(b"http");
+        head.set_authority(b"h");
+        head.set_path(b"/a.B/C");
+        head
+    }
+
+    fn head(change: impl FnOnce(&mut Head)) -> Result<GatewayHeaders, Failure> {
+        let mut head = request();
+        head.push(Name::CONTENT_TYPE, b"application/grpc");
+        change(&mut head);
+        let asked = read(&head, 10, DownstreamProtocol::Grpc)?;
+        check_grpc(&head, DownstreamProtocol::Grpc)?;
+        Ok(asked)
+    }
+
+    #[test]
+    fn a_port_is_cut_off_where_there_is_one_host() {
+        for (authority, expected) in [
+            ("h", "h"),
+            ("h:80", "h"),
+            ("h:", "h:"),
+            ("h:x", "h:x"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("127.0.0.1:1,127.0.0.1:2", "127.0.0.1:1,127.0.0.1:2"),
+            ("%2Ftmp%2Fx.sock", "%2Ftmp%2Fx.sock"),
+        ] {
+            let mut head = request();
+            head.set_authority(authority.as_bytes());
+            assert_eq!(host(&head), expected, "{authority}");
+        }
+    }
+
+    #[test]
+    fn what_connection_names_is_not_sent_on() {
+        let mut head = request();
+        for (name, value) in [
+            (&b"connection"[..], &b"x-one, X-Two"[..]),
+            (b"connection", b"x-three"),
+            (b"x-one", b"1"),
+            (b"x-two", b"2"),
+            (b"x-three", b"3"),
+            (b"x-four", b"4"),
+            (b"keep-alive", b"5"),
+        ] {
+            head.push_named(name, value);
+        }
+        to_grpc(&mut head, None).expect("a request");
+        let names: Vec<&[u8]> = head.iter().map(|field| field.name_bytes).collect();
+        assert_eq!(names, [&b"x-four"[..], b"content-type"]);
+    }
+
+    #[test]
+    fn the_earliest_deadline_holds() {
+        for (fields, wanted) in [
+            (&[("x-request-timeout", "250")][..], Ok(Some(250))),
+            (&[("x-request-timeout", "1.5s"), ("grpc-timeout", "2S")], Ok(Some(1500))),
+            (&[("x-request-timeout", "3s"), ("grpc-timeout", "2S")], Ok(Some(2000))),
+            (&[("x-request-timeout", "3s"), ("x-request-timeout", "40ms")], Ok(Some(40))),
+            (&[("x-request-timeout", "soon")], Err(Failure::BadTimeout)),
+        ] {
+            let mut head = request();
+            for (name, value) in fields {
+                head.push_named(name.as_bytes(), value.as_bytes());
+            }
+            let asked = read(&head, 10, DownstreamProtocol::Json).map(|asked| asked.timeout);
+            assert_eq!(asked, wanted.map(|wanted| wanted.map(Duration::from_millis)), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_read_or_refused() {
+        let set = |name: &'static str, value: &'static str| {
+            move |head: &mut Head| {
+                head.remove_named(name.as_bytes());
+                head.push_named(name.as_bytes(), value.as_bytes());
+            }
+        };
+        assert_eq!(head(|_| ()), Ok(GatewayHeaders::default()));
+        assert_eq!(
+            head(set("grpc-timeout", "5S")),
+            Ok(GatewayHeaders { timeout: Some(Duration::from_secs(5)), ..GatewayHeaders::default() })
+        );
+        assert_eq!(head(set("grpc-timeout", "5")), Err(Failure::BadTimeout));
+        assert_eq!(head(set("grpc-timeout", "123456789m")), Err(Failure::BadTimeout));
+        // What is the service's own is not ours to read.
+        assert_eq!(head(set("x-request-timeout", "soon")), Ok(GatewayHeaders::default()));
+        assert_eq!(head(set("content-type", "application/json")), Err(Failure::NotGrpc));
+        assert_eq!(head(set("x-bin", "q6ur")), Ok(GatewayHeaders::default()));
+        assert_eq!(head(set("x-bin", "!")), Err(Failure::BadBinaryHeader));
+        assert_eq!(head(|head| head.set_method(b"GET")), Err(Failure::NotPost));
+        let many = |head: &mut Head| {
+            for _ in 0..10 {
+                head.push_named(b"x", b"y");
+            }
+        };
+        assert_eq!(head(many), Err(Failure::TooManyHeaders));
+    }
+}

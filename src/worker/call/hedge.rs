@@ -1,0 +1,241 @@
+//! A call that is sent several times at once: the first good response is the call's, and the other attempts are
+//! cancelled.
+//!
+//! When an attempt begins and the meaning of its end are decided in `policy/hedge.rs`. One attempt is sent the request
+//! as it comes from the client; others begin once all of it is here, and are sent copies of what is kept. So a request
+//! that is not kept whole, such as a long stream, is sent once. A timeout that follows the latency is not for such
+//! calls: hedges do its work.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::active::Call;
+use super::attempt::{Attempt, Attempts, Kind, Response, Start, Times};
+use super::headers;
+use crate::config::Hedging;
+use crate::http2::Head;
+use crate::policy::failure::Failure;
+use crate::policy::hedge::{self, Hedge, Told};
+use crate::policy::retry::{End, Pushback};
+use crate::policy::status::Code;
+use crate::time::Moment;
+use crate::time::timers::Timer;
+use crate::upstream::AttemptError;
+
+/// The attempts of a call that run, and whether there will be more.
+struct Race<'a> {
+    shared: &'a Attempts<'a>,
+    hedging: &'a Hedging,
+    hedge: Hedge,
+    running: Vec<Attempt<'a>>,
+    /// How the attempt before ended.
+    last: Option<Finish<'a>>,
+    timer: Timer,
+    armed_for: Option<Moment>,
+}
+
+/// How an attempt ended, and maybe the call with it.
+enum Finish<'a> {
+    /// The response of this attempt begins with this head; the caller has nothing of it yet.
+    Response(Box<Attempt<'a>>, Head),
+    /// A bad status, and nothing else.
+    Status(Code, Head),
+    Failed(AttemptError),
+}
+
+/// Sends a call. On the heap: calls that are not hedged have no room for this.
+pub(super) fn send<'a>(
+    shared: &'a Attempts<'a>,
+    hedging: &'a Hedging,
+    call: &'a mut Call,
+) -> Pin<Box<impl Future<Output = Result<Code, Failure>> + 'a>> {
+    let worker = shared.worker;
+    let mut race = Race {
+        shared,
+        hedging,
+        hedge: Hedge::new(hedging, worker.clock.now()),
+        running: Vec::new(),
+        last: None,
+        timer: worker.local.timers.timer(),
+        armed_for: None,
+    };
+    Box::pin(async move {
+        match poll_fn(|cx| race.poll(cx, call)).await {
+            Finish::Response(winner, head) => {
+                let ended = race.won(call, *winner, head).await.map_err(AttemptError::into_failure);
+                if ended == Ok(Code::Ok) {
+                    shared.cluster.budget().succeeded();
+                }
+                ended
+            }
+            Finish::Status(code, response) => {
+                // Those that still run are of no more use.
+                race.running.clear();
+                call.respond_whole(response).map_err(AttemptError::into_failure)?;
+                Ok(code)
+            }
+            Finish::Failed(error) => Err(error.failure),
+        }
+    })
+}
+
+impl<'a> Race<'a> {
+    /// Ready when the call has a response, or will have none.
+    fn poll(&mut self, cx: &mut Context<'_>, call: &mut Call) -> Poll<Finish<'a>> {
+        // The sooner all of the request is here, the sooner others can be sent it.
+        if let Err(failure) = call.gather(cx) {
+            return Poll::Ready(Finish::Failed(AttemptError::terminal(failure)));
+        }
+        loop {
+            if let Some(finish) = self.begin_due(cx, call) {
+                return Poll::Ready(finish);
+            }
+            match self.poll_running(cx, call) {
+                Poll::Ready(Some(finish)) => return Poll::Ready(finish),
+                // Where one has ended the next may begin.
+                Poll::Ready(None) => {}
+                Poll::Pending => break,
+            }
+        }
+        call.poll_given_up(cx).map(|failure| {
+            let error = AttemptError::terminal(failure);
+            for attempt in self.running.drain(..) {
+                attempt.report(call, Err(error));
+            }
+            Finish::Failed(error)
+        })
+    }
+
+    /// Begins the attempts that may begin now.
+    fn begin_due(&mut self, cx: &Context<'_>, call: &mut Call) -> Option<Finish<'a>> {
+        let Attempts { worker, cluster, .. } = *self.shared;
+        loop {
+            if self.hedge.previous() > 0 {
+                if !call.is_kept() {
+                    self.hedge.stop();
+                } else if self.is_client_taken() && !call.is_received() {
+                    return None;
+                }
+            }
+            match self.hedge.ask(cluster.budget(), worker.clock.now()) {
+                hedge::Start::Now => {
+                    if let Some(finish) = self.begin(call) {
+                        return Some(finish);
+                    }
+                }
+                hedge::Start::At(at) => {
+                    if self.armed_for != Some(at) {
+                        self.timer.arm(at, cx.waker());
+                        self.armed_for = Some(at);
+                    }
+                    return None;
+                }
+                hedge::Start::Unpaid => cluster.counts().retry_budget_exhausted.add(1),
+                hedge::Start::No if self.hedge.is_over() => return self.last.take(),
+                hedge::Start::No => return None,
+            }
+        }
+    }
+
+    /// Whether an attempt is sent what comes from the client.
+    fn is_client_taken(&self) -> bool {
+        self.running.iter().any(Attempt::takes_client_body)
+    }
+
+    /// Begins one attempt.
+    fn begin(&mut self, call: &mut Call) -> Option<Finish<'a>> {
+        let previous = self.hedge.previous() - 1;
+        let start = Start {
+            kind: if previous > 0 { Kind::Hedge } else { Kind::First },
+            previous,
+            timeout: None,
+            body: self.is_client_taken().then(|| call.copy_body()),
+            times: if self.running.is_empty() { Times::Queue } else { Times::Nothing },
+        };
+        match Attempt::begin(self.shared, call, start, self.shared.worker.clock.now()) {
+            Ok(attempt) => {
+                self.running.push(attempt);
+                None
+            }
+            Err(error) => self.refused(error),
+        }
+    }
+
+    /// An attempt was not even sent, for a reason of ours that holds for the next one too. Those that run go on.
+    fn refused(&mut self, error: AttemptError) -> Option<Finish<'a>> {
+        self.hedge.stop();
+        self.settle(Finish::Failed(error), End::NoConnection, Pushback::None)
+    }
+
+    /// Polls all that run. Ready when one has ended: with the call, or without.
+    fn poll_running(&mut self, cx: &mut Context<'_>, call: &mut Call) -> Poll<Option<Finish<'a>>> {
+        for at in 0..self.running.len() {
+            if let Poll::Ready(ended) = self.running[at].poll_head(cx, call) {
+                let attempt = self.running.remove(at);
+                return Poll::Ready(self.ended(call, attempt, ended));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// An attempt has ended, or the head of its response has come. Says how the call ends, if that is its end.
+    fn ended(
+        &mut self,
+        call: &mut Call,
+        attempt: Attempt<'a>,
+        ended: Result<Head, AttemptError>,
+    ) -> Option<Finish<'a>> {
+        let queued = attempt.is_queued();
+        let status = ended.and_then(|head| Ok((attempt.bad_status(&head)?, head)));
+        let (outcome, finish, pushback) = match status {
+            Ok((None, head)) => return Some(Finish::Response(Box::new(attempt), head)),
+            Ok((Some(code), head)) => {
+                let pushback = headers::pushback(&head);
+                (Ok(code), Finish::Status(code, head), pushback)
+            }
+            Err(error) => (Err(error), Finish::Failed(error), Pushback::None),
+        };
+        // The next attempt may take the client's own stream.
+        if attempt.takes_client_body() && call.is_kept() {
+            call.rewind();
+        }
+        attempt.report(call, outcome);
+        match outcome {
+            Err(error) if queued && error.end == End::Ours => self.refused(error),
+            Err(error) => self.settle(finish, error.end, pushback),
+            Ok(code) => self.settle(finish, End::Status(code), pushback),
+        }
+    }
+
+    fn settle(&mut self, finish: Finish<'a>, end: End, pushback: Pushback) -> Option<Finish<'a>> {
+        let Attempts { worker, cluster, .. } = *self.shared;
+        match self.hedge.told(end, pushback, self.hedging, cluster.budget(), worker.clock.now()) {
+            Told::Final => Some(finish),
+            Told::GoOn => {
+                self.last = Some(finish);
+                None
+            }
+        }
+    }
+
+    /// Cancels all attempts but one, whose response this is, and passes it on.
+    async fn won(
+        &mut self,
+        call: &mut Call,
+        mut winner: Attempt<'a>,
+        head: Head,
+    ) -> Result<Code, AttemptError> {
+        self.running.clear();
+        if let Some(copy) = winner.take_body() {
+            call.take_copy(copy);
+        }
+        let ended = match winner.respond(call, head).await {
+            Ok(Response::Held(code, response)) => call.respond_whole(response).map(|()| code),
+            Ok(Response::Passed(code)) => Ok(code),
+            Err(error) => Err(error),
+        };
+        winner.report(call, ended);
+        ended
+    }
+}

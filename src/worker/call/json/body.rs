@@ -1,0 +1,275 @@
+//! A body of JSON, or of anything that a `google.api.HttpBody` holds, as gRPC messages in their frames.
+
+use super::request::TranscodedRequest;
+use crate::buffer::Slice;
+use crate::policy::failure::Failure;
+use crate::transcode::api::Body;
+use crate::transcode::oneof;
+use crate::transcode::read::{ReadError, ReadOptions, read, read_field};
+use crate::transcode::split::{SplitReason, Splitter};
+use crate::wire::frame::HEAD_BYTES;
+
+/// A body that has been received whole.
+#[derive(Debug, Default)]
+pub(in crate::worker) struct CollectedBody {
+    /// The only chunk, as it came.
+    first: Slice,
+    /// All of them, if there are several.
+    all: Vec<u8>,
+}
+
+impl CollectedBody {
+    /// Adds a chunk, up to `length_max` bytes of them. `announced` is what the client says will come in all.
+    pub(in crate::worker) fn add(
+        &mut self,
+        chunk: Slice,
+        announced: Option<u64>,
+        length_max: usize,
+    ) -> Result<(), Failure> {
+        if self.bytes().len() + chunk.len() > length_max {
+            return Err(Failure::BodyTooLarge);
+        }
+        if self.bytes().is_empty() {
+            self.first = chunk;
+            return Ok(());
+        }
+        let length = self.bytes().len() + chunk.len();
+        if self.all.capacity() < length {
+            let wanted = room(length, announced, length_max);
+            self.all.reserve_exact(wanted - self.all.len());
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&chunk);
+        Ok(())
+    }
+
+    fn bytes(&self) -> &[u8] {
+        if self.all.is_empty() { &self.first } else { &self.all }
+    }
+}
+
+/// How much memory to take for a body of which so much has come. It is never taken twice, once the body is large: what
+/// is not written to costs nothing.
+fn room(length: usize, announced: Option<u64>, length_max: usize) -> usize {
+    const SMALL: usize = 64 << 10;
+    const LARGE: usize = 16 << 20;
+    let wanted = match announced {
+        Some(announced) => usize::try_from(announced).unwrap_or(length_max),
+        None if length <= SMALL => length.next_power_of_two(),
+        None => LARGE.max(2 * length),
+    };
+    wanted.clamp(length, length_max.max(length))
+}
+
+/// A request that is not as it has to be: which failure that is, and what to tell.
+pub(in crate::worker) type Refused = (Failure, Option<String>);
+
+impl TranscodedRequest {
+    /// Refuses a body that is announced to be too long, before it comes.
+    pub(in crate::worker) fn check_length(&self) -> Result<(), Failure> {
+        let too_long = self.length.is_some_and(|length| length > self.length_max() as u64);
+        if too_long && !self.is_stream() { Err(Failure::BodyTooLarge) } else { Ok(()) }
+    }
+
+    /// Takes a chunk of the body.
+    pub(in crate::worker) fn collect(
+        &self,
+        collected: &mut CollectedBody,
+        chunk: Slice,
+    ) -> Result<(), Failure> {
+        collected.add(chunk, self.length, self.length_max())
+    }
+
+    /// The call's only message, in its frame.
+    pub(in crate::worker) fn message(&self, body: &CollectedBody) -> Result<Slice, Refused> {
+        let mut out = Vec::with_capacity(HEAD_BYTES + body.bytes().len() + self.bound.len() + 16);
+        self.append(body.bytes(), true, &mut out)?;
+        Ok(out.into())
+    }
+
+    /// Appends the message that one value of the body is, in its frame.
+    fn append(&self, value: &[u8], is_first: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
+        let head_at = out.len();
+        out.extend_from_slice(&[0; HEAD_BYTES]);
+        self.append_body(value, is_first, out)?;
+        // Later fields go before earlier ones, so that the path's cannot be changed by the body.
+        out.extend_from_slice(&self.bound);
+        if self.has_oneof {
+            self.check_oneofs(&out[head_at + HEAD_BYTES..])?;
+        }
+        let length =
+            u32::try_from(out.len() - head_at - HEAD_BYTES).map_err(|_| (Failure::BodyTooLarge, None))?;
+        out[head_at + 1..head_at + HEAD_BYTES].copy_from_slice(&length.to_be_bytes());
+        Ok(())
+    }
+
+    /// Refuses a message of which the body has one member of a oneof, and path or query have another one.
+    fn check_oneofs(&self, message: &[u8]) -> Result<(), Refused> {
+        let method = self.transcoder.method(self.rule);
+        match oneof::conflict(self.transcoder.api.schema_of(method), method.input, message) {
+            Some(conflict) => Err((Failure::BadBody, Some(conflict))),
+            None => Ok(()),
+        }
+    }
+
+    fn append_body(&self, value: &[u8], is_first: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
+        let (rule, method) = (self.transcoder.rule(self.rule), self.transcoder.method(self.rule));
+        let schema = self.transcoder.api.schema_of(method);
+        let options = ReadOptions { ignore_unknown_fields: self.transcoder.settings.ignore_unknown_fields };
+        let is_empty = value.iter().all(u8::is_ascii_whitespace);
+        match &rule.body {
+            Body::None if is_empty => Ok(()),
+            Body::None => Err((Failure::BadBody, Some("this method takes no body".to_owned()))),
+            Body::Whole if rule.takes_http_body => {
+                self.append_http_body(value, is_first, out);
+                Ok(())
+            }
+            Body::Field(field) if rule.takes_http_body => {
+                let mut inner = Vec::with_capacity(value.len() + 64);
+                self.append_http_body(value, is_first, &mut inner);
+                append_bytes(field.descriptor().number(), &inner, out);
+                Ok(())
+            }
+            _ if is_empty => Ok(()),
+            Body::Whole => read(schema, method.input, value, options, out).map_err(|error| bad(&error)),
+            Body::Field(bound) => {
+                let field = bound.path.field(schema).expect("checked when the rule was made");
+                read_field(schema, field, value, options, out).map_err(|error| bad(&error))
+            }
+        }
+    }
+
+    /// The fields of a `google.api.HttpBody`.
+    fn append_http_body(&self, data: &[u8], is_first: bool, out: &mut Vec<u8>) {
+        if let Some(content_type) = &self.content_type
+            && is_first
+        {
+            append_bytes(1, content_type.as_bytes(), out);
+        }
+        append_bytes(2, data, out);
+    }
+}
+
+fn bad(error: &ReadError) -> Refused {
+    (Failure::BadBody, Some(error.to_string()))
+}
+
+/// Appends a field of bytes, a string, or a message.
+fn append_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
+    append_varint(u64::from(number) << 3 | 2, out);
+    append_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+fn append_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// A body of many values, as one message each.
+pub(in crate::worker) struct Stream {
+    opened: TranscodedRequest,
+    splitter: Splitter,
+    is_first: bool,
+    /// What to tell of the value that was refused.
+    detail: Option<String>,
+}
+
+impl Stream {
+    pub(in crate::worker) fn new(opened: TranscodedRequest) -> Stream {
+        let splitter = Splitter::new(opened.length_max());
+        Stream { opened, splitter, is_first: true, detail: None }
+    }
+
+    /// The messages that this chunk of the body completes.
+    pub(in crate::worker) fn read(&mut self, chunk: Slice, is_last: bool) -> Result<Slice, Failure> {
+        let mut out = Vec::with_capacity(chunk.len() + 64);
+        let refused = self.append_all(&chunk, is_last, &mut out);
+        refused.map_err(|(failure, detail)| {
+            self.detail = detail;
+            failure
+        })?;
+        Ok(out.into())
+    }
+
+    /// What to tell of the value that was refused.
+    pub(in crate::worker) fn detail(&mut self) -> Option<String> {
+        self.detail.take()
+    }
+
+    fn append_all(&mut self, chunk: &[u8], is_last: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
+        let Stream { opened, splitter, is_first, .. } = self;
+        if opened.transcoder.rule(opened.rule).takes_http_body {
+            // Who uploads nothing calls with what the path says.
+            if !chunk.is_empty() || (is_last && *is_first) {
+                opened.append(chunk, std::mem::take(is_first), out)?;
+            }
+            return Ok(());
+        }
+        splitter.feed(chunk);
+        loop {
+            let value = match splitter.value() {
+                Ok(None) if is_last => splitter.finish(),
+                value => value,
+            };
+            let (offset, value) = match value {
+                Ok(Some(value)) => value,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    let failure = match error.reason {
+                        SplitReason::TooLarge => Failure::BodyTooLarge,
+                        SplitReason::Expected(_) => Failure::BadBody,
+                    };
+                    return Err((failure, Some(error.to_string())));
+                }
+            };
+            opened.append(value, std::mem::take(is_first), out).map_err(|(failure, detail)| {
+                (failure, detail.map(|detail| format!("value at offset {offset}: {detail}")))
+            })?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_takes_large_memory_once() {
+        const MIB: usize = 1 << 20;
+        for (length, announced, length_max, wanted) in [
+            (5, None, 4 * MIB, 8),
+            (40_000, None, 4 * MIB, 65_536),
+            (40_000, None, 50_000, 50_000),
+            (70_000, None, 4 * MIB, 4 * MIB),
+            (70_000, None, 100 * MIB, 16 * MIB),
+            (17 * MIB, None, 100 * MIB, 34 * MIB),
+            (60 * MIB, None, 100 * MIB, 100 * MIB),
+            (5, Some(MIB as u64), 4 * MIB, MIB),
+            (5, Some(u64::MAX), 4 * MIB, 4 * MIB),
+            // Who sends more than was announced is cut off by the protocol.
+            (50, Some(40), 4 * MIB, 50),
+        ] {
+            assert_eq!(room(length, announced, length_max), wanted, "{length} {announced:?} {length_max}");
+        }
+    }
+
+    #[test]
+    fn what_was_collected_is_what_came() {
+        for pieces in [1, 2, 7, 1000] {
+            let body: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+            let mut collected = CollectedBody::default();
+            for piece in body.chunks(body.len() / pieces) {
+                collected.add(Slice::copy_of(piece), None, body.len()).expect("it fits");
+            }
+            assert_eq!(collected.bytes(), body);
+            let more = collected.add(Slice::copy_of(b"x"), None, body.len());
+            assert_eq!(more, Err(Failure::BodyTooLarge));
+        }
+    }
+}

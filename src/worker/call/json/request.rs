@@ -1,0 +1,174 @@
+//! A request in JSON: the method that it means, and its head as that of a call of it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::transcoder::Transcoder;
+use crate::http2::{Head, Name};
+use crate::policy::failure::Failure;
+use crate::transcode::api::{Api, Body};
+use crate::transcode::bind::bind;
+use crate::transcode::oneof;
+use crate::transcode::query::QueryOptions;
+use crate::transcode::rules::{Captures, Found};
+use crate::worker::call::headers;
+use crate::worker::call::responder::Responder;
+use crate::worker::call::responder::json::{Format, JsonEncoder};
+
+/// When a caller may try again whose method a service may still tell of: such a service is asked each second.
+const SOON: Duration = Duration::from_secs(1);
+
+/// A request whose method is known.
+pub(in crate::worker) struct TranscodedRequest {
+    pub(super) transcoder: Rc<Transcoder>,
+    pub(super) rule: usize,
+    /// What path and query say, as fields of the request's message.
+    pub(super) bound: Vec<u8>,
+    /// Whether a member of a oneof is among them: the body may not have another one.
+    pub(super) has_oneof: bool,
+    /// What the client says is the length of the body.
+    pub(super) length: Option<u64>,
+    /// What the client says is in the body.
+    pub(super) content_type: Option<Box<str>>,
+}
+
+/// Why a request is refused that no rule is for.
+fn not_found(api: &Api, responder: &mut Responder, head: &Head) -> Failure {
+    match headers::not_mapped(head) {
+        Failure::NotMapped if !api.is_whole() => {
+            responder.retry_after(SOON);
+            Failure::NotMappedYet
+        }
+        failure => failure,
+    }
+}
+
+/// Finds the method that a request means. From then on the head is that of a call of it, and the responder speaks for it.
+pub(in crate::worker) fn open(
+    transcoder: &Rc<Transcoder>,
+    responder: &mut Responder,
+    head: &mut Head,
+) -> Result<TranscodedRequest, Failure> {
+    let mut captures = transcoder.captures.borrow_mut();
+    let method = head.method().and_then(|method| str::from_utf8(method).ok()).unwrap_or_default();
+    let rule = match transcoder.api.find(method, headers::path_text(head), &mut captures) {
+        Found::Rule(rule) | Found::Head(rule) => rule,
+        Found::WrongMethod(allow) => {
+            responder.allow(allow.to_owned());
+            return Err(Failure::WrongMethod);
+        }
+        Found::Nothing => return Err(not_found(&transcoder.api, responder, head)),
+        Found::Unreadable(reason) => {
+            responder.explain(reason.message().to_owned());
+            return Err(Failure::BadParameter);
+        }
+    };
+    let content_type = value(head, Name::CONTENT_TYPE).map(Box::from);
+    let (bound, has_oneof) =
+        path_and_query_fields(transcoder, rule, &captures, headers::query(head), responder)?;
+    let opened = TranscodedRequest {
+        transcoder: Rc::clone(transcoder),
+        rule,
+        bound,
+        has_oneof,
+        length: value(head, Name::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+        content_type,
+    };
+    if !opened.takes_this_type() {
+        return Err(Failure::WrongContentType);
+    }
+    let format =
+        Format::of(value(head, Name::ACCEPT).unwrap_or_default(), transcoder.method(rule).server_streaming);
+    responder.encode_json(JsonEncoder::new(Rc::clone(transcoder), rule, format));
+    headers::to_grpc(head, Some(transcoder.method(rule).path.as_str())).map_err(|_| {
+        responder.explain("the host is not valid".to_owned());
+        Failure::BadParameter
+    })?;
+    Ok(opened)
+}
+
+fn value(head: &Head, name: Name) -> Option<&str> {
+    str::from_utf8(head.get(name)?).ok()
+}
+
+/// The fields that path and query say, as wire bytes, and whether a member of a oneof is among them.
+fn path_and_query_fields(
+    transcoder: &Transcoder,
+    rule: usize,
+    captures: &Captures,
+    query: Option<&str>,
+    responder: &mut Responder,
+) -> Result<(Vec<u8>, bool), Failure> {
+    let (api, settings) = (&transcoder.api, &transcoder.settings);
+    let method = transcoder.method(rule);
+    let schema = api.schema_of(method);
+    let rule = transcoder.rule(rule);
+    let mut bound = transcoder.take_buffer();
+    let mut has_oneof = false;
+    for (field, text) in rule.captures.iter().zip(captures.iter()) {
+        has_oneof |= field.path.is_of_oneof(schema);
+        bind(schema, &field.path, text, &mut bound).map_err(|reason| {
+            responder.explain(format!("path parameter `{}`: {reason}", field.descriptor().name()));
+            Failure::BadParameter
+        })?;
+    }
+    if let Some(query) = query.filter(|query| !query.is_empty()) {
+        let ignore = settings.ignore_unknown_query_parameters;
+        if matches!(rule.body, Body::Whole) {
+            if !ignore {
+                responder.explain(
+                    "this method takes no query parameters: its body is the whole request".to_owned(),
+                );
+                return Err(Failure::BadParameter);
+            }
+            return Ok((bound, has_oneof));
+        }
+        let options = QueryOptions { ignore_unknown_parameters: ignore };
+        let mut memory = transcoder.query.borrow_mut();
+        let from_query = memory.bind(schema, method.input, query, &rule.taken, options, &mut bound);
+        has_oneof |= from_query
+            .map_err(|error| {
+                responder.explain(error.to_string());
+                Failure::BadParameter
+            })?
+            .has_oneof;
+    }
+    if let Some(conflict) = has_oneof.then(|| oneof::conflict(schema, method.input, &bound)).flatten() {
+        responder.explain(conflict);
+        return Err(Failure::BadParameter);
+    }
+    Ok((bound, has_oneof))
+}
+
+impl Drop for TranscodedRequest {
+    fn drop(&mut self) {
+        self.transcoder.give_buffer(std::mem::take(&mut self.bound));
+    }
+}
+
+impl TranscodedRequest {
+    /// Whether the method takes a stream of requests.
+    pub(in crate::worker) fn is_stream(&self) -> bool {
+        self.transcoder.method(self.rule).client_streaming
+    }
+
+    /// The most bytes that the body may have; of a stream, that one of its values may have.
+    pub(super) fn length_max(&self) -> usize {
+        self.transcoder.settings.max_request_body_size as usize
+    }
+
+    fn takes_this_type(&self) -> bool {
+        let rule = self.transcoder.rule(self.rule);
+        let Some(content_type) = &self.content_type else { return true };
+        // Without a body the type says nothing, and some clients always send one.
+        if rule.takes_http_body || matches!(rule.body, Body::None) || self.length == Some(0) {
+            return true;
+        }
+        let media = content_type.split(';').next().unwrap_or_default().trim();
+        let is = |known: &str| media.eq_ignore_ascii_case(known);
+        let is_json =
+            is("application/json") || is("text/json") || media.to_ascii_lowercase().ends_with("+json");
+        let is_lines = is("application/x-ndjson") || is("application/ndjson") || is("application/jsonl");
+        is_json || (self.is_stream() && is_lines)
+    }
+}

@@ -1,0 +1,75 @@
+//! The API as one worker has it, and memory that the requests in JSON use one after the other.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
+
+use crate::config::Transcoding;
+use crate::transcode::api::{Api, Method, Rule};
+use crate::transcode::query::Query;
+use crate::transcode::rules::{Captures, Found};
+
+/// The API as one worker has it.
+pub(in crate::worker) struct Transcoder {
+    pub(in crate::worker) api: Arc<Api>,
+    pub(in crate::worker) settings: Transcoding,
+    /// Paths of methods that take one message and answer with one.
+    unary: FxHashSet<Box<str>>,
+    pub(in crate::worker) captures: RefCell<Captures>,
+    pub(in crate::worker) query: RefCell<Query>,
+    /// Memory of calls that have ended, for those that begin.
+    spare: RefCell<Vec<Vec<u8>>>,
+}
+
+/// How much of that is kept: pieces, and bytes of one.
+const SPARE_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 4096;
+
+impl Transcoder {
+    pub(in crate::worker) fn new(api: Arc<Api>, settings: Transcoding) -> Rc<Transcoder> {
+        let unary =
+            api.methods().iter().filter(|method| !method.client_streaming && !method.server_streaming);
+        let unary = unary.map(|method| method.path.as_str().into()).collect();
+        let (captures, query, spare) = Default::default();
+        Rc::new(Transcoder { api, settings, unary, captures, query, spare })
+    }
+
+    /// Whether this is the path of a method that takes one message and answers with one.
+    pub(in crate::worker) fn is_unary(&self, path: &str) -> bool {
+        self.unary.contains(path)
+    }
+
+    /// The rule at this position.
+    pub(in crate::worker) fn rule(&self, rule: usize) -> &Rule {
+        &self.api.rules()[rule]
+    }
+
+    /// The method that the rule at this position maps to.
+    pub(in crate::worker) fn method(&self, rule: usize) -> &Method {
+        &self.api.methods()[self.rule(rule).method]
+    }
+
+    /// What a path may be called with; `None` if it is not known.
+    pub(in crate::worker) fn allowed(&self, path: &str) -> Option<String> {
+        match self.api.find("OPTIONS", path, &mut self.captures.borrow_mut()) {
+            Found::WrongMethod(allow) => Some(allow.to_owned()),
+            _ => None,
+        }
+    }
+
+    /// An empty buffer, of memory that a call used before if there is any.
+    pub(in crate::worker) fn take_buffer(&self) -> Vec<u8> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes the memory of a buffer back.
+    pub(in crate::worker) fn give_buffer(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One call, from its head to its last byte. Read this page first.
+//!
+//! accept -> decode -> route -> admit -> body -> attempt -> respond. A step either hands its result to the next or ends
+//! the call with a [`Failure`], which becomes a response in the caller's protocol at the end. gRPC in and gRPC out is the
+//! fast lane: heads, data and trailers pass through frame by frame, and nothing of them is read but what routing and
+//! deadlines need.
+
+mod active;
+mod attempt;
+mod body_decoder;
+pub(in crate::worker) mod cors;
+pub(in crate::worker) mod headers;
+mod hedge;
+pub(in crate::worker) mod json;
+pub(in crate::worker) mod protocol;
+pub(in crate::worker) mod replay;
+pub(in crate::worker) mod request_body;
+mod request_forwarder;
+pub(in crate::worker) mod responder;
+mod response_forwarder;
+mod retry;
+pub(in crate::worker) mod timeouts;
+
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use self::active::Call;
+use self::attempt::Attempts;
+use self::headers::{Arrival, GatewayHeaders};
+use self::json::TranscodedRequest;
+use self::protocol::DownstreamProtocol;
+use self::request_body::RequestBody;
+use self::responder::sink::ResponseSink;
+use super::config::{RouteMatch, WorkerConfig};
+use super::core::Worker;
+use super::downstream::client::Client;
+use crate::policy::failure::Failure;
+use crate::policy::status::Code;
+use crate::time::Moment;
+use crate::upstream::{Cluster, Method};
+
+/// When a caller of plain HTTP may try again that was refused because the worker has more than it can do.
+const RELIEF: Duration = Duration::from_secs(1);
+
+/// Accept: serves one call. Every call gets exactly one response, unless its client has gone.
+///
+/// Not an async function: what is handed to one of those, its future holds twice. All that is large is in the [`Call`],
+/// and there once, for with many calls in flight it is their futures that fill the caches.
+pub(in crate::worker) fn serve(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    arrival: Arrival,
+    body: RequestBody,
+    sink: ResponseSink,
+) -> impl Future<Output = ()> {
+    let began = worker.clock.now();
+    let config = worker.config();
+    let counted = client.begin_call();
+    let protocol = protocol::of(&arrival.head, arrival.version, worker.transcodes());
+    let is_too_large = arrival.is_too_large;
+    let mut call = Call::new(&worker, &config, client, (protocol, began), arrival, (body, sink));
+    async move {
+        let _counted = &counted;
+        let outcome = if is_too_large {
+            Err(Failure::HeadTooLarge)
+        } else {
+            run(&worker, &config, &mut call, protocol, began).await
+        };
+        call.end(&worker, &config, outcome);
+    }
+}
+
+/// The steps of a call, in order.
+async fn run(
+    worker: &Worker,
+    config: &WorkerConfig,
+    call: &mut Call,
+    protocol: DownstreamProtocol,
+    began: Moment,
+) -> Result<Code, Failure> {
+    let Some(routed) = decode_and_route(worker, config, call, protocol, began)? else { return Ok(Code::Ok) };
+    let RoutedCall { cluster, method, headers, transcoded, timeout } = routed;
+    // A body that has to be read whole is read before there is room for the call: a client that sends it slowly takes
+    // nobody's place.
+    let message = match transcoded {
+        Some(transcoded) => call.read_json(transcoded).await?,
+        None => None,
+    };
+    // Admit: the limit on calls in flight.
+    let _permit = admit_in_flight(cluster)?;
+    call.prepare(&headers, cluster.settings().pool.replay_buffer_size, message);
+    // Attempt and respond, more than once if need be.
+    let now = worker.clock.now();
+    let is_unary = timeout.is_some() && (method.unary || worker.takes_one_message(call.path()));
+    let attempts = Attempts::new(worker, cluster, method, is_unary);
+    cluster.budget().earn(now);
+    match &method.hedging {
+        Some(hedging) => hedge::send(&attempts, hedging, call).await,
+        None => retry::send(&attempts, call, timeout, now).await,
+    }
+}
+
+/// Where a call goes, and what is known of it before anything of its body is read.
+struct RoutedCall<'c> {
+    cluster: &'c Rc<Cluster>,
+    method: &'c Method,
+    headers: GatewayHeaders,
+    /// A request in JSON, whose body has still to become messages.
+    transcoded: Option<TranscodedRequest>,
+    /// The time for the head of a response.
+    timeout: Option<Duration>,
+}
+
+/// Reads the head, finds the route, and asks what can be asked at once: overload, rate, deadline. None if the caller
+/// asked nothing of a service, and has been answered.
+fn decode_and_route<'c>(
+    worker: &Worker,
+    config: &'c WorkerConfig,
+    call: &mut Call,
+    protocol: DownstreamProtocol,
+    began: Moment,
+) -> Result<Option<RoutedCall<'c>>, Failure> {
+    if call.answer_options(worker)? {
+        return Ok(None);
+    }
+    // Admit, before anything is read: has this worker more to do than it can?
+    if !worker.admit_overload(config, began) {
+        call.retry_after(RELIEF);
+        return Err(Failure::Overloaded);
+    }
+    // Decode: from then on the head is that of a gRPC call.
+    let headers = call.read_headers(worker, protocol)?;
+    let transcoded = call.decode(worker, protocol)?;
+    // Route.
+    let RouteMatch { route, cluster, series } = call.find_route(worker, config)?;
+    let method = cluster.method(call.path());
+    let now = worker.clock.now();
+    call.routed(config, series[method.place], now);
+    // Admit: the route's rate, and the deadline.
+    if !config.admit_rate(route, now) {
+        worker.local.counts().rate_limited.add(1);
+        return Err(Failure::RateLimited);
+    }
+    let timeouts = config.timeouts(route, method);
+    call.set_limits(headers.timeout, timeouts);
+    Ok(Some(RoutedCall { cluster, method, headers, transcoded, timeout: timeouts.answer }))
+}
+
+/// The right to be in flight; dropping it gives the place back.
+struct Permit<'a>(&'a Cluster);
+
+fn admit_in_flight(cluster: &Cluster) -> Result<Permit<'_>, Failure> {
+    if cluster.limit().take() {
+        Ok(Permit(cluster))
+    } else {
+        cluster.counts().limit_refused.add(1);
+        Err(Failure::LimitReached)
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.limit().give();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thousand calls in flight are a thousand of these, touched at each step.
+    #[test]
+    fn a_call_is_small() {
+        fn size<F>(_: fn(Rc<Worker>, Rc<Client>, Arrival, RequestBody, ResponseSink) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(size(serve) <= 2200, "{} bytes", size(serve));
+    }
+}

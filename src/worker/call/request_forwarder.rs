@@ -1,0 +1,319 @@
+//! The request's body, on its way from the client to the upstream.
+//!
+//! It goes up frame by frame, only as fast as the upstream takes it. It is also kept, up to a limit, as long as it may
+//! have to be sent again.
+
+use std::task::{Context, Poll};
+
+use super::body_decoder::BodyDecoder;
+use super::replay::ReplayBuffer;
+use super::request_body::RequestBody;
+use crate::buffer::Slice;
+use crate::http2::{Sent, Stream};
+use crate::policy::failure::Failure;
+
+/// A request's body: where it comes from, and how far it is on its way to an upstream.
+pub(in crate::worker) struct RequestForwarder {
+    source: BodySource,
+    feed: UpstreamBody,
+}
+
+/// What has come of the body, and what is kept of it.
+struct BodySource {
+    body: RequestBody,
+    reading: BodyDecoder,
+    /// All of the body has been received.
+    received: bool,
+    kept: ReplayBuffer,
+}
+
+/// The body's way to one upstream.
+pub(in crate::worker) struct UpstreamBody {
+    sink: Option<Stream>,
+    /// Not yet sent whole, and how much of the client's window it holds.
+    held: Option<(Slice, usize)>,
+    /// Chunks at the end of what is kept that are still to be sent.
+    again: usize,
+    sent_bytes: u64,
+    /// All has been sent, or the upstream wants no more.
+    done: bool,
+}
+
+impl RequestForwarder {
+    pub(in crate::worker) fn new(body: RequestBody, kept: ReplayBuffer) -> RequestForwarder {
+        let reading = BodyDecoder::AsItIs;
+        RequestForwarder {
+            source: BodySource { body, reading, received: false, kept },
+            feed: UpstreamBody::new(0),
+        }
+    }
+
+    /// From now on up to `bytes_max` of the body are kept, to send the call again.
+    pub(in crate::worker) fn keep(&mut self, bytes_max: u32) {
+        self.source.kept.begin(bytes_max as usize);
+    }
+
+    /// The call is not sent again from now on.
+    pub(in crate::worker) fn forget(&mut self) {
+        self.source.kept.forget(self.feed.again > 0);
+    }
+
+    /// How the body becomes what the upstream gets.
+    pub(in crate::worker) fn read_as(&mut self, reading: BodyDecoder) {
+        self.source.reading = reading;
+    }
+
+    /// What to tell of the body that was refused.
+    pub(in crate::worker) fn detail(&mut self) -> Option<String> {
+        self.source.reading.detail()
+    }
+
+    /// Receives the next chunk of a body that is read whole before it is sent; `None` at its end.
+    pub(in crate::worker) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Slice>, Failure>> {
+        let source = &mut self.source;
+        if source.received {
+            return Poll::Ready(Ok(None));
+        }
+        source.body.poll_chunk(cx).map(|chunk| match chunk {
+            Some(Ok(chunk)) => {
+                source.received = source.body.is_end();
+                source.release(chunk.len());
+                Ok(Some(chunk))
+            }
+            Some(Err(failure)) => Err(failure),
+            None => {
+                source.received = true;
+                Ok(None)
+            }
+        })
+    }
+
+    /// What was read whole, as it is sent.
+    pub(in crate::worker) fn send_whole(&mut self, message: Slice) {
+        self.source.kept.add(&message);
+        self.feed.held = Some((message, 0));
+    }
+
+    /// Receives and reads until there is something to send, or nothing more to come.
+    pub(in crate::worker) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if self.feed.held.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        self.source.next(cx, &mut self.feed.again).map_ok(|chunk| self.feed.held = chunk)
+    }
+
+    /// Receives what has come of the body, before it is sent and as much as may be kept. True if that is all of it.
+    pub(in crate::worker) fn gather(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        while !self.source.received && self.source.kept.is_whole() {
+            match self.source.read(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(None)) => {}
+                Poll::Ready(Ok(Some((chunk, length)))) => {
+                    self.source.kept.hold(chunk);
+                    self.feed.again += 1;
+                    self.source.release(length);
+                }
+                Poll::Ready(Err(failure)) => return Err(failure),
+            }
+        }
+        Ok(self.source.received)
+    }
+
+    /// From now on the body goes to `sink`.
+    pub(in crate::worker) fn to(&mut self, sink: Stream) {
+        self.feed.sink = Some(sink);
+    }
+
+    /// Whether all of the body has come from the client.
+    pub(in crate::worker) fn is_received(&self) -> bool {
+        self.source.received
+    }
+
+    /// The way of a body that is kept whole to one more upstream.
+    pub(in crate::worker) fn copy(&self) -> UpstreamBody {
+        debug_assert!(self.is_kept() && self.is_received());
+        UpstreamBody::new(self.source.kept.chunks().len())
+    }
+
+    /// Moves what there is of the body to that upstream.
+    pub(in crate::worker) fn poll_copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        copy: &mut UpstreamBody,
+    ) -> Result<(), Failure> {
+        if copy.done {
+            return Ok(());
+        }
+        match copy.poll(cx, &mut self.source) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// From now on the body goes only where this one goes.
+    pub(in crate::worker) fn take(&mut self, copy: UpstreamBody) {
+        self.feed = copy;
+    }
+
+    /// Whether all that was sent is kept still, so that it can be sent again.
+    pub(in crate::worker) fn is_kept(&self) -> bool {
+        self.source.kept.is_whole()
+    }
+
+    /// Begins anew for another attempt, with what is kept.
+    pub(in crate::worker) fn rewind(&mut self) {
+        debug_assert!(self.is_kept());
+        // A chunk that was being sent is among those kept: the client may send as much more.
+        if let Some((_, length)) = self.feed.held.take() {
+            self.source.release(length);
+        }
+        self.feed = UpstreamBody::new(self.source.kept.chunks().len());
+    }
+
+    /// Whether the upstream has all of the request, or wants no more of it.
+    pub(in crate::worker) fn is_done(&self) -> bool {
+        self.feed.done
+    }
+
+    /// Whether there is something that the upstream does not take. Otherwise it is the client that is waited for.
+    pub(in crate::worker) fn is_stalled(&self) -> bool {
+        self.feed.held.is_some()
+    }
+
+    /// Bytes of the body that came from the client, however often they were sent on.
+    pub(in crate::worker) fn received_bytes(&self) -> u64 {
+        self.source.body.received_bytes()
+    }
+
+    /// Bytes that the upstream of this attempt has taken.
+    pub(in crate::worker) fn sent_bytes(&self) -> u64 {
+        self.feed.sent_bytes
+    }
+
+    /// Gives back what was kept, for the next call to use.
+    pub(in crate::worker) fn take_kept(&mut self) -> ReplayBuffer {
+        std::mem::take(&mut self.source.kept)
+    }
+
+    /// Moves what there is. Ready when the whole request has been sent, or the upstream wants no more of it.
+    pub(in crate::worker) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.feed.poll(cx, &mut self.source)
+    }
+}
+
+impl UpstreamBody {
+    /// From now on it goes to `sink`.
+    pub(in crate::worker) fn to(&mut self, sink: Stream) {
+        self.sink = Some(sink);
+    }
+
+    fn new(again: usize) -> UpstreamBody {
+        UpstreamBody { sink: None, held: None, again, sent_bytes: 0, done: false }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, source: &mut BodySource) -> Poll<Result<(), Failure>> {
+        let Some(sink) = &mut self.sink else { return Poll::Pending };
+        loop {
+            if self.held.is_none() {
+                match source.next(cx, &mut self.again) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(Some(chunk))) => self.held = Some(chunk),
+                    Poll::Ready(Ok(None)) => {
+                        // The body ended without a frame that said so.
+                        self.done = true;
+                        let _ = sink.send_data(cx, &mut Slice::default(), true);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                }
+            }
+            let Some((chunk, length)) = &mut self.held else { continue };
+            let last = source.received && self.again == 0;
+            let before = chunk.len();
+            let sent = sink.send_data(cx, chunk, last);
+            self.sent_bytes += (before - chunk.len()) as u64;
+            match sent {
+                Sent::Blocked => return Poll::Pending,
+                Sent::All => {
+                    source.release(*length);
+                    self.held = None;
+                    if last {
+                        self.done = true;
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Sent::Gone => {
+                    // The upstream has reset the stream; the answer's side tells why.
+                    self.done = true;
+                    self.held = None;
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+impl BodySource {
+    /// The next piece to send: from what is kept first, then from the client. `None` at the end of a body whose last
+    /// frame did not say that it was.
+    fn next(
+        &mut self,
+        cx: &mut Context<'_>,
+        again: &mut usize,
+    ) -> Poll<Result<Option<(Slice, usize)>, Failure>> {
+        if *again > 0 {
+            let chunk = self.kept.chunks()[self.kept.chunks().len() - *again].clone();
+            *again -= 1;
+            if *again == 0 {
+                self.kept.forget_if_exceeded();
+            }
+            // Its window was given back when it was first sent.
+            return Poll::Ready(Ok(Some((chunk, 0))));
+        }
+        let read = self.read(cx);
+        if let Poll::Ready(Ok(Some((chunk, _)))) = &read {
+            self.kept.add(chunk);
+        }
+        read
+    }
+
+    /// The next piece from the client, and how much of its window that holds.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Slice, usize)>, Failure>> {
+        loop {
+            if self.received {
+                return Poll::Ready(Ok(None));
+            }
+            match self.body.poll_chunk(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(chunk))) => {
+                    self.received = self.body.is_end();
+                    let length = chunk.len();
+                    let chunk = self.reading.read(chunk, self.received)?;
+                    if chunk.is_empty() && length > 0 && !self.received {
+                        self.release(length);
+                        continue;
+                    }
+                    return Poll::Ready(Ok(Some((chunk, length))));
+                }
+                Poll::Ready(Some(Err(failure))) => return Poll::Ready(Err(failure)),
+                Poll::Ready(None) => {
+                    self.received = true;
+                    let chunk = self.reading.read(Slice::default(), true)?;
+                    if !chunk.is_empty() {
+                        return Poll::Ready(Ok(Some((chunk, 0))));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets the client send as much again. Of a body that has ended the library takes back the rest by itself.
+    fn release(&mut self, length: usize) {
+        if !self.received && length > 0 {
+            self.body.release(length);
+        }
+    }
+}

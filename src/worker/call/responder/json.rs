@@ -1,0 +1,450 @@
+//! The answer to a caller of plain HTTP: one value of JSON, or a stream of them.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::extra::ExtraHeaders;
+use super::sink::{Gone, ResponseSink};
+use crate::buffer::Slice;
+use crate::http2::{Head, Heads, Name};
+use crate::policy::failure::Failure;
+use crate::policy::status::Code;
+use crate::transcode::api::Rule;
+use crate::transcode::http_body::{self, HttpBody};
+use crate::transcode::options::PrintOptions;
+use crate::transcode::{status, write};
+use crate::upstream::AttemptError;
+use crate::wire::messages::Messages;
+use crate::wire::{binary, message};
+use crate::worker::call::headers;
+use crate::worker::call::json::transcoder::Transcoder;
+
+/// How the messages of an answer are put into its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::worker) enum Format {
+    /// One value: the method answers once.
+    Value,
+    /// One value a line.
+    Lines,
+    /// Server-sent events.
+    Events,
+    /// One array.
+    Array,
+}
+
+impl Format {
+    /// The first of the streaming formats that `accept` names; lines if it names none.
+    pub(in crate::worker) fn of(accept: &str, is_stream: bool) -> Format {
+        if !is_stream {
+            return Format::Value;
+        }
+        for media in accept.split(',') {
+            let media = media.split(';').next().unwrap_or_default().trim();
+            match media {
+                "application/x-ndjson" | "application/ndjson" | "application/jsonl" => return Format::Lines,
+                "text/event-stream" => return Format::Events,
+                "application/json" => return Format::Array,
+                _ => {}
+            }
+        }
+        Format::Lines
+    }
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Format::Value | Format::Array => "application/json",
+            Format::Lines => "application/x-ndjson",
+            Format::Events => "text/event-stream",
+        }
+    }
+
+    const fn before(self, is_first: bool) -> &'static [u8] {
+        match (self, is_first) {
+            (Format::Value | Format::Lines, _) => b"",
+            (Format::Events, _) => b"data: ",
+            (Format::Array, true) => b"[",
+            (Format::Array, false) => b",",
+        }
+    }
+
+    const fn after(self) -> &'static [u8] {
+        match self {
+            Format::Value | Format::Array => b"",
+            Format::Lines => b"\n",
+            Format::Events => b"\n\n",
+        }
+    }
+
+    /// The end of a body that went well.
+    const fn end(self, is_empty: bool) -> &'static [u8] {
+        match (self, is_empty) {
+            (Format::Array, true) => b"[]",
+            (Format::Array, false) => b"]",
+            (Format::Value | Format::Lines | Format::Events, _) => b"",
+        }
+    }
+
+    /// What goes before the object that says how a stream failed.
+    const fn before_error(self, is_first: bool) -> &'static [u8] {
+        match self {
+            Format::Events => b"event: error\ndata: ",
+            Format::Value | Format::Lines | Format::Array => self.before(is_first),
+        }
+    }
+}
+
+/// The answer of one call.
+pub(in crate::worker) struct JsonEncoder {
+    transcoder: Rc<Transcoder>,
+    rule: usize,
+    format: Format,
+    /// The head, once it has come and until it is known what to say in it.
+    head: Option<Head>,
+    messages: Messages,
+    /// The only message, until it is known that the call went well.
+    only: Option<Bytes>,
+    /// In the client's language, and not yet taken.
+    pending: Slice,
+    is_empty: bool,
+    /// Why the answer ends, once what came before is on its way.
+    ended: Option<AttemptError>,
+}
+
+/// The upstream's answer cannot be said in JSON.
+const BAD: AttemptError = AttemptError::terminal(Failure::UpstreamBadMessage);
+
+impl JsonEncoder {
+    pub(in crate::worker) fn new(transcoder: Rc<Transcoder>, rule: usize, format: Format) -> JsonEncoder {
+        JsonEncoder {
+            transcoder,
+            rule,
+            format,
+            head: None,
+            messages: Messages::default(),
+            only: None,
+            pending: Slice::default(),
+            is_empty: true,
+            ended: None,
+        }
+    }
+
+    /// Takes the upstream's head. What it says of the status, if it is all of the answer, is given back.
+    pub(in crate::worker) fn begin(&mut self, heads: &Rc<Heads>, mut head: Head) -> Head {
+        let mut trailers = heads.head();
+        let is_status = |name: Name| {
+            matches!(name, Name::GRPC_STATUS | Name::GRPC_MESSAGE | Name::GRPC_STATUS_DETAILS_BIN)
+        };
+        for field in head.iter().filter(|field| is_status(field.name)) {
+            trailers.push(field.name, field.value);
+        }
+        head.retain(|field| {
+            !is_status(field.name)
+                && !matches!(
+                    field.name,
+                    Name::CONTENT_TYPE
+                        | Name::CONTENT_LENGTH
+                        | Name::TRAILER
+                        | Name::GRPC_ENCODING
+                        | Name::GRPC_ACCEPT_ENCODING
+                )
+        });
+        head.set_status(200);
+        self.head = Some(head);
+        trailers
+    }
+
+    /// Takes a chunk of the upstream's body. Ready when all that it completes is on its way.
+    pub(in crate::worker) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut ResponseSink,
+        extra: &ExtraHeaders,
+        is_head: bool,
+        chunk: &mut Slice,
+    ) -> Poll<Result<(), AttemptError>> {
+        if is_head && sink.is_over() {
+            return Poll::Ready(Ok(()));
+        }
+        if !chunk.is_empty() {
+            self.messages.feed(std::mem::take(chunk).into_bytes());
+        }
+        loop {
+            if !self.pending.is_empty() {
+                match sink.poll_send(cx, &mut self.pending) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(Gone)) => return Poll::Ready(Err(Gone.into())),
+                    Poll::Ready(Ok(())) => {}
+                }
+            }
+            if let Some(failed) = self.ended.take() {
+                return Poll::Ready(Err(failed));
+            }
+            let mut out = Vec::new();
+            // What cannot be written does not take along what came before it.
+            self.ended = self.append_next(sink, extra, is_head, &mut out).err();
+            self.pending = out.into();
+            if self.pending.is_empty() && self.ended.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Appends the next messages as the client gets them; nothing if there is none.
+    fn append_next(
+        &mut self,
+        sink: &mut ResponseSink,
+        extra: &ExtraHeaders,
+        is_head: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), AttemptError> {
+        /// Enough to send, when a chunk has many messages.
+        const ENOUGH: usize = 32 * 1024;
+        let length_max = self.transcoder.settings.max_response_message_size;
+        while out.len() < ENOUGH {
+            let Some(message) = self.messages.next(length_max).map_err(|_| BAD)? else { break };
+            // The upstream was not told that it may compress.
+            if message.is_compressed || self.only.is_some() {
+                return Err(BAD);
+            }
+            if self.format == Format::Value {
+                self.only = Some(message.bytes);
+                continue;
+            }
+            let before = out.len();
+            if let Err(failed) = self.append(&message.bytes, out) {
+                out.truncate(before);
+                return Err(failed);
+            }
+            if !sink.is_begun() {
+                self.set_type(&message.bytes)?;
+                self.begin_on(sink, extra, is_head)?;
+                if is_head {
+                    out.clear();
+                    return Ok(());
+                }
+            }
+            self.is_empty = false;
+        }
+        Ok(())
+    }
+
+    /// Sends the head; to who asked for no more that is all.
+    fn begin_on(
+        &mut self,
+        sink: &mut ResponseSink,
+        extra: &ExtraHeaders,
+        is_head: bool,
+    ) -> Result<(), AttemptError> {
+        let head = self.head_with(extra)?;
+        let sent = if is_head { sink.send_head(&head) } else { sink.begin(&head) };
+        sent.map_err(AttemptError::from)
+    }
+
+    fn head_with(&mut self, extra: &ExtraHeaders) -> Result<Head, AttemptError> {
+        let mut head = self.head.take().ok_or(BAD)?;
+        extra.add_to(&mut head);
+        Ok(head)
+    }
+
+    fn rule(&self) -> &Rule {
+        self.transcoder.rule(self.rule)
+    }
+
+    /// Says in the head what the body is. `first` is the first message, whose `HttpBody` may say.
+    fn set_type(&mut self, first: &[u8]) -> Result<(), AttemptError> {
+        let value = if self.rule().gives_http_body {
+            let content_type = self.http_body(first)?.content_type;
+            // What is no field's value is not passed on as one.
+            (!content_type.is_empty() && is_field_value(content_type)).then_some(content_type)
+        } else {
+            Some(self.format.content_type().as_bytes())
+        };
+        if let (Some(value), Some(head)) = (value, &mut self.head) {
+            head.insert(Name::CONTENT_TYPE, value);
+        }
+        Ok(())
+    }
+
+    fn http_body<'m>(&self, message: &'m [u8]) -> Result<HttpBody<'m>, AttemptError> {
+        let message = match &self.rule().response_body {
+            None => message,
+            Some(field) => http_body::field_bytes(message, field.descriptor().number())
+                .map_err(|_| BAD)?
+                .unwrap_or_default(),
+        };
+        HttpBody::read(message).map_err(|_| BAD)
+    }
+
+    /// Appends a message as the client gets it.
+    fn append(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), AttemptError> {
+        let rule = self.rule();
+        if rule.gives_http_body {
+            out.extend_from_slice(self.http_body(message)?.data);
+            return Ok(());
+        }
+        out.reserve(2 * message.len() + 64);
+        out.extend_from_slice(self.format.before(self.is_empty && out.is_empty()));
+        let api = &self.transcoder.api;
+        let method = &api.methods()[rule.method];
+        let (schema, output) = (api.schema_of(method), method.output);
+        // A value of a stream is one line.
+        let wide = self.transcoder.settings.print_options;
+        let options =
+            PrintOptions { add_whitespace: wide.add_whitespace && self.format == Format::Value, ..wide };
+        let written = match &rule.response_body {
+            None => write::write(schema, output, message, &options, out),
+            Some(field) => {
+                let index = schema.message(output).by_number(field.descriptor().number());
+                let index = index.expect("checked when the rule was made");
+                write::write_field(schema, output, index, message, &options, out)
+            }
+        };
+        written.map_err(|error| {
+            tracing::debug!(%error, "an answer cannot be written as JSON");
+            BAD
+        })?;
+        out.extend_from_slice(self.format.after());
+        Ok(())
+    }
+
+    /// Ends the answer with the upstream's trailers.
+    pub(in crate::worker) fn end(
+        &mut self,
+        sink: &mut ResponseSink,
+        extra: &ExtraHeaders,
+        is_head: bool,
+        trailers: &Head,
+    ) -> Result<(), AttemptError> {
+        let code = headers::status(trailers).unwrap_or(Code::Unknown);
+        if code != Code::Ok {
+            return self.end_badly(sink, extra, is_head, code, trailers);
+        }
+        if !self.messages.is_between() {
+            return Err(BAD);
+        }
+        if self.format == Format::Value {
+            let message = self.only.take().ok_or(BAD)?;
+            let mut body = Vec::new();
+            self.append(&message, &mut body)?;
+            self.set_type(&message)?;
+            let mut head = self.head_with(extra)?;
+            add_metadata(&mut head, trailers);
+            return Ok(sink.send_whole(head, body.into(), is_head)?);
+        }
+        if !sink.is_begun() {
+            if !self.rule().gives_http_body {
+                self.set_type(b"")?;
+            }
+            self.begin_on(sink, extra, is_head)?;
+            if is_head {
+                return Ok(());
+            }
+        }
+        let end = if self.rule().gives_http_body { b"" } else { self.format.end(self.is_empty) };
+        Ok(sink.end(Slice::copy_of(end))?)
+    }
+
+    /// Tells the client that the service has answered with a failure.
+    fn end_badly(
+        &mut self,
+        sink: &mut ResponseSink,
+        extra: &ExtraHeaders,
+        is_head: bool,
+        code: Code,
+        trailers: &Head,
+    ) -> Result<(), AttemptError> {
+        let text = trailers.get(Name::GRPC_MESSAGE).map(message::decode).unwrap_or_default();
+        let details = trailers.get(Name::GRPC_STATUS_DETAILS_BIN).and_then(binary::decode);
+        let schema = Some(self.transcoder.api.schema_of(self.transcoder.method(self.rule)));
+        let body = status::to_json(schema, code.number(), &text, details.as_deref());
+        if sink.is_begun() {
+            sink.cut(self.error(&body));
+            return Ok(());
+        }
+        let mut head = self.head_with(extra)?;
+        head.set_status(code.http());
+        head.insert(Name::CONTENT_TYPE, b"application/json");
+        add_metadata(&mut head, trailers);
+        Ok(sink.send_whole(head, body.into(), is_head)?)
+    }
+
+    /// The end of a body that had begun when the call failed: what of it the client has not taken yet, and a last value.
+    pub(in crate::worker) fn failed(&mut self, failure: Failure, detail: Option<&str>) -> Slice {
+        let error = self.error(&status_body(failure, detail));
+        if self.pending.is_empty() {
+            return error;
+        }
+        [&*std::mem::take(&mut self.pending), &*error].concat().into()
+    }
+
+    /// `{"error": {...}}`, framed like the values before it.
+    fn error(&self, status: &[u8]) -> Slice {
+        // A body of some other type has no place for it.
+        if self.rule().gives_http_body {
+            return Slice::default();
+        }
+        let mut out = Vec::with_capacity(status.len() + 48);
+        out.extend_from_slice(self.format.before_error(self.is_empty));
+        out.extend_from_slice(b"{\"error\":");
+        out.extend_from_slice(status);
+        out.push(b'}');
+        out.extend_from_slice(self.format.after());
+        out.into()
+    }
+}
+
+/// Metadata that came last goes with what came first: HTTP/1.1 has no trailers that anyone reads.
+fn add_metadata(head: &mut Head, trailers: &Head) {
+    for field in trailers.iter() {
+        if !field.name_bytes.starts_with(b"grpc-") && !is_of_a_body(field.name) {
+            head.push_named(field.name_bytes, field.value);
+        }
+    }
+}
+
+/// Fields that say how a body is sent, which is not for a service to say behind its last message.
+fn is_of_a_body(name: Name) -> bool {
+    matches!(
+        name,
+        Name::CONTENT_TYPE
+            | Name::CONTENT_LENGTH
+            | Name::TRAILER
+            | Name::TRANSFER_ENCODING
+            | Name::CONNECTION
+    )
+}
+
+/// Whether these bytes may be the value of a field (RFC 9110 section 5.5).
+fn is_field_value(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f)) && bytes.trim_ascii() == bytes
+}
+
+/// The body of an answer that the gateway makes itself: a `google.rpc.Status` in JSON. `detail` takes the place of the
+/// failure's own sentence.
+pub(in crate::worker) fn status_body(failure: Failure, detail: Option<&str>) -> Slice {
+    let message = detail.unwrap_or_else(|| failure.message());
+    status::to_json(None, failure.code().number(), message, None).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_chooses_how_a_stream_is_written() {
+        for (accept, wanted) in [
+            ("", Format::Lines),
+            ("*/*", Format::Lines),
+            ("application/x-ndjson", Format::Lines),
+            ("text/event-stream", Format::Events),
+            ("application/json", Format::Array),
+            ("text/html, application/json;q=0.9", Format::Array),
+            ("text/event-stream, application/json", Format::Events),
+        ] {
+            assert_eq!(Format::of(accept, true), wanted, "{accept}");
+            assert_eq!(Format::of(accept, false), Format::Value, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The response to a caller, in its protocol: passed through from the upstream, or made here when a call fails.
+//!
+//! An upstream's response is always gRPC: a head, messages in their frames, trailers. gRPC callers get just that; for
+//! others an encoder turns it into gRPC-Web or JSON.
+
+mod extra;
+mod grpc;
+mod grpc_web;
+pub(in crate::worker) mod json;
+pub(in crate::worker) mod sink;
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use self::extra::ExtraHeaders;
+use self::grpc_web::Web;
+use self::json::{JsonEncoder, status_body};
+use self::sink::{Gone, ResponseSink};
+use super::cors::Granted;
+use super::headers;
+use super::protocol::DownstreamProtocol;
+use crate::buffer::Slice;
+use crate::http2::{Head, Heads, Name};
+use crate::policy::failure::Failure;
+use crate::time::Moment;
+use crate::upstream::AttemptError;
+use crate::worker::telemetry::stage_timer::StageTimer;
+
+/// The answer to one call.
+pub(in crate::worker) struct Responder {
+    /// Memory for the heads that are made here.
+    heads: Rc<Heads>,
+    sink: ResponseSink,
+    encoder: ResponseEncoder,
+    /// The request is a HEAD: the answer has no body.
+    is_head: bool,
+    /// What it says besides what the service says.
+    extra: ExtraHeaders,
+    /// What is wrong, if there is more to say than what the failure says by itself.
+    detail: Option<String>,
+    /// What this path may be called with.
+    allow: Option<String>,
+    /// When to come back.
+    retry_after: Option<Duration>,
+}
+
+/// The protocol of the answer.
+enum ResponseEncoder {
+    Grpc,
+    Web(Web),
+    /// Plain HTTP, as long as it is not known which method is called.
+    Http,
+    Json(Box<JsonEncoder>),
+}
+
+impl Responder {
+    pub(in crate::worker) fn new(
+        heads: &Rc<Heads>,
+        sink: ResponseSink,
+        protocol: DownstreamProtocol,
+        is_head: bool,
+        began: Moment,
+    ) -> Responder {
+        let encoder = match protocol {
+            DownstreamProtocol::Grpc => ResponseEncoder::Grpc,
+            DownstreamProtocol::GrpcWeb(_, form) => ResponseEncoder::Web(Web::new(form)),
+            DownstreamProtocol::Json => ResponseEncoder::Http,
+        };
+        let extra = ExtraHeaders { granted: None, timer: StageTimer::new(began) };
+        let heads = Rc::clone(heads);
+        Responder { heads, sink, encoder, is_head, extra, detail: None, allow: None, retry_after: None }
+    }
+
+    /// From now on the response is in JSON, and that of a known method.
+    pub(in crate::worker) fn encode_json(&mut self, encoder: JsonEncoder) {
+        self.encoder = ResponseEncoder::Json(Box::new(encoder));
+    }
+
+    /// Says what the page that asks may read of the response.
+    pub(in crate::worker) fn grant(&mut self, granted: Option<Granted>) {
+        self.extra.granted = granted;
+    }
+
+    /// Where the time of the call goes.
+    pub(in crate::worker) fn timer(&self) -> &StageTimer {
+        &self.extra.timer
+    }
+
+    /// Where the time of the call goes, to begin with that.
+    pub(in crate::worker) fn timer_mut(&mut self) -> &mut StageTimer {
+        &mut self.extra.timer
+    }
+
+    /// The HTTP status that the client got; zero if none.
+    pub(in crate::worker) fn status(&self) -> u16 {
+        self.sink.status()
+    }
+
+    /// Bytes of the body that the client got.
+    pub(in crate::worker) fn sent_bytes(&self) -> u64 {
+        self.sink.sent_bytes()
+    }
+
+    /// Whether what comes from the service is turned into JSON.
+    pub(in crate::worker) fn is_json(&self) -> bool {
+        matches!(self.encoder, ResponseEncoder::Json(_))
+    }
+
+    /// Says more of the failure that follows.
+    pub(in crate::worker) fn explain(&mut self, detail: String) {
+        self.detail = Some(detail);
+    }
+
+    /// Says what the path may be called with.
+    pub(in crate::worker) fn allow(&mut self, methods: String) {
+        self.allow = Some(methods);
+    }
+
+    /// Says when it may be worth to come back.
+    pub(in crate::worker) fn retry_after(&mut self, wait: Duration) {
+        self.retry_after = Some(wait);
+    }
+
+    /// Sends an answer that is no call's: that to a preflight.
+    pub(in crate::worker) fn send_plain(&mut self, mut head: Head) -> Result<(), Failure> {
+        self.extra.add_to(&mut head);
+        self.sink.send_whole(head, Slice::default(), self.is_head).map_err(|Gone| Failure::ClientGone)
+    }
+
+    /// Sends a head of the upstream that is all of its answer.
+    pub(in crate::worker) fn send_whole(&mut self, mut head: Head) -> Result<(), AttemptError> {
+        match &mut self.encoder {
+            ResponseEncoder::Grpc => {
+                self.extra.add_time(&mut head);
+                Ok(self.sink.send_whole(head, Slice::default(), false)?)
+            }
+            ResponseEncoder::Web(web) => {
+                let mut trailers = self.heads.head();
+                grpc_web::move_trailers(&mut head, &mut trailers);
+                let body = web.trailers(&trailers);
+                web.change(&mut head);
+                self.extra.add_to(&mut head);
+                Ok(self.sink.send_whole(head, body, self.is_head)?)
+            }
+            ResponseEncoder::Json(json) => {
+                let trailers = json.begin(&self.heads, head);
+                self.end(trailers)
+            }
+            ResponseEncoder::Http => Err(AttemptError::terminal(Failure::UpstreamBadMessage)),
+        }
+    }
+
+    /// Takes the head of an answer.
+    pub(in crate::worker) fn begin(&mut self, mut head: Head) -> Result<(), AttemptError> {
+        match &mut self.encoder {
+            ResponseEncoder::Grpc => Ok(self.sink.begin(&head)?),
+            ResponseEncoder::Web(web) => {
+                web.change(&mut head);
+                self.extra.add_to(&mut head);
+                Ok(self.sink.begin(&head)?)
+            }
+            ResponseEncoder::Json(json) => {
+                json.begin(&self.heads, head);
+                Ok(())
+            }
+            ResponseEncoder::Http => Err(AttemptError::terminal(Failure::UpstreamBadMessage)),
+        }
+    }
+
+    /// Takes a chunk of the body, as much at a time as the client takes. Ready when all of it is on its way.
+    pub(in crate::worker) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &mut Slice,
+    ) -> Poll<Result<(), AttemptError>> {
+        match &mut self.encoder {
+            ResponseEncoder::Grpc => self.sink.poll_send(cx, chunk).map_err(AttemptError::from),
+            ResponseEncoder::Web(web) => web.poll_send(cx, &mut self.sink, chunk).map_err(AttemptError::from),
+            ResponseEncoder::Json(json) => {
+                json.poll_send(cx, &mut self.sink, &self.extra, self.is_head, chunk)
+            }
+            ResponseEncoder::Http => Poll::Ready(Err(AttemptError::terminal(Failure::ClientGone))),
+        }
+    }
+
+    /// Ends the answer with the upstream's trailers.
+    pub(in crate::worker) fn end(&mut self, mut trailers: Head) -> Result<(), AttemptError> {
+        match &mut self.encoder {
+            ResponseEncoder::Grpc => {
+                self.extra.add_time(&mut trailers);
+                Ok(self.sink.end_with(&trailers)?)
+            }
+            ResponseEncoder::Web(web) => {
+                self.extra.add_time(&mut trailers);
+                let last = web.trailers(&trailers);
+                Ok(self.sink.end(last)?)
+            }
+            ResponseEncoder::Json(json) => json.end(&mut self.sink, &self.extra, self.is_head, &trailers),
+            ResponseEncoder::Http => Err(AttemptError::terminal(Failure::ClientGone)),
+        }
+    }
+
+    /// Ends the answer with a failure: as all of it, or as its end if it had begun. Nothing for a client that has gone.
+    pub(in crate::worker) fn fail(&mut self, failure: Failure) {
+        if failure == Failure::ClientGone {
+            return self.sink.close();
+        }
+        // An error here means that the client has gone meanwhile, which its connection notices itself.
+        let _ = match &mut self.encoder {
+            ResponseEncoder::Grpc if self.sink.is_begun() => {
+                let mut trailers = grpc::trailers(&self.heads, failure);
+                self.extra.add_time(&mut trailers);
+                self.sink.end_with(&trailers)
+            }
+            ResponseEncoder::Grpc => {
+                let mut head = grpc::trailers_only(&self.heads, failure);
+                self.extra.add_time(&mut head);
+                self.sink.send_whole(head, Slice::default(), false)
+            }
+            ResponseEncoder::Web(web) if self.sink.is_begun() => {
+                if web.is_between_messages() {
+                    let mut trailers = grpc::trailers(&self.heads, failure);
+                    self.extra.add_time(&mut trailers);
+                    self.sink.end(web.trailers(&trailers))
+                } else {
+                    // Within a message there is no place for trailers.
+                    self.sink.cut(Slice::default());
+                    Ok(())
+                }
+            }
+            ResponseEncoder::Web(web) => {
+                let mut trailers = grpc::trailers(&self.heads, failure);
+                self.extra.add_time(&mut trailers);
+                let body = web.trailers(&trailers);
+                let mut head = headers::response(&self.heads, failure.http_of_grpc());
+                web.change(&mut head);
+                self.extra.add_to(&mut head);
+                self.sink.send_whole(head, body, self.is_head)
+            }
+            ResponseEncoder::Json(json) if self.sink.is_begun() => {
+                let last = json.failed(failure, self.detail.as_deref());
+                self.sink.cut(last);
+                Ok(())
+            }
+            ResponseEncoder::Http | ResponseEncoder::Json(_) => self.refuse(failure),
+        };
+    }
+
+    /// A failure as the whole answer to a caller of plain HTTP.
+    fn refuse(&mut self, failure: Failure) -> Result<(), Gone> {
+        let message = self.detail.take();
+        let body = status_body(failure, message.as_deref());
+        let mut head = headers::response(&self.heads, failure.http());
+        head.push(Name::CONTENT_TYPE, b"application/json");
+        if let Some(allow) = self.allow.take() {
+            head.push(Name::ALLOW, allow.as_bytes());
+        }
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, and not too early.
+            let seconds = (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1);
+            head.push(Name::RETRY_AFTER, itoa::Buffer::new().format(seconds).as_bytes());
+        }
+        self.extra.add_to(&mut head);
+        self.sink.send_whole(head, body, self.is_head)
+    }
+
+    /// Whether nothing of what the upstream still says is for the client, who asked for a head.
+    pub(in crate::worker) fn is_said(&self) -> bool {
+        self.is_head && self.sink.is_over()
+    }
+
+    /// Ready when the client has cancelled or its connection has ended.
+    pub(in crate::worker) fn poll_client_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.sink.poll_gone(cx)
+    }
+}
+
+impl Drop for Responder {
+    /// A call that has panicked has said nothing; HTTP/1.1 would wait for that.
+    fn drop(&mut self) {
+        self.sink.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::rc::Rc;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::worker::downstream::h1_bridge::{H1Bridge, ResponseFuture};
+
+    #[test]
+    fn an_answer_that_never_comes_ends_the_exchange() {
+        for begins in [false, true] {
+            for fails in [false, true] {
+                let exchange = Rc::new(H1Bridge::default());
+                let mut answer = ResponseFuture::of(&exchange);
+                let mut cx = Context::from_waker(Waker::noop());
+                let mut responder = Responder::new(
+                    &Heads::new(),
+                    ResponseSink::http1(exchange),
+                    DownstreamProtocol::Json,
+                    false,
+                    Moment::ZERO,
+                );
+                if begins {
+                    responder.sink.begin(&Heads::new().head()).expect("nothing was said yet");
+                }
+                if fails {
+                    responder.fail(Failure::ClientGone);
+                }
+                assert!(begins || fails || Pin::new(&mut answer).poll(&mut cx).is_pending());
+                drop(responder);
+                let Poll::Ready(ended) = Pin::new(&mut answer).poll(&mut cx) else {
+                    panic!("it waits for ever")
+                };
+                assert_eq!(ended.is_ok(), begins, "a head that was sent is sent");
+                if let Ok(response) = ended {
+                    use http_body::Body as _;
+                    let mut body = response.into_body();
+                    assert!(
+                        Pin::new(&mut body).poll_frame(&mut cx).is_pending(),
+                        "what was written leaves first"
+                    );
+                    let cut = Pin::new(&mut body).poll_frame(&mut cx);
+                    assert!(matches!(cut, Poll::Ready(Some(Err(_)))), "and then it is cut");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Moves an answer's body piece by piece from the upstream to the client, only as fast as the client takes it.
+//!
+//! The upstream's window is opened again only for what the client's window has taken, so a slow reader holds at most
+//! one window of bytes here.
+
+use std::task::{Context, Poll};
+
+use super::responder::Responder;
+use crate::buffer::Slice;
+use crate::http2::{Head, Stream};
+use crate::upstream::AttemptError;
+
+/// The answer's body, on its way from the upstream to the client.
+pub(in crate::worker) struct ResponseForwarder {
+    stream: Stream,
+    held: Option<(Slice, usize)>,
+    moved_bytes: u64,
+}
+
+impl ResponseForwarder {
+    pub(in crate::worker) fn new(stream: Stream) -> ResponseForwarder {
+        ResponseForwarder { stream, held: None, moved_bytes: 0 }
+    }
+
+    pub(in crate::worker) fn moved_bytes(&self) -> u64 {
+        self.moved_bytes
+    }
+
+    /// Whether it waits for the client to take what has come.
+    pub(in crate::worker) fn waits_for_client(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Moves what there is. Ready with the trailers when the body has ended, if there are any.
+    pub(in crate::worker) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        responder: &mut Responder,
+    ) -> Poll<Result<Option<Head>, AttemptError>> {
+        loop {
+            if self.held.is_none() {
+                match self.stream.poll_data(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(Some(chunk))) => {
+                        let length = chunk.len();
+                        self.held = Some((chunk, length));
+                    }
+                    // Nothing is replayed once the client has a head.
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(AttemptError::terminal(
+                            AttemptError::from_stream(error).failure,
+                        )));
+                    }
+                    Poll::Ready(Ok(None)) => return Poll::Ready(Ok(self.stream.take_trailers())),
+                }
+            }
+            let Some((chunk, length)) = &mut self.held else { continue };
+            match responder.poll_send(cx, chunk) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(failed)) => return Poll::Ready(Err(failed)),
+                Poll::Ready(Ok(())) => {
+                    self.moved_bytes += *length as u64;
+                    self.stream.release(*length);
+                    self.held = None;
+                }
+            }
+        }
+    }
+}

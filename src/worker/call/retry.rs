@@ -1,0 +1,168 @@
+//! The attempts of a call one after the other: sent, and sent again where the policy says so, until there is a response
+//! to pass on.
+//!
+//! The meaning of an attempt's end is decided in `policy/retry.rs`. A response that is a status alone is held back until
+//! that is decided: of an attempt that is repeated the caller sees nothing.
+
+use std::future::{pending, poll_fn};
+use std::task::Poll;
+use std::time::Duration;
+
+use super::active::Call;
+use super::attempt::{Attempt, Attempts, Kind, Response, Start, Times};
+use super::headers;
+use crate::metrics::record::Stage;
+use crate::policy::failure::Failure;
+use crate::policy::retry::{self, End, Next, Pushback, Retries, Why};
+use crate::policy::status::Code;
+use crate::time::Moment;
+use crate::upstream::{AttemptError, LatencySample};
+
+/// The attempts of a call, and whether there will be more.
+struct Retry<'a> {
+    shared: &'a Attempts<'a>,
+    retries: Retries,
+    /// Why the attempt that is about to be made is made.
+    kind: Kind,
+    /// The timeout for the head of a response.
+    fixed: Option<Duration>,
+    /// Where the method's latency is kept, and the timeout that follows it.
+    latency: Option<(usize, Option<Duration>)>,
+}
+
+/// Sends a call. Its response has to begin within `fixed`, all attempts together.
+pub(super) async fn send(
+    shared: &Attempts<'_>,
+    call: &mut Call,
+    fixed: Option<Duration>,
+    mut now: Moment,
+) -> Result<Code, Failure> {
+    let latency = shared.cluster.latencies().and_then(|all| all.ask(call.path(), fixed, now));
+    let mut retry = Retry { shared, retries: Retries::default(), kind: Kind::First, fixed, latency };
+    loop {
+        let ended = retry.attempt(call, now).await;
+        let (end, pushback) = match &ended {
+            Ok(Response::Passed(_)) => (End::Answered, Pushback::None),
+            Ok(Response::Held(code, response)) => (End::Status(*code), headers::pushback(response)),
+            Err(error) => (error.end, Pushback::None),
+        };
+        let again = retry.next(call, end, pushback);
+        match (again, ended) {
+            (Some(wait), _) => {
+                retry.wait(call, wait).await?;
+                now = shared.worker.clock.now();
+            }
+            (None, Ok(Response::Passed(code))) => return Ok(retry.succeeded(code)),
+            (None, Ok(Response::Held(code, response))) => {
+                call.respond_whole(response).map_err(AttemptError::into_failure)?;
+                return Ok(retry.succeeded(code));
+            }
+            (None, Err(error)) => return Err(error.failure),
+        }
+    }
+}
+
+impl Retry<'_> {
+    /// Makes one attempt, which begins now, and says what its end says of the service.
+    async fn attempt(&mut self, call: &mut Call, now: Moment) -> Result<Response, AttemptError> {
+        let start = Start {
+            kind: self.kind,
+            previous: self.retries.previous(),
+            timeout: self.latency.and_then(|(_, timeout)| timeout),
+            body: None,
+            times: Times::Connect,
+        };
+        let mut attempt = Attempt::begin(self.shared, call, start, now)?;
+        let head = poll_fn(|cx| match attempt.poll_head(cx, call) {
+            Poll::Pending => call.poll_given_up(cx).map(|failure| Err(attempt.given_up(call, failure))),
+            ready => ready,
+        });
+        let ended = match head.await {
+            Ok(head) => attempt.respond(call, head).await,
+            Err(error) => Err(error),
+        };
+        let outcome = ended.as_ref().map(Response::code).map_err(|error| *error);
+        attempt.report(call, outcome);
+        self.tell_latency(call, outcome);
+        ended
+    }
+
+    /// Tells how long the service took, if that says something.
+    fn tell_latency(&self, call: &Call, outcome: Result<Code, AttemptError>) {
+        let Some(all) = self.shared.cluster.latencies() else { return };
+        let sample = match outcome {
+            Ok(Code::Ok) => call.timeouts().waited().map(LatencySample::Answered),
+            _ if call.timeouts().is_asked() && is_overdue(call, outcome) => Some(LatencySample::TooLong),
+            _ => None,
+        };
+        match (sample, self.latency) {
+            (Some(sample), Some((place, _))) => all.tell(place, sample),
+            // The first response makes the method known.
+            (Some(LatencySample::Answered(_)), None) => all.learn(call.path(), self.fixed),
+            _ => {}
+        }
+    }
+
+    /// Whether there is another attempt, and after which wait.
+    fn next(&mut self, call: &Call, end: End, pushback: Pushback) -> Option<Duration> {
+        if matches!(end, End::Answered | End::Status(Code::Ok)) {
+            return None;
+        }
+        let Attempts { worker, cluster, method, .. } = *self.shared;
+        let counts = cluster.counts();
+        let now = worker.clock.now();
+        let attempt = retry::Attempt { end, pushback, idempotent: method.idempotent, kept: call.is_kept() };
+        let left = call.timeouts().left_for_answer(now);
+        let random = &mut worker.random.borrow_mut();
+        match self.retries.next(attempt, &method.retry, cluster.budget(), left, random, now) {
+            Next::Again { wait, counted } => {
+                self.kind = match end {
+                    _ if counted => Kind::Retry,
+                    // It was never sent, so this one is the first still.
+                    End::Held => self.kind,
+                    _ => Kind::Replay,
+                };
+                Some(wait)
+            }
+            Next::Stop(Why::Budget) => {
+                counts.retry_budget_exhausted.add(1);
+                None
+            }
+            Next::Stop(_) if end == End::Held => {
+                counts.breaker_refused.add(1);
+                None
+            }
+            // An attempt that goes on has not ended.
+            Next::Stop(_) | Next::GoOn => None,
+        }
+    }
+
+    /// Makes the request ready to be sent again, and waits, as long as there is somebody to wait for.
+    async fn wait(&self, call: &mut Call, wait: Duration) -> Result<(), Failure> {
+        call.enter(Stage::Queue);
+        // First, for it lets go of the stream of the attempt that is over.
+        call.rewind();
+        call.end_attempt();
+        if !wait.is_zero() {
+            let worker = self.shared.worker;
+            let timer = worker.local.timers.timer();
+            let until = worker.clock.now().plus(wait);
+            call.wait_for(timer.within(until, pending::<()>())).await?;
+        }
+        Ok(())
+    }
+
+    fn succeeded(&self, code: Code) -> Code {
+        if code == Code::Ok {
+            self.shared.cluster.budget().succeeded();
+        }
+        code
+    }
+}
+
+/// Whether an attempt ended because the operator's timeout passed, be it that the service noticed first.
+fn is_overdue(call: &Call, outcome: Result<Code, AttemptError>) -> bool {
+    let timeouts = call.timeouts();
+    let noticed = matches!(outcome, Ok(Code::DeadlineExceeded)) && timeouts.advertised_route_timeout();
+    timeouts.is_overdue() || noticed
+}

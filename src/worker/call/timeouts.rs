@@ -1,0 +1,405 @@
+//! How long one call may take: the caller's deadline, the wait for the head of the answer, and silence.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::policy::deadline::{self, Deadline, Whose};
+use crate::policy::failure::Failure;
+use crate::time::Moment;
+use crate::time::timers::{Timer, Timers};
+
+/// What the route allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::worker) struct RouteTimeouts {
+    /// Until the head of the answer comes, the waits for the client left out.
+    pub(in crate::worker) answer: Option<Duration>,
+    /// For the whole call; caps what the caller asks for.
+    pub(in crate::worker) whole: Option<Duration>,
+    /// While nothing moves.
+    pub(in crate::worker) idle: Option<Duration>,
+}
+
+/// The time for the head of the answer. It stands still while the client is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Countdown {
+    /// There is no limit, or the answer has come.
+    Off,
+    /// So much is left.
+    Stopped(Duration),
+    /// Until then.
+    Runs(Moment),
+}
+
+impl Countdown {
+    fn left(self, now: Moment) -> Option<Duration> {
+        match self {
+            Countdown::Off => None,
+            Countdown::Stopped(left) => Some(left),
+            Countdown::Runs(until) => Some(until.since(now)),
+        }
+    }
+
+    fn due(self) -> Option<Moment> {
+        if let Countdown::Runs(until) = self { Some(until) } else { None }
+    }
+}
+
+/// The deadlines of one call, behind one timer.
+#[derive(Debug)]
+pub(in crate::worker) struct CallTimeouts {
+    timer: Timer,
+    began: Moment,
+    /// The end of the whole call.
+    deadline: Deadline,
+    answer: Countdown,
+    /// What was left of it when the head of the current attempt was sent.
+    left_for_body: Option<Duration>,
+    /// For the answer of each attempt; what all of them have is `answer`.
+    attempt: Option<Duration>,
+    attempt_due: Option<Moment>,
+    is_answered: bool,
+    /// The service of this attempt was told what is left of the operator's timeout, not of the caller's.
+    advertised_own: bool,
+    /// When this attempt's request had been sent whole.
+    asked_at: Option<Moment>,
+    /// From then to the head of the answer.
+    waited: Option<Duration>,
+    idle: Option<Duration>,
+    moved_at: Moment,
+    /// What the timer is armed for.
+    armed_for: Option<Moment>,
+}
+
+impl CallTimeouts {
+    pub(in crate::worker) fn new(timers: &Rc<Timers>, began: Moment) -> CallTimeouts {
+        CallTimeouts {
+            timer: timers.timer(),
+            began,
+            deadline: Deadline::default(),
+            answer: Countdown::Off,
+            left_for_body: None,
+            attempt: None,
+            attempt_due: None,
+            is_answered: false,
+            advertised_own: false,
+            asked_at: None,
+            waited: None,
+            idle: None,
+            moved_at: began,
+            armed_for: None,
+        }
+    }
+
+    /// Sets what the caller asks for and the route allows, counted from the arrival of the head.
+    pub(in crate::worker) fn set_limits(&mut self, asked: Option<Duration>, allowed: RouteTimeouts) {
+        self.deadline = Deadline::new(self.began, asked, allowed.whole);
+        self.answer = allowed.answer.map_or(Countdown::Off, Countdown::Stopped);
+        self.idle = allowed.idle;
+    }
+
+    /// An attempt begins, which has this time for its answer. What it waits for first, a connection, is not the client.
+    pub(in crate::worker) fn begin_attempt(&mut self, answer: Option<Duration>) {
+        self.end_attempt();
+        self.attempt = answer;
+    }
+
+    /// It is over, and the call waits for the next one.
+    pub(in crate::worker) fn end_attempt(&mut self) {
+        self.attempt_due = None;
+        self.asked_at = None;
+        self.run();
+    }
+
+    /// The head of an attempt is sent, and its body follows.
+    pub(in crate::worker) fn sent_head(&mut self) {
+        self.left_for_body = self.answer.left(self.now());
+    }
+
+    /// The request is on its way. `moved`: the upstream has taken some of it; then what that took is forgotten.
+    /// `stalled`: it does not take what there is; otherwise the client is waited for.
+    pub(in crate::worker) fn upload_progress(&mut self, moved: bool, stalled: bool) {
+        if moved {
+            self.moved();
+            if let (Some(left), false) = (self.left_for_body, self.is_answered) {
+                self.answer = Countdown::Stopped(left);
+            }
+        }
+        if stalled {
+            self.run();
+        } else if let Countdown::Runs(until) = self.answer {
+            self.answer = Countdown::Stopped(until.since(self.now()));
+        }
+    }
+
+    /// The request has been sent whole: from now on the answer is waited for.
+    pub(in crate::worker) fn request_sent(&mut self) {
+        self.upload_progress(true, true);
+        self.asked_at = Some(self.moved_at);
+        self.attempt_due = self.attempt.filter(|_| !self.is_answered).map(|time| self.moved_at.plus(time));
+    }
+
+    fn run(&mut self) {
+        if let Countdown::Stopped(left) = self.answer {
+            self.answer = Countdown::Runs(self.now().plus(left));
+        }
+    }
+
+    /// The worker's coarse clock, which may stand before the beginning of a call that nothing waited with.
+    fn now(&self) -> Moment {
+        self.began.max(self.timer.now())
+    }
+
+    /// Time left until the end of the whole call, if it has one.
+    pub(in crate::worker) fn left(&self, now: Moment) -> Option<Duration> {
+        self.deadline.left(now)
+    }
+
+    /// The time that an attempt has which is sent now, to be told to its service. Of the operator's timeout only for a
+    /// call whose answer is one message: of a stream it ends with the head.
+    pub(in crate::worker) fn advertised_timeout(&mut self, now: Moment, is_unary: bool) -> Option<Duration> {
+        let (left, answer) = (self.left(now), self.answer.left(now).filter(|_| is_unary));
+        self.advertised_own = answer.is_some_and(|answer| left.is_none_or(|left| answer < left));
+        left.into_iter().chain(answer).min()
+    }
+
+    /// Whether a service that says it had no time left means that of the operator.
+    pub(in crate::worker) fn advertised_route_timeout(&self) -> bool {
+        self.advertised_own
+    }
+
+    /// Time left until the answer must begin.
+    pub(in crate::worker) fn left_for_answer(&self, now: Moment) -> Option<Duration> {
+        self.left(now).into_iter().chain(self.answer.left(now)).min()
+    }
+
+    /// The head of the answer has come.
+    pub(in crate::worker) fn response_started(&mut self) {
+        self.moved();
+        self.is_answered = true;
+        self.waited = self.asked_at.map(|asked| self.moved_at.since(asked));
+        self.answer = Countdown::Off;
+        self.attempt_due = None;
+    }
+
+    /// How long the head of the answer took once the request had been sent whole.
+    pub(in crate::worker) fn waited(&self) -> Option<Duration> {
+        self.waited
+    }
+
+    /// Whose limit has passed, if one has.
+    pub(in crate::worker) fn passed(&self) -> Option<Whose> {
+        let own = [self.answer.due(), self.attempt_due, self.deadline.own()].into_iter().flatten().min();
+        deadline::passed(own, self.deadline.callers(), self.now())
+    }
+
+    /// Whether the answer has not come in the time that the operator, and not the caller, gives it.
+    pub(in crate::worker) fn is_overdue(&self) -> bool {
+        self.is_attempt_overdue() || self.answer.due().is_some_and(|due| due <= self.timer.now())
+    }
+
+    /// Whether the answer to this attempt has not come in time; another one might.
+    pub(in crate::worker) fn is_attempt_overdue(&self) -> bool {
+        self.attempt_due.is_some_and(|due| due <= self.timer.now())
+    }
+
+    /// Whether this attempt's request has been sent whole.
+    pub(in crate::worker) fn is_asked(&self) -> bool {
+        self.asked_at.is_some()
+    }
+
+    /// Whether the head of the answer has come.
+    pub(in crate::worker) fn is_answered(&self) -> bool {
+        self.is_answered
+    }
+
+    /// Something moved, in either direction.
+    pub(in crate::worker) fn moved(&mut self) {
+        self.moved_at = self.moved_at.max(self.timer.now());
+    }
+
+    /// Ready when a limit has passed.
+    pub(in crate::worker) fn poll(&mut self, cx: &Context<'_>) -> Poll<Failure> {
+        let fired = self.timer.fired();
+        if fired {
+            let now = self.timer.now();
+            let passed = |limit: Option<Moment>| limit.is_some_and(|limit| limit <= now);
+            if self.deadline.passed(now) || passed(self.answer.due()) || passed(self.attempt_due) {
+                return Poll::Ready(Failure::OutOfTime);
+            }
+            if passed(self.idle_due()) {
+                return Poll::Ready(Failure::IdleTooLong);
+            }
+        }
+        let limits = [self.deadline.at(), self.answer.due(), self.attempt_due, self.idle_due()];
+        let next = limits.into_iter().flatten().min();
+        // A limit that moved away needs nothing: the timer fires too early, finds nothing passed, and is armed anew.
+        if let Some(next) = next
+            && (fired || self.armed_for.is_none_or(|armed| next < armed))
+        {
+            self.timer.arm(next, cx.waker());
+            self.armed_for = Some(next);
+        }
+        Poll::Pending
+    }
+
+    /// Whether the call itself, and not only an attempt, has no time left.
+    pub(in crate::worker) fn is_expired(&self) -> bool {
+        let now = self.timer.now();
+        self.deadline.passed(now) || self.answer.due().is_some_and(|due| due <= now)
+    }
+
+    fn idle_due(&self) -> Option<Moment> {
+        self.idle.map(|idle| self.moved_at.plus(idle))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    const TIMEOUTS: RouteTimeouts = RouteTimeouts {
+        answer: Some(Duration::from_secs(5)),
+        whole: Some(Duration::from_secs(100)),
+        idle: Some(Duration::from_secs(30)),
+    };
+
+    fn sec(n: u64) -> Moment {
+        Moment::from_nanos(n * 1_000_000_000)
+    }
+
+    fn polled(timeouts: &mut CallTimeouts, timers: &Timers, at: Moment) -> Poll<Failure> {
+        timers.advance(at);
+        timeouts.poll(&Context::from_waker(Waker::noop()))
+    }
+
+    fn timeouts(timers: &Rc<Timers>, asked: Option<Duration>) -> CallTimeouts {
+        let mut timeouts = CallTimeouts::new(timers, timers.now());
+        timeouts.set_limits(asked, TIMEOUTS);
+        assert_eq!(timeouts.poll(&Context::from_waker(Waker::noop())), Poll::Pending);
+        timeouts
+    }
+
+    #[test]
+    fn the_callers_deadline_counts_from_the_head() {
+        let timers = Timers::new(sec(10));
+        let mut timeouts = timeouts(&timers, Some(Duration::from_secs(3)));
+        assert_eq!(timeouts.left(sec(11)), Some(Duration::from_secs(2)));
+        assert_eq!(polled(&mut timeouts, &timers, sec(12)), Poll::Pending);
+        assert_eq!(polled(&mut timeouts, &timers, sec(13)), Poll::Ready(Failure::OutOfTime));
+    }
+
+    #[test]
+    fn the_route_caps_the_caller() {
+        let timers = Timers::new(sec(0));
+        let timeouts = timeouts(&timers, Some(Duration::from_secs(1_000)));
+        assert_eq!(timeouts.left(sec(0)), Some(Duration::from_secs(100)));
+    }
+
+    #[test]
+    fn the_timeout_stands_still_while_the_client_is_waited_for() {
+        let timers = Timers::new(sec(0));
+        let mut timeouts = timeouts(&timers, None);
+        assert_eq!(polled(&mut timeouts, &timers, sec(20)), Poll::Pending);
+        timeouts.begin_attempt(None);
+        timeouts.sent_head();
+        timeouts.upload_progress(true, false);
+        assert_eq!(polled(&mut timeouts, &timers, sec(40)), Poll::Pending);
+        timeouts.request_sent();
+        assert_eq!(polled(&mut timeouts, &timers, sec(44)), Poll::Pending);
+        assert_eq!(polled(&mut timeouts, &timers, sec(45)), Poll::Ready(Failure::OutOfTime));
+    }
+
+    #[test]
+    fn our_own_waits_count() {
+        let timers = Timers::new(sec(0));
+        // For a connection, all of the time.
+        let mut queued = timeouts(&timers, None);
+        queued.begin_attempt(None);
+        assert_eq!(polled(&mut queued, &timers, sec(4)), Poll::Pending);
+        assert_eq!(queued.left_for_answer(sec(4)), Some(Duration::from_secs(1)));
+        // What it took is gone for good, also once the request has been sent.
+        queued.sent_head();
+        queued.request_sent();
+        assert_eq!(polled(&mut queued, &timers, sec(5)), Poll::Ready(Failure::OutOfTime));
+        assert!(queued.is_overdue() && queued.is_expired());
+
+        // For an upstream that takes nothing of the body; what it takes begins that wait anew.
+        let mut stalled = timeouts(&timers, None);
+        stalled.begin_attempt(None);
+        stalled.sent_head();
+        stalled.upload_progress(true, true);
+        assert_eq!(polled(&mut stalled, &timers, sec(9)), Poll::Pending);
+        stalled.upload_progress(true, true);
+        assert_eq!(polled(&mut stalled, &timers, sec(13)), Poll::Pending);
+        stalled.upload_progress(false, true);
+        assert_eq!(polled(&mut stalled, &timers, sec(14)), Poll::Ready(Failure::OutOfTime));
+    }
+
+    #[test]
+    fn each_attempt_has_its_own_time_within_that_of_all() {
+        let timers = Timers::new(sec(0));
+        let mut timeouts = timeouts(&timers, None);
+        for (begins, ends) in [(0, 1), (2, 3)] {
+            timers.advance(sec(begins));
+            timeouts.begin_attempt(Some(Duration::from_secs(1)));
+            timeouts.sent_head();
+            timeouts.request_sent();
+            assert_eq!(polled(&mut timeouts, &timers, sec(begins)), Poll::Pending);
+            assert_eq!(polled(&mut timeouts, &timers, sec(ends)), Poll::Ready(Failure::OutOfTime));
+            assert!(timeouts.is_attempt_overdue() && !timeouts.is_expired());
+            timeouts.end_attempt();
+            assert!(!timeouts.is_overdue());
+            assert_eq!(timeouts.left_for_answer(sec(ends)), Some(Duration::from_secs(5 - ends)));
+        }
+        timers.advance(sec(4));
+        timeouts.begin_attempt(Some(Duration::from_secs(3)));
+        timeouts.sent_head();
+        timeouts.request_sent();
+        assert_eq!(polled(&mut timeouts, &timers, sec(4)), Poll::Pending);
+        assert_eq!(polled(&mut timeouts, &timers, sec(5)), Poll::Ready(Failure::OutOfTime));
+        assert!(timeouts.is_expired() && !timeouts.is_attempt_overdue());
+    }
+
+    #[test]
+    fn the_operators_timeout_is_told_only_of_calls_with_one_answer() {
+        let timers = Timers::new(sec(0));
+        let second = |n| Some(Duration::from_secs(n));
+        for (asked, is_unary, told, own) in [
+            (None, true, second(4), true),
+            (None, false, second(99), false),
+            (second(3), true, second(2), false),
+            (second(50), true, second(4), true),
+            (second(50), false, second(49), false),
+        ] {
+            let mut timeouts = timeouts(&timers, asked);
+            timeouts.begin_attempt(None);
+            assert_eq!(timeouts.advertised_timeout(sec(1), is_unary), told, "{asked:?} {is_unary}");
+            assert_eq!(timeouts.advertised_route_timeout(), own, "{asked:?} {is_unary}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_began_may_go_on() {
+        let timers = Timers::new(sec(0));
+        let mut timeouts = timeouts(&timers, None);
+        timeouts.begin_attempt(Some(Duration::from_secs(1)));
+        timeouts.sent_head();
+        timeouts.upload_progress(true, true);
+        timeouts.response_started();
+        timeouts.request_sent();
+        assert_eq!(polled(&mut timeouts, &timers, sec(29)), Poll::Pending);
+    }
+
+    #[test]
+    fn silence_ends_a_call_and_movement_does_not() {
+        let timers = Timers::new(sec(0));
+        let mut timeouts = timeouts(&timers, None);
+        assert_eq!(polled(&mut timeouts, &timers, sec(29)), Poll::Pending);
+        timeouts.moved();
+        assert_eq!(polled(&mut timeouts, &timers, sec(58)), Poll::Pending);
+        assert_eq!(polled(&mut timeouts, &timers, sec(59)), Poll::Ready(Failure::IdleTooLong));
+    }
+}

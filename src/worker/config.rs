@@ -1,0 +1,222 @@
+//! What one configuration makes of a worker: where calls go, and the services they go to. Replaced as a whole when the
+//! configuration changes; a call keeps the one it began with.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::call::timeouts::RouteTimeouts;
+use crate::config::{self, Config, Route};
+use crate::http2::{Head, Heads};
+use crate::metrics::{CallBlock, CallLabels, Layout, METHODS_SHOWN_MAX, Shard};
+use crate::net::Local;
+use crate::policy::limit::SharedLimit;
+use crate::policy::rate::{Rate, SharedRate};
+use crate::policy::route::Routes;
+use crate::policy::shares::Shares;
+use crate::random::Random;
+use crate::time::Moment;
+use crate::upstream::{Cluster, ClusterInputs, Method};
+
+/// A configuration with what belongs to it, as the supervisor gives it to a worker.
+#[derive(Debug)]
+pub struct ConfigSnapshot {
+    /// What the operator set.
+    pub config: Arc<Config>,
+    /// The resolved addresses of each cluster's endpoints.
+    pub addresses: Vec<Vec<SocketAddr>>,
+    /// The number of the worker.
+    pub worker: usize,
+    /// The limit on calls in flight of each cluster.
+    pub limits: Vec<Arc<SharedLimit>>,
+    /// What else the workers share of each cluster.
+    pub shares: Vec<Arc<Shares>>,
+    /// The rate limit of each route that has one.
+    pub rates: Vec<Option<Arc<SharedRate>>>,
+    /// Where the worker counts.
+    pub shard: Arc<Shard>,
+    /// What the access log adds to the number of a series, so that one of this configuration is told from those of
+    /// others.
+    pub series_base: u32,
+}
+
+/// What a worker makes of a [`ConfigSnapshot`].
+pub(super) struct WorkerConfig {
+    pub(super) config: Arc<Config>,
+    routes: Routes,
+    /// For each route, its choices.
+    targets: Vec<Vec<Target>>,
+    timeouts: Vec<RouteTimeouts>,
+    rates: Vec<Option<Rc<Rate>>>,
+    pub(super) clusters: Vec<Rc<Cluster>>,
+    shard: Arc<Shard>,
+    series_base: u32,
+}
+
+/// Where one of a route's choices goes, and where its calls are counted: by [`Method::place`].
+struct Target {
+    cluster: usize,
+    series: Vec<usize>,
+}
+
+/// Where a call goes.
+pub(super) struct RouteMatch<'s> {
+    /// The position of its route.
+    pub(super) route: usize,
+    pub(super) cluster: &'s Rc<Cluster>,
+    /// Where its calls are counted: by [`Method::place`].
+    pub(super) series: &'s [usize],
+}
+
+impl WorkerConfig {
+    /// What can stay of the configuration before is taken over: see `upstream/cluster.rs`.
+    pub(super) fn new(
+        snapshot: &ConfigSnapshot,
+        (local, heads): (&Rc<Local>, &Rc<Heads>),
+        seed: u64,
+        before: Option<&WorkerConfig>,
+    ) -> Rc<WorkerConfig> {
+        let config = &snapshot.config;
+        let mut clusters = Vec::new();
+        for (index, settings) in config.clusters.iter().enumerate() {
+            let mut known = before.iter().flat_map(|before| &before.clusters);
+            let parts = ClusterInputs {
+                worker: snapshot.worker,
+                addresses: &snapshot.addresses[index],
+                counts: Arc::clone(&snapshot.shard.clusters[index]),
+                limit: Arc::clone(&snapshot.limits[index]),
+                shares: &snapshot.shares[index],
+                heads,
+                before: known.find(|known| known.name() == settings.name).map(|known| &**known),
+            };
+            clusters.push(Cluster::new(settings.clone(), parts, local, seed));
+        }
+        let timeouts = config.routes.iter().map(|route| RouteTimeouts {
+            answer: route.timeout,
+            whole: route.max_stream_duration,
+            idle: route.idle_timeout,
+        });
+        let rate = |shared: &Arc<SharedRate>| {
+            let mut known = before.iter().flat_map(|before| before.rates.iter().flatten());
+            let known = known.find(|known| Arc::ptr_eq(known.shared(), shared));
+            known.map_or_else(|| Rc::new(Rate::new(Arc::clone(shared))), Rc::clone)
+        };
+        let rates = snapshot.rates.iter().map(|shared| shared.as_ref().map(rate));
+        let made = WorkerConfig {
+            config: Arc::clone(config),
+            routes: Routes::new(&config.routes),
+            targets: targets(config),
+            timeouts: timeouts.collect(),
+            rates: rates.collect(),
+            clusters,
+            shard: Arc::clone(&snapshot.shard),
+            series_base: snapshot.series_base,
+        };
+        made.settle(local.timers.now());
+        Rc::new(made)
+    }
+
+    /// Finds the route of a call, and the one of its clusters that takes this call.
+    pub(super) fn find(
+        &self,
+        path: &str,
+        host: &str,
+        headers: &Head,
+        random: &mut Random,
+    ) -> Option<RouteMatch<'_>> {
+        let route = self.routes.find(path, host, headers)?;
+        let Target { cluster, series } = &self.targets[route][self.routes.choose(route, random)];
+        Some(RouteMatch { route, cluster: &self.clusters[*cluster], series })
+    }
+
+    /// Whether the rate limit of a route admits a call now.
+    pub(super) fn admit_rate(&self, route: usize, now: Moment) -> bool {
+        self.rates[route].as_ref().is_none_or(|rate| rate.take(now))
+    }
+
+    /// How long a call of this route to this method may take.
+    pub(super) fn timeouts(&self, route: usize, method: &Method) -> RouteTimeouts {
+        let RouteTimeouts { answer, whole, idle } = self.timeouts[route];
+        let whole = whole.into_iter().chain(method.whole).min();
+        RouteTimeouts { answer: method.timeout.or(answer), whole, idle }
+    }
+
+    /// Where calls are counted that found no route.
+    pub(super) fn unrouted(&self) -> usize {
+        self.shard.calls.len() - 1
+    }
+
+    /// What the access log calls a series.
+    pub(super) fn logged(&self, series: usize) -> u32 {
+        self.series_base.saturating_add(u32::try_from(series).unwrap_or(u32::MAX))
+    }
+
+    /// Lets go of the clusters whose connections the next configuration has not taken over; calls that are on them end in peace.
+    pub(super) fn retire(&self, next: &WorkerConfig) {
+        for cluster in &self.clusters {
+            if !next.clusters.iter().any(|next| cluster.lives_on_in(next)) {
+                cluster.retire();
+            }
+        }
+    }
+
+    /// The counts of a series.
+    pub(super) fn series(&self, series: usize) -> &CallBlock {
+        &self.shard.calls[series]
+    }
+
+    /// Settles what other workers depend on, and says how endpoints are.
+    pub(super) fn settle(&self, now: Moment) {
+        let slots = self.shard.endpoints.iter().zip(&self.shard.timeouts);
+        for (cluster, (endpoints, timeouts)) in self.clusters.iter().zip(slots) {
+            cluster.settle(now);
+            cluster.publish(endpoints, timeouts);
+        }
+        for rate in self.rates.iter().flatten() {
+            rate.settle(now);
+        }
+    }
+}
+
+/// The series of a route and one of its clusters: one for each of the cluster's methods that the route can take, and
+/// before them one for all others.
+fn methods<'c>(route: &'c Route, cluster: &'c config::Cluster) -> impl Iterator<Item = Option<&'c str>> {
+    let own = cluster.methods.iter().map(|method| method.path.as_str());
+    own.map(|path| route.matching.path.takes(path).then_some(path))
+}
+
+/// The order of series in the metrics, as [`layout`] has them.
+fn targets(config: &Config) -> Vec<Vec<Target>> {
+    let mut all = 0..;
+    let mut next = || all.next().expect("there is no end to numbers");
+    let mut target = |route: &Route, cluster: usize| {
+        let others = next();
+        let methods = methods(route, &config.clusters[cluster]);
+        let series = methods.map(|method| method.map_or(others, |_| next()));
+        Target { cluster, series: std::iter::once(others).chain(series.collect::<Vec<_>>()).collect() }
+    };
+    let routes = config.routes.iter();
+    routes.map(|route| route.clusters.iter().map(|choice| target(route, choice.cluster)).collect()).collect()
+}
+
+/// The labels of all series, in the order that calls are counted.
+pub fn layout(config: &Config) -> Layout {
+    let mut calls = Vec::new();
+    for route in &config.routes {
+        for choice in &route.clusters {
+            let cluster = &config.clusters[choice.cluster];
+            let methods = methods(route, cluster).flatten();
+            calls.extend(std::iter::once("").chain(methods).map(|method| CallLabels {
+                route: route.name.clone(),
+                cluster: cluster.name.clone(),
+                method: method.to_owned(),
+            }));
+        }
+    }
+    let timeouts = config.clusters.iter().map(|cluster| match cluster.adaptive_timeout {
+        Some(_) => METHODS_SHOWN_MAX,
+        None => 0,
+    });
+    Layout::new(config.clusters.iter().map(|cluster| cluster.name.clone()).collect(), calls)
+        .with_timeouts(timeouts)
+}

@@ -1,0 +1,264 @@
+//! What one core owns: values, and cheap questions about them. Tasks that change them stand in `run.rs` and
+//! `downstream/`.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use slab::Slab;
+
+use super::call::headers::Arrival;
+use super::call::json::transcoder::Transcoder;
+use super::call::replay::ReplayBufferPool;
+use super::call::request_body::RequestBody;
+use super::call::responder::sink::ResponseSink;
+use super::clock::Clock;
+use super::config::{ConfigSnapshot, WorkerConfig};
+use super::control::{Control, Wanted, WorkerPeer};
+use super::downstream::client::Client;
+use super::telemetry::buffers::TelemetryBuffers;
+use crate::http2::Heads;
+use crate::net::{Local, runtime};
+use crate::policy::overload::{Overload, Verdict};
+use crate::policy::spread::Spread;
+use crate::random::Random;
+use crate::time::Moment;
+use crate::transcode::api::Api;
+
+/// Begins calls and polls them. The core holds it as an object, so that only its maker names the future of a call.
+pub(super) trait StartCall {
+    /// Begins a call; it is polled by [`StartCall::poll_started`], and from then on whenever it is woken.
+    fn start(
+        &self,
+        worker: &Rc<Worker>,
+        client: &Rc<Client>,
+        arrival: Arrival,
+        body: RequestBody,
+        sink: ResponseSink,
+    );
+
+    /// Polls the calls that have begun since this was called last, in their order.
+    fn poll_started(&self);
+}
+
+/// Everything one core owns. Not `Send`: it never leaves its thread.
+pub(super) struct Worker {
+    // Set at start.
+    pub(super) number: usize,
+    pub(super) clock: Rc<Clock>,
+    pub(super) control: Arc<Control>,
+    pub(super) local: Rc<Local>,
+    /// Memory for the heads of requests and responses.
+    pub(super) heads: Rc<Heads>,
+    pub(super) spread: Arc<Spread>,
+    pub(super) peers: Arc<[WorkerPeer]>,
+    /// Weak, for calls hold the worker. It lives as long as the task that polls it.
+    calls: Weak<dyn StartCall>,
+    /// Replaced when the configuration changes.
+    config: RefCell<Rc<WorkerConfig>>,
+    /// Replaced when descriptors change.
+    transcoder: RefCell<Option<Rc<Transcoder>>>,
+
+    // Changed by this core. Borrowed for one statement; never across an await.
+    pub(super) random: RefCell<Random>,
+    pub(super) overload: RefCell<Overload>,
+    pub(super) replays: ReplayBufferPool,
+    /// None if nothing is told of calls.
+    pub(super) telemetry: Option<Rc<TelemetryBuffers>>,
+    clients: RefCell<Slab<Rc<Client>>>,
+    /// Accepts that have not come back for good.
+    pub(super) accepting: Cell<u32>,
+    /// The main future may end; and how to wake it then.
+    ended: Cell<bool>,
+    main: RefCell<Option<Waker>>,
+}
+
+/// What a worker begins with.
+pub(super) struct Parts {
+    pub(super) number: usize,
+    pub(super) clock: Rc<Clock>,
+    pub(super) control: Arc<Control>,
+    pub(super) local: Rc<Local>,
+    pub(super) spread: Arc<Spread>,
+    pub(super) peers: Arc<[WorkerPeer]>,
+    pub(super) calls: Weak<dyn StartCall>,
+    pub(super) telemetry: Option<Rc<TelemetryBuffers>>,
+    pub(super) seed: u64,
+}
+
+impl Worker {
+    pub(super) fn new(parts: Parts, snapshot: &ConfigSnapshot) -> Rc<Worker> {
+        let Parts { number, clock, control, local, spread, peers, calls, telemetry, seed } = parts;
+        let heads = Heads::new();
+        Rc::new(Worker {
+            number,
+            clock,
+            control,
+            spread,
+            peers,
+            calls,
+            config: RefCell::new(WorkerConfig::new(snapshot, (&local, &heads), seed, None)),
+            local,
+            heads,
+            transcoder: RefCell::default(),
+            random: RefCell::new(Random::seeded(seed)),
+            overload: RefCell::default(),
+            replays: ReplayBufferPool::default(),
+            telemetry,
+            clients: RefCell::default(),
+            accepting: Cell::new(0),
+            ended: Cell::new(false),
+            main: RefCell::new(None),
+        })
+    }
+
+    /// What the configuration in use makes of this worker.
+    pub(super) fn config(&self) -> Rc<WorkerConfig> {
+        Rc::clone(&self.config.borrow())
+    }
+
+    /// From now on another configuration holds. Calls in flight keep what they began with.
+    pub(super) fn apply(&self, snapshot: &ConfigSnapshot) {
+        let before = self.config();
+        let seed = u64::from(self.random.borrow_mut().below(u32::MAX));
+        let config = WorkerConfig::new(snapshot, (&self.local, &self.heads), seed, Some(&before));
+        before.retire(&config);
+        *self.config.borrow_mut() = config;
+    }
+
+    /// How JSON is understood, if it is.
+    pub(super) fn transcoder(&self) -> Option<Rc<Transcoder>> {
+        self.transcoder.borrow().clone()
+    }
+
+    /// From now on JSON is understood as this says. Calls in flight keep what they began with.
+    pub(super) fn transcode(&self, api: Option<Arc<Api>>) {
+        let settings = &self.config().config.transcoding;
+        *self.transcoder.borrow_mut() = api.map(|api| Transcoder::new(api, settings.clone()));
+    }
+
+    /// Whether any JSON is understood.
+    pub(super) fn transcodes(&self) -> bool {
+        self.transcoder.borrow().is_some()
+    }
+
+    /// Whether the descriptors know the method of this path, and that it takes one message and answers with one.
+    pub(super) fn takes_one_message(&self, path: &str) -> bool {
+        self.transcoder.borrow().as_ref().is_some_and(|transcoder| transcoder.is_unary(path))
+    }
+
+    /// Whether connections are still taken.
+    pub(super) fn serves(&self) -> bool {
+        self.control.wanted() == Wanted::Serve
+    }
+
+    /// Whether a call is admitted that came at `now`, and is counted in already; a refusal is counted.
+    pub(super) fn admit_overload(&self, config: &WorkerConfig, now: Moment) -> bool {
+        let counts = self.local.counts();
+        let active = counts.calls_active.get();
+        match self.overload.borrow_mut().ask(&config.config.overload, active, now) {
+            Verdict::Take => return true,
+            Verdict::TooMany => counts.overload_active_calls.add(1),
+            Verdict::TooLate => counts.overload_loop_delay.add(1),
+        }
+        false
+    }
+
+    /// Begins a call; see [`StartCall::start`].
+    pub(super) fn start_call(
+        self: &Rc<Self>,
+        client: &Rc<Client>,
+        arrival: Arrival,
+        body: RequestBody,
+        sink: ResponseSink,
+    ) {
+        if let Some(calls) = self.calls.upgrade() {
+            calls.start(self, client, arrival, body, sink);
+        }
+    }
+
+    /// Polls the calls that have begun; see [`StartCall::poll_started`].
+    pub(super) fn poll_started_calls(&self) {
+        if let Some(calls) = self.calls.upgrade() {
+            calls.poll_started();
+        }
+    }
+
+    /// Runs a task on this worker's loop. A panic in it is counted, and ends nothing else.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let counts = self.local.shared_counts();
+        runtime::spawn(move || counts.panics.add(1), task);
+    }
+
+    /// Keeps a client in the list of those to be told when the worker drains, until the guard is dropped.
+    pub(super) fn register(self: &Rc<Self>, client: &Rc<Client>) -> impl Drop + use<> {
+        let key = self.clients.borrow_mut().insert(Rc::clone(client));
+        self.local.counts().connections_accepted.add(1);
+        self.local.counts().connections_active.raise();
+        if self.control.wanted() != Wanted::Serve {
+            client.drain();
+        }
+        Registered { worker: Rc::clone(self), key }
+    }
+
+    /// The clients that are connected.
+    pub(super) fn clients(&self) -> Vec<Rc<Client>> {
+        self.clients.borrow().iter().map(|(_, client)| Rc::clone(client)).collect()
+    }
+
+    /// Ends this worker, if it is to end and no connection is left: none here, and none on the way, be it from another
+    /// worker or from an accept that has not come back yet.
+    pub(super) fn end_if_alone(&self) {
+        let alone = || {
+            self.accepting.get() == 0
+                && self.spread.connections(self.number) == 0
+                && self.control.queue().close_if_empty()
+        };
+        if self.control.wanted() != Wanted::Serve && alone() {
+            self.end();
+        }
+    }
+
+    /// Ends this worker.
+    pub(super) fn end(&self) {
+        self.ended.set(true);
+        if let Some(main) = self.main.borrow_mut().take() {
+            main.wake();
+        }
+    }
+
+    /// Waits for the worker's end.
+    pub(super) async fn ended(&self) {
+        poll_fn(|cx| {
+            if self.ended.get() {
+                return Poll::Ready(());
+            }
+            *self.main.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("clients", &self.clients.borrow().len()).finish_non_exhaustive()
+    }
+}
+
+/// A client in the list.
+struct Registered {
+    worker: Rc<Worker>,
+    key: usize,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let worker = &self.worker;
+        worker.clients.borrow_mut().remove(self.key);
+        worker.local.counts().connections_active.lower();
+    }
+}

@@ -1,0 +1,60 @@
+//! Accepts connections, several at a time, until the listener is stopped. Which worker serves them is decided in
+//! `transfer.rs`.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::detect;
+use super::listener::ListenerState;
+use crate::net::runtime;
+use crate::time::seldom::Seldom;
+use crate::worker::core::Worker;
+
+/// The wait after an accept that failed for want of descriptors or memory: trying at once would fail again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts that failed, of all workers: they fail for a while, many times a second.
+static FAILURES: Seldom = Seldom::new();
+
+/// Accepts and serves until the listener is stopped. An accept is always awaited to its end: one that is dropped may
+/// take a connection with it.
+pub(in crate::worker) async fn run(worker: Rc<Worker>, listener: Rc<ListenerState>) {
+    let _pending = PendingAccept::begin(&worker);
+    loop {
+        let accepted = listener.socket.accept().await;
+        worker.local.touch();
+        let counts = worker.local.counts();
+        match accepted {
+            Ok((socket, peer)) => {
+                let Some((slot, socket)) = worker.assign(&listener, (socket, peer)) else { continue };
+                let listener = Rc::clone(&listener);
+                worker.spawn(detect::serve(Rc::clone(&worker), listener, slot, (socket, peer)));
+            }
+            Err(_) if !worker.serves() => return,
+            Err(error) => {
+                counts.accept_errors.add(1);
+                if let Some(more) = FAILURES.pass(worker.clock.now()) {
+                    tracing::warn!(address = %listener.settings.address, %error, more, "accept failed");
+                }
+                runtime::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One of a worker's accepts. The worker does not end before it has come back: it may bring a connection.
+struct PendingAccept(Rc<Worker>);
+
+impl PendingAccept {
+    fn begin(worker: &Rc<Worker>) -> PendingAccept {
+        worker.accepting.set(worker.accepting.get() + 1);
+        PendingAccept(Rc::clone(worker))
+    }
+}
+
+impl Drop for PendingAccept {
+    fn drop(&mut self) {
+        self.0.accepting.set(self.0.accepting.get() - 1);
+        self.0.end_if_alone();
+    }
+}

@@ -1,0 +1,150 @@
+//! One client's connection, as its calls see it, and how its end is asked for.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use super::listener::ListenerState;
+use crate::config;
+use crate::net::{Local, Pipe};
+use crate::policy::failure::Failure;
+use crate::time::Moment;
+use crate::worker::call::cors;
+
+/// How often a connection is checked for idleness and for a peer that does not read.
+pub(in crate::worker) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One client's connection, as its calls see it.
+pub(in crate::worker) struct Client {
+    pub(in crate::worker) local: Rc<Local>,
+    /// Where it is.
+    pub(in crate::worker) peer: SocketAddr,
+    /// Where it came in.
+    listener: Rc<ListenerState>,
+    calls: Cell<u32>,
+    /// When its last call ended.
+    idle_since: Cell<Moment>,
+    /// It is to end once its calls have.
+    pub(in crate::worker) drains: Cell<bool>,
+    /// Its calls are to end now.
+    cut: Cell<bool>,
+    /// Wakes its task.
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Client {
+    pub(in crate::worker) fn new(
+        local: Rc<Local>,
+        listener: Rc<ListenerState>,
+        peer: SocketAddr,
+    ) -> Rc<Client> {
+        let now = local.timers.now();
+        Rc::new(Client {
+            peer,
+            listener,
+            calls: Cell::new(0),
+            idle_since: Cell::new(now),
+            drains: Cell::new(false),
+            cut: Cell::new(false),
+            waker: RefCell::new(None),
+            local,
+        })
+    }
+
+    /// What the operator set for where it came in.
+    pub(in crate::worker) fn settings(&self) -> &config::Listener {
+        &self.listener.settings
+    }
+
+    /// What pages of other origins may do where it came in.
+    pub(in crate::worker) fn cors(&self) -> Option<&cors::Policy> {
+        self.listener.cors.as_ref()
+    }
+
+    /// Counts a call until the guard is dropped.
+    pub(in crate::worker) fn begin_call(self: &Rc<Self>) -> impl Drop + use<> {
+        self.calls.set(self.calls.get() + 1);
+        self.local.counts().calls_started.add(1);
+        self.local.counts().calls_active.raise();
+        Counted(Rc::clone(self))
+    }
+
+    /// Notes how a call of this client failed.
+    pub(in crate::worker) fn call_failed(&self, failure: Failure) {
+        if failure == Failure::Draining {
+            self.local.counts().calls_cut.add(1);
+        }
+        if failure == Failure::BrokenBody {
+            self.local.counts().protocol_errors.add(1);
+        }
+        if failure == Failure::ClientGone {
+            self.local.counts().client_resets.add(1);
+        }
+    }
+
+    /// Asks the connection to end once its calls have.
+    pub(in crate::worker) fn drain(&self) {
+        self.drains.set(true);
+        self.wake();
+    }
+
+    /// Asks its calls to end now, whatever they wait for; they have to be woken.
+    pub(in crate::worker) fn cut(&self) {
+        self.cut.set(true);
+    }
+
+    /// Whether its calls are to end now.
+    pub(in crate::worker) fn is_cut(&self) -> bool {
+        self.cut.get()
+    }
+
+    /// Keeps the waker of the connection's task.
+    pub(in crate::worker) fn keep_waker(&self, cx: &Context<'_>) {
+        self.waker.borrow_mut().get_or_insert_with(|| cx.waker().clone());
+    }
+
+    /// Whether calls of it are in flight.
+    pub(in crate::worker) fn has_calls(&self) -> bool {
+        self.calls.get() > 0
+    }
+
+    /// When its last call ended; when it connected, if it had none.
+    pub(in crate::worker) fn idle_since(&self) -> Moment {
+        self.idle_since.get()
+    }
+
+    /// Whether it has had no call for too long.
+    pub(in crate::worker) fn has_been_idle(&self, now: Moment) -> bool {
+        !self.has_calls() && self.idle_since.get().plus(self.settings().idle_timeout) <= now
+    }
+
+    /// Whether bytes have waited for too long that it does not take; counted.
+    pub(in crate::worker) fn does_not_read(&self, pipe: &Pipe, now: Moment) -> bool {
+        let timeout = self.settings().write_timeout;
+        let since = pipe.sending_since().is_some_and(|since| since.plus(timeout) <= now);
+        if since {
+            self.local.counts().write_timeouts.add(1);
+        }
+        since
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// A call in flight.
+struct Counted(Rc<Client>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let client = &self.0;
+        client.calls.set(client.calls.get() - 1);
+        client.idle_since.set(client.local.timers.now());
+        client.local.counts().calls_active.lower();
+    }
+}

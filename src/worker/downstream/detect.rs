@@ -1,0 +1,62 @@
+//! Serves one connection: tells HTTP/2 from HTTP/1.1 by its first bytes, and speaks it.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::client::Client;
+use super::listener::ListenerState;
+use super::transfer::ConnectionSlot;
+use super::{http1, http2};
+use crate::http2::frame::PREFACE;
+use crate::net::{Pipe, Socket, stream};
+use crate::worker::core::Worker;
+
+/// Serves a connection to its end, and then drops `_slot`.
+pub(in crate::worker) async fn serve(
+    worker: Rc<Worker>,
+    listener: Rc<ListenerState>,
+    _slot: ConnectionSlot,
+    (socket, peer): (Socket, SocketAddr),
+) {
+    let local = Rc::clone(&worker.local);
+    let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
+    let client = Client::new(Rc::clone(&local), listener, peer);
+    let _registered = worker.register(&client);
+    if socket.arrives_here() {
+        local.counts().connections_local.add(1);
+    }
+    let protocol = {
+        let pipe = Rc::clone(&pipe);
+        async move { detect_protocol(worker, client, &pipe).await }
+    };
+    stream::drive(local, Rc::clone(&pipe), socket, Box::pin(protocol)).await;
+}
+
+/// Tells HTTP/2 from HTTP/1.1 by the first bytes, and speaks it.
+async fn detect_protocol(worker: Rc<Worker>, client: Rc<Client>, pipe: &Rc<Pipe>) {
+    let timer = worker.local.timers.timer();
+    let due = worker.local.timers.now().plus(client.settings().handshake_timeout);
+    match timer.within(due, first_bytes(pipe)).await {
+        Some(Protocol::Http2) => http2::serve(worker, client, pipe, timer).await,
+        // In a box, for a connection is either of the two, and would hold the larger one.
+        Some(Protocol::Http1) => Box::pin(http1::serve(worker, client, pipe, timer)).await,
+        None => {
+            worker.local.counts().handshake_timeouts.add(1);
+            pipe.abort();
+        }
+    }
+}
+
+/// The protocol that a client turned out to speak.
+enum Protocol {
+    Http2,
+    Http1,
+}
+
+/// Waits for the client's first bytes.
+async fn first_bytes(pipe: &Rc<Pipe>) -> Protocol {
+    let is_http2 = poll_fn(|_| pipe.starts_with(PREFACE).map_or(Poll::Pending, Poll::Ready)).await;
+    if is_http2 { Protocol::Http2 } else { Protocol::Http1 }
+}

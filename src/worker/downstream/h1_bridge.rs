@@ -1,0 +1,329 @@
+//! One request over HTTP/1.1 and its answer, between hyper and the call.
+//!
+//! hyper asks for the head of the answer and then for its body; the call gives them when it has them. Both run on this
+//! worker, in tasks of their own: each wakes the other. One exchange serves all requests of a connection, one after the
+//! other, so a request allocates nothing here.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::header::CONNECTION;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::buffer::Slice;
+use crate::http2::Head;
+
+/// What hyper and the call have in common.
+#[derive(Default)]
+pub(in crate::worker) struct H1Bridge {
+    head: RefCell<Option<Response<()>>>,
+    chunks: RefCell<VecDeque<Bytes>>,
+    end: Cell<End>,
+    /// hyper has had a turn to write the last chunk before it learns that the body was cut.
+    flushed: Cell<bool>,
+    /// The connection ends after the next answer.
+    last: Cell<bool>,
+    /// Nobody waits for the answer any more.
+    gone: Cell<bool>,
+    hyper: RefCell<Option<Waker>>,
+    call: RefCell<Option<Waker>>,
+}
+
+/// How the body ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum End {
+    /// It goes on.
+    #[default]
+    NotYet,
+    Whole,
+    /// The connection is closed where the body stands, so that the client sees that it was cut.
+    Truncated,
+}
+
+/// The body was cut.
+#[derive(Debug)]
+pub(in crate::worker) struct Truncated;
+
+impl fmt::Display for Truncated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer was cut")
+    }
+}
+
+impl std::error::Error for Truncated {}
+
+impl H1Bridge {
+    /// Ready for the next request.
+    pub(in crate::worker) fn reset(&self) {
+        self.head.take();
+        self.chunks.borrow_mut().clear();
+        self.end.set(End::NotYet);
+        self.flushed.set(false);
+        self.gone.set(false);
+        self.call.take();
+    }
+
+    /// The next answer tells the client that it is the last one on its connection.
+    pub(in crate::worker) fn close_after(&self) {
+        self.last.set(true);
+    }
+
+    // What follows is the call's side.
+
+    pub(in crate::worker) fn begin(&self, head: &Head) {
+        let mut response = response(head);
+        if self.last.get() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        *self.head.borrow_mut() = Some(response);
+        self.wake_hyper();
+    }
+
+    /// Takes a chunk of the body once hyper has taken the one before.
+    pub(in crate::worker) fn poll_send(&self, cx: &Context<'_>, chunk: &mut Slice) -> Poll<()> {
+        if chunk.is_empty() {
+            return Poll::Ready(());
+        }
+        if !self.chunks.borrow().is_empty() {
+            wait(&self.call, cx);
+            return Poll::Pending;
+        }
+        self.chunks.borrow_mut().push_back(std::mem::take(chunk).into_bytes());
+        self.wake_hyper();
+        Poll::Ready(())
+    }
+
+    /// Ends the body with `last`.
+    pub(in crate::worker) fn end(&self, last: Slice) {
+        if !last.is_empty() {
+            self.chunks.borrow_mut().push_back(last.into_bytes());
+        }
+        self.end.set(End::Whole);
+        self.wake_hyper();
+    }
+
+    /// Ends the body after `last` in a way that shows that it is not whole.
+    pub(in crate::worker) fn cut(&self, last: Slice) {
+        if !last.is_empty() {
+            self.chunks.borrow_mut().push_back(last.into_bytes());
+        }
+        self.end.set(End::Truncated);
+        self.wake_hyper();
+    }
+
+    /// Ready when nobody waits for the answer.
+    pub(in crate::worker) fn poll_gone(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.gone.get() {
+            return Poll::Ready(());
+        }
+        wait(&self.call, cx);
+        Poll::Pending
+    }
+
+    fn wake_hyper(&self) {
+        if let Some(waker) = self.hyper.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    // What follows is hyper's side.
+
+    fn leave(&self) {
+        if self.end.get() == End::NotYet && !self.gone.replace(true) {
+            self.wake_call();
+        }
+    }
+
+    fn wake_call(&self) {
+        if let Some(waker) = self.call.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A head as hyper takes it. Fields that HTTP/1.1 cannot have are left out; a service cannot send such, for they are
+/// refused when they come.
+fn response(head: &Head) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() =
+        head.status().and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
+    for field in head.iter() {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(field.name_bytes), HeaderValue::from_bytes(field.value))
+        {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+fn wait(waker: &RefCell<Option<Waker>>, cx: &Context<'_>) {
+    let mut waker = waker.borrow_mut();
+    match waker.as_mut() {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *waker = Some(cx.waker().clone()),
+    }
+}
+
+impl fmt::Debug for H1Bridge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("H1Bridge").field("end", &self.end).field("gone", &self.gone).finish_non_exhaustive()
+    }
+}
+
+/// The answer that hyper waits for; dropped before it is ready if the client goes.
+pub(in crate::worker) struct ResponseFuture(Option<Rc<H1Bridge>>);
+
+impl ResponseFuture {
+    pub(in crate::worker) fn of(exchange: &Rc<H1Bridge>) -> ResponseFuture {
+        ResponseFuture(Some(Rc::clone(exchange)))
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody>, Truncated>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(exchange) = &self.0 else { return Poll::Pending };
+        if let Some(head) = exchange.head.take() {
+            let body = self.0.take().map(ResponseBody);
+            return Poll::Ready(body.map(|body| head.map(|()| body)).ok_or(Truncated));
+        }
+        if exchange.end.get() == End::Truncated {
+            return Poll::Ready(Err(Truncated));
+        }
+        wait(&exchange.hyper, cx);
+        Poll::Pending
+    }
+}
+
+impl Drop for ResponseFuture {
+    fn drop(&mut self) {
+        if let Some(exchange) = &self.0 {
+            exchange.leave();
+        }
+    }
+}
+
+/// The body of an answer, as hyper takes it.
+pub(in crate::worker) struct ResponseBody(Rc<H1Bridge>);
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Truncated;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let exchange = &self.0;
+        if let Some(chunk) = exchange.chunks.borrow_mut().pop_front() {
+            exchange.wake_call();
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        match exchange.end.get() {
+            End::Whole => Poll::Ready(None),
+            End::Truncated if exchange.flushed.replace(true) => Poll::Ready(Some(Err(Truncated))),
+            End::Truncated => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            End::NotYet => {
+                wait(&exchange.hyper, cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.end.get() == End::Whole && self.0.chunks.borrow().is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.0.end.get() != End::Whole {
+            return SizeHint::default();
+        }
+        SizeHint::with_exact(self.0.chunks.borrow().iter().map(|chunk| chunk.len() as u64).sum())
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http2::Heads;
+
+    fn cx() -> Context<'static> {
+        Context::from_waker(Waker::noop())
+    }
+
+    fn taken(body: &mut ResponseBody) -> Poll<Option<Result<Bytes, ()>>> {
+        let polled = Pin::new(body).poll_frame(&mut cx());
+        polled.map(|frame| frame.map(|frame| frame.map_err(drop).map(|f| f.into_data().expect("only data"))))
+    }
+
+    fn body(exchange: &Rc<H1Bridge>) -> ResponseBody {
+        let mut answer = ResponseFuture::of(exchange);
+        assert!(Pin::new(&mut answer).poll(&mut cx()).is_pending());
+        exchange.begin(&Heads::new().head());
+        match Pin::new(&mut answer).poll(&mut cx()) {
+            Poll::Ready(Ok(response)) => response.into_body(),
+            _ => panic!("the head is there"),
+        }
+    }
+
+    #[test]
+    fn one_chunk_waits_for_the_one_before() {
+        let exchange = Rc::new(H1Bridge::default());
+        let mut body = body(&exchange);
+        let mut chunk = Slice::copy_of(b"a");
+        assert!(exchange.poll_send(&cx(), &mut chunk).is_ready());
+        let mut next = Slice::copy_of(b"b");
+        assert!(exchange.poll_send(&cx(), &mut next).is_pending());
+        assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"a")))));
+        assert!(exchange.poll_send(&cx(), &mut next).is_ready());
+        exchange.end(Slice::copy_of(b"c"));
+        assert_eq!(body.size_hint().exact(), Some(2));
+        assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"b")))));
+        assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"c")))));
+        assert_eq!(taken(&mut body), Poll::Ready(None));
+        assert!(exchange.poll_gone(&cx()).is_pending());
+    }
+
+    #[test]
+    fn who_leaves_early_is_gone_and_who_had_all_is_not() {
+        let exchange = Rc::new(H1Bridge::default());
+        drop(ResponseFuture::of(&exchange));
+        assert!(exchange.poll_gone(&cx()).is_ready());
+        exchange.reset();
+        drop(body(&exchange));
+        assert!(exchange.poll_gone(&cx()).is_ready());
+        exchange.reset();
+        let whole = body(&exchange);
+        exchange.end(Slice::default());
+        drop(whole);
+        assert!(exchange.poll_gone(&cx()).is_pending());
+    }
+
+    #[test]
+    fn a_cut_body_ends_with_an_error() {
+        let exchange = Rc::new(H1Bridge::default());
+        let mut body = body(&exchange);
+        exchange.cut(Slice::copy_of(b"x"));
+        assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"x")))));
+        assert_eq!(taken(&mut body), Poll::Pending);
+        assert_eq!(taken(&mut body), Poll::Ready(Some(Err(()))));
+    }
+}

@@ -1,0 +1,172 @@
+//! A client's HTTP/2 connection, until either side ends it.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::client::{CHECK_INTERVAL, Client};
+use crate::config;
+use crate::http2::guard::Budgets;
+use crate::http2::{self, Bounds, Session};
+use crate::net::Pipe;
+use crate::net::pipe::End;
+use crate::time::Moment;
+use crate::time::timers::Timer;
+use crate::worker::call::headers::Arrival;
+use crate::worker::call::protocol::Version;
+use crate::worker::call::request_body::RequestBody;
+use crate::worker::call::responder::sink::ResponseSink;
+use crate::worker::core::Worker;
+
+/// Serves a connection that has greeted.
+pub(in crate::worker) async fn serve(worker: Rc<Worker>, client: Rc<Client>, pipe: &Rc<Pipe>, timer: Timer) {
+    let bounds = Rc::new(bounds(&client.settings().http2));
+    let session = Session::new(Rc::clone(pipe) as _, Rc::clone(&worker.local.timers), |out| {
+        http2::Connection::server(bounds, Rc::clone(&worker.heads), out)
+    });
+    let until = worker.local.timers.now().plus(client.settings().handshake_timeout);
+    let mut connection =
+        Connection { worker, client, pipe, session, timer, greets_until: Some(until), goodbye: false };
+    poll_fn(|cx| connection.poll(cx)).await;
+}
+
+/// Bounds towards clients.
+fn bounds(settings: &config::Http2) -> Bounds {
+    Bounds {
+        max_concurrent_streams: settings.max_concurrent_streams,
+        stream_window: settings.initial_stream_window_size,
+        max_stream_window: (settings.initial_connection_window_size / 4)
+            .max(settings.initial_stream_window_size),
+        connection_window: settings.initial_connection_window_size,
+        max_frame_size: settings.max_frame_size,
+        max_header_list_size: settings.max_header_list_size,
+        // Counted when the call is read, which can say so to its caller.
+        max_headers_count: u32::MAX,
+        max_send_buffer_size: settings.max_send_buffer_size,
+        budgets: Budgets { resets: settings.max_resets_per_second, ..Budgets::default() },
+        ..Bounds::default()
+    }
+}
+
+/// An HTTP/2 connection.
+struct Connection<'a> {
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    pipe: &'a Pipe,
+    session: Rc<Session>,
+    timer: Timer,
+    /// Until then the client has to have sent its settings.
+    greets_until: Option<Moment>,
+    /// The client has been told to open no more calls here.
+    goodbye: bool,
+}
+
+impl Drop for Connection<'_> {
+    /// Whatever ends it, its calls learn of that.
+    fn drop(&mut self) {
+        self.session.ask(http2::Connection::end);
+    }
+}
+
+impl Connection<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.session.ask(|http2| http2.keep_task(cx));
+        self.prepare(cx);
+        self.session.pump();
+        self.accept();
+        self.worker.poll_started_calls();
+        self.note();
+        // What was answered at once is sent, and what came meanwhile is read, in the next round.
+        let ended = self.pipe.inward_end();
+        if ended.is_some() {
+            self.session.ask(http2::Connection::end);
+        }
+        if self.session.ask(|http2| http2.is_done()) {
+            self.ended(ended);
+            return Poll::Ready(());
+        }
+        self.decide();
+        if self.session.ask(|http2| http2.is_done()) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Begins a call for each request that has come.
+    fn accept(&self) {
+        while let Some((stream, head, is_too_large)) = self.session.accept() {
+            let arrival = Arrival { head, version: Version::Http2, is_too_large };
+            let (body, sink) = (RequestBody::http2(stream.clone()), ResponseSink::http2(stream));
+            self.worker.start_call(&self.client, arrival, body, sink);
+        }
+    }
+
+    /// Counts what happened.
+    fn note(&self) {
+        let notes = self.session.ask(http2::Connection::take_notes);
+        self.client.local.counts().streams_malformed.add(notes.malformed.into());
+        self.client.local.counts().streams_refused.add(notes.refused_streams.into());
+    }
+
+    /// Sees to waker and timer.
+    fn prepare(&mut self, cx: &Context<'_>) {
+        self.client.keep_waker(cx);
+        if self.timer.is_armed() {
+            return;
+        }
+        let now = self.timer.now();
+        if self.timer.fired() {
+            self.check(now);
+        }
+        let next = now.plus(CHECK_INTERVAL);
+        self.timer.arm(self.greets_until.map_or(next, |until| next.min(until)), cx.waker());
+    }
+
+    /// Ends what has been idle, or has not read, for too long.
+    fn check(&mut self, now: Moment) {
+        if let Some(until) = self.greets_until {
+            if self.session.ask(|http2| http2.has_settings()) {
+                self.greets_until = None;
+            } else if until <= now {
+                self.client.local.counts().handshake_timeouts.add(1);
+                return self.pipe.abort();
+            }
+        }
+        if self.client.does_not_read(self.pipe, now) {
+            return self.pipe.abort();
+        }
+        let limit = Moment::from_nanos(
+            now.as_nanos().saturating_sub(self.client.settings().write_timeout.as_nanos() as u64),
+        );
+        self.session.with(|http2, out, now| http2.end_stalled(limit, now, out));
+        if self.client.has_been_idle(now) {
+            if self.goodbye {
+                // It has not answered the goodbye.
+                return self.pipe.abort();
+            }
+            self.client.local.counts().idle_timeouts.add(1);
+            self.client.drains.set(true);
+        } else if self.goodbye {
+            self.session.with(|http2, out, _| http2.finish_shutdown(out));
+        }
+        if !self.client.has_calls() {
+            self.session.ask(http2::Connection::shrink);
+        }
+    }
+
+    /// Says goodbye if it is time.
+    fn decide(&mut self) {
+        if self.client.drains.get() && !self.goodbye {
+            self.goodbye = true;
+            self.session.with(|http2, out, _| http2.shut_down(out));
+        }
+    }
+
+    fn ended(&self, ended: Option<End>) {
+        let Some(error) = self.session.ask(|http2| http2.failed()) else { return };
+        let counts = self.client.local.counts();
+        tracing::debug!(code = %error.code, reason = error.reason, ?ended, "client connection ended");
+        if error.flood.is_some() {
+            counts.floods.add(1);
+        } else {
+            counts.protocol_errors.add(1);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The clients' side: listeners, connections, and the protocols that clients speak.
+//!
+//! [`accept`](self::accept) takes connections, [`transfer`](self::transfer) decides which worker serves each,
+//! [`detect`](self::detect) tells HTTP/2 from HTTP/1.1 by the first bytes, and [`http2`](self::http2) or
+//! [`http1`](self::http1) makes calls of requests.
+
+pub(in crate::worker) mod accept;
+pub(in crate::worker) mod client;
+pub(in crate::worker) mod content_lengths;
+pub(in crate::worker) mod detect;
+pub(in crate::worker) mod h1_bridge;
+pub(in crate::worker) mod http1;
+pub(in crate::worker) mod http2;
+pub(in crate::worker) mod listener;
+pub(in crate::worker) mod transfer;

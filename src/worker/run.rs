@@ -1,0 +1,250 @@
+//! Runs a worker: starts its tasks, ticks, and does what others want of it.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::call;
+use super::call::headers::Arrival;
+use super::call::request_body::RequestBody;
+use super::call::responder::sink::ResponseSink;
+use super::clock::Clock;
+use super::config::ConfigSnapshot;
+use super::control::{Control, Wanted, WorkerPeer};
+use super::core::{Parts, StartCall, Worker};
+use super::downstream::client::Client;
+use super::downstream::listener::ListenerState;
+use super::downstream::{accept, detect};
+use super::executor::CallExecutor;
+use super::telemetry::buffers::{TelemetryBuffers, TelemetryConfig};
+use crate::net::Local;
+use crate::net::listener::{Bound, Listener};
+use crate::net::ring::Rung;
+use crate::net::runtime::{self, Bell, Loop};
+use crate::policy::spread::Spread;
+use crate::time::timers;
+use crate::transcode::api::Api;
+
+/// Accepts of one listener that are in flight at once, so that a burst of connections comes in one turn. With epoll it is
+/// one, which is told that there are connections and takes them one after the other.
+const ACCEPTS: usize = 4;
+
+/// How often a worker publishes and settles what others depend on.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The time that calls which were cut and their connections have to say goodbye.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// What a worker is started with.
+#[derive(Debug)]
+pub struct Plan {
+    /// Its number, from 0.
+    pub number: usize,
+    /// The same one for all workers: they share moments.
+    pub clock: Clock,
+    /// The configuration it begins with.
+    pub snapshot: ConfigSnapshot,
+    /// The back-end that was decided for all workers.
+    pub rung: Rung,
+    /// One bound socket for each of the config's listeners, in the same order.
+    pub sockets: Vec<Bound>,
+    /// Where it puts what is told of its calls.
+    pub telemetry: TelemetryConfig,
+    /// How JSON is understood at first, if at all.
+    pub api: Option<Arc<Api>>,
+    /// What the supervisor wants of it.
+    pub control: Arc<Control>,
+    /// Rings when that changes.
+    pub bell: UnixStream,
+    /// How many connections each worker has.
+    pub spread: Arc<Spread>,
+    /// All workers in the order of their numbers, this one included.
+    pub peers: Arc<[WorkerPeer]>,
+}
+
+/// Runs a worker on this thread until it is told to stop or has drained. `started` is called once it serves.
+///
+/// # Errors
+/// When the ring or a socket cannot be set up.
+pub fn run(plan: Plan, started: impl FnOnce()) -> io::Result<()> {
+    let clock = Rc::new(plan.clock.clone());
+    let _closing = Closing(Arc::clone(&plan.control));
+    let local = Local::new(Arc::clone(&plan.snapshot.shard.worker), clock.now());
+    let mut event_loop = Loop::new(plan.rung, &plan.snapshot.config.io, &local)?;
+    event_loop.run(&Rc::clone(&local), serve(plan, clock, local, started))
+}
+
+/// Whatever ends a worker, nothing is handed to it any more.
+struct Closing(Arc<Control>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.queue().close();
+    }
+}
+
+/// The calls of a worker: the executor, and the function that makes the future of a call.
+struct Calls<F> {
+    executor: Rc<CallExecutor<F>>,
+    make: fn(Rc<Worker>, Rc<Client>, Arrival, RequestBody, ResponseSink) -> F,
+}
+
+impl<F: Future<Output = ()>> StartCall for Calls<F> {
+    fn start(
+        &self,
+        worker: &Rc<Worker>,
+        client: &Rc<Client>,
+        arrival: Arrival,
+        body: RequestBody,
+        sink: ResponseSink,
+    ) {
+        self.executor.spawn((self.make)(Rc::clone(worker), Rc::clone(client), arrival, body, sink));
+    }
+
+    fn poll_started(&self) {
+        self.executor.poll_spawned();
+    }
+}
+
+async fn serve(plan: Plan, clock: Rc<Clock>, local: Rc<Local>, started: impl FnOnce()) -> io::Result<()> {
+    let (worker, calls) = begin(plan, clock, local)?;
+    started();
+    worker.ended().await;
+    drop(calls);
+    Ok(())
+}
+
+/// Begins to serve, with tasks of its own. The calls have to be kept for as long as it serves.
+pub(super) fn begin(
+    plan: Plan,
+    clock: Rc<Clock>,
+    local: Rc<Local>,
+) -> io::Result<(Rc<Worker>, Rc<dyn StartCall>)> {
+    let executor = CallExecutor::new(Rc::clone(&local));
+    let calls = Rc::new(Calls { executor: Rc::clone(&executor), make: call::serve });
+    let worker = worker(&plan, clock, local, Rc::downgrade(&calls) as Weak<dyn StartCall>);
+    worker.transcode(plan.api);
+    let bell = Bell::new(plan.bell, plan.rung)?;
+    let mut listeners = Vec::new();
+    for (number, (settings, socket)) in plan.snapshot.config.listeners.iter().zip(plan.sockets).enumerate() {
+        let listener = ListenerState::new(number, settings.clone(), Listener::new(socket, plan.rung)?);
+        let accepts = if plan.rung == Rung::Epoll { 1 } else { ACCEPTS };
+        for _ in 0..accepts {
+            worker.spawn(accept::run(Rc::clone(&worker), Rc::clone(&listener)));
+        }
+        listeners.push(listener);
+    }
+    worker.spawn(Rc::clone(&executor).run());
+    worker.spawn(tick(Rc::clone(&worker)));
+    let wake_calls = move || executor.wake_all();
+    worker.spawn(handle_commands(Rc::clone(&worker), bell, listeners, wake_calls));
+    Ok((worker, calls))
+}
+
+fn worker(plan: &Plan, clock: Rc<Clock>, local: Rc<Local>, calls: Weak<dyn StartCall>) -> Rc<Worker> {
+    let seed =
+        clock.entropy() ^ clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let telemetry = TelemetryBuffers::new(plan.telemetry.clone(), (&clock, &local), !seed);
+    let parts = Parts {
+        number: plan.number,
+        clock,
+        control: Arc::clone(&plan.control),
+        local,
+        spread: Arc::clone(&plan.spread),
+        peers: Arc::clone(&plan.peers),
+        calls,
+        telemetry,
+        seed,
+    };
+    Worker::new(parts, &plan.snapshot)
+}
+
+/// Advances the timers, and every 100 ms settles what other workers depend on.
+async fn tick(worker: Rc<Worker>) {
+    let timers = &worker.local.timers;
+    let mut settled_at = worker.clock.now();
+    loop {
+        worker.local.touch();
+        let now = worker.clock.now();
+        timers.advance(now);
+        if TICK <= now.since(settled_at) {
+            settled_at = now;
+            settle(&worker);
+        }
+        let rest = TICK.saturating_sub(now.since(settled_at));
+        let beats = timers.armed() > 0;
+        let next = now.plus(if beats { timers::TICK } else { rest });
+        worker.overload.borrow_mut().beat(&worker.config().config.overload, now, next);
+        if beats {
+            runtime::sleep(timers::TICK).await;
+        } else {
+            // Nothing can fire, so there is time to sleep, unless a timer is armed meanwhile.
+            let mut sleep = pin!(runtime::sleep(rest));
+            poll_fn(|cx| {
+                timers.wake_when_armed(cx.waker());
+                if timers.armed() > 0 { Poll::Ready(()) } else { sleep.as_mut().poll(cx) }
+            })
+            .await;
+        }
+    }
+}
+
+fn settle(worker: &Worker) {
+    worker.config().settle(worker.clock.now());
+    if let Some(telemetry) = &worker.telemetry {
+        telemetry.settle();
+    }
+    let allocations = &worker.local.counts().allocations;
+    allocations.add(crate::alloc::allocations_of_this_thread() - allocations.get());
+}
+
+/// Does what others want, each time the bell rings.
+async fn handle_commands(
+    worker: Rc<Worker>,
+    mut bell: Bell,
+    listeners: Vec<Rc<ListenerState>>,
+    wake_calls: impl Fn(),
+) {
+    loop {
+        bell.rung().await;
+        worker.local.touch();
+        while let Some((listener, slot, accepted)) = worker.take_transferred() {
+            let listener = Rc::clone(&listeners[listener]);
+            worker.spawn(detect::serve(Rc::clone(&worker), listener, slot, accepted));
+        }
+        if let Some(snapshot) = worker.control.take_snapshot() {
+            worker.apply(&snapshot);
+        }
+        if let Some(api) = worker.control.take_api() {
+            worker.transcode(api);
+        }
+        let wanted = worker.control.wanted();
+        if wanted == Wanted::Serve {
+            continue;
+        }
+        for listener in &listeners {
+            listener.socket.stop();
+        }
+        let clients = worker.clients();
+        for client in &clients {
+            client.drain();
+        }
+        worker.end_if_alone();
+        if wanted == Wanted::Stop {
+            for client in &clients {
+                client.cut();
+            }
+            wake_calls();
+            let ending = Rc::clone(&worker);
+            worker.spawn(async move {
+                runtime::sleep(FAREWELL).await;
+                ending.end();
+            });
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! One worker's buffers for access log and traces: where records go, and memory for those that calls fill.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::metrics::record::{Record, Ring};
+use crate::net::Local;
+use crate::policy::status::Code;
+use crate::random::Random;
+use crate::time::Moment;
+use crate::worker::clock::{self, Clock};
+
+/// Differences of two clocks that say nothing.
+const NOISE_US: u64 = 1000;
+
+/// Where a worker puts what is told of its calls, and of which calls.
+#[derive(Clone, Debug)]
+pub struct TelemetryConfig {
+    /// For the access log.
+    pub access_log: Option<Access>,
+    /// For traces.
+    pub tracing: Option<Tracing>,
+}
+
+/// One core's part of the access log.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Where records go.
+    pub ring: Arc<Ring>,
+    /// The share of calls that get a line.
+    pub sample: f64,
+    /// Whether each call that does not end with OK gets one.
+    pub errors: bool,
+}
+
+/// One core's part of tracing.
+#[derive(Clone, Debug)]
+pub struct Tracing {
+    /// Where records of spans go.
+    pub ring: Arc<Ring>,
+    /// The share of calls that get spans, of those that come without a decision.
+    pub sample: f64,
+}
+
+/// One worker's telemetry buffers.
+pub(in crate::worker) struct TelemetryBuffers {
+    config: TelemetryConfig,
+    clock: Rc<Clock>,
+    local: Rc<Local>,
+    random: RefCell<Random>,
+    /// Unix time, in microseconds, of the worker clock's zero.
+    epoch_us: Cell<u64>,
+    /// TelemetryBuffers that calls no longer use.
+    #[allow(clippy::vec_box, reason = "a call takes the box as it is")]
+    spare: RefCell<Vec<Box<Record>>>,
+}
+
+/// How many of them are kept.
+const SPARE_MAX: usize = 1024;
+
+impl TelemetryBuffers {
+    /// `None` if nothing is told of calls.
+    pub(in crate::worker) fn new(
+        config: TelemetryConfig,
+        (clock, local): (&Rc<Clock>, &Rc<Local>),
+        seed: u64,
+    ) -> Option<Rc<TelemetryBuffers>> {
+        if config.access_log.is_none() && config.tracing.is_none() {
+            return None;
+        }
+        let buffers = TelemetryBuffers {
+            config,
+            clock: Rc::clone(clock),
+            local: Rc::clone(local),
+            random: RefCell::new(Random::seeded(seed)),
+            epoch_us: Cell::new(0),
+            spare: RefCell::default(),
+        };
+        buffers.settle();
+        Some(Rc::new(buffers))
+    }
+
+    /// What is told, and where.
+    pub(in crate::worker) fn config(&self) -> &TelemetryConfig {
+        &self.config
+    }
+
+    /// The worker's clock.
+    pub(in crate::worker) fn clock(&self) -> &Rc<Clock> {
+        &self.clock
+    }
+
+    pub(in crate::worker) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    pub(in crate::worker) fn random(&self) -> RefMut<'_, Random> {
+        self.random.borrow_mut()
+    }
+
+    /// An empty record, of memory that a call used before if there is any.
+    pub(in crate::worker) fn take_record(&self) -> Box<Record> {
+        let mut record = self.spare.borrow_mut().pop().unwrap_or_default();
+        *record = Record::default();
+        record
+    }
+
+    /// Takes the memory of a record back.
+    pub(in crate::worker) fn give_record(&self, record: Box<Record>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_MAX {
+            spare.push(record);
+        }
+    }
+
+    /// Compares the worker's clock to the calendar, which others may set. What differs by less than a millisecond is
+    /// noise, and would tear apart what belongs together.
+    pub(in crate::worker) fn settle(&self) {
+        let epoch_us = clock::unix_us().saturating_sub(self.now().as_nanos() / 1000);
+        if NOISE_US < epoch_us.abs_diff(self.epoch_us.get()) {
+            self.epoch_us.set(epoch_us);
+        }
+    }
+
+    /// A moment as microseconds since 1970.
+    pub(in crate::worker) fn unix_us(&self, moment: Moment) -> u64 {
+        self.epoch_us.get() + moment.as_nanos() / 1000
+    }
+
+    /// The access log, if a call that ended with this code has a line in it.
+    pub(in crate::worker) fn access_log(&self, code: Code) -> Option<&Access> {
+        self.config.access_log.as_ref().filter(|access| {
+            let always = access.errors && code != Code::Ok;
+            always || self.random().between(0.0, 1.0) < access.sample
+        })
+    }
+
+    /// Puts a line of the access log where it is written from, if there is room.
+    pub(in crate::worker) fn put_line(&self, access: &Access, record: &Record) {
+        if !access.ring.put(record) {
+            self.local.counts().access_log_dropped.add(1);
+        }
+    }
+
+    /// Puts a span where it is exported from, if there is room.
+    pub(in crate::worker) fn put_span(&self, span: &Record) {
+        if let Some(tracing) = &self.config.tracing
+            && !tracing.ring.put(span)
+        {
+            self.local.counts().spans_dropped.add(1);
+        }
+    }
+}

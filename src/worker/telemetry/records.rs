@@ -1,0 +1,170 @@
+//! What the access log and traces say of a call: noted while it runs, and put into this core's rings when it is over.
+//!
+//! A call that is left out costs the noting, in memory that is used again and again; nothing here allocates or waits.
+//! Where nothing is told of calls, a call has little room for it.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::buffers::TelemetryBuffers;
+use super::stage_timer::StageTimer;
+use super::trace::{Span, Trace, Unrecorded};
+use crate::http2::Head;
+use crate::metrics::record::{METHOD_NAMES, Record, Stage};
+use crate::policy::failure::Failure;
+use crate::policy::status::Code;
+use crate::time::Moment;
+use crate::wire::trace_context::TraceParent;
+use crate::worker::call::headers;
+use crate::worker::call::protocol::{DownstreamProtocol, Version};
+use crate::worker::clock::Clock;
+
+/// What is known of a call so far.
+#[derive(Default)]
+pub(in crate::worker) struct CallTelemetry {
+    unrecorded: Unrecorded,
+    /// If anything is told of it.
+    active: Option<ActiveRecord>,
+}
+
+struct ActiveRecord {
+    buffers: Rc<TelemetryBuffers>,
+    record: Box<Record>,
+}
+
+impl CallTelemetry {
+    /// The head of a call has arrived; where calls are traced it may change it. `series` is where the call is counted as
+    /// long as no route is known, as the access log and traces call it.
+    pub(in crate::worker) fn begin(
+        buffers: Option<&Rc<TelemetryBuffers>>,
+        client: SocketAddr,
+        series: u32,
+        (protocol, version): (DownstreamProtocol, Version),
+        head: &mut Head,
+    ) -> CallTelemetry {
+        let Some(buffers) = buffers else { return CallTelemetry::default() };
+        let trace = match &buffers.config().tracing {
+            Some(tracing) => Trace::begin(&mut buffers.random(), tracing.sample, head),
+            None => Trace::read(head),
+        };
+        if buffers.config().access_log.is_none() && !trace.is_recorded() {
+            return CallTelemetry { unrecorded: trace.unrecorded, active: None };
+        }
+        let mut record = buffers.take_record();
+        (record.trace_id, record.span_id, record.parent_id) = (trace.id, trace.span, trace.parent);
+        record.client = Some(client);
+        record.series = series;
+        record.language = match protocol {
+            DownstreamProtocol::Grpc => 0,
+            DownstreamProtocol::GrpcWeb(..) => 1,
+            DownstreamProtocol::Json => 2,
+        };
+        record.set_path(headers::path(head));
+        let named = METHOD_NAMES.iter().position(|name| Some(name.as_bytes()) == head.method());
+        record.method = named.unwrap_or(METHOD_NAMES.len() - 1) as u8;
+        record.version = version as u8;
+        let active = Some(ActiveRecord { buffers: Rc::clone(buffers), record });
+        CallTelemetry { unrecorded: trace.unrecorded, active }
+    }
+
+    /// The clock for the stages of the call, if anything is told of it.
+    pub(in crate::worker) fn stage_clock(&self) -> Option<&Rc<Clock>> {
+        self.active.as_ref().map(|active| active.buffers.clock())
+    }
+
+    /// Its route was found, and with it where it is counted.
+    pub(in crate::worker) fn routed(&mut self, series: u32, timer: &StageTimer, now: Moment) {
+        let Some(ActiveRecord { record, .. }) = &mut self.active else { return };
+        record.series = series;
+        record.routed_us = Some(timer.offset_us(now));
+    }
+
+    /// An attempt begins, after so many others: its span, if the call is recorded.
+    pub(in crate::worker) fn attempt(&self, head: &Head, previous: u32) -> Option<Box<Span>> {
+        let ActiveRecord { buffers, record } =
+            self.active.as_ref().filter(|active| active.record.span_id != 0)?;
+        Some(Box::new(Span::begin(buffers, record, headers::path(head), previous)))
+    }
+
+    /// The `traceparent` of the attempt that goes to this endpoint; none where that of the caller is passed on.
+    pub(in crate::worker) fn traceparent(
+        &self,
+        span: &mut Option<Box<Span>>,
+        upstream: SocketAddr,
+    ) -> Option<TraceParent> {
+        match span {
+            Some(span) => Some(span.sent(upstream)),
+            None => self.unrecorded.field(),
+        }
+    }
+
+    /// An attempt has a connection to this endpoint.
+    pub(in crate::worker) fn connected(&mut self, upstream: SocketAddr, timer: &StageTimer, now: Moment) {
+        timer.enter_at(Stage::Upstream, now);
+        let Some(ActiveRecord { record, .. }) = &mut self.active else { return };
+        record.connected_us = Some(timer.offset_us(now));
+        record.upstream = Some(upstream);
+        record.attempts = record.attempts.saturating_add(1);
+    }
+
+    /// The head of the response has come, from this endpoint, to which there was a connection at `connected`.
+    pub(in crate::worker) fn responded(
+        &mut self,
+        (upstream, connected): (SocketAddr, Moment),
+        timer: &StageTimer,
+        now: Moment,
+    ) {
+        timer.enter_at(Stage::Write, now);
+        let Some(ActiveRecord { record, .. }) = &mut self.active else { return };
+        // Where several endpoints were asked at once, another one may have been connected last.
+        record.upstream = Some(upstream);
+        record.connected_us = Some(timer.offset_us(connected));
+        record.answered_us = Some(timer.offset_us(now));
+    }
+
+    /// The call is over. Its record goes where it is told from, if it is to be told.
+    pub(in crate::worker) fn ended(&mut self, call: Ended<'_>, outcome: Result<Code, Failure>) {
+        let Some(ActiveRecord { buffers, mut record }) = self.active.take() else { return };
+        let code = outcome.unwrap_or_else(Failure::code);
+        let logged = buffers.access_log(code);
+        let is_recorded = record.span_id != 0;
+        if logged.is_some() || is_recorded {
+            call.fill(&mut record, &buffers);
+            record.code = code.number();
+            record.set_flags(outcome.err().map_or("", Failure::flags));
+        }
+        if is_recorded {
+            buffers.put_span(&record);
+        }
+        if let Some(access) = logged {
+            buffers.put_line(access, &record);
+        }
+        buffers.give_record(record);
+    }
+}
+
+/// How a call ended.
+pub(in crate::worker) struct Ended<'a> {
+    pub(in crate::worker) began: Moment,
+    pub(in crate::worker) took: Duration,
+    /// Bytes of the body from the client.
+    pub(in crate::worker) received: u64,
+    /// Bytes of the body to the client.
+    pub(in crate::worker) sent: u64,
+    /// The HTTP status that the client got; zero if none.
+    pub(in crate::worker) http_status: u16,
+    pub(in crate::worker) timer: &'a StageTimer,
+}
+
+impl Ended<'_> {
+    fn fill(&self, record: &mut Record, buffers: &TelemetryBuffers) {
+        record.began_unix_us = buffers.unix_us(self.began);
+        let ended = self.began.plus(self.took);
+        record.took_us = buffers.unix_us(ended).saturating_sub(record.began_unix_us);
+        record.stages_us = self.timer.end(ended);
+        record.http_status = self.http_status;
+        record.bytes_received = self.received;
+        record.bytes_sent = self.sent;
+    }
+}

@@ -1,0 +1,159 @@
+//! A call's place in its trace, and the spans of its attempts.
+//!
+//! A caller's `traceparent` is followed; one that is none is replaced, and the trace begins anew (W3C Trace Context,
+//! level 1). A call that is not recorded passes its caller's on as it came, so that the service's spans hang under the
+//! caller's. Where a call is recorded each attempt sends a `traceparent` of its own.
+//!
+//! A `traceparent` of the gateway is new each time, so no table of a connection keeps it.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::buffers::TelemetryBuffers;
+use crate::http2::{Head, Name};
+use crate::metrics::record::{Record, Subject};
+use crate::policy::failure::Failure;
+use crate::policy::status::Code;
+use crate::random::Random;
+use crate::time::Moment;
+use crate::wire::trace_context::TraceParent;
+
+/// A call's place in its trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::worker) struct Trace {
+    /// Zero if it is in none.
+    pub(in crate::worker) id: u128,
+    /// The call's own span; zero if it is not recorded.
+    pub(in crate::worker) span: u64,
+    /// The caller's span; zero if none is known.
+    pub(in crate::worker) parent: u64,
+    /// Of a trace that the call begins.
+    pub(in crate::worker) unrecorded: Unrecorded,
+}
+
+/// What services are told of a trace that begins here and is not recorded. All zero if there is none.
+///
+/// Each call has one; in words, for a `u128` would have it, and the call, at a multiple of sixteen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::worker) struct Unrecorded {
+    trace_id: [u64; 2],
+    span: u64,
+}
+
+impl Unrecorded {
+    pub(in crate::worker) fn field(&self) -> Option<TraceParent> {
+        let [high, low] = self.trace_id.map(u128::from);
+        let said = TraceParent { trace_id: high << 64 | low, parent_id: self.span, sampled: false };
+        (self.span != 0).then_some(said)
+    }
+}
+
+impl Trace {
+    /// What a head says, where nothing is decided or changed.
+    pub(in crate::worker) fn read(head: &Head) -> Trace {
+        let said = head.get(Name::TRACEPARENT).and_then(TraceParent::parse);
+        said.map_or(Trace::default(), |said| Trace {
+            id: said.trace_id,
+            parent: said.parent_id,
+            ..Trace::default()
+        })
+    }
+
+    /// Follows what the caller has decided, or else decides whether the call is recorded. The head keeps only what is
+    /// passed on as it came.
+    pub(in crate::worker) fn begin(random: &mut Random, sample: f64, head: &mut Head) -> Trace {
+        // One pass in place of look-ups: most calls have neither field.
+        let (mut said, mut fields, mut state) = (None, 0, false);
+        for field in head.iter() {
+            if field.name == Name::TRACEPARENT {
+                said = TraceParent::parse(field.value);
+                fields += 1;
+            } else if field.name == Name::TRACESTATE {
+                state = true;
+            }
+        }
+        // A field that comes twice says nothing.
+        let said = said.filter(|_| fields == 1);
+        if fields > 0 && said.is_none_or(|said| said.sampled) {
+            head.remove(Name::TRACEPARENT);
+        }
+        if let Some(said) = said {
+            let span = if said.sampled { span_id(random) } else { 0 };
+            return Trace { id: said.trace_id, span, parent: said.parent_id, ..Trace::default() };
+        }
+        if state {
+            // Without a trace it belongs to there is no state of it.
+            head.remove(Name::TRACESTATE);
+        }
+        let trace_id = [random.bits(), span_id(random)];
+        let id = u128::from(trace_id[0]) << 64 | u128::from(trace_id[1]);
+        let span = span_id(random);
+        if random.between(0.0, 1.0) < sample {
+            return Trace { id, span, ..Trace::default() };
+        }
+        Trace { id, unrecorded: Unrecorded { trace_id, span }, ..Trace::default() }
+    }
+
+    pub(in crate::worker) fn is_recorded(&self) -> bool {
+        self.span != 0
+    }
+}
+
+/// A span's number is never zero.
+fn span_id(random: &mut Random) -> u64 {
+    random.bits().max(1)
+}
+
+/// The span of one attempt. It is exported when it is dropped: an attempt that is given up has one, too.
+pub(in crate::worker) struct Span {
+    buffers: Rc<TelemetryBuffers>,
+    began: Moment,
+    record: Record,
+}
+
+impl Span {
+    /// An attempt begins now, after so many others, of the call that `record` is of.
+    pub(in crate::worker) fn begin(
+        buffers: &Rc<TelemetryBuffers>,
+        record: &Record,
+        path: &[u8],
+        previous: u32,
+    ) -> Span {
+        let span_id = span_id(&mut buffers.random());
+        let mut record = Record {
+            subject: Subject::Attempt,
+            parent_id: record.span_id,
+            span_id,
+            attempts: u8::try_from(previous).unwrap_or(u8::MAX),
+            // Until it is known how it ends.
+            code: Code::Cancelled.number(),
+            upstream: None,
+            ..*record
+        };
+        record.set_path(path);
+        Span { buffers: Rc::clone(buffers), began: buffers.now(), record }
+    }
+
+    /// It goes to this endpoint, with this field.
+    pub(in crate::worker) fn sent(&mut self, upstream: SocketAddr) -> TraceParent {
+        self.record.upstream = Some(upstream);
+        let Record { trace_id, span_id: parent_id, .. } = self.record;
+        TraceParent { trace_id, parent_id, sampled: true }
+    }
+
+    /// It is over.
+    pub(in crate::worker) fn ended(&mut self, outcome: Result<Code, Failure>) {
+        self.record.code = outcome.unwrap_or_else(Failure::code).number();
+        self.record.set_flags(outcome.err().map_or("", Failure::flags));
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        let buffers = &self.buffers;
+        self.record.began_unix_us = buffers.unix_us(self.began);
+        let ended = buffers.unix_us(buffers.now());
+        self.record.took_us = ended.saturating_sub(self.record.began_unix_us);
+        buffers.put_span(&self.record);
+    }
+}

@@ -1,0 +1,109 @@
+//! Connections on their way from the worker that accepted them to the one that serves them.
+#![allow(
+    clippy::disallowed_types,
+    reason = "locked by a worker that hands a connection over, and by the other when its bell rings; never by a call"
+)]
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::net::socket::Unowned;
+
+/// A connection on its way to another worker. It is counted in there already.
+pub(super) struct TransferredConnection {
+    pub(super) socket: Unowned,
+    pub(super) peer: SocketAddr,
+    /// The number of the listener.
+    pub(super) listener: usize,
+}
+
+/// Connections that were transferred to a worker and wait for it.
+#[derive(Default)]
+pub(super) struct TransferQueue(Mutex<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<TransferredConnection>,
+    /// The worker has ended, or is about to.
+    closed: bool,
+}
+
+impl TransferQueue {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Comes back with the connection if `max` wait, or if the worker takes none any more.
+    pub(super) fn put(
+        &self,
+        connection: TransferredConnection,
+        max: u32,
+    ) -> Result<(), TransferredConnection> {
+        let mut queue = self.lock();
+        if queue.closed || max as usize <= queue.waiting.len() {
+            return Err(connection);
+        }
+        queue.waiting.push_back(connection);
+        Ok(())
+    }
+
+    pub(super) fn take(&self) -> Option<TransferredConnection> {
+        self.lock().waiting.pop_front()
+    }
+
+    /// Takes no more from now on, unless a connection waits still.
+    pub(super) fn close_if_empty(&self) -> bool {
+        let mut queue = self.lock();
+        queue.closed |= queue.waiting.is_empty();
+        queue.closed
+    }
+
+    /// Takes no more, and closes what waits.
+    pub(super) fn close(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        queue.waiting.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// A connection to be transferred, and the client's end of it.
+    fn connection() -> (TransferredConnection, UnixStream) {
+        let (socket, client) = UnixStream::pair().unwrap();
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        (TransferredConnection { socket: OwnedFd::from(socket).into(), peer, listener: 0 }, client)
+    }
+
+    #[test]
+    fn a_queue_has_a_bound_and_an_order() {
+        let queue = TransferQueue::default();
+        let sent = [0, 1, 2].map(|listener| TransferredConnection { listener, ..connection().0 });
+        let results =
+            sent.map(|transferred| queue.put(transferred, 2).map_err(|transferred| transferred.listener));
+        assert_eq!(results, [Ok(()), Ok(()), Err(2)]);
+        let taken = [(); 3].map(|()| queue.take().map(|transferred| transferred.listener));
+        assert_eq!(taken, [Some(0), Some(1), None]);
+    }
+
+    #[test]
+    fn a_worker_that_ends_leaves_nobody_waiting() {
+        let queue = TransferQueue::default();
+        let (transferred, mut client) = connection();
+        assert!(queue.put(transferred, 9).is_ok());
+        assert!(!queue.close_if_empty(), "one is on the way");
+        // What comes as long as it has not ended is taken; and closed, if it never looks again.
+        assert!(queue.put(connection().0, 9).is_ok());
+        queue.close();
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        assert!(queue.put(connection().0, 9).is_err() && queue.take().is_none());
+        assert!(TransferQueue::default().close_if_empty());
+    }
+}
