@@ -4,6 +4,8 @@
 #   ./check.sh         format, clippy, doc, tests, benches as tests, and cargo-deny where it is installed
 #   ./check.sh fast    format, clippy of the library, its own tests and the house rules
 #   ./check.sh deny    licences, bans, sources and advisories (asks the network for the advisories)
+#   ./check.sh simulate N        plays N seeds of the simulation: clients, gateway and services in one thread
+#   ./check.sh simulate seed N   plays one seed again
 #   ./check.sh ab A B  the end-to-end bench of two revisions in turn: is B faster than A? See scripts/ab.sh
 #
 # Stops at the first step that fails, with its exit code.
@@ -53,12 +55,16 @@ deny)
     step deny cargo deny --locked check licenses bans sources
     step advisories cargo deny --locked check advisories
     ;;
+simulate)
+    if [ "${2:-}" = seed ]; then export RINGWAY_SEED="${3:?which seed}"; else export RINGWAY_SEEDS="${2:?how many seeds}"; fi
+    step simulate cargo test --locked --lib -- worker::simulation::play --nocapture
+    ;;
 ab)
     shift
     exec scripts/ab.sh "$@"
     ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

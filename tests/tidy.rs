@@ -30,7 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wire", &["policy", "config", "random"]), // random: only its tests, for seeded bytes
     ("transcode", &["time", "config", "policy", "wire"]),
     ("http2", &["time", "random", "buffer"]), // random: only its tests, for seeded bytes
-    ("net", &["time", "buffer", "config", "metrics"]),
+    ("net", &["time", "random", "buffer", "config", "metrics"]), // random: only simulations, for chance with a seed
     ("upstream", &["time", "random", "buffer", "config", "policy", "metrics", "wire", "http2", "net"]),
     // Upper: cores, threads, people.
     (

@@ -1,11 +1,13 @@
 //! What holds of a connection at any time, for tests.
 
 use super::connection::Connection;
+use super::frame::ErrorCode;
+use super::session::Stream;
 use super::state::StreamState;
 
 impl Connection {
     /// Panics if the parts of a connection contradict each other.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         self.streams.check();
         self.receive_window.check();
         let held: u64 = self.streams.iter().map(|(_, stream)| u64::from(stream.receive_window.held())).sum();
@@ -27,6 +29,19 @@ impl Connection {
         };
         assert!(are_streams(&self.waiting) && are_streams(&self.accepted));
         assert!(self.held_resets.iter().is_sorted_by_key(|held| held.due));
+    }
+}
+
+/// For scripts that do what the gateway does not.
+impl Stream {
+    /// Its number on the wire.
+    pub(crate) fn number(&self) -> u32 {
+        self.session().ask(|http2| http2.streams.get(self.key()).id)
+    }
+
+    /// Resets it, however young it is.
+    pub(crate) fn reset_at_once(&self, code: ErrorCode) {
+        self.session().with(|http2, out, _| http2.reset(self.key(), code, out));
     }
 }
 

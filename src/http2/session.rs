@@ -205,6 +205,17 @@ impl Stream {
     }
 }
 
+#[cfg(test)]
+impl Stream {
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(super) fn key(&self) -> u32 {
+        self.key
+    }
+}
+
 impl Clone for Stream {
     fn clone(&self) -> Stream {
         self.session.connection.borrow_mut().hold(self.key);

@@ -35,6 +35,12 @@ impl Buffers {
         Buffers { pool: Pool::new(POOL_BUFFERS), outputs: Default::default() }
     }
 
+    /// Whether nothing holds a buffer of the pool.
+    #[cfg(test)]
+    pub(crate) fn are_idle(&self) -> bool {
+        self.pool.idle() == self.pool.buffers()
+    }
+
     /// The buffers that sockets receive into.
     pub(super) fn pool(&self) -> &Rc<Pool> {
         &self.pool

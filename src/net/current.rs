@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::epoll::Epoll;
 use super::executor::Executor;
+#[cfg(test)]
+use super::memory::Memory;
 use super::operations::Operations;
 
 thread_local! {
@@ -24,6 +26,8 @@ pub(super) struct Current {
 pub(super) enum Waits {
     Ring(Rc<Operations>),
     Epoll(Rc<Epoll>),
+    #[cfg(test)]
+    Memory(Rc<Memory>),
 }
 
 impl Waits {
@@ -32,6 +36,8 @@ impl Waits {
         match self {
             Waits::Ring(operations) => operations.pause(span).await,
             Waits::Epoll(epoll) => epoll.pause(span).await,
+            #[cfg(test)]
+            Waits::Memory(memory) => memory.pause(span).await,
         }
     }
 }

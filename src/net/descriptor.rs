@@ -20,6 +20,8 @@ impl Descriptor {
         let ring = match &current().waits {
             Waits::Ring(operations) => Some(Rc::clone(operations.ring())),
             Waits::Epoll(_) => None,
+            #[cfg(test)]
+            Waits::Memory(_) => None,
         };
         Descriptor { descriptor: Some(descriptor), ring }
     }

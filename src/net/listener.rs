@@ -39,12 +39,28 @@ fn set_connection_options(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(Duration::from_secs(20)))
 }
 
+/// A listening socket that no loop has taken over yet.
+#[derive(Debug)]
+pub enum Bound {
+    /// One of the kernel's.
+    Socket(std::net::TcpListener),
+    /// An address of the network in memory.
+    #[cfg(test)]
+    Memory(SocketAddr),
+}
+
+impl From<std::net::TcpListener> for Bound {
+    fn from(socket: std::net::TcpListener) -> Bound {
+        Bound::Socket(socket)
+    }
+}
+
 /// A worker's listening socket.
 #[derive(Debug)]
 pub struct Listener {
     /// With epoll. Dropped before the descriptor is closed.
     source: Option<Source>,
-    socket: std::net::TcpListener,
+    socket: Bound,
 }
 
 impl Listener {
@@ -52,14 +68,21 @@ impl Listener {
     ///
     /// # Errors
     /// When the descriptor cannot be set up for this loop.
-    pub fn new(socket: std::net::TcpListener, rung: Rung) -> io::Result<Listener> {
-        // io_uring answers EAGAIN on non-blocking sockets instead of waiting; epoll needs them.
-        socket.set_nonblocking(rung == Rung::Epoll)?;
-        let source = match &current().waits {
-            Waits::Ring(_) => None,
-            Waits::Epoll(epoll) => Some(epoll.source(socket.as_fd())?),
+    pub fn new(bound: impl Into<Bound>, rung: Rung) -> io::Result<Listener> {
+        let bound = bound.into();
+        let source = match &bound {
+            Bound::Socket(socket) => {
+                // io_uring answers EAGAIN on non-blocking sockets instead of waiting; epoll needs them.
+                socket.set_nonblocking(rung == Rung::Epoll)?;
+                match &current().waits {
+                    Waits::Epoll(epoll) => Some(epoll.source(socket.as_fd())?),
+                    _ => None,
+                }
+            }
+            #[cfg(test)]
+            Bound::Memory(_) => None,
         };
-        Ok(Listener { source, socket })
+        Ok(Listener { source, socket: bound })
     }
 
     /// The next connection. Must be awaited to its end: an accept that is dropped may lose its connection.
@@ -67,16 +90,25 @@ impl Listener {
     /// # Errors
     /// After [`Listener::stop`], and when descriptors run out.
     pub async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+        #[allow(clippy::infallible_destructuring_match, reason = "in tests there is another kind")]
+        let listening = match &self.socket {
+            Bound::Socket(listening) => listening,
+            #[cfg(test)]
+            Bound::Memory(address) => {
+                let (end, peer) = super::memory::of_this_thread().accept(*address).await?;
+                return Ok((Socket::in_memory(end), peer));
+            }
+        };
         let Some(source) = &self.source else {
             let Waits::Ring(operations) = current().waits.clone() else {
                 return Err(io::ErrorKind::Unsupported.into());
             };
-            let (socket, peer) = operations.accept(self.socket.as_fd()).await?;
+            let (socket, peer) = operations.accept(listening.as_fd()).await?;
             return Ok((Socket::adopt(socket)?, peer));
         };
         loop {
             poll_fn(|cx| source.poll_readable(cx)).await;
-            match self.socket.accept() {
+            match listening.accept() {
                 Ok((socket, peer)) => return Ok((Socket::adopt(socket.into())?, peer)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => source.not_readable(),
                 Err(error) => return Err(error),
@@ -86,8 +118,12 @@ impl Listener {
 
     /// Ends all pending accepts with an error and refuses new connections.
     pub fn stop(&self) {
-        // A listening socket that is shut down leaves the group that shares the address, and wakes its waiters.
-        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
+        match &self.socket {
+            // A listening socket that is shut down leaves the group that shares the address, and wakes its waiters.
+            Bound::Socket(socket) => drop(SockRef::from(socket).shutdown(Shutdown::Both)),
+            #[cfg(test)]
+            Bound::Memory(address) => super::memory::of_this_thread().stop(*address),
+        }
     }
 }
 
@@ -96,6 +132,10 @@ impl Listener {
 /// # Errors
 /// When it refuses or cannot be reached.
 pub async fn connect(address: SocketAddr) -> io::Result<Socket> {
+    #[cfg(test)]
+    if let Waits::Memory(memory) = current().waits.clone() {
+        return memory.connect(address, None).await.map(Socket::in_memory);
+    }
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     set_connection_options(&SockRef::from(&socket))?;
     let socket = Socket::adopt(socket.into())?;
@@ -116,6 +156,8 @@ pub async fn connect(address: SocketAddr) -> io::Result<Socket> {
                 connected => connected?,
             }
         }
+        #[cfg(test)]
+        Waits::Memory(_) => {}
     }
     Ok(socket)
 }

@@ -15,6 +15,8 @@ mod executor;
 mod inward;
 pub mod listener;
 pub mod local;
+#[cfg(test)]
+pub(crate) mod memory;
 mod message;
 mod operations;
 mod outward;

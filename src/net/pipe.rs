@@ -199,7 +199,7 @@ impl Pipe {
         self.news.get()
     }
 
-    pub(super) fn is_aborted(&self) -> bool {
+    pub(crate) fn is_aborted(&self) -> bool {
         self.aborted.get()
     }
 

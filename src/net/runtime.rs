@@ -187,6 +187,8 @@ impl Bell {
         let source = match &current().waits {
             Waits::Ring(_) => None,
             Waits::Epoll(epoll) => Some(epoll.source(end.as_fd())?),
+            #[cfg(test)]
+            Waits::Memory(_) => None,
         };
         Ok(Bell { source, end })
     }
@@ -200,6 +202,8 @@ impl Bell {
                     let _ = operations.readable(self.end.as_raw_fd()).await;
                 }
                 (None, Waits::Epoll(_)) => {}
+                #[cfg(test)]
+                (None, Waits::Memory(memory)) => memory.before_time_goes_on().await,
             }
             match self.end.read(&mut [0; 16]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

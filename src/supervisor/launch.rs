@@ -57,7 +57,7 @@ impl Begun<'_> {
                 clock: self.clock.clone(),
                 snapshot: self.shared.snapshot(number, shard, 0),
                 rung: self.rung,
-                sockets,
+                sockets: sockets.into_iter().map(Into::into).collect(),
                 telemetry: self.tellers.config(&self.shared.config, number),
                 api: self.api.map(Arc::clone),
                 control: Arc::clone(&control),

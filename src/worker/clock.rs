@@ -1,5 +1,10 @@
 //! The one place of the data plane that reads a clock.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+#[cfg(test)]
+use std::sync::Arc;
+#[cfg(test)]
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use quanta::Clock as Counter;
@@ -12,6 +17,9 @@ use crate::time::Moment;
 pub struct Clock {
     counter: Counter,
     start: u64,
+    /// A simulation's time.
+    #[cfg(test)]
+    virtual_time: Option<Arc<AtomicU64>>,
 }
 
 impl Clock {
@@ -19,11 +27,36 @@ impl Clock {
     pub fn new() -> Clock {
         let counter = Counter::new();
         let start = counter.raw();
-        Clock { counter, start }
+        Clock {
+            counter,
+            start,
+            #[cfg(test)]
+            virtual_time: None,
+        }
+    }
+
+    /// Tells a simulation's time.
+    #[cfg(test)]
+    pub(super) fn simulated(time: Arc<AtomicU64>) -> Clock {
+        Clock { counter: Counter::new(), start: 0, virtual_time: Some(time) }
+    }
+
+    /// What tells one worker's chance from another's; the same in each simulation.
+    pub(super) fn entropy(&self) -> u64 {
+        #[cfg(test)]
+        if self.virtual_time.is_some() {
+            return 0;
+        }
+        // Traces are told apart by their numbers alone, so no two gateways may begin alike.
+        RandomState::new().build_hasher().finish()
     }
 
     /// Now.
     pub fn now(&self) -> Moment {
+        #[cfg(test)]
+        if let Some(time) = &self.virtual_time {
+            return Moment::from_nanos(time.load(Ordering::Relaxed));
+        }
         // A moment of zero would be taken for "never" by nobody, but one second of head room keeps `now - x` simple
         // for the first second of a worker's life.
         Moment::from_nanos(1_000_000_000 + self.counter.delta_as_nanos(self.start, self.counter.raw()))

@@ -22,6 +22,8 @@ mod core;
 mod downstream;
 mod executor;
 mod run;
+#[cfg(test)]
+mod simulation;
 mod telemetry;
 mod transfer_queue;
 

@@ -1,9 +1,7 @@
 //! Runs a worker: starts its tasks, ticks, and does what others want of it.
 
 use std::future::{Future, poll_fn};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
@@ -25,7 +23,7 @@ use super::downstream::{accept, detect};
 use super::executor::CallExecutor;
 use super::telemetry::buffers::{TelemetryBuffers, TelemetryConfig};
 use crate::net::Local;
-use crate::net::listener::Listener;
+use crate::net::listener::{Bound, Listener};
 use crate::net::ring::Rung;
 use crate::net::runtime::{self, Bell, Loop};
 use crate::policy::spread::Spread;
@@ -57,7 +55,7 @@ pub struct Plan {
     /// The back-end that was decided for all workers.
     pub rung: Rung,
     /// One bound socket for each of the config's listeners, in the same order.
-    pub sockets: Vec<TcpListener>,
+    pub sockets: Vec<Bound>,
     /// Where it puts what is told of its calls.
     pub telemetry: TelemetryConfig,
     /// How JSON is understood at first, if at all.
@@ -117,6 +115,19 @@ impl<F: Future<Output = ()>> StartCall for Calls<F> {
 }
 
 async fn serve(plan: Plan, clock: Rc<Clock>, local: Rc<Local>, started: impl FnOnce()) -> io::Result<()> {
+    let (worker, calls) = begin(plan, clock, local)?;
+    started();
+    worker.ended().await;
+    drop(calls);
+    Ok(())
+}
+
+/// Begins to serve, with tasks of its own. The calls have to be kept for as long as it serves.
+pub(super) fn begin(
+    plan: Plan,
+    clock: Rc<Clock>,
+    local: Rc<Local>,
+) -> io::Result<(Rc<Worker>, Rc<dyn StartCall>)> {
     let executor = CallExecutor::new(Rc::clone(&local));
     let calls = Rc::new(Calls { executor: Rc::clone(&executor), make: call::serve });
     let worker = worker(&plan, clock, local, Rc::downgrade(&calls) as Weak<dyn StartCall>);
@@ -135,16 +146,12 @@ async fn serve(plan: Plan, clock: Rc<Clock>, local: Rc<Local>, started: impl FnO
     worker.spawn(tick(Rc::clone(&worker)));
     let wake_calls = move || executor.wake_all();
     worker.spawn(handle_commands(Rc::clone(&worker), bell, listeners, wake_calls));
-    started();
-    worker.ended().await;
-    drop(calls);
-    Ok(())
+    Ok((worker, calls))
 }
 
 fn worker(plan: &Plan, clock: Rc<Clock>, local: Rc<Local>, calls: Weak<dyn StartCall>) -> Rc<Worker> {
-    // Traces are told apart by their numbers alone, so no two gateways may begin alike.
-    let entropy = RandomState::new().build_hasher().finish();
-    let seed = entropy ^ clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let seed =
+        clock.entropy() ^ clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let telemetry = TelemetryBuffers::new(plan.telemetry.clone(), (&clock, &local), !seed);
     let parts = Parts {
         number: plan.number,

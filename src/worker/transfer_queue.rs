@@ -6,12 +6,13 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::net::socket::Unowned;
 
 /// A connection on its way to another worker. It is counted in there already.
 pub(super) struct TransferredConnection {
-    pub(super) socket: OwnedFd,
+    pub(super) socket: Unowned,
     pub(super) peer: SocketAddr,
     /// The number of the listener.
     pub(super) listener: usize,
@@ -69,6 +70,7 @@ impl TransferQueue {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+    use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -77,7 +79,7 @@ mod tests {
     fn connection() -> (TransferredConnection, UnixStream) {
         let (socket, client) = UnixStream::pair().unwrap();
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        (TransferredConnection { socket: socket.into(), peer, listener: 0 }, client)
+        (TransferredConnection { socket: OwnedFd::from(socket).into(), peer, listener: 0 }, client)
     }
 
     #[test]

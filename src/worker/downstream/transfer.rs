@@ -95,7 +95,7 @@ impl Worker {
         transferred: TransferredConnection,
     ) -> Option<(ConnectionSlot, Socket, SocketAddr)> {
         let slot = self.slot(transferred.listener);
-        match Socket::adopt(transferred.socket) {
+        match Socket::take_over(transferred.socket) {
             Ok(socket) => Some((slot, socket, transferred.peer)),
             Err(error) => {
                 self.local.counts().accept_errors.add(1);

@@ -1,0 +1,14 @@
+//! A worker without a kernel: clients, the gateway and scripted services in one thread, from one seed, in virtual time.
+//!
+//! The worker's code is the one that runs in production, over the memory transport of `net/memory`. Read `play.rs` first:
+//! it plays a seed, and judges it. `timing.rs` holds promises about time exactly; `rude.rs` bounds what rude peers cost others.
+
+mod client;
+mod gateway;
+mod ledger;
+mod peer;
+mod play;
+mod rude;
+mod scene;
+mod service;
+mod timing;

@@ -1,0 +1,193 @@
+//! The other ends of the gateway's connections: HTTP/2 by our own engine, with scripts for what they do.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use crate::http2::{self, Bounds, Head, Heads, Session, Stream};
+use crate::net::memory::{End, Memory, World};
+use crate::net::{Local, Pipe, Socket, runtime, stream};
+
+/// What all peers of a simulation share.
+pub(super) struct Far {
+    pub(super) memory: Rc<Memory>,
+    pub(super) heads: Rc<Heads>,
+    local: Rc<Local>,
+    panics: Cell<u32>,
+}
+
+impl Far {
+    pub(super) fn new(world: &World) -> Rc<Far> {
+        let memory = Rc::clone(&world.memory);
+        let local = Local::new(Default::default(), memory.now());
+        let far = Rc::new(Far { memory, heads: Heads::new(), local, panics: Cell::new(0) });
+        far.spawn(Rc::clone(&far).tick());
+        far
+    }
+
+    /// Adds a task to the simulation. That it has panicked is known by [`Far::check`].
+    pub(super) fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        let far = Rc::clone(self);
+        runtime::spawn(move || far.panics.set(far.panics.get() + 1), task);
+    }
+
+    /// Panics if a script has.
+    pub(super) fn check(&self, context: &str) {
+        assert_eq!(self.panics.get(), 0, "a script panicked; {context}");
+    }
+
+    async fn tick(self: Rc<Self>) {
+        let timers = &self.local.timers;
+        loop {
+            timers.advance(self.memory.now());
+            if timers.armed() > 0 {
+                self.memory.pause(Duration::from_millis(5)).await;
+                continue;
+            }
+            let mut sleep = pin!(self.memory.pause(Duration::from_secs(3600)));
+            poll_fn(|cx| {
+                timers.wake_when_armed(cx.waker());
+                if timers.armed() > 0 { Poll::Ready(()) } else { sleep.as_mut().poll(cx) }
+            })
+            .await;
+        }
+    }
+
+    /// Waits until `is_true`, looking each millisecond.
+    pub(super) async fn until(&self, is_true: impl Fn() -> bool) {
+        while !is_true() {
+            self.memory.pause(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// One end of an HTTP/2 connection.
+pub(super) struct Peer {
+    pub(super) session: Rc<Session>,
+    pub(super) pipe: Rc<Pipe>,
+    has_ended: Cell<bool>,
+    /// Closes its side without a word.
+    closes: Cell<bool>,
+    /// A GOAWAY of its script covers no stream above this one.
+    pub(super) covers: Cell<u32>,
+    task: RefCell<Option<Waker>>,
+}
+
+impl Peer {
+    /// The client's end.
+    pub(super) fn client(far: &Rc<Far>, end: End, bounds: Bounds) -> Rc<Peer> {
+        Peer::start(far, end, bounds, true, |_, _, _| unreachable!("a client accepts nothing"))
+    }
+
+    /// A service's end; `accepted` is told of each stream.
+    pub(super) fn server(
+        far: &Rc<Far>,
+        end: End,
+        bounds: Bounds,
+        accepted: impl Fn(&Rc<Peer>, Stream, Head) + 'static,
+    ) -> Rc<Peer> {
+        Peer::start(far, end, bounds, false, accepted)
+    }
+
+    fn start(
+        far: &Rc<Far>,
+        end: End,
+        bounds: Bounds,
+        is_client: bool,
+        accepted: impl Fn(&Rc<Peer>, Stream, Head) + 'static,
+    ) -> Rc<Peer> {
+        let local = Rc::clone(&far.local);
+        let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
+        let (bounds, heads) = (Rc::new(bounds), Rc::clone(&far.heads));
+        let session = Session::new(Rc::clone(&pipe) as _, Rc::clone(&local.timers), |out| match is_client {
+            true => http2::Connection::client(bounds, heads, out),
+            false => http2::Connection::server(bounds, heads, out),
+        });
+        let (has_ended, closes) = (Cell::new(false), Cell::new(false));
+        let covers = Cell::new(u32::MAX);
+        let peer = Rc::new(Peer { session, pipe, has_ended, closes, covers, task: RefCell::default() });
+        let protocol = Rc::clone(&peer).run(Rc::clone(&local), accepted);
+        let (told, pipe) = (Rc::clone(&peer), Rc::clone(&peer.pipe));
+        let socket = Socket::in_memory(end);
+        far.spawn(async move {
+            stream::drive(local, pipe, socket, Box::pin(protocol)).await;
+            told.session.ask(http2::Connection::end);
+            told.has_ended.set(true);
+        });
+        peer
+    }
+
+    async fn run(self: Rc<Self>, local: Rc<Local>, accepted: impl Fn(&Rc<Peer>, Stream, Head)) {
+        let due = local.timers.timer();
+        let session = &self.session;
+        poll_fn(|cx| {
+            self.task.borrow_mut().get_or_insert_with(|| cx.waker().clone());
+            session.ask(|http2| http2.keep_task(cx));
+            session.pump();
+            while let Some((stream, head, _)) = session.accept() {
+                accepted(&self, stream, head);
+            }
+            session.ask(|http2| http2.check());
+            if let Some(next) = session.ask(|http2| http2.next_due()) {
+                let now = local.timers.now();
+                session.with(|http2, out, _| http2.send_due(now, out));
+                if !due.is_armed() && now < next {
+                    due.arm(next, cx.waker());
+                }
+            }
+            if self.pipe.inward_end().is_some() || self.closes.get() || self.pipe.is_aborted() {
+                session.ask(http2::Connection::end);
+            }
+            if session.ask(|http2| http2.is_done()) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Opens no more calls, and ends with the last of those it has.
+    pub(super) fn finish(&self) {
+        self.session.with(|http2, out, _| http2.shut_down(out));
+        self.wake();
+    }
+
+    /// Closes its side in order, whatever is in flight.
+    pub(super) fn close(&self) {
+        self.closes.set(true);
+        self.wake();
+    }
+
+    /// Cuts the connection.
+    pub(super) fn cut(&self) {
+        self.pipe.abort();
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(task) = self.task.borrow().as_ref() {
+            task.wake_by_ref();
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.get()
+    }
+}
+
+/// Serves an address: `accepted` is told of each stream of each connection.
+pub(super) fn serve(
+    far: &Rc<Far>,
+    address: SocketAddr,
+    bounds: Bounds,
+    accepted: impl Fn(&Rc<Peer>, Stream, Head) + 'static,
+) {
+    let (far, accepted) = (Rc::clone(far), Rc::new(accepted));
+    far.clone().spawn(async move {
+        while let Ok((end, _)) = far.memory.accept(address).await {
+            let accepted = Rc::clone(&accepted);
+            Peer::server(&far, end, bounds.clone(), move |peer, stream, head| accepted(peer, stream, head));
+        }
+    });
+}
