@@ -1,11 +1,14 @@
 //! The fields of one head, or of trailers, in one piece of memory that a worker's heads use in turn.
 
+mod arena;
 mod debug;
 mod memo;
+mod recall;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use arena::{Arena, Entry, Said, Span};
 pub(super) use memo::Key;
 use memo::Slot;
 
@@ -30,53 +33,6 @@ pub struct Heads {
     memos: RefCell<Vec<Slot>>,
 }
 
-/// Bytes of names and values, and what is where.
-#[derive(Default)]
-struct Arena {
-    bytes: Vec<u8>,
-    entries: Vec<Entry>,
-}
-
-impl Arena {
-    fn copy_from(&mut self, other: &Arena) {
-        self.bytes.clear();
-        self.bytes.extend_from_slice(&other.bytes);
-        self.entries.clear();
-        self.entries.extend_from_slice(&other.entries);
-    }
-
-    fn capacity(&self) -> usize {
-        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
-    }
-}
-
-/// One field. The name, if it has no number, stands right before the value.
-#[derive(Clone, Copy)]
-struct Entry {
-    start: u32,
-    name_length: u32,
-    value_length: u32,
-    /// The number of its name, and whether it is sensitive in the second byte.
-    what: u32,
-}
-
-impl Entry {
-    fn name(&self) -> Name {
-        Name::of_number(self.what as u8)
-    }
-
-    fn is_sensitive(&self) -> bool {
-        self.what >> 8 != 0
-    }
-}
-
-/// The value of a pseudo-field; no bytes at all is `None`.
-#[derive(Clone, Copy, Default)]
-struct Span {
-    start: u32,
-    length: u32,
-}
-
 /// A field as it is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -95,19 +51,6 @@ pub struct Head {
     pool: Rc<Heads>,
     arena: Arena,
     said: Said,
-}
-
-/// What a head says beside its arena.
-#[derive(Clone, Copy, Default)]
-struct Said {
-    /// The values of pseudo-fields but `:status`, by the numbers of their names.
-    pseudo: [Span; 4],
-    /// A bit for each number that a name of a field has, or had once.
-    names: [u64; 2],
-    /// 0 for none.
-    status: u16,
-    /// Whether a field is or was sensitive.
-    is_secret: bool,
 }
 
 impl Heads {

@@ -2,16 +2,14 @@
 //! that a block says. The worker keeps these heads, not the connections, so an idle connection holds none.
 
 use super::super::bytes::{mix, same};
-use super::{Arena, Entry, Head, Said, Span};
+use super::arena::{Arena, Entry, Said, Span};
 
 /// Blocks and heads larger than this are read each time.
 const BLOCK_MAX: usize = 256;
 const BYTES_MAX: usize = 1024;
 const FIELDS_MAX: usize = 32;
-/// Heads with fewer fields are written each time, as that is faster.
-const FIELDS_MIN: usize = 4;
 /// Places for heads; a block has one, by its hash.
-const SLOTS: usize = 128;
+pub(super) const SLOTS: usize = 128;
 
 /// All that a block is read by, or a head is written by.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,11 +31,55 @@ pub(super) struct Slot {
     kept: Option<Box<Kept>>,
 }
 
-struct Kept {
+/// A head that is kept, and its block.
+pub(super) struct Kept {
     key: Key,
-    block: Vec<u8>,
-    arena: Arena,
-    said: Said,
+    pub(super) block: Vec<u8>,
+    pub(super) arena: Arena,
+    pub(super) said: Said,
+}
+
+impl Slot {
+    /// The head of this block, if it is here.
+    pub(super) fn of_block(&self, key: &Key, block: &[u8]) -> Option<&Kept> {
+        self.kept.as_deref().filter(|kept| kept.key == *key && same(&kept.block, block))
+    }
+
+    /// The block of this head, if it is here.
+    pub(super) fn of_head(&self, key: &Key, arena: &Arena, said: &Said) -> Option<&Kept> {
+        self.kept.as_deref().filter(|kept| {
+            kept.key == *key
+                && same_said(&kept.said, said)
+                && same(&kept.arena.bytes, &arena.bytes)
+                && same_entries(&kept.arena.entries, &arena.entries)
+        })
+    }
+
+    /// Keeps a head and its block, if the block has come before.
+    pub(super) fn keep(&mut self, key: &Key, (block, hash): (&[u8], u64), arena: &Arena, said: &Said) {
+        let Arena { bytes, entries } = arena;
+        if block.len() > BLOCK_MAX || bytes.len() > BYTES_MAX || entries.len() > FIELDS_MAX {
+            return;
+        }
+        if self.seen != hash {
+            self.seen = hash;
+            return;
+        }
+        let kept = self.kept.get_or_insert_with(|| {
+            Box::new(Kept { key: *key, block: Vec::new(), arena: Arena::default(), said: *said })
+        });
+        kept.key = *key;
+        kept.block.clear();
+        kept.block.extend_from_slice(block);
+        kept.arena.copy_from(arena);
+        kept.said = *said;
+    }
+
+    /// Whether it keeps a head.
+    #[cfg(test)]
+    pub(super) fn is_used(&self) -> bool {
+        self.kept.is_some()
+    }
 }
 
 impl Key {
@@ -51,13 +93,19 @@ impl Key {
         Key { table, kind: WRITTEN, limits: (0, 0) }
     }
 
+    /// A hash to begin that of a head with.
+    pub(super) fn seed(&self, status: u16) -> u64 {
+        self.table << 8 ^ u64::from(status)
+    }
+
     /// The hash of a block, unless that is too long to be kept.
     pub(in super::super) fn hash(&self, block: &[u8]) -> Option<u64> {
         (block.len() <= BLOCK_MAX).then(|| mix(self.table << 8 ^ u64::from(self.kind), block))
     }
 }
 
-fn place(hash: u64) -> usize {
+/// The place of a block with this hash.
+pub(super) fn place(hash: u64) -> usize {
     (hash >> 32) as usize % SLOTS
 }
 
@@ -78,84 +126,4 @@ fn same_said(one: &Said, other: &Said) -> bool {
     let differs = |one: &Span, other: &Span| (one.start ^ other.start) | (one.length ^ other.length);
     let spans = one.pseudo.iter().zip(&other.pseudo);
     one.status == other.status && spans.fold(0, |all, (one, other)| all | differs(one, other)) == 0
-}
-
-impl Head {
-    /// Becomes the head of this block, if it is kept.
-    pub(in super::super) fn recall(&mut self, key: &Key, block: &[u8], hash: u64) -> bool {
-        let slots = self.pool.memos.borrow();
-        let Some(kept) = slots.get(place(hash)).and_then(|slot| slot.kept.as_ref()) else {
-            return false;
-        };
-        if kept.key != *key || !same(&kept.block, block) {
-            return false;
-        }
-        self.arena.copy_from(&kept.arena);
-        self.said = kept.said;
-        true
-    }
-
-    /// Whether a block of it may be kept.
-    #[inline]
-    pub(in super::super) fn may_be_kept(&self) -> bool {
-        self.arena.entries.len() >= FIELDS_MIN && !self.said.is_secret
-    }
-
-    /// A hash of what it says.
-    pub(in super::super) fn hash(&self, key: &Key) -> u64 {
-        let seed = key.table << 8 ^ u64::from(self.said.status);
-        mix(mix(seed, self.path().unwrap_or_default()), &self.arena.bytes)
-    }
-
-    /// Appends its block, if that is kept.
-    #[inline(never)]
-    pub(in super::super) fn recall_block(&self, key: &Key, hash: u64, out: &mut Vec<u8>) -> bool {
-        let slots = self.pool.memos.borrow();
-        let Some(kept) = slots.get(place(hash)).and_then(|slot| slot.kept.as_ref()) else {
-            return false;
-        };
-        let is_same = kept.key == *key
-            && same_said(&kept.said, &self.said)
-            && same(&kept.arena.bytes, &self.arena.bytes)
-            && same_entries(&kept.arena.entries, &self.arena.entries);
-        if is_same {
-            out.extend_from_slice(&kept.block);
-        }
-        is_same
-    }
-
-    /// Keeps itself as the head of this block, if the block has come before. No field may be sensitive, so that no
-    /// secret outlives its call.
-    pub(in super::super) fn remember(&self, key: &Key, block: &[u8], hash: u64) {
-        let Arena { bytes, entries } = &self.arena;
-        let is_small = block.len() <= BLOCK_MAX && bytes.len() <= BYTES_MAX && entries.len() <= FIELDS_MAX;
-        if !is_small || self.said.is_secret {
-            return;
-        }
-        let mut slots = self.pool.memos.borrow_mut();
-        if slots.is_empty() {
-            slots.resize_with(SLOTS, Slot::default);
-        }
-        let slot = &mut slots[place(hash)];
-        if slot.seen != hash {
-            slot.seen = hash;
-            return;
-        }
-        let kept = slot.kept.get_or_insert_with(|| {
-            Box::new(Kept { key: *key, block: Vec::new(), arena: Arena::default(), said: self.said })
-        });
-        kept.key = *key;
-        kept.block.clear();
-        kept.block.extend_from_slice(block);
-        kept.arena.copy_from(&self.arena);
-        kept.said = self.said;
-    }
-}
-
-#[cfg(test)]
-impl super::Heads {
-    /// How many heads it keeps.
-    pub(in super::super) fn kept(&self) -> usize {
-        self.memos.borrow().iter().filter(|slot| slot.kept.is_some()).count()
-    }
 }
