@@ -151,10 +151,22 @@ async fn a_breaker_closes_when_the_service_can_be_connected_to() {
         // Nobody calls: connects go on.
         metric_becomes(&gateway, "ringway_upstream_connections_active", 1).await;
         let back = Instant::now();
+        // The worker that has connected says so at its next tick.
+        let probing = async {
+            while metric(&gateway, STATE) == 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(Duration::from_secs(1), "it lets probes out", probing).await;
         let whole = async {
             while metric(&gateway, STATE) != 0 {
                 for client in &mut clients {
-                    assert_eq!(codes(client, &[], 1).await, ["0"], "{backend}: no call is lost to a probe");
+                    let reply = client.call(EMPTY_CALL, &[], b"").await;
+                    assert_eq!(
+                        reply.grpc_status(),
+                        Some("0"),
+                        "{backend}: no call is lost to a probe: {reply:?}"
+                    );
                 }
             }
         };

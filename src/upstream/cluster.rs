@@ -184,6 +184,11 @@ impl Cluster {
         }
     }
 
+    /// Whether nothing is to be settled while there are no calls: all breakers are closed.
+    pub fn is_at_rest(&self) -> bool {
+        self.breaker.as_ref().is_none_or(|breaker| breaker.is_closed()) && self.methods.are_closed()
+    }
+
     /// Its counters.
     pub fn counts(&self) -> &ClusterBlock {
         self.pool.counts()

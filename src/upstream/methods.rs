@@ -122,6 +122,11 @@ impl Methods {
             breaker.tick(now);
         }
     }
+
+    /// Whether all breakers of methods are closed.
+    pub(super) fn are_closed(&self) -> bool {
+        self.named.values().filter_map(|method| method.breaker.as_ref()).all(|breaker| breaker.is_closed())
+    }
 }
 
 /// A worker's side of a breaker: the one that is known, if it is of the same.

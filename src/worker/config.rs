@@ -176,6 +176,11 @@ impl WorkerConfig {
             rate.settle(now);
         }
     }
+
+    /// Whether nothing is to be settled while there are no calls.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.clusters.iter().all(|cluster| cluster.is_at_rest())
+    }
 }
 
 /// The series of a route and one of its clusters: one for each of the cluster's methods that the route can take, and

@@ -182,7 +182,8 @@ async fn tick(worker: Rc<Worker>) {
             settle(&worker);
             begun = counts.calls_started.get();
         }
-        let is_idle = counts.calls_active.get() == 0 && counts.calls_started.get() == begun;
+        let has_calls = counts.calls_active.get() > 0 || counts.calls_started.get() != begun;
+        let is_idle = !has_calls && worker.config().is_at_rest();
         let until = if is_idle {
             now.plus(IDLE).min(timers.next_due().unwrap_or(now.plus(IDLE)).max(now.plus(timers::TICK)))
         } else if timers.armed() > 0 {

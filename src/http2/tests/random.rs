@@ -416,7 +416,7 @@ fn bounds(random: &mut Random) -> Bounds {
 
 /// Seeds that are run. `RINGWAY_SEEDS` raises it.
 fn seeds() -> u64 {
-    std::env::var("RINGWAY_SEEDS").map_or(300, |seeds| seeds.parse().expect("a number of seeds"))
+    std::env::var("RINGWAY_SEEDS").map_or(60, |seeds| seeds.parse().expect("a number of seeds"))
 }
 
 #[test]

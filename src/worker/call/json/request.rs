@@ -63,7 +63,7 @@ pub(in crate::worker) fn open(
             return Err(Failure::BadParameter);
         }
     };
-    let content_type = value(head, Name::CONTENT_TYPE).map(Box::from);
+    let content_type = value(head, Name::CONTENT_TYPE);
     let (bound, has_oneof) =
         path_and_query_fields(transcoder, rule, &captures, headers::query(head), responder)?;
     let opened = TranscodedRequest {
@@ -72,9 +72,10 @@ pub(in crate::worker) fn open(
         bound,
         has_oneof,
         length: value(head, Name::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
-        content_type,
+        // Nobody else asks for it.
+        content_type: content_type.filter(|_| transcoder.rule(rule).takes_http_body).map(Box::from),
     };
-    if !opened.takes_this_type() {
+    if !opened.takes_this_type(content_type) {
         return Err(Failure::WrongContentType);
     }
     let format =
@@ -157,9 +158,9 @@ impl TranscodedRequest {
         self.transcoder.settings.max_request_body_size as usize
     }
 
-    fn takes_this_type(&self) -> bool {
+    fn takes_this_type(&self, content_type: Option<&str>) -> bool {
         let rule = self.transcoder.rule(self.rule);
-        let Some(content_type) = &self.content_type else { return true };
+        let Some(content_type) = content_type else { return true };
         // Without a body the type says nothing, and some clients always send one.
         if rule.takes_http_body || matches!(rule.body, Body::None) || self.length == Some(0) {
             return true;
