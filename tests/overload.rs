@@ -196,7 +196,7 @@ async fn a_worker_that_stays_late_refuses_until_it_no_longer_is() {
     const STREAMS: usize = 200;
     for backend in BACKENDS {
         let service = Service::start(|_, _| Act::Answer).await;
-        let overload = "max_loop_delay = \"10ms\"\ninterval = \"100ms\"";
+        let overload = "max_loop_delay = \"1ms\"\ninterval = \"100ms\"";
         let (gateway, address) = start(&service, backend, overload, "");
         let stop = Arc::new(AtomicBool::new(false));
         let mut callers = JoinSet::new();

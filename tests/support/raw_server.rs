@@ -24,6 +24,8 @@ pub enum Step {
     Drip,
     /// A PING comes before the answer.
     PingThenAnswer,
+    /// A PING of seven bytes, which no connection survives (RFC 9113 section 6.7), and no answer.
+    BrokenPing,
     /// Trailers only: this grpc-status and this grpc-message.
     Status(u8, &'static str),
     /// This HTTP status and a page of HTML.
@@ -370,6 +372,7 @@ impl Connection {
                 self.write(PING, 0, 0, b"ringway?").await?;
                 self.answer(id, Stage::Whole).await
             }
+            Step::BrokenPing => self.write(PING, 0, 0, b"ringway").await,
             Step::GoawayThenAnswer => {
                 self.goaway(id, NO_ERROR).await?;
                 self.answer(id, Stage::Whole).await

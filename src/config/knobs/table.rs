@@ -52,7 +52,7 @@ pub const KNOBS: &[Knob] = &[
     table("overload", "When a worker has more than it can do, it refuses calls with UNAVAILABLE before anything of them is read."),
     count("overload.max_active_calls", 65_536, 1, 1_000_000_000,
         "Calls one worker has at once, streams included; more are refused."),
-    time_or_none("overload.max_loop_delay", Some(Duration::from_millis(500)), Duration::from_millis(10), HOUR,
+    time_or_none("overload.max_loop_delay", Some(Duration::from_millis(500)), Duration::from_millis(1), HOUR,
         "How late a worker may come to what has arrived. Of the calls that it comes to later, nearly all are refused, once it has been late for `interval`."),
     time("overload.interval", secs(1), Duration::from_millis(10), HOUR,
         "So long it has to be later than that without a break: a short rush refuses nothing."),
