@@ -2,7 +2,8 @@
 
 #![allow(clippy::disallowed_types, reason = "the main thread is never on a call's way")]
 
-use std::io;
+use std::io::{self, PipeReader, Read as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
+use signal_hook::{flag, low_level};
 
 use crate::admin::Hooks;
 use crate::config::{self, Config};
@@ -34,7 +35,8 @@ pub(super) fn run(
     mut hooks: Hooks,
     started: impl FnOnce(&Gateway),
 ) -> ExitCode {
-    let signals = match Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]) {
+    let wants = Wants::default();
+    let signals = match wants.note_signals() {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen for signals: {error}"), 1),
     };
@@ -51,10 +53,9 @@ pub(super) fn run(
         Err(error) => return fail(&error.to_string(), error.exit_code()),
     };
     let waker = waker.get_or_init(|| gateway.waker());
-    let wants = match listen(signals, waker.clone()) {
-        Ok(wants) => wants,
-        Err(error) => return fail(&format!("cannot listen for signals: {error}"), 1),
-    };
+    if let Err(error) = listen(signals, waker.clone()) {
+        return fail(&format!("cannot listen for signals: {error}"), 1);
+    }
     if let Some(source) = &source {
         source.watch(&gateway);
     }
@@ -86,28 +87,35 @@ pub(super) fn run(
 /// What signals ask for.
 #[derive(Debug, Default)]
 struct Wants {
-    end: AtomicBool,
-    reload: AtomicBool,
-    new_log_file: AtomicBool,
+    end: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+    new_log_file: Arc<AtomicBool>,
+}
+
+impl Wants {
+    /// Notes signals from now on. A byte comes out of the pipe after each. It is no pair of sockets, so that the program
+    /// can be kept from calls on sockets.
+    fn note_signals(&self) -> io::Result<PipeReader> {
+        let (reader, writer) = io::pipe()?;
+        for (signal, want) in
+            [(SIGTERM, &self.end), (SIGINT, &self.end), (SIGHUP, &self.reload), (SIGUSR1, &self.new_log_file)]
+        {
+            flag::register(signal, Arc::clone(want))?;
+            low_level::pipe::register(signal, OwnedFd::from(writer.try_clone()?))?;
+        }
+        Ok(reader)
+    }
 }
 
 /// Waits for signals on a thread of its own, which wakes the main thread.
-fn listen(mut signals: Signals, waker: Waker) -> io::Result<Arc<Wants>> {
-    let wants = Arc::new(Wants::default());
-    let noted = Arc::clone(&wants);
+fn listen(mut signals: PipeReader, waker: Waker) -> io::Result<()> {
     let body = move || {
-        for signal in signals.forever() {
-            let want = match signal {
-                SIGHUP => &noted.reload,
-                SIGUSR1 => &noted.new_log_file,
-                _ => &noted.end,
-            };
-            want.store(true, Ordering::Release);
+        while matches!(signals.read(&mut [0; 64]), Ok(1..)) {
             waker.wake();
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(body)?;
-    Ok(wants)
+    Ok(())
 }
 
 /// An operator's wish to read the configuration again, and where to say what came of it.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::http2::{self, Bounds, Head, Heads, Session, Stream};
 use crate::net::memory::{End, Memory, World};
 use crate::net::{Local, Pipe, Socket, runtime, stream};
+use crate::time::Moment;
 
 /// What all peers of a simulation share.
 pub(super) struct Far {
@@ -50,7 +51,7 @@ impl Far {
             }
             let mut sleep = pin!(self.memory.pause(Duration::from_secs(3600)));
             poll_fn(|cx| {
-                timers.wake_when_armed(cx.waker());
+                timers.wake_when_armed(Moment::from_nanos(u64::MAX), cx.waker());
                 if timers.armed() > 0 { Poll::Ready(()) } else { sleep.as_mut().poll(cx) }
             })
             .await;
