@@ -116,8 +116,6 @@ const CIRCLES: &[(&str, &str)] = &[
     ("src/demo/structure/plan.rs", "src/demo/structure.rs"),
     ("src/http2/connection.rs", "src/http2/input.rs"),
     ("src/http2/data.rs", "src/http2/connection.rs"),
-    ("src/http2/head.rs", "src/http2/head/memo.rs"),
-    ("src/http2/head/memo.rs", "src/http2/head.rs"),
     ("src/http2/headers.rs", "src/http2/connection.rs"),
     ("src/http2/input.rs", "src/http2/connection.rs"),
     ("src/http2/input.rs", "src/http2/data.rs"),
