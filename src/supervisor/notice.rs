@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 /// Something that such a wait returns for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// A worker's thread is over.
+    /// A worker has ended.
     WorkerEnded,
     /// Somebody wants the thread to look around.
     Wake,

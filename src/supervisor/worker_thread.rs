@@ -39,7 +39,21 @@ impl Handle {
     }
 
     pub(super) fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.thread.is_some() && !self.control.has_ended()
+    }
+}
+
+/// Tells that a worker has ended, whatever ended it.
+struct Ending {
+    control: Arc<Control>,
+    notices: Sender<Notice>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.control.set_ended();
+        // Nobody waits for a gateway that is gone.
+        let _ = self.notices.send(Notice::WorkerEnded);
     }
 }
 
@@ -58,7 +72,7 @@ impl Starting {
         config: &Config,
         ended: Sender<Notice>,
     ) -> io::Result<Starting> {
-        let (plan, plans) = mpsc::channel();
+        let (plan, plans) = mpsc::channel::<Plan>();
         let (report, reports) = mpsc::channel();
         let wants_ring = config.io.backend != Backend::Epoll;
         let io = config.io;
@@ -75,11 +89,11 @@ impl Starting {
                 return;
             }
             let Ok(plan) = plans.recv() else { return };
+            let _ending = Ending { control: Arc::clone(&plan.control), notices: ended };
             let told = report.clone();
             if let Err(error) = worker::run(plan, move || drop(told.send(Report::Started))) {
                 let _ = report.send(Report::Failed(error.to_string()));
             }
-            let _ = ended.send(Notice::WorkerEnded);
         };
         let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(body)?;
         let place = match reports.recv() {

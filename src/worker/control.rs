@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::config::ConfigSnapshot;
@@ -21,6 +21,7 @@ pub struct Control {
     api: Mutex<Option<Option<Arc<Api>>>>,
     snapshot: Mutex<Option<ConfigSnapshot>>,
     queue: TransferQueue,
+    ended: AtomicBool,
 }
 
 /// Whether a worker is to serve.
@@ -51,6 +52,16 @@ impl Control {
     /// From now on JSON is understood as this says, or not at all.
     pub fn transcode(&self, api: Option<Arc<Api>>) {
         *self.api.lock().unwrap_or_else(PoisonError::into_inner) = Some(api);
+    }
+
+    /// The worker serves no more. Said before whoever waits for that is woken: the thread itself ends a little later.
+    pub fn set_ended(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether the worker serves no more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Connections that other workers have handed to this one.
