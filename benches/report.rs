@@ -23,7 +23,7 @@ use ringway::policy::status::Code;
 use ringway::random::Random;
 use ringway::time::Moment;
 use ringway::time::timers::Timers;
-use ringway::upstream::{Cluster, Parts};
+use ringway::upstream::{Cluster, ClusterInputs};
 use ringway::worker;
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -115,12 +115,13 @@ impl Service {
 
     fn cluster(&self, config: &Config, index: usize) -> Rc<Cluster> {
         let address: SocketAddr = ([127, 0, 0, 1], 50051).into();
-        let parts = Parts {
+        let parts = ClusterInputs {
             worker: 0,
             addresses: &[address],
             counts: Arc::clone(&self.shard.clusters[index]),
             limit: Arc::clone(&self.limits[index]),
             shares: &self.shares[index],
+            heads: &ringway::http2::Heads::new(),
             before: None,
         };
         Cluster::new(config.clusters[index].clone(), parts, &self.local, 1)

@@ -146,7 +146,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("monoio", &["net"]),
     ("io_uring", &["net"]),
     ("socket2", &["net"]),
-    ("h2", &["upstream", "worker", "tools"]),
+    ("h2", &["tools"]),
     ("quanta", &["worker"]),
     ("toml", &["config"]),
     ("serde_json", &["config", "transcode", "tools", "admin", "supervisor", "worker"]),
