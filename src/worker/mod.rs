@@ -3,16 +3,16 @@
 //! Nothing here is shared with another thread but the metric shard, which others read, the limits' tokens, and the
 //! bell that wakes the worker when the supervisor wants something.
 //!
-//! Where to begin: [`call`](self::call) is the page of a call, from its head to its end.
+//! Where to begin: `call` is the page of a call, from its head to its end.
 //!
-//! - [`core`](self::core): the values that one core owns. It knows of nobody who changes them.
-//! - [`run`](self::run): starts a worker, ticks, and does what others want of it.
-//! - [`executor`](self::executor): polls the futures of calls.
-//! - [`config`](self::config): a configuration as the supervisor gives it, and as a worker has it.
-//! - [`control`](self::control): what others want of a worker, and connections on their way to it.
-//! - [`downstream`](self::downstream): listeners, and clients' connections by HTTP/2 and HTTP/1.1.
-//! - [`call`](self::call): decode, route, admit, body, attempt, respond.
-//! - [`telemetry`](self::telemetry): what access log and traces say of a call, and where its time went.
+//! - `core`: the values that one core owns. It knows of nobody who changes them.
+//! - `run`: starts a worker, ticks, and does what others want of it.
+//! - `executor`: polls the futures of calls.
+//! - `config`: a configuration as the supervisor gives it, and as a worker has it.
+//! - `control`: what others want of a worker, and connections on their way to it.
+//! - `downstream`: listeners, and clients' connections by HTTP/2 and HTTP/1.1.
+//! - `call`: decode, route, admit, body, attempt, respond.
+//! - `telemetry`: what access log and traces say of a call, and where its time went.
 
 mod call;
 mod clock;
