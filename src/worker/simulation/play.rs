@@ -235,6 +235,9 @@ impl Play {
         self.far.check(&self.context());
         let leases_are_back = || self.gateway.cluster(0).calls_active.get() == 0;
         self.run_until(leases_are_back);
+        // What a cancelled call has sent may still be on its way to a service.
+        let buffers_are_back = || self.gateway.worker.local.buffers.are_idle();
+        self.run_until(buffers_are_back);
         let context = self.context();
         self.gateway.check_idle(&context);
         for (number, call) in self.ledger.0.borrow().iter().enumerate() {
