@@ -196,7 +196,7 @@ async fn a_worker_that_stays_late_refuses_until_it_no_longer_is() {
     const STREAMS: usize = 200;
     for backend in BACKENDS {
         let service = Service::start(|_, _| Act::Answer).await;
-        let overload = "max_loop_delay = \"1ms\"\ninterval = \"10ms\"";
+        let overload = "max_loop_delay = \"1ms\"\ninterval = \"100ms\"";
         let (gateway, address) =
             start(&service, backend, overload, "max_requests = 4096\nmax_pending_requests = 4096");
         let stop = Arc::new(AtomicBool::new(false));
