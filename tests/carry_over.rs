@@ -193,16 +193,24 @@ async fn what_is_used_of_a_rate_stays_used() {
             let rate = format!(
                 "timeout = \"{timeout}s\"\n[routes.rate_limit]\nmax_tokens = {max}\ntokens_per_fill = 1\nfill_interval = \"1h\""
             );
-            gateway_config(&[service.address()], backend, "").replace("timeout = \"30s\"", &rate)
+            gateway_config(&[service.address()], backend, "")
+                .replace("prefix = \"/\"", "prefix = \"/grpc.testing.TestService/\"")
+                .replace("timeout = \"30s\"", &rate)
         };
+        let last = format!("{}[[routes]]\nmatch = {{ prefix = \"/last/\" }}\ncluster = \"interop\"\n", config(5, 30));
         let mut gateway = gateway::start(&config(20, 30));
         let mut clients = clients(gateway.listeners()[0]).await;
         for at in 0..12 {
             assert_eq!(codes(&mut clients[at % 8], 1).await, ["0"], "{backend}");
         }
         // Of the eight that are left none is added by other settings of the route, nor by a larger bucket.
-        for (max, timeout) in [(20, 31), (30, 31), (5, 30)] {
-            reload(&mut gateway, &config(max, timeout));
+        for text in [config(20, 31), config(30, 31), last] {
+            reload(&mut gateway, &text);
+        }
+        // A worker that has not yet taken the last settings may still spend what it leased under those before.
+        for client in &mut clients {
+            let taken = async { while client.call("/last/Call", &[], b"").await.grpc_status() != Some("0") {} };
+            within(Duration::from_secs(5), "the worker has the last settings", taken).await;
         }
         let mut passed = 0;
         let began = Instant::now();

@@ -7,7 +7,7 @@ use ringway::config::{Backend, Io, OnUnavailable};
 use ringway::net::ring;
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::callers::Callers;
 use support::gateway::{gateway_config, metric, start};
 use support::interop_server::InteropServer;
@@ -36,15 +36,25 @@ fn can(options: &str) -> bool {
     ring::probe(&io).is_ok()
 }
 
-/// The threads of the kernel that submit for rings which were not there before.
+/// The number of rings made since `before` that a thread of the kernel submits for.
 fn submission_threads(before: &BTreeSet<i32>) -> usize {
     let new: Vec<i32> = ring::descriptors().difference(before).copied().collect();
-    let told = |ring: &&i32| {
-        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{ring}")).unwrap_or_default();
-        let thread = text.lines().find_map(|line| line.strip_prefix("SqThread:"));
-        thread.is_some_and(|id| id.trim().parse::<i32>().is_ok_and(|id| id > 0))
-    };
-    new.iter().filter(told).count()
+    new.into_iter().filter(|ring| submission_thread(*ring) > 0).count()
+}
+
+/// The thread that submits for this ring, -1 for none.
+///
+/// The kernel leaves the line out while the ring is locked, and a submission thread locks it at work: then ask again.
+fn submission_thread(ring: i32) -> i32 {
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end {
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{ring}")).expect("the ring is open");
+        if let Some(thread) = text.lines().find_map(|line| line.strip_prefix("SqThread:")) {
+            return thread.trim().parse().expect("a number");
+        }
+        std::thread::yield_now();
+    }
+    panic!("the kernel did not tell the submission thread of ring {ring} in 10 s");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
