@@ -1,4 +1,4 @@
-//! What a connection sends next.
+//! [`Output`]: the bytes that a connection sends next.
 
 use super::slice::Slice;
 

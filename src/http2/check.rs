@@ -1,4 +1,4 @@
-//! What holds of a connection at any time, for tests.
+//! Invariants of a connection, which tests check after every step.
 
 use super::connection::Connection;
 use super::frame::ErrorCode;

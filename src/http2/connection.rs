@@ -34,7 +34,7 @@ const KEEPALIVE_PING: [u8; 8] = *b"ringway?";
 pub struct ConnectionError {
     /// The code that we sent.
     pub code: ErrorCode,
-    /// What the peer did, for logs.
+    /// The peer's offence, for logs.
     pub reason: &'static str,
     /// The budget that it used up, if that is the reason.
     pub flood: Option<Flood>,
@@ -77,7 +77,7 @@ pub(super) enum Shutdown {
     Final(u32),
 }
 
-/// What happened on a connection since it was asked last.
+/// Events of a connection since they were last taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
     /// GOAWAY frames of the peer.
@@ -203,7 +203,7 @@ impl Connection {
         self.goaway
     }
 
-    /// What the peer has announced.
+    /// The settings that the peer has announced.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
@@ -218,7 +218,7 @@ impl Connection {
         self.receive_window.held()
     }
 
-    /// What happened since this was asked last.
+    /// Takes the events counted since the last call.
     pub fn take_notes(&mut self) -> Notes {
         std::mem::take(&mut self.notes)
     }

@@ -207,7 +207,7 @@ impl Connection {
     /// So many bytes of a stream were taken: the peer may send as many more.
     pub fn release(&mut self, key: u32, bytes: usize, out: &mut Output) {
         let stream = self.streams.get_mut(key);
-        // What a stream held when it ended was given back to the connection then.
+        // A stream that ended gave the bytes it held back to the connection then.
         let bytes = (bytes as u32).min(stream.receive_window.held());
         stream.receive_window.release(bytes);
         self.streams.tune(key, self.bounds.max_stream_window, self.bounds.connection_window);

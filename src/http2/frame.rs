@@ -11,7 +11,7 @@ pub const DEFAULT_MAX_FRAME_SIZE: u32 = 16_384;
 /// Bytes that a client sends first (RFC 9113 section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What a frame is, as its number on the wire.
+/// Frame types (RFC 9113 section 6), by their numbers on the wire.
 pub mod kind {
     pub const DATA: u8 = 0;
     pub const HEADERS: u8 = 1;

@@ -18,10 +18,10 @@ use super::name::{self, Name};
 const ARENA_MAX: usize = 32 * 1024;
 /// Bytes that all spare arenas of a pool may hold.
 const SPARE_MAX: usize = 2 * 1024 * 1024;
-/// What an arena that had to be made begins with: enough for most heads of gRPC.
+/// The memory that a new arena begins with: enough for most heads of gRPC.
 const FIRST_BYTES: usize = 512;
 const FIRST_FIELDS: usize = 16;
-/// RFC 9113 section 6.5.2: what a field counts beyond its bytes.
+/// Bytes that each field counts beyond its own (RFC 9113 section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
 
 /// The memory of a worker's heads. Heads take arenas from it, and give them back when they are dropped.

@@ -20,7 +20,7 @@ pub(super) struct Queue {
     /// The first piece, which most bodies have alone.
     first: Slice,
     more: VecDeque<Slice>,
-    /// What comes after all of these, as far as it was merged.
+    /// Small or scarce pieces behind all of these, merged into one.
     merged: Vec<u8>,
 }
 

@@ -240,8 +240,8 @@ impl Connection {
         are_several
     }
 
-    /// Whoever opened or accepted a stream, or holds it besides, lets go of it. Without one it ends now if it is not over,
-    /// but for last bytes that are on their way.
+    /// Gives up one holder's claim on a stream: its opener's, its acceptor's, or a further one. A stream without
+    /// holders ends now, even before it is over; bytes of its tail still leave first.
     pub fn let_go(&mut self, key: u32, now: Moment, out: &mut Output) {
         let stream = self.streams.get_mut(key);
         stream.holders -= 1;

@@ -4,13 +4,13 @@
 //! its own choice (`provided.rs`). It would go on to receive all that the socket holds before the protocol is asked, so
 //! where that was too much, a receive brings one buffer at a time until the socket is empty again.
 //!
-//! What connections stage in a turn of the loop is put into the ring at the end of the turn, one send for each, and
-//! leaves with the same `io_uring_enter` that waits for what comes next.
+//! Connections stage bytes in a turn of the loop. At its end, one send for each of them goes into the ring. The sends
+//! leave with the `io_uring_enter` that waits for the next completions.
 //!
-//! Nearly every send finds room and says nothing when it is done: it either carries all of its bytes while the kernel
-//! takes the submission, or completes with what it could not do (`MSG_WAITALL | MSG_DONTWAIT` and
-//! `IOSQE_CQE_SKIP_SUCCESS`). So once the kernel has taken all submissions, a send that has not been heard of is done.
-//! A completion would end the very wait that it was submitted with, and cost a second one.
+//! Nearly every send finds room in the socket, and then completes without a CQE. It either carries all of its bytes
+//! while the kernel takes the submission, or reports a shortfall (`MSG_WAITALL | MSG_DONTWAIT` and
+//! `IOSQE_CQE_SKIP_SUCCESS`). So a send without a CQE is done once the kernel has taken all submissions. A CQE would
+//! end the very wait that it was submitted with, and cost a second one.
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
@@ -37,7 +37,7 @@ use crate::buffer::{Output, Pool};
 use crate::metrics::WorkerBlock;
 use crate::time::timers::Timers;
 
-/// What the ring does for the connections of one worker.
+/// Receives and sends on the ring, for all connections of one worker.
 pub struct Carrier {
     ring: Rc<DataRing>,
     provided: Provided,
@@ -422,8 +422,7 @@ impl fmt::Debug for Carrier {
 }
 
 impl Line {
-    /// What the connection's task does in each round: sees to it that bytes come while the protocol takes them, and
-    /// that what it has staged goes.
+    /// Runs one round of the connection's task: posts a receive while the protocol takes bytes, and flushes staged ones.
     pub(super) fn turn(&self, cx: &Context<'_>) {
         let mut connections = self.carrier.connections.borrow_mut();
         let connection = &mut connections[self.key];
@@ -434,7 +433,7 @@ impl Line {
         if !connection.pipe.has_news() {
             match (connection.pipe.wants_more(), connection.receive) {
                 (true, Receive::Idle) => self.carrier.post_receive(self.key, connection),
-                // What comes from now on waits in the socket, and in the end with the peer.
+                // Later bytes wait in the socket, and then at the peer.
                 (false, Receive::Posted) => self.carrier.cancel_receive(self.key, connection),
                 _ => {}
             }

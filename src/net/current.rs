@@ -1,4 +1,4 @@
-//! What code on a worker's thread finds there: the executor of its tasks, and how it waits.
+//! The loop of a worker's thread, found from any code on it: its executor, and the way that it waits.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -21,7 +21,7 @@ pub(super) struct Current {
     pub(super) waits: Waits,
 }
 
-/// What a future waits for, the loop waits for here.
+/// The event source that the futures of this thread wait on.
 #[derive(Clone, Debug)]
 pub(super) enum Waits {
     Ring(Rc<Operations>),

@@ -21,7 +21,7 @@ pub(super) struct Completion {
     pub(super) flags: u32,
 }
 
-/// What a completion is for: its operation's user data.
+/// The user data of an operation, which its completion brings back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
     pub(super) kind: Kind,

@@ -29,7 +29,7 @@ pub(super) struct Epoll {
     events: RefCell<Vec<libc::epoll_event>>,
 }
 
-/// What is known of one descriptor.
+/// The readiness of one descriptor, as epoll reported it.
 #[derive(Default)]
 struct Readiness {
     readable: Cell<bool>,

@@ -1,4 +1,4 @@
-//! What a network interface's driver says of its queues, rings and offloads: what `ethtool` prints.
+//! Queues, rings and offloads of a network interface, as its driver reports them to `ethtool`.
 
 use std::io;
 
@@ -14,7 +14,7 @@ const GFLAGS: u32 = 0x25;
 const GGRO: u32 = 0x2b;
 const FLAG_LRO: u32 = 1 << 15;
 
-/// What a driver says; `None` is what it does not.
+/// The settings of an interface; `None` where the driver does not report one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Nic {
     /// Pairs of queues: in use, and possible.

@@ -15,7 +15,7 @@ const SLICES_KEPT: usize = 32;
 pub(super) struct Inward {
     /// Where they were received, or on the heap. None is empty.
     slices: VecDeque<Slice>,
-    /// Who looked at the bytes without taking them needs more of them.
+    /// A reader has looked at the bytes without taking them, and needs more of them.
     too_few: bool,
     /// Why no more come.
     pub(super) end: Option<End>,

@@ -15,7 +15,7 @@ use super::socket::Socket;
 
 /// Binds a listening socket that shares its address with those of the other workers.
 ///
-/// What is set here is inherited by every accepted connection, so that accepting costs no further system call.
+/// Accepted connections inherit the options set here, so that accepting costs no further system call.
 ///
 /// # Errors
 /// When the address is taken or not ours.

@@ -1,4 +1,4 @@
-//! What a worker lends to everything that moves bytes for it: buffers, timers and counters.
+//! [`Local`]: the buffers, timers and counters that a worker lends to everything that moves bytes for it.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -36,7 +36,7 @@ impl Local {
         &self.counts
     }
 
-    /// The same, to be kept.
+    /// The worker's own counters, to be kept.
     pub fn shared_counts(&self) -> Arc<WorkerBlock> {
         Arc::clone(&self.counts)
     }
@@ -44,7 +44,7 @@ impl Local {
     /// Nothing is to be done for a task that runs: the loop counts its own turns.
     pub fn touch(&self) {}
 
-    /// What carries the bytes of the connections, if all goes through the ring.
+    /// The carrier of the connections' bytes, if they go through the ring.
     pub(super) fn carrier(&self) -> Option<&Rc<Carrier>> {
         self.carrier.get()
     }

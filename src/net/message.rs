@@ -1,4 +1,4 @@
-//! What an operation that sends several parts at once points to.
+//! [`Messages`]: the memory that a send of several parts points to until the kernel has taken it.
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
@@ -35,7 +35,7 @@ pub(super) struct Send {
 impl Messages {
     /// The operation that sends `output` without its first `from` bytes.
     ///
-    /// What the entry points to stays as it is until [`Messages::taken`] is called, and for as long as `output` does.
+    /// The memory behind the entry stays as it is until [`Messages::taken`] is called. `output` must live on as long.
     pub(super) fn send(&self, socket: types::Fd, output: &Output, from: usize, flags: i32) -> Send {
         let mut parts = output.parts(from);
         let first = parts.next().unwrap_or_default();

@@ -31,7 +31,7 @@ struct Slot {
     memory: Box<Memory>,
 }
 
-/// What an operation may point to while the kernel works on it.
+/// Memory that an operation may point to while the kernel works on it.
 struct Memory {
     address: SockAddrStorage,
     length: libc::socklen_t,
@@ -42,7 +42,7 @@ enum State {
     Free,
     InRing(Option<Waker>),
     Done(i32),
-    /// Whoever waited for it knows its result.
+    /// The future that waited for the operation has its result.
     Taken,
     /// Nobody waits for it. If it is an accept, it may still bring a connection.
     Left {

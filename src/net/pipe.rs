@@ -1,4 +1,4 @@
-//! What stands between a socket and a protocol: bytes received, bytes to send, and how both sides stand.
+//! [`Pipe`] stands between a socket and a protocol: bytes received, bytes to send, and the state of both directions.
 //!
 //! A protocol takes what has arrived by reference ([`Pipe::next_slice`]) and stages bytes and payloads to be sent
 //! ([`Pipe::stage`]). For libraries [`Io`] implements tokio's poll traits, which hyper reads and writes. Neither waits
@@ -47,7 +47,7 @@ pub struct Pipe {
     spoken: Cell<bool>,
 }
 
-/// Who sends what a connection has staged.
+/// The sender of a connection's staged bytes.
 #[derive(Default)]
 pub(super) enum Sender {
     /// Nobody yet: the connection's first turn looks at the stage.
@@ -168,7 +168,7 @@ impl Pipe {
         self.is_aborted() || failed(self.outward_end()) || failed(self.inward_end())
     }
 
-    // What follows is the socket's side.
+    // The socket's side.
 
     /// Says who sends what is staged from now on.
     pub(super) fn set_sender(&self, sender: Sender) {
@@ -176,7 +176,7 @@ impl Pipe {
         *self.sender.borrow_mut() = sender;
     }
 
-    /// Whoever is asked to send looks at the stage now, and can be asked again.
+    /// Ends a request to send: the sender looks at the stage now, and can be asked again.
     pub(super) fn take_asked(&self) -> bool {
         self.asked.replace(false)
     }
@@ -261,8 +261,8 @@ impl Pipe {
         self.inward.borrow_mut().discard();
     }
 
-    /// What is staged, to be sent; none while a send is in flight. That there is room again is news for a protocol that
-    /// has found none.
+    /// Takes the staged bytes for a send; none while another send is in flight. A protocol that found no room gets
+    /// news.
     pub(super) fn take_stage(&self, now: Moment) -> Option<Output> {
         if self.discards() {
             return None;
@@ -432,7 +432,7 @@ mod tests {
         assert!(matches!(written, Poll::Ready(Ok(n)) if n == bytes.len()));
     }
 
-    /// What happens to a connection, and whether it is then known that nothing has gone out since before.
+    /// Events of a connection, and whether it is then known that no byte has left since before them.
     #[test]
     fn what_was_not_written_is_known_once_the_connection_is_over() {
         type Events = fn(&Rc<Pipe>);

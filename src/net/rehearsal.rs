@@ -20,7 +20,7 @@ const NOTHING: u64 = 2;
 /// fall short.
 ///
 /// # Errors
-/// What the kernel says, or that it does otherwise.
+/// The kernel's error, or a description of its unexpected behaviour.
 pub(super) fn carrying(ring: IoUring) -> io::Result<()> {
     let provided = Provided::register(ring.as_raw_fd(), Rc::new(Buffers::new()))?;
     let mut ring = ring; // from here on it is dropped before the buffers

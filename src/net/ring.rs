@@ -29,13 +29,13 @@ pub enum Rung {
 /// Why io_uring cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What the kernel said, as errno; 0 where an operation is missing.
+    /// The kernel's errno; 0 where an operation is missing.
     pub errno: i32,
     /// The sentence for it, with the likely causes.
     pub reason: String,
 }
 
-/// What a ring has done, by the kernel's own account.
+/// Counters of a ring, by the kernel's own account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RingTails {
     /// Submissions so far, modulo 2^32.
@@ -224,7 +224,7 @@ pub(super) mod tests {
     use super::*;
     use crate::config::{Backend, OnUnavailable};
 
-    /// What rings of tests are made by.
+    /// The settings that tests make rings by.
     pub(in crate::net) const IO: Io = Io {
         backend: Backend::IoUring,
         entries: 256,

@@ -27,7 +27,7 @@ pub struct Socket {
     means: Means,
 }
 
-/// What it is a socket of.
+/// The transport below a socket.
 enum Means {
     Kernel(Descriptor),
     #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What neither std nor the crates in use offer safely.
+//! System calls that neither std nor the crates in use offer safely.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -259,7 +259,7 @@ fn connections_are_made_and_taken_and_those_that_nobody_waits_for_are_not_lost()
             let elsewhere = other.local_addr().expect("it is bound");
             for _ in 0..20 {
                 assert!(begun_and_dropped(door.accept()).await.is_pending());
-                // What was asked to end has ended.
+                // The cancelled accept ends in this time.
                 runtime::sleep(Duration::from_millis(1)).await;
                 let near = listener::connect(address).await.expect("it listens");
                 let (far, peer) = door.accept().await.expect("a connection");

@@ -49,7 +49,7 @@ pub(super) struct Span {
     pub(super) length: u32,
 }
 
-/// What a head says beside its arena.
+/// The parts of a head that its arena does not hold.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Said {
     /// The values of pseudo-fields but `:status`, by the numbers of their names.

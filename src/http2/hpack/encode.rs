@@ -76,7 +76,7 @@ struct Mark {
     next: u8,
 }
 
-/// What the table knows of a field.
+/// The result of looking a field up in the dynamic table.
 enum Found {
     /// It stands at this index.
     At(usize),

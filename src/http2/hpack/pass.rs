@@ -5,7 +5,7 @@ use super::super::name::Name;
 use super::check;
 use super::error::{Malformed, Verdict};
 
-/// What RFC 9113 section 6.5.2 adds to the bytes of a field.
+/// Bytes that each field counts beyond its own (RFC 9113 section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
 
 /// The kind of head that a block holds.

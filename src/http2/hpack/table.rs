@@ -3,7 +3,7 @@
 use super::super::bytes::STEP;
 use super::super::name::Name;
 
-/// What an entry counts beyond its bytes.
+/// Bytes that each entry counts beyond its own (RFC 7541 section 4.1).
 pub(super) const ENTRY_OVERHEAD: usize = 32;
 /// The largest size of a table, so that 16 bits hold the length of a value.
 pub(super) const MAX_SIZE: usize = 65_536;

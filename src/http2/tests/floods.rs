@@ -1,4 +1,4 @@
-//! What a peer can do too often, and what it may do as often as it likes.
+//! Budgets of a peer: some frames it may send only so often, and others as often as it likes.
 
 use super::super::frame::{ErrorCode, flag, kind};
 use super::super::guard::{Budgets, Flood};

@@ -1,4 +1,4 @@
-//! What RFC 9113 does not allow: it ends a stream where it can, and the connection where it must.
+//! Violations of RFC 9113: each ends its stream if it can, and the connection if it must.
 
 use super::super::frame::{ErrorCode, flag, kind};
 use super::super::settings::Bounds;

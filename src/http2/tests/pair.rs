@@ -40,7 +40,7 @@ impl End {
         End { connection, out, inbox: Vec::new(), stream_window, frames: Vec::new() }
     }
 
-    /// What is staged leaves.
+    /// Takes all staged bytes, as a send would.
     pub(super) fn send(&mut self) -> Vec<u8> {
         let sent = self.out.parts(0).collect::<Vec<_>>().concat();
         self.out.clear();
@@ -216,7 +216,7 @@ impl End {
     }
 }
 
-/// What is staged is whole frames.
+/// Notes the frames of `sent`, which holds only whole frames.
 fn note_frames(sent: &[u8], frames: &mut Vec<FrameHead>) {
     let mut rest = sent.strip_prefix(PREFACE).unwrap_or(sent);
     while let Some((head, after)) = rest.split_first_chunk::<HEAD>() {

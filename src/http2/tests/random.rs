@@ -276,7 +276,7 @@ impl Run {
         part.may_send = false;
     }
 
-    /// What an end has staged goes on its way.
+    /// Moves the staged bytes of an end onto its wire.
     fn send(&mut self, side: usize) {
         let now = self.pair.now;
         let sent = self.end(side).send();

@@ -61,7 +61,7 @@ fn streams_after_the_last_word_are_disregarded() {
     raw.request(7, true);
     assert_eq!((raw.connection.failed(), raw.connection.streams()), (None, 1));
     assert_eq!((raw.connection.held_bytes(), raw.connection.accept().is_none()), (0, true));
-    // What it is told in the end takes nothing back.
+    // The GOAWAY that ends the connection still names stream 1 as the last that was taken.
     raw.frame(kind::DATA, 0, 0, &[]);
     assert_eq!(goaways(&mut raw), [(1, ErrorCode::PROTOCOL_ERROR)]);
     raw.let_go(key);
@@ -121,7 +121,7 @@ fn the_end_of_the_connection_is_that_of_its_streams() {
         end.connection.check();
         assert!(end.connection.is_done());
     }
-    // What came can still be taken; a request that nobody has accepted is not offered.
+    // Bytes that came can still be read; a request that nobody has accepted is not offered.
     assert_eq!(pair.client.reads(client), (b"came".to_vec(), Some(Err(StreamError::ConnectionEnded))));
     assert!(pair.server.connection.accept().is_none());
     assert_eq!(pair.server.connection.streams(), 1);

@@ -150,7 +150,7 @@ impl End {
             let at = wire.reset;
             let peer = wire.reader.take();
             peer.into_iter().for_each(|waker| self.memory.wake_at(at, waker));
-            // Whoever waits there to send learns of it, too.
+            // A writer that waits at this end learns of the reset, too.
             let mut wire = self.inward.borrow_mut();
             wire.writer.take().into_iter().for_each(|waker| self.memory.wake_at(at, waker));
             wire.is_deaf = true;

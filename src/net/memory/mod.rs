@@ -33,7 +33,7 @@ const START: u64 = 1_000_000_000;
 pub(crate) struct Memory {
     now: Arc<AtomicU64>,
     random: RefCell<Random>,
-    /// Who is to be woken, and when.
+    /// Wakers, in the order of their times.
     events: RefCell<BTreeMap<(Moment, u64), Waker>>,
     order: Cell<u64>,
     doors: RefCell<BTreeMap<SocketAddr, Door>>,
@@ -257,7 +257,7 @@ pub(crate) struct World {
     current: Rc<Current>,
     /// Turns so far in which anything ran.
     turns: Cell<u64>,
-    /// What a turn takes.
+    /// The time that a turn takes.
     cost: Duration,
     has_asked_bells: Cell<bool>,
     _entered: Box<dyn std::any::Any>,

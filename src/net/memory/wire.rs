@@ -22,7 +22,7 @@ pub(crate) struct Way {
     pub(crate) piece: usize,
     /// The connection is reset when so many bytes have been sent this way.
     pub(crate) cut_after: Option<u64>,
-    /// What is sent after so many bytes arrives later by this time.
+    /// Bytes beyond this count arrive later by this time.
     pub(crate) stall: Option<(u64, Duration)>,
 }
 
