@@ -7,9 +7,9 @@ use crate::policy::retry::End;
 /// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptError {
-    /// What to tell the caller.
+    /// The failure that the caller is told.
     pub failure: Failure,
-    /// Who may have seen the call.
+    /// How the attempt ended, which decides whether the call may be sent again.
     pub end: End,
 }
 
@@ -45,7 +45,7 @@ impl AttemptError {
         }
     }
 
-    /// What to tell the caller.
+    /// The failure that the caller is told.
     pub const fn into_failure(self) -> Failure {
         self.failure
     }

@@ -40,7 +40,7 @@ pub struct Cluster {
     latencies: Option<Rc<Latencies>>,
 }
 
-/// What a worker is given of a cluster.
+/// The inputs that a worker builds a [`Cluster`] from.
 #[derive(Debug)]
 pub struct ClusterInputs<'a> {
     /// The number of the worker.
@@ -51,11 +51,11 @@ pub struct ClusterInputs<'a> {
     pub counts: Arc<ClusterBlock>,
     /// The limit on calls in flight.
     pub limit: Arc<SharedLimit>,
-    /// What else all workers share of it.
+    /// Further state of the cluster that all workers share.
     pub shares: &'a Shares,
     /// Memory for heads.
     pub heads: &'a Rc<Heads>,
-    /// The same cluster of the configuration before.
+    /// The cluster as the previous configuration had it, if it did.
     pub before: Option<&'a Cluster>,
 }
 
@@ -113,7 +113,7 @@ impl Cluster {
         self.pool.retire();
     }
 
-    /// What the operator set.
+    /// The cluster's settings, as configured.
     pub fn settings(&self) -> &config::Cluster {
         &self.settings
     }
@@ -128,7 +128,7 @@ impl Cluster {
         &self.limit
     }
 
-    /// What pays for its retries.
+    /// The retry budget, which pays for each retry.
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
@@ -138,7 +138,7 @@ impl Cluster {
         self.latencies.as_deref()
     }
 
-    /// What is set for the method of this path.
+    /// The settings of the method at this path.
     pub fn method(&self, path: &str) -> &Method {
         self.methods.find(path)
     }
@@ -146,7 +146,7 @@ impl Cluster {
     /// The right to make an attempt.
     ///
     /// # Errors
-    /// What the breaker that refuses says.
+    /// The refusal of the breaker that is open.
     pub fn ask<'a>(&'a self, method: &'a Method, now: Moment) -> Result<BreakerPermits<'a>, Refusal> {
         let breakers = [self.breaker.as_deref(), method.breaker.as_deref()];
         breakers.into_iter().flatten().for_each(|breaker| self.reach(breaker, now));

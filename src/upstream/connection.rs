@@ -126,7 +126,7 @@ impl Connection {
     }
 }
 
-/// What a connection is made with.
+/// Inputs of a connect.
 pub(super) struct Connect {
     pub(super) address: SocketAddr,
     pub(super) local: Rc<Local>,
@@ -136,7 +136,7 @@ pub(super) struct Connect {
     pub(super) ping_interval: Rc<Cell<Duration>>,
 }
 
-/// What happens to a connection.
+/// An event of a connection, for its pool.
 pub(super) enum ConnectionEvent {
     /// The upstream has spoken: from now on the connection takes calls.
     Ready(Rc<Connection>),
@@ -259,7 +259,7 @@ fn bounds(pool: &config::Pool) -> Bounds {
     }
 }
 
-/// What runs on a connection: HTTP/2, and pings.
+/// The protocol of a connection: HTTP/2, and pings.
 struct Protocol<'a, O: Owner> {
     life: &'a Life<O>,
     address: SocketAddr,

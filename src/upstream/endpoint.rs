@@ -34,7 +34,7 @@ pub(super) struct Endpoint {
     ping_interval: Rc<Cell<Duration>>,
 }
 
-/// What an endpoint can do for a call now.
+/// The capacity of an endpoint for one more call.
 pub(super) enum Capacity {
     /// This connection takes it.
     Here(Rc<Connection>),

@@ -43,12 +43,12 @@ impl Latencies {
         Latencies { settings, known: RefCell::default() }
     }
 
-    /// What the operator set.
+    /// The settings of the adaptive timeout, as configured.
     pub(super) fn settings(&self) -> &AdaptiveTimeout {
         &self.settings
     }
 
-    /// Where a method is kept, and its timeout now, which is `fixed` at most; none if it is not known.
+    /// The method's place and its present timeout, which is `fixed` at most; `None` if the method is not known.
     pub fn ask(&self, path: &str, fixed: Option<Duration>, now: Moment) -> Option<(usize, Option<Duration>)> {
         let mut known = self.known.borrow_mut();
         let place = *known.places.get(path)?;

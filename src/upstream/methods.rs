@@ -1,7 +1,7 @@
-//! What is set for single methods of a cluster, found by their path.
+//! Settings of the single methods of a cluster, found by their path.
 //!
-//! What the configuration says of a method goes before what a gRPC service config says of it, and that before what the
-//! cluster says of all. All of it is worked out once: a path that a client makes up adds nothing to any table.
+//! For a method, the configuration goes before the gRPC service config, and both before the cluster's own settings. The
+//! tables are built once: a path that a client makes up adds no row.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use crate::policy::breaker::{LocalBreaker, SharedBreaker};
 use crate::policy::shares::Shares;
 use crate::time::Moment;
 
-/// What is set for a method.
+/// The settings of a method.
 #[derive(Debug)]
 pub struct Method {
     /// Its place among the methods of the cluster that the configuration names, from 1; 0 for all others.
     pub place: usize,
     /// Until the head of the answer comes, in place of what the route says.
     pub timeout: Option<Duration>,
-    /// For the whole call.
+    /// The timeout of the whole call.
     pub whole: Option<Duration>,
     /// It takes one message and answers with one.
     pub unary: bool,
-    /// To do it twice is as good as once.
+    /// A second execution does no harm.
     pub idempotent: bool,
-    /// When it is sent again.
+    /// The retry policy.
     pub retry: config::Retry,
-    /// When it is sent several times at once; then `retry` is of no use. Only if it is idempotent.
+    /// The hedging policy, which only an idempotent method has; `retry` is unused then.
     pub hedging: Option<config::Hedging>,
-    /// Beside that of the cluster.
+    /// The method's own breaker, beside that of the cluster.
     pub(super) breaker: Option<Rc<LocalBreaker>>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Methods {
 }
 
 impl Methods {
-    /// `before` is what there was of the same cluster.
+    /// `before` holds the methods as the previous configuration had them.
     pub(super) fn new(
         settings: &config::Cluster,
         shares: &Shares,
@@ -65,7 +65,7 @@ impl Methods {
                 unary: false,
                 idempotent: false,
                 retry: said.and_then(|said| said.retry.clone()).unwrap_or_else(|| settings.retry.clone()),
-                // Whoever has no table of its own is not idempotent.
+                // A method without a table of its own is not idempotent.
                 hedging: None,
                 breaker: None,
             }

@@ -25,7 +25,7 @@ struct BreakerPermit<'a> {
     failures: Codes,
 }
 
-/// What a breaker says that refuses.
+/// A breaker's refusal of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// How long it stays open.
@@ -46,7 +46,7 @@ pub enum AttemptResult {
 }
 
 impl AttemptResult {
-    /// What that says of the service.
+    /// The breaker's verdict on the service, by this result.
     pub(super) fn outcome(self, failures: Codes) -> Outcome {
         match self {
             AttemptResult::Answered(code) => Outcome::of_code(code, failures),

@@ -49,7 +49,7 @@ pub(super) struct Pool {
     retired: Cell<bool>,
 }
 
-/// What the configuration in use makes of a pool.
+/// The part of a pool that the configuration in use determines.
 struct PoolConfig {
     settings: Rc<config::Cluster>,
     endpoints: Vec<Rc<Endpoint>>,
@@ -146,7 +146,7 @@ impl Pool {
         self.retired.get() && self.waiters.borrow().is_empty()
     }
 
-    /// What the operator set.
+    /// The cluster's settings, as configured.
     pub(super) fn settings(&self) -> Rc<config::Cluster> {
         Rc::clone(&self.config.borrow().settings)
     }
@@ -418,7 +418,7 @@ fn balance(settings: &config::Cluster) -> Balance {
 
 /// Whether a connection that was made by these settings is as the others would make it.
 fn connections_stay(before: &config::Cluster, settings: &config::Cluster) -> bool {
-    // What is looked at anew for each connect and each call.
+    // These settings are read anew for each connect and each call.
     let ours =
         |pool: &config::Pool| config::Pool { max_connections: 0, replay_buffer_size: 0, ..pool.clone() };
     ours(&before.pool) == ours(&settings.pool)

@@ -1,11 +1,12 @@
 //! Calls that wait for a connection, first come first served.
 //!
-//! Whoever is woken still has to come and take the place; until all have, a call that has just begun waits behind them.
+//! A woken call still has to come and take its place. Until all of them have, a call that has just begun waits behind
+//! them.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-/// The queue. Bounded by whoever adds to it.
+/// The queue. Its caller bounds it.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     queue: BTreeMap<u64, Waker>,

@@ -41,7 +41,7 @@ impl Clock {
         Clock { counter: Counter::new(), start: 0, virtual_time: Some(time) }
     }
 
-    /// What tells one worker's chance from another's; the same in each simulation.
+    /// A random seed, so that no two workers begin alike; 0 in simulations, which must repeat.
     pub(super) fn entropy(&self) -> u64 {
         #[cfg(test)]
         if self.virtual_time.is_some() {

@@ -1,5 +1,5 @@
-//! What one configuration makes of a worker: where calls go, and the services they go to. Replaced as a whole when the
-//! configuration changes; a call keeps the one it began with.
+//! A worker's view of one configuration: its routes, and the clusters that they lead to. Each new configuration
+//! replaces all of it; a call keeps the view that it began with.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ use crate::upstream::{Cluster, ClusterInputs, Method};
 /// A configuration with what belongs to it, as the supervisor gives it to a worker.
 #[derive(Debug)]
 pub struct ConfigSnapshot {
-    /// What the operator set.
+    /// The operator's configuration.
     pub config: Arc<Config>,
     /// The resolved addresses of each cluster's endpoints.
     pub addresses: Vec<Vec<SocketAddr>>,
@@ -29,18 +29,17 @@ pub struct ConfigSnapshot {
     pub worker: usize,
     /// The limit on calls in flight of each cluster.
     pub limits: Vec<Arc<SharedLimit>>,
-    /// What else the workers share of each cluster.
+    /// Further state of each cluster that the workers share.
     pub shares: Vec<Arc<Shares>>,
     /// The rate limit of each route that has one.
     pub rates: Vec<Option<Arc<SharedRate>>>,
     /// Where the worker counts.
     pub shard: Arc<Shard>,
-    /// What the access log adds to the number of a series, so that one of this configuration is told from those of
-    /// others.
+    /// Added to a series' number for the access log, so that numbers of different configurations differ.
     pub series_base: u32,
 }
 
-/// What a worker makes of a [`ConfigSnapshot`].
+/// A worker's own form of a [`ConfigSnapshot`].
 pub(super) struct WorkerConfig {
     pub(super) config: Arc<Config>,
     routes: Routes,
@@ -69,7 +68,7 @@ pub(super) struct RouteMatch<'s> {
 }
 
 impl WorkerConfig {
-    /// What can stay of the configuration before is taken over: see `upstream/cluster.rs`.
+    /// Takes over what can stay of the configuration before: see `upstream/cluster.rs`.
     pub(super) fn new(
         snapshot: &ConfigSnapshot,
         (local, heads): (&Rc<Local>, &Rc<Heads>),
@@ -146,12 +145,12 @@ impl WorkerConfig {
         self.shard.calls.len() - 1
     }
 
-    /// What the access log calls a series.
+    /// The number of a series in the access log.
     pub(super) fn logged(&self, series: usize) -> u32 {
         self.series_base.saturating_add(u32::try_from(series).unwrap_or(u32::MAX))
     }
 
-    /// Lets go of the clusters whose connections the next configuration has not taken over; calls that are on them end in peace.
+    /// Lets go of the clusters whose connections the next configuration has not taken over. Their calls end in peace.
     pub(super) fn retire(&self, next: &WorkerConfig) {
         for cluster in &self.clusters {
             if !next.clusters.iter().any(|next| cluster.lives_on_in(next)) {

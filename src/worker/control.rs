@@ -1,4 +1,4 @@
-//! What others want of a worker. They write it here and ring the worker's bell; no call ever looks at it.
+//! Orders to a worker. Their senders write them here and ring the worker's bell; no call ever looks at them.
 #![allow(
     clippy::disallowed_types,
     reason = "locked by the supervisor, and by the worker only when its bell rings"
@@ -14,7 +14,7 @@ use super::config::ConfigSnapshot;
 use super::transfer_queue::TransferQueue;
 use crate::transcode::api::Api;
 
-/// What the supervisor wants of a worker, and what other workers hand to it.
+/// Orders of the supervisor to a worker, and connections that other workers transfer to it.
 #[derive(Default)]
 pub struct Control {
     wanted: AtomicU8,

@@ -1,5 +1,5 @@
-//! What one core owns: values, and cheap questions about them. Tasks that change them stand in `run.rs` and
-//! `downstream/`.
+//! [`Worker`]: the values that one core owns, and cheap questions about them. The tasks that change them stand in
+//! `run.rs` and `downstream/`.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -76,7 +76,7 @@ pub(super) struct Worker {
     main: RefCell<Option<Waker>>,
 }
 
-/// What a worker begins with.
+/// Inputs of a new [`Worker`].
 pub(super) struct Parts {
     pub(super) number: usize,
     pub(super) clock: Rc<Clock>,
@@ -115,7 +115,7 @@ impl Worker {
         })
     }
 
-    /// What the configuration in use makes of this worker.
+    /// This worker's view of the configuration in use.
     pub(super) fn config(&self) -> Rc<WorkerConfig> {
         Rc::clone(&self.config.borrow())
     }

@@ -129,7 +129,7 @@ impl<F: Future<Output = ()>> CallExecutor<F> {
         let mut number = 0;
         loop {
             let Some(group) = self.groups.borrow().get(number).cloned() else { return };
-            // What a call wakes while it runs comes in the next turn, so that none can hold the worker.
+            // Calls that a call wakes while it runs come in the next turn, so that none can hold the worker.
             let mut woken = group.woken.swap(0, Ordering::Relaxed);
             while woken != 0 {
                 let index = number * GROUP + woken.trailing_zeros() as usize;

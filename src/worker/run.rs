@@ -43,12 +43,12 @@ const IDLE: Duration = Duration::from_secs(1);
 /// The time that calls which were cut and their connections have to say goodbye.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// What a worker is started with.
+/// Inputs of a new worker.
 #[derive(Debug)]
 pub struct Plan {
     /// Its number, from 0.
     pub number: usize,
-    /// The same one for all workers: they share moments.
+    /// Shared by all workers, so that their moments compare.
     pub clock: Clock,
     /// The configuration it begins with.
     pub snapshot: ConfigSnapshot,
@@ -60,7 +60,7 @@ pub struct Plan {
     pub telemetry: TelemetryConfig,
     /// How JSON is understood at first, if at all.
     pub api: Option<Arc<Api>>,
-    /// What the supervisor wants of it.
+    /// Orders of the supervisor.
     pub control: Arc<Control>,
     /// Rings when that changes.
     pub bell: UnixStream,
@@ -82,7 +82,7 @@ pub fn run(plan: Plan, started: impl FnOnce()) -> io::Result<()> {
     event_loop.run(&Rc::clone(&local), serve(plan, clock, local, started))
 }
 
-/// Whatever ends a worker, nothing is handed to it any more.
+/// Closes the transfer queue when the worker ends, however it ends.
 struct Closing(Arc<Control>);
 
 impl Drop for Closing {

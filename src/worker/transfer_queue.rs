@@ -99,7 +99,7 @@ mod tests {
         let (transferred, mut client) = connection();
         assert!(queue.put(transferred, 9).is_ok());
         assert!(!queue.close_if_empty(), "one is on the way");
-        // What comes as long as it has not ended is taken; and closed, if it never looks again.
+        // A worker that has not ended takes connections; the queue closes those that it never looks at.
         assert!(queue.put(connection().0, 9).is_ok());
         queue.close();
         assert_eq!(client.read(&mut [0]).unwrap(), 0);

@@ -28,7 +28,7 @@ use crate::upstream::{
 use crate::worker::core::Worker;
 use crate::worker::telemetry::trace::Span;
 
-/// What the attempts of a call have in common.
+/// The state that all attempts of a call share.
 pub(super) struct Attempts<'a> {
     pub(super) worker: &'a Worker,
     pub(super) cluster: &'a Rc<Cluster>,
@@ -61,14 +61,14 @@ pub(super) enum Kind {
     Hedge,
 }
 
-/// What an attempt begins with.
+/// Inputs of an attempt.
 pub(super) struct Start {
     pub(super) kind: Kind,
     /// Attempts that began before it.
     pub(super) previous: u32,
     /// The time for its response.
     pub(super) timeout: Option<Duration>,
-    /// A copy of the body; none if it is sent what comes from the client. In a box, for most calls have none.
+    /// A copy of the body; `None` if the client's stream is sent. In a box, for most calls have none.
     pub(super) body: Option<Box<UpstreamBody>>,
     /// How the wait for a connection is told: not at all where another attempt runs.
     pub(super) times: Times,
@@ -283,8 +283,8 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// What the end of an attempt says of the service, if it says something. `is_sent`: it had a connection.
-/// `is_connected`: others have.
+/// The attempt's result for breakers and outlier detection; `None` if its end says nothing of the service. `is_sent`:
+/// the attempt had a connection. `is_connected`: other attempts have.
 fn result(
     call: &Call,
     is_sent: bool,

@@ -5,13 +5,13 @@ use crate::buffer::Slice;
 use crate::policy::failure::Failure;
 use crate::wire::web::FromText;
 
-/// What has to be done with the body.
+/// The decoding that a request's body needs.
 pub(in crate::worker) enum BodyDecoder {
-    /// It is gRPC.
+    /// The body is gRPC.
     AsItIs,
-    /// It is gRPC-Web's text form.
+    /// The body has gRPC-Web's text form.
     Text(FromText),
-    /// It is a stream of JSON values.
+    /// The body is a stream of JSON values.
     Values(Box<Stream>),
 }
 
@@ -32,7 +32,7 @@ impl BodyDecoder {
         }
     }
 
-    /// What to tell of the body that was refused.
+    /// Takes the reason why the body was refused, for the caller.
     pub(in crate::worker) fn detail(&mut self) -> Option<String> {
         match self {
             BodyDecoder::Values(stream) => stream.detail(),

@@ -1,4 +1,4 @@
-//! What web pages of other origins may do and read (the Fetch standard's CORS protocol).
+//! CORS: permissions of web pages from other origins, as the Fetch standard defines them.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use super::headers;
 use crate::config::{self, AllowOrigins};
 use crate::http2::{Head, Heads, Name};
 
-/// What pages send besides what they may always send.
+/// Request headers that pages may send beyond those that Fetch always allows.
 const ALLOW_HEADERS: &[&str] = &[
     "content-type",
     "authorization",
@@ -18,11 +18,11 @@ const ALLOW_HEADERS: &[&str] = &[
     "tracestate",
 ];
 
-/// What pages may read besides what they may always read.
+/// Response headers that pages may read beyond those that Fetch always exposes.
 const EXPOSE_HEADERS: &[&str] =
     &["grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding", "retry-after"];
 
-/// What a listener grants, as the values that are sent.
+/// A listener's grants, as the header values that are sent.
 pub(in crate::worker) struct Policy {
     origins: AllowOrigins,
     allow_headers: String,
@@ -30,7 +30,7 @@ pub(in crate::worker) struct Policy {
     max_age: String,
 }
 
-/// What is granted to the page that asks.
+/// The grant to the origin of a request.
 #[derive(Clone, Debug)]
 pub(in crate::worker) struct Granted {
     origin: Box<[u8]>,
@@ -48,7 +48,7 @@ impl Policy {
         })
     }
 
-    /// What the origin that this request names is granted.
+    /// The grant to the origin that this request names; `None` if it has none.
     pub(in crate::worker) fn grant(&self, head: &Head) -> Option<Granted> {
         let origin = head.get(Name::ORIGIN)?;
         let known = match &self.origins {
@@ -58,7 +58,7 @@ impl Policy {
         known.then(|| Granted { origin: origin.into(), expose: Rc::clone(&self.expose_headers) })
     }
 
-    /// Makes the answer that of a page that asks what it may do. `allow` is what may be called at this path.
+    /// Answers a page's preflight request. `allow` lists the methods of this path.
     fn preflight(&self, head: &Head, allow: Option<&str>, answer: &mut Head) {
         if self.grant(head).is_some() {
             answer.push(Name::ACCESS_CONTROL_ALLOW_METHODS, allow.unwrap_or("POST").as_bytes());

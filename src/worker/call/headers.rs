@@ -1,4 +1,4 @@
-//! What the gateway reads and changes in the heads of calls and answers.
+//! Reads and changes the heads of calls and answers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -57,7 +57,7 @@ pub(in crate::worker) fn query(head: &Head) -> Option<&str> {
     path_and_query(head).split_once('?').map(|(_, query)| query)
 }
 
-/// What a caller asks of the gateway itself.
+/// A caller's requests to the gateway itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::worker) struct GatewayHeaders {
     pub(in crate::worker) timeout: Option<Duration>,
@@ -184,7 +184,7 @@ fn is_not_sent_on(name: Name) -> bool {
 /// Turns the head of a request that is not gRPC into that of a call. `path` is the method's, if it is not that of the
 /// request.
 pub(in crate::worker) fn to_grpc(head: &mut Head, path: Option<&str>) -> Result<(), Failure> {
-    // What `connection` names belongs to the connection too (RFC 9110 section 7.6.1).
+    // `connection` names further fields that belong to the connection (RFC 9110 section 7.6.1).
     if head.get(Name::CONNECTION).is_some() {
         let named: Vec<Vec<u8>> = head
             .get_all(Name::CONNECTION)
@@ -262,7 +262,7 @@ pub(in crate::worker) fn read_response(head: &Head) -> Result<Option<Code>, Atte
     }
 }
 
-/// What a service says about trying again.
+/// The pushback of a service: whether and when the call may be tried again.
 pub(in crate::worker) fn pushback(head: &Head) -> Pushback {
     head.get(Name::GRPC_RETRY_PUSHBACK_MS).map_or(Pushback::None, Pushback::from_header)
 }
@@ -392,7 +392,7 @@ mod tests {
         );
         assert_eq!(head(set("grpc-timeout", "5")), Err(Failure::BadTimeout));
         assert_eq!(head(set("grpc-timeout", "123456789m")), Err(Failure::BadTimeout));
-        // What is the service's own is not ours to read.
+        // The service's own headers are not ours to read.
         assert_eq!(head(set("x-request-timeout", "soon")), Ok(GatewayHeaders::default()));
         assert_eq!(head(set("content-type", "application/json")), Err(Failure::NotGrpc));
         assert_eq!(head(set("x-bin", "q6ur")), Ok(GatewayHeaders::default()));

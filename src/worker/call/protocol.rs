@@ -1,4 +1,4 @@
-//! What a caller speaks: gRPC, gRPC-Web, or plain HTTP with JSON.
+//! The protocol of a caller: gRPC, gRPC-Web, or plain HTTP with JSON.
 
 use crate::http2::{Head, Name};
 use crate::wire::content;
@@ -13,16 +13,16 @@ pub(in crate::worker) enum Version {
     Http2 = 20,
 }
 
-/// What a caller speaks, and wants to be answered in.
+/// The protocol that a caller speaks, and is answered in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) enum DownstreamProtocol {
     Grpc,
-    /// In which form the body comes, and in which the answer goes.
+    /// The form of the request's body, and that of the answer.
     GrpcWeb(Form, Form),
     Json,
 }
 
-/// Reads it from a head. `transcodes` says whether plain HTTP is understood at all.
+/// Reads the protocol from a head. `transcodes` says whether plain HTTP is understood at all.
 pub(in crate::worker) fn of(head: &Head, version: Version, transcodes: bool) -> DownstreamProtocol {
     let content_type = value(head, Name::CONTENT_TYPE);
     if version == Version::Http2 && (content::is_grpc(content_type) || !transcodes) {

@@ -1,6 +1,6 @@
 //! The beginning of a request's body, kept so that it can be sent again if the upstream refuses it unseen.
 //!
-//! What is kept refers to the buffers that it was received in. The lists are used again by later calls.
+//! Kept chunks refer to the buffers that they were received in. Later calls reuse the lists.
 
 use std::cell::RefCell;
 

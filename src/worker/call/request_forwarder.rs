@@ -18,7 +18,7 @@ pub(in crate::worker) struct RequestForwarder {
     feed: UpstreamBody,
 }
 
-/// What has come of the body, and what is kept of it.
+/// The client's side of the body, and the part that is kept for a repetition.
 struct BodySource {
     body: RequestBody,
     reading: BodyDecoder,
@@ -63,7 +63,7 @@ impl RequestForwarder {
         self.source.reading = reading;
     }
 
-    /// What to tell of the body that was refused.
+    /// Takes the reason why the body was refused, for the caller.
     pub(in crate::worker) fn detail(&mut self) -> Option<String> {
         self.source.reading.detail()
     }
@@ -91,7 +91,7 @@ impl RequestForwarder {
         })
     }
 
-    /// What was read whole, as it is sent.
+    /// Sends `message`, which was made of a body that was read whole.
     pub(in crate::worker) fn send_whole(&mut self, message: Slice) {
         self.source.kept.add(&message);
         self.feed.held = Some((message, 0));

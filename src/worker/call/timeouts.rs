@@ -9,7 +9,7 @@ use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::time::timers::{Timer, Timers};
 
-/// What the route allows.
+/// The timeouts of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) struct RouteTimeouts {
     /// Until the head of the answer comes, the waits for the client left out.
@@ -53,9 +53,9 @@ pub(in crate::worker) struct CallTimeouts {
     /// The end of the whole call.
     deadline: Deadline,
     answer: Countdown,
-    /// What was left of it when the head of the current attempt was sent.
+    /// The answer's time that was left when the head of the current attempt was sent.
     left_for_body: Option<Duration>,
-    /// For the answer of each attempt; what all of them have is `answer`.
+    /// For the answer of each attempt; `answer` is for all of them together.
     attempt: Option<Duration>,
     attempt_due: Option<Moment>,
     is_answered: bool,
@@ -67,7 +67,7 @@ pub(in crate::worker) struct CallTimeouts {
     waited: Option<Duration>,
     idle: Option<Duration>,
     moved_at: Moment,
-    /// What the timer is armed for.
+    /// The moment that the timer is armed for.
     armed_for: Option<Moment>,
 }
 
@@ -320,7 +320,7 @@ mod tests {
         queued.begin_attempt(None);
         assert_eq!(polled(&mut queued, &timers, sec(4)), Poll::Pending);
         assert_eq!(queued.left_for_answer(sec(4)), Some(Duration::from_secs(1)));
-        // What it took is gone for good, also once the request has been sent.
+        // The wait's time is gone for good, also once the request has been sent.
         queued.sent_head();
         queued.request_sent();
         assert_eq!(polled(&mut queued, &timers, sec(5)), Poll::Ready(Failure::OutOfTime));

@@ -53,12 +53,12 @@ impl Client {
         })
     }
 
-    /// What the operator set for where it came in.
+    /// The settings of the listener that the client came in by.
     pub(in crate::worker) fn settings(&self) -> &config::Listener {
         &self.listener.settings
     }
 
-    /// What pages of other origins may do where it came in.
+    /// The CORS policy of that listener, if it has one.
     pub(in crate::worker) fn cors(&self) -> Option<&cors::Policy> {
         self.listener.cors.as_ref()
     }

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const NAME: &[u8] = b"content-length:";
 
-/// What has been seen so far.
+/// Counts of `content-length` lines so far: those in the bytes, and those that hyper has shown.
 #[derive(Debug, Default)]
 pub(in crate::worker) struct ContentLengthScanner {
     /// How many bytes of the line under way are the name's; none once one is not.

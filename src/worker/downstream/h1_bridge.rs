@@ -20,7 +20,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::buffer::Slice;
 use crate::http2::Head;
 
-/// What hyper and the call have in common.
+/// The state that hyper and the call share.
 #[derive(Default)]
 pub(in crate::worker) struct H1Bridge {
     head: RefCell<Option<Response<()>>>,
@@ -75,7 +75,7 @@ impl H1Bridge {
         self.last.set(true);
     }
 
-    // What follows is the call's side.
+    // The call's side.
 
     pub(in crate::worker) fn begin(&self, head: &Head) {
         let mut response = response(head);
@@ -133,7 +133,7 @@ impl H1Bridge {
         }
     }
 
-    // What follows is hyper's side.
+    // hyper's side.
 
     fn leave(&self) {
         if self.end.get() == End::NotYet && !self.gone.replace(true) {

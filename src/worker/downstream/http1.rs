@@ -5,8 +5,8 @@
 //! a body that nobody read is read and dropped if it is short and has arrived, or else the connection is closed: it is
 //! never taken for a request.
 //!
-//! What hyper takes and others may read otherwise is refused here: a `transfer-encoding` that is not `chunked` alone.
-//! `upgrade` means nothing here.
+//! A guard against request smuggling: hyper accepts some `transfer-encoding` values that other parsers read
+//! differently. Here `chunked` alone is accepted. `upgrade` has no effect.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

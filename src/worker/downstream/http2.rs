@@ -62,7 +62,7 @@ struct Connection<'a> {
 }
 
 impl Drop for Connection<'_> {
-    /// Whatever ends it, its calls learn of that.
+    /// The calls of a connection learn of its end, however it ends.
     fn drop(&mut self) {
         self.session.ask(http2::Connection::end);
     }
@@ -76,7 +76,7 @@ impl Connection<'_> {
         self.accept();
         self.worker.poll_started_calls();
         self.note();
-        // What was answered at once is sent, and what came meanwhile is read, in the next round.
+        // Immediate answers leave in the next round, which also reads the bytes that came meanwhile.
         let ended = self.pipe.inward_end();
         if ended.is_some() {
             self.session.ask(http2::Connection::end);

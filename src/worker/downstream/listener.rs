@@ -10,7 +10,7 @@ use crate::worker::call::cors;
 pub(in crate::worker) struct ListenerState {
     pub(in crate::worker) number: usize,
     pub(in crate::worker) settings: config::Listener,
-    /// What pages of other origins may do here.
+    /// The listener's CORS policy, if it has one.
     pub(in crate::worker) cors: Option<cors::Policy>,
     pub(in crate::worker) socket: Listener,
 }

@@ -93,7 +93,7 @@ impl Gateway {
         self.shard.calls.iter().map(|block| block.by_code[code].get()).sum()
     }
 
-    /// What is going on, for those who look for a failure's cause.
+    /// Describes the gateway's activity, to help find a failure's cause.
     pub(super) fn describe(&self) -> String {
         let counts = &self.shard.worker;
         let (calls, clients) = (counts.calls_active.get(), counts.connections_active.get());

@@ -1,4 +1,4 @@
-//! What each call of a simulation is to do, what was seen of it, and whether that may be.
+//! The ledger of a simulation: each call's plan, its observed outcome, and the rules that judge it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::http2::{ErrorCode, StreamError};
 use crate::time::Moment;
 
-/// What a service does with an attempt.
+/// A service's behaviour towards an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Behaviour {
     /// Reads the request, and answers with messages of these sizes and a status.
@@ -30,7 +30,7 @@ pub(super) enum Behaviour {
     Close { after: Duration },
 }
 
-/// What a client does with a call.
+/// A client's plan for a call.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) path: &'static str,
@@ -43,7 +43,7 @@ pub(super) struct Plan {
     pub(super) cancels_after: Option<Duration>,
     /// The wait after each piece of the answer, before more may be sent.
     pub(super) reads_slowly: Duration,
-    /// What services do with its attempts; the last holds for all that follow.
+    /// The services' behaviour towards its attempts; the last entry holds for all that follow.
     pub(super) attempts: Vec<Behaviour>,
 }
 
@@ -80,7 +80,7 @@ pub(super) struct Call {
     pub(super) began: Moment,
     pub(super) attempts: Vec<Attempt>,
     pub(super) outcomes: Vec<(Outcome, Moment)>,
-    /// What came of the answer.
+    /// Bytes of the answer that arrived.
     pub(super) body: Vec<u8>,
     /// Its client's connection was cut, or broke.
     pub(super) lost_client: bool,

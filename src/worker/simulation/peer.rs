@@ -13,7 +13,7 @@ use crate::net::memory::{End, Memory, World};
 use crate::net::{Local, Pipe, Socket, runtime, stream};
 use crate::time::Moment;
 
-/// What all peers of a simulation share.
+/// The state that all peers of a simulation share.
 pub(super) struct Far {
     pub(super) memory: Rc<Memory>,
     pub(super) heads: Rc<Heads>,

@@ -235,7 +235,7 @@ impl Play {
         self.far.check(&self.context());
         let leases_are_back = || self.gateway.cluster(0).calls_active.get() == 0;
         self.run_until(leases_are_back);
-        // What a cancelled call has sent may still be on its way to a service.
+        // Bytes of a cancelled call may still be on their way to a service.
         let buffers_are_back = || self.gateway.worker.local.buffers.are_idle();
         self.run_until(buffers_are_back);
         let context = self.context();

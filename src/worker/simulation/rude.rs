@@ -32,7 +32,7 @@ endpoints = ["10.0.2.1:1"]
 
 const RUDE: &str = "/sim.S/Rude";
 
-/// What a turn takes.
+/// The time that a turn takes.
 const TURN: Duration = Duration::from_micros(20);
 
 /// Calls of the stranger, and the time between them.
@@ -121,8 +121,8 @@ fn drips(delay: u64) -> Link {
 
 type Row = (&'static str, u64, u64, fn(&Scene));
 
-/// What a peer does; the most turns that a stranger's call takes meanwhile, and the most KiB that the worker moves for others
-/// in them.
+/// In each row: a peer's behaviour, the most turns that a stranger's call then takes, and the most KiB that the worker
+/// moves for others meanwhile.
 const ROWS: &[Row] = &[
     ("nobody is rude", 12, 4, |_| {}),
     ("pings", 12, 1_024, |scene| flood(scene, kind::PING, 0, 0, &[0; 8])),

@@ -9,7 +9,7 @@ use crate::net::memory::{Answer, Link};
 const HANG: Behaviour = Behaviour::Hang { reads: true };
 const UNAVAILABLE: Behaviour = Behaviour::Status { after: Duration::ZERO, code: 14 };
 
-/// What the wheel may add.
+/// The delay that the timer wheel may add.
 const WHEEL: Duration = Duration::from_millis(5);
 
 const CONFIG: &str = r#"

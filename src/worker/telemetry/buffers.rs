@@ -81,7 +81,7 @@ impl TelemetryBuffers {
         Some(Rc::new(buffers))
     }
 
-    /// What is told, and where.
+    /// The settings of access log and tracing, and the sinks that records go to.
     pub(in crate::worker) fn config(&self) -> &TelemetryConfig {
         &self.config
     }

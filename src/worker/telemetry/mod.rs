@@ -1,4 +1,4 @@
-//! What access log and traces say of calls, and where the time of a call went.
+//! Telemetry of calls: records for access log and traces, and the times of a call's stages.
 
 pub(in crate::worker) mod buffers;
 pub(in crate::worker) mod records;

@@ -1,7 +1,7 @@
-//! What the access log and traces say of a call: noted while it runs, and put into this core's rings when it is over.
+//! Records of calls for access log and traces: filled while a call runs, and put into this core's rings at its end.
 //!
-//! A call that is left out costs the noting, in memory that is used again and again; nothing here allocates or waits.
-//! Where nothing is told of calls, a call has little room for it.
+//! A call that no record is kept of costs only the filling, in memory that later calls reuse. No code here allocates or
+//! waits. Without access log and tracing, a call has little room for its telemetry.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -20,11 +20,11 @@ use crate::worker::call::headers;
 use crate::worker::call::protocol::{DownstreamProtocol, Version};
 use crate::worker::clock::Clock;
 
-/// What is known of a call so far.
+/// The telemetry of a call so far.
 #[derive(Default)]
 pub(in crate::worker) struct CallTelemetry {
     unrecorded: Unrecorded,
-    /// If anything is told of it.
+    /// The call's record, if access log or traces want one.
     active: Option<ActiveRecord>,
 }
 

@@ -31,9 +31,9 @@ pub(in crate::worker) struct Trace {
     pub(in crate::worker) unrecorded: Unrecorded,
 }
 
-/// What services are told of a trace that begins here and is not recorded. All zero if there is none.
+/// The `traceparent` that services get where a trace begins here and is not recorded. All zero if there is none.
 ///
-/// Each call has one; in words, for a `u128` would have it, and the call, at a multiple of sixteen.
+/// Each call has one. Words replace a `u128`, which would align it, and the call, to sixteen bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::worker) struct Unrecorded {
     trace_id: [u64; 2],
@@ -49,7 +49,7 @@ impl Unrecorded {
 }
 
 impl Trace {
-    /// What a head says, where nothing is decided or changed.
+    /// Reads a head's trace context, without a decision and without a change.
     pub(in crate::worker) fn read(head: &Head) -> Trace {
         let said = head.get(Name::TRACEPARENT).and_then(TraceParent::parse);
         said.map_or(Trace::default(), |said| Trace {

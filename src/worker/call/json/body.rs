@@ -176,7 +176,7 @@ pub(in crate::worker) struct Stream {
     opened: TranscodedRequest,
     splitter: Splitter,
     is_first: bool,
-    /// What to tell of the value that was refused.
+    /// The reason why a value was refused, for the caller.
     detail: Option<String>,
 }
 
@@ -197,7 +197,7 @@ impl Stream {
         Ok(out.into())
     }
 
-    /// What to tell of the value that was refused.
+    /// Takes the reason why a value was refused.
     pub(in crate::worker) fn detail(&mut self) -> Option<String> {
         self.detail.take()
     }
@@ -205,7 +205,7 @@ impl Stream {
     fn append_all(&mut self, chunk: &[u8], is_last: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
         let Stream { opened, splitter, is_first, .. } = self;
         if opened.transcoder.rule(opened.rule).takes_http_body {
-            // Who uploads nothing calls with what the path says.
+            // A client that uploads nothing sends a call with the path's fields alone.
             if !chunk.is_empty() || (is_last && *is_first) {
                 opened.append(chunk, std::mem::take(is_first), out)?;
             }
@@ -252,7 +252,7 @@ mod tests {
             (60 * MIB, None, 100 * MIB, 100 * MIB),
             (5, Some(MIB as u64), 4 * MIB, MIB),
             (5, Some(u64::MAX), 4 * MIB, 4 * MIB),
-            // Who sends more than was announced is cut off by the protocol.
+            // The protocol cuts off a body that is longer than announced.
             (50, Some(40), 4 * MIB, 50),
         ] {
             assert_eq!(room(length, announced, length_max), wanted, "{length} {announced:?} {length_max}");

@@ -22,17 +22,17 @@ const SOON: Duration = Duration::from_secs(1);
 pub(in crate::worker) struct TranscodedRequest {
     pub(super) transcoder: Rc<Transcoder>,
     pub(super) rule: usize,
-    /// What path and query say, as fields of the request's message.
+    /// Fields of the request's message that path and query give, encoded.
     pub(super) bound: Vec<u8>,
     /// Whether a member of a oneof is among them: the body may not have another one.
     pub(super) has_oneof: bool,
-    /// What the client says is the length of the body.
+    /// The length of the body, as the client states it.
     pub(super) length: Option<u64>,
-    /// What the client says is in the body.
+    /// The media type of the body, as the client states it.
     pub(super) content_type: Option<Box<str>>,
 }
 
-/// Why a request is refused that no rule is for.
+/// The failure of a request that no rule matches.
 fn not_found(api: &Api, responder: &mut Responder, head: &Head) -> Failure {
     match headers::not_mapped(head) {
         Failure::NotMapped if !api.is_whole() => {

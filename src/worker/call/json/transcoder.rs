@@ -51,7 +51,7 @@ impl Transcoder {
         &self.api.methods()[self.rule(rule).method]
     }
 
-    /// What a path may be called with; `None` if it is not known.
+    /// The methods that a path allows; `None` if no rule has this path.
     pub(in crate::worker) fn allowed(&self, path: &str) -> Option<String> {
         match self.api.find("OPTIONS", path, &mut self.captures.borrow_mut()) {
             Found::WrongMethod(allow) => Some(allow.to_owned()),

@@ -1,14 +1,14 @@
-//! What a response says besides what the service says.
+//! Headers that the gateway adds to a service's response.
 
 use crate::http2::{Head, Name};
 use crate::worker::call::cors::Granted;
 use crate::worker::telemetry::stage_timer::StageTimer;
 
-/// What a response says besides what the service says.
+/// Headers that the gateway adds to a service's response.
 pub(in crate::worker) struct ExtraHeaders {
-    /// What the page that asks may read of it.
+    /// The CORS grant of the page that asks.
     pub(in crate::worker) granted: Option<Granted>,
-    /// Where the time of the call goes.
+    /// Times the stages of the call.
     pub(in crate::worker) timer: StageTimer,
 }
 

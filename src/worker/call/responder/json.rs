@@ -86,7 +86,7 @@ impl Format {
         }
     }
 
-    /// What goes before the object that says how a stream failed.
+    /// The bytes before the object that describes how a stream failed.
     const fn before_error(self, is_first: bool) -> &'static [u8] {
         match self {
             Format::Events => b"event: error\ndata: ",
@@ -182,7 +182,7 @@ impl JsonEncoder {
                 return Poll::Ready(Err(failed));
             }
             let mut out = Vec::new();
-            // What cannot be written does not take along what came before it.
+            // A message that cannot be written fails after the bytes before it have been sent.
             self.ended = self.append_next(sink, extra, is_head, &mut out).err();
             self.pending = out.into();
             if self.pending.is_empty() && self.ended.is_none() {
@@ -256,7 +256,7 @@ impl JsonEncoder {
     fn set_type(&mut self, first: &[u8]) -> Result<(), AttemptError> {
         let value = if self.rule().gives_http_body {
             let content_type = self.http_body(first)?.content_type;
-            // What is no field's value is not passed on as one.
+            // A content type that is no field value is not passed on.
             (!content_type.is_empty() && is_field_value(content_type)).then_some(content_type)
         } else {
             Some(self.format.content_type().as_bytes())

@@ -35,13 +35,13 @@ pub(in crate::worker) struct Responder {
     encoder: ResponseEncoder,
     /// The request is a HEAD: the answer has no body.
     is_head: bool,
-    /// What it says besides what the service says.
+    /// Headers that the gateway adds.
     extra: ExtraHeaders,
-    /// What is wrong, if there is more to say than what the failure says by itself.
+    /// A detail of the failure, where its own message does not say enough.
     detail: Option<String>,
-    /// What this path may be called with.
+    /// The methods that this path allows.
     allow: Option<String>,
-    /// When to come back.
+    /// The time after which the caller may come back.
     retry_after: Option<Duration>,
 }
 
