@@ -18,7 +18,7 @@ use crate::time::Moment;
 #[derive(Clone, Debug)]
 pub struct Adaptive {
     settings: AdaptiveTimeout,
-    /// What it never is above; `None` is no limit.
+    /// The upper bound of the timeout; `None` is no bound.
     fixed: Option<Duration>,
     counts: Box<[u32; BUCKETS]>,
     total: u64,
@@ -43,7 +43,7 @@ impl Adaptive {
         }
     }
 
-    /// What the timeout never is above, as it is set now.
+    /// Sets the upper bound of the timeout.
     pub fn set_fixed(&mut self, fixed: Option<Duration>) {
         if self.fixed != fixed {
             self.fixed = fixed;

@@ -6,7 +6,7 @@
 use crate::config::LbPolicy;
 use crate::random::Random;
 
-/// What is known of an endpoint when a call looks for one.
+/// An endpoint's state when a call looks for one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
     /// Calls in flight there; `None` if it can take none now, fit or not.

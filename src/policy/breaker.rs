@@ -34,12 +34,12 @@ use crate::time::Moment;
 pub struct LocalBreaker {
     shared: Arc<SharedBreaker>,
     worker: usize,
-    /// What is asked for each call.
+    /// The gate that each call asks.
     gate: Cell<Gate>,
-    /// What was last read of the shared side.
+    /// The verdict, as last read of the shared side.
     verdict: Cell<Verdict>,
     windows: RefCell<Windows>,
-    /// What the other workers had counted at the last tick.
+    /// The counts of the other workers at the last tick.
     others: Cell<Tally>,
     /// The verdict has changed since [`LocalBreaker::reach`] saw it.
     is_news: Cell<bool>,
@@ -49,7 +49,7 @@ pub struct LocalBreaker {
     numbered: Cell<NonZeroU32>,
 }
 
-/// Who gets through.
+/// The calls that a breaker lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gate {
     All,
@@ -183,7 +183,7 @@ impl LocalBreaker {
 
     fn tell(&self, epoch: u32, outcome: Outcome, now: Moment) {
         let verdict = self.verdict.get();
-        // What began in another state says nothing about this one.
+        // A call that began under another verdict says nothing about this one.
         if epoch != verdict.epoch || verdict.state != State::Closed {
             return;
         }

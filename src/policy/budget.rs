@@ -1,10 +1,10 @@
 //! May a cluster be sent one more attempt than it has calls? Paid for by its calls, so that an outage does not multiply
 //! the load: each call earns a part of a retry, `budget_percent` of one.
 //!
-//! What calls of the last ten seconds have earned can be spent at once; what is older is forgotten. A worker spends what
-//! its own calls earned. Where that is not enough, above all in a cluster with few calls, it takes one of
-//! `budget_min_retries`, which all workers share, and its next calls pay for that one. So all workers together never
-//! make more retries than `percent` of all calls and those few.
+//! Calls earn credit, and the credit of the last ten seconds can be spent at once; older credit is forgotten. A worker
+//! spends the credit of its own calls. Where that is not enough, as in a cluster with few calls, it borrows one of
+//! `budget_min_retries`. All workers share these, and the borrower's next calls pay for it. So all workers together
+//! never make more retries than `percent` of all calls and those few.
 //!
 //! A gRPC service config may set a throttle, too; then both must agree.
 
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::config::{RetryBudget, Throttling};
 use crate::time::Moment;
 
-/// What the workers share of one cluster's budget.
+/// The part of a cluster's budget that all workers share.
 #[derive(Debug)]
 pub struct SharedBudget {
     settings: RetryBudget,
@@ -43,7 +43,7 @@ impl SharedBudget {
 #[derive(Debug)]
 pub struct Budget {
     shared: Arc<SharedBudget>,
-    /// What can be spent, in hundredths of a retry.
+    /// Credit that can be spent, in hundredths of a retry.
     balance: Cell<u64>,
     /// Retries that were borrowed.
     owed: Cell<u32>,
@@ -67,7 +67,7 @@ impl Budget {
         }
     }
 
-    /// What the workers share of it.
+    /// The part of the budget that all workers share.
     pub fn shared(&self) -> &Arc<SharedBudget> {
         &self.shared
     }
@@ -133,7 +133,7 @@ impl Budget {
 }
 
 impl Drop for Budget {
-    /// What a worker that is gone has borrowed is for the others.
+    /// Returns the retries that the worker had borrowed, for the others.
     fn drop(&mut self) {
         (0..self.owed.get()).for_each(|_| self.shared.repay());
     }
@@ -171,7 +171,7 @@ impl Throttle {
     }
 }
 
-/// What a retry costs: hundredths of one.
+/// The price of a retry: hundredths of one.
 const RETRY: u64 = 100;
 const TOKEN: u32 = 1_000;
 const SLOTS: usize = 10;

@@ -14,7 +14,7 @@ pub struct Deadline {
     is_callers: bool,
 }
 
-/// Who set a limit.
+/// The party that set a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
     /// The operator: if it passes, the service is too slow.
@@ -65,7 +65,7 @@ impl Deadline {
         self.at
     }
 
-    /// What is left of the time: zero once it has passed, `None` if the call may take for ever.
+    /// The time that is left: zero once it has passed, `None` if the call has no deadline.
     pub fn left(self, now: Moment) -> Option<Duration> {
         self.at.map(|at| at.since(now))
     }

@@ -8,7 +8,8 @@ use crate::time::Moment;
 #[derive(Clone, Debug)]
 pub struct Bucket {
     per_second: u32,
-    /// What fits, in billionths of a token: so a nanosecond adds `per_second` of them, and nothing is rounded.
+    /// The level of a full bucket, in billionths of a token: a nanosecond adds `per_second` of them, so nothing is
+    /// rounded.
     full: u64,
     level: u64,
     filled: Moment,

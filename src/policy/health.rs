@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::HealthChecks;
 
-/// What all workers read of a cluster's endpoints. All are fit until something else is known.
+/// Health of a cluster's endpoints, for all workers to read. All are fit until a health check says otherwise.
 #[derive(Debug)]
 pub struct SharedHealth {
     endpoints: Box<[Arc<Fitness>]>,
@@ -38,7 +38,7 @@ impl SharedHealth {
         Arc::new(Self { endpoints: (0..endpoints).map(|_| Arc::default()).collect() })
     }
 
-    /// The same cluster with other endpoints. For each of them, `kept` is its position here, if it had one.
+    /// The health of the cluster with other endpoints. For each of them, `kept` is its position here, if it had one.
     pub fn next(&self, kept: &[Option<usize>]) -> Arc<Self> {
         let fitness =
             |kept: &Option<usize>| kept.map_or_else(Arc::default, |at| Arc::clone(&self.endpoints[at]));
@@ -50,24 +50,24 @@ impl SharedHealth {
         self.endpoints[endpoint].is_fit()
     }
 
-    /// What is held of one endpoint.
+    /// The health of one endpoint.
     pub fn of(&self, endpoint: usize) -> &Arc<Fitness> {
         &self.endpoints[endpoint]
     }
 
-    /// How many may not.
+    /// How many endpoints may not get calls.
     pub fn unfit(&self) -> usize {
         self.endpoints.iter().filter(|endpoint| !endpoint.is_fit()).count()
     }
 }
 
-/// What the answers of one endpoint come to.
+/// Judges one endpoint by its answers in a row.
 #[derive(Clone, Copy, Debug)]
 pub struct Judge {
     unhealthy_threshold: u32,
     healthy_threshold: u32,
     fit: bool,
-    /// Answers in a row that speak against what is held of it.
+    /// Answers in a row that contradict `fit`.
     against: u32,
 }
 
@@ -147,7 +147,7 @@ mod tests {
             let settings = settings(thresholds.0, thresholds.1);
             let mut health = SharedHealth::new(ENDPOINTS);
             let mut judges = [(); ENDPOINTS].map(|()| Judge::new(&settings, true));
-            // What is held, by the rule; and answers in a row against it.
+            // The health by the rule, and the answers in a row against it.
             let mut held = [(true, 0_u32); ENDPOINTS];
             let mut changes = 0;
             for _ in 0..20_000 {

@@ -37,7 +37,7 @@ pub enum Start {
     No,
 }
 
-/// What becomes of a call when one of its attempts ends.
+/// The consequence for a call when one of its attempts ends.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {

@@ -138,7 +138,7 @@ pub struct Limit {
     idle: Cell<u32>,
     /// Tokens of calls in flight.
     in_use: Cell<u32>,
-    /// What a batch was when that was last looked at.
+    /// The size of a batch, as of the last lease or tick.
     batch: Cell<u32>,
 }
 
@@ -153,7 +153,7 @@ impl Limit {
         &self.shared
     }
 
-    /// Takes a token for one call; false if the limit is reached. Whoever got one gives it back.
+    /// Takes a token for one call; false if the limit is reached. Its holder gives it back by [`Limit::give`].
     #[must_use]
     pub fn take(&self) -> bool {
         let mut idle = self.idle.get();

@@ -1,4 +1,4 @@
-//! What the gateway decides, as plain values: you ask one with `now`, and you tell it the outcome.
+//! Policies: the gateway's decisions, as plain values. You ask a policy with `now`, and you tell it the outcome.
 //!
 //! No I/O, no clock, no runtime, and nothing a call asks for allocates. Begin with `failure.rs`, then `route.rs`.
 

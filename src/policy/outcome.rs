@@ -1,28 +1,28 @@
-//! What the end of a call says about the service: is it well, is it ill, or neither.
+//! The verdict of a call's end on its service: well, ill, or neither.
 //!
-//! Only what says that the service is gone or too slow may open a breaker or eject an endpoint: no connection, a
-//! connection that broke, UNAVAILABLE, and a limit of the gateway's own that passed. All else a client can cause by what
-//! it sends: INTERNAL by a message that cannot be decoded, DEADLINE_EXCEEDED by asking for too little time. Other codes
-//! count as failures where the operator names them.
+//! Only two findings may open a breaker or eject an endpoint: the service is gone, or too slow. They are: no
+//! connection, a broken one, UNAVAILABLE, and a limit of the gateway's own that passed. A client can cause all else:
+//! INTERNAL by a message that cannot be decoded, DEADLINE_EXCEEDED by asking for too little time. Other codes count as
+//! failures where the operator names them.
 
 use super::failure::Failure;
 use super::status::{CANCEL, Code};
 use crate::config::Codes;
 
-/// What the end of a call says about the service.
+/// The verdict of a call's end on its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It does its work.
+    /// The service does its work.
     Well,
-    /// It does not.
+    /// The service does not.
     Ill,
-    /// It does not, and there is no connection to it.
+    /// The service does not, and there is no connection to it.
     Unreached,
-    /// Nothing.
+    /// The end says nothing of the service.
     Silent,
 }
 
-/// The codes that say so by default.
+/// The codes that count as failures by default.
 pub const FAILURE_CODES: Codes = Codes::NONE.with(Code::Unavailable.number());
 
 impl Outcome {

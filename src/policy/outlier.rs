@@ -8,7 +8,7 @@
 //! Failures are counted by all workers together, in an atomic that only failures touch; where all is well, telling reads
 //! one cell. An ejection reaches the other workers at their tick.
 //!
-//! What is known of an endpoint is kept when settings or other endpoints change: see [`SharedOutliers::next`].
+//! The state of an endpoint stays when settings or other endpoints change: see [`SharedOutliers::next`].
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::config::{OutlierDetection, SlowStart};
 use crate::time::Moment;
 
-/// What one attempt says of the endpoint it went to.
+/// The result of one attempt, as far as it judges the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// It answered as a service that is well.
@@ -29,7 +29,7 @@ pub enum Seen {
     Local,
 }
 
-/// What the workers share of a cluster's endpoints.
+/// The state of a cluster's endpoints that all workers share.
 #[derive(Debug)]
 pub struct SharedOutliers {
     settings: OutlierDetection,
@@ -38,7 +38,7 @@ pub struct SharedOutliers {
     counts: Arc<Counts>,
 }
 
-/// Of a cluster, whatever settings and endpoints it has.
+/// Counts of a cluster, which stay whatever settings and endpoints it has.
 #[derive(Debug, Default)]
 struct Counts {
     /// Endpoints that are ejected, or about to be.
@@ -46,7 +46,7 @@ struct Counts {
     ejections: AtomicU64,
 }
 
-/// What the workers share of one endpoint.
+/// The state of one endpoint that all workers share.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct Host {
@@ -88,8 +88,8 @@ impl SharedOutliers {
         Arc::new(Self { settings, slow_start, hosts, counts: Arc::default() })
     }
 
-    /// The same cluster with other settings and endpoints. For each of these, `kept` is its position here, if it had one:
-    /// what is known of it stays.
+    /// The state of the cluster with other settings and endpoints. For each endpoint, `kept` is its position here, if
+    /// it had one; its state then stays.
     pub fn next(
         &self,
         settings: OutlierDetection,
@@ -115,7 +115,7 @@ impl SharedOutliers {
         }
     }
 
-    /// What is known of one endpoint.
+    /// The state of one endpoint.
     pub fn host(&self, endpoint: usize) -> &Arc<Host> {
         &self.hosts[endpoint]
     }
@@ -212,7 +212,7 @@ pub struct Outliers {
     hosts: Box<[View]>,
 }
 
-/// What a worker knows of an endpoint, as of its last tick.
+/// A worker's view of an endpoint, as of its last tick.
 #[derive(Debug)]
 struct View {
     fit: Cell<bool>,

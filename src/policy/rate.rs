@@ -4,12 +4,12 @@
 //! `fill_interval` it gets `tokens_per_fill`, as far as they fit. As in `limit.rs`, a worker leases a batch of tokens
 //! and touches what is shared once per batch, and puts idle ones back on its tick.
 //!
-//! What is leased counts as if it were in the bucket still until the worker asks for the next batch, so between fills no
-//! more than `max_tokens` calls are ever let through, and over any time no more than that and what was filled. A call
-//! can be refused early only while other workers hold idle tokens, which are at most a quarter of all, until their tick.
+//! Leased tokens count as if they were in the bucket until the worker asks for its next batch. So no more than
+//! `max_tokens` calls pass between two fills. Over any time, no more pass than that and the filled tokens. A call can
+//! be refused early only while other workers hold idle tokens. These are at most a quarter of all, until their tick.
 //!
-//! The settings may change. What is in the bucket stays there, as far as it fits, and is filled by the new ones from then
-//! on; the bucket says by a number which settings hold, so each exchange is by one of them as a whole.
+//! The settings may change. Tokens in the bucket stay there, as far as they fit, and the new settings fill it from then
+//! on. The bucket holds the number of its settings, so one of them governs each exchange as a whole.
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! What becomes of a call whose attempt failed: one table, and one call's way through it.
+//! The next step of a call whose attempt failed: one table, and one call's way through it.
 //!
-//! The table is [`rule`]. Its principle: what no application has seen may be sent again, for nothing; what one may have
-//! seen only if its method is idempotent, or if the service itself says so; and never what has begun to be answered.
+//! The table is [`rule`]. A call that no application has seen may be sent again, for nothing. A call that one may have
+//! seen needs an idempotent method, or the service's word. A call whose answer has begun is never repeated.
 //! Sources: gRFC A6; RFC 9110 section 9.2.2, by which a proxy must not repeat what is not idempotent.
 //! Read `budget.rs` next: it pays for the attempts that count.
 
@@ -30,8 +30,8 @@ pub enum End {
     AboveGoaway,
     /// GOAWAY that covers the stream: the attempt goes on.
     UnderGoaway,
-    /// It was sent, and then, before any answer, the stream was reset for another reason or the connection ended. Who
-    /// has seen it is not known.
+    /// The request was sent, and then the stream was reset for another reason or the connection ended, before any
+    /// answer. The service may have seen it.
     Lost,
     /// The head of an answer came, and more was to follow.
     Answered,
@@ -41,7 +41,7 @@ pub enum End {
     Ours,
 }
 
-/// What the service says about trying again: `grpc-retry-pushback-ms`.
+/// The service's word on another attempt: `grpc-retry-pushback-ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Pushback {
     /// Nothing.
@@ -54,7 +54,7 @@ pub enum Pushback {
 }
 
 impl Pushback {
-    /// Reads the value of the header. What is no time in milliseconds means "not again" (A6).
+    /// Reads the value of the header. A value that is no time in milliseconds means "not again" (A6).
     pub fn from_header(value: &[u8]) -> Pushback {
         let text = str::from_utf8(value).unwrap_or_default();
         match text.parse::<i32>().map(u64::try_from) {
@@ -71,15 +71,15 @@ impl Pushback {
 pub struct Attempt {
     /// How it ended.
     pub end: End,
-    /// What the service says about trying again.
+    /// The service's word on another attempt.
     pub pushback: Pushback,
-    /// The method is declared idempotent: to do it twice is as good as once.
+    /// The method is declared idempotent: a second execution does no harm.
     pub idempotent: bool,
     /// All that was sent of the request is kept still.
     pub kept: bool,
 }
 
-/// What the table says.
+/// The table's ruling on one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
     /// The call ends with this attempt.
@@ -88,7 +88,7 @@ pub enum Ruling {
     GoesOn,
     /// Again, on another endpoint. Nothing was sent, so it counts neither as an attempt nor in the budget.
     Unsent,
-    /// The same, as long as there is time.
+    /// As `Unsent`, as long as there is time.
     StillQueued,
     /// Asks again in a moment.
     Held,
@@ -158,7 +158,7 @@ fn by_code(code: Code, pushback: Pushback, codes: Codes) -> Ruling {
     }
 }
 
-/// What to do now.
+/// The next step of a call.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {

@@ -146,7 +146,7 @@ impl Routes {
 /// A header that a route asks for: its name and its value.
 type Condition = (Box<[u8]>, Box<[u8]>);
 
-/// What the indices do not say about a route.
+/// The parts of a route that the indices do not hold.
 #[derive(Debug)]
 struct Rule {
     headers: Box<[Condition]>,
@@ -246,7 +246,7 @@ impl Table {
     }
 }
 
-/// What stands between the first two slashes.
+/// The service of a path: its part between the first two slashes.
 fn service_of(path: &[u8]) -> Option<&[u8]> {
     let rest = path.strip_prefix(b"/")?;
     let end = rest.iter().position(|&byte| byte == b'/')?;

@@ -1,4 +1,4 @@
-//! What all workers share of one cluster: the parts of its policies that are exact over workers.
+//! [`Shares`]: the parts of a cluster's policies that are exact over all workers.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::limit::SharedLimit;
 use super::outlier::SharedOutliers;
 use crate::config;
 
-/// What all workers share of one cluster. Made once; a worker makes its own side of each part.
+/// The parts of one cluster's policies that all workers share. Each worker makes its own side of each part.
 #[derive(Debug)]
 pub struct Shares {
     /// The cluster's name.
@@ -48,8 +48,9 @@ impl Shares {
         })
     }
 
-    /// The same cluster with other settings and addresses. For each of these, `kept` is its position before, if it had
-    /// one. Each part stays that is not set otherwise: a breaker for instance, however limits and endpoints change.
+    /// The parts for the cluster with other settings and addresses. For each address, `kept` is its position before, if
+    /// it had one. A part whose settings do not change stays: a breaker for instance, however limits and endpoints
+    /// change.
     ///
     /// Nothing changes before [`Shares::give_way`] is called.
     pub fn next(
@@ -71,7 +72,7 @@ impl Shares {
             (path.clone(), known.map_or_else(|| Arc::clone(wanted), |(_, known)| same(known, wanted)))
         });
         let same_budget = settings.retry_budget == before.retry_budget;
-        // Who turns it off wants all endpoints back.
+        // An operator that turns outlier detection off wants all endpoints back.
         let outliers = match &settings.outlier_detection {
             None if before.outlier_detection.is_some() => Arc::clone(&fresh.outliers),
             _ => self.outliers.next(outlier_detection(settings), settings.slow_start, kept),
@@ -90,7 +91,7 @@ impl Shares {
         })
     }
 
-    /// `next`, whose settings these are, takes the place of this one.
+    /// Lets `next` take the place of this one; `settings` are those of `next`.
     pub fn give_way(&self, next: &Shares, settings: &config::Cluster) {
         next.connections.resize(settings.max_connections);
         next.pending.resize(settings.max_pending_requests);

@@ -1,7 +1,7 @@
 //! Which worker serves a new connection? The kernel gives it to any; a few that live long must not all stay with one.
 //!
-//! Every worker says here how many connections it has. Whoever accepts one counts it in at the worker that shall have
-//! it before it hands it over, so the connections of a burst see one another. Nothing here is touched by a call.
+//! Every worker says here how many connections it has. A worker that accepts one counts it at the worker that shall
+//! have it, and then hands it over. So the connections of a burst see one another. No call touches anything here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -124,7 +124,7 @@ mod tests {
             // The least of several, the first of equals.
             (0, &[busy(5), busy(3), busy(2), busy(4)], Some(2)),
             (3, &[busy(2), busy(1), busy(1), busy(5)], Some(1)),
-            // Who has no room gets none, however few it has.
+            // A worker without room gets none, however few it has.
             (0, &[busy(5), full(0), busy(4)], Some(2)),
             (0, &[full(5), busy(70)], Some(1)),
             (0, &[full(5), full(0)], None),

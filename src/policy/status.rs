@@ -17,9 +17,9 @@ pub enum Code {
     InvalidArgument = 3,
     /// The time for the call ran out.
     DeadlineExceeded = 4,
-    /// What was asked for is not there.
+    /// The thing that the caller asked for is not there.
     NotFound = 5,
-    /// What was to be made is there already.
+    /// The thing that was to be made is there already.
     AlreadyExists = 6,
     /// The caller is known and may not do this.
     PermissionDenied = 7,
@@ -105,8 +105,8 @@ impl Code {
         Code::ALL.get(usize::try_from(number).ok()?).copied()
     }
 
-    /// What a `grpc-status` header says. Whatever is not the number of a code is `Unknown`, as `doc/statuscodes.md`
-    /// asks; leading zeros are allowed, as in `Status → "grpc-status" 1*DIGIT`.
+    /// Reads a `grpc-status` header. A value that is not the number of a code is `Unknown`, as `doc/statuscodes.md`
+    /// asks. Leading zeros are allowed, as in `Status → "grpc-status" 1*DIGIT`.
     pub fn from_header(value: &[u8]) -> Code {
         if value.is_empty() {
             return Code::Unknown;
@@ -139,8 +139,8 @@ impl Code {
         }
     }
 
-    /// What an answer of this HTTP status means if it came without a `grpc-status`. Never `Ok`: 200 without a
-    /// `grpc-status` is `Unknown`, says `doc/http-grpc-status-mapping.md`.
+    /// The code for an answer of this HTTP status without a `grpc-status`. Never `Ok`: 200 without a `grpc-status` is
+    /// `Unknown`, says `doc/http-grpc-status-mapping.md`.
     pub const fn from_http(status: u16) -> Code {
         match status {
             400 => Code::Internal,
@@ -152,7 +152,7 @@ impl Code {
         }
     }
 
-    /// What a RST_STREAM with this HTTP/2 error code means ("Errors" in `doc/PROTOCOL-HTTP2.md`).
+    /// The code for a RST_STREAM with this HTTP/2 error code ("Errors" in `doc/PROTOCOL-HTTP2.md`).
     pub const fn from_reset(reason: u32) -> Code {
         match reason {
             REFUSED_STREAM => Code::Unavailable,

@@ -15,7 +15,7 @@ fn settings() -> AdaptiveTimeout {
     AdaptiveTimeout { percentile: 99.0, multiplier: 3.0, floor: ms(50), window: Duration::from_secs(10) }
 }
 
-/// What is asked after so many calls that took so long.
+/// The timeout after so many calls that took so long.
 fn asked(settings: AdaptiveTimeout, fixed: Option<Duration>, calls: &[(u32, Duration)]) -> Option<Duration> {
     let mut adaptive = Adaptive::new(settings, fixed);
     assert_eq!(adaptive.ask(at(0)), fixed);

@@ -126,7 +126,7 @@ const FULL: Candidate = Candidate { load: None, ..GOOD };
 
 #[test]
 fn calls_go_to_the_fit_and_elsewhere_only_in_need() {
-    // What is known of each -> which ones get calls.
+    // The endpoints' states -> whether each of them gets calls.
     let table: [(&[Candidate], &[bool]); 12] = [
         (&[GOOD, UNFIT], &[true, false]),
         (&[UNFIT, GOOD, GOOD], &[false, true, true]),

@@ -1,8 +1,8 @@
-//! What the workers share of a breaker: what each has counted, the verdict, and the probes.
+//! The part of a breaker that the workers share: each one's published counts, the verdict, and the probes.
 //!
 //! The verdict is one word: how many times it has changed, the state, why it opened, and a moment. Each change is a
-//! compare-and-swap of the whole word, so it is made once, whoever comes first. Probes carry the number of the change that
-//! let them out; those of an earlier time are nobody's.
+//! compare-and-swap of the whole word. So only one worker makes it, and the others see it. Probes carry the number of
+//! the change that let them out; older ones count for nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +46,7 @@ pub struct SharedBreaker {
     /// From when on a connection is reason to try again, and when the next worker may connect out of turn; milliseconds.
     reach_at: AtomicU64,
     turn_at: AtomicU64,
-    /// What it opened on: calls, failures, and those without a connection; 21 bits each.
+    /// The last opening's [`Cause`]: calls, failures, and those without a connection; 21 bits each.
     cause: AtomicU64,
     opens: AtomicU64,
     reopens: AtomicU64,
@@ -54,13 +54,13 @@ pub struct SharedBreaker {
     published: Box<[Published]>,
 }
 
-/// What one worker has counted: for each window a word of calls and failures; for both, one of the failures without a
-/// connection, and one of the calls that began. Each has its verdict's number. One writer; a line of its own.
+/// The counts of one worker. Each window has a word of calls and failures. Both share a word of failures without a
+/// connection, and a word of calls that began. Each word has its verdict's number. One writer; a line of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Published([AtomicU64; 4]);
 
-/// What a breaker opened on.
+/// The counts that made a breaker open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cause {
     /// Calls that ended in the window that was reason to open; two million stand for all that is more.
@@ -132,7 +132,7 @@ impl SharedBreaker {
         })
     }
 
-    /// What the operator set.
+    /// The breaker's settings, as configured.
     pub fn settings(&self) -> &config::Breaker {
         &self.settings
     }
@@ -157,7 +157,7 @@ impl SharedBreaker {
         self.closes.load(Ordering::Relaxed)
     }
 
-    /// What it opened on last; reopening does not change that.
+    /// The counts that last made it open from closed; a failed probe does not change them.
     pub fn cause(&self) -> Cause {
         let word = self.cause.load(Ordering::Relaxed);
         let field = |shift: u32| word >> shift & CAUSE_MASK;
@@ -216,7 +216,7 @@ impl SharedBreaker {
             && counts.failed as f64 >= ratio * all as f64
     }
 
-    /// What worker number `worker` has counted.
+    /// Publishes the counts of worker number `worker`.
     pub(super) fn publish(&self, worker: usize, epoch: u32, tally: Tally) {
         let (long, short) = (halved(tally.long), halved(tally.short));
         let begun = |counts: Counts| u64::try_from(counts.begun).unwrap_or(0).min(COUNT_MASK);
@@ -231,7 +231,7 @@ impl SharedBreaker {
         }
     }
 
-    /// What all workers have counted but this one.
+    /// The sum of all workers' counts but this one's.
     pub(super) fn counts_without(&self, worker: usize) -> Tally {
         let epoch = self.verdict().epoch;
         let others = self.published.iter().enumerate().filter(|(at, _)| *at != worker);

@@ -78,7 +78,7 @@ impl Windows {
         self.short.add(Counts { begun: -1, ..Counts::default() });
     }
 
-    /// What there is now.
+    /// The counts of both windows, at `now`.
     pub(super) fn tally(&mut self, now: Moment) -> Tally {
         self.expire(now);
         let short = self.short.sum;

@@ -19,7 +19,7 @@ fn budget(min_retries: u32) -> Budget {
     Budget::new(&SharedBudget::new(RetryBudget { percent: 20, min_retries }), None)
 }
 
-/// What happens to a call, in the order of time.
+/// An event of a call; they are in order of time.
 enum Event {
     Ask(u64, Start),
     Status(u64, Code, Pushback, Told),
@@ -146,7 +146,7 @@ fn pushback_moves_the_next_attempt_or_forbids_it() {
 #[test]
 fn the_budget_pays_for_all_but_the_first() {
     plays(&settings(), &budget(1), &[Ask(0, Now), Ask(100, Now), Ask(200, Unpaid), Ask(300, No)]);
-    // What runs goes on; when that fails, the call ends.
+    // Running attempts go on; when the last of them fails, the call ends.
     let (settings, budget) = (settings(), budget(0));
     let mut hedge = Hedge::new(&settings, at(0));
     assert_eq!(hedge.ask(&budget, at(0)), Now);

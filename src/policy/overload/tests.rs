@@ -64,7 +64,7 @@ fn some_calls_are_taken_however_late_it_is() {
     assert_eq!(taken, 1_000 / ALWAYS as usize);
 }
 
-/// What came of a load.
+/// The outcome of a load.
 #[derive(Debug, Default)]
 struct Outcome {
     offered: u32,

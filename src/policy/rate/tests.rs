@@ -87,7 +87,7 @@ fn no_order_of_events_exceeds_the_rate() {
         let shared = SharedRate::new(settings(max, per_fill, 100), workers, at(0));
         let rates: Vec<Rate> = (0..workers).map(|_| Rate::new(Arc::clone(&shared))).collect();
         let (mut nanos, mut passed) = (0_u64, 0_u64);
-        // What an ideal bucket would hold: calls let through never make it negative.
+        // The level of an ideal bucket: calls let through never make it negative.
         let (mut ideal, mut fill) = (u64::from(max), 0);
         for step in 0..2_000_000_u32 {
             // Rushes and lulls.

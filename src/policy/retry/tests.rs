@@ -51,7 +51,7 @@ fn the_table_has_an_answer_for_every_end() {
     for (end, pushback, idempotent, replayed, wanted) in table {
         let attempt = Attempt { end, pushback, idempotent, kept: true };
         assert_eq!(rule(attempt, replayed, unavailable), wanted, "{attempt:?} {replayed}");
-        // What is not kept is never sent again, whatever else holds.
+        // A call that is not kept is never sent again, whatever else holds.
         let kept_not = match wanted {
             Never(_) | GoesOn => wanted,
             _ => Never(Why::NotKept),
@@ -99,7 +99,7 @@ fn pushback_is_a_time_or_a_no() {
     }
 }
 
-/// What `next` says each time the same thing happens, waits left out.
+/// The answers of `next` when each attempt ends alike, waits left out.
 fn course(end: Attempt, policy: &config::Retry, left: Option<Duration>) -> Vec<Result<bool, Why>> {
     let (mut retries, mut random, budget) = (Retries::default(), Random::seeded(3), plenty());
     let mut course = Vec::new();

@@ -22,7 +22,7 @@ fn header_map(headers: &[(&'static str, &str)]) -> HeaderMap {
     headers.iter().map(|&(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
 }
 
-/// What `Routes::find` must say, as plainly as it can be put.
+/// The expected result of `Routes::find`, as plainly as it can be put.
 fn find_plainly(routes: &[Route], path: &str, host: &str, headers: &HeaderMap) -> Option<usize> {
     let host = host.to_ascii_lowercase();
     routes.iter().position(|route| {
