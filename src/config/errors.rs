@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where.
+//! Errors in a configuration, and their places.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors(Vec<Error>);
 
-/// One thing that is wrong.
+/// An error in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The file, as it was named.
     pub file: PathBuf,
-    /// Where in it; `None` if it could not be read at all.
+    /// Its position in the file; `None` if the file could not be read at all.
     pub place: Option<Place>,
     /// The key with the tables it is in, without positions: `clusters.pool.max_connections`. Empty for a syntax error.
     pub key: String,
     /// The value as it is written there, cut to a line.
     pub found: Option<String>,
-    /// What is wrong, in words that can follow `key = found: `.
+    /// The problem, in words that can follow `key = found: `.
     pub wanted: String,
-    /// What to do about it.
+    /// The remedy, where there is one.
     pub hint: Option<String>,
 }
 

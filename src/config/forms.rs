@@ -1,15 +1,15 @@
 //! Text with a form of its own: names, paths, hosts, header fields.
 //!
-//! Each function gives the text as the gateway keeps it, or what the operator probably has to change.
+//! Each function gives the text as the gateway keeps it, or else a hint of the probable remedy.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{CpuPolicy, Endpoint};
 
-/// What to change, where that can be guessed.
+/// The remedy, where it can be guessed.
 pub(super) type Hint = Option<&'static str>;
 
-/// Which CPUs workers may take.
+/// The CPUs that workers may take.
 pub(super) fn cpu_policy(text: &str) -> Result<CpuPolicy, Hint> {
     match text.split_once(':') {
         None if text == "all" => Ok(CpuPolicy::All),
@@ -80,7 +80,7 @@ pub(super) fn collector(text: &str) -> Result<String, Hint> {
     endpoint(address).map(|_| format!("http://{address}"))
 }
 
-/// What this gateway is called in traces.
+/// The name of this gateway in traces.
 pub(super) fn service_name(text: &str) -> Result<String, Hint> {
     printable(text, 100)
 }
@@ -151,7 +151,7 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, Hint> {
     }
 }
 
-/// What a call's authority may have to be, without its port and in lower case. IPv6 addresses keep their brackets.
+/// The authority that a route matches, without its port and in lower case. IPv6 addresses keep their brackets.
 pub(super) fn match_host(text: &str) -> Result<String, Hint> {
     let lower = text.to_ascii_lowercase();
     if lower == "*" {

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use super::Errors;
 use super::reader::{Source, Table};
 
-/// The same errors as for a mistake in the file, each at its key. `refused` are keys, with what is wrong with each.
+/// Reports refused keys as the parser would, each at its place. `refused` are keys, with the fault of each.
 ///
 /// # Errors
 /// Always, unless `refused` is empty or the file has none of the keys any more.

@@ -1,4 +1,4 @@
-//! What may be set: each key with its bounds, its default and one sentence.
+//! The configuration's keys: each with its bounds, its default and one sentence.
 //!
 //! The parser takes bounds and defaults from here and `docs/CONFIG.md` is written from here, so they cannot disagree.
 //! The rows are in `knobs/table.rs`.
@@ -15,18 +15,18 @@ use std::time::Duration;
 use super::units::{Bytes, Time};
 pub use table::KNOBS;
 
-/// One key and all there is to know about it.
+/// A row of the knob table: a key and all there is to know about it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Knob {
     /// The key with the tables it is in, without positions: `clusters.pool.max_connections`.
     pub key: &'static str,
-    /// What it takes.
+    /// The kind of its value, with bounds and default.
     pub kind: Kind,
-    /// What it does, in a sentence.
+    /// The effect of the key, in a sentence.
     pub about: &'static str,
 }
 
-/// What a key takes.
+/// The kind of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// A whole number.
@@ -116,7 +116,7 @@ pub enum Kind {
     },
     /// Text in a form of its own, with no default or one that depends on other keys.
     Other {
-        /// What it takes, in words that follow "must be".
+        /// The value's form, in words that follow "must be".
         wanted: &'static str,
     },
     /// A table, `[key]`.
@@ -135,7 +135,7 @@ pub enum Kind {
     },
     /// A list of strings.
     List {
-        /// What each one is, in words that follow "each must be".
+        /// The form of each string, in words that follow "each must be".
         wanted: &'static str,
         /// At least this many.
         min: usize,
@@ -149,7 +149,7 @@ pub enum Kind {
     },
     /// Planned, and refused until it works.
     Later {
-        /// What to do without it.
+        /// The alternative until it works.
         instead: &'static str,
     },
 }
@@ -181,7 +181,7 @@ impl Knob {
         self.key.rsplit_once('.').map_or(self.key, |(_, name)| name)
     }
 
-    /// What a value has to be, in words that follow "must be".
+    /// The form of the key's value, in words that follow "must be".
     pub fn wanted(&self) -> String {
         match self.kind {
             Kind::Count { min, max, .. } => format!("between {min} and {max}"),

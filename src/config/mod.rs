@@ -1,4 +1,4 @@
-//! What an operator may set, as checked types.
+//! An operator's settings, as checked types.
 //!
 //! Text becomes these types once, in `parse.rs`; afterwards the type is the proof. Every value here is within its
 //! bounds and every name it refers to exists. Read `knobs/table.rs` for the bounds and defaults, `docs/CONFIG.md` for
@@ -54,7 +54,7 @@ pub struct Config {
     pub admin: Admin,
     /// How host names become addresses.
     pub dns: Dns,
-    /// What is written down of each call, if anything is.
+    /// The access log, if there is one.
     pub access_log: Option<AccessLog>,
     /// Which spans go where, if any do.
     pub tracing: Option<Tracing>,
@@ -105,7 +105,7 @@ pub struct Io {
     pub backend: Backend,
     /// Submission queue entries of each worker's ring, a power of two.
     pub entries: u32,
-    /// What to do where io_uring is wanted but not available.
+    /// The reaction where io_uring is wanted but not available.
     pub on_unavailable: OnUnavailable,
     /// Let a thread of the kernel take submissions, which sleeps after this long without any. `None` by default.
     pub sqpoll_idle: Option<Duration>,
@@ -124,7 +124,7 @@ pub enum Backend {
     Epoll,
 }
 
-/// What to do where io_uring is wanted but not available.
+/// The reaction where io_uring is wanted but not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnUnavailable {
     /// Warn and use epoll on all cores.
@@ -155,7 +155,7 @@ pub struct Dns {
     pub max_addresses: u32,
 }
 
-/// What is written down of each call.
+/// The access log of calls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccessLog {
     /// The file that lines are appended to; `None` is standard output.
@@ -173,7 +173,7 @@ pub struct Tracing {
     pub endpoint: String,
     /// The share of calls without a caller's decision that get spans.
     pub sample: f64,
-    /// What this gateway is called.
+    /// This gateway's name in traces.
     pub service_name: String,
     /// Spans of one worker that may wait; a power of two.
     pub queue_spans: u32,
@@ -275,7 +275,7 @@ pub struct Route {
 /// Which calls a route is for. All that is given must match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
-    /// What the path must be.
+    /// The condition on the path.
     pub path: PathMatch,
     /// The authority without its port, in lower case; `*.example.com` matches any one or more labels before the rest.
     pub host: Option<String>,
@@ -283,7 +283,7 @@ pub struct Match {
     pub headers: Vec<(String, String)>,
 }
 
-/// What a path must be.
+/// A condition on a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathMatch {
     /// `/{service}/` and any method.
@@ -336,7 +336,7 @@ pub struct Cluster {
     pub max_connections: u32,
     /// In place of the routes' timeouts.
     pub timeout: Option<Duration>,
-    /// What a gRPC service config says of it.
+    /// The cluster's gRPC service config, if it has one.
     pub service_config: Option<ServiceConfig>,
     /// Where less than this share of the endpoints is fit, all are used.
     pub healthy_panic_threshold: u32,
@@ -346,7 +346,7 @@ pub struct Cluster {
     pub keepalive: Keepalive,
     /// The wait before connecting again after a failed connect.
     pub reconnect: Reconnect,
-    /// What is special about single methods.
+    /// Settings of single methods.
     pub methods: Vec<Method>,
     /// When a failed call is sent again.
     pub retry: Retry,
@@ -427,7 +427,7 @@ pub struct Reconnect {
     pub max_backoff: Duration,
 }
 
-/// What is special about one method.
+/// Settings of one method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Method {
     /// `/{service}/{method}`.

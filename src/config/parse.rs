@@ -16,10 +16,10 @@ use super::{
 };
 use super::{Reconnect, Workers, forms, policies, routes, transcoding};
 
-/// The largest file that is read: some hundred thousand lines. Whoever names a device by mistake gets an answer.
+/// The largest file that is read: some hundred thousand lines. A device, named by mistake, gets an answer.
 const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What one connection can have in a ring's queue at once.
+/// The most entries of a ring's queue that one connection takes at once.
 const SUBMISSIONS_OF_A_CONNECTION: u32 = 4;
 
 /// Reads and checks a file.
@@ -56,7 +56,7 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
 pub fn parse(text: &str, file: &Path) -> Result<Config, Errors> {
     let source = Source::new(text, file);
     let (tree, faults) = DeTable::parse_recoverable(text);
-    // What a broken line was meant to say is a guess, and so would be errors about it.
+    // Errors about a broken line would be guesses at its meaning.
     let config = if faults.is_empty() {
         let directory = file.parent().unwrap_or(Path::new(""));
         config(&Table::root(&source, tree.get_ref()), directory)
@@ -147,7 +147,7 @@ fn dns(table: &Table<'_>) -> Dns {
     dns
 }
 
-/// What is asked of a ring has to fit the back-end, and the ring has to fit the connections.
+/// Checks that ring options fit the back-end, and that the ring fits the connections.
 fn check_io(table: &Table<'_>, io: &Io, listeners: &[Option<Listener>]) {
     if io.backend == Backend::Epoll {
         for value in ["sqpoll_idle", "busy_poll"].into_iter().filter_map(|name| table.value(name)) {
@@ -156,8 +156,8 @@ fn check_io(table: &Table<'_>, io: &Io, listeners: &[Option<Listener>]) {
             }
         }
     }
-    // Whoever submits for itself can make room in a full queue. The kernel's thread takes its time, so the queue must
-    // hold all that connections can have in flight: a receive, a send, and what takes these back.
+    // Without SQPOLL, a worker can make room in a full queue by submitting. The kernel's thread takes its time. So its
+    // queue must hold all that connections can have in flight: a receive, a send, and their cancels.
     let connections: u32 =
         listeners.iter().flatten().fold(0, |sum, listener| sum.saturating_add(listener.max_connections));
     let needed = connections.saturating_mul(SUBMISSIONS_OF_A_CONNECTION);

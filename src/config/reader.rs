@@ -101,7 +101,7 @@ impl<'a> Table<'a> {
         self.source.refuse(&full, key.span().start, found, wanted, Some(hint));
     }
 
-    /// What an unknown key may have been meant to be.
+    /// A guess at the key that an unknown one was meant to be.
     fn likely(&self, name: &str) -> String {
         if let Some(near) = spelling::nearest(name, knobs::keys_in(&self.path)) {
             return format!("did you mean `{near}`?");
@@ -222,7 +222,7 @@ impl<'a> Table<'a> {
         Some((text, value))
     }
 
-    /// The same, where it has to be set.
+    /// Text of a form that `check` knows, under a key that has to be set.
     pub(super) fn needed<T>(
         &self,
         name: &str,

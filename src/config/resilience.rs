@@ -1,4 +1,4 @@
-//! What an operator may set against services that fail: the types that `policy/` works with.
+//! Settings against services that fail: the types that `policy/` works with.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub struct Retry {
     pub backoff_multiplier: f64,
     /// Before the jitter, no wait is longer than this.
     pub max_backoff: Duration,
-    /// What a service may answer, instead of a head, for the call to be sent again.
+    /// Codes of trailers-only answers on which the call is sent again.
     pub retryable_status_codes: Codes,
 }
 
@@ -62,7 +62,7 @@ impl Default for RetryBudget {
 pub struct Throttling {
     /// A failure takes one token; no retries while half of them or less are left.
     pub max_tokens: u32,
-    /// What a success gives back, in thousandths of a token.
+    /// Thousandths of a token that a success gives back.
     pub token_ratio_thousandths: u32,
 }
 
@@ -92,7 +92,7 @@ pub struct Breaker {
     pub failure_ratio: f64,
     /// How long it takes, once closed, until all calls are let through again.
     pub ramp: Duration,
-    /// What a service may answer that counts as a failure.
+    /// Codes of answers that count as failures.
     pub failure_status_codes: Codes,
 }
 

@@ -37,7 +37,7 @@ fn route(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Option<Route> 
     })
 }
 
-/// What a route matches, as its name: `service:bench.v1.Echo host:api.example.com x-canary:1`.
+/// The name of a route, made of its conditions: `service:bench.v1.Echo host:api.example.com x-canary:1`.
 fn describe(matching: &Match) -> String {
     let mut name = match &matching.path {
         PathMatch::Service(service) => format!("service:{service}"),

@@ -12,16 +12,16 @@ use super::codes::Codes;
 use super::resilience::{Hedging, Retry, Throttling};
 use super::units;
 
-/// What a service config says of a cluster.
+/// The parts of a gRPC service config that the gateway uses.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServiceConfig {
-    /// What it says of methods; no name is in two of them.
+    /// Settings of methods; no name is in two of them.
     pub methods: Vec<MethodConfig>,
     /// When retries are stopped.
     pub throttling: Option<Throttling>,
 }
 
-/// What it says of some methods.
+/// The settings of some methods.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MethodConfig {
     /// Which methods.
@@ -46,8 +46,8 @@ pub enum MethodName {
 }
 
 impl ServiceConfig {
-    /// What it says of a path: the method's own, else its service's, else what is for all. Looks at every name, so
-    /// whoever asks for each call keeps the answer.
+    /// The settings for a path: the method's own, else its service's, else those for all. Looks at every name, so
+    /// callers on the request path keep the result.
     pub fn find(&self, path: &str) -> Option<&MethodConfig> {
         let rank = |name: &MethodName| match name {
             _ if !name.covers(path) => 0,
@@ -62,7 +62,7 @@ impl ServiceConfig {
     /// Reads the text of a file.
     ///
     /// # Errors
-    /// What is wrong first, with its place in the tree: `methodConfig[0].retryPolicy.maxAttempts must be ...`.
+    /// The first error, with its place in the tree: `methodConfig[0].retryPolicy.maxAttempts must be ...`.
     pub fn parse(text: &str) -> Result<ServiceConfig, String> {
         let tree: Value = serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}"))?;
         let root = Node { at: String::new(), it: &tree };

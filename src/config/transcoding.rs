@@ -25,7 +25,7 @@ pub struct Transcoding {
     pub services: Vec<String>,
     /// Whether `POST /{service}/{method}` with JSON works for every method.
     pub auto_mapping: bool,
-    /// What becomes of a rule that is wrong.
+    /// The reaction to a rule that is wrong.
     pub on_bad_rule: OnBadRule,
     /// Bytes of a JSON request that is held while it is turned into messages.
     pub max_request_body_size: u32,
@@ -39,7 +39,7 @@ pub struct Transcoding {
     pub print_options: PrintOptions,
 }
 
-/// What becomes of an HTTP rule that is wrong, or means the same requests as another one.
+/// The reaction to an HTTP rule that is wrong, or that means the same requests as another rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnBadRule {
     /// It is left out and named; all others serve.

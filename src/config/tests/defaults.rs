@@ -1,4 +1,4 @@
-//! What holds where a file says nothing.
+//! Defaults of keys that a file does not set.
 
 use std::path::PathBuf;
 use std::time::Duration;

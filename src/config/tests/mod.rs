@@ -35,7 +35,7 @@ fn cluster(text: &str) -> String {
     format!("{CLUSTER}{text}\n{LISTENER}{ROUTE}")
 }
 
-/// What a text becomes; errors fail the test.
+/// The configuration of a text; errors fail the test.
 fn parsed(text: &str) -> Config {
     parse(text, Path::new("r.toml")).unwrap_or_else(|errors| panic!("{errors}\nin\n{text}"))
 }

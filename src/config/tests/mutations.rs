@@ -1,4 +1,4 @@
-//! Whatever the bytes are, there is a configuration or a list of errors, each at a place in the file.
+//! Any bytes yield a configuration or a list of errors, each at a place in the file.
 //!
 //! Random edits of the full example: bytes replaced, taken out, put in, lines moved, tokens swapped in that mean
 //! something to TOML or to us, the end cut off. The seed is fixed; a failure prints its round.

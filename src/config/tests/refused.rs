@@ -1,4 +1,4 @@
-//! What is refused. The table of errors is `refused.txt`; here is what it cannot say.
+//! Refused configurations. The table of errors is `refused.txt`; the tests here are those that it cannot express.
 
 use super::super::spelling;
 use super::{CLUSTER, LISTENER, ROUTE, cluster, errors, listener, route, top};

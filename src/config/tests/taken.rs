@@ -1,4 +1,4 @@
-//! What is taken, and what it becomes.
+//! Accepted configurations, and the values they become.
 
 use std::path::Path;
 use std::time::Duration;
