@@ -1,7 +1,7 @@
-//! What one core has to do with each endpoint, for people to look at.
+//! Values of each endpoint, as one core sees it: the cores publish them for people to look at.
 //!
-//! A core says it at its tick, all of an endpoint at once, so no call pays for it; what is read is up to a tick old.
-//! Which endpoints a cluster has may change while it runs, so a slot says whose it is.
+//! A core publishes them at its tick, all of an endpoint at once, so no call pays for it. A reader's values are up to a
+//! tick old. The endpoints of a cluster may change while it runs, so each slot names its endpoint.
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::address;
 
-/// How one core stands to an endpoint.
+/// The state of an endpoint, as one core sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum EndpointState {
@@ -42,9 +42,9 @@ impl EndpointState {
 /// One core and one endpoint, at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointView {
-    /// Whom this is about.
+    /// The endpoint's address.
     pub address: SocketAddr,
-    /// How the core stands to it.
+    /// The state of the endpoint.
     pub state: EndpointState,
     /// Connections that are open.
     pub connections: u64,
@@ -54,14 +54,14 @@ pub struct EndpointView {
     pub calls: u64,
     /// Connects that failed so far.
     pub connect_failures: u64,
-    /// How long it will not be connected to.
+    /// The time until the next connect may begin.
     pub retry_in: Duration,
 }
 
 /// Room for one endpoint. One core writes, anybody may read.
 #[derive(Debug, Default)]
 pub struct EndpointSlot {
-    /// Port and family; zero while the slot is nobody's.
+    /// Port and family; zero while the slot has no endpoint.
     tag: AtomicU64,
     address: [AtomicU64; 2],
     figures: [AtomicU64; FIGURES],
@@ -70,13 +70,13 @@ pub struct EndpointSlot {
 const FIGURES: usize = 6;
 
 impl EndpointSlot {
-    /// Says how things are now. Only the owning core may call this.
+    /// Publishes the present values. Only the owning core may call this.
     pub fn publish(&self, view: &EndpointView) {
         let [tag, words @ ..] = address::pack(view.address);
         let same = self.tag.load(Relaxed) == tag
             && self.address.iter().zip(words).all(|(word, new)| word.load(Relaxed) == new);
         if !same {
-            // Nobody's, while it says both the old and the new.
+            // The slot has no endpoint while it holds parts of both addresses.
             self.tag.store(0, Release);
             for (word, new) in self.address.iter().zip(words) {
                 word.store(new, Release);
@@ -97,12 +97,12 @@ impl EndpointSlot {
         self.tag.store(tag, Release);
     }
 
-    /// Makes it nobody's. Only the owning core may call this.
+    /// Empties the slot. Only the owning core may call this.
     pub fn clear(&self) {
         self.tag.store(0, Release);
     }
 
-    /// What was said last, if it is somebody's.
+    /// The values published last; `None` for an empty slot.
     pub fn read(&self) -> Option<EndpointView> {
         let tag = self.tag.load(Acquire);
         let [high, low] = [0, 1].map(|at| self.address[at].load(Acquire));

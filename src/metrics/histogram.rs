@@ -100,7 +100,7 @@ impl Snapshot {
         self.sum_micros = self.sum_micros.wrapping_add(other.sum_micros);
     }
 
-    /// What was recorded after `earlier`, which must be of the same histograms.
+    /// The counts since `earlier`, which must be of these histograms.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut since = self.clone();

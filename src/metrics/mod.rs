@@ -102,7 +102,7 @@ impl Gauge {
     }
 }
 
-/// What Prometheus calls the type of a family.
+/// The type of a family, in Prometheus' words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows, until the process ends.
@@ -152,8 +152,8 @@ pub struct CallLabels {
 pub struct Layout {
     /// The clusters' names; `Shard::clusters` has the same order.
     pub clusters: Vec<String>,
-    /// What calls are counted under; `Shard::calls` has the same order. The last one is empty:
-    /// calls that found no route or were refused before one.
+    /// The labels of calls; `Shard::calls` has the same order. The last ones are empty, for calls that found no route
+    /// or were refused before.
     pub calls: Vec<CallLabels>,
     /// Endpoints of each cluster that there is room for; `Shard::endpoints` has the same order.
     pub endpoints: Vec<usize>,
@@ -170,7 +170,7 @@ impl Layout {
         Self { clusters, calls, endpoints, timeouts }
     }
 
-    /// The same with room for the timeouts of so many methods of each cluster.
+    /// This layout, with room for the timeouts of so many methods of each cluster.
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: impl IntoIterator<Item = usize>) -> Self {
         for (room, wanted) in self.timeouts.iter_mut().zip(timeouts) {
@@ -179,7 +179,7 @@ impl Layout {
         self
     }
 
-    /// The same with room for so many endpoints of each cluster.
+    /// This layout, with room for so many endpoints of each cluster.
     #[must_use]
     pub fn with_endpoints(mut self, endpoints: impl IntoIterator<Item = usize>) -> Self {
         for (room, wanted) in self.endpoints.iter_mut().zip(endpoints) {

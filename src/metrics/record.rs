@@ -1,8 +1,8 @@
-//! What is said of a call, or of one of its attempts, on its way from a worker to the thread that writes the access log or
-//! exports traces.
+//! Records of calls and attempts, on their way from workers to the access log's writer and the exporter of traces.
+//! Each of these is a thread of its own.
 //!
-//! A worker never waits for these threads: it has for each a ring of records of fixed size, and what does not fit is left out
-//! and counted. One core puts in, one thread takes out, and both only move words.
+//! A worker never waits for these threads. It has a ring of records of fixed size for each; a record that does not fit
+//! is left out and counted. One core puts in, one thread takes out, and both only move words.
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
@@ -14,7 +14,7 @@ use super::address;
 /// Bytes of a path that are kept.
 pub const PATH_BYTES: usize = 128;
 
-/// What a call can be doing.
+/// A stage of a call, for the times that it spent in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Its head is read, or it waits: for a place on a connection, or to be sent once more.
@@ -31,17 +31,17 @@ pub enum Stage {
     Write,
 }
 
-/// What stages are called, in the order of [`Stage`].
+/// The stages' names, in the order of [`Stage`].
 pub const STAGE_NAMES: [&str; 6] = ["queue", "connect", "receive", "upstream", "transcode", "write"];
 
 /// HTTP methods that have a name in records; gRPC's is first, to be found first, and the last stands for all others.
 pub const METHOD_NAMES: [&str; 10] =
     ["POST", "GET", "HEAD", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER"];
 
-/// What callers speak.
+/// The protocols of callers, by the names in records.
 pub const LANGUAGE_NAMES: [&str; 3] = ["grpc", "grpc-web", "json"];
 
-/// What a record is of.
+/// The subject of a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Subject {
     /// A call.
@@ -51,10 +51,10 @@ pub enum Subject {
     Attempt,
 }
 
-/// What is said of one call. Moments are microseconds after its beginning; none where it did not come so far.
+/// The record of one call or attempt. Moments are microseconds after its beginning; `None` where it did not get so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// What it is of. Of an attempt path, times and status are its own.
+    /// A call, or one attempt of it. An attempt has its own path, times and status.
     pub subject: Subject,
     /// When its head arrived, in microseconds since 1970.
     pub began_unix_us: u64,
@@ -76,7 +76,7 @@ pub struct Record {
     pub code: u8,
     /// Envoy's response flags, at most eight letters; zeros behind them, and only zeros if none.
     pub flags: [u8; 8],
-    /// What the caller speaks: its place in [`LANGUAGE_NAMES`].
+    /// The caller's protocol: its place in [`LANGUAGE_NAMES`].
     pub language: u8,
     /// The request's HTTP method: its place in [`METHOD_NAMES`].
     pub method: u8,
@@ -88,9 +88,9 @@ pub struct Record {
     pub bytes_received: u64,
     /// Bytes of the body to the client.
     pub bytes_sent: u64,
-    /// Who called.
+    /// The client's address.
     pub client: Option<SocketAddr>,
-    /// Where the last attempt went.
+    /// The endpoint of the last attempt.
     pub upstream: Option<SocketAddr>,
     /// The trace it belongs to; zero if none.
     pub trace_id: u128,
@@ -157,7 +157,7 @@ impl Record {
         std::str::from_utf8(&self.flags[..length]).unwrap_or_default()
     }
 
-    /// What the caller speaks.
+    /// The name of the caller's protocol.
     pub fn language_name(&self) -> &'static str {
         LANGUAGE_NAMES[usize::from(self.language).min(LANGUAGE_NAMES.len() - 1)]
     }

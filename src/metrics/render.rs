@@ -1,6 +1,6 @@
 //! The page that Prometheus scrapes: text format 0.0.4.
 //!
-//! What is on it follows from the tables in `shard.rs`; here is only how it is written. Figures of
+//! The tables in `shard.rs` say which families it has; the code here only writes them. Figures of
 //! the process itself (`process_…`) need the system and are added by `admin/process.rs`.
 
 mod guards;
@@ -18,7 +18,7 @@ use super::{
     Shard, TimeoutSlot, WorkerBlock, call_totals, cluster_total,
 };
 
-/// What the page says of the gateway as a whole.
+/// Values of the page that concern the gateway as a whole.
 #[derive(Clone, Copy, Debug)]
 pub struct GatewayInfo<'a> {
     /// The gateway's version.
@@ -31,23 +31,23 @@ pub struct GatewayInfo<'a> {
     pub ready: bool,
     /// How many workers there are.
     pub workers: usize,
-    /// What the writer of the access log did, if there is one.
+    /// Counts of the access log's writer, if there is one.
     pub access_log: Option<AccessLogCounts>,
-    /// What the exporter of traces did, if there is one.
+    /// Counts of the exporter of traces, if there is one.
     pub traces: Option<TraceCounts>,
-    /// What is served as JSON, if that is configured.
+    /// The API that is served as JSON, if that is configured.
     pub transcoding: Option<TranscodingInfo>,
-    /// What became of changed configurations.
+    /// Counts of changed configurations.
     pub reloads: ReloadCounts,
-    /// How host names became addresses.
+    /// Counts of host name lookups.
     pub names: NameCounts,
     /// Panics on threads that are no worker's.
     pub control_panics: u64,
-    /// What the workers share of each cluster.
+    /// The state of each cluster that the workers share.
     pub shares: &'a [Arc<Shares>],
 }
 
-/// What the writer of the access log did.
+/// Counts of the access log's writer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AccessLogCounts {
     /// Lines that were written.
@@ -56,7 +56,7 @@ pub struct AccessLogCounts {
     pub failed: u64,
 }
 
-/// What the exporter of traces did.
+/// Counts of the exporter of traces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TraceCounts {
     /// Spans that the collector took.
@@ -65,7 +65,7 @@ pub struct TraceCounts {
     pub failed: u64,
 }
 
-/// What became of configurations that were read while the gateway ran.
+/// Counts of the configurations that were read while the gateway ran.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReloadCounts {
     /// Those that are, or were, in use.
@@ -76,7 +76,7 @@ pub struct ReloadCounts {
     pub refused_last: bool,
 }
 
-/// How host names became addresses.
+/// Counts of host name lookups.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NameCounts {
     /// How often a name was asked for.
@@ -87,7 +87,7 @@ pub struct NameCounts {
     pub changes: u64,
 }
 
-/// What is served as JSON.
+/// The API that is served as JSON.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TranscodingInfo {
     /// Methods of the API in use.
@@ -108,7 +108,7 @@ pub struct TranscodingInfo {
     pub refused: u64,
 }
 
-/// What one worker's ring has counted in memory shared with the kernel.
+/// Counts of one worker's ring, from memory shared with the kernel.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RingCounts {
     /// The worker's number.
@@ -284,7 +284,7 @@ fn clusters(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
     }
 }
 
-/// What is on the page about each endpoint, summed over cores.
+/// A family of the page with a row for each endpoint, summed over cores.
 type EndpointRow = (&'static str, Kind, &'static str, fn(&EndpointView) -> u64);
 
 #[rustfmt::skip]

@@ -1,4 +1,4 @@
-//! What one core counts. To count something new, add a line here; the page follows.
+//! The counts of one core. To count something new, add a line here; the page follows.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -99,7 +99,7 @@ impl CallBlock {
 const UNKNOWN: usize = 2;
 
 block! {
-    /// What a core counts about itself and its clients. On the page with `worker="N"`.
+    /// A core's counts of itself and its clients. On the page with `worker="N"`.
     WorkerBlock {
         connections_accepted: Counter "ringway_connections_accepted_total"
             "Client connections that this worker has begun to serve.",
@@ -163,7 +163,7 @@ block! {
 }
 
 block! {
-    /// What a core counts about one cluster. On the page with `cluster="…"`, summed over cores.
+    /// A core's counts of one cluster. On the page with `cluster="…"`, summed over cores.
     ClusterBlock {
         connections_opened: Counter "ringway_upstream_connections_opened_total"
             "Connections to the cluster's endpoints that were established.",

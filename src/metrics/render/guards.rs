@@ -1,4 +1,4 @@
-//! What is on the page about breakers and ejected endpoints, which the workers have in common.
+//! Families of breakers and ejected endpoints, whose state the workers share.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::metrics::page::{Escaped, Page};
 use crate::policy::breaker::{SharedBreaker, State};
 use crate::policy::shares::Shares;
 
-/// What is on the page about each breaker.
+/// A family of the page with a row for each breaker.
 type BreakerRow = (&'static str, &'static str, &'static str, fn(&SharedBreaker) -> u64);
 
 #[rustfmt::skip]
@@ -29,7 +29,7 @@ const fn state(state: State) -> u64 {
     }
 }
 
-/// What is on the page about the endpoints of each cluster.
+/// A family of the page with a row for each cluster, about its endpoints.
 type OutlierRow = (&'static str, &'static str, &'static str, fn(&Shares) -> u64);
 
 #[rustfmt::skip]

@@ -250,7 +250,7 @@ fn fifty_thousand_series_are_written_quickly() {
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
-/// What the workers share of two clusters: one with all that can be on the page, one with as little as can be.
+/// The shared state of two clusters: one with all that can be on the page, one with as little as can be.
 fn shares() -> Vec<Arc<Shares>> {
     let text = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[routes]]\nmatch = { prefix = \"/\" }\ncluster = \"all\"\n\
         [[clusters]]\nname = \"all\"\nendpoints = [\"10.0.0.7:1\", \"10.0.0.8:1\"]\n\
