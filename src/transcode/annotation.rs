@@ -23,7 +23,7 @@ pub(super) fn option(pool: &DescriptorPool) -> Option<ExtensionDescriptor> {
     (is_it && matches!(option.kind(), Kind::Message(_))).then_some(option)
 }
 
-/// What a method says.
+/// The HTTP rule in a method's options, if there is one.
 pub(super) fn of(method: &MethodDescriptor, option: &ExtensionDescriptor) -> Option<HttpRule> {
     let options = method.options();
     if !options.has_extension(option) {

@@ -15,7 +15,7 @@ pub use super::rule::{Body, BoundField, HTTP_BODY, Idempotency, Method, Rule};
 use super::rules::{Captures, Found, Rules};
 use crate::config::Transcoding;
 
-/// What is served as JSON.
+/// The API that is served as JSON: its methods, rules and messages.
 #[derive(Debug)]
 pub struct Api {
     /// At least one. Each is of descriptors that belong together.
@@ -34,8 +34,8 @@ impl Api {
     /// Reads all descriptors that the configuration names and compiles them, with what `reflected` has found. Relative
     /// paths begin at `directory`.
     ///
-    /// What of reflection cannot be described, and, unless `on_bad_rule` says otherwise, rules that are wrong are left
-    /// out: [`Api::refused`] names them.
+    /// Parts of reflected descriptors that cannot be described are left out. So are wrong rules, unless `on_bad_rule`
+    /// says otherwise. [`Api::refused`] names them.
     ///
     /// # Errors
     /// Everything that is wrong with files and rules.
@@ -108,7 +108,7 @@ impl Api {
         &self.missing
     }
 
-    /// What is left out, and why: rules that are wrong, and what of reflection cannot be described.
+    /// The parts that are left out, and why: wrong rules, and parts of reflected descriptors that cannot be described.
     pub fn refused(&self) -> &[Problem] {
         &self.refused
     }

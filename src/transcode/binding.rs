@@ -1,4 +1,4 @@
-//! What a rule says about fields, held against the messages.
+//! Checks the fields that a rule names against the messages.
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 
@@ -10,7 +10,7 @@ use super::rule::{Body, BoundField, Rule};
 use super::template::Template;
 use crate::config::nearest;
 
-/// A rule, for people.
+/// A rule's place, for people.
 pub(super) fn place(method: &MethodDescriptor, rule: &HttpRule) -> String {
     let (file, name) = (method.parent_file(), method.full_name());
     match &rule.pattern {
@@ -19,7 +19,7 @@ pub(super) fn place(method: &MethodDescriptor, rule: &HttpRule) -> String {
     }
 }
 
-/// A rule that holds, but for its method's position; or what is wrong with it.
+/// The checked rule, without its method's position; `None` adds the problem to `wrong`.
 pub(super) fn check(
     schema: &Schema,
     method: &MethodDescriptor,

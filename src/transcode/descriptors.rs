@@ -2,11 +2,11 @@
 //!
 //! Files keep their bytes, so that options nobody here knows of survive. Where two sources have a file of one name, the
 //! first counts and the other must define the same; a file that stands under two names with the same content is one.
-//! What is imported and in no source comes from what is built in: `google/protobuf` and the usual files of `google/api`.
+//! An import that no source has comes from the built-in files: `google/protobuf` and the usual ones of `google/api`.
 //!
-//! What the configuration names has to be right as a whole. What server reflection answers is taken as far as it can be
-//! described: a file that is wrong, or lacks an import, costs only the methods that need it. A cluster that has another
-//! version of a file than the sources before it gets a pool of its own.
+//! Files that the configuration names have to be right as a whole. Answers of server reflection are taken as far as
+//! they can be described. There, a file that is wrong, or lacks an import, costs only the methods that need it. A
+//! cluster that has another version of a file than the sources before it gets a pool of its own.
 
 mod builtin;
 mod file;
@@ -46,7 +46,7 @@ pub struct Descriptors {
 pub(super) struct Pools {
     /// At least one.
     pub(super) pools: Vec<Pool>,
-    /// What of reflection could not.
+    /// Problems of reflected parts that could not be described.
     pub(super) refused: Vec<Problem>,
 }
 
@@ -130,7 +130,7 @@ impl Descriptors {
         for (number, group) in self.groups.into_iter().enumerate() {
             let mut problems = Vec::new();
             pools.push(group.into_pool(&mut problems, &mut self.refused));
-            // What the configuration names was judged with the first.
+            // Later groups repeat the configured files, which the first group has judged.
             if number == 0 {
                 self.problems.append(&mut problems);
             }

@@ -28,7 +28,7 @@ mod file {
     pub(super) const OPTIONS: u32 = 8;
     pub(super) const SYNTAX: u32 = 12;
     pub(super) const EDITION: u32 = 14;
-    /// What options need is imported like all else in proto2.
+    /// Imports that only options need; proto2 has them among all others.
     pub(super) const OPTION_DEPENDENCY: u32 = 15;
 }
 
@@ -55,10 +55,10 @@ pub(super) fn edition(bytes: &[u8]) -> Result<Edition, String> {
     }
 }
 
-/// The same file as one of proto2, with the features that proto2 has no words for.
+/// Rewrites a file of an edition as proto2, and keeps the features that proto2 has no words for.
 ///
 /// # Errors
-/// What of it is not understood.
+/// A description of the part that is not understood.
 pub(super) fn to_proto2(bytes: &[u8], edition: Edition) -> Result<Vec<u8>, String> {
     let mut features = Features::of(edition);
     for field in Fields(bytes) {

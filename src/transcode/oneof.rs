@@ -11,7 +11,7 @@ const DEPTH_MAX: u32 = 100;
 
 /// Two members of one oneof that a message has, for the caller; none if there are none.
 pub fn conflict(schema: &Schema, id: MessageId, wire: &[u8]) -> Option<String> {
-    // What was just written can be read.
+    // The writer's own output can always be read.
     find(schema, id, wire, DEPTH_MAX).ok().flatten()
 }
 

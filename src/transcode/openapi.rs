@@ -1,7 +1,8 @@
 //! The API for people and their tools: OpenAPI 3.1, from the same rules that calls go by.
 //!
-//! What OpenAPI cannot say is said in words: `**` is a parameter that may hold slashes, a method without a key of its
-//! own stands under `x-`, and of two templates that look the same there the second is named in the first's description.
+//! Three things have no form in OpenAPI. `**` becomes a parameter whose description allows slashes. A method without a
+//! key of its own stands under `x-`. Of two templates that look alike there, the first one's description names the
+//! second.
 
 mod comments;
 mod path;
@@ -18,7 +19,7 @@ use self::schema::Schemas;
 use super::api::{Api, Body, Method, Rule};
 use crate::config::PrintOptions;
 
-/// What the document says of itself.
+/// The document's statements about itself.
 #[derive(Clone, Debug)]
 pub struct About<'a> {
     /// Its title.

@@ -40,7 +40,7 @@ pub struct Message {
     descriptor: MessageDescriptor,
 }
 
-/// What a message is in JSON. All but `Plain` are types of `google.protobuf`.
+/// The JSON form of a message. All but `Plain` are types of `google.protobuf`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// An object of its fields.
@@ -147,7 +147,7 @@ impl Message {
         }
     }
 
-    /// What it is in JSON.
+    /// The JSON form of the message.
     pub fn shape(&self) -> Shape {
         self.shape
     }

@@ -1,4 +1,4 @@
-//! What is wrong with descriptors and rules, in words for the operator.
+//! Problems of descriptors and rules, in words for the operator.
 
 use std::any::Any;
 use std::fmt;
@@ -9,9 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub struct Problem {
     /// The file, and within it the method and rule it is about.
     pub place: String,
-    /// What is wrong.
+    /// The problem.
     pub wrong: String,
-    /// What to do about it.
+    /// The remedy, where there is one.
     pub hint: Option<String>,
     /// Whether it is a defect of this program: something panicked.
     pub is_defect: bool,
@@ -39,7 +39,7 @@ pub fn guarded<T>(place: &str, work: impl FnOnce() -> T) -> Result<T, Problem> {
     })
 }
 
-/// What a panic says.
+/// The message of a panic.
 fn said(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason is told")

@@ -21,7 +21,7 @@ pub struct QueryOptions {
 pub struct QueryError {
     /// The parameter's name, as far as an error repeats it.
     pub parameter: String,
-    /// What is wrong with it.
+    /// The fault of the parameter.
     pub reason: String,
 }
 
@@ -33,10 +33,10 @@ impl fmt::Display for QueryError {
 
 impl std::error::Error for QueryError {}
 
-/// What a query has set.
+/// A summary of the fields that a query has set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bound {
-    /// A member of a oneof: what else the request sets has to be looked at.
+    /// A member of a oneof is set, so the rest of the request needs a check for other members.
     pub has_oneof: bool,
 }
 

@@ -80,7 +80,7 @@ struct Reader<'s, 'j, 'o> {
     late_types: u32,
 }
 
-/// What the key of an object stands for.
+/// The target of a key in an object.
 enum Key {
     /// The field with this index.
     Field(usize),

@@ -20,15 +20,15 @@ pub struct Method {
     pub client_streaming: bool,
     /// Whether it answers with a stream.
     pub server_streaming: bool,
-    /// What calling it twice does.
+    /// The effect of a second call.
     pub idempotency: Idempotency,
-    /// Where it is defined.
+    /// The method's descriptor.
     pub descriptor: MethodDescriptor,
     /// Which of the API's schemas has its messages: see `Api::schema_of`.
     pub(super) schema: usize,
 }
 
-/// What calling a method twice does: its option `idempotency_level`.
+/// The effect of calling a method twice: its option `idempotency_level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idempotency {
     /// Nothing is said.
@@ -50,15 +50,15 @@ pub struct Rule {
     pub template: Template,
     /// The field that each of the template's variables is.
     pub captures: Vec<BoundField>,
-    /// What the HTTP body is.
+    /// The content of the HTTP body.
     pub body: Body,
     /// Fields of the request that the path or the body has; the query may not bind them.
     pub taken: Vec<FieldPath>,
     /// The field that becomes the answer's body; `None` for the whole message.
     pub response_body: Option<BoundField>,
-    /// Whether the HTTP body is not JSON but what a `google.api.HttpBody` holds.
+    /// Whether the request's body is not JSON but the content of a `google.api.HttpBody`.
     pub takes_http_body: bool,
-    /// The same of the answer.
+    /// Whether the answer is not JSON but the content of a `google.api.HttpBody`.
     pub gives_http_body: bool,
     /// Made by `auto_mapping`.
     pub is_auto: bool,
@@ -73,7 +73,7 @@ pub struct BoundField {
     pub descriptors: Vec<FieldDescriptor>,
 }
 
-/// What the HTTP body of a request is.
+/// The content of a request's HTTP body.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// There is none; fields that the path does not bind come from the query.

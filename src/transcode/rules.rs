@@ -27,7 +27,7 @@ pub struct Rules {
     nodes: Vec<Node>,
     /// Names of methods; rules know them by their position.
     methods: Vec<String>,
-    /// What each rule captures, by the number it was given.
+    /// The captures of each rule, by the number it was given.
     shapes: Vec<Shape>,
 }
 
@@ -49,12 +49,12 @@ pub struct Conflict {
     pub second: usize,
 }
 
-/// What a request means.
+/// The meaning of a request: its rule, or the reason that there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found<'a> {
     /// The rule of this number. The captures are filled.
     Rule(usize),
-    /// The same, for HEAD: it is a rule for GET, and the answer goes out without its body.
+    /// A rule for GET, found for HEAD: the answer goes out without its body.
     Head(usize),
     /// The path is known, but not with this method: the value of `Allow`.
     WrongMethod(&'a str),
@@ -64,7 +64,7 @@ pub enum Found<'a> {
     Unreadable(Unreadable),
 }
 
-/// What a path's variables hold, and the memory to find it. Kept and used again, it stops allocating.
+/// The values of a path's variables, and the memory to find them. Later requests reuse it, so it stops allocating.
 #[derive(Clone, Debug, Default)]
 pub struct Captures {
     /// Where the path's segments begin and end.

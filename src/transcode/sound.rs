@@ -1,4 +1,4 @@
-//! What a descriptor must be before the library behind the descriptors sees it. Compilers write nothing else, but
+//! Checks of a descriptor that the library behind the descriptors relies on. Compilers always write sound ones. But
 //! reflection may answer anything, and a file may be damaged.
 
 use std::collections::HashSet;

@@ -1,6 +1,6 @@
 //! A body of many JSON values, cut into them: one after the other, with or without space between (NDJSON), or an array.
 //!
-//! Only as much is read as is needed to know where a value ends; whoever reads the value finds what is wrong in it.
+//! The splitter reads only enough to know where a value ends; the reader of the value finds its faults.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::read::end_of_plain;
 /// Cuts a body that comes in pieces. A body that begins with `[` is an array of the values.
 #[derive(Debug)]
 pub struct Splitter {
-    /// What has come and was not given out: from `start` on.
+    /// Bytes that came and were not given out: from `start` on.
     bytes: Vec<u8>,
     start: usize,
     /// Up to here it has been looked at.
@@ -21,7 +21,7 @@ pub struct Splitter {
     value_bytes_max: usize,
 }
 
-/// What may come next.
+/// The parts of a body that may come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expects {
     /// `[`, or the first value.
@@ -57,13 +57,13 @@ impl Inside {
 /// Why a body cannot be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SplitError {
-    /// Where in the body, in bytes.
+    /// The position in the body, in bytes.
     pub offset: u64,
-    /// What is wrong there.
+    /// The fault at this position.
     pub reason: SplitReason,
 }
 
-/// What is wrong with a body.
+/// The fault of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SplitReason {
     /// Something else should be here.
@@ -217,7 +217,7 @@ impl Splitter {
     }
 }
 
-/// What is no value's begin would not be found by its reader as early.
+/// Whether a value may begin with this byte. The value's reader would find a wrong one, but later.
 fn begins_value(byte: u8) -> bool {
     matches!(byte, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n')
 }

@@ -18,16 +18,16 @@ use std::ops::Range;
 /// A path template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// What the path's segments must be, variables taken apart.
+    /// The pattern of the path's segments, variables taken apart.
     pub segments: Vec<Segment>,
-    /// What follows the last segment's colon.
+    /// The text behind the last segment's colon.
     pub verb: Option<String>,
     /// In the order of the text.
     pub variables: Vec<Variable>,
     text: String,
 }
 
-/// What one segment of a path must be.
+/// The pattern of one segment of a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Segment {
     /// Just this.
@@ -54,7 +54,7 @@ pub struct Variable {
 pub struct BadTemplate {
     /// The character it is about, from 1; one more than there are for the end.
     pub column: usize,
-    /// What was wanted there.
+    /// The expected part at this column.
     pub wanted: &'static str,
 }
 

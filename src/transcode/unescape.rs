@@ -1,11 +1,11 @@
-//! What a path says in escapes. `transcode/rules.rs` has the rule by which they are decoded.
+//! Decodes the escapes of a path. `transcode/rules.rs` has the rule for it.
 
-/// Why what a path captures cannot be text.
+/// The reason why a captured part of a path cannot be text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
     /// A `%` without two hexadecimal digits behind it.
     Escape,
-    /// What it escapes is not UTF-8.
+    /// The escaped bytes are not UTF-8.
     NotUtf8,
     /// A segment is `.` or `..`, escaped or not.
     LeadsOut,

@@ -5,7 +5,7 @@
 
 use super::plan::{Kind, WireType};
 
-/// What is left of a message.
+/// The unread rest of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Wire<'a> {
     rest: &'a [u8],
@@ -19,7 +19,7 @@ pub enum Raw<'a> {
     Fixed64(u64),
     Fixed32(u32),
     Length(&'a [u8]),
-    /// What stands between the tags of a group.
+    /// The bytes between the tags of a group.
     Group(&'a [u8]),
 }
 
@@ -145,7 +145,7 @@ impl<'a> Wire<'a> {
         Ok(bytes)
     }
 
-    /// What stands up to the end of the group whose first tag was just read.
+    /// The bytes up to the end of the group whose first tag was just read.
     fn group(&mut self, number: u32, depth: u32) -> Result<&'a [u8], BadWire> {
         let depth = depth.checked_sub(1).ok_or(BadWire::TooDeep)?;
         let begin = self.rest;

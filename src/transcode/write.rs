@@ -1,7 +1,7 @@
 //! Protobuf to JSON: a message's bytes become text in one pass, without a tree in between.
 //!
-//! What no encoder writes but the format allows, such as a singular field twice, a list in pieces or two members of a
-//! oneof, needs a tree: `prost-reflect` reads such a message and writes it as encoders do, and that is then printed.
+//! The format allows rare shapes that no encoder writes: a singular field twice, a list in pieces, two members of a
+//! oneof. These need a tree. `prost-reflect` reads such a message and encodes it as usual, and that is then printed.
 //!
 //! Where the mapping differs from the JSON that `prost-reflect` writes, sentences from the specification
 //! (<https://protobuf.dev/programming-guides/json/> and the comments in the .proto files of the types):
@@ -85,7 +85,7 @@ fn run(
     Ok(())
 }
 
-/// The same message as encoders write it.
+/// The message in the form that encoders write.
 #[cold]
 fn normal(schema: &Schema, id: MessageId, wire: &[u8]) -> Result<Vec<u8>, Stop> {
     let tree = DynamicMessage::decode(schema.message(id).descriptor().clone(), wire);

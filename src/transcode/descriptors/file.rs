@@ -24,13 +24,13 @@ pub(super) struct File {
     /// As it came, but for what the library behind the descriptors does not know.
     pub(super) bytes: Vec<u8>,
     pub(super) imports: Vec<String>,
-    /// Those of them that whoever imports this one sees, too.
+    /// Imports that importers of this file see, too.
     pub(super) public: Vec<String>,
-    /// What it defines, without what may differ between two copies.
+    /// Its definitions, without the parts that may differ between two copies.
     pub(super) content: FileDescriptorProto,
-    /// Full names of what it defines.
+    /// Full names of its definitions.
     pub(super) symbols: Vec<String>,
-    /// Whether it was answered by a service, which is not to be trusted to be right.
+    /// Whether a service answered with it, which may send anything.
     pub(super) is_reflected: bool,
     /// Whether errors in it have lines and columns.
     pub(super) is_source: bool,
@@ -44,7 +44,7 @@ impl File {
         Self::read_as(origin, bytes, None)
     }
 
-    /// The same, of an edition that the bytes do not say.
+    /// Reads a file whose edition is `known`, where the bytes do not say it.
     pub(super) fn read_as(origin: &str, bytes: &[u8], known: Option<Edition>) -> Result<File, Problem> {
         let content = FileDescriptorProto::decode(bytes)
             .map_err(|error| Problem::new(origin, format!("not a descriptor of a file: {error}")))?;
@@ -79,7 +79,7 @@ impl File {
         })
     }
 
-    /// What is wrong with it.
+    /// A problem of this file.
     pub(super) fn problem(&self, wrong: impl Into<String>) -> Problem {
         Problem::new(place(&self.origin, &self.name), wrong)
     }
@@ -132,7 +132,7 @@ fn without_syntax(bytes: &[u8]) -> Vec<u8> {
     kept.flat_map(|field| field.whole.iter().copied()).collect()
 }
 
-/// What a file defines: two builds of one file may differ in the rest.
+/// The definitions of a file alone: two builds of one file may differ in the rest.
 fn bare(file: FileDescriptorProto) -> FileDescriptorProto {
     FileDescriptorProto {
         name: None,

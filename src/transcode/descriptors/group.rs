@@ -22,12 +22,12 @@ pub(super) struct Group {
     aliases: HashMap<String, String>,
 }
 
-/// What a file is to those that are there.
+/// The relation of a file to the files of a group.
 enum Place {
     New,
     Known,
     AliasOf(usize),
-    /// It says something else than this one.
+    /// It contradicts this file.
     Against(usize),
 }
 
@@ -222,7 +222,7 @@ impl<'g> Building<'g> {
         let imports = self.imports(file);
         let is_whole = imports.iter().all(|import| self.known.contains(*import)) && !file.lacks_import;
         if !is_whole && !file.is_reflected {
-            // What it imports has been refused; its own turn would only say so again.
+            // Its refused import has been reported; its own failure would only repeat that.
             return;
         }
         let known = |import: &&str| self.known.contains(*import);
@@ -254,7 +254,7 @@ impl<'g> Building<'g> {
         self.pool.descriptors = pool;
     }
 
-    /// What a file imports, with what it sees through that. The library looks through one level only.
+    /// The imports of a file, with all public imports behind them. The library follows these through one level only.
     fn imports<'a>(&'a self, file: &'a File) -> BTreeSet<&'a str> {
         let mut imports: BTreeSet<&str> = BTreeSet::new();
         let mut next: Vec<&str> = file.imports.iter().map(String::as_str).collect();

@@ -10,6 +10,6 @@ pub(in crate::transcode) struct Pool {
     pub(in crate::transcode) descriptors: DescriptorPool,
     /// Messages that lack a field, and why.
     pub(in crate::transcode) incomplete: HashMap<String, String>,
-    /// Who told of a file, for files that reflection told of.
+    /// For each reflected file, the service that answered with it.
     pub(in crate::transcode) reflected: HashMap<String, String>,
 }

@@ -3,7 +3,7 @@
 use super::super::fields::{Field, Fields, put_bytes};
 use super::file::full_name;
 
-/// What is left of a file, and what is not.
+/// A pruned file, and a list of the parts that it lost.
 #[derive(Debug, Default)]
 pub(super) struct Pruned {
     pub(super) bytes: Vec<u8>,

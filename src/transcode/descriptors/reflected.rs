@@ -3,10 +3,10 @@
 /// Files that server reflection has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reflected {
-    /// Who, for people: `reflection of cluster "echo"`.
+    /// The answering cluster, for people: `reflection of cluster "echo"`.
     pub origin: String,
     /// Each a `google.protobuf.FileDescriptorProto`.
     pub files: Vec<Vec<u8>>,
-    /// What it did not tell, each a sentence.
+    /// Gaps in the answers, each as a sentence.
     pub untold: Vec<String>,
 }

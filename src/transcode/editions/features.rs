@@ -1,4 +1,4 @@
-//! What an edition leaves open, and who says it: `google.protobuf.FeatureSet`.
+//! Features that an edition leaves open, and their values by edition and options: `google.protobuf.FeatureSet`.
 
 use super::edition::{Edition, malformed};
 use super::source::DEFAULT;

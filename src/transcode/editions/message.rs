@@ -45,7 +45,7 @@ const ONEOF_OPTIONS: u32 = 2;
 /// `EnumDescriptorProto.options`
 const ENUM_OPTIONS: u32 = 3;
 
-/// What the fields of a message need to know of it.
+/// The parts of a message that its fields' conversion needs.
 struct Around<'a> {
     features: Features,
     /// Of its oneofs, in their order.
@@ -185,7 +185,7 @@ fn entry_name(bytes: &[u8]) -> Option<&str> {
     if is_entry { find(in_message::NAME)?.text() } else { None }
 }
 
-/// What of a field matters here.
+/// The parts of a field that its conversion needs.
 #[derive(Default)]
 struct One<'a> {
     name: &'a str,

@@ -57,7 +57,7 @@ pub(in crate::transcode) fn to_proto3(text: &str) -> Result<Option<(String, Edit
     head.extend_from_slice(&out[tokens[0].end..tokens[2].begin]);
     head.extend_from_slice(b"\"proto3\"");
     head.extend_from_slice(&out[tokens[2].end..]);
-    // What was written over was whole words of ASCII.
+    // Only whole words of ASCII were overwritten, so the text is still UTF-8.
     String::from_utf8(head).map(|text| Some((text, edition))).map_err(|error| error.to_string())
 }
 

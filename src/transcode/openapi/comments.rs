@@ -1,4 +1,4 @@
-//! What the `.proto` files say about their definitions, where the descriptors still have it.
+//! Comments of the `.proto` files on their definitions, where the descriptors still have them.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ pub(super) struct Comments {
 }
 
 impl Comments {
-    /// What stands above a definition, or else behind it.
+    /// The comment above a definition, or else the one behind it.
     pub(super) fn of(&mut self, file: &FileDescriptor, path: &[i32]) -> Option<&str> {
         let versions = self.files.entry(file.name().to_owned()).or_default();
         let at = versions.iter().position(|(known, _)| known == file).unwrap_or_else(|| {

@@ -7,7 +7,7 @@ use super::super::template::{Segment, Template};
 pub(super) struct Path {
     /// As OpenAPI writes it.
     pub(super) text: String,
-    /// The same without the names of parameters: two paths of one shape may not both be there.
+    /// The text without the names of parameters: two paths of one shape may not both be there.
     pub(super) shape: String,
     /// In the order of the text.
     pub(super) parameters: Vec<Parameter>,

@@ -22,9 +22,9 @@ pub struct Field {
     pub is_required: bool,
     /// Is it an extension? Then its name is `[package.name]`, and no default is printed for it.
     pub is_extension: bool,
-    /// What goes before its value in JSON: `"fooBar":`.
+    /// The key before its value in JSON: `"fooBar":`.
     pub json_key: Box<[u8]>,
-    /// The same with the name in the .proto file: `"foo_bar":`.
+    /// The key with the name of the .proto file: `"foo_bar":`.
     pub proto_key: Box<[u8]>,
     /// Its tag, as it is written before one value: for a group, where that begins; for a map, before an entry.
     pub tag: Tag,
@@ -146,7 +146,7 @@ impl Tag {
         tag
     }
 
-    /// What goes before the value.
+    /// The tag's bytes, which stand before the value.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]

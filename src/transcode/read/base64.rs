@@ -1,6 +1,6 @@
 //! Base64 back to bytes: the usual alphabet and that of URLs, with or without padding.
 
-/// What is not a digit, and the bit that no digit has.
+/// The value of a byte that is no digit, and the bit that no digit has.
 const NONE: u8 = 0xFF;
 const NONE_BIT: u8 = 0x80;
 
@@ -44,7 +44,7 @@ pub(super) fn decode(bytes: &mut Vec<u8>, start: usize) -> Result<(), &'static s
             return Err("not base64");
         }
         let three = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
-        // What is overwritten has been read: there are fewer bytes than digits.
+        // Overwritten digits have been read: there are fewer bytes than digits.
         if here == 4 {
             text[to..to + 3].copy_from_slice(&three);
         } else {

@@ -5,9 +5,9 @@ use std::fmt;
 /// Why a text is not the JSON of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadError {
-    /// Where in the text, in bytes.
+    /// The position in the text, in bytes.
     pub offset: usize,
-    /// What is wrong there.
+    /// The fault at this position.
     pub reason: String,
 }
 

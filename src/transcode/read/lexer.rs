@@ -167,7 +167,7 @@ impl<'j> Lexer<'j> {
             return Err(if is_begun { self.fault(MALFORMED) } else { self.unexpected(wanted) });
         };
         self.at += number.text.len();
-        // What follows at once is no part of it, so `01` and `1x` are caught here.
+        // A letter, digit or sign right behind a number is malformed: `01` and `1x` are caught here.
         if self.peek().is_ascii_alphanumeric() || matches!(self.peek(), b'.' | b'+' | b'-') {
             return Err(self.fault(MALFORMED));
         }
@@ -325,7 +325,7 @@ impl<'j> Text<'j> {
     }
 }
 
-/// What the escape means whose backslash stands before `rest`, and how long it is.
+/// The character of the escape whose backslash stands before `rest`, and the escape's length.
 fn escape(rest: &str) -> Result<(char, usize), &'static str> {
     let character = match rest.as_bytes().first() {
         Some(b'"') => '"',

@@ -11,13 +11,13 @@ pub const DEPTH_MAX: u32 = 100;
 /// Why a message cannot be JSON, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteError {
-    /// What is wrong.
+    /// The fault.
     pub fault: Fault,
     /// The innermost field that is known to have it, or the message: `package.Message.field`.
     pub place: String,
 }
 
-/// What is wrong with a message.
+/// The fault of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The bytes are cut short or no protobuf.
@@ -78,7 +78,7 @@ impl Stop {
     #[cold]
     pub(super) fn told(self, schema: &Schema) -> WriteError {
         let (fault, place) = match self {
-            // What was made by an encoder needs no tree again.
+            // An encoder's own output needs no second tree.
             Self::Rare => (Fault::Malformed, None),
             Self::Fault { fault, place } => (fault, place),
         };

@@ -126,7 +126,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// What goes before a member of an object, after the one before it.
+    /// Writes the comma and the key of an object's next member.
     #[inline]
     fn key(&mut self, field: &Field) {
         self.comma(b'{');
@@ -223,7 +223,7 @@ impl<'a> Writer<'a> {
             }
         }
         for (at, (key_raw, value)) in pairs.into_iter().enumerate() {
-            // What does not count has to be right all the same.
+            // Entries that do not count have to be valid all the same.
             let before = self.out.len();
             self.member(field, (key, key_raw), value)?;
             if last.get(&Keys::normal(key, key_raw)) != Some(&at) {

@@ -1,4 +1,4 @@
-//! What only bytes can say: rare shapes, unknown fields, and what is no message.
+//! Messages that exist only as bytes: rare shapes, unknown fields, and bytes that are no message.
 
 use super::*;
 use crate::transcode::plan::Schema;

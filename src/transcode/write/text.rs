@@ -49,7 +49,7 @@ pub(super) fn string(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
     is_text
 }
 
-/// The same without the quotes.
+/// Writes a string without its quotes.
 #[must_use]
 pub(super) fn unquoted(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
     // Nearly all strings stop here: one pass that compilers do sixteen bytes at a time.

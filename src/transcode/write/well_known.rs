@@ -137,7 +137,7 @@ impl Writer<'_> {
             }
         }
         for (at, (key, value)) in members.into_iter().enumerate() {
-            // What does not count has to be right all the same.
+            // Members that do not count have to be valid all the same.
             let before = self.out.len();
             self.comma(b'{');
             self.string(key)?;
