@@ -62,7 +62,7 @@ impl Wake for Bell {
     }
 }
 
-/// What others look at, or ask of it.
+/// Counts of the writer, and requests to it.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     written: AtomicU64,
@@ -183,7 +183,7 @@ struct Writer {
     shared: Arc<Shared>,
     series: Arc<Series>,
     sink: Sink,
-    /// What is to be written, and how many lines it is.
+    /// Text to be written, and its number of lines.
     text: String,
     lines: u64,
     complained: Option<Instant>,

@@ -1,7 +1,8 @@
-//! What callers of plain HTTP may call: read from descriptors at start, and again when these change.
+//! The API that callers of plain HTTP have: read from descriptors at start, and again when these change.
 //!
-//! Files are looked at now and then (`files.rs`). Upstreams are asked by server reflection, beside that (`asker.rs`). What cannot be read, or is wrong, changes nothing: the API that was good stays, and so does what each
-//! upstream answered last, also when the configuration changes.
+//! The gateway looks at files now and then (`files.rs`). Beside that, it asks upstreams by server reflection
+//! (`asker.rs`). Descriptors that are wrong or cannot be read change nothing: the API in use stays. Each upstream's
+//! last answer stays, too, also when the configuration changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use crate::transcode::problem::{self, Problem};
 #[derive(Default)]
 pub(super) struct Status {
     openapi: Mutex<Arc<str>>,
-    /// What each cluster that is asked answered last.
+    /// The last answer of each cluster that reflection asks.
     known: Mutex<BTreeMap<String, Reflected>>,
     methods: AtomicU64,
     rules: AtomicU64,
@@ -43,7 +44,7 @@ impl Status {
         Arc::clone(&self.openapi.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What the metrics say of it.
+    /// The values of the status for the metrics page.
     pub(super) fn info(&self) -> TranscodingInfo {
         TranscodingInfo {
             methods: self.methods.load(Ordering::Relaxed),
@@ -89,7 +90,7 @@ impl Status {
         known.insert(cluster, answer.clone()) != Some(answer)
     }
 
-    /// What a cluster has answered last.
+    /// The last answer of a cluster.
     fn known(&self, cluster: &str) -> Option<Reflected> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(cluster).cloned()
     }
@@ -146,7 +147,7 @@ impl Sources {
             Err(error) => tracing::warn!(%error, "cannot ask upstreams for their descriptors"),
         }
         self.load(status).or_else(|problems| {
-            // What a service tells keeps no gateway from starting: whoever speaks gRPC does not need it.
+            // A service's answer keeps no gateway from starting: callers of gRPC do not need it.
             let api = self.load_with(status, &[])?;
             status.failed(&problems);
             Ok(api)
@@ -183,14 +184,14 @@ impl Sources {
     }
 }
 
-/// What a gateway starts with.
+/// The API that a gateway starts with, and its sources.
 pub(super) struct Opened {
     pub(super) api: Arc<Api>,
     pub(super) status: Arc<Status>,
     pub(super) sources: Sources,
 }
 
-/// Reads all descriptors that are configured; none if there are none. `before` is what was known so far.
+/// Reads all configured descriptors; `None` if there are none. `before` is the status so far.
 pub(super) fn open(
     config: &Arc<Config>,
     addresses: &[Vec<SocketAddr>],
@@ -213,7 +214,7 @@ pub(super) struct Watcher {
     _asker: Option<Asker>,
 }
 
-/// What the thread that watches is told.
+/// A message to the watching thread.
 enum Word {
     /// An upstream has answered something new, or a file has changed.
     News,

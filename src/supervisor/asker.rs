@@ -1,5 +1,5 @@
-//! Asks upstreams for their descriptors again and again, all of them at once, on a thread of its own: who does not
-//! answer keeps nobody waiting who does, nor the thread that looks at files.
+//! Asks upstreams for their descriptors again and again, all of them at once, on a thread of its own. So an upstream
+//! that does not answer delays neither the others nor the thread that looks at files.
 
 use std::fmt;
 use std::io;
@@ -27,7 +27,7 @@ pub(super) struct Upstream {
     pub(super) addresses: Arc<Mutex<Vec<SocketAddr>>>,
 }
 
-/// What it answered; none if none of its addresses did.
+/// A cluster and its answer; `None` if none of its addresses answered.
 pub(super) type Answered = (String, Option<Reflected>);
 
 impl Upstream {

@@ -18,7 +18,7 @@ impl Bells {
         workers.iter().map(bell).collect::<io::Result<_>>().map(|all| Arc::new(Bells(all)))
     }
 
-    /// What the supervisor wants of a worker, for those who ring themselves.
+    /// The supervisor's orders to a worker, for callers that ring themselves.
     pub(super) fn control(&self, worker: usize) -> &Control {
         &self.0[worker].0
     }
@@ -29,7 +29,7 @@ impl Bells {
         self.ring();
     }
 
-    /// Whatever they were told, they look at it now.
+    /// Rings all bells, so that each worker looks at its orders now.
     pub(super) fn ring(&self) {
         for (_, bell) in &self.0 {
             // A worker that has ended hears nothing, and need not.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::admin::World;
 use crate::policy::breaker::{self, Cause, SharedBreaker};
 
-/// What is seen of a breaker.
+/// Counts and state of a breaker, at one look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Seen {
     opens: u64,
@@ -28,7 +28,7 @@ impl Seen {
     }
 }
 
-/// What is said; a number is how often it has happened.
+/// An event to be logged; a number is how often it has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum News {
     Opened(Cause),
@@ -58,7 +58,7 @@ impl Breakers {
     }
 }
 
-/// What has happened between two looks, in its order.
+/// The events between two looks, in their order.
 fn news(before: Seen, now: Seen) -> Vec<News> {
     // One that has counted less is another one, which a reload has put in its place.
     let before = if now.opens < before.opens { Seen::default() } else { before };

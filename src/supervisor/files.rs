@@ -23,7 +23,7 @@ struct Entry {
     tell: Box<dyn Fn() + Send>,
 }
 
-/// What a file says that is not there.
+/// The meaning of a missing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
     /// Nothing: it is about to come back.
@@ -44,7 +44,7 @@ struct Watched {
 /// Of each file; none of one that is not there.
 type Stamps = Vec<Option<Stamp>>;
 
-/// What tells one state of a file from another: device, inode, length, and when it was written.
+/// The fingerprint of a file's state: device, inode, length, and time of writing.
 type Stamp = (u64, u64, u64, i64, i64);
 
 fn stamp(path: &Path) -> Option<Stamp> {
@@ -82,7 +82,7 @@ impl Files {
     }
 }
 
-/// What a look has shown.
+/// The result of a look.
 enum Look {
     Same,
     /// Not what it was at the last look.

@@ -22,7 +22,7 @@ use crate::policy::health::{Fitness, Judge};
 use crate::policy::outlier::Host;
 use crate::worker::Clock;
 
-/// Who is asked. Dropping it ends that.
+/// The endpoints that are asked. Dropping it ends the checks.
 pub(super) struct Checks {
     handle: Handle,
     clock: Clock,

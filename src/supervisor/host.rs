@@ -1,10 +1,10 @@
-//! What a configuration asks of this host by name, and whether it can be had.
+//! Demands of a configuration on this host, and whether the host meets them.
 
 use super::placement;
 use crate::config::{Config, Io};
 use crate::net::ring;
 
-/// The keys that ask of this host what it does not have, each with the reason. Tried for real, on this thread.
+/// The keys whose demands this host does not meet, each with the reason. Tried for real, on this thread.
 pub fn refusals(config: &Config) -> Vec<(&'static str, String)> {
     let mut refused = Vec::new();
     if let Err(reason) = placement::cores(config.workers, config.cpu_policy) {

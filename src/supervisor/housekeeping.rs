@@ -35,7 +35,7 @@ impl Housekeeping {
         let body = move || {
             let (mut outages, mut breakers) = (Outages::default(), Breakers::default());
             let (mut turns, mut calls, mut wait) = (0_u32, 0, TURN);
-            // What is known before anybody has called, which the next look is compared with.
+            // The first look, before anybody has called: the next one is compared with it.
             outages.look(&state.world());
             while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 wait = if files.look() { SOON } else { TURN };

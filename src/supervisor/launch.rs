@@ -16,7 +16,7 @@ use crate::policy::spread::Spread;
 use crate::transcode::api::Api;
 use crate::worker::{Clock, Control, Plan, WorkerPeer};
 
-/// What all workers begin with.
+/// Inputs that all workers begin with.
 pub(super) struct Begun<'a> {
     pub(super) shared: &'a Shared,
     pub(super) clock: &'a Clock,

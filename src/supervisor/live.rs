@@ -1,5 +1,5 @@
-//! What runs now. A reload changes it, and so does a name that leads to other addresses: one at a time, and on all
-//! workers.
+//! The running state of the gateway. A reload changes it, and so does a name that leads to other addresses. Changes
+//! come one at a time, and reach all workers.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,17 +19,17 @@ use crate::worker::{self, Clock};
 /// Room for endpoints comes in steps of this many.
 const ENDPOINTS: usize = 16;
 
-/// What runs now, and what it takes to change it.
+/// The running state, and the means to change it.
 pub(super) struct Live {
     pub(super) state: Arc<State>,
     pub(super) bells: Arc<Bells>,
     pub(super) clock: Clock,
     pub(super) shared: Shared,
-    /// What the access log adds to the number of a series.
+    /// Added to the number of a series for the access log.
     pub(super) series_base: u32,
     pub(super) names: Names,
     pub(super) checks: Checks,
-    /// Who tells of descriptors that change, if there are any.
+    /// Watches the descriptors, if there are any.
     pub(super) descriptors: Option<Watcher>,
 }
 

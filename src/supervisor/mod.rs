@@ -108,12 +108,12 @@ impl Gateway {
     /// Binds all addresses and starts all workers; returns when every one of them serves.
     ///
     /// # Errors
-    /// What could not be bound, resolved or set up. Nothing is left running then.
+    /// The address, name or resource that failed. Nothing is left running then.
     pub fn start(config: Config) -> Result<Gateway, StartError> {
         Gateway::start_with(config, Hooks::default())
     }
 
-    /// The same; `hooks` is what else operators can do at the admin address.
+    /// Starts a gateway as [`Gateway::start`] does; `hooks` are further operations at the admin address.
     ///
     /// # Errors
     /// As [`Gateway::start`].
@@ -215,7 +215,7 @@ impl Gateway {
         crate::admin::Source::metrics(&*self.state)
     }
 
-    /// What runs now, with the shard of each worker.
+    /// The running configuration, with the shard of each worker.
     pub fn world(&self) -> Arc<World> {
         crate::admin::Source::world(&*self.state)
     }
@@ -322,7 +322,7 @@ fn raise_limits() {
     }
 }
 
-/// What operators look at.
+/// The view of the gateway that operators get.
 fn world(shared: &Shared, layout: Layout, shards: &[Arc<Shard>], workers: Vec<Place>, rung: Rung) -> World {
     let (config, shares, shards) = (Arc::clone(&shared.config), shared.shares.clone(), shards.to_vec());
     World { config, shares, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }

@@ -29,7 +29,7 @@ use crate::metrics::render::NameCounts;
 /// Takes a new answer for a name. False: nobody wants to know any more.
 pub(super) type Renamed = Arc<dyn Fn(&str, Answer) -> bool + Send + Sync>;
 
-/// What came of asking, counted.
+/// Counts of lookups and their results.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     lookups: AtomicU64,
@@ -68,7 +68,7 @@ pub(super) struct Names {
 /// One name.
 struct Known {
     answer: Answer,
-    /// Who asks for it again.
+    /// The task that asks for it again.
     task: Option<AbortHandle>,
 }
 
@@ -81,7 +81,7 @@ impl Names {
         Ok(names)
     }
 
-    /// What came of asking.
+    /// Counts of lookups and their results.
     pub(super) fn counts(&self) -> &Arc<Counts> {
         &self.counts
     }

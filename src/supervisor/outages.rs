@@ -21,7 +21,7 @@ struct Seen {
     failures: u64,
 }
 
-/// What is known of an endpoint.
+/// The state of an endpoint, as last seen.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     /// The most that was seen: while workers take over a configuration not all of them say theirs.

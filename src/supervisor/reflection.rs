@@ -66,13 +66,13 @@ impl fmt::Display for ReflectionError {
 
 impl std::error::Error for ReflectionError {}
 
-/// What a service tells of itself.
+/// A service's description of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// The files of its services and what they import, each a `google.protobuf.FileDescriptorProto`, in the order of
     /// their names.
     pub files: Vec<Vec<u8>>,
-    /// What it lists and does not describe, each a sentence.
+    /// Parts that it lists and does not describe, each as a sentence.
     pub untold: Vec<String>,
 }
 
@@ -134,7 +134,7 @@ async fn files(channel: Channel, path: &'static str) -> Result<Told, ReflectionE
             break;
         }
         for name in wanted {
-            // What it does not know the methods that need it are told to lack.
+            // A failure costs only the methods that need the symbol; they are reported later.
             let _ = found.take(questions.ask(MessageRequest::FileContainingSymbol(name)).await, None)?;
         }
         found.imports(&mut questions).await?;
@@ -192,7 +192,7 @@ impl Found {
         };
         let has_asked = files.iter().any(is_asked);
         for bytes in files {
-            // What is no descriptor is told of when the descriptors are put together.
+            // A file that is no descriptor is reported when the descriptors are put together.
             let file = FileDescriptorProto::decode(bytes.as_slice()).unwrap_or_default();
             self.bytes += bytes.len();
             if let Some(asked) = asked.filter(|_| is_first && !has_asked) {

@@ -37,7 +37,7 @@ impl fmt::Display for ReloadError {
 
 impl std::error::Error for ReloadError {}
 
-/// What changed.
+/// The changes of a reload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
     /// Routes that there are now.
@@ -131,7 +131,7 @@ impl Gateway {
     }
 }
 
-/// What JSON is understood from now on, who tells of it, and who watches its descriptors.
+/// The API for JSON from now on, its status, and the watcher of its descriptors.
 type NewApi = (Option<Arc<Api>>, Option<Arc<Status>>, Option<Watcher>);
 
 /// Whether descriptors come from where they came from.

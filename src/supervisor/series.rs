@@ -1,4 +1,4 @@
-//! What the series of calls are called, for those who get only their numbers: in each layout there has been.
+//! Maps the numbers of series in records to their labels, across all layouts so far.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ struct Names {
 }
 
 impl Series {
-    /// Notes what the series of a layout are called. Gives what has to be added to the numbers of its series.
+    /// Adds the labels of a layout. Gives the number to be added to those of its series.
     pub(super) fn learn(&self, layout: &Layout) -> u32 {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, begin)) = names.begins.iter().find(|(known, _)| *known == layout.calls) {
@@ -28,7 +28,7 @@ impl Series {
         begin
     }
 
-    /// Looks at a series; at one without names where it is not known.
+    /// Looks at the labels of a series; at empty ones where it is not known.
     pub(super) fn with<T>(&self, series: u32, look: impl FnOnce(&CallLabels) -> T) -> T {
         let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         look(names.all.get(series as usize).unwrap_or(&CallLabels::default()))

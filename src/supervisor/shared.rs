@@ -1,4 +1,4 @@
-//! What all workers share of one configuration, made before the first of them starts.
+//! The state of one configuration that all workers share, made before the first of them starts.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::policy::shares::Shares;
 use crate::time::Moment;
 use crate::worker::ConfigSnapshot;
 
-/// What all workers share of one configuration.
+/// The state of one configuration that all workers share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Arc<Config>,
@@ -121,7 +121,7 @@ impl Shared {
         config.routes.iter().map(find).collect()
     }
 
-    /// What worker number `worker` gets of it. The access log adds `series_base` to the numbers of its series.
+    /// The snapshot for worker number `worker`. The access log adds `series_base` to the numbers of its series.
     pub(super) fn snapshot(&self, worker: usize, shard: &Arc<Shard>, series_base: u32) -> ConfigSnapshot {
         ConfigSnapshot {
             config: Arc::clone(&self.config),

@@ -16,7 +16,7 @@ const SAMPLED: u32 = 0x01;
 const PARENT_KNOWN: u32 = 0x100;
 const PARENT_REMOTE: u32 = 0x200;
 
-/// What servers answer for which they are to blame: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and
+/// Codes for which the server is to blame: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and
 /// DATA_LOSS, by the semantic conventions of gRPC.
 const SERVER_ERRORS: [u8; 6] = [2, 4, 12, 13, 14, 15];
 

@@ -1,4 +1,4 @@
-//! What the admin thread shows of the gateway.
+//! The state of the gateway that the admin thread shows.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,7 +18,7 @@ pub(super) struct State {
     shown: Shown,
     told: Counts,
     names: Arc<names::Counts>,
-    /// What is served as JSON, if that is configured.
+    /// The status of the API for JSON, if that is configured.
     apis: Mutex<Option<Arc<Status>>>,
     ready: AtomicBool,
     reloads: AtomicU64,
@@ -29,12 +29,12 @@ pub(super) struct State {
     rings: Mutex<Vec<Ring>>,
 }
 
-/// What stays as it was when the gateway started.
+/// Values that stay as they were at the start.
 pub(super) struct Shown {
     /// Why there is no ring.
     pub(super) refusal: Option<Refusal>,
     pub(super) hooks: Hooks,
-    /// Who waits for the gateway's end is woken when an operator asks to drain.
+    /// Wakes the thread that waits for the gateway's end, when an operator asks to drain.
     pub(super) waker: Waker,
 }
 

@@ -1,4 +1,4 @@
-//! Those who tell what calls did: the access log and the exporter of traces, each on a thread of its own.
+//! The access log and the exporter of traces, which tell of calls, each on a thread of its own.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(super) struct Tellers {
     traces: Option<Traces>,
 }
 
-/// What they have done so far, for others to look at.
+/// Counts of both, for the metrics page.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     access_log: Option<Arc<access::Shared>>,
@@ -45,7 +45,7 @@ impl Tellers {
         Ok(Tellers { series, access_log, traces })
     }
 
-    /// What worker number `worker` has to put where.
+    /// Settings and rings of worker number `worker`, for its records.
     pub(super) fn config(&self, config: &Config, worker: usize) -> TelemetryConfig {
         let access_log = self.access_log.as_ref().zip(config.access_log.as_ref()).map(|(log, settings)| {
             Access { ring: log.ring(worker), sample: settings.sample, errors: settings.errors }

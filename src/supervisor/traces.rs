@@ -28,7 +28,7 @@ use crate::config;
 use crate::metrics::TraceCounts;
 use crate::metrics::record::Ring;
 
-/// What collectors are asked, by OTLP's specification.
+/// The method that collectors implement, by OTLP's specification.
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// How often the rings are emptied.
@@ -67,7 +67,7 @@ impl Wake for Bell {
     }
 }
 
-/// What others look at.
+/// Counts of the exporter, for the metrics page.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     exported: AtomicU64,
@@ -151,7 +151,7 @@ struct Exporter {
     shared: Arc<Shared>,
     series: Arc<Series>,
     client: Grpc<Channel>,
-    /// What is sent next.
+    /// Spans that are sent next.
     batch: Batch,
     complained: Option<Instant>,
 }
@@ -269,7 +269,7 @@ impl Encoder for Encoded {
 
 /// Whether the gateway ends, now or within this time.
 async fn is_told_to_end(stopped: &mut oneshot::Receiver<()>, within: Duration) -> bool {
-    // What has been told once cannot be asked again.
+    // A oneshot that has completed must not be polled again.
     stopped.is_terminated() || tokio::time::timeout(within, stopped).await.is_ok()
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Handle {
     pub(super) shard: Arc<Shard>,
 }
 
-/// What a worker's thread tells while it starts.
+/// A report of a worker's thread while it starts.
 enum Report {
     /// Its number in Linux, and whether it is pinned to its core.
     Begun(Option<u32>, bool),
