@@ -71,7 +71,7 @@ fn endpoints(world: &World, cluster: usize) -> Value {
 impl Seen {
     fn value(&self) -> Value {
         let in_state = |state: EndpointState| self.states[state as usize];
-        // What matters most to who looks: whether calls go there, and if not, whether that is trouble.
+        // The state that matters most to an operator: whether calls go there, and if not, whether that is trouble.
         let state = [EndpointState::Connected, EndpointState::Backoff, EndpointState::Connecting]
             .into_iter()
             .find(|&state| in_state(state) > 0)

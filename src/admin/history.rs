@@ -1,4 +1,4 @@
-//! What happened in each of the last seconds: the difference of two looks at all counters.
+//! Samples of the last seconds, each the difference of two looks at all counters.
 //!
 //! Samples are taken while an operator looks, or calls run. The first one after a pause is of all of the pause, so none is
 //! missing. The workers know nothing of it. A look reads every histogram, so where there are very many it is taken less often
@@ -73,7 +73,7 @@ struct ClusterLook {
     durations: Snapshot,
 }
 
-/// What happened between two looks.
+/// The changes between two looks.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     /// Counted from 0.
@@ -178,7 +178,7 @@ impl Look {
         self.workers.iter().map(|worker| worker.calls).sum()
     }
 
-    /// What happened since `before`; nothing where another configuration runs since then.
+    /// The changes since `before`; `None` where another configuration runs since then.
     pub(super) fn since(&self, before: &Look, took: Duration, unix_ms: u64) -> Option<Sample> {
         if !Arc::ptr_eq(&self.world, &before.world) {
             return None;

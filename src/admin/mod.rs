@@ -121,7 +121,7 @@ impl Drop for Admin {
     }
 }
 
-/// What bounds every wait and every queue here. A value, so that tests need not wait as long.
+/// Bounds of every wait and every queue here. A value, so that tests need not wait as long.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     /// Connections open at once.
@@ -232,7 +232,7 @@ async fn serve(stream: TcpStream, source: Arc<dyn Source>, history: Arc<History>
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service)
     );
-    // What goes wrong on one connection is the peer's affair (gone, too slow, not HTTP): it is closed.
+    // A connection's failure is its peer's affair (gone, too slow, not HTTP): the connection is closed.
     if timeout(limits.lifetime, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
         let _ = timeout(limits.grace, connection).await;

@@ -1,4 +1,4 @@
-//! What Linux knows of this process and its threads, and the `process_…` families every Prometheus client shows.
+//! Linux' figures of this process and its threads, and the `process_…` families every Prometheus client shows.
 //!
 //! A figure that cannot be read is left out: a page without it is better than no page.
 

@@ -1,4 +1,4 @@
-//! What is asked behind the question mark.
+//! The query of a request: the part behind the question mark.
 
 /// The pairs of a query, decoded, in order.
 #[derive(Debug, Default)]

@@ -1,8 +1,8 @@
-//! What a page says, as data; written as JSON for programs and as text for people.
+//! The content of a page, as data; written as JSON for programs and as text for people.
 
 use std::fmt::{self, Write as _};
 
-/// A piece of what a page says. Keys keep their order.
+/// A piece of a page's content. Keys keep their order.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Null,

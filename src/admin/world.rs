@@ -1,4 +1,4 @@
-//! What the admin thread looks at, and what it may ask of the gateway.
+//! The admin thread's view of the gateway, and the operations that it may ask for.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::metrics::{Layout, RingCounts, Shard};
 use crate::policy::shares::Shares;
 
-/// What the admin thread asks the gateway. Its answers must not wait for a worker.
+/// Questions of the admin thread to the gateway. Answers must not wait for a worker.
 pub trait Source: Send + Sync {
     /// Whether new calls are welcome: started, and not draining.
     fn ready(&self) -> bool;
@@ -16,28 +16,28 @@ pub trait Source: Send + Sync {
     fn metrics(&self) -> String;
     /// The OpenAPI document of what is served as JSON, if that is configured.
     fn openapi(&self) -> Option<Arc<str>>;
-    /// What runs now.
+    /// The running configuration, and where its workers count.
     fn world(&self) -> Arc<World>;
-    /// What each worker's ring has done; empty where nobody knows.
+    /// Counts of each worker's ring; empty where nobody knows.
     fn rings(&self) -> Vec<RingCounts>;
     /// Begins to drain, as SIGTERM does.
     fn drain(&self);
-    /// What else can be done here.
+    /// Further operations for the admin address.
     fn hooks(&self) -> &Hooks;
 }
 
 /// A gateway's configuration, and where its workers count.
 #[derive(Debug)]
 pub struct World {
-    /// What the operator set.
+    /// The operator's configuration.
     pub config: Arc<Config>,
-    /// What the shards count.
+    /// The layout of the shards.
     pub layout: Layout,
     /// One for each worker.
     pub shards: Vec<Arc<Shard>>,
-    /// What the workers share of each cluster.
+    /// The state of each cluster that the workers share.
     pub shares: Vec<Arc<Shares>>,
-    /// The same workers.
+    /// Each worker's place, in the order of `shards`.
     pub workers: Vec<Place>,
     /// The I/O back-end of all workers.
     pub backend: &'static str,
@@ -56,7 +56,7 @@ pub struct Place {
     pub thread: Option<u32>,
 }
 
-/// What is done by somebody else when an operator asks for it. What is left out has no path.
+/// Operations that others carry out when an operator asks for them. An operation that is left out has no path.
 #[derive(Default)]
 pub struct Hooks {
     /// How much is logged.

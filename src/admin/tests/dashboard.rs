@@ -71,7 +71,7 @@ fn every_field_it_reads_exists() {
     }
 }
 
-/// What follows `letter.` where the letter is a word of its own.
+/// The names that follow `letter.` where the letter is a word of its own.
 fn fields_of(letter: char) -> BTreeSet<String> {
     let (_, script) = DASHBOARD.split_once("<script>").unwrap();
     let code: String = script.lines().filter(|line| !line.trim_start().starts_with("//")).collect();

@@ -1,4 +1,4 @@
-//! What the pages say, over a socket.
+//! The pages' content, over a socket.
 #![allow(clippy::disallowed_types, reason = "a test is not on a call's way")]
 
 use std::sync::Mutex;
