@@ -200,7 +200,7 @@ async fn converse(
             },
         }
     }
-    // What was said before the end, their own words among it, is still theirs to hear.
+    // Events from before the end are still theirs to hear, their own words among them.
     while let Ok(event) = events.try_recv() {
         hear(outbound, Ok(event)).await?;
     }

@@ -44,7 +44,7 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 /// The running services. Dropping it cuts every call, closes the ports and joins the thread.
 pub struct Demo {
-    /// What runs and where.
+    /// The services, and where each runs.
     pub services: Vec<Service>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,

@@ -1,4 +1,4 @@
-//! What the four services have in common: their lock, pages of a list, time and random text.
+//! Helpers that the four services share: their lock, pages of a list, time and random text.
 #![allow(clippy::disallowed_methods, reason = "a demo service, never on a call's way through the gateway")]
 
 use std::collections::hash_map::RandomState;

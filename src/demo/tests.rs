@@ -139,7 +139,7 @@ fn a_dropped_demo_closes_its_ports_although_a_stream_is_open() {
     assert!(std::net::TcpStream::connect(address).is_err());
 }
 
-/// What happens in chat-1.
+/// The events in chat-1.
 async fn subscribe(
     client: &mut ChatServiceClient<Channel>,
     after: i64,

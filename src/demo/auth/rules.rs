@@ -1,4 +1,4 @@
-//! What a password is, who may register, and what each role may do.
+//! Passwords, the rules of registration, and the rights of each role.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

@@ -1,4 +1,4 @@
-//! What a chat is and what may be done to it. Knows no streams: whoever wants to hear of events gets a `Listener`.
+//! A chat, and the operations on it. It knows no streams: subscribers to its events get a `Listener`.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
