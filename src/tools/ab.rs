@@ -26,7 +26,7 @@ const FIGURES: [(&str, &str, bool); 5] = [
 
 /// How often two equal builds may be told apart by any of the figures.
 const WRONG_MAX: f64 = 0.05;
-/// What all points together are called.
+/// The name of all points together.
 const ALL: &str = "all points";
 
 /// Runs both benches `rounds` times in turn with these arguments.
@@ -57,7 +57,8 @@ fn bench(binary: &Path, arguments: &[String]) -> io::Result<Value> {
     serde_json::from_slice(&output.stdout).map_err(io::Error::other)
 }
 
-/// What the rounds say: the ratio of each figure, new over old; over all points with a verdict, and of each point.
+/// The document of the rounds: the ratio of each figure, new over old. It is given over all points with a verdict, and
+/// of each point.
 fn document(news: &[Value], olds: &[Value]) -> Document {
     let mut table = Table::new("", &["point", "figure", ">new / old", ">interval", "verdict"]);
     let (mut rows, mut different) = (Vec::new(), Vec::new());
@@ -169,7 +170,7 @@ mod tests {
         json!({ "points": [point("io_uring/16"), point("epoll/16")] })
     }
 
-    /// What is concluded when the new build's figures are these, round by round, and the old one's 10 and 1000.
+    /// The conclusion when the new build's figures are these, round by round, and the old one's 10 and 1000.
     fn conclusion(cpu: &[f64], rate: &[f64]) -> String {
         let news: Vec<Value> = cpu.iter().zip(rate).map(|(cpu, rate)| run(*cpu, *rate)).collect();
         let olds = vec![run(10.0, 1000.0); cpu.len()];

@@ -17,7 +17,7 @@ pub type Way = (&'static str, Target);
 pub const WAYS: [&str; 4] =
     ["gRPC through the gateway", "gRPC straight", "JSON through the gateway", "JSON straight"];
 
-/// What a person wants compared.
+/// Options of a comparison.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The calls of a round.

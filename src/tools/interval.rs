@@ -1,4 +1,4 @@
-//! What repeated rounds allow to claim: medians, how sure they are, and whether one beats another.
+//! Claims that repeated rounds allow: medians, how sure they are, and whether one beats another.
 //!
 //! The interval of a median is taken from the order of the rounds alone (the sign test turned around): it holds
 //! whatever their distribution, and on shared machines that has long tails.
@@ -21,8 +21,8 @@ impl Interval {
         Interval::missing(rounds, 0.05)
     }
 
-    /// The same, with an interval that misses the median in no more than this share of cases. Whoever looks at several
-    /// figures at once wants all of their intervals to hold.
+    /// The interval that misses the median in no more than this share of cases. A reader of several figures at once
+    /// wants all of their intervals to hold.
     pub fn missing(rounds: &[f64], share: f64) -> Option<Interval> {
         let mut sorted = rounds.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -56,7 +56,7 @@ fn outer_ranks(count: usize, missing: f64) -> Option<usize> {
     found
 }
 
-/// What two sets of rounds say of each other.
+/// The relation of two sets of rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict {
     /// The first is this many times the second; the intervals do not overlap.

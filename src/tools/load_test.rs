@@ -15,10 +15,10 @@ use super::usage::{self, Side};
 pub const STEPS: [(&str, u64, usize); 4] =
     [("light", 100, 5), ("medium", 500, 20), ("heavy", 1000, 50), ("stress", 2000, 100)];
 
-/// What a person wants of a load test.
+/// Options of a load test.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What is called, and who is watched; the embedded demo if there is none.
+    /// The target of the calls, and the processes that are watched; the embedded demo if there is none.
     pub target: Option<(Target, Vec<Side>)>,
     /// An open loop at this rate for so long, in place of the steps.
     pub open: Option<(f64, Duration)>,

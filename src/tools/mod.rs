@@ -1,4 +1,4 @@
-//! What people run beside the gateway: loads, comparisons, checks, advice, and the diagnosis of a host.
+//! Tools beside the gateway: loads, comparisons, checks, advice, and the diagnosis of a host.
 //!
 //! None of this is on the way of a call. Read `load/mod.rs` first: a load, how it is made and what it may claim.
 

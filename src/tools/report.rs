@@ -83,7 +83,7 @@ fn build() -> &'static str {
     if cfg!(debug_assertions) { "dev (figures of a dev build mean little)" } else { env!("RINGWAY_BUILD") }
 }
 
-/// What it was measured on and with. `rings`: the back-ends of the end-to-end bench, with their flags.
+/// The machine and the software of the measurement. `rings`: the back-ends of the end-to-end bench, with their flags.
 fn machine(sources: &Sources, rings: &Value) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": not known");

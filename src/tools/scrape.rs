@@ -38,7 +38,7 @@ pub struct Page {
 pub struct Malformed {
     /// Its number, from 1.
     pub line: usize,
-    /// What it says.
+    /// Its text.
     pub text: String,
 }
 

@@ -167,7 +167,7 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
     let mut settings = h2::server::Builder::new();
     settings.initial_window_size(1 << 20).initial_connection_window_size(16 << 20);
     settings.max_concurrent_streams(1000);
-    // Whoever measures cancels on purpose.
+    // Measurements cancel calls on purpose.
     settings.max_concurrent_reset_streams(10_000).max_pending_accept_reset_streams(10_000);
     state.connections_opened.fetch_add(1, Ordering::Relaxed);
     if let Ok(mut connection) = settings.handshake(stream).await {
@@ -190,7 +190,7 @@ async fn call(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, st
             }
         }
     }
-    // What remains fails only when the caller has gone.
+    // The sends below fail only when the caller has gone.
     if state.failing.load(Ordering::Relaxed) {
         let _ = respond.send_response(head(Some("14")), true);
         return;

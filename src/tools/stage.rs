@@ -1,8 +1,8 @@
-//! What measurements run against unless told otherwise: the demo's services and a gateway before them, on free ports,
-//! each in a process of its own, so that each has its own memory and CPU time.
+//! [`Stage`]: the subject of measurements unless they are told otherwise. It consists of the demo's services and a
+//! gateway before them, on free ports. Each is a process of its own, with its own memory and CPU time.
 //!
-//! The processes are this program again, as players of a part: one says where it is in a line of JSON, and ends when
-//! its standard input does, which is when the process that started it has gone, whatever became of that one.
+//! The processes are this program again, as players of a part. A player prints where it is as a line of JSON. It ends
+//! when its standard input does: when the process that started it has gone, for whatever reason.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::config;
 use crate::demo::{self, proto};
 use crate::supervisor::Gateway;
 
-/// What a process of the stage plays.
+/// The part of a process on the stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The demo's services.
@@ -125,29 +125,29 @@ impl Stage {
         Ok(Stage { gateway, _services: services, listener, straight, sides })
     }
 
-    /// What runs, in a line.
+    /// A description of the stage, in a line.
     pub fn describe(&self) -> String {
         let place = &self.gateway.place;
         let backend = place["backend"].as_str().unwrap_or("unknown");
         format!("the embedded demo behind {} workers on {backend}", place["workers"])
     }
 
-    /// One employee is asked for: by gRPC through the gateway.
+    /// A gRPC call through the gateway, which asks for one employee.
     pub fn grpc(&self) -> Target {
         Target { address: self.listener, request: get_employee() }
     }
 
-    /// The same call to the service itself.
+    /// The gRPC call of [`Stage::grpc`], to the service itself.
     pub fn grpc_straight(&self) -> Target {
         Target { address: self.straight, request: get_employee() }
     }
 
-    /// The same as JSON through the gateway.
+    /// A JSON call through the gateway, which asks for that employee.
     pub fn json(&self) -> Target {
         Target { address: self.listener, request: get_employee_as_json() }
     }
 
-    /// The same as JSON to the service itself.
+    /// The JSON call of [`Stage::json`], to the service itself.
     pub fn json_straight(&self) -> Target {
         Target { address: self.straight, request: get_employee_as_json() }
     }
@@ -162,7 +162,7 @@ fn get_employee() -> Request {
     }
 }
 
-/// What the method's `google.api.http` says.
+/// The JSON call that the method's `google.api.http` defines.
 fn get_employee_as_json() -> Request {
     Request::Json { method: Method::GET, path: "/v1/employees/1".to_owned(), body: Bytes::new() }
 }

@@ -37,7 +37,7 @@ impl Add for Cpu {
 /// Somebody who takes part in a load, and how their usage is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
-    /// What tables call it: gateway, service.
+    /// The side's name in tables: gateway, service.
     pub name: &'static str,
     source: Source,
 }
@@ -49,7 +49,7 @@ enum Source {
     Metrics(SocketAddr),
 }
 
-/// What somebody has used so far.
+/// The usage of a side so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// CPU time.
@@ -74,7 +74,7 @@ impl Side {
         Side { name, source: Source::Metrics(admin) }
     }
 
-    /// What it has used so far; `None` when it is not there.
+    /// The side's usage so far; `None` when the side is not there.
     pub fn usage(&self) -> Option<Usage> {
         match &self.source {
             Source::Threads(threads) => {
@@ -106,7 +106,7 @@ pub fn threads_named(prefix: &str) -> BTreeSet<u32> {
     named.filter_map(|task| id(&task)).collect()
 }
 
-/// What the calling thread has used so far.
+/// The CPU time of the calling thread so far.
 pub fn this_thread() -> Cpu {
     cpu("/proc/thread-self").unwrap_or_default()
 }

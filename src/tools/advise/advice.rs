@@ -7,11 +7,11 @@ pub struct Advice {
     pub place: Place,
     /// The key, and the value in TOML; `None` when nothing can be said, or nothing needs to be set.
     pub setting: Option<(&'static str, String)>,
-    /// What it is about.
+    /// The subject, in a word.
     pub about: &'static str,
-    /// What was seen.
+    /// The observation, in words.
     pub seen: String,
-    /// The rule that leads from there to the value.
+    /// The rule that leads from the observation to the value.
     pub rule: String,
 }
 

@@ -159,7 +159,7 @@ pub(super) fn limit(cluster: &Cluster) -> Advice {
         }
         Some(in_flight) => {
             seen += &format!(", {} are in flight on average", units::digits(in_flight));
-            // Whatever the average: a limit below a thousand protects nobody that a smaller pool would not.
+            // At any average, a limit below a thousand protects nobody that a smaller pool would not.
             setting = count((10.0 * in_flight).max(1024.0)).map(|value| ("max_requests", value.to_string()));
             "ten times the average, at least 1024: it is there for the day on which the service hangs"
         }
@@ -172,7 +172,7 @@ pub(super) fn breaker(cluster: &Cluster) -> Vec<Advice> {
     breaker_of(&cluster.calls, cluster.rate, &Place::Cluster(cluster.name.clone(), "breaker"))
 }
 
-/// The same of a breaker of the method's own, where its calls fail otherwise than those of its cluster.
+/// Advice on a breaker of the method's own, where its calls fail otherwise than those of its cluster.
 pub(super) fn method_breaker(method: &Method, cluster: Option<&Cluster>) -> Vec<Advice> {
     let place = Place::Method(method.cluster.clone(), method.path.clone(), "breaker");
     let mine = method.calls.share(&ILL);

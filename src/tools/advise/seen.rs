@@ -1,4 +1,4 @@
-//! What a page of metrics shows of each route and each cluster.
+//! The figures of each route and each cluster on a page of metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -140,7 +140,7 @@ fn durations_are_rounded_up_to_those_that_people_write() {
     }
 }
 
-/// What is advised of a method, from a page on which it has series of its own.
+/// Advice on a method, from a page on which it has series of its own.
 #[test]
 fn methods_have_advice_of_their_own() {
     let series = |method: &str, code: &str, calls: u64, slow: u64| {

@@ -1,4 +1,4 @@
-//! What is checked: one row for each setting, with all there is to say about it.
+//! The checks: one row for each setting, with all there is to say about it.
 //!
 //! `doctor`, `tuning/99-ringway.conf` and the settings in `tuning/README.md` are all written from these rows.
 
@@ -13,15 +13,15 @@ pub(super) struct Check {
     pub(super) severity: Severity,
     /// How it is judged.
     pub(super) test: Test,
-    /// What is wanted, in words.
+    /// The target, in words.
     pub(super) target: &'static str,
-    /// What it does, and why the target is what it is.
+    /// The effect of the setting, and the reason for the target.
     pub(super) why: &'static str,
-    /// What the target costs.
+    /// The cost of the target.
     pub(super) cost: &'static str,
-    /// What shows the difference.
+    /// The measurement that shows the difference.
     pub(super) measure: Measure,
-    /// The command or the change that mends it. `{}` stands for what [`Reading::Off`] names.
+    /// The command or the change that mends it. `{}` stands for the place of [`Reading::Off`].
     pub(super) fix: &'static str,
     /// How to get back.
     pub(super) undo: &'static str,
@@ -54,11 +54,11 @@ impl Severity {
 pub(super) enum Test {
     /// A sysctl.
     Sysctl {
-        /// What its value must be.
+        /// The demand on its value.
         want: Want,
-        /// What `99-ringway.conf` sets it to.
+        /// The value in `99-ringway.conf`.
         set: &'static str,
-        /// What the kernel sets it to.
+        /// The kernel's own value.
         default: &'static str,
     },
     /// Anything else.
@@ -71,7 +71,7 @@ pub(super) enum Test {
     Leave,
 }
 
-/// What a sysctl must be.
+/// A demand on a sysctl's value.
 #[derive(Debug)]
 pub(super) enum Want {
     /// At least this number.
@@ -82,11 +82,11 @@ pub(super) enum Want {
     OneOf(&'static [&'static str]),
     /// The last of its three numbers at least this.
     LastAtLeast(u64),
-    /// What this says of it.
+    /// The verdict of this function.
     Judged(fn(&Host) -> Reading),
 }
 
-/// What was found.
+/// The state of a setting on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
     /// The host does not have this, or does not let us see it.
@@ -97,7 +97,7 @@ pub(super) enum Reading {
     Off {
         /// The value.
         value: String,
-        /// What the fix has to name: an interface, for example.
+        /// The place that the fix has to name: an interface, for example.
         place: String,
     },
 }
@@ -119,7 +119,7 @@ impl Reading {
     }
 }
 
-/// What shows the difference a setting makes.
+/// A measurement that shows the difference a setting makes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Measure {
     /// The latency of the slowest calls.
@@ -172,7 +172,7 @@ pub(super) struct Group {
 }
 
 impl Check {
-    /// What was found on this host.
+    /// Reads the setting's state on this host.
     pub(super) fn read(&self, host: &Host) -> Reading {
         match &self.test {
             Test::Sysctl { want, .. } => match host.sysctl(self.id) {
@@ -192,7 +192,7 @@ impl Check {
         matches!(self.test, Test::Sysctl { .. } | Test::Leave).then_some(self.id)
     }
 
-    /// What mends it, `place` being what the finding named.
+    /// The remedy, with `place` of the finding filled in.
     pub(super) fn fix(&self, place: &str) -> String {
         match self.test {
             Test::Sysctl { set, .. } if self.fix.is_empty() => format!("sysctl -w {}=\"{set}\"", self.id),

@@ -1,4 +1,4 @@
-//! What is written from the table: `tuning/99-ringway.conf` and the settings in `tuning/README.md`.
+//! Writes files from the table: `tuning/99-ringway.conf` and the settings in `tuning/README.md`.
 
 use std::fmt::Write as _;
 

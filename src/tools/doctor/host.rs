@@ -1,7 +1,7 @@
-//! What a host says of itself: a snapshot of files below `/proc` and `/sys`, and what only a system call can tell.
+//! A snapshot of a host: files below `/proc` and `/sys`, and facts that only a system call can tell.
 //!
-//! All reading happens here, once; what is made of it are functions of the snapshot, so they can be tested with a
-//! directory that looks like a host.
+//! All reading happens here, once. All judgements are functions of the snapshot, so tests run them on a directory that
+//! looks like a host.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -69,11 +69,11 @@ pub(super) struct Host {
     files: Files,
     /// The counters of `--live` a moment earlier.
     earlier: Option<Files>,
-    /// What no file tells.
+    /// Facts that no file tells.
     pub(super) facts: Facts,
 }
 
-/// What no file tells.
+/// Facts about a host that no file tells.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     /// The outcome of setting up the real ring here. `None` where nothing was tried.
@@ -86,11 +86,11 @@ pub(super) struct Facts {
     pub(super) latency_limit: Option<i32>,
     /// The metrics of a running gateway.
     pub(super) page: Option<String>,
-    /// What the configuration asks of the host.
+    /// The demands of the configuration on the host.
     pub(super) wanted: Wanted,
 }
 
-/// What a configuration asks of the host.
+/// The demands of a configuration on its host.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Wanted {
     /// The longest queue of connections a listener asks for.
@@ -120,7 +120,7 @@ impl Default for Wanted {
 }
 
 impl Wanted {
-    /// What this configuration asks.
+    /// The demands of this configuration.
     pub(super) fn of(config: &Config) -> Wanted {
         let listeners = config.listeners.iter();
         let mut ports: Vec<u16> = listeners.clone().map(|listener| listener.address.port()).collect();
@@ -217,7 +217,7 @@ impl Host {
         self.earlier.is_some()
     }
 
-    /// The same host as it was when the counters were read the first time.
+    /// The host as it was when the counters were read the first time.
     pub(super) fn before(&self) -> Option<Host> {
         let files = self.earlier.clone()?;
         Some(Host { files, earlier: None, facts: Facts::default() })

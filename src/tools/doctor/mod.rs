@@ -37,7 +37,7 @@ const ADMIN_WAIT: Duration = Duration::from_secs(2);
 /// The largest page of metrics that is read.
 const PAGE_BYTES_MAX: u64 = 64 << 20;
 
-/// What to look at and how to tell it.
+/// Options of a diagnosis: the sources to look at, and the form of the report.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// `/`, but for tests.

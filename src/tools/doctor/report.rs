@@ -1,4 +1,4 @@
-//! What was found, for people and for programs.
+//! The report of a diagnosis, for people and for programs.
 
 use std::io::{self, Write};
 
@@ -16,7 +16,7 @@ pub(super) struct Found {
     pub(super) group: &'static str,
     /// The row.
     pub(super) check: &'static Check,
-    /// What it read.
+    /// The row's reading.
     pub(super) reading: Reading,
 }
 

@@ -10,7 +10,7 @@ use crate::tools::interval::Interval;
 /// Rounds of one load.
 #[derive(Clone, Debug, Default)]
 pub struct Case {
-    /// What tables call it.
+    /// Its name in tables.
     pub name: String,
     /// Its rounds, in the order they were made.
     pub rounds: Vec<Round>,

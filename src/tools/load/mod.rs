@@ -33,7 +33,7 @@ pub use case::Case;
 pub use tally::{Ending, Tally};
 pub use thread::{probe, run, run_between};
 
-/// What is called, and where.
+/// The target of calls: an address and a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// A gateway, or the service itself.
@@ -94,7 +94,7 @@ pub enum Pace {
 /// A load to be made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Load {
-    /// What is called.
+    /// The target of the calls.
     pub target: Target,
     /// How calls follow each other.
     pub pace: Pace,
@@ -152,7 +152,7 @@ impl Load {
     }
 }
 
-/// What a load has shown.
+/// The results of a load.
 #[derive(Clone, Debug)]
 pub struct Round {
     /// The load's connections, and those of them on which a call was answered.
@@ -161,7 +161,7 @@ pub struct Round {
     pub admitted: usize,
     /// From the first call to the last answer.
     pub took: Duration,
-    /// What became of the calls.
+    /// The calls' ends and times.
     pub tally: Tally,
     /// How much later than planned calls began, at the worst hundredth; zero in a closed loop.
     pub lag: Duration,

@@ -1,4 +1,4 @@
-//! What became of calls: how they ended and how long they took.
+//! A tally of calls: how they ended and how long they took.
 
 use std::collections::BTreeMap;
 use std::fmt;

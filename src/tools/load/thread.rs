@@ -30,7 +30,7 @@ pub fn run(load: &Load, sides: &[Side], told: impl Fn(u64)) -> io::Result<Round>
     run_between(load, sides, told, || ())
 }
 
-/// The same, with `mark` called twice: when all is ready to begin, and when all has ended.
+/// Runs a load as [`run`] does. `mark` is called twice: when all is ready to begin, and when all has ended.
 ///
 /// # Errors
 /// See [`run`].
@@ -111,7 +111,7 @@ impl Round {
     }
 }
 
-/// What one thread measured.
+/// The measurements of one thread.
 struct Measured {
     admitted: usize,
     took: Duration,
@@ -158,7 +158,7 @@ impl Part {
             local.block_on(&runtime, self.warm_up(&lines));
             Ok((runtime, traffic, lines))
         });
-        // Whatever became of it, the others wait for this thread twice.
+        // The others wait for this thread twice, whether it is ready or has failed.
         barrier.wait();
         barrier.wait();
         let (runtime, traffic, lines) = ready?;

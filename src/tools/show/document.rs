@@ -5,10 +5,10 @@ use serde_json::Value;
 use super::plot::Plot;
 use super::table::Table;
 
-/// What a measurement has to say.
+/// The document of a measurement: its facts, tables and plots.
 #[derive(Debug, Default)]
 pub struct Document {
-    /// What was measured.
+    /// The subject of the measurement.
     pub title: String,
     /// Sentences above the tables: where and how.
     pub facts: Vec<String>,

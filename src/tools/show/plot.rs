@@ -14,14 +14,14 @@ const TOP: f64 = 16.0;
 pub enum Plot {
     /// Latency by percentile; each line has points of a percentile (0 to 1) and a latency in milliseconds.
     Latency {
-        /// What stands above it.
+        /// The heading.
         title: String,
         /// Name and points.
         lines: Vec<(String, Vec<(f64, f64)>)>,
     },
     /// A bar for each name with the ends of its interval.
     Bars {
-        /// What stands above it, with the unit.
+        /// The heading, with the unit.
         title: String,
         /// The bars, from top to bottom.
         bars: Vec<Bar>,
@@ -31,7 +31,7 @@ pub enum Plot {
 /// A bar with the ends of its interval.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bar {
-    /// What stands beside it.
+    /// The label beside it.
     pub name: String,
     /// Its length.
     pub value: f64,
@@ -46,7 +46,7 @@ impl Bar {
 }
 
 impl Plot {
-    /// What stands above it.
+    /// The plot's heading.
     pub fn title(&self) -> &str {
         match self {
             Plot::Latency { title, .. } | Plot::Bars { title, .. } => title,

@@ -11,7 +11,7 @@ pub enum Align {
     Right,
 }
 
-/// What a cell means to who looks for trouble.
+/// The meaning of a cell, for readers that look for trouble.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tone {
     /// Nothing special.
@@ -37,9 +37,9 @@ pub struct Column {
 /// One place of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
-    /// What it says.
+    /// The cell's text.
     pub text: String,
-    /// What it means.
+    /// The cell's meaning.
     pub tone: Tone,
 }
 
@@ -59,7 +59,7 @@ impl<T: Into<String>> From<T> for Cell {
 /// A table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
-    /// What stands above it; may be empty.
+    /// The heading; may be empty.
     pub title: String,
     /// The heads.
     pub columns: Vec<Column>,
@@ -106,7 +106,7 @@ impl Table {
         text
     }
 
-    /// The same in Markdown.
+    /// The table in Markdown.
     pub fn markdown(&self) -> String {
         let row = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
         let mut text = row(self.columns.iter().map(|column| column.name).collect());

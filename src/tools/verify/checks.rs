@@ -184,7 +184,7 @@ fn timeout_accuracy(subject: &Subject<'_>) -> io::Result<Finding> {
     })
 }
 
-/// What a gateway holds, by its own page.
+/// The memory of a gateway, by its own page.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     resident: f64,
@@ -253,7 +253,7 @@ fn steady(held: &[Held]) -> [f64; 2] {
     [least(|held| held.allocations), least(|held| held.bytes)]
 }
 
-/// What must be as before when all clients have gone.
+/// Gauges that must be as before when all clients have gone.
 const GAUGES: [(&str, &str); 5] = [
     ("ringway_connections_active", "client connections"),
     ("ringway_calls_active", "calls"),
@@ -292,7 +292,7 @@ fn leaks(subject: &Subject<'_>) -> io::Result<Finding> {
         held.extend(Held::on(&at_rest(subject)?));
     }
     let mut left = left_since(subject, &before)?;
-    // A leak adds to each lot; what grows to its size once adds to one.
+    // A leak adds to each lot; memory that grows to its size once adds to one.
     let more = held.windows(2).map(|pair| pair[1].allocations - pair[0].allocations);
     let more = more.fold(f64::INFINITY, f64::min);
     let allowed = (ROUNDS as u64 * CANCELLED) as f64 / CALLS_PER_LEAK;
@@ -308,7 +308,7 @@ fn leaks(subject: &Subject<'_>) -> io::Result<Finding> {
     Ok(Finding { measured, passed: left.is_empty(), figure: left.len() as f64 })
 }
 
-/// What there is more of than before, in words. What ends with a client takes a moment.
+/// The gauges above their values before, in words. Resources of a client take a moment to go.
 fn left_since(subject: &Subject<'_>, before: &Page) -> io::Result<Vec<String>> {
     let given_up = Instant::now() + Duration::from_secs(5);
     loop {

@@ -19,21 +19,21 @@ use crate::supervisor::Gateway;
 
 pub use checks::CHECKS;
 
-/// What is checked.
+/// The subject of a check.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// Where clients of the gateway connect.
     pub gateway: SocketAddr,
     /// Where it shows its metrics.
     pub admin: SocketAddr,
-    /// What is behind it.
+    /// The service behind the gateway.
     pub service: &'a Service,
 }
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// What was measured, in words.
+    /// The measured value, in words.
     pub measured: String,
     /// Whether that is good enough.
     pub passed: bool,
@@ -46,11 +46,11 @@ pub struct Finding {
 pub struct Check {
     /// Its name.
     pub name: &'static str,
-    /// What is required.
+    /// The requirement.
     pub required: &'static str,
     /// How it is measured.
     pub how: &'static str,
-    /// What the gateway must be set up for.
+    /// The gateway's configuration for the check.
     pub setup: Setup,
     /// Measures it.
     pub run: fn(&Subject<'_>) -> io::Result<Finding>,
@@ -62,7 +62,7 @@ impl std::fmt::Debug for Check {
     }
 }
 
-/// What the gateway of a check is configured for.
+/// The configuration of a check's gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setup {
     /// No retries, no breaker.
@@ -75,8 +75,8 @@ pub enum Setup {
 
 impl Setup {
     fn config(self, service: SocketAddr) -> String {
-        // A check makes calls fail that others count, so what would take this for an outage is on only where it is
-        // what is measured.
+        // A check makes calls fail that others count. So a feature that would take this for an outage is on only in the
+        // check that measures it.
         let (attempts, breaker) = match self {
             Setup::Plain => (1, "enabled = false"),
             Setup::Retries => (3, "enabled = false"),
@@ -107,7 +107,7 @@ impl Setup {
     }
 }
 
-/// What a person wants checked.
+/// Options of the checks.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The one check, by its name; all if there is none.

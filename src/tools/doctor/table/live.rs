@@ -1,4 +1,4 @@
-//! What grows while the gateway runs. A count since boot says little: each is read twice.
+//! Counters that grow while the gateway runs. A count since boot says little, so each is read twice.
 
 use super::super::check::{Check, Measure, Reading, Severity, Test};
 use super::super::host::{Host, field};

@@ -1,4 +1,4 @@
-//! What io_uring and the workers need at all.
+//! Requirements of io_uring and the workers.
 
 use super::super::check::{Check, Measure, Reading, Severity, Test, Want, sysctl, tell};
 use super::super::host::Host;
@@ -210,7 +210,7 @@ fn memlock(host: &Host) -> Reading {
 }
 
 fn nofile(host: &Host) -> Reading {
-    // What systemd allows a unit that says nothing. Beyond it, who needs more has measured it.
+    // systemd's limit for a unit that sets none. An operator that needs more has measured it.
     const MOST: u64 = 1 << 19;
     let Some((_, hard)) = host.limit("Max open files") else { return Reading::Absent };
     let wanted = (2 * host.facts.wanted.connections * host.workers() as u64 + 1024).min(MOST);

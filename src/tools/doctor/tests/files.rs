@@ -1,4 +1,4 @@
-//! What is written from the table, in `tuning/`.
+//! The files in `tuning/` that are written from the table.
 
 use super::*;
 
