@@ -50,7 +50,7 @@ pub fn encode(bytes: &[u8]) -> String {
     text
 }
 
-/// What is left of a base64 text without its padding, if the whole is well formed.
+/// The digits of a base64 text without its padding, if the whole is well formed.
 fn digits_of(text: &[u8]) -> Option<&[u8]> {
     let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();
     let digits = &text[..text.len() - padding];
@@ -83,7 +83,7 @@ const fn digit_value(digit: u8) -> Option<u8> {
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const NO_DIGIT: u8 = 0xff;
 
-/// What each byte is worth as a digit. A table, since this is asked for every byte of every binary header.
+/// The value of each byte as a digit. A table, since every byte of every binary header is looked up.
 const VALUES: [u8; 256] = {
     let mut values = [NO_DIGIT; 256];
     let mut value = 0;

@@ -15,7 +15,7 @@ pub struct Walker {
     messages: u64,
 }
 
-/// What a message says of itself.
+/// The head of a message: its flags and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The flags; bit 0 says that the message is compressed, the others mean nothing.
@@ -36,7 +36,7 @@ impl Head {
     }
 }
 
-/// What one piece of the stream brought.
+/// The result of one piece of the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fed {
     /// Messages that ended in it.

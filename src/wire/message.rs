@@ -24,7 +24,7 @@ pub fn encode(text: &str) -> Cow<'_, str> {
     Cow::Owned(encoded)
 }
 
-/// What a `grpc-message` header says. A `%` without two hex digits after it is kept; what is then not UTF-8 becomes
+/// Decodes a `grpc-message` header. A `%` without two hex digits after it is kept. Bytes that are then not UTF-8 become
 /// replacement characters.
 pub fn decode(value: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(value.len());

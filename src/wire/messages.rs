@@ -10,7 +10,7 @@ use super::frame::HEAD_BYTES;
 /// Cuts messages out of a stream.
 #[derive(Debug, Default)]
 pub struct Messages {
-    /// What has come and was not looked at.
+    /// Bytes that came and were not looked at.
     chunk: Bytes,
     /// A message that is under way, with its head.
     partial: BytesMut,

@@ -6,7 +6,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-/// What a `grpc-timeout` says: 1 to 8 ASCII digits and a unit. Anything else is `None`.
+/// Parses a `grpc-timeout`: 1 to 8 ASCII digits and a unit. Anything else is `None`.
 ///
 /// Zero is not a positive integer, but callers whose time has just run out send it, so it is read as what it says.
 pub fn parse(value: &[u8]) -> Option<Duration> {
@@ -33,8 +33,8 @@ pub fn parse(value: &[u8]) -> Option<Duration> {
     })
 }
 
-/// What an `x-request-timeout` says: a whole number of milliseconds, as in Envoy's `x-envoy-upstream-rq-timeout-ms`, or
-/// a number and a unit as in our configuration: `250ms`, `1.5s`, `2m`, `1h`, `500us`. At most 12 digits before the dot
+/// Parses an `x-request-timeout`. It is a whole number of milliseconds, as in Envoy's `x-envoy-upstream-rq-timeout-ms`.
+/// Or it has a unit, as in our configuration: `250ms`, `1.5s`, `2m`, `1h`, `500us`. At most 12 digits before the dot
 /// and 9 after it. Anything else is `None`.
 pub fn parse_request_timeout(value: &[u8]) -> Option<Duration> {
     let end = value.iter().position(u8::is_ascii_alphabetic).unwrap_or(value.len());

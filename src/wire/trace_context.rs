@@ -4,7 +4,7 @@
 /// Bytes of a `traceparent` of version 00.
 pub const LENGTH: usize = 55;
 
-/// What a `traceparent` says.
+/// The fields of a `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent {
     /// The trace; never zero.
