@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 /// Threads that count for themselves alone, without a bus lock; later ones share the last slot.
 const SLOTS: usize = 256;
 
-/// What one thread has counted. Slots are never given back, so that nothing is forgotten with a thread.
+/// The counts of one thread. Slots are never given back, so that nothing is forgotten with a thread.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Slot {
@@ -78,7 +78,7 @@ fn take_slot() -> usize {
     slot
 }
 
-/// What is allocated and not freed.
+/// Memory that is allocated and not freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Live {
     /// Allocations.
@@ -87,12 +87,12 @@ pub struct Live {
     pub bytes: u64,
 }
 
-/// What all threads together have allocated and not freed; exact when they are at rest. `None` if nothing is counted.
+/// Memory of all threads together that is not freed; exact when they are at rest. `None` if nothing is counted.
 pub fn live() -> Option<Live> {
     let sum = |of: fn(&Slot) -> &AtomicU64| {
         ALL.iter().fold(0_u64, |sum, slot| sum.wrapping_add(of(slot).load(Ordering::Relaxed)))
     };
-    // What is freed is read first, so that nothing is freed before it is seen to be made.
+    // Frees are read first, so that no free is seen before its allocation.
     let freed = (sum(|slot| &slot.freed.blocks), sum(|slot| &slot.freed.bytes));
     let made = (sum(|slot| &slot.made.blocks), sum(|slot| &slot.made.bytes));
     let live = Live { blocks: made.0.saturating_sub(freed.0), bytes: made.1.saturating_sub(freed.1) };

@@ -152,7 +152,7 @@ fn start_logging() -> LogLevel {
 
 /// A level by its name, if this build can log so much.
 fn log_level(text: &str) -> Result<LevelFilter, String> {
-    // What parses besides names, such as nothing at all, was hardly meant.
+    // `LevelFilter` parses more than names, such as an empty text. An operator hardly meant that.
     let named = text.bytes().all(|byte| byte.is_ascii_alphabetic()) && !text.is_empty();
     let level: Option<LevelFilter> = text.parse().ok().filter(|_| named);
     let level =

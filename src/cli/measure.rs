@@ -112,7 +112,7 @@ pub(super) struct Show {
     html: Option<PathBuf>,
 }
 
-/// What is called.
+/// The call to make.
 #[derive(Args, Debug)]
 struct Called {
     /// Call this address instead of the demo.

@@ -84,7 +84,7 @@ pub(super) fn run(
     if workers_lost > 0 || lost { ExitCode::from(70) } else { ExitCode::SUCCESS }
 }
 
-/// What signals ask for.
+/// Requests that signals make.
 #[derive(Debug, Default)]
 struct Wants {
     end: Arc<AtomicBool>,

@@ -1,4 +1,4 @@
-//! What is said again and again, said once a second.
+//! Messages that repeat, let through once a second.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
