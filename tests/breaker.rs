@@ -1,4 +1,4 @@
-//! What opens a breaker, what does not, and how it closes: over sockets, with each I/O back-end.
+//! Reasons for a breaker to open, reasons that do not count, and its closing: over sockets, with each I/O back-end.
 #![allow(clippy::disallowed_methods, reason = "a test measures how long things take")]
 
 mod support;

@@ -1,5 +1,5 @@
-//! What is built how: the program that is shipped takes the recorded profile with the compiler it was recorded with, no
-//! other build needs anything, and each program says which one it is.
+//! Builds: the program that is shipped takes the recorded profile, with the compiler it was recorded with. No other
+//! build needs anything, and each program says which one it is.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

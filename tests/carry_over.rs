@@ -1,4 +1,4 @@
-//! What a gateway has learnt and what is in use of its limits, over a reload: each part stays that is not set otherwise.
+//! State of a gateway over a reload: learnt values and limits in use. Each part stays that is not set otherwise.
 #![allow(clippy::disallowed_methods, reason = "a test measures how long things take")]
 
 mod support;
@@ -267,7 +267,7 @@ async fn an_endpoint_that_was_unfit_at_a_reload_comes_back_with_a_good_answer() 
         gateway_config(all, "io_uring", &format!("{first}{checks}"))
     };
     let mut gateway = gateway::start(&config(&[ill, well], "", 1));
-    // Whoever asks goes on asking, or begins anew: because something else changes, the questions, or the order.
+    // The health check goes on, or begins anew because something else changes: the questions, or the order.
     for (all, first, bad) in [
         ([ill, well], "max_requests = 9\n", 1),
         ([ill, well], "max_requests = 9\n", 2),

@@ -19,7 +19,7 @@ const CALLS_PER_SECOND: u32 = 1_000;
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How much later than its deadline a call may end.
 const LATE: Duration = Duration::from_millis(250);
-/// What a child process is told to run.
+/// The test that a child process is told to run.
 const SERVICE: &str = "a_service_of_its_own_keeps_a_ledger";
 
 /// How long each fault lasts.
@@ -68,7 +68,7 @@ impl Fault {
         }
     }
 
-    /// What the gateway counts if it has met this fault.
+    /// The family in which the gateway counts this fault.
     fn shows_in(self) -> &'static str {
         match self {
             Fault::Killed | Fault::Refuses => "ringway_upstream_connect_failures_total",
@@ -78,7 +78,7 @@ impl Fault {
     }
 }
 
-/// What all services have noted, each call with how often.
+/// The ledgers of all services, each call with how often.
 fn all_noted(services: &[ChildService]) -> HashMap<String, usize> {
     let mut all: HashMap<String, usize> = HashMap::new();
     for (id, times) in services.iter().flat_map(ChildService::ledger) {

@@ -104,7 +104,7 @@ fn features_hold_in_json_and_on_the_wire() {
     }
 }
 
-/// The same from bytes: a file as protoc 35.1 compiles the text above.
+/// The features of the text above hold from bytes, too: the file is as protoc 35.1 compiles it.
 #[test]
 fn a_descriptor_set_of_an_edition_is_read() {
     let scratch = Scratch::new("set", &[]);
@@ -266,8 +266,8 @@ fn what_is_listed_and_not_described_is_named() {
     assert_eq!(refused, ["r: the service x.Y is listed and not described: it answers NotFound"]);
 }
 
-/// What other compilers take is taken: names that are one in JSON in proto2, names that are alike in proto3, and imports
-/// that are public through several files.
+/// Other compilers take these files: with names that are one in JSON in proto2, with names that are alike in proto3, and
+/// with imports that are public through several files.
 #[test]
 fn files_that_compilers_take_are_taken() {
     let scratch = Scratch::new(

@@ -18,9 +18,9 @@ use support::web::{Caller, VERSIONS, Version};
 use support::within;
 use tokio::task::JoinSet;
 
-/// What is promised.
+/// The promised time.
 const SOON: Duration = Duration::from_secs(3);
-/// What is waited for on a machine that is busy with other things.
+/// The time that a test waits on a machine that is busy with other things.
 const AT_MOST: Duration = Duration::from_secs(10);
 /// Connections that look at each change; both workers have some of them.
 const LOOKERS: usize = 16;

@@ -22,7 +22,7 @@ use support::within;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-/// What is said of every name that is asked for.
+/// The name server's answer for every name.
 #[derive(Clone, Debug)]
 enum Say {
     /// These addresses, for so many seconds.

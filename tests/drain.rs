@@ -82,8 +82,8 @@ async fn a_call_in_flight_is_finished_and_readiness_fails_meanwhile() {
     }
 }
 
-/// What comes on a connection whose client acknowledges PINGs and says nothing else, until it is closed: the last stream
-/// and the code of each GOAWAY.
+/// The GOAWAYs of a connection until it is closed: the last stream and the code of each. The client acknowledges PINGs
+/// and says nothing else.
 async fn goaways(stream: &mut TcpStream) -> Vec<(u32, u32)> {
     const PING: u8 = 6;
     const GOAWAY: u8 = 7;

@@ -32,7 +32,7 @@ const CAPACITY: u64 = SERVERS as u64 * SLOTS as u64 * SECOND / SERVICE;
 const DEADLINE: u64 = 500 * MILLI;
 const SECONDS: u64 = 20;
 
-/// What the servers do.
+/// The behaviour of the servers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Weather {
     /// So many of a hundred calls stall; those that are sent twice stall or not, each for itself.
@@ -353,7 +353,7 @@ fn the_slowest_calls_gain_and_it_costs_little() {
     assert!(hedged.attempts * 100 <= calls * 104, "{} for {calls}", hedged.attempts);
 }
 
-/// What one server refuses another one answers, at once.
+/// Another server answers at once where one server refuses.
 #[test]
 fn one_bad_server_costs_no_call_within_the_budget() {
     let world = ran(Scenario { name: "", weather: Weather::OneFails, load_percent: 20, hedged: true });

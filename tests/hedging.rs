@@ -20,7 +20,7 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// What a cluster needs for calls to be sent up to so many times, so far apart; `pool` are keys of its pool.
+/// Settings of a cluster whose calls are sent up to so many times, so far apart; `pool` are keys of its pool.
 fn hedged(attempts: u32, delay: &str, pool: &str) -> String {
     format!(
         "[clusters.pool]\n{pool}\n[clusters.retry]\nbudget_min_retries = 1000\n[clusters.breaker]\nenabled = false\n\

@@ -1,4 +1,4 @@
-//! What a configuration asks of the host by name: it is had, or refused with a reason; never left out in silence.
+//! Host options that a configuration names: each is in use, or refused with a reason; none is left out in silence.
 #![cfg(target_arch = "x86_64")]
 
 mod support;

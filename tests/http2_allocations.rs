@@ -37,7 +37,8 @@ impl Pair {
     }
 }
 
-/// What one end has staged arrives at the other. A slice of the heap costs two allocations, which are not the engine's.
+/// Delivers all staged bytes of one end to the other. A slice of the heap costs two allocations that are not the
+/// engine's.
 fn deliver(from: &mut End, to: &mut End, wire: &mut Vec<u8>) -> u64 {
     wire.clear();
     for part in from.out.parts(0) {

@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// What each side saw of each case: requests, and responses.
+/// The record of one side, for each case: requests, and responses.
 #[derive(Default)]
 struct Record {
     requests: Vec<Option<Seen>>,

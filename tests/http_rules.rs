@@ -41,7 +41,7 @@ const TEMPLATES: &[(&str, &str, &str)] = &[
     ("/bench.v1.Echo/Unary", "bench.v1.Echo Unary", ""),
 ];
 
-/// What is no template, the column of what is wrong, and a part of the reason.
+/// Texts that are no template, the column of the error, and a part of the reason.
 const NO_TEMPLATES: &[(&str, usize, &str)] = &[
     ("", 1, "begins with `/`"),
     ("a", 1, "begins with `/`"),
@@ -218,7 +218,7 @@ const CASES: &[Case] = &[
             ("GET /a/a.b", "0|a.b"),
             ("GET /a/%00", "0|\0"),
             ("GET /a/1%2F2/b/%33", "1|1/2|3"),
-            // What cannot be text, or leads out.
+            // Captures that cannot be text, and paths that lead out.
             ("GET /a/%", "400"),
             ("GET /a/%2", "400"),
             ("GET /a/%zz", "400"),
@@ -544,7 +544,7 @@ fn slow_match(template: &Template, segments: &[&str]) -> Option<Vec<usize>> {
         .then(|| wanted[..rest].iter().map(kind).chain([3 + 64 - after]).collect())
 }
 
-/// The same by trying every rule.
+/// Finds a rule by trying each of them.
 fn slow(rules: &[(String, Template)], method: &str, path: &str) -> Option<usize> {
     let mut segments: Vec<&str> = match path {
         "/" => Vec::new(),

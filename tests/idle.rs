@@ -48,7 +48,7 @@ async fn an_idle_gateway_sleeps() {
     let config = "workers = 2\n[admin]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
                   [[routes]]\ncluster = \"echo\"\n[[clusters]]\nname = \"echo\"\nendpoints = [\"127.0.0.1:1\"]\n";
     let process = Process::start(config).await;
-    // What starting began has ended by then.
+    // The work that the start began has ended by then.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = sleeps(process.id());
     tokio::time::sleep(WATCHED).await;

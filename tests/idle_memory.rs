@@ -1,5 +1,5 @@
-//! What a client connection holds in memory while nothing is going on. The gateway is a process of its own, with the
-//! allocator that the program has, and the system says what it uses.
+//! The memory of a client connection while nothing is going on. The gateway is a process of its own, with the program's
+//! allocator, and the system reports its use.
 
 mod support;
 

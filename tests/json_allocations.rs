@@ -1,4 +1,4 @@
-//! What one unary call in JSON costs in heap allocations on a worker, over either version of HTTP, libraries included.
+//! Heap allocations of one unary call in JSON on a worker, over either version of HTTP, libraries included.
 
 mod support;
 
@@ -20,7 +20,7 @@ const CONCURRENCY: usize = 4;
 const PER_CALL_MAX: f64 = 16.0;
 
 const MIB: usize = 1 << 20;
-/// What a body may take besides its own size and the message's.
+/// Bytes that a body may take besides its own size and the message's.
 const BESIDES: usize = 64 << 10;
 
 /// One after the other: both count what all workers of this process do.

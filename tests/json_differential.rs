@@ -55,7 +55,7 @@ fn options(seed: u64) -> PrintOptions {
     }
 }
 
-/// What `prost-reflect` writes.
+/// The text that `prost-reflect` writes.
 fn reference(message: &DynamicMessage, options: &PrintOptions) -> String {
     let same = SerializeOptions::new()
         .skip_default_fields(!options.always_print_primitive_fields)

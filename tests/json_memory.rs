@@ -1,5 +1,5 @@
-//! What JSON costs in memory: large bodies, and readers of streams that do not read. The gateway is a process of its own,
-//! with the allocator that the program has, and the system says what it uses.
+//! The memory of JSON: large bodies, and readers of streams that do not read. The gateway is a process of its own, with
+//! the program's allocator, and the system reports its use.
 
 mod support;
 
@@ -15,11 +15,11 @@ use support::web::{Caller, JSON, VERSIONS, Version, open};
 use support::within;
 
 const MIB: usize = 1 << 20;
-/// What a body may take besides its own size, the message's, and what passing that on takes in gRPC: 64 KiB, and what the
-/// system counts that is free already, which differs from one run to the next. `json_allocations.rs` has the exact figure
-/// for requests.
+/// Bytes that a body may take besides its own size, the message's, and those of passing it on in gRPC. 64 KiB are the
+/// body's; half a MiB is free memory that the system still counts, which differs between runs. `json_allocations.rs`
+/// has the exact figure for requests.
 ///
-/// And the worker's receive buffers of 64 KiB that such a body is the first to touch.
+/// The last MiB is for the worker's receive buffers of 64 KiB, which such a body is the first to touch.
 const BESIDES: usize = (64 << 10) + (512 << 10) + (1 << 20);
 /// Of so many tries the one with the least growth counts: what is free and not given back yet differs between them.
 const TRIES: usize = 2;
@@ -45,7 +45,7 @@ fn title() -> String {
     "x".repeat(4 * MIB - 200)
 }
 
-/// What a message of 4 MiB takes that is only passed on, up or down: the windows of both sides, and what sockets hold.
+/// The memory of passing on a message of 4 MiB, up or down: the windows of both sides, and the sockets' buffers.
 async fn passed_on(backend: &str, is_down: bool) -> usize {
     let pool = support::library::pool();
     let methods: Vec<_> = pool.get_service_by_name(SERVICE).expect("it is there").methods().collect();
@@ -156,7 +156,7 @@ async fn a_reader_that_does_not_read_costs_bounded_memory() {
     }
 }
 
-/// Who reads an answer only when told to.
+/// A client that reads an answer only when told to.
 enum Reader {
     Http1(Http1),
     /// The connection lives as long as its client.

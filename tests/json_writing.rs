@@ -51,7 +51,7 @@ fn wire_of(message: &str, json: &str) -> Vec<u8> {
     message.unwrap_or_else(|error| panic!("{json}: {error}")).encode_to_vec()
 }
 
-/// What is wrong in all of a table, told at once: a table is changed more easily that way.
+/// Reports all faults of a table at once: a table is changed more easily that way.
 fn report(wrong: &[String]) {
     assert!(wrong.is_empty(), "{} cases:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -57,7 +57,7 @@ async fn a_connection_without_calls_is_left_alone() {
     }
 }
 
-/// What does not answer a ping is given up, with its calls; the next call gets a connection that works.
+/// A peer that answers no ping is given up, with its calls; the next call gets a connection that works.
 #[tokio::test]
 async fn a_peer_that_answers_no_ping_is_given_up() {
     for backend in BACKENDS {

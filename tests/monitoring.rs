@@ -1,4 +1,4 @@
-//! What `tuning/` ships for Grafana and Prometheus fits the page of metrics: every name and every label is there.
+//! The files in `tuning/` for Grafana and Prometheus fit the page of metrics: every name and every label is there.
 
 mod support;
 
@@ -13,7 +13,7 @@ use support::interop_server::InteropServer;
 use support::raw::{EMPTY_CALL, RawClient};
 use yaml_rust2::{Yaml, YamlLoader};
 
-/// What Prometheus adds to every series.
+/// Labels that Prometheus adds to every series.
 const ADDED: [&str; 2] = ["job", "instance"];
 
 fn in_tuning(path: &str) -> PathBuf {
@@ -80,7 +80,7 @@ fn words(expression: &str) -> Vec<String> {
     words
 }
 
-/// What is wrong with the names and labels of an expression, and the labels that its result may have.
+/// Adds the faults of an expression's names and labels to `wrong`; gives the labels that its result may have.
 fn check(expression: &str, metrics: &Metrics, wrong: &mut Vec<String>) -> BTreeSet<String> {
     let words = words(expression);
     let (mut known, mut grouped) = (BTreeSet::new(), BTreeSet::new());

@@ -1,4 +1,4 @@
-//! What operators see and ask for: the admin address of a gateway that works, and its access log.
+//! Operators' views and orders: the admin address of a gateway that works, and its access log.
 #![allow(clippy::disallowed_methods, reason = "a test measures how long an answer takes")]
 
 mod support;
@@ -207,7 +207,7 @@ async fn a_log_that_nobody_reads_delays_no_call() {
     assert_eq!(metric(&gateway, "ringway_access_log_dropped_total"), dropped);
 }
 
-/// What a line says of the request and of its answer: as the client saw them.
+/// The fields of a line about the request and its answer: as the client saw them.
 fn told(line: &Value) -> (String, [u64; 3]) {
     let text = |key: &str| line[key].as_str().unwrap_or_else(|| panic!("{key}: {line}")).to_owned();
     let number = |key: &str| line[key].as_u64().unwrap_or_else(|| panic!("{key}: {line}"));
@@ -257,7 +257,7 @@ async fn a_line_says_what_the_client_saw_in_every_language() {
     }
 }
 
-/// What is sent again was received once.
+/// A body that is sent again was received once.
 #[tokio::test]
 async fn a_line_counts_a_body_once_however_often_it_is_sent() {
     let log = Scratch::new("once");

@@ -15,7 +15,7 @@ const CALLS_PER_SECOND: u32 = 500;
 const DEADLINE: Duration = Duration::from_secs(2);
 /// From the return of the service, and the breaker's own waits, until every call succeeds.
 const RECOVERY: Duration = Duration::from_secs(2);
-/// What the budget lends at first, and calls may be under way when the service changes.
+/// The budget's first loan, and calls that may be under way when the service changes.
 const SLACK: usize = 10 + 20;
 
 fn outage() -> Duration {
@@ -55,7 +55,7 @@ async fn an_outage(backend: &str, extra: &str, breaker_waits: Duration) {
          all is well {recovery:?} after",
         asked_so_far as f64 / offered_so_far as f64,
     );
-    // What the calls before the outage have earned may be spent in it.
+    // The credit of the calls before the outage may be spent in it.
     let allowed = offered_so_far * 12 / 10 + SLACK;
     assert!(asked_so_far <= allowed, "{backend}: {asked_so_far} attempts for {offered_so_far} calls");
     assert!(during.filter(|it| it.is_ok()).count() <= 3 * SLACK, "{backend}: it is an outage");

@@ -53,7 +53,7 @@ impl Drill {
     }
 }
 
-/// What an event is about; `usize` is a call or a worker.
+/// An event of a drill; `usize` is a call or a worker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Arrive,
@@ -106,7 +106,7 @@ struct Call<'a> {
     over: bool,
 }
 
-/// What came of a drill.
+/// The outcome of a drill.
 #[derive(Clone, Copy, Debug, Default)]
 struct Told {
     opened: Option<u64>,
@@ -425,8 +425,8 @@ fn drilled(drill: Drill) -> Told {
     World::new(drill, &breakers).run()
 }
 
-/// What must hold of a drill with the breaker on, beside the same with it off. Where by chance both come back with the same
-/// connect, calls that begin while it is under way wait for it without a breaker, and are refused with one: `moment` of them.
+/// Compares a drill with the breaker on to one with it off. By chance both may come back with one connect. Calls that
+/// begin during it wait for it without a breaker, and are refused with one: `moment` of them.
 fn check(drill: Drill, moment: u64, on: &Told, off: &Told) {
     assert_eq!(on.offered, off.offered, "{drill:?}: the same calls");
     assert!(on.failed <= off.failed + moment, "{drill:?}: {on:?} {off:?}");

@@ -132,7 +132,7 @@ async fn offer(clients: &mut [RawClient], per_second: f64, duration: Duration) -
     tally
 }
 
-/// What a gateway gets through when it is just busy, and of three times as much.
+/// The throughput of a gateway that is just busy, and that under three times as much.
 async fn goodput(backend: &str) -> (f64, f64) {
     const MAX: usize = 16;
     const DURATION: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! What `tuning/` ships works: the unit, the profile, the manifests, the scripts.
+//! The files in `tuning/` work: the unit, the profile, the manifests, the scripts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ fn text(path: &str) -> String {
     fs::read_to_string(in_tuning(path)).expect("a file of tuning/")
 }
 
-/// What `strace -f` saw of the gateway on both back-ends, from its start to the end of a drain; and what following a
-/// configuration file adds.
+/// System calls that `strace -f` saw on both back-ends, from the gateway's start to the end of a drain. Those of
+/// following a configuration file are added.
 const SYSCALLS: &str = "access accept4 arch_prctl bind brk close connect epoll_create1 epoll_ctl epoll_wait eventfd2 \
     execve exit exit_group fcntl fstat futex getdents64 getrandom getsockname getsockopt gettid inotify_add_watch \
     inotify_init1 io_uring_enter io_uring_register io_uring_setup ioctl listen lseek madvise mmap mprotect munmap \

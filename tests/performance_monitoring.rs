@@ -80,7 +80,7 @@ fn performance_metrics_are_exact() {
         assert_eq!(page.sum("ringway_calls_total"), Some(seen.iter().sum()), "{backend}");
         assert_eq!(page.sum("ringway_call_duration_seconds_count"), Some(seen.iter().sum()), "{backend}");
         assert_eq!(page.sum("ringway_upstream_calls_total"), Some(service.calls() as f64), "{backend}");
-        // What all calls took lies between what the service waited and what the clients did.
+        // The sum of all durations lies between the service's waits and the clients' times.
         let took = page.sum("ringway_call_duration_seconds_sum").expect("it is on the page");
         assert!(
             (waited.as_secs_f64()..spent.as_secs_f64()).contains(&took),

@@ -70,7 +70,7 @@ fn the_services_of_the_demo_tell_their_rules() {
     let Found::Rule(rule) = api.find("GET", "/v1/employees/7", &mut captures) else { panic!("a rule") };
     let path = api.methods()[api.rules()[rule].method].path.as_str();
     assert_eq!(path, "/ringway.demo.employee.v1.EmployeeService/GetEmployee");
-    // The same file comes from several services.
+    // Several services answer with one file.
     let two: Vec<Reflected> = ["auth", "chat"]
         .iter()
         .map(|name| Reflected {
@@ -166,7 +166,7 @@ fn config(upstream: SocketAddr, backend: &str, more: &str) -> String {
     gateway_config(&[upstream], backend, &tables)
 }
 
-/// What all workers say to a call of this number's path, asked on several connections.
+/// The answers of all workers to a call of this number's path, asked on several connections.
 fn answers(gateway: &Gateway, number: u32) -> Vec<Http1Answer> {
     block_on(async {
         let mut answers = Vec::new();
@@ -281,7 +281,7 @@ fn a_reload_keeps_what_services_said() {
     }
 }
 
-/// Who takes connections and says nothing keeps nobody from taking over a changed file.
+/// A service that takes connections and says nothing does not delay a changed file.
 #[test]
 fn a_service_that_never_answers_delays_no_file() {
     let scratch = Scratch::new();

@@ -1,4 +1,4 @@
-//! What is sent again, and what is not: retries by policy, over real sockets.
+//! Calls that are sent again, and calls that are not: retries by policy, over real sockets.
 #![allow(clippy::disallowed_methods, reason = "a test measures how long a wait takes")]
 
 mod support;
@@ -195,7 +195,7 @@ async fn no_wait_outlives_the_deadline() {
     }
 }
 
-/// What a `grpc-timeout` in the units that the gateway writes for short times says.
+/// The time of a `grpc-timeout` in the units that the gateway writes for short times.
 fn nanos(text: &str) -> u64 {
     let (number, unit) = text.split_at(text.len() - 1);
     let number: u64 = number.parse().expect("digits");

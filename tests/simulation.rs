@@ -31,7 +31,7 @@ const SERVERS: usize = 3;
 const SLOTS: u32 = 8;
 /// Of a good answer, 5 to 15 ms; a bad one comes after a fifth of that.
 const SERVICE: u64 = 10 * MILLI;
-/// What all servers can do in a second.
+/// Calls that all servers can do in a second.
 const CAPACITY: u64 = SERVERS as u64 * SLOTS as u64 * SECOND / SERVICE;
 const MAX_REQUESTS: u32 = 200;
 const DEADLINE: u64 = 500 * MILLI;
@@ -49,7 +49,7 @@ fn breaker_settings() -> config::Breaker {
     }
 }
 
-/// What happens to the servers.
+/// The weather of the servers.
 #[derive(Clone, Copy)]
 enum Weather {
     /// Each fails so many of a hundred calls.
@@ -80,7 +80,7 @@ struct Scenario {
     seconds: u64,
 }
 
-/// What an event is about; `usize` is a call, a server or a worker.
+/// An event of a simulation; `usize` is a call, a server or a worker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Arrive,
@@ -504,7 +504,7 @@ fn an_outage_costs_a_fifth_and_then_all_succeed_again() {
         let during = &world.sums[10..20];
         let offered: u64 = during.iter().map(|sums| sums.offered).sum();
         let attempts: u64 = during.iter().map(|sums| sums.attempts).sum();
-        // What the ten seconds before have earned may be spent, too.
+        // The credit of the ten seconds before may be spent, too.
         let earned: u64 = world.sums[..10].iter().map(|sums| sums.offered / 5).sum();
         assert!(attempts <= offered * 12 / 10 + earned + 10, "{attempts} for {offered}");
         if breaker {

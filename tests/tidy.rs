@@ -16,7 +16,7 @@ use source::{File, Source, Word};
 use std::fs;
 use std::path::Path;
 
-/// Who may import whom. Every name in a list stands above its row, so there can be no cycle.
+/// The imports that each module may have. Every name in a list stands above its row, so there can be no cycle.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Ground: no I/O, no clock, no runtime.
     ("random", &[]),

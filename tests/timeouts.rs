@@ -32,7 +32,7 @@ fn before(backends: &[SocketAddr], backend: &str, route: &str, keys: &str) -> (G
     (gateway, address)
 }
 
-/// What a `grpc-timeout` says.
+/// The time of a `grpc-timeout`.
 fn told(text: &str) -> Duration {
     let (number, unit) = text.split_at(text.len() - 1);
     let number: u64 = number.parse().expect("digits");
@@ -78,7 +78,7 @@ async fn every_timeout_holds_caps_the_callers_and_is_told_reduced() {
             assert!(time.contains(&took), "{backend}, {whose}, {deadline:?}: {took:?}");
             let asked = service.asked().pop().expect("it was asked");
             let told = told(asked.header("grpc-timeout").expect("the time that is left is told"));
-            // What passed on the way is gone, and it is not much.
+            // The time on the way is gone, and it is not much.
             assert!(told < at_most && at_most / 4 < told, "{backend}, {whose}, {deadline:?}: {told:?}");
         }
     }

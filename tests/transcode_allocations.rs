@@ -1,4 +1,4 @@
-//! What printing a message allocates: nothing, into a buffer that has room.
+//! Allocations of printing a message: none, into a buffer that has room.
 
 #[path = "support/any_message.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the generator is for another test")]

@@ -18,7 +18,7 @@ const REPLAYS: &str = "ringway_upstream_replays_total";
 /// One call through a gateway of its own to a server of these steps; the gateway's replays.
 async fn called(backend: &str, steps: &[Step]) -> (RawServer, RawReply, u64) {
     let server = RawServer::start(steps).await;
-    // What is sent again here is so whatever the policy; see retries.rs for the policy.
+    // The replays here do not depend on the retry policy; see retries.rs for that.
     let once = "[clusters.retry]\nmax_attempts = 1\n";
     let (gateway, address) = gateway::before(&[server.address()], backend, once);
     let reply = RawClient::connect(address).await.call(EMPTY_CALL, &[], b"").await;

@@ -32,7 +32,7 @@ struct Bad {
     _runtime: Runtime,
 }
 
-/// What the page claims.
+/// The connections and pages that the false page claims.
 #[derive(Default)]
 struct Kept {
     connections: AtomicU64,

@@ -23,7 +23,7 @@ pub const METHOD: &str = "/grpc.testing.TestService/EmptyCall";
 /// A `grpc-timeout` that is none.
 pub const NO_TIME: &str = "sooner";
 
-/// What a call speaks.
+/// The protocol of a call, and its HTTP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speech {
     /// gRPC.
@@ -33,7 +33,7 @@ pub enum Speech {
     /// JSON, or gRPC-Web, over HTTP/2.
     Json2,
     Web2,
-    /// The same over HTTP/1.1.
+    /// JSON over HTTP/1.1.
     Json1,
     Web1,
 }
@@ -45,7 +45,7 @@ pub struct Kind {
     pub path: &'static str,
     /// The route that takes it, in the header `x-to`; empty for the one that takes the rest.
     pub to: &'static str,
-    /// What the service does, in the header `x-act`.
+    /// The service's behaviour, in the header `x-act`.
     pub act: &'static str,
     /// `grpc-timeout`.
     pub timeout: Option<&'static str>,

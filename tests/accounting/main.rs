@@ -87,7 +87,7 @@ fn shuffled(kinds: &[Kind]) -> Vec<Kind> {
     all
 }
 
-/// What is behind the gateway: a service for each cluster, and a port that nobody listens on.
+/// The upstreams of the gateway: a service for each cluster, and a port that nobody listens on.
 struct World {
     rest: Service,
     others: Vec<(&'static str, Service)>,

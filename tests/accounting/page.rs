@@ -191,7 +191,7 @@ pub fn shards_add_up(gateway: &Gateway) {
 
 type Sums = BTreeMap<(String, BTreeMap<String, String>), (Kind, f64)>;
 
-/// What all series must be, worked out from the shards alone.
+/// The expected values of all series, worked out from the shards alone.
 fn sums(world: &World) -> Sums {
     let mut sums = Sums::new();
     let mut add = |name: &str, kind: Kind, labels: &[(&str, &str)], n: f64| {

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::wire::{Bytes as Wire, Counted};
 
-/// What a call can ask for, in the header `x-act`; without one it is answered with what it sent.
+/// Behaviours that a call can ask for, in the header `x-act`; without one the service echoes its message.
 pub const SILENCE: &str = "silence";
 /// A head, and nothing more.
 pub const HEAD: &str = "head";
@@ -35,7 +35,7 @@ pub const NO_STATUS: &str = "no-status";
 /// Answered a little later.
 pub const SLOW: &str = "slow";
 
-/// What reached a service, and what became of it.
+/// The calls that reached a service, and how they ended.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Calls whose head came.
@@ -55,9 +55,9 @@ pub struct Ledger {
     /// Bytes of messages with their frames that came, and that were answered.
     pub payload_in: AtomicU64,
     pub payload_out: AtomicU64,
-    /// What it answered, by gRPC status.
+    /// Answers, by gRPC status.
     answers: Mutex<BTreeMap<String, u64>>,
-    /// Whoever waits for a call to arrive.
+    /// Tests that wait for a call to arrive, by the call's name.
     waiting: Mutex<HashMap<String, oneshot::Sender<()>>>,
     refused: Mutex<HashSet<String>>,
 }
@@ -109,7 +109,7 @@ impl Ledger {
 pub struct Service {
     pub address: SocketAddr,
     pub ledger: Arc<Ledger>,
-    /// What its sockets carried.
+    /// Bytes that its sockets carried.
     pub wire: Arc<Wire>,
     task: JoinHandle<()>,
 }

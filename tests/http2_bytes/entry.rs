@@ -42,7 +42,7 @@ impl Run<'_> {
                 self.connection.receive(&mut input, self.now, &mut self.out);
                 assert!(self.out.len() < 1 << 21, "answers pile up");
                 if input.len() == before || self.choice() > 200 {
-                    // What is staged has been sent.
+                    // All staged bytes have been sent.
                     self.out.clear();
                     self.connection.wake_waiting(self.now, &mut self.out);
                 }

@@ -181,7 +181,7 @@ async fn send(ours: &Ours, key: u32, message: &Message) {
         End::Reset(code) => Ending::Reset(ErrorCode(*code)),
     };
     if message.piece % 2 == 1 {
-        // Whoever lets go of it now leaves the rest to the engine.
+        // A holder that lets go of the stream now leaves the rest to the engine.
         return ours.with(|connection, out, now| connection.finish(key, rest, ending, now, out));
     }
     let ends = message.end == End::Data;

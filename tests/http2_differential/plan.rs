@@ -1,4 +1,4 @@
-//! What is sent in one exchange, and what has to be seen of it.
+//! The plan of one exchange: the messages to send, and the results to see.
 
 use ringway::random::Random;
 
@@ -35,7 +35,7 @@ pub(crate) struct Plan {
     pub(crate) is_early: bool,
 }
 
-/// What came of a message.
+/// A message as its receiver saw it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) fields: Vec<Field>,
@@ -85,7 +85,7 @@ fn field(random: &mut Random) -> Field {
     };
     let kind = random.below(4);
     let byte = |random: &mut Random| match kind {
-        // What Huffman's code is made for, what it makes longer, and anything.
+        // Bytes that Huffman's code makes short, bytes that it makes long, and any bytes.
         0 => b'a' + random.below(26) as u8,
         1 => b"~}{|<>^`"[random.below(8) as usize],
         2 => b'0',

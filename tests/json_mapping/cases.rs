@@ -368,7 +368,7 @@ pub(crate) const SAME: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// What is read when unknown fields are passed over: name, message, JSON, the same without them.
+/// Texts that are read when unknown fields are passed over: name, message, JSON, and the JSON without them.
 pub(crate) const IGNORED: &[(&str, &str, &str, &str)] = &[
     ("IgnoreUnknownJsonNumber", "Scalars", r#"{"unknown":1}"#, "{}"),
     ("IgnoreUnknownJsonString", "Scalars", r#"{"unknown":"a\n"}"#, "{}"),

@@ -1,4 +1,4 @@
-//! What an error says, how deep a text may be, and what it may cost.
+//! Errors in JSON: their words, the depth that a text may have, and the cost of a refusal.
 
 use super::reference::{message_id, read_by_reference, read_by_us, same, schema};
 use ringway::transcode::read::{ReadOptions, read, read_field};
@@ -36,7 +36,8 @@ fn an_error_says_where_and_what() {
     assert!(error.reason.len() < 300, "an error does not repeat all: {} bytes", error.reason.len());
 }
 
-/// What nests: message, what opens levels, what is inside, what closes them, levels opened, levels inside.
+/// Shapes that nest: message, the text that opens levels, the inside, the text that closes them, levels opened, levels
+/// inside.
 const NESTED: [(&str, &str, &str, &str, usize, usize); 10] = [
     ("Tree", r#"{"left":"#, "{}", "}", 1, 1),
     ("Tree", r#"{"children":["#, "{}", "]}", 2, 1),

@@ -43,7 +43,7 @@ const SEEDS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What a mutation puts in.
+/// Pieces that a mutation inserts.
 const PIECES: &[&str] = &[
     "{",
     "}",

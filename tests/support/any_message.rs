@@ -38,7 +38,7 @@ const OUTERMOST: [&str; 12] = [
     "test.kinds2.Old",
 ];
 
-/// What an `Any` may hold.
+/// Messages that an `Any` may hold.
 const IN_ANY: [&str; 8] = [
     "test.kinds.Scalars",
     "test.kinds.Choice",

@@ -15,7 +15,7 @@ pub struct Callers {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What they have seen.
+/// Counts of all callers.
 #[derive(Default)]
 struct Tally {
     stop: AtomicBool,
@@ -83,9 +83,9 @@ async fn call(address: SocketAddr, calls_per_connection: usize, tally: Arc<Tally
 
 /// Whether the call has provably not been looked at, so that any client sends it again on another connection.
 ///
-/// Who accepts a connection says so: with its first turn a gateway sends its settings. One that was reset without a word
-/// has waited in the queue of a socket that was closed; one that was closed in order, without a word or after one, was
-/// accepted and then dropped, which is a failure.
+/// A gateway that accepts a connection says so: with its first turn it sends its settings. A connection that was reset
+/// without a word has waited in the queue of a socket that was closed. A connection that was closed in order, without a
+/// word or after one, was accepted and then dropped. That is a failure.
 fn may_redial(reply: &RawReply, client: &RawClient) -> bool {
     let Some(error) = &reply.error else { return false };
     let told_unseen = error.is_go_away() && error.is_remote();

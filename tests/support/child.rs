@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-/// What the process is given: where to listen, and where its ledger is.
+/// The process's environment: the address to listen on, and the path of its ledger.
 const ADDRESS: &str = "RINGWAY_TEST_SERVICE";
 const LEDGER: &str = "RINGWAY_TEST_LEDGER";
 
@@ -29,7 +29,7 @@ const ANY_PORT: &str = "127.77.0.1:0";
 
 /// A call with this header is never answered.
 pub const HOLD: &str = "x-hold";
-/// What a call is called in the ledger.
+/// The name of a call in the ledger.
 pub const ID: &str = "x-id";
 
 /// How a service behaves.

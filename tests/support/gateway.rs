@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What a gateway may do its I/O with.
+/// The I/O back-ends of a gateway.
 pub const BACKENDS: [&str; 2] = ["io_uring", "epoll"];
 
 /// A gateway of this configuration, which serves when this returns.
@@ -31,7 +31,7 @@ pub fn metric(gateway: &Gateway, family: &str) -> u64 {
     sum_of(&gateway.metrics(), family)
 }
 
-/// The same on a page.
+/// The sum of all samples of a family on this page.
 pub fn sum_of(page: &str, family: &str) -> u64 {
     let samples = page.lines().filter_map(|line| line.strip_prefix(family)).filter_map(|rest| {
         let (labels, value) = rest.rsplit_once(' ')?;

@@ -225,7 +225,7 @@ fn read_uses(words: &[Word]) -> (Vec<Use>, Vec<(usize, bool)>) {
         }
         let end = (at..words.len()).find(|end| text(*end) == ";").unwrap_or(words.len());
         let is_reexport = at > 0 && (text(at - 1) == "pub" || text(at - 1) == ")");
-        // What an inline module imports it needs for itself; none of this crate's do with more than one name.
+        // An inline module's imports are its own; none of this crate's do with more than one name.
         if inline == 0 {
             leaves(&words[at + 1..end], &Path::new(), is_reexport, &mut uses);
         }

@@ -61,7 +61,7 @@ impl InteropServer {
         Self::start_at(([127, 0, 0, 1], 0).into())
     }
 
-    /// The same, at this address.
+    /// Starts the server at this address.
     pub fn start_at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).expect("a free loopback port");
         listener.set_nonblocking(true).expect("a socket can be made non-blocking");

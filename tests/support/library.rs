@@ -174,12 +174,12 @@ pub fn pool() -> DescriptorPool {
     compiler().descriptor_pool()
 }
 
-/// The same as a file has them.
+/// The descriptors of the service, as a file has them.
 pub fn descriptor_set() -> Vec<u8> {
     compiler().encode_file_descriptor_set()
 }
 
-/// The same with a number in one of the paths: `/v1/reports/{number}`.
+/// The descriptors with a number in one of the paths: `/v1/reports/{number}`.
 pub fn numbered(scratch: &Scratch, number: u32) -> Vec<u8> {
     let text = std::fs::read_to_string("tests/protos/library.proto").expect("it is there");
     let folder = scratch.0.join(format!("protos-{number}"));
@@ -220,7 +220,7 @@ pub fn front(library: &Library, backend: &str, source: Source, settings: &str) -
     front_of(library.address, backend, source, settings)
 }
 
-/// The same in front of anything.
+/// Starts a gateway for the library's API in front of any upstream.
 pub fn front_of(upstream: SocketAddr, backend: &str, source: Source, settings: &str) -> Front {
     let scratch = Scratch::new();
     let from = match source {
@@ -475,7 +475,7 @@ async fn gone(answer: &mut Answer) {
     let _ = reset.await;
 }
 
-/// What a method answers once.
+/// The answer of a method that answers once.
 fn reply(method: &str, asked: &[Value], first: &Value, text: &str) -> Value {
     match method {
         "Remove" => json!({}),

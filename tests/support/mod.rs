@@ -1,4 +1,4 @@
-//! What integration tests share: services, clients, and peers that misbehave.
+//! Helpers of the integration tests: services, clients, and peers that misbehave.
 //!
 //! Each test binary compiles all of it and uses a part. Nothing here sleeps to wait for some state, and every
 //! wait is bounded.

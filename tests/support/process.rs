@@ -14,9 +14,9 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 /// A running `ringway run`. Dropping it kills it.
 pub struct Process {
     child: Child,
-    /// What it writes to its log, line by line.
+    /// The lines of its log.
     lines: UnboundedReceiver<String>,
-    /// What of that was read already.
+    /// Lines that were read already.
     read: Vec<String>,
     config: PathBuf,
     pub listener: SocketAddr,
@@ -29,7 +29,7 @@ impl Process {
         Self::start_with(config, |_| ()).await
     }
 
-    /// The same; `prepare` may put something around the program.
+    /// Starts the program as [`Process::start`] does; `prepare` may put something around it.
     pub async fn start_with(config: &str, prepare: impl FnOnce(&mut Command)) -> Self {
         let mut process = Self::begin(config, |command| {
             prepare(command);
@@ -97,12 +97,12 @@ impl Process {
         std::mem::take(&mut self.read)
     }
 
-    /// What its admin address answers.
+    /// The answer of its admin address.
     pub async fn page(&self, path: &str) -> String {
         self.told(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await
     }
 
-    /// What its admin address answers to an order.
+    /// The answer of its admin address to an order.
     pub async fn posted(&self, path: &str) -> String {
         let head = "host: x\r\ncontent-length: 0\r\nconnection: close";
         self.told(format!("POST {path} HTTP/1.1\r\n{head}\r\n\r\n")).await

@@ -34,7 +34,7 @@ impl RawClient {
         Self::try_connect(address).await.expect("an HTTP/2 peer listens")
     }
 
-    /// The same, where the peer may be about to stop listening.
+    /// Connects to a peer that may be about to stop listening.
     pub async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
         let work = async {
             let stream = TcpStream::connect(address).await?;
@@ -80,7 +80,7 @@ impl RawClient {
         call.reply().await
     }
 
-    /// The same, on a connection that may have been told to take no more calls: then nothing.
+    /// A whole call on a connection that may have been told to take no more calls: then nothing.
     pub async fn try_call(&mut self, path: &str, payload: &[u8]) -> Option<RawReply> {
         let ready = std::future::poll_fn(|cx| self.send.poll_ready(cx));
         within(WAIT_MAX, "room for one more stream", ready).await.ok()?;
@@ -119,7 +119,7 @@ impl Drop for RawClient {
     }
 }
 
-/// What became of a connection: something came, or it was reset.
+/// The connection's first news: bytes came, or it was reset.
 #[derive(Default)]
 struct Seen {
     heard: AtomicBool,
@@ -224,7 +224,7 @@ impl RawCall {
     }
 }
 
-/// What came back, as far as it came.
+/// The reply, as far as it came.
 #[derive(Debug, Default)]
 pub struct RawReply {
     /// 0 where there was no head.

@@ -15,12 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What the server does with one request.
+/// The server's behaviour for one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Answers with `Stage::Whole`.
     Answer,
-    /// The same, each byte of the message in a DATA frame of its own.
+    /// As `Answer`, each byte of the message in a DATA frame of its own.
     Drip,
     /// A PING comes before the answer.
     PingThenAnswer,
@@ -59,7 +59,7 @@ pub enum Fault {
     Reset(u32),
 }
 
-/// What the server does whatever it is asked.
+/// The server's manner, whatever it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
     Usual,
@@ -90,7 +90,7 @@ pub const ENHANCE_YOUR_CALM: u32 = 11;
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-/// What the server has seen so far.
+/// Counts of the server so far.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
     pub connections: usize,

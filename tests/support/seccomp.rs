@@ -1,4 +1,4 @@
-//! A filter of system calls for a child process: what containers put around a program, as the kernel takes it.
+//! A filter of system calls for a child process, as container runtimes set one.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -11,7 +11,7 @@ pub fn number(name: &str) -> Option<libc::c_long> {
     table.filter_map(|line| line.split_once(' ')).find(|(each, _)| *each == name)?.1.parse().ok()
 }
 
-/// What becomes of system calls, rule by rule; the first that fits decides.
+/// The verdicts on system calls, rule by rule; the first that fits decides.
 #[derive(Clone, Debug)]
 pub struct Filter {
     program: Vec<libc::sock_filter>,

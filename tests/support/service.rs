@@ -13,22 +13,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What becomes of one request, once all of it has come.
+/// The service's act for one request, once all of it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// A head, an empty message, and status 0.
     Answer,
-    /// The same, so much later.
+    /// As `Answer`, so much later.
     AnswerAfter(Duration),
     /// Trailers only: this status, and this `grpc-retry-pushback-ms`.
     Status(u8, Option<&'static str>),
-    /// The same status, so much later.
+    /// As `Status` without a pushback, so much later.
     StatusAfter(Duration, u8),
     /// A head, and then this status.
     LateStatus(u8),
     /// Reset with this code.
     Reset(Reason),
-    /// The same, so much later.
+    /// As `Reset`, so much later.
     ResetAfter(Duration, Reason),
     /// Nothing.
     Silence,
@@ -76,7 +76,7 @@ impl Service {
         Self::start_at(([127, 0, 0, 1], 0).into(), decide).await
     }
 
-    /// The same, at this address.
+    /// Starts a service at this address.
     pub async fn start_at(
         address: SocketAddr,
         decide: impl Fn(usize, &HeaderMap) -> Act + Send + Sync + 'static,

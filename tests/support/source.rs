@@ -19,7 +19,7 @@ pub struct Word {
     pub line: usize,
 }
 
-/// What a Rust file holds. A literal is one word, `""`.
+/// The content of a Rust file. A literal is one word, `""`.
 #[derive(Default)]
 pub struct Source {
     pub words: Vec<Word>,
@@ -53,7 +53,7 @@ pub fn files(folder: &str, wanted: impl Fn(&str) -> bool) -> Vec<File> {
         .collect()
 }
 
-/// What a build or a tool leaves in the tree is not the project's.
+/// Folders that builds and tools leave in the tree: they are not the project's.
 const SKIPPED_FOLDERS: &[&str] =
     &["target", ".git", "node_modules", "__pycache__", ".venv", "corpus", "artifacts"];
 

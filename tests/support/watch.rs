@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use tonic::codegen::{BoxFuture, Service};
 use tonic::transport::Channel;
 
-/// What a watcher is told.
+/// An event that a watcher is told.
 pub enum Seen<'a> {
     /// A message began; this is its flag byte.
     Message(u8),

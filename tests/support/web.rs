@@ -43,7 +43,7 @@ impl Caller {
         }
     }
 
-    /// The same with a body that comes in pieces, each on its own.
+    /// Asks with a body that comes in pieces, each on its own.
     pub async fn ask_in_pieces(
         &mut self,
         line: &str,
@@ -89,7 +89,7 @@ pub async fn open(client: &mut RawClient, line: &str, headers: &[(&str, &str)], 
     client.send(request.body(()).expect("the test's headers are valid"), end).await
 }
 
-/// What came back over HTTP/2, in the form of the other version.
+/// The answer over HTTP/2, in the form of the other version.
 pub async fn answer(call: RawCall) -> Http1Answer {
     let reply = call.reply().await;
     assert!(reply.trailers.is_none(), "{reply:?}");

@@ -54,7 +54,7 @@ async fn a_malformed_chunk_is_400_and_the_connection_ends() {
         metric_becomes(&front.gateway, "ringway_connections_active", 0).await;
         assert_eq!(metric(&front.gateway, "ringway_calls_active"), 0);
         assert_eq!(metric(&front.gateway, "ringway_protocol_errors_total"), count);
-        // What came before the chunk may have gone on already: it is cancelled then.
+        // Bytes before the chunk may have gone on already: their call is then cancelled.
         library.wait_until("all ends", |seen| seen.iter().all(|seen| seen.ended == Ended::Cancelled)).await;
     }
 }

@@ -10,7 +10,7 @@ use super::support::library::{Ended, Front, Library, Source, front};
 use super::support::raw::PREFACE;
 use super::support::web::{Caller, JSON, VERSIONS, Version};
 
-/// What the library answers, as JSON.
+/// The library's answer, as JSON.
 fn reply() -> Value {
     json!({ "items": [{ "id": "1", "title": "Ünï" }, { "id": "2" }], "total": "7" })
 }
@@ -39,7 +39,7 @@ fn table() -> Vec<(&'static str, &'static str, &'static str, Value, Value)> {
             json!({ "name": "shelves/a", "deep": true, "item": { "id": "7", "tags": ["x"], "pages": "12" } }),
             reply(),
         ),
-        // What the path says stays, whatever the body says.
+        // The path's fields stay, whatever the body says.
         (
             "PUT /v1/shelves/a/books/b",
             r#"{"name": "other", "deep": true, "numbers": [5]}"#,
@@ -223,7 +223,7 @@ async fn say_in_two(front: &Front, client: &mut Http1, one: &[u8], two: &[u8]) {
     client.say(two).await;
 }
 
-/// What version a client speaks is known however its first bytes are cut.
+/// The gateway tells a client's version however its first bytes are cut.
 #[tokio::test]
 async fn a_greeting_may_come_in_two_pieces() {
     for backend in BACKENDS {

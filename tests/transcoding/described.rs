@@ -17,7 +17,7 @@ async fn the_admin_address_describes_what_is_served() {
         );
         let document = answer.json();
         assert_eq!(document["openapi"], "3.1.0");
-        // Whatever it names is served.
+        // Every method that it names is served.
         let mut client = Http1::connect(front.address).await;
         let mut count = 0;
         for (template, item) in document["paths"].as_object().expect("an object") {

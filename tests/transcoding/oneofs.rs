@@ -74,7 +74,7 @@ async fn two_members_of_a_oneof_are_refused_with_both_names() {
     }
 }
 
-/// Who uploads nothing calls with what the path says; and a path may have empty segments where any number may stand.
+/// An upload of nothing calls with the path's fields. A path may have empty segments where any number may stand.
 #[tokio::test]
 async fn an_upload_of_nothing_has_what_the_path_says() {
     for backend in BACKENDS {

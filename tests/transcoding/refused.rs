@@ -23,7 +23,7 @@ const TABLE: &[(&str, Headers, &str, u16, u64, &str)] = &[
     ("GET /v1/shelves/a/books/b?deep=perhaps", &[], "", 400, 3, "deep"),
     ("GET /v1/shelves/a/books/b?numbers=1&numbers=x", &[], "", 400, 3, "numbers"),
     ("GET /v1/shelves/a/books/b?item=1", &[], "", 400, 3, "item"),
-    // What the path or the body has is no parameter of the query.
+    // Fields that the path or the body has are no parameters of the query.
     ("GET /v1/shelves/a/books/b?name=c", &[], "", 400, 3, "name"),
     ("PUT /v1/shelves/a/books/b?deep=true", &[JSON], "{}", 400, 3, "its body is the whole request"),
     (

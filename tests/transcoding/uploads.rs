@@ -58,7 +58,7 @@ async fn lines_and_arrays_are_streams_of_messages() {
     }
 }
 
-/// What is wrong in a later value ends the call: the service sees it cancelled, not ended.
+/// A fault in a later value ends the call: the service sees it cancelled, not ended.
 #[tokio::test]
 async fn a_later_value_that_is_wrong_cancels_the_call() {
     for backend in BACKENDS {
