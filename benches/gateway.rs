@@ -1,4 +1,4 @@
-//! What a call costs, end to end over real sockets: `cargo bench --bench gateway`.
+//! The cost of a call, end to end over real sockets: `cargo bench --bench gateway`.
 //!
 //! A gateway on io_uring and one on epoll are measured in turn, in the same rounds, against the same service, over a
 //! sweep of connections. Compare the gateway's CPU time per call first: on a shared machine it is what differs least
@@ -41,7 +41,7 @@ const HELP: &str = "\
 /// A worker publishes some of its counts every 100 ms.
 const PUBLISHED: Duration = Duration::from_millis(120);
 
-/// What is measured, and how.
+/// The points to measure, and how.
 struct Options {
     full: bool,
     rounds: usize,
@@ -146,7 +146,7 @@ impl Options {
                     println!("{HELP}");
                     std::process::exit(0);
                 }
-                // What `cargo test` and other benches' harnesses are given.
+                // Arguments of `cargo test` and of other benches' harnesses.
                 _ => {}
             }
         }
@@ -168,7 +168,7 @@ impl Options {
     }
 }
 
-/// What goes into the route, and into the cluster: all that there is, with bounds that no call of a bench meets.
+/// Settings of the route and of the cluster: every policy, with bounds that no call of a bench meets.
 const POLICIES_ON: [&str; 2] = [
     "[routes.rate_limit]\nmax_tokens = 1000000\ntokens_per_fill = 1000000\nfill_interval = \"50ms\"\n",
     "[clusters.adaptive_timeout]\n[clusters.health_checks]\ninterval = \"1s\"\n[clusters.slow_start]\nwindow = \"10s\"\n\
@@ -208,7 +208,7 @@ impl Subject {
         json!({ "name": self.name, "backend": self.gateway.rung().backend(), "flags": self.gateway.rung().flags() })
     }
 
-    /// What it has counted so far, of all calls.
+    /// The gateway's counts so far, of all calls.
     fn counts(&self) -> (f64, Counts) {
         let page = Page::parse(&self.gateway.metrics()).expect("the gateway's own page");
         let sum = |name| page.sum(name).unwrap_or(0.0);
@@ -278,7 +278,7 @@ impl Point {
         Ok(())
     }
 
-    /// What failed, if anything did.
+    /// The failure of its calls, if there is one.
     fn failure(&self) -> Option<String> {
         let (calls, errors) = (self.case.tally().calls(), self.case.tally().errors());
         (calls == 0 || errors > 0)
@@ -367,7 +367,7 @@ fn document(options: &Options, subjects: &[Subject], points: &[Point]) -> Docume
     }
 }
 
-/// What all policies together may cost: 5 % of the gateway's CPU time.
+/// The price of all policies together: at most 5 % of the gateway's CPU time.
 const POLICIES_MAX: f64 = 1.05;
 
 /// The first against the second at each place of the sweep, by the ratio of the two in each round: a slow second of the

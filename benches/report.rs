@@ -1,7 +1,7 @@
 //! The eleven rows of the first report, like for like: `cargo bench --bench report`.
 //!
-//! What each row does is beside it. The figures of the original are its true ones, in nanoseconds: its report shows
-//! iteration counts as rates. The two rows with many threads show the throughput of all threads together.
+//! Comments beside the rows describe them. The figures of the original are its true ones, in nanoseconds; its report
+//! shows iteration counts as rates. The two rows with many threads show the throughput of all threads together.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 
@@ -64,7 +64,7 @@ fn main() {
 /// At least so many times the original's operations per second.
 const TIMES: f64 = 10.0;
 
-/// What has to be reached; a time or an allocation more ends the bench with exit code 1.
+/// The bounds of the rows; a time or an allocation more ends the bench with exit code 1.
 fn bounds() -> Vec<Bound> {
     let free = |row, nanos| Bound { row, nanos, allocations: Some(0.0) };
     vec![
@@ -89,7 +89,7 @@ fn creation(rows: &mut Rows<'_>) {
     rows.row("gRPC client creation", 758.0, "18", || (Routes::new(&config.routes), parts.clusters(&config)));
 }
 
-/// What workers share of the clusters of a configuration, and the means of one worker.
+/// The clusters' state that workers share, and the means of one worker.
 struct Service {
     shard: Arc<Shard>,
     local: Rc<Local>,
@@ -268,7 +268,7 @@ fn metrics(rows: &mut Rows<'_>) {
     });
 }
 
-/// The same by 1, 2, ... threads, each with the shard its worker would own.
+/// Counts by 1, 2, ... threads, each with the shard its worker would own.
 fn concurrent_metrics(rows: &mut Rows<'_>) {
     rows.threads("concurrent metrics", 106.0, "0", || {
         let shard = shard();

@@ -35,7 +35,7 @@ const HELP: &str = "\
 --program FILE      another build of ringway
 --json              print JSON";
 
-/// What the slope has to stay below, in bytes per second: 1 MiB in ten minutes.
+/// The bound of the slope, in bytes per second: 1 MiB in ten minutes.
 const SLOPE_MAX: f64 = 1_048_576.0 / 600.0;
 /// Readings in a row whose mean is one point of the fit.
 const BLOCK: Duration = Duration::from_secs(60);
@@ -50,7 +50,7 @@ struct Options {
     json: bool,
 }
 
-/// What has been done to the gateway so far.
+/// Counts of the load so far.
 #[derive(Default)]
 struct Counts {
     stop: AtomicBool,
@@ -97,7 +97,7 @@ impl Options {
                     println!("{HELP}");
                     std::process::exit(0);
                 }
-                // What `cargo test` and other benches' harnesses are given.
+                // Arguments of `cargo test` and of other benches' harnesses.
                 _ => {}
             }
         }

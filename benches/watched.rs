@@ -1,4 +1,4 @@
-//! What it costs to watch a gateway, and whether watching works while it is busy: `cargo bench --bench watched`.
+//! The cost of watching a gateway, and whether watching works while it is busy: `cargo bench --bench watched`.
 //!
 //! Three questions, each with its verdict. What do an access log of 1 %, tracing of 1 % and a scrape every second cost
 //! together, of the CPU time of all the gateway's threads? How long does the admin address take while every worker is
@@ -43,7 +43,7 @@ use tonic::{Request, Response, Status};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What watching may cost, of the CPU time of a call.
+/// The price of watching: the CPU time of a call, against that without.
 const COST_MAX: f64 = 1.03;
 /// How long the admin address may take under full load.
 const ADMIN_MAX: Duration = Duration::from_millis(10);
@@ -93,7 +93,7 @@ impl Options {
                     println!("{HELP}");
                     std::process::exit(0);
                 }
-                // What `cargo test` and other benches' harnesses are given.
+                // Arguments of `cargo test` and of other benches' harnesses.
                 _ => {}
             }
         }

@@ -26,7 +26,7 @@ mod proto {
     include!(concat!(env!("OUT_DIR"), "/greeter.v1.rs"));
 }
 
-/// What server reflection tells: the gateway learns from it how JSON becomes messages.
+/// The answer of server reflection, from which the gateway learns how JSON becomes messages.
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/greeter.protoset"));
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! What the criterion benches share: rows with their allocations, and the table at the end.
+//! Helpers of the criterion benches: rows with their allocations, and the table at the end.
 #![allow(dead_code, reason = "no bench uses all of it")]
 #![allow(unreachable_pub, reason = "a bench binary has no public side")]
 
@@ -43,7 +43,7 @@ pub fn criterion() -> Criterion {
     criterion.configure_from_args().output_directory(&criterion_folder())
 }
 
-/// What a row has to reach.
+/// The bounds of a row.
 pub struct Bound {
     pub row: &'static str,
     /// At most so many nanoseconds.
@@ -109,7 +109,7 @@ impl<'a> Rows<'a> {
         self.rows.push(Row { name, folder, threads: 1, original, allocations, bytes, scaling: None });
     }
 
-    /// The same operation by 1, 2, 4, ... threads up to one for each core, each with what `make` gives it.
+    /// A row of one operation by 1, 2, 4, ... threads up to one for each core; `make` gives each thread its own.
     pub fn threads<F: FnMut()>(
         &mut self,
         name: &str,

@@ -48,7 +48,7 @@ impl Process {
                 eprintln!("{line}");
             }
         }
-        // What it says later is for people to see, and must not fill the pipe.
+        // Later lines are for people to see, and must not fill the pipe.
         thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
         let (listener, admin) = addresses.ok_or("the gateway has ended before it served")?;
         Ok(Process { child, listener, admin })

@@ -35,7 +35,7 @@ const TRAILERS: &[u8] = b"\x00\x0bgrpc-status\x010";
 #[derive(Default)]
 struct Stream {
     body: BytesMut,
-    /// What may be sent.
+    /// Bytes that may be sent.
     window: i64,
 }
 
