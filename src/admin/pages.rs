@@ -9,7 +9,7 @@ use super::value::Value;
 use super::world::Hooks;
 use super::{breakers, clusters, process, routes, settings, workers};
 
-/// One path.
+/// A page: its path, and the function that serves it.
 struct Page {
     path: &'static str,
     methods: &'static [Method],

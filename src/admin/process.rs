@@ -150,7 +150,7 @@ fn files_max(limits: &str) -> Option<f64> {
     line.split_ascii_whitespace().next()?.parse::<u64>().ok().map(|max| max as f64)
 }
 
-/// One less than the directory shows, as reading it opens one.
+/// Open files of the process; the directory shows one more, as reading it opens one.
 fn open_files() -> Option<f64> {
     let entries = fs::read_dir("/proc/self/fd").ok()?;
     Some(entries.count().saturating_sub(1) as f64)

@@ -60,7 +60,7 @@ impl FromIterator<Value> for Value {
 }
 
 impl Value {
-    /// One line of JSON.
+    /// A line of JSON.
     pub(super) fn json(&self) -> String {
         let mut out = String::new();
         self.write_json(&mut out);

@@ -33,7 +33,7 @@ pub struct World {
     pub config: Arc<Config>,
     /// The layout of the shards.
     pub layout: Layout,
-    /// One for each worker.
+    /// The counts of each worker.
     pub shards: Vec<Arc<Shard>>,
     /// The state of each cluster that the workers share.
     pub shares: Vec<Arc<Shares>>,

@@ -224,7 +224,7 @@ mod tests {
         for filled in 0..8 {
             assert_eq!((pool.idle(), pool.is_scarce()), (8 - filled, filled > 6));
             let buffer = pool.take().expect("one is free");
-            // One that waits to be received into is idle.
+            // A buffer that waits to be received into is idle.
             assert_eq!(pool.idle(), 8 - filled);
             owners.push(pool.filled(buffer, 1));
         }

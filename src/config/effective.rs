@@ -25,7 +25,7 @@ const OFF_UNLESS_SET: &[&str] = &[
 #[derive(Clone, Debug, Default)]
 pub struct Effective(Vec<(String, Setting)>);
 
-/// One setting.
+/// The value of a key, with defaults filled in.
 #[derive(Clone, Debug)]
 pub enum Setting {
     /// Text.

@@ -51,7 +51,7 @@ impl Errors {
         Self(vec![Error { file: file.to_owned(), place, key: String::new(), found: None, wanted, hint }])
     }
 
-    /// One after the other, in the order of the file.
+    /// Iterates over the errors in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Error> {
         self.0.iter()
     }

@@ -119,7 +119,7 @@ pub(super) fn method_path(text: &str) -> Result<String, Hint> {
     }
 }
 
-/// One part of a path: what can be on the wire between two slashes.
+/// A part of a path: what can be on the wire between two slashes.
 fn segment(text: &str) -> bool {
     (1..=1000).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#'))

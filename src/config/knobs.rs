@@ -102,7 +102,7 @@ pub enum Kind {
         /// The value if the key is not set.
         default: bool,
     },
-    /// One of a few words.
+    /// A word out of a few.
     Word {
         /// The value if the key is not set; one of `words`.
         default: &'static str,
@@ -256,7 +256,7 @@ pub fn markdown() -> String {
     out
 }
 
-/// One table of the file: its heading, its sentence and its keys.
+/// A table of the file: its heading, its sentence and its keys.
 fn section(out: &mut String, table: &str) {
     let _ = match find(table).map(|knob| (knob.kind, knob.about)) {
         Some((Kind::Tables { min, max }, about)) => {

@@ -81,7 +81,7 @@ pub struct Config {
 /// How many workers to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workers {
-    /// One per CPU this process may use: affinity, cpuset and cgroup quota are respected.
+    /// A worker for each CPU this process may use: affinity, cpuset and cgroup quota are respected.
     Auto,
     /// This many, at least 1.
     Count(u32),
@@ -92,7 +92,7 @@ pub enum Workers {
 pub enum CpuPolicy {
     /// All of them.
     All,
-    /// One of each core, where a core has several threads.
+    /// A single CPU of each core, where a core has several threads.
     PhysicalCores,
     /// Those of one memory node.
     NumaNode(u32),
@@ -207,7 +207,7 @@ pub enum ServerTiming {
     Always,
 }
 
-/// One address that clients connect to.
+/// An address that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// The address, shared by all workers with SO_REUSEPORT.
@@ -378,7 +378,7 @@ pub struct Endpoint {
 pub enum LbPolicy {
     /// The one with fewer calls in flight out of two taken at random.
     LeastRequest,
-    /// One after the other.
+    /// Each endpoint in turn.
     RoundRobin,
 }
 

@@ -62,7 +62,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// One table of the file, or a place where one could be: then all its keys are at their defaults.
+/// A table of the file, or a place where one could be: then all its keys are at their defaults.
 #[derive(Clone, Debug)]
 pub(super) struct Table<'a> {
     source: &'a Source<'a>,

@@ -146,7 +146,7 @@ impl Table<'_> {
         })
     }
 
-    /// One of the words of its row.
+    /// The word that is set, out of those of its row.
     pub(super) fn word(&self, name: &str) -> &'static str {
         let knob = self.knob(name);
         let Kind::Word { default, words } = knob.kind else { misread(knob) };

@@ -34,7 +34,7 @@ pub struct MethodConfig {
     pub hedging: Option<Hedging>,
 }
 
-/// One method, all of a service, or all there are.
+/// A method, all of a service, or all there are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MethodName {
     /// All that no other name is for.

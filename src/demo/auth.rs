@@ -211,7 +211,7 @@ impl State {
         password: &str,
         now: SystemTime,
     ) -> Result<Session, Status> {
-        // One sentence for both, so that a stranger does not learn who is registered.
+        // Both failures have one message, so that a stranger does not learn who is registered.
         let wrong = || Status::unauthenticated("unknown account or wrong password");
         let account_id = account_id.ok_or_else(wrong)?;
         let entry = self.entry_mut(&account_id)?;

@@ -167,7 +167,7 @@ impl ChatService for Chats {
 
 type Outbound = mpsc::Sender<Result<LiveChatResponse, Status>>;
 
-/// One live chat, from its join until the caller ends its half.
+/// A live chat, from its join until the caller ends its half.
 async fn converse(
     state: &Shared<State>,
     mut inbound: Streaming<LiveChatRequest>,

@@ -50,7 +50,7 @@ pub struct Demo {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// One of the running services.
+/// A running service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// The name of its cluster, such as "auth".

@@ -1,4 +1,4 @@
-//! One HTTP/2 connection as a value: bytes that came go in, bytes to send come out, and its streams change.
+//! An HTTP/2 connection as a value: bytes that came go in, bytes to send come out, and its streams change.
 //!
 //! It does no I/O and reads no clock. `input.rs` reads frames, `headers.rs` and `data.rs` say what those of streams mean,
 //! `control.rs` those of the connection; `send.rs` writes. `server.rs` and `client.rs` open streams.
@@ -98,7 +98,7 @@ pub struct Notes {
     pub held_resets: u32,
 }
 
-/// One connection.
+/// An HTTP/2 connection, of a client or a server.
 pub struct Connection {
     pub(super) is_client: bool,
     pub(super) bounds: Rc<Bounds>,

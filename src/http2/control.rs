@@ -94,7 +94,7 @@ impl Connection {
         let mut last_stream = number(payload) & 0x7fff_ffff;
         let code = ErrorCode(number(&payload[4..]));
         if let Some(before) = self.goaway {
-            // One that takes an earlier one back (RFC 9113 section 6.8 forbids it) comes too late for the streams.
+            // A GOAWAY that takes an earlier one back comes too late for the streams; RFC 9113 section 6.8 forbids it.
             last_stream = last_stream.min(before.last_stream);
         }
         self.notes.goaways += 1;

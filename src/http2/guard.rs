@@ -86,7 +86,7 @@ impl Default for Budgets {
     }
 }
 
-/// One budget: nanoseconds that have been saved up. A unit costs as many as one takes at the allowed rate.
+/// A budget, as nanoseconds of its burst. A unit costs as many as one takes at the allowed rate.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
     /// Nanoseconds used of the burst; it shrinks as time passes.
@@ -134,10 +134,10 @@ impl Guard {
         self.updates_earned = (self.updates_earned + UPDATES_EACH).min(UPDATES_MAX);
     }
 
-    /// One more of these.
+    /// Takes a unit of this flood's budget.
     ///
     /// # Errors
-    /// When that is too much.
+    /// When the budget is used up.
     pub(super) fn take(&mut self, flood: Flood, budgets: &Budgets, now: Moment) -> Result<(), Flood> {
         match flood {
             Flood::Pings if std::mem::take(&mut self.ping_is_earned) => return Ok(()),

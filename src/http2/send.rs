@@ -226,12 +226,12 @@ impl Connection {
         }
     }
 
-    /// One more holds a stream.
+    /// Adds a holder to a stream.
     pub fn hold(&mut self, key: u32) {
         self.streams.get_mut(key).holders += 1;
     }
 
-    /// One of several lets go of a stream. False if there is only one, who has to call [`Connection::let_go`].
+    /// Gives up a stream for one of several holders. False for the last one, which has to call [`Connection::let_go`].
     #[inline]
     pub fn let_go_one(&mut self, key: u32) -> bool {
         let stream = self.streams.get_mut(key);

@@ -1,4 +1,4 @@
-//! One stream of a connection, as the engine sees it.
+//! A stream of a connection, as the engine sees it.
 
 use std::task::{Context, Waker};
 

@@ -39,7 +39,7 @@ impl EndpointState {
     }
 }
 
-/// One core and one endpoint, at one moment.
+/// The values of an endpoint, as one core sees it at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointView {
     /// The endpoint's address.

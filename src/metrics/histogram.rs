@@ -153,7 +153,7 @@ impl Snapshot {
 
 /// Which bucket holds a duration of so many microseconds. No branch depends on the value.
 const fn bucket(micros: u64) -> usize {
-    // One less, so that a bucket ends with its upper edge; and no more than fits the last one.
+    // Minus 1, so that a bucket ends with its upper edge. Not more than fits the last bucket.
     let value = micros.saturating_sub(1);
     let value = if value < MICROS_MAX { value } else { MICROS_MAX - 1 };
     // `| SUBS` makes the first two rows of sixteen, which are 1 µs wide, obey the same formula.

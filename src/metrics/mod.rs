@@ -77,13 +77,13 @@ impl Counter {
 pub struct Gauge(AtomicU64);
 
 impl Gauge {
-    /// One more. Only the owning core may call this.
+    /// Adds 1. Only the owning core may call this.
     #[inline]
     pub fn raise(&self) {
         self.set(self.get().saturating_add(1));
     }
 
-    /// One less; at zero it stays at zero. Only the owning core may call this.
+    /// Subtracts 1; at zero it stays at zero. Only the owning core may call this.
     #[inline]
     pub fn lower(&self) {
         self.set(self.get().saturating_sub(1));
@@ -121,7 +121,7 @@ impl Kind {
     }
 }
 
-/// One field of a block, as the page shows it.
+/// A field of a block, as the page shows it.
 #[derive(Debug)]
 pub struct Row<B: 'static> {
     /// The field's name in the source, for the tests that look for who writes it.
@@ -130,7 +130,7 @@ pub struct Row<B: 'static> {
     pub name: &'static str,
     /// Counter or gauge.
     pub kind: Kind,
-    /// One sentence for the operator.
+    /// A sentence for the operator.
     pub help: &'static str,
     /// Reads the field.
     pub read: fn(&B) -> u64,

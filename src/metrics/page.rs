@@ -13,7 +13,7 @@ impl Page {
         self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
-    /// One sample of the family that was begun last.
+    /// Writes a sample of the family that was begun last.
     pub(super) fn sample(&mut self, name: &str, labels: &dyn fmt::Display, value: impl fmt::Display) {
         self.text.push_str(name);
         let before = self.text.len();

@@ -47,7 +47,7 @@ pub enum Subject {
     /// A call.
     #[default]
     Call,
-    /// One attempt of a call.
+    /// An attempt of a call.
     Attempt,
 }
 

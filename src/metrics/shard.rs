@@ -16,9 +16,9 @@ use super::{Counter, EndpointSlot, GRPC_STATUS_NAMES, Histogram, Layout, Timeout
 pub struct Shard {
     /// The core itself: its connections and its loop.
     pub worker: Arc<WorkerBlock>,
-    /// One for each of `Layout::clusters`.
+    /// A block for each of `Layout::clusters`.
     pub clusters: Box<[Arc<ClusterBlock>]>,
-    /// One for each of `Layout::calls`.
+    /// A block for each of `Layout::calls`.
     pub calls: Box<[Arc<CallBlock>]>,
     /// For each of `Layout::clusters`, room for its endpoints.
     pub endpoints: Box<[Arc<[EndpointSlot]>]>,

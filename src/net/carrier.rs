@@ -53,7 +53,7 @@ pub struct Carrier {
     counts: Arc<WorkerBlock>,
 }
 
-/// One connection's place with a carrier. Dropping it ends what goes on; the kernel closes the socket after that.
+/// A connection's place with a carrier. Dropping it ends its operations; the kernel closes the socket after that.
 pub(super) struct Line {
     carrier: Rc<Carrier>,
     key: usize,

@@ -63,7 +63,7 @@ impl Tag {
     }
 }
 
-/// One worker's ring. Never leaves its thread.
+/// A worker's io_uring. It never leaves its thread.
 pub(super) struct DataRing {
     /// None once it was closed.
     ring: RefCell<Option<IoUring>>,

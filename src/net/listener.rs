@@ -42,7 +42,7 @@ fn set_connection_options(socket: &SockRef<'_>) -> io::Result<()> {
 /// A listening socket that no loop has taken over yet.
 #[derive(Debug)]
 pub enum Bound {
-    /// One of the kernel's.
+    /// A listening socket of the kernel.
     Socket(std::net::TcpListener),
     /// An address of the network in memory.
     #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 use crate::time::timers::Timers;
 
-/// One worker's shared means. Never leaves its thread.
+/// A worker's shared means. Never leaves its thread.
 pub struct Local {
     /// Buffers for receiving and sending.
     pub buffers: Rc<Buffers>,

@@ -170,7 +170,7 @@ impl fmt::Debug for Operations {
     }
 }
 
-/// One operation. Dropping it asks the kernel to end it.
+/// An operation. Dropping it asks the kernel to end it.
 struct Operation {
     operations: Rc<Operations>,
     key: usize,

@@ -25,7 +25,7 @@ use super::ring::Rung;
 use super::sys;
 use crate::config::Io;
 
-/// One thread's event loop. Has to be built on the thread that runs it.
+/// A thread's event loop. It has to be built on the thread that runs it.
 pub struct Loop {
     runtime: Runtime<LegacyDriver>,
     current: Rc<Current>,

@@ -37,7 +37,7 @@ enum Means {
 /// A connected socket that no loop has taken over, and that another worker may.
 #[derive(Debug)]
 pub enum Unowned {
-    /// One of the kernel's.
+    /// A connected socket of the kernel.
     Kernel(OwnedFd),
     /// The number of an end in memory.
     #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Moves bytes between a socket and its pipe, and runs the protocol that reads and writes the pipe.
 //!
-//! One task per connection owns all of it: what receives, what sends, and the protocol's future. A turn is receive,
+//! A single task per connection owns all of it: receiving, sending, and the protocol's future. A turn is receive,
 //! protocol, send, in this order, so that everything the protocol wrote in a turn leaves in one send. The protocol is
 //! polled only when there is news for it; the end of a send is none, unless a write waited for it.
 

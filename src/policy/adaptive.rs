@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::config::AdaptiveTimeout;
 use crate::time::Moment;
 
-/// One worker's view of how long one method takes.
+/// A worker's view of how long one method takes.
 #[derive(Clone, Debug)]
 pub struct Adaptive {
     settings: AdaptiveTimeout,

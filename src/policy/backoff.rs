@@ -61,22 +61,22 @@ impl Connects {
         self.backoff = backoff;
     }
 
-    /// May one begin?
+    /// May a connect begin?
     pub fn may_begin(&self, now: Moment) -> bool {
         self.hurried || self.next <= now
     }
 
-    /// How long there is none.
+    /// The time until the next connect.
     pub fn rest(&self, now: Moment) -> Duration {
         self.next.since(now)
     }
 
-    /// One may begin now, out of turn.
+    /// Lets a connect begin now, out of turn.
     pub fn hurry(&mut self) {
         self.hurried = true;
     }
 
-    /// One has failed.
+    /// A connect has failed.
     pub fn failed(&mut self, now: Moment, random: &mut Random) {
         let was_hurried = std::mem::take(&mut self.hurried);
         if !was_hurried || self.next <= now {
@@ -84,7 +84,7 @@ impl Connects {
         }
     }
 
-    /// One has succeeded: the next failure waits for the initial time again.
+    /// A connect has succeeded: the next failure waits for the initial time again.
     pub fn succeeded(&mut self) {
         self.hurried = false;
         self.backoff.succeeded();

@@ -20,7 +20,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// One of which nothing bad is known.
+    /// A candidate of which nothing bad is known.
     pub fn good(load: Option<u32>) -> Self {
         Self { load, fit: true, weight: 1.0, avoid: false }
     }
@@ -48,7 +48,7 @@ impl Tried {
     }
 }
 
-/// One worker's way of choosing among the endpoints of a cluster.
+/// A worker's way of choosing among the endpoints of a cluster.
 #[derive(Clone, Debug)]
 pub struct Balance {
     way: Way,
@@ -57,7 +57,7 @@ pub struct Balance {
 
 #[derive(Clone, Debug)]
 enum Way {
-    /// One after the other.
+    /// Each endpoint in turn.
     RoundRobin {
         /// Whose turn it is. `None` before the first call: then chance says, so that the workers do not all begin with
         /// the first endpoint.
@@ -89,7 +89,8 @@ impl Balance {
         random: &mut Random,
     ) -> Option<usize> {
         let mut picked = self.choose(count, &look, random)?;
-        // One in its slow start passes some of its calls on. If the others do, too, the last one keeps the call.
+        // An endpoint in its slow start passes some of its calls on. If the others do, too, the last one keeps the
+        // call.
         let mut passed = Tried::default();
         for _ in 0..PASSED_ON_MAX {
             let weight = f64::from(look(picked).weight);

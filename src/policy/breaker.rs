@@ -29,7 +29,7 @@ use super::outcome::Outcome;
 use crate::random::Random;
 use crate::time::Moment;
 
-/// One worker's side of a breaker.
+/// A worker's side of a breaker.
 #[derive(Debug)]
 pub struct LocalBreaker {
     shared: Arc<SharedBreaker>,

@@ -39,7 +39,7 @@ impl SharedBudget {
     }
 }
 
-/// One worker's side of a budget.
+/// A worker's side of a budget.
 #[derive(Debug)]
 pub struct Budget {
     shared: Arc<SharedBudget>,

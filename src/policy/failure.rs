@@ -1,6 +1,7 @@
 //! Every way a call can end badly at the gateway itself, and what its caller and the log are told.
 //!
-//! One list, and for each question one match without a catch-all: a new variant makes the compiler ask for its code.
+//! Code, message and flags are matches that name every variant, so the compiler asks for those of a new one. Only the
+//! HTTP status has a default: 200 for callers of gRPC, and else that of the code.
 
 use super::status::{CANCEL, Code, ENHANCE_YOUR_CALM, INADEQUATE_SECURITY, REFUSED_STREAM};
 

@@ -78,7 +78,7 @@ impl Judge {
         Self { unhealthy_threshold, healthy_threshold, fit, against: 0 }
     }
 
-    /// One more answer. Tells whether the endpoint is fit from now on, if that has changed.
+    /// Notes an answer. Tells whether the endpoint is fit from now on, if that has changed.
     pub fn tell(&mut self, well: bool) -> Option<bool> {
         if well == self.fit {
             self.against = 0;

@@ -12,7 +12,7 @@ use super::status::Code;
 use crate::config::Hedging;
 use crate::time::Moment;
 
-/// One call's attempts. A value of a few words; a new one for each call.
+/// A call's attempts. A value of a few words; a new one for each call.
 #[derive(Clone, Debug)]
 pub struct Hedge {
     begun: u32,

@@ -130,7 +130,7 @@ impl SharedLimit {
     }
 }
 
-/// One worker's side of a limit.
+/// A worker's side of a limit.
 #[derive(Debug)]
 pub struct Limit {
     shared: Arc<SharedLimit>,

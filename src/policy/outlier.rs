@@ -55,7 +55,8 @@ pub struct Host {
     local_in_a_row: AtomicU32,
 }
 
-/// One word: ejected or not, gone or not, how many times in short order, until or since when.
+/// An endpoint's standing, as one word: ejected or not, gone or not, how many times in short order, until or since
+/// when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Standing {
     ejected: bool,
@@ -205,7 +206,7 @@ impl Host {
     }
 }
 
-/// One worker's side.
+/// A worker's side of outlier detection.
 #[derive(Debug)]
 pub struct Outliers {
     shared: Arc<SharedOutliers>,

@@ -10,11 +10,11 @@
 use crate::config;
 use crate::time::Moment;
 
-/// One in so many calls is taken however late it is: a worker may need all its time to read requests, and would
+/// Of so many calls, one is taken however late it is. A worker may need all its time to read requests, and would
 /// otherwise answer none of them.
 const ALWAYS: u32 = 32;
 
-/// One worker's guard against more than it can do.
+/// A worker's guard against more than it can do.
 #[derive(Debug, Default)]
 pub struct Overload {
     /// When the next beat has to come.

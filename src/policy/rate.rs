@@ -176,7 +176,7 @@ fn returned(bucket: Bucket, had: u32, idle: u32, terms: Terms) -> Bucket {
     Bucket { leased: bucket.leased - had, free: (bucket.free + idle).min(terms.max), ..bucket }
 }
 
-/// One worker's side of a rate limit.
+/// A worker's side of a rate limit.
 #[derive(Debug)]
 pub struct Rate {
     shared: Arc<SharedRate>,

@@ -175,7 +175,7 @@ pub enum Next {
     },
 }
 
-/// One call's attempts. A value of a few words; a new one for each call.
+/// A call's attempts. A value of a few words; a new one for each call.
 #[derive(Clone, Debug, Default)]
 pub struct Retries {
     /// Attempts after the first one that counted.

@@ -337,12 +337,12 @@ fn search_values(values: &[Valued], name: &[u8], search: &mut Search<'_, impl He
 
 /// Is the header there with just this value?
 ///
-/// One that is sent several times means the same as its values joined with a comma (RFC 9110 section 5.3), so that is
-/// what must be equal. Were one equal value enough, or only the first looked at, a client could enter a route that asks
-/// for one value and bring the service a second one that it prefers.
+/// A header that is sent several times means its values, joined with a comma (RFC 9110 section 5.3). So the joined
+/// value must be equal. Were one equal value enough, or the first, a client could enter a route that asks for one
+/// value. It would then bring the service a second one that it prefers.
 ///
-/// The other side of this: adding a value always leads out of a route, so a route cannot be used to keep a value away
-/// from those below it (CVE-2026-26308 was that, in Envoy's deny rules). Routes should name what may pass.
+/// There is another side to this: a further value always leads out of a route. So a route cannot keep a value away from
+/// the routes below it (CVE-2026-26308 was that, in Envoy's deny rules). Routes should name what may pass.
 fn matches(headers: &impl Headers, name: &[u8], wanted: &[u8]) -> bool {
     headers.values(name).next().is_some() && compare(headers.values(name), wanted) == Ordering::Equal
 }
@@ -374,7 +374,7 @@ struct ByLength<T> {
 }
 
 impl<T> ByLength<T> {
-    /// One for each length, shortest first.
+    /// A group for each length, shortest first.
     fn all(groups: Grouped, make: impl Fn(&[u32]) -> T) -> Box<[Self]> {
         let mut all: Vec<Self> = Vec::new();
         for (key, indices) in groups {

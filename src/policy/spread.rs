@@ -19,7 +19,7 @@ pub struct Spread(Box<[Counts]>);
 #[repr(align(128))]
 struct Counts(Box<[AtomicU32]>);
 
-/// One worker, as a new connection sees it.
+/// A worker, as a new connection sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// Its connections.

@@ -140,7 +140,7 @@ impl Drop for AccessLog {
         while !thread.is_finished() && Instant::now() < given_up_at {
             thread::sleep(Duration::from_millis(1));
         }
-        // One that is stuck on a reader who does not read is left behind.
+        // A writer that is stuck on a reader who does not read is left behind.
         if thread.is_finished() {
             let _ = thread.join();
         }

@@ -23,7 +23,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Upstream {
     pub(super) cluster: String,
-    /// One of them is enough. A name may lead elsewhere meanwhile.
+    /// An answer of one of them is enough. A name may lead elsewhere meanwhile.
     pub(super) addresses: Arc<Mutex<Vec<SocketAddr>>>,
 }
 

@@ -60,7 +60,7 @@ impl Breakers {
 
 /// The events between two looks, in their order.
 fn news(before: Seen, now: Seen) -> Vec<News> {
-    // One that has counted less is another one, which a reload has put in its place.
+    // A breaker that has counted less is another one, which a reload has put in its place.
     let before = if now.opens < before.opens { Seen::default() } else { before };
     let mut all = Vec::new();
     if now.opens > before.opens {

@@ -29,7 +29,7 @@ pub(super) struct Checks {
     asked: Vec<(Patient, AbortHandle)>,
 }
 
-/// One endpoint that is asked.
+/// An endpoint whose health is asked for.
 #[derive(Clone)]
 struct Patient {
     cluster: String,
@@ -118,7 +118,7 @@ impl Patient {
         let mut client = HealthClient::new(channel);
         match tokio::time::timeout(self.settings.timeout, client.check(request)).await {
             Ok(Ok(answer)) => answer.into_inner().status() == ServingStatus::Serving,
-            // One that has no such service answers at least (gRFC A17).
+            // An endpoint without such a service answers at least (gRFC A17).
             Ok(Err(status)) => status.code() == Code::Unimplemented,
             Err(_) => false,
         }

@@ -363,7 +363,7 @@ fn decide(config: &Config, starting: &[Starting]) -> Result<(Rung, Option<Refusa
     Ok((decided, Some(refusal)))
 }
 
-/// One socket per listener for each worker. A port of 0 is settled by the first.
+/// Binds a socket per listener for each worker. The first socket settles a port of 0.
 fn bind(config: &mut Config, workers: usize) -> Result<Vec<Vec<TcpListener>>, StartError> {
     let mut all = Vec::new();
     for _ in 0..workers {

@@ -65,7 +65,7 @@ pub(super) struct Names {
     known: BTreeMap<String, Known>,
 }
 
-/// One name.
+/// The last answer for a name, and the task that keeps it.
 struct Known {
     answer: Answer,
     /// The task that asks for it again.
@@ -209,7 +209,7 @@ pub(super) fn ask(
     }
 }
 
-/// One name that is asked for.
+/// A host name that is looked up again and again.
 #[derive(Clone)]
 struct Name {
     host: String,

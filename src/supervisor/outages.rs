@@ -13,9 +13,9 @@ type Endpoints<T> = BTreeMap<(String, SocketAddr), T>;
 /// How all workers together stand to an endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
-    /// One of them is connected, which is enough.
+    /// A worker is connected, which is enough.
     connected: bool,
-    /// One of them waits after a connect that failed.
+    /// A worker waits after a connect that failed.
     waiting: bool,
     /// Connects that failed so far.
     failures: u64,

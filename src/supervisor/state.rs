@@ -38,7 +38,7 @@ pub(super) struct Shown {
     pub(super) waker: Waker,
 }
 
-/// One worker's ring, and what it has done so far.
+/// A worker's ring, and what it has done so far.
 #[derive(Clone, Copy, Default)]
 struct Ring {
     descriptor: Option<i32>,

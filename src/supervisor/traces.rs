@@ -137,7 +137,7 @@ impl Drop for Traces {
         while !thread.is_finished() && Instant::now() < given_up_at {
             thread::sleep(Duration::from_millis(1));
         }
-        // One that waits for a collector who does not answer is left behind.
+        // An exporter that waits for a silent collector is left behind.
         if thread.is_finished() {
             let _ = thread.join();
         }

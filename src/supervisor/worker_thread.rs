@@ -14,7 +14,7 @@ use crate::metrics::Shard;
 use crate::net::ring::{self, Refusal, Rung};
 use crate::worker::{self, Control, Plan};
 
-/// One worker's thread, and how to tell it something.
+/// A worker's thread, and how to tell it something.
 pub(super) struct Handle {
     pub(super) thread: Option<JoinHandle<()>>,
     pub(super) control: Arc<Control>,

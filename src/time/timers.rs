@@ -57,7 +57,7 @@ enum State {
     Fired,
 }
 
-/// One timer; dropping it disarms it.
+/// A timer; dropping it disarms it.
 pub struct Timer {
     timers: Rc<Timers>,
     key: usize,

@@ -126,7 +126,7 @@ fn document(options: &Options, cases: &[Case], what: &str) -> Document {
     }
 }
 
-/// One sentence about two cases; it claims a difference only where intervals do not overlap.
+/// A sentence about two cases; it claims a difference only where intervals do not overlap.
 pub fn conclude(one: &Case, other: &Case) -> String {
     let names = format!("{} against {}", one.name, other.name);
     if let Some(bad) = [one, other].into_iter().find(|case| case.invalid().is_some()) {

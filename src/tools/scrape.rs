@@ -8,7 +8,7 @@ use std::time::Duration;
 /// How long a gateway may take for its page.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// One line: a name, its labels and its value.
+/// A line: a name, its labels and its value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The name as it is on the page, `_bucket` and the like included.

@@ -18,7 +18,7 @@ pub struct FieldPath {
     length: usize,
 }
 
-/// One field of one message.
+/// A field of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Step {
     message: MessageId,

@@ -59,7 +59,7 @@ pub enum Shape {
     ListValue,
     /// `{"@type": "url", ...}`
     Any,
-    /// One of the `*Value` messages: its field 1, of this kind, by itself.
+    /// A `*Value` message: its field 1, of this kind, by itself.
     Wrapper(Kind),
     /// `{}`
     Empty,

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// One thing that is wrong.
+/// A problem of a descriptor or a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file, and within it the method and rule it is about.

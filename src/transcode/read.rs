@@ -184,7 +184,7 @@ impl<'s, 'j> Reader<'s, 'j, '_> {
             }
     }
 
-    /// One value with its tag. Says whether there is one: an unknown name of an enum may be none.
+    /// Reads a value, and writes its tag before it. False if there is none: an unknown name of an enum may be none.
     fn single(&mut self, field: &Field) -> Result<bool, ReadError> {
         let before = self.out.mark();
         self.out.tag(&field.tag);
@@ -195,7 +195,7 @@ impl<'s, 'j> Reader<'s, 'j, '_> {
         Ok(is_set)
     }
 
-    /// One value, as it stands behind its tag.
+    /// Reads a value, as it stands behind its tag.
     #[inline]
     fn value(&mut self, field: &Field) -> Result<bool, ReadError> {
         match field.kind {

@@ -80,7 +80,7 @@ pub enum Body {
     None,
     /// The whole message; nothing comes from the query.
     Whole,
-    /// One field; others come from the query.
+    /// A field; others come from the query.
     Field(Box<BoundField>),
 }
 

@@ -337,7 +337,7 @@ fn split(path: &str, segments: &mut Vec<(usize, usize)>) -> bool {
     true
 }
 
-/// One walk through the tree.
+/// A walk through the tree.
 struct Search<'a> {
     rules: &'a Rules,
     path: &'a str,

@@ -36,7 +36,7 @@ fn details(schema: Option<&Schema>, status: &[u8]) -> Vec<Value> {
     details
 }
 
-/// One `google.protobuf.Any`.
+/// A detail of the status: a `google.protobuf.Any`.
 fn detail(schema: Option<&Schema>, any: &[u8]) -> Value {
     let known = schema.and_then(|schema| {
         let mut text = Vec::new();

@@ -26,7 +26,7 @@ use crate::policy::retry::End;
 use crate::policy::shares::Shares;
 use crate::time::Moment;
 
-/// One cluster, as one worker sees it.
+/// A cluster, as one worker sees it.
 pub struct Cluster {
     settings: Rc<config::Cluster>,
     pool: Rc<Pool>,
@@ -154,7 +154,7 @@ impl Cluster {
         passes.inspect_err(|refusal| {
             // Connects go on as if the call were there.
             self.pool.connect_wanted();
-            // One that is held is refused, if it is, when it has waited.
+            // A refusal of a held call counts, if there is one, when the call has waited.
             if refusal.end != End::Held {
                 self.counts().breaker_refused.add(1);
             }

@@ -1,4 +1,4 @@
-//! One HTTP/2 connection to an endpoint, from its connect to its end.
+//! An HTTP/2 connection to an endpoint, from its connect to its end.
 
 use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};

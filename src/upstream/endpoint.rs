@@ -1,4 +1,4 @@
-//! One address of a cluster: its connections, and when to connect again.
+//! An address of a cluster: its connections, and when to connect again.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use crate::policy::failure::Failure;
 use crate::random::Random;
 use crate::time::Moment;
 
-/// One address, as one worker sees it.
+/// An endpoint of a cluster, as one worker sees it.
 pub(super) struct Endpoint {
     /// Its position in the cluster; none if that has it no more.
     pub(super) index: Cell<Option<usize>>,
@@ -85,7 +85,7 @@ impl Endpoint {
     pub(super) fn room(&self) -> Capacity {
         let connections = self.connections.borrow();
         let taking = connections.iter().filter(|connection| connection.takes_calls());
-        // One that is full comes last, however few calls that is: limits differ until the upstream has told its own.
+        // A full connection comes last, however few calls it has: limits differ until the upstream has told its own.
         match taking.min_by_key(|connection| (!connection.has_room(), connection.active())) {
             None => Capacity::None,
             Some(connection) if connection.has_room() => Capacity::Here(Rc::clone(connection)),

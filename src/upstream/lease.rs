@@ -78,7 +78,7 @@ impl StreamLease {
     pub fn tell(&self, attempted: AttemptResult, now: Moment) {
         let seen = match (attempted.outcome(FAILURE_CODES), attempted) {
             (Outcome::Silent, _) => return,
-            // One endpoint that resets what others answer is worse than they are, whatever it resets with.
+            // An endpoint that resets what others answer is worse than they are, whatever it resets with.
             (_, AttemptResult::Failed(Failure::UpstreamReset(_))) => Seen::Local,
             (Outcome::Well, _) => Seen::Well,
             (_, AttemptResult::Answered(_) | AttemptResult::Failed(Failure::UpstreamNotGrpc(_))) => {

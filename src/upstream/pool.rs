@@ -29,7 +29,7 @@ use crate::policy::shares::Shares;
 use crate::random::Random;
 use crate::time::Moment;
 
-/// One cluster's endpoints and connections, as one worker sees them.
+/// A cluster's endpoints and connections, as one worker sees them.
 pub(super) struct Pool {
     // Set at start.
     local: Rc<Local>,
@@ -270,7 +270,7 @@ impl Pool {
         if config.may_become_available(|_| true) {
             return Unavailable::ForNow;
         }
-        // One that could be connected to and is not: all connections there may be are open.
+        // An endpoint may be connected to, but is not: all connections that there may be are open.
         let now = self.local.timers.now();
         let full = |endpoint: &Rc<Endpoint>| {
             endpoint.wants_connection(&config.settings) && endpoint.may_connect(now)

@@ -112,7 +112,7 @@ impl WorkerPeer {
     }
 
     pub(super) fn ring(&self) {
-        // One that is full of rings will be heard.
+        // A bell that is full of rings will be heard.
         let _ = (&self.bell).write_all(&[1]);
     }
 }

@@ -1,4 +1,4 @@
-//! One worker: everything that one core owns, and the tasks that run on it.
+//! A worker: everything that one core owns, and the tasks that run on it.
 //!
 //! Nothing here is shared with another thread but the metric shard, which others read, the limits' tokens, and the
 //! bell that wakes the worker when the supervisor wants something.

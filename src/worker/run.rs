@@ -54,7 +54,7 @@ pub struct Plan {
     pub snapshot: ConfigSnapshot,
     /// The back-end that was decided for all workers.
     pub rung: Rung,
-    /// One bound socket for each of the config's listeners, in the same order.
+    /// A bound socket for each of the config's listeners, in the same order.
     pub sockets: Vec<Bound>,
     /// Where it puts what is told of its calls.
     pub telemetry: TelemetryConfig,

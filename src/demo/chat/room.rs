@@ -22,7 +22,7 @@ pub(super) struct State {
     rooms: BTreeMap<u64, Room>,
 }
 
-/// One chat, with what was said in it and who listens.
+/// A chat, with what was said in it and who listens.
 pub(super) struct Room {
     pub(super) chat: Chat,
     /// The newest messages, oldest first.

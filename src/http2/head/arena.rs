@@ -22,7 +22,7 @@ impl Arena {
     }
 }
 
-/// One field. The name, if it has no number, stands right before the value.
+/// A field. The name, if it has no number, stands right before the value.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     pub(super) start: u32,

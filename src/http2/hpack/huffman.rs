@@ -35,7 +35,7 @@ const LENGTHS: [u8; SYMBOLS] = [
 /// The code of each symbol, at the right end.
 static CODES: [u32; SYMBOLS] = codes();
 
-/// One look at the next bits decodes a symbol, or two. Most text of heads has codes of 5 and 6 bits.
+/// Bits of one look, which decodes a symbol or two. Most text of heads has codes of 5 and 6 bits.
 const LOOK: u32 = 12;
 static LOOKS: [Look; 1 << LOOK] = looks();
 
@@ -75,7 +75,7 @@ impl Look {
 #[derive(Clone, Copy)]
 struct Row {
     first: u32,
-    /// One more than the last code, at the left end of 32 bits.
+    /// The code after the last one, at the left end of 32 bits.
     limit: u64,
     from: usize,
 }

@@ -1,4 +1,4 @@
-//! One pass over the fields of a block: limits, rules between fields, and the head that they make.
+//! The single pass over the fields of a block: limits, rules between fields, and the head that they make.
 
 use super::super::head::{Head, content_length};
 use super::super::name::Name;

@@ -114,11 +114,11 @@ fn streams_above_the_bound_are_refused_until_others_end() {
     raw.request(5, true);
     raw.frame(kind::DATA, 0, 5, b"late");
     assert_eq!(raw.resets(), [(5, ErrorCode::REFUSED_STREAM)]);
-    // One that both have ended is over, though it is held.
+    // A stream that both sides have ended is over, though it is held.
     let head = response(&raw.heads);
     raw.connection.send_head(first, &head, true, &mut raw.out).expect("it lives");
     let third = raw.accepted(7, true);
-    // One that the client has reset is not over, while it is held: work for it may still go on.
+    // A stream that the client has reset is not over while it is held: work for it may still go on.
     raw.frame(kind::RST_STREAM, 0, 3, &[0, 0, 0, 8]);
     raw.request(9, true);
     assert_eq!(raw.resets(), [(9, ErrorCode::REFUSED_STREAM)]);
@@ -178,7 +178,7 @@ fn a_stream_that_has_just_begun_is_reset_a_little_later() {
     let mut keys = vec![answered];
     keys.extend(std::iter::from_fn(|| pair.server.connection.accept()).map(|incoming| incoming.key));
     assert_eq!(keys.len(), 1, "those that were reset are not offered");
-    // One that is older, or that was answered, is reset at once.
+    // A stream that is older, or that was answered, is reset at once.
     pair.now = ms(100);
     let (old, young) = (pair.open(false), pair.stream());
     pair.now = ms(120);

@@ -42,7 +42,7 @@ fn each_flood_of_a_client_ends_its_connection() {
         (priority, Flood::Priorities, 10),
         (unknown, Flood::Priorities, 10),
         (update, Flood::WindowUpdates, 10),
-        // One was taken when the connection began.
+        // The connection's beginning took one of these.
         (settings, Flood::Settings, 9),
         (ping, Flood::Pings, 10),
         (reset, Flood::Resets, 10),

@@ -217,7 +217,7 @@ fn a_body_is_as_long_as_its_head_says() {
         raw.let_go(key);
         client_lives(&mut raw, other);
     }
-    // One that ends with its head and says that it has a body is not served.
+    // A request that ends with its head, and announces a body, is not served.
     let mut raw = Raw::server(Bounds::default());
     let fields = [&REQUEST[..], &[("content-length", b"5")]].concat();
     raw.frame(kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, 1, &block(&fields));

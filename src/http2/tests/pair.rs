@@ -13,7 +13,7 @@ use super::{ms, read, request, response};
 use crate::buffer::{Output, Pool, Slice};
 use crate::time::Moment;
 
-/// One end: what it has staged, and what has come and it has not taken.
+/// An end of the connection: its staged bytes, and those that came and were not taken.
 pub(super) struct End {
     pub(super) connection: Connection,
     pub(super) out: Output,

@@ -10,7 +10,7 @@ use super::{ms, poll, request, response, trailers};
 use crate::buffer::Slice;
 use crate::random::Random;
 
-/// One end's part in a call.
+/// An end's part in a call.
 #[derive(Default)]
 struct Side {
     key: Option<u32>,

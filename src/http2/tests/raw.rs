@@ -1,4 +1,4 @@
-//! One connection of ours, and frames of its peer written by hand.
+//! A connection of ours, and frames of its peer written by hand.
 
 use std::rc::Rc;
 

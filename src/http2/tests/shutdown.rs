@@ -80,7 +80,7 @@ fn streams_that_a_goaway_leaves_out_were_not_seen() {
     goaway(&mut raw, 3, 0, b"");
     assert_eq!(raw.connection.streams(), 2);
     goaway(&mut raw, 1, 11, b"too_many_pings");
-    // One that says more than the one before does not bring back what was given up.
+    // A GOAWAY with a higher stream than the one before brings back none of those given up.
     goaway(&mut raw, 5, 0, b"");
     let error = |raw: &mut Raw, key| poll(|cx| raw.connection.poll_error(key, cx));
     assert_eq!((error(&mut raw, keys[0]), error(&mut raw, keys[1])), (None, Some(StreamError::Unprocessed)));

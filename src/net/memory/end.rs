@@ -1,4 +1,4 @@
-//! One end of a connection in memory.
+//! An end of a connection in memory.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -11,7 +11,7 @@ use super::Memory;
 use super::wire::{Link, Wire};
 use crate::time::Moment;
 
-/// One end of a connection. Dropping it closes it as the kernel does: with a reset where bytes are unread.
+/// An end of a connection. Dropping it closes it as the kernel does: with a reset where bytes are unread.
 pub(crate) struct End {
     memory: Rc<Memory>,
     inward: Rc<RefCell<Wire>>,

@@ -1,4 +1,4 @@
-//! One direction of a connection in memory: bytes on their way, and how they end.
+//! A direction of a connection in memory: bytes on their way, and how they end.
 
 use std::collections::VecDeque;
 use std::io;

@@ -85,7 +85,7 @@ fn an_endpoint_with_ten_times_the_load_gets_no_call() {
     assert_eq!(counts(&mut new(LbPolicy::LeastRequest), 4, 10_000, load)[2], 0);
 }
 
-/// One call arrives at each step; endpoint 0 takes ten times as long as the four others. Its fair share of calls
+/// A call arrives at each step; endpoint 0 takes ten times as long as the four others. Its fair share of calls
 /// would be 20 %.
 #[test]
 fn a_slow_endpoint_gets_few_calls() {
@@ -139,7 +139,7 @@ fn calls_go_to_the_fit_and_elsewhere_only_in_need() {
         (&[TRIED], &[true]),
         (&[TRIED, UNFIT], &[true, false]),
         (&[TRIED, FULL], &[true, false]),
-        // One that can take no call takes none, whatever else is known.
+        // An endpoint that can take no call takes none, whatever else is known.
         (&[FULL, GOOD, TRIED], &[false, true, false]),
         (&[FULL, UNFIT], &[false, false]),
         (&[Candidate { load: None, ..UNFIT }, UNFIT], &[false, true]),

@@ -398,7 +398,7 @@ const PASSES_ON: Duration = Duration::from_secs(10);
 /// After a probe that was answered badly, on a connection that had come back.
 const REACH_PAUSE: Duration = Duration::from_secs(1);
 
-/// One worker after the other connects out of turn.
+/// The time between two workers that connect out of turn.
 const TURN: Duration = Duration::from_millis(250);
 
 const EPOCH_MASK: u32 = (1 << 20) - 1;

@@ -259,7 +259,7 @@ fn gone() -> Vec<LocalBreaker> {
 fn a_connection_ends_the_rest_if_there_was_none() {
     let all = gone();
     let mut random = Random::seeded(1);
-    // One worker in each quarter of a second connects whatever its backoff says.
+    // In each quarter of a second, one worker connects whatever its backoff says.
     assert!(all[0].reach(false, at(100)));
     assert!(!all[1].reach(false, at(349)));
     assert!(all[1].reach(false, at(350)));
@@ -300,7 +300,7 @@ fn a_service_that_is_back_and_ill_is_asked_once_a_second() {
         rounds += calls(&all[0], 1, Ill, at(millis));
     }
     assert_eq!((rounds, all[0].shared().reopens()), (5, 5));
-    // One that is lost again is tried for as soon as it is back.
+    // A service that is lost again is tried for as soon as it is back.
     all[0].reach(true, at(5_100));
     assert_eq!(calls(&all[0], 1, Unreached, at(5_100)), 1);
     all[0].reach(true, at(5_101));

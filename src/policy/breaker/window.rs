@@ -48,7 +48,7 @@ impl Tally {
     }
 }
 
-/// One worker's counts. A call is counted once, into the short window; what is too old for that moves to the long one.
+/// A worker's counts. A call is counted once, into the short window; what is too old for that moves to the long one.
 #[derive(Debug)]
 pub(super) struct Windows {
     short: Window,

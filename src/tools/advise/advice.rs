@@ -1,6 +1,6 @@
-//! One piece of advice, and the place in the configuration that it is for.
+//! A piece of advice, and the place in the configuration that it is for.
 
-/// One piece of advice.
+/// A piece of advice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Advice {
     /// The table it goes into.

@@ -21,7 +21,7 @@ pub(super) struct Route {
     pub(super) calls: Calls,
 }
 
-/// One method of a cluster that the configuration has a table for, over all routes to it.
+/// A method of a cluster that the configuration has a table for, over all routes to it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Method {
     pub(super) cluster: String,
@@ -31,7 +31,7 @@ pub(super) struct Method {
     pub(super) rate: Option<f64>,
 }
 
-/// One cluster, over all routes to it.
+/// A cluster, over all routes to it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cluster {
     pub(super) name: String,

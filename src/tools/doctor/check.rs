@@ -4,7 +4,7 @@
 
 use super::host::Host;
 
-/// One setting of a host.
+/// A setting of a host.
 #[derive(Debug)]
 pub(super) struct Check {
     /// Its name; of a sysctl its key.
@@ -78,7 +78,7 @@ pub(super) enum Want {
     AtLeast(u64),
     /// At most this number.
     AtMost(u64),
-    /// One of these texts.
+    /// Any of these texts.
     OneOf(&'static [&'static str]),
     /// The last of its three numbers at least this.
     LastAtLeast(u64),
@@ -165,7 +165,7 @@ impl Measure {
 pub(super) struct Group {
     /// The heading.
     pub(super) name: &'static str,
-    /// One sentence about them.
+    /// A sentence about them.
     pub(super) about: &'static str,
     /// The settings.
     pub(super) checks: &'static [Check],

@@ -9,7 +9,7 @@ use super::check::{Check, Reading, Severity};
 /// The width of the text that explains a finding.
 const TEXT_WIDTH: usize = 96;
 
-/// One row and what it read.
+/// A row of the table, and its reading.
 #[derive(Debug)]
 pub(super) struct Found {
     /// The group's name.
@@ -49,7 +49,7 @@ fn count(found: &[Found], severity: Severity) -> usize {
     found.iter().filter(|found| found.is_finding() && found.check.severity == severity).count()
 }
 
-/// One object: the counts, and each row that could be read.
+/// Writes one JSON object: the counts, and each row that could be read.
 pub(super) fn json(found: &[Found], out: &mut impl Write) -> io::Result<()> {
     let rows = found.iter().map(|found| {
         json!({

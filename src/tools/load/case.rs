@@ -36,7 +36,7 @@ impl Case {
         tally
     }
 
-    /// One figure over the rounds; `None` where a round does not have it.
+    /// A figure over the rounds; `None` where a round does not have it.
     pub fn figure(&self, of: impl Fn(&Round) -> Option<f64>) -> Option<Interval> {
         Interval::of(&self.rounds.iter().map(of).collect::<Option<Vec<f64>>>()?)
     }

@@ -1,4 +1,4 @@
-//! One connection of a load, opened again when it is lost.
+//! A connection of a load, opened again when it is lost.
 
 use std::cell::{Cell, RefCell};
 use std::io;

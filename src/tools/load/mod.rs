@@ -38,11 +38,11 @@ pub use thread::{probe, run, run_between};
 pub struct Target {
     /// A gateway, or the service itself.
     pub address: SocketAddr,
-    /// One call.
+    /// The call that is made again and again.
     pub request: Request,
 }
 
-/// One call.
+/// A call of a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// gRPC over HTTP/2.

@@ -120,7 +120,7 @@ struct Measured {
     cpu: Cpu,
 }
 
-/// One thread's part of a load.
+/// A thread's part of a load.
 struct Part {
     target: Target,
     pace: Pace,

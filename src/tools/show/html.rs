@@ -1,4 +1,4 @@
-//! One page that needs nothing beside it.
+//! A page that needs nothing beside it.
 
 use super::document::Document;
 use super::plot::escape;

@@ -34,7 +34,7 @@ pub struct Column {
     pub align: Align,
 }
 
-/// One place of a table.
+/// A place of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
     /// The cell's text.

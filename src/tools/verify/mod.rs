@@ -41,7 +41,7 @@ pub struct Finding {
     pub figure: f64,
 }
 
-/// One of the eight.
+/// A check, with its requirement and its measurement.
 #[derive(Clone, Copy)]
 pub struct Check {
     /// Its name.

@@ -1,4 +1,4 @@
-//! One descriptor file: its bytes, and what others need to know of it.
+//! A descriptor file: its bytes, and what others need to know of it.
 
 use prost_reflect::prost::Message as _;
 use prost_reflect::prost_types::{

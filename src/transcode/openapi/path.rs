@@ -71,7 +71,7 @@ fn shape(text: &str) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// One of many: `universities` is `university`, `boxes` is `box`, `shelves` is `shelf`.
+/// The singular of a word: `universities` is `university`, `boxes` is `box`, `shelves` is `shelf`.
 fn singular(many: &str) -> String {
     let ending =
         |ending: &str, instead: &str| many.strip_suffix(ending).map(|stem| format!("{stem}{instead}"));

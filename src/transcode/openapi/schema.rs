@@ -121,7 +121,7 @@ impl Schemas {
         }
     }
 
-    /// One element of a field.
+    /// An element of a field.
     pub(super) fn of_value(&mut self, field: &FieldDescriptor) -> Value {
         match field.kind() {
             Kind::Double => json!({ "type": "number", "format": "double" }),

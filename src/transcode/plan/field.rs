@@ -7,7 +7,7 @@ use super::wire_type::WireType;
 use prost_reflect::prost::Message as _;
 use prost_reflect::{ExtensionDescriptor, FieldDescriptor, Kind as DescriptorKind, Syntax};
 
-/// One field, or one extension that the pool knows.
+/// A field, or one extension that the pool knows.
 #[derive(Debug)]
 pub struct Field {
     /// Its number on the wire.

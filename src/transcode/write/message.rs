@@ -97,7 +97,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// One field with its key, of which the first tag was read.
+    /// A field with its key, of which the first tag was read.
     #[inline]
     fn field(&mut self, field: &Field, wire_type: WireType, wire: &mut Wire<'_>) -> Result<(), Stop> {
         let begin = self.out.len();

@@ -1,4 +1,4 @@
-//! One attempt of a call: queued for a connection, sent, its response streaming, ended.
+//! An attempt of a call: queued for a connection, sent, its response streaming, ended.
 //!
 //! `retry.rs` drives one attempt after the other, `hedge.rs` several at once.
 
@@ -84,7 +84,7 @@ pub(super) enum Times {
     Nothing,
 }
 
-/// One attempt.
+/// An attempt under way.
 pub(super) struct Attempt<'a> {
     shared: &'a Attempts<'a>,
     start: Start,

@@ -86,7 +86,7 @@ pub(in crate::worker) fn read(
         return Err(Failure::TooManyHeaders);
     }
     let mut asked = GatewayHeaders::default();
-    // One pass in place of a look-up for each name.
+    // A single pass replaces a look-up for each name.
     for field in head.iter() {
         match field.name {
             Name::TE => asked.has_te = true,

@@ -1,4 +1,4 @@
-//! One call, from its head to its last byte. Read this page first.
+//! A call, from its head to its last byte. Read this page first.
 //!
 //! accept -> decode -> route -> admit -> body -> attempt -> respond. A step either hands its result to the next or ends
 //! the call with a [`Failure`], which becomes a response in the caller's protocol at the end. gRPC in and gRPC out is the

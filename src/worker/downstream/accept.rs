@@ -42,7 +42,7 @@ pub(in crate::worker) async fn run(worker: Rc<Worker>, listener: Rc<ListenerStat
     }
 }
 
-/// One of a worker's accepts. The worker does not end before it has come back: it may bring a connection.
+/// A pending accept of a worker. The worker does not end before it has come back: it may bring a connection.
 struct PendingAccept(Rc<Worker>);
 
 impl PendingAccept {

@@ -1,4 +1,4 @@
-//! One client's connection, as its calls see it, and how its end is asked for.
+//! A client's connection, as its calls see it, and how its end is asked for.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::worker::call::cors;
 /// How often a connection is checked for idleness and for a peer that does not read.
 pub(in crate::worker) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One client's connection, as its calls see it.
+/// A client's connection, as its calls see it.
 pub(in crate::worker) struct Client {
     pub(in crate::worker) local: Rc<Local>,
     /// Where it is.

@@ -1,4 +1,4 @@
-//! One request over HTTP/1.1 and its answer, between hyper and the call.
+//! A request over HTTP/1.1 and its answer, between hyper and the call.
 //!
 //! hyper asks for the head of the answer and then for its body; the call gives them when it has them. Both run on this
 //! worker, in tasks of their own: each wakes the other. One exchange serves all requests of a connection, one after the

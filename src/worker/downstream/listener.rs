@@ -1,4 +1,4 @@
-//! One listener of a worker.
+//! A listener of a worker.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use crate::config;
 use crate::net::listener::Listener;
 use crate::worker::call::cors;
 
-/// One listener of a worker: its socket, and what the operator set.
+/// A listener of a worker: its socket, and what the operator set.
 pub(in crate::worker) struct ListenerState {
     pub(in crate::worker) number: usize,
     pub(in crate::worker) settings: config::Listener,

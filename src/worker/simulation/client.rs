@@ -47,7 +47,7 @@ pub(super) fn begin(far: &Rc<Far>, peer: &Rc<Peer>, ledger: &Rc<Ledger>, plan: &
             }
         });
     }
-    // One task, for a stream wakes one.
+    // A single task does both, for a stream wakes only one.
     let writing = write(Rc::clone(far), writer, Rc::clone(plan), call);
     let reading = read(Rc::clone(far), Rc::clone(ledger), Rc::clone(plan), stream, call, is_over);
     far.spawn(both(writing, reading));

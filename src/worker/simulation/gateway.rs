@@ -25,7 +25,7 @@ use crate::policy::rate::SharedRate;
 use crate::policy::shares::Shares;
 use crate::policy::spread::Spread;
 
-/// One worker and what its supervisor holds of it.
+/// The worker under test, and the supervisor's part of it.
 pub(super) struct Gateway {
     pub(super) worker: Rc<Worker>,
     pub(super) shard: Arc<Shard>,

@@ -73,7 +73,7 @@ pub(super) enum Outcome {
     Cancelled,
 }
 
-/// One call.
+/// A call, with everything that was seen of it.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) plan: Rc<Plan>,
@@ -230,7 +230,7 @@ impl Call {
 
     /// So many attempts a service may see.
     fn attempts_max(&self) -> usize {
-        // One replay is free.
+        // A replay is free.
         MAX_ATTEMPTS + 1
     }
 

@@ -66,7 +66,7 @@ impl Far {
     }
 }
 
-/// One end of an HTTP/2 connection.
+/// An end of an HTTP/2 connection.
 pub(super) struct Peer {
     pub(super) session: Rc<Session>,
     pub(super) pipe: Rc<Pipe>,

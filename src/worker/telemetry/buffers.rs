@@ -1,4 +1,4 @@
-//! One worker's buffers for access log and traces: where records go, and memory for those that calls fill.
+//! A worker's buffers for access log and traces: where records go, and memory for those that calls fill.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
@@ -23,7 +23,7 @@ pub struct TelemetryConfig {
     pub tracing: Option<Tracing>,
 }
 
-/// One core's part of the access log.
+/// A core's part of the access log.
 #[derive(Clone, Debug)]
 pub struct Access {
     /// Where records go.
@@ -34,7 +34,7 @@ pub struct Access {
     pub errors: bool,
 }
 
-/// One core's part of tracing.
+/// A core's part of tracing.
 #[derive(Clone, Debug)]
 pub struct Tracing {
     /// Where records of spans go.
@@ -43,7 +43,7 @@ pub struct Tracing {
     pub sample: f64,
 }
 
-/// One worker's telemetry buffers.
+/// A worker's telemetry buffers.
 pub(in crate::worker) struct TelemetryBuffers {
     config: TelemetryConfig,
     clock: Rc<Clock>,

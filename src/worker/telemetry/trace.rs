@@ -62,7 +62,7 @@ impl Trace {
     /// Follows what the caller has decided, or else decides whether the call is recorded. The head keeps only what is
     /// passed on as it came.
     pub(in crate::worker) fn begin(random: &mut Random, sample: f64, head: &mut Head) -> Trace {
-        // One pass in place of look-ups: most calls have neither field.
+        // A single pass replaces look-ups: most calls have neither field.
         let (mut said, mut fields, mut state) = (None, 0, false);
         for field in head.iter() {
             if field.name == Name::TRACEPARENT {

@@ -14,7 +14,7 @@ use super::{Decoder, HpackError, Kind, Limits, Verdict};
 
 const LIMITS: Limits = Limits { list_size: 64 * 1024, fields: 100 };
 
-/// One side of a connection.
+/// The reading side of a connection.
 struct Reader {
     decoder: Decoder,
     heads: Rc<Heads>,

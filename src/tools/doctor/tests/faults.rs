@@ -1,4 +1,4 @@
-//! One fault at a time on a host that is good otherwise.
+//! Faults, each alone on a host that is good otherwise.
 
 use super::*;
 use crate::net::ethtool::Nic;
@@ -199,7 +199,7 @@ fn what_looks_like_a_fault_and_is_none_is_let_pass() {
         &[("sys/fs/cgroup/ringway/cpu.max", "200000 100000")],
         // A filter that lets io_uring pass.
         &[(STATUS, "Seccomp:\t2\nCpus_allowed_list:\t0-1\n")],
-        // One memory node.
+        // A single memory node.
         &[("proc/sys/kernel/numa_balancing", "1")],
         // A hypervisor's clock.
         &[("sys/devices/system/clocksource/clocksource0/current_clocksource", "kvm-clock")],

@@ -24,13 +24,13 @@ use crate::worker::call::json::transcoder::Transcoder;
 /// How the messages of an answer are put into its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) enum Format {
-    /// One value: the method answers once.
+    /// A single value: the method answers once.
     Value,
-    /// One value a line.
+    /// A value a line.
     Lines,
     /// Server-sent events.
     Events,
-    /// One array.
+    /// A JSON array.
     Array,
 }
 
