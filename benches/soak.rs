@@ -2,7 +2,7 @@
 //!
 //! The program runs as a process of its own before the demo's services: gRPC and JSON calls on connections that are
 //! renewed all the time, calls that are cancelled at random moments, streams that are left open, and connections that
-//! say nothing, nonsense, or half of something, while the pages for operators are read. What the gateway holds is read
+//! say nothing, nonsense, or half of something, while the pages for operators are read. The gateway's memory is read
 //! from `/proc` every second. The slope is fitted to the means of minutes after a warm-up, and holds if it is below 1 MiB
 //! in ten minutes with twice its error added. Without `--bench`, as under `cargo test`, it only looks whether all of it works.
 

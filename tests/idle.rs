@@ -2,8 +2,8 @@
 //! wakes up.
 //!
 //! Method: a thread that sleeps and wakes up again has given its core away, which Linux counts for each thread
-//! (`voluntary_ctxt_switches`). What it counts more after five seconds is how often they slept, each with a system call or
-//! two. That needs neither privilege nor a tracer.
+//! (`voluntary_ctxt_switches`). The growth over five seconds is how often they slept, each with a system call or two.
+//! That needs neither privilege nor a tracer.
 
 mod support;
 

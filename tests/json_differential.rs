@@ -19,8 +19,8 @@ use std::thread;
 const CASES: u64 = 100_000;
 const THREADS: u64 = 2;
 
-/// Messages that `prost-reflect` knows once it has their bytes. What is inside an `Any` it reads later, and of a map it
-/// takes entries with a tag of any wire type.
+/// Messages that `prost-reflect` knows once it has their bytes. It reads the inside of an `Any` later, and takes
+/// entries of a map with a tag of any wire type.
 const ARE_JUDGED_ALIKE: [&str; 4] =
     ["test.kinds.Scalars", "test.kinds.Optionals", "test.kinds.Lists", "test.kinds.Sparse"];
 

@@ -1,7 +1,7 @@
 //! Protobuf to JSON, case by case.
 //!
-//! JSON that must come back, mostly as it is: `prost-reflect` makes the message of it. What only bytes can say is tested
-//! beside the writer.
+//! JSON that must come back, mostly as it is: `prost-reflect` makes the message of it. Tests beside the writer have the
+//! messages that exist only as bytes.
 
 #[path = "support/any_message.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the generator is for another test")]

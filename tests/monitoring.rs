@@ -61,7 +61,7 @@ async fn metrics() -> Metrics {
     tokio::task::spawn_blocking(move || page(admin)).await.expect("no panic")
 }
 
-/// An expression of PromQL as words and signs. What stands in quotes is left out.
+/// An expression of PromQL as words and signs. Quoted texts are left out.
 fn words(expression: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = expression;

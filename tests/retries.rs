@@ -276,8 +276,8 @@ async fn more_than_is_kept_is_never_sent_again() {
     }
 }
 
-/// Method: a service that refuses all streams. What it has not looked at is sent again once for nothing, as gRPC does, and
-/// from then on it is as if it had answered UNAVAILABLE.
+/// Method: a service that refuses all streams. A call that it has not looked at is sent again once for nothing, as gRPC
+/// does. From then on a refusal counts as UNAVAILABLE.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_refusals_is_replayed_once_a_call() {
     const CALLS: usize = 500;

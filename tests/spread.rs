@@ -130,8 +130,8 @@ async fn nothing_is_handed_where_the_operator_wants_none() {
     }
 }
 
-/// Method: clients connect and call all the time, three of four to be handed on, while the gateway drains. Whoever was
-/// accepted has its answers, or is told to go; nobody waits for a worker that has ended, nor does a worker for anybody.
+/// Method: clients connect and call all the time, three of four to be handed on, while the gateway drains. An accepted
+/// client has its answers, or is told to go. Nobody waits for a worker that has ended, nor does a worker for anybody.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_come_while_it_drains_are_not_lost() {
     const ROUNDS: usize = 8;

@@ -197,8 +197,8 @@ fn a_connection_per_call_is_no_reuse() {
 #[test]
 fn ours_keeps_the_promises_that_no_machine_can_spoil() {
     let service = Service::start().expect("a free port");
-    // On one gateway, one after the other, as the command makes them. What is allocated is that of all tests in this
-    // process; tests/commands.rs has the checks of it.
+    // On one gateway, one after the other, as the command makes them. Allocations would be those of all tests in this
+    // process; tests/commands.rs has the checks of them.
     let gateway = Setup::Plain.start(&service).expect("a gateway");
     let subject = Subject { gateway: gateway.listeners()[0], admin: gateway.admin(), service: &service };
     for name in ["timeout accuracy", "connection reuse"] {

@@ -187,7 +187,7 @@ fn write_entry(out: &mut String, indent: &str, key: &str, value: &Value) {
     }
 }
 
-/// Records under one heading, in columns. What is large in one of them comes below its row.
+/// Records under one heading, in columns. Large values of a record come below its row.
 fn write_rows(out: &mut String, indent: &str, rows: &[Value]) {
     let mut columns: Vec<&str> = Vec::new();
     let records =

@@ -1,7 +1,7 @@
 //! Reads values out of a TOML tree by their row in the table of knobs, and keeps everything that is wrong with them.
 //!
-//! A value that is wrong is reported and its default returned, so one pass finds all errors. Whoever asks for a key that
-//! has no row, or for another kind than the row says, has a bug; the tests ask for every key.
+//! A value that is wrong is reported and its default returned, so one pass finds all errors. Code that asks for a key
+//! without a row, or for another kind than the row's, has a bug; the tests ask for every key.
 
 use std::cell::RefCell;
 use std::ops::{Range, RangeInclusive};

@@ -1,4 +1,4 @@
-//! Chats: the calls and the three streams. What a chat is and what may be done to it stands in `room.rs`.
+//! Chats: the calls and the three streams. `room.rs` has a chat and the operations on it.
 
 mod room;
 

@@ -164,8 +164,8 @@ impl Connection {
         if bytes == 0 {
             return;
         }
-        // Those of a stream that lives count in its window, too. What padding takes of it is given back at once, for
-        // nobody may ever take anything of the stream.
+        // The window of a stream that lives counts them, too. Padding's share of it is given back at once, for nobody
+        // may ever take anything of the stream.
         if let Some(stream) = frame.key.and_then(|key| self.streams.get_if(key, frame.id))
             && !stream.is_reset
         {

@@ -1,7 +1,7 @@
 //! A connection that its calls share, and their streams on it.
 //!
-//! All of it lives on one worker. What a call sends is written at once to where its connection's bytes are gathered, and
-//! leaves with what others sent in the same turn of the loop.
+//! All of it lives on one worker. A call writes its frames at once to where its connection's bytes are gathered. They
+//! leave with those that other calls sent in the same turn of the loop.
 
 use std::cell::RefCell;
 use std::fmt;

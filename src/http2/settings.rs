@@ -75,7 +75,7 @@ impl Bounds {
         if is_client { usual.max(SERVICE_BLOCK_MAX) } else { usual }
     }
 
-    /// Bytes that are staged at most before payload waits. What answers a peer's frames goes beyond.
+    /// Bytes that are staged at most before payload waits. Answers to a peer's frames go beyond.
     pub(super) fn max_payload(&self) -> usize {
         self.max_send_buffer_size as usize / 4 * 3
     }

@@ -143,7 +143,7 @@ pub struct CallLabels {
     pub route: String,
     /// The cluster the call was for.
     pub cluster: String,
-    /// The path of the method, if the configuration has a table for it. What clients make up is nobody's label.
+    /// The path of the method, if the configuration has a table for it. A path that a client makes up is no label.
     pub method: String,
 }
 

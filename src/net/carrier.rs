@@ -347,7 +347,7 @@ impl Carrier {
         }
     }
 
-    /// A send has carried all of its bytes. What was staged meanwhile goes next.
+    /// A send has carried all of its bytes. Bytes staged meanwhile go next.
     fn whole(&self, connection: &mut Connection, output: Output) {
         self.sent(connection, Ok(()), output);
         if connection.pipe.has_stage() {
@@ -422,7 +422,7 @@ impl fmt::Debug for Carrier {
 }
 
 impl Line {
-    /// Runs one round of the connection's task: posts a receive while the protocol takes bytes, and flushes staged ones.
+    /// Runs a round of the connection's task: posts a receive while the protocol takes bytes, and flushes staged ones.
     pub(super) fn turn(&self, cx: &Context<'_>) {
         let mut connections = self.carrier.connections.borrow_mut();
         let connection = &mut connections[self.key];

@@ -76,7 +76,7 @@ impl Outward {
         &mut self.stage
     }
 
-    /// Bytes that may still be staged. Whoever finds none is told when there is room again.
+    /// Bytes that may still be staged. A protocol that finds no room gets news when there is some again.
     pub(super) fn room(&mut self) -> usize {
         let room = LARGEST.saturating_sub(self.stage.len());
         self.blocked |= room == 0;

@@ -87,8 +87,8 @@ impl Pipe {
         self.inward.borrow_mut().next()
     }
 
-    /// Where bytes and payloads are put that are to be sent next. What the connection's own protocol has put here leaves
-    /// at the end of the turn; others call [`Pipe::flush`].
+    /// The stage for bytes and payloads that are to be sent next. Bytes of the connection's own protocol leave at the
+    /// end of the turn; others call [`Pipe::flush`].
     pub fn stage(&self) -> RefMut<'_, Output> {
         RefMut::map(self.outward.borrow_mut(), |outward| outward.stage(&self.buffers))
     }
@@ -208,8 +208,8 @@ impl Pipe {
         self.closing.set(true);
     }
 
-    /// Whether the protocol has taken all that came, or cannot go on with what there is. What it leaves is kept, and
-    /// what it does not need is released.
+    /// Whether the protocol has taken all that came, or cannot go on with what there is. Bytes that it leaves are kept,
+    /// and memory that it does not need is released.
     pub(super) fn wants_more(&self) -> bool {
         let discards = self.discards();
         self.outward.borrow_mut().release(&self.buffers, discards);

@@ -127,8 +127,8 @@ impl Provided {
 impl Drop for Provided {
     fn drop(&mut self) {
         // WHY UNSAFE: see `register`.
-        // SAFETY: the mapping is ours, and nothing refers to it any more. Whoever owns this drops it after the ring, or
-        // enters the ring no more: the receives that wait are cancelled when it is closed, and write nothing.
+        // SAFETY: the mapping is ours, and nothing refers to it any more. Its owner drops it after the ring, or enters
+        // the ring no more: the receives that wait are cancelled when it is closed, and write nothing.
         unsafe { libc::munmap(self.entries.as_ptr().cast(), BYTES) };
     }
 }

@@ -1,9 +1,10 @@
 //! How long to wait for a method, judged by how long it takes.
 //!
-//! The timeout is a percentile of the method's latencies times a multiplier, not below a floor and never above the fixed
-//! timeout. While there are too few latencies to tell that percentile, it is the fixed one. What is older than `window`
-//! counts for half, than two of them for a quarter, and so on. It is for one attempt: the fixed timeout is for all of a
-//! call's attempts together, so that a call that is cut here may still be sent again, and is over in time.
+//! The timeout is a percentile of the method's latencies times a multiplier. It is not below a floor, and never above
+//! the fixed timeout. While there are too few latencies to tell that percentile, it is the fixed one. Latencies older
+//! than `window` count for half, than two of them for a quarter, and so on. The timeout is for one attempt; the fixed
+//! one is for all of a call's attempts together. So a call that is cut here may still be sent again, and is over in
+//! time.
 //!
 //! A call that ran out of time is told as one that took the fixed timeout. So if a service slows down and the timeout
 //! cuts more than the percentile leaves over, the timeout goes up to the fixed one, instead of cutting ever more.

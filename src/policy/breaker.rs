@@ -1,18 +1,18 @@
 //! May a service be called at all? Closed, open, half-open, and a slow return.
 //!
-//! Closed, it counts the calls of the last `interval`, and opens when at least `min_requests` of them have ended and the
-//! share `failure_ratio` has failed; or, half-way from that share to all, those of the last 1.5 seconds. Open, it refuses
-//! for `timeout`. Half-open, it lets `max_requests` probes through, in all and over all workers: one that fails opens it
-//! again, and when all have succeeded it closes. Then the share of calls that it lets through grows over `ramp`, so that a
-//! service that has just come back is not run over.
+//! A closed breaker counts the calls of the last `interval`. It opens when at least `min_requests` of them have ended
+//! and the share `failure_ratio` has failed. It also opens when half-way from that share to all have failed in the last
+//! 1.5 seconds. An open breaker refuses for `timeout`. A half-open one lets `max_requests` probes through, in all and
+//! over all workers. A probe that fails opens it again, and when all have succeeded it closes. Then the share of calls
+//! that it lets through grows over `ramp`. So it does not run over a service that has just come back.
 //!
 //! If it opened because the service could not be connected to, a connection is reason enough to let probes out, and each
 //! worker connects again whatever its backoff says ([`LocalBreaker::reach`]). Calls that come meanwhile are not refused
 //! for good: they wait for a moment ([`LocalBreaker::holds`]). So a breaker never costs calls that would succeed without.
 //!
-//! A [`LocalBreaker`] belongs to one worker. While it is closed, asking reads one cell and telling counts into the
-//! worker's own window. What the workers share is in `shared.rs`, and is read at each worker's tick; a worker whose own
-//! calls, with what the others have counted up to the last tick, are reason enough opens it at once.
+//! A [`LocalBreaker`] belongs to one worker. While it is closed, asking reads one cell, and telling counts into the
+//! worker's own window. The shared part is in `shared.rs`, and each worker reads it at its tick. A worker adds the
+//! others' counts of the last tick to its own, and opens the breaker at once if they suffice.
 
 mod shared;
 mod window;

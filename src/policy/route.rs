@@ -3,7 +3,7 @@
 //! The first route in the order of the configuration that matches wins. Asking one after the other would make every
 //! call pay for every route, so they are indexed: by host, in that by path, and among those with the same host and
 //! path by header. Each index is asked for its candidate that stands first in the configuration; the least of these
-//! is the answer. What the indices must agree with is written down plainly in `route/tests.rs`.
+//! is the answer. `route/tests.rs` has a plain search that the indices must agree with.
 //!
 //! The last of 1,000 routes against an only route, in ns (best of 20 runs of 10,000 look-ups, release, a shared 2-core
 //! VM): services 13 and 13, paths 8 and 9, prefixes of 40 lengths 134 and 9, values of one header 109 and 35, 1,000

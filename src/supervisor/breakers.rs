@@ -42,7 +42,7 @@ enum News {
 pub(super) struct Breakers(BTreeMap<(String, String), Seen>);
 
 impl Breakers {
-    /// Says what has happened since the last look. What happened more than once is said once, with a count.
+    /// Logs the events since the last look. An event that happened more than once is logged once, with a count.
     pub(super) fn look(&mut self, world: &World) {
         let mut seen = BTreeMap::new();
         for shares in &world.shares {

@@ -106,7 +106,7 @@ impl WatchedFiles {
         state.seen = now;
     }
 
-    /// From now on it is these. What was watched before keeps the state in which it was read.
+    /// Watches these files from now on. Files that were watched before keep the state in which they were read.
     pub fn set(&self, paths: Vec<PathBuf>) {
         let mut state = self.state();
         if paths == state.paths {

@@ -1,6 +1,6 @@
 //! Time as a value: points on a worker's monotonic clock and the arithmetic on them.
 //!
-//! Nothing here reads a clock. Whoever needs the time is given it as `now: Moment`, so any timing can be tested at once.
+//! Nothing here reads a clock. Callers pass the time as `now: Moment`, so any timing can be tested at once.
 
 pub mod seldom;
 pub mod timers;

@@ -1,7 +1,7 @@
 //! `ringway report`: everything that was measured, in one page of Markdown, with where and how.
 //!
 //! It gathers and measures nothing itself: the benches leave their results in `target/criterion` and `target/ringway`,
-//! and `scripts/report.sh` runs what is to be measured. What was not measured is said to be missing.
+//! and `scripts/report.sh` runs the measurements. The page says which ones are missing.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -53,7 +53,8 @@ impl Api {
         Ok(Self::of(parts, settings.reflection.len() <= reflected.len()))
     }
 
-    /// Whether every cluster that is asked for descriptors has answered. What is not known otherwise may still come.
+    /// Whether every cluster that is asked for descriptors has answered. If not, a path without a rule may still get
+    /// one.
     pub fn is_whole(&self) -> bool {
         self.is_whole
     }

@@ -1,8 +1,8 @@
 //! Files of editions, told in the words of proto2.
 //!
-//! The library behind the descriptors knows proto2 and proto3 only. What an edition says by features is resolved here,
-//! from the file down to each field, and said in ways that a proto2 file has: a label for `LEGACY_REQUIRED`, the option
-//! `packed` for each list, the type of a group for what is delimited. Two features have no such words: implicit presence
+//! The library behind the descriptors knows proto2 and proto3 only. The features of an edition are resolved here, from
+//! the file down to each field. They become constructs of proto2: a label for `LEGACY_REQUIRED`, the option `packed`
+//! for each list, the type of a group for a delimited field. Two features have no such words: implicit presence
 //! of a field, and open enums. They stay as features of that field or enum, and the plan asks for them.
 //!
 //! `utf8_validation` changes nothing here, for JSON is UTF-8 in any case. `json_format` decides whether two names may

@@ -6,13 +6,13 @@
 //! rules with one method and one shape are a conflict, whatever their fields are called. The method `*` of a custom
 //! rule is for every method that no rule of the same shape has for its own.
 //!
-//! **Unescaping.** Literals are compared as they stand in the path. What `{field}` captures is decoded whole, `%2F`
-//! included. What may have several segments (`{field=**}`, `{field=a/*}`) keeps the escapes of reserved characters
+//! **Unescaping.** Literals are compared as they stand in the path. A capture of `{field}` is decoded whole, `%2F`
+//! included. A capture of several segments (`{field=**}`, `{field=a/*}`) keeps the escapes of reserved characters
 //! (RFC 3986 section 2.2) as they are, so that `%2F` stays apart from `/`, and decodes all others. `+` is a plus.
 //!
-//! **Empty segments.** `**` is any number of segments, empty ones among them, so that `{name=**}` holds `a//b` and `a/` as
-//! they came. Nothing else matches an empty segment, so neither `//` nor a slash at the end is anywhere else. A path that matches is refused if an escape in it is broken, if a capture is not UTF-8, or if one
-//! holds `.` or `..` between slashes.
+//! **Empty segments.** `**` is any number of segments, empty ones among them: `{name=**}` holds `a//b` and `a/` as they
+//! came. Nothing else matches an empty segment, so neither `//` nor a slash at the end is anywhere else. A match is
+//! refused if an escape is broken, a capture is not UTF-8, or one holds `.` or `..` between slashes.
 //!
 //! A search visits a node of the tree at most once, so its time is bounded by the length of the path and the size of
 //! the table, whatever the path is.

@@ -1,8 +1,8 @@
 //! A service behind the gateway: what one configuration makes of it on one worker.
 //!
-//! Replaced as a whole when the configuration changes; a call keeps the one it began with. What calls have taught, and
-//! what is counted over calls of both, is in parts that the next one takes over where their settings stay the same:
-//! breakers, limits, the retry budget, latencies, and the pool with endpoints and connections (`pool.rs`).
+//! A new configuration replaces it as a whole; a call keeps the one it began with. Some parts hold learnt values, or
+//! counts over calls of both. The next cluster takes these over where their settings stay the same: breakers, limits,
+//! the retry budget, latencies, and the pool with endpoints and connections (`pool.rs`).
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -76,7 +76,7 @@ impl Latencies {
         }
     }
 
-    /// Says the timeouts of the methods that were known first. The same slots have to be given each time.
+    /// Publishes the timeouts of the methods that were known first. Each call has to get these slots.
     pub(super) fn publish(&self, slots: &[TimeoutSlot]) {
         for (slot, (path, method)) in slots.iter().zip(&self.known.borrow().methods) {
             slot.publish(path, method.timeout());

@@ -33,7 +33,7 @@ impl Waiters {
         self.next
     }
 
-    /// Whether it is the turn of who has this ticket.
+    /// Whether it is the turn of the call with this ticket.
     pub(super) fn is_woken(&self, ticket: u64) -> bool {
         !self.queue.contains_key(&ticket)
     }
@@ -49,8 +49,8 @@ impl Waiters {
         }
     }
 
-    /// Leaves for good. Who had been woken has to wake the next one then: there may be more room than was told, or the
-    /// place was not taken.
+    /// Leaves for good. A call that had been woken has to wake the next one: there may be more room than was told, or
+    /// the place was not taken.
     #[must_use]
     pub(super) fn leave(&mut self, ticket: u64) -> Left {
         if self.queue.remove(&ticket).is_some() {
@@ -70,7 +70,7 @@ impl Waiters {
     }
 }
 
-/// How one stood who left.
+/// The state of a call when it left the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
     /// It was not its turn yet.

@@ -1,7 +1,7 @@
 //! The `grpc-message` header: text, percent-encoded.
 //!
 //! Source: "Responses" in `doc/PROTOCOL-HTTP2.md`: bytes %x20-24 and %x26-7E stand for themselves, all others are
-//! written as `%` and two hex digits. What is malformed must not hide a status: it is kept as it is.
+//! written as `%` and two hex digits. A malformed escape must not hide a status: it is kept as it is.
 
 use std::borrow::Cow;
 

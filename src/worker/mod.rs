@@ -6,13 +6,13 @@
 //! Where to begin: `call` is the page of a call, from its head to its end.
 //!
 //! - `core`: the values that one core owns. It knows of nobody who changes them.
-//! - `run`: starts a worker, ticks, and does what others want of it.
+//! - `run`: starts a worker, ticks, and carries out the orders in `control`.
 //! - `executor`: polls the futures of calls.
 //! - `config`: a configuration as the supervisor gives it, and as a worker has it.
-//! - `control`: what others want of a worker, and connections on their way to it.
+//! - `control`: orders of the supervisor to a worker, and connections on their way to it.
 //! - `downstream`: listeners, and clients' connections by HTTP/2 and HTTP/1.1.
 //! - `call`: decode, route, admit, body, attempt, respond.
-//! - `telemetry`: what access log and traces say of a call, and where its time went.
+//! - `telemetry`: records of a call for access log and traces, and the times of its stages.
 
 mod call;
 mod clock;

@@ -99,8 +99,8 @@ impl RawClient {
         self.seen.heard.load(Ordering::Relaxed)
     }
 
-    /// Whether the peer's kernel has reset the connection. What h2 says of a call is the same as after an end in order, if
-    /// the call was begun when the connection had failed already.
+    /// Whether the peer's kernel has reset the connection. For a call that began on a connection that had failed
+    /// already, h2 reports the error of an end in order.
     pub fn was_reset(&self) -> bool {
         self.seen.reset.load(Ordering::Relaxed)
     }

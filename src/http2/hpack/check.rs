@@ -1,5 +1,5 @@
-//! The rules of RFC 9113 section 8 for single fields. What is found is kept with the entry of a table, so that a field
-//! that comes again is not read again.
+//! The rules of RFC 9113 section 8 for single fields. A table keeps the findings with its entry, so that a field that
+//! comes again is not read again.
 
 use super::super::head::content_length;
 use super::super::name::Name;

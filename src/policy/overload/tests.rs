@@ -75,8 +75,8 @@ struct Outcome {
     longest: Duration,
 }
 
-/// A worker for which a call is 100 us of work and a refusal 20 us, for 20 s. Calls come at random, `load` times as many
-/// as it can do, however long they wait. What has come while a turn lasted is the work of the next one.
+/// A worker for which a call is 100 us of work and a refusal 20 us, for 20 s. Calls come at random, `load` times as
+/// many as it can do, however long they wait. Calls that come while a turn lasts are the work of the next one.
 fn run(settings: &config::Overload, load: f64, hiccup: Duration, seed: u64) -> Outcome {
     const CALL: Duration = Duration::from_micros(100);
     const REFUSAL: Duration = Duration::from_micros(20);

@@ -288,7 +288,7 @@ fn names(folder: &Path) -> Vec<String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// Reads the files that a pattern names. What cannot be read is left out.
+/// Reads the files that a pattern names. Files that cannot be read are left out.
 fn collect(root: &Path, pattern: &str, files: &mut Files) {
     let mut found = vec![String::new()];
     for part in pattern.split('/') {

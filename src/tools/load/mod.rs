@@ -5,8 +5,8 @@
 //! schedule whatever became of the earlier ones, and a call's latency counts from when it was to begin; nothing that a
 //! client would have suffered is left out.
 //!
-//! Each thread of the generator has its own connections and its own loop. What it measured is a [`Round`]; whether a
-//! round may be believed is [`Round::invalid`].
+//! Each thread of the generator has its own connections and its own loop. Its results are a [`Round`];
+//! [`Round::invalid`] says whether a round may be believed.
 
 mod case;
 mod closed;

@@ -243,8 +243,8 @@ fn memory(subject: &Subject<'_>) -> io::Result<Finding> {
     Ok(Finding { measured, passed: figure < 0.1, figure })
 }
 
-/// By how much allocations and their bytes grow over all rounds if each adds what the least of them adds. What grows to
-/// its size once, such as a table, is no leak; a leak grows with every round.
+/// The growth of allocations and their bytes over all rounds, if each round adds what the least of them adds. Memory
+/// that grows to its size once, such as a table, is no leak; a leak grows with every round.
 fn steady(held: &[Held]) -> [f64; 2] {
     let least = |of: fn(&Held) -> f64| {
         let growth = held.windows(2).map(|pair| of(&pair[1]) / of(&pair[0]) - 1.0);

@@ -97,8 +97,7 @@ impl Group {
         self.aliases.get(import).map_or(import, String::as_str)
     }
 
-    /// The pool of all files. What is wrong with a file of the configuration is a problem, and what is wrong with one of
-    /// reflection is left out.
+    /// The pool of all files. A fault in a configured file is a problem; a faulty part of a reflected file is left out.
     pub(super) fn into_pool(mut self, problems: &mut Vec<Problem>, refused: &mut Vec<Problem>) -> Pool {
         self.supply(problems, refused);
         let files = std::mem::take(&mut self.files);
@@ -132,8 +131,8 @@ impl Group {
         building.pool
     }
 
-    /// Adds what is imported and built in. What is imported and nowhere is a problem, or, in a file of reflection, is
-    /// replaced by the files that define what is needed of it.
+    /// Adds built-in files that are imported. An import that is nowhere is a problem. A reflected file gets, in its
+    /// place, the files that define what it needs.
     fn supply(&mut self, problems: &mut Vec<Problem>, refused: &mut Vec<Problem>) {
         let defines_rules = |file: &Arc<File>| {
             let content = &file.content;

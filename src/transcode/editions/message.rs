@@ -222,8 +222,8 @@ impl<'a> One<'a> {
         Ok(one)
     }
 
-    /// The name to go by in JSON, if another field has the name that this one would have and that is allowed. Who has
-    /// it in the file keeps it.
+    /// The name to go by in JSON, if another field has the name that this one would have and that is allowed. The field
+    /// that has it in the file keeps it.
     fn other_json_name(
         &self,
         features: Features,

@@ -38,7 +38,7 @@ impl RequestBody {
         self.received_bytes
     }
 
-    /// The next chunk; `None` at the end. What was taken has to be released before the client may send more.
+    /// The next chunk; `None` at the end. The taken bytes have to be released before the client may send more.
     pub(in crate::worker) fn poll_chunk(
         &mut self,
         cx: &mut Context<'_>,

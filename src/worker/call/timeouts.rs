@@ -98,7 +98,8 @@ impl CallTimeouts {
         self.idle = allowed.idle;
     }
 
-    /// An attempt begins, which has this time for its answer. What it waits for first, a connection, is not the client.
+    /// An attempt begins, which has this time for its answer. Its wait for a connection counts: that is not the
+    /// client's.
     pub(in crate::worker) fn begin_attempt(&mut self, answer: Option<Duration>) {
         self.end_attempt();
         self.attempt = answer;

@@ -1,9 +1,9 @@
 //! A client's HTTP/1.1 connection, until either side ends it.
 //!
 //! hyper reads requests and writes answers; each request is a call like any other, in a slot of its own, which gives its
-//! answer through an [`H1Bridge`]. hyper reads the next request only after the answer to the one before. What is left of
-//! a body that nobody read is read and dropped if it is short and has arrived, or else the connection is closed: it is
-//! never taken for a request.
+//! answer through an [`H1Bridge`]. hyper reads the next request only after the answer to the one before. The rest of a
+//! body that nobody read is read and dropped if it is short and has arrived. Otherwise the connection is closed: the
+//! rest is never taken for a request.
 //!
 //! A guard against request smuggling: hyper accepts some `transfer-encoding` values that other parsers read
 //! differently. Here `chunked` alone is accepted. `upgrade` has no effect.

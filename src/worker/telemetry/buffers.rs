@@ -114,7 +114,7 @@ impl TelemetryBuffers {
         }
     }
 
-    /// Compares the worker's clock to the calendar, which others may set. What differs by less than a millisecond is
+    /// Compares the worker's clock to the calendar, which others may set. A difference of less than a millisecond is
     /// noise, and would tear apart what belongs together.
     pub(in crate::worker) fn settle(&self) {
         let epoch_us = clock::unix_us().saturating_sub(self.now().as_nanos() / 1000);

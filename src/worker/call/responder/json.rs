@@ -130,7 +130,7 @@ impl JsonEncoder {
         }
     }
 
-    /// Takes the upstream's head. What it says of the status, if it is all of the answer, is given back.
+    /// Takes the upstream's head. Gives back its fields about the status, which count if it is all of the answer.
     pub(in crate::worker) fn begin(&mut self, heads: &Rc<Heads>, mut head: Head) -> Head {
         let mut trailers = heads.head();
         let is_status = |name: Name| {
