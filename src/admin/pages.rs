@@ -28,7 +28,7 @@ fn always(_: &Hooks) -> bool {
     true
 }
 
-/// All there are. A page of its own for something new is one row and one function.
+/// All pages. A page of its own for something new is one row and one function.
 #[rustfmt::skip]
 const PAGES: &[Page] = &[
     Page { path: "/", methods: GET, exists: always, serve: dashboard,

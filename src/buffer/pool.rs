@@ -120,7 +120,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         // WHY UNSAFE: see `new`.
         // SAFETY: it was allocated with this layout, and no owner refers to it, for each holds the pool. Receives that
-        // wait in a ring are over: whoever posts them keeps the pool for longer than the ring.
+        // wait in a ring are over: their poster keeps the pool for longer than the ring.
         unsafe { dealloc(self.memory.as_ptr(), self.layout) };
     }
 }

@@ -106,7 +106,7 @@ pub enum Kind {
     Word {
         /// The value if the key is not set; one of `words`.
         default: &'static str,
-        /// All that are allowed.
+        /// All words that are allowed.
         words: &'static [&'static str],
     },
     /// An IP address and a port.

@@ -90,11 +90,11 @@ pub enum Workers {
 /// Which CPUs workers may take, of those this process may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CpuPolicy {
-    /// All of them.
+    /// All CPUs.
     All,
     /// A single CPU of each core, where a core has several threads.
     PhysicalCores,
-    /// Those of one memory node.
+    /// The CPUs of one memory node.
     NumaNode(u32),
 }
 
@@ -143,7 +143,7 @@ pub struct Admin {
 /// How host names of endpoints become addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dns {
-    /// Whom to ask; where empty, those whom the system asks.
+    /// The name servers to ask; where empty, those that the system asks.
     pub servers: Vec<SocketAddr>,
     /// The longest time until a name is asked for again.
     pub refresh_rate: Duration,

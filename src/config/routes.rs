@@ -148,7 +148,7 @@ fn shares(
                 .extend(position(&name, &value, clusters).map(|cluster| WeightedCluster { cluster, weight }));
         }
     }
-    // Those that are left out have been reported.
+    // Clusters that are left out have been reported.
     if list.it.as_array().map(|items| items.len()) != Some(shares.len()) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Text to checked types: JSON in front of gRPC, and who may call from a browser.
+//! Text to checked types: JSON in front of gRPC, and the origins that may call from a browser.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;

@@ -306,8 +306,8 @@ impl Connection {
     /// Whether so many streams are open at once, as the peer sees it.
     pub(super) fn has_open(&self, max: u32) -> bool {
         let all = self.streams.len() + self.held_resets.len();
-        // Those that are over and only held do not count. Of a client those that it has reset do: work for them may
-        // still go on here (CVE-2023-44487).
+        // Streams that are over and only held do not count. But a client's streams do that it has reset: work for them
+        // may still go on here (CVE-2023-44487).
         let counts = |stream: &StreamState| match self.is_client {
             true => !stream.is_closed(),
             false => !stream.is_complete(),

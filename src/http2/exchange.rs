@@ -149,7 +149,7 @@ impl Connection {
         }
     }
 
-    /// Keeps the waker of whoever waits for a stream.
+    /// Keeps the waker of the task that waits for a stream.
     pub fn wait(&mut self, key: u32, cx: &Context<'_>) {
         self.streams.get_mut(key).wait(cx);
     }

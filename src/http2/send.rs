@@ -24,7 +24,7 @@ const HELD_RESETS_MAX: usize = 256;
 pub enum Sent {
     /// All of it.
     All,
-    /// Not all: whoever waits for the stream is woken when more can be sent.
+    /// A part of it: the task that waits for the stream is woken when more can be sent.
     Blocked,
     /// The stream is over.
     Gone,

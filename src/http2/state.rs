@@ -43,7 +43,7 @@ pub(super) struct HeldReset {
     pub(super) due: Moment,
 }
 
-/// The last bytes of a stream, which leave when the peer takes them, whoever waits for that.
+/// The last bytes of a stream, which leave when the peer takes them; no task need wait for that.
 #[derive(Debug)]
 pub(super) struct Tail {
     pub(super) rest: Slice,
@@ -86,7 +86,7 @@ pub(super) struct StreamState {
     pub(super) is_too_large: bool,
     /// It waits to be accepted; the list of those holds it.
     pub(super) is_new: bool,
-    /// Those who opened or accepted it and have not let go of it.
+    /// How many hold it: its opener or acceptor, and further ones.
     pub(super) holders: u8,
     pub(super) tail: Option<Box<Tail>>,
     /// It stands in the list of those that wait for the connection's window or for room.
@@ -169,7 +169,7 @@ impl StreamState {
         self.holders > 0
     }
 
-    /// Keeps the waker of whoever waits for something to happen here.
+    /// Keeps the waker of the task that waits for the stream.
     pub(super) fn wait(&mut self, cx: &Context<'_>) {
         match &mut self.task {
             Some(task) => task.clone_from(cx.waker()),

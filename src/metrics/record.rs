@@ -285,7 +285,8 @@ struct Place {
 }
 
 impl Ring {
-    /// An empty ring with room for so many records, which must be a power of two. `reader` wakes who takes them out.
+    /// An empty ring with room for so many records, which must be a power of two. `reader` wakes the thread that takes
+    /// them out.
     ///
     /// # Panics
     /// When it is not.

@@ -68,11 +68,11 @@ pub struct TraceCounts {
 /// Counts of the configurations that were read while the gateway ran.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReloadCounts {
-    /// Those that are, or were, in use.
+    /// Configurations that are, or were, in use.
     pub taken: u64,
-    /// Those that were wrong.
+    /// Configurations that were wrong.
     pub refused: u64,
-    /// Whether the last one was.
+    /// Whether the last configuration was wrong.
     pub refused_last: bool,
 }
 

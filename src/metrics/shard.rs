@@ -50,7 +50,7 @@ impl Shard {
             worker: Arc::clone(&self.worker),
             clusters: taken_over(&layout.clusters, &self.clusters, &next.clusters),
             calls: taken_over(&layout.calls, &self.calls, &next.calls),
-            // These say how things are, and are said anew by whoever owns the endpoints then.
+            // These hold present states, which the owners of the endpoints will publish anew.
             endpoints: endpoints.collect(),
             timeouts: timeouts.collect(),
         })

@@ -135,7 +135,7 @@ impl Carrier {
     /// woken.
     pub(super) fn send(&self) -> bool {
         let woken = Cell::new(false);
-        // Those for which the ring has no room wait for the kernel to take what is in it.
+        // Connections for which the ring has no room wait for the kernel to take its entries.
         self.ready.drain(|key| self.send_for(key, &woken));
         self.provided.refill();
         woken.get() | self.feed_starved()

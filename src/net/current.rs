@@ -48,7 +48,7 @@ impl fmt::Debug for Current {
     }
 }
 
-/// Those of this thread.
+/// The loop of this thread.
 ///
 /// # Panics
 /// Where no loop runs.

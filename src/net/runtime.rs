@@ -178,7 +178,7 @@ pub struct Bell {
 }
 
 impl Bell {
-    /// Takes one end of a socket pair; whoever writes a byte to the other wakes us.
+    /// Takes one end of a socket pair; a byte written to the other end wakes us.
     ///
     /// # Errors
     /// When the descriptor cannot be set up for this loop.

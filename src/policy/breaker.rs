@@ -137,7 +137,7 @@ impl LocalBreaker {
         }
     }
 
-    /// May a call be made? Whoever may tells how it ended, or drops the pass.
+    /// May a call be made? A caller that may tells how it ended, or drops the pass.
     ///
     /// # Errors
     /// Why not.

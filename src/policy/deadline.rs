@@ -23,8 +23,8 @@ pub enum Whose {
     Callers,
 }
 
-/// Whose limit has passed at `now`. A service that was told of a limit may notice that it passes a moment before the
-/// gateway does; so one that is about to pass has passed. Where both set the same moment, the operator's counts.
+/// The owner of the limit that has passed at `now`. A service that knows a limit may notice it a moment before the
+/// gateway does. So a limit that is about to pass has passed. Where both set the same moment, the operator's counts.
 pub fn passed(own: Option<Moment>, callers: Option<Moment>, now: Moment) -> Option<Whose> {
     let soon = now.plus(NOTICED_EARLY);
     let (own, callers) = (own.filter(|own| *own <= soon), callers.filter(|callers| *callers <= soon));

@@ -121,8 +121,9 @@ impl Failure {
         }
     }
 
-    /// The HTTP status of the answer to a caller of gRPC. It is 200 whatever the code; only those who may not speak gRPC
-    /// at all, or do not even speak HTTP, are told in HTTP (`doc/PROTOCOL-HTTP2.md` asks for 415 where the content type is not gRPC).
+    /// The HTTP status of the answer to a caller of gRPC: 200 whatever the code. Only a caller that may not speak gRPC
+    /// at all, or does not speak HTTP, is told in HTTP. For a content type that is not gRPC, `doc/PROTOCOL-HTTP2.md`
+    /// asks for 415.
     pub const fn http_of_grpc(self) -> u16 {
         match self {
             Failure::NotGrpc => 415,

@@ -112,7 +112,7 @@ impl Hedge {
             | End::NotWritten
             | End::Refused
             | End::AboveGoaway => false,
-            // The method is idempotent, so it does not matter who has seen it.
+            // The method is idempotent, so a service may have seen it.
             End::Lost | End::UnderGoaway => {
                 budget.failed();
                 false

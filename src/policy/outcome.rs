@@ -66,7 +66,7 @@ impl Outcome {
             Failure::UpstreamReset(_) | Failure::UpstreamNoStatus | Failure::UpstreamNotGrpc(_) => {
                 Outcome::of_code(failure.code(), failures)
             }
-            // Whose silence it was is not known.
+            // Either side may have been silent.
             Failure::IdleTooLong => Outcome::Silent,
             Failure::OutOfTime
             | Failure::NotGrpc

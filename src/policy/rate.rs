@@ -182,7 +182,7 @@ pub struct Rate {
     shared: Arc<SharedRate>,
     /// Tokens of the lease.
     leased: Cell<u32>,
-    /// Those that no call has had.
+    /// Leased tokens that no call has had.
     idle: Cell<u32>,
 }
 
@@ -218,7 +218,7 @@ impl Rate {
 
 impl Drop for Rate {
     fn drop(&mut self) {
-        // No moment is known, and none is needed: the bucket is filled by whoever asks next.
+        // No moment is known, and none is needed: the next worker that asks fills the bucket.
         let mut word = self.shared.bucket.load(Ordering::Acquire);
         loop {
             let bucket = Bucket::unpack(word);

@@ -13,7 +13,7 @@ use crate::config::{self, Codes};
 use crate::random::Random;
 use crate::time::Moment;
 
-/// How an attempt ended, and by that, who may have seen it.
+/// The end of an attempt, which tells whether a service may have seen the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// No connection came about, to none of the endpoints.

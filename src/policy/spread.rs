@@ -14,7 +14,7 @@ const SLACK: u32 = 8;
 #[derive(Debug)]
 pub struct Spread(Box<[Counts]>);
 
-/// Those of one worker, by listener. On cache lines of their own.
+/// The connections of one worker, by listener. On cache lines of their own.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Counts(Box<[AtomicU32]>);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     /// Connections come to workers at random, most to one of them, and go again. None is refused while there is room
-    /// anywhere, no listener has more than it may, and whoever gets one has hardly more than the worker with the fewest.
+    /// anywhere. No listener has more than it may. A worker that gets one has hardly more than the one with the fewest.
     #[test]
     fn however_connections_come_they_are_spread() {
         for (seed, (workers, max)) in [(1, 5), (2, 3), (2, 1_000), (8, 40), (64, 10)].into_iter().enumerate()

@@ -1,7 +1,7 @@
 //! The thread that writes the access log: a line of JSON for each record that the workers have put into their rings.
 //!
-//! If the file or whoever reads standard output is slow, it waits and the workers do not: their rings fill, and what
-//! does not fit is left out and counted.
+//! If the file or the reader of standard output is slow, the writer waits and the workers do not. Their rings fill, and
+//! lines that do not fit are left out and counted.
 
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::fs::{File, OpenOptions};

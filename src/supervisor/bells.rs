@@ -12,7 +12,7 @@ use crate::worker::Control;
 pub(super) struct Bells(Vec<(Arc<Control>, UnixStream)>);
 
 impl Bells {
-    /// Those of all workers. A bell never makes who rings it wait: one that is full rings already.
+    /// The bells of all workers. A bell never makes its ringer wait: one that is full rings already.
     pub(super) fn of(workers: &[Handle]) -> io::Result<Arc<Bells>> {
         let bell = |worker: &Handle| Ok((Arc::clone(&worker.control), worker.bell.try_clone()?));
         workers.iter().map(bell).collect::<io::Result<_>>().map(|all| Arc::new(Bells(all)))

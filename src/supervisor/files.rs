@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::{fmt, mem};
 
-/// All files that somebody wants to be told of.
+/// All files whose owners want to be told of changes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Files(Arc<Mutex<Vec<Entry>>>);
 

@@ -44,7 +44,7 @@ pub struct Reloaded {
     pub routes: usize,
     /// Clusters that there are now.
     pub clusters: usize,
-    /// Those among them that are new or have other settings.
+    /// Clusters among them that are new or have other settings.
     pub clusters_changed: usize,
 }
 
@@ -68,7 +68,7 @@ impl Gateway {
         config.listeners.clone_from(&before.config.listeners);
         let config = Arc::new(config);
 
-        // All that can fail, and all that waits for others.
+        // Steps that can fail, and steps that wait for others.
         let (missing, counts) = {
             let names = &lock(&self.live).names;
             (names.missing(&config), Arc::clone(names.counts()))

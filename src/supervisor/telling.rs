@@ -35,7 +35,7 @@ impl Counts {
 }
 
 impl Tellers {
-    /// Those that are configured, for so many workers.
+    /// Starts those that are configured, for so many workers.
     pub(super) fn start(config: &Config, workers: usize, layout: &Layout) -> Result<Tellers, StartError> {
         let series = Arc::new(Series::default());
         series.learn(layout);

@@ -24,7 +24,7 @@ pub struct Options {
     pub calls: u64,
     /// How many are in flight at once.
     pub at_once: usize,
-    /// The ways, and who is watched; those of the embedded demo if there are none.
+    /// The ways, and the processes that are watched; those of the embedded demo if there are none.
     pub ways: Option<(Vec<Way>, Vec<Side>)>,
     /// How often each way is measured.
     pub rounds: usize,

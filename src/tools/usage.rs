@@ -34,7 +34,7 @@ impl Add for Cpu {
     }
 }
 
-/// Somebody who takes part in a load, and how their usage is read.
+/// A party to a load, and the source of its usage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     /// The side's name in tables: gateway, service.

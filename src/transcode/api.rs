@@ -1,4 +1,4 @@
-//! All that is served as JSON: methods, rules and messages, compiled and checked. Made by one thread, read by all.
+//! The API that is served as JSON: methods, rules and messages, compiled and checked. Made by one thread, read by all.
 
 mod build;
 

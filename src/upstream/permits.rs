@@ -41,7 +41,7 @@ pub enum AttemptResult {
     Answered(Code),
     /// The gateway ended it.
     Failed(Failure),
-    /// A limit of the operator's passed, whoever noticed it first.
+    /// A limit of the operator's passed, whichever side noticed it first.
     Late,
 }
 

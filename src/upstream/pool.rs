@@ -360,7 +360,7 @@ impl Owner for Place {
                 pool.connections.give();
                 endpoint.remove(&connection);
                 pool.counts().connections_active.lower();
-                // Those who waited for room on it need another.
+                // Calls that waited for room on it need another connection.
                 pool.wake_waiters(u32::MAX);
             }
             ConnectionEvent::Failed(failure) => {

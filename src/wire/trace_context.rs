@@ -9,7 +9,7 @@ pub const LENGTH: usize = 55;
 pub struct TraceParent {
     /// The trace; never zero.
     pub trace_id: u128,
-    /// The span of whoever sent it; never zero.
+    /// The sender's span; never zero.
     pub parent_id: u64,
     /// Whether that span is recorded.
     pub sampled: bool,

@@ -54,7 +54,8 @@ impl Control {
         *self.api.lock().unwrap_or_else(PoisonError::into_inner) = Some(api);
     }
 
-    /// The worker serves no more. Said before whoever waits for that is woken: the thread itself ends a little later.
+    /// The worker serves no more. Set before the supervisor's wait for that ends: the thread itself ends a little
+    /// later.
     pub fn set_ended(&self) {
         self.ended.store(true, Ordering::Release);
     }
@@ -106,7 +107,7 @@ pub struct WorkerPeer {
 }
 
 impl WorkerPeer {
-    /// `bell` must not block whoever rings it.
+    /// `bell` must not block its ringer.
     pub fn new(control: Arc<Control>, bell: UnixStream) -> WorkerPeer {
         WorkerPeer { control, bell }
     }

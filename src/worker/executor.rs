@@ -25,7 +25,7 @@ pub(super) struct CallExecutor<F> {
     local: Rc<Local>,
     slots: RefCell<Vec<Slot<F>>>,
     free: RefCell<Vec<usize>>,
-    /// Those that have begun and have not been polled yet.
+    /// Calls that have begun and have not been polled yet.
     spawned: RefCell<Vec<usize>>,
     groups: RefCell<Vec<Arc<Group>>>,
     runner: Arc<Runner>,
@@ -260,7 +260,7 @@ mod tests {
         spawned
     }
 
-    /// Where the runner is polled, it tells how to wake it, and runs who was woken.
+    /// Polls the runner, which leaves its waker, and runs the woken calls.
     fn turn(runner: Pin<&mut impl Future<Output = ()>>) {
         assert!(runner.poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }

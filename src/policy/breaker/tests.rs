@@ -169,7 +169,7 @@ fn half_open_passes_on_by_time() {
             assert_eq!(calls(&breaker, 5, Well, at(12_000)), 5, "others go in their place");
             assert_eq!(breaker.shared().state(), State::Closed);
         }
-        // Those that end after all are of another time.
+        // Calls that end after all are of another time.
         for pass in lost {
             pass.tell(Ill, at(12_001));
         }
@@ -265,7 +265,7 @@ fn a_connection_ends_the_rest_if_there_was_none() {
     assert!(all[1].reach(false, at(350)));
     assert_eq!(all[0].ask(at(600), &mut random).unwrap_err(), Refused::Open);
     assert!(!all[0].holds());
-    // It has one: probes go out, the other worker connects at once, and who comes meanwhile waits.
+    // It has one: probes go out, the other worker connects at once, and calls that come meanwhile wait.
     assert!(!all[0].reach(true, at(700)));
     let probes: Vec<Pass<'_>> = (0..5).map(|_| all[0].ask(at(700), &mut random).unwrap()).collect();
     assert_eq!(all[0].ask(at(700), &mut random).unwrap_err(), Refused::HalfOpen);

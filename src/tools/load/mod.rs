@@ -70,7 +70,7 @@ pub enum Request {
 pub enum Pace {
     /// So many at once, until so many were made.
     Calls {
-        /// All of them.
+        /// Calls in all.
         calls: u64,
         /// In flight at once.
         at_once: usize,

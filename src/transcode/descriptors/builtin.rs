@@ -23,7 +23,7 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("google/protobuf/go_features.proto", OF_A_LANGUAGE),
 ];
 
-/// Those files, parsed once.
+/// The built-in files, parsed once.
 static PARSED: LazyLock<Vec<File>> = LazyLock::new(|| {
     EMBEDDED.iter().filter_map(|(name, source)| File::from_source(name, source).ok()).collect()
 });

@@ -17,7 +17,7 @@ mod in_message {
     pub(super) const ONEOF: u32 = 8;
 }
 
-/// Those of `google.protobuf.FieldDescriptorProto`.
+/// The numbers of the fields of `google.protobuf.FieldDescriptorProto`.
 mod in_field {
     pub(super) const NAME: u32 = 1;
     pub(super) const LABEL: u32 = 4;

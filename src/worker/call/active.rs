@@ -1,5 +1,5 @@
-//! A call in flight: its request, its response, its timeouts, and what is told of it. Its parts are private: whoever
-//! drives a call does so by these verbs.
+//! A call in flight: its request, its response, its timeouts, and its telemetry. Its parts are private: drivers of a
+//! call use these verbs.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;

@@ -70,7 +70,7 @@ pub(super) fn send<'a>(
                 ended
             }
             Finish::Status(code, response) => {
-                // Those that still run are of no more use.
+                // Attempts that still run are of no more use.
                 race.running.clear();
                 call.respond_whole(response).map_err(AttemptError::into_failure)?;
                 Ok(code)

@@ -82,8 +82,8 @@ async fn run(
 ) -> Result<Code, Failure> {
     let Some(routed) = decode_and_route(worker, config, call, protocol, began)? else { return Ok(Code::Ok) };
     let RoutedCall { cluster, method, headers, transcoded, timeout } = routed;
-    // A body that has to be read whole is read before there is room for the call: a client that sends it slowly takes
-    // nobody's place.
+    // A body that has to be read whole is read before there is room for the call. So a client that sends it slowly
+    // takes no room from others.
     let message = match transcoded {
         Some(transcoded) => call.read_json(transcoded).await?,
         None => None,

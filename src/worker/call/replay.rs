@@ -49,7 +49,7 @@ impl ReplayBuffer {
         self.chunks.push(chunk);
     }
 
-    /// All that was held has been sent. If there was no room for it, it is of no more use.
+    /// Frees the buffer if it had no room for all: then all that it held has been sent.
     pub(in crate::worker) fn forget_if_exceeded(&mut self) {
         if self.exceeded {
             self.chunks.clear();

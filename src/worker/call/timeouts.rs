@@ -188,7 +188,7 @@ impl CallTimeouts {
         self.waited
     }
 
-    /// Whose limit has passed, if one has.
+    /// The owner of the limit that has passed, if one has.
     pub(in crate::worker) fn passed(&self) -> Option<Whose> {
         let own = [self.answer.due(), self.attempt_due, self.deadline.own()].into_iter().flatten().min();
         deadline::passed(own, self.deadline.callers(), self.now())

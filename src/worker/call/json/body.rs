@@ -14,7 +14,7 @@ use crate::wire::frame::HEAD_BYTES;
 pub(in crate::worker) struct CollectedBody {
     /// The only chunk, as it came.
     first: Slice,
-    /// All of them, if there are several.
+    /// All pieces, if there are several.
     all: Vec<u8>,
 }
 
