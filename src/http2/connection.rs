@@ -1,7 +1,7 @@
 //! An HTTP/2 connection as a value: bytes that came go in, bytes to send come out, and its streams change.
 //!
-//! It does no I/O and reads no clock. `input.rs` reads frames, `headers.rs` and `data.rs` say what those of streams mean,
-//! `control.rs` those of the connection; `send.rs` writes. `server.rs` and `client.rs` open streams.
+//! It does no I/O and reads no clock. `input.rs` reads frames. `headers.rs` and `data.rs` handle those of streams,
+//! `control.rs` those of the connection. `send.rs` writes. `server.rs` and `client.rs` open streams.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,10 +23,10 @@ use crate::time::Moment;
 /// The table of a peer's encoder. RFC 7541 section 4.2 has this size by default; we announce no other.
 const HEADER_TABLE_SIZE: usize = 4096;
 
-/// The payload of the ping whose answer tells that a client has heard that no more streams are taken.
+/// The payload of the ping behind the first GOAWAY. Its answer shows that the client has read that GOAWAY.
 const SHUTDOWN_PING: [u8; 8] = *b"shutdown";
 
-/// The payload of pings that ask whether a peer is there.
+/// The payload of keepalive pings.
 const KEEPALIVE_PING: [u8; 8] = *b"ringway?";
 
 /// Why a connection has ended.
@@ -61,17 +61,17 @@ impl From<Flood> for ConnectionError {
 pub struct GoAway {
     /// Streams above this one have not been seen.
     pub last_stream: u32,
-    /// Why.
+    /// Its error code.
     pub code: ErrorCode,
     /// Its debug data says `too_many_pings`.
     pub too_many_pings: bool,
 }
 
-/// How far the end of a connection is.
+/// The progress of a connection's shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shutdown {
     No,
-    /// The peer was told, and streams that it had opened before it knew are still taken.
+    /// The first GOAWAY was sent; streams that the client opened before it read that are still taken.
     Announced,
     /// Streams above this one are not taken.
     Final(u32),
@@ -188,7 +188,7 @@ impl Connection {
         Connection::new(false, bounds, heads, out)
     }
 
-    /// Why it has failed, if it has: something that the peer did.
+    /// The error that the connection has failed with: a violation of the peer.
     pub fn failed(&self) -> Option<ConnectionError> {
         self.failed
     }
@@ -213,7 +213,7 @@ impl Connection {
         self.streams.len()
     }
 
-    /// Bytes that came and that nobody has taken.
+    /// Bytes that came and were not taken.
     pub fn held_bytes(&self) -> u32 {
         self.receive_window.held()
     }
@@ -237,14 +237,14 @@ impl Connection {
         }
     }
 
-    /// Whether the connection has no more to do than to send what is staged: it has failed, or it was shut down and its
-    /// streams are over.
+    /// Whether only staged bytes are left to send: the connection has failed, or it was shut down and its streams are
+    /// over.
     pub fn is_done(&self) -> bool {
         let shut = matches!(self.shutdown, Shutdown::Final(_)) || (self.is_client && self.goaway.is_some());
         self.is_over || self.failed.is_some() || (shut && self.streams.len() == 0)
     }
 
-    /// The connection ends because of what the peer did. It is told.
+    /// Ends the connection over a violation, and tells the peer by a GOAWAY.
     pub fn fail(&mut self, error: ConnectionError, out: &mut Output) {
         if self.failed.is_none() {
             self.failed = Some(error);
@@ -257,7 +257,7 @@ impl Connection {
         }
     }
 
-    /// No more bytes come or go.
+    /// Ends the connection and its streams: no more bytes come or go.
     pub fn end(&mut self) {
         self.is_over = true;
         self.input.clear();
@@ -303,7 +303,7 @@ impl Connection {
         }
     }
 
-    /// Whether so many streams are open at once, as the peer sees it.
+    /// Whether `max` streams are open, as the peer counts them.
     pub(super) fn has_open(&self, max: u32) -> bool {
         let all = self.streams.len() + self.held_resets.len();
         // Streams that are over and only held do not count. But a client's streams do that it has reset: work for them
@@ -317,7 +317,7 @@ impl Connection {
                 >= max as usize
     }
 
-    /// Whether the client was told that nobody sees this stream.
+    /// Whether a GOAWAY has told the client that this stream is not taken.
     pub(super) fn is_disregarded(&self, stream: u32) -> bool {
         !self.is_client && stream % 2 == 1 && matches!(self.shutdown, Shutdown::Final(last) if stream > last)
     }
@@ -338,7 +338,7 @@ impl Connection {
         frame::ping(out.bytes(), false, SHUTDOWN_PING);
     }
 
-    /// The client has heard that the connection ends, or has had the time to.
+    /// Sends the final GOAWAY, once the client has answered the ping or has had its time.
     pub fn finish_shutdown(&mut self, out: &mut Output) {
         if !self.is_over && self.shutdown == Shutdown::Announced {
             self.shutdown = Shutdown::Final(self.last_peer_stream);
@@ -347,7 +347,7 @@ impl Connection {
         }
     }
 
-    /// Asks whether the peer is there.
+    /// Sends a keepalive ping, unless one is unanswered.
     pub fn ping(&mut self, now: Moment, out: &mut Output) {
         if !self.is_over && self.ping_sent.is_none() {
             self.ping_sent = Some(now);
@@ -355,12 +355,12 @@ impl Connection {
         }
     }
 
-    /// When the ping was sent that the peer has not answered.
+    /// The time of the keepalive ping that the peer has not answered.
     pub fn ping_sent(&self) -> Option<Moment> {
         self.ping_sent
     }
 
-    /// An answer to one of our pings.
+    /// Takes the answer to a ping of ours.
     pub(super) fn pong(&mut self, payload: [u8; 8], out: &mut Output) {
         match payload {
             KEEPALIVE_PING => self.ping_sent = None,

@@ -189,7 +189,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Priorities are deprecated (RFC 9113 section 5.3.2): they are checked, counted and ignored.
+    /// Priorities are deprecated (RFC 9113 section 5.3.2): PRIORITY is checked, counted and ignored.
     pub(super) fn on_priority(
         &mut self,
         head: FrameHead,
@@ -221,14 +221,14 @@ impl Connection {
         self.guard.take(Flood::Priorities, &self.bounds.budgets, now).map_err(ConnectionError::from)
     }
 
-    /// Whether nobody has opened this stream yet.
+    /// Whether neither side has opened this stream yet.
     fn is_idle(&self, stream: u32) -> bool {
         let is_ours = (stream % 2 == 1) == self.is_client;
         if is_ours { stream >= self.next_stream } else { stream > self.last_peer_stream }
     }
 
-    /// A frame that carries something came for a stream that is over, or has never been. A service that does so only
-    /// shows how late it is, and strangers use the connection.
+    /// Judges a DATA or HEADERS frame for a stream that is over, or has never been. A service only shows how late it
+    /// is, and strangers share its connection.
     pub(super) fn on_closed_stream(
         &mut self,
         found: Found,
@@ -257,10 +257,10 @@ impl Connection {
         }
     }
 
-    /// Ends a stream because of what the peer did on it.
+    /// Ends a stream over a violation of the peer.
     ///
     /// # Errors
-    /// When a client has done so too often: it makes us send what costs us more than it (CVE-2025-8671).
+    /// When a client has done so too often: each costs us more than it costs the client (CVE-2025-8671).
     pub(super) fn stream_error(
         &mut self,
         id: u32,
@@ -282,13 +282,13 @@ impl Connection {
         }
     }
 
-    /// Resets a stream that is here.
+    /// Resets a stream with an error.
     pub(super) fn fail_stream(&mut self, key: u32, error: StreamError, code: ErrorCode, out: &mut Output) {
         let stream = self.streams.get_mut(key);
         if stream.is_reset {
             return;
         }
-        // Nothing may be sent on a stream that both have ended (RFC 9113 section 5.1).
+        // Nothing may be sent on a stream that both sides have ended (RFC 9113 section 5.1).
         if !stream.is_complete() {
             frame::rst_stream(out.bytes(), stream.id, code);
             stream.we_reset = true;
@@ -297,7 +297,7 @@ impl Connection {
         self.after_end(key, out);
     }
 
-    /// A stream has ended before its time. One that nobody has accepted is not offered any more.
+    /// Clears up after a stream that ended before its time. A stream that was not accepted yet is not offered any more.
     pub(super) fn after_end(&mut self, key: u32, out: &mut Output) {
         let stream = self.streams.get_mut(key);
         if stream.is_new && stream.is_reset {
@@ -313,7 +313,7 @@ impl Connection {
         self.forget_if_over(key);
     }
 
-    /// Resets a stream of the client that nobody has seen.
+    /// Resets a stream that was never opened here.
     pub(super) fn reset_unknown(
         &mut self,
         id: u32,

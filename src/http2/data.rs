@@ -20,7 +20,7 @@ pub(super) struct DataFrame {
 }
 
 impl Connection {
-    /// The head of a frame, and the number of its bytes of padding if it has the field.
+    /// Begins a DATA frame; `padding` is its Pad Length field, if it has one.
     pub(super) fn on_data(
         &mut self,
         head: FrameHead,
@@ -50,8 +50,8 @@ impl Connection {
         self.go_on(frame, now, out)
     }
 
-    /// A frame brings nothing. Too many of them end the connection of a client; strangers use that of a service, where
-    /// they end their stream.
+    /// Counts a frame without payload. Too many of them end a client's connection. Strangers share a service's
+    /// connection, so there they end their stream.
     fn on_empty(&mut self, stream: u32, now: Moment, out: &mut Output) -> Result<(), ConnectionError> {
         match self.guard.take(Flood::EmptyFrames, &self.bounds.budgets, now) {
             Err(flood) if self.is_client => {
@@ -61,7 +61,7 @@ impl Connection {
         }
     }
 
-    /// The stream that the bytes of a frame are for; none if they are to be ignored.
+    /// The stream that takes the bytes of a frame; `None` if they are to be ignored.
     fn data_target(
         &mut self,
         head: FrameHead,
@@ -159,7 +159,7 @@ impl Connection {
         }
     }
 
-    /// Bytes came that nobody takes: the peer may send as many more.
+    /// Gives bytes back to the peer's windows at once, for no stream takes them.
     fn discard(&mut self, frame: DataFrame, bytes: u32, out: &mut Output) {
         if bytes == 0 {
             return;
@@ -182,7 +182,7 @@ impl Connection {
         self.release_connection(bytes, out);
     }
 
-    /// The peer has sent all of a stream.
+    /// Ends the peer's side of a stream.
     pub(super) fn on_end_stream(
         &mut self,
         key: u32,
@@ -204,7 +204,7 @@ impl Connection {
         Ok(())
     }
 
-    /// So many bytes of a stream were taken: the peer may send as many more.
+    /// Gives taken bytes back to the windows: the peer may send as many more.
     pub fn release(&mut self, key: u32, bytes: usize, out: &mut Output) {
         let stream = self.streams.get_mut(key);
         // A stream that ended gave the bytes it held back to the connection then.

@@ -15,7 +15,7 @@ use crate::time::Moment;
 pub struct Incoming {
     /// Its stream; [`Connection::let_go`] has to be called for it in the end.
     pub key: u32,
-    /// Its head. Of one that is too large the part that came before it became so.
+    /// Its head. A head that is too large holds only its beginning.
     pub head: Head,
     /// The head is above the bounds: the request cannot be served.
     pub is_too_large: bool,
@@ -87,7 +87,7 @@ impl Connection {
         Ok(key)
     }
 
-    /// Waits for the head of a response.
+    /// Polls for the head of a response.
     pub fn poll_head(&mut self, key: u32, cx: &Context<'_>) -> Poll<Result<Head, StreamError>> {
         let stream = self.streams.get_mut(key);
         if let Some(head) = stream.received.head.take() {
@@ -102,7 +102,7 @@ impl Connection {
         }
     }
 
-    /// Waits for the next bytes of a body; none at its end. Their number has to be released once they are out of the
+    /// Polls for the next bytes of a body; `None` at its end. Their number has to be released once they are out of the
     /// way.
     pub fn poll_data(&mut self, key: u32, cx: &Context<'_>) -> Poll<Result<Option<Slice>, StreamError>> {
         let stream = self.streams.get_mut(key);
@@ -127,7 +127,7 @@ impl Connection {
         received.end && received.data.is_empty()
     }
 
-    /// Whether the head was all: neither a body nor trailers follow.
+    /// Whether the stream ended with its head: neither a body nor trailers follow.
     pub fn ended_with_head(&self, key: u32) -> bool {
         self.is_end(key) && self.streams.get(key).received.trailers.is_none()
     }
@@ -137,7 +137,7 @@ impl Connection {
         self.streams.get_mut(key).received.trailers.take()
     }
 
-    /// Waits for the stream to end before its time.
+    /// Polls for the end of a stream before its time.
     pub fn poll_error(&mut self, key: u32, cx: &Context<'_>) -> Poll<StreamError> {
         let stream = self.streams.get_mut(key);
         match stream.error {
@@ -159,7 +159,7 @@ impl Connection {
         self.streams.get(key).tail.is_some()
     }
 
-    /// Since when a stream has bytes to send that its peer does not take.
+    /// The moment since which a stream has bytes to send that its peer does not take.
     pub fn stalled_since(&self, key: u32) -> Option<Moment> {
         self.streams.get(key).stalled_since
     }

@@ -23,14 +23,14 @@ impl SendWindow {
         usize::try_from(self.0).unwrap_or(0)
     }
 
-    /// So many bytes are sent.
+    /// Counts sent bytes.
     #[inline]
     pub(super) fn take(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.available());
         self.0 -= bytes as i32;
     }
 
-    /// The peer takes so many more.
+    /// Adds the peer's increment.
     ///
     /// # Errors
     /// When that is more than a window can be.
@@ -41,10 +41,10 @@ impl SendWindow {
         Ok(())
     }
 
-    /// The peer has changed the initial size of all windows from one value to another.
+    /// Applies a change of the initial size of all windows.
     ///
     /// # Errors
-    /// When this one becomes more than a window can be.
+    /// When this window becomes larger than a window can be.
     #[inline]
     pub(super) fn shift(&mut self, from: u32, to: u32) -> Result<(), Overflow> {
         let sum = i64::from(self.0) + i64::from(to) - i64::from(from);
@@ -55,22 +55,22 @@ impl SendWindow {
 
 /// Bytes that a peer may send, and those that it sent and that were not taken yet.
 ///
-/// The window and what is held never exceed `size` together, or what the peer believed in at first, so a peer that is
+/// The window and the held bytes never exceed `size` together, or the peer's first belief. So a peer whose bytes are
 /// not read pins no more than that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ReceiveWindow {
-    /// Bytes that the peer may send still.
+    /// Bytes that the peer may still send.
     window: u32,
     /// Bytes that came and were not taken.
     held: u32,
-    /// Bytes that were taken and of which the peer was not told yet.
+    /// Bytes that were taken, and that no WINDOW_UPDATE has told the peer of yet.
     taken: u32,
     size: u32,
 }
 
 impl ReceiveWindow {
-    /// A window of `size` of which the peer may believe that it is `known`. A smaller one it is told to be larger; if
-    /// it believes in a larger one it may use that.
+    /// A window of `size`, which the peer may believe to be `known`. If `known` is smaller, the peer gets an update. If
+    /// it is larger, the peer may use that.
     #[inline]
     pub(super) fn new(known: u32, size: u32) -> ReceiveWindow {
         ReceiveWindow { window: known, held: 0, taken: size.saturating_sub(known), size }
@@ -88,7 +88,7 @@ impl ReceiveWindow {
         bytes <= self.window
     }
 
-    /// So many bytes have come, which the window allows.
+    /// Counts received bytes, which the window allows.
     #[inline]
     pub(super) fn receive(&mut self, bytes: u32) {
         debug_assert!(self.allows(bytes));
@@ -96,7 +96,7 @@ impl ReceiveWindow {
         self.held += bytes;
     }
 
-    /// So many of the bytes that came were taken.
+    /// Counts bytes that were taken.
     #[inline]
     pub(super) fn release(&mut self, bytes: u32) {
         debug_assert!(bytes <= self.held);
@@ -104,7 +104,7 @@ impl ReceiveWindow {
         self.taken += bytes;
     }
 
-    /// The increment to tell the peer, once that is worth a frame, or is more than the peer has left.
+    /// The increment for the peer, once it is worth a frame, or is more than the peer has left.
     #[inline]
     pub(super) fn update(&mut self) -> Option<u32> {
         if self.taken == 0 || self.taken < (self.size / 4).min(self.window) {
@@ -114,8 +114,8 @@ impl ReceiveWindow {
         Some(std::mem::take(&mut self.taken))
     }
 
-    /// Makes the window larger, up to `max`, if the peer has filled it although its bytes are taken as fast as they
-    /// come: then it is the window that holds the peer up, for it is smaller than bandwidth times delay.
+    /// Enlarges the window, up to `max`, if the peer fills it although its bytes are taken as they come. Then the
+    /// window is smaller than bandwidth times delay, and holds the peer up.
     #[inline]
     pub(super) fn tune(&mut self, max: u32) {
         if self.held == 0 && self.window < self.size / 8 && self.size < max {
@@ -125,7 +125,7 @@ impl ReceiveWindow {
         }
     }
 
-    /// Holds at any time.
+    /// Panics if the counts contradict each other.
     #[cfg(test)]
     #[inline]
     pub(super) fn check(&self) {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::time::Moment;
 
-/// A thing that a peer can do too often.
+/// A kind of frames that a peer can send too often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flood {
     /// Streams that end by RST_STREAM, sent by the peer or provoked by it (CVE-2023-44487, CVE-2025-8671).
@@ -62,7 +62,7 @@ impl fmt::Display for Flood {
     }
 }
 
-/// How often a second each may be done on one connection; twice as often at once.
+/// The allowed rates of a connection, per second; twice as many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budgets {
     pub resets: u32,

@@ -29,7 +29,7 @@ const FIELD_OVERHEAD: usize = 32;
 pub struct Heads {
     spare: RefCell<Vec<Arena>>,
     spare_bytes: Cell<usize>,
-    /// Heads that blocks were read as; none until a block comes again.
+    /// Heads that blocks were decoded to; empty until a block repeats.
     memos: RefCell<Vec<Slot>>,
 }
 

@@ -34,7 +34,7 @@ struct Whole<'a> {
     block: &'a [u8],
 }
 
-/// A head, and what is wrong with it.
+/// A decoded head, and the verdict on it.
 enum Decoded {
     Good(Head),
     TooLarge(Head),
@@ -117,7 +117,7 @@ impl Connection {
         !self.is_client && stream % 2 == 1 && stream > self.last_peer_stream
     }
 
-    /// A head that nobody wants: it is read, for it may change the table.
+    /// Decodes a head that no stream wants, for it may change the table.
     fn skip(&mut self, whole: Whole<'_>) -> Result<(), ConnectionError> {
         self.decode(whole, Kind::Trailers).map(drop)
     }
@@ -142,7 +142,7 @@ impl Connection {
         }
     }
 
-    /// A client opens a stream.
+    /// Opens a stream of a client.
     fn on_request(&mut self, whole: Whole<'_>, now: Moment, out: &mut Output) -> Result<(), ConnectionError> {
         self.last_peer_stream = whole.stream;
         let decoded = self.decode(whole, Kind::Request)?;
@@ -169,7 +169,7 @@ impl Connection {
         stream.received.content_left = head.content_length();
         stream.received.head = Some(head);
         if is_too_large {
-            // It is answered with what is wrong, and its body is not wanted.
+            // The caller answers it with an error, and nothing wants its body.
             stream.received.content_left = None;
             stream.is_too_large = true;
         }
@@ -177,7 +177,7 @@ impl Connection {
         if whole.ends_stream { self.on_end_stream(key, now, out) } else { Ok(()) }
     }
 
-    /// A head on a stream that is there.
+    /// Takes a head on a stream that is open.
     fn on_head_of(
         &mut self,
         key: u32,

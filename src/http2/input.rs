@@ -8,13 +8,13 @@ use super::headers::Block;
 use crate::buffer::{Output, Slice};
 use crate::time::Moment;
 
-/// Memory for a frame that is not whole which is kept when it is.
+/// Memory that is kept for the next frame that comes in pieces.
 const KEPT: usize = 64;
 
-/// Bytes that answer one frame. More is payload, which waited for the frame.
+/// Bytes that at most count as the answer to a frame. More is payload, which waited for the frame.
 const ANSWER_MAX: usize = 64;
 
-/// Bytes of a peer, as far as they are not understood yet.
+/// Bytes of a peer that are no whole frame yet.
 #[derive(Debug)]
 pub(super) struct Input {
     /// Bytes of the preface that have still to come.
@@ -47,7 +47,7 @@ impl Input {
     }
 }
 
-/// A frame needs so many bytes before it can be read: all, but of DATA the payload.
+/// Bytes that have to be there before a frame can be read: all of it, but DATA without its payload.
 fn needed(head: FrameHead) -> usize {
     match head.kind {
         kind::DATA => HEAD + usize::from(head.has(flag::PADDED) && head.length > 0),
@@ -56,11 +56,10 @@ fn needed(head: FrameHead) -> usize {
 }
 
 impl Connection {
-    /// Whether bytes of the peer are taken. They are not while so much is staged that the peer does not read: what they
-    /// ask for would come on top of it.
+    /// Whether bytes of the peer are taken. They are not while the peer does not read much that is staged: their
+    /// answers would come on top of it.
     ///
-    /// Heads and payload alone stop nothing: a peer may read on only when we do. How many heads there are is bounded by
-    /// the streams.
+    /// Heads and payload alone stop nothing: a peer may read on only when we do. The streams bound the number of heads.
     pub fn takes_input(&self, out: &Output) -> bool {
         let max = self.bounds.max_send_buffer_size as usize;
         !self.is_over && (out.len() < max || out.answers() < max / 4)

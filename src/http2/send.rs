@@ -9,17 +9,17 @@ use super::state::{Ending, HeldReset, StreamError, Tail};
 use crate::buffer::{Output, Slice};
 use crate::time::Moment;
 
-/// Bytes that one stream sends before others that wait have a turn.
+/// Bytes that a stream sends before others that wait have a turn.
 const QUANTUM: usize = 64 * 1024;
 
-/// Streams younger than this are not reset yet, unless their service has answered: some servers end the connection
-/// over streams that were reset before they were looked at.
+/// Streams younger than this are not reset yet, unless their service has answered. Some servers end the connection over
+/// streams that were reset before they looked at them.
 const YOUNG: Duration = Duration::from_millis(20);
 
 /// Resets that wait for their streams to get older.
 const HELD_RESETS_MAX: usize = 256;
 
-/// How much of a body was sent.
+/// The part of a body that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// All of it.
@@ -66,7 +66,7 @@ impl Connection {
         frame::finish_headers(bytes, at, id, end, self.peer.max_frame_size);
     }
 
-    /// Sends of `data` as much as may be sent now, and takes that off it. `end`: the stream ends with its last byte.
+    /// Sends as much of `data` as windows and stage allow, and takes that off it. `end`: the stream ends with its last byte.
     pub fn send_data(
         &mut self,
         key: u32,
@@ -132,7 +132,7 @@ impl Connection {
         true
     }
 
-    /// Sends the last bytes of a stream and ends it, now or when the peer takes them. Nobody need wait for that.
+    /// Sends the last bytes of a stream and ends it, now or when the peer takes them. No task need wait for that.
     pub fn finish(&mut self, key: u32, mut rest: Slice, ending: Ending, now: Moment, out: &mut Output) {
         let stream = self.streams.get_mut(key);
         if stream.error.is_some() || stream.sent_end || stream.tail.is_some() {
@@ -147,7 +147,7 @@ impl Connection {
         self.streams.get_mut(key).holders -= 1;
     }
 
-    /// Sends of a stream's last bytes as much as may be sent now.
+    /// Sends as much of a stream's last bytes as windows and stage allow.
     pub(super) fn send_tail(&mut self, key: u32, now: Moment, out: &mut Output) {
         let stream = self.streams.get_mut(key);
         let Some(mut tail) = stream.tail.take() else { return };
@@ -190,7 +190,7 @@ impl Connection {
         }
     }
 
-    /// The connection's window has opened, or there is room again: those who waited may go on, as far as it goes.
+    /// Lets waiting streams go on: the connection's window has opened, or there is room again.
     pub fn wake_waiting(&mut self, now: Moment, out: &mut Output) {
         for _ in 0..self.waiting.len() {
             if self.send_window.available() == 0 || out.len() >= self.bounds.max_payload() {
@@ -248,7 +248,7 @@ impl Connection {
         if stream.is_held() {
             return;
         }
-        // Nobody counts what still comes.
+        // Later bytes are not counted any more.
         stream.received.content_left = None;
         stream.received.data.clear();
         let held = stream.receive_window.held();
@@ -273,7 +273,7 @@ impl Connection {
         self.cancel(key, code, now, out);
     }
 
-    /// Puts the reset of a stream off that its service may not have looked at yet.
+    /// Puts off the reset of a stream that its service may not have looked at yet.
     fn hold_reset(&mut self, key: u32, code: ErrorCode, now: Moment) -> bool {
         let stream = self.streams.get_mut(key);
         let due = stream.opened.plus(YOUNG);
@@ -286,18 +286,18 @@ impl Connection {
         stream.fail(StreamError::Reset(code));
         stream.we_reset = true;
         self.notes.held_resets += 1;
-        // The connection's task sees to it that what is due is sent.
+        // The connection's task sends it when it is due.
         self.wake();
         self.forget_if_over(key);
         true
     }
 
-    /// When something is due next that was put off.
+    /// The time of the next reset that was put off.
     pub fn next_due(&self) -> Option<Moment> {
         self.held_resets.front().map(|held| held.due)
     }
 
-    /// Sends what is due.
+    /// Sends the resets that are due.
     pub fn send_due(&mut self, now: Moment, out: &mut Output) {
         while let Some(held) = self.held_resets.front().copied()
             && held.due <= now

@@ -37,7 +37,7 @@ impl Session {
         Rc::new(Session { connection, transport, timers })
     }
 
-    /// Does something with the connection that may write, and sees to it that what it wrote is sent.
+    /// Changes the connection, which may stage frames, and asks that they be sent.
     #[inline]
     pub fn with<T>(&self, act: impl FnOnce(&mut Connection, &mut Output, Moment) -> T) -> T {
         let mut output = self.transport.output();
@@ -56,7 +56,7 @@ impl Session {
         result
     }
 
-    /// Takes bytes that have come, and lets those go on that waited for room.
+    /// Takes bytes that have come, and lets streams go on that waited for room.
     pub fn pump(&self) {
         self.with(|connection, out, now| {
             connection.wake_waiting(now, out);
@@ -70,7 +70,7 @@ impl Session {
         });
     }
 
-    /// Asks the connection something, or does with it what writes nothing.
+    /// Asks the connection, or changes it in a way that stages nothing.
     #[inline]
     pub fn ask<T>(&self, ask: impl FnOnce(&mut Connection) -> T) -> T {
         ask(&mut self.connection.borrow_mut())
@@ -100,21 +100,21 @@ impl fmt::Debug for Session {
     }
 }
 
-/// A stream, as one of those who hold it has it. When the last one is dropped it ends, if it has not ended, but for last
-/// bytes that are on their way.
+/// A holder's handle of a stream. When the last one is dropped the stream ends, if it has not ended; its last bytes
+/// still leave.
 pub struct Stream {
     session: Rc<Session>,
     key: u32,
 }
 
 impl Stream {
-    /// Waits for the head of a response.
+    /// Polls for the head of a response.
     #[inline]
     pub fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<Head, StreamError>> {
         self.session.connection.borrow_mut().poll_head(self.key, cx)
     }
 
-    /// Waits for the next bytes of the body; none at its end. They have to be released once they are out of the way.
+    /// Polls for the next bytes of the body; `None` at its end. They have to be released once they are out of the way.
     #[inline]
     pub fn poll_data(&self, cx: &Context<'_>) -> Poll<Result<Option<Slice>, StreamError>> {
         self.session.connection.borrow_mut().poll_data(self.key, cx)
@@ -134,7 +134,7 @@ impl Stream {
         self.session.connection.borrow().is_end(self.key)
     }
 
-    /// Whether the head was all: neither a body nor trailers follow.
+    /// Whether the stream ended with its head: neither a body nor trailers follow.
     #[inline]
     pub fn ended_with_head(&self) -> bool {
         self.session.connection.borrow().ended_with_head(self.key)
@@ -161,7 +161,7 @@ impl Stream {
         self.session.with(|connection, out, _| connection.send_head(self.key, head, end, out))
     }
 
-    /// Sends of `data` as much as may be sent now, and takes that off it. `end`: the stream ends with its last byte.
+    /// Sends as much of `data` as windows and stage allow, and takes that off it. `end`: the stream ends with its last byte.
     /// Where it is [`Sent::Blocked`], the task of `cx` is woken when more can be sent.
     #[inline]
     pub fn send_data(&self, cx: &Context<'_>, data: &mut Slice, end: bool) -> Sent {
@@ -174,19 +174,20 @@ impl Stream {
         })
     }
 
-    /// Sends the last bytes and ends the stream, now or when the peer takes them. Nobody need wait for that.
+    /// Sends the last bytes and ends the stream, now or when the peer takes them. No task need wait for that.
     #[inline]
     pub fn finish(&self, rest: Slice, ending: Ending) {
         self.session.with(|connection, out, now| connection.finish(self.key, rest, ending, now, out));
     }
 
-    /// Resets the stream, if it is not over; one that a service may not have looked at yet is reset a little later.
+    /// Resets the stream, if it is not over. A stream that a service may not have looked at yet is reset a little
+    /// later.
     #[inline]
     pub fn reset(&self, code: ErrorCode) {
         self.session.with(|connection, out, now| connection.cancel(self.key, code, now, out));
     }
 
-    /// Waits for the stream to end before its time.
+    /// Polls for the stream's end before its time.
     #[inline]
     pub fn poll_error(&self, cx: &Context<'_>) -> Poll<StreamError> {
         self.session.connection.borrow_mut().poll_error(self.key, cx)
@@ -198,7 +199,7 @@ impl Stream {
         self.session.connection.borrow().has_tail(self.key)
     }
 
-    /// Since when it has bytes to send that its peer does not take.
+    /// The moment since which it has bytes to send that its peer does not take.
     #[inline]
     pub fn stalled_since(&self) -> Option<Moment> {
         self.session.connection.borrow().stalled_since(self.key)

@@ -26,7 +26,7 @@ pub struct Bounds {
     pub max_concurrent_streams: u32,
     /// Bytes that a peer may send on a stream before some are taken.
     pub stream_window: u32,
-    /// Bytes that this grows to for a peer that fills it although all is taken at once.
+    /// Bytes that a stream's window grows to for a peer that fills it although all is taken at once.
     pub max_stream_window: u32,
     /// Bytes that a peer may send on all streams together before some are taken, and so the most that a connection
     /// holds of what it received.
@@ -39,11 +39,11 @@ pub struct Bounds {
     pub max_headers_count: u32,
     /// CONTINUATION frames of one head.
     pub max_continuations: u32,
-    /// Bytes that are staged at most for a peer that does not read. A quarter of it is kept for what is no payload.
+    /// Bytes that are staged at most for a peer that does not read. A quarter of it is kept for frames without payload.
     pub max_send_buffer_size: u32,
-    /// Bytes a second that a peer has to take of what waits for it; one that takes less is as one that takes nothing.
+    /// Bytes a second that a peer has to take of waiting ones; a peer that takes less is as one that takes nothing.
     pub min_send_rate: u32,
-    /// How often a peer may send what costs much and carries nothing.
+    /// Budgets of frames that cost much and carry nothing.
     pub budgets: Budgets,
 }
 

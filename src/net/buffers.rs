@@ -19,8 +19,8 @@ pub const LARGEST: usize = 256 * 1024;
 /// Buffers to receive into. A power of two, as a ring of provided buffers has to have.
 pub(super) const POOL_BUFFERS: u16 = 256;
 
-/// When fewer buffers are idle, bytes that arrive are copied out of theirs: readers that are slow never hold so many
-/// that nothing can be received for others.
+/// With fewer idle buffers, bytes that arrive are copied out of theirs. So slow readers never hold so many that nothing
+/// can be received for others.
 const RESERVE: usize = 32;
 
 /// The buffers of one worker.

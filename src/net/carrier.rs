@@ -1,8 +1,8 @@
 //! Carries the bytes of a worker's connections through its ring, so that `io_uring_enter` is all that touches a socket.
 //!
-//! A connection's receive stays posted for as long as the protocol takes what comes; the kernel puts bytes into buffers of
-//! its own choice (`provided.rs`). It would go on to receive all that the socket holds before the protocol is asked, so
-//! where that was too much, a receive brings one buffer at a time until the socket is empty again.
+//! A connection's receive stays posted for as long as the protocol takes bytes. The kernel puts them into buffers of
+//! its own choice (`provided.rs`). It would receive all that the socket holds before the protocol is asked. Where that
+//! was too much, a receive brings one buffer at a time until the socket is empty again.
 //!
 //! Connections stage bytes in a turn of the loop. At its end, one send for each of them goes into the ring. The sends
 //! leave with the `io_uring_enter` that waits for the next completions.
@@ -43,9 +43,9 @@ pub struct Carrier {
     provided: Provided,
     messages: Messages,
     connections: RefCell<Slab<Connection>>,
-    /// Connections that may have something to send.
+    /// Connections that may have bytes to send.
     ready: Rc<ReadyList>,
-    /// Connections whose send has been put into the ring and will say nothing if it succeeds.
+    /// Connections whose send is in the ring and completes without a CQE if it succeeds.
     silent: RefCell<Vec<usize>>,
     /// Connections whose receive found no buffer, in order.
     starved: RefCell<VecDeque<usize>>,
@@ -64,10 +64,10 @@ struct Connection {
     pipe: Rc<Pipe>,
     task: Waker,
     receive: Receive,
-    /// Its last receive filled a buffer, or the protocol did not take what came: the next brings one buffer, no more.
+    /// The last receive filled a buffer, or the protocol did not take its bytes: the next brings one buffer, no more.
     once: bool,
     send: Sending,
-    /// Its line is gone; it goes when nothing of it is in the ring any more.
+    /// Its line is gone; the connection is removed when no operation of it is in the ring any more.
     left: bool,
 }
 
@@ -80,11 +80,11 @@ enum Receive {
 
 enum Sending {
     Idle,
-    /// In the ring. Done when all is settled and nothing has been heard of it.
+    /// In the ring. Done when all submissions are settled without a CQE of it.
     Silent(Output),
-    /// In the ring, with so many bytes sent before and so many that it carries. Done with its completion.
+    /// In the ring: bytes sent before, and bytes that it carries. Done with its CQE.
     Told(Output, usize, usize),
-    /// So many bytes have been sent; the rest is to be sent when there is room.
+    /// Bytes sent so far; the rest leaves when there is room.
     Short(Output, usize),
 }
 
@@ -116,7 +116,7 @@ impl Carrier {
         }))
     }
 
-    /// Takes a connection on. Its task is woken when there is something to do.
+    /// Takes a connection on. Its task is woken when it has something to do.
     pub(super) fn line(self: &Rc<Self>, socket: &Socket, pipe: &Rc<Pipe>, cx: &Context<'_>) -> Line {
         let key = self.connections.borrow_mut().insert(Connection {
             socket: socket.number(),
@@ -131,7 +131,7 @@ impl Carrier {
         Line { carrier: Rc::clone(self), key }
     }
 
-    /// Puts all that is staged into the ring. To be called at the end of each turn, before the wait. True if a task was
+    /// Puts all staged bytes into the ring. To be called at the end of each turn, before the wait. True if a task was
     /// woken.
     pub(super) fn send(&self) -> bool {
         let woken = Cell::new(false);
@@ -141,7 +141,7 @@ impl Carrier {
         woken.get() | self.feed_starved()
     }
 
-    /// Lets receives that found no buffer go on, as far as there are some now.
+    /// Lets receives that found no buffer go on, as far as there are buffers now.
     fn feed_starved(&self) -> bool {
         let mut starved = self.starved.borrow_mut();
         if starved.is_empty() {
@@ -171,7 +171,7 @@ impl Carrier {
                 Some(stage) => (stage, 0, libc::MSG_WAITALL | libc::MSG_DONTWAIT),
                 None => return,
             },
-            // The kernel waits for room, sends what fits, and tells.
+            // The kernel waits for room, sends the bytes that fit, and completes with a CQE.
             Sending::Short(output, _) if connection.pipe.discards() => {
                 woken.set(true);
                 return self.sent(connection, Err(io::ErrorKind::ConnectionAborted.into()), output);
@@ -237,7 +237,7 @@ impl Carrier {
         }
     }
 
-    /// Nothing more is to be received for now. If the ring is full, that is tried again.
+    /// Cancels the receive. If the ring is full, that is tried again.
     fn cancel_receive(&self, key: usize, connection: &mut Connection) {
         if connection.receive != Receive::Posted {
             return;
@@ -250,17 +250,17 @@ impl Carrier {
         }
     }
 
-    /// Ends what goes on for a connection whose line is gone.
+    /// Ends the operations of a connection whose line is gone.
     fn leave(&self, key: usize, connection: &mut Connection) {
         self.cancel_receive(key, connection);
-        // It may wait for room that never comes.
+        // The send may wait for room that never comes.
         let waits = matches!(connection.send, Sending::Told(..));
         if waits && self.ring.cancel(tag(Kind::Send, key), Tag::IGNORED).is_err() {
             self.wait_for_room(key, connection);
         }
     }
 
-    /// A receive could not be cancelled. It may be between two states in which it can be found.
+    /// Handles a failed cancel: the receive may have been between two states in which it can be found.
     fn not_cancelled(&self, connection: &mut Connection, result: i32) {
         if result == -libc::ENOENT && connection.receive == Receive::Cancelled {
             connection.receive = Receive::Posted;
@@ -272,12 +272,12 @@ impl Carrier {
         }
     }
 
-    /// A receive has brought something, or has ended.
+    /// Handles a CQE of a receive: bytes, or its end.
     fn received(&self, key: usize, connection: &mut Connection, result: i32, flags: u32) {
         if !cqueue::more(flags) {
             connection.receive = Receive::Idle;
         }
-        // The buffer of what is not handed on is free again.
+        // The buffer of bytes that are not handed on is free again.
         let slice = self.provided.take(result, flags);
         if connection.left {
             return;
@@ -290,14 +290,14 @@ impl Carrier {
             }
             (1.., None) => connection.pipe.failed(&io::ErrorKind::InvalidData.into()),
             _ if result == -libc::ENOBUFS => return self.starved.borrow_mut().push_back(key),
-            // The task posts it anew if it wants more by now.
+            // The task posts the receive anew if it wants more by now.
             _ if matches!(-result, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
             _ => connection.pipe.failed(&io::Error::from_raw_os_error(-result)),
         }
         connection.task.wake_by_ref();
     }
 
-    /// A send has sent a part, or nothing, or has been waited for.
+    /// Handles a CQE of a send: a shortfall, or the end of a send that was waited for.
     fn told(&self, connection: &mut Connection, result: i32) {
         let (output, from, bytes) = match std::mem::replace(&mut connection.send, Sending::Idle) {
             Sending::Silent(output) => {
@@ -305,7 +305,7 @@ impl Carrier {
                 (output, 0, bytes)
             }
             Sending::Told(output, from, bytes) => (output, from, bytes),
-            // It was taken for done, which must not be: it is not known any more what the peer has got.
+            // A CQE for a send that was already taken for done. We no longer know what the peer received, so abort.
             other => {
                 connection.send = other;
                 connection.pipe.abort();
@@ -334,7 +334,7 @@ impl Carrier {
         connection.pipe.flush();
     }
 
-    /// Nothing was heard of a send, and now nothing will be: it has carried all of its bytes.
+    /// Ends a send without a CQE: it has carried all of its bytes.
     fn settle(&self, connection: &mut Connection) {
         match std::mem::replace(&mut connection.send, Sending::Idle) {
             Sending::Silent(output) => {
@@ -342,7 +342,7 @@ impl Carrier {
                 self.counts.bytes_sent.add(output.len() as u64);
                 self.whole(connection, output);
             }
-            // It was heard of.
+            // Its CQE came.
             other => connection.send = other,
         }
     }
@@ -363,7 +363,7 @@ impl Carrier {
         }
     }
 
-    /// The ring is full: `send_for` is called again when the kernel has taken what is in it.
+    /// Asks for `send_for` once the kernel has taken entries of a full ring.
     fn wait_for_room(&self, key: usize, connection: &mut Connection) {
         if connection.pipe.ask() {
             self.ready.push(key);
@@ -371,7 +371,7 @@ impl Carrier {
     }
 }
 
-/// Removes a connection whose line is gone, once nothing of it is in the ring.
+/// Removes a connection whose line is gone, once no operation of it is in the ring.
 fn remove_if_over(connections: &mut Slab<Connection>, key: usize) {
     let over = |connection: &Connection| {
         let sending = matches!(connection.send, Sending::Silent(_) | Sending::Told(..));
@@ -383,7 +383,7 @@ fn remove_if_over(connections: &mut Slab<Connection>, key: usize) {
 }
 
 impl Carrier {
-    /// An operation of a connection has completed.
+    /// Handles the CQE of a connection's operation.
     pub(super) fn complete(&self, completion: Completion) {
         let Completion { tag: Tag { kind, key }, result, flags } = completion;
         let mut connections = self.connections.borrow_mut();
@@ -397,8 +397,7 @@ impl Carrier {
         remove_if_over(&mut connections, key);
     }
 
-    /// All completions that there were have been told, and all operations that were put into the ring before have been
-    /// taken by the kernel.
+    /// Settles the silent sends: all CQEs so far have been handled, and the kernel has taken all operations of before.
     pub(super) fn settled(&self) {
         self.messages.taken();
         let mut connections = self.connections.borrow_mut();
@@ -429,7 +428,7 @@ impl Line {
         if !connection.task.will_wake(cx.waker()) {
             connection.task = cx.waker().clone();
         }
-        // With news the protocol has not seen yet what came.
+        // With news, the protocol has not yet seen the bytes that came.
         if !connection.pipe.has_news() {
             match (connection.pipe.wants_more(), connection.receive) {
                 (true, Receive::Idle) => self.carrier.post_receive(self.key, connection),

@@ -13,7 +13,7 @@ use super::ring::Rung;
 /// `IORING_ENTER_GETEVENTS` (linux/io_uring.h).
 const GETEVENTS: u32 = 1;
 
-/// A completion, as the kernel tells it.
+/// A CQE.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Completion {
     pub(super) tag: Tag,
@@ -37,14 +37,14 @@ pub(super) enum Kind {
     Cancel,
     /// An operation that a future waits for.
     Awaited,
-    /// Nobody looks at it.
+    /// An operation whose CQE is ignored.
     Ignored,
 }
 
 const KIND_BITS: u32 = 3;
 
 impl Tag {
-    /// For operations whose completion says nothing.
+    /// The tag of operations whose CQE is ignored.
     pub(super) const IGNORED: Tag = Tag { kind: Kind::Ignored, key: 0 };
 
     const fn pack(self) -> u64 {
@@ -89,18 +89,18 @@ impl DataRing {
         self.ring.borrow().as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
-    /// Closes it. The kernel cancels what waits in it.
+    /// Closes the ring. The kernel cancels the operations that wait in it.
     pub(super) fn close(&self) {
         self.ring.borrow_mut().take();
     }
 
-    /// Whether the kernel carries an operation out while it takes its submission, so that all that it has to say of it
-    /// is known once nothing waits to be submitted.
+    /// Whether the kernel carries an operation out while it takes its submission. Then all its CQEs are known once no
+    /// submission waits.
     pub(super) fn submits_inline(&self) -> bool {
         self.rung != Rung::SubmissionThread
     }
 
-    /// Puts an operation into the ring; it leaves with all others.
+    /// Puts an operation into the ring; it leaves with the next enter.
     ///
     /// # Errors
     /// When the ring is full and the kernel takes nothing before its completions have been read.
@@ -129,8 +129,8 @@ impl DataRing {
         let _ = unsafe { self.push(opcode::Nop::new().build(), Tag::IGNORED) };
     }
 
-    /// Asks the kernel to end the operation `target`, which completes all the same. Completes itself, as `tag`, only if
-    /// that fails.
+    /// Asks the kernel to end the operation `target`, which completes all the same. The cancel completes, as `tag`,
+    /// only if it fails.
     pub(super) fn cancel(&self, target: Tag, tag: Tag) -> io::Result<()> {
         let entry = opcode::AsyncCancel::new(target.pack()).build().flags(squeue::Flags::SKIP_SUCCESS);
         // WHY UNSAFE: any entry might point to something.
@@ -138,8 +138,8 @@ impl DataRing {
         unsafe { self.push(entry, tag) }
     }
 
-    /// Closes a descriptor after all operations that were put into the ring before. Were it closed at once, its number
-    /// could become that of another file before the kernel takes those that name it.
+    /// Closes a descriptor after all operations that were put into the ring before. Closed at once, its number could
+    /// become that of another file before the kernel takes those that name it.
     pub(super) fn close_descriptor(&self, descriptor: OwnedFd) {
         let entry = opcode::Close::new(types::Fd(descriptor.as_raw_fd())).build();
         // WHY UNSAFE: any entry might point to something.
@@ -150,8 +150,8 @@ impl DataRing {
         }
     }
 
-    /// Submits all that is in the ring, and waits for a completion if `waits`. Each completion is passed to `tell`.
-    /// True when nothing waits to be submitted, and no completion to be read: whatever was not told by now has not
+    /// Submits all entries of the ring, and waits for a CQE if `waits`. Each CQE is passed to `tell`. True when no
+    /// submission waits, and no CQE is unread: an operation without a CQE by now has not failed.
     /// failed.
     pub(super) fn turn(&self, waits: bool, mut tell: impl FnMut(Completion)) -> bool {
         self.enter(waits && !self.refused.get());
@@ -172,7 +172,7 @@ impl DataRing {
         settled
     }
 
-    /// Lets the kernel take what is in the ring, without waiting and without a look at completions.
+    /// Submits the entries of the ring, without a wait and without a look at CQEs.
     pub(super) fn submit(&self) {
         self.enter(false);
     }

@@ -74,11 +74,11 @@ impl Epoll {
         Ok(source)
     }
 
-    /// Waits until something is ready or a pause is over, or not at all, and wakes who waited for it.
+    /// Waits until a descriptor is ready or a pause is over, or not at all, and wakes their tasks.
     pub(super) fn turn(&self, waits: bool) {
         let timeout = if waits { self.until_next_pause() } else { Some(Duration::ZERO) };
         let mut events = self.events.take();
-        // A signal ends a wait; there is nothing else to be said of a descriptor that is ours.
+        // A signal ends a wait; no other error is possible for a descriptor of ours.
         let _ = sys::epoll_wait(&self.descriptor, &mut events, timeout);
         for event in events.drain(..) {
             if let Some(readiness) = self.sources.borrow().get(event.u64 as usize) {
@@ -187,17 +187,17 @@ impl Source {
         Poll::Pending
     }
 
-    /// A read found nothing.
+    /// Notes that a read found nothing.
     pub(super) fn not_readable(&self) {
         self.readiness.readable.set(false);
     }
 
-    /// A read left room: more is told of when it comes, but for an end that has been told of already.
+    /// Notes that a read left room: epoll reports further bytes, but not an end that it has reported already.
     pub(super) fn read_short(&self) {
         self.readiness.readable.set(self.readiness.hung_up.get());
     }
 
-    /// A write was not taken as a whole.
+    /// Notes that a write was not taken as a whole.
     pub(super) fn not_writable(&self) {
         self.readiness.writable.set(false);
     }
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(source.poll_readable(&cx), Poll::Pending);
         drop(far);
         epoll.turn(true);
-        // The end is told of once, so it must not be forgotten.
+        // epoll reports the end once, so it must not be forgotten.
         source.read_short();
         assert_eq!(source.poll_readable(&cx), Poll::Ready(()));
         assert_eq!(near.read(&mut [0]).expect("the end"), 0);

@@ -10,14 +10,14 @@ use crate::buffer::Slice;
 /// Room for slices that a connection keeps while it has none; more is freed.
 const SLICES_KEPT: usize = 32;
 
-/// From the peer. No bytes are held while none wait.
+/// Bytes from the peer. No memory is held while none wait.
 #[derive(Default)]
 pub(super) struct Inward {
-    /// Where they were received, or on the heap. None is empty.
+    /// Slices of received bytes, in buffers or on the heap. None is empty.
     slices: VecDeque<Slice>,
     /// A reader has looked at the bytes without taking them, and needs more of them.
     too_few: bool,
-    /// Why no more come.
+    /// The reason why no more come.
     pub(super) end: Option<End>,
 }
 
@@ -37,28 +37,28 @@ impl Inward {
         self.end.is_none() && (self.is_empty() || self.too_few)
     }
 
-    /// Bytes that were received, at least one.
+    /// Adds received bytes, at least one.
     pub(super) fn arrived(&mut self, slice: Slice) {
         self.too_few = false;
         self.slices.push_back(slice);
     }
 
-    /// Takes the first bytes, as far as they lie together.
+    /// Takes the first slice.
     pub(super) fn next(&mut self) -> Option<Slice> {
         self.slices.pop_front()
     }
 
-    /// Bytes that could not be taken after all: they come first again.
+    /// Puts bytes back that could not be taken after all: they come first again.
     pub(super) fn put_back(&mut self, slice: Slice) {
         self.slices.push_front(slice);
     }
 
-    /// Nothing of what waits is wanted any more.
+    /// Drops all bytes that wait.
     pub(super) fn discard(&mut self) {
         self.slices.clear();
     }
 
-    /// Copies what the protocol leaves for later out of the worker's buffers: others need not do without them for it.
+    /// Copies bytes that the protocol leaves for later out of the worker's buffers, which others need.
     pub(super) fn keep(&mut self) {
         if self.slices.iter().any(Slice::is_pooled) {
             self.join();
@@ -67,7 +67,7 @@ impl Inward {
         }
     }
 
-    /// Gives the protocol a copy of as much as it has room for.
+    /// Copies as many bytes to the protocol as it has room for.
     pub(super) fn read(&mut self, room: &mut ReadBuf<'_>) {
         while let Some(first) = self.slices.front_mut()
             && room.remaining() > 0

@@ -20,7 +20,7 @@ pub struct Local {
     /// The timing wheel.
     pub timers: Rc<Timers>,
     counts: Arc<WorkerBlock>,
-    /// Where all goes through the ring: what carries the bytes.
+    /// The carrier of the connections' bytes, where they go through the ring.
     carrier: OnceCell<Rc<Carrier>>,
 }
 
@@ -41,7 +41,7 @@ impl Local {
         Arc::clone(&self.counts)
     }
 
-    /// Nothing is to be done for a task that runs: the loop counts its own turns.
+    /// Does nothing for a task that runs: the loop counts its own turns.
     pub fn touch(&self) {}
 
     /// The carrier of the connections' bytes, if they go through the ring.

@@ -45,7 +45,7 @@ impl Outgoing {
     }
 }
 
-/// To the peer.
+/// Bytes to the peer.
 #[derive(Default)]
 pub(super) struct Outward {
     /// Bytes that wait for the send in flight to end. Without memory while there are none.
@@ -63,12 +63,12 @@ pub(super) struct Outward {
 }
 
 impl Outward {
-    /// Bytes that wait.
+    /// Bytes in the stage.
     pub(super) fn waiting(&self) -> usize {
         self.stage.len()
     }
 
-    /// Where the protocol puts bytes.
+    /// The stage, which the protocol writes to.
     pub(super) fn stage(&mut self, buffers: &Buffers) -> &mut Output {
         if self.stage.capacity() == 0 {
             self.stage = buffers.lend(self.usual);
@@ -83,12 +83,12 @@ impl Outward {
         room
     }
 
-    /// The protocol wants to be told when what is staged has been taken to be sent.
+    /// Asks for news when the stage has been taken for a send.
     pub(super) fn notify_room(&mut self) {
         self.blocked = true;
     }
 
-    /// Whether somebody waits for room.
+    /// Whether a protocol waits for room.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked
     }
@@ -97,7 +97,8 @@ impl Outward {
         self.sending_since
     }
 
-    /// The stage, to be sent, and whether somebody has waited for room; none while it is empty or a send is in flight.
+    /// Takes the stage for a send, and tells whether a protocol has waited for room. `None` while it is empty or a send
+    /// is in flight.
     pub(super) fn take(&mut self, now: Moment) -> Option<(Output, bool)> {
         if self.stage.is_empty() || self.sending_since.is_some() {
             return None;
@@ -105,12 +106,12 @@ impl Outward {
         let mut stage = std::mem::take(&mut self.stage);
         self.sending_since = Some(now);
         self.taken += stage.len() as u64;
-        // It follows a connection that stages less from now on.
+        // The usual size follows a connection that stages less from now on.
         self.usual = (self.usual - self.usual / 8).max(stage.bytes().len()).min(LARGEST);
         Some((stage, std::mem::take(&mut self.blocked)))
     }
 
-    /// Gives the stage's memory back, if there is nothing in it or nothing of it will be sent.
+    /// Gives the stage's memory back, if it is empty or will not be sent.
     pub(super) fn release(&mut self, buffers: &Buffers, discards: bool) {
         if self.stage.capacity() > 0 && (discards || self.stage.is_empty()) {
             self.taken += self.stage.len() as u64;
@@ -122,22 +123,22 @@ impl Outward {
         Outgoing { staged: self.taken + self.stage.len() as u64, sent: self.sent }
     }
 
-    /// The kernel has taken so many bytes, or is about to.
+    /// Counts bytes that the kernel has taken or is about to take.
     pub(super) fn took(&mut self, n: usize) {
         self.sent += n as u64;
     }
 
-    /// Of those that it was about to take, the kernel has left so many.
+    /// Takes back bytes that the kernel has left after all.
     pub(super) fn left(&mut self, n: usize) {
         self.sent -= n as u64;
     }
 
-    /// Some bytes left, others wait on: the peer is alive.
+    /// Notes that some bytes left while others wait on: the peer is alive.
     pub(super) fn sent_some(&mut self, now: Moment) {
         self.sending_since = Some(now);
     }
 
-    /// A send has ended.
+    /// Ends a send.
     pub(super) fn sent(&mut self, result: io::Result<()>) {
         self.sending_since = None;
         if let Err(error) = result {

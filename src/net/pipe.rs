@@ -32,13 +32,13 @@ pub struct Pipe {
     buffers: Rc<Buffers>,
     pub(super) inward: RefCell<Inward>,
     pub(super) outward: RefCell<Outward>,
-    /// How to ask that what is staged be sent.
+    /// Asks for a send of the stage.
     sender: RefCell<Sender>,
-    /// It has been asked already.
+    /// A send has been asked for.
     asked: Cell<bool>,
-    /// Something happened that the protocol has to see.
+    /// The protocol has to be polled for an event.
     news: Cell<bool>,
-    /// The connection is to be cut.
+    /// The connection is to be cut, with nothing more sent.
     aborted: Cell<bool>,
     /// The protocol is done: the connection ends when all that is staged has left.
     closing: Cell<bool>,
@@ -93,13 +93,13 @@ impl Pipe {
         RefMut::map(self.outward.borrow_mut(), |outward| outward.stage(&self.buffers))
     }
 
-    /// How many bytes should still be staged. The bound is soft: a frame that is begun may be finished beyond it. When
-    /// this says 0, the protocol is polled once there is room again.
+    /// How many bytes should still be staged. The bound is soft: a frame that is begun may be finished beyond it. After
+    /// a 0, the protocol is polled once there is room again.
     pub fn room(&self) -> usize {
         self.outward.borrow_mut().room()
     }
 
-    /// Asks that what is staged be sent at the end of this turn. Costs next to nothing when that was asked already.
+    /// Asks for a send of the stage at the end of this turn. A repeated request costs next to nothing.
     pub fn flush(&self) {
         if self.asked.replace(true) {
             return;
@@ -116,22 +116,22 @@ impl Pipe {
         self.aborted.set(true);
     }
 
-    /// When the peer last sent something.
+    /// The moment of the peer's last bytes.
     pub fn received_at(&self) -> Moment {
         self.received_at.get()
     }
 
-    /// Since when bytes wait that the peer does not take.
+    /// The moment since which bytes wait that the peer does not take.
     pub fn sending_since(&self) -> Option<Moment> {
         self.outward.borrow().sending_since()
     }
 
-    /// Why the peer sends no more, if so.
+    /// The end of the peer's side, if it has ended.
     pub fn inward_end(&self) -> Option<End> {
         self.inward.borrow().end
     }
 
-    /// Why nothing can be sent any more, if so.
+    /// The end of our side, if nothing can be sent any more.
     pub fn outward_end(&self) -> Option<End> {
         self.outward.borrow().end
     }
@@ -152,17 +152,17 @@ impl Pipe {
         self.outward.borrow().outgoing()
     }
 
-    /// Whether the connection is over, and nothing of what the protocol meant to send after `before` has reached the
-    /// kernel, nor ever will.
+    /// Whether the connection is over, and no byte that the protocol staged after `before` has reached the kernel, or
+    /// ever will.
     pub fn ended_at(&self, before: Outgoing) -> bool {
         let now = self.outgoing();
         let discards = self.discards();
-        // A peer that has closed its side may still take what is staged; but the protocol stages nothing more.
+        // A peer that has closed its side may still take staged bytes; but the protocol stages nothing more.
         let silent = discards || self.inward_end().is_some();
         (silent && now.staged_nothing_since(before)) || (discards && now.sent_nothing_since(before))
     }
 
-    /// Whether nothing of what is staged will be sent any more.
+    /// Whether staged bytes will not be sent any more.
     pub(super) fn discards(&self) -> bool {
         let failed = |end: Option<End>| matches!(end, Some(End::Failed(_)));
         self.is_aborted() || failed(self.outward_end()) || failed(self.inward_end())
@@ -170,7 +170,7 @@ impl Pipe {
 
     // The socket's side.
 
-    /// Says who sends what is staged from now on.
+    /// Sets the sender of bytes staged from now on.
     pub(super) fn set_sender(&self, sender: Sender) {
         self.asked.set(false);
         *self.sender.borrow_mut() = sender;
@@ -181,12 +181,12 @@ impl Pipe {
         self.asked.replace(false)
     }
 
-    /// Whether somebody was asked to send, and has not looked at the stage since.
+    /// Whether a send was asked for, and the sender has not looked at the stage since.
     pub(super) fn is_asked(&self) -> bool {
         self.asked.get()
     }
 
-    /// Notes that somebody is going to look at the stage in any case. False if that is known already.
+    /// Notes that the sender is going to look at the stage in any case. False if that is known already.
     pub(super) fn ask(&self) -> bool {
         !self.asked.replace(true)
     }
@@ -203,7 +203,7 @@ impl Pipe {
         self.aborted.get()
     }
 
-    /// The protocol is done.
+    /// Notes that the protocol is done.
     pub(super) fn close(&self) {
         self.closing.set(true);
     }
@@ -218,7 +218,7 @@ impl Pipe {
         inward.wants_more()
     }
 
-    /// Receives what has arrived, if anything has.
+    /// Receives the bytes that have arrived, if there are any.
     pub(super) fn receive(&self, socket: &Socket, now: Moment, counts: &WorkerBlock) {
         let Some(buffer) = self.buffers.pool().take() else {
             return debug_assert!(false, "a reserve is always free");
@@ -234,7 +234,7 @@ impl Pipe {
         }
     }
 
-    /// Bytes that were received.
+    /// Takes received bytes.
     pub(super) fn arrived(&self, slice: Slice, now: Moment, counts: &WorkerBlock) {
         counts.receives.add(1);
         counts.bytes_received.add(slice.len() as u64);
@@ -244,19 +244,19 @@ impl Pipe {
         self.news.set(true);
     }
 
-    /// The peer has closed its side.
+    /// Notes that the peer has closed its side.
     pub(super) fn closed(&self) {
         self.inward.borrow_mut().end = Some(End::Closed);
         self.news.set(true);
     }
 
-    /// Nothing can be received any more.
+    /// Notes that nothing can be received any more.
     pub(super) fn failed(&self, error: &io::Error) {
         self.inward.borrow_mut().end = Some(End::Failed(error.kind()));
         self.news.set(true);
     }
 
-    /// Drops what arrived and was not taken: the protocol is done.
+    /// Drops bytes that arrived and were not taken: the protocol is done.
     pub(super) fn discard_received(&self) {
         self.inward.borrow_mut().discard();
     }
@@ -274,33 +274,33 @@ impl Pipe {
         Some(stage)
     }
 
-    /// Whether anything is staged that may be taken to be sent.
+    /// Whether staged bytes may be taken for a send.
     pub(super) fn has_stage(&self) -> bool {
         self.outward.borrow().waiting() > 0 && !self.discards()
     }
 
-    /// Whether somebody waits for the end of the next send: a protocol that found the stage full, or the connection's
+    /// Whether the end of the next send is waited for: by a protocol that found the stage full, or by the connection's
     /// end.
     pub(super) fn waits_for_send(&self) -> bool {
         self.closing.get() || self.outward.borrow().is_blocked()
     }
 
-    /// The kernel has taken so many bytes, or is about to.
+    /// Counts bytes that the kernel has taken or is about to take.
     pub(super) fn took(&self, n: usize) {
         self.outward.borrow_mut().took(n);
     }
 
-    /// Of those that it was about to take, the kernel has left so many.
+    /// Takes back bytes that the kernel has left after all.
     pub(super) fn left(&self, n: usize) {
         self.outward.borrow_mut().left(n);
     }
 
-    /// Some bytes left, others wait on: the peer is alive.
+    /// Notes that some bytes left while others wait on: the peer is alive.
     pub(super) fn sent_some(&self, now: Moment) {
         self.outward.borrow_mut().sent_some(now);
     }
 
-    /// A send has ended. That is news for the protocol only if it failed.
+    /// Ends a send. A failure is news for the protocol.
     pub(super) fn sent(&self, result: io::Result<()>, output: Output) {
         if result.is_err() {
             self.news.set(true);
@@ -309,7 +309,7 @@ impl Pipe {
         self.buffers.give(output);
     }
 
-    /// Whether everything staged has been sent, or cannot be.
+    /// Whether all staged bytes have been sent, or cannot be.
     pub(super) fn is_drained(&self) -> bool {
         self.discards() || {
             let outward = self.outward.borrow();
@@ -317,7 +317,7 @@ impl Pipe {
         }
     }
 
-    /// A write stages as much of `slices` as there is room for.
+    /// Stages as much of `slices` as there is room for.
     fn write<'a>(&self, slices: impl Iterator<Item = &'a [u8]> + Clone) -> Poll<io::Result<usize>> {
         let mut outward = self.outward.borrow_mut();
         if let Some(end) = outward.end {

@@ -74,7 +74,7 @@ impl Provided {
         Ok(provided)
     }
 
-    /// So many receives found no buffer: as many more stand in the ring from now on.
+    /// Lets as many more buffers stand in the ring, for so many receives found none.
     pub(super) fn grow(&self, more: u16) {
         self.wanted.set(self.wanted.get().saturating_add(more).min(ENTRIES));
     }

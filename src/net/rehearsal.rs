@@ -1,4 +1,4 @@
-//! Whether a ring does what the carrier (`carrier.rs`) takes for granted.
+//! Checks that a ring does all that the carrier (`carrier.rs`) relies on.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -16,8 +16,8 @@ const RECEIVE: u64 = 0;
 const SEND: u64 = 1;
 const NOTHING: u64 = 2;
 
-/// Tries on a ring of this thread what carrying takes: receives that stay posted, and sends that speak only when they
-/// fall short.
+/// Tries the carrier's operations on a ring of this thread: receives that stay posted, and sends that complete with a
+/// CQE only when they fall short.
 ///
 /// # Errors
 /// The kernel's error, or a description of its unexpected behaviour.

@@ -1,4 +1,4 @@
-//! Which ring this host allows, tried with the real size on every core.
+//! Finds the ring that this host allows, by a trial with the real size on every core.
 //!
 //! A small ring that was built once says little: the real one can fail on one core of several, or can be built and not be
 //! entered. So each worker tries the real thing on its own core, with the operations that connections need, and the
@@ -26,12 +26,12 @@ pub enum Rung {
     Epoll,
 }
 
-/// Why io_uring cannot be used.
+/// The reason why io_uring cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The kernel's errno; 0 where an operation is missing.
     pub errno: i32,
-    /// The sentence for it, with the likely causes.
+    /// The reason in a sentence, with the likely causes.
     pub reason: String,
 }
 
@@ -104,7 +104,8 @@ fn wanted(io: &Io) -> Rung {
     if io.sqpoll_idle.is_some() { Rung::SubmissionThread } else { Rung::DeferTaskrun }
 }
 
-/// The ring that this thread can have now, or why none. The kernel carries out what connections need, so it is entered.
+/// The ring that this thread can have now, or why none. The trial enters it, and runs the operations that connections
+/// need.
 ///
 /// # Errors
 /// The kernel's refusal of the ring, an operation that is missing or does not do what it should, or an option that the

@@ -32,7 +32,7 @@ pub struct Loop {
     wait: Wait,
 }
 
-/// Where the loop waits.
+/// The waiting side of a loop.
 enum Wait {
     Ring { ring: Rc<DataRing>, operations: Rc<Operations>, carrier: Rc<Carrier> },
     Epoll(Rc<Epoll>),
@@ -102,7 +102,7 @@ fn run<T>(current: &Current, wait: &Wait, local: &Local, mut main: Pin<&mut impl
 }
 
 impl Wait {
-    /// Sends what is staged, and waits for what comes unless there is more to be done first.
+    /// Sends staged bytes, and waits for events unless there is more to be done first.
     fn turn(&self, waits: bool) {
         let (ring, operations, carrier) = match self {
             Wait::Ring { ring, operations, carrier } => (ring, operations, carrier),
@@ -120,7 +120,7 @@ impl Wait {
     }
 }
 
-/// However the loop ends, what it has to send by then leaves.
+/// Sends the bytes staged last, however the loop ends.
 struct Flushed<'a>(&'a Wait);
 
 impl Drop for Flushed<'_> {
@@ -141,8 +141,8 @@ impl Drop for Loop {
     }
 }
 
-/// The kernel takes back the memory of the ring that was tried a moment ago some time after that was closed, and until
-/// then both count against RLIMIT_MEMLOCK (Linux 6.13 and newer, without CAP_IPC_LOCK).
+/// Builds a ring. The kernel frees a closed ring's memory only some time later, such as that of the trial. Until then
+/// both count against RLIMIT_MEMLOCK (Linux 6.13 and newer, without CAP_IPC_LOCK).
 #[allow(clippy::disallowed_methods, reason = "nothing runs on this core yet")]
 fn build(builder: &io_uring::Builder, entries: u32) -> io::Result<IoUring> {
     const TRIES: u32 = 50;

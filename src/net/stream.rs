@@ -73,8 +73,8 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// `transfer` moves bytes as far as it can without waiting, and sees to it that the task is woken when there is
-    /// more.
+    /// Runs the connection. `transfer` moves bytes as far as it can without waiting, and lets the task be woken when
+    /// there are more.
     async fn run(
         &mut self,
         mut transfer: impl FnMut(&mut Context<'_>),
@@ -150,7 +150,7 @@ impl Connection<'_> {
 /// Receives whenever the protocol has taken all that came before. Never completes.
 async fn receive(local: &Local, pipe: &Pipe, socket: &Socket) {
     loop {
-        // With news the protocol has not seen yet what came.
+        // With news, the protocol has not yet seen the bytes that came.
         let wants_more = || !pipe.has_news() && pipe.wants_more();
         poll_fn(|_| if wants_more() { Poll::Ready(()) } else { Poll::Pending }).await;
         match socket.readable().await {
