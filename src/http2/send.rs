@@ -66,7 +66,7 @@ impl Connection {
         frame::finish_headers(bytes, at, id, end, self.peer.max_frame_size);
     }
 
-    /// Sends as much of `data` as windows and stage allow, and takes that off it. `end`: the stream ends with its last byte.
+    /// Sends as much of `data` as windows and stage allow, and takes that off it. `end`: its last byte ends the stream.
     pub fn send_data(
         &mut self,
         key: u32,

@@ -161,7 +161,7 @@ impl Stream {
         self.session.with(|connection, out, _| connection.send_head(self.key, head, end, out))
     }
 
-    /// Sends as much of `data` as windows and stage allow, and takes that off it. `end`: the stream ends with its last byte.
+    /// Sends as much of `data` as windows and stage allow, and takes that off it. `end`: its last byte ends the stream.
     /// Where it is [`Sent::Blocked`], the task of `cx` is woken when more can be sent.
     #[inline]
     pub fn send_data(&self, cx: &Context<'_>, data: &mut Slice, end: bool) -> Sent {

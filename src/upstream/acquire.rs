@@ -47,7 +47,7 @@ impl AcquireStream {
         AcquireStream { pool: Rc::clone(pool), tried, ticket: None }
     }
 
-    /// Whether nobody stands before it.
+    /// Whether no call stands before it.
     fn is_due(&self) -> bool {
         let waiters = self.pool.waiters.borrow();
         self.ticket.map_or_else(|| waiters.is_empty(), |ticket| waiters.is_woken(ticket))
@@ -69,7 +69,7 @@ impl AcquireStream {
         Poll::Pending
     }
 
-    /// Leaves the queue, if it stands there.
+    /// Leaves the queue, if the call stands there.
     fn leave(&mut self) {
         let Some(ticket) = self.ticket.take() else { return };
         self.pool.counts().pending_active.lower();

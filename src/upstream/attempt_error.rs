@@ -1,10 +1,10 @@
-//! How an attempt failed: what its caller is told, and whether the call may be sent again.
+//! The failure of an attempt: the caller's error, and whether the call may be sent again.
 
 use crate::http2::{ErrorCode, OpenError, StreamError};
 use crate::policy::failure::Failure;
 use crate::policy::retry::End;
 
-/// How an attempt failed.
+/// The failure of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptError {
     /// The failure that the caller is told.
@@ -28,7 +28,7 @@ impl AttemptError {
             StreamError::Reset(code) => (Failure::UpstreamReset(code.0), End::Lost),
             StreamError::Unprocessed => (Failure::UpstreamGone, End::AboveGoaway),
             StreamError::ConnectionEnded => (Failure::UpstreamGone, End::Lost),
-            // The service has seen the call, and what it says to it cannot be passed on.
+            // The service has seen the call, and its answer cannot be passed on.
             StreamError::Malformed(_) => (Failure::UpstreamReset(ErrorCode::PROTOCOL_ERROR.0), End::Lost),
             StreamError::HeadTooLarge => (Failure::UpstreamHeadTooLarge, End::Ours),
         };

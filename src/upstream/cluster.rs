@@ -32,7 +32,7 @@ pub struct Cluster {
     pool: Rc<Pool>,
     methods: Methods,
 
-    // This worker's side of what all share.
+    // This worker's side of shared state.
     /// The limit on calls in flight.
     limit: Rc<Limit>,
     budget: Rc<Budget>,
@@ -47,7 +47,7 @@ pub struct ClusterInputs<'a> {
     pub worker: usize,
     /// The addresses of its endpoints.
     pub addresses: &'a [SocketAddr],
-    /// Where it counts.
+    /// The counters of the cluster on this worker.
     pub counts: Arc<ClusterBlock>,
     /// The limit on calls in flight.
     pub limit: Arc<SharedLimit>,
@@ -60,7 +60,7 @@ pub struct ClusterInputs<'a> {
 }
 
 impl Cluster {
-    /// A cluster with what stays of the one before; without one, it has no connections.
+    /// A cluster with those parts of the one before that stay; without one, it has no connections.
     pub fn new(
         settings: config::Cluster,
         parts: ClusterInputs<'_>,
@@ -133,7 +133,7 @@ impl Cluster {
         &self.budget
     }
 
-    /// Timeouts that follow the latency, if it has such.
+    /// The adaptive timeouts, if the cluster has them.
     pub fn latencies(&self) -> Option<&Latencies> {
         self.latencies.as_deref()
     }
@@ -173,7 +173,7 @@ impl Cluster {
         }
     }
 
-    /// Settles what other workers depend on, and reads what they have said. To be called each 100 ms.
+    /// Settles state that other workers depend on, and reads theirs. To be called each 100 ms.
     pub fn settle(&self, now: Moment) {
         self.limit.settle();
         self.pool.settle(now);
@@ -184,7 +184,7 @@ impl Cluster {
         }
     }
 
-    /// Whether nothing is to be settled while there are no calls: all breakers are closed.
+    /// Whether there is nothing to settle without calls: all breakers are closed.
     pub fn is_at_rest(&self) -> bool {
         self.breaker.as_ref().is_none_or(|breaker| breaker.is_closed()) && self.methods.are_closed()
     }
@@ -194,7 +194,7 @@ impl Cluster {
         self.pool.counts()
     }
 
-    /// Says how its endpoints are, and the timeouts of its methods, for people to look at.
+    /// Publishes the state of its endpoints, and the timeouts of its methods, for people to look at.
     pub fn publish(&self, slots: &[EndpointSlot], timeouts: &[TimeoutSlot]) {
         if let Some(latencies) = &self.latencies {
             latencies.publish(timeouts);
@@ -202,7 +202,7 @@ impl Cluster {
         self.pool.publish(slots);
     }
 
-    /// Waits for a connection that takes a call, on an endpoint that it has not been `tried` on if there is any.
+    /// Polls for a connection that takes a call, on an endpoint that it has not been `tried` on if there is any.
     pub fn acquire(&self, tried: Tried) -> AcquireStream {
         AcquireStream::new(&self.pool, tried)
     }

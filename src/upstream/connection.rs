@@ -64,7 +64,7 @@ impl Connection {
         self.active.get()
     }
 
-    /// Whether a request can be sent now; if the connection has failed or was told to go away, it takes no more.
+    /// Whether a request can be sent now. A connection that has failed, or got a GOAWAY, takes no more.
     pub(super) fn is_usable(&self) -> bool {
         let (can_open, takes_streams) = self.session.ask(|http2| (http2.can_open(), http2.takes_streams()));
         if !takes_streams {
@@ -76,7 +76,7 @@ impl Connection {
         can_open
     }
 
-    /// Counts a call in.
+    /// Counts a call that begins.
     pub(super) fn begin(&self) {
         self.active.set(self.active.get() + 1);
         self.left.set(self.left.get().saturating_sub(1));
@@ -85,7 +85,7 @@ impl Connection {
         }
     }
 
-    /// Counts a call out.
+    /// Counts a call that ends.
     pub(super) fn end(&self) {
         debug_assert!(0 < self.active.get());
         self.active.set(self.active.get() - 1);
@@ -102,12 +102,12 @@ impl Connection {
         self.pipe.outgoing()
     }
 
-    /// Whether it is over, and nothing was sent after `before`.
+    /// Whether the connection is over, and nothing was sent after `before`.
     pub(super) fn ended_at(&self, before: Outgoing) -> bool {
         self.pipe.ended_at(before)
     }
 
-    /// Takes no more calls, and ends with the last of those it has.
+    /// Drains: takes no more calls, and ends with the last of those it has.
     pub(super) fn drain(&self) {
         self.state.set(State::Draining);
         self.close_if_done();
@@ -138,25 +138,25 @@ pub(super) struct Connect {
 
 /// An event of a connection, for its pool.
 pub(super) enum ConnectionEvent {
-    /// The upstream has spoken: from now on the connection takes calls.
+    /// The upstream's first bytes came: from now on the connection takes calls.
     Ready(Rc<Connection>),
-    /// It takes so many calls more at once.
+    /// The connection takes so many further calls at once.
     Capacity(u32),
-    /// The upstream has said goodbye, so many times.
+    /// The upstream has sent so many GOAWAYs.
     Goaway {
         frames: u32,
-        /// It finds pings too frequent.
+        /// The upstream finds pings too frequent.
         too_many_pings: bool,
     },
-    /// A ping was not answered.
+    /// The upstream did not answer a ping.
     KeepaliveTimeout,
     /// A connection that was ready has ended.
     Closed(Rc<Connection>),
-    /// The connect failed, or the connection ended before the upstream had spoken.
+    /// The connect failed, or the connection ended before the upstream sent a byte.
     Failed(Failure),
 }
 
-/// Owns a connection: events are reported here and applied at once. The last one is `Closed` or `Failed`.
+/// The owner of a connection. Events are reported to it and applied at once. The last one is `Closed` or `Failed`.
 pub(super) trait Owner {
     /// The configuration in use.
     fn settings(&self) -> Rc<config::Cluster>;
@@ -164,13 +164,13 @@ pub(super) trait Owner {
     fn apply(&self, event: ConnectionEvent);
 }
 
-/// The life of one connection, from its connect on. Dropping it reports its end, whatever the reason, a panic among them.
+/// The life of one connection, from its connect on. Dropping it reports its end, for any reason, even a panic.
 struct Life<O: Owner> {
     owner: O,
     ping_interval: Rc<Cell<Duration>>,
     /// The failure to report if it is dropped before the connection is ready.
     failure: Cell<Failure>,
-    /// There once the upstream has spoken.
+    /// Set once the upstream has sent its first bytes.
     connection: OnceCell<Rc<Connection>>,
 }
 
@@ -179,14 +179,14 @@ impl<O: Owner> Life<O> {
         self.connection.get().is_some()
     }
 
-    /// The upstream has spoken.
+    /// Reports that the upstream has sent its first bytes.
     fn ready(&self, connection: &Rc<Connection>) {
         if self.connection.set(Rc::clone(connection)).is_ok() {
             self.owner.apply(ConnectionEvent::Ready(Rc::clone(connection)));
         }
     }
 
-    /// `connect_timeout` is over.
+    /// Notes that `connect_timeout` is over.
     fn timed_out(&self) {
         self.failure.set(Failure::ConnectTimedOut);
     }
@@ -231,7 +231,7 @@ pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = (
             None => return life.timed_out(),
         };
         let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
-        // The configuration may be another one by now.
+        // A reload may have changed the configuration by now.
         let settings = life.owner.settings();
         let bounds = Rc::new(bounds(&settings.pool));
         let session = Session::new(Rc::clone(&pipe) as _, Rc::clone(&local.timers), |out| {
@@ -269,8 +269,8 @@ struct Protocol<'a, O: Owner> {
 }
 
 impl<O: Owner> Protocol<'_, O> {
-    /// Until the upstream has spoken, which it has to by `limit`, no call is sent: one that would accept connections and
-    /// say nothing would cost each of them its deadline.
+    /// Sends no call until the upstream's first bytes, which have to come by `limit`. An upstream that accepts
+    /// connections and stays silent would cost each call its deadline.
     async fn run(self, timer: Timer, limit: Moment) {
         let due = self.local.timers.timer();
         let mut armed = false;
@@ -325,20 +325,20 @@ impl<O: Owner> Protocol<'_, O> {
         Poll::Pending
     }
 
-    /// Reports what the upstream said.
+    /// Reports the upstream's GOAWAYs.
     fn note(&self) {
         let session = &self.connection.session;
         let notes = session.ask(http2::Connection::take_notes);
         if notes.goaways > 0 {
-            // grpc servers answer pings that they find too frequent with this; gRFC A8 asks clients to double the
-            // interval.
+            // grpc servers answer pings that they find too frequent with this GOAWAY; gRFC A8 asks clients to double
+            // the interval.
             let goaway = session.ask(|http2| http2.goaway());
             let too_many_pings = goaway.is_some_and(|goaway| goaway.code == ErrorCode::ENHANCE_YOUR_CALM);
             self.life.owner.apply(ConnectionEvent::Goaway { frames: notes.goaways, too_many_pings });
         }
     }
 
-    /// Sends what was put off, and arms the timer for the next of that.
+    /// Sends resets that were put off, and arms the timer for the next of them.
     fn send_due(&self, cx: &Context<'_>, due: &Timer) {
         let session = &self.connection.session;
         let Some(next) = session.ask(|http2| http2.next_due()) else { return };
@@ -353,7 +353,7 @@ impl<O: Owner> Protocol<'_, O> {
         }
     }
 
-    /// Pings a connection that has been silent, and cuts it if that stays so.
+    /// Pings a silent connection, and cuts it if it stays silent.
     fn keep_alive(&self, cx: &Context<'_>, timer: &Timer) {
         if !timer.fired() {
             return;

@@ -15,10 +15,10 @@ use crate::time::Moment;
 
 /// An endpoint of a cluster, as one worker sees it.
 pub(super) struct Endpoint {
-    /// Its position in the cluster; none if that has it no more.
+    /// Its position in the cluster; `None` if the cluster has it no more.
     pub(super) index: Cell<Option<usize>>,
     pub(super) address: SocketAddr,
-    /// At most `pool.max_connections` that take calls, and some that finish theirs.
+    /// At most `pool.max_connections` that take calls, and others that drain.
     connections: RefCell<Vec<Rc<Connection>>>,
     /// A connect is under way; there is never more than one.
     pub(super) connecting: Cell<bool>,
@@ -60,7 +60,7 @@ impl Endpoint {
         }
     }
 
-    /// Takes over what another configuration says of endpoints.
+    /// Takes over another configuration's settings of endpoints.
     pub(super) fn adopt(&self, settings: &config::Cluster, before: &config::Cluster) {
         if settings.reconnect != before.reconnect {
             self.connects.borrow_mut().set(backoff(&settings.reconnect));
@@ -75,7 +75,7 @@ impl Endpoint {
         taking.iter().skip(max).for_each(|connection| connection.drain());
     }
 
-    /// Calls in flight, if another one could be sent now.
+    /// Calls in flight, if a further one could be sent now.
     pub(super) fn load(&self) -> Option<u32> {
         let connections = self.connections.borrow();
         connections.iter().any(|connection| connection.has_room()).then(|| self.calls.get())
@@ -105,7 +105,7 @@ impl Endpoint {
         self.connections.borrow().iter().filter(|connection| !connection.takes_calls()).count()
     }
 
-    /// Whether one more connection is wanted: there is none, or the best one is nearly full (gRFC A105).
+    /// Whether a further connection is wanted: there is none, or the best one is nearly full (gRFC A105).
     pub(super) fn wants_connection(&self, settings: &config::Cluster) -> bool {
         let connections = self.connections.borrow();
         let mut taking = 0;
@@ -123,7 +123,7 @@ impl Endpoint {
         !self.connecting.get() && self.connects.borrow().may_begin(now)
     }
 
-    /// A connect may be tried now, out of turn.
+    /// Lets a connect begin now, out of turn.
     pub(super) fn hurry(&self) {
         self.connects.borrow_mut().hurry();
     }
@@ -132,7 +132,7 @@ impl Endpoint {
         self.connections.borrow_mut().push(connection);
     }
 
-    /// Its connections take no more calls.
+    /// Drains its connections.
     pub(super) fn drain(&self) {
         for connection in self.connections.borrow().iter() {
             connection.drain();
@@ -143,19 +143,19 @@ impl Endpoint {
         self.connections.borrow_mut().retain(|other| !Rc::ptr_eq(other, connection));
     }
 
-    /// A connect failed, or its connection ended before the upstream had said anything.
+    /// Notes that a connect failed, or that its connection ended before the upstream sent a byte.
     pub(super) fn failed(&self, failure: Failure, now: Moment, random: &mut Random) {
         self.failure.set(failure);
         self.failures.set(self.failures.get() + 1);
         self.connects.borrow_mut().failed(now, random);
     }
 
-    /// A call was sent here.
+    /// Counts a call that was sent here.
     pub(super) fn sent(&self) {
         self.sent.set(self.sent.get() + 1);
     }
 
-    /// How things are, for people to look at.
+    /// The present state, for people to look at.
     pub(super) fn view(&self, now: Moment) -> EndpointView {
         let connections = self.connections.borrow();
         let retry_in = self.connects.borrow().rest(now);
@@ -189,12 +189,12 @@ impl Endpoint {
         &self.ping_interval
     }
 
-    /// The upstream finds pings too frequent.
+    /// Doubles the ping interval: the upstream finds pings too frequent.
     pub(super) fn ping_less(&self) {
         self.ping_interval.set(self.ping_interval.get() * 2);
     }
 
-    /// The upstream has spoken.
+    /// Notes that the upstream has sent its first bytes.
     pub(super) fn succeeded(&self) {
         self.connects.borrow_mut().succeeded();
     }

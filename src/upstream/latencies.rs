@@ -1,6 +1,7 @@
 //! Timeouts that follow the latency, for each method that has been answered.
 //!
-//! A method is known by its path once the service has answered it with OK: what clients make up takes no place here.
+//! A method is known by its path once the service has answered it with OK. So a path that a client makes up takes no
+//! place here.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -29,7 +30,7 @@ struct Known {
     methods: Vec<(Rc<str>, Adaptive)>,
 }
 
-/// How a call ended, as far as latencies go.
+/// The latency of a call that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LatencySample {
     /// It was answered after this time.
@@ -57,7 +58,7 @@ impl Latencies {
         Some((place, method.ask(now)))
     }
 
-    /// From now on a method is known, whose timeout is `fixed` at most.
+    /// Adds a method, whose timeout is `fixed` at most.
     pub fn learn(&self, path: &str, fixed: Option<Duration>) {
         let known = &mut *self.known.borrow_mut();
         if known.methods.len() < METHODS_MAX && !known.places.contains_key(path) {
@@ -67,7 +68,7 @@ impl Latencies {
         }
     }
 
-    /// A call of the method at this place has ended.
+    /// Notes the end of a call of the method at this place.
     pub fn tell(&self, place: usize, took: LatencySample) {
         let (_, method) = &mut self.known.borrow_mut().methods[place];
         match took {

@@ -18,13 +18,13 @@ use crate::policy::outlier::Seen;
 use crate::policy::retry::End;
 use crate::time::Moment;
 
-/// Owns the connections that leases are places on. A lease reports here, and knows no more of it.
+/// The owner of the connections that leases are places on. A lease reports to it, and knows no more of it.
 pub(super) trait Lessor {
     /// Where calls are counted.
     fn counts(&self) -> &ClusterBlock;
-    /// An attempt on this endpoint says something of it.
+    /// Judges an endpoint by an attempt on it.
     fn record(&self, endpoint: &Endpoint, seen: Seen, now: Moment);
-    /// A call on this connection has ended.
+    /// Notes that a call on this connection has ended.
     fn released(&self, connection: &Connection);
 }
 
@@ -35,12 +35,12 @@ pub struct StreamLease {
     /// The endpoint's position when it was chosen.
     index: usize,
     connection: Rc<Connection>,
-    /// How far the connection was when the head of the call was given to it.
+    /// The connection's progress when the head of the call was given to it.
     sent_after: Cell<Outgoing>,
 }
 
 impl StreamLease {
-    /// Counts a call in on a connection of the endpoint at position `index`.
+    /// Takes a place on a connection of the endpoint at position `index`.
     pub(super) fn new(
         lessor: Rc<dyn Lessor>,
         endpoint: &Rc<Endpoint>,
@@ -64,8 +64,8 @@ impl StreamLease {
         self.connection.open(head, end).map_err(AttemptError::from_open)
     }
 
-    /// Judges the failure of a call that was sent: if its connection ended before a byte of it was written, nobody has
-    /// seen it.
+    /// Judges the failure of a call that was sent. If its connection ended before a byte of it was written, no service
+    /// has seen it.
     pub fn classify(&self, failed: AttemptError) -> AttemptError {
         let gone = failed.end == End::Lost && failed.failure == Failure::UpstreamGone;
         if gone && self.connection.ended_at(self.sent_after.get()) {
@@ -74,7 +74,7 @@ impl StreamLease {
         failed
     }
 
-    /// The attempt is over; that says something of its endpoint.
+    /// Reports the attempt's result to the endpoint.
     pub fn tell(&self, attempted: AttemptResult, now: Moment) {
         let seen = match (attempted.outcome(FAILURE_CODES), attempted) {
             (Outcome::Silent, _) => return,
@@ -89,12 +89,12 @@ impl StreamLease {
         self.lessor.record(&self.endpoint, seen, now);
     }
 
-    /// Which of the cluster's endpoints it goes to.
+    /// The position of its endpoint in the cluster.
     pub fn endpoint(&self) -> usize {
         self.index
     }
 
-    /// Where the call goes.
+    /// The address of its endpoint.
     pub fn address(&self) -> SocketAddr {
         self.endpoint.address
     }

@@ -1,4 +1,4 @@
-//! May an attempt be made, and what its end says: the breakers of a cluster and of its methods, asked and told together.
+//! Permits of attempts, by the breakers of a cluster and of its methods, which are asked and told together.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::policy::status::Code;
 use crate::random::Random;
 use crate::time::Moment;
 
-/// The right to make one attempt. Dropped without a word, it says nothing.
+/// The right to make one attempt. Dropped without a result, it counts for nothing.
 #[derive(Debug, Default)]
 pub struct BreakerPermits<'a> {
     cluster: Option<BreakerPermit<'a>>,
     method: Option<BreakerPermit<'a>>,
 }
 
-/// A breaker's pass, and what a service may answer that the breaker counts as a failure.
+/// A breaker's pass, and the codes that this breaker counts as failures.
 #[derive(Debug)]
 struct BreakerPermit<'a> {
     pass: Pass<'a>,
@@ -28,7 +28,7 @@ struct BreakerPermit<'a> {
 /// A breaker's refusal of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// How long it stays open.
+    /// The time that the breaker stays open.
     pub rest: Duration,
     /// Whether the call may ask again in a moment.
     pub end: End,
@@ -57,7 +57,7 @@ impl AttemptResult {
 }
 
 impl<'a> BreakerPermits<'a> {
-    /// Asks both; the error is that of the one that refuses.
+    /// Asks both breakers; the error is that of the one that refuses.
     pub(super) fn ask(
         cluster: Option<&'a LocalBreaker>,
         method: Option<&'a LocalBreaker>,
@@ -78,14 +78,14 @@ impl<'a> BreakerPermits<'a> {
         Ok(BreakerPermits { cluster, method })
     }
 
-    /// The head of an answer has come.
+    /// Notes that the head of an answer has come.
     pub fn answered(&mut self, now: Moment) {
         for held in [&mut self.cluster, &mut self.method].into_iter().flatten() {
             held.pass.answered(now);
         }
     }
 
-    /// The attempt is over.
+    /// Reports the attempt's result to both breakers.
     pub fn tell(self, attempted: AttemptResult, now: Moment) {
         for held in [self.cluster, self.method].into_iter().flatten() {
             held.pass.tell(attempted.outcome(held.failures), now);

@@ -1,10 +1,11 @@
-//! Where the calls of one cluster go, on one worker: which endpoint and connection takes the next call, and who waits.
+//! The pool of one cluster on one worker: it chooses endpoint and connection of each call, and holds the calls that
+//! wait.
 //!
-//! A call goes to an endpoint that can take it at once, if there is any; it waits only while there is hope, that is, a
-//! connect under way or a full connection that will have room again. Connects are lazy, one at a time for each endpoint.
+//! A call goes to an endpoint that can take it at once, if there is any. It waits only while there is hope: a connect
+//! under way, or a full connection that will have room again. Connects are lazy, one at a time for each endpoint.
 //!
-//! A pool outlives configurations: it takes over each as its config. An endpoint that stays keeps its connections; one
-//! that goes takes no more calls, and its connections end with those they have.
+//! A pool outlives configurations, and takes over each new one. An endpoint that stays keeps its connections. An
+//! endpoint that goes takes no more calls, and its connections drain.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
@@ -45,7 +46,7 @@ pub(super) struct Pool {
     balance: RefCell<Balance>,
     random: RefCell<Random>,
     pub(super) waiters: RefCell<Waiters>,
-    /// It gets no new calls; its connections end with those it has.
+    /// It gets no new calls; its connections drain.
     retired: Cell<bool>,
 }
 
@@ -96,7 +97,7 @@ impl Pool {
         Rc::new(pool)
     }
 
-    /// Whether its connections are counted in this limit.
+    /// Whether this limit counts its connections.
     pub(super) fn counts_in(&self, connections: &Arc<SharedLimit>) -> bool {
         Arc::ptr_eq(self.connections.shared(), connections)
     }
@@ -141,7 +142,7 @@ impl Pool {
         }
     }
 
-    /// Whether connections that have no calls are of no more use.
+    /// Whether idle connections are of no more use.
     pub(super) fn is_over(&self) -> bool {
         self.retired.get() && self.waiters.borrow().is_empty()
     }
@@ -159,7 +160,7 @@ impl Pool {
         self.random.borrow_mut()
     }
 
-    /// Reads what other workers have said, and ends connections that are too many. To be called each 100 ms.
+    /// Reads other workers' states, and drains connections that are too many. To be called each 100 ms.
     pub(super) fn settle(&self, now: Moment) {
         let config = self.config.borrow();
         config.outliers.tick(now);
@@ -172,7 +173,7 @@ impl Pool {
         }
     }
 
-    /// Says how its endpoints are, for people to look at.
+    /// Publishes the state of its endpoints, for people to look at.
     pub(super) fn publish(&self, slots: &[EndpointSlot]) {
         let now = self.local.timers.now();
         let config = self.config.borrow();
@@ -191,7 +192,7 @@ impl Pool {
         // Each round either succeeds or finds a connection that has ended, so there are not many.
         loop {
             let mut picked = self.pick(config, tried, |index| config.fitness(index));
-            // Better one that is ejected than none at all.
+            // An ejected endpoint is better than none at all.
             if picked.is_none() && !config.may_become_available(|index| config.fitness(index).0) {
                 picked = self.pick(config, tried, |_| (true, 1.0));
             }
@@ -222,7 +223,7 @@ impl Pool {
         self.balance.borrow_mut().pick(config.endpoints.len(), look, &mut self.random.borrow_mut())
     }
 
-    /// The load of an endpoint that can take a call now; begins to connect to one that cannot.
+    /// The load of an endpoint that can take a call now; begins a connect to one that cannot.
     fn look_at(self: &Rc<Self>, config: &PoolConfig, endpoint: &Rc<Endpoint>) -> Option<u32> {
         let load = endpoint.load();
         if load.is_none() {
@@ -264,7 +265,7 @@ impl Pool {
         }
     }
 
-    /// Nobody can take a call: whether that is worth waiting for.
+    /// Tells whether a call should wait, where no endpoint takes it now.
     fn unavailable_reason(self: &Rc<Self>, config: &PoolConfig) -> Unavailable {
         self.connect_each(config);
         if config.may_become_available(|_| true) {
@@ -298,7 +299,7 @@ impl Pool {
         runtime::spawn(panicked, connection::run(connect, owner));
     }
 
-    /// A new connection to this endpoint is there.
+    /// Adds a new connection to this endpoint.
     fn connected(&self, endpoint: &Endpoint, connection: &Rc<Connection>) {
         endpoint.connecting.set(false);
         endpoint.succeeded();
@@ -312,7 +313,7 @@ impl Pool {
         self.wake_waiters(self.settings().pool.max_streams_per_connection);
     }
 
-    /// A connect has failed: those who wait look whether there is hope still.
+    /// Notes a failed connect: calls that wait look whether there is still hope.
     fn connect_failed(&self, endpoint: &Endpoint, failure: Failure) {
         endpoint.connecting.set(false);
         match failure {
@@ -356,7 +357,7 @@ impl Owner for Place {
             }
             ConnectionEvent::KeepaliveTimeout => pool.counts().keepalive_timeouts.add(1),
             ConnectionEvent::Closed(connection) => {
-                // Another one may be opened in its place.
+                // Another connection may be opened in its place.
                 pool.connections.give();
                 endpoint.remove(&connection);
                 pool.counts().connections_active.lower();
@@ -377,7 +378,7 @@ impl Lessor for Pool {
     }
 
     fn record(&self, endpoint: &Endpoint, seen: Seen, now: Moment) {
-        // Of one that is gone nobody wants to know.
+        // An endpoint that the cluster has no more is not judged.
         if let Some(index) = endpoint.index.get() {
             self.config.borrow().outliers.tell(index, seen, now);
         }
@@ -398,7 +399,7 @@ impl fmt::Debug for Pool {
 }
 
 impl PoolConfig {
-    /// Whether an endpoint may get calls, and what of its share.
+    /// Whether an endpoint may get calls, and the part of its share.
     fn fitness(&self, index: usize) -> (bool, f32) {
         let (fit, weight) = self.outliers.of(index);
         (fit && self.health.as_ref().is_none_or(|health| health.is_fit(index)), weight)
@@ -416,7 +417,7 @@ fn balance(settings: &config::Cluster) -> Balance {
     Balance::new(settings.lb_policy, settings.healthy_panic_threshold)
 }
 
-/// Whether a connection that was made by these settings is as the others would make it.
+/// Whether connections by the settings before are as the new settings would make them.
 fn connections_stay(before: &config::Cluster, settings: &config::Cluster) -> bool {
     // These settings are read anew for each connect and each call.
     let ours =

@@ -10,23 +10,23 @@ use std::task::Waker;
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     queue: BTreeMap<u64, Waker>,
-    /// How many were woken and have neither come back nor left.
+    /// Calls that were woken and have neither come back nor left.
     woken: usize,
     next: u64,
 }
 
 impl Waiters {
-    /// Nobody waits, nor is on the way to a place.
+    /// Whether no call waits, or is on the way to a place.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.woken == 0
     }
 
-    /// How many wait to be woken.
+    /// Calls that wait to be woken.
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// A place at the end of the queue.
+    /// Takes a place at the end of the queue.
     pub(super) fn enter(&mut self, waker: &Waker) -> u64 {
         self.next += 1;
         self.queue.insert(self.next, waker.clone());
@@ -38,7 +38,7 @@ impl Waiters {
         !self.queue.contains_key(&ticket)
     }
 
-    /// Waits on at the place of `ticket`, which stays the same however often it is woken in vain.
+    /// Waits on at the place of `ticket`, which it keeps however often it is woken in vain.
     pub(super) fn stay(&mut self, ticket: u64, waker: &Waker) {
         match self.queue.get_mut(&ticket) {
             Some(known) => known.clone_from(waker),

@@ -41,7 +41,7 @@ pub(in crate::worker) struct Call {
     request: RequestForwarder,
     timeouts: CallTimeouts,
     began: Moment,
-    /// Where it is counted.
+    /// The series that counts it.
     series: usize,
     telemetry: CallTelemetry,
 }
@@ -77,7 +77,7 @@ impl Call {
         }
     }
 
-    /// The call is over: a failure becomes a response, and what happened is counted and told.
+    /// Ends the call: a failure becomes a response, and the outcome is counted and recorded.
     pub(super) fn end(&mut self, worker: &Worker, config: &WorkerConfig, outcome: Result<Code, Failure>) {
         if let Err(failure) = outcome {
             self.client.call_failed(failure);
@@ -100,8 +100,7 @@ impl Call {
 
     // Decode and route.
 
-    /// Notes what the page that calls may read of the response. True if the caller only asks what it may do, and has
-    /// been answered.
+    /// Notes the CORS grant of the page that calls. True if the request is a preflight, which has been answered.
     pub(super) fn answer_options(&mut self, worker: &Worker) -> Result<bool, Failure> {
         let policy = self.client.cors();
         self.responder.grant(policy.and_then(|policy| policy.grant(&self.head)));
@@ -114,7 +113,7 @@ impl Call {
         response.map_or(Ok(false), |response| self.responder.send_plain(response).map(|()| true))
     }
 
-    /// Reads what the caller asks of the gateway itself, and refuses what no upstream should see.
+    /// Reads the caller's requests to the gateway, and refuses a head that no upstream should see.
     pub(super) fn read_headers(
         &mut self,
         worker: &Worker,
@@ -128,8 +127,8 @@ impl Call {
         Ok(headers)
     }
 
-    /// Makes the head that of a gRPC call, in whatever protocol it came. JSON comes back with what its body has to
-    /// become.
+    /// Turns the head into that of a gRPC call, from any protocol. For JSON, gives the request whose body has still to
+    /// be transcoded.
     pub(super) fn decode(
         &mut self,
         worker: &Worker,
@@ -163,19 +162,19 @@ impl Call {
         config.find(path, host, &self.head, &mut worker.random.borrow_mut()).ok_or(Failure::NoRoute)
     }
 
-    /// The route was found, and with it the series that the call is counted in.
+    /// Notes the route that was found, and the series that counts the call.
     pub(super) fn routed(&mut self, config: &WorkerConfig, series: usize, now: Moment) {
         self.series = series;
         self.telemetry.routed(config.logged(series), self.responder.timer(), now);
     }
 
-    /// Sets what the caller asks for and the route allows.
+    /// Sets the timeouts of caller and route.
     pub(super) fn set_limits(&mut self, asked: Option<Duration>, allowed: RouteTimeouts) {
         self.timeouts.set_limits(asked, allowed);
     }
 
-    /// Reads a body of JSON: whole, if the method takes one message, or else up to the first of them. Nothing that is
-    /// wrong in it is ever seen by an upstream.
+    /// Reads a body of JSON: whole, if the method takes one message, or else up to the first of them. No upstream ever
+    /// sees a faulty message.
     pub(super) async fn read_json(
         &mut self,
         opened: json::TranscodedRequest,
@@ -208,7 +207,7 @@ impl Call {
         })
     }
 
-    /// Makes the head what the upstream gets of it, and keeps up to `replay_bytes_max` of the body, to send it again.
+    /// Prepares the head for upstreams, and keeps up to `replay_bytes_max` of the body, to send it again.
     pub(super) fn prepare(&mut self, headers: &GatewayHeaders, replay_bytes_max: u32, body: Option<Slice>) {
         headers::prepare(&mut self.head, headers);
         self.request.keep(replay_bytes_max);
@@ -217,7 +216,7 @@ impl Call {
         }
     }
 
-    /// Says when it may be worth to come back.
+    /// Sets the time after which the caller may come back.
     pub(super) fn retry_after(&mut self, wait: Duration) {
         self.responder.retry_after(wait);
     }
@@ -250,12 +249,12 @@ impl Call {
 
     // Waiting.
 
-    /// The call goes on to this stage.
+    /// Enters a stage of the call.
     pub(super) fn enter(&self, stage: Stage) {
         self.responder.timer().enter(stage);
     }
 
-    /// The time since the last stage was entered belongs to this one.
+    /// Re-labels the current stage: the time since the last `enter` belongs to `stage`.
     pub(super) fn reclassify(&self, stage: Stage) {
         self.responder.timer().reclassify(stage);
     }
@@ -270,7 +269,7 @@ impl Call {
         .await
     }
 
-    /// Why the call need not go on: nobody waits for its response, the worker ends, or no time is left.
+    /// Ready when the call need not go on: its client has gone, the worker ends, or no time is left.
     pub(super) fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         if self.responder.poll_client_gone(cx).is_ready() {
             return Poll::Ready(Failure::ClientGone);
@@ -283,18 +282,19 @@ impl Call {
 
     // An attempt, from its beginning to its response.
 
-    /// An attempt begins after so many others, with this time for its response. Its span, if the call is recorded.
+    /// Begins an attempt after so many others, with this time for its response. Gives its span, if the call is
+    /// recorded.
     pub(super) fn begin_attempt(&mut self, previous: u32, timeout: Option<Duration>) -> Option<Box<Span>> {
         self.timeouts.begin_attempt(timeout);
         self.telemetry.attempt(&self.head, previous)
     }
 
-    /// An attempt has a connection to this endpoint.
+    /// Notes that an attempt has a connection to this endpoint.
     pub(super) fn connected(&mut self, upstream: SocketAddr, now: Moment) {
         self.telemetry.connected(upstream, self.responder.timer(), now);
     }
 
-    /// Receives what has come of the body, before it is sent and as much as may be kept. True if that is all of it.
+    /// Receives the body before it is sent, as much as may be kept. True if that is all of it.
     pub(super) fn gather(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
         self.request.gather(cx)
     }
@@ -315,28 +315,28 @@ impl Call {
         Ok(&self.head)
     }
 
-    /// From now on the client's body goes to `stream`, whose head has been sent.
+    /// Sends the client's body to `stream` from now on; its head has been sent.
     pub(super) fn send_body_to(&mut self, stream: Stream) {
         self.request.to(stream);
         self.timeouts.sent_head();
     }
 
-    /// A body that is kept whole, for one more upstream.
+    /// A further copy of a body that is kept whole, for another upstream.
     pub(super) fn copy_body(&self) -> UpstreamBody {
         self.request.copy()
     }
 
-    /// Moves what there is of a copy.
+    /// Sends as much of a copy as its stream takes.
     pub(super) fn poll_copy(&mut self, cx: &mut Context<'_>, copy: &mut UpstreamBody) -> Result<(), Failure> {
         self.request.poll_copy(cx, copy)
     }
 
-    /// From now on the body goes only where this copy goes.
+    /// Gives up all other copies: from now on the body goes only this way.
     pub(super) fn take_copy(&mut self, copy: UpstreamBody) {
         self.request.take(copy);
     }
 
-    /// Moves what there is of the request.
+    /// Sends as much of the request as the upstream takes.
     pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         if self.request.is_done() {
             return Ok(());
@@ -361,14 +361,14 @@ impl Call {
         self.request.rewind();
     }
 
-    /// An attempt is over, and the call waits for the next one.
+    /// Ends an attempt; the call waits for the next one.
     pub(super) fn end_attempt(&mut self) {
         self.timeouts.end_attempt();
     }
 
     // The response.
 
-    /// The head of a response has come from this endpoint, to which there was a connection at `connected`.
+    /// Notes the head of a response from this endpoint, whose connection was there at `connected`.
     pub(super) fn responded(&mut self, upstream: SocketAddr, connected: Moment, now: Moment) {
         self.telemetry.responded((upstream, connected), self.responder.timer(), now);
     }
@@ -386,8 +386,8 @@ impl Call {
         self.responder.begin(head)
     }
 
-    /// The response comes down, while the request may still go up. Ready when all of it has been passed on, with the
-    /// code of the service.
+    /// Passes the response on, while the request may still be sent. Ready when all of it has been passed on, with the
+    /// service's code.
     pub(super) fn poll_response(
         &mut self,
         cx: &mut Context<'_>,

@@ -54,7 +54,7 @@ impl<'a> Attempts<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     First,
-    /// Nobody has seen the one before.
+    /// No service has seen the attempt before.
     Replay,
     Retry,
     /// It is one of several that run at once, and not the first of them.
@@ -70,7 +70,7 @@ pub(super) struct Start {
     pub(super) timeout: Option<Duration>,
     /// A copy of the body; `None` if the client's stream is sent. In a box, for most calls have none.
     pub(super) body: Option<Box<UpstreamBody>>,
-    /// How the wait for a connection is told: not at all where another attempt runs.
+    /// The way that the wait for a connection is timed: not at all where another attempt runs.
     pub(super) times: Times,
 }
 
@@ -89,9 +89,9 @@ pub(super) struct Attempt<'a> {
     shared: &'a Attempts<'a>,
     start: Start,
     permits: BreakerPermits<'a>,
-    /// When it had a connection; until then, when it began.
+    /// The time of its connection; until then, the time of its beginning.
     connected: Moment,
-    /// Where the call is traced.
+    /// The attempt's span.
     span: Option<Box<Span>>,
     // Before the lease, for a stream ends before its place is given to the next call.
     state: State,
@@ -108,7 +108,7 @@ enum State {
     Ended,
 }
 
-/// How an attempt ended that was answered.
+/// The end of an attempt that was answered.
 pub(super) enum Response {
     /// The caller has it.
     Passed(Code),
@@ -125,7 +125,7 @@ impl Response {
 }
 
 impl<'a> Attempt<'a> {
-    /// Begins an attempt at `now`: asks the breakers, and queues for a connection, which is taken only when it is there.
+    /// Begins an attempt at `now`: asks the breakers, and queues for a connection.
     pub(super) fn begin(
         shared: &'a Attempts<'a>,
         call: &mut Call,
@@ -151,17 +151,17 @@ impl<'a> Attempt<'a> {
         matches!(self.state, State::Queued(..))
     }
 
-    /// Whether it is sent what comes from the client, and not a copy.
+    /// Whether it sends the client's own stream, and not a copy.
     pub(super) fn takes_client_body(&self) -> bool {
         self.start.body.is_none()
     }
 
-    /// Its copy of the body, if it was sent one.
+    /// Its copy of the body, if it sends one.
     pub(super) fn take_body(&mut self) -> Option<Box<UpstreamBody>> {
         self.start.body.take()
     }
 
-    /// Goes on until the head of a response comes. Whether the call is given up meanwhile is for the driver to ask.
+    /// Goes on until the head of a response comes. Its driver asks whether the call is given up meanwhile.
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -181,7 +181,7 @@ impl<'a> Attempt<'a> {
             Some(copy) => call.poll_copy(cx, copy),
             None => call.poll_request(cx),
         };
-        // Looked at first: an upstream that resets the request has said why here.
+        // The response is polled first: an upstream that resets the request has said why there.
         if let Poll::Ready(head) = stream.poll_head(cx) {
             return Poll::Ready(head.map_err(|error| lease.classify(AttemptError::from_stream(error))));
         }
@@ -221,9 +221,9 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// The call was given up while it ran, for this reason.
+    /// Ends an attempt whose call was given up while it ran, for this reason.
     pub(super) fn given_up(&self, call: &Call, failure: Failure) -> AttemptError {
-        // Where only this attempt has no more time, another one may still be answered.
+        // Where only this attempt has no time left, another one may still be answered.
         let is_alone = failure == Failure::OutOfTime && !call.timeouts().is_expired();
         let end = if is_alone && matches!(self.state, State::Sent(_)) { End::Lost } else { End::Ours };
         AttemptError { failure, end }
@@ -264,7 +264,7 @@ impl<'a> Attempt<'a> {
         Ok(None)
     }
 
-    /// It is over. Says what its end says of the service and of the endpoint it went to.
+    /// Ends the attempt, and reports its result to breakers and endpoint.
     pub(super) fn report(mut self, call: &Call, outcome: Result<Code, AttemptError>) {
         let Attempts { worker, cluster, .. } = *self.shared;
         self.state = State::Ended;

@@ -1,4 +1,4 @@
-//! How a request's body becomes what the upstream gets: gRPC messages in their frames.
+//! Turns a request's body into the upstream's form: gRPC messages in their frames.
 
 use super::json::Stream;
 use crate::buffer::Slice;

@@ -68,13 +68,13 @@ impl Policy {
     }
 }
 
-/// Whether a browser asks what a page may do.
+/// Whether the request is a browser's preflight.
 fn is_preflight(head: &Head) -> bool {
     head.method() == Some(b"OPTIONS") && head.get(Name::ACCESS_CONTROL_REQUEST_METHOD).is_some()
 }
 
-/// The response to a request that asks what may be done at its path; none if it asks something of a service. `allow` is
-/// what may be called there.
+/// The response to a preflight or an OPTIONS of the gateway's own; `None` for a request to a service. `allow` lists the
+/// methods of this path.
 pub(in crate::worker) fn answer_options(
     policy: Option<&Policy>,
     head: &Head,
@@ -91,7 +91,7 @@ pub(in crate::worker) fn answer_options(
 }
 
 impl Granted {
-    /// Says so in the head of an answer.
+    /// Adds the grant to the head of an answer.
     pub(in crate::worker) fn add_to(&self, head: &mut Head) {
         head.insert(Name::ACCESS_CONTROL_ALLOW_ORIGIN, &self.origin);
         head.insert(Name::ACCESS_CONTROL_EXPOSE_HEADERS, self.expose.as_bytes());

@@ -13,11 +13,11 @@ use crate::upstream::AttemptError;
 use crate::wire::trace_context::TraceParent;
 use crate::wire::{binary, content, timeout};
 
-/// A request that has come.
+/// A request as it came.
 pub(in crate::worker) struct Arrival {
     pub(in crate::worker) head: Head,
     pub(in crate::worker) version: Version,
-    /// The head is above the bounds, and the part of it that is here ends there.
+    /// The head is above the bounds, and holds only its beginning.
     pub(in crate::worker) is_too_large: bool,
 }
 
@@ -63,12 +63,12 @@ pub(in crate::worker) struct GatewayHeaders {
     pub(in crate::worker) timeout: Option<Duration>,
     /// It has the `te` field that gRPC asks for.
     pub(in crate::worker) has_te: bool,
-    /// It wants to know where the time of the call goes.
+    /// It asks for the times of the call's stages.
     pub(in crate::worker) timing: bool,
 }
 
 impl GatewayHeaders {
-    /// The earliest of all deadlines holds.
+    /// Takes over a timeout; the earliest of all holds.
     fn within(&mut self, timeout: Option<Duration>) -> Result<(), Failure> {
         let timeout = timeout.ok_or(Failure::BadTimeout)?;
         self.timeout = Some(self.timeout.map_or(timeout, |asked| asked.min(timeout)));
@@ -76,7 +76,7 @@ impl GatewayHeaders {
     }
 }
 
-/// Reads a call's head, and refuses what no upstream should see.
+/// Reads a call's head, and refuses one that no upstream should see.
 pub(in crate::worker) fn read(
     head: &Head,
     headers_count_max: usize,
@@ -106,7 +106,7 @@ pub(in crate::worker) fn read(
     Ok(asked)
 }
 
-/// Refuses what is not a gRPC call, or one in gRPC-Web.
+/// Refuses a request that is neither gRPC nor gRPC-Web.
 pub(in crate::worker) fn check_grpc(head: &Head, protocol: DownstreamProtocol) -> Result<(), Failure> {
     if head.method() != Some(b"POST") {
         return Err(Failure::NotPost);
@@ -136,8 +136,8 @@ fn is_method_path(path: &[u8]) -> bool {
         && method != b".."
 }
 
-/// The host that the caller means to reach. A port is cut off only if digits follow the last `:`, and no other stands
-/// outside brackets: what names several addresses is compared as it is.
+/// The host that the caller means to reach. A port is cut off only if digits follow the last `:`, and no other `:`
+/// stands outside brackets. A value with several addresses is compared as it is.
 pub(in crate::worker) fn host(head: &Head) -> &str {
     let authority = head.authority().or_else(|| head.get(Name::HOST));
     let authority = authority.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default();
@@ -150,12 +150,12 @@ pub(in crate::worker) fn host(head: &Head) -> &str {
     }
 }
 
-/// Why a request that no method is mapped to is refused.
+/// The failure of a request that no method is mapped to.
 pub(in crate::worker) fn not_mapped(head: &Head) -> Failure {
     if is_grpc(head) { Failure::NotHttp2 } else { Failure::NotMapped }
 }
 
-/// Whether a field says something of the connection, or of the body as the client sent it, and nothing of the call.
+/// Whether a field concerns the connection, or the body as the client sent it, but not the call.
 fn is_not_sent_on(name: Name) -> bool {
     matches!(
         name,
@@ -210,7 +210,7 @@ pub(in crate::worker) fn is_host(host: &[u8]) -> bool {
 
 /// Makes a caller's head fit to be sent on.
 pub(in crate::worker) fn prepare(head: &mut Head, asked: &GatewayHeaders) {
-    // gRPC servers refuse calls without it, and it says that trailers are understood, which ours are.
+    // gRPC servers refuse calls without `te`. It says that trailers are understood, and ours are.
     if !asked.has_te {
         head.push(Name::TE, b"trailers");
     }
@@ -238,7 +238,7 @@ pub(in crate::worker) fn upstream(
             return Err(Failure::OutOfTime);
         }
         head.remove(Name::GRPC_TIMEOUT);
-        // Different each time: it would only push what repeats out of the peer's table.
+        // The value differs each time: it would only push repeated fields out of the peer's table.
         head.push_sensitive(Name::GRPC_TIMEOUT, timeout::format(left).as_ref());
     }
     if let Some(traceparent) = traceparent {
@@ -252,7 +252,7 @@ pub(in crate::worker) fn upstream(
     Ok(())
 }
 
-/// Reads the head of a response; the code if it has one already.
+/// Reads the head of a response; gives the code if it has one already.
 pub(in crate::worker) fn read_response(head: &Head) -> Result<Option<Code>, AttemptError> {
     let code = status(head);
     if code.is_some() || (head.status() == Some(200) && is_grpc(head)) {

@@ -1,10 +1,9 @@
 //! A call that is sent several times at once: the first good response is the call's, and the other attempts are
 //! cancelled.
 //!
-//! When an attempt begins and the meaning of its end are decided in `policy/hedge.rs`. One attempt is sent the request
-//! as it comes from the client; others begin once all of it is here, and are sent copies of what is kept. So a request
-//! that is not kept whole, such as a long stream, is sent once. A timeout that follows the latency is not for such
-//! calls: hedges do its work.
+//! `policy/hedge.rs` decides when an attempt begins, and the meaning of its end. At any time, one attempt may send the
+//! client's own stream. Others begin once all of the request is here, and send copies of it. So a request that is not kept
+//! whole, such as a long stream, is sent once. Adaptive timeouts do not apply to such calls: hedges do their work.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -23,19 +22,19 @@ use crate::time::Moment;
 use crate::time::timers::Timer;
 use crate::upstream::AttemptError;
 
-/// The attempts of a call that run, and whether there will be more.
+/// A race: the attempts of a call that run, and whether there will be more.
 struct Race<'a> {
     shared: &'a Attempts<'a>,
     hedging: &'a Hedging,
     hedge: Hedge,
     running: Vec<Attempt<'a>>,
-    /// How the attempt before ended.
+    /// The end of the attempt before.
     last: Option<Finish<'a>>,
     timer: Timer,
     armed_for: Option<Moment>,
 }
 
-/// How an attempt ended, and maybe the call with it.
+/// A step of the race: the end of an attempt, and maybe of the call with it.
 enum Finish<'a> {
     /// The response of this attempt begins with this head; the caller has nothing of it yet.
     Response(Box<Attempt<'a>>, Head),
@@ -83,7 +82,7 @@ pub(super) fn send<'a>(
 impl<'a> Race<'a> {
     /// Ready when the call has a response, or will have none.
     fn poll(&mut self, cx: &mut Context<'_>, call: &mut Call) -> Poll<Finish<'a>> {
-        // The sooner all of the request is here, the sooner others can be sent it.
+        // The sooner all of the request is here, the sooner others can send it.
         if let Err(failure) = call.gather(cx) {
             return Poll::Ready(Finish::Failed(AttemptError::terminal(failure)));
         }
@@ -93,7 +92,7 @@ impl<'a> Race<'a> {
             }
             match self.poll_running(cx, call) {
                 Poll::Ready(Some(finish)) => return Poll::Ready(finish),
-                // Where one has ended the next may begin.
+                // After an end, the next attempt may begin.
                 Poll::Ready(None) => {}
                 Poll::Pending => break,
             }
@@ -138,7 +137,7 @@ impl<'a> Race<'a> {
         }
     }
 
-    /// Whether an attempt is sent what comes from the client.
+    /// Whether an attempt sends the client's own stream.
     fn is_client_taken(&self) -> bool {
         self.running.iter().any(Attempt::takes_client_body)
     }
@@ -162,13 +161,14 @@ impl<'a> Race<'a> {
         }
     }
 
-    /// An attempt was not even sent, for a reason of ours that holds for the next one too. Those that run go on.
+    /// Handles an attempt that was not even sent, for a reason of ours that holds for the next one too. Running ones go
+    /// on.
     fn refused(&mut self, error: AttemptError) -> Option<Finish<'a>> {
         self.hedge.stop();
         self.settle(Finish::Failed(error), End::NoConnection, Pushback::None)
     }
 
-    /// Polls all that run. Ready when one has ended: with the call, or without.
+    /// Polls all running attempts. Ready when one has ended: with the call, or without.
     fn poll_running(&mut self, cx: &mut Context<'_>, call: &mut Call) -> Poll<Option<Finish<'a>>> {
         for at in 0..self.running.len() {
             if let Poll::Ready(ended) = self.running[at].poll_head(cx, call) {
@@ -179,7 +179,7 @@ impl<'a> Race<'a> {
         Poll::Pending
     }
 
-    /// An attempt has ended, or the head of its response has come. Says how the call ends, if that is its end.
+    /// Handles an attempt's end, or the head of its response. Gives the call's end, if that is it.
     fn ended(
         &mut self,
         call: &mut Call,

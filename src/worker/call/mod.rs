@@ -40,13 +40,12 @@ use crate::policy::status::Code;
 use crate::time::Moment;
 use crate::upstream::{Cluster, Method};
 
-/// When a caller of plain HTTP may try again that was refused because the worker has more than it can do.
+/// The time after which a caller of plain HTTP may try again that an overloaded worker refused.
 const RELIEF: Duration = Duration::from_secs(1);
 
 /// Accept: serves one call. Every call gets exactly one response, unless its client has gone.
-///
-/// Not an async function: what is handed to one of those, its future holds twice. All that is large is in the [`Call`],
-/// and there once, for with many calls in flight it is their futures that fill the caches.
+/// Not an async function: the future of one holds its arguments twice. All large values are in the [`Call`], and there
+/// once. With many calls in flight, their futures fill the caches.
 pub(in crate::worker) fn serve(
     worker: Rc<Worker>,
     client: Rc<Client>,
@@ -102,7 +101,7 @@ async fn run(
     }
 }
 
-/// Where a call goes, and what is known of it before anything of its body is read.
+/// A routed call, before anything of its body is read.
 struct RoutedCall<'c> {
     cluster: &'c Rc<Cluster>,
     method: &'c Method,
@@ -113,8 +112,8 @@ struct RoutedCall<'c> {
     timeout: Option<Duration>,
 }
 
-/// Reads the head, finds the route, and asks what can be asked at once: overload, rate, deadline. None if the caller
-/// asked nothing of a service, and has been answered.
+/// Reads the head, finds the route, and asks all guards that answer at once: overload, rate, deadline. `None` if the
+/// request asked nothing of a service, and has been answered.
 fn decode_and_route<'c>(
     worker: &Worker,
     config: &'c WorkerConfig,

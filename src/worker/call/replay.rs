@@ -18,20 +18,20 @@ pub(in crate::worker) struct ReplayBuffer {
     chunks: Vec<Slice>,
     bytes: usize,
     bytes_max: usize,
-    /// It is kept from now on.
+    /// Chunks are kept from now on.
     has_begun: bool,
     /// More was sent than is kept.
     exceeded: bool,
 }
 
 impl ReplayBuffer {
-    /// From now on chunks are kept, up to so many bytes.
+    /// Keeps chunks from now on, up to so many bytes.
     pub(in crate::worker) fn begin(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max;
         self.has_begun = true;
     }
 
-    /// Keeps one more chunk, while there is room for all of them.
+    /// Keeps a chunk, while there is room for all of them.
     pub(in crate::worker) fn add(&mut self, chunk: &Slice) {
         self.bytes += chunk.len();
         if self.bytes <= self.bytes_max && !self.exceeded {
@@ -49,14 +49,14 @@ impl ReplayBuffer {
         self.chunks.push(chunk);
     }
 
-    /// Frees the buffer if it had no room for all: then all that it held has been sent.
+    /// Drops the chunks, all of which have been sent, if the body does not fit.
     pub(in crate::worker) fn forget_if_exceeded(&mut self) {
         if self.exceeded {
             self.chunks.clear();
         }
     }
 
-    /// Nothing is sent again from now on. `unsent`: some of what is here has not been sent yet.
+    /// Gives up repetition. `unsent`: some chunks have not been sent yet.
     pub(in crate::worker) fn forget(&mut self, unsent: bool) {
         self.exceeded = true;
         if !unsent {
@@ -74,7 +74,7 @@ impl ReplayBuffer {
     }
 }
 
-/// Lists for what is kept, used by one call after the other.
+/// Lists for kept chunks, which one call uses after the other.
 #[derive(Debug, Default)]
 pub(in crate::worker) struct ReplayBufferPool(RefCell<Vec<Vec<Slice>>>);
 

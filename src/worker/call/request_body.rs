@@ -18,7 +18,7 @@ pub(in crate::worker) struct RequestBody {
     received_bytes: u64,
 }
 
-/// Where it comes from.
+/// The source of the body.
 enum Source {
     Http2(Stream),
     Http1(Incoming),
@@ -58,7 +58,7 @@ impl RequestBody {
         }
     }
 
-    /// Lets the client send as much again. hyper does so by itself.
+    /// Opens the client's window again by as much. hyper does so by itself.
     pub(in crate::worker) fn release(&mut self, length: usize) {
         if let Source::Http2(stream) = &mut self.source {
             stream.release(length);
@@ -81,7 +81,7 @@ impl Source {
                     Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(broken(&error)))),
                     Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                         Ok(chunk) => Poll::Ready(Some(Ok(chunk.into()))),
-                        // Trailers of a request mean nothing to gRPC.
+                        // Trailers of a request have no meaning in gRPC.
                         Err(_) => continue,
                     },
                 };
@@ -90,7 +90,7 @@ impl Source {
     }
 }
 
-/// Why a body of HTTP/1.1 cannot be read on: its framing makes no sense, or no more of it comes.
+/// A failure of an HTTP/1.1 body: its framing makes no sense, or no more of it comes.
 fn broken(error: &hyper::Error) -> Failure {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     match cause.map(io::Error::kind) {

@@ -12,7 +12,7 @@ use crate::buffer::Slice;
 use crate::http2::{Sent, Stream};
 use crate::policy::failure::Failure;
 
-/// A request's body: where it comes from, and how far it is on its way to an upstream.
+/// A request's body: its source, and its progress to an upstream.
 pub(in crate::worker) struct RequestForwarder {
     source: BodySource,
     feed: UpstreamBody,
@@ -30,9 +30,9 @@ struct BodySource {
 /// The body's way to one upstream.
 pub(in crate::worker) struct UpstreamBody {
     sink: Option<Stream>,
-    /// Not yet sent whole, and how much of the client's window it holds.
+    /// A chunk that is not yet sent whole, and how much of the client's window it holds.
     held: Option<(Slice, usize)>,
-    /// Chunks at the end of what is kept that are still to be sent.
+    /// Chunks at the end of the kept ones that are still to be sent.
     again: usize,
     sent_bytes: u64,
     /// All has been sent, or the upstream wants no more.
@@ -48,17 +48,17 @@ impl RequestForwarder {
         }
     }
 
-    /// From now on up to `bytes_max` of the body are kept, to send the call again.
+    /// Keeps up to `bytes_max` of the body from now on, to send the call again.
     pub(in crate::worker) fn keep(&mut self, bytes_max: u32) {
         self.source.kept.begin(bytes_max as usize);
     }
 
-    /// The call is not sent again from now on.
+    /// Gives up repetition: the call is not sent again from now on.
     pub(in crate::worker) fn forget(&mut self) {
         self.source.kept.forget(self.feed.again > 0);
     }
 
-    /// How the body becomes what the upstream gets.
+    /// Sets the decoding of the body.
     pub(in crate::worker) fn read_as(&mut self, reading: BodyDecoder) {
         self.source.reading = reading;
     }
@@ -105,7 +105,7 @@ impl RequestForwarder {
         self.source.next(cx, &mut self.feed.again).map_ok(|chunk| self.feed.held = chunk)
     }
 
-    /// Receives what has come of the body, before it is sent and as much as may be kept. True if that is all of it.
+    /// Receives the body before it is sent, as much as may be kept. True if that is all of it.
     pub(in crate::worker) fn gather(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
         while !self.source.received && self.source.kept.is_whole() {
             match self.source.read(cx) {
@@ -122,7 +122,7 @@ impl RequestForwarder {
         Ok(self.source.received)
     }
 
-    /// From now on the body goes to `sink`.
+    /// Sends the body to `sink` from now on.
     pub(in crate::worker) fn to(&mut self, sink: Stream) {
         self.feed.sink = Some(sink);
     }
@@ -132,13 +132,13 @@ impl RequestForwarder {
         self.source.received
     }
 
-    /// The way of a body that is kept whole to one more upstream.
+    /// A further way of a body that is kept whole, to another upstream.
     pub(in crate::worker) fn copy(&self) -> UpstreamBody {
         debug_assert!(self.is_kept() && self.is_received());
         UpstreamBody::new(self.source.kept.chunks().len())
     }
 
-    /// Moves what there is of the body to that upstream.
+    /// Sends as much of the body as that upstream takes.
     pub(in crate::worker) fn poll_copy(
         &mut self,
         cx: &mut Context<'_>,
@@ -153,7 +153,7 @@ impl RequestForwarder {
         }
     }
 
-    /// From now on the body goes only where this one goes.
+    /// Gives up all other ways: from now on the body goes only this one.
     pub(in crate::worker) fn take(&mut self, copy: UpstreamBody) {
         self.feed = copy;
     }
@@ -163,10 +163,10 @@ impl RequestForwarder {
         self.source.kept.is_whole()
     }
 
-    /// Begins anew for another attempt, with what is kept.
+    /// Begins anew for another attempt, with the kept chunks.
     pub(in crate::worker) fn rewind(&mut self) {
         debug_assert!(self.is_kept());
-        // A chunk that was being sent is among those kept: the client may send as much more.
+        // A chunk that was being sent is among those kept, so the client may send as much more.
         if let Some((_, length)) = self.feed.held.take() {
             self.source.release(length);
         }
@@ -178,7 +178,7 @@ impl RequestForwarder {
         self.feed.done
     }
 
-    /// Whether there is something that the upstream does not take. Otherwise it is the client that is waited for.
+    /// Whether the upstream does not take bytes that are there. Otherwise the client is waited for.
     pub(in crate::worker) fn is_stalled(&self) -> bool {
         self.feed.held.is_some()
     }
@@ -193,19 +193,20 @@ impl RequestForwarder {
         self.feed.sent_bytes
     }
 
-    /// Gives back what was kept, for the next call to use.
+    /// Gives the kept list back, for the next call to use.
     pub(in crate::worker) fn take_kept(&mut self) -> ReplayBuffer {
         std::mem::take(&mut self.source.kept)
     }
 
-    /// Moves what there is. Ready when the whole request has been sent, or the upstream wants no more of it.
+    /// Sends as much as the upstream takes. Ready when the whole request has been sent, or the upstream wants no more
+    /// of it.
     pub(in crate::worker) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.feed.poll(cx, &mut self.source)
     }
 }
 
 impl UpstreamBody {
-    /// From now on it goes to `sink`.
+    /// Sends to `sink` from now on.
     pub(in crate::worker) fn to(&mut self, sink: Stream) {
         self.sink = Some(sink);
     }
@@ -257,8 +258,8 @@ impl UpstreamBody {
 }
 
 impl BodySource {
-    /// The next piece to send: from what is kept first, then from the client. `None` at the end of a body whose last
-    /// frame did not say that it was.
+    /// The next piece to send: from the kept chunks first, then from the client. `None` at the end of a body whose last
+    /// frame did not mark it.
     fn next(
         &mut self,
         cx: &mut Context<'_>,
@@ -310,7 +311,7 @@ impl BodySource {
         }
     }
 
-    /// Lets the client send as much again. Of a body that has ended the library takes back the rest by itself.
+    /// Opens the client's window again by as much. For a body that has ended the library does so by itself.
     fn release(&mut self, length: usize) {
         if !self.received && length > 0 {
             self.body.release(length);

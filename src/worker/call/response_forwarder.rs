@@ -1,6 +1,6 @@
 //! Moves an answer's body piece by piece from the upstream to the client, only as fast as the client takes it.
 //!
-//! The upstream's window is opened again only for what the client's window has taken, so a slow reader holds at most
+//! The upstream's window opens again only for bytes that the client's window has taken. So a slow reader holds at most
 //! one window of bytes here.
 
 use std::task::{Context, Poll};
@@ -26,12 +26,12 @@ impl ResponseForwarder {
         self.moved_bytes
     }
 
-    /// Whether it waits for the client to take what has come.
+    /// Whether it waits for the client to take bytes.
     pub(in crate::worker) fn waits_for_client(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Moves what there is. Ready with the trailers when the body has ended, if there are any.
+    /// Sends as much as the client takes. Ready at the end of the body, with its trailers, if there are any.
     pub(in crate::worker) fn poll(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,8 +1,8 @@
 //! The attempts of a call one after the other: sent, and sent again where the policy says so, until there is a response
 //! to pass on.
 //!
-//! The meaning of an attempt's end is decided in `policy/retry.rs`. A response that is a status alone is held back until
-//! that is decided: of an attempt that is repeated the caller sees nothing.
+//! `policy/retry.rs` decides the meaning of an attempt's end. A response that is a status alone is held back until
+//! then: the caller sees nothing of an attempt that is repeated.
 
 use std::future::{pending, poll_fn};
 use std::task::Poll;
@@ -22,11 +22,11 @@ use crate::upstream::{AttemptError, LatencySample};
 struct Retry<'a> {
     shared: &'a Attempts<'a>,
     retries: Retries,
-    /// Why the attempt that is about to be made is made.
+    /// The kind of the attempt that comes next.
     kind: Kind,
     /// The timeout for the head of a response.
     fixed: Option<Duration>,
-    /// Where the method's latency is kept, and the timeout that follows it.
+    /// The method's place among the latencies, and its adaptive timeout.
     latency: Option<(usize, Option<Duration>)>,
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn send(
 }
 
 impl Retry<'_> {
-    /// Makes one attempt, which begins now, and says what its end says of the service.
+    /// Makes an attempt, which begins now, and reports its result.
     async fn attempt(&mut self, call: &mut Call, now: Moment) -> Result<Response, AttemptError> {
         let start = Start {
             kind: self.kind,
@@ -87,7 +87,7 @@ impl Retry<'_> {
         ended
     }
 
-    /// Tells how long the service took, if that says something.
+    /// Notes the service's latency, if the attempt shows one.
     fn tell_latency(&self, call: &Call, outcome: Result<Code, AttemptError>) {
         let Some(all) = self.shared.cluster.latencies() else { return };
         let sample = match outcome {
@@ -118,7 +118,7 @@ impl Retry<'_> {
             Next::Again { wait, counted } => {
                 self.kind = match end {
                     _ if counted => Kind::Retry,
-                    // It was never sent, so this one is the first still.
+                    // The attempt was never sent, so this one is still the first.
                     End::Held => self.kind,
                     _ => Kind::Replay,
                 };
@@ -137,7 +137,7 @@ impl Retry<'_> {
         }
     }
 
-    /// Makes the request ready to be sent again, and waits, as long as there is somebody to wait for.
+    /// Makes the request ready to be sent again, and waits, as long as the client does.
     async fn wait(&self, call: &mut Call, wait: Duration) -> Result<(), Failure> {
         call.enter(Stage::Queue);
         // First, for it lets go of the stream of the attempt that is over.
@@ -160,7 +160,7 @@ impl Retry<'_> {
     }
 }
 
-/// Whether an attempt ended because the operator's timeout passed, be it that the service noticed first.
+/// Whether an attempt ended because the operator's timeout passed, even if the service noticed first.
 fn is_overdue(call: &Call, outcome: Result<Code, AttemptError>) -> bool {
     let timeouts = call.timeouts();
     let noticed = matches!(outcome, Ok(Code::DeadlineExceeded)) && timeouts.advertised_route_timeout();

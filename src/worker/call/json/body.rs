@@ -19,7 +19,7 @@ pub(in crate::worker) struct CollectedBody {
 }
 
 impl CollectedBody {
-    /// Adds a chunk, up to `length_max` bytes of them. `announced` is what the client says will come in all.
+    /// Adds a chunk, up to `length_max` bytes of them. `announced` is the length that the client stated.
     pub(in crate::worker) fn add(
         &mut self,
         chunk: Slice,
@@ -50,8 +50,8 @@ impl CollectedBody {
     }
 }
 
-/// How much memory to take for a body of which so much has come. It is never taken twice, once the body is large: what
-/// is not written to costs nothing.
+/// The memory to take for a body of which so much has come. A large body never takes it twice; memory that is not
+/// written to costs nothing.
 fn room(length: usize, announced: Option<u64>, length_max: usize) -> usize {
     const SMALL: usize = 64 << 10;
     const LARGE: usize = 16 << 20;
@@ -63,7 +63,7 @@ fn room(length: usize, announced: Option<u64>, length_max: usize) -> usize {
     wanted.clamp(length, length_max.max(length))
 }
 
-/// A request that is not as it has to be: which failure that is, and what to tell.
+/// The refusal of a request: the failure, and a detail for the caller.
 pub(in crate::worker) type Refused = (Failure, Option<String>);
 
 impl TranscodedRequest {
@@ -89,7 +89,7 @@ impl TranscodedRequest {
         Ok(out.into())
     }
 
-    /// Appends the message that one value of the body is, in its frame.
+    /// Appends the message of one value of the body, in its frame.
     fn append(&self, value: &[u8], is_first: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
         let head_at = out.len();
         out.extend_from_slice(&[0; HEAD_BYTES]);

@@ -15,7 +15,8 @@ use crate::worker::call::headers;
 use crate::worker::call::responder::Responder;
 use crate::worker::call::responder::json::{Format, JsonEncoder};
 
-/// When a caller may try again whose method a service may still tell of: such a service is asked each second.
+/// The time after which a caller may try again whose method reflection may still find: such a service is asked each
+/// second.
 const SOON: Duration = Duration::from_secs(1);
 
 /// A request whose method is known.
@@ -43,7 +44,8 @@ fn not_found(api: &Api, responder: &mut Responder, head: &Head) -> Failure {
     }
 }
 
-/// Finds the method that a request means. From then on the head is that of a call of it, and the responder speaks for it.
+/// Finds the method that a request means. The head becomes that of a call of it, and the responder encodes its
+/// response.
 pub(in crate::worker) fn open(
     transcoder: &Rc<Transcoder>,
     responder: &mut Responder,
@@ -72,7 +74,7 @@ pub(in crate::worker) fn open(
         bound,
         has_oneof,
         length: value(head, Name::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
-        // Nobody else asks for it.
+        // Only methods that take a `google.api.HttpBody` need it.
         content_type: content_type.filter(|_| transcoder.rule(rule).takes_http_body).map(Box::from),
     };
     if !opened.takes_this_type(content_type) {
@@ -92,7 +94,7 @@ fn value(head: &Head, name: Name) -> Option<&str> {
     str::from_utf8(head.get(name)?).ok()
 }
 
-/// The fields that path and query say, as wire bytes, and whether a member of a oneof is among them.
+/// The fields of path and query, as wire bytes, and whether a member of a oneof is among them.
 fn path_and_query_fields(
     transcoder: &Transcoder,
     rule: usize,
@@ -153,7 +155,7 @@ impl TranscodedRequest {
         self.transcoder.method(self.rule).client_streaming
     }
 
-    /// The most bytes that the body may have; of a stream, that one of its values may have.
+    /// The most bytes that the body may have; for a stream, that one of its values may have.
     pub(super) fn length_max(&self) -> usize {
         self.transcoder.settings.max_request_body_size as usize
     }

@@ -1,4 +1,4 @@
-//! The API as one worker has it, and memory that the requests in JSON use one after the other.
+//! The API as one worker has it, and memory that JSON requests use one after the other.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,11 +19,11 @@ pub(in crate::worker) struct Transcoder {
     unary: FxHashSet<Box<str>>,
     pub(in crate::worker) captures: RefCell<Captures>,
     pub(in crate::worker) query: RefCell<Query>,
-    /// Memory of calls that have ended, for those that begin.
+    /// Memory of ended calls, for those that begin.
     spare: RefCell<Vec<Vec<u8>>>,
 }
 
-/// How much of that is kept: pieces, and bytes of one.
+/// Bounds of that memory: pieces, and bytes of one.
 const SPARE_MAX: usize = 64;
 const SPARE_BYTES_MAX: usize = 4096;
 

@@ -13,7 +13,7 @@ pub(in crate::worker) struct ExtraHeaders {
 }
 
 impl ExtraHeaders {
-    /// Adds it to a head that a body follows.
+    /// Adds the headers to a head that a body follows.
     pub(in crate::worker) fn add_to(&self, head: &mut Head) {
         if let Some(granted) = &self.granted {
             granted.add_to(head);
@@ -21,7 +21,7 @@ impl ExtraHeaders {
         self.add_time(head);
     }
 
-    /// Adds to a head, or to trailers, where the time went, if that is wanted.
+    /// Adds the times of the stages to a head, or to trailers, if the caller wants them.
     pub(in crate::worker) fn add_time(&self, head: &mut Head) {
         if let Some(value) = self.timer.value() {
             head.push(Name::SERVER_TIMING, value.as_bytes());

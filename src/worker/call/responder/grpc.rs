@@ -1,4 +1,4 @@
-//! Failures of the gateway, as gRPC says them.
+//! Failures of the gateway, in gRPC's form.
 
 use std::rc::Rc;
 

@@ -31,13 +31,13 @@ impl Web {
         }
     }
 
-    /// Makes the head of a gRPC response that of one in gRPC-Web.
+    /// Turns the head of a gRPC response into that of one in gRPC-Web.
     pub(super) fn change(&self, head: &mut Head) {
         head.insert(Name::CONTENT_TYPE, self.form.content_type().as_bytes());
         head.remove(Name::CONTENT_LENGTH);
     }
 
-    /// Sends the next piece of the body, which is turned into text first if the caller wants that.
+    /// Sends the next piece of the body, as base64 text if the caller wants that.
     pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -61,7 +61,7 @@ impl Web {
     }
 }
 
-/// Parts the head of a response that has no messages: what is the trailers goes there.
+/// Splits the head of a response that has no messages: the fields of its trailers go there.
 pub(super) fn move_trailers(head: &mut Head, trailers: &mut Head) {
     let is_trailer = |name: &[u8]| name.starts_with(b"grpc-");
     for field in head.iter().filter(|field| is_trailer(field.name_bytes)) {

@@ -21,7 +21,7 @@ use crate::wire::{binary, message};
 use crate::worker::call::headers;
 use crate::worker::call::json::transcoder::Transcoder;
 
-/// How the messages of an answer are put into its body.
+/// The format in which the messages of an answer stand in its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) enum Format {
     /// A single value: the method answers once.
@@ -35,7 +35,7 @@ pub(in crate::worker) enum Format {
 }
 
 impl Format {
-    /// The first of the streaming formats that `accept` names; lines if it names none.
+    /// The first streaming format that `accept` names; lines if it names none.
     pub(in crate::worker) fn of(accept: &str, is_stream: bool) -> Format {
         if !is_stream {
             return Format::Value;
@@ -77,7 +77,7 @@ impl Format {
         }
     }
 
-    /// The end of a body that went well.
+    /// The end of a body that succeeded.
     const fn end(self, is_empty: bool) -> &'static [u8] {
         match (self, is_empty) {
             (Format::Array, true) => b"[]",
@@ -100,19 +100,19 @@ pub(in crate::worker) struct JsonEncoder {
     transcoder: Rc<Transcoder>,
     rule: usize,
     format: Format,
-    /// The head, once it has come and until it is known what to say in it.
+    /// The head, until its fields are settled.
     head: Option<Head>,
     messages: Messages,
-    /// The only message, until it is known that the call went well.
+    /// The only message, until the call has succeeded.
     only: Option<Bytes>,
-    /// In the client's language, and not yet taken.
+    /// Bytes in the client's format, not yet taken.
     pending: Slice,
     is_empty: bool,
-    /// Why the answer ends, once what came before is on its way.
+    /// The error that ends the answer, once the bytes before it have been sent.
     ended: Option<AttemptError>,
 }
 
-/// The upstream's answer cannot be said in JSON.
+/// The failure of an upstream's answer that has no form in JSON.
 const BAD: AttemptError = AttemptError::terminal(Failure::UpstreamBadMessage);
 
 impl JsonEncoder {
@@ -155,7 +155,7 @@ impl JsonEncoder {
         trailers
     }
 
-    /// Takes a chunk of the upstream's body. Ready when all that it completes is on its way.
+    /// Takes a chunk of the upstream's body. Ready when all messages that it completes have been sent.
     pub(in crate::worker) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -191,7 +191,7 @@ impl JsonEncoder {
         }
     }
 
-    /// Appends the next messages as the client gets them; nothing if there is none.
+    /// Appends the next messages in the client's format; nothing if there is none.
     fn append_next(
         &mut self,
         sink: &mut ResponseSink,
@@ -230,7 +230,7 @@ impl JsonEncoder {
         Ok(())
     }
 
-    /// Sends the head; to who asked for no more that is all.
+    /// Sends the head; a HEAD request gets no more.
     fn begin_on(
         &mut self,
         sink: &mut ResponseSink,
@@ -252,7 +252,7 @@ impl JsonEncoder {
         self.transcoder.rule(self.rule)
     }
 
-    /// Says in the head what the body is. `first` is the first message, whose `HttpBody` may say.
+    /// Sets the content type in the head. `first` is the first message: an `HttpBody` has a content type.
     fn set_type(&mut self, first: &[u8]) -> Result<(), AttemptError> {
         let value = if self.rule().gives_http_body {
             let content_type = self.http_body(first)?.content_type;
@@ -277,7 +277,7 @@ impl JsonEncoder {
         HttpBody::read(message).map_err(|_| BAD)
     }
 
-    /// Appends a message as the client gets it.
+    /// Appends a message in the client's format.
     fn append(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), AttemptError> {
         let rule = self.rule();
         if rule.gives_http_body {
@@ -346,7 +346,7 @@ impl JsonEncoder {
         Ok(sink.end(Slice::copy_of(end))?)
     }
 
-    /// Tells the client that the service has answered with a failure.
+    /// Sends the client the service's failure.
     fn end_badly(
         &mut self,
         sink: &mut ResponseSink,
@@ -370,7 +370,7 @@ impl JsonEncoder {
         Ok(sink.send_whole(head, body.into(), is_head)?)
     }
 
-    /// The end of a body that had begun when the call failed: what of it the client has not taken yet, and a last value.
+    /// Ends a body that had begun when the call failed: bytes that the client has not taken yet, and a last value.
     pub(in crate::worker) fn failed(&mut self, failure: Failure, detail: Option<&str>) -> Slice {
         let error = self.error(&status_body(failure, detail));
         if self.pending.is_empty() {
@@ -381,7 +381,7 @@ impl JsonEncoder {
 
     /// `{"error": {...}}`, framed like the values before it.
     fn error(&self, status: &[u8]) -> Slice {
-        // A body of some other type has no place for it.
+        // A body of some other type has no place for the object.
         if self.rule().gives_http_body {
             return Slice::default();
         }
@@ -395,7 +395,7 @@ impl JsonEncoder {
     }
 }
 
-/// Metadata that came last goes with what came first: HTTP/1.1 has no trailers that anyone reads.
+/// Moves metadata from the trailers to the head: no client reads trailers of HTTP/1.1.
 fn add_metadata(head: &mut Head, trailers: &Head) {
     for field in trailers.iter() {
         if !field.name_bytes.starts_with(b"grpc-") && !is_of_a_body(field.name) {
@@ -404,7 +404,7 @@ fn add_metadata(head: &mut Head, trailers: &Head) {
     }
 }
 
-/// Fields that say how a body is sent, which is not for a service to say behind its last message.
+/// Fields about the body's framing, which a service must not send behind its last message.
 fn is_of_a_body(name: Name) -> bool {
     matches!(
         name,

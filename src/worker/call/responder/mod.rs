@@ -49,7 +49,7 @@ pub(in crate::worker) struct Responder {
 enum ResponseEncoder {
     Grpc,
     Web(Web),
-    /// Plain HTTP, as long as it is not known which method is called.
+    /// Plain HTTP, until the method is known.
     Http,
     Json(Box<JsonEncoder>),
 }
@@ -72,22 +72,22 @@ impl Responder {
         Responder { heads, sink, encoder, is_head, extra, detail: None, allow: None, retry_after: None }
     }
 
-    /// From now on the response is in JSON, and that of a known method.
+    /// Encodes the response as JSON from now on, by the types of a known method.
     pub(in crate::worker) fn encode_json(&mut self, encoder: JsonEncoder) {
         self.encoder = ResponseEncoder::Json(Box::new(encoder));
     }
 
-    /// Says what the page that asks may read of the response.
+    /// Sets the CORS grant of the page that asks.
     pub(in crate::worker) fn grant(&mut self, granted: Option<Granted>) {
         self.extra.granted = granted;
     }
 
-    /// Where the time of the call goes.
+    /// The timer of the call's stages.
     pub(in crate::worker) fn timer(&self) -> &StageTimer {
         &self.extra.timer
     }
 
-    /// Where the time of the call goes, to begin with that.
+    /// The timer of the call's stages, to be started.
     pub(in crate::worker) fn timer_mut(&mut self) -> &mut StageTimer {
         &mut self.extra.timer
     }
@@ -102,33 +102,33 @@ impl Responder {
         self.sink.sent_bytes()
     }
 
-    /// Whether what comes from the service is turned into JSON.
+    /// Whether the service's messages are turned into JSON.
     pub(in crate::worker) fn is_json(&self) -> bool {
         matches!(self.encoder, ResponseEncoder::Json(_))
     }
 
-    /// Says more of the failure that follows.
+    /// Sets a detail of the failure that follows.
     pub(in crate::worker) fn explain(&mut self, detail: String) {
         self.detail = Some(detail);
     }
 
-    /// Says what the path may be called with.
+    /// Sets the methods that the path allows.
     pub(in crate::worker) fn allow(&mut self, methods: String) {
         self.allow = Some(methods);
     }
 
-    /// Says when it may be worth to come back.
+    /// Sets the time after which the caller may come back.
     pub(in crate::worker) fn retry_after(&mut self, wait: Duration) {
         self.retry_after = Some(wait);
     }
 
-    /// Sends an answer that is no call's: that to a preflight.
+    /// Sends a response that is no call's, such as that to a preflight.
     pub(in crate::worker) fn send_plain(&mut self, mut head: Head) -> Result<(), Failure> {
         self.extra.add_to(&mut head);
         self.sink.send_whole(head, Slice::default(), self.is_head).map_err(|Gone| Failure::ClientGone)
     }
 
-    /// Sends a head of the upstream that is all of its answer.
+    /// Sends a head of the upstream that is all of its response.
     pub(in crate::worker) fn send_whole(&mut self, mut head: Head) -> Result<(), AttemptError> {
         match &mut self.encoder {
             ResponseEncoder::Grpc => {
@@ -168,7 +168,7 @@ impl Responder {
         }
     }
 
-    /// Takes a chunk of the body, as much at a time as the client takes. Ready when all of it is on its way.
+    /// Sends a chunk of the body, as much at a time as the client takes. Ready when all of it has been sent.
     pub(in crate::worker) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -201,7 +201,8 @@ impl Responder {
         }
     }
 
-    /// Ends the answer with a failure: as all of it, or as its end if it had begun. Nothing for a client that has gone.
+    /// Ends the answer with a failure: as all of it, or as its end if it had begun. A client that has gone gets
+    /// nothing.
     pub(in crate::worker) fn fail(&mut self, failure: Failure) {
         if failure == Failure::ClientGone {
             return self.sink.close();
@@ -265,7 +266,7 @@ impl Responder {
         self.sink.send_whole(head, body, self.is_head)
     }
 
-    /// Whether nothing of what the upstream still says is for the client, who asked for a head.
+    /// Whether the client gets none of the upstream's further bytes: its request is a HEAD.
     pub(in crate::worker) fn is_said(&self) -> bool {
         self.is_head && self.sink.is_over()
     }

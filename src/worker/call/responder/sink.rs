@@ -1,4 +1,4 @@
-//! The way back to a client, as HTTP/2 or HTTP/1.1 has it: a head, a body, an end.
+//! The sink of a response, as HTTP/2 or HTTP/1.1 has it: a head, a body, an end.
 
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -9,7 +9,7 @@ use crate::policy::failure::Failure;
 use crate::upstream::AttemptError;
 use crate::worker::downstream::h1_bridge::H1Bridge;
 
-/// The way back to one client, and what has gone there.
+/// The sink of one response, and counts of what it was sent.
 pub(in crate::worker) struct ResponseSink {
     state: State,
     /// The HTTP status that was sent; zero if none was.
@@ -17,7 +17,7 @@ pub(in crate::worker) struct ResponseSink {
     sent_bytes: u64,
 }
 
-/// How far the answer to one request is.
+/// The progress of the answer to one request.
 enum State {
     /// HTTP/2, nothing has been sent.
     Http2(Stream),
@@ -27,11 +27,11 @@ enum State {
     Http1(Rc<H1Bridge>),
     /// HTTP/1.1, the head has been sent.
     Http1Begun(Rc<H1Bridge>),
-    /// All has been sent, or is sent when the client takes it, or nobody is there.
+    /// All has been sent, or is sent when the client takes it, or the client has gone.
     Over,
 }
 
-/// The client cannot be answered any more.
+/// The client has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) struct Gone;
 
@@ -62,8 +62,7 @@ impl ResponseSink {
         self.sent_bytes
     }
 
-    /// Says nothing more: nobody is there who could be answered. HTTP/1.1 waits for an answer to every request, so its
-    /// connection ends.
+    /// Gives up the answer: its client has gone. HTTP/1.1 waits for an answer to every request, so its connection ends.
     pub(in crate::worker) fn close(&mut self) {
         if let State::Http1(bridge) | State::Http1Begun(bridge) =
             std::mem::replace(&mut self.state, State::Over)
@@ -72,12 +71,12 @@ impl ResponseSink {
         }
     }
 
-    /// Whether all has been sent, or nobody is there.
+    /// Whether all has been sent, or the client has gone.
     pub(in crate::worker) fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
     }
 
-    /// Sends an answer that is known as a whole. Of an answer to HEAD the body is left out.
+    /// Sends an answer that is known as a whole. For HEAD the body is left out.
     pub(in crate::worker) fn send_whole(
         &mut self,
         mut head: Head,
@@ -99,7 +98,7 @@ impl ResponseSink {
                 Ok(())
             }
             State::Http1(bridge) => {
-                // In this order hyper sees that the body is whole and says how long it is.
+                // In this order hyper sees that the body is whole, and sends its length.
                 bridge.end(body);
                 bridge.begin(&head);
                 Ok(())
@@ -108,7 +107,7 @@ impl ResponseSink {
         }
     }
 
-    /// Sends the head of an answer as all that the client wants of it, whatever its body would be.
+    /// Sends the head of an answer to HEAD, whatever its body would be.
     pub(in crate::worker) fn send_head(&mut self, head: &Head) -> Result<(), Gone> {
         self.status = head.status().unwrap_or(0);
         match std::mem::replace(&mut self.state, State::Over) {
@@ -145,7 +144,7 @@ impl ResponseSink {
         matches!(self.state, State::Http2Begun(_) | State::Http1Begun(_))
     }
 
-    /// Sends a chunk of the body, as much at a time as the client takes. Ready when all of it is on its way.
+    /// Sends a chunk of the body, as much at a time as the client takes. Ready when all of it has been sent.
     pub(in crate::worker) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
