@@ -202,7 +202,7 @@ impl Cluster {
         self.pool.publish(slots);
     }
 
-    /// Polls for a connection that takes a call, on an endpoint that it has not been `tried` on if there is any.
+    /// The wait for a connection that takes a call, if possible on an endpoint that was not `tried`.
     pub fn acquire(&self, tried: Tried) -> AcquireStream {
         AcquireStream::new(&self.pool, tried)
     }

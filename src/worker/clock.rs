@@ -1,4 +1,4 @@
-//! The one place of the data plane that reads a clock.
+//! [`Clock`]: the only place of the data plane that reads a clock.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 #[cfg(test)]
@@ -11,13 +11,13 @@ use quanta::Clock as Counter;
 
 use crate::time::Moment;
 
-/// Nanoseconds from the processor's own counter, where it has a steady one. Copies of one clock tell the same time, which
-/// what workers share depends on.
+/// Nanoseconds from the processor's own counter, where it has a steady one. All copies of a clock show one time; values
+/// that workers share depend on that.
 #[derive(Clone, Debug)]
 pub struct Clock {
     counter: Counter,
     start: u64,
-    /// A simulation's time.
+    /// A simulation's clock.
     #[cfg(test)]
     virtual_time: Option<Arc<AtomicU64>>,
 }
@@ -35,7 +35,7 @@ impl Clock {
         }
     }
 
-    /// Tells a simulation's time.
+    /// A clock that shows a simulation's time.
     #[cfg(test)]
     pub(super) fn simulated(time: Arc<AtomicU64>) -> Clock {
         Clock { counter: Counter::new(), start: 0, virtual_time: Some(time) }
@@ -47,11 +47,11 @@ impl Clock {
         if self.virtual_time.is_some() {
             return 0;
         }
-        // Traces are told apart by their numbers alone, so no two gateways may begin alike.
+        // Only their numbers tell traces apart, so no two gateways may begin alike.
         RandomState::new().build_hasher().finish()
     }
 
-    /// Now.
+    /// The present moment.
     pub fn now(&self) -> Moment {
         #[cfg(test)]
         if let Some(time) = &self.virtual_time {
@@ -63,7 +63,7 @@ impl Clock {
     }
 }
 
-/// Now by the calendar, in microseconds since 1970; for people only, as it may jump.
+/// Unix time now, in microseconds; for people only, as it may jump.
 #[allow(clippy::disallowed_methods, reason = "this file is the one that reads clocks")]
 pub(super) fn unix_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

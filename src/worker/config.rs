@@ -18,7 +18,7 @@ use crate::random::Random;
 use crate::time::Moment;
 use crate::upstream::{Cluster, ClusterInputs, Method};
 
-/// A configuration with what belongs to it, as the supervisor gives it to a worker.
+/// A configuration with its shared state, as the supervisor gives it to a worker.
 #[derive(Debug)]
 pub struct ConfigSnapshot {
     /// The operator's configuration.
@@ -33,7 +33,7 @@ pub struct ConfigSnapshot {
     pub shares: Vec<Arc<Shares>>,
     /// The rate limit of each route that has one.
     pub rates: Vec<Option<Arc<SharedRate>>>,
-    /// Where the worker counts.
+    /// The counts of the worker.
     pub shard: Arc<Shard>,
     /// Added to a series' number for the access log, so that numbers of different configurations differ.
     pub series_base: u32,
@@ -52,18 +52,18 @@ pub(super) struct WorkerConfig {
     series_base: u32,
 }
 
-/// Where one of a route's choices goes, and where its calls are counted: by [`Method::place`].
+/// A choice of a route: its cluster, and its series by [`Method::place`].
 struct Target {
     cluster: usize,
     series: Vec<usize>,
 }
 
-/// Where a call goes.
+/// The target of a call.
 pub(super) struct RouteMatch<'s> {
     /// The position of its route.
     pub(super) route: usize,
     pub(super) cluster: &'s Rc<Cluster>,
-    /// Where its calls are counted: by [`Method::place`].
+    /// Its series, by [`Method::place`].
     pub(super) series: &'s [usize],
 }
 
@@ -133,14 +133,14 @@ impl WorkerConfig {
         self.rates[route].as_ref().is_none_or(|rate| rate.take(now))
     }
 
-    /// How long a call of this route to this method may take.
+    /// The timeouts of a call of this route to this method.
     pub(super) fn timeouts(&self, route: usize, method: &Method) -> RouteTimeouts {
         let RouteTimeouts { answer, whole, idle } = self.timeouts[route];
         let whole = whole.into_iter().chain(method.whole).min();
         RouteTimeouts { answer: method.timeout.or(answer), whole, idle }
     }
 
-    /// Where calls are counted that found no route.
+    /// The series of calls that found no route.
     pub(super) fn unrouted(&self) -> usize {
         self.shard.calls.len() - 1
     }
@@ -164,7 +164,7 @@ impl WorkerConfig {
         &self.shard.calls[series]
     }
 
-    /// Settles what other workers depend on, and says how endpoints are.
+    /// Settles state that other workers depend on, and publishes that of endpoints.
     pub(super) fn settle(&self, now: Moment) {
         let slots = self.shard.endpoints.iter().zip(&self.shard.timeouts);
         for (cluster, (endpoints, timeouts)) in self.clusters.iter().zip(slots) {
@@ -176,7 +176,7 @@ impl WorkerConfig {
         }
     }
 
-    /// Whether nothing is to be settled while there are no calls.
+    /// Whether there is nothing to settle without calls.
     pub(super) fn is_at_rest(&self) -> bool {
         self.clusters.iter().all(|cluster| cluster.is_at_rest())
     }
@@ -203,7 +203,7 @@ fn targets(config: &Config) -> Vec<Vec<Target>> {
     routes.map(|route| route.clusters.iter().map(|choice| target(route, choice.cluster)).collect()).collect()
 }
 
-/// The labels of all series, in the order that calls are counted.
+/// The labels of all series, in the order of the counts.
 pub fn layout(config: &Config) -> Layout {
     let mut calls = Vec::new();
     for route in &config.routes {

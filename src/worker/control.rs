@@ -28,7 +28,7 @@ pub struct Control {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Serve,
-    /// Accept no more, and end when the last call has.
+    /// Accept no more, and end with the last call.
     Drain,
     /// End now.
     Stop,
@@ -39,17 +39,17 @@ const DRAIN: u8 = 1;
 const STOP: u8 = 2;
 
 impl Control {
-    /// Accept no more, and end when the last call has.
+    /// Lets the worker drain: accept no more, and end with the last call.
     pub fn drain(&self) {
         let _ = self.wanted.compare_exchange(SERVE, DRAIN, Ordering::Release, Ordering::Relaxed);
     }
 
-    /// End now, whatever is in flight.
+    /// Lets the worker end now, whatever is in flight.
     pub fn stop(&self) {
         self.wanted.store(STOP, Ordering::Release);
     }
 
-    /// From now on JSON is understood as this says, or not at all.
+    /// Sets the API for JSON; `None` turns JSON off.
     pub fn transcode(&self, api: Option<Arc<Api>>) {
         *self.api.lock().unwrap_or_else(PoisonError::into_inner) = Some(api);
     }
@@ -65,7 +65,7 @@ impl Control {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Connections that other workers have handed to this one.
+    /// Connections that other workers have transferred to this one.
     pub(super) fn queue(&self) -> &TransferQueue {
         &self.queue
     }
@@ -83,7 +83,7 @@ impl Control {
         self.api.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// From now on another configuration holds.
+    /// Sets the configuration.
     pub fn apply(&self, snapshot: ConfigSnapshot) {
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
     }
@@ -100,7 +100,7 @@ impl fmt::Debug for Control {
     }
 }
 
-/// A worker as the others reach it.
+/// A worker, as the others reach it.
 pub struct WorkerPeer {
     pub(super) control: Arc<Control>,
     bell: UnixStream,

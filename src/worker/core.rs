@@ -44,7 +44,7 @@ pub(super) trait StartCall {
     fn poll_started(&self);
 }
 
-/// Everything one core owns. Not `Send`: it never leaves its thread.
+/// The state of one core. Not `Send`: it never leaves its thread.
 pub(super) struct Worker {
     // Set at start.
     pub(super) number: usize,
@@ -66,12 +66,12 @@ pub(super) struct Worker {
     pub(super) random: RefCell<Random>,
     pub(super) overload: RefCell<Overload>,
     pub(super) replays: ReplayBufferPool,
-    /// None if nothing is told of calls.
+    /// `None` without access log and tracing.
     pub(super) telemetry: Option<Rc<TelemetryBuffers>>,
     clients: RefCell<Slab<Rc<Client>>>,
-    /// Accepts that have not come back for good.
+    /// Accepts that are pending.
     pub(super) accepting: Cell<u32>,
-    /// The main future may end; and how to wake it then.
+    /// The main future may end, and its waker.
     ended: Cell<bool>,
     main: RefCell<Option<Waker>>,
 }
@@ -120,7 +120,7 @@ impl Worker {
         Rc::clone(&self.config.borrow())
     }
 
-    /// From now on another configuration holds. Calls in flight keep what they began with.
+    /// Applies another configuration. Calls in flight keep the one that they began with.
     pub(super) fn apply(&self, snapshot: &ConfigSnapshot) {
         let before = self.config();
         let seed = u64::from(self.random.borrow_mut().below(u32::MAX));
@@ -129,33 +129,33 @@ impl Worker {
         *self.config.borrow_mut() = config;
     }
 
-    /// How JSON is understood, if it is.
+    /// The transcoder of JSON, if there is one.
     pub(super) fn transcoder(&self) -> Option<Rc<Transcoder>> {
         self.transcoder.borrow().clone()
     }
 
-    /// From now on JSON is understood as this says. Calls in flight keep what they began with.
+    /// Sets the API for JSON. Calls in flight keep the one that they began with.
     pub(super) fn transcode(&self, api: Option<Arc<Api>>) {
         let settings = &self.config().config.transcoding;
         *self.transcoder.borrow_mut() = api.map(|api| Transcoder::new(api, settings.clone()));
     }
 
-    /// Whether any JSON is understood.
+    /// Whether JSON is transcoded at all.
     pub(super) fn transcodes(&self) -> bool {
         self.transcoder.borrow().is_some()
     }
 
-    /// Whether the descriptors know the method of this path, and that it takes one message and answers with one.
+    /// Whether the descriptors have the method of this path as one that takes one message and answers with one.
     pub(super) fn takes_one_message(&self, path: &str) -> bool {
         self.transcoder.borrow().as_ref().is_some_and(|transcoder| transcoder.is_unary(path))
     }
 
-    /// Whether connections are still taken.
+    /// Whether the worker still takes connections.
     pub(super) fn serves(&self) -> bool {
         self.control.wanted() == Wanted::Serve
     }
 
-    /// Whether a call is admitted that came at `now`, and is counted in already; a refusal is counted.
+    /// Whether the overload guard admits a call that came at `now`, and is counted already. Counts a refusal.
     pub(super) fn admit_overload(&self, config: &WorkerConfig, now: Moment) -> bool {
         let counts = self.local.counts();
         let active = counts.calls_active.get();
@@ -193,7 +193,7 @@ impl Worker {
         runtime::spawn(move || counts.panics.add(1), task);
     }
 
-    /// Keeps a client in the list of those to be told when the worker drains, until the guard is dropped.
+    /// Lists a client, to be drained with the worker, until the guard is dropped.
     pub(super) fn register(self: &Rc<Self>, client: &Rc<Client>) -> impl Drop + use<> {
         let key = self.clients.borrow_mut().insert(Rc::clone(client));
         self.local.counts().connections_accepted.add(1);
@@ -204,13 +204,13 @@ impl Worker {
         Registered { worker: Rc::clone(self), key }
     }
 
-    /// The clients that are connected.
+    /// All connected clients.
     pub(super) fn clients(&self) -> Vec<Rc<Client>> {
         self.clients.borrow().iter().map(|(_, client)| Rc::clone(client)).collect()
     }
 
-    /// Ends this worker, if it is to end and no connection is left: none here, and none on the way, be it from another
-    /// worker or from an accept that has not come back yet.
+    /// Ends this worker, if it drains and has no connection left. Connections on their way count, too: from another
+    /// worker, or from a pending accept.
     pub(super) fn end_if_alone(&self) {
         let alone = || {
             self.accepting.get() == 0
@@ -249,7 +249,7 @@ impl fmt::Debug for Worker {
     }
 }
 
-/// A client in the list.
+/// A client's place in the list.
 struct Registered {
     worker: Rc<Worker>,
     key: usize,

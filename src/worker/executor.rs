@@ -1,9 +1,9 @@
 //! The calls of one worker, as futures in slots that are used again and again.
 //!
 //! A task for each call would be an allocation for each call. Here a slot keeps its memory and its waker when a call
-//! ends, so that in steady state beginning and ending a call allocates nothing. One task of the loop runs all calls
-//! that were woken. New calls are first polled when their connection has read all that came: so the code that reads heads
-//! runs for all of them, and then the code that routes and sends, and each stays in the processor's cache meanwhile.
+//! ends. So in steady state beginning and ending a call allocates nothing. One task of the loop runs all woken calls.
+//! New calls are first polled when their connection has read all bytes that came. So the code that reads heads runs for
+//! all of them, then the code that routes and sends. Each stays in the processor's cache.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -37,7 +37,7 @@ struct Slot<F> {
     waker: Rc<Waker>,
 }
 
-/// Which of 64 slots have been woken.
+/// The woken slots among 64.
 struct Group {
     woken: AtomicU64,
     runner: Arc<Runner>,
@@ -73,7 +73,7 @@ impl Wake for SlotWaker {
 }
 
 impl<F: Future<Output = ()>> CallExecutor<F> {
-    /// No calls yet.
+    /// An executor without calls.
     pub(super) fn new(local: Rc<Local>) -> Rc<CallExecutor<F>> {
         Rc::new(CallExecutor {
             local,
@@ -85,7 +85,7 @@ impl<F: Future<Output = ()>> CallExecutor<F> {
         })
     }
 
-    /// Begins a call: it is polled by [`CallExecutor::poll_spawned`], and from then on whenever it is woken.
+    /// Begins a call: [`CallExecutor::poll_spawned`] polls it, and from then on each wake-up.
     pub(super) fn spawn(&self, call: F) {
         let free = self.free.borrow_mut().pop();
         let index = free.unwrap_or_else(|| self.add_slot());
@@ -95,9 +95,9 @@ impl<F: Future<Output = ()>> CallExecutor<F> {
         self.spawned.borrow_mut().push(index);
     }
 
-    /// Polls the calls that have begun since this was called last, in their order.
+    /// Polls the calls that have begun since the last call of this, in their order.
     pub(super) fn poll_spawned(&self) {
-        // None of them begins another one.
+        // None of these calls begins another one.
         let mut spawned = std::mem::take(&mut *self.spawned.borrow_mut());
         for index in spawned.drain(..) {
             let future = self.slots.borrow_mut()[index].future.take();

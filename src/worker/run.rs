@@ -1,4 +1,4 @@
-//! Runs a worker: starts its tasks, ticks, and does what others want of it.
+//! Runs a worker: starts its tasks, ticks, and carries out the orders of others.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -30,17 +30,17 @@ use crate::policy::spread::Spread;
 use crate::time::timers;
 use crate::transcode::api::Api;
 
-/// Accepts of one listener that are in flight at once, so that a burst of connections comes in one turn. With epoll it is
-/// one, which is told that there are connections and takes them one after the other.
+/// Accepts of one listener that are pending at once, so that a burst of connections comes in one turn. With epoll there
+/// is one, which takes the connections one after the other.
 const ACCEPTS: usize = 4;
 
-/// How often a worker publishes and settles what others depend on.
+/// The interval in which a worker publishes and settles state for others.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A worker without calls looks at its clock once in this time.
+/// The longest sleep of a worker without calls.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// The time that calls which were cut and their connections have to say goodbye.
+/// The time for cut calls and their connections to end in order.
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Inputs of a new worker.
@@ -56,15 +56,15 @@ pub struct Plan {
     pub rung: Rung,
     /// A bound socket for each of the config's listeners, in the same order.
     pub sockets: Vec<Bound>,
-    /// Where it puts what is told of its calls.
+    /// The sinks of its records.
     pub telemetry: TelemetryConfig,
-    /// How JSON is understood at first, if at all.
+    /// The API for JSON at the start, if there is one.
     pub api: Option<Arc<Api>>,
     /// Orders of the supervisor.
     pub control: Arc<Control>,
-    /// Rings when that changes.
+    /// Rings when these change.
     pub bell: UnixStream,
-    /// How many connections each worker has.
+    /// Counts of each worker's connections.
     pub spread: Arc<Spread>,
     /// All workers in the order of their numbers, this one included.
     pub peers: Arc<[WorkerPeer]>,
@@ -82,7 +82,7 @@ pub fn run(plan: Plan, started: impl FnOnce()) -> io::Result<()> {
     event_loop.run(&Rc::clone(&local), serve(plan, clock, local, started))
 }
 
-/// Closes the transfer queue when the worker ends, however it ends.
+/// Closes the transfer queue when the worker ends, for whatever reason.
 struct Closing(Arc<Control>);
 
 impl Drop for Closing {
@@ -122,7 +122,7 @@ async fn serve(plan: Plan, clock: Rc<Clock>, local: Rc<Local>, started: impl FnO
     Ok(())
 }
 
-/// Begins to serve, with tasks of its own. The calls have to be kept for as long as it serves.
+/// Begins to serve, with tasks of its own. The calls have to be kept for as long as the worker serves.
 pub(super) fn begin(
     plan: Plan,
     clock: Rc<Clock>,
@@ -167,8 +167,8 @@ fn worker(plan: &Plan, clock: Rc<Clock>, local: Rc<Local>, calls: Weak<dyn Start
     Worker::new(parts, &plan.snapshot)
 }
 
-/// Advances the timers, and every 100 ms settles what other workers depend on. A worker without calls has nothing to
-/// settle: it sleeps until its first timer is due, a second at most, so that its coarse clock is not late by more.
+/// Advances the timers, and settles shared state every 100 ms. A worker without calls has nothing to settle. It sleeps
+/// until its first timer is due, but no longer than a second: its coarse clock is late by no more.
 async fn tick(worker: Rc<Worker>) {
     let timers = &worker.local.timers;
     let mut settled_at = worker.clock.now();
@@ -193,7 +193,7 @@ async fn tick(worker: Rc<Worker>) {
         };
         worker.overload.borrow_mut().beat(&worker.config().config.overload, now, until);
         let mut sleep = pin!(runtime::sleep(until.since(now)));
-        // A wake-up before its time means that a timer fires earlier, or that there are calls.
+        // A wake-up before its time means that a timer is due earlier, or that there are calls.
         let mut is_woken = false;
         poll_fn(|cx| {
             if std::mem::replace(&mut is_woken, true) {
@@ -215,7 +215,7 @@ fn settle(worker: &Worker) {
     allocations.add(crate::alloc::allocations_of_this_thread() - allocations.get());
 }
 
-/// Does what others want, each time the bell rings.
+/// Carries out the orders of others, each time the bell rings.
 async fn handle_commands(
     worker: Rc<Worker>,
     mut bell: Bell,

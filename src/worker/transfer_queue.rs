@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::net::socket::Unowned;
 
-/// A connection on its way to another worker. It is counted in there already.
+/// A connection on its way to another worker, which counts it already.
 pub(super) struct TransferredConnection {
     pub(super) socket: Unowned,
     pub(super) peer: SocketAddr,
@@ -34,7 +34,7 @@ impl TransferQueue {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Comes back with the connection if `max` wait, or if the worker takes none any more.
+    /// Adds a connection. Gives it back if `max` wait, or if the worker takes none any more.
     pub(super) fn put(
         &self,
         connection: TransferredConnection,
@@ -52,14 +52,14 @@ impl TransferQueue {
         self.lock().waiting.pop_front()
     }
 
-    /// Takes no more from now on, unless a connection waits still.
+    /// Closes the queue, unless a connection still waits.
     pub(super) fn close_if_empty(&self) -> bool {
         let mut queue = self.lock();
         queue.closed |= queue.waiting.is_empty();
         queue.closed
     }
 
-    /// Takes no more, and closes what waits.
+    /// Closes the queue, and the connections that wait in it.
     pub(super) fn close(&self) {
         let mut queue = self.lock();
         queue.closed = true;

@@ -1,4 +1,4 @@
-//! How long one call may take: the caller's deadline, the wait for the head of the answer, and silence.
+//! The timeouts of one call: the caller's deadline, the wait for the head of the answer, and silence.
 
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -12,22 +12,22 @@ use crate::time::timers::{Timer, Timers};
 /// The timeouts of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) struct RouteTimeouts {
-    /// Until the head of the answer comes, the waits for the client left out.
+    /// Until the head of the answer comes; waits for the client do not count.
     pub(in crate::worker) answer: Option<Duration>,
-    /// For the whole call; caps what the caller asks for.
+    /// For the whole call; caps the caller's timeout.
     pub(in crate::worker) whole: Option<Duration>,
-    /// While nothing moves.
+    /// For silence: the time while no bytes move.
     pub(in crate::worker) idle: Option<Duration>,
 }
 
 /// The time for the head of the answer. It stands still while the client is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Countdown {
-    /// There is no limit, or the answer has come.
+    /// Without a limit, or after the answer.
     Off,
-    /// So much is left.
+    /// Stands still with this time left.
     Stopped(Duration),
-    /// Until then.
+    /// Runs until this moment.
     Runs(Moment),
 }
 
@@ -59,11 +59,11 @@ pub(in crate::worker) struct CallTimeouts {
     attempt: Option<Duration>,
     attempt_due: Option<Moment>,
     is_answered: bool,
-    /// The service of this attempt was told what is left of the operator's timeout, not of the caller's.
+    /// This attempt's service was told the rest of the operator's timeout, not of the caller's.
     advertised_own: bool,
-    /// When this attempt's request had been sent whole.
+    /// The moment when this attempt's request had been sent whole.
     asked_at: Option<Moment>,
-    /// From then to the head of the answer.
+    /// The time from then to the head of the answer.
     waited: Option<Duration>,
     idle: Option<Duration>,
     moved_at: Moment,
@@ -91,34 +91,34 @@ impl CallTimeouts {
         }
     }
 
-    /// Sets what the caller asks for and the route allows, counted from the arrival of the head.
+    /// Sets the timeouts of caller and route, counted from the arrival of the head.
     pub(in crate::worker) fn set_limits(&mut self, asked: Option<Duration>, allowed: RouteTimeouts) {
         self.deadline = Deadline::new(self.began, asked, allowed.whole);
         self.answer = allowed.answer.map_or(Countdown::Off, Countdown::Stopped);
         self.idle = allowed.idle;
     }
 
-    /// An attempt begins, which has this time for its answer. Its wait for a connection counts: that is not the
+    /// Begins an attempt, which has this time for its answer. Its wait for a connection counts: that is not the
     /// client's.
     pub(in crate::worker) fn begin_attempt(&mut self, answer: Option<Duration>) {
         self.end_attempt();
         self.attempt = answer;
     }
 
-    /// It is over, and the call waits for the next one.
+    /// Ends an attempt; the call waits for the next one.
     pub(in crate::worker) fn end_attempt(&mut self) {
         self.attempt_due = None;
         self.asked_at = None;
         self.run();
     }
 
-    /// The head of an attempt is sent, and its body follows.
+    /// Notes that the head of an attempt was sent, and that its body follows.
     pub(in crate::worker) fn sent_head(&mut self) {
         self.left_for_body = self.answer.left(self.now());
     }
 
-    /// The request is on its way. `moved`: the upstream has taken some of it; then what that took is forgotten.
-    /// `stalled`: it does not take what there is; otherwise the client is waited for.
+    /// Notes progress of the request. `moved`: the upstream has taken a part, whose time does not count then.
+    /// `stalled`: the upstream does not take bytes that are there; otherwise the client is waited for.
     pub(in crate::worker) fn upload_progress(&mut self, moved: bool, stalled: bool) {
         if moved {
             self.moved();
@@ -133,7 +133,7 @@ impl CallTimeouts {
         }
     }
 
-    /// The request has been sent whole: from now on the answer is waited for.
+    /// Notes that the request has been sent whole: from now on the answer is waited for.
     pub(in crate::worker) fn request_sent(&mut self) {
         self.upload_progress(true, true);
         self.asked_at = Some(self.moved_at);
@@ -146,7 +146,7 @@ impl CallTimeouts {
         }
     }
 
-    /// The worker's coarse clock, which may stand before the beginning of a call that nothing waited with.
+    /// The worker's coarse clock, which may stand before the beginning of a call that has not waited yet.
     fn now(&self) -> Moment {
         self.began.max(self.timer.now())
     }
@@ -156,15 +156,15 @@ impl CallTimeouts {
         self.deadline.left(now)
     }
 
-    /// The time that an attempt has which is sent now, to be told to its service. Of the operator's timeout only for a
-    /// call whose answer is one message: of a stream it ends with the head.
+    /// The timeout to tell the service of an attempt that is sent now. The operator's counts only for a call with one
+    /// message as its answer: for a stream it ends with the head.
     pub(in crate::worker) fn advertised_timeout(&mut self, now: Moment, is_unary: bool) -> Option<Duration> {
         let (left, answer) = (self.left(now), self.answer.left(now).filter(|_| is_unary));
         self.advertised_own = answer.is_some_and(|answer| left.is_none_or(|left| answer < left));
         left.into_iter().chain(answer).min()
     }
 
-    /// Whether a service that says it had no time left means that of the operator.
+    /// Whether a service that reports a timeout means that of the operator.
     pub(in crate::worker) fn advertised_route_timeout(&self) -> bool {
         self.advertised_own
     }
@@ -174,7 +174,7 @@ impl CallTimeouts {
         self.left(now).into_iter().chain(self.answer.left(now)).min()
     }
 
-    /// The head of the answer has come.
+    /// Notes that the head of the answer has come.
     pub(in crate::worker) fn response_started(&mut self) {
         self.moved();
         self.is_answered = true;
@@ -183,7 +183,7 @@ impl CallTimeouts {
         self.attempt_due = None;
     }
 
-    /// How long the head of the answer took once the request had been sent whole.
+    /// The wait for the head of the answer, once the request had been sent whole.
     pub(in crate::worker) fn waited(&self) -> Option<Duration> {
         self.waited
     }
@@ -194,12 +194,12 @@ impl CallTimeouts {
         deadline::passed(own, self.deadline.callers(), self.now())
     }
 
-    /// Whether the answer has not come in the time that the operator, and not the caller, gives it.
+    /// Whether the answer has not come within the operator's timeout, as opposed to the caller's.
     pub(in crate::worker) fn is_overdue(&self) -> bool {
         self.is_attempt_overdue() || self.answer.due().is_some_and(|due| due <= self.timer.now())
     }
 
-    /// Whether the answer to this attempt has not come in time; another one might.
+    /// Whether the answer to this attempt is late; another attempt may still be answered.
     pub(in crate::worker) fn is_attempt_overdue(&self) -> bool {
         self.attempt_due.is_some_and(|due| due <= self.timer.now())
     }
@@ -214,7 +214,7 @@ impl CallTimeouts {
         self.is_answered
     }
 
-    /// Something moved, in either direction.
+    /// Notes that bytes moved, in either direction.
     pub(in crate::worker) fn moved(&mut self) {
         self.moved_at = self.moved_at.max(self.timer.now());
     }
@@ -234,7 +234,7 @@ impl CallTimeouts {
         }
         let limits = [self.deadline.at(), self.answer.due(), self.attempt_due, self.idle_due()];
         let next = limits.into_iter().flatten().min();
-        // A limit that moved away needs nothing: the timer fires too early, finds nothing passed, and is armed anew.
+        // A limit that moved away needs no change: the timer fires too early, finds nothing passed, and is armed anew.
         if let Some(next) = next
             && (fired || self.armed_for.is_none_or(|armed| next < armed))
         {

@@ -1,5 +1,5 @@
-//! Accepts connections, several at a time, until the listener is stopped. Which worker serves them is decided in
-//! `transfer.rs`.
+//! Accepts connections, several at a time, until the listener is stopped. `transfer.rs` decides which worker serves
+//! them.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use crate::net::runtime;
 use crate::time::seldom::Seldom;
 use crate::worker::core::Worker;
 
-/// The wait after an accept that failed for want of descriptors or memory: trying at once would fail again.
+/// The wait after an accept that failed for want of descriptors or memory: an immediate one would fail again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts that failed, of all workers: they fail for a while, many times a second.
+/// Failed accepts of all workers: they fail for a while, many times a second.
 static FAILURES: Seldom = Seldom::new();
 
-/// Accepts and serves until the listener is stopped. An accept is always awaited to its end: one that is dropped may
-/// take a connection with it.
+/// Accepts and serves until the listener is stopped. Each accept is awaited to its end, for a dropped one may lose a
+/// connection.
 pub(in crate::worker) async fn run(worker: Rc<Worker>, listener: Rc<ListenerState>) {
     let _pending = PendingAccept::begin(&worker);
     loop {

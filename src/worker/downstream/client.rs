@@ -1,4 +1,4 @@
-//! A client's connection, as its calls see it, and how its end is asked for.
+//! A client's connection, as its calls see it, and its end.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -19,18 +19,18 @@ pub(in crate::worker) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A client's connection, as its calls see it.
 pub(in crate::worker) struct Client {
     pub(in crate::worker) local: Rc<Local>,
-    /// Where it is.
+    /// Its address.
     pub(in crate::worker) peer: SocketAddr,
-    /// Where it came in.
+    /// The listener that it came in by.
     listener: Rc<ListenerState>,
     calls: Cell<u32>,
-    /// When its last call ended.
+    /// The end of its last call.
     idle_since: Cell<Moment>,
-    /// It is to end once its calls have.
+    /// The connection ends once its calls have.
     pub(in crate::worker) drains: Cell<bool>,
-    /// Its calls are to end now.
+    /// Its calls end now.
     cut: Cell<bool>,
-    /// Wakes its task.
+    /// The waker of the connection's task.
     waker: RefCell<Option<Waker>>,
 }
 
@@ -71,7 +71,7 @@ impl Client {
         Counted(Rc::clone(self))
     }
 
-    /// Notes how a call of this client failed.
+    /// Counts a failed call of this client.
     pub(in crate::worker) fn call_failed(&self, failure: Failure) {
         if failure == Failure::Draining {
             self.local.counts().calls_cut.add(1);
@@ -84,18 +84,18 @@ impl Client {
         }
     }
 
-    /// Asks the connection to end once its calls have.
+    /// Drains the connection: it ends once its calls have.
     pub(in crate::worker) fn drain(&self) {
         self.drains.set(true);
         self.wake();
     }
 
-    /// Asks its calls to end now, whatever they wait for; they have to be woken.
+    /// Cuts the calls: they end now, whatever they wait for. They have to be woken.
     pub(in crate::worker) fn cut(&self) {
         self.cut.set(true);
     }
 
-    /// Whether its calls are to end now.
+    /// Whether its calls have to end now.
     pub(in crate::worker) fn is_cut(&self) -> bool {
         self.cut.get()
     }
@@ -105,12 +105,12 @@ impl Client {
         self.waker.borrow_mut().get_or_insert_with(|| cx.waker().clone());
     }
 
-    /// Whether calls of it are in flight.
+    /// Whether it has calls in flight.
     pub(in crate::worker) fn has_calls(&self) -> bool {
         self.calls.get() > 0
     }
 
-    /// When its last call ended; when it connected, if it had none.
+    /// The end of its last call, or else the time of its connection.
     pub(in crate::worker) fn idle_since(&self) -> Moment {
         self.idle_since.get()
     }
@@ -120,7 +120,7 @@ impl Client {
         !self.has_calls() && self.idle_since.get().plus(self.settings().idle_timeout) <= now
     }
 
-    /// Whether bytes have waited for too long that it does not take; counted.
+    /// Whether bytes have waited longer than `write_timeout` for the client; counts that.
     pub(in crate::worker) fn does_not_read(&self, pipe: &Pipe, now: Moment) -> bool {
         let timeout = self.settings().write_timeout;
         let since = pipe.sending_since().is_some_and(|since| since.plus(timeout) <= now);

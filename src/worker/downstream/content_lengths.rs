@@ -1,10 +1,10 @@
-//! Watches what an HTTP/1.1 client sends for a head that says the length of its body in two ways.
+//! Finds request heads of HTTP/1.1 that state the length of their body in two ways.
 //!
 //! RFC 9112 section 6.3: where both `content-length` and `transfer-encoding` stand, the coding wins and the connection
-//! has to end. hyper lets the coding win too, but takes the length out of the head without a word; so the only place to
-//! see it is the bytes. Which of them are heads is known to hyper alone. So lines are counted that begin with
-//! `content-length:`, and the lengths that hyper has shown: if there are more lines, a length may have been hidden. A
-//! body that has such a line costs its client no more than a connection.
+//! has to end. hyper lets the coding win too, but drops the length from the head silently. So only the bytes show it,
+//! and hyper alone knows which of them are heads. The scanner therefore counts lines that begin with `content-length:`,
+//! and the lengths that hyper has shown. With more lines than lengths, a length may have been hidden. A body that has
+//! such a line costs its client no more than a connection.
 
 use std::cell::Cell;
 use std::io::{self, BufRead as _};
@@ -27,12 +27,12 @@ pub(in crate::worker) struct ContentLengthScanner {
 }
 
 impl ContentLengthScanner {
-    /// A head has so many of them.
+    /// Counts the lengths that a head shows.
     pub(in crate::worker) fn show(&self, count: usize) {
         self.shown.set(self.shown.get() + count);
     }
 
-    /// Whether more have come than were shown.
+    /// Whether more lines have come than lengths were shown.
     pub(in crate::worker) fn are_hidden(&self) -> bool {
         self.seen.get() > self.shown.get()
     }
@@ -66,7 +66,7 @@ impl ContentLengthScanner {
     }
 }
 
-/// A stream of which all that is read is looked at.
+/// A stream whose bytes are all scanned as they are read.
 pub(in crate::worker) struct ScannedIo<S> {
     stream: S,
     lengths: Rc<ContentLengthScanner>,

@@ -1,4 +1,4 @@
-//! Serves one connection: tells HTTP/2 from HTTP/1.1 by its first bytes, and speaks it.
+//! Serves one connection: tells HTTP/2 from HTTP/1.1 by its first bytes, and serves that.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -35,13 +35,13 @@ pub(in crate::worker) async fn serve(
     stream::drive(local, Rc::clone(&pipe), socket, Box::pin(protocol)).await;
 }
 
-/// Tells HTTP/2 from HTTP/1.1 by the first bytes, and speaks it.
+/// Tells HTTP/2 from HTTP/1.1 by the first bytes, and serves that.
 async fn detect_protocol(worker: Rc<Worker>, client: Rc<Client>, pipe: &Rc<Pipe>) {
     let timer = worker.local.timers.timer();
     let due = worker.local.timers.now().plus(client.settings().handshake_timeout);
     match timer.within(due, first_bytes(pipe)).await {
         Some(Protocol::Http2) => http2::serve(worker, client, pipe, timer).await,
-        // In a box, for a connection is either of the two, and would hold the larger one.
+        // In a box, for the future is either of the two, and would hold the larger one.
         Some(Protocol::Http1) => Box::pin(http1::serve(worker, client, pipe, timer)).await,
         None => {
             worker.local.counts().handshake_timeouts.add(1);
@@ -50,7 +50,7 @@ async fn detect_protocol(worker: Rc<Worker>, client: Rc<Client>, pipe: &Rc<Pipe>
     }
 }
 
-/// The protocol that a client turned out to speak.
+/// The protocol of a client.
 enum Protocol {
     Http2,
     Http1,

@@ -1,7 +1,7 @@
 //! A request over HTTP/1.1 and its answer, between hyper and the call.
 //!
 //! hyper asks for the head of the answer and then for its body; the call gives them when it has them. Both run on this
-//! worker, in tasks of their own: each wakes the other. One exchange serves all requests of a connection, one after the
+//! worker, in tasks of their own: each wakes the other. One bridge serves all requests of a connection, one after the
 //! other, so a request allocates nothing here.
 
 use std::cell::{Cell, RefCell};
@@ -26,20 +26,20 @@ pub(in crate::worker) struct H1Bridge {
     head: RefCell<Option<Response<()>>>,
     chunks: RefCell<VecDeque<Bytes>>,
     end: Cell<End>,
-    /// hyper has had a turn to write the last chunk before it learns that the body was cut.
+    /// hyper has had a turn to write the last chunk before it gets the error of a cut body.
     flushed: Cell<bool>,
     /// The connection ends after the next answer.
     last: Cell<bool>,
-    /// Nobody waits for the answer any more.
+    /// hyper waits for the answer no more.
     gone: Cell<bool>,
     hyper: RefCell<Option<Waker>>,
     call: RefCell<Option<Waker>>,
 }
 
-/// How the body ended.
+/// The end of the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum End {
-    /// It goes on.
+    /// The body goes on.
     #[default]
     NotYet,
     Whole,
@@ -47,7 +47,7 @@ enum End {
     Truncated,
 }
 
-/// The body was cut.
+/// The error of a body that was cut.
 #[derive(Debug)]
 pub(in crate::worker) struct Truncated;
 
@@ -60,7 +60,7 @@ impl fmt::Display for Truncated {
 impl std::error::Error for Truncated {}
 
 impl H1Bridge {
-    /// Ready for the next request.
+    /// Clears the bridge for the next request.
     pub(in crate::worker) fn reset(&self) {
         self.head.take();
         self.chunks.borrow_mut().clear();
@@ -70,7 +70,7 @@ impl H1Bridge {
         self.call.take();
     }
 
-    /// The next answer tells the client that it is the last one on its connection.
+    /// Lets the next answer announce the end of its connection.
     pub(in crate::worker) fn close_after(&self) {
         self.last.set(true);
     }
@@ -109,7 +109,7 @@ impl H1Bridge {
         self.wake_hyper();
     }
 
-    /// Ends the body after `last` in a way that shows that it is not whole.
+    /// Ends the body after `last`, in a way that shows that it is not whole.
     pub(in crate::worker) fn cut(&self, last: Slice) {
         if !last.is_empty() {
             self.chunks.borrow_mut().push_back(last.into_bytes());
@@ -118,7 +118,7 @@ impl H1Bridge {
         self.wake_hyper();
     }
 
-    /// Ready when nobody waits for the answer.
+    /// Ready when hyper waits for the answer no more.
     pub(in crate::worker) fn poll_gone(&self, cx: &Context<'_>) -> Poll<()> {
         if self.gone.get() {
             return Poll::Ready(());
@@ -148,8 +148,8 @@ impl H1Bridge {
     }
 }
 
-/// A head as hyper takes it. Fields that HTTP/1.1 cannot have are left out; a service cannot send such, for they are
-/// refused when they come. All values lie in one piece of memory.
+/// A head in hyper's form. Fields that HTTP/1.1 cannot have are left out; services cannot send them, for HTTP/2 refuses
+/// them. All values lie in one piece of memory.
 fn response(head: &Head) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() =
@@ -183,7 +183,7 @@ impl fmt::Debug for H1Bridge {
     }
 }
 
-/// The answer that hyper waits for; dropped before it is ready if the client goes.
+/// The answer that hyper waits for; dropped unfinished if the client goes.
 pub(in crate::worker) struct ResponseFuture(Option<Rc<H1Bridge>>);
 
 impl ResponseFuture {
@@ -217,7 +217,7 @@ impl Drop for ResponseFuture {
     }
 }
 
-/// The body of an answer, as hyper takes it.
+/// The body of an answer, in hyper's form.
 pub(in crate::worker) struct ResponseBody(Rc<H1Bridge>);
 
 impl Body for ResponseBody {

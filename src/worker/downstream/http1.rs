@@ -38,10 +38,10 @@ use crate::worker::call::responder::json::status_body;
 use crate::worker::call::responder::sink::ResponseSink;
 use crate::worker::core::Worker;
 
-/// The least that hyper takes as the bound of a head.
+/// The least bound of a head that hyper takes.
 const HEAD_BYTES_MIN: usize = 8192;
 
-/// Heads up to so many times the bound are read, and answered with what is wrong; larger ones end the connection.
+/// Heads up to so many times the bound are read, and answered with an error; larger ones end the connection.
 const ANSWERED_UP_TO: usize = 8;
 
 /// Header fields for which hyper needs no memory of its own.
@@ -70,7 +70,7 @@ fn builder(listener: &config::Listener) -> Builder {
     let mut builder = Builder::new();
     // A client that closes its side has gone: HTTP/1.1 knows no half-closed requests worth an answer.
     builder.half_close(false);
-    // A head above the bound is answered by us, with a body, if hyper takes it.
+    // We answer a head above the bound, with a body, if hyper takes it.
     builder.max_buf_size(HEAD_BYTES_MIN.max(listener.http2.max_header_list_size as usize * ANSWERED_UP_TO));
     if listener.http2.max_headers_count as usize != HEADERS_COUNT {
         builder.max_headers(listener.http2.max_headers_count as usize);
@@ -78,7 +78,7 @@ fn builder(listener: &config::Listener) -> Builder {
     builder
 }
 
-/// Makes a call of each request.
+/// Turns each request into a call.
 struct Requests {
     worker: Rc<Worker>,
     client: Rc<Client>,
@@ -117,7 +117,7 @@ impl Service<Request<Incoming>> for Requests {
 }
 
 impl Requests {
-    /// A head of hyper's as one of ours.
+    /// Converts a head of hyper's into one of ours.
     fn arrival(&self, parts: &HttpParts) -> Arrival {
         let mut head = self.worker.heads.head();
         head.set_method(parts.method.as_str().as_bytes());
@@ -135,7 +135,7 @@ impl Requests {
         Arrival { head, version, is_too_large }
     }
 
-    /// Answers a request whose end, or whose host, others may see elsewhere, and ends the connection.
+    /// Answers a request whose end or host other parsers may read differently, and ends the connection.
     fn refuse(&self, detail: &str) {
         let client = &self.client;
         client.local.counts().protocol_errors.add(1);
@@ -147,7 +147,7 @@ impl Requests {
     }
 }
 
-/// RFC 9112 section 3.2: a request of HTTP/1.1 has just one `host`, and a host is not a user.
+/// RFC 9112 section 3.2: a request of HTTP/1.1 has just one `host`, and a host has no user information.
 fn check_host(head: &HttpParts) -> Result<(), &'static str> {
     let mut hosts = head.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -165,15 +165,15 @@ fn is_chunked(headers: &HeaderMap) -> bool {
     first && codings.next().is_none()
 }
 
-/// Keeps a connection within its times.
+/// Enforces the timeouts of a connection.
 struct H1Timeouts<'a> {
     client: &'a Client,
     exchange: &'a H1Bridge,
     pipe: &'a Pipe,
     timer: Timer,
-    /// Since when the client has been sending a head.
+    /// The moment since which the client has been sending a head.
     head_since: Option<Moment>,
-    /// It is told with the next answer that the connection ends, and is closed at this time if it asks no more.
+    /// The next answer announces the end of the connection, which is closed at this time if no request follows.
     closing: Option<Moment>,
 }
 
@@ -198,7 +198,7 @@ impl H1Timeouts<'_> {
         connection.poll(cx)
     }
 
-    /// Ends what has not read for too long. True if the connection is to end as soon as nothing is in flight.
+    /// Cuts a connection whose client does not read. True if it should end as soon as nothing is in flight.
     fn check(&mut self, now: Moment) -> bool {
         if self.client.does_not_read(self.pipe, now) || self.head_takes_too_long(now) {
             self.pipe.abort();

@@ -18,7 +18,7 @@ use crate::worker::call::request_body::RequestBody;
 use crate::worker::call::responder::sink::ResponseSink;
 use crate::worker::core::Worker;
 
-/// Serves a connection that has greeted.
+/// Serves a connection whose client has sent the preface.
 pub(in crate::worker) async fn serve(worker: Rc<Worker>, client: Rc<Client>, pipe: &Rc<Pipe>, timer: Timer) {
     let bounds = Rc::new(bounds(&client.settings().http2));
     let session = Session::new(Rc::clone(pipe) as _, Rc::clone(&worker.local.timers), |out| {
@@ -40,7 +40,7 @@ fn bounds(settings: &config::Http2) -> Bounds {
         connection_window: settings.initial_connection_window_size,
         max_frame_size: settings.max_frame_size,
         max_header_list_size: settings.max_header_list_size,
-        // Counted when the call is read, which can say so to its caller.
+        // The call's own check counts them, which can answer its caller.
         max_headers_count: u32::MAX,
         max_send_buffer_size: settings.max_send_buffer_size,
         budgets: Budgets { resets: settings.max_resets_per_second, ..Budgets::default() },
@@ -55,9 +55,9 @@ struct Connection<'a> {
     pipe: &'a Pipe,
     session: Rc<Session>,
     timer: Timer,
-    /// Until then the client has to have sent its settings.
+    /// The client's settings have to come by then.
     greets_until: Option<Moment>,
-    /// The client has been told to open no more calls here.
+    /// A GOAWAY was sent.
     goodbye: bool,
 }
 
@@ -98,14 +98,14 @@ impl Connection<'_> {
         }
     }
 
-    /// Counts what happened.
+    /// Counts the connection's events.
     fn note(&self) {
         let notes = self.session.ask(http2::Connection::take_notes);
         self.client.local.counts().streams_malformed.add(notes.malformed.into());
         self.client.local.counts().streams_refused.add(notes.refused_streams.into());
     }
 
-    /// Sees to waker and timer.
+    /// Keeps the waker, and arms the timer.
     fn prepare(&mut self, cx: &Context<'_>) {
         self.client.keep_waker(cx);
         if self.timer.is_armed() {
@@ -119,7 +119,7 @@ impl Connection<'_> {
         self.timer.arm(self.greets_until.map_or(next, |until| next.min(until)), cx.waker());
     }
 
-    /// Ends what has been idle, or has not read, for too long.
+    /// Ends a connection that has been idle, or whose client has not read, for too long.
     fn check(&mut self, now: Moment) {
         if let Some(until) = self.greets_until {
             if self.session.ask(|http2| http2.has_settings()) {
@@ -138,7 +138,7 @@ impl Connection<'_> {
         self.session.with(|http2, out, now| http2.end_stalled(limit, now, out));
         if self.client.has_been_idle(now) {
             if self.goodbye {
-                // It has not answered the goodbye.
+                // The client has not closed the connection after the GOAWAY.
                 return self.pipe.abort();
             }
             self.client.local.counts().idle_timeouts.add(1);
@@ -151,7 +151,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Says goodbye if it is time.
+    /// Sends a GOAWAY if the connection drains.
     fn decide(&mut self) {
         if self.client.drains.get() && !self.goodbye {
             self.goodbye = true;

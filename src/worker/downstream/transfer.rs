@@ -1,4 +1,4 @@
-//! Connections that one worker accepts and another one serves, because it has fewer.
+//! Transfers connections from the worker that accepts them to one that has fewer.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,10 +9,10 @@ use crate::time::seldom::Seldom;
 use crate::worker::core::Worker;
 use crate::worker::transfer_queue::TransferredConnection;
 
-/// Connections that were lost on their way here, of all workers.
+/// Connections of all workers that were lost on their way.
 static FAILURES: Seldom = Seldom::new();
 
-/// A connection that is counted in at the worker that serves it, until this is dropped.
+/// A connection's count at the worker that serves it, until this is dropped.
 pub(in crate::worker) struct ConnectionSlot {
     worker: Rc<Worker>,
     listener: usize,
@@ -26,7 +26,7 @@ impl Drop for ConnectionSlot {
 }
 
 impl Worker {
-    /// Finds who serves a connection that was accepted here. Comes back with it if that is this worker.
+    /// Chooses the worker for a connection that was accepted here. Gives the connection back if it is this one.
     pub(in crate::worker) fn assign(
         self: &Rc<Self>,
         at: &ListenerState,
@@ -47,7 +47,7 @@ impl Worker {
                 let transferred = TransferredConnection { socket: socket.release(), peer, listener };
                 match self.transfer(number, transferred, at.settings.backlog) {
                     Ok(()) => counts.connections_handed.add(1),
-                    // Better served here than not at all.
+                    // Serving it here is better than not at all.
                     Err(transferred) if self.spread.enter(own, listener, max) => {
                         return self.receive(transferred).map(|(slot, socket, _)| (slot, socket));
                     }
@@ -59,7 +59,7 @@ impl Worker {
         None
     }
 
-    /// Hands a connection over that is counted in at worker `number`; comes back with it if that one cannot take it.
+    /// Transfers a connection that is counted at worker `number`. Gives it back if that worker cannot take it.
     fn transfer(
         &self,
         number: usize,
@@ -71,12 +71,12 @@ impl Worker {
         if result.is_err() {
             self.spread.leave(number, listener);
         }
-        // Rung for one it did not take, too: if it drains, it may have waited for just this one.
+        // The bell rings even for a refused connection: a worker that drains may have waited for just this one.
         peer_worker.ring();
         result
     }
 
-    /// The next connection that was transferred to this worker: the number of its listener, and what is known of it.
+    /// The next connection that was transferred to this worker: its listener's number, its count, and the socket.
     pub(in crate::worker) fn take_transferred(
         self: &Rc<Self>,
     ) -> Option<(usize, ConnectionSlot, (Socket, SocketAddr))> {
@@ -89,7 +89,7 @@ impl Worker {
         }
     }
 
-    /// Makes a connection this loop's own that is counted in here.
+    /// Takes a transferred connection over into this loop.
     fn receive(
         self: &Rc<Self>,
         transferred: TransferredConnection,

@@ -11,10 +11,10 @@ use crate::random::Random;
 use crate::time::Moment;
 use crate::worker::clock::{self, Clock};
 
-/// Differences of two clocks that say nothing.
+/// Differences of two clocks that are noise.
 const NOISE_US: u64 = 1000;
 
-/// Where a worker puts what is told of its calls, and of which calls.
+/// The sinks of a worker's records, and the calls that get records.
 #[derive(Clone, Debug)]
 pub struct TelemetryConfig {
     /// For the access log.
@@ -26,20 +26,20 @@ pub struct TelemetryConfig {
 /// A core's part of the access log.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// Where records go.
+    /// The ring of its records.
     pub ring: Arc<Ring>,
     /// The share of calls that get a line.
     pub sample: f64,
-    /// Whether each call that does not end with OK gets one.
+    /// Whether each call that does not end with OK gets a line.
     pub errors: bool,
 }
 
 /// A core's part of tracing.
 #[derive(Clone, Debug)]
 pub struct Tracing {
-    /// Where records of spans go.
+    /// The ring of its spans.
     pub ring: Arc<Ring>,
-    /// The share of calls that get spans, of those that come without a decision.
+    /// The share of calls that get spans, among those without a caller's decision.
     pub sample: f64,
 }
 
@@ -51,16 +51,16 @@ pub(in crate::worker) struct TelemetryBuffers {
     random: RefCell<Random>,
     /// Unix time, in microseconds, of the worker clock's zero.
     epoch_us: Cell<u64>,
-    /// TelemetryBuffers that calls no longer use.
+    /// Records that calls no longer use.
     #[allow(clippy::vec_box, reason = "a call takes the box as it is")]
     spare: RefCell<Vec<Box<Record>>>,
 }
 
-/// How many of them are kept.
+/// The most of them that are kept.
 const SPARE_MAX: usize = 1024;
 
 impl TelemetryBuffers {
-    /// `None` if nothing is told of calls.
+    /// `None` without access log and tracing.
     pub(in crate::worker) fn new(
         config: TelemetryConfig,
         (clock, local): (&Rc<Clock>, &Rc<Local>),
@@ -99,7 +99,7 @@ impl TelemetryBuffers {
         self.random.borrow_mut()
     }
 
-    /// An empty record, of memory that a call used before if there is any.
+    /// An empty record, in memory that a call used before if there is any.
     pub(in crate::worker) fn take_record(&self) -> Box<Record> {
         let mut record = self.spare.borrow_mut().pop().unwrap_or_default();
         *record = Record::default();
@@ -136,14 +136,14 @@ impl TelemetryBuffers {
         })
     }
 
-    /// Puts a line of the access log where it is written from, if there is room.
+    /// Puts a line into the ring of the access log, if there is room.
     pub(in crate::worker) fn put_line(&self, access: &Access, record: &Record) {
         if !access.ring.put(record) {
             self.local.counts().access_log_dropped.add(1);
         }
     }
 
-    /// Puts a span where it is exported from, if there is room.
+    /// Puts a span into the ring of the exporter, if there is room.
     pub(in crate::worker) fn put_span(&self, span: &Record) {
         if let Some(tracing) = &self.config.tracing
             && !tracing.ring.put(span)

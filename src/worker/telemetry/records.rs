@@ -34,8 +34,8 @@ struct ActiveRecord {
 }
 
 impl CallTelemetry {
-    /// The head of a call has arrived; where calls are traced it may change it. `series` is where the call is counted as
-    /// long as no route is known, as the access log and traces call it.
+    /// Begins the telemetry of a call whose head has arrived; tracing may change the head. `series` counts the call
+    /// until its route is known.
     pub(in crate::worker) fn begin(
         buffers: Option<&Rc<TelemetryBuffers>>,
         client: SocketAddr,
@@ -68,26 +68,26 @@ impl CallTelemetry {
         CallTelemetry { unrecorded: trace.unrecorded, active }
     }
 
-    /// The clock for the stages of the call, if anything is told of it.
+    /// The clock for the stages of the call, if it has a record.
     pub(in crate::worker) fn stage_clock(&self) -> Option<&Rc<Clock>> {
         self.active.as_ref().map(|active| active.buffers.clock())
     }
 
-    /// Its route was found, and with it where it is counted.
+    /// Notes the route, and the series that counts the call.
     pub(in crate::worker) fn routed(&mut self, series: u32, timer: &StageTimer, now: Moment) {
         let Some(ActiveRecord { record, .. }) = &mut self.active else { return };
         record.series = series;
         record.routed_us = Some(timer.offset_us(now));
     }
 
-    /// An attempt begins, after so many others: its span, if the call is recorded.
+    /// Begins the span of an attempt after so many others, if the call is recorded.
     pub(in crate::worker) fn attempt(&self, head: &Head, previous: u32) -> Option<Box<Span>> {
         let ActiveRecord { buffers, record } =
             self.active.as_ref().filter(|active| active.record.span_id != 0)?;
         Some(Box::new(Span::begin(buffers, record, headers::path(head), previous)))
     }
 
-    /// The `traceparent` of the attempt that goes to this endpoint; none where that of the caller is passed on.
+    /// The `traceparent` of the attempt to this endpoint; `None` where the caller's is passed on.
     pub(in crate::worker) fn traceparent(
         &self,
         span: &mut Option<Box<Span>>,
@@ -99,7 +99,7 @@ impl CallTelemetry {
         }
     }
 
-    /// An attempt has a connection to this endpoint.
+    /// Notes that an attempt has a connection to this endpoint.
     pub(in crate::worker) fn connected(&mut self, upstream: SocketAddr, timer: &StageTimer, now: Moment) {
         timer.enter_at(Stage::Upstream, now);
         let Some(ActiveRecord { record, .. }) = &mut self.active else { return };
@@ -108,7 +108,7 @@ impl CallTelemetry {
         record.attempts = record.attempts.saturating_add(1);
     }
 
-    /// The head of the response has come, from this endpoint, to which there was a connection at `connected`.
+    /// Notes the head of a response from this endpoint, whose connection was there at `connected`.
     pub(in crate::worker) fn responded(
         &mut self,
         (upstream, connected): (SocketAddr, Moment),
@@ -117,13 +117,13 @@ impl CallTelemetry {
     ) {
         timer.enter_at(Stage::Write, now);
         let Some(ActiveRecord { record, .. }) = &mut self.active else { return };
-        // Where several endpoints were asked at once, another one may have been connected last.
+        // With hedging, another endpoint may have been connected last.
         record.upstream = Some(upstream);
         record.connected_us = Some(timer.offset_us(connected));
         record.answered_us = Some(timer.offset_us(now));
     }
 
-    /// The call is over. Its record goes where it is told from, if it is to be told.
+    /// Ends the telemetry of a call: its record goes into the rings that want it.
     pub(in crate::worker) fn ended(&mut self, call: Ended<'_>, outcome: Result<Code, Failure>) {
         let Some(ActiveRecord { buffers, mut record }) = self.active.take() else { return };
         let code = outcome.unwrap_or_else(Failure::code);
@@ -144,7 +144,7 @@ impl CallTelemetry {
     }
 }
 
-/// How a call ended.
+/// The end of a call, in figures.
 pub(in crate::worker) struct Ended<'a> {
     pub(in crate::worker) began: Moment,
     pub(in crate::worker) took: Duration,

@@ -1,5 +1,5 @@
-//! The time of one call, by stages: each moment of it belongs to one. The clock is read only where a call goes on to
-//! another stage, where somebody wants to know, and where it was not read just now anyway.
+//! The time of one call, by stages: each moment of it belongs to one. The clock is read only at a change of stage, and
+//! only if the times are wanted. A reading of just now serves again.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -10,21 +10,21 @@ use crate::metrics::record::{STAGE_NAMES, Stage};
 use crate::time::Moment;
 use crate::worker::clock::Clock;
 
-/// The time of one call.
+/// Times the stages of one call.
 pub(in crate::worker) struct StageTimer {
-    /// None as long as nobody wants to know.
+    /// `None` as long as the times are not wanted.
     clock: Option<Rc<Clock>>,
     began: Moment,
     stage: Cell<Stage>,
     since: Cell<Moment>,
     /// Nanoseconds.
     spent: [Cell<u64>; STAGE_NAMES.len()],
-    /// The answer says it.
+    /// The answer has a `server-timing`.
     told: bool,
 }
 
 impl StageTimer {
-    /// Of a call that has begun now.
+    /// A timer of a call that has begun now.
     pub(in crate::worker) fn new(began: Moment) -> StageTimer {
         let (clock, spent) = Default::default();
         StageTimer {
@@ -37,18 +37,18 @@ impl StageTimer {
         }
     }
 
-    /// Somebody wants to know; the time so far was that of [`Stage::Queue`].
+    /// Keeps times from now on; the time so far was that of [`Stage::Queue`].
     pub(in crate::worker) fn keep(&mut self, clock: &Rc<Clock>) {
         self.clock.get_or_insert_with(|| Rc::clone(clock));
     }
 
-    /// The caller wants to know, too.
+    /// Keeps times, and puts them into the answer.
     pub(in crate::worker) fn tell(&mut self, clock: &Rc<Clock>) {
         self.keep(clock);
         self.told = true;
     }
 
-    /// The call goes on to this stage, if it is not in it already.
+    /// Enters a stage, if the call is not in it already.
     pub(in crate::worker) fn enter(&self, stage: Stage) {
         if self.stage.get() == stage {
             return;
@@ -79,11 +79,11 @@ impl StageTimer {
 
     /// A moment of the call, as microseconds after its beginning.
     pub(in crate::worker) fn offset_us(&self, moment: Moment) -> u32 {
-        // The largest number means that there is none.
+        // `u32::MAX` stands for no moment.
         micros(nanos(self.began, moment)).min(u32::MAX - 1)
     }
 
-    /// The call is over. Microseconds of each stage; zeros if nobody wanted to know.
+    /// Ends the last stage. Gives the microseconds of each; zeros if the times were not wanted.
     pub(in crate::worker) fn end(&self, now: Moment) -> [u32; STAGE_NAMES.len()] {
         if self.clock.is_some() {
             self.spend(now);
@@ -91,7 +91,8 @@ impl StageTimer {
         std::array::from_fn(|at| micros(self.spent[at].get()))
     }
 
-    /// The value of `server-timing` (W3C), if the answer is to have it: milliseconds of each stage so far, which in a head is not all of them.
+    /// The value of `server-timing` (W3C), if the answer is to have it: milliseconds of each stage so far. In a head
+    /// that is not all of them.
     pub(in crate::worker) fn value(&self) -> Option<String> {
         let now = self.clock.as_ref().filter(|_| self.told)?.now();
         let mut text = String::with_capacity(160);
@@ -113,7 +114,7 @@ fn write_part(text: &mut String, name: &str, spent: Duration) {
     let _ = write!(text, "{comma}{name};dur={:.3}", spent.as_secs_f64() * 1000.0);
 }
 
-/// Done at each step of a call, where integers cost less than durations.
+/// Integers, for this runs at each step of a call, and they cost less than durations.
 fn nanos(from: Moment, to: Moment) -> u64 {
     to.as_nanos().saturating_sub(from.as_nanos())
 }

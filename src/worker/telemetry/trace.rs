@@ -1,8 +1,8 @@
 //! A call's place in its trace, and the spans of its attempts.
 //!
-//! A caller's `traceparent` is followed; one that is none is replaced, and the trace begins anew (W3C Trace Context,
-//! level 1). A call that is not recorded passes its caller's on as it came, so that the service's spans hang under the
-//! caller's. Where a call is recorded each attempt sends a `traceparent` of its own.
+//! A call follows its caller's `traceparent`. A malformed one is replaced, and the trace begins anew (W3C Trace
+//! Context, level 1). A call that is not recorded passes its caller's on unchanged, so that the service's spans hang
+//! under the caller's. In a recorded call, each attempt sends a `traceparent` of its own.
 //!
 //! A `traceparent` of the gateway is new each time, so no table of a connection keeps it.
 
@@ -21,13 +21,13 @@ use crate::wire::trace_context::TraceParent;
 /// A call's place in its trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::worker) struct Trace {
-    /// Zero if it is in none.
+    /// The trace's number; zero if the call is in none.
     pub(in crate::worker) id: u128,
     /// The call's own span; zero if it is not recorded.
     pub(in crate::worker) span: u64,
     /// The caller's span; zero if none is known.
     pub(in crate::worker) parent: u64,
-    /// Of a trace that the call begins.
+    /// The unrecorded trace that the call begins, if it does.
     pub(in crate::worker) unrecorded: Unrecorded,
 }
 
@@ -59,8 +59,8 @@ impl Trace {
         })
     }
 
-    /// Follows what the caller has decided, or else decides whether the call is recorded. The head keeps only what is
-    /// passed on as it came.
+    /// Follows the caller's decision, or else decides whether the call is recorded. The head keeps only fields that are
+    /// passed on unchanged.
     pub(in crate::worker) fn begin(random: &mut Random, sample: f64, head: &mut Head) -> Trace {
         // A single pass replaces look-ups: most calls have neither field.
         let (mut said, mut fields, mut state) = (None, 0, false);
@@ -72,7 +72,7 @@ impl Trace {
                 state = true;
             }
         }
-        // A field that comes twice says nothing.
+        // A field that comes twice is ignored.
         let said = said.filter(|_| fields == 1);
         if fields > 0 && said.is_none_or(|said| said.sampled) {
             head.remove(Name::TRACEPARENT);
@@ -82,7 +82,7 @@ impl Trace {
             return Trace { id: said.trace_id, span, parent: said.parent_id, ..Trace::default() };
         }
         if state {
-            // Without a trace it belongs to there is no state of it.
+            // A `tracestate` without its trace has no meaning.
             head.remove(Name::TRACESTATE);
         }
         let trace_id = [random.bits(), span_id(random)];
@@ -99,7 +99,7 @@ impl Trace {
     }
 }
 
-/// A span's number is never zero.
+/// A span's number, which is never zero.
 fn span_id(random: &mut Random) -> u64 {
     random.bits().max(1)
 }
@@ -112,7 +112,7 @@ pub(in crate::worker) struct Span {
 }
 
 impl Span {
-    /// An attempt begins now, after so many others, of the call that `record` is of.
+    /// Begins the span of an attempt, after so many others, of the call that `record` is of.
     pub(in crate::worker) fn begin(
         buffers: &Rc<TelemetryBuffers>,
         record: &Record,
@@ -125,7 +125,7 @@ impl Span {
             parent_id: record.span_id,
             span_id,
             attempts: u8::try_from(previous).unwrap_or(u8::MAX),
-            // Until it is known how it ends.
+            // The code until the attempt's end is known.
             code: Code::Cancelled.number(),
             upstream: None,
             ..*record
@@ -134,14 +134,14 @@ impl Span {
         Span { buffers: Rc::clone(buffers), began: buffers.now(), record }
     }
 
-    /// It goes to this endpoint, with this field.
+    /// Notes the attempt's endpoint, and gives the field that it sends.
     pub(in crate::worker) fn sent(&mut self, upstream: SocketAddr) -> TraceParent {
         self.record.upstream = Some(upstream);
         let Record { trace_id, span_id: parent_id, .. } = self.record;
         TraceParent { trace_id, parent_id, sampled: true }
     }
 
-    /// It is over.
+    /// Notes the attempt's end.
     pub(in crate::worker) fn ended(&mut self, outcome: Result<Code, Failure>) {
         self.record.code = outcome.unwrap_or_else(Failure::code).number();
         self.record.set_flags(outcome.err().map_or("", Failure::flags));
