@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::reader::{Table, Value};
 use super::spelling;
 
-/// Reports a name that stands on an earlier line, too.
+/// Reports a name that an earlier line has already.
 pub(super) fn refuse_second(lines: &mut HashMap<String, u32>, name: &str, value: &Value<'_>) {
     match lines.get(name) {
         Some(line) => value.refuse("must be unique", Some(format!("line {line} has it, too"))),
@@ -16,7 +16,7 @@ pub(super) fn refuse_second(lines: &mut HashMap<String, u32>, name: &str, value:
     }
 }
 
-/// The longest wait is not below the first.
+/// Checks that the longest wait is not below the first.
 pub(super) fn check_backoffs(table: &Table<'_>, initial: Duration, max: Duration) {
     if max < initial
         && let Some(value) = table.value("max_backoff").or_else(|| table.value("initial_backoff"))
@@ -30,7 +30,7 @@ pub(super) fn check_backoffs(table: &Table<'_>, initial: Duration, max: Duration
 pub(super) fn position(name: &str, value: &Value<'_>, clusters: &HashMap<String, usize>) -> Option<usize> {
     let position = clusters.get(name).copied();
     if position.is_none() {
-        // In order, so that the same file gives the same hint each time.
+        // In order, so that a file always gives the same hint.
         let mut known: Vec<&str> = clusters.keys().map(String::as_str).collect();
         known.sort_unstable();
         let hint = match spelling::nearest(name, known.iter().copied()) {

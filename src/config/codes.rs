@@ -5,7 +5,7 @@
 pub struct Codes(u32);
 
 impl Codes {
-    /// None of them.
+    /// The empty set.
     pub const NONE: Codes = Codes(0);
 
     /// The names, each at the position of its number.
@@ -29,18 +29,18 @@ impl Codes {
         "UNAUTHENTICATED",
     ];
 
-    /// This set and the code of this number, if there is one.
+    /// This set, with the code of this number, if there is one.
     #[must_use]
     pub const fn with(self, number: u8) -> Codes {
         if (number as usize) < Self::NAMES.len() { Codes(self.0 | 1 << number) } else { self }
     }
 
-    /// Is the code of this number one of them?
+    /// Whether the set has the code of this number.
     pub const fn has(self, number: u8) -> bool {
         (number as usize) < Self::NAMES.len() && self.0 >> number & 1 == 1
     }
 
-    /// Are there none?
+    /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }

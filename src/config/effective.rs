@@ -42,7 +42,7 @@ pub enum Setting {
     Tables(Vec<Vec<(String, Setting)>>),
 }
 
-/// It says in other words what the rest of a [`Config`] says, so it tells no two of them apart.
+/// It only repeats the rest of a [`Config`], so it makes no two of them differ.
 impl PartialEq for Effective {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -50,7 +50,7 @@ impl PartialEq for Effective {
 }
 
 impl Effective {
-    /// Of a file that was found to be right, and became `config`.
+    /// The settings of a file that was found to be right, and became `config`.
     pub(super) fn of(tree: &DeTable<'_>, config: &Config) -> Effective {
         let mut settings = table("", Some(tree));
         for (key, setting) in &mut settings {
@@ -70,7 +70,7 @@ impl Effective {
         &self.0
     }
 
-    /// As a file.
+    /// The settings as the text of a file.
     pub fn toml(&self) -> String {
         let mut out = String::new();
         write_table(&mut out, "", &self.0);
@@ -78,7 +78,7 @@ impl Effective {
     }
 }
 
-/// All keys of one table. `set` is what the file says of it.
+/// All keys of one table. `set` is its part of the file.
 fn table(path: &str, set: Option<&DeTable<'_>>) -> Vec<(String, Setting)> {
     let mut settings = Vec::new();
     for knob in KNOBS.iter().filter(|knob| knob.table() == path) {
@@ -103,7 +103,7 @@ fn table(path: &str, set: Option<&DeTable<'_>>) -> Vec<(String, Setting)> {
     settings
 }
 
-/// A value as the file has it.
+/// A value as it stands in the file.
 fn written(value: &DeValue<'_>) -> Option<Setting> {
     Some(match value {
         DeValue::String(text) => Setting::Text(text.to_string()),
@@ -128,7 +128,7 @@ fn written(value: &DeValue<'_>) -> Option<Setting> {
     })
 }
 
-/// A default as the table of knobs has it: text in quotes, or a plain value.
+/// A default as it stands in the knob table: text in quotes, or a plain value.
 fn default(text: &str) -> Setting {
     match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(inner) => Setting::Text(inner.to_owned()),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Everything that is wrong with one file, in the order of the file. Never empty.
+/// All errors of one file, in the order of the file. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors(Vec<Error>);
 
@@ -34,14 +34,14 @@ pub struct Place {
 }
 
 impl Errors {
-    /// Sorts by position and drops what is said twice. `None` if there is nothing wrong.
+    /// Sorts by position and drops repeated errors. `None` if there are none.
     pub(super) fn new(mut errors: Vec<Error>) -> Option<Self> {
         errors.sort_by_key(|error| error.place);
         errors.dedup();
         (!errors.is_empty()).then_some(Self(errors))
     }
 
-    /// For a file that could not be read.
+    /// The error of a file that could not be read.
     pub(super) fn unreadable(
         file: &Path,
         place: Option<Place>,

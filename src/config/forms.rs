@@ -51,12 +51,12 @@ fn printable(text: &str, chars_max: usize) -> Result<String, Hint> {
     }
 }
 
-/// A name that is only looked up: whether it exists is another question.
+/// A name that is only looked up; it need not exist.
 pub(super) fn reference(text: &str) -> Result<String, Hint> {
     Ok(text.to_owned())
 }
 
-/// Where a file is. Whether it can be written shows when it is opened.
+/// The path of a file that is written; its opening shows whether it can be.
 pub(super) fn path_of_a_file(text: &str) -> Result<String, Hint> {
     match text {
         "" => Err(Some("leave the key out for no access log")),
@@ -65,7 +65,7 @@ pub(super) fn path_of_a_file(text: &str) -> Result<String, Hint> {
     }
 }
 
-/// Where a collector takes OTLP, without a slash at the end.
+/// The collector's address for OTLP, without a slash at the end.
 pub(super) fn collector(text: &str) -> Result<String, Hint> {
     if text.starts_with("https://") {
         return Err(Some("TLS is not spoken here: let a collector beside the gateway speak it"));
@@ -119,7 +119,7 @@ pub(super) fn method_path(text: &str) -> Result<String, Hint> {
     }
 }
 
-/// A part of a path: what can be on the wire between two slashes.
+/// A part of a path, as it can be on the wire between two slashes.
 fn segment(text: &str) -> bool {
     (1..=1000).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#'))
@@ -194,7 +194,7 @@ fn dns_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label) && !last_is_number(text)
 }
 
-/// The name of a file. Whether it is there is another question.
+/// The name of a file, which need not exist.
 pub(super) fn file(text: &str) -> Result<String, Hint> {
     match (1..=4000).contains(&text.len()) && !text.contains('\0') {
         true => Ok(text.to_owned()),

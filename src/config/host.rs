@@ -1,4 +1,4 @@
-//! Errors of a configuration that is right by itself, and asks of this host what it cannot give.
+//! Errors of a configuration that is right by itself, but asks of this host more than it has.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! An operator's settings, as checked types.
 //!
-//! Text becomes these types once, in `parse.rs`; afterwards the type is the proof. Every value here is within its
-//! bounds and every name it refers to exists. Read `knobs/table.rs` for the bounds and defaults, `docs/CONFIG.md` for
-//! the same in Markdown, `reader.rs` for how errors are found.
+//! `parse.rs` turns text into these types once; afterwards the type is the proof. Every value here is within its
+//! bounds, and every name it refers to exists. Read `knobs/table.rs` for bounds and defaults, `docs/CONFIG.md` for the
+//! table in Markdown, and `reader.rs` for the way that errors are found.
 
 mod checks;
 mod codes;
@@ -44,50 +44,50 @@ pub use transcoding::{AllowOrigins, Cors, OnBadRule, PrintOptions, Transcoding};
 /// A whole, checked configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// How many workers to run.
+    /// The number of workers.
     pub workers: Workers,
-    /// Which CPUs they may take.
+    /// The CPUs that workers may take.
     pub cpu_policy: CpuPolicy,
     /// The I/O back-end and its ring.
     pub io: Io,
     /// The address for operators.
     pub admin: Admin,
-    /// How host names become addresses.
+    /// The resolution of host names.
     pub dns: Dns,
     /// The access log, if there is one.
     pub access_log: Option<AccessLog>,
-    /// Which spans go where, if any do.
+    /// The export of spans, if there is one.
     pub tracing: Option<Tracing>,
-    /// How long calls in flight may take to finish after SIGTERM before they are cut.
+    /// The time for calls in flight to finish after SIGTERM; then they are cut.
     pub drain_timeout: Duration,
-    /// When a worker has more than it can do.
+    /// The guard against overload.
     pub overload: Overload,
-    /// Where clients connect; at least one.
+    /// The addresses that clients connect to; at least one.
     pub listeners: Vec<Listener>,
-    /// First match wins, in this order.
+    /// The routes; the first that matches wins.
     pub routes: Vec<Route>,
     /// The services behind the gateway.
     pub clusters: Vec<Cluster>,
     /// JSON in front of gRPC.
     pub transcoding: Transcoding,
-    /// Where the file is: paths in it that are not absolute begin here. Empty for the current directory.
+    /// The folder of the file: relative paths in it begin here. Empty for the current directory.
     pub directory: PathBuf,
     /// Other files whose contents are part of this.
     pub files: Vec<PathBuf>,
-    /// All of this as text, for people.
+    /// All settings as text, for people.
     pub effective: Effective,
 }
 
-/// How many workers to run.
+/// The number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workers {
     /// A worker for each CPU this process may use: affinity, cpuset and cgroup quota are respected.
     Auto,
-    /// This many, at least 1.
+    /// A fixed number, at least 1.
     Count(u32),
 }
 
-/// Which CPUs workers may take, of those this process may use.
+/// The CPUs that workers may take, of those this process may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CpuPolicy {
     /// All CPUs.
@@ -98,10 +98,10 @@ pub enum CpuPolicy {
     NumaNode(u32),
 }
 
-/// The I/O back-end.
+/// The I/O back-end and its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Io {
-    /// Which back-end to use.
+    /// The back-end to use.
     pub backend: Backend,
     /// Submission queue entries of each worker's ring, a power of two.
     pub entries: u32,
@@ -109,11 +109,11 @@ pub struct Io {
     pub on_unavailable: OnUnavailable,
     /// Let a thread of the kernel take submissions, which sleeps after this long without any. `None` by default.
     pub sqpoll_idle: Option<Duration>,
-    /// How long a receive may poll the interface's queue before it sleeps. `None` by default.
+    /// The time that a receive may poll the interface's queue before it sleeps. `None` by default.
     pub busy_poll: Option<Duration>,
 }
 
-/// Which I/O back-end to use.
+/// The I/O back-end to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// io_uring where every core can have a ring, epoll otherwise.
@@ -133,25 +133,25 @@ pub enum OnUnavailable {
     Fail,
 }
 
-/// The address for operators.
+/// The listener for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where the dashboard, /metrics and all other pages for operators are served.
+    /// The address of the dashboard, /metrics and all other pages for operators.
     pub address: SocketAddr,
 }
 
-/// How host names of endpoints become addresses.
+/// The resolution of endpoints' host names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dns {
     /// The name servers to ask; where empty, those that the system asks.
     pub servers: Vec<SocketAddr>,
     /// The longest time until a name is asked for again.
     pub refresh_rate: Duration,
-    /// And the shortest, however short its TTL is.
+    /// The shortest such time, however short the TTL is.
     pub min_refresh_rate: Duration,
-    /// An answer that takes longer is none.
+    /// The time that an answer may take.
     pub timeout: Duration,
-    /// Of the addresses of one name, so many are used.
+    /// The most addresses of one name that are used.
     pub max_addresses: u32,
 }
 
@@ -166,7 +166,7 @@ pub struct AccessLog {
     pub errors: bool,
 }
 
-/// Which spans are exported, and where.
+/// The export of spans.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tracing {
     /// The collector's address, as `http://host:port`.
@@ -179,14 +179,14 @@ pub struct Tracing {
     pub queue_spans: u32,
     /// Spans of one export.
     pub batch_spans: u32,
-    /// How long spans are collected.
+    /// The time that spans are collected for one export.
     pub interval: Duration,
-    /// How long one export may take.
+    /// The time that one export may take.
     pub timeout: Duration,
 }
 
 impl Listener {
-    /// Whether the answer to a request says where its time went; `asked` says whether the request wants that.
+    /// Whether an answer has a `server-timing`; `asked`: the request wants one.
     pub fn tells_time(&self, asked: bool) -> bool {
         match self.server_timing {
             ServerTiming::Off => false,
@@ -196,12 +196,12 @@ impl Listener {
     }
 }
 
-/// When answers say in `server-timing` where their time went.
+/// The condition for a `server-timing` in answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerTiming {
     /// Never.
     Off,
-    /// When the request asks for it.
+    /// If the request asks for it.
     OnRequest,
     /// Always.
     Always,
@@ -214,9 +214,10 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Connections the kernel may hold for one worker before it accepts them, and others may have handed to it.
     pub backlog: u32,
-    /// Connections one worker serves at once on this listener; what no worker has room for is closed at once.
+    /// Connections one worker serves at once on this listener; a connection that no worker has room for is closed at
+    /// once.
     pub max_connections: u32,
-    /// Whether a worker hands a connection it accepts to one that has clearly fewer.
+    /// Whether a worker transfers a connection to one that has clearly fewer.
     pub balance_connections: bool,
     /// How long a client may take from its connect to the end of its HTTP/2 preface.
     pub handshake_timeout: Duration,
@@ -224,7 +225,7 @@ pub struct Listener {
     pub idle_timeout: Duration,
     /// A connection whose peer takes no bytes for this long while some wait is closed.
     pub write_timeout: Duration,
-    /// Whether answers say where their time went.
+    /// The condition for a `server-timing` in answers.
     pub server_timing: ServerTiming,
     /// HTTP/2 settings towards clients.
     pub http2: Http2,
@@ -253,26 +254,26 @@ pub struct Http2 {
     pub max_resets_per_second: u32,
 }
 
-/// Which calls go where.
+/// A route: the calls that it matches, and the clusters that they go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The name in metrics; by default what the route matches.
     pub name: String,
-    /// Which calls this is for.
+    /// The condition on its calls.
     pub matching: Match,
-    /// Where they go: one cluster, or several by weight. Never empty, and the weights add up to at least 1.
+    /// The clusters of its calls: one, or several by weight. Never empty, and the weights add up to at least 1.
     pub clusters: Vec<WeightedCluster>,
     /// Time from the end of the request to the beginning of the answer. `None` where set to "0s".
     pub timeout: Option<Duration>,
     /// Time a whole call may take, streams included; caps the caller's grpc-timeout. `None` by default.
     pub max_stream_duration: Option<Duration>,
-    /// A call on which nothing moves for this long is ended. `None` where set to "0s".
+    /// The time after which a call is ended on which no bytes move. `None` where set to "0s".
     pub idle_timeout: Option<Duration>,
-    /// How many calls it takes. `None` by default: all.
+    /// The rate limit. `None` by default.
     pub rate_limit: Option<RateLimit>,
 }
 
-/// Which calls a route is for. All that is given must match.
+/// The condition of a route. A call has to meet all parts that are set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
     /// The condition on the path.
@@ -288,14 +289,14 @@ pub struct Match {
 pub enum PathMatch {
     /// `/{service}/` and any method.
     Service(String),
-    /// Begins with this, which begins with a slash.
+    /// The path begins with this, which begins with a slash.
     Prefix(String),
-    /// Just this: `/{service}/{method}`.
+    /// This path alone: `/{service}/{method}`.
     Path(String),
 }
 
 impl PathMatch {
-    /// Whether it takes calls of this path.
+    /// Whether a call of this path meets the condition.
     pub fn takes(&self, path: &str) -> bool {
         match self {
             PathMatch::Service(service) => path
@@ -313,7 +314,7 @@ impl PathMatch {
 pub struct WeightedCluster {
     /// Position in `Config::clusters`.
     pub cluster: usize,
-    /// Its share is this over the sum of all.
+    /// Its share of the calls is this over the sum of all weights.
     pub weight: u32,
 }
 
@@ -322,19 +323,19 @@ pub struct WeightedCluster {
 pub struct Cluster {
     /// Its name in routes and metrics.
     pub name: String,
-    /// Where it runs; never empty.
+    /// The endpoints; never empty.
     pub endpoints: Vec<Endpoint>,
-    /// Which endpoint takes the next call.
+    /// The policy that chooses an endpoint for each call.
     pub lb_policy: LbPolicy,
-    /// How long a connect may take, the HTTP/2 handshake included.
+    /// The time that a connect may take, the HTTP/2 handshake included.
     pub connect_timeout: Duration,
     /// Calls in flight at once, over all workers.
     pub max_requests: u32,
-    /// Calls of one worker that may wait for a connection at once.
+    /// Calls that may wait for a connection at once, over all workers.
     pub max_pending_requests: u32,
     /// Connections to all endpoints at once, over all workers.
     pub max_connections: u32,
-    /// In place of the routes' timeouts.
+    /// The timeout in place of the routes'.
     pub timeout: Option<Duration>,
     /// The cluster's gRPC service config, if it has one.
     pub service_config: Option<ServiceConfig>,
@@ -348,23 +349,23 @@ pub struct Cluster {
     pub reconnect: Reconnect,
     /// Settings of single methods.
     pub methods: Vec<Method>,
-    /// When a failed call is sent again.
+    /// The retry policy.
     pub retry: Retry,
-    /// How many retries and hedges there may be.
+    /// The retry budget, which bounds retries and hedges.
     pub retry_budget: RetryBudget,
-    /// When the service is given a rest. `None` where it is turned off.
+    /// The circuit breaker. `None` where it is turned off.
     pub breaker: Option<Breaker>,
-    /// When an endpoint gets no calls for a while. `None` where it is turned off.
+    /// Outlier detection, which ejects endpoints for a while. `None` where it is turned off.
     pub outlier_detection: Option<OutlierDetection>,
-    /// How an endpoint that comes back gets its share of calls.
+    /// Slow start of endpoints that come back.
     pub slow_start: SlowStart,
-    /// Timeouts that follow the latency. `None` by default.
+    /// The adaptive timeout, which follows the latency. `None` by default.
     pub adaptive_timeout: Option<AdaptiveTimeout>,
-    /// Questions to each endpoint. `None` by default.
+    /// Active health checks. `None` by default.
     pub health_checks: Option<HealthChecks>,
 }
 
-/// Where one instance of a service runs.
+/// The address of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// An IP address or a host name.
@@ -373,7 +374,7 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// Which endpoint takes the next call.
+/// The policy that chooses an endpoint for each call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LbPolicy {
     /// The one with fewer calls in flight out of two taken at random.
@@ -385,11 +386,11 @@ pub enum LbPolicy {
 /// Connections of one worker to each endpoint of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// At most this many.
+    /// Connections at most.
     pub max_connections: u32,
-    /// Calls one of them carries at once, where the upstream's own limit is not lower.
+    /// Calls at once on a connection, where the upstream's own limit is not lower.
     pub max_streams_per_connection: u32,
-    /// Calls one of them carries in its life, before a new one takes over.
+    /// Calls of a connection in its life, before a new one takes over.
     pub max_requests_per_connection: u32,
     /// Bytes the upstream may send on one call before the client has taken them.
     pub initial_stream_window_size: u32,
@@ -408,9 +409,9 @@ pub struct Pool {
 /// Pings that find dead connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keepalive {
-    /// A connection that has been silent for this long is pinged.
+    /// The silence after which a connection is pinged.
     pub interval: Duration,
-    /// It is closed if the answer takes longer than this.
+    /// The time to answer a ping; after it the connection is closed.
     pub timeout: Duration,
     /// Whether connections without calls are pinged too.
     pub without_calls: bool,
@@ -421,9 +422,9 @@ pub struct Keepalive {
 pub struct Reconnect {
     /// The first wait.
     pub initial_backoff: Duration,
-    /// Each next one is this much longer.
+    /// The factor from each wait to the next.
     pub backoff_multiplier: f64,
-    /// Never longer than this.
+    /// The longest wait.
     pub max_backoff: Duration,
 }
 
@@ -432,13 +433,13 @@ pub struct Reconnect {
 pub struct Method {
     /// `/{service}/{method}`.
     pub path: String,
-    /// In place of the route's or the cluster's `timeout`.
+    /// The timeout in place of the route's or the cluster's.
     pub timeout: Option<Duration>,
     /// It takes one message and answers with one.
     pub unary: bool,
-    /// To do it twice is as good as once.
+    /// A second execution does no harm.
     pub idempotent: bool,
-    /// When it is sent several times. Only if it is idempotent.
+    /// The hedging policy. Only if the method is idempotent.
     pub hedging: Option<Hedging>,
     /// A breaker of its own, beside that of the cluster.
     pub breaker: Option<Breaker>,

@@ -1,4 +1,4 @@
-//! Text to checked types: what is done about services that fail.
+//! Text to checked types: policies against services that fail.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -144,13 +144,13 @@ pub(super) fn service_config_file(cluster: &Table<'_>) -> Option<PathBuf> {
     Some(cluster.folder().join(cluster.value("service_config")?.it.as_str()?))
 }
 
-/// The gRPC service config whose file is named. `methods` are those that the cluster says something of.
+/// Reads the gRPC service config that is named. `methods` are those that the cluster has settings for.
 pub(super) fn service_config(cluster: &Table<'_>, methods: &[Method]) -> Option<ServiceConfig> {
     let (name, value) = cluster.text("service_config", forms::reference)?;
     let read = read(&cluster.folder().join(name)).map_err(|error| format!("cannot be read: {error}"));
     let config = read.and_then(|text| ServiceConfig::parse(&text));
     let config = config.map_err(|wrong| value.refuse(wrong, None)).ok()?;
-    // Hedging that does nothing would be a surprise.
+    // Hedging without an effect would be a surprise.
     let hedged = config.methods.iter().filter(|method| method.hedging.is_some());
     for name in hedged.flat_map(|method| &method.names) {
         if !methods.iter().any(|method| method.idempotent && name.covers(&method.path)) {

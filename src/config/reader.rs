@@ -15,7 +15,7 @@ use super::forms::Hint;
 use super::knobs::{self, Kind, Knob};
 use super::spelling;
 
-/// A file's text and what has been found wrong with it.
+/// A file's text, and the errors that were found in it.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     text: &'a str,
@@ -34,7 +34,7 @@ impl<'a> Source<'a> {
         Self { text, file, errors: RefCell::default() }
     }
 
-    /// Keeps what the TOML parser said: the first fault of each line, for it often causes the others there.
+    /// Keeps the TOML parser's errors: the first of each line, for it often causes the others there.
     pub(super) fn refuse_syntax(&self, mut faults: Vec<toml::de::Error>) {
         let start = |fault: &toml::de::Error| fault.span().map_or(0, |span| span.start);
         faults.sort_by_key(start);
@@ -47,7 +47,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// All that was found.
+    /// All errors that were found.
     pub(super) fn into_errors(self) -> Option<Errors> {
         Errors::new(self.errors.into_inner())
     }
@@ -72,7 +72,7 @@ pub(super) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// The whole file.
+    /// The table of the whole file.
     pub(super) fn root(source: &'a Source<'a>, entries: &'a DeTable<'a>) -> Self {
         Self::new(source, String::new(), 0, Some(entries))
     }
@@ -129,7 +129,7 @@ impl<'a> Table<'a> {
         self.source.refuse(&self.full(name), self.at, None, wanted.into(), hint);
     }
 
-    /// The line it begins on.
+    /// The line that it begins on.
     pub(super) fn line(&self) -> u32 {
         Place::of(self.source.text, self.at).line
     }
@@ -147,7 +147,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A table in this one.
+    /// A table in this table.
     pub(super) fn table(&self, name: &str) -> Self {
         let knob = self.knob(name);
         let value = self.value(name);
@@ -166,7 +166,7 @@ impl<'a> Table<'a> {
         Self::new(self.source, self.full(name), at, entries)
     }
 
-    /// A table that says something by being there.
+    /// A table whose presence alone has a meaning.
     pub(super) fn table_if_set(&self, name: &str) -> Option<Self> {
         self.value(name).map(|_| self.table(name))
     }
@@ -192,7 +192,7 @@ impl<'a> Table<'a> {
                 DeValue::Table(entries) => {
                     let hint = format!("with two brackets: [[{}]], once for each", knob.key);
                     value.refuse(format!("must be {}", knob.wanted()), Some(hint));
-                    // Go on as if there were brackets, so that what is wrong inside is found too.
+                    // Go on as if there were brackets, so that errors inside are found too.
                     found.push(Self::new(self.source, value.key.clone(), value.at.start, Some(entries)));
                 }
                 _ => value.refuse(format!("must be {}", knob.wanted()), None),
@@ -268,7 +268,7 @@ impl<'a> Table<'a> {
         items.filter_map(|item| item.form(wanted, &check).map(|text| (text, item))).collect()
     }
 
-    /// The entries of a table whose keys are the operator's own: each key, where it stands, and its value.
+    /// The entries of a table whose keys are the operator's own: each key, its position, and its value.
     pub(super) fn names(&self, name: &str) -> Vec<(&'a str, Value<'a>, Value<'a>)> {
         let knob = self.knob(name);
         let Kind::Names { max } = knob.kind else { misread(knob) };
@@ -296,7 +296,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Value<'a> {
     source: &'a Source<'a>,
@@ -307,13 +307,13 @@ pub(super) struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// Reports that it is wrong.
+    /// Reports that the value is wrong.
     pub(super) fn refuse(&self, wanted: impl Into<String>, hint: Option<String>) {
         let found = shown(self.source.text, &self.at, self.it);
         self.source.refuse(&self.key, self.at.start, found, wanted.into(), hint);
     }
 
-    /// Reports that the key is wrong, which stands where this value says.
+    /// Reports that the key is wrong, at the position of this value.
     pub(super) fn refuse_key(&self, wanted: impl Into<String>, hint: Hint) {
         self.source.refuse(&self.key, self.at.start, None, wanted.into(), hint.map(str::to_owned));
     }
@@ -337,17 +337,17 @@ impl<'a> Value<'a> {
         u32::try_from(number).ok().filter(|number| allowed.contains(number))
     }
 
-    /// The line it stands on.
+    /// The line of the value.
     pub(super) fn line(&self) -> u32 {
         Place::of(self.source.text, self.at.start).line
     }
 
-    /// Where it stands in the text.
+    /// The position of the value in the text.
     pub(super) fn start(&self) -> usize {
         self.at.start
     }
 
-    /// As one of several tables.
+    /// The value as one of several tables.
     fn as_table(&self, knob: &Knob) -> Option<Table<'a>> {
         let DeValue::Table(entries) = self.it else {
             self.refuse(format!("must be {}", knob.wanted()), None);
@@ -357,7 +357,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The bug this module speaks of at its top.
+/// Panics for the bug that the top of this module describes.
 pub(super) fn misread(knob: &Knob) -> ! {
     unreachable!("{} is {:?} and was read as something else", knob.key, knob.kind)
 }

@@ -4,27 +4,27 @@ use std::time::Duration;
 
 use super::codes::Codes;
 
-/// When a worker has more than it can do.
+/// The guard of a worker against more load than it can take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overload {
-    /// Calls one worker has at once.
+    /// Calls that one worker has at once.
     pub max_active_calls: u32,
-    /// How late its loop may be. `None` where set to "0s".
+    /// The greatest delay of its loop. `None` where set to "0s".
     pub max_loop_delay: Option<Duration>,
-    /// So long it has to be later than that, without a break, before calls are refused for it.
+    /// Calls are refused only after the delay has stayed above `max_loop_delay` for this long.
     pub interval: Duration,
 }
 
-/// When a failed call is sent again (the words of gRFC A6).
+/// The retry policy (the words of gRFC A6).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
-    /// How often a call may be sent, the first time included. 1 is never again, but for what no service has seen.
+    /// Attempts of a call, the first included. With 1, only a call that no service has seen is sent again.
     pub max_attempts: u32,
     /// The wait before the second attempt, +-20 % as all of them.
     pub initial_backoff: Duration,
-    /// Each next wait is this much longer.
+    /// The factor from each wait to the next.
     pub backoff_multiplier: f64,
-    /// Before the jitter, no wait is longer than this.
+    /// The longest wait, before the jitter.
     pub max_backoff: Duration,
     /// Codes of trailers-only answers on which the call is sent again.
     pub retryable_status_codes: Codes,
@@ -42,12 +42,12 @@ impl Default for Retry {
     }
 }
 
-/// How many retries and hedges a cluster may cost, beside its calls.
+/// The retry budget of a cluster: bounds on retries and hedges beside its calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryBudget {
-    /// For a hundred calls, so many retries.
+    /// Retries per hundred calls.
     pub percent: u32,
-    /// And so many on top, once, over all workers; calls that need no retry pay for them later.
+    /// Retries that all workers together may borrow on top; later calls repay them.
     pub min_retries: u32,
 }
 
@@ -66,10 +66,10 @@ pub struct Throttling {
     pub token_ratio_thousandths: u32,
 }
 
-/// Sending a call again before the first attempt has failed (the words of gRFC A6).
+/// The hedging policy (the words of gRFC A6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hedging {
-    /// How often a call may be sent, the first time included.
+    /// Attempts of a call, the first included.
     pub max_attempts: u32,
     /// The wait between two attempts.
     pub hedging_delay: Duration,
@@ -77,20 +77,21 @@ pub struct Hedging {
     pub non_fatal_status_codes: Codes,
 }
 
-/// When a service is given a rest (gobreaker's words).
+/// The circuit breaker (gobreaker's words).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Breaker {
     /// Calls that a half-open breaker lets through, over all workers; all of them must succeed to close it.
     pub max_requests: u32,
     /// The window over which a closed breaker counts.
     pub interval: Duration,
-    /// How long it stays open.
+    /// The time that it stays open.
     pub timeout: Duration,
-    /// It does not open on fewer calls than this in the window.
+    /// The fewest calls in the window that it opens on.
     pub min_requests: u32,
-    /// The share of failed calls at which it opens. In the short window beside the long one it is half-way to all.
+    /// The share of failed calls at which it opens. In the short window beside the long one, the share is half-way from
+    /// there to all.
     pub failure_ratio: f64,
-    /// How long it takes, once closed, until all calls are let through again.
+    /// The time, once closed, until all calls are let through again.
     pub ramp: Duration,
     /// Codes of answers that count as failures.
     pub failure_status_codes: Codes,
@@ -110,33 +111,33 @@ impl Default for Breaker {
     }
 }
 
-/// Timeouts that follow the latency of a method.
+/// The adaptive timeout, which follows the latency of a method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdaptiveTimeout {
-    /// The share of calls, in percent, whose latency is looked at.
+    /// The percentile of the latency.
     pub percentile: f64,
-    /// The timeout is this much longer.
+    /// The factor from the percentile to the timeout.
     pub multiplier: f64,
-    /// And never shorter than this.
+    /// The shortest timeout.
     pub floor: Duration,
-    /// After this time a latency counts for half.
+    /// The age at which a latency counts for half.
     pub window: Duration,
 }
 
-/// When one endpoint gets no calls for a while (Envoy's words).
+/// Outlier detection: the ejection of an endpoint for a while (Envoy's words).
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutlierDetection {
-    /// Answers in a row that say the endpoint is ill. 0 is off.
+    /// Failed answers in a row that eject an endpoint. 0 is off.
     pub consecutive_gateway_failure: u32,
-    /// Failed connects, resets and timeouts in a row. 0 is off.
+    /// Failed connects, resets and timeouts in a row that eject it. 0 is off.
     pub consecutive_local_origin_failure: u32,
-    /// The first ejection lasts this long, the n-th in short order n times as long.
+    /// The first ejection's time; the n-th in short order takes n times as long.
     pub base_ejection_time: Duration,
-    /// But never longer than this.
+    /// The longest ejection.
     pub max_ejection_time: Duration,
-    /// No more than this share of the endpoints is ejected at once.
+    /// The largest share of the endpoints that is ejected at once.
     pub max_ejection_percent: u32,
-    /// An endpoint that stays well for this long has one ejection forgotten.
+    /// The time without failures after which one ejection of an endpoint is forgotten.
     pub interval: Duration,
 }
 
@@ -153,14 +154,14 @@ impl Default for OutlierDetection {
     }
 }
 
-/// How an endpoint that comes back gets its share of calls (Envoy's words).
+/// Slow start: the share of calls of an endpoint that comes back (Envoy's words).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlowStart {
     /// The time until it has its whole share. Zero is at once.
     pub window: Duration,
     /// 1 is a straight line; above it, the share grows faster at first.
     pub aggression: f64,
-    /// The share it begins with.
+    /// The share at the beginning.
     pub min_weight_percent: u32,
 }
 
@@ -170,28 +171,28 @@ impl Default for SlowStart {
     }
 }
 
-/// How many calls a route takes (the words of Envoy's local rate limit).
+/// The rate limit of a route (the words of Envoy's local rate limit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// So many at once, over all workers.
+    /// Calls at once, over all workers.
     pub max_tokens: u32,
-    /// And so many more at each `fill_interval`.
+    /// Calls that each `fill_interval` adds.
     pub tokens_per_fill: u32,
     /// See `tokens_per_fill`.
     pub fill_interval: Duration,
 }
 
-/// Questions to each endpoint, by `grpc.health.v1`.
+/// Active health checks of each endpoint, by `grpc.health.v1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthChecks {
     /// The time between two questions to one endpoint.
     pub interval: Duration,
-    /// An answer that takes longer is none.
+    /// The time that an answer may take.
     pub timeout: Duration,
-    /// So many bad answers in a row and it gets no calls.
+    /// Bad answers in a row, after which the endpoint gets no calls.
     pub unhealthy_threshold: u32,
-    /// So many good answers in a row and it gets calls again.
+    /// Good answers in a row, after which it gets calls again.
     pub healthy_threshold: u32,
-    /// The service that is asked for; empty is the server as a whole.
+    /// The service that is asked about; empty is the server as a whole.
     pub service: String,
 }

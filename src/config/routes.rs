@@ -1,4 +1,4 @@
-//! Text to checked types: routes, what they match and where they lead.
+//! Text to checked types: routes, their conditions and their clusters.
 
 use std::collections::{HashMap, HashSet};
 
@@ -104,7 +104,7 @@ fn headers(table: &Table<'_>) -> Vec<(String, String)> {
     headers
 }
 
-/// Where a route leads.
+/// The clusters of a route.
 fn destinations(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Option<Vec<WeightedCluster>> {
     let weighted = table.value("weighted_clusters");
     let single = table.value("cluster");
@@ -122,7 +122,7 @@ fn destinations(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Option<
         (Some(one), Some(list)) => {
             let later = if one.start() < list.start() { list } else { one };
             later.refuse("only one of cluster and weighted_clusters", None);
-            // For what is wrong with each of them.
+            // Each of them reports its own errors.
             let _ = table
                 .text("cluster", forms::reference)
                 .and_then(|(name, value)| position(&name, &value, clusters));
@@ -160,7 +160,7 @@ fn shares(
     Some(shares)
 }
 
-/// Names are unique, those that were not given included.
+/// Checks that names are unique, derived ones included.
 fn check_names(tables: &[Table<'_>], routes: &[Option<Route>]) {
     let given = |table: &Table<'_>| table.value("name").is_some();
     let mut lines = HashMap::new();
@@ -179,7 +179,7 @@ fn check_names(tables: &[Table<'_>], routes: &[Option<Route>]) {
     }
 }
 
-/// Each route can be reached: no earlier one takes all its calls.
+/// Checks that each route can be reached: no earlier one takes all its calls.
 fn check_reach(tables: &[Table<'_>], routes: &[Option<Route>]) {
     let mut earlier: Vec<(&Table<'_>, &Route)> = Vec::new();
     for (table, route) in

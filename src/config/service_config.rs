@@ -1,8 +1,8 @@
 //! A gRPC service config, the JSON file that gRPC clients take, read as it is.
 //!
-//! Of it, timeouts, retries, hedging and the throttle of retries are used (gRFC A6, `grpc/service_config/service_config.proto`
-//! in grpc-proto). As gRPC does, other keys are passed over: `waitForReady`, message sizes, load balancing, which are the
-//! client's own or set elsewhere here.
+//! The gateway uses its timeouts, retries, hedging and retry throttle (gRFC A6,
+//! `grpc/service_config/service_config.proto` in grpc-proto). As gRPC does, it passes over other keys: `waitForReady`,
+//! message sizes, load balancing. These are the client's own, or set elsewhere here.
 
 use std::time::Duration;
 
@@ -17,27 +17,27 @@ use super::units;
 pub struct ServiceConfig {
     /// Settings of methods; no name is in two of them.
     pub methods: Vec<MethodConfig>,
-    /// When retries are stopped.
+    /// The retry throttle.
     pub throttling: Option<Throttling>,
 }
 
 /// The settings of some methods.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MethodConfig {
-    /// Which methods.
+    /// The methods that these settings are for.
     pub names: Vec<MethodName>,
-    /// How long a call may take at most.
+    /// The longest time of a call.
     pub timeout: Option<Duration>,
-    /// When it is sent again. Not together with `hedging`.
+    /// The retry policy. Not together with `hedging`.
     pub retry: Option<Retry>,
-    /// When it is sent several times.
+    /// The hedging policy.
     pub hedging: Option<Hedging>,
 }
 
 /// A method, all of a service, or all there are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MethodName {
-    /// All that no other name is for.
+    /// All methods that no other name is for.
     Default,
     /// `/{service}/` and any method that is not named itself.
     Service(String),
@@ -81,7 +81,7 @@ impl ServiceConfig {
 }
 
 impl MethodName {
-    /// Whether this path is one of them.
+    /// Whether this path is one of the methods.
     pub fn covers(&self, path: &str) -> bool {
         match self {
             MethodName::Default => true,
@@ -105,7 +105,7 @@ impl std::fmt::Display for MethodName {
     }
 }
 
-/// A value and where it stands.
+/// A value and its position.
 struct Node<'a> {
     at: String,
     it: &'a Value,

@@ -1,4 +1,4 @@
-//! Which known word was meant by an unknown one.
+//! Guesses the known word that an unknown one was meant to be.
 
 /// The word nearest to `text`, if one is near enough that it was probably meant.
 pub fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {

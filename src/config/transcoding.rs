@@ -8,18 +8,18 @@ use super::checks;
 use super::forms::{self, Hint};
 use super::reader::Table;
 
-/// How JSON becomes gRPC: where the descriptors come from, which services are served, and how JSON is written.
+/// JSON to gRPC: the sources of descriptors, the services to serve, and the form of JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transcoding {
-    /// Files with a `google.protobuf.FileDescriptorSet`, as they are written; see `Config::directory`.
+    /// Files with a `google.protobuf.FileDescriptorSet`, by their paths in the file; see `Config::directory`.
     pub descriptor_sets: Vec<PathBuf>,
-    /// `.proto` files, as they are written.
+    /// `.proto` files, by their paths in the file.
     pub protos: Vec<PathBuf>,
-    /// Where imports of `protos` are looked for, in this order.
+    /// Folders in which imports of `protos` are looked for, in this order.
     pub proto_paths: Vec<PathBuf>,
-    /// Positions in `Config::clusters` of those that are asked for their descriptors.
+    /// Positions in `Config::clusters` of those that reflection asks for descriptors.
     pub reflection: Vec<usize>,
-    /// How often they are asked.
+    /// The time between two such questions.
     pub reflection_interval: Duration,
     /// Full names of the services to serve; empty for all.
     pub services: Vec<String>,
@@ -35,21 +35,21 @@ pub struct Transcoding {
     pub ignore_unknown_fields: bool,
     /// Whether query parameters that are no fields are left out; else they are errors.
     pub ignore_unknown_query_parameters: bool,
-    /// How JSON is written.
+    /// The form of the JSON that is written.
     pub print_options: PrintOptions,
 }
 
 /// The reaction to an HTTP rule that is wrong, or that means the same requests as another rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnBadRule {
-    /// It is left out and named; all others serve.
+    /// The rule is left out and reported; all others serve.
     #[default]
     Skip,
     /// The descriptors are refused as a whole.
     Fail,
 }
 
-/// How JSON is written.
+/// The form of the JSON that is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PrintOptions {
     /// Lines and indents, for people.
@@ -62,16 +62,16 @@ pub struct PrintOptions {
     pub preserve_proto_field_names: bool,
 }
 
-/// Which pages of other origins may call, and what they may send and see.
+/// CORS: the origins that may call, and the headers that they may send and read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cors {
-    /// Empty: none, and nothing about CORS is answered.
+    /// The origins; with none of them, nothing about CORS is answered.
     pub allow_origins: AllowOrigins,
     /// Request headers besides those that JSON, gRPC-Web and deadlines need; in lower case.
     pub allow_headers: Vec<String>,
     /// Answer headers besides those of gRPC; in lower case.
     pub expose_headers: Vec<String>,
-    /// How long a browser may remember an answer about this.
+    /// The time that a browser may keep the answer to a preflight.
     pub max_age: Duration,
 }
 
@@ -80,7 +80,7 @@ pub struct Cors {
 pub enum AllowOrigins {
     /// `"*"`
     Any,
-    /// Just these: scheme, host, port unless it is the scheme's own; in lower case.
+    /// These origins alone: scheme, host, port unless it is the scheme's own; in lower case.
     These(Vec<String>),
 }
 

@@ -1,4 +1,4 @@
-//! The words that a row of the table begins with: what its key takes.
+//! Constructors of rows, named for the kinds of their values.
 
 use std::net::SocketAddr;
 use std::time::Duration;
