@@ -1,4 +1,4 @@
-//! How long to wait for a method, judged by how long it takes.
+//! The adaptive timeout of a method, which follows its latency.
 //!
 //! The timeout is a percentile of the method's latencies times a multiplier. It is not below a floor, and never above
 //! the fixed timeout. While there are too few latencies to tell that percentile, it is the fixed one. Latencies older
@@ -6,16 +6,16 @@
 //! one is for all of a call's attempts together. So a call that is cut here may still be sent again, and is over in
 //! time.
 //!
-//! A call that ran out of time is told as one that took the fixed timeout. So if a service slows down and the timeout
-//! cuts more than the percentile leaves over, the timeout goes up to the fixed one, instead of cutting ever more.
-//! Each worker has its own value for each method; nothing here needs to be exact over workers.
+//! A call that ran out of time counts as one that took the fixed timeout. So if a service slows down and the timeout
+//! cuts too many calls, it rises to the fixed one, instead of cutting ever more. Each worker has its own value for each
+//! method; nothing here needs to be exact over workers.
 
 use std::time::Duration;
 
 use crate::config::AdaptiveTimeout;
 use crate::time::Moment;
 
-/// A worker's view of how long one method takes.
+/// A worker's latencies of one method, and the timeout by them.
 #[derive(Clone, Debug)]
 pub struct Adaptive {
     settings: AdaptiveTimeout,
@@ -62,24 +62,24 @@ impl Adaptive {
         self.timeout
     }
 
-    /// The timeout as it was judged last.
+    /// The timeout, as of the last judgement.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// A call of the method took this long.
+    /// Counts a call's latency.
     pub fn took(&mut self, took: Duration) {
         let count = &mut self.counts[bucket(took)];
         *count = count.saturating_add(1);
         self.total += 1;
     }
 
-    /// A call of the method was given up after waiting for as long as it may.
+    /// Counts a call that was given up after the whole timeout.
     pub fn timed_out(&mut self) {
         self.took(self.fixed.unwrap_or(Duration::MAX));
     }
 
-    /// Halves what was counted, once for each window that has passed.
+    /// Halves the counts, once for each window that has passed.
     fn forget(&mut self, now: Moment) {
         if self.halve_at > now {
             return;
@@ -111,7 +111,7 @@ impl Adaptive {
         }
     }
 
-    /// The latency that this share of calls was not above; up to an eighth too long.
+    /// The latency below which this share of calls stayed; up to an eighth too long.
     fn quantile(&self, share: f64) -> Duration {
         let wanted = (share * self.total as f64).ceil() as u64;
         let mut seen = 0;
@@ -143,9 +143,9 @@ fn bucket_end(at: usize) -> Duration {
 
 /// Up to 2^30 us, 18 minutes.
 const BUCKETS: usize = 8 * 28;
-/// Latencies needed to judge by.
+/// Latencies needed for a judgement.
 const SAMPLES_MIN: u64 = 100;
-/// Of them, so many above the percentile: fewer, and it is the value of one call.
+/// Latencies needed above the percentile: with fewer, a single call would set it.
 const OVER_MIN: f64 = 2.0;
 const JUDGED_FOR: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,4 @@
-//! How long to wait before connecting again after a failed connect.
+//! The waits between connects to an endpoint after a failure.
 //!
 //! Source: gRPC `doc/connection-backoff.md`: the wait grows by a factor up to a maximum, with 20 % of jitter to either
 //! side so that workers do not all come back at once. Here the jitter does not reach above the maximum either.
@@ -24,7 +24,7 @@ impl Backoff {
         Self { initial, multiplier, max, next: initial }
     }
 
-    /// A connect failed. Says how long to wait before the next.
+    /// Notes a failed connect. Gives the wait before the next.
     pub fn failed(&mut self, random: &mut Random) -> Duration {
         let wait = self.next.as_secs_f64();
         let grown = wait * self.multiplier.max(1.0);
@@ -34,29 +34,29 @@ impl Backoff {
         Duration::try_from_secs_f64(jittered).map_or(self.max, |wait| wait.min(self.max))
     }
 
-    /// A connect succeeded: the next failure waits for the initial time again.
+    /// Notes a successful connect: the next failure waits for the initial time again.
     pub fn succeeded(&mut self) {
         self.next = self.initial;
     }
 }
 
-/// When connects to one endpoint may begin. One out of turn leaves the others where they are: who tries more often is
-/// never later for it.
+/// Decides when connects to one endpoint may begin. A connect out of turn does not move the next one: more frequent
+/// attempts never make it later.
 #[derive(Clone, Debug)]
 pub struct Connects {
     backoff: Backoff,
-    /// No connect before then.
+    /// The moment of the next connect.
     next: Moment,
     hurried: bool,
 }
 
 impl Connects {
-    /// The first may begin at once.
+    /// Lets the first connect begin at once.
     pub fn new(backoff: Backoff) -> Self {
         Self { backoff, next: Moment::ZERO, hurried: false }
     }
 
-    /// From now on the waits are those of another backoff.
+    /// Sets another backoff for the waits from now on.
     pub fn set(&mut self, backoff: Backoff) {
         self.backoff = backoff;
     }
@@ -76,7 +76,7 @@ impl Connects {
         self.hurried = true;
     }
 
-    /// A connect has failed.
+    /// Notes a failed connect.
     pub fn failed(&mut self, now: Moment, random: &mut Random) {
         let was_hurried = std::mem::take(&mut self.hurried);
         if !was_hurried || self.next <= now {
@@ -84,7 +84,7 @@ impl Connects {
         }
     }
 
-    /// A connect has succeeded: the next failure waits for the initial time again.
+    /// Notes a successful connect: the next failure waits for the initial time again.
     pub fn succeeded(&mut self) {
         self.hurried = false;
         self.backoff.succeeded();

@@ -1,7 +1,7 @@
-//! Which endpoint takes the next call.
+//! The choice of an endpoint for the next call.
 //!
-//! It is told of each endpoint how many calls are in flight there, whether it is fit, how much of its share it is to get,
-//! and whether this call has just failed there; who keeps all this is the cluster. Read `outlier.rs` next.
+//! The cluster tells it of each endpoint: calls in flight, fitness, the part of its share, and whether this call has
+//! just failed there. Read `outlier.rs` next.
 
 use crate::config::LbPolicy;
 use crate::random::Random;
@@ -13,9 +13,9 @@ pub struct Candidate {
     pub load: Option<u32>,
     /// Neither ejected nor unhealthy.
     pub fit: bool,
-    /// Of its share of calls, what it is to get: 1 for all of it, less in its slow start.
+    /// The part of its share of calls that it is to get: 1 for all of it, less in slow start.
     pub weight: f32,
-    /// This call has failed there: another one, if there is any.
+    /// This call has failed there, so another endpoint goes before it.
     pub avoid: bool,
 }
 
@@ -34,7 +34,7 @@ pub struct Tried {
 }
 
 impl Tried {
-    /// The call has failed on this one.
+    /// Notes that the call has failed on an endpoint.
     pub fn add(&mut self, endpoint: usize) {
         self.last = Some(endpoint);
         if endpoint < 64 {
@@ -42,7 +42,7 @@ impl Tried {
         }
     }
 
-    /// Has it failed on this one?
+    /// Whether the call has failed on an endpoint.
     pub fn has(self, endpoint: usize) -> bool {
         self.last == Some(endpoint) || endpoint < 64 && self.first >> endpoint & 1 == 1
     }
@@ -59,8 +59,8 @@ pub struct Balance {
 enum Way {
     /// Each endpoint in turn.
     RoundRobin {
-        /// Whose turn it is. `None` before the first call: then chance says, so that the workers do not all begin with
-        /// the first endpoint.
+        /// The endpoint whose turn it is. `None` before the first call: then chance decides, so that the workers do not
+        /// all begin with the first endpoint.
         next: Option<usize>,
     },
     /// The one with fewer calls in flight out of two taken at random.
@@ -71,8 +71,8 @@ enum Way {
 }
 
 impl Balance {
-    /// The way the configuration asks for. Where less than `panic_percent` of the endpoints are fit, all count as fit:
-    /// the few would only fall over, too, and maybe what judges the others is wrong.
+    /// The configured algorithm. Where less than `panic_percent` of the endpoints are fit, all count as fit. The few
+    /// fit ones would only fall over, too, and the judgement of the others may be wrong.
     pub fn new(policy: LbPolicy, panic_percent: u32) -> Self {
         let way = match policy {
             LbPolicy::RoundRobin => Way::RoundRobin { next: None },
@@ -81,7 +81,7 @@ impl Balance {
         Self { way, panic_percent }
     }
 
-    /// The endpoint, of `count`, for the next call; `None` if none may be used. `look(i)` is what is known of one.
+    /// The endpoint, of `count`, for the next call; `None` if none may be used. `look(i)` is the candidate at `i`.
     pub fn pick(
         &mut self,
         count: usize,
@@ -97,7 +97,7 @@ impl Balance {
             if weight >= 1.0 || random.between(0.0, 1.0) < weight {
                 break;
             }
-            // Having few calls, it would be chosen again if it might.
+            // With few calls, it might be chosen again.
             passed.add(picked);
             let others = |at: usize| {
                 let one = look(at);
@@ -117,7 +117,7 @@ impl Balance {
         look: &impl Fn(usize) -> Candidate,
         random: &mut Random,
     ) -> Option<usize> {
-        // Most picks need not look at all.
+        // Most picks need only a few looks.
         let good = |i| Some(look(i)).filter(|one| one.fit && !one.avoid)?.load;
         if let Some(picked) = self.way.glance(count, &good, random) {
             return Some(picked);
@@ -131,7 +131,7 @@ impl Balance {
 }
 
 impl Way {
-    /// Chooses without looking at all of them; `None` if that does not do.
+    /// Chooses without a look at all of them; `None` if that does not suffice.
     fn glance(
         &mut self,
         count: usize,
@@ -155,7 +155,7 @@ impl Way {
         }
     }
 
-    /// Chooses among all that have a load.
+    /// Chooses among all that can take a call.
     fn among(
         &mut self,
         count: usize,
@@ -174,7 +174,7 @@ impl Way {
     }
 }
 
-/// Among those that have a load. A pair of them is as likely as any other.
+/// Chooses among those that can take a call. Any pair of them is as likely as any other.
 fn least_of_two(count: usize, load: &dyn Fn(usize) -> Option<u32>, random: &mut Random) -> Option<usize> {
     let usable = || (0..count).filter_map(|i| Some((i, load(i)?)));
     match usable().count() {

@@ -1,4 +1,4 @@
-//! May a service be called at all? Closed, open, half-open, and a slow return.
+//! A circuit breaker: closed, open, half-open, and a slow return.
 //!
 //! A closed breaker counts the calls of the last `interval`. It opens when at least `min_requests` of them have ended
 //! and the share `failure_ratio` has failed. It also opens when half-way from that share to all have failed in the last
@@ -53,14 +53,14 @@ pub struct LocalBreaker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gate {
     All,
-    /// More and more, since the moment given.
+    /// A growing share, since this moment.
     Some(Moment),
     Probes,
-    /// From the moment given on it may be half-open.
+    /// None; from this moment on it may be half-open.
     None(Moment),
 }
 
-/// Why a call is refused.
+/// The reason why a call is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// The breaker is open.
@@ -98,7 +98,7 @@ impl LocalBreaker {
         &self.shared
     }
 
-    /// How long it stays open still; zero if it is not.
+    /// The time that it still stays open; zero if it is not.
     pub fn rest(&self, now: Moment) -> Duration {
         match self.gate.get() {
             Gate::None(until) => until.since(now),
@@ -106,19 +106,20 @@ impl LocalBreaker {
         }
     }
 
-    /// Whether it lets all calls through, as of the last time that it was asked or ticked.
+    /// Whether it lets all calls through, as of the last question or tick.
     pub fn is_closed(&self) -> bool {
         self.gate.get() == Gate::All
     }
 
-    /// Whether a call that is refused now should ask again in a moment: the service is there again, and is not yet given
-    /// all calls.
+    /// Whether a call that is refused now should ask again in a moment: the service is back, but does not get all calls
+    /// yet.
     pub fn holds(&self) -> bool {
         self.verdict.get().gone && matches!(self.gate.get(), Gate::Probes | Gate::Some(_))
     }
 
-    /// Whether this worker is to connect now, whatever its backoff says, to a service that is gone. `connected`: it has a
-    /// connection, which lets probes out. To be called while the breaker is not closed: each 100 ms, and before each call.
+    /// Whether this worker should connect now, whatever its backoff says, to a service that is gone. `connected`: the
+    /// worker has a connection, which lets probes out. To be called while the breaker is not closed: each 100 ms, and
+    /// before each call.
     pub fn reach(&self, connected: bool, now: Moment) -> bool {
         self.look(now);
         let verdict = self.verdict.get();
@@ -132,7 +133,7 @@ impl LocalBreaker {
                 false
             }
             State::Open => self.shared.take_turn(now),
-            // Another worker has reached it: so can this one, and need not wait.
+            // Another worker has reached the service: this one can, too, without a wait.
             State::HalfOpen | State::Closed => self.is_news.take() && !connected,
         }
     }
@@ -140,7 +141,7 @@ impl LocalBreaker {
     /// May a call be made? A caller that may tells how it ended, or drops the pass.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason of the refusal.
     pub fn ask(&self, now: Moment, random: &mut Random) -> Result<Pass<'_>, Refused> {
         if self.gate.get() == Gate::All {
             return Ok(self.begin(now));
@@ -207,7 +208,7 @@ impl LocalBreaker {
         }
     }
 
-    /// To be called on the worker's tick, each 100 ms: says what this worker has counted, and reads what all have.
+    /// Publishes this worker's counts, and reads those of all. To be called on the worker's tick, each 100 ms.
     pub fn tick(&self, now: Moment) {
         self.settle_probes(now);
         let mine = self.windows.borrow_mut().tally(now);
@@ -217,7 +218,7 @@ impl LocalBreaker {
         self.others.set(self.shared.counts_without(self.worker));
     }
 
-    /// Takes answers that go on and on for good ones: a long stream would keep all others waiting.
+    /// Counts answers that go on and on as good ones: a long stream would keep all others waiting.
     fn settle_probes(&self, now: Moment) {
         let mut answering = self.answering.borrow_mut();
         let before = answering.len();
@@ -253,7 +254,7 @@ impl Drop for LocalBreaker {
     }
 }
 
-/// The right to make one call. Dropped without a word, it says nothing, and a probe is given back.
+/// The right to make one call. Dropped without an outcome it counts for nothing, and a probe is given back.
 #[derive(Debug)]
 pub struct Pass<'a> {
     breaker: &'a LocalBreaker,
@@ -265,13 +266,13 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Is it one of the probes of a half-open breaker?
+    /// Whether it is a probe of a half-open breaker.
     pub fn is_probe(&self) -> bool {
         self.probe
     }
 
-    /// The head of an answer has come. How a probe went is decided by the end of its answer; only if that stays away for
-    /// a second, as with streams, by this.
+    /// Notes the head of an answer. The end of the answer decides how a probe went. Only if that stays away for a
+    /// second, as with streams, its head decides.
     pub fn answered(&mut self, now: Moment) {
         if self.probe && self.answering.is_none() && self.epoch == self.breaker.verdict.get().epoch {
             let number = self.breaker.numbered.get().checked_add(1).unwrap_or(NonZeroU32::MIN);
@@ -281,7 +282,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Says how the call ended.
+    /// Reports the outcome of the call.
     pub fn tell(mut self, outcome: Outcome, now: Moment) {
         if !self.probe {
             self.is_told = true;
@@ -303,7 +304,7 @@ impl Pass<'_> {
         self.breaker.look(now);
     }
 
-    /// It has not counted yet, as an answer that stays open does.
+    /// It has not counted yet, like an answer that stays open.
     fn is_undecided(&mut self) -> bool {
         let Some(number) = self.answering.take() else { return self.probe };
         let mut answering = self.breaker.answering.borrow_mut();
@@ -326,7 +327,7 @@ impl Drop for Pass<'_> {
 
 const RAMP_BEGINS: f64 = 0.1;
 
-/// An answer that has not ended so long after its head is a stream.
+/// An answer that has not ended so long after its head counts as a stream.
 const STAYS_OPEN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

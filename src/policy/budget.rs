@@ -1,5 +1,5 @@
-//! May a cluster be sent one more attempt than it has calls? Paid for by its calls, so that an outage does not multiply
-//! the load: each call earns a part of a retry, `budget_percent` of one.
+//! The retry budget of a cluster. Its calls pay for retries, so that an outage does not multiply the load: each call
+//! earns a part of a retry, `budget_percent` of one.
 //!
 //! Calls earn credit, and the credit of the last ten seconds can be spent at once; older credit is forgotten. A worker
 //! spends the credit of its own calls. Where that is not enough, as in a cluster with few calls, it borrows one of
@@ -24,7 +24,7 @@ pub struct SharedBudget {
 }
 
 impl SharedBudget {
-    /// A budget that nothing was taken from.
+    /// A full budget.
     pub fn new(settings: RetryBudget) -> Arc<Self> {
         Arc::new(Self { settings, free: AtomicU32::new(settings.min_retries) })
     }
@@ -72,7 +72,7 @@ impl Budget {
         &self.shared
     }
 
-    /// A call begins. Not for its retries and hedges.
+    /// Counts a call that begins, but not its retries and hedges.
     pub fn earn(&self, now: Moment) {
         self.forget(now);
         let slot = &self.calls[slot(self.second.get())];
@@ -86,7 +86,7 @@ impl Budget {
         self.balance.set(balance);
     }
 
-    /// Takes what one retry or hedge costs; false if there is not enough.
+    /// Pays for a retry or hedge; false if there is not enough credit.
     #[must_use]
     pub fn take(&self, now: Moment) -> bool {
         if self.throttle.as_ref().is_some_and(Throttle::is_low) {
@@ -102,21 +102,22 @@ impl Budget {
         lent
     }
 
-    /// An attempt succeeded. For the throttle.
+    /// Tells the throttle that an attempt succeeded.
     pub fn succeeded(&self) {
         if let Some(throttle) = &self.throttle {
             throttle.succeeded();
         }
     }
 
-    /// An attempt failed in a way that might have been retried, or that the service forbade to retry. For the throttle.
+    /// Tells the throttle that an attempt failed in a way that might have been retried, or that the service forbade to
+    /// retry.
     pub fn failed(&self) {
         if let Some(throttle) = &self.throttle {
             throttle.failed();
         }
     }
 
-    /// Forgets what was earned too long ago.
+    /// Forgets credit that is too old.
     fn forget(&self, now: Moment) {
         let second = now.as_nanos() / SECOND_NANOS;
         let last = self.second.get();

@@ -1,16 +1,16 @@
-//! When a call must be over.
+//! The deadline of a call.
 //!
-//! The caller's `grpc-timeout` counts from the arrival of the request's head; what the configuration allows caps it,
-//! and nothing ever extends it. Reading and writing the header is `wire/timeout.rs`.
+//! The caller's `grpc-timeout` counts from the arrival of the request's head. The configured timeout caps it, and
+//! nothing ever extends it. `wire/timeout.rs` reads and writes the header.
 
 use crate::time::Moment;
 use std::time::Duration;
 
-/// The moment a call must be over, if there is one.
+/// The deadline of a call, if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Deadline {
     at: Option<Moment>,
-    /// The caller asked for less time than the configuration allows.
+    /// The caller's timeout is the shorter one.
     is_callers: bool,
 }
 
@@ -36,11 +36,11 @@ pub fn passed(own: Option<Moment>, callers: Option<Moment>, now: Moment) -> Opti
     }
 }
 
-/// Clocks here and there, and what a `grpc-timeout` is rounded to, differ by no more than this.
+/// Clocks of both sides, and the rounding of a `grpc-timeout`, differ by no more than this.
 const NOTICED_EARLY: Duration = Duration::from_millis(10);
 
 impl Deadline {
-    /// The earlier of what the caller asked for and what the configuration allows, counted from the head's arrival.
+    /// The earlier of the caller's timeout and the configured one, counted from the head's arrival.
     pub fn new(arrived: Moment, caller: Option<Duration>, cap: Option<Duration>) -> Self {
         let shortest = match (caller, cap) {
             (Some(caller), Some(cap)) => Some(caller.min(cap)),
@@ -60,7 +60,7 @@ impl Deadline {
         self.at.filter(|_| !self.is_callers)
     }
 
-    /// The moment itself, for a timer. `None`: the call may take for ever.
+    /// The moment itself, for a timer. `None`: the call has no deadline.
     pub const fn at(self) -> Option<Moment> {
         self.at
     }
@@ -70,7 +70,7 @@ impl Deadline {
         self.at.map(|at| at.since(now))
     }
 
-    /// Is the time up?
+    /// Whether the deadline has passed.
     pub fn passed(self, now: Moment) -> bool {
         self.at.is_some_and(|at| at <= now)
     }

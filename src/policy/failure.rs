@@ -1,11 +1,11 @@
-//! Every way a call can end badly at the gateway itself, and what its caller and the log are told.
+//! Failures of calls at the gateway itself, and their codes, messages and flags.
 //!
 //! Code, message and flags are matches that name every variant, so the compiler asks for those of a new one. Only the
 //! HTTP status has a default: 200 for callers of gRPC, and else that of the code.
 
 use super::status::{CANCEL, Code, ENHANCE_YOUR_CALM, INADEQUATE_SECURITY, REFUSED_STREAM};
 
-/// Why the gateway, and not the service, ended a call.
+/// The reason why the gateway, and not the service, ended a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The content type is not gRPC.
@@ -14,7 +14,7 @@ pub enum Failure {
     NotPost,
     /// The path is not `/{service}/{method}`.
     BadPath,
-    /// The `grpc-timeout` is not one, or the `x-request-timeout`.
+    /// The `grpc-timeout` or the `x-request-timeout` is malformed.
     BadTimeout,
     /// A `-bin` header is not base64.
     BadBinaryHeader,
@@ -32,7 +32,7 @@ pub enum Failure {
     BodyTooLarge,
     /// The body cannot be read as the method's request.
     BadBody,
-    /// The body is not framed as HTTP/1.1 frames bodies: a chunk of it is none.
+    /// The body is not framed as HTTP/1.1 requires: a chunk of it is malformed.
     BrokenBody,
     /// The path or the query cannot be read as fields of the method's request.
     BadParameter,
@@ -46,21 +46,21 @@ pub enum Failure {
     UpstreamHeadTooLarge,
     /// No route is for this call.
     NoRoute,
-    /// The worker has more than it can do: `max_active_calls` calls, or a loop later than `max_loop_delay`.
+    /// The worker is overloaded: `max_active_calls` calls, or a loop later than `max_loop_delay`.
     Overloaded,
     /// `max_requests` calls are in flight.
     LimitReached,
     /// `max_pending_requests` calls wait for a connection.
     PendingFull,
-    /// The route has had the calls that its `rate_limit` allows.
+    /// The route has had all calls that its `rate_limit` allows.
     RateLimited,
     /// The breaker is open, or lets only some calls through.
     BreakerOpen,
     /// The deadline passed.
     OutOfTime,
-    /// No connection to the upstream came about.
+    /// No connect to the upstream succeeded.
     ConnectFailed,
-    /// No connection to the upstream came about in `connect_timeout`.
+    /// No connect to the upstream succeeded in `connect_timeout`.
     ConnectTimedOut,
     /// The upstream reset the stream, with this HTTP/2 error code.
     UpstreamReset(u32),
@@ -70,11 +70,11 @@ pub enum Failure {
     UpstreamNotGrpc(u16),
     /// The upstream's answer ended without a `grpc-status`.
     UpstreamNoStatus,
-    /// The upstream's answer cannot be turned into what the caller understands.
+    /// The upstream's answer cannot be translated into the caller's protocol.
     UpstreamBadMessage,
     /// The client cancelled or its connection ended.
     ClientGone,
-    /// Nothing moved for `idle_timeout`.
+    /// No bytes moved for `idle_timeout`.
     IdleTooLong,
     /// The gateway is about to exit.
     Draining,
@@ -133,7 +133,7 @@ impl Failure {
         }
     }
 
-    /// The HTTP status of the answer to a caller of plain HTTP: that of the code, but for what HTTP has a word for.
+    /// The HTTP status of the answer to a caller of plain HTTP: that of the code, unless HTTP has a better one.
     pub const fn http(self) -> u16 {
         match self {
             Failure::NotGrpc | Failure::WrongContentType => 415,

@@ -1,4 +1,4 @@
-//! May this client do that once more? A token bucket, for calls that a client cancels before their answer began.
+//! The budget of a client for floods: a token bucket, for calls that it cancels before their answer began.
 //!
 //! Such calls cost the client a frame and the gateway a call: "rapid reset", CVE-2023-44487.
 

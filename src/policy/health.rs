@@ -1,7 +1,7 @@
-//! Which endpoints say of themselves that they are well: active health checks, in Envoy's words.
+//! Active health checks, in Envoy's words: each endpoint's own word on its health.
 //!
-//! So many bad answers in a row and an endpoint gets no calls, so many good ones and it gets them again. Somebody else
-//! asks; workers only read the outcome.
+//! After so many bad answers in a row an endpoint gets no calls, and after so many good ones it gets them again. The
+//! supervisor asks; workers only read the outcome.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,19 +21,19 @@ pub struct Fitness {
 }
 
 impl Fitness {
-    /// Whether it may.
+    /// Whether the endpoint may get calls.
     pub fn is_fit(&self) -> bool {
         !self.unfit.load(Ordering::Relaxed)
     }
 
-    /// Says whether it may.
+    /// Sets whether the endpoint may get calls.
     pub fn set(&self, fit: bool) {
         self.unfit.store(!fit, Ordering::Relaxed);
     }
 }
 
 impl SharedHealth {
-    /// So many endpoints.
+    /// Health of so many endpoints.
     pub fn new(endpoints: usize) -> Arc<Self> {
         Arc::new(Self { endpoints: (0..endpoints).map(|_| Arc::default()).collect() })
     }
@@ -72,7 +72,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// `fit` is what is held of the endpoint so far.
+    /// A judge of an endpoint that is `fit` so far.
     pub fn new(settings: &HealthChecks, fit: bool) -> Self {
         let HealthChecks { unhealthy_threshold, healthy_threshold, .. } = *settings;
         Self { unhealthy_threshold, healthy_threshold, fit, against: 0 }

@@ -1,8 +1,8 @@
-//! When the next attempt of a hedged call begins, and which answer ends it (gRFC A6, "Hedging Policy").
+//! Hedging: when the next attempt of a call begins, and which answer ends it (gRFC A6, "Hedging Policy").
 //!
-//! Only for methods that are declared idempotent: several attempts run at once, and the first good answer is the call's.
-//! Each `hedging_delay` another attempt begins, and at once when one fails in a way that is not fatal; the budget pays
-//! for all but the first.
+//! Only methods that are declared idempotent are hedged: several attempts run at once, and the first good answer is the
+//! call's. Another attempt begins after each `hedging_delay`, and at once when one fails in a way that is not fatal.
+//! The budget pays for all but the first.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ pub struct Hedge {
     running: u32,
     max: u32,
     delay: Duration,
-    /// When the next attempt may begin; `None`: no more.
+    /// The moment of the next attempt; `None`: no more.
     next: Option<Moment>,
 }
 
-/// May an attempt begin?
+/// The answer to the question whether an attempt may begin.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -48,7 +48,7 @@ pub enum Told {
 }
 
 impl Hedge {
-    /// A call that begins now. Its first attempt may begin at once.
+    /// A call that begins now; its first attempt may begin at once.
     pub fn new(settings: &Hedging, now: Moment) -> Self {
         Self {
             begun: 0,
@@ -64,7 +64,7 @@ impl Hedge {
         self.begun
     }
 
-    /// May the next attempt begin?
+    /// Asks whether the next attempt may begin.
     pub fn ask(&mut self, budget: &Budget, now: Moment) -> Start {
         let Some(next) = self.next else { return Start::No };
         if self.begun == self.max {
@@ -84,12 +84,12 @@ impl Hedge {
         Start::Now
     }
 
-    /// No attempt begins any more.
+    /// Lets no further attempt begin.
     pub fn stop(&mut self) {
         self.next = None;
     }
 
-    /// An attempt ended. `pushback` is what the service said with its status.
+    /// Notes the end of an attempt. `pushback` is the service's word on another attempt.
     pub fn told(
         &mut self,
         end: End,
@@ -105,7 +105,7 @@ impl Hedge {
                 return Told::Final;
             }
             End::Answered | End::Ours => return Told::Final,
-            // Nobody has seen it: that says nothing of the service.
+            // No service has seen it, so it says nothing of the service.
             End::NoConnection
             | End::Held
             | End::NeverOpened
@@ -135,14 +135,14 @@ impl Hedge {
                 Pushback::Never => None,
             };
         }
-        // Nothing runs, and nothing will.
+        // No attempt runs, and none will.
         if self.running == 0 && (self.next.is_none() || self.begun == self.max) {
             return Told::Final;
         }
         Told::GoOn
     }
 
-    /// An attempt that could not be paid for leaves the call to those that run. True if there are none.
+    /// Leaves the call to the running attempts, where one could not be paid for. True if none runs.
     pub fn is_over(&self) -> bool {
         self.running == 0 && self.next.is_none()
     }

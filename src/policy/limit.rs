@@ -1,15 +1,15 @@
-//! How many calls may be in flight at once, exact over workers although each is alone.
+//! A limit on calls in flight, exact over workers although each is alone.
 //!
-//! A call needs a token. The free ones lie in one atomic that all workers share; a worker leases a batch of them when
-//! it has none left, so that under load the atomic is touched once per batch and not per call, and puts back what it
-//! does not need: at once what is above two batches, and the rest on its next tick. A token is in one place only, so
-//! the limit is never exceeded; a call can be refused early only while other workers hold idle tokens, which are at
-//! most a quarter of all, and for one tick at most. Limits too small for batches of two are not leased at all: there
-//! every call asks the atomic and no refusal is early.
+//! A call needs a token. Free ones lie in one atomic that all workers share, and a worker without any leases a batch.
+//! So under load the atomic is touched once per batch and not per call. The worker puts back tokens that it does not
+//! need: at once those above two batches, and the rest on its next tick. A token is in one place only, so the limit is
+//! never exceeded. A call can be refused early only while other workers hold idle tokens. These are at most a quarter
+//! of all, for one tick at most. Limits too small for batches of two are not leased: every call asks the atomic, and no
+//! refusal is early.
 //!
-//! The limit may change while calls are in flight. They keep their tokens, and if more are out than there may be now, the
-//! count of free ones is negative: none is let in until as many have ended. Until then what a call gives back is not kept
-//! for the next one of the same worker.
+//! The limit may change while calls are in flight. They keep their tokens. If more are out than the new limit, the
+//! count of free ones is negative: no call is let in until as many have ended. Until then a worker does not keep a
+//! token that a call gives back.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[repr(align(128))]
 pub struct SharedLimit {
     tokens: AtomicU64,
-    /// Of the limit, a batch is this part; none where tokens are not leased.
+    /// A batch is this part of the limit; `None` where tokens are not leased.
     batches: Option<u32>,
 }
 
@@ -55,7 +55,7 @@ impl SharedLimit {
         Arc::new(Self { tokens: AtomicU64::new(Tokens::new(max).pack()), batches })
     }
 
-    /// A limit for what is rare, such as connections or waiting for one: each take asks the atomic, and none is refused
+    /// A limit for rare things, such as connections or the wait for one: each take asks the atomic, and no refusal is
     /// early.
     pub fn unleased(max: u32) -> Arc<Self> {
         Arc::new(Self { tokens: AtomicU64::new(Tokens::new(max).pack()), batches: None })
@@ -76,7 +76,7 @@ impl SharedLimit {
         self.tokens(Ordering::Relaxed).free.min(0).unsigned_abs()
     }
 
-    /// From now on there are `max`. Calls in flight go on, though they be more.
+    /// Sets the limit. Calls in flight go on, even if they are more.
     pub fn resize(&self, max: u32) {
         let whole = Tokens::new(max);
         self.change(Ordering::Relaxed, |tokens| {
@@ -96,14 +96,14 @@ impl SharedLimit {
         self.batches.map_or(1, |batches| (tokens.max / batches).clamp(1, BATCH_MAX))
     }
 
-    /// Takes a batch, or what is left of one; says how many, and how many a whole one has.
+    /// Takes a batch, or the rest of one. Gives the number taken, and that of a whole batch.
     fn lease(&self) -> (u32, u32) {
         let mut tokens = self.tokens(Ordering::Relaxed);
         let mut batch = self.batch(tokens);
         while tokens.free > 0 {
             let count = tokens.free.min(batch.cast_signed());
             let (old, new) = (tokens.pack(), Tokens { free: tokens.free - count, ..tokens }.pack());
-            // Acquire, with Release below: what a call did is done before its token serves another.
+            // Acquire, with Release below: effects of a call are visible before its token serves another.
             match self.tokens.compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return (count.unsigned_abs(), batch),
                 Err(now) => {
@@ -203,7 +203,7 @@ impl Limit {
 }
 
 impl Drop for Limit {
-    /// Puts everything back: a worker that is gone has no calls.
+    /// Puts all tokens back: a worker that is gone has no calls.
     fn drop(&mut self) {
         self.shared.put_back(self.idle.get() + self.in_use.get());
     }

@@ -31,7 +31,7 @@ impl Outcome {
         matches!(self, Outcome::Ill | Outcome::Unreached)
     }
 
-    /// By what the service answered. `failures` are the codes that count as failures.
+    /// The verdict by the service's answer. `failures` are the codes that count as failures.
     pub fn of_code(code: Code, failures: Codes) -> Outcome {
         match code {
             _ if failures.has(code.number()) && code != Code::Ok => Outcome::Ill,
@@ -55,13 +55,13 @@ impl Outcome {
         }
     }
 
-    /// By how the gateway ended the call. Of a limit that passed it matters whose it was, which the caller of this
-    /// knows.
+    /// The verdict by the gateway's own failure. For a limit that passed, its owner matters; the caller of this knows
+    /// it.
     pub fn of_failure(failure: Failure, failures: Codes) -> Outcome {
         match failure {
             Failure::ConnectFailed | Failure::ConnectTimedOut => Outcome::Unreached,
             Failure::UpstreamGone => Outcome::Ill,
-            // Too many requests are the callers'.
+            // A 429 concerns the callers.
             Failure::UpstreamReset(CANCEL) | Failure::UpstreamNotGrpc(429) => Outcome::Silent,
             Failure::UpstreamReset(_) | Failure::UpstreamNoStatus | Failure::UpstreamNotGrpc(_) => {
                 Outcome::of_code(failure.code(), failures)
@@ -100,14 +100,14 @@ impl Outcome {
     }
 }
 
-/// How an attempt ended that a limit may have ended: by the gateway, or by a service that keeps the same time.
+/// The end of an attempt that a limit may have ended: by the gateway, or by a service that keeps that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Not for want of time.
+    /// No limit was the reason.
     Otherwise,
-    /// For want of time, as only the gateway or a service that was told the limit would say it.
+    /// A limit was the reason, as the gateway or a service that was told the limit reports it.
     OutOfTime,
-    /// Cancelled by the service, as one does whose time is over; it may have other reasons.
+    /// The service cancelled it, as it does when its time is over; it may have other reasons.
     Cancelled,
 }
 

@@ -1,12 +1,11 @@
-//! Which endpoints get no calls for a while, because they answer worse than they should: passive outlier detection, in
-//! Envoy's words.
+//! Passive outlier detection, in Envoy's words: endpoints that answer badly get no calls for a while.
 //!
-//! So many failures in a row eject an endpoint, for `base_ejection_time`, and for a multiple of it if that happens again
-//! soon. No more than `max_ejection_percent` of the endpoints are ejected at once. One that comes back gets few calls
-//! first (`slow_start_config`).
+//! So many failures in a row eject an endpoint, for `base_ejection_time`, and for a multiple of it if that happens
+//! again soon. No more than `max_ejection_percent` of the endpoints are ejected at once. An endpoint that comes back
+//! gets few calls first (`slow_start_config`).
 //!
-//! Failures are counted by all workers together, in an atomic that only failures touch; where all is well, telling reads
-//! one cell. An ejection reaches the other workers at their tick.
+//! All workers count failures together, in an atomic that only failures touch; where all is well, reporting reads one
+//! cell. An ejection reaches the other workers at their tick.
 //!
 //! The state of an endpoint stays when settings or other endpoints change: see [`SharedOutliers::next`].
 
@@ -23,7 +22,7 @@ use crate::time::Moment;
 pub enum Seen {
     /// It answered as a service that is well.
     Well,
-    /// It answered that it, or what is behind it, is ill: `consecutive_gateway_failure`.
+    /// It answered that it, or a service behind it, is ill: `consecutive_gateway_failure`.
     Gateway,
     /// It did not answer: no connection, a reset, too late: `consecutive_local_origin_failure`.
     Local,
@@ -60,10 +59,10 @@ pub struct Host {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Standing {
     ejected: bool,
-    /// The cluster has it no more; it is never ejected again.
+    /// The cluster does not have it any more; it is never ejected again.
     gone: bool,
     times: u32,
-    /// Ejected: until. Else: since when it is back; zero if it has never been away.
+    /// The end of the ejection; for others, the moment of their return, and zero if they were never ejected.
     at: Moment,
 }
 
@@ -83,7 +82,7 @@ impl Standing {
 }
 
 impl SharedOutliers {
-    /// So many endpoints, none of them ejected.
+    /// The state of so many endpoints, none of them ejected.
     pub fn new(settings: OutlierDetection, slow_start: SlowStart, endpoints: usize) -> Arc<Self> {
         let hosts = (0..endpoints).map(|_| Arc::default()).collect();
         Arc::new(Self { settings, slow_start, hosts, counts: Arc::default() })
@@ -102,7 +101,7 @@ impl SharedOutliers {
         Arc::new(Self { settings, slow_start, hosts, counts: Arc::clone(&self.counts) })
     }
 
-    /// `next` takes the place of this one: the endpoints that it does not have count no more.
+    /// Lets `next` take the place of this one: endpoints that it does not have count no more.
     pub fn give_way(&self, next: &SharedOutliers) {
         if !Arc::ptr_eq(&self.counts, &next.counts) {
             return;
@@ -131,7 +130,7 @@ impl SharedOutliers {
         self.counts.ejections.load(Ordering::Relaxed)
     }
 
-    /// Lets those come back whose time is over. To be called each 100 ms, by any thread.
+    /// Lets endpoints come back whose ejection is over. To be called each 100 ms, by any thread.
     pub fn sweep(&self, now: Moment) {
         for host in &self.hosts {
             let word = host.standing.load(Ordering::Acquire);
@@ -164,21 +163,21 @@ impl SharedOutliers {
         }
     }
 
-    /// A place among those that may be ejected at once.
+    /// Takes a place among those that may be ejected at once.
     fn reserve(&self) -> bool {
         let allowed = u64::from(self.settings.max_ejection_percent) * self.hosts.len() as u64;
         let more = |ejected: u32| (u64::from(ejected + 1) * 100 <= allowed).then_some(ejected + 1);
         self.counts.ejected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    /// How many of its ejections count still: each `interval` that it stayed takes one away.
+    /// How many of its ejections still count: each `interval` that it stayed takes one away.
     fn remembered(&self, standing: Standing, now: Moment) -> u32 {
         let interval = self.settings.interval.as_nanos().max(1);
         let stayed = now.since(standing.at).as_nanos() / interval;
         standing.times.saturating_sub(u32::try_from(stayed).unwrap_or(u32::MAX))
     }
 
-    /// Of its share of calls, what an endpoint is to get now.
+    /// The part of its share of calls that an endpoint gets now.
     fn weight(&self, standing: Standing, now: Moment) -> f32 {
         let SlowStart { window, aggression, min_weight_percent } = self.slow_start;
         let back = now.since(standing.at);
@@ -192,7 +191,7 @@ impl SharedOutliers {
 }
 
 impl Host {
-    /// It is fit again for another reason, such as active health checks: its slow start begins.
+    /// Begins its slow start: it is fit again for another reason, such as active health checks.
     pub fn welcome(&self, now: Moment) {
         let word = self.standing.load(Ordering::Acquire);
         let standing = Standing::unpack(word);
@@ -218,7 +217,7 @@ pub struct Outliers {
 struct View {
     fit: Cell<bool>,
     weight: Cell<f32>,
-    /// There are failures in a row, so a success has something to end.
+    /// It has failures in a row, which a success ends.
     failing: Cell<bool>,
 }
 
@@ -235,13 +234,13 @@ impl Outliers {
         &self.shared
     }
 
-    /// Is this endpoint not ejected? And what of its share of calls is it to get?
+    /// Whether an endpoint is not ejected, and the part of its share of calls that it gets.
     pub fn of(&self, endpoint: usize) -> (bool, f32) {
         let view = &self.hosts[endpoint];
         (view.fit.get(), view.weight.get())
     }
 
-    /// An attempt on this endpoint ended.
+    /// Notes the end of an attempt on this endpoint.
     pub fn tell(&self, endpoint: usize, seen: Seen, now: Moment) {
         let (view, host) = (&self.hosts[endpoint], &self.shared.hosts[endpoint]);
         let (counter, max) = match seen {

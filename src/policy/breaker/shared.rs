@@ -20,7 +20,7 @@ pub enum State {
     Closed,
     /// All are refused.
     Open,
-    /// A few are let through to see how the service is.
+    /// A few are let through to test the service.
     HalfOpen,
 }
 
@@ -41,9 +41,10 @@ impl State {
 pub struct SharedBreaker {
     settings: config::Breaker,
     verdict: AtomicU64,
-    /// Of this time half-open: its number, probes that are out or have succeeded, and those that have succeeded.
+    /// Counts of this half-open time: its number, probes that are out or have succeeded, and those that have succeeded.
     probes: AtomicU64,
-    /// From when on a connection is reason to try again, and when the next worker may connect out of turn; milliseconds.
+    /// The moments from which on a connection is reason to try again, and the next worker may connect out of turn;
+    /// milliseconds.
     reach_at: AtomicU64,
     turn_at: AtomicU64,
     /// The last opening's [`Cause`]: calls, failures, and those without a connection; 21 bits each.
@@ -63,15 +64,15 @@ struct Published([AtomicU64; 4]);
 /// The counts that made a breaker open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cause {
-    /// Calls that ended in the window that was reason to open; two million stand for all that is more.
+    /// Calls that ended in the window that was reason to open; two million stand for any larger count.
     pub calls: u64,
-    /// How many of them failed.
+    /// Calls of these that failed.
     pub failed: u64,
-    /// Of these, how many had no connection.
+    /// Failed calls that had no connection.
     pub unreached: u64,
 }
 
-/// The state, since or until when, and how many there were before.
+/// The state with its moment, and a count of the states before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// Counts the changes, modulo 2^20.
@@ -79,7 +80,7 @@ pub(super) struct Verdict {
     pub(super) state: State,
     /// It opened last because the service could not be connected to.
     pub(super) gone: bool,
-    /// Open: until. Else: since.
+    /// The moment that an open breaker stays open until; otherwise, that of the change.
     pub(super) at: Moment,
 }
 
@@ -142,7 +143,7 @@ impl SharedBreaker {
         self.verdict().state
     }
 
-    /// How often it opened, from closed. Never less than it closed, and never more than once more.
+    /// How often it opened, from closed: as often as it closed, or once more.
     pub fn opens(&self) -> u64 {
         self.opens.load(Ordering::Relaxed)
     }
@@ -164,8 +165,8 @@ impl SharedBreaker {
         Cause { calls: field(42), failed: field(21), unreached: field(0) }
     }
 
-    /// Does what is due: opens if all workers together have reason to, lets probes out when the rest is over. To be
-    /// called each 100 ms, by any thread and by as many as like to.
+    /// Makes a change that is due: opens if all workers together have reason to, lets probes out when the timeout is
+    /// over. Any thread may call it, each 100 ms.
     pub fn merge(&self, now: Moment) {
         let verdict = self.verdict();
         match verdict.state {
@@ -181,8 +182,8 @@ impl SharedBreaker {
         }
     }
 
-    /// It has been half-open for long. Where no call came, or those that ended were good, it closes. Where probes are out
-    /// still, such as calls that upload for hours, others may go in their place: no caller can keep it half-open.
+    /// Ends a long half-open state. Without calls, or with good ones only, the breaker closes. Where probes are still
+    /// out, such as uploads of hours, others may go in their place: no caller can keep it half-open.
     fn pass_on(&self, verdict: Verdict, now: Moment) {
         let probes = Probes::unpack(self.probes.load(Ordering::Acquire));
         let taken = if probes.epoch == verdict.epoch { probes.taken } else { 0 };
@@ -201,14 +202,14 @@ impl SharedBreaker {
         Verdict::unpack(self.verdict.load(Ordering::Acquire))
     }
 
-    /// Are these counts reason to open?
+    /// Whether these counts are reason to open.
     pub(super) fn is_reason(&self, tally: Tally) -> bool {
         let ratio = self.settings.failure_ratio;
         self.is_too_much(tally.long, ratio) || self.is_too_much(tally.short, short_ratio(ratio))
     }
 
-    /// Failures are a share of the calls that began, too: they often end sooner than others, and of many calls that begin
-    /// at once they would be the first to be seen.
+    /// Failures are a share of the calls that began, too. Failures often end sooner than other calls. Of many calls
+    /// that begin at once they would be the first to count.
     fn is_too_much(&self, counts: Counts, ratio: f64) -> bool {
         let all = counts.calls.max(u64::try_from(counts.begun).unwrap_or(0));
         counts.failed > 0
@@ -255,7 +256,7 @@ impl SharedBreaker {
         let ratio = self.settings.failure_ratio;
         let is_sudden = self.is_too_much(tally.short, short_ratio(ratio));
         let counts = if is_sudden { tally.short } else { tally.long };
-        // How it fails now is what matters, if there is anything to see of it.
+        // The present failures count, if there are any.
         let latest = if tally.short.failed > 0 { tally.short } else { tally.long };
         let gone = latest.unreached * 2 >= latest.failed;
         self.reach_at.store(millis(now), Ordering::Relaxed);
@@ -273,14 +274,14 @@ impl SharedBreaker {
         verdict.next(State::Open, until)
     }
 
-    /// There is a connection again, where there was none: probes go out at once.
+    /// Lets probes out at once: there is a connection again, where there was none.
     pub(super) fn reached(&self, open: Verdict, now: Moment) {
         if self.reach_at.load(Ordering::Relaxed) <= millis(now) {
             self.half_open(open, now, 0);
         }
     }
 
-    /// May the worker that asks connect now, whatever its backoff says? One may in each quarter of a second.
+    /// Whether this worker may connect now, whatever its backoff says. In each quarter of a second, one worker may.
     pub(super) fn take_turn(&self, now: Moment) -> bool {
         let (now, next) = (millis(now), millis(now.plus(TURN)));
         let turn = |at| (at <= now).then_some(next);
@@ -290,7 +291,7 @@ impl SharedBreaker {
     fn half_open(&self, verdict: Verdict, now: Moment, succeeded: u32) {
         let next = verdict.next(State::HalfOpen, now);
         if self.change(verdict, next) {
-            // Until this is stored nobody gets a probe, for the number there is another.
+            // Until this is stored no call gets a probe, for the number there is another.
             let probes = Probes { epoch: next.epoch, taken: succeeded, succeeded };
             self.probes.store(probes.pack(), Ordering::Release);
         }
@@ -307,7 +308,7 @@ impl SharedBreaker {
         self.probes(epoch, |probes| (probes.taken < max).then(|| probes.taken += 1)).is_some()
     }
 
-    /// A probe says nothing: another may go.
+    /// Gives a probe back that had no outcome: another may go.
     pub(super) fn give_probe(&self, epoch: u32) {
         self.probes(epoch, |probes| (probes.taken > probes.succeeded).then(|| probes.taken -= 1));
     }
@@ -328,8 +329,8 @@ impl SharedBreaker {
         }
     }
 
-    /// `unreached`: it had no connection. One that was answered badly keeps the next ones back for a moment, however good
-    /// their connections are.
+    /// Takes a failed probe. `unreached`: it had no connection. A probe that was answered badly holds back the next
+    /// ones for a moment, however good their connections are.
     pub(super) fn probe_failed(&self, epoch: u32, unreached: bool, now: Moment) {
         let verdict = self.verdict();
         if (verdict.epoch, verdict.state) != (epoch, State::HalfOpen) {
@@ -343,7 +344,7 @@ impl SharedBreaker {
         }
     }
 
-    /// Changes the probes of one time, if it is still that time and `change` agrees; says what they are then.
+    /// Changes the probes of one half-open time, if it still lasts and `change` agrees; gives their new state.
     fn probes(&self, epoch: u32, change: impl Fn(&mut Probes) -> Option<()>) -> Option<Probes> {
         let changed = |word| {
             let mut probes = Probes::unpack(word);
@@ -383,7 +384,7 @@ fn short_ratio(ratio: f64) -> f64 {
     (1.0 + ratio) / 2.0
 }
 
-/// The share is what matters: where there are too many for the word, halves have the same.
+/// Halves the counts where they are too large for the word: only the share matters.
 fn halved(mut counts: Counts) -> Counts {
     while counts.calls > COUNT_MASK {
         let Counts { calls, failed, unreached, begun } = counts;
@@ -392,10 +393,10 @@ fn halved(mut counts: Counts) -> Counts {
     counts
 }
 
-/// It is half-open no longer than this without a change.
+/// The longest half-open time without a change.
 const PASSES_ON: Duration = Duration::from_secs(10);
 
-/// After a probe that was answered badly, on a connection that had come back.
+/// The pause after a probe that was answered badly, on a connection that had come back.
 const REACH_PAUSE: Duration = Duration::from_secs(1);
 
 /// The time between two workers that connect out of turn.

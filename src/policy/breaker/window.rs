@@ -1,17 +1,17 @@
-//! Calls of the last `interval`, in slices that really expire; and those of the last moments among them.
+//! Calls of the last `interval`, in slices that expire, and those of the last moments among them.
 
 use std::time::Duration;
 
 use crate::time::Moment;
 
-/// How many calls ended, and how many of them because the service is gone or too slow.
+/// Counts of calls that ended, and of those among them that failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) calls: u64,
     pub(super) failed: u64,
-    /// Of those that failed, how many had no connection.
+    /// Failed calls that had no connection.
     pub(super) unreached: u64,
-    /// How many began, but for those whose end says nothing. Below zero for a moment, where these began before.
+    /// Calls that began, but for those without an outcome. Below zero for a moment, where these began before.
     pub(super) begun: i64,
 }
 
@@ -48,7 +48,7 @@ impl Tally {
     }
 }
 
-/// A worker's counts. A call is counted once, into the short window; what is too old for that moves to the long one.
+/// A worker's counts. A call is counted once, into the short window; older ones move to the long one.
 #[derive(Debug)]
 pub(super) struct Windows {
     short: Window,
@@ -73,7 +73,7 @@ impl Windows {
         self.short.add(one);
     }
 
-    /// A call that has begun says nothing: it is as if it had not.
+    /// Takes back the beginning of a call that had no outcome.
     pub(super) fn forget(&mut self) {
         self.short.add(Counts { begun: -1, ..Counts::default() });
     }
@@ -106,14 +106,14 @@ impl Windows {
     }
 }
 
-/// Counts of some time. A call counts for that long, or for up to a tenth of it less.
+/// Counts of some time. A call counts for this time, or for up to a tenth of it less.
 #[derive(Debug)]
 struct Window {
     slice_nanos: u64,
     slices: [Counts; SLICES],
-    /// The slice that is counted into, by its number since the clock's start.
+    /// The current slice, by its number since the clock's start.
     current: u64,
-    /// When that one is over, in nanoseconds since the same start: what a call asks, in place of a division.
+    /// The end of that slice, in nanoseconds since the start. Each call compares it, in place of a division.
     ends: u64,
     /// All slices together.
     sum: Counts,
@@ -143,7 +143,7 @@ impl Window {
         self.sum = Counts::default();
     }
 
-    /// Gives the slices that are over, with their beginnings, to `old`.
+    /// Moves slices that are over, with their beginnings, to `old`.
     #[inline]
     fn expire(&mut self, now: Moment, old: impl FnMut(Moment, Counts)) {
         if now.as_nanos() >= self.ends {
@@ -171,8 +171,8 @@ fn place(number: u64) -> usize {
     (number % SLICES as u64) as usize
 }
 
-/// In this time a sudden outage is to be seen, and the least that it has to hold at 25 calls a second is more than a
-/// breaker asks for by default.
+/// The length of the short window. A sudden outage shows in it. At 25 calls a second it holds more calls than a breaker
+/// asks for by default.
 const SHORT: Duration = Duration::from_millis(1_500);
 
 const SLICES: usize = 10;
@@ -239,7 +239,7 @@ mod tests {
         ] {
             assert_eq!(windows.tally(at(millis)), Tally { long, short }, "at {millis} ms");
         }
-        // Nobody looked for longer than the short window: it is as old as it is.
+        // No call came for longer than the short window: the counts are as old as they are.
         windows.count(one, at(200_000));
         assert_eq!(windows.tally(at(226_500)), Tally { long: one, short: none });
         windows.clear();
