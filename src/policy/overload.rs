@@ -1,4 +1,4 @@
-//! May this worker take one more call, or has it more than it can do?
+//! The guard of a worker against more calls than it can take.
 //!
 //! Two things tell: how many calls it has, and how late its loop is, that is, how long something that happens now waits
 //! until the worker comes to it. The worker beats every few milliseconds, and what is asked after a beat was due and has
@@ -17,35 +17,35 @@ const ALWAYS: u32 = 32;
 /// A worker's guard against more than it can do.
 #[derive(Debug, Default)]
 pub struct Overload {
-    /// When the next beat has to come.
+    /// The moment of the next beat.
     due: Moment,
-    /// Since when every beat was late.
+    /// The moment since which every beat was late.
     late_since: Option<Moment>,
     /// Calls that came late.
     late: u32,
 }
 
-/// Whether a call is taken.
+/// The verdict on a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
-    /// It is.
+    /// The call is taken.
     Take,
-    /// It would be one more than `max_active_calls`.
+    /// The call is refused: it would be one more than `max_active_calls`.
     TooMany,
-    /// The loop is behind by more than `max_loop_delay`, and has been for long.
+    /// The call is refused: the loop has been behind by more than `max_loop_delay` for long.
     TooLate,
 }
 
 impl Overload {
-    /// Tells of a beat, and when the next has to come.
+    /// Notes a beat, and the moment of the next.
     pub fn beat(&mut self, settings: &config::Overload, now: Moment, next: Moment) {
         let late = settings.max_loop_delay.is_some_and(|max| max < now.since(self.due));
         self.late_since = late.then(|| self.late_since.unwrap_or(now));
         self.due = next;
     }
 
-    /// Asks for one more call, of which there are `active` with this one.
+    /// Asks for a further call; `active` counts the calls with this one.
     pub fn ask(&mut self, settings: &config::Overload, active: u64, now: Moment) -> Verdict {
         if u64::from(settings.max_active_calls) < active {
             return Verdict::TooMany;

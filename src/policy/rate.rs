@@ -1,8 +1,8 @@
-//! May a route take one more call now? A token bucket that is exact over workers although each is alone.
+//! The rate limit of a route: a token bucket that is exact over workers although each is alone.
 //!
-//! The words and the steps are those of Envoy's local rate limit: a full bucket has `max_tokens`, and at each
-//! `fill_interval` it gets `tokens_per_fill`, as far as they fit. As in `limit.rs`, a worker leases a batch of tokens
-//! and touches what is shared once per batch, and puts idle ones back on its tick.
+//! Words and steps are those of Envoy's local rate limit. A full bucket has `max_tokens`, and at each `fill_interval`
+//! it gets `tokens_per_fill`, as far as they fit. As in `limit.rs`, a worker leases a batch of tokens and touches the
+//! shared bucket once per batch. It puts idle tokens back on its tick.
 //!
 //! Leased tokens count as if they were in the bucket until the worker asks for its next batch. So no more than
 //! `max_tokens` calls pass between two fills. Over any time, no more pass than that and the filled tokens. A call can
@@ -23,7 +23,7 @@ use crate::time::Moment;
 #[repr(align(128))]
 pub struct SharedRate {
     bucket: AtomicU64,
-    /// The terms of even and of odd generations: the one that holds, and the one before or after it.
+    /// The terms of even and of odd generations: those in force, and those before or after them.
     terms: [Slot; 2],
     workers: u32,
 }
@@ -32,7 +32,7 @@ pub struct SharedRate {
 #[derive(Debug, Default)]
 struct Slot(AtomicU64, AtomicU64);
 
-/// How a bucket is filled.
+/// The terms of a bucket's fills.
 #[derive(Clone, Copy, Debug)]
 struct Terms {
     max: u32,
@@ -40,8 +40,9 @@ struct Terms {
     interval_nanos: u64,
 }
 
-/// The bucket as one word: which terms hold, modulo 2^4; the number of the last fill, modulo 2^20; tokens in it; tokens
-/// that are leased. The two together are never more than `max`, unless that has become less; it fits 20 bits.
+/// The bucket as one word: the generation of its terms, modulo 2^4; the number of the last fill, modulo 2^20; tokens in
+/// it; tokens that are leased. Both together are never more than `max`, unless `max` has become less; that fits 20
+/// bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bucket {
     generation: u8,
@@ -89,11 +90,11 @@ impl Terms {
         (now.as_nanos() / self.interval_nanos) as u32 & FILL_MASK
     }
 
-    /// Pours in what is due.
+    /// Adds the fills that are due.
     fn filled(self, bucket: Bucket, now: Moment) -> Bucket {
         let fill = self.fill(now);
         let passed = fill.wrapping_sub(bucket.fill) & FILL_MASK;
-        // The upper half is the past: another worker's clock was read a little later.
+        // The upper half is the past: another worker read its clock a little later.
         if passed == 0 || passed > FILL_MASK / 2 {
             return bucket;
         }
@@ -119,12 +120,12 @@ impl SharedRate {
         Arc::new(rate)
     }
 
-    /// From now on these settings hold. To be called by one thread at a time.
+    /// Sets other settings. To be called by one thread at a time.
     pub fn change(&self, settings: RateLimit, now: Moment) {
         let next = Terms::new(settings);
         let mut word = self.bucket.load(Ordering::Acquire);
         let generation = Bucket::unpack(word).generation.wrapping_add(1) & GENERATION_MASK;
-        // Nobody reads these before the bucket says so.
+        // No worker reads these before the bucket has their generation.
         self.terms[usize::from(generation & 1)].set(next);
         loop {
             let bucket = Bucket::unpack(word);
@@ -143,8 +144,8 @@ impl SharedRate {
         self.terms[usize::from(bucket.generation & 1)].get()
     }
 
-    /// Ends a lease of `had` tokens, of which `idle` were not used, and begins the next, if one is wanted. Says how many
-    /// tokens that has.
+    /// Ends a lease of `had` tokens, of which `idle` were not used, and begins the next, if one is wanted. Gives its
+    /// tokens.
     fn exchange(&self, had: u32, idle: u32, wanted: bool, now: Moment) -> u32 {
         let mut word = self.bucket.load(Ordering::Acquire);
         loop {
@@ -158,7 +159,7 @@ impl SharedRate {
             if next == word {
                 return count;
             }
-            // Nothing but the count itself is handed over; what is acquired are the terms.
+            // Only the terms need the ordering; the count is handed over by itself.
             match self.bucket.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Acquire) {
                 Ok(_) => return count,
                 Err(now) => word = now,
@@ -171,7 +172,7 @@ impl SharedRate {
     }
 }
 
-/// A lease of `had` tokens has ended, of which `idle` come back, as far as they fit.
+/// Ends a lease of `had` tokens, of which `idle` come back, as far as they fit.
 fn returned(bucket: Bucket, had: u32, idle: u32, terms: Terms) -> Bucket {
     Bucket { leased: bucket.leased - had, free: (bucket.free + idle).min(terms.max), ..bucket }
 }

@@ -16,13 +16,13 @@ use crate::time::Moment;
 /// The end of an attempt, which tells whether a service may have seen the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// No connection came about, to none of the endpoints.
+    /// No connect succeeded, to none of the endpoints.
     NoConnection,
     /// A breaker lets few calls through for a moment.
     Held,
-    /// It waited for a connection, and that one ended before the call had a stream.
+    /// The call waited for a connection, which ended before the call had a stream.
     NeverOpened,
-    /// It had a stream, of which no byte was written.
+    /// The call had a stream, of which no byte was written.
     NotWritten,
     /// RST_STREAM with REFUSED_STREAM: the service has not looked at it (RFC 9113 section 8.7).
     Refused,
@@ -37,7 +37,7 @@ pub enum End {
     Answered,
     /// An answer of trailers only: the code of the service.
     Status(Code),
-    /// The gateway ended it: no time left, the client gone, a limit reached, about to exit.
+    /// The gateway ended it: no time left, the client gone, a limit reached, or the end of the process.
     Ours,
 }
 
@@ -66,16 +66,16 @@ impl Pushback {
     }
 }
 
-/// An attempt that ended, and what is known of its call.
+/// An attempt that ended, and facts about its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// How it ended.
+    /// Its end.
     pub end: End,
     /// The service's word on another attempt.
     pub pushback: Pushback,
     /// The method is declared idempotent: a second execution does no harm.
     pub idempotent: bool,
-    /// All that was sent of the request is kept still.
+    /// All sent parts of the request are still kept.
     pub kept: bool,
 }
 
@@ -92,13 +92,13 @@ pub enum Ruling {
     StillQueued,
     /// Asks again in a moment.
     Held,
-    /// Again at once, this one time: it was sent, but not seen.
+    /// Again at once, once only: the call was sent, but not seen.
     Replay,
     /// Again, if attempts and budget are left.
     Retry,
 }
 
-/// Why a call is not sent again.
+/// The reason why a call is not sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// The gateway ended it.
@@ -109,30 +109,30 @@ pub enum Why {
     NotIdempotent,
     /// The policy does not list the code.
     NotRetryable,
-    /// The service says so.
+    /// The service forbids it.
     Pushback,
     /// More was sent than is kept.
     NotKept,
     /// `max_attempts` are made.
     Attempts,
-    /// There is no endpoint to send it to.
+    /// No endpoint can take it.
     NoConnection,
     /// Its time ends before the wait does.
     Time,
-    /// The budget or the throttle.
+    /// The budget or the throttle does not pay for it.
     Budget,
 }
 
-/// The decision table. `replayed`: the call has had its one replay. `codes`: what the policy lists.
+/// The decision table. `replayed`: the call has had its one replay. `codes`: those that the policy lists.
 pub fn rule(attempt: Attempt, replayed: bool, codes: Codes) -> Ruling {
     let ruling = match attempt.end {
-        // All endpoints wait for their backoff: to wait for them would only fill queues with calls that fail later.
+        // All endpoints are in backoff: a wait for them would only fill queues with calls that fail later.
         End::NoConnection => Ruling::Never(Why::NoConnection),
         End::Held => Ruling::Held,
         End::NotWritten => Ruling::Unsent,
         End::NeverOpened => Ruling::StillQueued,
         End::Refused | End::AboveGoaway if !replayed => Ruling::Replay,
-        // Once more unseen: now it is as if the service had answered UNAVAILABLE.
+        // Unseen once more: this counts as if the service had answered UNAVAILABLE.
         End::Refused | End::AboveGoaway => by_code(Code::Unavailable, attempt.pushback, codes),
         End::UnderGoaway => Ruling::GoesOn,
         End::Lost if attempt.idempotent => Ruling::Retry,
@@ -149,7 +149,7 @@ pub fn rule(attempt: Attempt, replayed: bool, codes: Codes) -> Ruling {
 }
 
 fn by_code(code: Code, pushback: Pushback, codes: Codes) -> Ruling {
-    // A service that is out of something and says when to come back asks for it, listed or not.
+    // A service that is out of a resource, and says when to come back, asks for it, listed or not.
     let asked = code == Code::ResourceExhausted && matches!(pushback, Pushback::After(_));
     match pushback {
         _ if code == Code::Ok || !(codes.has(code.number()) || asked) => Ruling::Never(Why::NotRetryable),
@@ -162,7 +162,7 @@ fn by_code(code: Code, pushback: Pushback, codes: Codes) -> Ruling {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The call ends with what this attempt ended with.
+    /// The call ends with the end of this attempt.
     Stop(Why),
     /// Go on with the attempt.
     GoOn,
@@ -195,7 +195,7 @@ impl Retries {
         self.counted
     }
 
-    /// An attempt ended. `left` is the time until the call's deadline, if it has one.
+    /// Takes the end of an attempt. `left` is the time until the call's deadline, if it has one.
     pub fn next(
         &mut self,
         attempt: Attempt,
@@ -227,7 +227,8 @@ impl Retries {
         }
     }
 
-    /// Nothing was sent. The first time another endpoint may do; after that it waits, or the tries would be a loop.
+    /// The next step after nothing was sent. The first time another endpoint may do; after that the call waits, or it
+    /// would loop.
     fn unsent(
         &mut self,
         policy: &config::Retry,
@@ -246,7 +247,7 @@ impl Retries {
         in_time(wait, left, false)
     }
 
-    /// It asks again and again, at times of its own, for as long as such a moment lasts.
+    /// A held call asks again and again, at times of its own, while it is held.
     fn hold(&mut self, left: Option<Duration>, random: &mut Random) -> Next {
         if self.held >= HELD_MAX {
             return Next::Stop(Why::Attempts);
@@ -274,7 +275,7 @@ impl Retries {
         };
         let next = in_time(wait, left, true);
         if let Next::Again { .. } = next {
-            // Asked last, so that only what is sent is paid for.
+            // Asked last, so that only attempts that are sent are paid for.
             if !budget.take(now) {
                 return Next::Stop(Why::Budget);
             }
@@ -285,12 +286,12 @@ impl Retries {
     }
 }
 
-/// Tries without an attempt have a bound of their own, the same as attempts; but one is always there.
+/// The bound of tries without an attempt: that of attempts, but at least one.
 fn unsent_max(policy: &config::Retry) -> u32 {
     policy.max_attempts.saturating_sub(1).max(1)
 }
 
-/// A wait beyond the deadline helps nobody: the caller learns now what it would learn then.
+/// A wait beyond the deadline helps nothing: the caller learns now what it would learn then.
 fn in_time(wait: Duration, left: Option<Duration>, counted: bool) -> Next {
     match left {
         Some(left) if left <= wait => Next::Stop(Why::Time),
@@ -317,7 +318,7 @@ fn backoff(policy: &config::Retry, waits: u32, random: &mut Random) -> Duration 
 
 const JITTER: f64 = 0.2;
 
-/// A call that is held asks again after this time, and two seconds long.
+/// The time after which a held call asks again; it does so for two seconds.
 const HELD: Duration = Duration::from_millis(50);
 const HELD_MAX: u8 = 40;
 

@@ -24,14 +24,14 @@ pub struct Shares {
     pub breaker: Option<Arc<SharedBreaker>>,
     /// The breakers of single methods, by path.
     pub method_breakers: Vec<(String, Arc<SharedBreaker>)>,
-    /// Which endpoints say that they are well, if they are asked.
+    /// Health of the endpoints, if they are checked.
     pub health: Option<Arc<SharedHealth>>,
-    /// Which endpoints get no calls. Without outlier detection none is ever ejected.
+    /// Ejected endpoints. Without outlier detection none is ever ejected.
     pub outliers: Arc<SharedOutliers>,
 }
 
 impl Shares {
-    /// For a cluster of so many addresses and for so many workers; nothing has happened yet.
+    /// The parts for a cluster of so many addresses and for so many workers, at their start.
     pub fn new(settings: &config::Cluster, endpoints: usize, workers: usize) -> Arc<Shares> {
         let breaker = |settings: &config::Breaker| SharedBreaker::new(settings.clone(), workers);
         let methods = method_breakers(settings).map(|(path, settings)| (path.to_owned(), breaker(settings)));
@@ -109,7 +109,7 @@ fn method_breakers(settings: &config::Cluster) -> impl Iterator<Item = (&str, &c
     settings.methods.iter().filter_map(|method| Some((method.path.as_str(), method.breaker.as_ref()?)))
 }
 
-/// Without outlier detection nobody is ejected.
+/// The settings of outlier detection; without any, those that never eject an endpoint.
 fn outlier_detection(settings: &config::Cluster) -> config::OutlierDetection {
     let off = || config::OutlierDetection {
         consecutive_gateway_failure: 0,

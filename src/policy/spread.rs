@@ -1,4 +1,5 @@
-//! Which worker serves a new connection? The kernel gives it to any; a few that live long must not all stay with one.
+//! Balances new connections over workers. The kernel gives them to any; a few that live long must not all stay with
+//! one.
 //!
 //! Every worker says here how many connections it has. A worker that accepts one counts it at the worker that shall
 //! have it, and then hands it over. So the connections of a burst see one another. No call touches anything here.
@@ -6,8 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A worker with so many connections that an eighth more are no reason to hand one over: beyond a few, balance matters
-/// less than the wake-up of another core.
+/// A worker keeps a connection if it has at most this part, an eighth, more than the least busy one. Beyond a few
+/// connections, balance matters less than the wake-up of another core.
 const SLACK: u32 = 8;
 
 /// The connections of all workers.
@@ -28,8 +29,8 @@ pub struct Seen {
     pub has_room: bool,
 }
 
-/// The worker that takes a connection which worker `own` has accepted: this one, unless another has clearly fewer, or
-/// it has no room. None where nobody has room.
+/// Chooses the worker for a connection that worker `own` has accepted: `own`, unless another has clearly fewer, or
+/// `own` has no room. `None` where no worker has room.
 pub fn choose(own: usize, workers: impl IntoIterator<Item = Seen>) -> Option<usize> {
     let mut least: Option<(usize, u32)> = None;
     let mut here = None;
@@ -47,14 +48,14 @@ pub fn choose(own: usize, workers: impl IntoIterator<Item = Seen>) -> Option<usi
 }
 
 impl Spread {
-    /// For so many workers, each with so many listeners; nobody is connected.
+    /// A spread for so many workers, each with so many listeners, without connections.
     pub fn new(workers: usize, listeners: usize) -> Arc<Spread> {
         let counts = |_| Counts((0..listeners).map(|_| AtomicU32::new(0)).collect());
         Arc::new(Spread((0..workers).map(counts).collect()))
     }
 
-    /// Counts one connection in that worker `own` has accepted, at the worker that shall have it: its number. None if
-    /// every worker has the `max` that a listener may have.
+    /// Counts a connection that worker `own` has accepted, at the worker that shall have it. Gives the number of that
+    /// worker. `None` if every worker has the `max` of a listener.
     pub fn place(&self, own: usize, listener: usize, max: u32) -> Option<usize> {
         loop {
             let seen = (0..self.0.len()).map(|worker| Seen {
@@ -68,14 +69,14 @@ impl Spread {
         }
     }
 
-    /// Counts one connection in at a worker; false if it has `max` on this listener.
+    /// Counts a connection at a worker; false if it has `max` on this listener.
     pub fn enter(&self, worker: usize, listener: usize, max: u32) -> bool {
         let one_more = |open: u32| (open < max).then(|| open + 1);
-        // Ordered with what a worker that is about to end looks at: see `connections`.
+        // Ordered with the check of a worker that is about to end: see `connections`.
         self.count(worker, listener).fetch_update(Ordering::SeqCst, Ordering::Relaxed, one_more).is_ok()
     }
 
-    /// A connection has ended, or did not come about.
+    /// Takes back the count of a connection that has ended, or never began.
     pub fn leave(&self, worker: usize, listener: usize) {
         let before = self.count(worker, listener).fetch_sub(1, Ordering::SeqCst);
         debug_assert!(before > 0, "a connection left twice");

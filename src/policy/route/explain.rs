@@ -1,4 +1,4 @@
-//! Why a route does not take a call, in words. For people; calls go by the index.
+//! Explains in words why a route does not take a call. For people; calls go by the index.
 
 use http::HeaderMap;
 
