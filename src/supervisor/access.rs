@@ -24,10 +24,10 @@ use crate::metrics::{AccessLogCounts, CallLabels, GRPC_STATUS_NAMES};
 /// How often the rings are emptied.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long the rings stay empty before it sleeps until one is not.
+/// The time that the rings stay empty before the writer sleeps until one is not.
 const AWAKE: Duration = Duration::from_secs(1);
 
-/// How long it sleeps. A record that has not woken it is written then; see `Ring::put`.
+/// The longest sleep. A record that has not woken the writer is written then; see `Ring::put`.
 const SLEEP: Duration = Duration::from_secs(2);
 
 /// Records that one worker can have waiting: 20 ms of calls at 200,000 a second, in a megabyte.
@@ -36,10 +36,10 @@ const RECORDS: usize = 4096;
 /// Text that is written at once.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// How long the last lines may take when the gateway ends.
+/// The time for the last lines when the gateway ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// How often it is said that lines are lost.
+/// The interval of the log's warnings about lost lines.
 const COMPLAINT: Duration = Duration::from_secs(60);
 
 /// The writer's thread. Dropping it writes what is left.
@@ -79,7 +79,7 @@ impl Shared {
 }
 
 impl AccessLog {
-    /// The log that is configured, if one is.
+    /// The log as configured, if it is.
     pub(super) fn of(
         config: &Config,
         workers: usize,
@@ -110,7 +110,7 @@ impl AccessLog {
             let mut writer = writer;
             guard::keep("access log", || writer.run());
         })?;
-        // It does not sleep before it has looked for a while, so this is in time.
+        // The writer looks for a while before it sleeps, so this is in time.
         let _ = bell.0.set(thread.thread().clone());
         Ok(AccessLog { rings, shared, bell, thread: Some(thread) })
     }
@@ -124,7 +124,7 @@ impl AccessLog {
         Arc::clone(&self.shared)
     }
 
-    /// Opens the file anew before the next line: someone has moved it away.
+    /// Opens the file anew before the next line: an operator has moved it away.
     pub(super) fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Release);
         Arc::clone(&self.bell).wake();
@@ -147,7 +147,7 @@ impl Drop for AccessLog {
     }
 }
 
-/// Where lines go.
+/// The target of lines.
 enum Sink {
     Stdout,
     File { path: Box<Path>, file: File },
@@ -210,11 +210,11 @@ impl Writer {
         }
     }
 
-    /// Writes what there is. Whether there was something.
+    /// Writes all waiting records. True if there were any.
     fn empty_rings(&mut self) -> bool {
         let mut found = false;
         for worker in 0..self.rings.len() {
-            // No more than was there, so that one busy worker does not keep the others waiting.
+            // No more than were there, so that one busy worker does not keep the others waiting.
             for _ in 0..RECORDS {
                 let Some(record) = self.rings[worker].take() else { break };
                 found = true;

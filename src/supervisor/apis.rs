@@ -22,7 +22,7 @@ use crate::transcode::api::{Api, Reflected};
 use crate::transcode::openapi;
 use crate::transcode::problem::{self, Problem};
 
-/// The API in use, and what became of attempts to replace it. Outlives changes of the configuration.
+/// The API in use, and counts of attempts to replace it. Outlives changes of the configuration.
 #[derive(Default)]
 pub(super) struct Status {
     openapi: Mutex<Arc<str>>,
@@ -79,7 +79,7 @@ impl Status {
         tracing::error!("the descriptors are not taken: the API in use stays");
     }
 
-    /// Keeps what an upstream has answered; true if it is something new.
+    /// Keeps an upstream's answer; true if it differs from the one before.
     fn answered(&self, (cluster, answer): Answered) -> bool {
         let Some(answer) = answer else {
             self.unanswered.fetch_add(1, Ordering::Relaxed);
@@ -108,11 +108,11 @@ fn tell(problems: &[Problem], log: impl Fn(&Problem)) {
     }
 }
 
-/// Where the descriptors come from.
+/// The sources of descriptors.
 pub(super) struct Sources {
     config: Arc<Config>,
     upstreams: Vec<Upstream>,
-    /// The files that are looked at.
+    /// The files that are watched.
     paths: BTreeSet<PathBuf>,
     watched: Arc<WatchedFiles>,
 }
@@ -134,8 +134,8 @@ impl Sources {
         }
     }
 
-    /// Reads everything. Called before anything has been read; what is wrong then is not taken at all. Only upstreams of
-    /// which nothing is known are waited for.
+    /// Reads everything, before anything has been read. A fault then refuses all of it. Waits only for upstreams
+    /// without an earlier answer.
     fn first(&mut self, status: &Status) -> Result<Arc<Api>, Vec<Problem>> {
         let unknown = self.upstreams.iter().filter(|upstream| status.known(&upstream.cluster).is_none());
         match asker::ask_once(&unknown.cloned().collect::<Vec<_>>()) {
@@ -170,7 +170,7 @@ impl Sources {
         Ok(Arc::new(api))
     }
 
-    /// Looks from now on at the files that were imported, too.
+    /// Watches imported files from now on, too.
     fn watch_imports(&mut self, api: &Api) {
         for path in &self.config.transcoding.proto_paths {
             let directory = self.config.directory.join(path);
@@ -206,7 +206,7 @@ pub(super) fn open(
     Ok(Some(Opened { api, status, sources }))
 }
 
-/// Looks whether descriptors change, on threads of its own, until it is dropped.
+/// Watches descriptors on threads of its own, until it is dropped.
 pub(super) struct Watcher {
     upstreams: Vec<Upstream>,
     words: Sender<Word>,
@@ -216,7 +216,7 @@ pub(super) struct Watcher {
 
 /// A message to the watching thread.
 enum Word {
-    /// An upstream has answered something new, or a file has changed.
+    /// An upstream's answer differs, or a file has changed.
     News,
     Stop,
 }
@@ -240,7 +240,7 @@ impl Watcher {
         Ok(Watcher { upstreams, words, thread: Some(thread), _asker })
     }
 
-    /// From now on upstreams are asked at other addresses: `of` says which a cluster has.
+    /// Sets the addresses at which upstreams are asked: `of` gives those of a cluster.
     pub(super) fn relocate<'a>(&self, of: impl Fn(&str) -> &'a [SocketAddr]) {
         for upstream in &self.upstreams {
             *upstream.addresses.lock().unwrap_or_else(PoisonError::into_inner) =

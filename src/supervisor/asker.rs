@@ -16,7 +16,7 @@ use super::guard;
 use super::reflection::{self, Told};
 use crate::transcode::api::Reflected;
 
-/// How soon an upstream is asked again that did not answer.
+/// The time after which an upstream is asked again that did not answer.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A cluster that is asked.

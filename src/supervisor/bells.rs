@@ -1,4 +1,4 @@
-//! How to tell all workers something, from any thread.
+//! Bells of all workers: they carry orders from any thread.
 
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,7 @@ use super::worker_thread::Handle;
 use crate::transcode::api::Api;
 use crate::worker::Control;
 
-/// How to tell all workers something, from any thread.
+/// The bells of all workers, with their orders.
 pub(super) struct Bells(Vec<(Arc<Control>, UnixStream)>);
 
 impl Bells {
@@ -23,7 +23,7 @@ impl Bells {
         &self.0[worker].0
     }
 
-    /// Tells all of them this.
+    /// Gives one order to all workers, and rings.
     pub(super) fn tell(&self, what: impl Fn(&Control)) {
         self.0.iter().for_each(|(control, _)| what(control));
         self.ring();
@@ -37,7 +37,7 @@ impl Bells {
         }
     }
 
-    /// From now on JSON is understood as this says.
+    /// Gives all workers another API for JSON.
     pub(super) fn transcode(&self, api: Option<&Arc<Api>>) {
         self.tell(|control| control.transcode(api.map(Arc::clone)));
     }

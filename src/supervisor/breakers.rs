@@ -1,5 +1,4 @@
-//! Says in the log when a breaker opens, lets probes out and closes: once for all workers, on a thread that is none of
-//! theirs.
+//! Logs when a breaker opens, lets probes out and closes: once for all workers, on a thread that is none of theirs.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +36,7 @@ enum News {
     Closed,
 }
 
-/// Breakers as they were when they were looked at last, by cluster and method.
+/// Breakers as of the last look, by cluster and method.
 #[derive(Debug, Default)]
 pub(super) struct Breakers(BTreeMap<(String, String), Seen>);
 

@@ -1,4 +1,4 @@
-//! A thread for what others are asked now and then, on behalf of all workers: how endpoints are, and where names lead to.
+//! A thread for errands on behalf of all workers: health checks and name resolution.
 
 use std::thread::{self, JoinHandle};
 use std::{fmt, io};
@@ -6,7 +6,7 @@ use std::{fmt, io};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// The thread. Dropping it ends it, and all that it was given to do.
+/// The thread. Dropping it ends it, and all of its tasks.
 pub(super) struct Errands {
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
@@ -14,7 +14,7 @@ pub(super) struct Errands {
 }
 
 impl Errands {
-    /// A thread with nothing to do yet.
+    /// A thread without tasks.
     pub(super) fn start() -> io::Result<Errands> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -26,7 +26,7 @@ impl Errands {
         Ok(Errands { handle, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// How to give it something to do.
+    /// The handle that tasks are spawned on.
     pub(super) fn handle(&self) -> &Handle {
         &self.handle
     }

@@ -1,4 +1,4 @@
-//! Why a gateway did not start.
+//! Errors of a gateway's start.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::{fmt, io};
 use crate::net::ring::Refusal;
 use crate::transcode::problem::Problem;
 
-/// Why a gateway did not start.
+/// The reason why a gateway did not start.
 #[derive(Debug)]
 pub enum StartError {
     /// io_uring was demanded and is not there.

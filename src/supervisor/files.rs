@@ -1,5 +1,5 @@
-//! Files that are looked at, by what the system says of them: a file that is changed in place, renamed over, or reached by
-//! another symbolic link is another file. One look at all of them is one `statx` each; `housekeeping.rs` says when.
+//! Watched files, by their metadata: a file that is changed in place, renamed over, or reached by another symbolic link
+//! is another file. A look at all of them is one `statx` each; `housekeeping.rs` says when.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +11,7 @@ use std::{fmt, mem};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Files(Arc<Mutex<Vec<Entry>>>);
 
-/// Files whose owner is told when one of them changes. They are looked at until this is dropped.
+/// Files whose owner is told when one of them changes. They are watched until this is dropped.
 #[derive(Debug)]
 pub struct WatchedFiles {
     state: Mutex<Watched>,
@@ -26,22 +26,22 @@ struct Entry {
 /// The meaning of a missing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
-    /// Nothing: it is about to come back.
+    /// No change: the file is about to come back.
     IsUnderWay,
-    /// It has changed.
+    /// A change.
     IsAChange,
 }
 
 #[derive(Debug, Default)]
 struct Watched {
     paths: Vec<PathBuf>,
-    /// As they were when their owner read them.
+    /// Fingerprints when their owner read them.
     read: Stamps,
-    /// As they were at the last look.
+    /// Fingerprints at the last look.
     seen: Stamps,
 }
 
-/// Of each file; none of one that is not there.
+/// The fingerprint of each file; `None` for a missing one.
 type Stamps = Vec<Option<Stamp>>;
 
 /// The fingerprint of a file's state: device, inode, length, and time of writing.
@@ -62,7 +62,7 @@ impl Files {
         self.all().push(Entry { watched: Arc::downgrade(watched), tell: Box::new(tell) });
     }
 
-    /// Looks at all of them. True if one is under way: it should be looked at again soon.
+    /// Looks at all of them. True if a change is under way, so that another look should follow soon.
     pub(super) fn look(&self) -> bool {
         let mut is_under_way = false;
         self.all().retain(|entry| {
@@ -85,20 +85,20 @@ impl Files {
 /// The result of a look.
 enum Look {
     Same,
-    /// Not what it was at the last look.
+    /// It differs from the last look.
     UnderWay,
     Changed,
 }
 
 impl WatchedFiles {
-    /// These, as they are now: they are about to be read.
+    /// Watches these files, as they are now: they are about to be read.
     pub fn new(paths: Vec<PathBuf>, absent: Absent) -> Arc<WatchedFiles> {
         let watched = WatchedFiles { state: Mutex::default(), absent };
         watched.set(paths);
         Arc::new(watched)
     }
 
-    /// Their owner is about to read them: what they are now is no news.
+    /// Takes the present state as known: the owner is about to read the files.
     pub fn are_read(&self) {
         let mut state = self.state();
         let now = stamps(&state.paths);
@@ -128,7 +128,7 @@ impl WatchedFiles {
         state.paths = paths;
     }
 
-    /// Tells of a change once. A file has to look the same twice, as it may be under way.
+    /// Reports each change once. A file has to look alike twice, as its writing may be under way.
     fn look(&self) -> Look {
         let mut state = self.state();
         let now = stamps(&state.paths);

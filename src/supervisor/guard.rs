@@ -1,4 +1,4 @@
-//! No thread and no task of the control side ends unseen: a panic is logged and counted, and the work is taken up again.
+//! Guards threads and tasks of the control side: a panic is logged and counted, and the work is taken up again.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -8,13 +8,13 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-/// The wait before work is taken up again that panicked: it may do so at once.
+/// The wait before work is taken up again after a panic, which may come back at once.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Panics so far, on all threads that are guarded. The process has one, as it has one page of metrics.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// How often something panicked on the control side.
+/// Panics on the control side so far.
 pub(super) fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
@@ -33,7 +33,7 @@ pub(super) fn keep(what: &str, mut work: impl FnMut()) {
     }
 }
 
-/// Does the work of a task to its end, however often it panics. Each time it is made anew.
+/// Does the work of a task to its end, however often it panics. Each try makes the task anew.
 pub(super) async fn keep_on<F: Future>(what: &'static str, mut make: impl FnMut() -> F) -> F::Output {
     loop {
         let mut future = Box::pin(make());

@@ -1,6 +1,6 @@
-//! Asks endpoints how they are, by `grpc.health.v1`: once for all workers, on a thread that is none of theirs.
+//! Active health checks of endpoints, by `grpc.health.v1`: once for all workers, on a thread that is none of theirs.
 //!
-//! An endpoint that stays when the configuration changes, and is asked the same, is asked on as if nothing had happened.
+//! A reload does not disturb the checks of an endpoint that stays, with the settings of before.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -40,12 +40,12 @@ struct Patient {
 }
 
 impl Checks {
-    /// Nobody is asked yet; `handle` is of the thread that will ask.
+    /// Checks without endpoints; `handle` is of the thread that will ask.
     pub(super) fn new(handle: &Handle, clock: &Clock) -> Checks {
         Checks { handle: handle.clone(), clock: clock.clone(), asked: Vec::new() }
     }
 
-    /// From now on the endpoints of these clusters are asked that want it.
+    /// Checks the endpoints of those clusters that have health checks, and no others.
     pub(super) fn set(&mut self, shared: &Shared) {
         let mut before = std::mem::take(&mut self.asked);
         for patient in patients(shared) {
@@ -84,7 +84,7 @@ fn patients(shared: &Shared) -> Vec<Patient> {
 }
 
 impl Patient {
-    /// Whether nothing is different about the other one.
+    /// Whether the other endpoint is checked just so.
     fn is(&self, other: &Patient) -> bool {
         self.cluster == other.cluster
             && self.settings == other.settings

@@ -1,5 +1,5 @@
-//! The one thread that looks at things now and then: files that may change, endpoints that may be out, counts of rings
-//! that may wrap, and whether calls run. All of it in one turn, so that an idle gateway wakes up once in two seconds.
+//! A thread for regular looks: at files that may change, endpoints that may be out, counts of rings that may wrap, and
+//! whether calls run. All in one turn, so that an idle gateway wakes up once in two seconds.
 
 use std::io;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::admin::{Admin, Source as _};
 
 const TURN: Duration = Duration::from_secs(2);
 
-/// How soon a file that is under way is looked at again.
+/// The time until the next look at a file that is under way.
 const SOON: Duration = Duration::from_millis(250);
 
-/// The rings' counts wrap; in so many turns with calls none does unseen.
+/// Turns with calls in which no count of a ring wraps unseen.
 const TURNS_OF_RINGS: u32 = 30;
 
 /// Ends its thread when it is dropped.

@@ -1,4 +1,4 @@
-//! Lets the workers serve, one after the other.
+//! Starts the workers' service, one worker after the other.
 
 use std::io;
 use std::net::TcpListener;
@@ -27,7 +27,7 @@ pub(super) struct Begun<'a> {
 }
 
 impl Begun<'_> {
-    /// Returns when all of them serve, or when one cannot; then those before it are told to stop.
+    /// Returns when all workers serve, or when one cannot; then those before it are told to stop.
     pub(super) fn launch(
         &self,
         starting: Vec<Starting>,
@@ -38,7 +38,7 @@ impl Begun<'_> {
         let bells: Vec<_> =
             starting.iter().map(|_| bell()).collect::<Result<_, _>>().map_err(StartError::System)?;
         let controls: Vec<_> = bells.iter().map(|_| Arc::new(Control::default())).collect();
-        // They hand connections to one another, so each has to know all.
+        // Workers transfer connections to one another, so each has to know all.
         let peer = |(control, (ours, _)): (&Arc<Control>, &(UnixStream, UnixStream))| {
             Ok(WorkerPeer::new(Arc::clone(control), ours.try_clone()?))
         };
@@ -72,7 +72,7 @@ impl Begun<'_> {
                     return Err(StartError::Worker(number, reason));
                 }
             };
-            // The descriptor that is new is this one's ring.
+            // The new descriptor is that of this worker's ring.
             state.set_ring(number, ring::descriptors().difference(&before).next().copied());
             workers.push(Handle { thread: Some(thread), control, bell, shard: Arc::clone(shard) });
         }

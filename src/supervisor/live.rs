@@ -33,7 +33,7 @@ pub(super) struct Live {
     pub(super) descriptors: Option<Watcher>,
 }
 
-/// Nobody holds it for longer than it takes to tell the workers.
+/// Locks the live state. Holders keep it only while they tell the workers.
 pub(super) fn lock(live: &Mutex<Live>) -> MutexGuard<'_, Live> {
     live.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -44,7 +44,7 @@ pub(super) fn layout(config: &Config, addresses: &[Vec<SocketAddr>]) -> Layout {
     worker::layout(config).with_endpoints(endpoints)
 }
 
-/// Tells of names that lead to other addresses, as long as somebody wants to know.
+/// Takes answers for names that lead to other addresses, as long as the gateway runs.
 pub(super) fn on_renamed(live: &Arc<Mutex<Live>>) -> Renamed {
     let live = Arc::downgrade(live);
     Arc::new(move |host: &str, answer| {
@@ -54,7 +54,7 @@ pub(super) fn on_renamed(live: &Arc<Mutex<Live>>) -> Renamed {
     })
 }
 
-/// A name leads to these addresses.
+/// Applies a name's new addresses.
 fn renamed(live: &mut Live, host: &str, answer: Answer) {
     if !live.names.update(host, answer) {
         return;
@@ -74,7 +74,7 @@ fn renamed(live: &mut Live, host: &str, answer: Answer) {
 }
 
 impl Live {
-    /// Begins to ask how endpoints are, and again for names.
+    /// Begins health checks, and name resolution.
     pub(super) fn begin(mut self) -> Arc<Mutex<Live>> {
         self.checks.set(&self.shared);
         let config = Arc::clone(&self.shared.config);
@@ -83,7 +83,8 @@ impl Live {
         live
     }
 
-    /// From now on this runs, on all workers. Nothing here can fail. Says how many clusters are new or changed.
+    /// Applies a configuration to all workers. Nothing here can fail. Gives the number of clusters that are new or
+    /// changed.
     pub(super) fn apply(&mut self, config: &Arc<Config>, addresses: Vec<Vec<SocketAddr>>) -> usize {
         let before = self.state.world();
         let next = layout(config, &addresses);
@@ -113,7 +114,7 @@ impl Live {
             flags: before.flags,
         });
         drop(mem::replace(&mut self.shared, shared));
-        // They take it over when they hear the bell.
+        // The workers take it over when they hear the bell.
         self.bells.ring();
         changed
     }

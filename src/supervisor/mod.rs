@@ -70,7 +70,7 @@ use crate::net::{listener, sys};
 use crate::transcode::api::Api;
 use crate::worker::{Clock, Control};
 
-/// How long a worker that was told to stop may take before it is left behind.
+/// The time for a worker to stop; after it the worker is left behind.
 const STOP: Duration = Duration::from_secs(2);
 
 /// A running gateway. Dropping it stops it at once; see [`Gateway::drain`] for the orderly way.
@@ -81,10 +81,10 @@ pub struct Gateway {
     listeners: Vec<SocketAddr>,
     admin: Admin,
     drain_timeout: Duration,
-    /// Workers that had ended when the drain began: nobody had told them to.
+    /// Workers that had ended, without an order, when the drain began.
     lost: OnceLock<usize>,
     rung: Rung,
-    /// Dropped after the workers have ended, so that they have all that is said.
+    /// Dropped after the workers have ended, so that their last records are written.
     tellers: Tellers,
     /// The configuration as it was given.
     asked: Config,
@@ -95,12 +95,12 @@ pub struct Gateway {
     _housekeeping: Housekeeping,
 }
 
-/// How a gateway ended.
+/// The end of a gateway, in figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// Calls that had to be cut at `drain_timeout`.
     pub calls_cut: u64,
-    /// Workers that ended without being told to.
+    /// Workers that ended without an order.
     pub workers_lost: usize,
 }
 
@@ -190,22 +190,23 @@ impl Gateway {
         })
     }
 
-    /// Where clients connect, in the order of the configuration; a port that was 0 is the real one here.
+    /// The addresses that clients connect to, in the order of the configuration. A port that was 0 is the real one
+    /// here.
     pub fn listeners(&self) -> Vec<SocketAddr> {
         self.listeners.clone()
     }
 
-    /// Where operators connect.
+    /// The address that operators connect to.
     pub fn admin(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// The back-end in use, the same on all workers.
+    /// The back-end in use, on all workers.
     pub fn rung(&self) -> Rung {
         self.rung
     }
 
-    /// How many workers serve.
+    /// The number of workers.
     pub fn workers(&self) -> usize {
         self.workers.len()
     }
@@ -220,7 +221,7 @@ impl Gateway {
         crate::admin::Source::world(&*self.state)
     }
 
-    /// Counts a reload that was tried.
+    /// Counts a reload.
     pub fn reload_ended(&self, taken: bool) {
         self.state.reload_ended(taken);
     }
@@ -242,14 +243,14 @@ impl Gateway {
         self.state.drain_wanted()
     }
 
-    /// Waits until a worker ends that nobody told to, which is true; or until an operator asks to drain, or a [`Waker`]
+    /// Waits until a worker ends without an order, which gives true; or until an operator asks to drain, or a [`Waker`]
     /// wakes it.
     pub fn wait(&self) -> bool {
-        // The gateway has a waker itself, so there is always somebody who could send.
+        // The gateway has a waker itself, so there always is a sender.
         matches!(self.notices.recv(), Ok(Notice::WorkerEnded))
     }
 
-    /// How other threads end a wait.
+    /// A waker, by which other threads end a wait.
     pub fn waker(&self) -> Waker {
         self.state.waker()
     }
@@ -279,7 +280,7 @@ impl Gateway {
         }
     }
 
-    /// Counted when the first word of an end is said: a worker that has nothing to finish ends at once.
+    /// Counts lost workers when the end begins: a worker without calls ends at once.
     fn count_lost(&self) -> usize {
         *self.lost.get_or_init(|| self.workers.iter().filter(|worker| !worker.is_running()).count())
     }
@@ -328,7 +329,7 @@ fn world(shared: &Shared, layout: Layout, shards: &[Arc<Shard>], workers: Vec<Pl
     World { config, shares, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }
 }
 
-/// Tells all workers of descriptors that change, if there are any.
+/// Gives all workers each new API, if descriptors are watched.
 fn watch(apis: Option<apis::Opened>, files: &Files, bells: Arc<Bells>) -> io::Result<Option<Watcher>> {
     let Some(apis) = apis else { return Ok(None) };
     let tell = move |api: &Arc<Api>| bells.transcode(Some(api));

@@ -1,7 +1,7 @@
 //! Host names of endpoints, and the addresses they lead to now.
 //!
-//! Each name is asked for again when its answer is no longer good, on a thread that is no worker's. The last good answer
-//! holds for as long as asking fails.
+//! Each name is looked up again when its answer expires, on a thread that is no worker's. The last good answer holds
+//! for as long as lookups fail.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,7 +26,7 @@ use super::shared::Shared;
 use crate::config::{Config, Dns};
 use crate::metrics::render::NameCounts;
 
-/// Takes a new answer for a name. False: nobody wants to know any more.
+/// Takes a new answer for a name. False: no gateway wants it any more.
 pub(super) type Renamed = Arc<dyn Fn(&str, Answer) -> bool + Send + Sync>;
 
 /// Counts of lookups and their results.
@@ -50,7 +50,7 @@ impl Counts {
     }
 }
 
-/// Where a name leads to, and until when that is good.
+/// The addresses of a name, and the time until which they are good.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     addresses: Vec<IpAddr>,
@@ -73,7 +73,7 @@ struct Known {
 }
 
 impl Names {
-    /// The names of the first configuration, and where they lead; `handle` is of the thread that asks.
+    /// The names of the first configuration, and their addresses; `handle` is of the thread that asks.
     pub(super) fn first(handle: &Handle, config: &Config) -> Result<Names, StartError> {
         let (counts, dns) = (Arc::<Counts>::default(), config.dns.clone());
         let mut names = Names { handle: handle.clone(), counts, dns, known: BTreeMap::new() };
@@ -86,7 +86,7 @@ impl Names {
         &self.counts
     }
 
-    /// The names in a configuration that lead nowhere yet.
+    /// The names in a configuration that have no addresses yet.
     pub(super) fn missing(&self, config: &Config) -> Vec<String> {
         let mut missing: Vec<String> =
             hosts(config).filter(|host| !self.known.contains_key(*host)).map(str::to_owned).collect();
@@ -95,14 +95,14 @@ impl Names {
         missing
     }
 
-    /// Adds these.
+    /// Adds these names.
     pub(super) fn learn(&mut self, answers: BTreeMap<String, Answer>) {
         for (host, answer) in answers {
             self.known.entry(host).or_insert(Known { answer, task: None });
         }
     }
 
-    /// Another address for one that is known; false if there is nothing new about it.
+    /// Sets the answer for a known name; false if it does not differ.
     pub(super) fn update(&mut self, host: &str, answer: Answer) -> bool {
         let Some(known) = self.known.get_mut(host) else { return false };
         let same = |known: &[IpAddr]| {
@@ -113,7 +113,7 @@ impl Names {
         is_new
     }
 
-    /// From now on asks again and again for the names of this configuration, and for no others.
+    /// Keeps asking for the names of this configuration, and for no others.
     pub(super) fn keep(&mut self, config: &Config, renamed: &Renamed) {
         self.known.retain(|host, known| {
             let kept = hosts(config).any(|wanted| wanted == host);
@@ -141,8 +141,8 @@ impl Names {
         }
     }
 
-    /// The addresses of all endpoints of each cluster. Those that a cluster had before come first, in the order they had,
-    /// so that it does not matter in which order an answer names them.
+    /// The addresses of all endpoints of each cluster. Earlier addresses of a cluster come first, in their order. So
+    /// the order in an answer does not matter.
     pub(super) fn addresses(&self, config: &Config, before: Option<&Shared>) -> Vec<Vec<SocketAddr>> {
         let of_cluster = |cluster: &crate::config::Cluster| {
             let mut found: Vec<SocketAddr> = Vec::new();
@@ -177,11 +177,11 @@ fn hosts(config: &Config) -> impl Iterator<Item = &str> {
     endpoints.map(|endpoint| endpoint.host.as_str()).filter(|host| host.parse::<IpAddr>().is_err())
 }
 
-/// Asks for these names, all at once, and waits for the answers, for `dns.timeout` at most. Not to be called by the
+/// Looks these names up, all at once, and waits for the answers, for `dns.timeout` at most. Not to be called by the
 /// thread whose handle this is.
 ///
 /// # Errors
-/// The first one that leads nowhere.
+/// The first name without an address.
 pub(super) fn ask(
     handle: &Handle,
     dns: &Dns,
@@ -218,7 +218,7 @@ struct Name {
 }
 
 impl Name {
-    /// Asks for it each time that the answer is no longer good.
+    /// Looks it up each time that its answer expires.
     async fn keep(self, mut due: Instant, renamed: Renamed) {
         let mut failures = 0_u32;
         loop {

@@ -1,13 +1,13 @@
-//! Why a thread that waits for the end of a gateway looks around.
+//! Notices that end a wait for the gateway's end.
 
 use std::sync::mpsc::Sender;
 
-/// Something that such a wait returns for.
+/// A notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
     /// A worker has ended.
     WorkerEnded,
-    /// Somebody wants the thread to look around.
+    /// The waiting thread is asked to look around.
     Wake,
 }
 
@@ -22,7 +22,7 @@ impl Waker {
 
     /// Wakes it.
     pub fn wake(&self) {
-        // Nobody waits for a gateway that is gone.
+        // A gateway that is gone has no waiting thread.
         let _ = self.0.send(Notice::Wake);
     }
 }

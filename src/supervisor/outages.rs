@@ -1,5 +1,5 @@
-//! Says in the log which endpoints cannot be connected to, and which can be again: once for all workers, on a thread that
-//! is none of theirs. An endpoint gets no more than a line in the time between two looks.
+//! Logs which endpoints cannot be connected to, and which can be again: once for all workers, on a thread that is none
+//! of theirs. An endpoint gets no more than a line in the time between two looks.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use crate::metrics::{EndpointSlot, EndpointState};
 /// Endpoints, by cluster and address.
 type Endpoints<T> = BTreeMap<(String, SocketAddr), T>;
 
-/// How all workers together stand to an endpoint.
+/// An endpoint's state, over all workers.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     /// A worker is connected, which is enough.
@@ -24,20 +24,20 @@ struct Seen {
 /// The state of an endpoint, as last seen.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// The most that was seen: while workers take over a configuration not all of them say theirs.
+    /// The largest count so far: while workers take over a configuration, not all of them publish theirs.
     failures: u64,
-    /// It was said that it cannot be connected to.
+    /// The log says that it cannot be connected to.
     is_out: bool,
-    /// It was not there at the last look, which is so for a moment when the configuration changes.
+    /// It was missing at the last look, as it is for a moment when the configuration changes.
     is_missing: bool,
 }
 
-/// All that is known of endpoints.
+/// The states of all endpoints.
 #[derive(Debug, Default)]
 pub(super) struct Outages(Endpoints<Known>);
 
 impl Outages {
-    /// Says what has changed since the last look.
+    /// Logs changes since the last look.
     pub(super) fn look(&mut self, world: &World) {
         for ((cluster, endpoint), is_out) in learn(&mut self.0, look(world)) {
             if is_out {
@@ -63,8 +63,8 @@ fn look(world: &World) -> Endpoints<Seen> {
     all
 }
 
-/// Takes over what was seen, and gives what is news: which endpoints are out now, and which no longer. That nobody has
-/// tried to connect says nothing.
+/// Takes over the new states, and gives the news: endpoints that are out now, and those that no longer are. Without an
+/// attempt to connect there is no news.
 fn learn(known: &mut Endpoints<Known>, seen: Endpoints<Seen>) -> Vec<((String, SocketAddr), bool)> {
     let mut news = Vec::new();
     known.retain(|endpoint, last| {

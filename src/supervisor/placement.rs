@@ -1,4 +1,4 @@
-//! How many workers, and on which CPUs.
+//! The number of workers, and their CPUs.
 //!
 //! `auto` is one worker for each CPU that is left by affinity, cpuset and `cpu_policy`, but not more than the cgroup's
 //! quota allows: workers over the quota would be stopped in the middle of their calls. Where CPUs are left over, the
@@ -42,7 +42,7 @@ fn place(
     Ok((0..count.max(1)).map(|number| chosen.get(number % chosen.len().max(1)).copied()).collect())
 }
 
-/// The allowed CPUs that a policy wants, in the order in which workers take them but for interrupts.
+/// The allowed CPUs that a policy wants, in the order in which workers take them, interrupts left aside.
 fn choose(root: &Path, policy: CpuPolicy, allowed: &[usize]) -> Result<Vec<usize>, String> {
     match policy {
         CpuPolicy::All => {

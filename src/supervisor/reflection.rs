@@ -1,4 +1,4 @@
-//! Asks an upstream for its descriptors: `grpc.reflection.v1`, else `v1alpha`, whose messages are the same.
+//! Asks an upstream for its descriptors: by `grpc.reflection.v1`, or else by `v1alpha`, whose messages do not differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,7 +18,7 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse
 
 use crate::transcode::descriptors::missing_types;
 
-/// From the connect to the last file.
+/// The time from the connect to the last file.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Files that one upstream may have.
 const FILES_MAX: usize = 4096;
@@ -32,20 +32,20 @@ const PATHS: [&str; 2] = [
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
-/// Why an upstream's descriptors are not there.
+/// The reason why an upstream's descriptors are not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReflectionError {
-    /// It cannot be reached.
+    /// The upstream cannot be reached.
     Connect(String),
-    /// It has no server reflection.
+    /// The upstream has no server reflection.
     NotOffered,
-    /// It was not done in time.
+    /// The upstream did not answer all questions in time.
     TimedOut,
-    /// It has more files, or larger ones, than anybody should.
+    /// The upstream has more files, or larger ones, than the bounds allow.
     TooMuch,
-    /// It has answered, and does so no longer.
+    /// The upstream has answered, and does so no longer.
     Lost(String),
-    /// It answers something else than it was asked.
+    /// The upstream's answer does not fit the question.
     Failed(String),
 }
 
@@ -76,10 +76,10 @@ pub struct Told {
     pub untold: Vec<String>,
 }
 
-/// All files of the services at an address, and what they import, as far as they are told.
+/// All files of the services at an address, and their imports, as far as it gives them.
 ///
 /// # Errors
-/// Why nothing is.
+/// The reason why there are none.
 pub async fn ask(address: SocketAddr) -> Result<Told, ReflectionError> {
     let all = async {
         let channel = connect(address).await?;
@@ -117,7 +117,7 @@ async fn files(channel: Channel, path: &'static str) -> Result<Told, ReflectionE
     };
     let mut found = Found::default();
     let mut untold = Vec::new();
-    // Nobody calls the reflection of a service through its own reflection.
+    // No caller needs the reflection service through its own reflection.
     for service in services.iter().filter(|service| !service.name.starts_with("grpc.reflection.")) {
         let question = MessageRequest::FileContainingSymbol(service.name.clone());
         if let Err(reason) = found.take(questions.ask(question).await, None)? {
@@ -125,7 +125,7 @@ async fn files(channel: Channel, path: &'static str) -> Result<Told, ReflectionE
         }
     }
     found.imports(&mut questions).await?;
-    // Types that stand in files which it does not know by the names under which they are imported.
+    // Types that stand in files which the service does not know by their imported names.
     let mut asked = BTreeSet::new();
     loop {
         let wanted: Vec<String> =
@@ -154,8 +154,8 @@ struct Found {
 }
 
 impl Found {
-    /// Takes an answer with files, of which one is to have this name. Says why it is none, if only this question is
-    /// lost by that.
+    /// Takes an answer with files, of which one should have this name. Gives the reason if it has none, where only this
+    /// question fails.
     fn take(
         &mut self,
         answer: Result<MessageResponse, ReflectionError>,
@@ -171,13 +171,13 @@ impl Found {
         }
     }
 
-    /// Asks for all that is imported.
+    /// Asks for all imports.
     async fn imports(&mut self, questions: &mut Questions) -> Result<(), ReflectionError> {
         while let Some(name) = self.wanted.pop_first() {
             let answer = questions.ask(MessageRequest::FileByFilename(name.clone())).await;
             let _ = self.take(answer, Some(&name))?;
             if !self.files.contains_key(&name) {
-                // Some keep the files of google to themselves: they are built in, or it is told with the others.
+                // Some services leave out the files of google: these are built in, or come with other files.
                 self.absent.insert(name);
             }
             self.wanted.retain(|name| !self.files.contains_key(name) && !self.absent.contains(name));
@@ -196,7 +196,7 @@ impl Found {
             let file = FileDescriptorProto::decode(bytes.as_slice()).unwrap_or_default();
             self.bytes += bytes.len();
             if let Some(asked) = asked.filter(|_| is_first && !has_asked) {
-                // It knows the file by another name than that by which it is imported.
+                // The service knows the file by another name than that of the import.
                 let other = FileDescriptorProto { name: Some(asked.to_owned()), ..Default::default() };
                 self.files.insert(asked.to_owned(), [bytes.as_slice(), &other.encode_to_vec()].concat());
             }
@@ -213,7 +213,7 @@ impl Found {
         Ok(())
     }
 
-    /// Types that are named by files which lack an import, and defined by none.
+    /// Types that a file without one of its imports names, and that no file defines.
     fn unknown_types(&self) -> BTreeSet<String> {
         if self.absent.is_empty() {
             return BTreeSet::new();
@@ -235,7 +235,7 @@ impl Questions {
         Self { channel, path, stream: None, has_answered: false }
     }
 
-    /// Asks. A service that ends its stream with a failure is asked the next question on another one.
+    /// Asks a question. A stream that a service ends with a failure is replaced for the next one.
     async fn ask(&mut self, question: MessageRequest) -> Result<MessageResponse, ReflectionError> {
         let answer = match self.stream.as_mut() {
             Some(stream) => stream.ask(question).await,

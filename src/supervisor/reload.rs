@@ -1,8 +1,8 @@
 //! A new configuration for a gateway that runs: all of it on all workers, or nothing.
 //!
-//! Everything that can fail is done first, aside. Then each worker gets what the new configuration makes of it and takes
-//! it over between two turns: calls that have begun keep the old one to their end. Each part of a cluster whose settings
-//! stay the same keeps all it has learnt, and connections stay as long as they would be made just so again.
+//! Steps that can fail come first, aside. Then each worker gets its part of the new configuration, and takes it over
+//! between two turns. Calls that have begun keep the old one to their end. Each part of a cluster whose settings do not
+//! change keeps its learnt state. Connections stay if they would be made just so again.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,12 +15,12 @@ use crate::admin::Source as _;
 use crate::config::Config;
 use crate::transcode::api::Api;
 
-/// Why a new configuration was not taken.
+/// The reason why a new configuration was refused.
 #[derive(Debug)]
 pub enum ReloadError {
     /// These keys take effect only when the gateway starts.
     NeedsRestart(Vec<&'static str>),
-    /// It would not start with it.
+    /// The gateway would not start with it.
     Start(StartError),
 }
 
@@ -56,11 +56,11 @@ impl fmt::Display for Reloaded {
 }
 
 impl Gateway {
-    /// Takes over another configuration, on all workers, without losing a call. Waits for names that are new, for
-    /// `dns.timeout` at most; those that are known keep the addresses they have.
+    /// Applies another configuration to all workers, without losing a call. Waits for new names, for `dns.timeout` at
+    /// most; known names keep their addresses.
     ///
     /// # Errors
-    /// Why it was not taken. Nothing has changed then.
+    /// The reason of the refusal. Nothing has changed then.
     pub fn reload(&mut self, mut config: Config) -> Result<Reloaded, ReloadError> {
         let before = self.state.world();
         self.check(&config)?;
@@ -90,7 +90,7 @@ impl Gateway {
         let addresses = live.names.addresses(&config, Some(&live.shared));
         live.series_base = self.tellers.learn(&live::layout(&config, &addresses));
         if let Some((api, status, watcher)) = descriptors {
-            // The one before falls silent first.
+            // The watcher before ends first.
             live.descriptors = None;
             live.state.set_apis(status);
             self.bells.transcode(api.as_ref());
@@ -113,7 +113,7 @@ impl Gateway {
         Ok((api, status, watcher))
     }
 
-    /// Finds what only a restart can change.
+    /// Finds changes that only a restart can apply.
     fn check(&self, config: &Config) -> Result<(), ReloadError> {
         let before = &self.asked;
         let mut keys = Vec::new();
@@ -134,7 +134,7 @@ impl Gateway {
 /// The API for JSON from now on, its status, and the watcher of its descriptors.
 type NewApi = (Option<Arc<Api>>, Option<Arc<Status>>, Option<Watcher>);
 
-/// Whether descriptors come from where they came from.
+/// Whether descriptors have the sources of before.
 fn is_same_api(config: &Config, before: &Config) -> bool {
     let asked = |config: &Config| -> Vec<String> {
         let clusters = config.transcoding.reflection.iter().map(|at| config.clusters[*at].name.clone());

@@ -11,7 +11,7 @@ pub(super) struct Series(Mutex<Names>);
 #[derive(Debug, Default)]
 struct Names {
     all: Vec<CallLabels>,
-    /// Where each layout begins. One that comes again is not added again.
+    /// The beginning of each layout. A layout that comes again is not added again.
     begins: Vec<(Vec<CallLabels>, u32)>,
 }
 

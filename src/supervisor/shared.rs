@@ -24,7 +24,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// For so many workers, whose clock stands at `now`.
+    /// The state for so many workers, whose clock stands at `now`.
     pub(super) fn new(
         config: &Arc<Config>,
         addresses: Vec<Vec<SocketAddr>>,
@@ -42,8 +42,8 @@ impl Shared {
         }
     }
 
-    /// For another configuration, or other addresses: each part that stays the same is taken over, with all that was
-    /// learnt, and each limit with what is in use of it. Nothing changes before [`Shared::give_way`] is called.
+    /// The state for another configuration, or other addresses. Each part that does not change is taken over with its
+    /// learnt values, and each limit with its use. Nothing changes before [`Shared::give_way`] is called.
     pub(super) fn next(
         &self,
         config: &Arc<Config>,
@@ -75,7 +75,7 @@ impl Shared {
         next
     }
 
-    /// `next`, which was made of this one, takes its place: from now on its limits hold.
+    /// Lets `next`, which was made of this one, take its place: from now on its limits hold.
     pub(super) fn give_way(&self, next: &Shared, now: Moment) {
         for (at, cluster) in next.config.clusters.iter().enumerate() {
             next.limits[at].resize(cluster.max_requests);
@@ -108,8 +108,8 @@ impl Shared {
         self.config.clusters.iter().position(|known| known.name == cluster)
     }
 
-    /// For each route of another configuration, which one it is here: that of its name, where several have it the first
-    /// is the first and so on.
+    /// For each route of another configuration, its position here: that of its name. Of several with one name, the
+    /// first is the first and so on.
     fn routes_in(&self, config: &Config) -> Vec<Option<usize>> {
         let mut taken = vec![false; self.config.routes.len()];
         let find = |route: &Route| {

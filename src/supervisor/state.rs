@@ -24,14 +24,14 @@ pub(super) struct State {
     reloads: AtomicU64,
     reload_failures: AtomicU64,
     reload_failed_last: AtomicBool,
-    /// An operator asked for it.
+    /// An operator asked to drain.
     drain_wanted: AtomicBool,
     rings: Mutex<Vec<Ring>>,
 }
 
 /// Values that stay as they were at the start.
 pub(super) struct Shown {
-    /// Why there is no ring.
+    /// The reason why there is no ring.
     pub(super) refusal: Option<Refusal>,
     pub(super) hooks: Hooks,
     /// Wakes the thread that waits for the gateway's end, when an operator asks to drain.
@@ -73,19 +73,19 @@ impl State {
         }
     }
 
-    /// Counts a reload that was tried.
+    /// Counts a reload.
     pub(super) fn reload_ended(&self, taken: bool) {
         let count = if taken { &self.reloads } else { &self.reload_failures };
         count.fetch_add(1, Ordering::Relaxed);
         self.reload_failed_last.store(!taken, Ordering::Relaxed);
     }
 
-    /// From now on another configuration is shown.
+    /// Shows another configuration.
     pub(super) fn set_world(&self, world: World) {
         *self.world.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
     }
 
-    /// From now on another API is shown, or none.
+    /// Shows another API, or none.
     pub(super) fn set_apis(&self, apis: Option<Arc<Status>>) {
         *self.apis.lock().unwrap_or_else(PoisonError::into_inner) = apis;
     }
@@ -95,7 +95,7 @@ impl State {
         self.apis.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Wakes who waits for the gateway's end.
+    /// Wakes the thread that waits for the gateway's end.
     pub(super) fn waker(&self) -> Waker {
         self.shown.waker.clone()
     }
@@ -113,8 +113,8 @@ impl State {
         self.rings.lock().unwrap_or_else(PoisonError::into_inner)[worker].descriptor = descriptor;
     }
 
-    /// Adds what the rings have done since the last look. The kernel's own counts wrap at 2^32, which a busy ring
-    /// reaches in hours, so someone has to look more often.
+    /// Adds the rings' progress since the last look. The kernel's own counts wrap at 2^32, which a busy ring reaches in
+    /// hours, so looks have to be more frequent.
     pub(super) fn sample_rings(&self) -> Vec<RingCounts> {
         let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts = Vec::new();

@@ -65,7 +65,7 @@ impl Tellers {
         }
     }
 
-    /// Notes what the series of a layout are called. Gives what has to be added to the numbers of its series.
+    /// Adds the labels of a layout's series. Gives the number to be added to those of its series.
     pub(super) fn learn(&self, layout: &Layout) -> u32 {
         self.series.learn(layout)
     }

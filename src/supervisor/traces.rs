@@ -1,8 +1,8 @@
 //! The thread that exports spans: it takes what the workers have put into their rings and sends it to a collector, by OTLP
 //! over gRPC.
 //!
-//! If the collector is slow or not there, it waits and the workers do not: their rings fill, and what does not fit is
-//! left out and counted.
+//! If the collector is slow or gone, the exporter waits and the workers do not. Their rings fill, and spans that do not
+//! fit are left out and counted.
 
 use std::io;
 use std::sync::Arc;
@@ -34,19 +34,19 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 /// How often the rings are emptied.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How long the rings stay empty before it sleeps until one is not.
+/// The time that the rings stay empty before the exporter sleeps until one is not.
 const AWAKE: Duration = Duration::from_secs(1);
 
-/// How long it sleeps. A span that has not woken it is taken then; see `Ring::put`.
+/// The longest sleep. A span that has not woken the exporter is taken then; see `Ring::put`.
 const SLEEP: Duration = Duration::from_secs(2);
 
-/// How often spans are sent before they are given up.
+/// Tries of one export.
 const TRIES: u32 = 3;
 
-/// How long the last spans may take when the gateway ends.
+/// The time for the last spans when the gateway ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// How often it is said that spans are lost.
+/// The interval of the log's warnings about lost spans.
 const COMPLAINT: Duration = Duration::from_secs(60);
 
 /// The exporter's thread. Dropping it sends what is left.
@@ -175,7 +175,7 @@ impl Exporter {
         }
     }
 
-    /// Waits for the next look at the rings. Whether the gateway ends.
+    /// Waits for the next look at the rings. True if the gateway ends.
     async fn rest(&self, stopped: &mut oneshot::Receiver<()>, found_at: Instant) -> bool {
         if found_at.elapsed() < AWAKE || !self.rings.iter().all(|ring| ring.sleep()) {
             return is_told_to_end(stopped, LOOK).await;
@@ -186,7 +186,7 @@ impl Exporter {
         }
     }
 
-    /// Takes what the rings have, up to a batch. Whether that is full.
+    /// Takes spans from the rings, up to a batch. True if that is full.
     fn fill(&mut self) -> bool {
         let room = self.settings.batch_spans as usize;
         for (worker, ring) in self.rings.iter().enumerate() {

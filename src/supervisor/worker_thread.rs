@@ -43,7 +43,7 @@ impl Handle {
     }
 }
 
-/// Tells that a worker has ended, whatever ended it.
+/// Reports that a worker has ended, for whatever reason.
 struct Ending {
     control: Arc<Control>,
     notices: Sender<Notice>,
@@ -52,7 +52,7 @@ struct Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         self.control.set_ended();
-        // Nobody waits for a gateway that is gone.
+        // A gateway that is gone has no waiting thread.
         let _ = self.notices.send(Notice::WorkerEnded);
     }
 }

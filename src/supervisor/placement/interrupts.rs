@@ -1,4 +1,4 @@
-//! Which CPUs take the interrupts of the network interfaces' queues.
+//! CPUs that take the interrupts of the network interfaces' queues.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::cpu_list::cpu_list;
 
-/// The numbers of the interrupts of an interface's queues, by the text of `/proc/interrupts`. `device` is the name of
-/// what is behind the interface: a virtio interface's interrupts bear that name.
+/// The numbers of the interrupts of an interface's queues, by the text of `/proc/interrupts`. `device` is the device
+/// behind the interface: a virtio interface's interrupts bear its name.
 pub(crate) fn of_queues(text: &str, interface: &str, device: Option<&str>) -> Vec<usize> {
     let numbers = text.lines().filter_map(|line| {
         let (number, rest) = line.trim_start().split_once(':')?;
@@ -43,7 +43,7 @@ pub(super) fn cpus(root: &Path) -> BTreeSet<usize> {
     cpus
 }
 
-/// Where an interrupt goes. The kernel may use fewer CPUs than it is allowed, and says so since 4.15.
+/// The CPUs of an interrupt. The kernel may use fewer than it is allowed, and reports those since 4.15.
 fn targets(root: &Path, number: usize) -> Vec<usize> {
     let read = |name: &str| {
         let text = fs::read_to_string(root.join(format!("proc/irq/{number}/{name}"))).ok()?;
