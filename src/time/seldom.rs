@@ -7,7 +7,7 @@ use super::Moment;
 /// Lets a message through once a second, for all threads together, and counts those that it holds back.
 #[derive(Debug)]
 pub struct Seldom {
-    /// When the next may pass, in nanoseconds; 0 for at once.
+    /// The moment when the next may pass, in nanoseconds; 0 for at once.
     next: AtomicU64,
     held: AtomicU64,
 }
@@ -15,13 +15,13 @@ pub struct Seldom {
 const SECOND: u64 = 1_000_000_000;
 
 impl Seldom {
-    /// Nothing was said yet.
+    /// A gate that lets the first message through.
     #[expect(clippy::new_without_default, reason = "it is made for statics")]
     pub const fn new() -> Seldom {
         Seldom { next: AtomicU64::new(0), held: AtomicU64::new(0) }
     }
 
-    /// Whether it may be said now: with how many were held back since the last one.
+    /// Whether a message may pass now; if so, with the number held back since the last one.
     pub fn pass(&self, now: Moment) -> Option<u64> {
         let (now, next) = (now.as_nanos(), self.next.load(Ordering::Relaxed));
         // A clock that began later is behind: nothing is held back for longer than a second.

@@ -31,7 +31,7 @@ pub struct Timers {
     now: Cell<Moment>,
     armed: Cell<usize>,
     fired: Cell<u64>,
-    /// The worker's tick, which sleeps until this moment and is to be told of timers that fire before.
+    /// The waker of the worker's tick, which sleeps until this moment, and has to know of timers that fire before.
     tick: RefCell<Option<(Moment, Waker)>>,
 }
 
@@ -99,13 +99,13 @@ impl Timers {
         Timer { timers: Rc::clone(self), key }
     }
 
-    /// Says whom to wake when a timer is armed that fires before `until`.
+    /// Keeps the waker to wake when a timer is armed that fires before `until`.
     pub fn wake_when_armed(&self, until: Moment, tick: &Waker) {
         *self.tick.borrow_mut() = Some((until, tick.clone()));
     }
 
-    /// There is something to do at `now`: a tick that sleeps for long does so no more, and the wheel is advanced that
-    /// stood still meanwhile.
+    /// Ends a long sleep of the tick: there is something to do at `now`. Advances the wheel, which stood still
+    /// meanwhile.
     pub fn stir(&self, now: Moment) {
         let tick = self.tick.borrow_mut().take();
         if let Some((_, tick)) = tick {
@@ -114,14 +114,14 @@ impl Timers {
         }
     }
 
-    /// When the first of all timers fires. Looks at each of them, so it is for a worker that has nothing else to do.
+    /// The moment of the first timer. Looks at each of them, so it is for a worker that has nothing else to do.
     pub fn next_due(&self) -> Option<Moment> {
         let wheel = self.wheel.borrow();
         let armed = wheel.entries.iter().filter(|(_, entry)| entry.state == State::Armed);
         armed.map(|(_, entry)| entry.at).min()
     }
 
-    /// Fires what is due. `now` must not go back.
+    /// Fires timers that are due. `now` must not go back.
     pub fn advance(&self, now: Moment) {
         let before = slot_number(self.now.get());
         let after = slot_number(now);
@@ -187,7 +187,7 @@ impl Timer {
         }
     }
 
-    /// Never fires, until armed again.
+    /// Disarms it, until it is armed again.
     pub fn disarm(&self) {
         let mut wheel = self.timers.wheel.borrow_mut();
         if wheel.entries[self.key].state == State::Armed {
