@@ -7,12 +7,13 @@
 //! Judged strictly, for some services end the whole connection over a header they cannot decode, and other clients'
 //! calls with it: padding is whole or absent, and the bits that the last digit has too many are zero.
 
-/// Does a header of this name, in lower case, carry bytes?
+/// Whether a header of this name, in lower case, carries bytes.
 pub fn is_binary(name: &str) -> bool {
     name.ends_with("-bin")
 }
 
-/// Is this the value of a binary header: base64 (RFC 4648 section 4), or several separated by commas and spaces?
+/// Whether this is the value of a binary header: base64 (RFC 4648 section 4), or several separated by commas and
+/// spaces.
 pub fn is_valid(value: &[u8]) -> bool {
     value.split(|&byte| byte == b',').all(|one| digits_of(trim(one)).is_some())
 }

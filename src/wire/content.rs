@@ -1,8 +1,8 @@
-//! Is this gRPC? The `content-type` header.
+//! The `content-type` header of gRPC.
 //!
 //! Source: `doc/PROTOCOL-HTTP2.md`: `Content-Type → "content-type" "application/grpc" [("+proto" / "+json" / {custom})]`.
 
-/// Is this content type gRPC: `application/grpc`, alone or with a `+format` or `;parameters`?
+/// Whether this content type is gRPC's: `application/grpc`, alone or with a `+format` or `;parameters`.
 ///
 /// Media types are compared case-insensitively (RFC 9110 section 8.3.1). `application/grpc-web` is another protocol.
 pub fn is_grpc(content_type: &[u8]) -> bool {

@@ -1,4 +1,4 @@
-//! How gRPC looks on the wire: headers and frames, read and written.
+//! The wire format of gRPC: headers and frames, read and written.
 //!
 //! Pure functions over bytes. Source of all of it: gRPC `doc/PROTOCOL-HTTP2.md`, and `doc/PROTOCOL-WEB.md` for the
 //! web.

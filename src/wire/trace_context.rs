@@ -1,5 +1,5 @@
-//! `traceparent`, as W3C's Trace Context says it (level 1): which trace a request belongs to, which span sent it, and
-//! whether that span is recorded.
+//! `traceparent` of W3C's Trace Context (level 1): the trace of a request, the span that sent it, and whether that span
+//! is recorded.
 
 /// Bytes of a `traceparent` of version 00.
 pub const LENGTH: usize = 55;
