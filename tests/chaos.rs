@@ -1,5 +1,5 @@
-//! One upstream of three is killed, stopped, refuses, says goodbye all the time, or says nothing at all, under a load
-//! that does not wait: every call has one outcome in time, nearly all succeed, and none is sent twice.
+//! Faults under a load that does not wait: an upstream of three is killed or stopped, refuses, sends GOAWAYs all the
+//! time, or says nothing at all. Every call has one outcome in time, nearly all succeed, and none is sent twice.
 //!
 //! The method is not idempotent and all policies are at their defaults. Each of the five faults lasts for three seconds
 //! here; with `RINGWAY_FULL=1 cargo test --test chaos` for twelve, a minute in all.
@@ -160,7 +160,7 @@ async fn one_ill_upstream_of_three_costs_less_than_one_call_in_a_hundred() {
     }
 }
 
-/// One call of this id.
+/// A call of this id.
 async fn called(client: &mut RawClient, id: &str, more: &[(&str, &str)]) -> RawReply {
     let headers = [&[(ID, id)], more].concat();
     client.call(EMPTY_CALL, &headers, b"x").await

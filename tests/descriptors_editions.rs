@@ -266,8 +266,8 @@ fn what_is_listed_and_not_described_is_named() {
     assert_eq!(refused, ["r: the service x.Y is listed and not described: it answers NotFound"]);
 }
 
-/// Other compilers take these files: with names that are one in JSON in proto2, with names that are alike in proto3, and
-/// with imports that are public through several files.
+/// Other compilers take these files: names that are one in JSON in proto2, names that are alike in proto3, and imports
+/// that are public through several files.
 #[test]
 fn files_that_compilers_take_are_taken() {
     let scratch = Scratch::new(

@@ -193,7 +193,7 @@ fn a_damaged_descriptor_set_is_an_api_or_problems() {
         let mut bytes = if seed % 3 == 0 {
             encoded(&files)
         } else {
-            // One file is damaged and framed as if it were right.
+            // A single file is damaged and framed as if it were right.
             let at = dice.below(files.len());
             damage(&mut files[at], &mut dice);
             encoded(&files)

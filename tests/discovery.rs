@@ -189,7 +189,7 @@ async fn a_name_that_leads_elsewhere_moves_its_calls_there() {
         let opened = || metric(&gateway, "ringway_upstream_connections_opened_total");
         let changes = || metric(&gateway, "ringway_dns_changes_total");
 
-        // One more; then the same in another order, which is nothing new; then others.
+        // A further address; then another order, which is nothing new; then others.
         names.set(Say::Addresses(hosts(&[2, 1]), 0));
         metric_becomes(&gateway, "ringway_dns_changes_total", 1).await;
         are_used(&mut clients, &services, &[0, 1]).await;
@@ -293,7 +293,7 @@ async fn a_reload_waits_for_new_names_alone() {
     assert_eq!(names.count("echo.test"), asked);
     are_used(&mut clients, &services, &[0]).await;
 
-    // One that is new and leads nowhere refuses the whole; not for long.
+    // A new name that leads nowhere refuses the whole; not for long.
     let began = Instant::now();
     let refused = reload(&text("other.test", "max_requests = 8\n")).expect_err("it leads nowhere");
     assert!(refused.to_string().contains("cannot resolve the endpoint other.test"), "{refused}");

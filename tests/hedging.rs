@@ -118,7 +118,7 @@ async fn the_second_answers_while_the_first_is_slow_and_is_cancelled() {
             late[0],
             late[CALLS - 1]
         );
-        // One in ten may be late because this machine is busy.
+        // A tenth may be late because this machine is busy.
         assert!(late[CALLS * 9 / 10 - 1] <= ms(50), "{backend}: {late:?}");
         assert_eq!(metric(&gateway, HEDGES), CALLS as u64, "{backend}");
         metric_becomes(&gateway, "ringway_calls_active", 0).await;
@@ -292,7 +292,7 @@ async fn a_service_config_hedges_what_is_idempotent() {
         let (reply, took) = call(&mut client, &[], b"").await;
         assert_eq!((reply.grpc_status(), metric(&gateway, HEDGES)), (Some("0"), 1), "{backend}: {reply:?}");
         assert!(took < ms(2_500), "{backend}: {took:?}");
-        // One that is not said to be idempotent is sent once.
+        // A call that is not idempotent is sent once.
         let other =
             client.call("/grpc.testing.TestService/UnaryCall", &[("grpc-timeout", "200m")], b"").await;
         assert_eq!((other.grpc_status(), metric(&gateway, HEDGES)), (Some("4"), 1), "{backend}: {other:?}");

@@ -18,7 +18,7 @@ struct Pair {
     client: End,
     server: End,
     heads: Rc<Heads>,
-    /// One piece of memory that bytes go over in, as a socket's buffer.
+    /// A single piece of memory that bytes pass through, as a socket's buffer.
     wire: Vec<u8>,
 }
 
@@ -54,7 +54,7 @@ fn deliver(from: &mut End, to: &mut End, wire: &mut Vec<u8>) -> u64 {
     ours
 }
 
-/// One call; the allocations of the test itself.
+/// A call; the allocations of the test itself.
 fn call(pair: &mut Pair, message: &Slice) -> u64 {
     let Pair { client, server, heads, wire } = pair;
     let cx = Context::from_waker(Waker::noop());

@@ -185,7 +185,7 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        // One segment.
+        // A single segment.
         rules: &["GET /a/{x}", "GET /a/{x}/b/{y}", "GET /{z=c}/d", "GET /e/*/f"],
         requests: &[
             ("GET /a/1", "0|1"),

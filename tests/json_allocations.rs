@@ -23,7 +23,7 @@ const MIB: usize = 1 << 20;
 /// Bytes that a body may take besides its own size and the message's.
 const BESIDES: usize = 64 << 10;
 
-/// One after the other: both count what all workers of this process do.
+/// Both run one after the other: each counts the allocations of all workers of this process.
 #[test]
 fn a_unary_call_in_json_allocates_little_and_a_large_one_holds_little() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

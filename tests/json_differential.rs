@@ -107,7 +107,7 @@ fn json_becomes_the_message_it_came_from() {
         write::write(schema, id, &wire, &options, &mut json).expect("it has JSON");
         let has = |name: &[u8]| json.windows(name.len()).any(|window| window == name);
         if has(b"\"swapped\"") || has(b"\"other\"") {
-            // One field's name in the file is another's in JSON, which goes first.
+            // A field's name in the file is another's in JSON, which goes first.
             options.preserve_proto_field_names = false;
             json.clear();
             write::write(schema, id, &wire, &options, &mut json).expect("it has JSON");

@@ -117,7 +117,7 @@ async fn a_limit_that_is_leased_in_batches_is_reached_and_never_exceeded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn max_pending_requests_is_exact_under_any_skew() {
     const MAX: usize = 10;
-    // One call of a worker goes up, and all others wait for it to end.
+    // A single call of a worker goes up, and all others wait for it to end.
     let extra = format!(
         "max_pending_requests = {MAX}\n[clusters.pool]\nmax_connections = 1\nmax_streams_per_connection = 1\n"
     );

@@ -131,8 +131,8 @@ fn retries_under_failures_cost_what_the_budget_allows() {
         let made = CALLS + load.connections as u64;
         assert_eq!(run(&load).tally.errors(), 0, "{backend}");
         assert_eq!(service.calls(), made, "{backend}");
-        // One that fails always: a fifth more than there are calls, and the budget's reserve. Calls that succeeded
-        // have paid for some of it.
+        // For a service that fails always, the bound is a fifth more attempts than calls, and the budget's reserve.
+        // Calls that succeeded have paid for some of it.
         service.set_failing(true);
         let before = (service.calls(), metric(&gateway, "ringway_upstream_retries_total"));
         let round = run(&load);

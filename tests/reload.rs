@@ -128,7 +128,7 @@ async fn a_cluster_that_stays_keeps_its_connections_and_one_that_goes_closes_the
         assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
         assert_eq!(metric(&gateway, "ringway_upstream_connections_opened_total"), opened, "{backend}");
 
-        // One whose windows are others is made anew; a call in flight keeps the one it has.
+        // A cluster with other windows is made anew; a call in flight keeps the old one.
         let mut call = open_call(&mut client, &server).await;
         let windows = "[clusters.pool]\ninitial_stream_window_size = \"2MiB\"\n";
         reload(&mut gateway, &gateway_config(&[server.address()], backend, windows)).expect("it is taken");
@@ -177,7 +177,7 @@ async fn the_program_takes_a_changed_file_a_signal_and_a_request() {
     process.says("new configuration").await;
     assert!(process.page("/routes").await.contains("by-file"));
 
-    // One in error changes nothing, and the log says what and where.
+    // A configuration with an error changes nothing, and the log names the error and its place.
     std::fs::write(process.config(), "workers = \"x\"\n").expect("the test's file");
     let line = process.says("the configuration is not taken").await;
     assert!(line.contains(":1:"), "{line}");

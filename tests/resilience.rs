@@ -49,7 +49,7 @@ async fn clients(address: SocketAddr) -> Vec<RawClient> {
     clients
 }
 
-/// One call of each client, all at once; their codes.
+/// A call of each client, all at once; their codes.
 async fn round(clients: &mut [RawClient]) -> Vec<u8> {
     let mut calls = Vec::new();
     for client in clients {
@@ -84,7 +84,7 @@ async fn a_breaker_opens_lets_few_try_and_closes() {
         let mut clients = clients(address).await;
         mood.set(ILL);
 
-        // One worker's own calls are reason enough: it opens at the tenth, and the others hear of it.
+        // The calls of a single worker are reason enough: it opens at the tenth, and the others hear of it.
         for _ in 0..10 {
             assert_eq!(round(&mut clients[..1]).await, [14], "{backend}");
         }
@@ -322,7 +322,7 @@ async fn connections_are_limited_over_all_workers() {
             call.send(raw::message(0, b""), true);
             open.push(call);
         }
-        // One of the two workers has 18 calls or more, and wants nine connections.
+        // A worker of the two has 18 calls or more, and wants nine connections.
         let wanted = |page: &Gateway| metric(page, "ringway_upstream_connections_refused_total") > 0;
         let refused = async {
             while !wanted(&gateway) {

@@ -26,7 +26,7 @@ const UNAVAILABLE: Act = Act::Status(14, None);
 const QUICK: &str = "[clusters.retry]\ninitial_backoff = \"10ms\"\n[clusters.breaker]\nenabled = false\n\
                      [clusters.outlier_detection]\nenabled = false\n";
 
-/// One call to a service that does this; the attempts it saw.
+/// A call to a service that acts so; the attempts it saw.
 async fn called(backend: &str, extra: &str, acts: &'static [Act]) -> (Service, RawReply, u64) {
     let service = Service::start(|at, _| acts[at.min(acts.len() - 1)]).await;
     let (gateway, address) = gateway::before(&[service.address()], backend, extra);

@@ -521,7 +521,7 @@ fn an_outage_costs_a_fifth_and_then_all_succeed_again() {
     }
 }
 
-/// One of three servers fails all: its calls succeed elsewhere, and it is ejected.
+/// A server of three fails all: its calls succeed elsewhere, and it is ejected.
 #[test]
 fn one_bad_server_costs_no_call() {
     let scenario =

@@ -45,7 +45,7 @@ fn told(text: &str) -> Duration {
     }
 }
 
-/// One call with this deadline, and how long it took.
+/// A call with this deadline, and how long it took.
 async fn call(client: &mut RawClient, deadline: Option<&str>) -> (RawReply, Duration) {
     let headers: Vec<_> = deadline.map(|deadline| ("grpc-timeout", deadline)).into_iter().collect();
     let began = Instant::now();

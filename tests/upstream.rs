@@ -15,7 +15,7 @@ use support::within;
 const EMPTY_CALL: &str = "/grpc.testing.TestService/EmptyCall";
 const REPLAYS: &str = "ringway_upstream_replays_total";
 
-/// One call through a gateway of its own to a server of these steps; the gateway's replays.
+/// A call through a gateway of its own to a server of these steps; the gateway's replays.
 async fn called(backend: &str, steps: &[Step]) -> (RawServer, RawReply, u64) {
     let server = RawServer::start(steps).await;
     // The replays here do not depend on the retry policy; see retries.rs for that.
@@ -266,7 +266,7 @@ async fn connections_take_turns_before_they_are_worn_out() {
             let reply = client.call(EMPTY_CALL, &[], b"").await;
             assert_eq!(reply.grpc_status(), Some("0"), "{backend}: {reply:?}");
         }
-        // One more may have been opened already, for the calls to come.
+        // A further connection may have been opened already, for the calls to come.
         let record = server.record();
         assert_eq!(record.requests, CALLS, "{backend}");
         assert!((CALLS / EACH..=CALLS / EACH + 1).contains(&record.connections), "{backend}: {record:?}");

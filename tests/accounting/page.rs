@@ -234,7 +234,7 @@ fn calls(world: &World, shard: &Arc<Shard>, add: &mut impl FnMut(&str, Kind, &[(
             let labels = [labels[0], labels[1], ("grpc_status", GRPC_STATUS_NAMES[code])];
             add("ringway_calls_total", Kind::Counter, &labels, counter.get() as f64);
         }
-        // One shard's durations; adding those up over shards is what is tested.
+        // The durations of a single shard; their sum over shards is under test.
         let own = call_totals(std::slice::from_ref(shard), &[at]);
         let bounds =
             BOUNDS_MICROS.iter().map(|bound| format!("{}.{:06}", bound / 1_000_000, bound % 1_000_000));

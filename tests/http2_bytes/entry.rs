@@ -12,7 +12,7 @@ fn bounds() -> Rc<Bounds> {
     Rc::new(Bounds { max_send_buffer_size: 20_000, max_concurrent_streams: 20, ..Bounds::default() })
 }
 
-/// One end of ours whose peer sends `bytes`. The first ones choose what we do meanwhile, and how the bytes are cut.
+/// An end of ours whose peer sends `bytes`. The first ones choose our acts meanwhile, and the cuts of the bytes.
 struct Run<'a> {
     connection: Connection,
     out: Output,

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// One connection.
+/// An HTTP/1.1 connection.
 pub struct Http1 {
     stream: TcpStream,
     /// Received and not yet taken.

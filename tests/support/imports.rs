@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::{self, Word};
 
-/// One import: from a file, on a line, to a file.
+/// An import: from a file, on a line, to a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Import {
     pub from: String,
@@ -18,7 +18,7 @@ pub struct Import {
 
 type Path = Vec<String>;
 
-/// One file and what it says of modules.
+/// A file and its statements about modules.
 struct Module {
     file: String,
     words: Vec<Word>,
@@ -37,7 +37,7 @@ impl Module {
     }
 }
 
-/// One leaf of a `use` tree.
+/// A leaf of a `use` tree.
 struct Use {
     path: Path,
     /// The name it brings; none for `*`.

@@ -102,8 +102,8 @@ pub async fn client_compressed_unary(channel: &Channel) {
     assert_eq!(size(answer.payload), LARGE_ANSWER);
 }
 
-/// One call with a compressed message and one that is not: the flag belongs to the message, not to the call. tonic
-/// cannot mix them, so the messages are made by hand.
+/// A call with a compressed message and one that is not: the flag belongs to the message, not to the call. tonic cannot
+/// mix them, so the messages are made by hand.
 pub async fn client_compressed_streaming(address: SocketAddr) {
     let message = |size, compressed| {
         let expect_compressed = yes(compressed);
@@ -209,8 +209,8 @@ pub async fn cancel_of_server_streaming(channel: &Channel, server: &InteropServe
     check_cancelled(server, before).await;
 }
 
-/// One millisecond for a call that is never answered. A gRPC client keeps its own deadline; tonic does so only up to
-/// the head of the answer (and calls it CANCELLED), so the rest of it is kept here.
+/// A millisecond for a call that is never answered. A gRPC client keeps its own deadline. tonic does so only up to the
+/// head of the answer (and calls it CANCELLED), so the rest of it is kept here.
 pub async fn timeout_on_sleeping_server(channel: &Channel) {
     const DEADLINE: Duration = Duration::from_millis(1);
     let (requests, receiver) = mpsc::channel(1);

@@ -161,7 +161,7 @@ impl Log {
     }
 }
 
-/// One call's place in the log.
+/// A call's place in the log.
 #[derive(Clone)]
 struct CallLog {
     log: Arc<Log>,

@@ -22,7 +22,7 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 /// For a peer that is slow on purpose.
 const WAIT_LONG: Duration = Duration::from_secs(60);
 
-/// One HTTP/2 connection. Dropping it closes the connection at once.
+/// An HTTP/2 connection. Dropping it closes the connection at once.
 pub struct RawClient {
     send: SendRequest<Bytes>,
     seen: Arc<Seen>,

@@ -12,7 +12,7 @@ pub struct File {
     pub text: String,
 }
 
-/// One word of code: an identifier, a number, `::`, or one other character.
+/// A word of code: an identifier, a number, `::`, or one other character.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
     pub text: String,

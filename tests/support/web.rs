@@ -13,7 +13,7 @@ pub enum Version {
     Http2,
 }
 
-/// One connection.
+/// A client's connection, by either version of HTTP.
 pub enum Caller {
     Http1(Http1),
     Http2(RawClient),

@@ -136,7 +136,7 @@ async fn bodies_beyond_the_limit_are_413() {
                     "{version:?} {announced} {length}"
                 );
             }
-            // One value of a stream; all of them together may be longer.
+            // A single value of a stream; all of them together may be longer.
             let mut caller = Caller::connect(version, front.address).await;
             let answer =
                 caller.ask("POST /v1/sum", &[JSON], "{\"number\": 1}\n".repeat(1000).as_bytes()).await;

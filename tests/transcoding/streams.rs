@@ -170,7 +170,7 @@ fn sorted(text: &str, error: &str) -> (String, Value) {
     ([&text[..at], &text[end..]].concat(), value)
 }
 
-/// One message that cannot be written does not take those before it along.
+/// A message that cannot be written does not take those before it along.
 #[tokio::test]
 async fn what_came_before_a_bad_message_is_kept() {
     let library = Library::start();
