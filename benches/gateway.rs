@@ -251,7 +251,7 @@ impl Point {
         let at_once = self.connections * options.in_flight;
         let mut load = Load::new(target, Pace::Span { span: options.span, at_once });
         load.connections = self.connections;
-        // One thread cannot keep a worker busy that needs less time for a call than it does.
+        // A single thread cannot keep a worker busy that needs less time for a call than it does.
         load.threads = self.connections.clamp(1, 2);
         load.warm_up = if options.full { 1000.max(2 * at_once as u64) } else { 20 };
         let mut seen = Vec::new();

@@ -9,7 +9,7 @@ use ringway::transcode::plan::Schema;
 use ringway::transcode::read::{ReadOptions, read};
 use std::hint::black_box;
 
-/// One record of some 250 bytes.
+/// A record of some 250 bytes.
 fn record(number: usize) -> String {
     format!(
         r#"{{"before":"order {number}","scalars":{{"aDouble":{number}.25,"anInt32":{number},"anInt64":"{number}000000000",

@@ -10,7 +10,7 @@ use ringway::transcode::plan::Schema;
 use ringway::transcode::write::write;
 use std::hint::black_box;
 
-/// One record of some 300 bytes, with what services answer: names, numbers, a time, labels.
+/// A record of some 300 bytes, with values that services answer: names, numbers, a time, labels.
 fn record(number: usize) -> String {
     format!(
         r#"{{"scalars":{{"aDouble":{number}.25,"anInt32":{number},"anInt64":"{number}000000000","aBool":true,

@@ -55,8 +55,8 @@ pub struct Bound {
 /// Of what `n` threads would do if none were in another's way, at least so much.
 const SCALING_MIN: f64 = 0.9;
 
-/// One thread and `n` of them are compared in turn, so often and so long each time: what else runs on the machine in one
-/// of criterion's rows is not in the other.
+/// Turns, so many and so long each, in which a single thread and `n` of them take their rounds. Other load of the
+/// machine then falls on both, and not on one of criterion's rows.
 const TURNS: usize = 25;
 const TURN: Duration = Duration::from_millis(10);
 
@@ -245,8 +245,8 @@ fn is_timed() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }
 
-/// One thread's fastest turn, as a share of the fastest turn of so many threads. All do the same number of operations, so
-/// ideally it is one.
+/// The fastest turn of a single thread, as a share of the fastest turn of so many threads. All do equally many
+/// operations, so ideally it is 1.
 fn scaling<F: FnMut()>(threads: usize, make: &(impl Fn() -> F + Sync)) -> f64 {
     let mut repeats = 1000;
     while together(1, repeats, make) < TURN {
