@@ -79,7 +79,7 @@ impl File {
         })
     }
 
-    /// A problem of this file.
+    /// What is wrong with it.
     pub(super) fn problem(&self, wrong: impl Into<String>) -> Problem {
         Problem::new(place(&self.origin, &self.name), wrong)
     }

@@ -15,7 +15,7 @@ pub(super) struct Comments {
 }
 
 impl Comments {
-    /// The comment above a definition, or else the one behind it.
+    /// What stands above a definition, or else behind it.
     pub(super) fn of(&mut self, file: &FileDescriptor, path: &[i32]) -> Option<&str> {
         let versions = self.files.entry(file.name().to_owned()).or_default();
         let at = versions.iter().position(|(known, _)| known == file).unwrap_or_else(|| {
