@@ -9,7 +9,7 @@ use support::gateway::{gateway_config, metric, start};
 /// Connections, calls in flight on all of them, calls, and the most turns for each call; a turn of the loop is one
 /// `io_uring_enter`.
 const TABLE: [(usize, usize, u64, f64); 3] =
-    [(1, 1, 2_000, 4.0), (256, 256, 6_000, 0.5), (32, 32 * 32, 12_000, 0.1)];
+    [(1, 1, 2_000, 2.5), (256, 256, 6_000, 0.5), (32, 32 * 32, 12_000, 0.1)];
 
 #[test]
 fn a_busy_worker_enters_the_kernel_for_many_calls_at_once() {

@@ -31,8 +31,16 @@ pub struct Timers {
     now: Cell<Moment>,
     armed: Cell<usize>,
     fired: Cell<u64>,
-    /// The waker of the worker's tick, which sleeps until this moment, and has to know of timers that fire before.
-    tick: RefCell<Option<(Moment, Waker)>>,
+    tick: RefCell<Option<Tick>>,
+}
+
+/// The worker's tick, asleep.
+struct Tick {
+    /// It is to be told of timers that fire before this moment.
+    until: Moment,
+    /// The worker had nothing to do: the next call wakes it.
+    is_idle: bool,
+    waker: Waker,
 }
 
 struct Wheel {
@@ -99,17 +107,23 @@ impl Timers {
         Timer { timers: Rc::clone(self), key }
     }
 
-    /// Keeps the waker to wake when a timer is armed that fires before `until`.
-    pub fn wake_when_armed(&self, until: Moment, tick: &Waker) {
-        *self.tick.borrow_mut() = Some((until, tick.clone()));
+    /// The tick sleeps until `until`. A timer that is armed to fire before wakes it; so does [`Timers::stir`], if the
+    /// worker is idle.
+    pub fn wake_when_armed(&self, until: Moment, is_idle: bool, tick: &Waker) {
+        *self.tick.borrow_mut() = Some(Tick { until, is_idle, waker: tick.clone() });
     }
 
-    /// Ends a long sleep of the tick: there is something to do at `now`. Advances the wheel, which stood still
-    /// meanwhile.
+    /// A call or a connection begins at `now`. The coarse clock, which may have stood still, is set to that; an idle
+    /// worker's tick wakes.
     pub fn stir(&self, now: Moment) {
-        let tick = self.tick.borrow_mut().take();
-        if let Some((_, tick)) = tick {
-            tick.wake();
+        let mut tick = self.tick.borrow_mut();
+        let Some(Tick { until, is_idle, .. }) = &*tick else { return };
+        let is_long = now.plus(TICK) < *until;
+        if *is_idle && let Some(tick) = tick.take() {
+            tick.waker.wake();
+        }
+        drop(tick);
+        if is_long {
             self.advance(now);
         }
     }
@@ -182,8 +196,8 @@ impl Timer {
             none => *none = Some(waker.clone()),
         }
         wheel.link(self.key, slot);
-        if let Some((_, tick)) = timers.tick.borrow_mut().take_if(|(until, _)| at < *until) {
-            tick.wake();
+        if let Some(tick) = timers.tick.borrow_mut().take_if(|tick| at < tick.until) {
+            tick.waker.wake();
         }
     }
 
@@ -301,6 +315,28 @@ mod tests {
 
     fn ms(n: u64) -> Moment {
         Moment::from_nanos(n * 1_000_000)
+    }
+
+    #[test]
+    fn a_call_wakes_the_tick_of_an_idle_worker_alone_and_moves_the_clock() {
+        let timers = Timers::new(ms(0));
+        let (woken, waker) = count();
+        let count = || woken.0.load(Ordering::Relaxed);
+        // Until when the tick sleeps, whether the worker is idle, when a call begins; whether that wakes, and the clock.
+        for (until, is_idle, at, wakes, clock) in [
+            (1_000, true, 300, 1, 300),
+            (400, false, 310, 0, 310),
+            (400, false, 320, 0, 320),
+            (324, false, 322, 0, 320),
+            (324, true, 323, 1, 320),
+        ] {
+            let before = count();
+            timers.wake_when_armed(ms(until), is_idle, &waker);
+            timers.stir(ms(at));
+            assert_eq!((count() - before, timers.now()), (wakes, ms(clock)), "{at}");
+        }
+        timers.stir(ms(400));
+        assert_eq!((count(), timers.now()), (2, ms(320)), "the tick is awake, and does it itself");
     }
 
     #[test]

@@ -199,7 +199,7 @@ async fn tick(worker: Rc<Worker>) {
             if std::mem::replace(&mut is_woken, true) {
                 return Poll::Ready(());
             }
-            timers.wake_when_armed(until, cx.waker());
+            timers.wake_when_armed(until, is_idle, cx.waker());
             sleep.as_mut().poll(cx)
         })
         .await;

@@ -51,7 +51,7 @@ impl Far {
             }
             let mut sleep = pin!(self.memory.pause(Duration::from_secs(3600)));
             poll_fn(|cx| {
-                timers.wake_when_armed(Moment::from_nanos(u64::MAX), cx.waker());
+                timers.wake_when_armed(Moment::from_nanos(u64::MAX), false, cx.waker());
                 if timers.armed() > 0 { Poll::Ready(()) } else { sleep.as_mut().poll(cx) }
             })
             .await;
