@@ -27,7 +27,7 @@ const FIELD_OVERHEAD: usize = 32;
 /// The memory of a worker's heads. Heads take arenas from it, and give them back when they are dropped.
 #[derive(Default)]
 pub struct Heads {
-    spare: RefCell<Vec<Arena>>,
+    spare: RefCell<Vec<Box<Parts>>>,
     spare_bytes: Cell<usize>,
     /// Heads that blocks were decoded to; empty until a block repeats.
     memos: RefCell<Vec<Slot>>,
@@ -46,9 +46,16 @@ pub struct Field<'a> {
     pub sensitive: bool,
 }
 
-/// A head or trailers: pseudo-fields, and fields in their order.
+/// A head or trailers: pseudo-fields, and fields in their order. Two pointers, as heads pass through many hands.
 pub struct Head {
     pool: Rc<Heads>,
+    /// There until the head is dropped.
+    parts: Option<Box<Parts>>,
+}
+
+/// The content of a head.
+#[derive(Default)]
+struct Parts {
     arena: Arena,
     said: Said,
 }
@@ -61,27 +68,63 @@ impl Heads {
 
     /// An empty head.
     pub fn head(self: &Rc<Heads>) -> Head {
-        let arena = self.spare.borrow_mut().pop().unwrap_or_default();
-        self.spare_bytes.set(self.spare_bytes.get() - arena.capacity());
-        Head { pool: Rc::clone(self), arena, said: Said::default() }
+        let parts = self.spare.borrow_mut().pop().unwrap_or_default();
+        self.spare_bytes.set(self.spare_bytes.get() - parts.arena.capacity());
+        Head { pool: Rc::clone(self), parts: Some(parts) }
     }
 
-    fn give_back(&self, mut arena: Arena) {
-        let capacity = arena.capacity();
+    fn give_back(&self, mut parts: Box<Parts>) {
+        let capacity = parts.arena.capacity();
         let all = self.spare_bytes.get() + capacity;
         if capacity == 0 || capacity > ARENA_MAX || all > SPARE_MAX {
             return;
         }
-        arena.bytes.clear();
-        arena.entries.clear();
+        parts.clear();
         self.spare_bytes.set(all);
-        self.spare.borrow_mut().push(arena);
+        self.spare.borrow_mut().push(parts);
     }
 }
 
 impl Drop for Head {
     fn drop(&mut self) {
-        self.pool.give_back(std::mem::take(&mut self.arena));
+        if let Some(parts) = self.parts.take() {
+            self.pool.give_back(parts);
+        }
+    }
+}
+
+impl Parts {
+    fn clear(&mut self) {
+        self.arena.bytes.clear();
+        self.arena.entries.clear();
+        self.said = Said::default();
+    }
+}
+
+impl Head {
+    #[inline(always)]
+    fn parts(&self) -> &Parts {
+        self.parts.as_ref().expect("a head has its parts until it is dropped")
+    }
+
+    #[inline(always)]
+    fn parts_mut(&mut self) -> &mut Parts {
+        self.parts.as_mut().expect("a head has its parts until it is dropped")
+    }
+
+    #[inline(always)]
+    fn arena(&self) -> &Arena {
+        &self.parts().arena
+    }
+
+    #[inline(always)]
+    fn arena_mut(&mut self) -> &mut Arena {
+        &mut self.parts_mut().arena
+    }
+
+    #[inline(always)]
+    fn said(&self) -> &Said {
+        &self.parts().said
     }
 }
 
@@ -109,7 +152,7 @@ impl Head {
 
     /// `:status`
     pub fn status(&self) -> Option<u16> {
-        (self.said.status != 0).then_some(self.said.status)
+        (self.said().status != 0).then_some(self.said().status)
     }
 
     /// Sets `:method`; an empty value removes it.
@@ -134,17 +177,17 @@ impl Head {
 
     /// Sets `:status`; 0 removes it.
     pub fn set_status(&mut self, status: u16) {
-        self.said.status = status;
+        self.parts_mut().said.status = status;
     }
 
     fn pseudo(&self, name: Name) -> Option<&[u8]> {
         let Span { start, length } = self.span(name);
         let start = start as usize;
-        (length != 0).then(|| &self.arena.bytes[start..start + length as usize])
+        (length != 0).then(|| &self.arena().bytes[start..start + length as usize])
     }
 
     fn span(&self, name: Name) -> Span {
-        self.said.pseudo[slot(name)]
+        self.said().pseudo[slot(name)]
     }
 
     fn keep(&mut self, name: Name, value: &[u8]) {
@@ -182,8 +225,13 @@ impl Head {
     }
 
     /// The first value of this name.
+    #[inline]
     pub fn get(&self, name: Name) -> Option<&[u8]> {
-        self.get_all(name).next()
+        if !self.may_have(name) {
+            return None;
+        }
+        let entry = self.arena().entries.iter().find(|entry| entry.name() == name)?;
+        Some(self.value(entry))
     }
 
     /// The first value of this name, in lower case.
@@ -196,7 +244,7 @@ impl Head {
 
     /// The values of this name in their order.
     pub fn get_all(&self, name: Name) -> impl Iterator<Item = &[u8]> {
-        let entries = if self.may_have(name) { &self.arena.entries[..] } else { &[] };
+        let entries = if self.may_have(name) { &self.arena().entries[..] } else { &[] };
         entries.iter().filter(move |entry| entry.name() == name).map(|entry| self.value(entry))
     }
 
@@ -205,7 +253,7 @@ impl Head {
         if !self.may_have(name) {
             return false;
         }
-        let entries = &mut self.arena.entries;
+        let entries = &mut self.arena_mut().entries;
         let Some(first) = entries.iter().position(|entry| entry.name() == name) else {
             return false;
         };
@@ -214,7 +262,7 @@ impl Head {
             entries.retain(|entry| entry.name() != name);
         }
         let (word, bit) = bit(name);
-        self.said.names[word] &= !bit;
+        self.parts_mut().said.names[word] &= !bit;
         true
     }
 
@@ -232,26 +280,27 @@ impl Head {
 
     /// Keeps the fields for which `keep` holds. Pseudo-fields stay.
     pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
-        let Arena { bytes, entries } = &mut self.arena;
+        let Arena { bytes, entries } = self.arena_mut();
         entries.retain(|entry| keep(read(bytes, entry)));
     }
 
     /// The fields in their order, without pseudo-fields.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> + Clone {
-        self.arena.entries.iter().map(|entry| read(&self.arena.bytes, entry))
+        self.arena().entries.iter().map(|entry| read(&self.arena().bytes, entry))
     }
 
     /// How many fields there are, pseudo-fields not counted.
     pub fn len(&self) -> usize {
-        self.arena.entries.len()
+        self.arena().entries.len()
     }
 
     /// Whether there are no fields, pseudo-fields not counted.
     pub fn is_empty(&self) -> bool {
-        self.arena.entries.is_empty()
+        self.arena().entries.is_empty()
     }
 
     /// The value of a `content-length` that is a number of 64 bits.
+    #[inline]
     pub fn content_length(&self) -> Option<u64> {
         content_length(self.get(Name::CONTENT_LENGTH)?)
     }
@@ -265,20 +314,19 @@ impl Head {
         let spans = [Name::METHOD, Name::SCHEME, Name::AUTHORITY, Name::PATH];
         self.iter().map(|field| field.list_size()).sum::<usize>()
             + spans.iter().map(|name| pseudo(*name, self.span(*name).length as usize)).sum::<usize>()
-            + pseudo(Name::STATUS, if self.said.status == 0 { 0 } else { 3 })
+            + pseudo(Name::STATUS, if self.said().status == 0 { 0 } else { 3 })
     }
 
     /// Removes everything, pseudo-fields included, and keeps the memory.
     pub fn clear(&mut self) {
-        self.arena.bytes.clear();
-        self.arena.entries.clear();
-        self.said = Said::default();
+        self.parts_mut().clear();
     }
 
     /// Becomes equal to `other`, pseudo-fields included.
     pub fn copy_from(&mut self, other: &Head) {
-        self.arena.copy_from(&other.arena);
-        self.said = other.said;
+        let parts = self.parts_mut();
+        parts.arena.copy_from(other.arena());
+        parts.said = *other.said();
     }
 
     /// Adds the fields of `other` at the end, without its pseudo-fields.
@@ -291,26 +339,27 @@ impl Head {
     fn push_field(&mut self, name: Name, name_bytes: &[u8], value: &[u8], sensitive: bool) {
         debug_assert!(!name.is_pseudo(), "pseudo-fields have setters");
         self.reserve();
-        let start = self.arena.bytes.len() as u32;
+        let start = self.arena().bytes.len() as u32;
         let mut name_length = 0;
         if name == Name::OTHER {
             debug_assert!(!name_bytes.is_empty(), "a field needs a name");
-            self.arena.bytes.extend_from_slice(name_bytes);
+            self.arena_mut().bytes.extend_from_slice(name_bytes);
             name_length = name_bytes.len();
         }
-        self.arena.bytes.extend_from_slice(value);
+        self.arena_mut().bytes.extend_from_slice(value);
         self.add_entry(name, start, name_length, value.len(), sensitive);
     }
 
     /// Whether there may be a field of this name.
+    #[inline]
     fn may_have(&self, name: Name) -> bool {
         let (word, bit) = bit(name);
-        self.said.names[word] & bit != 0
+        self.said().names[word] & bit != 0
     }
 
     fn value(&self, entry: &Entry) -> &[u8] {
         let start = (entry.start + entry.name_length) as usize;
-        &self.arena.bytes[start..start + entry.value_length as usize]
+        &self.arena().bytes[start..start + entry.value_length as usize]
     }
 }
 
@@ -318,28 +367,29 @@ impl Head {
 impl Head {
     /// Adds bytes that belong to no field yet; where they begin.
     pub(super) fn append(&mut self, bytes: &[u8]) -> u32 {
-        let start = self.arena.bytes.len();
+        let start = self.arena().bytes.len();
         self.reserve();
-        self.arena.bytes.extend_from_slice(bytes);
+        self.arena_mut().bytes.extend_from_slice(bytes);
         start as u32
     }
 
     /// The bytes of all fields, for a writer that appends to them.
     pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
-        &mut self.arena.bytes
+        &mut self.arena_mut().bytes
     }
 
     /// Takes the memory that most heads need, unless there is some.
     pub(super) fn reserve(&mut self) {
-        if self.arena.bytes.capacity() == 0 {
-            self.arena.bytes.reserve(FIRST_BYTES);
-            self.arena.entries.reserve(FIRST_FIELDS);
+        let arena = self.arena_mut();
+        if arena.bytes.capacity() == 0 {
+            arena.bytes.reserve(FIRST_BYTES);
+            arena.entries.reserve(FIRST_FIELDS);
         }
     }
 
     /// The bytes from `start` on.
     pub(super) fn tail(&self, start: u32) -> &[u8] {
-        &self.arena.bytes[start as usize..]
+        &self.arena().bytes[start as usize..]
     }
 
     /// Makes a field of bytes that were appended: a name if it has no number, and the value after it.
@@ -353,9 +403,10 @@ impl Head {
         sensitive: bool,
     ) {
         let (word, bit) = bit(name);
-        self.said.names[word] |= bit;
-        self.said.is_secret |= sensitive;
-        self.arena.entries.push(Entry {
+        let Parts { arena, said } = self.parts_mut();
+        said.names[word] |= bit;
+        said.is_secret |= sensitive;
+        arena.entries.push(Entry {
             start,
             name_length: name_length as u32,
             value_length: value_length as u32,
@@ -366,15 +417,15 @@ impl Head {
     /// Makes a pseudo-field of a value that was appended.
     #[inline]
     pub(super) fn set_pseudo(&mut self, name: Name, start: u32, length: usize) {
-        self.said.pseudo[slot(name)] = Span { start, length: length as u32 };
+        self.parts_mut().said.pseudo[slot(name)] = Span { start, length: length as u32 };
     }
 
     /// The fields in their order as the encoder reads them, without pseudo-fields.
     #[inline]
     pub(super) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        self.arena.entries.iter().map(|entry| {
+        self.arena().entries.iter().map(|entry| {
             let (start, name_length) = (entry.start as usize, entry.name_length as usize);
-            let bytes = &self.arena.bytes[start..start + name_length + entry.value_length as usize];
+            let bytes = &self.arena().bytes[start..start + name_length + entry.value_length as usize];
             Line { name: entry.name(), name_length, bytes, sensitive: entry.is_sensitive() }
         })
     }

@@ -14,28 +14,29 @@ impl Head {
         let Some(kept) = slots.get(place(hash)).and_then(|slot| slot.of_block(key, block)) else {
             return false;
         };
-        self.arena.copy_from(&kept.arena);
-        self.said = kept.said;
+        let parts = self.parts.as_mut().expect("a head has its parts until it is dropped");
+        parts.arena.copy_from(&kept.arena);
+        parts.said = kept.said;
         true
     }
 
     /// Whether a block of it may be kept.
     #[inline]
     pub(in super::super) fn may_be_kept(&self) -> bool {
-        self.arena.entries.len() >= FIELDS_MIN && !self.said.is_secret
+        self.arena().entries.len() >= FIELDS_MIN && !self.said().is_secret
     }
 
     /// A hash of what it says.
     pub(in super::super) fn hash(&self, key: &Key) -> u64 {
-        let seed = key.seed(self.said.status);
-        mix(mix(seed, self.path().unwrap_or_default()), &self.arena.bytes)
+        let seed = key.seed(self.said().status);
+        mix(mix(seed, self.path().unwrap_or_default()), &self.arena().bytes)
     }
 
     /// Appends its block, if that is kept.
     #[inline(never)]
     pub(in super::super) fn recall_block(&self, key: &Key, hash: u64, out: &mut Vec<u8>) -> bool {
         let slots = self.pool.memos.borrow();
-        let kept = slots.get(place(hash)).and_then(|slot| slot.of_head(key, &self.arena, &self.said));
+        let kept = slots.get(place(hash)).and_then(|slot| slot.of_head(key, self.arena(), self.said()));
         if let Some(kept) = kept {
             out.extend_from_slice(&kept.block);
         }
@@ -45,14 +46,14 @@ impl Head {
     /// Keeps itself as the head of this block, if the block has come before. No field may be sensitive, so that no
     /// secret outlives its call.
     pub(in super::super) fn remember(&self, key: &Key, block: &[u8], hash: u64) {
-        if self.said.is_secret {
+        if self.said().is_secret {
             return;
         }
         let mut slots = self.pool.memos.borrow_mut();
         if slots.is_empty() {
             slots.resize_with(SLOTS, Slot::default);
         }
-        slots[place(hash)].keep(key, (block, hash), &self.arena, &self.said);
+        slots[place(hash)].keep(key, (block, hash), self.arena(), self.said());
     }
 }
 
