@@ -197,7 +197,10 @@ async fn what_is_used_of_a_rate_stays_used() {
                 .replace("prefix = \"/\"", "prefix = \"/grpc.testing.TestService/\"")
                 .replace("timeout = \"30s\"", &rate)
         };
-        let last = format!("{}[[routes]]\nmatch = {{ prefix = \"/last/\" }}\ncluster = \"interop\"\n", config(5, 30));
+        let last = format!(
+            "{}[[routes]]\nmatch = {{ prefix = \"/last/\" }}\ncluster = \"interop\"\n",
+            config(5, 30)
+        );
         let mut gateway = gateway::start(&config(20, 30));
         let mut clients = clients(gateway.listeners()[0]).await;
         for at in 0..12 {
@@ -209,7 +212,8 @@ async fn what_is_used_of_a_rate_stays_used() {
         }
         // A worker that has not yet taken the last settings may still spend what it leased under those before.
         for client in &mut clients {
-            let taken = async { while client.call("/last/Call", &[], b"").await.grpc_status() != Some("0") {} };
+            let taken =
+                async { while client.call("/last/Call", &[], b"").await.grpc_status() != Some("0") {} };
             within(Duration::from_secs(5), "the worker has the last settings", taken).await;
         }
         let mut passed = 0;

@@ -19,6 +19,7 @@ pub mod guard;
 pub mod head;
 mod headers;
 pub mod hpack;
+mod ids;
 mod input;
 pub mod name;
 mod queue;

@@ -59,7 +59,15 @@ impl Queue {
     }
 
     /// Drops all pieces, and memory beyond what is usual.
+    #[inline]
     pub(super) fn clear(&mut self) {
+        // Nothing follows where nothing is first, and most queues never held more.
+        if !self.first.is_empty() || self.more.capacity() > 0 {
+            self.clear_all();
+        }
+    }
+
+    fn clear_all(&mut self) {
         self.first = Slice::default();
         self.merged = Vec::new();
         if self.more.capacity() > KEPT {

@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashMap;
-
 use super::flow::ReceiveWindow;
+use super::ids::Ids;
 use super::state::StreamState;
 use crate::time::Moment;
 
@@ -20,7 +19,8 @@ pub(super) struct Streams {
     /// A slot of the number 0 is free. Streams are opened and end in place, for their state is large.
     slots: Vec<StreamState>,
     free: Vec<u32>,
-    ids: FxHashMap<u32, Entry>,
+    /// Keys by numbers; [`RESET`] for a stream that we have reset.
+    ids: Ids,
     resets: VecDeque<u32>,
     ended: [u32; ENDED_REMEMBERED],
     ended_at: usize,
@@ -28,11 +28,8 @@ pub(super) struct Streams {
     promised: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Entry {
-    Open(u32),
-    Reset,
-}
+/// The key of a number whose stream we have reset. No stream has it.
+const RESET: u32 = u32::MAX;
 
 /// A stream by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +58,7 @@ impl Streams {
                 u32::try_from(self.slots.len() - 1).expect("far fewer streams than 2^32")
             }
         };
-        self.ids.insert(id, Entry::Open(key));
+        self.ids.insert(id, key);
         key
     }
 
@@ -73,9 +70,9 @@ impl Streams {
 
     #[inline]
     pub(super) fn find(&self, id: u32) -> Found {
-        match self.ids.get(&id) {
-            Some(Entry::Open(key)) => Found::Open(*key),
-            Some(Entry::Reset) => Found::Reset,
+        match self.ids.get(id) {
+            Some(RESET) => Found::Reset,
+            Some(key) => Found::Open(key),
             None if self.ended.contains(&id) => Found::Ended,
             None => Found::Unknown,
         }
@@ -120,7 +117,7 @@ impl Streams {
         if we_reset {
             return self.remember_reset(id);
         }
-        self.ids.remove(&id);
+        self.ids.remove(id);
         self.ended[self.ended_at] = id;
         self.ended_at = (self.ended_at + 1) % ENDED_REMEMBERED;
     }
@@ -137,14 +134,14 @@ impl Streams {
 
     /// From now on frames for this stream are ignored.
     pub(super) fn remember_reset(&mut self, id: u32) {
-        if self.ids.insert(id, Entry::Reset) == Some(Entry::Reset) {
+        if self.ids.insert(id, RESET) == Some(RESET) {
             return;
         }
         if self.resets.len() == RESETS_REMEMBERED
             && let Some(oldest) = self.resets.pop_front()
-            && self.ids.get(&oldest) == Some(&Entry::Reset)
+            && self.ids.get(oldest) == Some(RESET)
         {
-            self.ids.remove(&oldest);
+            self.ids.remove(oldest);
         }
         self.resets.push_back(id);
     }
@@ -155,7 +152,7 @@ impl Streams {
         for (key, stream) in self.iter() {
             assert_eq!(self.find(stream.id), Found::Open(key));
         }
-        let resets = self.ids.values().filter(|entry| **entry == Entry::Reset).count();
+        let resets = self.ids.iter().filter(|(_, key)| *key == RESET).count();
         assert_eq!((self.ids.len() - resets, resets), (self.len(), self.resets.len()));
         assert!(resets <= RESETS_REMEMBERED);
     }
@@ -164,7 +161,7 @@ impl Streams {
     pub(super) fn shrink(&mut self) {
         if self.len() == 0 {
             (self.slots, self.free) = (Vec::new(), Vec::new());
-            self.ids.shrink_to_fit();
+            self.ids.shrink();
             self.resets.shrink_to_fit();
         }
     }

@@ -93,12 +93,17 @@ impl Routes {
     ///
     /// `path` is without query. `host` is the authority without its port and is compared case-insensitively; one
     /// longer than 255 bytes is no host name and takes the routes for any host.
-    pub fn find(&self, path: &str, host: &str, headers: &impl Headers) -> Option<usize> {
-        let path = path.as_bytes();
+    pub fn find(
+        &self,
+        path: impl AsRef<[u8]>,
+        host: impl AsRef<[u8]>,
+        headers: &impl Headers,
+    ) -> Option<usize> {
+        let path = path.as_ref();
         let mut search = Search { rules: &self.rules, headers, best: NONE };
         self.any.search(path, &mut search);
         if !self.hosts.is_empty() || !self.suffixes.is_empty() {
-            self.search_hosts(path, host.as_bytes(), &mut search);
+            self.search_hosts(path, host.as_ref(), &mut search);
         }
         (search.best != NONE).then_some(search.best as usize)
     }

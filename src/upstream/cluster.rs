@@ -139,8 +139,8 @@ impl Cluster {
     }
 
     /// The settings of the method at this path.
-    pub fn method(&self, path: &str) -> &Method {
-        self.methods.find(path)
+    pub fn method(&self, path: impl AsRef<[u8]>) -> &Method {
+        self.methods.find(path.as_ref())
     }
 
     /// The right to make an attempt.

@@ -102,14 +102,13 @@ impl Methods {
         methods
     }
 
-    pub(super) fn find(&self, path: &str) -> &Method {
-        if !self.named.is_empty()
-            && let Some(method) = self.named.get(path)
-        {
-            return method;
-        }
-        if self.services.is_empty() {
+    pub(super) fn find(&self, path: &[u8]) -> &Method {
+        if self.named.is_empty() && self.services.is_empty() {
             return &self.others;
+        }
+        let Ok(path) = str::from_utf8(path) else { return &self.others };
+        if let Some(method) = self.named.get(path) {
+            return method;
         }
         let service =
             path.strip_prefix('/').and_then(|rest| rest.split_once('/')).map(|(service, _)| service);

@@ -118,8 +118,8 @@ impl WorkerConfig {
     /// Finds the route of a call, and the one of its clusters that takes this call.
     pub(super) fn find(
         &self,
-        path: &str,
-        host: &str,
+        path: &[u8],
+        host: &[u8],
         headers: &Head,
         random: &mut Random,
     ) -> Option<RouteMatch<'_>> {

@@ -146,8 +146,8 @@ impl Worker {
     }
 
     /// Whether the descriptors have the method of this path as one that takes one message and answers with one.
-    pub(super) fn takes_one_message(&self, path: &str) -> bool {
-        self.transcoder.borrow().as_ref().is_some_and(|transcoder| transcoder.is_unary(path))
+    pub(super) fn takes_one_message<'p>(&self, path: impl FnOnce() -> &'p str) -> bool {
+        self.transcoder.borrow().as_ref().is_some_and(|transcoder| transcoder.is_unary(path()))
     }
 
     /// Whether the worker still takes connections.

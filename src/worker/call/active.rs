@@ -25,7 +25,7 @@ use crate::metrics::record::Stage;
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::time::Moment;
-use crate::upstream::AttemptError;
+use crate::upstream::{AttemptError, Cluster, Method};
 use crate::wire::web::{Form, FromText};
 use crate::worker::config::{RouteMatch, WorkerConfig};
 use crate::worker::core::Worker;
@@ -158,7 +158,7 @@ impl Call {
         worker: &Worker,
         config: &'c WorkerConfig,
     ) -> Result<RouteMatch<'c>, Failure> {
-        let (path, host) = (self.path(), headers::host(&self.head));
+        let (path, host) = (headers::path(&self.head), headers::host(&self.head));
         config.find(path, host, &self.head, &mut worker.random.borrow_mut()).ok_or(Failure::NoRoute)
     }
 
@@ -222,6 +222,11 @@ impl Call {
     }
 
     // Questions.
+
+    /// What this cluster knows of the method that is called.
+    pub(super) fn method<'c>(&self, cluster: &'c Cluster) -> &'c Method {
+        cluster.method(headers::path(&self.head))
+    }
 
     /// The path of the method that is called.
     pub(super) fn path(&self) -> &str {

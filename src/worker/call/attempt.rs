@@ -275,8 +275,7 @@ impl<'a> Attempt<'a> {
         if let Err(Failure::UpstreamReset(_)) = ended {
             cluster.counts().resets.add(1);
         }
-        let is_connected = cluster.is_connected();
-        let Some(result) = result(call, self.lease.is_some(), is_connected, ended) else { return };
+        let Some(result) = result(call, cluster, self.lease.is_some(), ended) else { return };
         let now = worker.clock.now();
         self.permits.tell(result, now);
         self.lease.inspect(|lease| lease.tell(result, now));
@@ -284,11 +283,11 @@ impl<'a> Attempt<'a> {
 }
 
 /// The attempt's result for breakers and outlier detection; `None` if its end says nothing of the service. `is_sent`:
-/// the attempt had a connection. `is_connected`: other attempts have.
+/// the attempt had a connection.
 fn result(
     call: &Call,
+    cluster: &Cluster,
     is_sent: bool,
-    is_connected: bool,
     ended: Result<Code, Failure>,
 ) -> Option<AttemptResult> {
     // Time that ran out while the service waited for the caller, or while it answered, is not its fault.
@@ -297,7 +296,7 @@ fn result(
     }
     let is_noticed = ended.is_ok() && call.timeouts().advertised_route_timeout();
     Some(match (Ended::of(ended), call.timeouts().passed()) {
-        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Own)) if !is_sent && !is_connected => {
+        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Own)) if !is_sent && !cluster.is_connected() => {
             AttemptResult::Failed(Failure::ConnectTimedOut)
         }
         (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Own)) => AttemptResult::Late,

@@ -43,13 +43,17 @@ pub(in crate::worker) fn path_and_query(head: &Head) -> &str {
 
 /// The path of a request, without its query, as bytes.
 pub(in crate::worker) fn path(head: &Head) -> &[u8] {
-    path_text(head).as_bytes()
+    let path = head.path().unwrap_or_default();
+    if !path.contains(&b'?') {
+        return path;
+    }
+    let end = path.iter().position(|byte| *byte == b'?').unwrap_or(path.len());
+    &path[..end]
 }
 
 /// The path of a request, without its query.
 pub(in crate::worker) fn path_text(head: &Head) -> &str {
-    let path = path_and_query(head);
-    path.split_once('?').map_or(path, |(path, _)| path)
+    str::from_utf8(path(head)).unwrap_or_default()
 }
 
 /// The query of a request, if it has one.
@@ -136,18 +140,14 @@ fn is_method_path(path: &[u8]) -> bool {
         && method != b".."
 }
 
-/// The host that the caller means to reach. A port is cut off only if digits follow the last `:`, and no other `:`
-/// stands outside brackets. A value with several addresses is compared as it is.
-pub(in crate::worker) fn host(head: &Head) -> &str {
-    let authority = head.authority().or_else(|| head.get(Name::HOST));
-    let authority = authority.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default();
-    let Some((host, port)) = authority.rsplit_once(':') else { return authority };
-    let is_one = host.ends_with(']') || !host.contains(':');
-    if is_one && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) {
-        host
-    } else {
-        authority
-    }
+/// The host that the caller means to reach. A port is cut off only if digits follow the last `:`, and no other stands
+/// outside brackets. A value with several addresses is compared as it is.
+pub(in crate::worker) fn host(head: &Head) -> &[u8] {
+    let authority = head.authority().or_else(|| head.get(Name::HOST)).unwrap_or_default();
+    let Some(colon) = authority.iter().rposition(|byte| *byte == b':') else { return authority };
+    let (host, port) = (&authority[..colon], &authority[colon + 1..]);
+    let is_one = host.ends_with(b"]") || !host.contains(&b':');
+    if is_one && !port.is_empty() && port.iter().all(u8::is_ascii_digit) { host } else { authority }
 }
 
 /// The failure of a request that no method is mapped to.
@@ -336,7 +336,7 @@ mod tests {
         ] {
             let mut head = request();
             head.set_authority(authority.as_bytes());
-            assert_eq!(host(&head), expected, "{authority}");
+            assert_eq!(host(&head), expected.as_bytes(), "{authority}");
         }
     }
 

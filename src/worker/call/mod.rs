@@ -92,7 +92,7 @@ async fn run(
     call.prepare(&headers, cluster.settings().pool.replay_buffer_size, message);
     // Attempt and respond, more than once if need be.
     let now = worker.clock.now();
-    let is_unary = timeout.is_some() && (method.unary || worker.takes_one_message(call.path()));
+    let is_unary = timeout.is_some() && (method.unary || worker.takes_one_message(|| call.path()));
     let attempts = Attempts::new(worker, cluster, method, is_unary);
     cluster.budget().earn(now);
     match &method.hedging {
@@ -134,7 +134,7 @@ fn decode_and_route<'c>(
     let transcoded = call.decode(worker, protocol)?;
     // Route.
     let RouteMatch { route, cluster, series } = call.find_route(worker, config)?;
-    let method = cluster.method(call.path());
+    let method = call.method(cluster);
     let now = worker.clock.now();
     call.routed(config, series[method.place], now);
     // Admit: the route's rate, and the deadline.

@@ -25,15 +25,13 @@ pub(in crate::worker) enum DownstreamProtocol {
 /// Reads the protocol from a head. `transcodes` says whether plain HTTP is understood at all.
 pub(in crate::worker) fn of(head: &Head, version: Version, transcodes: bool) -> DownstreamProtocol {
     let content_type = value(head, Name::CONTENT_TYPE);
-    if version == Version::Http2 && (content::is_grpc(content_type) || !transcodes) {
-        // Without transcoding, an HTTP/2 request that is not gRPC is rejected in gRPC's own format (415).
-        return match Form::of(content_type) {
-            Some(form) => DownstreamProtocol::GrpcWeb(form, answer_form(head, form)),
-            None => DownstreamProtocol::Grpc,
-        };
+    if version == Version::Http2 && content::is_grpc(content_type) {
+        return DownstreamProtocol::Grpc;
     }
     match Form::of(content_type) {
         Some(form) => DownstreamProtocol::GrpcWeb(form, answer_form(head, form)),
+        // Without transcoding, an HTTP/2 request that is not gRPC is rejected in gRPC's own format (415).
+        None if version == Version::Http2 && !transcodes => DownstreamProtocol::Grpc,
         None => DownstreamProtocol::Json,
     }
 }
