@@ -7,8 +7,8 @@
 //! time.
 //!
 //! A call that ran out of time counts as one that took the fixed timeout. So if a service slows down and the timeout
-//! cuts too many calls, it rises to the fixed one, instead of cutting ever more. Each worker has its own value for each
-//! method; nothing here needs to be exact over workers.
+//! cuts too many calls, it rises to the fixed one. Otherwise it would cut ever more. Each worker has its own value for
+//! each method; nothing here needs to be exact over workers.
 
 use std::time::Duration;
 

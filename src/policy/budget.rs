@@ -109,8 +109,7 @@ impl Budget {
         }
     }
 
-    /// Tells the throttle that an attempt failed in a way that might have been retried, or that the service forbade to
-    /// retry.
+    /// Tells the throttle of a failed attempt: one that might have been retried, or that the service forbade to retry.
     pub fn failed(&self) {
         if let Some(throttle) = &self.throttle {
             throttle.failed();

@@ -1,6 +1,6 @@
 //! Active health checks, in Envoy's words: each endpoint's own word on its health.
 //!
-//! After so many bad answers in a row an endpoint gets no calls, and after so many good ones it gets them again. The
+//! An endpoint gets no calls after so many bad answers in a row. It gets them again after so many good ones. The
 //! supervisor asks; workers only read the outcome.
 
 use std::sync::Arc;

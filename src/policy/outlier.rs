@@ -1,8 +1,8 @@
 //! Passive outlier detection, in Envoy's words: endpoints that answer badly get no calls for a while.
 //!
-//! So many failures in a row eject an endpoint, for `base_ejection_time`, and for a multiple of it if that happens
-//! again soon. No more than `max_ejection_percent` of the endpoints are ejected at once. An endpoint that comes back
-//! gets few calls first (`slow_start_config`).
+//! So many failures in a row eject an endpoint, for `base_ejection_time`. If that happens again soon, it lasts a
+//! multiple of that. No more than `max_ejection_percent` of the endpoints are ejected at once. An endpoint that comes
+//! back gets few calls first (`slow_start_config`).
 //!
 //! All workers count failures together, in an atomic that only failures touch; where all is well, reporting reads one
 //! cell. An ejection reaches the other workers at their tick.
