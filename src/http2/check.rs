@@ -28,7 +28,7 @@ impl Connection {
             list.iter().all(|key| self.streams.iter().any(|(stream, _)| stream == *key))
         };
         assert!(are_streams(&self.waiting) && are_streams(&self.accepted));
-        assert!(self.held_resets.iter().is_sorted_by_key(|held| held.due));
+        self.resets.check();
     }
 }
 

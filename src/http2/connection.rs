@@ -14,8 +14,9 @@ use super::guard::{Flood, Guard};
 use super::head::Heads;
 use super::hpack::{Decoder, Encoder};
 use super::input::Input;
+use super::resets::Resets;
 use super::settings::{Bounds, DEFAULT_WINDOW, MAX_WINDOW, Peer};
-use super::state::{HeldReset, StreamError, StreamState};
+use super::state::{StreamError, StreamState};
 use super::streams::Streams;
 use crate::buffer::Output;
 use crate::time::Moment;
@@ -128,7 +129,7 @@ pub struct Connection {
     /// The stream that we open next.
     pub(super) next_stream: u32,
     /// Streams to be reset once they are old enough.
-    pub(super) held_resets: VecDeque<HeldReset>,
+    pub(super) resets: Resets,
 
     pub(super) shutdown: Shutdown,
     pub(super) ping_sent: Option<Moment>,
@@ -168,7 +169,7 @@ impl Connection {
             send_window: SendWindow::new(DEFAULT_WINDOW),
             waiting: VecDeque::new(),
             next_stream: 1,
-            held_resets: VecDeque::new(),
+            resets: Resets::default(),
             shutdown: Shutdown::No,
             ping_sent: None,
             failed: None,
@@ -262,7 +263,7 @@ impl Connection {
         self.is_over = true;
         self.input.clear();
         self.waiting.clear();
-        self.held_resets.clear();
+        self.resets.clear();
         for key in std::mem::take(&mut self.accepted) {
             self.streams.get_mut(key).holders -= 1;
         }
@@ -305,7 +306,7 @@ impl Connection {
 
     /// Whether `max` streams are open, as the peer counts them.
     pub(super) fn has_open(&self, max: u32) -> bool {
-        let all = self.streams.len() + self.held_resets.len();
+        let all = self.streams.len() + self.resets.len();
         // Streams that are over and only held do not count. But a client's streams do that it has reset: work for them
         // may still go on here (CVE-2023-44487).
         let counts = |stream: &StreamState| match self.is_client {
@@ -313,7 +314,7 @@ impl Connection {
             false => !stream.is_complete(),
         };
         all >= max as usize
-            && self.streams.iter().filter(|(_, stream)| counts(stream)).count() + self.held_resets.len()
+            && self.streams.iter().filter(|(_, stream)| counts(stream)).count() + self.resets.len()
                 >= max as usize
     }
 

@@ -131,6 +131,9 @@ impl Connection {
             self.guard.take(Flood::Resets, &self.bounds.budgets, now)?;
         }
         self.notes.resets += 1;
+        if number(payload) != ErrorCode::REFUSED_STREAM.0 {
+            self.resets.answered(head.stream);
+        }
         if let Found::Open(key) = self.streams.find(head.stream) {
             let stream = self.streams.get_mut(key);
             if !stream.is_closed() {
@@ -168,6 +171,8 @@ impl Connection {
         if self.is_idle(head.stream) {
             return Err(ConnectionError::protocol("WINDOW_UPDATE on an idle stream"));
         }
+        // A service reads a body once it has accepted the stream.
+        self.resets.answered(head.stream);
         let Found::Open(key) = self.streams.find(head.stream) else { return Ok(()) };
         let stream = self.streams.get_mut(key);
         if stream.is_reset {

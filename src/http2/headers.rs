@@ -234,8 +234,10 @@ impl Connection {
         received.has_head = true;
         received.content_left = head.content_length().filter(|_| !ends);
         received.head = Some(head);
+        let stream = self.streams.get(key);
+        self.resets.answered(stream.id);
         if !ends {
-            self.streams.get(key).wake();
+            stream.wake();
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ pub(super) struct Ids {
 
 impl Ids {
     /// Numbers that have a key.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.taken
     }

@@ -5,19 +5,12 @@ use std::time::Duration;
 use super::connection::Connection;
 use super::frame::{self, ErrorCode, FrameHead, HEAD, flag, kind};
 use super::head::Head;
-use super::state::{Ending, HeldReset, StreamError, Tail};
+use super::state::{Ending, StreamError, Tail};
 use crate::buffer::{Output, Slice};
 use crate::time::Moment;
 
 /// Bytes that a stream sends before others that wait have a turn.
 const QUANTUM: usize = 64 * 1024;
-
-/// Streams younger than this are not reset yet, unless their service has answered. Some servers end the connection over
-/// streams that were reset before they looked at them.
-const YOUNG: Duration = Duration::from_millis(20);
-
-/// Resets that wait for their streams to get older.
-const HELD_RESETS_MAX: usize = 256;
 
 /// The part of a body that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,33 +269,26 @@ impl Connection {
     /// Puts off the reset of a stream that its service may not have looked at yet.
     fn hold_reset(&mut self, key: u32, code: ErrorCode, now: Moment) -> bool {
         let stream = self.streams.get_mut(key);
-        let due = stream.opened.plus(YOUNG);
-        if due <= now || self.held_resets.len() >= HELD_RESETS_MAX {
+        if self.resets.admit(stream.id, code, stream.opened, now) {
             return false;
         }
-        let after = self.held_resets.iter().rposition(|held| held.due <= due);
-        let held = HeldReset { stream: stream.id, code, due };
-        self.held_resets.insert(after.map_or(0, |at| at + 1), held);
         stream.fail(StreamError::Reset(code));
         stream.we_reset = true;
         self.notes.held_resets += 1;
-        // The connection's task sends it when it is due.
+        // The connection's task sends what is due.
         self.wake();
         self.forget_if_over(key);
         true
     }
 
-    /// The time of the next reset that was put off.
+    /// The moment at which a reset that was put off is due next.
     pub fn next_due(&self) -> Option<Moment> {
-        self.held_resets.front().map(|held| held.due)
+        self.resets.next_due()
     }
 
-    /// Sends the resets that are due.
+    /// Sends what is due.
     pub fn send_due(&mut self, now: Moment, out: &mut Output) {
-        while let Some(held) = self.held_resets.front().copied()
-            && held.due <= now
-        {
-            self.held_resets.pop_front();
+        while let Some(held) = self.resets.next(now) {
             frame::rst_stream(out.bytes(), held.stream, held.code);
         }
     }

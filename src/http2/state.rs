@@ -35,14 +35,6 @@ pub enum Ending {
     Reset(ErrorCode),
 }
 
-/// A reset that waits, for its stream is too young.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct HeldReset {
-    pub(super) stream: u32,
-    pub(super) code: ErrorCode,
-    pub(super) due: Moment,
-}
-
 /// The last bytes of a stream, which leave when the peer takes them; no task need wait for that.
 #[derive(Debug)]
 pub(super) struct Tail {

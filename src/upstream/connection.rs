@@ -312,6 +312,8 @@ impl<O: Owner> Protocol<'_, O> {
             }
             return Poll::Pending;
         }
+        // Before the capacity is asked: a stream whose reset waits counts as open.
+        self.send_due(cx, due);
         let before = self.connection.cap.get();
         self.connection.refresh_cap();
         if before < self.connection.cap.get() {
@@ -321,7 +323,6 @@ impl<O: Owner> Protocol<'_, O> {
             self.connection.drain();
         }
         self.keep_alive(cx, timer);
-        self.send_due(cx, due);
         Poll::Pending
     }
 
