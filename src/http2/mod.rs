@@ -23,6 +23,7 @@ mod ids;
 mod input;
 pub mod name;
 mod queue;
+mod receive;
 mod send;
 mod session;
 pub mod settings;
