@@ -97,19 +97,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Imports that are part of a circle of files, as importing and imported file: a ratchet.
 const CIRCLES: &[(&str, &str)] = &[
-    ("src/config/checks.rs", "src/config/reader.rs"),
-    ("src/config/effective.rs", "src/config/mod.rs"),
-    ("src/config/forms.rs", "src/config/mod.rs"),
-    ("src/config/knobs.rs", "src/config/knobs/table.rs"),
-    ("src/config/knobs/row.rs", "src/config/knobs.rs"),
-    ("src/config/knobs/table.rs", "src/config/knobs.rs"),
-    ("src/config/knobs/table.rs", "src/config/knobs/row.rs"),
-    ("src/config/mod.rs", "src/config/effective.rs"),
-    ("src/config/mod.rs", "src/config/transcoding.rs"),
-    ("src/config/reader.rs", "src/config/forms.rs"),
-    ("src/config/transcoding.rs", "src/config/checks.rs"),
-    ("src/config/transcoding.rs", "src/config/forms.rs"),
-    ("src/config/transcoding.rs", "src/config/reader.rs"),
     ("src/demo/chat.rs", "src/demo/chat/room.rs"),
     ("src/demo/chat/room.rs", "src/demo/chat.rs"),
     ("src/demo/structure.rs", "src/demo/structure/plan.rs"),
