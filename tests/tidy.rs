@@ -101,8 +101,6 @@ const CIRCLES: &[(&str, &str)] = &[
     ("src/demo/chat/room.rs", "src/demo/chat.rs"),
     ("src/demo/structure.rs", "src/demo/structure/plan.rs"),
     ("src/demo/structure/plan.rs", "src/demo/structure.rs"),
-    ("src/tools/verify/checks.rs", "src/tools/verify/mod.rs"),
-    ("src/tools/verify/mod.rs", "src/tools/verify/checks.rs"),
 ];
 
 const GROUND: &[&str] = &["time", "random", "buffer", "config", "policy", "metrics"];
