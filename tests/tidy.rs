@@ -96,12 +96,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Imports that are part of a circle of files, as importing and imported file: a ratchet.
-const CIRCLES: &[(&str, &str)] = &[
-    ("src/demo/chat.rs", "src/demo/chat/room.rs"),
-    ("src/demo/chat/room.rs", "src/demo/chat.rs"),
-    ("src/demo/structure.rs", "src/demo/structure/plan.rs"),
-    ("src/demo/structure/plan.rs", "src/demo/structure.rs"),
-];
+const CIRCLES: &[(&str, &str)] = &[];
 
 const GROUND: &[&str] = &["time", "random", "buffer", "config", "policy", "metrics"];
 
