@@ -95,50 +95,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["alloc", "config", "supervisor", "demo", "tools", "cli"]),
 ];
 
-/// Imports that are part of a circle of files, as importing and imported file: a ratchet.
-const CIRCLES: &[(&str, &str)] = &[
-    ("src/config/checks.rs", "src/config/reader.rs"),
-    ("src/config/effective.rs", "src/config/mod.rs"),
-    ("src/config/forms.rs", "src/config/mod.rs"),
-    ("src/config/knobs.rs", "src/config/knobs/table.rs"),
-    ("src/config/knobs/row.rs", "src/config/knobs.rs"),
-    ("src/config/knobs/table.rs", "src/config/knobs.rs"),
-    ("src/config/knobs/table.rs", "src/config/knobs/row.rs"),
-    ("src/config/mod.rs", "src/config/effective.rs"),
-    ("src/config/mod.rs", "src/config/transcoding.rs"),
-    ("src/config/reader.rs", "src/config/forms.rs"),
-    ("src/config/transcoding.rs", "src/config/checks.rs"),
-    ("src/config/transcoding.rs", "src/config/forms.rs"),
-    ("src/config/transcoding.rs", "src/config/reader.rs"),
-    ("src/demo/chat.rs", "src/demo/chat/room.rs"),
-    ("src/demo/chat/room.rs", "src/demo/chat.rs"),
-    ("src/demo/structure.rs", "src/demo/structure/plan.rs"),
-    ("src/demo/structure/plan.rs", "src/demo/structure.rs"),
-    ("src/http2/connection.rs", "src/http2/input.rs"),
-    ("src/http2/data.rs", "src/http2/connection.rs"),
-    ("src/http2/headers.rs", "src/http2/connection.rs"),
-    ("src/http2/input.rs", "src/http2/connection.rs"),
-    ("src/http2/input.rs", "src/http2/data.rs"),
-    ("src/http2/input.rs", "src/http2/headers.rs"),
-    ("src/tools/doctor/guide.rs", "src/tools/doctor/table/mod.rs"),
-    ("src/tools/doctor/mod.rs", "src/tools/doctor/guide.rs"),
-    ("src/tools/doctor/mod.rs", "src/tools/doctor/table/mod.rs"),
-    ("src/tools/doctor/table/live.rs", "src/tools/doctor/mod.rs"),
-    ("src/tools/doctor/table/mod.rs", "src/tools/doctor/table/live.rs"),
-    ("src/tools/doctor/table/mod.rs", "src/tools/doctor/table/packets.rs"),
-    ("src/tools/doctor/table/packets.rs", "src/tools/doctor/table/live.rs"),
-    ("src/tools/load/closed.rs", "src/tools/load/line.rs"),
-    ("src/tools/load/line.rs", "src/tools/load/mod.rs"),
-    ("src/tools/load/mod.rs", "src/tools/load/thread.rs"),
-    ("src/tools/load/open.rs", "src/tools/load/line.rs"),
-    ("src/tools/load/thread.rs", "src/tools/load/closed.rs"),
-    ("src/tools/load/thread.rs", "src/tools/load/line.rs"),
-    ("src/tools/load/thread.rs", "src/tools/load/mod.rs"),
-    ("src/tools/load/thread.rs", "src/tools/load/open.rs"),
-    ("src/tools/verify/checks.rs", "src/tools/verify/mod.rs"),
-    ("src/tools/verify/mod.rs", "src/tools/verify/checks.rs"),
-];
-
 const GROUND: &[&str] = &["time", "random", "buffer", "config", "policy", "metrics"];
 
 /// Where a crate may be named; to replace it, these folders change and no other.
@@ -332,16 +288,8 @@ fn no_two_files_import_each_other() {
     let files = source::files("src", |path| path.ends_with(".rs"));
     let all = Tree::new(files.into_iter().map(|file| (file.path, file.text))).imports();
     assert!(all.len() > 500, "imports were found: {}", all.len());
-    let listed = |import: &Import| CIRCLES.iter().any(|(from, to)| *from == import.from && *to == import.to);
-    let left = all.iter().filter(|import| !listed(import)).cloned().collect();
     let place = |import: Import| format!("{}:{}: {}", import.from, import.line, import.to);
-    let mut wrong: Vec<String> = imports::circular(&left).into_iter().map(place).collect();
-    let circular = imports::circular(&all);
-    for (from, to) in CIRCLES {
-        if !circular.iter().any(|import| import.from == *from && import.to == *to) {
-            wrong.push(format!("{from}:1: in no circle with {to} any more; take it out of CIRCLES"));
-        }
-    }
+    let wrong: Vec<String> = imports::circular(&all).into_iter().map(place).collect();
     report(
         "no two files import each other, directly or in a circle; move what both need below both:",
         &wrong,

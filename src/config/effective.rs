@@ -7,7 +7,6 @@ use std::fmt::Write as _;
 
 use toml::de::{DeTable, DeValue};
 
-use super::Config;
 use super::knobs::{KNOBS, Kind};
 
 /// Tables that switch something on just by being there: they are shown only where the file has them.
@@ -50,15 +49,13 @@ impl PartialEq for Effective {
 }
 
 impl Effective {
-    /// The settings of a file that was found to be right, and became `config`.
-    pub(super) fn of(tree: &DeTable<'_>, config: &Config) -> Effective {
+    /// The settings of a file that was found to be right. `routes` are the names of its routes, in order.
+    pub(super) fn of<'a>(tree: &DeTable<'_>, routes: impl IntoIterator<Item = &'a str>) -> Effective {
         let mut settings = table("", Some(tree));
-        for (key, setting) in &mut settings {
-            if let ("routes", Setting::Tables(routes)) = (key.as_str(), setting) {
-                for (settings, route) in routes.iter_mut().zip(&config.routes) {
-                    if settings.iter().all(|(key, _)| key != "name") {
-                        settings.insert(0, ("name".to_owned(), Setting::Text(route.name.clone())));
-                    }
+        if let Some((_, Setting::Tables(tables))) = settings.iter_mut().find(|(key, _)| key == "routes") {
+            for (settings, name) in tables.iter_mut().zip(routes) {
+                if settings.iter().all(|(key, _)| key != "name") {
+                    settings.insert(0, ("name".to_owned(), Setting::Text(name.to_owned())));
                 }
             }
         }
@@ -210,7 +207,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::parse;
+    use crate::config::{Config, parse};
 
     fn parsed(text: &str) -> Config {
         parse(text, Path::new("examples/test.toml")).unwrap_or_else(|errors| panic!("{errors}\n{text}"))

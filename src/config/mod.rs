@@ -23,6 +23,7 @@ mod spelling;
 mod tests;
 mod transcoding;
 mod units;
+mod web;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,7 +40,7 @@ pub use resilience::{
 };
 pub use service_config::{MethodConfig, MethodName, ServiceConfig};
 pub use spelling::nearest;
-pub use transcoding::{AllowOrigins, Cors, OnBadRule, PrintOptions, Transcoding};
+pub use web::{AllowOrigins, Cors, OnBadRule, PrintOptions, Transcoding};
 
 /// A whole, checked configuration.
 #[derive(Clone, Debug, PartialEq)]

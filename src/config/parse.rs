@@ -65,7 +65,10 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Errors> {
         None
     };
     match (source.into_errors(), config) {
-        (None, Some(config)) => Ok(Config { effective: Effective::of(tree.get_ref(), &config), ..config }),
+        (None, Some(config)) => {
+            let routes = config.routes.iter().map(|route| route.name.as_str());
+            Ok(Config { effective: Effective::of(tree.get_ref(), routes), ..config })
+        }
         (Some(errors), _) => Err(errors),
         (None, None) => unreachable!("whatever is left out of a configuration has been reported"),
     }

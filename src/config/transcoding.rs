@@ -2,101 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::checks;
 use super::forms::{self, Hint};
 use super::reader::Table;
-
-/// JSON to gRPC: the sources of descriptors, the services to serve, and the form of JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transcoding {
-    /// Files with a `google.protobuf.FileDescriptorSet`, by their paths in the file; see `Config::directory`.
-    pub descriptor_sets: Vec<PathBuf>,
-    /// `.proto` files, by their paths in the file.
-    pub protos: Vec<PathBuf>,
-    /// Folders in which imports of `protos` are looked for, in this order.
-    pub proto_paths: Vec<PathBuf>,
-    /// Positions in `Config::clusters` of those that reflection asks for descriptors.
-    pub reflection: Vec<usize>,
-    /// The time between two such questions.
-    pub reflection_interval: Duration,
-    /// Full names of the services to serve; empty for all.
-    pub services: Vec<String>,
-    /// Whether `POST /{service}/{method}` with JSON works for every method.
-    pub auto_mapping: bool,
-    /// The reaction to a rule that is wrong.
-    pub on_bad_rule: OnBadRule,
-    /// Bytes of a JSON request that is held while it is turned into messages.
-    pub max_request_body_size: u32,
-    /// Bytes of an answer's message that is held while it is turned into JSON.
-    pub max_response_message_size: u32,
-    /// Whether unknown fields of a JSON request are left out; else they are errors.
-    pub ignore_unknown_fields: bool,
-    /// Whether query parameters that are no fields are left out; else they are errors.
-    pub ignore_unknown_query_parameters: bool,
-    /// The form of the JSON that is written.
-    pub print_options: PrintOptions,
-}
-
-/// The reaction to an HTTP rule that is wrong, or that means the same requests as another rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnBadRule {
-    /// The rule is left out and reported; all others serve.
-    #[default]
-    Skip,
-    /// The descriptors are refused as a whole.
-    Fail,
-}
-
-/// The form of the JSON that is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PrintOptions {
-    /// Lines and indents, for people.
-    pub add_whitespace: bool,
-    /// Fields without presence are written although they hold their default.
-    pub always_print_primitive_fields: bool,
-    /// Enum values are written as numbers.
-    pub always_print_enums_as_ints: bool,
-    /// `snake_case` as in the file, in place of `camelCase`.
-    pub preserve_proto_field_names: bool,
-}
-
-/// CORS: the origins that may call, and the headers that they may send and read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cors {
-    /// The origins; with none of them, nothing about CORS is answered.
-    pub allow_origins: AllowOrigins,
-    /// Request headers besides those that JSON, gRPC-Web and deadlines need; in lower case.
-    pub allow_headers: Vec<String>,
-    /// Answer headers besides those of gRPC; in lower case.
-    pub expose_headers: Vec<String>,
-    /// The time that a browser may keep the answer to a preflight.
-    pub max_age: Duration,
-}
-
-/// Origins that may call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AllowOrigins {
-    /// `"*"`
-    Any,
-    /// These origins alone: scheme, host, port unless it is the scheme's own; in lower case.
-    These(Vec<String>),
-}
-
-impl Transcoding {
-    /// Whether any descriptors are configured: without, there is nothing to transcode.
-    pub fn is_configured(&self) -> bool {
-        !(self.descriptor_sets.is_empty() && self.protos.is_empty() && self.reflection.is_empty())
-    }
-}
-
-impl Cors {
-    /// Whether any origin may call.
-    pub fn is_on(&self) -> bool {
-        !matches!(&self.allow_origins, AllowOrigins::These(origins) if origins.is_empty())
-    }
-}
+use super::web::{AllowOrigins, Cors, OnBadRule, PrintOptions, Transcoding};
 
 /// `clusters` has the position of each name.
 pub(super) fn read(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Transcoding {

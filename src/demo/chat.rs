@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
@@ -226,8 +226,6 @@ async fn send(outbound: &Outbound, event: live_chat_response::Event) -> Result<(
 fn too_slow() -> Status {
     Status::resource_exhausted("events were lost because they were read too slowly")
 }
-
-type Listener = broadcast::Receiver<ChatEvent>;
 
 /// Answers of a live chat that wait to be sent.
 const LIVE_QUEUE: usize = 16;

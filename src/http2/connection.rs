@@ -1,7 +1,7 @@
 //! An HTTP/2 connection as a value: bytes that came go in, bytes to send come out, and its streams change.
 //!
-//! It does no I/O and reads no clock. `input.rs` reads frames. `headers.rs` and `data.rs` handle those of streams,
-//! `control.rs` those of the connection. `send.rs` writes. `server.rs` and `client.rs` open streams.
+//! It does no I/O and reads no clock. `receive.rs` reads frames. `headers.rs` and `data.rs` handle those of streams,
+//! `control.rs` those of the connection. `send.rs` writes. `exchange.rs` opens streams.
 
 use std::collections::VecDeque;
 use std::fmt;

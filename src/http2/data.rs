@@ -3,21 +3,10 @@
 use super::connection::{Connection, ConnectionError};
 use super::frame::{self, ErrorCode, FrameHead, flag};
 use super::guard::Flood;
+use super::input::DataFrame;
 use super::streams::Found;
 use crate::buffer::{Output, Slice};
 use crate::time::Moment;
-
-/// A DATA frame whose payload comes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct DataFrame {
-    /// The stream, and its key if its bytes are wanted.
-    id: u32,
-    key: Option<u32>,
-    /// Bytes of the body that have still to come, and bytes of padding after them.
-    body_left: u32,
-    padding_left: u32,
-    ends_stream: bool,
-}
 
 impl Connection {
     /// Begins a DATA frame; `padding` is its Pad Length field, if it has one.

@@ -6,6 +6,7 @@ use super::frame::{ErrorCode, FrameHead, flag, number};
 use super::guard::Flood;
 use super::head::Head;
 use super::hpack::{Kind, Limits, Verdict};
+use super::input::Block;
 use super::settings::DEFAULT_WINDOW;
 use super::state::StreamError;
 use super::streams::Found;
@@ -14,16 +15,6 @@ use crate::time::Moment;
 
 /// Responses with a status of 1xx that one stream may have.
 const INTERIM_MAX: u8 = 16;
-
-/// A head whose frames have not all come.
-#[derive(Debug)]
-pub(super) struct Block {
-    pub(super) stream: u32,
-    ends_stream: bool,
-    depends_on_itself: bool,
-    fragments: Vec<u8>,
-    continuations: u32,
-}
 
 /// A head whose frames have all come.
 #[derive(Clone, Copy)]

@@ -23,6 +23,7 @@ mod ids;
 mod input;
 pub mod name;
 mod queue;
+mod receive;
 mod resets;
 mod send;
 mod session;

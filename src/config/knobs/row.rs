@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Kind, Knob};
+use super::knob::{Kind, Knob};
 
 pub(super) const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)

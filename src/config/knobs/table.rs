@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::Knob;
+use super::knob::Knob;
 use super::row::{
     address, codes, count, count_or_auto, flag, later, list, names, other, power_of_two, ratio, secs, size,
     table, tables, time, time_if_set, time_or_none, word,

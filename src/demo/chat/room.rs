@@ -14,7 +14,9 @@ use super::super::proto::chat::{
     UploadHistoryResponse,
 };
 use super::super::shared::{PAGE_SIZE_MAX, check_name, check_room, invalid};
-use super::Listener;
+
+/// The events of a chat from now on.
+type Listener = broadcast::Receiver<ChatEvent>;
 
 /// All chats by number; "chat-7" is number 7.
 #[derive(Default)]

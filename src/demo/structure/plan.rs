@@ -10,7 +10,7 @@ use super::super::proto::structure::{
     Branch, Faculty, Group, ImportStructureResponse, Node, NodeKind, University,
 };
 use super::super::shared::invalid;
-use super::State;
+use super::state::State;
 
 /// The names from a university down to a part of it, one to four of them.
 type Path = Vec<String>;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::config::{Backend, Config, Io, OnUnavailable, Workers};
 use crate::net::ethtool::Nic;
@@ -53,6 +54,9 @@ const FILES: &[&str] = &[
     "sys/kernel/mm/transparent_hugepage/enabled",
     "sys/module/haltpoll/parameters/guest_halt_poll_ns",
 ];
+
+/// How long `--live` watches the counters.
+pub(super) const WINDOW: Duration = Duration::from_millis(250);
 
 /// Counters that `--live` reads twice.
 const COUNTERS: &[&str] =

@@ -22,14 +22,11 @@ use std::time::Duration;
 pub use self::guide::{conf, settings};
 
 use self::check::{Reading, Severity};
-use self::host::{Facts, Host, Wanted};
+use self::host::{Facts, Host, WINDOW, Wanted};
 use self::report::Found;
 use crate::config::{self, Errors};
 use crate::net::ethtool::Nic;
 use crate::net::ring;
-
-/// How long `--live` watches the counters.
-const WINDOW: Duration = Duration::from_millis(250);
 
 /// How long the admin address may take.
 const ADMIN_WAIT: Duration = Duration::from_secs(2);

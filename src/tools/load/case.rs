@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Ending, Round, Tally};
+use super::round::Round;
+use super::tally::{Ending, Tally};
 use crate::tools::interval::Interval;
 
 /// Rounds of one load.

@@ -9,9 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::SendRequest;
 
+use super::plan::{Request, Target};
 use super::tally::Ending;
 use super::traffic::Traffic;
-use super::{Request, Target, grpc, json};
+use super::{grpc, json};
 
 /// The wait after a connect that failed, so that a target that is gone is not asked without pause.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -14,9 +14,11 @@ use tokio::runtime::Runtime;
 use tokio::task::{JoinSet, LocalSet};
 
 use super::line::Line;
+use super::plan::{Load, Pace, Request, STREAMS_MAX, Target};
+use super::round::Round;
 use super::tally::{Ending, Tally};
 use super::traffic::Traffic;
-use super::{Load, Pace, Request, Round, STREAMS_MAX, Target, closed, open, pace};
+use super::{closed, open, pace};
 use crate::tools::usage::{self, Cpu, Side};
 
 /// How often progress is told.
@@ -28,6 +30,14 @@ const TELL: Duration = Duration::from_millis(100);
 /// When threads cannot be had, or the target's path or header fields are none.
 pub fn run(load: &Load, sides: &[Side], told: impl Fn(u64)) -> io::Result<Round> {
     run_between(load, sides, told, || ())
+}
+
+/// Makes a load in the calling thread's name, without watching anybody.
+///
+/// # Errors
+/// See [`run`].
+pub fn run_alone(load: &Load) -> io::Result<Round> {
+    run(load, &[], |_| ())
 }
 
 /// Runs a load as [`run`] does. `mark` is called twice: when all is ready to begin, and when all has ended.

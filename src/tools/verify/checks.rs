@@ -5,7 +5,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Check, Finding, Setup, Subject};
+use super::check::{Check, Finding, Setup, Subject};
 use crate::policy::status::Code;
 use crate::tools::load::{self, Ending, Load, Pace, Request, Target};
 use crate::tools::scrape::{self, Page};

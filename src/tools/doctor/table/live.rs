@@ -1,7 +1,7 @@
 //! Counters that grow while the gateway runs. A count since boot says little, so each is read twice.
 
 use super::super::check::{Check, Measure, Reading, Severity, Test};
-use super::super::host::{Host, field};
+use super::super::host::{Host, WINDOW, field};
 
 const LIVE: Measure = Measure::Shown("`ringway doctor --live` under load.");
 const NONE: &str = "Nothing.";
@@ -252,7 +252,7 @@ fn preempted(host: &Host) -> Reading {
     let (Some(before), Some(now)) = (host.before().and_then(|host| read(&host)), read(host)) else {
         return Reading::Absent;
     };
-    let per_second = now.saturating_sub(before) as f64 / super::super::WINDOW.as_secs_f64();
+    let per_second = now.saturating_sub(before) as f64 / WINDOW.as_secs_f64();
     Reading::judge(per_second < 100.0, format!("{per_second:.0} a second"))
 }
 
@@ -264,7 +264,7 @@ fn waiting(host: &Host) -> Reading {
     let (Some(before), Some(now)) = (host.before().and_then(|host| read(&host)), read(host)) else {
         return Reading::Absent;
     };
-    let share = now.saturating_sub(before) as f64 / super::super::WINDOW.as_nanos() as f64;
+    let share = now.saturating_sub(before) as f64 / WINDOW.as_nanos() as f64;
     Reading::judge(share < 0.1, format!("{:.1} %", share * 100.0))
 }
 
