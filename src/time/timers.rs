@@ -105,13 +105,13 @@ impl Timers {
     }
 
     /// There is something to do at `now`: a tick that sleeps for long does so no more, and the wheel is advanced that
-    /// stood still meanwhile.
-    pub fn stir(&self, now: Moment) {
-        let tick = self.tick.borrow_mut().take();
-        if let Some((_, tick)) = tick {
-            tick.wake();
-            self.advance(now);
-        }
+    /// stood still meanwhile. Whether it was so. One that comes soon is left alone.
+    pub fn stir(&self, now: Moment) -> bool {
+        let tick = self.tick.borrow_mut().take_if(|(until, _)| now.plus(TICK) < *until);
+        let Some((_, tick)) = tick else { return false };
+        tick.wake();
+        self.advance(now);
+        true
     }
 
     /// When the first of all timers fires. Looks at each of them, so it is for a worker that has nothing else to do.
@@ -354,6 +354,18 @@ mod tests {
         assert!(!timer.fired());
         timers.advance(ms(60_000));
         assert!(timer.fired());
+    }
+
+    #[test]
+    fn something_to_do_wakes_a_tick_that_sleeps_for_long_and_no_other() {
+        for (until, stirs) in [(104, false), (105, false), (106, true), (9_000, true)] {
+            let timers = Timers::new(ms(90));
+            let (woken, waker) = count();
+            timers.wake_when_armed(ms(until), &waker);
+            assert_eq!([(); 3].map(|()| timers.stir(ms(100))), [stirs, false, false], "{until}");
+            assert_eq!(woken.0.load(Ordering::Relaxed), u32::from(stirs), "{until}");
+            assert_eq!(timers.now(), if stirs { ms(100) } else { ms(90) }, "{until}");
+        }
     }
 
     /// Against a plain list: timers of all distances are armed, moved, dropped and fired while the time goes on in
