@@ -4,7 +4,7 @@
 #   ./check.sh         format, clippy, doc, tests, benches as tests, and cargo-deny where it is installed
 #   ./check.sh fast    format, clippy of the library, its own tests and the house rules
 #   ./check.sh deny    licences, bans, sources and advisories (asks the network for the advisories)
-#   ./check.sh simulate N        plays N seeds of the simulation: clients, gateway and services in one thread
+#   ./check.sh simulate N        plays N seeds, or FROM..TO, of the simulation: workers, clients, services
 #   ./check.sh simulate seed N   plays one seed again
 #   ./check.sh ab A B  the end-to-end bench of two revisions in turn: is B faster than A? See scripts/ab.sh
 #

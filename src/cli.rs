@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing_subscriber::EnvFilter;
 
@@ -37,10 +37,23 @@ const VERSION: &str = concat!(
 ///
 /// Without a command it starts four demo services and the gateway in front of them.
 #[derive(Debug, Parser)]
-#[command(name = "ringway", version = VERSION, max_term_width = 100)]
+#[command(name = "ringway", version = VERSION, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
+    #[command(flatten)]
+    demo: DemoAddresses,
+}
+
+/// Where the gateway of the demo is.
+#[derive(Debug, Args)]
+struct DemoAddresses {
+    /// Where the demo's gateway listens.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where the demo's gateway has its pages for operators.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    admin: SocketAddr,
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,7 +117,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run { config }) => run_file(&config, hooks),
         None => match std::env::var_os("RINGWAY_CONFIG") {
             Some(path) => run_file(Path::new(&path), hooks),
-            None => run_demo(hooks),
+            None => run_demo(&arguments.demo, hooks),
         },
     }
 }
@@ -232,13 +245,13 @@ fn refuse(errors: &impl Display) -> ExitCode {
 }
 
 /// The embedded default: four services of a university, and the gateway in front of them.
-fn run_demo(hooks: Hooks) -> ExitCode {
+fn run_demo(addresses: &DemoAddresses, hooks: Hooks) -> ExitCode {
     let demo = match demo::start() {
         Ok(demo) => demo,
         Err(error) => return run::fail(&format!("cannot start the demo services: {error}"), 1),
     };
     let config = match config::parse(
-        &demo.config("127.0.0.1:8080", "127.0.0.1:9901"),
+        &demo.config(&addresses.listen.to_string(), &addresses.admin.to_string()),
         Path::new("(embedded default)"),
     ) {
         Ok(config) => config,

@@ -1,5 +1,6 @@
-//! Faults under a load that does not wait: an upstream of three is killed or stopped, refuses, sends GOAWAYs all the
-//! time, or says nothing at all. Every call has one outcome in time, nearly all succeed, and none is sent twice.
+//! One upstream of three is killed, stopped, refuses, says goodbye all the time, or says nothing at all, under a load
+//! that does not wait: every call has one outcome, and none is sent twice. How many succeed, and how late they are at most,
+//! is held where time is virtual: `src/worker/simulation/outages.rs`.
 //!
 //! The method is not idempotent and all policies are at their defaults. Each of the five faults lasts for three seconds
 //! here; with `RINGWAY_FULL=1 cargo test --test chaos` for twelve, a minute in all.
@@ -10,15 +11,15 @@ use std::collections::HashMap;
 use std::time::Duration;
 use support::child::{ChildService, HOLD, ID, Mood, serve_if_asked};
 use support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
-use support::open_loop::{OpenLoop, Outcome, latencies, on_schedule, success};
+use support::open_loop::{OpenLoop, Outcome, latencies, success};
 use support::process::Process;
 use support::raw::{EMPTY_CALL, RawClient, RawReply};
 use support::within;
 
 const CALLS_PER_SECOND: u32 = 1_000;
 const DEADLINE: Duration = Duration::from_secs(2);
-/// How much later than its deadline a call may end.
-const LATE: Duration = Duration::from_millis(250);
+/// A call that meets a service which stands still for longer takes longer, or ends at its deadline.
+const HELD_UP: Duration = Duration::from_secs(1);
 /// The test that a child process is told to run.
 const SERVICE: &str = "a_service_of_its_own_keeps_a_ledger";
 
@@ -68,12 +69,12 @@ impl Fault {
         }
     }
 
-    /// The family in which the gateway counts this fault.
-    fn shows_in(self) -> &'static str {
+    /// The family in which the gateway counts this fault. A service that stands still shows in its calls alone.
+    fn shows_in(self) -> Option<&'static str> {
         match self {
-            Fault::Killed | Fault::Refuses => "ringway_upstream_connect_failures_total",
-            Fault::Goaways => "ringway_upstream_connections_opened_total",
-            Fault::Stopped | Fault::Blackhole => "ringway_upstream_calls_total",
+            Fault::Killed | Fault::Refuses => Some("ringway_upstream_connect_failures_total"),
+            Fault::Goaways => Some("ringway_upstream_goaways_total"),
+            Fault::Stopped | Fault::Blackhole => None,
         }
     }
 }
@@ -87,12 +88,11 @@ fn all_noted(services: &[ChildService]) -> HashMap<String, usize> {
     all
 }
 
-/// Each call has one outcome in time, an answer of the gateway; what succeeded was done once, and nothing was done twice.
-fn check(what: &str, outcomes: &[Outcome], begun: usize, noted: &HashMap<String, usize>, in_time: bool) {
+/// Each call has one outcome, an answer of the gateway; what succeeded was done once, and nothing was done twice.
+fn check(what: &str, outcomes: &[Outcome], begun: usize, noted: &HashMap<String, usize>) {
     assert!(outcomes.iter().map(|outcome| outcome.id).eq(0..begun), "{what}: one outcome for each call");
     for outcome in outcomes {
         let times = noted.get(&outcome.id.to_string()).copied().unwrap_or(0);
-        assert!(!in_time || outcome.took <= DEADLINE + LATE, "{what}: too late: {outcome:?}");
         assert!(outcome.status.is_ok(), "{what}: an answer, not the end of a connection: {outcome:?}");
         let allowed = if outcome.is_ok() { 1..=1 } else { 0..=1 };
         assert!(allowed.contains(&times), "{what}: sent {times} times: {outcome:?}");
@@ -101,6 +101,13 @@ fn check(what: &str, outcomes: &[Outcome], begun: usize, noted: &HashMap<String,
         noted.keys().all(|id| id.parse::<usize>().is_ok_and(|id| id < begun)),
         "{what}: made by no caller"
     );
+}
+
+async fn counted(gateway: &Process, fault: Fault) -> u64 {
+    match fault.shows_in() {
+        Some(metric) => gateway.metric(metric).await,
+        None => 0,
+    }
 }
 
 async fn survives(fault: Fault, backend: &str) {
@@ -112,7 +119,7 @@ async fn survives(fault: Fault, backend: &str) {
     let gateway = Process::start(&gateway_config(&addresses, backend, "")).await;
     let load = OpenLoop::start(gateway.listener, CALLS_PER_SECOND, DEADLINE).await;
     load.go_on(Duration::from_millis(200)).await;
-    let before = gateway.metric(fault.shows_in()).await;
+    let before = counted(&gateway, fault).await;
     let [ill, well] = fault.rhythm();
     let ends = load.elapsed() + span();
     while load.elapsed() < ends {
@@ -121,10 +128,8 @@ async fn survives(fault: Fault, backend: &str) {
         fault.end(&mut services[0]).await;
         load.go_on(well).await;
     }
-    let begun_then = load.begun();
     let outcomes = load.stop().await;
     let begun = outcomes.len();
-    assert!(begun >= begun_then);
 
     let what = format!("{fault:?}, {backend}");
     let noted = all_noted(&services);
@@ -140,10 +145,11 @@ async fn survives(fault: Fault, backend: &str) {
         *failures.entry(outcome.status.clone()).or_default() += 1;
     });
     println!("    failures by status: {failures:?}");
-    let judged = on_schedule(&outcomes, CALLS_PER_SECOND);
-    check(&what, &outcomes, begun, &noted, judged);
-    assert!(share >= 0.99 || !judged, "{what}: {share}");
-    assert!(gateway.metric(fault.shows_in()).await > before, "{what}: the gateway has met the fault");
+    check(&what, &outcomes, begun, &noted);
+    match fault.shows_in() {
+        Some(metric) => assert!(counted(&gateway, fault).await > before, "{what}: {metric}"),
+        None => assert!(last >= HELD_UP, "{what}: no call has met it: {last:?}"),
+    }
     assert_eq!(
         gateway.metric("ringway_calls_total").await,
         begun as u64,
@@ -153,7 +159,7 @@ async fn survives(fault: Fault, backend: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_ill_upstream_of_three_costs_less_than_one_call_in_a_hundred() {
+async fn one_ill_upstream_of_three_leaves_each_call_one_outcome() {
     let faults = [Fault::Killed, Fault::Stopped, Fault::Refuses, Fault::Goaways, Fault::Blackhole];
     for (at, fault) in faults.into_iter().enumerate() {
         survives(fault, BACKENDS[at % 2]).await;

@@ -1,11 +1,9 @@
 //! The program without a command, as somebody starts it who has just built it: what it prints is tried.
-//!
-//! Its two ports are fixed. Where something else has one of them there is nothing to try.
 
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use support::http1::Http1;
@@ -26,6 +24,8 @@ impl Drop for Running {
 /// Starts it, and waits for the last line of its greeting; all lines.
 async fn greeted() -> (Running, Vec<String>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+    // Its usual ports may be others' here.
+    command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     command.env_remove("RINGWAY_CONFIG").stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().expect("the program was built for this test");
     let said = BufReader::new(child.stdout.take().expect("it was asked for"));
@@ -56,11 +56,6 @@ fn target(line: &str) -> Option<(SocketAddr, String)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_it_prints_works_and_all_four_services_answer() {
-    let taken = |port| TcpListener::bind(("127.0.0.1", port)).is_err();
-    if taken(8080) || taken(9901) {
-        println!("left out: something has port 8080 or 9901");
-        return;
-    }
     let (mut running, lines) = greeted().await;
     let commands: Vec<_> = lines.iter().filter_map(|line| target(line)).collect();
     assert_eq!(commands.len(), 3, "{lines:?}");
@@ -104,4 +99,19 @@ async fn what_it_prints_works_and_all_four_services_answer() {
     let ended = tokio::task::spawn_blocking(move || running.0.wait());
     let status = within(Duration::from_secs(10), "it ends", ended).await.expect("no panic");
     assert_eq!(status.expect("a child of ours").code(), Some(0));
+}
+
+#[test]
+fn the_addresses_are_for_the_demo_alone() {
+    for command in ["run", "check", "doctor"] {
+        let mut ringway = Command::new(env!("CARGO_BIN_EXE_ringway"));
+        let output = ringway.args(["--listen", "127.0.0.1:0", command]).output().expect("it was built");
+        assert_eq!(output.status.code(), Some(2), "{command}: {output:?}");
+    }
+    let help = Command::new(env!("CARGO_BIN_EXE_ringway")).arg("--help").output().expect("it was built");
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(
+        help.contains("[default: 127.0.0.1:8080]") && help.contains("[default: 127.0.0.1:9901]"),
+        "{help}"
+    );
 }

@@ -96,7 +96,6 @@ async fn the_second_answers_while_the_first_is_slow_and_is_cancelled() {
             let over = |all: &[Asked]| all.iter().all(|asked| !slow(asked) || asked.cancelled_at.is_some());
             service.wait_until("the slow ones are cancelled", over).await;
         }
-        let mut late = Vec::new();
         for id in 0..CALLS {
             let mine = |asked: &&Asked| asked.header("x-id") == Some(&id.to_string());
             let of = |at: usize| services[at].asked().iter().filter(mine).cloned().collect::<Vec<_>>();
@@ -110,16 +109,12 @@ async fn the_second_answers_while_the_first_is_slow_and_is_cancelled() {
                 (15, 15, 1),
                 "{backend}, {id}"
             );
-            late.push(first.cancelled_at.expect("waited for above") - second.at);
+            // How soon after it is held where time is virtual: `src/worker/simulation/timing.rs`.
+            assert!(
+                first.cancelled_at > Some(second.at),
+                "{backend}, {id}: it is given up for the other one"
+            );
         }
-        late.sort_unstable();
-        println!(
-            "{backend}: the slow one is cancelled {:?} to {:?} after the other was asked",
-            late[0],
-            late[CALLS - 1]
-        );
-        // A tenth may be late because this machine is busy.
-        assert!(late[CALLS * 9 / 10 - 1] <= ms(50), "{backend}: {late:?}");
         assert_eq!(metric(&gateway, HEDGES), CALLS as u64, "{backend}");
         metric_becomes(&gateway, "ringway_calls_active", 0).await;
         assert_eq!(

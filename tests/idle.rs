@@ -12,6 +12,7 @@ use std::fs;
 use std::time::Duration;
 
 use support::process::Process;
+use support::within;
 
 const WATCHED: Duration = Duration::from_secs(5);
 
@@ -23,6 +24,11 @@ const CONTROL_SLEEPS_MAX: u64 = 3 + 2;
 const WORKER_SLEEPS_MAX: u64 = 5 + 1;
 
 const WORKERS: u64 = 2;
+
+/// How long it is looked at before, and how often its threads sleep then at most: each worker once a second and once more,
+/// and housekeeping.
+const LOOK: Duration = Duration::from_secs(1);
+const LOOK_MAX: u64 = WORKERS * 2 + 2;
 
 /// How often each kind of thread has slept so far.
 fn sleeps(process: u32) -> BTreeMap<String, u64> {
@@ -42,20 +48,27 @@ fn sleeps(process: u32) -> BTreeMap<String, u64> {
     all
 }
 
+/// How often each kind of thread sleeps in this time.
+async fn slept(process: u32, span: Duration) -> BTreeMap<String, u64> {
+    let before = sleeps(process);
+    tokio::time::sleep(span).await;
+    let mut slept = sleeps(process);
+    for (thread, count) in &mut slept {
+        *count -= before.get(thread).copied().unwrap_or(0).min(*count);
+    }
+    slept
+}
+
 #[tokio::test]
 async fn an_idle_gateway_sleeps() {
     // As examples/minimal.toml, but for the ports and the number of workers.
     let config = "workers = 2\n[admin]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
                   [[routes]]\ncluster = \"echo\"\n[[clusters]]\nname = \"echo\"\nendpoints = [\"127.0.0.1:1\"]\n";
     let process = Process::start(config).await;
-    // The work that the start began has ended by then.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let before = sleeps(process.id());
-    tokio::time::sleep(WATCHED).await;
-    let mut slept = sleeps(process.id());
-    for (thread, count) in &mut slept {
-        *count -= before.get(thread).copied().unwrap_or(0).min(*count);
-    }
+    // The work that the start began has ended when hardly any thread sleeps and wakes up again.
+    let rests = async { while slept(process.id(), LOOK).await.values().sum::<u64>() > LOOK_MAX {} };
+    within(Duration::from_secs(60), "what starting began ends", rests).await;
+    let mut slept = slept(process.id(), WATCHED).await;
     println!("in {WATCHED:?} slept: {slept:?}");
     let workers = slept.remove("workers").expect("there are workers");
     let control: u64 = slept.values().sum();

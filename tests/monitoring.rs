@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use support::gateway::{gateway_config, start};
 use support::interop_server::InteropServer;
 use support::raw::{EMPTY_CALL, RawClient};
+use support::tools::tool;
 use yaml_rust2::{Yaml, YamlLoader};
 
 /// Labels that Prometheus adds to every series.
@@ -215,13 +215,10 @@ fn what_is_misspelt_is_found() {
 #[test]
 fn prometheus_takes_the_alerts() {
     for (kind, file) in [("check", "alerts.yml"), ("test", "alerts.test.yml")] {
-        let mut command = Command::new("promtool");
-        match command.args([kind, "rules"]).arg(in_tuning("prometheus").join(file)).output() {
-            Ok(output) => {
-                let said = [output.stdout, output.stderr].concat();
-                assert!(output.status.success(), "{kind} {file}: {}", String::from_utf8_lossy(&said));
-            }
-            Err(error) => eprintln!("promtool {kind} is left out: {error}"),
-        }
+        let Some(mut promtool) = tool("promtool") else { return };
+        promtool.args([kind, "rules"]).arg(in_tuning("prometheus").join(file));
+        let output = promtool.output().expect("it is installed");
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{kind} {file}: {}", String::from_utf8_lossy(&said));
     }
 }

@@ -1,8 +1,13 @@
 //! The files in `tuning/` work: the unit, the profile, the manifests, the scripts.
 
+#[path = "support/tools.rs"]
+#[allow(unreachable_pub, reason = "a test binary has no public side")]
+mod tools;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use tools::tool;
 use yaml_rust2::{Yaml, YamlLoader};
 
 fn in_tuning(path: &str) -> PathBuf {
@@ -70,13 +75,9 @@ fn the_unit_is_hardened_and_leaves_io_uring_and_pinning_alone() {
     let default_drain = 30;
     let stop = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")?.strip_suffix('s')).unwrap();
     assert!(stop.parse::<u32>().unwrap() > default_drain, "systemd would cut a drain");
-    let Ok(output) = Command::new("systemd-analyze")
-        .args(["security", "--offline=true", "--threshold=30"])
-        .arg(in_tuning("ringway.service"))
-        .output()
-    else {
-        return; // not installed here
-    };
+    let Some(mut analyze) = tool("systemd-analyze") else { return };
+    analyze.args(["security", "--offline=true", "--threshold=30"]).arg(in_tuning("ringway.service"));
+    let output = analyze.output().expect("it is installed");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "more exposed than 3.0:\n{told}");
 }

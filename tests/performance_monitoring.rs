@@ -106,12 +106,8 @@ fn timeouts_hold_under_load() {
             assert_eq!(ended(&round, Code::DeadlineExceeded), at_once * 2, "{backend}, {at_once}: {tally:?}");
             let (first, half, last) = (tally.quantile(0.0), tally.quantile(0.5), tally.max());
             println!("{backend}, {at_once} at once: {first:?} to {last:?}, half within {half:?}");
-            // On a machine that does nothing else: tests/resilience.rs and `ringway verify`.
-            assert!(
-                ALLOWED <= first + MS && half < ALLOWED + 150 * MS,
-                "{backend}, {at_once}: {first:?} {half:?}"
-            );
-            assert!(last < ALLOWED + 500 * MS, "{backend}, {at_once}: {last:?}");
+            // By how much they are late at most is held where time is virtual: `src/worker/simulation/timing.rs`.
+            assert!(ALLOWED <= first + MS, "{backend}, {at_once}: {first:?}");
         }
         // All of them are given up upstream, too, and the gateway is as well as before.
         assert_eq!(run(&closed(&gateway, 200, 20)).tally.errors(), 0, "{backend}");
@@ -193,13 +189,14 @@ fn a_breaker_refuses_at_once_and_lets_calls_return() {
             "{backend}: {away} refused, half of them within {half:?}; {} got through",
             service.calls() - reached
         );
-        // Others than these came when the breaker had rested, on a machine that was busy.
+        // Others than these came when the breaker had rested, on a machine that was busy. Those who are refused do not wait:
+        // see `src/worker/simulation/outages.rs`.
         assert_eq!(
             service.calls() - reached + away,
             200 + 4,
             "{backend}: a call is refused or reaches the service"
         );
-        assert!(away > 0 && half < 100 * MS, "{backend}: {away} refused, {half:?}");
+        assert!(away > 0, "{backend}: {away} refused");
         // It closes when calls succeed, and then all pass.
         let given_up = Instant::now() + Duration::from_secs(10);
         while run(&closed(&gateway, 20, 4)).tally.errors() > 0 {

@@ -42,18 +42,16 @@ async fn two_connections_live_on_two_workers() {
     for backend in BACKENDS {
         let service = Service::start(|_, _| Act::Answer).await;
         let (gateway, address) = start(&service, backend, 2, "");
-        let mut apart = 0;
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let mut one = RawClient::connect(address).await;
             call(&mut one).await;
             let mut other = RawClient::connect(address).await;
             call(&mut other).await;
-            apart += usize::from(connections(&gateway, 2) == [1, 1]);
+            assert_eq!(connections(&gateway, 2), [1, 1], "{backend}, round {round}");
             drop((one, other));
             metric_becomes(&gateway, ACTIVE, 0).await;
         }
-        println!("{backend}: apart in {apart} of {ROUNDS} rounds, {} handed", metric(&gateway, HANDED));
-        assert!(apart >= 95, "{backend}: {apart} of {ROUNDS}");
+        println!("{backend}: apart in {ROUNDS} rounds, {} handed", metric(&gateway, HANDED));
         assert_eq!((service.count(), metric(&gateway, REFUSED)), (2 * ROUNDS, 0), "{backend}");
 
         let mut kept = [RawClient::connect(address).await, RawClient::connect(address).await];
@@ -70,6 +68,7 @@ async fn two_connections_live_on_two_workers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_is_spread_and_each_connection_served() {
     const CLIENTS: usize = 60;
+    const WORKERS: u64 = 3;
     for backend in BACKENDS {
         let service = Service::start(|_, _| Act::Answer).await;
         let (gateway, address) = start(&service, backend, 3, "");
@@ -86,8 +85,9 @@ async fn a_burst_is_spread_and_each_connection_served() {
         let (most, fewest) = (all.iter().max().unwrap(), all.iter().min().unwrap());
         println!("{backend}: {all:?}, {} handed", metric(&gateway, HANDED));
         assert_eq!(all.iter().sum::<u64>(), CLIENTS as u64, "{backend}");
-        // An eighth, and what comes at the same moment.
-        assert!(*most <= fewest + fewest / 8 + 3, "{backend}: {all:?}");
+        // An eighth, and one that each worker places without seeing what the others place at the same moment. The simulation
+        // has them one after the other, and holds it exactly: `src/worker/simulation/fleet.rs`.
+        assert!(*most <= fewest + fewest / 8 + WORKERS, "{backend}: {all:?}");
         assert_eq!(metric(&gateway, REFUSED), 0, "{backend}");
     }
 }

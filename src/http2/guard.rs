@@ -12,7 +12,7 @@ use crate::time::Moment;
 pub enum Flood {
     /// Streams that end by RST_STREAM, sent by the peer or provoked by it (CVE-2023-44487, CVE-2025-8671).
     Resets,
-    /// PING (CVE-2019-9512).
+    /// PING (CVE-2019-9512), and a client's answers to those that nobody has sent.
     Pings,
     /// SETTINGS (CVE-2019-9515).
     Settings,
@@ -20,7 +20,7 @@ pub enum Flood {
     EmptyFrames,
     /// WINDOW_UPDATE.
     WindowUpdates,
-    /// PRIORITY, and frames of unknown kinds (CVE-2019-9513).
+    /// PRIORITY (CVE-2019-9513), frames of unknown kinds, and a GOAWAY that says nothing new.
     Priorities,
     /// CONTINUATION frames of one head (CVE-2024-27316).
     Continuations,

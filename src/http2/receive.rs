@@ -149,7 +149,7 @@ impl Connection {
             kind::WINDOW_UPDATE => self.on_window_update(head, payload, now, out),
             kind::SETTINGS => self.on_settings(head, payload, now, out),
             kind::PING => self.on_ping(head, payload, now, out),
-            kind::GOAWAY => self.on_goaway(head, payload),
+            kind::GOAWAY => self.on_goaway(head, payload, now),
             kind::PRIORITY => self.on_priority(head, payload, now, out),
             kind::PUSH_PROMISE => Err(ConnectionError::protocol("PUSH_PROMISE")),
             _ => self.on_unknown(now),

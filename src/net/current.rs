@@ -56,6 +56,12 @@ pub(super) fn current() -> Rc<Current> {
     CURRENT.with_borrow(Clone::clone).expect("only tasks of a loop call this, and it runs")
 }
 
+/// How the loop of this thread waits, if one runs.
+#[cfg(test)]
+pub(super) fn waits() -> Option<Waits> {
+    CURRENT.with_borrow(|current| current.as_ref().map(|current| current.waits.clone()))
+}
+
 /// Lets code of this thread find `current` until the guard is dropped, which ends its tasks.
 pub(super) fn enter(current: &Rc<Current>) -> impl Drop + use<> {
     CURRENT.set(Some(Rc::clone(current)));

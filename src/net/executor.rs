@@ -80,6 +80,9 @@ pub(super) struct Executor {
     /// The loop's main future is to be polled. It is none of the tasks, but has a slot among them.
     main: Cell<bool>,
     ended: Cell<bool>,
+    /// In a simulation, whose tasks they are.
+    #[cfg(test)]
+    parties: Parties,
 }
 
 /// The slot of the loop's main future.
@@ -93,7 +96,13 @@ impl Executor {
         WOKEN.with(Woken::clear);
         let mut tasks = Slab::new();
         tasks.insert(None);
-        Executor { tasks: RefCell::new(tasks), main: Cell::new(true), ended: Cell::new(false) }
+        Executor {
+            tasks: RefCell::new(tasks),
+            main: Cell::new(true),
+            ended: Cell::new(false),
+            #[cfg(test)]
+            parties: Parties::default(),
+        }
     }
 
     /// Wakes the loop's main future.
@@ -117,6 +126,8 @@ impl Executor {
             return; // with all others
         }
         let key = self.tasks.borrow_mut().insert(Some(task));
+        #[cfg(test)]
+        self.parties.add(key);
         WOKEN.with(|woken| woken.push(key));
     }
 
@@ -142,6 +153,8 @@ impl Executor {
         }
         // A late wake-up may come when the task has ended.
         let Some(mut task) = self.tasks.borrow_mut().get_mut(key).and_then(Option::take) else { return };
+        #[cfg(test)]
+        self.parties.enter(key);
         let waker = waker(key);
         let pending = task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
         if pending {
@@ -159,6 +172,71 @@ impl Executor {
         let tasks = self.tasks.take();
         tasks.into_iter().filter_map(|(_, task)| task).for_each(drop_contained);
         WOKEN.with(Woken::clear);
+    }
+}
+
+/// Several workers on one thread, each with tasks of its own: the parties of a simulation. A task belongs to the party of
+/// the one that adds it.
+#[cfg(test)]
+#[derive(Default)]
+struct Parties {
+    /// The party whose task is polled, or was last.
+    now: Cell<usize>,
+    /// That of each task, by its number.
+    of: RefCell<Vec<usize>>,
+}
+
+#[cfg(test)]
+impl Parties {
+    fn add(&self, key: usize) {
+        let mut of = self.of.borrow_mut();
+        if of.len() <= key {
+            of.resize(key + 1, 0);
+        }
+        of[key] = self.now.get();
+    }
+
+    fn enter(&self, key: usize) {
+        self.now.set(self.of(key));
+    }
+
+    fn of(&self, key: usize) -> usize {
+        self.of.borrow().get(key).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+impl Executor {
+    /// Tasks that are added from now on belong to this party, until a task of another one is polled.
+    pub(super) fn set_party(&self, party: usize) {
+        self.parties.now.set(party);
+    }
+
+    /// The parties that have woken tasks, each once.
+    pub(super) fn woken_parties(&self) -> Vec<usize> {
+        let mut woken = WOKEN
+            .with(|woken| woken.queue.borrow().iter().map(|key| self.parties.of(*key)).collect::<Vec<_>>());
+        woken.sort_unstable();
+        woken.dedup();
+        woken
+    }
+
+    /// As [`Executor::run`], but polls tasks of this party alone.
+    pub(super) fn run_party(&self, party: usize) {
+        let of_party = |key: &usize| self.parties.of(*key) == party;
+        let next = |woken: &Woken| {
+            let at = woken.queue.borrow().iter().position(of_party)?;
+            let key = woken.queue.borrow_mut().remove(at)?;
+            woken.queued.borrow_mut()[key] = false;
+            Some(key)
+        };
+        WOKEN.with(|woken| {
+            let polls = 2 * woken.queue.borrow().iter().filter(|key| of_party(key)).count() + POLLS_MORE;
+            for _ in 0..polls {
+                let Some(key) = next(woken) else { return };
+                self.poll(key);
+            }
+        });
     }
 }
 

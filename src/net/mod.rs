@@ -24,6 +24,8 @@ pub mod pipe;
 mod provided;
 mod ready;
 mod rehearsal;
+#[cfg(test)]
+mod required;
 pub mod ring;
 pub mod runtime;
 pub mod socket;

@@ -36,12 +36,13 @@ enum Means {
 
 /// A connected socket that no loop has taken over, and that another worker may.
 #[derive(Debug)]
+#[cfg_attr(test, allow(private_interfaces, reason = "in tests there is another kind"))]
 pub enum Unowned {
     /// A connected socket of the kernel.
     Kernel(OwnedFd),
-    /// The number of an end in memory.
+    /// An end in memory.
     #[cfg(test)]
-    Memory(u64),
+    Memory(memory::Released),
 }
 
 impl From<OwnedFd> for Unowned {
@@ -67,7 +68,7 @@ impl Socket {
         match socket {
             Unowned::Kernel(descriptor) => Socket::adopt(descriptor),
             #[cfg(test)]
-            Unowned::Memory(number) => memory::of_this_thread().adopt(number).map(Socket::in_memory),
+            Unowned::Memory(released) => memory::of_this_thread().adopt(&released).map(Socket::in_memory),
         }
     }
 

@@ -17,7 +17,7 @@ use super::listener::{self, Listener};
 use super::ring::tests::IO;
 use super::ring::{self, Rung};
 use super::runtime::Loop;
-use super::{Local, Pipe, Socket, buffers, runtime, stream};
+use super::{Local, Pipe, Socket, buffers, required, runtime, stream};
 use crate::config::Io;
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
@@ -25,8 +25,15 @@ use crate::time::Moment;
 /// The ways that bytes go on this host, each with what a loop on it is made by.
 fn rungs() -> Vec<(Rung, Io)> {
     let idle = Some(Duration::from_millis(10));
-    let rings = [IO, Io { sqpoll_idle: idle, ..IO }];
-    let rings = rings.into_iter().filter_map(|io| Some((ring::probe(&io).ok()?, io)));
+    let has_ring = ring::probe(&IO).is_ok();
+    let rung = |io: Io| match ring::probe(&io) {
+        Ok(rung) => Some((rung, io)),
+        Err(refusal) => {
+            required::skip_option(has_ring, refusal);
+            None
+        }
+    };
+    let rings = [IO, Io { sqpoll_idle: idle, ..IO }].into_iter().filter_map(rung);
     rings.chain([(Rung::Epoll, IO)]).collect()
 }
 

@@ -7,6 +7,8 @@
 //! what it comes to in time and refuses the rest, until a beat is in time again. Refusing is cheap, so the turns get
 //! shorter, and the calls that are taken are answered while somebody still waits for them.
 
+use std::time::Duration;
+
 use crate::config;
 use crate::time::Moment;
 
@@ -21,6 +23,8 @@ pub struct Overload {
     due: Moment,
     /// The moment since which every beat was late.
     late_since: Option<Moment>,
+    /// The last beat that was.
+    late_at: Moment,
     /// Calls that came late.
     late: u32,
 }
@@ -39,9 +43,17 @@ pub enum Verdict {
 
 impl Overload {
     /// Notes a beat, and the moment of the next.
+    ///
+    /// Something may wake the worker's tick before its time. That says nothing in a turn that has begun with a beat that
+    /// was late.
     pub fn beat(&mut self, settings: &config::Overload, now: Moment, next: Moment) {
-        let late = settings.max_loop_delay.is_some_and(|max| max < now.since(self.due));
-        self.late_since = late.then(|| self.late_since.unwrap_or(now));
+        let max = settings.max_loop_delay.unwrap_or(Duration::MAX);
+        if max < now.since(self.due) {
+            self.late_since.get_or_insert(now);
+            self.late_at = now;
+        } else if self.due <= now || max < now.since(self.late_at) {
+            self.late_since = None;
+        }
         self.due = next;
     }
 

@@ -114,18 +114,19 @@ impl Timers {
     }
 
     /// A call or a connection begins at `now`. The coarse clock, which may have stood still, is set to that; an idle
-    /// worker's tick wakes.
-    pub fn stir(&self, now: Moment) {
+    /// worker's tick wakes. True if the worker was idle.
+    pub fn stir(&self, now: Moment) -> bool {
         let mut tick = self.tick.borrow_mut();
-        let Some(Tick { until, is_idle, .. }) = &*tick else { return };
-        let is_long = now.plus(TICK) < *until;
-        if *is_idle && let Some(tick) = tick.take() {
+        let Some(Tick { until, is_idle, .. }) = &*tick else { return false };
+        let (is_long, is_idle) = (now.plus(TICK) < *until, *is_idle);
+        if is_idle && let Some(tick) = tick.take() {
             tick.waker.wake();
         }
         drop(tick);
         if is_long {
             self.advance(now);
         }
+        is_idle
     }
 
     /// The moment of the first timer. Looks at each of them, so it is for a worker that has nothing else to do.
@@ -332,10 +333,10 @@ mod tests {
         ] {
             let before = count();
             timers.wake_when_armed(ms(until), is_idle, &waker);
-            timers.stir(ms(at));
+            assert_eq!(timers.stir(ms(at)), is_idle, "{at}");
             assert_eq!((count() - before, timers.now()), (wakes, ms(clock)), "{at}");
         }
-        timers.stir(ms(400));
+        assert!(!timers.stir(ms(400)));
         assert_eq!((count(), timers.now()), (2, ms(320)), "the tick is awake, and does it itself");
     }
 

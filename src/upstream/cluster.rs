@@ -189,6 +189,12 @@ impl Cluster {
         self.breaker.as_ref().is_none_or(|breaker| breaker.is_closed()) && self.methods.are_closed()
     }
 
+    /// Whether a connection to it has a send in flight.
+    #[cfg(test)]
+    pub(crate) fn is_sending(&self) -> bool {
+        self.pool.is_sending()
+    }
+
     /// Its counters.
     pub fn counts(&self) -> &ClusterBlock {
         self.pool.counts()

@@ -102,6 +102,12 @@ impl Connection {
         self.pipe.outgoing()
     }
 
+    /// Whether a send is in flight.
+    #[cfg(test)]
+    pub(super) fn is_sending(&self) -> bool {
+        self.pipe.sending_since().is_some()
+    }
+
     /// Whether the connection is over, and nothing was sent after `before`.
     pub(super) fn ended_at(&self, before: Outgoing) -> bool {
         self.pipe.ended_at(before)

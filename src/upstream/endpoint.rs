@@ -75,6 +75,12 @@ impl Endpoint {
         taking.iter().skip(max).for_each(|connection| connection.drain());
     }
 
+    /// Whether a connection has a send in flight.
+    #[cfg(test)]
+    pub(super) fn is_sending(&self) -> bool {
+        self.connections.borrow().iter().any(|connection| connection.is_sending())
+    }
+
     /// Calls in flight, if a further one could be sent now.
     pub(super) fn load(&self) -> Option<u32> {
         let connections = self.connections.borrow();

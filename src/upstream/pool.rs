@@ -243,6 +243,12 @@ impl Pool {
         }
     }
 
+    /// Whether a connection has a send in flight.
+    #[cfg(test)]
+    pub(super) fn is_sending(&self) -> bool {
+        self.config.borrow().endpoints.iter().any(|endpoint| endpoint.is_sending())
+    }
+
     /// Begins all connects that are wanted.
     pub(super) fn connect_wanted(self: &Rc<Self>) {
         self.connect_each(&self.config.borrow());

@@ -172,17 +172,19 @@ fn worker(plan: &Plan, clock: Rc<Clock>, local: Rc<Local>, calls: Weak<dyn Start
 async fn tick(worker: Rc<Worker>) {
     let timers = &worker.local.timers;
     let mut settled_at = worker.clock.now();
-    let mut begun = 0;
+    let mut settled = 0;
     loop {
         let now = worker.clock.now();
         timers.advance(now);
         let counts = worker.local.counts();
+        let ended = counts.calls_started.get() - counts.calls_active.get();
         if TICK <= now.since(settled_at) {
             settled_at = now;
             settle(&worker);
-            begun = counts.calls_started.get();
+            settled = ended;
         }
-        let has_calls = counts.calls_active.get() > 0 || counts.calls_started.get() != begun;
+        // What a call has leased that has ended since it settled is to be put back, too.
+        let has_calls = counts.calls_active.get() > 0 || ended != settled;
         let is_idle = !has_calls && worker.config().is_at_rest();
         let until = if is_idle {
             now.plus(IDLE).min(timers.next_due().unwrap_or(now.plus(IDLE)).max(now.plus(timers::TICK)))

@@ -153,21 +153,6 @@ async fn answer(client: SendRequest<Bytes>, id: usize, deadline: Duration) -> Re
     status.ok_or_else(|| format!("no status: {trailers:?}"))
 }
 
-/// Whether calls began when they were to: all but a hundredth within 50 ms. If not, the machine stood still or was taken
-/// by others, and times say nothing of the gateway.
-pub fn on_schedule(outcomes: &[Outcome], rate: u32) -> bool {
-    let lag = |it: &Outcome| it.at.saturating_sub(Duration::from_secs_f64(it.id as f64 / f64::from(rate)));
-    let late = outcomes.iter().filter(|it| lag(it) > Duration::from_millis(50)).count();
-    let on_schedule = late * 100 <= outcomes.len();
-    if !on_schedule {
-        println!(
-            "times are not judged: {late} of {} calls began late, for others have this machine",
-            outcomes.len()
-        );
-    }
-    on_schedule
-}
-
 /// The share of calls that succeeded.
 pub fn success(outcomes: &[Outcome]) -> f64 {
     let ok = outcomes.iter().filter(|outcome| outcome.is_ok()).count();

@@ -33,18 +33,23 @@ fn each_flood_of_a_client_ends_its_connection() {
     let settings = |raw: &mut Raw, _| raw.frame(kind::SETTINGS, 0, 0, &[]);
     let ping = |raw: &mut Raw, _| raw.frame(kind::PING, 0, 0, b"12345678");
     let unknown = |raw: &mut Raw, _| raw.frame(200, 0, 0, b"?");
+    let pong = |raw: &mut Raw, _| raw.frame(kind::PING, flag::ACK, 0, b"12345678");
+    let goodbye = |raw: &mut Raw, _| raw.frame(kind::GOAWAY, 0, 0, &[0; 8]);
     let reset = |raw: &mut Raw, number| {
         raw.request(number * 2 + 1, false);
         raw.frame(kind::RST_STREAM, 0, number * 2 + 1, &[0, 0, 0, 8]);
     };
     type Act = fn(&mut Raw, u32);
-    let floods: [(Act, Flood, u32); 6] = [
+    let floods: [(Act, Flood, u32); 8] = [
         (priority, Flood::Priorities, 10),
         (unknown, Flood::Priorities, 10),
         (update, Flood::WindowUpdates, 10),
         // The connection's beginning took one of these.
         (settings, Flood::Settings, 9),
         (ping, Flood::Pings, 10),
+        (pong, Flood::Pings, 10),
+        // The first one says something.
+        (goodbye, Flood::Priorities, 11),
         (reset, Flood::Resets, 10),
     ];
     for (act, flood, allowed) in floods {

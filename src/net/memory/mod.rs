@@ -63,6 +63,19 @@ struct Door {
     is_stopped: bool,
 }
 
+/// An end on its way from one worker to another. Dropped before it has been taken, it closes the connection.
+#[derive(Debug)]
+pub(crate) struct Released(u64);
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        if let Some(Waits::Memory(memory)) = current::waits() {
+            let end = memory.released.borrow_mut().remove(&self.0);
+            drop(end);
+        }
+    }
+}
+
 /// The network of the simulation that runs on this thread.
 pub(super) fn of_this_thread() -> Rc<Memory> {
     match &current::current().waits {
@@ -125,6 +138,11 @@ impl Memory {
         .await;
     }
 
+    /// Does something that takes a time, and keeps all others waiting.
+    pub(crate) fn work(&self, span: Duration) {
+        self.now.fetch_add(span.as_nanos() as u64, Ordering::Relaxed);
+    }
+
     /// Lets an address take connections over `link`; its two ways are as the connecting side sees them.
     pub(crate) fn open(&self, address: SocketAddr, answer: Answer, link: Link) {
         let mut doors = self.doors.borrow_mut();
@@ -151,14 +169,15 @@ impl Memory {
 
     /// Connects over the link of the address, or another one.
     pub(crate) async fn connect(self: &Rc<Self>, address: SocketAddr, link: Option<Link>) -> io::Result<End> {
-        let known = self.doors.borrow().get(&address).map(|door| (door.answer, door.is_stopped, door.link));
-        let (answer, is_stopped, usual) = known.unwrap_or((Answer::Refuse, false, Link::default()));
+        let look = || self.doors.borrow().get(&address).map(|door| (door.answer, door.is_stopped, door.link));
+        let (answer, _, usual) = look().unwrap_or((Answer::Refuse, false, Link::default()));
         let link = link.unwrap_or(usual);
         if answer == Answer::BlackHole {
             std::future::pending::<()>().await;
         }
         self.pause(link.up.delay + link.down.delay).await;
-        if answer == Answer::Refuse || is_stopped {
+        // It may have been closed meanwhile.
+        if look().is_none_or(|(answer, is_stopped, _)| answer == Answer::Refuse || is_stopped) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let port = self.ports.get();
@@ -190,17 +209,18 @@ impl Memory {
         .await
     }
 
-    /// Keeps an end that goes from one worker to another; its number.
-    pub(super) fn release(&self, end: End) -> u64 {
+    /// Keeps an end that goes from one worker to another.
+    pub(super) fn release(&self, end: End) -> Released {
         let number = self.order.get();
         self.order.set(number + 1);
         self.released.borrow_mut().insert(number, end);
-        number
+        Released(number)
     }
 
     /// Takes it.
-    pub(super) fn adopt(&self, number: u64) -> io::Result<End> {
-        self.released.borrow_mut().remove(&number).ok_or_else(|| io::ErrorKind::NotFound.into())
+    pub(super) fn adopt(&self, released: &Released) -> io::Result<End> {
+        let end = self.released.borrow_mut().remove(&released.0);
+        end.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Waits until nobody has anything to do at this moment.
@@ -259,6 +279,8 @@ pub(crate) struct World {
     turns: Cell<u64>,
     /// The time that a turn takes.
     cost: Duration,
+    /// Parties whose turns are their own; the first is that of all others.
+    parties: Cell<usize>,
     has_asked_bells: Cell<bool>,
     _entered: Box<dyn std::any::Any>,
 }
@@ -272,16 +294,28 @@ impl World {
         current.executor.take_main();
         let entered = Box::new(current::enter(&current));
         let (turns, has_asked_bells) = (Cell::new(0), Cell::new(false));
-        World { memory, current, turns, cost, has_asked_bells, _entered: entered }
+        let parties = Cell::new(1);
+        World { memory, current, turns, cost, parties, has_asked_bells, _entered: entered }
+    }
+
+    /// Begins a party: the tasks that `begin` adds, and those that these add, have turns of their own, as a worker with a
+    /// core of its own has. Where several can take a turn, the seed chooses.
+    pub(crate) fn apart<T>(&self, begin: impl FnOnce() -> T) -> T {
+        let party = self.parties.get();
+        self.parties.set(party + 1);
+        self.current.executor.set_party(party);
+        let begun = begin();
+        self.current.executor.set_party(0);
+        begun
     }
 
     /// Runs what was woken; if nothing was, goes to the next event. False if nothing will ever happen again.
     pub(crate) fn step(&self) -> bool {
         if self.current.executor.has_woken() {
             self.turns.set(self.turns.get() + 1);
-            self.current.executor.run();
+            self.turn();
             if !self.cost.is_zero() {
-                self.memory.now.fetch_add(self.cost.as_nanos() as u64, Ordering::Relaxed);
+                self.memory.work(self.cost);
                 self.memory.wake_due();
             }
             return true;
@@ -292,6 +326,20 @@ impl World {
         }
         self.has_asked_bells.set(false);
         self.memory.go_on()
+    }
+
+    fn turn(&self) {
+        let executor = &self.current.executor;
+        if self.parties.get() == 1 {
+            return executor.run();
+        }
+        // Others may hear a bell before all is quiet.
+        if self.memory.below(8) == 0 {
+            self.memory.bells.take().into_iter().for_each(Waker::wake);
+        }
+        let woken = executor.woken_parties();
+        executor.run_party(woken[self.memory.below(woken.len() as u32) as usize]);
+        executor.set_party(0);
     }
 
     /// Turns in which anything ran.

@@ -48,6 +48,23 @@ fn only_a_loop_that_stays_late_refuses_and_only_what_comes_late() {
     assert_eq!(after(&[1_000, 1_300, 1_600, 1_900]).ask(&off, 1, at(9_000)), Take);
 }
 
+/// What begins may wake the tick again, in the turn that it was late in.
+#[test]
+fn beats_before_their_time_make_nothing_good_that_was_late_a_moment_ago() {
+    let mut overload = Overload { due: at(1_000), ..Overload::default() };
+    for turn in (1_300..2_200).step_by(300) {
+        for early in [0, 1, 4] {
+            overload.beat(&settings(), at(turn + early), at(turn + early).plus(BEAT));
+        }
+    }
+    assert_eq!(overload.ask(&settings(), 1, at(2_500)), Verdict::TooLate);
+    // A loop that has not been late for as long as it may be is in time, whoever wakes it.
+    for now in (1_907..2_060).step_by(4) {
+        overload.beat(&settings(), at(now), at(now).plus(BEAT));
+    }
+    assert_eq!(overload.ask(&settings(), 1, at(2_500)), Verdict::Take);
+}
+
 #[test]
 fn calls_above_the_limit_are_refused_whatever_the_loop_does() {
     let few = config::Overload { max_active_calls: 3, ..settings() };

@@ -54,8 +54,11 @@ pub(in crate::worker) fn serve(
     sink: ResponseSink,
 ) -> impl Future<Output = ()> {
     let began = worker.clock.now();
-    worker.local.timers.stir(began);
     let config = worker.config();
+    if worker.local.timers.stir(began) {
+        // While it rested it has not read what others have said.
+        config.settle(began);
+    }
     let counted = client.begin_call();
     let protocol = protocol::of(&arrival.head, arrival.version, worker.transcodes());
     let is_too_large = arrival.is_too_large;

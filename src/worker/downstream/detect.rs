@@ -13,11 +13,11 @@ use crate::http2::frame::PREFACE;
 use crate::net::{Pipe, Socket, stream};
 use crate::worker::core::Worker;
 
-/// Serves a connection to its end, and then drops `_slot`.
+/// Serves a connection to its end, and then drops `slot`.
 pub(in crate::worker) async fn serve(
     worker: Rc<Worker>,
     listener: Rc<ListenerState>,
-    _slot: ConnectionSlot,
+    slot: ConnectionSlot,
     (socket, peer): (Socket, SocketAddr),
 ) {
     let local = Rc::clone(&worker.local);
@@ -25,6 +25,8 @@ pub(in crate::worker) async fn serve(
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
     let client = Client::new(Rc::clone(&local), listener, peer);
     let _registered = worker.register(&client);
+    // Dropped first: when the metric says that nobody is connected, the next connection finds it so, too.
+    let _slot = slot;
     if socket.arrives_here() {
         local.counts().connections_local.add(1);
     }

@@ -1,4 +1,4 @@
-//! The gateway of a simulation: one worker, started as the supervisor starts it.
+//! The gateway of a simulation: one to four workers, started as the supervisor starts them.
 
 use std::cell::Cell;
 use std::io::Write as _;
@@ -14,8 +14,8 @@ use super::super::control::{Control, WorkerPeer};
 use super::super::core::{StartCall, Worker};
 use super::super::run::{self, Plan};
 use super::super::telemetry::buffers::TelemetryConfig;
-use crate::config::{self, Config};
-use crate::metrics::{ClusterBlock, Shard};
+use crate::config::{self, Config, Workers};
+use crate::metrics::{ClusterBlock, Layout, Shard, WorkerBlock};
 use crate::net::Local;
 use crate::net::listener::Bound;
 use crate::net::memory::{Answer, Link, World};
@@ -25,76 +25,171 @@ use crate::policy::rate::SharedRate;
 use crate::policy::shares::Shares;
 use crate::policy::spread::Spread;
 
-/// The worker under test, and the supervisor's part of it.
+/// The workers under test, and the supervisor's part of them.
 pub(super) struct Gateway {
+    pub(super) workers: Vec<Seat>,
+    pub(super) address: SocketAddr,
+    pub(super) shared: Shared,
+    clock: Clock,
+}
+
+/// One worker.
+pub(super) struct Seat {
     pub(super) worker: Rc<Worker>,
     pub(super) shard: Arc<Shard>,
-    pub(super) address: SocketAddr,
     control: Arc<Control>,
     bell: UnixStream,
     has_ended: Rc<Cell<bool>>,
     _calls: Rc<dyn StartCall>,
 }
 
+/// What all workers share.
+pub(super) struct Shared {
+    pub(super) config: Arc<Config>,
+    pub(super) spread: Arc<Spread>,
+    pub(super) limits: Vec<Arc<SharedLimit>>,
+    pub(super) clusters: Vec<Arc<Shares>>,
+    rates: Vec<Option<Arc<SharedRate>>>,
+    layout: Layout,
+}
+
 impl Gateway {
-    /// Serves by this configuration. Clients reach it over `link`.
+    /// Serves by this configuration, with as many workers as it says. Clients reach it over `link`.
     pub(super) fn start(world: &World, text: &str, link: Link) -> Gateway {
-        let config = config::parse(text, Path::new("simulation.toml"));
-        let config = Arc::new(config.unwrap_or_else(|errors| panic!("{errors}\nin\n{text}")));
+        let config = parse(text);
         let clock = Clock::simulated(world.memory.clock());
-        let (snapshot, shard) = snapshot(&config, &clock);
-        let (ours, theirs) = UnixStream::pair().expect("two descriptors");
-        let control = Arc::new(Control::default());
-        let peer = WorkerPeer::new(Arc::clone(&control), ours.try_clone().expect("a descriptor"));
-        let address = config.listeners[0].address;
+        let shared = Shared::new(config, &clock);
+        let address = shared.config.listeners[0].address;
         world.memory.open(address, Answer::Accept, link);
-        let plan = Plan {
-            number: 0,
-            clock: clock.clone(),
-            snapshot,
-            rung: Rung::Epoll,
-            sockets: config.listeners.iter().map(|listener| Bound::Memory(listener.address)).collect(),
-            telemetry: TelemetryConfig { access_log: None, tracing: None },
-            api: None,
-            control: Arc::clone(&control),
-            bell: theirs,
-            spread: Spread::new(1, config.listeners.len()),
-            peers: Arc::from([peer]),
+        let doors: Vec<_> = (0..workers(&shared.config)).map(|_| Door::new()).collect();
+        let peers: Arc<[WorkerPeer]> = doors.iter().map(Door::peer).collect();
+        let seat = |(number, door): (usize, Door)| {
+            let begin = || shared.start(world, number, door, &clock, &peers);
+            // Alone it takes its turns together with its clients and services.
+            if peers.len() == 1 { begin() } else { world.apart(begin) }
         };
-        let local = Local::new(Arc::clone(&shard.worker), clock.now());
-        let (worker, calls) = run::begin(plan, Rc::new(clock), local).expect("there is nothing that fails");
-        let has_ended = Rc::new(Cell::new(false));
-        let (ending, told) = (Rc::clone(&worker), Rc::clone(&has_ended));
-        world.spawn(async move {
-            ending.ended().await;
-            told.set(true);
-        });
-        Gateway { worker, shard, address, control, bell: ours, has_ended, _calls: calls }
+        let workers = doors.into_iter().enumerate().map(seat).collect();
+        Gateway { workers, address, shared, clock }
     }
 
-    /// Accepts no more, and ends when the last call has.
-    pub(super) fn drain(&self) {
-        self.control.drain();
-        (&self.bell).write_all(&[1]).expect("the worker hears");
+    /// The only worker, or the first.
+    pub(super) fn first(&self) -> &Seat {
+        &self.workers[0]
     }
 
-    /// Whether the worker has ended.
-    pub(super) fn has_ended(&self) -> bool {
-        self.has_ended.get()
+    /// The counters of the only worker.
+    pub(super) fn counts(&self) -> &WorkerBlock {
+        assert_eq!(self.workers.len(), 1, "there are more");
+        &self.first().shard.worker
     }
 
-    /// The counters of a cluster.
-    pub(super) fn cluster(&self, number: usize) -> &ClusterBlock {
-        &self.shard.clusters[number]
+    /// The sum over all workers of what they count.
+    pub(super) fn total(&self, count: impl Fn(&WorkerBlock) -> u64) -> u64 {
+        self.workers.iter().map(|seat| count(&seat.shard.worker)).sum()
+    }
+
+    /// The sum over all workers of what they count for a cluster.
+    pub(super) fn of_cluster(&self, number: usize, count: impl Fn(&ClusterBlock) -> u64) -> u64 {
+        self.workers.iter().map(|seat| count(&seat.shard.clusters[number])).sum()
     }
 
     /// Calls that ended with this code, whatever their route.
     pub(super) fn ended_with(&self, code: usize) -> u64 {
-        self.shard.calls.iter().map(|block| block.by_code[code].get()).sum()
+        let calls = self.workers.iter().flat_map(|seat| seat.shard.calls.iter());
+        calls.map(|block| block.by_code[code].get()).sum()
+    }
+
+    /// Accepts no more, and ends when the last call has.
+    pub(super) fn drain(&self) {
+        self.workers.iter().for_each(|seat| seat.control.drain());
+        self.workers.iter().for_each(Seat::ring);
+    }
+
+    /// From now on another configuration holds.
+    pub(super) fn reload(&mut self, text: &str) {
+        let next = self.shared.next(parse(text), self.workers.len(), &self.clock);
+        for (number, seat) in self.workers.iter_mut().enumerate() {
+            seat.shard = seat.shard.next(&self.shared.layout, &next.layout);
+            seat.control.apply(next.snapshot(number, &seat.shard));
+            seat.ring();
+        }
+        self.shared = next;
+    }
+
+    /// Whether all workers have ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.workers.iter().all(|seat| seat.has_ended.get())
+    }
+
+    /// Whether all that was received is out of the way, so that no buffer of any pool holds bytes.
+    pub(super) fn has_let_go(&self) -> bool {
+        self.workers.iter().all(|seat| seat.worker.local.buffers.are_idle())
+    }
+
+    /// Whether a send to a service is in flight.
+    pub(super) fn is_sending(&self) -> bool {
+        let sends = |seat: &Seat| seat.worker.config().clusters.iter().any(|cluster| cluster.is_sending());
+        self.workers.iter().any(sends)
+    }
+
+    /// Timers that are armed.
+    pub(super) fn timers(&self) -> usize {
+        self.workers.iter().map(|seat| seat.worker.local.timers.armed()).sum()
     }
 
     /// Describes the gateway's activity, to help find a failure's cause.
     pub(super) fn describe(&self) -> String {
+        self.workers.iter().map(Seat::describe).collect()
+    }
+
+    /// Panics if more is in use of what workers share than there may be.
+    pub(super) fn check_shared(&self, context: impl Fn() -> String) {
+        for (number, limit) in self.shared.limits.iter().enumerate() {
+            let in_use = |seat: &Seat| seat.worker.config().clusters[number].limit().in_use();
+            let in_use: u32 = self.workers.iter().map(in_use).sum();
+            // A limit that has become lower is exceeded by calls that had begun.
+            let may = limit.max() + limit.excess() - limit.free();
+            assert!(in_use <= may, "{in_use} permits of {may}; {}", context());
+        }
+    }
+
+    /// Panics if anything that calls borrow has not come back although there are none.
+    pub(super) fn check_idle(&self, context: &str) {
+        for (number, seat) in self.workers.iter().enumerate() {
+            seat.check_idle(&format!("worker {number}; {context}"));
+            let connections = self.shared.spread.connections(number);
+            assert_eq!(connections, 0, "worker {number}: connections are counted; {context}");
+        }
+    }
+
+    /// Panics if a connection to a service, a timer, or a token that workers share is left although all clusters are
+    /// retired.
+    pub(super) fn check_retired(&self, context: &str) {
+        for (number, limit) in self.shared.limits.iter().enumerate() {
+            let connections = self.of_cluster(number, |counts| counts.connections_active.get());
+            assert_eq!(connections, 0, "connections to services; {context}");
+            assert_eq!(limit.free(), limit.max(), "permits are leased; {context}");
+            let shares = &self.shared.clusters[number];
+            assert_eq!(shares.connections.free(), shares.connections.max(), "connections; {context}");
+            assert_eq!(shares.pending.free(), shares.pending.max(), "places in the queue; {context}");
+        }
+        assert_eq!(self.timers(), 0, "timers; {context}");
+    }
+
+    /// Ends the connections to all services.
+    pub(super) fn retire(&self) {
+        for seat in &self.workers {
+            seat.worker.config().clusters.iter().for_each(|cluster| cluster.retire());
+        }
+    }
+}
+
+impl Seat {
+    fn ring(&self) {
+        (&self.bell).write_all(&[1]).expect("the worker hears");
+    }
+
+    fn describe(&self) -> String {
         let counts = &self.shard.worker;
         let (calls, clients) = (counts.calls_active.get(), counts.connections_active.get());
         let leases: Vec<_> = self.shard.clusters.iter().map(|cluster| cluster.calls_active.get()).collect();
@@ -102,12 +197,12 @@ impl Gateway {
         let (services, timers) = (services.collect::<Vec<_>>(), self.worker.local.timers.armed());
         format!(
             "calls {calls}, clients {clients}, leases {leases:?}, services {services:?}, timers {timers}, \
-             {counts:?}"
+             {:?}, {counts:?}; ",
+            self.worker.local.buffers
         )
     }
 
-    /// Panics if anything that calls borrow has not come back although there are none.
-    pub(super) fn check_idle(&self, context: &str) {
+    fn check_idle(&self, context: &str) {
         let counts = &self.shard.worker;
         assert_eq!(counts.panics.get(), 0, "a panic; {context}");
         assert_eq!(counts.calls_active.get(), 0, "calls are active; {context}");
@@ -121,40 +216,131 @@ impl Gateway {
             assert_eq!(counts.pending_active.get(), 0, "{name}: places in the queue; {context}");
         }
     }
+}
 
-    /// Panics if a connection to a service or a timer is left although all clusters are retired.
-    pub(super) fn check_retired(&self, context: &str) {
-        for counts in self.shard.clusters.iter() {
-            assert_eq!(counts.connections_active.get(), 0, "connections to services; {context}");
+/// How a worker is told that somebody wants something of it.
+struct Door {
+    control: Arc<Control>,
+    ours: UnixStream,
+    theirs: UnixStream,
+}
+
+impl Door {
+    fn new() -> Door {
+        let (ours, theirs) = UnixStream::pair().expect("two descriptors");
+        Door { control: Arc::default(), ours, theirs }
+    }
+
+    fn peer(&self) -> WorkerPeer {
+        WorkerPeer::new(Arc::clone(&self.control), self.ours.try_clone().expect("a descriptor"))
+    }
+}
+
+impl Shared {
+    fn new(config: Arc<Config>, clock: &Clock) -> Shared {
+        let (workers, listeners) = (workers(&config), config.listeners.len());
+        let rate = |settings| SharedRate::new(settings, workers, clock.now());
+        let clusters = || config.clusters.iter();
+        Shared {
+            spread: Spread::new(workers, listeners),
+            limits: clusters().map(|cluster| SharedLimit::new(cluster.max_requests, workers)).collect(),
+            clusters: clusters()
+                .map(|cluster| Shares::new(cluster, cluster.endpoints.len(), workers))
+                .collect(),
+            rates: config.routes.iter().map(|route| route.rate_limit.map(rate)).collect(),
+            layout: with_endpoints(&config),
+            config,
         }
-        assert_eq!(self.worker.local.timers.armed(), 0, "timers; {context}");
     }
 
-    /// Ends the connections to all services.
-    pub(super) fn retire(&self) {
-        self.worker.config().clusters.iter().for_each(|cluster| cluster.retire());
+    /// Another configuration of the same clusters.
+    fn next(&self, config: Arc<Config>, workers: usize, clock: &Clock) -> Shared {
+        let fresh = Shared::new(Arc::clone(&config), clock);
+        let mut clusters = Vec::new();
+        for (number, (settings, before)) in config.clusters.iter().zip(&self.config.clusters).enumerate() {
+            let at =
+                |endpoint: &config::Endpoint| before.endpoints.iter().position(|known| known == endpoint);
+            let kept: Vec<_> = settings.endpoints.iter().map(at).collect();
+            let known = &self.clusters[number];
+            let next = known.next(settings, before, &kept, workers);
+            known.give_way(&next, settings);
+            self.limits[number].resize(settings.max_requests);
+            clusters.push(next);
+        }
+        Shared { clusters, limits: self.limits.clone(), spread: Arc::clone(&self.spread), ..fresh }
+    }
+
+    fn snapshot(&self, worker: usize, shard: &Arc<Shard>) -> ConfigSnapshot {
+        ConfigSnapshot {
+            config: Arc::clone(&self.config),
+            addresses: addresses(&self.config),
+            worker,
+            limits: self.limits.clone(),
+            shares: self.clusters.clone(),
+            rates: self.rates.clone(),
+            shard: Arc::clone(shard),
+            series_base: 0,
+        }
+    }
+
+    fn start(
+        &self,
+        world: &World,
+        number: usize,
+        door: Door,
+        clock: &Clock,
+        peers: &Arc<[WorkerPeer]>,
+    ) -> Seat {
+        let shard = Shard::new(&self.layout);
+        let listeners = self.config.listeners.iter();
+        let plan = Plan {
+            number,
+            clock: clock.clone(),
+            snapshot: self.snapshot(number, &shard),
+            rung: Rung::Epoll,
+            sockets: listeners.map(|listener| Bound::Memory(listener.address)).collect(),
+            telemetry: TelemetryConfig { access_log: None, tracing: None },
+            api: None,
+            control: Arc::clone(&door.control),
+            bell: door.theirs,
+            spread: Arc::clone(&self.spread),
+            peers: Arc::clone(peers),
+        };
+        let local = Local::new(Arc::clone(&shard.worker), clock.now());
+        let begun = run::begin(plan, Rc::new(clock.clone()), local);
+        let (worker, calls) = begun.expect("there is nothing that fails");
+        let has_ended = Rc::new(Cell::new(false));
+        let (ending, told, queue) = (Rc::clone(&worker), Rc::clone(&has_ended), Arc::clone(&door.control));
+        world.spawn(async move {
+            ending.ended().await;
+            queue.queue().close();
+            told.set(true);
+        });
+        Seat { worker, shard, control: door.control, bell: door.ours, has_ended, _calls: calls }
     }
 }
 
-fn snapshot(config: &Arc<Config>, clock: &Clock) -> (ConfigSnapshot, Arc<Shard>) {
-    let addresses: Vec<Vec<SocketAddr>> =
-        config.clusters.iter().map(|cluster| cluster.endpoints.iter().map(address).collect()).collect();
-    let shard = Shard::new(&layout(config).with_endpoints(addresses.iter().map(Vec::len)));
-    let clusters = || config.clusters.iter().zip(&addresses);
-    let rate = |settings| SharedRate::new(settings, 1, clock.now());
-    let snapshot = ConfigSnapshot {
-        limits: clusters().map(|(cluster, _)| SharedLimit::new(cluster.max_requests, 1)).collect(),
-        shares: clusters().map(|(cluster, at)| Shares::new(cluster, at.len(), 1)).collect(),
-        rates: config.routes.iter().map(|route| route.rate_limit.map(rate)).collect(),
-        config: Arc::clone(config),
-        addresses,
-        worker: 0,
-        shard: Arc::clone(&shard),
-        series_base: 0,
-    };
-    (snapshot, shard)
+fn parse(text: &str) -> Arc<Config> {
+    let config = config::parse(text, Path::new("simulation.toml"));
+    Arc::new(config.unwrap_or_else(|errors| panic!("{errors}\nin\n{text}")))
 }
 
-fn address(endpoint: &config::Endpoint) -> SocketAddr {
+fn workers(config: &Config) -> usize {
+    match config.workers {
+        Workers::Count(count) => count as usize,
+        Workers::Auto => panic!("simulations say how many workers they have"),
+    }
+}
+
+fn with_endpoints(config: &Config) -> Layout {
+    layout(config).with_endpoints(config.clusters.iter().map(|cluster| cluster.endpoints.len()))
+}
+
+fn addresses(config: &Config) -> Vec<Vec<SocketAddr>> {
+    config.clusters.iter().map(|cluster| cluster.endpoints.iter().map(address).collect()).collect()
+}
+
+/// Where an endpoint is.
+pub(super) fn address(endpoint: &config::Endpoint) -> SocketAddr {
     format!("{}:{}", endpoint.host, endpoint.port).parse().expect("simulations name addresses")
 }

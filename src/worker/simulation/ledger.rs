@@ -1,6 +1,9 @@
 //! The ledger of a simulation: each call's plan, its observed outcome, and the rules that judge it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -86,9 +89,23 @@ pub(super) struct Call {
     pub(super) lost_client: bool,
 }
 
-/// All calls, by number.
-#[derive(Debug, Default)]
-pub(super) struct Ledger(pub(super) RefCell<Vec<Call>>);
+/// All calls, by number, and how services are.
+#[derive(Default)]
+pub(super) struct Ledger(pub(super) RefCell<Vec<Call>>, RefCell<BTreeMap<SocketAddr, Mood>>);
+
+/// What a service does with an attempt that comes now, whatever the call's plan says.
+type Mood = Box<dyn Fn(Moment) -> Behaviour>;
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls = self.0.borrow();
+        let open = calls.iter().enumerate().filter(|(_, call)| call.outcomes.is_empty());
+        f.debug_struct("Ledger")
+            .field("calls", &calls.len())
+            .field("open", &open.collect::<Vec<_>>())
+            .finish()
+    }
+}
 
 /// The least a message of an answer has: which call, attempt and message it is.
 pub(super) const MESSAGE_MIN: usize = 12;
@@ -117,12 +134,23 @@ impl Ledger {
         calls.len() - 1
     }
 
+    /// From now on the service at this address does `mood` with all attempts.
+    pub(super) fn set_mood(&self, service: SocketAddr, mood: impl Fn(Moment) -> Behaviour + 'static) {
+        self.1.borrow_mut().insert(service, Box::new(mood));
+    }
+
+    /// It does what calls' plans say again.
+    pub(super) fn clear_mood(&self, service: SocketAddr) {
+        self.1.borrow_mut().remove(&service);
+    }
+
     /// A service has got an attempt: its number, and what to do.
-    pub(super) fn attempt(&self, call: usize, now: Moment) -> (usize, Behaviour) {
+    pub(super) fn attempt(&self, call: usize, service: SocketAddr, now: Moment) -> (usize, Behaviour) {
+        let mood = self.1.borrow().get(&service).map(|mood| mood(now));
         let call = &mut self.0.borrow_mut()[call];
         let number = call.attempts.len();
         let plan = &call.plan.attempts;
-        let behaviour = plan[number.min(plan.len() - 1)].clone();
+        let behaviour = mood.unwrap_or_else(|| plan[number.min(plan.len() - 1)].clone());
         call.attempts.push(Attempt {
             at: now,
             behaviour: behaviour.clone(),
@@ -141,6 +169,19 @@ impl Ledger {
     /// A call has ended for its client.
     pub(super) fn end(&self, call: usize, outcome: Outcome, now: Moment) {
         self.0.borrow_mut()[call].outcomes.push((outcome, now));
+    }
+
+    /// How a call ended, and after what time.
+    pub(super) fn ended(&self, call: usize) -> (Outcome, Duration) {
+        let call = &self.0.borrow()[call];
+        let (outcome, at) = call.outcomes[0].clone();
+        (outcome, at.since(call.began))
+    }
+
+    /// Attempts that came to services from this moment on.
+    pub(super) fn attempts_since(&self, since: Moment) -> usize {
+        let calls = self.0.borrow();
+        calls.iter().flat_map(|call| &call.attempts).filter(|attempt| since <= attempt.at).count()
     }
 
     /// Whether all calls have ended for their clients.
@@ -176,7 +217,7 @@ pub(super) fn response_message(call: usize, attempt: usize, index: usize, size: 
 
 impl Call {
     /// The body that an attempt's service sends.
-    fn answer_of(&self, number: usize, call: usize) -> Vec<u8> {
+    pub(super) fn answer_of(&self, number: usize, call: usize) -> Vec<u8> {
         let sizes = match &self.attempts[number].behaviour {
             Behaviour::Answer { messages, .. } | Behaviour::BreakOff { messages, .. } => &messages[..],
             Behaviour::Leave => &[20],

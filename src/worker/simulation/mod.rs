@@ -1,14 +1,19 @@
 //! A worker without a kernel: clients, the gateway and scripted services in one thread, from one seed, in virtual time.
 //!
 //! The worker's code is the one that runs in production, over the memory transport of `net/memory`. Read `play.rs` first:
-//! it plays a seed, and judges it. `timing.rs` holds promises about time exactly; `rude.rs` bounds what rude peers cost others.
+//! it plays a seed, and judges it. `timing.rs`, `outages.rs` and `load.rs` hold promises about time exactly, `fleet.rs` what
+//! several workers share; `rude/` bounds what rude peers cost others.
 
 mod client;
+mod fleet;
 mod gateway;
 mod ledger;
+mod load;
+mod outages;
 mod peer;
 mod play;
 mod rude;
 mod scene;
 mod service;
+mod text;
 mod timing;

@@ -177,18 +177,25 @@ impl Peer {
     }
 }
 
+/// The connections that a service has had.
+pub(super) type Peers = Rc<RefCell<Vec<Rc<Peer>>>>;
+
 /// Serves an address: `accepted` is told of each stream of each connection.
 pub(super) fn serve(
     far: &Rc<Far>,
     address: SocketAddr,
     bounds: Bounds,
     accepted: impl Fn(&Rc<Peer>, Stream, Head) + 'static,
-) {
+) -> Peers {
     let (far, accepted) = (Rc::clone(far), Rc::new(accepted));
+    let known = Peers::default();
+    let peers = Rc::clone(&known);
     far.clone().spawn(async move {
         while let Ok((end, _)) = far.memory.accept(address).await {
             let accepted = Rc::clone(&accepted);
-            Peer::server(&far, end, bounds.clone(), move |peer, stream, head| accepted(peer, stream, head));
+            let accepted = move |peer: &Rc<Peer>, stream, head| accepted(peer, stream, head);
+            known.borrow_mut().push(Peer::server(&far, end, bounds.clone(), accepted));
         }
     });
+    peers
 }

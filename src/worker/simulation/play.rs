@@ -5,41 +5,25 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::client;
-use super::gateway::Gateway;
+use super::gateway::{self, Gateway};
 use super::ledger::{Behaviour, HEDGED, IDEMPOTENT, Ledger, Outcome, PLAIN, Plan};
 use super::peer::{Far, Peer};
 use super::service;
+use super::text::Text;
 use crate::http2::{Bounds, ErrorCode};
+use crate::metrics::ClusterBlock;
 use crate::net::memory::{Answer, Link, Way, World};
 use crate::random::Random;
 
-pub(super) const GATEWAY: &str = r#"
-workers = 1
-[[listeners]]
-address = "10.0.0.1:80"
-[[routes]]
-cluster = "a"
-timeout = "2s"
-idle_timeout = "3s"
-[[clusters]]
-name = "a"
-endpoints = ["10.0.1.1:1", "10.0.1.2:1", "10.0.1.3:1"]
-connect_timeout = "300ms"
-[clusters.retry]
-max_attempts = 3
-initial_backoff = "20ms"
-retryable_status_codes = ["UNAVAILABLE"]
-[[clusters.methods]]
-path = "/sim.S/Idempotent"
-idempotent = true
-[[clusters.methods]]
-path = "/sim.S/Hedged"
-idempotent = true
-[clusters.methods.hedging]
-max_attempts = 3
-hedging_delay = "50ms"
-non_fatal_status_codes = ["UNAVAILABLE"]
-"#;
+/// What a call without a deadline may take, and how long nothing may move on it.
+const ROUTE: &str = "timeout = \"2s\"\nidle_timeout = \"3s\"";
+
+/// What is set differently of the cluster. With other windows its connections are made anew.
+const CLUSTERS: &[&str] =
+    &["", "", "", "max_requests = 4", "[clusters.pool]\ninitial_stream_window_size = \"70KiB\""];
+
+/// Two of a worker's ticks, in which it puts back what it has leased and no call has, and what the wheel may add.
+const SETTLED: Duration = Duration::from_millis(2 * 100 + 5);
 
 /// Nothing of what is planned takes longer.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -147,27 +131,59 @@ struct Play {
     gateway: Gateway,
     ledger: Rc<Ledger>,
     clients: Rc<RefCell<Vec<Rc<Peer>>>>,
+    /// What a connection has staged, and has in flight, is with its service after this time.
+    longest_send: Duration,
+    /// What becomes of the gateway, and when: another configuration comes, or it drains.
+    turns_to: Option<(Duration, Turn)>,
+}
+
+/// What an operator does.
+enum Turn {
+    Reload(String),
+    Drain,
+}
+
+/// The time that two stages of a connection, the most that it holds, take over a link.
+fn longest_send(way: Way, turn: Duration) -> Duration {
+    const BYTES: usize = 2 * 256 * 1024;
+    // Each filling of the link is read when it arrives, and who sends learns of that as long after it.
+    let fillings = (BYTES / way.capacity + 1) as u32;
+    let turns = if way.piece == usize::MAX { 0 } else { 4 * BYTES / way.piece } as u32;
+    way.delay * 2 * fillings + turn * turns + way.stall.map_or(Duration::ZERO, |(_, span)| span)
 }
 
 impl Play {
     fn new(seed: u64) -> Play {
         let mut dice = Dice(Random::seeded(seed));
-        let world = World::new(seed, Duration::from_micros(dice.of(&[0, 1, 50])));
+        let turn = Duration::from_micros(dice.of(&[0, 1, 50]));
+        let world = World::new(seed, turn);
+        let mut longest = Duration::ZERO;
         let far = Far::new(&world);
-        let gateway = Gateway::start(&world, GATEWAY, Link::default());
+        let workers = dice.of(&[1, 1, 2, 3, 4]);
+        let text =
+            |cluster| Text { workers, route: ROUTE, endpoints: 3, cluster, ..Text::default() }.to_string();
+        let gateway = Gateway::start(&world, &text(dice.of(CLUSTERS)), Link::default());
+        let turns_to = match dice.below(12) {
+            0..3 => Some((dice.ms(500), Turn::Reload(text(dice.of(CLUSTERS))))),
+            3 => Some((dice.ms(500), Turn::Drain)),
+            _ => None,
+        };
         let ledger = Rc::<Ledger>::default();
-        for endpoint in &gateway.worker.config().config.clusters[0].endpoints {
-            let address = format!("{}:{}", endpoint.host, endpoint.port).parse().expect("an address");
+        for endpoint in &gateway.shared.config.clusters[0].endpoints {
+            let address = gateway::address(endpoint);
             let answer = match dice.below(12) {
                 0 => Answer::Refuse,
                 1 => Answer::BlackHole,
                 _ => Answer::Accept,
             };
             let may_cut = dice.one_in(6);
-            world.memory.open(address, answer, dice.link(may_cut));
+            let link = dice.link(may_cut);
+            longest = longest.max(longest_send(link.up, turn));
+            world.memory.open(address, answer, link);
             service::start(&far, &ledger, address, dice.bounds());
         }
-        Play { seed, dice, world, far, gateway, ledger, clients: Rc::default() }
+        let (clients, longest_send) = (Rc::default(), longest);
+        Play { seed, dice, world, far, gateway, ledger, clients, longest_send, turns_to }
     }
 
     fn context(&self) -> String {
@@ -180,7 +196,18 @@ impl Play {
     }
 
     fn run_until(&self, is_over: impl Fn() -> bool) {
+        let is_over = || {
+            self.gateway.check_shared(|| self.context());
+            is_over()
+        };
         run_until(&self.world, is_over, || self.context());
+    }
+
+    /// The time that passes until then.
+    fn time_until(&self, is_over: impl Fn() -> bool) -> Duration {
+        let began = self.world.memory.now();
+        self.run_until(is_over);
+        self.world.memory.now().since(began)
     }
 
     /// A client that makes some calls, one after the other or at once, and what it has lost is known.
@@ -227,17 +254,37 @@ impl Play {
         (0..clients).for_each(|_| self.client());
         // Connects and the first calls.
         let begins = self.world.memory.now().plus(Duration::from_millis(600));
+        let turns_to = self.turns_to.take();
+        let drains = matches!(turns_to, Some((_, Turn::Drain)));
+        // Connections of the configuration before are not asked whether they send.
+        let reloads = matches!(turns_to, Some((_, Turn::Reload(_))));
+        if let Some((after, turn)) = turns_to {
+            let due = self.world.memory.now().plus(after);
+            self.run_until(|| due < self.world.memory.now());
+            match turn {
+                Turn::Reload(text) => self.gateway.reload(&text),
+                Turn::Drain => self.gateway.drain(),
+            }
+        }
         self.run_until(|| begins < self.world.memory.now());
         self.run_until(|| self.ledger.is_over());
-        let counts = &self.gateway.shard.worker;
-        let is_alone = || counts.connections_active.get() == 0 && counts.calls_active.get() == 0;
-        self.run_until(is_alone);
+        if drains {
+            // A client that is told to go may have begun calls that nobody takes any more.
+            self.ledger.0.borrow_mut().iter_mut().for_each(|call| call.lost_client = true);
+        }
+        let has_clients = || self.gateway.total(|counts| counts.connections_active.get()) > 0;
+        let has_calls = || self.gateway.total(|counts| counts.calls_active.get()) > 0;
+        self.run_until(|| !has_clients() && !has_calls());
         self.far.check(&self.context());
-        let leases_are_back = || self.gateway.cluster(0).calls_active.get() == 0;
-        self.run_until(leases_are_back);
-        // Bytes of a cancelled call may still be on their way to a service.
-        let buffers_are_back = || self.gateway.worker.local.buffers.are_idle();
-        self.run_until(buffers_are_back);
+        self.run_until(|| self.gateway.of_cluster(0, |counts| counts.calls_active.get()) == 0);
+        let held = self.time_until(|| {
+            // What cancelled calls have sent lies where it was received until the link to the service takes it.
+            let has_let_go = self.gateway.has_let_go();
+            let is_held = has_let_go || reloads || self.gateway.is_sending();
+            assert!(is_held, "nobody sends what is held; {}", self.context());
+            has_let_go
+        });
+        assert!(held <= self.longest_send, "buffers are held for {held:?}; {}", self.context());
         let context = self.context();
         self.gateway.check_idle(&context);
         for (number, call) in self.ledger.0.borrow().iter().enumerate() {
@@ -245,10 +292,11 @@ impl Play {
         }
         self.judge_counts(&context);
         self.gateway.retire();
-        let are_gone = || self.gateway.cluster(0).connections_active.get() == 0;
-        self.run_until(are_gone);
-        let is_quiet = || self.gateway.worker.local.timers.armed() == 0;
-        self.run_until(is_quiet);
+        let limit = &self.gateway.shared.limits[0];
+        let settled = self.time_until(|| limit.free() == limit.max());
+        assert!(settled <= SETTLED, "leased permits are back after {settled:?}; {context}");
+        self.run_until(|| self.gateway.of_cluster(0, |counts| counts.connections_active.get()) == 0);
+        self.run_until(|| self.gateway.timers() == 0);
         self.gateway.check_retired(&context);
         self.gateway.drain();
         self.run_until(|| self.gateway.has_ended());
@@ -258,8 +306,9 @@ impl Play {
 
     /// The gateway's counters are the ledger's.
     fn judge_counts(&self, context: &str) {
-        let (calls, counts) = (self.ledger.0.borrow(), self.gateway.cluster(0));
-        let started = self.gateway.shard.worker.calls_started.get();
+        let calls = self.ledger.0.borrow();
+        let of = |count: fn(&ClusterBlock) -> u64| self.gateway.of_cluster(0, count);
+        let started = self.gateway.total(|counts| counts.calls_started.get());
         let ended: u64 = (0..17).map(|code| self.gateway.ended_with(code)).sum();
         assert_eq!(started, ended, "each call ends once; {context}");
         let lost =
@@ -275,22 +324,28 @@ impl Play {
             assert!(seen <= counted && counted <= seen + may, "code {code}: {seen} {counted}; {context}");
         }
         let attempts: usize = calls.iter().map(|call| call.attempts.len()).sum();
-        assert!(attempts as u64 <= counts.calls.get(), "attempts that nobody counted; {context}");
-        let more = counts.retries.get() + counts.replays.get() + counts.hedges.get();
-        assert!(counts.calls.get() <= started + more, "attempts that nothing allows; {context}");
+        let sent = of(|counts| counts.calls.get());
+        assert!(attempts as u64 <= sent, "attempts that nobody counted; {context}");
+        let paid = of(|counts| counts.retries.get() + counts.hedges.get());
+        let more = paid + of(|counts| counts.replays.get());
+        assert!(sent <= started + more, "attempts that nothing allows; {context}");
         // P3: retries are paid for.
         let budget = started as f64 * 0.2 + 10.0;
-        let paid = counts.retries.get() + counts.hedges.get();
         assert!(paid as f64 <= budget + 1.0, "{paid} retries of {started} calls; {context}");
     }
 }
 
-/// Seeds to play: `RINGWAY_SEED` is one, `RINGWAY_SEEDS` are so many from the first.
+/// Seeds to play: `RINGWAY_SEED` is one, `RINGWAY_SEEDS` are so many from the first, or `FROM..TO`.
 fn seeds(usual: u64) -> std::ops::Range<u64> {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    match number("RINGWAY_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("RINGWAY_SEEDS").unwrap_or(usual),
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    let said = |name: &str| std::env::var(name).ok();
+    match (said("RINGWAY_SEED"), said("RINGWAY_SEEDS")) {
+        (Some(seed), _) => number(&seed)..number(&seed) + 1,
+        (None, None) => 0..usual,
+        (None, Some(text)) => match text.split_once("..") {
+            Some((from, to)) => number(from)..number(to),
+            None => 0..number(&text),
+        },
     }
 }
 

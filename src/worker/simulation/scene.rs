@@ -1,24 +1,34 @@
 //! A gateway, its service and a client, for a test that says what each does.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::client;
-use super::gateway::Gateway;
+use super::gateway::{self, Gateway};
 use super::ledger::{Behaviour, Ledger, Outcome, PLAIN, Plan};
-use super::peer::{Far, Peer};
+use super::peer::{Far, Peer, Peers};
 use super::play::run_until;
 use super::service;
 use crate::http2::Bounds;
 use crate::net::memory::{Answer, Link, World};
+use crate::time::Moment;
+
+/// The name of a cluster whose endpoint the test serves.
+pub(super) const RAW: &str = "raw";
 
 pub(super) struct Scene {
     pub(super) world: World,
     pub(super) far: Rc<Far>,
     pub(super) gateway: Gateway,
     pub(super) ledger: Rc<Ledger>,
+    /// The connections of each service, in the order of the configuration.
+    pub(super) services: Vec<(SocketAddr, Peers)>,
 }
+
+/// Numbers of calls.
+pub(super) type Numbers = Rc<RefCell<Vec<usize>>>;
 
 /// A call with one small message each way, whose attempts meet with this.
 pub(super) fn plan(path: &'static str, attempts: &[Behaviour]) -> Plan {
@@ -39,20 +49,27 @@ pub(super) fn echo() -> Plan {
 }
 
 impl Scene {
-    /// A turn takes `cost`. All endpoints of the configuration serve.
+    /// A turn takes `cost`. All endpoints of the configuration serve, but for those of [`RAW`].
     pub(super) fn new(text: &str, cost: Duration) -> Scene {
-        let world = World::new(7, cost);
+        Scene::seeded(7, text, cost)
+    }
+
+    /// The same by another seed, which chooses the order of what could happen in any.
+    pub(super) fn seeded(seed: u64, text: &str, cost: Duration) -> Scene {
+        let world = World::new(seed, cost);
         let far = Far::new(&world);
         let gateway = Gateway::start(&world, text, Link::default());
         let ledger = Rc::<Ledger>::default();
-        for endpoint in gateway.worker.config().config.clusters.iter().flat_map(|cluster| &cluster.endpoints)
-        {
-            let address: SocketAddr =
-                format!("{}:{}", endpoint.host, endpoint.port).parse().expect("an address");
+        let clusters = gateway.shared.config.clusters.iter().filter(|cluster| cluster.name != RAW);
+        let serve = |endpoint| {
+            let address = gateway::address(endpoint);
             world.memory.open(address, Answer::Accept, Link::default());
-            service::start(&far, &ledger, address, Bounds::default());
-        }
-        Scene { world, far, gateway, ledger }
+            // As many calls as the gateway likes.
+            let bounds = Bounds { max_concurrent_streams: 10_000, ..Bounds::default() };
+            (address, service::start(&far, &ledger, address, bounds))
+        };
+        let services = clusters.flat_map(|cluster| &cluster.endpoints).map(serve).collect();
+        Scene { world, far, gateway, ledger, services }
     }
 
     /// Runs until this is true.
@@ -71,11 +88,16 @@ impl Scene {
 
     /// Connects a client.
     pub(super) fn client(&self) -> Rc<Peer> {
+        self.client_over(Link::default())
+    }
+
+    /// The same over a link that is not as quick as others.
+    pub(super) fn client_over(&self, link: Link) -> Rc<Peer> {
         let (far, address) = (Rc::clone(&self.far), self.gateway.address);
-        let place = Rc::new(std::cell::RefCell::new(None));
+        let place = Rc::new(RefCell::new(None));
         let found = Rc::clone(&place);
         self.far.spawn(async move {
-            let end = far.memory.connect(address, None).await.expect("it serves");
+            let end = far.memory.connect(address, Some(link)).await.expect("it serves");
             *found.borrow_mut() = Some(Peer::client(&far, end, Bounds::default()));
         });
         self.until(|| place.borrow().is_some());
@@ -88,9 +110,37 @@ impl Scene {
     pub(super) fn call(&self, peer: &Rc<Peer>, plan: Plan) -> (usize, Outcome, Duration) {
         let number = client::begin(&self.far, peer, &self.ledger, &Rc::new(plan)).expect("it takes calls");
         self.until(|| !self.ledger.0.borrow()[number].outcomes.is_empty());
-        let call = &self.ledger.0.borrow()[number];
-        let (outcome, ended) = call.outcomes[0].clone();
-        (number, outcome, ended.since(call.began))
+        let (outcome, took) = self.ledger.ended(number);
+        (number, outcome, took)
+    }
+
+    /// Makes calls at a fixed pace from now on, whatever becomes of those before, on these connections in turn; the
+    /// numbers of those that have begun.
+    pub(super) fn offer(&self, peers: &[Rc<Peer>], pace: Duration, count: usize, plan: Plan) -> Numbers {
+        let numbers = Numbers::default();
+        let (begun, plan) = (Rc::clone(&numbers), Rc::new(plan));
+        let (far, ledger, peers) = (Rc::clone(&self.far), Rc::clone(&self.ledger), peers.to_vec());
+        self.far.spawn(async move {
+            let first = far.memory.now();
+            for at in 0..count {
+                let due = first.plus(pace * at as u32);
+                far.memory.pause(due.since(far.memory.now())).await;
+                let number = client::begin(&far, &peers[at % peers.len()], &ledger, &plan);
+                begun.borrow_mut().push(number.expect("it takes calls"));
+            }
+        });
+        numbers
+    }
+
+    /// Waits until `count` of these calls have begun and all have ended; how each did, and after what time.
+    pub(super) fn ended(&self, numbers: &Numbers, count: usize) -> Vec<(Outcome, Duration)> {
+        self.until(|| numbers.borrow().len() == count && self.ledger.is_over());
+        numbers.borrow().iter().map(|number| self.ledger.ended(*number)).collect()
+    }
+
+    /// The virtual moment.
+    pub(super) fn now(&self) -> Moment {
+        self.world.memory.now()
     }
 
     /// When each attempt of a call came to its service.

@@ -6,17 +6,17 @@ use std::rc::Rc;
 
 use super::client::send;
 use super::ledger::{Behaviour, Ledger, request_message, response_message};
-use super::peer::{Far, Peer, serve};
+use super::peer::{Far, Peer, Peers, serve};
 use crate::buffer::Slice;
 use crate::http2::{Bounds, ErrorCode, Head, Name, Stream, frame};
 
-/// Serves an address.
-pub(super) fn start(far: &Rc<Far>, ledger: &Rc<Ledger>, address: SocketAddr, bounds: Bounds) {
+/// Serves an address; its connections, as they come.
+pub(super) fn start(far: &Rc<Far>, ledger: &Rc<Ledger>, address: SocketAddr, bounds: Bounds) -> Peers {
     let (own, ledger) = (Rc::clone(far), Rc::clone(ledger));
     serve(far, address, bounds, move |peer, stream, head| {
         let call = head.get_named(b"x-call").expect("each call has a number");
         let call: usize = std::str::from_utf8(call).expect("digits").parse().expect("digits");
-        let (number, behaviour) = ledger.attempt(call, own.memory.now());
+        let (number, behaviour) = ledger.attempt(call, address, own.memory.now());
         let id = stream.number();
         if behaviour == Behaviour::GoAway && peer.covers.get() == u32::MAX {
             let last = id.saturating_sub(2);
@@ -28,7 +28,7 @@ pub(super) fn start(far: &Rc<Far>, ledger: &Rc<Ledger>, address: SocketAddr, bou
         }
         let script = Script { far: Rc::clone(&own), ledger: Rc::clone(&ledger), call, number };
         own.spawn(script.run(Rc::clone(peer), stream, behaviour));
-    });
+    })
 }
 
 struct Script {
