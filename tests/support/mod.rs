@@ -22,6 +22,7 @@ pub mod raw;
 pub mod raw_server;
 pub mod seccomp;
 pub mod service;
+pub mod speaker;
 pub mod watch;
 pub mod web;
 

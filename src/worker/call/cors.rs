@@ -13,14 +13,22 @@ const ALLOW_HEADERS: &[&str] = &[
     "x-grpc-web",
     "x-user-agent",
     "grpc-timeout",
+    "grpc-encoding",
+    "grpc-accept-encoding",
     "x-request-timeout",
     "traceparent",
     "tracestate",
 ];
 
 /// What pages may read besides what they may always read.
-const EXPOSE_HEADERS: &[&str] =
-    &["grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding", "retry-after"];
+const EXPOSE_HEADERS: &[&str] = &[
+    "grpc-status",
+    "grpc-message",
+    "grpc-status-details-bin",
+    "grpc-encoding",
+    "grpc-accept-encoding",
+    "retry-after",
+];
 
 /// What a listener grants, as the values that are sent.
 pub(in crate::worker) struct Policy {
