@@ -453,7 +453,8 @@ fn tests_wait_for_state_and_do_not_sleep() {
 #[test]
 fn no_path_of_one_machine() {
     const ENDINGS: &[&str] = &[
-        ".rs", ".toml", ".md", ".sh", ".proto", ".yml", ".yaml", ".txt", ".json", ".py", ".conf", ".ci/run",
+        ".rs", ".toml", ".md", ".sh", ".proto", ".yml", ".yaml", ".txt", ".json", ".py", ".go", ".conf",
+        ".ci/run",
     ];
     let homes: Vec<String> =
         ["home", "root", "Users", "work"].iter().map(|name| format!("/{name}/")).collect();

@@ -220,12 +220,15 @@ pub struct Listener {
     pub max_connections: u32,
     /// Whether a worker transfers a connection to one that has clearly fewer.
     pub balance_connections: bool,
-    /// How long a client may take from its connect to the end of its HTTP/2 preface.
+    /// How long a client may take from its connect to the end of its HTTP/2 preface; over HTTP/1.1 for a head, or for the
+    /// rest of a body whose answer is whole.
     pub handshake_timeout: Duration,
     /// A connection without calls for this long is closed.
     pub idle_timeout: Duration,
     /// A connection whose peer takes no bytes for this long while some wait is closed.
     pub write_timeout: Duration,
+    /// Over HTTP/1.1, bytes of a body that are read and dropped once no call wants them.
+    pub max_unread_body_size: u32,
     /// The condition for a `server-timing` in answers.
     pub server_timing: ServerTiming,
     /// HTTP/2 settings towards clients.

@@ -213,6 +213,7 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
         handshake_timeout: table.time("handshake_timeout"),
         idle_timeout: table.time("idle_timeout"),
         write_timeout: table.time("write_timeout"),
+        max_unread_body_size: table.size("max_unread_body_size"),
         server_timing: match table.word("server_timing") {
             "off" => ServerTiming::Off,
             "always" => ServerTiming::Always,

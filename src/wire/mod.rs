@@ -8,6 +8,7 @@ pub mod content;
 pub mod frame;
 pub mod message;
 pub mod messages;
+pub mod path;
 pub mod timeout;
 pub mod trace_context;
 pub mod web;

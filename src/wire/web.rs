@@ -4,8 +4,12 @@
 //! Source: `doc/PROTOCOL-WEB.md`: a frame whose first byte has its high bit set holds the trailers as HTTP/1 fields with
 //! names in lower case; `-text` bodies are base64, of which each piece may be padded on its own.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+
+use super::content;
 
 /// The flag of the frame that holds the trailers.
 const TRAILERS: u8 = 0x80;
@@ -13,35 +17,35 @@ const TRAILERS: u8 = 0x80;
 /// Which form of gRPC-Web a content type names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// `application/grpc-web`, with or without `+proto`.
+    /// `application/grpc-web`, with or without a `+format`.
     Binary,
-    /// `application/grpc-web-text`, with or without `+proto`.
+    /// `application/grpc-web-text`, with or without a `+format`.
     Text,
 }
 
 impl Form {
     /// Reads one media type, parameters aside; `None` if it is not gRPC-Web.
     pub fn of(content_type: &[u8]) -> Option<Form> {
-        let end = content_type.iter().position(|byte| matches!(byte, b';' | b' ' | b'\t' | b','));
-        let media = &content_type[..end.unwrap_or(content_type.len())];
-        let (base, rest) = media.split_at_checked(BASE.len())?;
+        let (base, rest) = content::media(content_type).split_at_checked(BASE.len())?;
         if !base.eq_ignore_ascii_case(BASE) {
             return None;
         }
-        match rest {
+        let form = rest.split(|byte| *byte == b'+').next().unwrap_or_default();
+        match form {
             [] => Some(Form::Binary),
-            [b'+', ..] => Some(Form::Binary),
-            _ if rest.eq_ignore_ascii_case(b"-text") => Some(Form::Text),
-            _ if rest.len() > 6 && rest[..6].eq_ignore_ascii_case(b"-text+") => Some(Form::Text),
+            _ if form.eq_ignore_ascii_case(b"-text") => Some(Form::Text),
             _ => None,
         }
     }
 
-    /// The content type of an answer in this form.
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Form::Binary => "application/grpc-web+proto",
-            Form::Text => "application/grpc-web-text+proto",
+    /// The content type of an answer in this form, with messages in `format`. A caller takes it for `proto` where none is
+    /// named, and should not have to.
+    pub fn content_type(self, format: Option<&[u8]>) -> Cow<'static, [u8]> {
+        match (self, format.unwrap_or(b"proto")) {
+            (Form::Binary, b"proto") => Cow::Borrowed(b"application/grpc-web+proto"),
+            (Form::Text, b"proto") => Cow::Borrowed(b"application/grpc-web-text+proto"),
+            (Form::Binary, other) => Cow::Owned([BASE, b"+", other].concat()),
+            (Form::Text, other) => Cow::Owned([BASE, b"-text+", other].concat()),
         }
     }
 }
@@ -139,7 +143,12 @@ mod tests {
             ("application/grpc-web-text+proto", Some(Form::Text)),
             ("application/grpc-web-text; a=b", Some(Form::Text)),
             ("application/grpc-web-text, */*", Some(Form::Text)),
+            ("application/grpc-web+json", Some(Form::Binary)),
+            ("application/grpc-web+", Some(Form::Binary)),
+            ("application/grpc-web-Text+json", Some(Form::Text)),
+            ("application/grpc-web-text+", Some(Form::Text)),
             ("application/grpc-webx", None),
+            ("application/grpc-webx+json", None),
             ("application/grpc-web-textx", None),
             ("application/grpc", None),
             ("application/json", None),
@@ -147,6 +156,19 @@ mod tests {
         ];
         for (content_type, wanted) in table {
             assert_eq!(Form::of(content_type.as_bytes()), wanted, "{content_type:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_says_its_form_and_the_format_of_its_messages() {
+        for (form, format, wanted) in [
+            (Form::Binary, None, "application/grpc-web+proto"),
+            (Form::Binary, Some("proto"), "application/grpc-web+proto"),
+            (Form::Binary, Some("json"), "application/grpc-web+json"),
+            (Form::Text, None, "application/grpc-web-text+proto"),
+            (Form::Text, Some("thrift"), "application/grpc-web-text+thrift"),
+        ] {
+            assert_eq!(&*form.content_type(format.map(str::as_bytes)), wanted.as_bytes());
         }
     }
 

@@ -23,6 +23,7 @@ pub mod raw_server;
 pub mod seccomp;
 pub mod service;
 pub mod tools;
+pub mod speaker;
 pub mod watch;
 pub mod web;
 

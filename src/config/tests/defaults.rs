@@ -67,6 +67,7 @@ pub(super) fn default_listener() -> Listener {
         handshake_timeout: 10 * SECOND,
         idle_timeout: 300 * SECOND,
         write_timeout: 30 * SECOND,
+        max_unread_body_size: 256 * KIB,
         server_timing: ServerTiming::OnRequest,
         http2: Http2 {
             max_concurrent_streams: 256,

@@ -82,7 +82,7 @@ impl Call {
         if let Err(failure) = outcome {
             self.client.call_failed(failure);
             self.request.detail().into_iter().for_each(|detail| self.responder.explain(detail));
-            self.responder.fail(failure);
+            self.responder.fail(failure, &self.head);
         }
         let took = worker.clock.now().since(self.began);
         config.series(self.series).ended(outcome.unwrap_or_else(Failure::code).number(), took);
@@ -142,7 +142,8 @@ impl Call {
                 if form == Form::Text {
                     self.request.read_as(BodyDecoder::Text(FromText::default()));
                 }
-                headers::to_grpc(head, None).map(|()| None)
+                headers::web_to_grpc(head);
+                Ok(None)
             }
             DownstreamProtocol::Json => {
                 self.responder.timer().enter(Stage::Transcode);
@@ -381,14 +382,14 @@ impl Call {
     /// Passes on a response that is a status alone.
     pub(super) fn respond_whole(&mut self, head: Head) -> Result<(), AttemptError> {
         self.timeouts.response_started();
-        self.responder.send_whole(head)
+        self.responder.send_whole(head, &self.head)
     }
 
     /// Passes on the head of a response. From then on nothing is sent again.
     pub(super) fn begin_response(&mut self, head: Head) -> Result<(), AttemptError> {
         self.timeouts.response_started();
         self.request.forget();
-        self.responder.begin(head)
+        self.responder.begin(head, &self.head)
     }
 
     /// Passes the response on, while the request may still be sent. Ready when all of it has been passed on, with the

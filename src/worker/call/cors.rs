@@ -13,14 +13,22 @@ const ALLOW_HEADERS: &[&str] = &[
     "x-grpc-web",
     "x-user-agent",
     "grpc-timeout",
+    "grpc-encoding",
+    "grpc-accept-encoding",
     "x-request-timeout",
     "traceparent",
     "tracestate",
 ];
 
 /// Response headers that pages may read beyond those that Fetch always exposes.
-const EXPOSE_HEADERS: &[&str] =
-    &["grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding", "retry-after"];
+const EXPOSE_HEADERS: &[&str] = &[
+    "grpc-status",
+    "grpc-message",
+    "grpc-status-details-bin",
+    "grpc-encoding",
+    "grpc-accept-encoding",
+    "retry-after",
+];
 
 /// A listener's grants, as the header values that are sent.
 pub(in crate::worker) struct Policy {

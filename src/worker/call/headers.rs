@@ -11,7 +11,7 @@ use crate::policy::route;
 use crate::policy::status::Code;
 use crate::upstream::AttemptError;
 use crate::wire::trace_context::TraceParent;
-use crate::wire::{binary, content, timeout};
+use crate::wire::{binary, content, path as wire_path, timeout};
 
 /// A request as it came.
 pub(in crate::worker) struct Arrival {
@@ -118,7 +118,7 @@ pub(in crate::worker) fn check_grpc(head: &Head, protocol: DownstreamProtocol) -
     if protocol == DownstreamProtocol::Grpc && !is_grpc(head) {
         return Err(Failure::NotGrpc);
     }
-    if !is_method_path(path(head)) {
+    if !wire_path::is_method(path(head)) {
         return Err(Failure::BadPath);
     }
     Ok(())
@@ -128,16 +128,9 @@ fn is_grpc(head: &Head) -> bool {
     head.get(Name::CONTENT_TYPE).is_some_and(content::is_grpc)
 }
 
-/// `/{service}/{method}`, both there and nothing else: no upstream is asked to make sense of `//` or `/..`.
-fn is_method_path(path: &[u8]) -> bool {
-    let Some(rest) = path.strip_prefix(b"/") else { return false };
-    let Some(at) = rest.iter().position(|byte| *byte == b'/') else { return false };
-    let (service, method) = (&rest[..at], &rest[at + 1..]);
-    !service.is_empty()
-        && !method.is_empty()
-        && !method.contains(&b'/')
-        && service != b".."
-        && method != b".."
+/// The format of the messages, as the content type names it.
+pub(in crate::worker) fn format(head: &Head) -> Option<&[u8]> {
+    head.get(Name::CONTENT_TYPE).and_then(content::format)
 }
 
 /// The host that the caller means to reach. A port is cut off only if digits follow the last `:`, and no other stands
@@ -176,14 +169,26 @@ fn is_not_sent_on(name: Name) -> bool {
             | Name::HTTP2_SETTINGS
             | Name::X_GRPC_WEB
             | Name::X_REQUEST_TIMEOUT
-            | Name::GRPC_ENCODING
-            | Name::GRPC_ACCEPT_ENCODING
     )
 }
 
-/// Turns the head of a request that is not gRPC into that of a call. `path` is the method's, if it is not that of the
-/// request.
-pub(in crate::worker) fn to_grpc(head: &mut Head, path: Option<&str>) -> Result<(), Failure> {
+/// Turns the head of a request in JSON into that of a call of the method with this path. Its messages are made here, and
+/// read here, so encodings are none of the caller's.
+pub(in crate::worker) fn json_to_grpc(head: &mut Head, path: &str) {
+    head.remove(Name::GRPC_ENCODING);
+    head.remove(Name::GRPC_ACCEPT_ENCODING);
+    to_grpc(head, &content::of_grpc(None));
+    head.set_path(path.as_bytes());
+}
+
+/// Turns the head of a request in gRPC-Web into that of a call. Its messages pass as they are, so their format and their
+/// encodings pass, too.
+pub(in crate::worker) fn web_to_grpc(head: &mut Head) {
+    let content_type = content::of_grpc(format(head));
+    to_grpc(head, &content_type);
+}
+
+fn to_grpc(head: &mut Head, content_type: &[u8]) {
     // `connection` names further fields that belong to the connection (RFC 9110 section 7.6.1).
     if head.get(Name::CONNECTION).is_some() {
         let named: Vec<Vec<u8>> = head
@@ -194,13 +199,9 @@ pub(in crate::worker) fn to_grpc(head: &mut Head, path: Option<&str>) -> Result<
         head.retain(|field| !named.iter().any(|name| name == field.name_bytes));
     }
     head.retain(|field| !is_not_sent_on(field.name));
-    head.push(Name::CONTENT_TYPE, b"application/grpc");
-    if let Some(path) = path {
-        head.set_path(path.as_bytes());
-    }
+    head.push(Name::CONTENT_TYPE, content_type);
     head.set_scheme(b"http");
     head.set_method(b"POST");
-    Ok(())
 }
 
 /// Whether these are the characters of a host and perhaps a port, without user information (RFC 3986 section 3.2).
@@ -283,27 +284,6 @@ pub(in crate::worker) fn response(heads: &std::rc::Rc<Heads>, status: u16) -> He
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_service_and_method_is_a_path() {
-        for (path, expected) in [
-            ("/a.B/C", true),
-            ("/B/C", true),
-            ("/a.B/", false),
-            ("//C", false),
-            ("/", false),
-            ("", false),
-            ("*", false),
-            ("a.B/C", false),
-            ("/a.B", false),
-            ("/a.B/C/", false),
-            ("/a.B/C/D", false),
-            ("/../C", false),
-            ("/a.B/..", false),
-        ] {
-            assert_eq!(is_method_path(path.as_bytes()), expected, "{path:?}");
-        }
-    }
-
     fn request() -> Head {
         let mut head = Heads::new().head();
         head.set_method(b"POST");
@@ -354,9 +334,37 @@ mod tests {
         ] {
             head.push_named(name, value);
         }
-        to_grpc(&mut head, None).expect("a request");
+        web_to_grpc(&mut head);
         let names: Vec<&[u8]> = head.iter().map(|field| field.name_bytes).collect();
         assert_eq!(names, [&b"x-four"[..], b"content-type"]);
+    }
+
+    #[test]
+    fn only_web_callers_keep_format_and_encodings() {
+        let asked = || {
+            let mut head = request();
+            head.push(Name::CONTENT_TYPE, b"application/grpc-web-text+json;charset=utf-8");
+            head.push(Name::GRPC_ENCODING, b"gzip");
+            head.push(Name::GRPC_ACCEPT_ENCODING, b"gzip,br");
+            head
+        };
+        let fields = |head: &Head| {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            head.iter().map(|field| (text(field.name_bytes), text(field.value))).collect::<Vec<_>>()
+        };
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let mut web = asked();
+        web_to_grpc(&mut web);
+        let wanted = [
+            ("grpc-encoding", "gzip"),
+            ("grpc-accept-encoding", "gzip,br"),
+            ("content-type", "application/grpc+json"),
+        ];
+        assert_eq!(fields(&web), wanted.map(owned));
+        let mut json = asked();
+        json_to_grpc(&mut json, "/x.Y/Z");
+        assert_eq!(fields(&json), [owned(("content-type", "application/grpc"))]);
+        assert_eq!(json.path(), Some(&b"/x.Y/Z"[..]));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The protocol of a caller: gRPC, gRPC-Web, or plain HTTP with JSON.
 
 use crate::http2::{Head, Name};
-use crate::wire::content;
 use crate::wire::web::Form;
+use crate::wire::{content, path};
 
 /// The version of HTTP that a request came by, as the access log has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,15 +25,29 @@ pub(in crate::worker) enum DownstreamProtocol {
 /// Reads the protocol from a head. `transcodes` says whether plain HTTP is understood at all.
 pub(in crate::worker) fn of(head: &Head, version: Version, transcodes: bool) -> DownstreamProtocol {
     let content_type = value(head, Name::CONTENT_TYPE);
-    if version == Version::Http2 && content::is_grpc(content_type) {
-        return DownstreamProtocol::Grpc;
+    let is_http2 = version == Version::Http2;
+    if content::is_grpc(content_type) {
+        // Over HTTP/1.1 the caller can only be told so.
+        return if is_http2 { DownstreamProtocol::Grpc } else { DownstreamProtocol::Json };
     }
-    match Form::of(content_type) {
-        Some(form) => DownstreamProtocol::GrpcWeb(form, answer_form(head, form)),
-        // Without transcoding, an HTTP/2 request that is not gRPC is rejected in gRPC's own format (415).
-        None if version == Version::Http2 && !transcodes => DownstreamProtocol::Grpc,
-        None => DownstreamProtocol::Json,
+    if let Some(form) = Form::of(content_type) {
+        return DownstreamProtocol::GrpcWeb(form, answer_form(head, form));
     }
+    // Refused in gRPC's own format (415): a type that means gRPC and is none of its own, and without transcoding all
+    // that seems to call a method.
+    let seems_grpc = content::is_like_grpc(content_type) || (!transcodes && (is_http2 || calls_method(head)));
+    if seems_grpc { DownstreamProtocol::Grpc } else { DownstreamProtocol::Json }
+}
+
+/// Whether a request over HTTP/1.1 that is not gRPC-Web would call a method if its type were another one. JSON would if
+/// the method were mapped, which is another answer.
+fn calls_method(head: &Head) -> bool {
+    let content_type = value(head, Name::CONTENT_TYPE);
+    head.method() == Some(b"POST")
+        && head.path().is_some_and(path::is_method)
+        && !content_type.is_empty()
+        && !content::is_json(content_type)
+        && !content::is_json_lines(content_type)
 }
 
 /// The form that is asked for, or that of the request.
@@ -72,10 +86,21 @@ mod tests {
             ),
             (http1, "application/grpc-web+proto", "*/*", false, web),
             (http1, "application/grpc", "", true, DownstreamProtocol::Json),
+            (http1, "application/grpc", "", false, DownstreamProtocol::Json),
             (http1, "application/json", "", false, DownstreamProtocol::Json),
+            (http1, "application/x-ndjson", "", false, DownstreamProtocol::Json),
+            (http1, "", "", false, DownstreamProtocol::Json),
+            (http1, "image/jpeg", "", true, DownstreamProtocol::Json),
+            (http1, "image/jpeg", "", false, DownstreamProtocol::Grpc),
+            (http2, "image/jpeg", "", false, DownstreamProtocol::Grpc),
+            (http1, "application/grpc-webx", "", true, DownstreamProtocol::Grpc),
+            (http1, "application/grpcx", "", false, DownstreamProtocol::Grpc),
+            (http2, "application/grpc-webx+json", "", true, DownstreamProtocol::Grpc),
             (http1, "", "", true, DownstreamProtocol::Json),
         ] {
             let mut head = Heads::new().head();
+            head.set_method(b"POST");
+            head.set_path(b"/a.B/C");
             for (name, value) in [(Name::CONTENT_TYPE, content_type), (Name::ACCEPT, accept)] {
                 if !value.is_empty() {
                     head.push(name, value.as_bytes());
@@ -86,6 +111,21 @@ mod tests {
                 wanted,
                 "{version:?} {content_type} {accept} {transcodes}"
             );
+        }
+    }
+
+    #[test]
+    fn an_upload_is_no_call_unless_it_is_a_post_to_a_method() {
+        for (method, path, wanted) in [
+            ("POST", "/a.B/C", DownstreamProtocol::Grpc),
+            ("PUT", "/a.B/C", DownstreamProtocol::Json),
+            ("POST", "/v1/photos/7", DownstreamProtocol::Json),
+        ] {
+            let mut head = Heads::new().head();
+            head.set_method(method.as_bytes());
+            head.set_path(path.as_bytes());
+            head.push(Name::CONTENT_TYPE, b"image/jpeg");
+            assert_eq!(of(&head, Version::Http11, false), wanted, "{method} {path}");
         }
     }
 }

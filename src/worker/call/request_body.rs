@@ -1,16 +1,12 @@
 //! The body of a request, as HTTP/2 or HTTP/1.1 has it.
 
-use std::error::Error as _;
-use std::io;
-use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
-
-use http_body::Body;
-use hyper::body::Incoming;
 
 use crate::buffer::Slice;
 use crate::http2::{Stream, StreamError};
 use crate::policy::failure::Failure;
+use crate::worker::downstream::h1_bridge::H1Bridge;
 
 /// The body, as far as it has not been taken.
 pub(in crate::worker) struct RequestBody {
@@ -21,7 +17,7 @@ pub(in crate::worker) struct RequestBody {
 /// The source of the body.
 enum Source {
     Http2(Stream),
-    Http1(Incoming),
+    Http1(Rc<H1Bridge>),
 }
 
 impl RequestBody {
@@ -29,8 +25,8 @@ impl RequestBody {
         RequestBody { source: Source::Http2(stream), received_bytes: 0 }
     }
 
-    pub(in crate::worker) fn http1(body: Incoming) -> RequestBody {
-        RequestBody { source: Source::Http1(body), received_bytes: 0 }
+    pub(in crate::worker) fn http1(bridge: Rc<H1Bridge>) -> RequestBody {
+        RequestBody { source: Source::Http1(bridge), received_bytes: 0 }
     }
 
     /// Bytes that the client has sent of it, and that were taken.
@@ -54,7 +50,7 @@ impl RequestBody {
     pub(in crate::worker) fn is_end(&self) -> bool {
         match &self.source {
             Source::Http2(stream) => stream.is_end(),
-            Source::Http1(body) => body.is_end_stream(),
+            Source::Http1(bridge) => bridge.body.is_end(),
         }
     }
 
@@ -62,6 +58,14 @@ impl RequestBody {
     pub(in crate::worker) fn release(&mut self, length: usize) {
         if let Source::Http2(stream) = &mut self.source {
             stream.release(length);
+        }
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Source::Http1(bridge) = &self.source {
+            bridge.leave_body();
         }
     }
 }
@@ -74,27 +78,7 @@ impl Source {
                 Err(StreamError::Malformed(_)) => Some(Err(Failure::BrokenBody)),
                 Err(_) => Some(Err(Failure::ClientGone)),
             }),
-            Source::Http1(body) => loop {
-                return match Pin::new(&mut *body).poll_frame(cx) {
-                    Poll::Pending => Poll::Pending,
-                    Poll::Ready(None) => Poll::Ready(None),
-                    Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(broken(&error)))),
-                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                        Ok(chunk) => Poll::Ready(Some(Ok(chunk.into()))),
-                        // Trailers of a request have no meaning in gRPC.
-                        Err(_) => continue,
-                    },
-                };
-            },
+            Source::Http1(bridge) => bridge.body.poll_chunk(cx),
         }
-    }
-}
-
-/// A failure of an HTTP/1.1 body: its framing makes no sense, or no more of it comes.
-fn broken(error: &hyper::Error) -> Failure {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-    match cause.map(io::Error::kind) {
-        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Failure::BrokenBody,
-        _ => Failure::ClientGone,
     }
 }

@@ -115,6 +115,11 @@ impl Client {
         self.idle_since.get()
     }
 
+    /// It is idle from now on: what its last call left has come.
+    pub(in crate::worker) fn rest(&self) {
+        self.idle_since.set(self.local.timers.now());
+    }
+
     /// Whether it has had no call for too long.
     pub(in crate::worker) fn has_been_idle(&self, now: Moment) -> bool {
         !self.has_calls() && self.idle_since.get().plus(self.settings().idle_timeout) <= now

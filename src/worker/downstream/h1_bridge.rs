@@ -17,6 +17,7 @@ use http::header::CONNECTION;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
+use super::h1_body::H1Body;
 use crate::buffer::Slice;
 use crate::http2::Head;
 
@@ -32,6 +33,8 @@ pub(in crate::worker) struct H1Bridge {
     last: Cell<bool>,
     /// hyper waits for the answer no more.
     gone: Cell<bool>,
+    /// The body of the request.
+    pub(in crate::worker) body: H1Body,
     hyper: RefCell<Option<Waker>>,
     call: RefCell<Option<Waker>>,
 }
@@ -60,8 +63,14 @@ impl fmt::Display for Truncated {
 impl std::error::Error for Truncated {}
 
 impl H1Bridge {
+    /// A bridge that reads and drops up to so many bytes of what a call leaves of its body.
+    pub(in crate::worker) fn new(max_unread_body_size: u32) -> H1Bridge {
+        H1Bridge { body: H1Body::new(max_unread_body_size), ..H1Bridge::default() }
+    }
+
     /// Clears the bridge for the next request.
     pub(in crate::worker) fn reset(&self) {
+        self.body.reset();
         self.head.take();
         self.chunks.borrow_mut().clear();
         self.end.set(End::NotYet);
@@ -79,7 +88,8 @@ impl H1Bridge {
 
     pub(in crate::worker) fn begin(&self, head: &Head) {
         let mut response = response(head);
-        if self.last.get() {
+        let is_whole = self.end.get() == End::Whole;
+        if (is_whole && self.body.answered()) || self.last.get() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         *self.head.borrow_mut() = Some(response);
@@ -115,6 +125,13 @@ impl H1Bridge {
             self.chunks.borrow_mut().push_back(last.into_bytes());
         }
         self.end.set(End::Truncated);
+        self.wake_hyper();
+    }
+
+    /// The call wants no more of the body of the request.
+    pub(in crate::worker) fn leave_body(&self) {
+        self.body.leave();
+        // The connection's task reads the rest.
         self.wake_hyper();
     }
 

@@ -1,9 +1,8 @@
 //! A client's HTTP/1.1 connection, until either side ends it.
 //!
 //! hyper reads requests and writes answers; each request is a call like any other, in a slot of its own, which gives its
-//! answer through an [`H1Bridge`]. hyper reads the next request only after the answer to the one before. The rest of a
-//! body that nobody read is read and dropped if it is short and has arrived. Otherwise the connection is closed: the
-//! rest is never taken for a request.
+//! answer through an [`H1Bridge`]. hyper reads the next request only after the answer to the one before. What a call has
+//! left of its body is read and dropped (`h1_body.rs`), or the connection is closed: it is never taken for a request.
 //!
 //! A guard against request smuggling: hyper accepts some `transfer-encoding` values that other parsers read
 //! differently. Here `chunked` alone is accepted. `upgrade` has no effect.
@@ -13,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts as HttpParts;
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
@@ -49,7 +48,7 @@ const HEADERS_COUNT: usize = 100;
 
 /// Serves a connection.
 pub(in crate::worker) async fn serve(worker: Rc<Worker>, client: Rc<Client>, pipe: &Rc<Pipe>, timer: Timer) {
-    let exchange = Rc::new(H1Bridge::default());
+    let exchange = Rc::new(H1Bridge::new(client.settings().max_unread_body_size));
     let lengths = Rc::new(ContentLengthScanner::default());
     let io = TokioIo::new(ScannedIo::new(pipe.io(), &lengths));
     let requests = Requests { worker, client: Rc::clone(&client), exchange: Rc::clone(&exchange), lengths };
@@ -109,8 +108,12 @@ impl Service<Request<Incoming>> for Requests {
             self.refuse(detail);
             return answer;
         }
+        let expect = head.headers.get(EXPECT).map(|value| value.as_bytes());
+        let awaits = expect.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+        self.exchange.body.begin(body, awaits);
+        let body = RequestBody::http1(Rc::clone(&self.exchange));
         let sink = ResponseSink::http1(Rc::clone(&self.exchange));
-        self.worker.start_call(&self.client, self.arrival(&head), RequestBody::http1(body), sink);
+        self.worker.start_call(&self.client, self.arrival(&head), body, sink);
         self.worker.poll_started_calls();
         answer
     }
@@ -171,7 +174,7 @@ struct H1Timeouts<'a> {
     exchange: &'a H1Bridge,
     pipe: &'a Pipe,
     timer: Timer,
-    /// The moment since which the client has been sending a head.
+    /// Since when the client has been sending a head, or what its last call left of its body.
     head_since: Option<Moment>,
     /// The next answer announces the end of the connection, which is closed at this time if no request follows.
     closing: Option<Moment>,
@@ -195,7 +198,16 @@ impl H1Timeouts<'_> {
             }
             self.timer.arm(now.plus(CHECK_INTERVAL), cx.waker());
         }
-        connection.poll(cx)
+        let polled = connection.poll(cx);
+        if let Poll::Ready(dropped) = self.exchange.body.poll_drop(cx) {
+            if dropped == Err(Failure::BrokenBody) {
+                self.client.local.counts().protocol_errors.add(1);
+            }
+            // What came so far was no head.
+            self.client.rest();
+            self.head_since = None;
+        }
+        polled
     }
 
     /// Cuts a connection whose client does not read. True if it should end as soon as nothing is in flight.
@@ -215,7 +227,9 @@ impl H1Timeouts<'_> {
     }
 
     fn head_takes_too_long(&mut self, now: Moment) -> bool {
-        if self.client.has_calls() || self.pipe.received_at() <= self.client.idle_since() {
+        let is_sending =
+            self.exchange.body.is_being_dropped() || self.pipe.received_at() > self.client.idle_since();
+        if self.client.has_calls() || !is_sending {
             self.head_since = None;
             return false;
         }

@@ -8,6 +8,7 @@ pub(in crate::worker) mod accept;
 pub(in crate::worker) mod client;
 pub(in crate::worker) mod content_lengths;
 pub(in crate::worker) mod detect;
+pub(in crate::worker) mod h1_body;
 pub(in crate::worker) mod h1_bridge;
 pub(in crate::worker) mod http1;
 pub(in crate::worker) mod http2;

@@ -11,6 +11,7 @@ use crate::transcode::bind::bind;
 use crate::transcode::oneof;
 use crate::transcode::query::QueryOptions;
 use crate::transcode::rules::{Captures, Found};
+use crate::wire::content;
 use crate::worker::call::headers;
 use crate::worker::call::responder::Responder;
 use crate::worker::call::responder::json::{Format, JsonEncoder};
@@ -83,10 +84,7 @@ pub(in crate::worker) fn open(
     let format =
         Format::of(value(head, Name::ACCEPT).unwrap_or_default(), transcoder.method(rule).server_streaming);
     responder.encode_json(JsonEncoder::new(Rc::clone(transcoder), rule, format));
-    headers::to_grpc(head, Some(transcoder.method(rule).path.as_str())).map_err(|_| {
-        responder.explain("the host is not valid".to_owned());
-        Failure::BadParameter
-    })?;
+    headers::json_to_grpc(head, transcoder.method(rule).path.as_str());
     Ok(opened)
 }
 
@@ -167,11 +165,7 @@ impl TranscodedRequest {
         if rule.takes_http_body || matches!(rule.body, Body::None) || self.length == Some(0) {
             return true;
         }
-        let media = content_type.split(';').next().unwrap_or_default().trim();
-        let is = |known: &str| media.eq_ignore_ascii_case(known);
-        let is_json =
-            is("application/json") || is("text/json") || media.to_ascii_lowercase().ends_with("+json");
-        let is_lines = is("application/x-ndjson") || is("application/ndjson") || is("application/jsonl");
-        is_json || (self.is_stream() && is_lines)
+        let content_type = content_type.as_bytes();
+        content::is_json(content_type) || (self.is_stream() && content::is_json_lines(content_type))
     }
 }

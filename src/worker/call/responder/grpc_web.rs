@@ -7,6 +7,7 @@ use crate::buffer::Slice;
 use crate::http2::{Head, Name};
 use crate::wire::frame::Walker;
 use crate::wire::web::{self, Form};
+use crate::worker::call::headers;
 
 /// A response in gRPC-Web.
 pub(super) struct Web {
@@ -25,16 +26,35 @@ impl Web {
     pub(super) fn trailers(&self, trailers: &Head) -> Slice {
         let mut frame = Vec::with_capacity(128);
         web::write_trailers(trailers.iter().map(|field| (field.name_bytes, field.value)), &mut frame);
+        self.encode(frame)
+    }
+
+    fn encode(&self, frame: Vec<u8>) -> Slice {
         match self.form {
             Form::Binary => frame.into(),
             Form::Text => web::to_text(&frame).into_bytes().into(),
         }
     }
 
-    /// Turns the head of a gRPC response into that of one in gRPC-Web.
-    pub(super) fn change(&self, head: &mut Head) {
-        head.insert(Name::CONTENT_TYPE, self.form.content_type().as_bytes());
+    /// Takes the trailers out of the head of a response that is a head alone, as the last frame of its body. They are all
+    /// of it but what HTTP itself reads: a page of another origin cannot read the head.
+    pub(super) fn take_trailers(&self, head: &mut Head) -> Slice {
+        let mut frame = Vec::with_capacity(128);
+        let trailers = head.iter().filter(|field| !is_of_http(field.name));
+        web::write_trailers(trailers.map(|field| (field.name_bytes, field.value)), &mut frame);
+        head.retain(|field| is_of_http(field.name));
+        self.encode(frame)
+    }
+
+    /// Makes the head of a gRPC response to `asked` that of one in gRPC-Web. A service that does not name the format of
+    /// its messages has taken that of the request.
+    pub(super) fn change(&self, head: &mut Head, asked: &Head) {
+        let format = headers::format(head).or_else(|| headers::format(asked));
+        let content_type = self.form.content_type(format);
+        head.insert(Name::CONTENT_TYPE, &content_type);
         head.remove(Name::CONTENT_LENGTH);
+        // The trailers are in the body: there are none that it could announce.
+        head.remove(Name::TRAILER);
     }
 
     /// Sends the next piece of the body, as base64 text if the caller wants that.
@@ -61,11 +81,24 @@ impl Web {
     }
 }
 
-/// Splits the head of a response that has no messages: the fields of its trailers go there.
-pub(super) fn move_trailers(head: &mut Head, trailers: &mut Head) {
-    let is_trailer = |name: &[u8]| name.starts_with(b"grpc-");
-    for field in head.iter().filter(|field| is_trailer(field.name_bytes)) {
-        trailers.push_named(field.name_bytes, field.value);
-    }
-    head.retain(|field| !is_trailer(field.name_bytes));
+/// Whether a field of a response is for HTTP, and no metadata of the call.
+fn is_of_http(name: Name) -> bool {
+    matches!(
+        name,
+        Name::CONTENT_TYPE
+            | Name::CONTENT_LENGTH
+            | Name::TRAILER
+            | Name::DATE
+            | Name::SERVER
+            | Name::VIA
+            | Name::VARY
+            | Name::CACHE_CONTROL
+            | Name::ALT_SVC
+            | Name::SET_COOKIE
+            | Name::STRICT_TRANSPORT_SECURITY
+            | Name::X_CONTENT_TYPE_OPTIONS
+            | Name::ACCESS_CONTROL_ALLOW_ORIGIN
+            | Name::ACCESS_CONTROL_ALLOW_CREDENTIALS
+            | Name::ACCESS_CONTROL_EXPOSE_HEADERS
+    )
 }

@@ -128,18 +128,16 @@ impl Responder {
         self.sink.send_whole(head, Slice::default(), self.is_head).map_err(|Gone| Failure::ClientGone)
     }
 
-    /// Sends a head of the upstream that is all of its response.
-    pub(in crate::worker) fn send_whole(&mut self, mut head: Head) -> Result<(), AttemptError> {
+    /// Sends a head of the upstream that is all of its answer to `asked`.
+    pub(in crate::worker) fn send_whole(&mut self, mut head: Head, asked: &Head) -> Result<(), AttemptError> {
         match &mut self.encoder {
             ResponseEncoder::Grpc => {
                 self.extra.add_time(&mut head);
                 Ok(self.sink.send_whole(head, Slice::default(), false)?)
             }
             ResponseEncoder::Web(web) => {
-                let mut trailers = self.heads.head();
-                grpc_web::move_trailers(&mut head, &mut trailers);
-                let body = web.trailers(&trailers);
-                web.change(&mut head);
+                let body = web.take_trailers(&mut head);
+                web.change(&mut head, asked);
                 self.extra.add_to(&mut head);
                 Ok(self.sink.send_whole(head, body, self.is_head)?)
             }
@@ -151,12 +149,12 @@ impl Responder {
         }
     }
 
-    /// Takes the head of an answer.
-    pub(in crate::worker) fn begin(&mut self, mut head: Head) -> Result<(), AttemptError> {
+    /// Takes the head of an answer to `asked`.
+    pub(in crate::worker) fn begin(&mut self, mut head: Head, asked: &Head) -> Result<(), AttemptError> {
         match &mut self.encoder {
             ResponseEncoder::Grpc => Ok(self.sink.begin(&head)?),
             ResponseEncoder::Web(web) => {
-                web.change(&mut head);
+                web.change(&mut head, asked);
                 self.extra.add_to(&mut head);
                 Ok(self.sink.begin(&head)?)
             }
@@ -201,9 +199,9 @@ impl Responder {
         }
     }
 
-    /// Ends the answer with a failure: as all of it, or as its end if it had begun. A client that has gone gets
-    /// nothing.
-    pub(in crate::worker) fn fail(&mut self, failure: Failure) {
+    /// Ends the answer to `asked` with a failure: as all of it, or as its end if it had begun. Nothing for a client that
+    /// has gone.
+    pub(in crate::worker) fn fail(&mut self, failure: Failure, asked: &Head) {
         if failure == Failure::ClientGone {
             return self.sink.close();
         }
@@ -215,7 +213,7 @@ impl Responder {
                 self.sink.end_with(&trailers)
             }
             ResponseEncoder::Grpc => {
-                let mut head = grpc::trailers_only(&self.heads, failure);
+                let mut head = grpc::trailers_only(&self.heads, failure, asked);
                 self.extra.add_time(&mut head);
                 self.sink.send_whole(head, Slice::default(), false)
             }
@@ -234,8 +232,8 @@ impl Responder {
                 let mut trailers = grpc::trailers(&self.heads, failure);
                 self.extra.add_time(&mut trailers);
                 let body = web.trailers(&trailers);
-                let mut head = headers::response(&self.heads, failure.http_of_grpc());
-                web.change(&mut head);
+                let mut head = grpc::head(&self.heads, failure);
+                web.change(&mut head, asked);
                 self.extra.add_to(&mut head);
                 self.sink.send_whole(head, body, self.is_head)
             }
@@ -312,7 +310,7 @@ mod tests {
                     responder.sink.begin(&Heads::new().head()).expect("nothing was said yet");
                 }
                 if fails {
-                    responder.fail(Failure::ClientGone);
+                    responder.fail(Failure::ClientGone, &Heads::new().head());
                 }
                 assert!(begins || fails || Pin::new(&mut answer).poll(&mut cx).is_pending());
                 drop(responder);

@@ -1,0 +1,216 @@
+// Command behind is a server that connectconformance can test: a Ringway with another such server behind it.
+//
+//	behind RINGWAY SERVER [ARGUMENTS...]
+//
+// Whatever the client speaks to Ringway, the server behind is asked for gRPC over HTTP/2, which is all that Ringway speaks
+// to services. Messages on standard input and output are protobuf, with their length before them in four bytes.
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"regexp"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// Fields of ServerCompatRequest and ServerCompatResponse, and values of their enums.
+const (
+	requestProtocol    = 1
+	requestHTTPVersion = 2
+	requestReadLimit   = 6
+	responseHost       = 1
+	responsePort       = 2
+
+	protocolGRPC = 2
+	http2        = 2
+)
+
+const host = "127.0.0.1"
+
+// The connections to the service have no limits that the suite knows, and no call is given a deadline of the gateway's own.
+const config = `workers = 1
+[admin]
+address = "127.0.0.1:0"
+[[listeners]]
+address = "127.0.0.1:0"
+[[routes]]
+cluster = "conformance"
+timeout = "0s"
+[[clusters]]
+name = "conformance"
+endpoints = ["127.0.0.1:%d"]
+`
+
+// numbers are the fields of a message that hold one.
+type numbers map[uint64]uint64
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("behind: ")
+	if len(os.Args) < 3 {
+		log.Fatal("usage: behind RINGWAY SERVER [ARGUMENTS...]")
+	}
+	if err := run(os.Args[1], os.Args[2:]); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ringway string, command []string) error {
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGTERM, syscall.SIGINT)
+	asked, err := read(os.Stdin)
+	if err != nil {
+		return fmt.Errorf("the runner's request: %w", err)
+	}
+	server := exec.Command(command[0], command[1:]...)
+	server.Stderr = os.Stderr
+	port, err := startServer(server, asked[requestReadLimit])
+	if err != nil {
+		return fmt.Errorf("%s: %w", command[0], err)
+	}
+	defer server.Process.Kill()
+
+	folder, err := os.MkdirTemp("", "ringway-behind-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	path := folder + "/ringway.toml"
+	if err := os.WriteFile(path, fmt.Appendf(nil, config, port), 0o600); err != nil {
+		return err
+	}
+	gateway := exec.Command(ringway, "run", "--config", path)
+	ours, err := startGateway(gateway)
+	if err != nil {
+		return fmt.Errorf("%s: %w", ringway, err)
+	}
+	defer gateway.Process.Kill()
+
+	answer := binary.AppendUvarint(nil, responseHost<<3|2)
+	answer = append(binary.AppendUvarint(answer, uint64(len(host))), host...)
+	answer = binary.AppendUvarint(binary.AppendUvarint(answer, responsePort<<3), ours)
+	if err := write(os.Stdout, answer); err != nil {
+		return err
+	}
+	return wait(told, server, gateway)
+}
+
+// wait ends when the runner says so, or with an error when a program ends before.
+func wait(told <-chan os.Signal, programs ...*exec.Cmd) error {
+	ended := make(chan error, len(programs))
+	for _, program := range programs {
+		go func() { ended <- fmt.Errorf("%s has ended: %v", program.Path, program.Wait()) }()
+	}
+	select {
+	case <-told:
+		return nil
+	case err := <-ended:
+		return err
+	}
+}
+
+// startServer starts the server behind, and gives its port.
+func startServer(server *exec.Cmd, readLimit uint64) (uint64, error) {
+	in, err := server.StdinPipe()
+	if err != nil {
+		return 0, err
+	}
+	out, err := server.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := server.Start(); err != nil {
+		return 0, err
+	}
+	request := []byte{requestProtocol << 3, protocolGRPC, requestHTTPVersion << 3, http2}
+	if readLimit > 0 {
+		request = binary.AppendUvarint(append(request, requestReadLimit<<3), readLimit)
+	}
+	if err := write(in, request); err != nil {
+		return 0, err
+	}
+	answer, err := read(out)
+	return answer[responsePort], err
+}
+
+// startGateway starts Ringway, and gives the port that it listens on once it is ready.
+func startGateway(gateway *exec.Cmd) (uint64, error) {
+	out, err := gateway.StderrPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := gateway.Start(); err != nil {
+		return 0, err
+	}
+	ready := regexp.MustCompile(`ready listeners=\[([^\]]+)\]`)
+	found := make(chan uint64, 1)
+	go func() {
+		defer close(found)
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			log.Print(lines.Text())
+			if match := ready.FindStringSubmatch(lines.Text()); match != nil {
+				_, text, _ := net.SplitHostPort(match[1])
+				port, _ := strconv.ParseUint(text, 10, 16)
+				found <- port
+			}
+		}
+	}()
+	select {
+	case port, ok := <-found:
+		if !ok {
+			return 0, errors.New("it has ended before it was ready")
+		}
+		return port, nil
+	case <-time.After(30 * time.Second):
+		gateway.Process.Kill()
+		return 0, errors.New("it is not ready after 30 s")
+	}
+}
+
+func write(to io.Writer, message []byte) error {
+	_, err := to.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(message))), message...))
+	return err
+}
+
+func read(from io.Reader) (numbers, error) {
+	found := numbers{}
+	var length [4]byte
+	if _, err := io.ReadFull(from, length[:]); err != nil {
+		return found, err
+	}
+	message := make([]byte, binary.BigEndian.Uint32(length[:]))
+	if _, err := io.ReadFull(from, message); err != nil {
+		return found, err
+	}
+	number := func() uint64 {
+		value, size := binary.Uvarint(message)
+		message = message[max(size, 0):]
+		return value
+	}
+	for len(message) > 0 {
+		before := len(message)
+		key, value := number(), number()
+		switch {
+		case len(message) == before || (key&7 == 2 && value > uint64(len(message))):
+			return found, errors.New("the message is cut")
+		case key&7 == 0:
+			found[key>>3] = value
+		case key&7 == 2:
+			message = message[value:]
+		default:
+			return found, fmt.Errorf("field %d is neither a number nor bytes", key>>3)
+		}
+	}
+	return found, nil
+}
