@@ -22,6 +22,8 @@ pub trait Source: Send + Sync {
     fn rings(&self) -> Vec<RingCounts>;
     /// Begins to drain, as SIGTERM does.
     fn drain(&self);
+    /// Counts a panic in what was asked; it has been printed already.
+    fn panicked(&self);
     /// What else can be done here.
     fn hooks(&self) -> &Hooks;
 }

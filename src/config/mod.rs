@@ -134,10 +134,12 @@ pub enum OnUnavailable {
 }
 
 /// The address for operators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// Where the dashboard, /metrics and all other pages for operators are served.
     pub address: SocketAddr,
+    /// Names besides addresses and names without a dot that a request may have as its host; in lower case.
+    pub allowed_hosts: Vec<String>,
 }
 
 /// How host names of endpoints become addresses.

@@ -79,6 +79,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let io = io(&root.table("io"));
     let admin_table = root.table("admin");
     let admin = admin_table.address("address");
+    let allowed_hosts = transcoding::unique(&admin_table, "allowed_hosts", forms::allowed_host);
     let overload = policies::overload(&root.table("overload"));
     let dns = dns(&root.table("dns"));
     let access_log = access_log(&root.table("access_log"));
@@ -97,7 +98,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
         workers,
         cpu_policy,
         io,
-        admin: Admin { address: admin? },
+        admin: Admin { address: admin?, allowed_hosts },
         dns,
         access_log,
         tracing,

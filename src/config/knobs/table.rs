@@ -48,6 +48,8 @@ pub const KNOBS: &[Knob] = &[
     table("admin", "The address for operators."),
     address("admin.address", Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)),
         "Where the dashboard, `/metrics` and all other pages for operators are served. Keep it off public networks."),
+    list("admin.allowed_hosts", "a host name without a port, such as \"ringway.example.com\" or \"*.example.com\", or \"*\" for every one", 0, 64,
+        "Names that requests may have as their host there, besides addresses and names without a dot; others get 403, for a page on the web can make a browser ask under a name of its own. `/ready` and `/live` answer everybody."),
 
     table("overload", "When a worker has more than it can do, it refuses calls with UNAVAILABLE before anything of them is read."),
     count("overload.max_active_calls", 65_536, 1, 1_000_000_000,

@@ -26,7 +26,7 @@ fn everything_has_a_default() {
             sqpoll_idle: None,
             busy_poll: None,
         },
-        admin: Admin { address: "127.0.0.1:9901".parse().unwrap() },
+        admin: Admin { address: "127.0.0.1:9901".parse().unwrap(), allowed_hosts: Vec::new() },
         dns: Dns {
             servers: Vec::new(),
             refresh_rate: 30 * SECOND,
