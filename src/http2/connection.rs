@@ -96,6 +96,8 @@ pub struct Notes {
     pub refused_streams: u32,
     /// Resets that had to wait, for their streams were too young.
     pub held_resets: u32,
+    /// Streams that ended because the peer did not take their last bytes.
+    pub stalled: u32,
 }
 
 /// One connection.
@@ -132,6 +134,8 @@ pub struct Connection {
 
     pub(super) shutdown: Shutdown,
     pub(super) ping_sent: Option<Moment>,
+    /// When the last ping was sent since which no stream has got anything.
+    pub(super) quiet_ping: Option<Moment>,
     pub(super) failed: Option<ConnectionError>,
     pub(super) is_over: bool,
     pub(super) notes: Notes,
@@ -171,6 +175,7 @@ impl Connection {
             held_resets: VecDeque::new(),
             shutdown: Shutdown::No,
             ping_sent: None,
+            quiet_ping: None,
             failed: None,
             is_over: false,
             notes: Notes::default(),
@@ -351,6 +356,7 @@ impl Connection {
     pub fn ping(&mut self, now: Moment, out: &mut Output) {
         if !self.is_over && self.ping_sent.is_none() {
             self.ping_sent = Some(now);
+            self.quiet_ping = Some(now);
             frame::ping(out.bytes(), false, KEEPALIVE_PING);
         }
     }
@@ -358,6 +364,11 @@ impl Connection {
     /// When the ping was sent that the peer has not answered.
     pub fn ping_sent(&self) -> Option<Moment> {
         self.ping_sent
+    }
+
+    /// When the last ping was sent, if no stream has got anything since then.
+    pub fn quiet_ping(&self) -> Option<Moment> {
+        self.quiet_ping
     }
 
     /// An answer to one of our pings.

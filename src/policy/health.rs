@@ -4,7 +4,7 @@
 //! asks; workers only read the outcome.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::config::HealthChecks;
 
@@ -12,6 +12,7 @@ use crate::config::HealthChecks;
 #[derive(Debug)]
 pub struct SharedHealth {
     endpoints: Box<[Arc<Fitness>]>,
+    failures: Arc<AtomicU64>,
 }
 
 /// Whether one endpoint may get calls.
@@ -35,14 +36,18 @@ impl Fitness {
 impl SharedHealth {
     /// So many endpoints.
     pub fn new(endpoints: usize) -> Arc<Self> {
-        Arc::new(Self { endpoints: (0..endpoints).map(|_| Arc::default()).collect() })
+        Arc::new(Self {
+            endpoints: (0..endpoints).map(|_| Arc::default()).collect(),
+            failures: Arc::default(),
+        })
     }
 
     /// The same cluster with other endpoints. For each of them, `kept` is its position here, if it had one.
     pub fn next(&self, kept: &[Option<usize>]) -> Arc<Self> {
         let fitness =
             |kept: &Option<usize>| kept.map_or_else(Arc::default, |at| Arc::clone(&self.endpoints[at]));
-        Arc::new(Self { endpoints: kept.iter().map(fitness).collect() })
+        let failures = Arc::clone(&self.failures);
+        Arc::new(Self { endpoints: kept.iter().map(fitness).collect(), failures })
     }
 
     /// Whether an endpoint may get calls.
@@ -53,6 +58,11 @@ impl SharedHealth {
     /// What is held of one endpoint.
     pub fn of(&self, endpoint: usize) -> &Arc<Fitness> {
         &self.endpoints[endpoint]
+    }
+
+    /// Where bad answers are counted, and those that never came.
+    pub fn failures(&self) -> &Arc<AtomicU64> {
+        &self.failures
     }
 
     /// How many may not.

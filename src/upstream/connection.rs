@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::config;
-use crate::http2::{self, Bounds, ErrorCode, Head, Heads, OpenError, Session, Stream};
+use crate::http2::{self, Bounds, ErrorCode, Head, Heads, Notes, OpenError, Session, Stream};
 use crate::net::pipe::Outgoing;
 use crate::net::{Local, Pipe, listener, stream};
 use crate::policy::failure::Failure;
@@ -145,9 +145,15 @@ pub(super) enum ConnectionEvent {
     /// The upstream has said goodbye, so many times.
     Goaway {
         frames: u32,
-        /// It finds pings too frequent.
+        /// It asks for less of something (ENHANCE_YOUR_CALM).
+        is_too_much: bool,
+        /// That is pings, as it says.
         too_many_pings: bool,
     },
+    /// Other things it did.
+    Noted(Notes),
+    /// It broke the rules of HTTP/2, and the connection ends.
+    ProtocolError,
     /// A ping was not answered.
     KeepaliveTimeout,
     /// A connection that was ready has ended.
@@ -333,8 +339,13 @@ impl<O: Owner> Protocol<'_, O> {
             // grpc servers answer pings that they find too frequent with this; gRFC A8 asks clients to double the
             // interval.
             let goaway = session.ask(|http2| http2.goaway());
-            let too_many_pings = goaway.is_some_and(|goaway| goaway.code == ErrorCode::ENHANCE_YOUR_CALM);
-            self.life.owner.apply(ConnectionEvent::Goaway { frames: notes.goaways, too_many_pings });
+            let is_too_much = goaway.is_some_and(|goaway| goaway.code == ErrorCode::ENHANCE_YOUR_CALM);
+            let too_many_pings = is_too_much && goaway.is_some_and(|goaway| goaway.too_many_pings);
+            let frames = notes.goaways;
+            self.life.owner.apply(ConnectionEvent::Goaway { frames, is_too_much, too_many_pings });
+        }
+        if notes != Notes::default() {
+            self.life.owner.apply(ConnectionEvent::Noted(notes));
         }
     }
 
@@ -382,6 +393,7 @@ impl<O: Owner> Protocol<'_, O> {
 
     fn ended(&self) {
         if let Some(error) = self.connection.session.ask(|http2| http2.failed()) {
+            self.life.owner.apply(ConnectionEvent::ProtocolError);
             tracing::debug!(
                 cluster = self.life.owner.settings().name,
                 endpoint = %self.address,

@@ -21,6 +21,7 @@ use super::control::{Control, Wanted, WorkerPeer};
 use super::downstream::client::Client;
 use super::telemetry::buffers::TelemetryBuffers;
 use crate::http2::Heads;
+use crate::metrics::labels::Task;
 use crate::net::{Local, runtime};
 use crate::policy::overload::{Overload, Verdict};
 use crate::policy::spread::Spread;
@@ -190,7 +191,7 @@ impl Worker {
     /// Runs a task on this worker's loop. A panic in it is counted, and ends nothing else.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let counts = self.local.shared_counts();
-        runtime::spawn(move || counts.panics.add(1), task);
+        runtime::spawn(move || counts.panics.add(Task::Connection as usize), task);
     }
 
     /// Keeps a client in the list of those to be told when the worker drains, until the guard is dropped.

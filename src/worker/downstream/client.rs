@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::listener::ListenerState;
 use crate::config;
+use crate::metrics::ProtocolError;
 use crate::net::{Local, Pipe};
 use crate::policy::failure::Failure;
 use crate::time::Moment;
@@ -30,6 +31,7 @@ pub(in crate::worker) struct Client {
     pub(in crate::worker) drains: Cell<bool>,
     /// Its calls are to end now.
     cut: Cell<bool>,
+    pub(in crate::worker) speaks_http1: Cell<bool>,
     /// Wakes its task.
     waker: RefCell<Option<Waker>>,
 }
@@ -48,6 +50,7 @@ impl Client {
             idle_since: Cell::new(now),
             drains: Cell::new(false),
             cut: Cell::new(false),
+            speaks_http1: Cell::new(false),
             waker: RefCell::new(None),
             local,
         })
@@ -76,12 +79,19 @@ impl Client {
         if failure == Failure::Draining {
             self.local.counts().calls_cut.add(1);
         }
-        if failure == Failure::BrokenBody {
-            self.local.counts().protocol_errors.add(1);
+        self.local.counts().failures.add(failure.number());
+        // Over HTTP/2 it is a stream's error, which is counted there.
+        if failure == Failure::BrokenBody && self.speaks_http1.get() {
+            self.protocol_error(ProtocolError::Http1Body);
         }
         if failure == Failure::ClientGone {
             self.local.counts().client_resets.add(1);
         }
+    }
+
+    /// It broke the rules, and its connection ends.
+    pub(in crate::worker) fn protocol_error(&self, error: ProtocolError) {
+        self.local.counts().protocol_errors.add(error as usize);
     }
 
     /// Asks the connection to end once its calls have.

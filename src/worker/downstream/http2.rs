@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use super::client::{CHECK_INTERVAL, Client};
 use crate::config;
 use crate::http2::guard::Budgets;
-use crate::http2::{self, Bounds, Session};
+use crate::http2::{self, Bounds, Notes, Session};
+use crate::metrics::ProtocolError;
 use crate::net::Pipe;
 use crate::net::pipe::End;
 use crate::time::Moment;
@@ -101,8 +102,14 @@ impl Connection<'_> {
     /// Counts what happened.
     fn note(&self) {
         let notes = self.session.ask(http2::Connection::take_notes);
-        self.client.local.counts().streams_malformed.add(notes.malformed.into());
-        self.client.local.counts().streams_refused.add(notes.refused_streams.into());
+        if notes != Notes::default() {
+            let counts = self.client.local.counts();
+            counts.streams_malformed.add(notes.malformed.into());
+            counts.streams_refused.add(notes.refused_streams.into());
+            counts.streams_stalled.add(notes.stalled.into());
+            counts.priority_frames.add(notes.priorities.into());
+            counts.late_frames.add(notes.late_frames.into());
+        }
     }
 
     /// Sees to waker and timer.
@@ -161,12 +168,22 @@ impl Connection<'_> {
 
     fn ended(&self, ended: Option<End>) {
         let Some(error) = self.session.ask(|http2| http2.failed()) else { return };
-        let counts = self.client.local.counts();
         tracing::debug!(code = %error.code, reason = error.reason, ?ended, "client connection ended");
-        if error.flood.is_some() {
-            counts.floods.add(1);
-        } else {
-            counts.protocol_errors.add(1);
+        match error.flood {
+            Some(flood) => self.client.local.counts().floods.add(flood as usize),
+            None => self.client.protocol_error(ProtocolError::of_http2(error.code.0)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http2::guard::Flood;
+    use crate::metrics::labels;
+
+    #[test]
+    fn floods_are_counted_under_their_names() {
+        assert_eq!(Flood::ALL.map(Flood::name), labels::FLOODS);
+        assert!(Flood::ALL.iter().enumerate().all(|(number, flood)| *flood as usize == number));
     }
 }
