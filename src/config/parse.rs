@@ -211,6 +211,9 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
         handshake_timeout: table.time("handshake_timeout"),
         idle_timeout: table.time("idle_timeout"),
         write_timeout: table.time("write_timeout"),
+        read_timeout: table.time("read_timeout"),
+        min_rate: table.size("min_rate"),
+        max_buffered_bytes: table.size("max_buffered_bytes"),
         server_timing: match table.word("server_timing") {
             "off" => ServerTiming::Off,
             "always" => ServerTiming::Always,
@@ -225,6 +228,12 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
             max_headers_count: http2.count("max_headers_count"),
             max_send_buffer_size: http2.size("max_send_buffer_size"),
             max_resets_per_second: http2.count("max_resets_per_second"),
+            max_pings_per_second: http2.count("max_pings_per_second"),
+            max_settings_per_second: http2.count("max_settings_per_second"),
+            max_empty_frames_per_second: http2.count("max_empty_frames_per_second"),
+            max_window_updates_per_second: http2.count("max_window_updates_per_second"),
+            max_priority_frames_per_second: http2.count("max_priority_frames_per_second"),
+            max_continuations: http2.count("max_continuations"),
         },
         cors: transcoding::cors(&table.table("cors")),
     };
@@ -342,6 +351,7 @@ fn pool(table: &Table<'_>) -> Pool {
         max_frame_size: table.size("max_frame_size"),
         max_header_list_size: table.size("max_header_list_size"),
         max_send_buffer_size: table.size("max_send_buffer_size"),
+        min_rate: table.size("min_rate"),
         replay_buffer_size: table.size("replay_buffer_size"),
     }
 }
@@ -350,6 +360,7 @@ fn keepalive(table: &Table<'_>) -> Keepalive {
     let why = "gRPC servers answer faster pings with GOAWAY too_many_pings, which ends the connection";
     Keepalive {
         interval: table.time_because("interval", Some(why)),
+        interval_without_data: table.time_because("interval_without_data", Some(why)),
         timeout: table.time("timeout"),
         without_calls: table.flag("without_calls"),
     }

@@ -9,6 +9,8 @@ use super::codes::Codes;
 pub struct Overload {
     /// Calls one worker has at once.
     pub max_active_calls: u32,
+    /// Bytes of unfinished JSON requests that one worker holds.
+    pub max_buffered_bytes: u32,
     /// How late its loop may be. `None` where set to "0s".
     pub max_loop_delay: Option<Duration>,
     /// So long it has to be later than that, without a break, before calls are refused for it.

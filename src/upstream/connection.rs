@@ -261,6 +261,7 @@ fn bounds(pool: &config::Pool) -> Bounds {
         max_header_list_size: pool.max_header_list_size,
         max_headers_count: u32::MAX,
         max_send_buffer_size: pool.max_send_buffer_size,
+        min_send_rate: pool.min_rate,
         ..Bounds::default()
     }
 }
@@ -380,7 +381,10 @@ impl<O: Owner> Protocol<'_, O> {
             self.life.owner.apply(ConnectionEvent::KeepaliveTimeout);
             return self.pipe.abort();
         }
+        // gRPC servers count pings since they have last sent something of a stream.
+        let quiet = session.ask(|http2| http2.quiet_ping());
         let due = silent_since.plus(self.life.ping_interval.get());
+        let due = quiet.map_or(due, |sent| due.max(sent.plus(settings.interval_without_data)));
         if now < due {
             return timer.arm(due, cx.waker());
         }

@@ -10,6 +10,7 @@ use std::task::{Poll, Waker};
 
 use slab::Slab;
 
+use super::call::admission::Unbegun;
 use super::call::headers::Arrival;
 use super::call::json::transcoder::Transcoder;
 use super::call::replay::ReplayBufferPool;
@@ -67,6 +68,7 @@ pub(super) struct Worker {
     pub(super) random: RefCell<Random>,
     pub(super) overload: RefCell<Overload>,
     pub(super) replays: ReplayBufferPool,
+    pub(super) unbegun: Rc<Unbegun>,
     /// None if nothing is told of calls.
     pub(super) telemetry: Option<Rc<TelemetryBuffers>>,
     clients: RefCell<Slab<Rc<Client>>>,
@@ -108,6 +110,7 @@ impl Worker {
             random: RefCell::new(Random::seeded(seed)),
             overload: RefCell::default(),
             replays: ReplayBufferPool::default(),
+            unbegun: Rc::default(),
             telemetry,
             clients: RefCell::default(),
             accepting: Cell::new(0),

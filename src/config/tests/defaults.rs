@@ -37,7 +37,12 @@ fn everything_has_a_default() {
         access_log: None,
         tracing: None,
         drain_timeout: 30 * SECOND,
-        overload: Overload { max_active_calls: 65_536, max_loop_delay: Some(SECOND / 2), interval: SECOND },
+        overload: Overload {
+            max_active_calls: 65_536,
+            max_buffered_bytes: 256 * 1024 * KIB,
+            max_loop_delay: Some(SECOND / 2),
+            interval: SECOND,
+        },
         listeners: vec![default_listener()],
         routes: vec![Route {
             name: "prefix:/".to_owned(),
@@ -67,6 +72,9 @@ pub(super) fn default_listener() -> Listener {
         handshake_timeout: 10 * SECOND,
         idle_timeout: 300 * SECOND,
         write_timeout: 30 * SECOND,
+        read_timeout: 60 * SECOND,
+        min_rate: 256,
+        max_buffered_bytes: 16 * 1024 * KIB,
         server_timing: ServerTiming::OnRequest,
         http2: Http2 {
             max_concurrent_streams: 256,
@@ -77,6 +85,12 @@ pub(super) fn default_listener() -> Listener {
             max_headers_count: 100,
             max_send_buffer_size: 256 * KIB,
             max_resets_per_second: 1000,
+            max_pings_per_second: 100,
+            max_settings_per_second: 100,
+            max_empty_frames_per_second: 1000,
+            max_window_updates_per_second: 50_000,
+            max_priority_frames_per_second: 1000,
+            max_continuations: 32,
         },
         cors: Cors {
             allow_origins: AllowOrigins::These(Vec::new()),
@@ -122,9 +136,15 @@ pub(super) fn default_cluster() -> Cluster {
             max_frame_size: 64 * KIB,
             max_header_list_size: 64 * KIB,
             max_send_buffer_size: 256 * KIB,
+            min_rate: 256,
             replay_buffer_size: 64 * KIB,
         },
-        keepalive: Keepalive { interval: 30 * SECOND, timeout: 5 * SECOND, without_calls: false },
+        keepalive: Keepalive {
+            interval: 30 * SECOND,
+            interval_without_data: 310 * SECOND,
+            timeout: 5 * SECOND,
+            without_calls: false,
+        },
         reconnect: Reconnect {
             initial_backoff: SECOND / 10,
             backoff_multiplier: 1.6,

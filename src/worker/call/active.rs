@@ -5,13 +5,15 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::admission::Permit;
 use super::body_decoder::BodyDecoder;
 use super::cors;
 use super::headers::{self, Arrival, GatewayHeaders};
 use super::json;
+use super::pace::Pace;
 use super::protocol::DownstreamProtocol;
 use super::request_body::RequestBody;
 use super::request_forwarder::{RequestForwarder, UpstreamBody};
@@ -23,12 +25,13 @@ use crate::buffer::Slice;
 use crate::http2::{Head, Stream};
 use crate::metrics::record::Stage;
 use crate::policy::failure::Failure;
-use crate::policy::status::Code;
+use crate::policy::status::{CANCEL, Code};
 use crate::time::Moment;
-use crate::upstream::AttemptError;
+use crate::upstream::{AttemptError, Cluster};
 use crate::wire::web::{Form, FromText};
 use crate::worker::config::{RouteMatch, WorkerConfig};
 use crate::worker::core::Worker;
+use crate::worker::downstream::buffered::Buffered;
 use crate::worker::downstream::client::Client;
 use crate::worker::telemetry::records::{CallTelemetry, Ended};
 use crate::worker::telemetry::trace::Span;
@@ -39,6 +42,10 @@ pub(in crate::worker) struct Call {
     client: Rc<Client>,
     responder: Responder,
     request: RequestForwarder,
+    /// Bytes that are held of an unfinished request in JSON.
+    buffered: Buffered,
+    permit: Option<Permit>,
+    pace: Pace,
     timeouts: CallTimeouts,
     began: Moment,
     /// Where it is counted.
@@ -67,6 +74,9 @@ impl Call {
         }
         Call {
             head,
+            buffered: Buffered::default(),
+            permit: None,
+            pace: Pace::default(),
             client,
             responder,
             request: RequestForwarder::new(body, worker.replays.take()),
@@ -79,6 +89,10 @@ impl Call {
 
     /// The call is over: a failure becomes a response, and what happened is counted and told.
     pub(super) fn end(&mut self, worker: &Worker, config: &WorkerConfig, outcome: Result<Code, Failure>) {
+        let outcome = match outcome {
+            Err(Failure::UpstreamReset(CANCEL)) if self.is_late() => Err(Failure::OutOfTime),
+            other => other,
+        };
         if let Err(failure) = outcome {
             self.client.call_failed(failure);
             self.request.detail().into_iter().for_each(|detail| self.responder.explain(detail));
@@ -179,33 +193,72 @@ impl Call {
     pub(super) async fn read_json(
         &mut self,
         opened: json::TranscodedRequest,
+        buffered_max: u32,
     ) -> Result<Option<Slice>, Failure> {
         self.enter(Stage::Receive);
+        self.buffered.limit(buffered_max);
         opened.check_length()?;
         if opened.is_stream() {
             self.request.read_as(BodyDecoder::Values(Box::new(json::Stream::new(opened))));
             poll_fn(|cx| match self.request.poll_first(cx) {
-                Poll::Pending => self.poll_given_up(cx).map(Err),
+                Poll::Pending => match self.note_upload(self.request.is_owed(), self.request.held_bytes()) {
+                    Ok(()) => self.poll_given_up(cx).map(Err),
+                    refused => Poll::Ready(refused),
+                },
                 ready => ready,
             })
             .await?;
+            self.timeouts.owed_by(None);
             return Ok(None);
         }
         let mut collected = json::CollectedBody::default();
         loop {
             let chunk = poll_fn(|cx| match self.request.poll_receive(cx) {
-                Poll::Pending => self.poll_given_up(cx).map(Err),
+                Poll::Pending => match self.note_upload(true, collected.held_bytes()) {
+                    Ok(()) => self.poll_given_up(cx).map(Err),
+                    Err(failure) => Poll::Ready(Err(failure)),
+                },
                 ready => ready,
             });
             let Some(chunk) = chunk.await? else { break };
             self.timeouts.moved();
             opened.collect(&mut collected, chunk)?;
         }
+        self.timeouts.owed_by(None);
         self.enter(Stage::Transcode);
         opened.message(&collected).map(Some).map_err(|(failure, detail)| {
             detail.into_iter().for_each(|detail| self.responder.explain(detail));
             failure
         })
+    }
+
+    /// The client is waited for. Notes whether it owes the rest of something, and how much is held until that has come.
+    fn note_upload(&mut self, is_owed: bool, held: usize) -> Result<(), Failure> {
+        let settings = self.client.settings();
+        let since =
+            self.pace.look(is_owed, self.request.received_bytes(), settings.min_rate, self.timeouts.now());
+        self.timeouts.owed_by(since.map(|since| since.plus(settings.read_timeout)));
+        self.buffered.hold(&self.client, held)
+    }
+
+    /// Whether anything of the request's body has come, or none is to come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.request.has_begun()
+    }
+
+    /// Takes a place among the cluster's calls in flight. `unbegun`: only the head has come, and this wakes the call.
+    pub(super) fn admit(
+        &mut self,
+        cluster: &Rc<Cluster>,
+        unbegun: Option<Waker>,
+        now: Moment,
+    ) -> Result<(), Failure> {
+        self.permit = self.client.unbegun.admit(cluster, &self.client, unbegun, now);
+        if self.permit.is_none() {
+            cluster.counts().limit_refused.add(1);
+            return Err(Failure::LimitReached);
+        }
+        Ok(())
     }
 
     /// Makes the head what the upstream gets of it, and keeps up to `replay_bytes_max` of the body, to send it again.
@@ -278,6 +331,9 @@ impl Call {
         if self.client.is_cut() {
             return Poll::Ready(Failure::Draining);
         }
+        if self.permit.as_ref().is_some_and(|permit| self.client.unbegun.is_lost(permit)) {
+            return Poll::Ready(Failure::LimitReached);
+        }
         self.timeouts.poll(cx)
     }
 
@@ -345,15 +401,26 @@ impl Call {
         match self.request.poll(cx) {
             Poll::Pending => {
                 let moved = before < self.request.sent_bytes();
-                self.timeouts.upload_progress(moved, self.request.is_stalled());
-                Ok(())
+                self.timeouts.upload_progress(moved, self.request.stalled_since(self.timeouts.now()));
+                if self.permit.as_ref().is_some_and(Permit::is_listed) && self.request.has_begun() {
+                    self.begun();
+                }
+                self.note_upload(self.request.is_owed(), self.request.held_bytes())
             }
             Poll::Ready(Ok(())) => {
+                self.begun();
                 self.timeouts.request_sent();
+                self.timeouts.owed_by(None);
+                self.buffered.release(&self.client);
                 Ok(())
             }
             Poll::Ready(Err(failure)) => Err(failure),
         }
+    }
+
+    fn begun(&mut self) {
+        let client = &self.client;
+        self.permit.iter_mut().for_each(|permit| client.unbegun.begun(permit));
     }
 
     /// Makes the request ready to be sent again. Lets go of the stream that it was sent to.
@@ -375,6 +442,9 @@ impl Call {
 
     /// Passes on a response that is a status alone.
     pub(super) fn respond_whole(&mut self, head: Head) -> Result<(), AttemptError> {
+        if headers::status(&head) == Some(Code::Cancelled) && self.is_late() {
+            return Err(AttemptError::terminal(Failure::OutOfTime));
+        }
         self.timeouts.response_started();
         self.responder.send_whole(head)
     }
@@ -405,7 +475,11 @@ impl Call {
         if let Poll::Ready(trailers) = polled {
             return Poll::Ready(trailers.and_then(|trailers| self.end_response(trailers)));
         }
-        self.enter(if response.waits_for_client() { Stage::Write } else { Stage::Upstream });
+        let waits = response.waits_for_client();
+        if let Some(since) = self.responder.stalled_since().filter(|_| waits) {
+            self.timeouts.untaken_since(since);
+        }
+        self.enter(if waits { Stage::Write } else { Stage::Upstream });
         if self.responder.is_said() {
             return Poll::Ready(Ok(Code::Ok));
         }
@@ -420,9 +494,28 @@ impl Call {
             return Ok(Code::Ok);
         }
         let no_status = AttemptError::terminal(Failure::UpstreamNoStatus);
-        let trailers = trailers.ok_or(no_status)?;
-        let code = headers::status(&trailers).ok_or(no_status)?;
+        let mut trailers = trailers.ok_or(no_status)?;
+        let mut code = headers::status(&trailers).ok_or(no_status)?;
+        if code == Code::Cancelled && self.is_late() {
+            code = Code::DeadlineExceeded;
+            headers::set_status(&mut trailers, code, Failure::OutOfTime.message());
+        }
         self.responder.end(trailers)?;
         Ok(code)
+    }
+
+    /// Whether the time that the service was told is over: then it is for that reason that it cancels the call.
+    fn is_late(&self) -> bool {
+        self.timeouts.passed().is_some()
+    }
+}
+
+impl Drop for Call {
+    /// However it ends, what it has taken of its client and its cluster is given back.
+    fn drop(&mut self) {
+        self.buffered.release(&self.client);
+        if let Some(permit) = self.permit.take() {
+            self.client.unbegun.give(permit);
+        }
     }
 }

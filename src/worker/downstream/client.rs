@@ -12,6 +12,7 @@ use crate::metrics::ProtocolError;
 use crate::net::{Local, Pipe};
 use crate::policy::failure::Failure;
 use crate::time::Moment;
+use crate::worker::call::admission::{Caller, Unbegun};
 use crate::worker::call::cors;
 
 /// How often a connection is checked for idleness and for a peer that does not read.
@@ -32,13 +33,17 @@ pub(in crate::worker) struct Client {
     /// Its calls are to end now.
     cut: Cell<bool>,
     pub(in crate::worker) speaks_http1: Cell<bool>,
+    /// Bytes of its unfinished requests; see `buffered.rs`.
+    pub(super) buffered: Cell<u64>,
+    /// Where its calls wait of which only the head has come.
+    pub(in crate::worker) unbegun: Rc<Unbegun>,
     /// Wakes its task.
     waker: RefCell<Option<Waker>>,
 }
 
 impl Client {
     pub(in crate::worker) fn new(
-        local: Rc<Local>,
+        (local, unbegun): (Rc<Local>, Rc<Unbegun>),
         listener: Rc<ListenerState>,
         peer: SocketAddr,
     ) -> Rc<Client> {
@@ -51,6 +56,8 @@ impl Client {
             drains: Cell::new(false),
             cut: Cell::new(false),
             speaks_http1: Cell::new(false),
+            buffered: Cell::new(0),
+            unbegun,
             waker: RefCell::new(None),
             local,
         })
@@ -144,6 +151,12 @@ impl Client {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
+    }
+}
+
+impl Caller for Client {
+    fn calls(&self) -> u32 {
+        self.calls.get()
     }
 }
 

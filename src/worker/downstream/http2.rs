@@ -21,7 +21,7 @@ use crate::worker::core::Worker;
 
 /// Serves a connection that has greeted.
 pub(in crate::worker) async fn serve(worker: Rc<Worker>, client: Rc<Client>, pipe: &Rc<Pipe>, timer: Timer) {
-    let bounds = Rc::new(bounds(&client.settings().http2));
+    let bounds = Rc::new(bounds(client.settings()));
     let session = Session::new(Rc::clone(pipe) as _, Rc::clone(&worker.local.timers), |out| {
         http2::Connection::server(bounds, Rc::clone(&worker.heads), out)
     });
@@ -32,7 +32,8 @@ pub(in crate::worker) async fn serve(worker: Rc<Worker>, client: Rc<Client>, pip
 }
 
 /// Bounds towards clients.
-fn bounds(settings: &config::Http2) -> Bounds {
+fn bounds(listener: &config::Listener) -> Bounds {
+    let settings = &listener.http2;
     Bounds {
         max_concurrent_streams: settings.max_concurrent_streams,
         stream_window: settings.initial_stream_window_size,
@@ -44,8 +45,16 @@ fn bounds(settings: &config::Http2) -> Bounds {
         // Counted when the call is read, which can say so to its caller.
         max_headers_count: u32::MAX,
         max_send_buffer_size: settings.max_send_buffer_size,
-        budgets: Budgets { resets: settings.max_resets_per_second, ..Budgets::default() },
-        ..Bounds::default()
+        max_continuations: settings.max_continuations,
+        min_send_rate: listener.min_rate,
+        budgets: Budgets {
+            resets: settings.max_resets_per_second,
+            pings: settings.max_pings_per_second,
+            settings: settings.max_settings_per_second,
+            empty_frames: settings.max_empty_frames_per_second,
+            window_updates: settings.max_window_updates_per_second,
+            priorities: settings.max_priority_frames_per_second,
+        },
     }
 }
 
