@@ -208,6 +208,8 @@ block! {
             "Calls waiting now for a connection with room.",
         pending_overflow: Counter "ringway_upstream_pending_overflow_total"
             "Calls refused because max_pending_requests were already waiting.",
+        pending_failed: Counter "ringway_upstream_pending_failed_total"
+            "Calls that waited for a connection, and none came about.",
         limit_refused: Counter "ringway_upstream_limit_refused_total"
             "Calls refused because max_requests were already in flight.",
         goaways: Counter "ringway_upstream_goaways_total"

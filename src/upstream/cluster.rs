@@ -203,8 +203,14 @@ impl Cluster {
     }
 
     /// Waits for a connection that takes a call, on an endpoint that it has not been `tried` on if there is any.
-    pub fn acquire(&self, tried: Tried) -> AcquireStream {
-        AcquireStream::new(&self.pool, tried)
+    /// `yields`: others that wait go before it.
+    pub fn acquire(&self, tried: Tried, yields: bool) -> AcquireStream {
+        AcquireStream::new(&self.pool, tried, yields)
+    }
+
+    /// Calls, up to `max`, that wait although there are connections, and that let nobody pass.
+    pub fn urgent(&self, max: usize) -> usize {
+        if self.pool.is_connected() { self.pool.waiters.borrow().urgent(max) } else { 0 }
     }
 }
 

@@ -1,11 +1,13 @@
 //! A call in flight: its request, its response, its timeouts, and what is told of it. Its parts are private: whoever
 //! drives a call does so by these verbs.
 
+mod upload;
+
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::admission::Permit;
@@ -27,7 +29,7 @@ use crate::metrics::record::Stage;
 use crate::policy::failure::Failure;
 use crate::policy::status::{CANCEL, Code};
 use crate::time::Moment;
-use crate::upstream::{AttemptError, Cluster};
+use crate::upstream::AttemptError;
 use crate::wire::web::{Form, FromText};
 use crate::worker::config::{RouteMatch, WorkerConfig};
 use crate::worker::core::Worker;
@@ -188,79 +190,6 @@ impl Call {
         self.timeouts.set_limits(asked, allowed);
     }
 
-    /// Reads a body of JSON: whole, if the method takes one message, or else up to the first of them. Nothing that is
-    /// wrong in it is ever seen by an upstream.
-    pub(super) async fn read_json(
-        &mut self,
-        opened: json::TranscodedRequest,
-        buffered_max: u32,
-    ) -> Result<Option<Slice>, Failure> {
-        self.enter(Stage::Receive);
-        self.buffered.limit(buffered_max);
-        opened.check_length()?;
-        if opened.is_stream() {
-            self.request.read_as(BodyDecoder::Values(Box::new(json::Stream::new(opened))));
-            poll_fn(|cx| match self.request.poll_first(cx) {
-                Poll::Pending => match self.note_upload(self.request.is_owed(), self.request.held_bytes()) {
-                    Ok(()) => self.poll_given_up(cx).map(Err),
-                    refused => Poll::Ready(refused),
-                },
-                ready => ready,
-            })
-            .await?;
-            self.timeouts.owed_by(None);
-            return Ok(None);
-        }
-        let mut collected = json::CollectedBody::default();
-        loop {
-            let chunk = poll_fn(|cx| match self.request.poll_receive(cx) {
-                Poll::Pending => match self.note_upload(true, collected.held_bytes()) {
-                    Ok(()) => self.poll_given_up(cx).map(Err),
-                    Err(failure) => Poll::Ready(Err(failure)),
-                },
-                ready => ready,
-            });
-            let Some(chunk) = chunk.await? else { break };
-            self.timeouts.moved();
-            opened.collect(&mut collected, chunk)?;
-        }
-        self.timeouts.owed_by(None);
-        self.enter(Stage::Transcode);
-        opened.message(&collected).map(Some).map_err(|(failure, detail)| {
-            detail.into_iter().for_each(|detail| self.responder.explain(detail));
-            failure
-        })
-    }
-
-    /// The client is waited for. Notes whether it owes the rest of something, and how much is held until that has come.
-    fn note_upload(&mut self, is_owed: bool, held: usize) -> Result<(), Failure> {
-        let settings = self.client.settings();
-        let since =
-            self.pace.look(is_owed, self.request.received_bytes(), settings.min_rate, self.timeouts.now());
-        self.timeouts.owed_by(since.map(|since| since.plus(settings.read_timeout)));
-        self.buffered.hold(&self.client, held)
-    }
-
-    /// Whether anything of the request's body has come, or none is to come.
-    pub(super) fn has_begun(&self) -> bool {
-        self.request.has_begun()
-    }
-
-    /// Takes a place among the cluster's calls in flight. `unbegun`: only the head has come, and this wakes the call.
-    pub(super) fn admit(
-        &mut self,
-        cluster: &Rc<Cluster>,
-        unbegun: Option<Waker>,
-        now: Moment,
-    ) -> Result<(), Failure> {
-        self.permit = self.client.unbegun.admit(cluster, &self.client, unbegun, now);
-        if self.permit.is_none() {
-            cluster.counts().limit_refused.add(1);
-            return Err(Failure::LimitReached);
-        }
-        Ok(())
-    }
-
     /// Makes the head what the upstream gets of it, and keeps up to `replay_bytes_max` of the body, to send it again.
     pub(super) fn prepare(&mut self, headers: &GatewayHeaders, replay_bytes_max: u32, body: Option<Slice>) {
         headers::prepare(&mut self.head, headers);
@@ -375,6 +304,9 @@ impl Call {
     pub(super) fn send_body_to(&mut self, stream: Stream) {
         self.request.to(stream);
         self.timeouts.sent_head();
+        if let Some(permit) = self.permit.as_ref().filter(|permit| permit.is_listed()) {
+            self.client.unbegun.sent(permit);
+        }
     }
 
     /// A body that is kept whole, for one more upstream.
@@ -390,37 +322,6 @@ impl Call {
     /// From now on the body goes only where this copy goes.
     pub(super) fn take_copy(&mut self, copy: UpstreamBody) {
         self.request.take(copy);
-    }
-
-    /// Moves what there is of the request.
-    pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if self.request.is_done() {
-            return Ok(());
-        }
-        let before = self.request.sent_bytes();
-        match self.request.poll(cx) {
-            Poll::Pending => {
-                let moved = before < self.request.sent_bytes();
-                self.timeouts.upload_progress(moved, self.request.stalled_since(self.timeouts.now()));
-                if self.permit.as_ref().is_some_and(Permit::is_listed) && self.request.has_begun() {
-                    self.begun();
-                }
-                self.note_upload(self.request.is_owed(), self.request.held_bytes())
-            }
-            Poll::Ready(Ok(())) => {
-                self.begun();
-                self.timeouts.request_sent();
-                self.timeouts.owed_by(None);
-                self.buffered.release(&self.client);
-                Ok(())
-            }
-            Poll::Ready(Err(failure)) => Err(failure),
-        }
-    }
-
-    fn begun(&mut self) {
-        let client = &self.client;
-        self.permit.iter_mut().for_each(|permit| client.unbegun.begun(permit));
     }
 
     /// Makes the request ready to be sent again. Lets go of the stream that it was sent to.
@@ -452,6 +353,8 @@ impl Call {
     /// Passes on the head of a response. From then on nothing is sent again.
     pub(super) fn begin_response(&mut self, head: Head) -> Result<(), AttemptError> {
         self.timeouts.response_started();
+        // A service may speak first.
+        self.begun();
         self.request.forget();
         self.responder.begin(head)
     }

@@ -2,7 +2,8 @@
 //! client next to nothing, and a few clients could take all places of a cluster with them.
 //!
 //! Such a call waits in a list. Where `max_requests` is reached, a call of a client that has fewer takes the place of
-//! one in it; if this worker has none, the others give places back on their tick.
+//! one in it; if this worker has none, the others give places back on their tick. So it is with the streams of connections
+//! to the cluster: a call in the list lets others pass that wait for one, and gives its own to them.
 
 use std::cell::{Cell, RefCell};
 use std::ptr;
@@ -25,6 +26,9 @@ pub(in crate::worker) trait Caller {
     fn calls(&self) -> u32;
 }
 
+/// So many streams are given back on a tick at most.
+const STREAMS_MAX: usize = 64;
+
 /// Calls of one worker that are in flight, and whose body has not begun.
 #[derive(Default)]
 pub(in crate::worker) struct Unbegun {
@@ -39,6 +43,8 @@ struct Entry {
     since: Moment,
     task: Waker,
     place: Place,
+    /// It has a stream to a service.
+    is_sent: bool,
 }
 
 /// Whose the place is.
@@ -86,6 +92,7 @@ impl Unbegun {
             caller,
             since: now,
             task,
+            is_sent: false,
             place: Place::Own,
         };
         let key = self.calls.borrow_mut().insert(entry);
@@ -109,15 +116,31 @@ impl Unbegun {
         true
     }
 
-    /// Gives places back that other workers need. To be called on the worker's tick.
+    /// Gives places back that other workers need, and streams that calls wait for here. To be called on the worker's
+    /// tick.
     pub(in crate::worker) fn settle(&self, now: Moment) {
+        let mut streams = 0;
         for (_, entry) in self.calls.borrow_mut().iter_mut() {
             let may_go =
                 entry.place == Place::Own && entry.since.plus(GRACE) <= now && entry.caller.calls() > 1;
-            if may_go && entry.cluster.limit().shared().take_want() {
+            if !may_go {
+                continue;
+            }
+            let is_starved = entry.is_sent && streams < entry.cluster.urgent(STREAMS_MAX);
+            streams += usize::from(is_starved);
+            if is_starved || entry.cluster.limit().shared().take_want() {
                 entry.place = Place::Wanted;
                 entry.task.wake_by_ref();
             }
+        }
+    }
+
+    /// The call has a stream to a service.
+    pub(super) fn sent(&self, permit: &Permit) {
+        if let Some(entry) = self.calls.borrow_mut().get_mut(permit.key as usize)
+            && entry.serial == permit.serial
+        {
+            entry.is_sent = true;
         }
     }
 
