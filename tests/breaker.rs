@@ -62,8 +62,14 @@ async fn only_the_gateways_own_limits_count() {
             let extra = alone("timeout = \"300ms\"\n", "");
             let (gateway, address) = gateway::before(&[service.address()], BACKENDS[0], &extra);
             let mut client = RawClient::connect(address).await;
-            codes(&mut client, headers, 30).await;
+            // Row 8: whichever way the service says that its time is over, callers are told so.
+            assert_eq!(codes(&mut client, headers, 30).await, ["4"; 30], "{act:?} {headers:?}");
             assert_eq!(metric(&gateway, OPENS), opens, "{act:?} {headers:?}");
+            let counted = metric(
+                &gateway,
+                "ringway_calls_total{route=\"prefix:/\",cluster=\"interop\",grpc_status=\"DEADLINE_EXCEEDED\"}",
+            );
+            assert_eq!(counted, 30, "{act:?} {headers:?}");
         }
     }
 }

@@ -65,6 +65,92 @@ async fn bytes_that_are_not_http2_end_the_connection() {
     }
 }
 
+/// A frame, as bytes.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Row 54, and what each metric says by label. The bounds are those of the configuration: five a second, ten at once.
+#[tokio::test]
+async fn floods_say_what_they_were() {
+    let bounds = "[listeners.http2]\nmax_pings_per_second = 5\nmax_settings_per_second = 5\n\
+                  max_window_updates_per_second = 5\nmax_priority_frames_per_second = 5\n\
+                  max_resets_per_second = 5\nmax_continuations = 10\n";
+    let flood = |count: u32, frames: &dyn Fn(u32) -> Vec<u8>| {
+        (0..count).fold(PREFACE.to_vec(), |bytes, number| [bytes, frames(number)].concat())
+    };
+    // POST to a path that is no method's, which is answered at once.
+    let head = |stream: u32| frame(1, 0x4, stream, b"\x83\x86\x44\x02/x");
+    let floods: [(&str, &dyn Fn(u32) -> Vec<u8>); 7] = [
+        ("too_many_pings", &|count| flood(count, &|_| frame(6, 0, 0, &[7; 8]))),
+        ("too_many_settings", &|count| flood(count - 1, &|_| frame(4, 0, 0, &[]))),
+        ("too_many_window_updates", &|count| flood(count, &|_| frame(8, 0, 0, &[0, 0, 0, 1]))),
+        ("too_many_priority_frames", &|count| flood(count, &|_| frame(2, 0, 5, &[0, 0, 0, 0, 1]))),
+        ("too_many_priority_frames", &|count| flood(count, &|_| frame(0xfa, 0, 0, b"?"))),
+        ("too_many_resets", &|count| {
+            flood(count, &|number| {
+                [head(number * 2 + 1), frame(3, 0, number * 2 + 1, &[0, 0, 0, 8])].concat()
+            })
+        }),
+        ("too_many_continuations", &|count| {
+            [PREFACE.to_vec(), frame(1, 0, 1, b"\x83"), frame(9, 0, 1, b"").repeat(count as usize)].concat()
+        }),
+    ];
+    for backend in BACKENDS {
+        let server = InteropServer::start();
+        let (gateway, address) = with_listener(&server, backend, bounds, "");
+        let of =
+            |name: &str| metric(&gateway, &format!("ringway_floods_total{{worker=\"0\",flood=\"{name}\"}}"));
+        for (name, bytes) in &floods {
+            let (before, all) = (of(name), metric(&gateway, "ringway_floods_total"));
+            // The bounds allow so much.
+            let calm = raw::half_said(address, &bytes(10)).await;
+            let more = raw::exchange(address, &bytes(60)).await;
+            assert!(String::from_utf8_lossy(&more).contains(name), "{backend}: GOAWAY says {name}");
+            metric_becomes(&gateway, "ringway_connections_active", 1).await;
+            assert_eq!(of(name), before + 1, "{backend}, {name}");
+            assert_eq!(metric(&gateway, "ringway_floods_total"), all + 1, "{backend}, {name}");
+            drop(calm);
+            metric_becomes(&gateway, "ringway_connections_active", 0).await;
+        }
+        assert_eq!(metric(&gateway, "ringway_protocol_errors_total"), 0, "{backend}");
+        assert_eq!(metric(&gateway, "ringway_panics_total"), 0, "{backend}");
+        check_serves(address).await;
+    }
+}
+
+#[tokio::test]
+async fn broken_rules_say_which_they_were() {
+    let errors: [(&str, Vec<u8>); 8] = [
+        ("http2_protocol_error", [PREFACE, &frame(0, 0, 1, b"x")].concat()),
+        ("http2_flow_control_error", [PREFACE, &frame(8, 0, 0, &[0x7f, 0xff, 0xff, 0xff])].concat()),
+        ("http2_frame_size_error", [PREFACE, &frame(6, 0, 0, b"short")].concat()),
+        ("http2_compression_error", [PREFACE, &frame(1, 0x5, 1, b"\x80")].concat()),
+        ("http1_head", b"\x16\x03\x01 not a preface, and long enough to tell".to_vec()),
+        ("http1_head_too_large", [&b"GET / HTTP/1.1\r\nhost: x\r\nx: "[..], &[b'y'; 300_000]].concat()),
+        ("http1_host", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+        (
+            "http1_transfer_encoding",
+            b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n".to_vec(),
+        ),
+    ];
+    for backend in BACKENDS {
+        let server = InteropServer::start();
+        let (gateway, address) = with_listener(&server, backend, "", "");
+        for (name, bytes) in &errors {
+            raw::exchange(address, bytes).await;
+            metric_becomes(&gateway, "ringway_connections_active", 0).await;
+            let labels = format!("worker=\"0\",error=\"{name}\"");
+            let counted = metric(&gateway, &format!("ringway_protocol_errors_total{{{labels}}}"));
+            assert_eq!(counted, 1, "{backend}, {name}");
+        }
+        assert_eq!(metric(&gateway, "ringway_protocol_errors_total"), errors.len() as u64, "{backend}");
+        assert_eq!(metric(&gateway, "ringway_floods_total"), 0, "{backend}");
+        check_serves(address).await;
+    }
+}
+
 #[tokio::test]
 async fn a_greeting_may_come_in_pieces() {
     const PIECES: u64 = 3;
@@ -166,6 +252,20 @@ async fn a_head_that_no_upstream_should_see_is_refused() {
         assert_eq!((reply.status, reply.grpc_status()), (200, Some("8")), "{backend}: {reply:?}");
         metric_becomes(&gateway, "ringway_calls_started_total", table.len() as u64 + 1).await;
         assert_eq!(server.calls().len(), 0, "{backend}: nothing of this reaches the server");
+        for (failure, count) in [
+            ("not_post", 1),
+            ("not_grpc", 2),
+            ("bad_binary_header", 1),
+            ("bad_timeout", 3),
+            ("no_route", 1),
+            ("bad_path", 2),
+            ("too_many_headers", 1),
+            ("head_too_large", 1),
+        ] {
+            let counted = metric(&gateway, &format!("ringway_failures_total{{failure=\"{failure}\"}}"));
+            assert_eq!(counted, count, "{backend}: {failure}");
+        }
+        assert_eq!(metric(&gateway, "ringway_failures_total"), table.len() as u64 + 1, "{backend}");
         let reply = client.call(EMPTY_CALL, &[("trace-bin", "q6ur"), ("grpc-timeout", "5S")], b"").await;
         assert_eq!(reply.grpc_status(), Some("0"), "{backend}: the connection is as good as new: {reply:?}");
         assert_eq!(metric(&gateway, "ringway_connections_accepted_total"), 1, "{backend}");

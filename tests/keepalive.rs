@@ -15,10 +15,21 @@ use support::raw_server::{RawServer, Step};
 const INTERVAL: Duration = Duration::from_millis(200);
 
 fn before(server: &RawServer, backend: &str, without_calls: bool) -> (Gateway, SocketAddr) {
+    before_with(server, backend, without_calls, INTERVAL)
+}
+
+/// `quiet` is the interval after a ping since which nothing came but its answer.
+fn before_with(
+    server: &RawServer,
+    backend: &str,
+    without_calls: bool,
+    quiet: Duration,
+) -> (Gateway, SocketAddr) {
     let config = gateway_config(&[server.address()], backend, "");
     let mut config = config::parse(&config, Path::new("test.toml")).expect("a good configuration");
     let keepalive = &mut config.clusters[0].keepalive;
     (keepalive.interval, keepalive.timeout) = (INTERVAL, INTERVAL);
+    keepalive.interval_without_data = quiet;
     keepalive.without_calls = without_calls;
     let gateway = Gateway::start(config).expect("it starts");
     let address = gateway.listeners()[0];
@@ -57,7 +68,29 @@ async fn a_connection_without_calls_is_left_alone() {
     }
 }
 
-/// A peer that answers no ping is given up, with its calls; the next call gets a connection that works.
+/// Row 44: gRPC servers by default end a connection on which pings come with nothing of theirs in between. Method: a
+/// connection that hears nothing but answers to pings, beside one that may be pinged again at once and that is pinged
+/// five times meanwhile.
+#[tokio::test]
+async fn a_stream_that_is_idle_is_pinged_once() {
+    for backend in BACKENDS {
+        let (idle, clock) = (RawServer::start(&[Step::Never]).await, RawServer::start(&[Step::Never]).await);
+        let (_gateway, address) = before_with(&idle, backend, false, Duration::from_secs(300));
+        let mut client = RawClient::connect(address).await;
+        let mut call = client.open(EMPTY_CALL, &[]).await;
+        call.send(raw::message(0, b""), true);
+        idle.wait_until("a ping", |record| record.pings == 1).await;
+        let (_other, address) = before(&clock, backend, false);
+        let mut beside = RawClient::connect(address).await;
+        let mut other = beside.open(EMPTY_CALL, &[]).await;
+        other.send(raw::message(0, b""), true);
+        clock.wait_until("five pings", |record| record.pings >= 5).await;
+        let record = idle.record();
+        assert_eq!((record.pings, record.connections_closed), (1, 0), "{backend}: {record:?}");
+    }
+}
+
+/// What does not answer a ping is given up, with its calls; the next call gets a connection that works.
 #[tokio::test]
 async fn a_peer_that_answers_no_ping_is_given_up() {
     for backend in BACKENDS {
@@ -93,5 +126,6 @@ async fn who_is_told_that_pings_are_too_many_waits_twice_as_long() {
             metric_becomes(&gateway, "ringway_upstream_connections_active", 0).await;
         }
         assert_eq!(metric(&gateway, "ringway_upstream_goaways_total"), 3, "{backend}");
+        assert_eq!(metric(&gateway, "ringway_upstream_too_many_pings_total"), 3, "{backend}");
     }
 }

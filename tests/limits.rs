@@ -6,6 +6,7 @@ use ringway::supervisor::Gateway;
 use std::net::SocketAddr;
 use std::time::Duration;
 use support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use support::interop_server::InteropServer;
 use support::raw::{self, EMPTY_CALL, RawClient, RawReply};
 use support::service::{Act, Service};
 use support::within;
@@ -143,5 +144,64 @@ async fn max_pending_requests_is_exact_under_any_skew() {
         begin(&mut clients, skew, &mut calls).await;
         refused(&mut calls, above, &what).await;
         metric_becomes(&gateway, PENDING, MAX as u64).await;
+    }
+}
+
+/// Row 51: heads cost a client next to nothing, so calls of which nothing else comes keep no place that somebody needs.
+/// Method: two clients take all places with heads alone. Others are refused until a worker has looked whose body has not
+/// begun for a second; then they are served, on whichever worker they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_which_only_heads_come_give_their_places_to_others() {
+    const MAX: usize = 8;
+    for (backend, workers) in BACKENDS.into_iter().flat_map(|backend| [(backend, 1), (backend, WORKERS)]) {
+        let server = InteropServer::start();
+        let extra = format!("max_requests = {MAX}\n[clusters.retry]\nmax_attempts = 1\n");
+        let config = gateway_config(&[server.address()], backend, &extra);
+        let gateway = gateway::start(&config.replace("workers = 2", &format!("workers = {workers}")));
+        let mut clients = Vec::new();
+        for number in 1..=WORKERS {
+            clients.push(RawClient::connect(gateway.listeners()[0]).await);
+            metric_becomes(&gateway, "ringway_connections_active", number as u64).await;
+        }
+        let (rude, others) = clients.split_at_mut(2);
+        let mut heads = JoinSet::new();
+        for client in rude {
+            for _ in 0..MAX / 2 {
+                let call = client.open(EMPTY_CALL, &[]).await;
+                heads.spawn(call.reply());
+            }
+        }
+        metric_becomes(&gateway, "ringway_upstream_calls_active", MAX as u64).await;
+        for client in others {
+            let served = async {
+                loop {
+                    let reply = client.call(EMPTY_CALL, &[], b"").await;
+                    match reply.grpc_status() {
+                        Some("0") => break,
+                        Some("14") => tokio::task::yield_now().await,
+                        other => panic!("{backend}, {workers}: {other:?}, {reply:?}"),
+                    }
+                }
+            };
+            within(Duration::from_secs(5), "somebody gives a place up", served).await;
+            assert!(metric(&gateway, "ringway_upstream_calls_active") <= MAX as u64, "{backend}, {workers}");
+        }
+        let lost = heads.join_next().await.expect("calls are left").expect("no panic");
+        assert_eq!(lost.grpc_status(), Some("14"), "{backend}, {workers}: {lost:?}");
+        assert!(metric(&gateway, "ringway_failures_total{failure=\"limit_reached\"}") >= 1, "{backend}");
+        drop(heads);
+        metric_becomes(&gateway, "ringway_calls_active", 0).await;
+        // No place is lost: as many as before are let through at once.
+        let mut calls = Vec::new();
+        for client in &mut clients {
+            for _ in 0..MAX / WORKERS {
+                let mut call = client.open("/grpc.testing.TestService/FullDuplexCall", &[]).await;
+                call.send(raw::message(0, b""), false);
+                calls.push(call);
+            }
+        }
+        for call in &mut calls {
+            assert!(!call.head().await.expect("a head").headers().contains_key("grpc-status"), "{backend}");
+        }
     }
 }

@@ -270,3 +270,34 @@ async fn a_timeout_that_follows_the_latency_is_for_one_attempt() {
         mood.set(QUICK);
     }
 }
+
+/// Row 47: the bytes of a message that drip are no progress. A stream whose messages come whole may be as slow as it is.
+#[tokio::test]
+async fn a_message_that_drips_ends_its_call() {
+    for backend in BACKENDS {
+        let service = Service::start(|_, _| Act::Silence).await;
+        let usual = "address = \"127.0.0.1:0\"\n\n[[routes]]";
+        let config = gateway_config(&[service.address()], backend, QUIET);
+        let changed = "address = \"127.0.0.1:0\"\nread_timeout = \"300ms\"\nmin_rate = 1000\n\n[[routes]]";
+        let gateway = gateway::start(&config.replace(usual, changed));
+        let mut client = RawClient::connect(gateway.listeners()[0]).await;
+        let mut patient = client.open(EMPTY_CALL, &[]).await;
+        patient.send(raw::message(0, b"x"), false);
+        let mut drips = client.open(EMPTY_CALL, &[]).await;
+        drips.send(bytes::Bytes::from_static(&[0, 0, 0, 0, 250, 1, 2]), false);
+        let mut ticks = tokio::time::interval(ms(10));
+        let ended = async {
+            loop {
+                tokio::select! {
+                    head = drips.head() => break head.expect("a head"),
+                    _ = ticks.tick() => drips.send(bytes::Bytes::from_static(b"x"), false),
+                }
+            }
+        };
+        // All of it would have come after 2.5 s.
+        let head = within(ms(2_000), "the call ends", ended).await;
+        assert_eq!(head.headers()["grpc-status"], "4", "{backend}: {head:?}");
+        assert_eq!(metric(&gateway, "ringway_failures_total{failure=\"client_too_slow\"}"), 1, "{backend}");
+        assert_eq!(metric(&gateway, "ringway_calls_active"), 1, "{backend}");
+    }
+}

@@ -37,6 +37,21 @@ fn check(what: &str, (server, reply, replays): &(RawServer, RawReply, u64), stat
     assert_eq!(*replays, attempts as u64 - 1, "{what}");
 }
 
+/// Row 9: a service may go away in order, with NO_ERROR.
+#[tokio::test]
+async fn a_goodbye_in_order_is_counted() {
+    for backend in BACKENDS {
+        let server = RawServer::start(&[Step::GoawayThenAnswer, Step::Answer]).await;
+        let (gateway, address) = gateway::before(&[server.address()], backend, "");
+        let mut client = RawClient::connect(address).await;
+        for _ in 0..2 {
+            assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"), "{backend}");
+        }
+        assert_eq!(metric(&gateway, "ringway_upstream_goaways_total"), 1, "{backend}");
+        assert_eq!(metric(&gateway, "ringway_upstream_too_many_pings_total"), 0, "{backend}");
+    }
+}
+
 #[tokio::test]
 async fn a_call_that_was_refused_unseen_is_sent_once_more() {
     for backend in BACKENDS {

@@ -2,7 +2,7 @@
 //!
 //! Never on the way of a call: it only reads what the workers have counted. Every wait here ends by
 //! itself: a head must arrive within 5 s, a connection lives at most a minute, and at most 64 are
-//! open; more wait in the kernel's bounded queue. `/ready` and `/live` are answered by the thread that accepts; pages
+//! open: the next one takes the place of the one that has asked nothing for longest. `/ready` and `/live` are answered by the thread that accepts; pages
 //! that add up counters are made beside it, a few at a time, so a large one delays no probe.
 //!
 //! Read `pages.rs` next: the table of all paths.
@@ -11,7 +11,9 @@
 mod breakers;
 mod clusters;
 mod history;
+mod hosts;
 mod pages;
+mod places;
 mod process;
 mod query;
 mod reply;
@@ -23,7 +25,6 @@ mod workers;
 mod world;
 
 use std::convert::Infallible;
-use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
@@ -40,11 +41,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use self::history::History;
+use self::places::{Places, Sign};
 use self::request::AdminRequest;
 pub use self::world::{Hooks, LogLevel, Place, Reload, SetLevel, Source, World};
 
@@ -180,31 +182,36 @@ fn run(
 async fn sample(source: Arc<dyn Source>, history: Arc<History>, interval: Duration) {
     loop {
         let begun = Instant::now();
-        let (source, taken) = (Arc::clone(&source), Arc::clone(&history));
-        let goes_on = spawn_blocking(move || taken.sample(&*source)).await;
+        let taken = Arc::clone(&history);
+        let asked = Arc::clone(&source);
+        let goes_on = spawn_blocking(move || taken.sample(&*asked)).await;
         let took = begun.elapsed();
-        if matches!(goes_on, Ok(false)) {
-            history.awakes().await;
+        match goes_on {
+            Ok(false) => history.awakes().await,
+            Ok(true) => {}
+            Err(_) => source.panicked(),
         }
         sleep(interval.max(took * 20).saturating_sub(took)).await;
     }
 }
 
 async fn accept(listener: TcpListener, source: Arc<dyn Source>, history: Arc<History>, limits: Limits) {
-    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let mut places = Places::new(limits.connections_max);
     // It fails for a while, many times a second.
     let (mut told_at, mut more) = (None::<Instant>, 0_u64);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return pending().await; // Nobody closes the semaphore.
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (source, history) = (Arc::clone(&source), Arc::clone(&history));
+                let (asked, history) = (Arc::clone(&source), Arc::clone(&history));
+                let sign = places.sign();
                 // A task of its own, so that a panic in `source` ends this connection alone.
+                let task = tokio::spawn(serve(stream, asked, history, limits, sign.clone()));
+                places.take(sign, task.abort_handle());
+                let source = Arc::clone(&source);
                 tokio::spawn(async move {
-                    serve(stream, source, history, limits).await;
-                    drop(place);
+                    if task.await.is_err_and(|error| error.is_panic()) {
+                        source.panicked();
+                    }
                 });
             }
             Err(error) => {
@@ -220,8 +227,15 @@ async fn accept(listener: TcpListener, source: Arc<dyn Source>, history: Arc<His
     }
 }
 
-async fn serve(stream: TcpStream, source: Arc<dyn Source>, history: Arc<History>, limits: Limits) {
+async fn serve(
+    stream: TcpStream,
+    source: Arc<dyn Source>,
+    history: Arc<History>,
+    limits: Limits,
+    sign: Sign,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
+        sign.give();
         let asked = AdminRequest::new(&request, &source, &history);
         async move { Ok::<_, Infallible>(answer(asked).await) }
     });

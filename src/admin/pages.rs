@@ -76,8 +76,13 @@ pub(super) fn answer(asked: &AdminRequest) -> Reply {
         let allow = HeaderValue::from_str(&allowed).expect("names of methods are a value");
         return Reply::error(StatusCode::METHOD_NOT_ALLOWED, &message).with(ALLOW, allow);
     }
+    // A probe may name any host, and learns nothing else.
+    if !asked.is_quick() && !asked.means_this_host() {
+        let message = "this host is not in admin.allowed_hosts";
+        return Reply::error(StatusCode::FORBIDDEN, message);
+    }
     // Any site can make a browser send a POST to an address that only the browser's machine reaches.
-    if asked.method == Method::POST && asked.has_origin {
+    if asked.method == Method::POST && asked.is_of_browser {
         return Reply::error(StatusCode::FORBIDDEN, "not from a browser: use a command such as curl");
     }
     (page.serve)(asked).unwrap_or_else(|Refusal(status, message)| Reply::error(status, &message))

@@ -15,6 +15,8 @@ pub(super) const DASHBOARD: &str = include_str!("dashboard.html");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
 /// An answer of one piece.
 pub(super) struct Reply(Response<Full<Bytes>>);
 
@@ -25,6 +27,8 @@ impl Reply {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // No page of another site has a piece of this one in it.
+        headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
         Reply(response)
     }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT, ORIGIN};
+use http::header::{ACCEPT, HOST, HeaderName, ORIGIN, REFERER};
 use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::history::History;
+use super::hosts;
 use super::query::Query;
 use super::reply::Reply;
 use super::value::Value;
@@ -18,10 +19,15 @@ pub(super) struct AdminRequest {
     query: Query,
     as_json: bool,
     /// A browser sent it for some page, this one's or another's.
-    pub(super) has_origin: bool,
+    pub(super) is_of_browser: bool,
+    /// The host that it names.
+    host: Option<String>,
     source: Arc<dyn Source>,
     history: Arc<History>,
 }
+
+/// Fields that browsers send for pages, and commands do not. A page can leave out one or the other of them.
+const OF_BROWSERS: [HeaderName; 3] = [ORIGIN, REFERER, HeaderName::from_static("sec-fetch-site")];
 
 /// A request that is not served, and why.
 pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
@@ -42,7 +48,8 @@ impl AdminRequest {
             path: request.uri().path().to_owned(),
             query,
             as_json,
-            has_origin: request.headers().contains_key(ORIGIN),
+            is_of_browser: OF_BROWSERS.iter().any(|name| request.headers().contains_key(name)),
+            host: host(request),
             source: Arc::clone(source),
             history: Arc::clone(history),
         }
@@ -51,6 +58,12 @@ impl AdminRequest {
     /// Whether the answer needs no look at counters, so that it is given at once.
     pub(super) fn is_quick(&self) -> bool {
         matches!(self.path.as_str(), "/ready" | "/live")
+    }
+
+    /// Whether it names a host that this is, or none at all, as no browser does.
+    pub(super) fn means_this_host(&self) -> bool {
+        let allowed = &self.source.world().config.admin.allowed_hosts;
+        self.host.as_ref().is_none_or(|host| hosts::is_allowed(host, allowed))
     }
 
     pub(super) fn page(&self, value: Value) -> Reply {
@@ -78,6 +91,13 @@ impl AdminRequest {
         self.history.look_at(&*self.source);
         &self.history
     }
+}
+
+/// The absolute form goes before the field (RFC 9112 section 3.2.2). Bytes that are no text are no host of ours.
+fn host<B>(request: &Request<B>) -> Option<String> {
+    let of_uri = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    let field = request.headers().get(HOST);
+    of_uri.or_else(|| field.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()))
 }
 
 fn accepts(headers: &HeaderMap, kind: &str) -> bool {

@@ -22,7 +22,9 @@ pub trait Source: Send + Sync {
     fn rings(&self) -> Vec<RingCounts>;
     /// Begins to drain, as SIGTERM does.
     fn drain(&self);
-    /// Further operations for the admin address.
+    /// Counts a panic in what was asked; it has been printed already.
+    fn panicked(&self);
+    /// What else can be done here.
     fn hooks(&self) -> &Hooks;
 }
 

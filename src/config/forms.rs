@@ -179,6 +179,11 @@ pub(super) fn match_host(text: &str) -> Result<String, Hint> {
     }
 }
 
+/// A host that requests at the operators' address may name, as [`match_host`], or `*` for every one.
+pub(super) fn allowed_host(text: &str) -> Result<String, Hint> {
+    if text == "*" { Ok(text.to_owned()) } else { match_host(text) }
+}
+
 /// A host name: labels of letters, digits, `-` and `_`. Something like `10.0.0.999` is none: RFC 1123 section 2.1
 /// asks for a last label that is not a number.
 fn dns_name(text: &str) -> bool {

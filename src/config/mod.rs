@@ -134,11 +134,13 @@ pub enum OnUnavailable {
     Fail,
 }
 
-/// The listener for operators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The address for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// The address of the dashboard, /metrics and all other pages for operators.
     pub address: SocketAddr,
+    /// Names besides addresses and names without a dot that a request may have as its host; in lower case.
+    pub allowed_hosts: Vec<String>,
 }
 
 /// The resolution of endpoints' host names.
@@ -227,6 +229,12 @@ pub struct Listener {
     pub idle_timeout: Duration,
     /// A connection whose peer takes no bytes for this long while some wait is closed.
     pub write_timeout: Duration,
+    /// A call whose client has begun a message and sends nothing more of it for this long is ended.
+    pub read_timeout: Duration,
+    /// Bytes a second, for both directions: a client that moves fewer is as one that moves none.
+    pub min_rate: u32,
+    /// Bytes of unfinished JSON requests that one connection may have held.
+    pub max_buffered_bytes: u32,
     /// Over HTTP/1.1, bytes of a body that are read and dropped once no call wants them.
     pub max_unread_body_size: u32,
     /// The condition for a `server-timing` in answers.
@@ -256,6 +264,18 @@ pub struct Http2 {
     pub max_send_buffer_size: u32,
     /// Calls a client may cancel before their answer began, per second; twice as many at once.
     pub max_resets_per_second: u32,
+    /// PING frames a second that no payload has earned; twice as many at once, as of all below.
+    pub max_pings_per_second: u32,
+    /// SETTINGS frames a second.
+    pub max_settings_per_second: u32,
+    /// DATA frames a second without payload.
+    pub max_empty_frames_per_second: u32,
+    /// WINDOW_UPDATE frames a second that no payload has earned.
+    pub max_window_updates_per_second: u32,
+    /// PRIORITY frames a second, and frames of unknown kinds.
+    pub max_priority_frames_per_second: u32,
+    /// CONTINUATION frames of one head.
+    pub max_continuations: u32,
 }
 
 /// A route: the calls that it matches, and the clusters that they go to.
@@ -406,6 +426,8 @@ pub struct Pool {
     pub max_header_list_size: u32,
     /// Bytes of one request that may wait in memory for the upstream's window.
     pub max_send_buffer_size: u32,
+    /// Bytes a second that the upstream has to take of a request that waits for it.
+    pub min_rate: u32,
     /// Bytes of one request that are kept so that it can be sent again if the upstream refused it unseen.
     pub replay_buffer_size: u32,
 }
@@ -415,7 +437,9 @@ pub struct Pool {
 pub struct Keepalive {
     /// The silence after which a connection is pinged.
     pub interval: Duration,
-    /// The time to answer a ping; after it the connection is closed.
+    /// The interval after a ping since which nothing came but its answer.
+    pub interval_without_data: Duration,
+    /// It is closed if the answer takes longer than this.
     pub timeout: Duration,
     /// Whether connections without calls are pinged too.
     pub without_calls: bool,

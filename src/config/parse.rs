@@ -82,6 +82,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let io = io(&root.table("io"));
     let admin_table = root.table("admin");
     let admin = admin_table.address("address");
+    let allowed_hosts = transcoding::unique(&admin_table, "allowed_hosts", forms::allowed_host);
     let overload = policies::overload(&root.table("overload"));
     let dns = dns(&root.table("dns"));
     let access_log = access_log(&root.table("access_log"));
@@ -100,7 +101,7 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
         workers,
         cpu_policy,
         io,
-        admin: Admin { address: admin? },
+        admin: Admin { address: admin?, allowed_hosts },
         dns,
         access_log,
         tracing,
@@ -214,6 +215,9 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
         idle_timeout: table.time("idle_timeout"),
         write_timeout: table.time("write_timeout"),
         max_unread_body_size: table.size("max_unread_body_size"),
+        read_timeout: table.time("read_timeout"),
+        min_rate: table.size("min_rate"),
+        max_buffered_bytes: table.size("max_buffered_bytes"),
         server_timing: match table.word("server_timing") {
             "off" => ServerTiming::Off,
             "always" => ServerTiming::Always,
@@ -228,6 +232,12 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
             max_headers_count: http2.count("max_headers_count"),
             max_send_buffer_size: http2.size("max_send_buffer_size"),
             max_resets_per_second: http2.count("max_resets_per_second"),
+            max_pings_per_second: http2.count("max_pings_per_second"),
+            max_settings_per_second: http2.count("max_settings_per_second"),
+            max_empty_frames_per_second: http2.count("max_empty_frames_per_second"),
+            max_window_updates_per_second: http2.count("max_window_updates_per_second"),
+            max_priority_frames_per_second: http2.count("max_priority_frames_per_second"),
+            max_continuations: http2.count("max_continuations"),
         },
         cors: transcoding::cors(&table.table("cors")),
     };
@@ -345,6 +355,7 @@ fn pool(table: &Table<'_>) -> Pool {
         max_frame_size: table.size("max_frame_size"),
         max_header_list_size: table.size("max_header_list_size"),
         max_send_buffer_size: table.size("max_send_buffer_size"),
+        min_rate: table.size("min_rate"),
         replay_buffer_size: table.size("replay_buffer_size"),
     }
 }
@@ -353,6 +364,7 @@ fn keepalive(table: &Table<'_>) -> Keepalive {
     let why = "gRPC servers answer faster pings with GOAWAY too_many_pings, which ends the connection";
     Keepalive {
         interval: table.time_because("interval", Some(why)),
+        interval_without_data: table.time_because("interval_without_data", Some(why)),
         timeout: table.time("timeout"),
         without_calls: table.flag("without_calls"),
     }

@@ -19,6 +19,7 @@ const SERVICE_CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 pub(super) fn overload(table: &Table<'_>) -> Overload {
     Overload {
         max_active_calls: table.count("max_active_calls"),
+        max_buffered_bytes: table.size("max_buffered_bytes"),
         max_loop_delay: table.time_or_none("max_loop_delay"),
         interval: table.time("interval"),
     }

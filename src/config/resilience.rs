@@ -9,7 +9,9 @@ use super::codes::Codes;
 pub struct Overload {
     /// Calls that one worker has at once.
     pub max_active_calls: u32,
-    /// The greatest delay of its loop. `None` where set to "0s".
+    /// Bytes of unfinished JSON requests that one worker holds.
+    pub max_buffered_bytes: u32,
+    /// How late its loop may be. `None` where set to "0s".
     pub max_loop_delay: Option<Duration>,
     /// Calls are refused only after the delay has stayed above `max_loop_delay` for this long.
     pub interval: Duration,

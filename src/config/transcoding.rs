@@ -58,7 +58,8 @@ fn reflection(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Vec<usize
 }
 
 /// A list of texts in which none stands twice.
-fn unique(table: &Table<'_>, name: &str, check: fn(&str) -> Result<String, Hint>) -> Vec<String> {
+/// A list without doubles, which are reported.
+pub(super) fn unique(table: &Table<'_>, name: &str, check: fn(&str) -> Result<String, Hint>) -> Vec<String> {
     let mut seen = HashSet::new();
     let mut texts = Vec::new();
     for (text, value) in table.list(name, check) {

@@ -97,6 +97,8 @@ pub struct Notes {
     pub refused_streams: u32,
     /// Resets that had to wait, for their streams were too young.
     pub held_resets: u32,
+    /// Streams that ended because the peer did not take their last bytes.
+    pub stalled: u32,
 }
 
 /// An HTTP/2 connection, of a client or a server.
@@ -133,6 +135,8 @@ pub struct Connection {
 
     pub(super) shutdown: Shutdown,
     pub(super) ping_sent: Option<Moment>,
+    /// When the last ping was sent since which no stream has got anything.
+    pub(super) quiet_ping: Option<Moment>,
     pub(super) failed: Option<ConnectionError>,
     pub(super) is_over: bool,
     pub(super) notes: Notes,
@@ -172,6 +176,7 @@ impl Connection {
             resets: Resets::default(),
             shutdown: Shutdown::No,
             ping_sent: None,
+            quiet_ping: None,
             failed: None,
             is_over: false,
             notes: Notes::default(),
@@ -352,6 +357,7 @@ impl Connection {
     pub fn ping(&mut self, now: Moment, out: &mut Output) {
         if !self.is_over && self.ping_sent.is_none() {
             self.ping_sent = Some(now);
+            self.quiet_ping = Some(now);
             frame::ping(out.bytes(), false, KEEPALIVE_PING);
         }
     }
@@ -359,6 +365,11 @@ impl Connection {
     /// The time of the keepalive ping that the peer has not answered.
     pub fn ping_sent(&self) -> Option<Moment> {
         self.ping_sent
+    }
+
+    /// When the last ping was sent, if no stream has got anything since then.
+    pub fn quiet_ping(&self) -> Option<Moment> {
+        self.quiet_ping
     }
 
     /// Takes the answer to a ping of ours. False if nobody waits for it.

@@ -121,6 +121,11 @@ impl Connection {
         }
     }
 
+    /// Whether bytes of a body have come that nobody has taken.
+    pub fn has_data(&self, key: u32) -> bool {
+        !self.streams.get(key).received.data.is_empty()
+    }
+
     /// Whether all of a body has been taken, and no more comes.
     pub fn is_end(&self, key: u32) -> bool {
         let received = &self.streams.get(key).received;

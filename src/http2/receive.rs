@@ -142,8 +142,14 @@ impl Connection {
         out: &mut Output,
     ) -> Result<(), ConnectionError> {
         match head.kind {
-            kind::DATA => self.on_data(head, payload.first().copied(), now, out),
-            kind::HEADERS => self.on_headers(head, payload, now, out),
+            kind::DATA => {
+                self.quiet_ping = None;
+                self.on_data(head, payload.first().copied(), now, out)
+            }
+            kind::HEADERS => {
+                self.quiet_ping = None;
+                self.on_headers(head, payload, now, out)
+            }
             kind::CONTINUATION => self.on_continuation(head, payload, now, out),
             kind::RST_STREAM => self.on_rst_stream(head, payload, now, out),
             kind::WINDOW_UPDATE => self.on_window_update(head, payload, now, out),

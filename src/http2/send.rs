@@ -303,6 +303,7 @@ impl Connection {
             .map(|(key, _)| key)
             .collect();
         for key in stalled {
+            self.notes.stalled += 1;
             self.streams.get_mut(key).tail = None;
             self.end_unheld_if(key, now, out);
         }

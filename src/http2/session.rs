@@ -128,6 +128,12 @@ impl Stream {
         }
     }
 
+    /// Whether bytes of the body have come that nobody has taken.
+    #[inline]
+    pub fn has_data(&self) -> bool {
+        self.session.connection.borrow().has_data(self.key)
+    }
+
     /// Whether all of the body has been taken, and no more comes.
     #[inline]
     pub fn is_end(&self) -> bool {

@@ -10,12 +10,16 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Defines a block of counters and gauges and, from the same lines, the table that the page is
 /// written from. A field that is not on the page cannot be written down.
 macro_rules! block {
-    ($(#[$note:meta])* $block:ident { $($field:ident: $kind:ident $name:literal $help:literal,)+ }) => {
+    (
+        $(#[$note:meta])* $block:ident { $($field:ident: $kind:ident $name:literal $help:literal,)+ }
+        $(by label { $($many:ident: $many_name:literal $label:literal $values:path, $spread:ident, $many_help:literal,)+ })?
+    ) => {
         $(#[$note])*
         #[derive(Debug, Default)]
         #[repr(align(128))]
         pub struct $block {
             $(#[doc = $help] pub $field: crate::metrics::$kind,)+
+            $($(#[doc = $many_help] pub $many: crate::metrics::ByLabel<{ $values.len() }>,)+)?
         }
 
         impl $block {
@@ -27,6 +31,18 @@ macro_rules! block {
                 help: $help,
                 read: |block| block.$field.get(),
             },)+];
+
+            /// Each field that is split by a label, in the order they are declared.
+            pub const BY_LABEL: &'static [crate::metrics::LabelledRow<Self>] = &[
+                $($(crate::metrics::LabelledRow {
+                    name: $many_name,
+                    label: $label,
+                    values: &$values,
+                    spread: crate::metrics::Spread::$spread,
+                    help: $many_help,
+                    read: |block| block.$many.all(),
+                },)+)?
+            ];
         }
     };
 }
@@ -34,6 +50,7 @@ macro_rules! block {
 mod address;
 mod endpoint;
 mod histogram;
+pub mod labels;
 mod merge;
 mod page;
 pub mod record;
@@ -41,6 +58,7 @@ pub mod render;
 mod shard;
 mod timeouts;
 
+pub use self::labels::ProtocolError;
 pub use endpoint::{EndpointSlot, EndpointState, EndpointView};
 pub use histogram::{BOUNDS_MICROS, Histogram, RELATIVE_ERROR, Snapshot};
 pub use merge::{CallTotals, call_totals, cluster_total};
@@ -102,7 +120,36 @@ impl Gauge {
     }
 }
 
-/// The type of a family, in Prometheus' words.
+/// Counters of one family, by the values of a label.
+#[derive(Debug)]
+pub struct ByLabel<const N: usize>([Counter; N]);
+
+impl<const N: usize> Default for ByLabel<N> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::new()))
+    }
+}
+
+impl<const N: usize> ByLabel<N> {
+    /// Adds one to the counter of the label's n-th value. Only the owning core may call this.
+    #[inline]
+    pub fn add(&self, value: usize) {
+        // There is no other value; but a count in the wrong place is better than none.
+        self.0[value.min(N - 1)].add(1);
+    }
+
+    /// All of them, by the order of the label's values.
+    pub fn all(&self) -> &[Counter] {
+        &self.0
+    }
+
+    /// The sum of all, from any thread.
+    pub fn get(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
+}
+
+/// What Prometheus calls the type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows, until the process ends.
@@ -134,6 +181,32 @@ pub struct Row<B: 'static> {
     pub help: &'static str,
     /// Reads the field.
     pub read: fn(&B) -> u64,
+}
+
+/// A field of a block that is split by a label: always a counter.
+#[derive(Debug)]
+pub struct LabelledRow<B: 'static> {
+    /// The family's full name.
+    pub name: &'static str,
+    /// The label.
+    pub label: &'static str,
+    /// All values it may have.
+    pub values: &'static [&'static str],
+    /// Whether the page shows each worker.
+    pub spread: Spread,
+    /// A sentence for the operator.
+    pub help: &'static str,
+    /// Reads the field, by the order of the values.
+    pub read: fn(&B) -> &[Counter],
+}
+
+/// How the counts of several workers are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// A series for each worker.
+    Each,
+    /// Their sum.
+    Sum,
 }
 
 /// The labels a call is counted under. All are empty for calls that found no route.
@@ -238,8 +311,9 @@ mod tests {
     fn every_table_follows_the_naming_rules() {
         let workers = WorkerBlock::TABLE.iter().map(|row| (row.name, row.kind, row.help));
         let clusters = ClusterBlock::TABLE.iter().map(|row| (row.name, row.kind, row.help));
+        let many = WorkerBlock::BY_LABEL.iter().map(|row| (row.name, Kind::Counter, row.help));
         let mut seen = std::collections::HashSet::new();
-        for (name, kind, help) in workers.chain(clusters) {
+        for (name, kind, help) in workers.chain(clusters).chain(many) {
             assert!(name.starts_with("ringway_"), "{name}");
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
             assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");

@@ -15,7 +15,7 @@ use crate::policy::shares::Shares;
 use super::page::{Escaped, Page, Seconds};
 use super::{
     BOUNDS_MICROS, CallTotals, ClusterBlock, EndpointSlot, EndpointView, GRPC_STATUS_NAMES, Kind, Layout,
-    Shard, TimeoutSlot, WorkerBlock, call_totals, cluster_total,
+    Shard, Spread, TimeoutSlot, WorkerBlock, call_totals, cluster_total,
 };
 
 /// Values of the page that concern the gateway as a whole.
@@ -245,8 +245,25 @@ fn workers(page: &mut Page, shards: &[Arc<Shard>], control_panics: u64) {
         for (worker, shard) in shards.iter().enumerate() {
             page.sample(row.name, &format_args!("worker=\"{worker}\""), (row.read)(&shard.worker));
         }
+    }
+    for row in WorkerBlock::BY_LABEL {
+        page.family(row.name, "counter", row.help);
+        match row.spread {
+            Spread::Each => shards.iter().enumerate().for_each(|(worker, shard)| {
+                for (value, count) in row.values.iter().zip((row.read)(&shard.worker)) {
+                    let labels = format_args!("worker=\"{worker}\",{}=\"{value}\"", row.label);
+                    page.sample(row.name, &labels, count.get());
+                }
+            }),
+            Spread::Sum => {
+                for (at, value) in row.values.iter().enumerate() {
+                    let sum = shards.iter().map(|shard| (row.read)(&shard.worker)[at].get()).sum::<u64>();
+                    page.sample(row.name, &format_args!("{}=\"{value}\"", row.label), sum);
+                }
+            }
+        }
         if row.name == "ringway_panics_total" {
-            page.sample(row.name, &"worker=\"control\"", control_panics);
+            page.sample(row.name, &"worker=\"control\",task=\"control\"", control_panics);
         }
     }
 }

@@ -5,7 +5,8 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Counter, EndpointSlot, GRPC_STATUS_NAMES, Histogram, Layout, TimeoutSlot};
+use super::{Counter, EndpointSlot, GRPC_STATUS_NAMES, Histogram, Layout, TimeoutSlot, labels};
+use crate::policy::failure::Failure;
 
 /// All counts of one core. That core writes, anybody may read.
 ///
@@ -117,30 +118,34 @@ block! {
             "Client connections closed because they carried no call for too long.",
         write_timeouts: Counter "ringway_write_timeouts_total"
             "Client connections closed because the client did not take its bytes in time.",
-        protocol_errors: Counter "ringway_protocol_errors_total"
-            "Client connections closed because the client broke the rules of HTTP/2 or HTTP/1.1.",
-        floods: Counter "ringway_floods_total"
-            "Client connections closed because the client sent more resets, pings, settings or empty frames than is allowed.",
         streams_malformed: Counter "ringway_streams_malformed_total"
             "Streams reset because the client sent a malformed request on them; its other streams went on.",
         streams_refused: Counter "ringway_streams_refused_total"
             "Streams refused because the client had max_concurrent_streams open.",
+        streams_stalled: Counter "ringway_streams_stalled_total"
+            "Streams reset because the client took less than min_rate of their bytes for write_timeout.",
+        priority_frames: Counter "ringway_priority_frames_total"
+            "PRIORITY frames of clients; they change nothing.",
+        late_frames: Counter "ringway_late_frames_total"
+            "Frames of clients for streams that they could not know to be over.",
         calls_started: Counter "ringway_calls_started_total"
             "Calls whose head arrived.",
         calls_active: Gauge "ringway_calls_active"
             "Calls that have begun and are not over.",
+        buffered_bytes: Gauge "ringway_buffered_bytes"
+            "Bytes of unfinished JSON requests that are held now.",
         rate_limited: Counter "ringway_rate_limited_total"
             "Calls refused by the rate limit of their route.",
         overload_active_calls: Counter "ringway_overload_active_calls_refused_total"
             "Calls refused because the worker had max_active_calls.",
+        overload_buffered: Counter "ringway_overload_buffered_bytes_refused_total"
+            "Calls refused because the worker held max_buffered_bytes.",
         overload_loop_delay: Counter "ringway_overload_loop_delay_refused_total"
             "Calls refused because the worker was late by more than max_loop_delay for long.",
         calls_cut: Counter "ringway_calls_cut_total"
             "Calls cut because they were not over when the time to drain was.",
         client_resets: Counter "ringway_client_resets_total"
             "Calls the client gave up, by a reset or by closing its connection.",
-        panics: Counter "ringway_panics_total"
-            "Panics caught in a connection; each one is a bug.",
         turns: Counter "ringway_turns_total"
             "Turns of the event loop; each enters the kernel once.",
         sends: Counter "ringway_sends_total"
@@ -159,6 +164,16 @@ block! {
             "Accepts that failed, for example because no file descriptor was left.",
         allocations: Counter "ringway_allocations_total"
             "Heap allocations of the worker's thread.",
+    }
+    by label {
+        panics: "ringway_panics_total" "task" labels::TASKS, Each,
+            "Panics caught, by what they ended; each one is a bug.",
+        protocol_errors: "ringway_protocol_errors_total" "error" labels::PROTOCOL_ERRORS, Each,
+            "Client connections closed because the client broke the rules of HTTP/2 or HTTP/1.1, by how.",
+        floods: "ringway_floods_total" "flood" labels::FLOODS, Each,
+            "Client connections closed because the client did something more often than is allowed, by what.",
+        failures: "ringway_failures_total" "failure" Failure::NAMES, Sum,
+            "Calls that the gateway and not the service ended, by why.",
     }
 }
 
@@ -193,10 +208,22 @@ block! {
             "Calls waiting now for a connection with room.",
         pending_overflow: Counter "ringway_upstream_pending_overflow_total"
             "Calls refused because max_pending_requests were already waiting.",
+        pending_failed: Counter "ringway_upstream_pending_failed_total"
+            "Calls that waited for a connection, and none came about.",
         limit_refused: Counter "ringway_upstream_limit_refused_total"
             "Calls refused because max_requests were already in flight.",
         goaways: Counter "ringway_upstream_goaways_total"
             "GOAWAY frames received from endpoints.",
+        too_many_pings: Counter "ringway_upstream_too_many_pings_total"
+            "GOAWAY frames of endpoints that find keepalive pings too frequent; they are pinged half as often from then on.",
+        protocol_errors: Counter "ringway_upstream_protocol_errors_total"
+            "Connections ended because the endpoint broke the rules of HTTP/2.",
+        streams_malformed: Counter "ringway_upstream_streams_malformed_total"
+            "Streams reset because the endpoint sent a malformed answer on them; others went on.",
+        late_frames: Counter "ringway_upstream_late_frames_total"
+            "Frames of endpoints for streams that are over; they are ignored.",
+        held_resets: Counter "ringway_upstream_held_resets_total"
+            "Resets of calls that were held back for a moment, because some services end a connection over early ones.",
         keepalive_timeouts: Counter "ringway_upstream_keepalive_timeouts_total"
             "Connections given up because a keepalive ping got no answer in time.",
         resets: Counter "ringway_upstream_resets_total"

@@ -76,11 +76,99 @@ pub enum Failure {
     ClientGone,
     /// No bytes moved for `idle_timeout`.
     IdleTooLong,
+    /// The client has begun a message, and sends less of it than `min_rate` for `read_timeout`.
+    ClientTooSlow,
+    /// The connection has `max_buffered_bytes` of unfinished requests.
+    TooMuchBuffered,
     /// The gateway is about to exit.
     Draining,
 }
 
 impl Failure {
+    /// The names in metrics, in the order of [`Failure::number`].
+    pub const NAMES: [&str; 37] = [
+        "not_grpc",
+        "not_post",
+        "bad_path",
+        "bad_timeout",
+        "bad_binary_header",
+        "not_http2",
+        "not_mapped",
+        "not_mapped_yet",
+        "wrong_method",
+        "wrong_content_type",
+        "body_too_large",
+        "bad_body",
+        "broken_body",
+        "bad_parameter",
+        "too_many_headers",
+        "head_too_large",
+        "upstream_takes_no_head",
+        "upstream_head_too_large",
+        "no_route",
+        "overloaded",
+        "limit_reached",
+        "pending_full",
+        "rate_limited",
+        "breaker_open",
+        "out_of_time",
+        "connect_failed",
+        "connect_timed_out",
+        "upstream_reset",
+        "upstream_gone",
+        "upstream_not_grpc",
+        "upstream_no_status",
+        "upstream_bad_message",
+        "client_gone",
+        "idle_too_long",
+        "client_too_slow",
+        "too_much_buffered",
+        "draining",
+    ];
+
+    /// Its place in [`Failure::NAMES`].
+    pub const fn number(self) -> usize {
+        match self {
+            Failure::NotGrpc => 0,
+            Failure::NotPost => 1,
+            Failure::BadPath => 2,
+            Failure::BadTimeout => 3,
+            Failure::BadBinaryHeader => 4,
+            Failure::NotHttp2 => 5,
+            Failure::NotMapped => 6,
+            Failure::NotMappedYet => 7,
+            Failure::WrongMethod => 8,
+            Failure::WrongContentType => 9,
+            Failure::BodyTooLarge => 10,
+            Failure::BadBody => 11,
+            Failure::BrokenBody => 12,
+            Failure::BadParameter => 13,
+            Failure::TooManyHeaders => 14,
+            Failure::HeadTooLarge => 15,
+            Failure::UpstreamTakesNoHead => 16,
+            Failure::UpstreamHeadTooLarge => 17,
+            Failure::NoRoute => 18,
+            Failure::Overloaded => 19,
+            Failure::LimitReached => 20,
+            Failure::PendingFull => 21,
+            Failure::RateLimited => 22,
+            Failure::BreakerOpen => 23,
+            Failure::OutOfTime => 24,
+            Failure::ConnectFailed => 25,
+            Failure::ConnectTimedOut => 26,
+            Failure::UpstreamReset(_) => 27,
+            Failure::UpstreamGone => 28,
+            Failure::UpstreamNotGrpc(_) => 29,
+            Failure::UpstreamNoStatus => 30,
+            Failure::UpstreamBadMessage => 31,
+            Failure::ClientGone => 32,
+            Failure::IdleTooLong => 33,
+            Failure::ClientTooSlow => 34,
+            Failure::TooMuchBuffered => 35,
+            Failure::Draining => 36,
+        }
+    }
+
     /// The code the call ends with.
     pub const fn code(self) -> Code {
         match self {
@@ -102,6 +190,7 @@ impl Failure {
             | Failure::HeadTooLarge
             | Failure::UpstreamTakesNoHead
             | Failure::UpstreamHeadTooLarge
+            | Failure::TooMuchBuffered
             | Failure::RateLimited => Code::ResourceExhausted,
             Failure::Overloaded
             | Failure::LimitReached
@@ -112,7 +201,7 @@ impl Failure {
             | Failure::ConnectTimedOut
             | Failure::UpstreamGone
             | Failure::Draining => Code::Unavailable,
-            Failure::OutOfTime | Failure::IdleTooLong => Code::DeadlineExceeded,
+            Failure::OutOfTime | Failure::IdleTooLong | Failure::ClientTooSlow => Code::DeadlineExceeded,
             Failure::UpstreamReset(reason) => Code::from_reset(reason),
             Failure::UpstreamNotGrpc(status) => Code::from_http(status),
             Failure::UpstreamNoStatus => Code::Unknown,
@@ -142,6 +231,7 @@ impl Failure {
             Failure::BodyTooLarge => 413,
             Failure::TooManyHeaders | Failure::HeadTooLarge | Failure::UpstreamTakesNoHead => 431,
             Failure::UpstreamHeadTooLarge => 502,
+            Failure::ClientTooSlow => 408,
             // RFC 9110 section 15.6.6: the version of HTTP that was used will not do.
             Failure::NotHttp2 => 505,
             _ => self.code().http(),
@@ -193,6 +283,8 @@ impl Failure {
             Failure::UpstreamBadMessage => "the upstream's answer cannot be translated",
             Failure::ClientGone => "the client cancelled",
             Failure::IdleTooLong => "nothing moved for too long",
+            Failure::ClientTooSlow => "the request comes too slowly",
+            Failure::TooMuchBuffered => "too many bytes of unfinished requests on this connection",
             Failure::Draining => "the gateway is shutting down",
         }
     }
@@ -217,7 +309,7 @@ impl Failure {
             Failure::BadTimeout | Failure::BadBinaryHeader => "IH",
             Failure::NoRoute | Failure::NotMapped | Failure::NotMappedYet => "NR",
             // Envoy's overload manager.
-            Failure::Overloaded => "OM",
+            Failure::Overloaded | Failure::TooMuchBuffered => "OM",
             Failure::LimitReached | Failure::PendingFull | Failure::BreakerOpen => "UO",
             Failure::RateLimited => "RL",
             Failure::OutOfTime => "UT",
@@ -232,7 +324,7 @@ impl Failure {
             // Local reset: ended by the gateway's own will.
             Failure::Draining => "LR",
             Failure::ClientGone => "DC",
-            Failure::IdleTooLong => "SI",
+            Failure::IdleTooLong | Failure::ClientTooSlow => "SI",
         }
     }
 }
@@ -283,8 +375,15 @@ mod tests {
             (Failure::UpstreamNoStatus, Code::Unknown, "UPE"),
             (Failure::ClientGone, Code::Cancelled, "DC"),
             (Failure::IdleTooLong, Code::DeadlineExceeded, "SI"),
+            (Failure::ClientTooSlow, Code::DeadlineExceeded, "SI"),
+            (Failure::TooMuchBuffered, Code::ResourceExhausted, "OM"),
             (Failure::Draining, Code::Unavailable, "LR"),
         ];
+        let numbers: std::collections::BTreeSet<usize> =
+            table.iter().map(|(failure, ..)| failure.number()).collect();
+        assert!(numbers.iter().copied().eq(0..Failure::NAMES.len()), "{numbers:?}");
+        assert_eq!(Failure::NAMES[Failure::NotHttp2.number()], "not_http2");
+        assert_eq!(Failure::NAMES[Failure::Draining.number()], "draining");
         for (failure, code, flags) in table {
             assert_eq!((failure.code(), failure.flags()), (code, flags), "{failure:?}");
             assert_ne!(failure.code(), Code::Ok);
@@ -327,6 +426,8 @@ mod tests {
             (Failure::UpstreamBadMessage, 500),
             (Failure::UpstreamReset(8), 499),
             (Failure::UpstreamReset(11), 429),
+            (Failure::ClientTooSlow, 408),
+            (Failure::TooMuchBuffered, 429),
             (Failure::Draining, 503),
         ] {
             assert_eq!(failure.http(), http, "{failure:?}");

@@ -4,7 +4,7 @@
 //! supervisor asks; workers only read the outcome.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::config::HealthChecks;
 
@@ -12,6 +12,7 @@ use crate::config::HealthChecks;
 #[derive(Debug)]
 pub struct SharedHealth {
     endpoints: Box<[Arc<Fitness>]>,
+    failures: Arc<AtomicU64>,
 }
 
 /// Whether one endpoint may get calls.
@@ -35,14 +36,18 @@ impl Fitness {
 impl SharedHealth {
     /// Health of so many endpoints.
     pub fn new(endpoints: usize) -> Arc<Self> {
-        Arc::new(Self { endpoints: (0..endpoints).map(|_| Arc::default()).collect() })
+        Arc::new(Self {
+            endpoints: (0..endpoints).map(|_| Arc::default()).collect(),
+            failures: Arc::default(),
+        })
     }
 
     /// The health of the cluster with other endpoints. For each of them, `kept` is its position here, if it had one.
     pub fn next(&self, kept: &[Option<usize>]) -> Arc<Self> {
         let fitness =
             |kept: &Option<usize>| kept.map_or_else(Arc::default, |at| Arc::clone(&self.endpoints[at]));
-        Arc::new(Self { endpoints: kept.iter().map(fitness).collect() })
+        let failures = Arc::clone(&self.failures);
+        Arc::new(Self { endpoints: kept.iter().map(fitness).collect(), failures })
     }
 
     /// Whether an endpoint may get calls.
@@ -55,7 +60,12 @@ impl SharedHealth {
         &self.endpoints[endpoint]
     }
 
-    /// How many endpoints may not get calls.
+    /// Where bad answers are counted, and those that never came.
+    pub fn failures(&self) -> &Arc<AtomicU64> {
+        &self.failures
+    }
+
+    /// How many may not.
     pub fn unfit(&self) -> usize {
         self.endpoints.iter().filter(|endpoint| !endpoint.is_fit()).count()
     }

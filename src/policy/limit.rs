@@ -13,14 +13,16 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The tokens no worker has. On a cache line of its own (two, as x86 fetches them in pairs).
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct SharedLimit {
     tokens: AtomicU64,
-    /// A batch is this part of the limit; `None` where tokens are not leased.
+    /// Tokens that calls were refused for want of, and that workers may have to spare.
+    wanted: AtomicU32,
+    /// Of the limit, a batch is this part; none where tokens are not leased.
     batches: Option<u32>,
 }
 
@@ -52,13 +54,14 @@ impl SharedLimit {
     pub fn new(max: u32, workers: usize) -> Arc<Self> {
         let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
         let batches = Some(workers.saturating_mul(8));
-        Arc::new(Self { tokens: AtomicU64::new(Tokens::new(max).pack()), batches })
+        Arc::new(Self { tokens: AtomicU64::new(Tokens::new(max).pack()), wanted: AtomicU32::new(0), batches })
     }
 
     /// A limit for rare things, such as connections or the wait for one: each take asks the atomic, and no refusal is
     /// early.
     pub fn unleased(max: u32) -> Arc<Self> {
-        Arc::new(Self { tokens: AtomicU64::new(Tokens::new(max).pack()), batches: None })
+        let tokens = AtomicU64::new(Tokens::new(max).pack());
+        Arc::new(Self { tokens, wanted: AtomicU32::new(0), batches: None })
     }
 
     /// The most calls that can be in flight.
@@ -76,7 +79,23 @@ impl SharedLimit {
         self.tokens(Ordering::Relaxed).free.min(0).unsigned_abs()
     }
 
-    /// Sets the limit. Calls in flight go on, even if they are more.
+    /// A call was refused that a worker might make room for.
+    pub fn want(&self) {
+        // No more than a few at a time: a flood of refused calls is no reason to end all others.
+        let _ = self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |wanted| {
+            (wanted < WANTED_MAX).then_some(wanted + 1)
+        });
+    }
+
+    /// Whether a token is wanted; who is told so gives one back.
+    #[must_use]
+    pub fn take_want(&self) -> bool {
+        let less = |wanted: u32| wanted.checked_sub(1);
+        self.wanted.load(Ordering::Relaxed) > 0
+            && self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
+    /// From now on there are `max`. Calls in flight go on, though they be more.
     pub fn resize(&self, max: u32) {
         let whole = Tokens::new(max);
         self.change(Ordering::Relaxed, |tokens| {
@@ -215,6 +234,9 @@ const fn idle_max(batch: u32) -> u32 {
 }
 
 const BATCH_MAX: u32 = 32;
+
+/// Tokens that are wanted at most at once.
+const WANTED_MAX: u32 = 16;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,6 @@ pub mod breaker;
 pub mod budget;
 pub mod deadline;
 pub mod failure;
-pub mod flood;
 pub mod health;
 pub mod hedge;
 pub mod limit;

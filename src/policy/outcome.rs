@@ -95,6 +95,8 @@ impl Outcome {
             | Failure::RateLimited
             | Failure::BreakerOpen
             | Failure::ClientGone
+            | Failure::ClientTooSlow
+            | Failure::TooMuchBuffered
             | Failure::Draining => Outcome::Silent,
         }
     }

@@ -166,7 +166,8 @@ impl Code {
 
 /// HTTP/2 error codes with a meaning of their own here (RFC 9113 section 7).
 pub(super) const REFUSED_STREAM: u32 = 0x7;
-pub(super) const CANCEL: u32 = 0x8;
+/// Nobody wants the call any more.
+pub const CANCEL: u32 = 0x8;
 pub(super) const ENHANCE_YOUR_CALM: u32 = 0xb;
 pub(super) const INADEQUATE_SECURITY: u32 = 0xc;
 

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -36,6 +37,8 @@ struct Patient {
     settings: HealthChecks,
     address: SocketAddr,
     fitness: Arc<Fitness>,
+    /// Where bad answers are counted.
+    failures: Arc<AtomicU64>,
     host: Arc<Host>,
 }
 
@@ -76,6 +79,7 @@ fn patients(shared: &Shared) -> Vec<Patient> {
                 settings: settings.clone(),
                 address: *address,
                 fitness: Arc::clone(health.of(index)),
+                failures: Arc::clone(health.failures()),
                 host: Arc::clone(shares.outliers.host(index)),
             });
         }
@@ -102,6 +106,7 @@ impl Patient {
         loop {
             turns.tick().await;
             let well = self.ask(channel.clone()).await;
+            self.failures.fetch_add(u64::from(!well), Ordering::Relaxed);
             let Some(fit) = judge.tell(well) else { continue };
             let (cluster, endpoint) = (&self.cluster, self.address);
             tracing::info!(cluster, %endpoint, fit, "an endpoint's health has changed");

@@ -121,7 +121,7 @@ impl Gateway {
             ("workers", before.workers == config.workers),
             ("cpu_policy", before.cpu_policy == config.cpu_policy),
             ("io", before.io == config.io),
-            ("admin", before.admin == config.admin),
+            ("admin", before.admin.address == config.admin.address),
             ("listeners", before.listeners == config.listeners),
             ("access_log", before.access_log == config.access_log),
             ("tracing", before.tracing == config.tracing),

@@ -177,6 +177,10 @@ impl Source for State {
         self.shown.waker.wake();
     }
 
+    fn panicked(&self) {
+        super::guard::count();
+    }
+
     fn hooks(&self) -> &Hooks {
         &self.shown.hooks
     }

@@ -125,6 +125,16 @@ impl Splitter {
         Ok(None)
     }
 
+    /// Whether a value has begun that has not ended.
+    pub fn is_inside(&self) -> bool {
+        matches!(self.expects, Expects::Inside(_))
+    }
+
+    /// Bytes that are held until more has come.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
     /// The last value, once all of the body has come, for a number or word may end there. Then nothing may be open.
     pub fn finish(&mut self) -> Result<Option<(u64, &[u8])>, SplitError> {
         let expected = match self.expects {

@@ -16,6 +16,8 @@ use crate::policy::failure::Failure;
 pub struct AcquireStream {
     pool: Rc<Pool>,
     tried: Tried,
+    /// It lets others pass.
+    yields: bool,
     /// The place in the queue, once it had to wait.
     ticket: Option<u64>,
 }
@@ -34,6 +36,7 @@ impl Future for AcquireStream {
                 Poll::Ready(Ok(lease))
             }
             Err(Unavailable::Fails(failure)) => {
+                self.pool.counts().pending_failed.add(self.ticket.is_some().into());
                 self.leave();
                 Poll::Ready(Err(failure))
             }
@@ -43,8 +46,8 @@ impl Future for AcquireStream {
 }
 
 impl AcquireStream {
-    pub(super) fn new(pool: &Rc<Pool>, tried: Tried) -> AcquireStream {
-        AcquireStream { pool: Rc::clone(pool), tried, ticket: None }
+    pub(super) fn new(pool: &Rc<Pool>, tried: Tried, yields: bool) -> AcquireStream {
+        AcquireStream { pool: Rc::clone(pool), tried, yields, ticket: None }
     }
 
     /// Whether no call stands before it.
@@ -63,7 +66,7 @@ impl AcquireStream {
             }
             None => {
                 self.pool.counts().pending_active.raise();
-                self.ticket = Some(waiters.enter(cx.waker()));
+                self.ticket = Some(waiters.enter(cx.waker(), self.yields));
             }
         }
         Poll::Pending

@@ -208,9 +208,15 @@ impl Cluster {
         self.pool.publish(slots);
     }
 
-    /// The wait for a connection that takes a call, if possible on an endpoint that was not `tried`.
-    pub fn acquire(&self, tried: Tried) -> AcquireStream {
-        AcquireStream::new(&self.pool, tried)
+    /// Waits for a connection that takes a call, on an endpoint that it has not been `tried` on if there is any.
+    /// `yields`: others that wait go before it.
+    pub fn acquire(&self, tried: Tried, yields: bool) -> AcquireStream {
+        AcquireStream::new(&self.pool, tried, yields)
+    }
+
+    /// Calls, up to `max`, that wait although there are connections, and that let nobody pass.
+    pub fn urgent(&self, max: usize) -> usize {
+        if self.pool.is_connected() { self.pool.waiters.borrow().urgent(max) } else { 0 }
     }
 }
 

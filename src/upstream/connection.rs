@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::config;
-use crate::http2::{self, Bounds, ErrorCode, Head, Heads, OpenError, Session, Stream};
+use crate::http2::{self, Bounds, ErrorCode, Head, Heads, Notes, OpenError, Session, Stream};
 use crate::net::pipe::Outgoing;
 use crate::net::{Local, Pipe, listener, stream};
 use crate::policy::failure::Failure;
@@ -151,10 +151,16 @@ pub(super) enum ConnectionEvent {
     /// The upstream has sent so many GOAWAYs.
     Goaway {
         frames: u32,
-        /// The upstream finds pings too frequent.
+        /// It asks for less of something (ENHANCE_YOUR_CALM).
+        is_too_much: bool,
+        /// That is pings, as it says.
         too_many_pings: bool,
     },
-    /// The upstream did not answer a ping.
+    /// Other things it did.
+    Noted(Notes),
+    /// It broke the rules of HTTP/2, and the connection ends.
+    ProtocolError,
+    /// A ping was not answered.
     KeepaliveTimeout,
     /// A connection that was ready has ended.
     Closed(Rc<Connection>),
@@ -261,6 +267,7 @@ fn bounds(pool: &config::Pool) -> Bounds {
         max_header_list_size: pool.max_header_list_size,
         max_headers_count: u32::MAX,
         max_send_buffer_size: pool.max_send_buffer_size,
+        min_send_rate: pool.min_rate,
         ..Bounds::default()
     }
 }
@@ -340,8 +347,13 @@ impl<O: Owner> Protocol<'_, O> {
             // grpc servers answer pings that they find too frequent with this GOAWAY; gRFC A8 asks clients to double
             // the interval.
             let goaway = session.ask(|http2| http2.goaway());
-            let too_many_pings = goaway.is_some_and(|goaway| goaway.code == ErrorCode::ENHANCE_YOUR_CALM);
-            self.life.owner.apply(ConnectionEvent::Goaway { frames: notes.goaways, too_many_pings });
+            let is_too_much = goaway.is_some_and(|goaway| goaway.code == ErrorCode::ENHANCE_YOUR_CALM);
+            let too_many_pings = is_too_much && goaway.is_some_and(|goaway| goaway.too_many_pings);
+            let frames = notes.goaways;
+            self.life.owner.apply(ConnectionEvent::Goaway { frames, is_too_much, too_many_pings });
+        }
+        if notes != Notes::default() {
+            self.life.owner.apply(ConnectionEvent::Noted(notes));
         }
     }
 
@@ -376,7 +388,10 @@ impl<O: Owner> Protocol<'_, O> {
             self.life.owner.apply(ConnectionEvent::KeepaliveTimeout);
             return self.pipe.abort();
         }
+        // gRPC servers count pings since they have last sent something of a stream.
+        let quiet = session.ask(|http2| http2.quiet_ping());
         let due = silent_since.plus(self.life.ping_interval.get());
+        let due = quiet.map_or(due, |sent| due.max(sent.plus(settings.interval_without_data)));
         if now < due {
             return timer.arm(due, cx.waker());
         }
@@ -389,6 +404,7 @@ impl<O: Owner> Protocol<'_, O> {
 
     fn ended(&self) {
         if let Some(error) = self.connection.session.ask(|http2| http2.failed()) {
+            self.life.owner.apply(ConnectionEvent::ProtocolError);
             tracing::debug!(
                 cluster = self.life.owner.settings().name,
                 endpoint = %self.address,

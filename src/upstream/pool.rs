@@ -19,6 +19,7 @@ use super::lease::{Lessor, StreamLease};
 use super::waiters::Waiters;
 use crate::config;
 use crate::http2::Heads;
+use crate::metrics::labels::Task;
 use crate::metrics::{ClusterBlock, EndpointSlot};
 use crate::net::{Local, runtime};
 use crate::policy::balance::{Balance, Candidate, Tried};
@@ -301,7 +302,7 @@ impl Pool {
         };
         let owner = Place { pool: Rc::clone(self), endpoint: Rc::clone(endpoint) };
         let pool = Rc::clone(self);
-        let panicked = move || pool.local.counts().panics.add(1);
+        let panicked = move || pool.local.counts().panics.add(Task::UpstreamConnection as usize);
         runtime::spawn(panicked, connection::run(connect, owner));
     }
 
@@ -355,12 +356,23 @@ impl Owner for Place {
         match event {
             ConnectionEvent::Ready(connection) => pool.connected(endpoint, &connection),
             ConnectionEvent::Capacity(more) => pool.wake_waiters(more),
-            ConnectionEvent::Goaway { frames, too_many_pings } => {
+            ConnectionEvent::Goaway { frames, is_too_much, too_many_pings } => {
                 pool.counts().goaways.add(frames.into());
-                if too_many_pings {
+                if is_too_much {
                     endpoint.ping_less();
                 }
+                if too_many_pings {
+                    pool.counts().too_many_pings.add(1);
+                    let (cluster, endpoint) = (&self.settings().name, endpoint.address);
+                    tracing::warn!(cluster, %endpoint, "too_many_pings: keepalive.interval is too short for this service");
+                }
             }
+            ConnectionEvent::Noted(notes) => {
+                pool.counts().late_frames.add(notes.late_frames.into());
+                pool.counts().streams_malformed.add(notes.malformed.into());
+                pool.counts().held_resets.add(notes.held_resets.into());
+            }
+            ConnectionEvent::ProtocolError => pool.counts().protocol_errors.add(1),
             ConnectionEvent::KeepaliveTimeout => pool.counts().keepalive_timeouts.add(1),
             ConnectionEvent::Closed(connection) => {
                 // Another connection may be opened in its place.

@@ -1,4 +1,4 @@
-//! Calls that wait for a connection, first come first served.
+//! Calls that wait for a connection, first come first served. Calls of which only the head has come let others pass.
 //!
 //! A woken call still has to come and take its place. Until all of them have, a call that has just begun waits behind
 //! them.
@@ -26,11 +26,17 @@ impl Waiters {
         self.queue.len()
     }
 
-    /// Takes a place at the end of the queue.
-    pub(super) fn enter(&mut self, waker: &Waker) -> u64 {
+    /// How many wait that let nobody pass, up to `max`.
+    pub(super) fn urgent(&self, max: usize) -> usize {
+        self.queue.range(..YIELDS).take(max).count()
+    }
+
+    /// A place at the end of the queue. `yields`: those pass it that do not.
+    pub(super) fn enter(&mut self, waker: &Waker, yields: bool) -> u64 {
         self.next += 1;
-        self.queue.insert(self.next, waker.clone());
-        self.next
+        let ticket = if yields { YIELDS | self.next } else { self.next };
+        self.queue.insert(ticket, waker.clone());
+        ticket
     }
 
     /// Whether it is the turn of the call with this ticket.
@@ -70,7 +76,10 @@ impl Waiters {
     }
 }
 
-/// The state of a call when it left the queue.
+/// The tickets of those that let others pass come after all others.
+const YIELDS: u64 = 1 << 63;
+
+/// How one stood who left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
     /// It was not its turn yet.
@@ -101,7 +110,7 @@ mod tests {
         let mut waiters = Waiters::default();
         let woken: [Arc<Woken>; 3] = Default::default();
         let wakers = woken.clone().map(Waker::from);
-        let tickets = wakers.each_ref().map(|waker| waiters.enter(waker));
+        let tickets = wakers.each_ref().map(|waker| waiters.enter(waker, false));
         let counts = || woken.each_ref().map(|woken| woken.0.load(Ordering::Relaxed));
 
         waiters.wake(1);
@@ -117,10 +126,27 @@ mod tests {
     }
 
     #[test]
+    fn who_yields_is_passed() {
+        let mut waiters = Waiters::default();
+        let [yields, first, second] = [true, false, false].map(|yields| waiters.enter(Waker::noop(), yields));
+        assert_eq!((waiters.len(), waiters.urgent(9), waiters.urgent(1)), (3, 2, 1));
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            waiters.wake(1);
+            let woken = [yields, first, second]
+                .into_iter()
+                .find(|ticket| waiters.is_woken(*ticket) && !order.contains(ticket));
+            order.extend(woken);
+        }
+        assert_eq!(order, [first, second, yields]);
+        assert_eq!(waiters.urgent(9), 0);
+    }
+
+    #[test]
     fn nobody_is_forgotten_between_being_woken_and_taking_the_place() {
         let mut waiters = Waiters::default();
         assert!(waiters.is_empty());
-        let [first, second] = [(); 2].map(|()| waiters.enter(Waker::noop()));
+        let [first, second] = [(); 2].map(|()| waiters.enter(Waker::noop(), false));
         waiters.wake(1);
         assert!(!waiters.is_empty());
         assert_eq!(waiters.leave(second), Left::Waiting);

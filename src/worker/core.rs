@@ -10,6 +10,7 @@ use std::task::{Poll, Waker};
 
 use slab::Slab;
 
+use super::call::admission::Unbegun;
 use super::call::headers::Arrival;
 use super::call::json::transcoder::Transcoder;
 use super::call::replay::ReplayBufferPool;
@@ -21,6 +22,7 @@ use super::control::{Control, Wanted, WorkerPeer};
 use super::downstream::client::Client;
 use super::telemetry::buffers::TelemetryBuffers;
 use crate::http2::Heads;
+use crate::metrics::labels::Task;
 use crate::net::{Local, runtime};
 use crate::policy::overload::{Overload, Verdict};
 use crate::policy::spread::Spread;
@@ -66,7 +68,8 @@ pub(super) struct Worker {
     pub(super) random: RefCell<Random>,
     pub(super) overload: RefCell<Overload>,
     pub(super) replays: ReplayBufferPool,
-    /// `None` without access log and tracing.
+    pub(super) unbegun: Rc<Unbegun>,
+    /// None if nothing is told of calls.
     pub(super) telemetry: Option<Rc<TelemetryBuffers>>,
     clients: RefCell<Slab<Rc<Client>>>,
     /// Accepts that are pending.
@@ -107,6 +110,7 @@ impl Worker {
             random: RefCell::new(Random::seeded(seed)),
             overload: RefCell::default(),
             replays: ReplayBufferPool::default(),
+            unbegun: Rc::default(),
             telemetry,
             clients: RefCell::default(),
             accepting: Cell::new(0),
@@ -190,7 +194,7 @@ impl Worker {
     /// Runs a task on this worker's loop. A panic in it is counted, and ends nothing else.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let counts = self.local.shared_counts();
-        runtime::spawn(move || counts.panics.add(1), task);
+        runtime::spawn(move || counts.panics.add(Task::Connection as usize), task);
     }
 
     /// Lists a client, to be drained with the worker, until the guard is dropped.

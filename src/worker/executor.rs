@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::metrics::labels::Task;
 use crate::net::Local;
 
 /// Slots whose wake-ups share one word.
@@ -165,7 +166,7 @@ impl<F: Future<Output = ()>> CallExecutor<F> {
     fn contained<T>(&self, part: impl FnOnce() -> T) -> Option<T> {
         let result = catch_unwind(AssertUnwindSafe(part));
         if result.is_err() {
-            self.local.counts().panics.add(1);
+            self.local.counts().panics.add(Task::Call as usize);
         }
         result.ok()
     }

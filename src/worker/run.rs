@@ -209,7 +209,9 @@ async fn tick(worker: Rc<Worker>) {
 }
 
 fn settle(worker: &Worker) {
-    worker.config().settle(worker.clock.now());
+    let now = worker.clock.now();
+    worker.unbegun.settle(now);
+    worker.config().settle(now);
     if let Some(telemetry) = &worker.telemetry {
         telemetry.settle();
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ringway::admin::World;
 use ringway::metrics::{
-    BOUNDS_MICROS, ClusterBlock, EndpointSlot, GRPC_STATUS_NAMES, Kind, Shard, WorkerBlock, call_totals,
+    BOUNDS_MICROS, ClusterBlock, EndpointSlot, GRPC_STATUS_NAMES, Kind, Shard, Spread, WorkerBlock,
+    call_totals,
 };
 use ringway::supervisor::Gateway;
 use ringway::tools::scrape::{Page, Sample};
@@ -202,6 +203,14 @@ fn sums(world: &World) -> Sums {
         for row in WorkerBlock::TABLE {
             let worker = worker.to_string();
             add(row.name, row.kind, &[("worker", &worker)], (row.read)(&shard.worker) as f64);
+        }
+        for row in WorkerBlock::BY_LABEL {
+            let worker = worker.to_string();
+            for (value, count) in row.values.iter().zip((row.read)(&shard.worker)) {
+                let labels = [(row.label, *value), ("worker", worker.as_str())];
+                let labels = if row.spread == Spread::Each { &labels[..] } else { &labels[..1] };
+                add(row.name, Kind::Counter, labels, count.get() as f64);
+            }
         }
         for (name, block) in world.layout.clusters.iter().zip(&shard.clusters) {
             for row in ClusterBlock::TABLE {

@@ -222,6 +222,17 @@ pub fn front(library: &Library, backend: &str, source: Source, settings: &str) -
 
 /// Starts a gateway for the library's API in front of any upstream.
 pub fn front_of(upstream: SocketAddr, backend: &str, source: Source, settings: &str) -> Front {
+    front_with(upstream, backend, source, settings, |config| config)
+}
+
+/// A gateway of a configuration that `change` makes of the usual one.
+pub fn front_with(
+    upstream: SocketAddr,
+    backend: &str,
+    source: Source,
+    settings: &str,
+    change: impl FnOnce(String) -> String,
+) -> Front {
     let scratch = Scratch::new();
     let from = match source {
         Source::DescriptorSet => {
@@ -235,8 +246,13 @@ pub fn front_of(upstream: SocketAddr, backend: &str, source: Source, settings: &
         Source::Reflection => "reflection = [\"interop\"]".to_owned(),
     };
     let tables = format!("[transcoding]\n{from}\n{settings}\n");
+    let config = change(gateway::gateway_config(&[upstream], backend, &tables));
     // Reflection is asked for at start, by a thread that waits.
-    let start = || gateway::before(&[upstream], backend, &tables);
+    let start = || {
+        let gateway = gateway::start(&config);
+        let address = gateway.listeners()[0];
+        (gateway, address)
+    };
     let (gateway, address) = std::thread::scope(|scope| scope.spawn(start).join()).expect("it starts");
     Front { gateway, address, scratch }
 }

@@ -22,8 +22,8 @@ pub mod raw;
 pub mod raw_server;
 pub mod seccomp;
 pub mod service;
-pub mod tools;
 pub mod speaker;
+pub mod tools;
 pub mod watch;
 pub mod web;
 

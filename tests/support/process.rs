@@ -4,7 +4,7 @@ use super::gateway::sum_of;
 use super::{raw, within};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -39,11 +39,26 @@ impl Process {
         process
     }
 
+    /// Starts another build of the program, and waits until it says that it serves.
+    pub async fn start_program(program: &Path, config: &str) -> Self {
+        let mut process = Self::begin_program(program, config, |command| command.spawn());
+        process.ready().await;
+        process
+    }
+
     /// Starts it in a way of the test's own, and does not wait.
     pub fn begin(config: &str, spawn: impl FnOnce(&mut Command) -> std::io::Result<Child>) -> Self {
+        Self::begin_program(Path::new(env!("CARGO_BIN_EXE_ringway")), config, spawn)
+    }
+
+    fn begin_program(
+        program: &Path,
+        config: &str,
+        spawn: impl FnOnce(&mut Command) -> std::io::Result<Child>,
+    ) -> Self {
         let path = unique_path();
         std::fs::write(&path, config).expect("the folder for temporary files takes one");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+        let mut command = Command::new(program);
         command.args(["run", "--config"]).arg(&path).env_remove("RINGWAY_LOG").stderr(Stdio::piped());
         let mut child = spawn(&mut command).expect("the program was built for this test");
         let log = BufReader::new(child.stderr.take().expect("it was asked for"));
@@ -68,7 +83,7 @@ impl Process {
     }
 
     /// The file with its configuration.
-    pub fn config(&self) -> &std::path::Path {
+    pub fn config(&self) -> &Path {
         &self.config
     }
 

@@ -11,7 +11,7 @@ const WEB: &str =
 const CHUNKED: &str = "transfer-encoding: chunked\r\n\r\n";
 
 /// Bodies in chunks of which one is none.
-fn malformed() -> [String; 8] {
+fn malformed() -> [String; 10] {
     [
         "zz\r\n".to_owned(),
         "\r\n".to_owned(),
@@ -22,6 +22,9 @@ fn malformed() -> [String; 8] {
         "2\r\n{}   \r\n0\r\n\r\n".to_owned(),
         "2\n{}\r\n0\r\n\r\n".to_owned(),
         format!("2;{}\r\n{{}}\r\n0\r\n\r\n", "x".repeat(20_000)),
+        // A line of trailers that ends with LF alone may end the request for others (row 52g).
+        "2\r\n{}\r\n0\r\nx: y\n\nGET /v1/shelves/a/books/c HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(),
+        "2\r\n{}\r\n0\r\nx: y\r\n\n\r\n".to_owned(),
     ]
 }
 
@@ -54,7 +57,13 @@ async fn a_malformed_chunk_is_400_and_the_connection_ends() {
         metric_becomes(&front.gateway, "ringway_connections_active", 0).await;
         assert_eq!(metric(&front.gateway, "ringway_calls_active"), 0);
         assert_eq!(metric(&front.gateway, "ringway_protocol_errors_total"), count);
-        // Bytes before the chunk may have gone on already: their call is then cancelled.
+        let of_bodies = ["0", "1"].map(|worker| {
+            let labels = format!("worker=\"{worker}\",error=\"http1_body\"");
+            metric(&front.gateway, &format!("ringway_protocol_errors_total{{{labels}}}"))
+        });
+        assert_eq!(of_bodies.iter().sum::<u64>(), count, "{backend}");
+        assert_eq!(metric(&front.gateway, "ringway_failures_total{failure=\"broken_body\"}"), count);
+        // What came before the chunk may have gone on already: it is cancelled then.
         library.wait_until("all ends", |seen| seen.iter().all(|seen| seen.ended == Ended::Cancelled)).await;
     }
 }

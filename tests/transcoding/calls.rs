@@ -255,3 +255,32 @@ async fn pipelined_requests_are_answered_in_order() {
     }
     assert!(client.is_closed().await);
 }
+
+/// Row 11: the service gets `te: trailers`, whatever the caller says of itself.
+#[tokio::test]
+async fn services_are_told_that_trailers_are_understood() {
+    const WEB: (&str, &str) = ("content-type", "application/grpc-web+proto");
+    for backend in BACKENDS {
+        let library = Library::start();
+        let front = front(&library, backend, Source::DescriptorSet, "");
+        for (version, te) in [
+            (Version::Http1, "trailers"),
+            (Version::Http1, "gzip"),
+            (Version::Http1, "deflate,gzip;q=0.3"),
+            (Version::Http1, ""),
+            (Version::Http2, "trailers"),
+        ] {
+            let mut caller = Caller::connect(version, front.address).await;
+            for (line, kind, body) in [
+                ("POST /v1/shelves/a/books", JSON, &b"{}"[..]),
+                ("POST /test.web.v1.Library/Create", WEB, &[0; 5]),
+            ] {
+                let answer = caller.ask(line, &[kind, ("te", te)], body).await;
+                assert_eq!(answer.status, 200, "{backend} {version:?} {te:?} {line}: {answer:?}");
+                let seen = library.take();
+                let told: Vec<_> = seen.headers.get_all("te").iter().collect();
+                assert_eq!(told, ["trailers"], "{backend} {version:?} {te:?} {line}");
+            }
+        }
+    }
+}

@@ -9,7 +9,9 @@ async fn the_admin_address_describes_what_is_served() {
     let library = Library::start();
     for source in [Source::DescriptorSet, Source::Protos, Source::Reflection] {
         let front = front(&library, "epoll", source, "");
-        let answer = Http1::connect(front.gateway.admin()).await.ask("GET /openapi.json", &[], b"").await;
+        let mut operator = Http1::connect(front.gateway.admin()).await;
+        operator.say("GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        let answer = operator.answer().await;
         assert_eq!(
             (answer.status, answer.field("content-type")),
             (200, Some("application/json")),

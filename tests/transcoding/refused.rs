@@ -1,10 +1,13 @@
 //! Requests that are wrong: what each is told, and that no upstream sees one.
 
+use bytes::Bytes;
 use serde_json::json;
 
-use super::support::gateway::{BACKENDS, metric};
-use super::support::library::{Library, Source, front};
-use super::support::web::{Caller, JSON, VERSIONS, Version};
+use super::support::gateway::{BACKENDS, metric, metric_becomes};
+use super::support::http1::Http1;
+use super::support::library::{Library, Source, front, front_with};
+use super::support::raw::RawClient;
+use super::support::web::{Caller, JSON, VERSIONS, Version, answer, open};
 
 const BOOKS: &str = "POST /v1/shelves/a/books";
 
@@ -167,4 +170,84 @@ async fn what_is_refused_by_its_head_is_not_asked_for() {
         }
     }
     assert_eq!(library.seen().len(), 1);
+}
+
+/// Adds keys to the listener, and leaves one worker.
+fn listener(keys: &'static str) -> impl FnOnce(String) -> String {
+    move |config| {
+        let changed = format!("[[listeners]]\n{keys}");
+        config.replace("workers = 2", "workers = 1").replace("[[listeners]]", &changed)
+    }
+}
+
+/// Row 45: what clients have begun and do not finish is held within bounds, by connection and by worker.
+#[tokio::test]
+async fn unfinished_bodies_are_held_within_bounds() {
+    const HELD: &str = "ringway_buffered_bytes";
+    let begun = Bytes::from(format!("{{\"title\": \"{}", "x".repeat(40 << 10)));
+    let length = begun.len() as u64;
+    for backend in BACKENDS {
+        let library = Library::start();
+        let bounds = listener("max_buffered_bytes = \"100KiB\"");
+        let worker = "[overload]\nmax_buffered_bytes = \"150KiB\"";
+        let front = front_with(library.address(), backend, Source::DescriptorSet, worker, bounds);
+        let mut client = RawClient::connect(front.address).await;
+        let mut other = RawClient::connect(front.address).await;
+        let mut calls = Vec::new();
+        for number in 1..=3 {
+            let client = if number < 3 { &mut client } else { &mut other };
+            let mut call = open(client, BOOKS, &[JSON], false).await;
+            call.send(begun.clone(), false);
+            calls.push(call);
+            metric_becomes(&front.gateway, HELD, number * length).await;
+        }
+        for (client, status, code) in [(&mut client, 429, 8), (&mut other, 503, 14)] {
+            let mut call = open(client, BOOKS, &[JSON], false).await;
+            call.send(begun.clone(), false);
+            let answer = answer(call).await;
+            assert_eq!(
+                (answer.status, &answer.json()["code"]),
+                (status, &json!(code)),
+                "{backend}: {answer:?}"
+            );
+        }
+        assert_eq!(metric(&front.gateway, "ringway_overload_buffered_bytes_refused_total"), 1, "{backend}");
+        assert_eq!(metric(&front.gateway, HELD), 3 * length, "{backend}");
+        // A body that was begun in time may be finished.
+        let mut first = calls.remove(0);
+        first.send(Bytes::from_static(b"\"}"), true);
+        let done = answer(first).await;
+        assert_eq!(done.status, 200, "{backend}: {done:?}");
+        metric_becomes(&front.gateway, HELD, 2 * length).await;
+        drop(calls);
+        metric_becomes(&front.gateway, HELD, 0).await;
+        assert_eq!(library.seen().len(), 1, "{backend}");
+    }
+}
+
+/// Rows 45 and 47: a body of which less comes than `min_rate` is not waited for.
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_is_408() {
+    for backend in BACKENDS {
+        let library = Library::start();
+        let patience = listener("read_timeout = \"200ms\"\nmin_rate = 1000");
+        let front = front_with(library.address(), backend, Source::DescriptorSet, "", patience);
+        for (line, body) in [(BOOKS, ""), (BOOKS, "{\"ti"), ("POST /v1/sum", "{\"number\": 1}{\"num")] {
+            let mut client = Http1::connect(front.address).await;
+            let head = "host: x\r\ncontent-type: application/json\r\ncontent-length: 100";
+            client.say(format!("{line} HTTP/1.1\r\n{head}\r\n\r\n{body}")).await;
+            let answer = client.answer().await;
+            assert_eq!(
+                (answer.status, &answer.json()["code"]),
+                (408, &json!(4)),
+                "{backend} {line}: {answer:?}"
+            );
+        }
+        assert_eq!(
+            metric(&front.gateway, "ringway_failures_total{failure=\"client_too_slow\"}"),
+            3,
+            "{backend}"
+        );
+        metric_becomes(&front.gateway, "ringway_calls_active", 0).await;
+    }
 }

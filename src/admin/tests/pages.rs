@@ -133,12 +133,46 @@ fn a_drain_is_asked_for_by_post_and_not_by_a_browser() {
     let (admin, gateway) = start_gateway(Limits::DEFAULT, Gateway::default());
     let mut connection = connect(&admin);
     assert_eq!(ask(&mut connection, "GET", "/drain").unwrap().status, 405);
-    let forged = ask_with(&mut connection, "POST", "/drain", "origin: http://evil.example\r\n").unwrap();
-    assert_eq!(forged.status, 403);
-    assert!(gateway.ready());
+    for of_browser in [
+        "origin: http://evil.example\r\n",
+        "origin: null\r\n",
+        "sec-fetch-site: cross-site\r\n",
+        "sec-fetch-site: same-origin\r\n",
+        "referer: http://evil.example/\r\n",
+    ] {
+        let forged = ask_with(&mut connection, "POST", "/drain", of_browser).unwrap();
+        assert_eq!(forged.status, 403, "{of_browser}");
+        assert!(gateway.ready(), "{of_browser}");
+    }
     let reply = ask(&mut connection, "POST", "/drain").unwrap();
     assert_eq!((reply.status, reply.body.as_str()), (202, "draining: true\n"));
     assert_eq!(ask(&mut connection, "GET", "/ready").unwrap().status, 503);
+}
+
+/// Row 56: under a foreign name nothing is told but what probes ask for.
+#[test]
+fn a_foreign_host_reads_nothing() {
+    let (admin, gateway) = start_gateway(Limits::DEFAULT, Gateway::default());
+    let mut connection = connect(&admin);
+    for (host, path, status) in [
+        ("127.0.0.1:9901", "/config", 200),
+        ("localhost", "/", 200),
+        ("gateway.example.com", "/metrics", 200),
+        ("evil.example", "/", 403),
+        ("evil.example:9901", "/config", 403),
+        ("evil.example", "/metrics", 403),
+        ("evil.example", "/history", 403),
+        ("evil.example", "/ready", 200),
+        ("evil.example", "/live", 200),
+        ("evil.example", "http://127.0.0.1/config", 200),
+        ("127.0.0.1", "http://evil.example/config", 403),
+    ] {
+        let reply = ask_with(&mut connection, "GET", path, &format!("host: {host}\r\n")).unwrap();
+        assert_eq!(reply.status, status, "{host} {path}");
+        assert_eq!(reply.header("cross-origin-resource-policy"), Some("same-origin"));
+    }
+    assert_eq!(ask_with(&mut connection, "POST", "/drain", "host: evil.example\r\n").unwrap().status, 403);
+    assert!(gateway.ready());
 }
 
 #[test]

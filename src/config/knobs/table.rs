@@ -18,6 +18,9 @@ const WINDOW_MIN: u32 = 65_535;
 /// RFC 9113 section 6.9.1: no window may be larger.
 const WINDOW_MAX: u32 = 0x7fff_ffff;
 
+/// Sizes are 32 bits wide.
+const BUFFERED_MAX: u32 = 2047 * MIB;
+
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -48,10 +51,14 @@ pub const KNOBS: &[Knob] = &[
     table("admin", "The address for operators."),
     address("admin.address", Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)),
         "Where the dashboard, `/metrics` and all other pages for operators are served. Keep it off public networks."),
+    list("admin.allowed_hosts", "a host name without a port, such as \"ringway.example.com\" or \"*.example.com\", or \"*\" for every one", 0, 64,
+        "Names that requests may have as their host there, besides addresses and names without a dot; others get 403, for a page on the web can make a browser ask under a name of its own. `/ready` and `/live` answer everybody."),
 
     table("overload", "When a worker has more than it can do, it refuses calls with UNAVAILABLE before anything of them is read."),
     count("overload.max_active_calls", 65_536, 1, 1_000_000_000,
         "Calls one worker has at once, streams included; more are refused."),
+    size("overload.max_buffered_bytes", 256 * MIB, KIB, BUFFERED_MAX,
+        "Bytes of unfinished JSON requests that one worker holds, if they are of more than one request; above it they are refused."),
     time_or_none("overload.max_loop_delay", Some(Duration::from_millis(500)), Duration::from_millis(1), HOUR,
         "How late a worker may come to what has arrived. Of the calls that it comes to later, nearly all are refused, once it has been late for `interval`."),
     time("overload.interval", secs(1), Duration::from_millis(10), HOUR,
@@ -110,6 +117,12 @@ pub const KNOBS: &[Knob] = &[
         "A connection whose client takes no bytes for this long, while some wait, is closed."),
     size("listeners.max_unread_body_size", 256 * KIB, 0, 64 * MIB,
         "Over HTTP/1.1, what a call leaves of its body is read and dropped up to this size; where more is left, the connection is closed."),
+    time("listeners.read_timeout", secs(60), MS, DAY,
+        "A call whose client has begun a message, or a body of JSON, and sends nothing more of it for this long is ended."),
+    size("listeners.min_rate", 256, 1, MIB,
+        "Bytes a second, for both directions: a client that sends or takes fewer, of what it owes or what waits for it, is as one that sends or takes none."),
+    size("listeners.max_buffered_bytes", 16 * MIB, KIB, BUFFERED_MAX,
+        "Bytes of unfinished JSON requests that one connection may have held, if they are of more than one request; more are refused with 429."),
     word("listeners.server_timing", "on_request", &["off", "on_request", "always"],
         "Whether answers say in `server-timing` where their time went: when the request has `x-ringway-timing`, never, or always."),
     later("listeners.tls", "end TLS", "Let something in front of Ringway end TLS."),
@@ -131,6 +144,18 @@ pub const KNOBS: &[Knob] = &[
         "Bytes of answers that one connection may have staged for the client to read; while there are more, nothing more is read from it."),
     count("listeners.http2.max_resets_per_second", 1000, 1, 1_000_000,
         "Calls a client may cancel before their answer began, per second; twice as many at once. Above it the connection is closed."),
+    count("listeners.http2.max_pings_per_second", 100, 1, 1_000_000,
+        "The same of PING frames, but for one since payload was last sent."),
+    count("listeners.http2.max_settings_per_second", 100, 1, 1_000_000,
+        "The same of SETTINGS frames."),
+    count("listeners.http2.max_empty_frames_per_second", 1000, 1, 1_000_000,
+        "The same of DATA frames without payload that end nothing."),
+    count("listeners.http2.max_window_updates_per_second", 50_000, 1, 10_000_000,
+        "The same of WINDOW_UPDATE frames, but for two for each DATA frame that was sent."),
+    count("listeners.http2.max_priority_frames_per_second", 1000, 1, 1_000_000,
+        "The same of PRIORITY frames and of those of unknown kinds; both change nothing."),
+    count("listeners.http2.max_continuations", 32, 1, 4096,
+        "CONTINUATION frames of one head. Above it the connection is closed."),
 
     table("listeners.cors", "Calls from web pages of other origins. Preflights are answered here and never reach an upstream."),
     list("listeners.cors.allow_origins", ORIGIN, 0, 256,
@@ -253,12 +278,16 @@ pub const KNOBS: &[Knob] = &[
         "Bytes of all header fields of an answer, counted as for requests."),
     size("clusters.pool.max_send_buffer_size", 256 * KIB, KIB, 64 * MIB,
         "Bytes of requests that one connection may have staged for the upstream to read; while there are more, nothing more is read from it."),
+    size("clusters.pool.min_rate", 256, 1, MIB,
+        "Bytes a second that the upstream has to take of a request that waits for it; one that takes fewer is as one that takes none, and the `timeout` of the route runs."),
     size("clusters.pool.replay_buffer_size", 64 * KIB, 0, 16 * MIB,
         "Bytes of one request that are kept so that it can be sent again if the upstream refused it unseen."),
 
     table("clusters.keepalive", "Pings that find dead connections."),
     time("clusters.keepalive.interval", secs(30), secs(10), DAY,
         "A connection that has been silent for this long is pinged. gRPC servers answer faster pings with GOAWAY too_many_pings."),
+    time("clusters.keepalive.interval_without_data", secs(310), secs(10), DAY,
+        "After a ping since which nothing came but its answer, the next one waits for this long: gRPC servers by default allow one in 5 minutes, and end the connection after the third that comes sooner."),
     time("clusters.keepalive.timeout", secs(5), MS, HOUR,
         "It is closed if the answer takes longer than this."),
     flag("clusters.keepalive.without_calls", false,

@@ -26,7 +26,7 @@ fn everything_has_a_default() {
             sqpoll_idle: None,
             busy_poll: None,
         },
-        admin: Admin { address: "127.0.0.1:9901".parse().unwrap() },
+        admin: Admin { address: "127.0.0.1:9901".parse().unwrap(), allowed_hosts: Vec::new() },
         dns: Dns {
             servers: Vec::new(),
             refresh_rate: 30 * SECOND,
@@ -37,7 +37,12 @@ fn everything_has_a_default() {
         access_log: None,
         tracing: None,
         drain_timeout: 30 * SECOND,
-        overload: Overload { max_active_calls: 65_536, max_loop_delay: Some(SECOND / 2), interval: SECOND },
+        overload: Overload {
+            max_active_calls: 65_536,
+            max_buffered_bytes: 256 * 1024 * KIB,
+            max_loop_delay: Some(SECOND / 2),
+            interval: SECOND,
+        },
         listeners: vec![default_listener()],
         routes: vec![Route {
             name: "prefix:/".to_owned(),
@@ -68,6 +73,9 @@ pub(super) fn default_listener() -> Listener {
         idle_timeout: 300 * SECOND,
         write_timeout: 30 * SECOND,
         max_unread_body_size: 256 * KIB,
+        read_timeout: 60 * SECOND,
+        min_rate: 256,
+        max_buffered_bytes: 16 * 1024 * KIB,
         server_timing: ServerTiming::OnRequest,
         http2: Http2 {
             max_concurrent_streams: 256,
@@ -78,6 +86,12 @@ pub(super) fn default_listener() -> Listener {
             max_headers_count: 100,
             max_send_buffer_size: 256 * KIB,
             max_resets_per_second: 1000,
+            max_pings_per_second: 100,
+            max_settings_per_second: 100,
+            max_empty_frames_per_second: 1000,
+            max_window_updates_per_second: 50_000,
+            max_priority_frames_per_second: 1000,
+            max_continuations: 32,
         },
         cors: Cors {
             allow_origins: AllowOrigins::These(Vec::new()),
@@ -123,9 +137,15 @@ pub(super) fn default_cluster() -> Cluster {
             max_frame_size: 64 * KIB,
             max_header_list_size: 64 * KIB,
             max_send_buffer_size: 256 * KIB,
+            min_rate: 256,
             replay_buffer_size: 64 * KIB,
         },
-        keepalive: Keepalive { interval: 30 * SECOND, timeout: 5 * SECOND, without_calls: false },
+        keepalive: Keepalive {
+            interval: 30 * SECOND,
+            interval_without_data: 310 * SECOND,
+            timeout: 5 * SECOND,
+            without_calls: false,
+        },
         reconnect: Reconnect {
             initial_backoff: SECOND / 10,
             backoff_multiplier: 1.6,

@@ -1,6 +1,7 @@
 //! Families of breakers and ejected endpoints, whose state the workers share.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::metrics::page::{Escaped, Page};
 use crate::policy::breaker::{SharedBreaker, State};
@@ -62,6 +63,12 @@ pub(super) fn write(page: &mut Page, shares: &[Arc<Shares>]) {
         for (shares, health) in shares.iter().filter_map(|shares| Some((shares, shares.health.as_ref()?))) {
             let labels = format_args!("cluster=\"{}\"", Escaped(&shares.cluster));
             page.sample("ringway_health_unfit", &labels, health.unfit() as u64);
+        }
+        let failures = "ringway_health_check_failures_total";
+        page.family(failures, "counter", "Health checks that were answered badly or not at all.");
+        for (shares, health) in shares.iter().filter_map(|shares| Some((shares, shares.health.as_ref()?))) {
+            let labels = format_args!("cluster=\"{}\"", Escaped(&shares.cluster));
+            page.sample(failures, &labels, health.failures().load(Ordering::Relaxed));
         }
     }
     for (name, kind, help, read) in OUTLIER_ROWS.iter().filter(|_| !shares.is_empty()) {

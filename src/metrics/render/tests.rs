@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config;
-use crate::metrics::CallLabels;
+use crate::metrics::labels::Task;
+use crate::metrics::{CallLabels, ProtocolError};
+use crate::policy::failure::Failure;
 
 const GATEWAY: GatewayInfo<'_> = GatewayInfo {
     version: "0.1.0",
@@ -188,10 +190,21 @@ fn every_row_of_every_table_is_on_the_page() {
         WorkerBlock::TABLE.iter().map(|row| row.name).chain(ClusterBlock::TABLE.iter().map(|row| row.name))
     {
         assert!(page.types.contains_key(name), "{name}");
-        // Others than workers may panic, too.
-        let wanted = if name == "ringway_panics_total" { 3 } else { 2 };
         let of_name = |series: &&String| series.starts_with(&format!("{name}{{"));
-        assert_eq!(page.series.keys().filter(of_name).count(), wanted, "{name}");
+        assert_eq!(page.series.keys().filter(of_name).count(), 2, "{name}");
+    }
+    for row in WorkerBlock::BY_LABEL {
+        assert_eq!(page.types[row.name], "counter");
+        let of_name = |series: &&String| series.starts_with(&format!("{}{{", row.name));
+        let each = if row.spread == Spread::Each { 2 } else { 1 };
+        // Others than workers may panic, too.
+        let others = usize::from(row.name == "ringway_panics_total");
+        assert_eq!(
+            page.series.keys().filter(of_name).count(),
+            each * row.values.len() + others,
+            "{}",
+            row.name
+        );
     }
     assert_eq!(page.types["ringway_call_duration_seconds"], "histogram");
 }
@@ -230,6 +243,31 @@ fn equal_labels_are_one_series() {
     assert_eq!(page.value(r#"ringway_upstream_calls_total{cluster="c"}"#), 2.0);
 }
 
+#[test]
+fn what_a_thing_was_is_a_label() {
+    let (layout, shards) = sample_world();
+    shards[0].worker.floods.add(1);
+    shards[1].worker.floods.add(1);
+    shards[1].worker.protocol_errors.add(ProtocolError::Http1Host as usize);
+    shards[0].worker.panics.add(Task::Call as usize);
+    for shard in &shards {
+        shard.worker.failures.add(Failure::NoRoute.number());
+    }
+    let page = read(&text(&GatewayInfo { control_panics: 4, ..GATEWAY }, &layout, &shards, &[]));
+    for (series, value) in [
+        (r#"ringway_floods_total{worker="0",flood="too_many_pings"}"#, 1.0),
+        (r#"ringway_floods_total{worker="1",flood="too_many_pings"}"#, 1.0),
+        (r#"ringway_floods_total{worker="1",flood="too_many_resets"}"#, 0.0),
+        (r#"ringway_protocol_errors_total{worker="1",error="http1_host"}"#, 1.0),
+        (r#"ringway_panics_total{worker="0",task="call"}"#, 1.0),
+        (r#"ringway_panics_total{worker="control",task="control"}"#, 4.0),
+        (r#"ringway_failures_total{failure="no_route"}"#, 2.0),
+        (r#"ringway_failures_total{failure="client_gone"}"#, 0.0),
+    ] {
+        assert_eq!(page.value(series), value, "{series}");
+    }
+}
+
 /// The bound is generous because test builds are slow and machines shared. Optimised, on one core of
 /// the machine it was written on, the page takes a small part of the 250 ms a scrape may cost.
 #[test]
@@ -266,7 +304,9 @@ fn shares() -> Vec<Arc<Shares>> {
 fn breakers_health_and_ejected_endpoints_are_on_the_page() {
     let (layout, shards) = sample_world();
     let shares = shares();
-    shares[0].health.as_ref().expect("it is asked").of(1).set(false);
+    let health = shares[0].health.as_ref().expect("it is asked");
+    health.of(1).set(false);
+    health.failures().fetch_add(3, std::sync::atomic::Ordering::Relaxed);
     let page = read(&text(&GatewayInfo { shares: &shares, ..GATEWAY }, &layout, &shards, &[]));
     for (series, value) in [
         (r#"ringway_breaker_state{cluster="all",method=""}"#, 0.0),
@@ -275,6 +315,7 @@ fn breakers_health_and_ejected_endpoints_are_on_the_page() {
         (r#"ringway_breaker_reopens_total{cluster="all",method=""}"#, 0.0),
         (r#"ringway_breaker_closes_total{cluster="all",method=""}"#, 0.0),
         (r#"ringway_health_unfit{cluster="all"}"#, 1.0),
+        (r#"ringway_health_check_failures_total{cluster="all"}"#, 3.0),
         (r#"ringway_outlier_ejected{cluster="all"}"#, 0.0),
         (r#"ringway_outlier_ejections_total{cluster="plain"}"#, 0.0),
     ] {

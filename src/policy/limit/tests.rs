@@ -252,3 +252,12 @@ fn threads_together_keep_the_limit() {
         assert_eq!((in_flight.load(Ordering::SeqCst), shared.free()), (0, max));
     }
 }
+
+#[test]
+fn wants_are_few_and_each_is_taken_once() {
+    let shared = SharedLimit::new(10, 2);
+    assert!(!shared.take_want());
+    (0..100).for_each(|_| shared.want());
+    let taken = (0..100).filter(|_| shared.take_want()).count();
+    assert_eq!(taken, WANTED_MAX as usize);
+}

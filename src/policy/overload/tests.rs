@@ -12,6 +12,7 @@ fn at(millis: u64) -> Moment {
 /// 100 ms late for half a second.
 fn settings() -> config::Overload {
     config::Overload {
+        max_buffered_bytes: 1,
         max_active_calls: 1_000_000,
         max_loop_delay: Some(Duration::from_millis(100)),
         interval: Duration::from_millis(500),

@@ -1,6 +1,8 @@
 //! A call in flight: its request, its response, its timeouts, and its telemetry. Its parts are private: drivers of a
 //! call use these verbs.
 
+mod upload;
+
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -8,10 +10,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::admission::Permit;
 use super::body_decoder::BodyDecoder;
 use super::cors;
 use super::headers::{self, Arrival, GatewayHeaders};
 use super::json;
+use super::pace::Pace;
 use super::protocol::DownstreamProtocol;
 use super::request_body::RequestBody;
 use super::request_forwarder::{RequestForwarder, UpstreamBody};
@@ -23,12 +27,13 @@ use crate::buffer::Slice;
 use crate::http2::{Head, Stream};
 use crate::metrics::record::Stage;
 use crate::policy::failure::Failure;
-use crate::policy::status::Code;
+use crate::policy::status::{CANCEL, Code};
 use crate::time::Moment;
 use crate::upstream::{AttemptError, Cluster, Method};
 use crate::wire::web::{Form, FromText};
 use crate::worker::config::{RouteMatch, WorkerConfig};
 use crate::worker::core::Worker;
+use crate::worker::downstream::buffered::Buffered;
 use crate::worker::downstream::client::Client;
 use crate::worker::telemetry::records::{CallTelemetry, Ended};
 use crate::worker::telemetry::trace::Span;
@@ -39,6 +44,10 @@ pub(in crate::worker) struct Call {
     client: Rc<Client>,
     responder: Responder,
     request: RequestForwarder,
+    /// Bytes that are held of an unfinished request in JSON.
+    buffered: Buffered,
+    permit: Option<Permit>,
+    pace: Pace,
     timeouts: CallTimeouts,
     began: Moment,
     /// The series that counts it.
@@ -67,6 +76,9 @@ impl Call {
         }
         Call {
             head,
+            buffered: Buffered::default(),
+            permit: None,
+            pace: Pace::default(),
             client,
             responder,
             request: RequestForwarder::new(body, worker.replays.take()),
@@ -79,6 +91,10 @@ impl Call {
 
     /// Ends the call: a failure becomes a response, and the outcome is counted and recorded.
     pub(super) fn end(&mut self, worker: &Worker, config: &WorkerConfig, outcome: Result<Code, Failure>) {
+        let outcome = match outcome {
+            Err(Failure::UpstreamReset(CANCEL)) if self.is_late() => Err(Failure::OutOfTime),
+            other => other,
+        };
         if let Err(failure) = outcome {
             self.client.call_failed(failure);
             self.request.detail().into_iter().for_each(|detail| self.responder.explain(detail));
@@ -174,41 +190,7 @@ impl Call {
         self.timeouts.set_limits(asked, allowed);
     }
 
-    /// Reads a body of JSON: whole, if the method takes one message, or else up to the first of them. No upstream ever
-    /// sees a faulty message.
-    pub(super) async fn read_json(
-        &mut self,
-        opened: json::TranscodedRequest,
-    ) -> Result<Option<Slice>, Failure> {
-        self.enter(Stage::Receive);
-        opened.check_length()?;
-        if opened.is_stream() {
-            self.request.read_as(BodyDecoder::Values(Box::new(json::Stream::new(opened))));
-            poll_fn(|cx| match self.request.poll_first(cx) {
-                Poll::Pending => self.poll_given_up(cx).map(Err),
-                ready => ready,
-            })
-            .await?;
-            return Ok(None);
-        }
-        let mut collected = json::CollectedBody::default();
-        loop {
-            let chunk = poll_fn(|cx| match self.request.poll_receive(cx) {
-                Poll::Pending => self.poll_given_up(cx).map(Err),
-                ready => ready,
-            });
-            let Some(chunk) = chunk.await? else { break };
-            self.timeouts.moved();
-            opened.collect(&mut collected, chunk)?;
-        }
-        self.enter(Stage::Transcode);
-        opened.message(&collected).map(Some).map_err(|(failure, detail)| {
-            detail.into_iter().for_each(|detail| self.responder.explain(detail));
-            failure
-        })
-    }
-
-    /// Prepares the head for upstreams, and keeps up to `replay_bytes_max` of the body, to send it again.
+    /// Makes the head what the upstream gets of it, and keeps up to `replay_bytes_max` of the body, to send it again.
     pub(super) fn prepare(&mut self, headers: &GatewayHeaders, replay_bytes_max: u32, body: Option<Slice>) {
         headers::prepare(&mut self.head, headers);
         self.request.keep(replay_bytes_max);
@@ -283,6 +265,9 @@ impl Call {
         if self.client.is_cut() {
             return Poll::Ready(Failure::Draining);
         }
+        if self.permit.as_ref().is_some_and(|permit| self.client.unbegun.is_lost(permit)) {
+            return Poll::Ready(Failure::LimitReached);
+        }
         self.timeouts.poll(cx)
     }
 
@@ -325,6 +310,9 @@ impl Call {
     pub(super) fn send_body_to(&mut self, stream: Stream) {
         self.request.to(stream);
         self.timeouts.sent_head();
+        if let Some(permit) = self.permit.as_ref().filter(|permit| permit.is_listed()) {
+            self.client.unbegun.sent(permit);
+        }
     }
 
     /// A further copy of a body that is kept whole, for another upstream.
@@ -340,26 +328,6 @@ impl Call {
     /// Gives up all other copies: from now on the body goes only this way.
     pub(super) fn take_copy(&mut self, copy: UpstreamBody) {
         self.request.take(copy);
-    }
-
-    /// Sends as much of the request as the upstream takes.
-    pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if self.request.is_done() {
-            return Ok(());
-        }
-        let before = self.request.sent_bytes();
-        match self.request.poll(cx) {
-            Poll::Pending => {
-                let moved = before < self.request.sent_bytes();
-                self.timeouts.upload_progress(moved, self.request.is_stalled());
-                Ok(())
-            }
-            Poll::Ready(Ok(())) => {
-                self.timeouts.request_sent();
-                Ok(())
-            }
-            Poll::Ready(Err(failure)) => Err(failure),
-        }
     }
 
     /// Makes the request ready to be sent again. Lets go of the stream that it was sent to.
@@ -381,6 +349,9 @@ impl Call {
 
     /// Passes on a response that is a status alone.
     pub(super) fn respond_whole(&mut self, head: Head) -> Result<(), AttemptError> {
+        if headers::status(&head) == Some(Code::Cancelled) && self.is_late() {
+            return Err(AttemptError::terminal(Failure::OutOfTime));
+        }
         self.timeouts.response_started();
         self.responder.send_whole(head, &self.head)
     }
@@ -388,6 +359,8 @@ impl Call {
     /// Passes on the head of a response. From then on nothing is sent again.
     pub(super) fn begin_response(&mut self, head: Head) -> Result<(), AttemptError> {
         self.timeouts.response_started();
+        // A service may speak first.
+        self.begun();
         self.request.forget();
         self.responder.begin(head, &self.head)
     }
@@ -411,7 +384,11 @@ impl Call {
         if let Poll::Ready(trailers) = polled {
             return Poll::Ready(trailers.and_then(|trailers| self.end_response(trailers)));
         }
-        self.enter(if response.waits_for_client() { Stage::Write } else { Stage::Upstream });
+        let waits = response.waits_for_client();
+        if let Some(since) = self.responder.stalled_since().filter(|_| waits) {
+            self.timeouts.untaken_since(since);
+        }
+        self.enter(if waits { Stage::Write } else { Stage::Upstream });
         if self.responder.is_said() {
             return Poll::Ready(Ok(Code::Ok));
         }
@@ -426,9 +403,28 @@ impl Call {
             return Ok(Code::Ok);
         }
         let no_status = AttemptError::terminal(Failure::UpstreamNoStatus);
-        let trailers = trailers.ok_or(no_status)?;
-        let code = headers::status(&trailers).ok_or(no_status)?;
+        let mut trailers = trailers.ok_or(no_status)?;
+        let mut code = headers::status(&trailers).ok_or(no_status)?;
+        if code == Code::Cancelled && self.is_late() {
+            code = Code::DeadlineExceeded;
+            headers::set_status(&mut trailers, code, Failure::OutOfTime.message());
+        }
         self.responder.end(trailers)?;
         Ok(code)
+    }
+
+    /// Whether the time that the service was told is over: then it is for that reason that it cancels the call.
+    fn is_late(&self) -> bool {
+        self.timeouts.passed().is_some()
+    }
+}
+
+impl Drop for Call {
+    /// However it ends, what it has taken of its client and its cluster is given back.
+    fn drop(&mut self) {
+        self.buffered.release(&self.client);
+        if let Some(permit) = self.permit.take() {
+            self.client.unbegun.give(permit);
+        }
     }
 }

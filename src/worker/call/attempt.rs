@@ -142,7 +142,7 @@ impl<'a> Attempt<'a> {
             call.enter(Stage::Queue);
         }
         let opened = cluster.counts().connections_opened.get();
-        let state = State::Queued(cluster.acquire(shared.tried.get()), opened);
+        let state = State::Queued(cluster.acquire(shared.tried.get(), !call.has_begun()), opened);
         Ok(Attempt { shared, start, permits, connected: now, span, state, lease: None })
     }
 

@@ -93,7 +93,8 @@ pub(in crate::worker) fn read(
     // A single pass replaces a look-up for each name.
     for field in head.iter() {
         match field.name {
-            Name::TE => asked.has_te = true,
+            // Of others it is not sent on.
+            Name::TE => asked.has_te = protocol == DownstreamProtocol::Grpc,
             Name::GRPC_TIMEOUT => asked.within(timeout::parse(field.value))?,
             Name::X_REQUEST_TIMEOUT if protocol != DownstreamProtocol::Grpc => {
                 asked.within(timeout::parse_request_timeout(field.value))?;
@@ -271,6 +272,12 @@ pub(in crate::worker) fn pushback(head: &Head) -> Pushback {
 /// The code in a head or in trailers.
 pub(in crate::worker) fn status(head: &Head) -> Option<Code> {
     head.get(Name::GRPC_STATUS).map(Code::from_header)
+}
+
+/// Puts another status into trailers.
+pub(in crate::worker) fn set_status(trailers: &mut Head, code: Code, message: &str) {
+    trailers.insert(Name::GRPC_STATUS, itoa::Buffer::new().format(code.number()).as_bytes());
+    trailers.insert(Name::GRPC_MESSAGE, message.as_bytes());
 }
 
 /// The head of an answer with this HTTP status.

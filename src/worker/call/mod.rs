@@ -6,12 +6,14 @@
 //! deadlines need.
 
 mod active;
+pub(in crate::worker) mod admission;
 mod attempt;
 mod body_decoder;
 pub(in crate::worker) mod cors;
 pub(in crate::worker) mod headers;
 mod hedge;
 pub(in crate::worker) mod json;
+mod pace;
 pub(in crate::worker) mod protocol;
 pub(in crate::worker) mod replay;
 pub(in crate::worker) mod request_body;
@@ -21,8 +23,9 @@ mod response_forwarder;
 mod retry;
 pub(in crate::worker) mod timeouts;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use self::active::Call;
@@ -87,11 +90,13 @@ async fn run(
     // A body that has to be read whole is read before there is room for the call. So a client that sends it slowly
     // takes no room from others.
     let message = match transcoded {
-        Some(transcoded) => call.read_json(transcoded).await?,
+        Some(transcoded) => call.read_json(transcoded, config.config.overload.max_buffered_bytes).await?,
         None => None,
     };
     // Admit: the limit on calls in flight.
-    let _permit = admit_in_flight(cluster)?;
+    let task =
+        if call.has_begun() { None } else { Some(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await) };
+    call.admit(cluster, task, worker.clock.now())?;
     call.prepare(&headers, cluster.settings().pool.replay_buffer_size, message);
     // Attempt and respond, more than once if need be.
     let now = worker.clock.now();
@@ -148,24 +153,6 @@ fn decode_and_route<'c>(
     let timeouts = config.timeouts(route, method);
     call.set_limits(headers.timeout, timeouts);
     Ok(Some(RoutedCall { cluster, method, headers, transcoded, timeout: timeouts.answer }))
-}
-
-/// The right to be in flight; dropping it gives the place back.
-struct Permit<'a>(&'a Cluster);
-
-fn admit_in_flight(cluster: &Cluster) -> Result<Permit<'_>, Failure> {
-    if cluster.limit().take() {
-        Ok(Permit(cluster))
-    } else {
-        cluster.counts().limit_refused.add(1);
-        Err(Failure::LimitReached)
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        self.0.limit().give();
-    }
 }
 
 #[cfg(test)]

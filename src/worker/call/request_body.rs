@@ -46,6 +46,15 @@ impl RequestBody {
         polled
     }
 
+    /// Whether anything of it has come, or is known not to come. Of HTTP/1.1 this is known only by asking for it.
+    pub(in crate::worker) fn has_begun(&self) -> bool {
+        let has_come = match &self.source {
+            Source::Http2(stream) => stream.has_data(),
+            Source::Http1(_) => false,
+        };
+        self.received_bytes > 0 || has_come || self.is_end()
+    }
+
     /// Whether it is known that no more comes.
     pub(in crate::worker) fn is_end(&self) -> bool {
         match &self.source {

@@ -11,6 +11,8 @@ use super::request_body::RequestBody;
 use crate::buffer::Slice;
 use crate::http2::{Sent, Stream};
 use crate::policy::failure::Failure;
+use crate::time::Moment;
+use crate::wire::frame::Walker;
 
 /// A request's body: its source, and its progress to an upstream.
 pub(in crate::worker) struct RequestForwarder {
@@ -24,6 +26,10 @@ struct BodySource {
     reading: BodyDecoder,
     /// All of the body has been received.
     received: bool,
+    /// Where in its messages it is.
+    walker: Walker,
+    /// Bytes of it, if it was read whole before it is sent.
+    whole: u32,
     kept: ReplayBuffer,
 }
 
@@ -43,7 +49,7 @@ impl RequestForwarder {
     pub(in crate::worker) fn new(body: RequestBody, kept: ReplayBuffer) -> RequestForwarder {
         let reading = BodyDecoder::AsItIs;
         RequestForwarder {
-            source: BodySource { body, reading, received: false, kept },
+            source: BodySource { body, reading, received: false, walker: Walker::new(), whole: 0, kept },
             feed: UpstreamBody::new(0),
         }
     }
@@ -94,6 +100,7 @@ impl RequestForwarder {
     /// Sends `message`, which was made of a body that was read whole.
     pub(in crate::worker) fn send_whole(&mut self, message: Slice) {
         self.source.kept.add(&message);
+        self.source.whole = u32::try_from(message.len()).unwrap_or(u32::MAX);
         self.feed.held = Some((message, 0));
     }
 
@@ -183,6 +190,31 @@ impl RequestForwarder {
         self.feed.held.is_some()
     }
 
+    /// Since when the upstream does not take what there is, the time left out that it has earned by what it took.
+    pub(in crate::worker) fn stalled_since(&self, now: Moment) -> Option<Moment> {
+        let sink = self.feed.sink.as_ref();
+        self.feed.held.as_ref().map(|_| sink.and_then(Stream::stalled_since).unwrap_or(now))
+    }
+
+    /// Whether the client has begun a message and owes the rest of it, and nobody else is waited for.
+    pub(in crate::worker) fn is_owed(&self) -> bool {
+        !self.source.received && self.feed.held.is_none() && self.source.is_inside()
+    }
+
+    /// Whether anything of the body has come, or is known not to come.
+    pub(in crate::worker) fn has_begun(&self) -> bool {
+        self.source.received || self.source.body.has_begun()
+    }
+
+    /// Bytes that are held until the client has sent more, or the upstream takes a message that was read whole.
+    pub(in crate::worker) fn held_bytes(&self) -> usize {
+        match &self.source.reading {
+            BodyDecoder::Values(stream) => stream.held_bytes(),
+            BodyDecoder::AsItIs | BodyDecoder::Text(_) if self.is_stalled() => self.source.whole as usize,
+            BodyDecoder::AsItIs | BodyDecoder::Text(_) => 0,
+        }
+    }
+
     /// Bytes of the body that came from the client, however often they were sent on.
     pub(in crate::worker) fn received_bytes(&self) -> u64 {
         self.source.body.received_bytes()
@@ -258,8 +290,16 @@ impl UpstreamBody {
 }
 
 impl BodySource {
-    /// The next piece to send: from the kept chunks first, then from the client. `None` at the end of a body whose last
-    /// frame did not mark it.
+    /// Whether a message has begun that has not ended.
+    fn is_inside(&self) -> bool {
+        match &self.reading {
+            BodyDecoder::Values(stream) => stream.is_inside(),
+            BodyDecoder::AsItIs | BodyDecoder::Text(_) => !self.walker.is_between(),
+        }
+    }
+
+    /// The next piece to send: from what is kept first, then from the client. `None` at the end of a body whose last
+    /// frame did not say that it was.
     fn next(
         &mut self,
         cx: &mut Context<'_>,
@@ -293,6 +333,9 @@ impl BodySource {
                     self.received = self.body.is_end();
                     let length = chunk.len();
                     let chunk = self.reading.read(chunk, self.received)?;
+                    if !matches!(self.reading, BodyDecoder::Values(_)) {
+                        self.walker.pass(&chunk);
+                    }
                     if chunk.is_empty() && length > 0 && !self.received {
                         self.release(length);
                         continue;

@@ -67,7 +67,9 @@ pub(in crate::worker) struct CallTimeouts {
     waited: Option<Duration>,
     idle: Option<Duration>,
     moved_at: Moment,
-    /// The moment that the timer is armed for.
+    /// By then the client has to have sent what it owes.
+    owed_by: Option<Moment>,
+    /// What the timer is armed for.
     armed_for: Option<Moment>,
 }
 
@@ -87,6 +89,7 @@ impl CallTimeouts {
             waited: None,
             idle: None,
             moved_at: began,
+            owed_by: None,
             armed_for: None,
         }
     }
@@ -109,7 +112,7 @@ impl CallTimeouts {
     pub(in crate::worker) fn end_attempt(&mut self) {
         self.attempt_due = None;
         self.asked_at = None;
-        self.run();
+        self.run_from(self.now());
     }
 
     /// Notes that the head of an attempt was sent, and that its body follows.
@@ -117,17 +120,18 @@ impl CallTimeouts {
         self.left_for_body = self.answer.left(self.now());
     }
 
-    /// Notes progress of the request. `moved`: the upstream has taken a part, whose time does not count then.
-    /// `stalled`: the upstream does not take bytes that are there; otherwise the client is waited for.
-    pub(in crate::worker) fn upload_progress(&mut self, moved: bool, stalled: bool) {
+    /// The request is on its way. `moved`: the upstream has taken some of it; then what that took is forgotten.
+    /// `stalled`: since when it does not take what there is, the time left out that it has earned by what it took;
+    /// otherwise the client is waited for.
+    pub(in crate::worker) fn upload_progress(&mut self, moved: bool, stalled: Option<Moment>) {
         if moved {
             self.moved();
             if let (Some(left), false) = (self.left_for_body, self.is_answered) {
                 self.answer = Countdown::Stopped(left);
             }
         }
-        if stalled {
-            self.run();
+        if let Some(since) = stalled {
+            self.run_from(since);
         } else if let Countdown::Runs(until) = self.answer {
             self.answer = Countdown::Stopped(until.since(self.now()));
         }
@@ -135,19 +139,19 @@ impl CallTimeouts {
 
     /// Notes that the request has been sent whole: from now on the answer is waited for.
     pub(in crate::worker) fn request_sent(&mut self) {
-        self.upload_progress(true, true);
+        self.upload_progress(true, Some(self.now()));
         self.asked_at = Some(self.moved_at);
         self.attempt_due = self.attempt.filter(|_| !self.is_answered).map(|time| self.moved_at.plus(time));
     }
 
-    fn run(&mut self) {
+    fn run_from(&mut self, since: Moment) {
         if let Countdown::Stopped(left) = self.answer {
-            self.answer = Countdown::Runs(self.now().plus(left));
+            self.answer = Countdown::Runs(since.plus(left));
         }
     }
 
-    /// The worker's coarse clock, which may stand before the beginning of a call that has not waited yet.
-    fn now(&self) -> Moment {
+    /// The worker's coarse clock, which may stand before the beginning of a call that nothing waited with.
+    pub(in crate::worker) fn now(&self) -> Moment {
         self.began.max(self.timer.now())
     }
 
@@ -219,6 +223,17 @@ impl CallTimeouts {
         self.moved_at = self.moved_at.max(self.timer.now());
     }
 
+    /// The client has so long to send the rest of what it has begun.
+    pub(in crate::worker) fn owed_by(&mut self, due: Option<Moment>) {
+        self.owed_by = due;
+    }
+
+    /// The client does not take what waits for it, since then; what it takes meanwhile has been considered. Bytes that it
+    /// takes one by one are no movement.
+    pub(in crate::worker) fn untaken_since(&mut self, since: Moment) {
+        self.moved_at = self.moved_at.min(since);
+    }
+
     /// Ready when a limit has passed.
     pub(in crate::worker) fn poll(&mut self, cx: &Context<'_>) -> Poll<Failure> {
         let fired = self.timer.fired();
@@ -231,8 +246,11 @@ impl CallTimeouts {
             if passed(self.idle_due()) {
                 return Poll::Ready(Failure::IdleTooLong);
             }
+            if passed(self.owed_by) {
+                return Poll::Ready(Failure::ClientTooSlow);
+            }
         }
-        let limits = [self.deadline.at(), self.answer.due(), self.attempt_due, self.idle_due()];
+        let limits = [self.deadline.at(), self.answer.due(), self.attempt_due, self.idle_due(), self.owed_by];
         let next = limits.into_iter().flatten().min();
         // A limit that moved away needs no change: the timer fires too early, finds nothing passed, and is armed anew.
         if let Some(next) = next
@@ -306,7 +324,7 @@ mod tests {
         assert_eq!(polled(&mut timeouts, &timers, sec(20)), Poll::Pending);
         timeouts.begin_attempt(None);
         timeouts.sent_head();
-        timeouts.upload_progress(true, false);
+        timeouts.upload_progress(true, None);
         assert_eq!(polled(&mut timeouts, &timers, sec(40)), Poll::Pending);
         timeouts.request_sent();
         assert_eq!(polled(&mut timeouts, &timers, sec(44)), Poll::Pending);
@@ -331,12 +349,23 @@ mod tests {
         let mut stalled = timeouts(&timers, None);
         stalled.begin_attempt(None);
         stalled.sent_head();
-        stalled.upload_progress(true, true);
+        stalled.upload_progress(true, Some(sec(5)));
         assert_eq!(polled(&mut stalled, &timers, sec(9)), Poll::Pending);
-        stalled.upload_progress(true, true);
+        stalled.upload_progress(true, Some(sec(9)));
         assert_eq!(polled(&mut stalled, &timers, sec(13)), Poll::Pending);
-        stalled.upload_progress(false, true);
+        stalled.upload_progress(false, Some(sec(9)));
         assert_eq!(polled(&mut stalled, &timers, sec(14)), Poll::Ready(Failure::OutOfTime));
+
+        // An upstream that takes it byte by byte earns next to nothing (row 47).
+        let mut drips = timeouts(&timers, None);
+        drips.begin_attempt(None);
+        drips.sent_head();
+        for second in 15..19 {
+            drips.upload_progress(true, Some(sec(14)));
+            assert_eq!(polled(&mut drips, &timers, sec(second)), Poll::Pending);
+        }
+        drips.upload_progress(true, Some(sec(14)));
+        assert_eq!(polled(&mut drips, &timers, sec(19)), Poll::Ready(Failure::OutOfTime));
     }
 
     #[test]
@@ -388,10 +417,31 @@ mod tests {
         let mut timeouts = timeouts(&timers, None);
         timeouts.begin_attempt(Some(Duration::from_secs(1)));
         timeouts.sent_head();
-        timeouts.upload_progress(true, true);
+        timeouts.upload_progress(true, Some(timers.now()));
         timeouts.response_started();
         timeouts.request_sent();
         assert_eq!(polled(&mut timeouts, &timers, sec(29)), Poll::Pending);
+    }
+
+    /// Row 47.
+    #[test]
+    fn a_client_that_owes_or_does_not_take_is_no_movement() {
+        let timers = Timers::new(sec(0));
+        let mut sends = timeouts(&timers, None);
+        sends.owed_by(Some(sec(20)));
+        assert_eq!(polled(&mut sends, &timers, sec(19)), Poll::Pending);
+        sends.owed_by(Some(sec(25)));
+        assert_eq!(polled(&mut sends, &timers, sec(24)), Poll::Pending);
+        assert_eq!(polled(&mut sends, &timers, sec(25)), Poll::Ready(Failure::ClientTooSlow));
+
+        let mut takes = timeouts(&timers, None);
+        for second in [40, 50] {
+            assert_eq!(polled(&mut takes, &timers, sec(second)), Poll::Pending);
+            takes.moved();
+            takes.untaken_since(sec(25));
+        }
+        assert_eq!(polled(&mut takes, &timers, sec(54)), Poll::Pending);
+        assert_eq!(polled(&mut takes, &timers, sec(55)), Poll::Ready(Failure::IdleTooLong));
     }
 
     #[test]

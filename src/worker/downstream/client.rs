@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use super::listener::ListenerState;
 use crate::config;
+use crate::metrics::ProtocolError;
 use crate::net::{Local, Pipe};
 use crate::policy::failure::Failure;
 use crate::time::Moment;
+use crate::worker::call::admission::{Caller, Unbegun};
 use crate::worker::call::cors;
 
 /// How often a connection is checked for idleness and for a peer that does not read.
@@ -30,13 +32,18 @@ pub(in crate::worker) struct Client {
     pub(in crate::worker) drains: Cell<bool>,
     /// Its calls end now.
     cut: Cell<bool>,
-    /// The waker of the connection's task.
+    pub(in crate::worker) speaks_http1: Cell<bool>,
+    /// Bytes of its unfinished requests; see `buffered.rs`.
+    pub(super) buffered: Cell<u64>,
+    /// Where its calls wait of which only the head has come.
+    pub(in crate::worker) unbegun: Rc<Unbegun>,
+    /// Wakes its task.
     waker: RefCell<Option<Waker>>,
 }
 
 impl Client {
     pub(in crate::worker) fn new(
-        local: Rc<Local>,
+        (local, unbegun): (Rc<Local>, Rc<Unbegun>),
         listener: Rc<ListenerState>,
         peer: SocketAddr,
     ) -> Rc<Client> {
@@ -48,6 +55,9 @@ impl Client {
             idle_since: Cell::new(now),
             drains: Cell::new(false),
             cut: Cell::new(false),
+            speaks_http1: Cell::new(false),
+            buffered: Cell::new(0),
+            unbegun,
             waker: RefCell::new(None),
             local,
         })
@@ -76,15 +86,22 @@ impl Client {
         if failure == Failure::Draining {
             self.local.counts().calls_cut.add(1);
         }
-        if failure == Failure::BrokenBody {
-            self.local.counts().protocol_errors.add(1);
+        self.local.counts().failures.add(failure.number());
+        // Over HTTP/2 it is a stream's error, which is counted there.
+        if failure == Failure::BrokenBody && self.speaks_http1.get() {
+            self.protocol_error(ProtocolError::Http1Body);
         }
         if failure == Failure::ClientGone {
             self.local.counts().client_resets.add(1);
         }
     }
 
-    /// Drains the connection: it ends once its calls have.
+    /// It broke the rules, and its connection ends.
+    pub(in crate::worker) fn protocol_error(&self, error: ProtocolError) {
+        self.local.counts().protocol_errors.add(error as usize);
+    }
+
+    /// Asks the connection to end once its calls have.
     pub(in crate::worker) fn drain(&self) {
         self.drains.set(true);
         self.wake();
@@ -139,6 +156,12 @@ impl Client {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
+    }
+}
+
+impl Caller for Client {
+    fn calls(&self) -> u32 {
+        self.calls.get()
     }
 }
 

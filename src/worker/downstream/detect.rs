@@ -23,7 +23,7 @@ pub(in crate::worker) async fn serve(
     let local = Rc::clone(&worker.local);
     local.timers.stir(worker.clock.now());
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
-    let client = Client::new(Rc::clone(&local), listener, peer);
+    let client = Client::new((Rc::clone(&local), Rc::clone(&worker.unbegun)), listener, peer);
     let _registered = worker.register(&client);
     // Dropped first: when the metric says that nobody is connected, the next connection finds it so, too.
     let _slot = slot;

@@ -25,6 +25,7 @@ use super::content_lengths::{ContentLengthScanner, ScannedIo};
 use super::h1_bridge::{H1Bridge, ResponseBody, ResponseFuture, Truncated};
 use crate::config;
 use crate::http2::Name;
+use crate::metrics::ProtocolError;
 use crate::net::Pipe;
 use crate::net::pipe::Io;
 use crate::policy::failure::Failure;
@@ -48,6 +49,7 @@ const HEADERS_COUNT: usize = 100;
 
 /// Serves a connection.
 pub(in crate::worker) async fn serve(worker: Rc<Worker>, client: Rc<Client>, pipe: &Rc<Pipe>, timer: Timer) {
+    client.speaks_http1.set(true);
     let exchange = Rc::new(H1Bridge::new(client.settings().max_unread_body_size));
     let lengths = Rc::new(ContentLengthScanner::default());
     let io = TokioIo::new(ScannedIo::new(pipe.io(), &lengths));
@@ -61,7 +63,12 @@ pub(in crate::worker) async fn serve(worker: Rc<Worker>, client: Rc<Client>, pip
         && (error.is_parse() || error.is_parse_too_large())
     {
         tracing::debug!(%error, "client connection ended");
-        client.local.counts().protocol_errors.add(1);
+        let is_too_large = error.is_parse_too_large();
+        client.protocol_error(if is_too_large {
+            ProtocolError::Http1HeadTooLarge
+        } else {
+            ProtocolError::Http1Head
+        });
     }
 }
 
@@ -97,7 +104,10 @@ impl Service<Request<Incoming>> for Requests {
         self.lengths.show(head.headers.get_all(CONTENT_LENGTH).iter().count());
         if head.headers.contains_key(TRANSFER_ENCODING) {
             if !is_chunked(&head.headers) {
-                self.refuse("the transfer-encoding is not `chunked` alone");
+                self.refuse(
+                    ProtocolError::Http1TransferEncoding,
+                    "the transfer-encoding is not `chunked` alone",
+                );
                 return answer;
             }
             if self.lengths.are_hidden() {
@@ -105,7 +115,7 @@ impl Service<Request<Incoming>> for Requests {
             }
         }
         if let Err(detail) = check_host(&head) {
-            self.refuse(detail);
+            self.refuse(ProtocolError::Http1Host, detail);
             return answer;
         }
         let expect = head.headers.get(EXPECT).map(|value| value.as_bytes());
@@ -138,10 +148,9 @@ impl Requests {
         Arrival { head, version, is_too_large }
     }
 
-    /// Answers a request whose end or host other parsers may read differently, and ends the connection.
-    fn refuse(&self, detail: &str) {
-        let client = &self.client;
-        client.local.counts().protocol_errors.add(1);
+    /// Answers a request whose end, or whose host, others may see elsewhere, and ends the connection.
+    fn refuse(&self, error: ProtocolError, detail: &str) {
+        self.client.protocol_error(error);
         let mut head = headers::response(&self.worker.heads, 400);
         head.push(Name::CONTENT_TYPE, b"application/json");
         self.exchange.close_after();

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use super::client::{CHECK_INTERVAL, Client};
 use crate::config;
 use crate::http2::guard::Budgets;
-use crate::http2::{self, Bounds, Session};
+use crate::http2::{self, Bounds, Notes, Session};
+use crate::metrics::ProtocolError;
 use crate::net::Pipe;
 use crate::net::pipe::End;
 use crate::time::Moment;
@@ -20,7 +21,7 @@ use crate::worker::core::Worker;
 
 /// Serves a connection whose client has sent the preface.
 pub(in crate::worker) async fn serve(worker: Rc<Worker>, client: Rc<Client>, pipe: &Rc<Pipe>, timer: Timer) {
-    let bounds = Rc::new(bounds(&client.settings().http2));
+    let bounds = Rc::new(bounds(client.settings()));
     let session = Session::new(Rc::clone(pipe) as _, Rc::clone(&worker.local.timers), |out| {
         http2::Connection::server(bounds, Rc::clone(&worker.heads), out)
     });
@@ -31,7 +32,8 @@ pub(in crate::worker) async fn serve(worker: Rc<Worker>, client: Rc<Client>, pip
 }
 
 /// Bounds towards clients.
-fn bounds(settings: &config::Http2) -> Bounds {
+fn bounds(listener: &config::Listener) -> Bounds {
+    let settings = &listener.http2;
     Bounds {
         max_concurrent_streams: settings.max_concurrent_streams,
         stream_window: settings.initial_stream_window_size,
@@ -43,8 +45,16 @@ fn bounds(settings: &config::Http2) -> Bounds {
         // The call's own check counts them, which can answer its caller.
         max_headers_count: u32::MAX,
         max_send_buffer_size: settings.max_send_buffer_size,
-        budgets: Budgets { resets: settings.max_resets_per_second, ..Budgets::default() },
-        ..Bounds::default()
+        max_continuations: settings.max_continuations,
+        min_send_rate: listener.min_rate,
+        budgets: Budgets {
+            resets: settings.max_resets_per_second,
+            pings: settings.max_pings_per_second,
+            settings: settings.max_settings_per_second,
+            empty_frames: settings.max_empty_frames_per_second,
+            window_updates: settings.max_window_updates_per_second,
+            priorities: settings.max_priority_frames_per_second,
+        },
     }
 }
 
@@ -101,8 +111,14 @@ impl Connection<'_> {
     /// Counts the connection's events.
     fn note(&self) {
         let notes = self.session.ask(http2::Connection::take_notes);
-        self.client.local.counts().streams_malformed.add(notes.malformed.into());
-        self.client.local.counts().streams_refused.add(notes.refused_streams.into());
+        if notes != Notes::default() {
+            let counts = self.client.local.counts();
+            counts.streams_malformed.add(notes.malformed.into());
+            counts.streams_refused.add(notes.refused_streams.into());
+            counts.streams_stalled.add(notes.stalled.into());
+            counts.priority_frames.add(notes.priorities.into());
+            counts.late_frames.add(notes.late_frames.into());
+        }
     }
 
     /// Keeps the waker, and arms the timer.
@@ -161,12 +177,22 @@ impl Connection<'_> {
 
     fn ended(&self, ended: Option<End>) {
         let Some(error) = self.session.ask(|http2| http2.failed()) else { return };
-        let counts = self.client.local.counts();
         tracing::debug!(code = %error.code, reason = error.reason, ?ended, "client connection ended");
-        if error.flood.is_some() {
-            counts.floods.add(1);
-        } else {
-            counts.protocol_errors.add(1);
+        match error.flood {
+            Some(flood) => self.client.local.counts().floods.add(flood as usize),
+            None => self.client.protocol_error(ProtocolError::of_http2(error.code.0)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http2::guard::Flood;
+    use crate::metrics::labels;
+
+    #[test]
+    fn floods_are_counted_under_their_names() {
+        assert_eq!(Flood::ALL.map(Flood::name), labels::FLOODS);
+        assert!(Flood::ALL.iter().enumerate().all(|(number, flood)| *flood as usize == number));
     }
 }

@@ -5,6 +5,7 @@
 //! [`http1`](self::http1) makes calls of requests.
 
 pub(in crate::worker) mod accept;
+pub(in crate::worker) mod buffered;
 pub(in crate::worker) mod client;
 pub(in crate::worker) mod content_lengths;
 pub(in crate::worker) mod detect;

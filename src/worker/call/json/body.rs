@@ -45,6 +45,11 @@ impl CollectedBody {
         Ok(())
     }
 
+    /// Bytes of it that have come.
+    pub(in crate::worker) fn held_bytes(&self) -> usize {
+        self.bytes().len()
+    }
+
     fn bytes(&self) -> &[u8] {
         if self.all.is_empty() { &self.first } else { &self.all }
     }
@@ -197,7 +202,17 @@ impl Stream {
         Ok(out.into())
     }
 
-    /// Takes the reason why a value was refused.
+    /// Whether a value has begun that has not ended.
+    pub(in crate::worker) fn is_inside(&self) -> bool {
+        self.splitter.is_inside()
+    }
+
+    /// Bytes of it that are held.
+    pub(in crate::worker) fn held_bytes(&self) -> usize {
+        self.splitter.held_bytes()
+    }
+
+    /// What to tell of the value that was refused.
     pub(in crate::worker) fn detail(&mut self) -> Option<String> {
         self.detail.take()
     }

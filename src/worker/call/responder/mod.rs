@@ -97,6 +97,11 @@ impl Responder {
         self.sink.status()
     }
 
+    /// Since when the client has not taken what waits for it.
+    pub(in crate::worker) fn stalled_since(&self) -> Option<Moment> {
+        self.sink.stalled_since()
+    }
+
     /// Bytes of the body that the client got.
     pub(in crate::worker) fn sent_bytes(&self) -> u64 {
         self.sink.sent_bytes()

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use crate::buffer::Slice;
 use crate::http2::{Ending, ErrorCode, Head, Name, Sent, Stream};
 use crate::policy::failure::Failure;
+use crate::time::Moment;
 use crate::upstream::AttemptError;
 use crate::worker::downstream::h1_bridge::H1Bridge;
 
@@ -162,6 +163,14 @@ impl ResponseSink {
         };
         self.sent_bytes += (before - chunk.len()) as u64;
         polled
+    }
+
+    /// Since when the client has not taken what waits for it, where the protocol tells.
+    pub(in crate::worker) fn stalled_since(&self) -> Option<Moment> {
+        match &self.state {
+            State::Http2Begun(stream) => stream.stalled_since(),
+            _ => None,
+        }
     }
 
     /// Ends the body with `last`.

@@ -1,0 +1,108 @@
+//! The values of labels that say what something was. Each list is all there are, so no client makes a series.
+
+/// Where something panicked: the label `task` of `ringway_panics_total`.
+pub const TASKS: [&str; 3] = ["connection", "call", "upstream_connection"];
+
+/// The task that a panic ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// A client's connection, or another task of a worker.
+    Connection,
+    /// A call.
+    Call,
+    /// A connection to a service.
+    UpstreamConnection,
+}
+
+/// Things that a client did too often: the label `flood` of `ringway_floods_total`, in the order of `http2::Flood`.
+pub const FLOODS: [&str; 8] = [
+    "too_many_resets",
+    "too_many_pings",
+    "too_many_settings",
+    "too_many_empty_frames",
+    "too_many_window_updates",
+    "too_many_priority_frames",
+    "too_many_continuations",
+    "too_many_interim_responses",
+];
+
+/// How a client broke the rules: the label `error` of `ringway_protocol_errors_total`.
+pub const PROTOCOL_ERRORS: [&str; 11] = [
+    "http2_protocol_error",
+    "http2_flow_control_error",
+    "http2_stream_closed",
+    "http2_frame_size_error",
+    "http2_compression_error",
+    "http2_other",
+    "http1_head",
+    "http1_head_too_large",
+    "http1_transfer_encoding",
+    "http1_host",
+    "http1_body",
+];
+
+/// How a client broke the rules, so that its connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// PROTOCOL_ERROR of RFC 9113 section 7.
+    Http2Protocol,
+    /// FLOW_CONTROL_ERROR.
+    Http2FlowControl,
+    /// STREAM_CLOSED.
+    Http2StreamClosed,
+    /// FRAME_SIZE_ERROR.
+    Http2FrameSize,
+    /// COMPRESSION_ERROR.
+    Http2Compression,
+    /// Any other code.
+    Http2Other,
+    /// A head that is none.
+    Http1Head,
+    /// A head far above `max_header_list_size`.
+    Http1HeadTooLarge,
+    /// A `transfer-encoding` that is not `chunked` alone.
+    Http1TransferEncoding,
+    /// No `host`, two of them, or one that is none.
+    Http1Host,
+    /// A chunk or trailers that are malformed.
+    Http1Body,
+}
+
+impl ProtocolError {
+    /// That of an HTTP/2 error code.
+    pub const fn of_http2(code: u32) -> ProtocolError {
+        match code {
+            0x1 => ProtocolError::Http2Protocol,
+            0x3 => ProtocolError::Http2FlowControl,
+            0x5 => ProtocolError::Http2StreamClosed,
+            0x6 => ProtocolError::Http2FrameSize,
+            0x9 => ProtocolError::Http2Compression,
+            _ => ProtocolError::Http2Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_and_values_have_one_order() {
+        for (error, value) in [
+            (ProtocolError::Http2Protocol, "http2_protocol_error"),
+            (ProtocolError::Http2Other, "http2_other"),
+            (ProtocolError::Http1Head, "http1_head"),
+            (ProtocolError::Http1Body, "http1_body"),
+            (ProtocolError::of_http2(3), "http2_flow_control_error"),
+            (ProtocolError::of_http2(5), "http2_stream_closed"),
+            (ProtocolError::of_http2(6), "http2_frame_size_error"),
+            (ProtocolError::of_http2(9), "http2_compression_error"),
+            (ProtocolError::of_http2(0xc), "http2_other"),
+        ] {
+            assert_eq!(PROTOCOL_ERRORS[error as usize], value);
+        }
+        assert_eq!(ProtocolError::Http1Body as usize + 1, PROTOCOL_ERRORS.len());
+        assert_eq!(TASKS[Task::UpstreamConnection as usize], "upstream_connection");
+        assert_eq!(TASKS[Task::Call as usize], "call");
+    }
+}
