@@ -5,8 +5,9 @@ mod build;
 use std::collections::HashMap;
 use std::path::Path;
 
-use prost_reflect::{DescriptorPool, ServiceDescriptor};
+use prost_reflect::{DescriptorPool, FileDescriptor, ServiceDescriptor};
 
+use super::comments::Comments;
 pub use super::descriptors::Reflected;
 use super::descriptors::{Descriptors, Pool, Pools};
 use super::plan::Schema;
@@ -27,6 +28,8 @@ pub struct Api {
     by_path: HashMap<Box<str>, usize>,
     missing: Vec<Problem>,
     refused: Vec<Problem>,
+    /// What sources say about their definitions, by file, for each of `schemas`.
+    comments: Vec<HashMap<String, Comments>>,
     is_whole: bool,
 }
 
@@ -50,7 +53,8 @@ impl Api {
         }
         let Pools { pools, refused } = descriptors.into_pools()?;
         let parts = build::build(&pools, refused, settings)?;
-        Ok(Self::of(parts, settings.reflection.len() <= reflected.len()))
+        let comments = pools.into_iter().map(|pool| pool.comments).collect();
+        Ok(Self::of(parts, comments, settings.reflection.len() <= reflected.len()))
     }
 
     /// Whether every cluster that is asked for descriptors has answered. What is not known otherwise may still come.
@@ -64,12 +68,12 @@ impl Api {
     /// Everything that is wrong with them.
     pub fn build(pool: &DescriptorPool, settings: &Transcoding) -> Result<Self, Vec<Problem>> {
         let pool = Pool { descriptors: pool.clone(), ..Pool::default() };
-        Ok(Self::of(build::build(&[pool], Vec::new(), settings)?, true))
+        Ok(Self::of(build::build(&[pool], Vec::new(), settings)?, Vec::new(), true))
     }
 
-    fn of(parts: build::Parts, is_whole: bool) -> Self {
+    fn of(parts: build::Parts, comments: Vec<HashMap<String, Comments>>, is_whole: bool) -> Self {
         let build::Parts { schemas, services, methods, rules, table, by_path, missing, refused } = parts;
-        Self { schemas, services, methods, rules, table, by_path, missing, refused, is_whole }
+        Self { schemas, services, methods, rules, table, by_path, missing, refused, comments, is_whole }
     }
 
     /// All methods that are served.
@@ -101,6 +105,12 @@ impl Api {
     /// All messages.
     pub fn schemas(&self) -> &[Schema] {
         &self.schemas
+    }
+
+    /// What a file says about its definitions, if the configuration names its source.
+    pub(super) fn comments(&self, file: &FileDescriptor) -> Option<&Comments> {
+        let of_schema = self.schemas.iter().position(|schema| schema.pool() == file.parent_pool());
+        self.comments.get(of_schema?)?.get(file.name())
     }
 
     /// Services that are configured and not there; empty unless reflection may still bring them.

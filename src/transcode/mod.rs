@@ -9,6 +9,7 @@ mod annotation;
 pub mod api;
 pub mod bind;
 mod binding;
+mod comments;
 pub mod descriptors;
 mod editions;
 mod fields;

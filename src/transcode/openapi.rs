@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use prost_reflect::{FieldDescriptor, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
-use self::comments::{Comments, described};
+use self::comments::{AllComments, described};
 use self::path::{Parameter, Path};
 use self::schema::Schemas;
 use super::api::{Api, Body, Method, Rule};
@@ -41,7 +41,7 @@ const ERROR: &str = "google.rpc.Status";
 pub fn document(api: &Api, about: &About<'_>) -> Value {
     let mut writer = Writer {
         api,
-        comments: Comments::default(),
+        comments: AllComments::new(api),
         schemas: Schemas::new(about.print_options),
         ids: HashSet::new(),
         paths: Map::new(),
@@ -100,7 +100,7 @@ fn error() -> Value {
 
 struct Writer<'a> {
     api: &'a Api,
-    comments: Comments,
+    comments: AllComments<'a>,
     schemas: Schemas,
     /// Of operations.
     ids: HashSet<String>,
