@@ -159,7 +159,9 @@ fn try_out(
     let loaded = Api::load(settings, directory, reflected);
     let problems: Vec<Problem> = match &loaded {
         Ok(api) => {
-            let about = openapi::About { title: "t", version: "1", print_options: settings.print_options };
+            let print_options = settings.print_options;
+            let about =
+                openapi::About { title: "t", version: "1", print_options, wraps_stream_messages: false };
             assert!(openapi::document(api, &about).is_object());
             api.refused().to_vec()
         }

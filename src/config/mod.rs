@@ -39,7 +39,7 @@ pub use resilience::{
 };
 pub use service_config::{MethodConfig, MethodName, ServiceConfig};
 pub use spelling::nearest;
-pub use transcoding::{AllowOrigins, Cors, OnBadRule, PrintOptions, Transcoding};
+pub use transcoding::{AllowOrigins, Compatibility, Cors, OnBadRule, PrintOptions, Transcoding};
 
 /// A whole, checked configuration.
 #[derive(Clone, Debug, PartialEq)]

@@ -35,9 +35,48 @@ pub struct Transcoding {
     pub ignore_unknown_fields: bool,
     /// Whether query parameters that are no fields are left out; else they are errors.
     pub ignore_unknown_query_parameters: bool,
+    /// Files with more HTTP rules.
+    pub service_configs: Vec<PathBuf>,
+    /// What other gateways do.
+    pub compatibility: Compatibility,
     /// How JSON is written.
     pub print_options: PrintOptions,
 }
+
+/// What grpc-gateway does where `google.api.http` says something else, or nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compatibility {
+    /// A body that a rule has no use for is ignored.
+    pub ignore_unused_body: bool,
+    /// A query parameter that names a field of the path or the body is ignored.
+    pub ignore_bound_query_parameters: bool,
+    /// Forms are read like queries.
+    pub form_bodies: bool,
+    /// `?labels[key]=value` is an entry of a map.
+    pub map_query_parameters: bool,
+    /// PATCH says in the request's only `FieldMask` what the body has.
+    pub fill_update_mask: bool,
+    /// A stream of answers is lines of `{"result": ...}` or `{"error": ...}`.
+    pub wrap_stream_messages: bool,
+    /// Metadata has a prefix in HTTP.
+    pub metadata_prefixes: bool,
+}
+
+/// The value of `compatibility` that turns flags on.
+pub(super) const GRPC_GATEWAY: &str = "grpc-gateway";
+/// Those flags.
+pub(super) const GRPC_GATEWAY_FLAGS: [&str; 10] = [
+    "transcoding.ignore_unknown_fields",
+    "transcoding.ignore_unknown_query_parameters",
+    "transcoding.ignore_unused_body",
+    "transcoding.ignore_bound_query_parameters",
+    "transcoding.form_bodies",
+    "transcoding.map_query_parameters",
+    "transcoding.fill_update_mask",
+    "transcoding.wrap_stream_messages",
+    "transcoding.metadata_prefixes",
+    "transcoding.print_options.always_print_primitive_fields",
+];
 
 /// What becomes of an HTTP rule that is wrong, or means the same requests as another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +140,13 @@ impl Cors {
 /// `clusters` has the position of each name.
 pub(super) fn read(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Transcoding {
     let print = table.table("print_options");
+    let is_compatible = table.word("compatibility") == GRPC_GATEWAY;
+    let flag_of = |table: &Table<'_>, name: &str| {
+        let is_on = is_compatible && GRPC_GATEWAY_FLAGS.contains(&table.knob(name).key);
+        // What the file says itself counts.
+        table.flag(name) || (is_on && table.value(name).is_none())
+    };
+    let flag = |name: &str| flag_of(table, name);
     let transcoding = Transcoding {
         descriptor_sets: unique(table, "descriptor_sets", forms::file)
             .into_iter()
@@ -118,18 +164,33 @@ pub(super) fn read(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Tran
         },
         max_request_body_size: table.size("max_request_body_size"),
         max_response_message_size: table.size("max_response_message_size"),
-        ignore_unknown_fields: table.flag("ignore_unknown_fields"),
-        ignore_unknown_query_parameters: table.flag("ignore_unknown_query_parameters"),
+        ignore_unknown_fields: flag("ignore_unknown_fields"),
+        ignore_unknown_query_parameters: flag("ignore_unknown_query_parameters"),
+        service_configs: unique(table, "service_configs", forms::file)
+            .into_iter()
+            .map(PathBuf::from)
+            .collect(),
+        compatibility: Compatibility {
+            ignore_unused_body: flag("ignore_unused_body"),
+            ignore_bound_query_parameters: flag("ignore_bound_query_parameters"),
+            form_bodies: flag("form_bodies"),
+            map_query_parameters: flag("map_query_parameters"),
+            fill_update_mask: flag("fill_update_mask"),
+            wrap_stream_messages: flag("wrap_stream_messages"),
+            metadata_prefixes: flag("metadata_prefixes"),
+        },
         print_options: PrintOptions {
             add_whitespace: print.flag("add_whitespace"),
-            always_print_primitive_fields: print.flag("always_print_primitive_fields"),
+            always_print_primitive_fields: flag_of(&print, "always_print_primitive_fields"),
             always_print_enums_as_ints: print.flag("always_print_enums_as_ints"),
             preserve_proto_field_names: print.flag("preserve_proto_field_names"),
         },
     };
-    if let (false, Some(services)) = (transcoding.is_configured(), table.value("services")) {
-        let hint = "set descriptor_sets, protos or reflection";
-        services.refuse("nothing says where their descriptors are", Some(hint.to_owned()));
+    for name in ["services", "service_configs"] {
+        if let (false, Some(services)) = (transcoding.is_configured(), table.value(name)) {
+            let hint = "set descriptor_sets, protos or reflection";
+            services.refuse("nothing says where their descriptors are", Some(hint.to_owned()));
+        }
     }
     transcoding
 }

@@ -14,6 +14,7 @@ use super::plan::Schema;
 use super::problem::Problem;
 pub use super::rule::{Body, BoundField, HTTP_BODY, Idempotency, Method, Rule};
 use super::rules::{Captures, Found, Rules};
+use super::service_config;
 use crate::config::Transcoding;
 
 /// What is served as JSON.
@@ -47,12 +48,18 @@ impl Api {
         directory: &Path,
         reflected: &[Reflected],
     ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let selected = service_config::read(settings, directory, &mut problems);
         let mut descriptors = Descriptors::read(settings, directory);
         for one in reflected {
             descriptors.add_reflected(one);
         }
-        let Pools { pools, refused } = descriptors.into_pools()?;
-        let parts = build::build(&pools, refused, settings)?;
+        let Pools { pools, refused } = match descriptors.into_pools() {
+            Ok(pools) if problems.is_empty() => pools,
+            Ok(_) => return Err(problems),
+            Err(more) => return Err(problems.into_iter().chain(more).collect()),
+        };
+        let parts = build::build(&pools, refused, &selected, settings)?;
         let comments = pools.into_iter().map(|pool| pool.comments).collect();
         Ok(Self::of(parts, comments, settings.reflection.len() <= reflected.len()))
     }
@@ -68,7 +75,7 @@ impl Api {
     /// Everything that is wrong with them.
     pub fn build(pool: &DescriptorPool, settings: &Transcoding) -> Result<Self, Vec<Problem>> {
         let pool = Pool { descriptors: pool.clone(), ..Pool::default() };
-        Ok(Self::of(build::build(&[pool], Vec::new(), settings)?, Vec::new(), true))
+        Ok(Self::of(build::build(&[pool], Vec::new(), &[], settings)?, Vec::new(), true))
     }
 
     fn of(parts: build::Parts, comments: Vec<HashMap<String, Comments>>, is_whole: bool) -> Self {

@@ -23,6 +23,7 @@ pub mod query;
 pub mod read;
 pub mod rule;
 pub mod rules;
+mod service_config;
 mod sound;
 pub mod split;
 pub mod status;

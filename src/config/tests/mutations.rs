@@ -3,10 +3,8 @@
 //! Random edits of the full example: bytes replaced, taken out, put in, lines moved, tokens swapped in that mean
 //! something to TOML or to us, the end cut off. The seed is fixed; a failure prints its round.
 //! `RINGWAY_MUTATIONS=10000` makes so many rounds.
-#![allow(clippy::disallowed_methods, reason = "a test measures how long a text takes")]
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use super::super::parse;
 use super::errors;
@@ -113,7 +111,7 @@ fn edit(text: &mut Vec<u8>, dice: &mut Dice) {
 #[test]
 fn no_text_makes_the_parser_panic() {
     let mut dice = Dice(7);
-    let (mut taken, mut longest) = (0, Duration::ZERO);
+    let mut taken = 0;
     let rounds = std::env::var("RINGWAY_MUTATIONS").map_or(6_000, |rounds| rounds.parse().unwrap());
     for round in 0..rounds {
         let mut bytes = EXAMPLE.as_bytes().to_vec();
@@ -121,10 +119,7 @@ fn no_text_makes_the_parser_panic() {
             edit(&mut bytes, &mut dice);
         }
         let text = String::from_utf8_lossy(&bytes);
-        let began = Instant::now();
-        let parsed = parse(&text, Path::new(EXAMPLE_PATH));
-        longest = longest.max(began.elapsed());
-        let Err(errors) = parsed else {
+        let Err(errors) = parse(&text, Path::new(EXAMPLE_PATH)) else {
             taken += 1;
             continue;
         };
@@ -141,8 +136,7 @@ fn no_text_makes_the_parser_panic() {
     }
     // Both ends are seen: edits that do no harm, and edits that do.
     assert!((rounds / 20..rounds / 6 * 5).contains(&taken), "{taken} of {rounds} were taken");
-    println!("{rounds} texts, {taken} taken, {longest:?} at most");
-    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    println!("{rounds} texts, {taken} taken");
 }
 
 #[test]

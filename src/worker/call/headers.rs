@@ -156,7 +156,7 @@ pub(in crate::worker) fn not_mapped(head: &Head) -> Failure {
 }
 
 /// Whether a field says something of the connection, or of the body as the client sent it, and nothing of the call.
-fn is_not_sent_on(name: Name) -> bool {
+pub(in crate::worker) fn is_not_sent_on(name: Name) -> bool {
     matches!(
         name,
         Name::HOST
