@@ -4,6 +4,7 @@
 //! By default few are tried; `RINGWAY_MUTATIONS=10000` tries so many of each kind.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "a test measures how long a load takes")]
+#![allow(clippy::disallowed_types, reason = "a test is not on a call's way")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -35,11 +35,13 @@ fn case(
 }
 
 fn cases() -> Vec<Case> {
-    let (unused, bound, form) = ("ignore_unused_body", "ignore_bound_query_parameters", "form_bodies");
-    let (map, mask) = ("map_query_parameters", "fill_update_mask");
+    [ignored(), forms_and_maps(), masks()].into_iter().flatten().collect()
+}
+
+fn ignored() -> Vec<Case> {
+    let (unused, bound) = ("ignore_unused_body", "ignore_bound_query_parameters");
     let get = "GET /v1/shelves/a/books/b";
     let named = json!({ "name": "shelves/a/books/b" });
-    let patched = |book: Value, mask: &str| json!({ "name": "n", "book": book, "updateMask": mask });
     vec![
         case(unused, (get, &[JSON], "{\"deep\": true}"), named.clone(), Err(400)),
         case(unused, (get, &[("content-type", "text/plain")], "no JSON"), named.clone(), Err(400)),
@@ -61,6 +63,12 @@ fn cases() -> Vec<Case> {
             json!({ "name": "shelves/a/books/b", "count": 2 }),
             Err(400),
         ),
+    ]
+}
+
+fn forms_and_maps() -> Vec<Case> {
+    let (form, map) = ("form_bodies", "map_query_parameters");
+    vec![
         case(
             form,
             ("POST /v1/comparisons/n", &[FORM], "words=a+b&words=%C3%BC&book.longTitle=t&red=r"),
@@ -99,6 +107,13 @@ fn cases() -> Vec<Case> {
             json!({ "name": "n", "labels": { "a": 1, "b": 2, "x[y]": 3 }, "kinds": { "-7": "KIND_PAPER" } }),
             Err(400),
         ),
+    ]
+}
+
+fn masks() -> Vec<Case> {
+    let mask = "fill_update_mask";
+    let patched = |book: Value, mask: &str| json!({ "name": "n", "book": book, "updateMask": mask });
+    vec![
         case(
             mask,
             (
