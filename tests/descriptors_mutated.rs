@@ -1,17 +1,35 @@
-//! Descriptor sets and `.proto` files that are damaged: an API or problems, never a panic, and soon.
+//! Descriptor sets and `.proto` files that are damaged, and services that answer anything: an API or problems, never a
+//! panic, and soon. `ringway check` says the same of every tenth file, with exit code 0 or 1.
 //!
-//! By default a share of them is tried; `RINGWAY_FULL=1` tries all.
+//! By default few are tried; `RINGWAY_MUTATIONS=10000` tries so many of each kind.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "a test measures how long a load takes")]
+#![allow(clippy::disallowed_types, reason = "a test is not on a call's way")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use prost::Message as _;
+use prost_types::FileDescriptorProto;
 use ringway::config::{self, Transcoding};
+use ringway::supervisor::reflection::{Told, ask};
 use ringway::transcode::api::{Api, Reflected};
 use ringway::transcode::openapi;
 use ringway::transcode::problem::Problem;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Code, Status};
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_reflection::pb::v1::server_reflection_server::{ServerReflection, ServerReflectionServer};
+use tonic_reflection::pb::v1::{
+    ErrorResponse, FileDescriptorResponse, ListServiceResponse, ServerReflectionRequest,
+    ServerReflectionResponse, ServiceResponse,
+};
 
 /// No load may take longer, whatever is in it. Builds for tests are slow, and their machines busy.
 const AT_MOST: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 1 });
@@ -142,7 +160,9 @@ fn try_out(
     let loaded = Api::load(settings, directory, reflected);
     let problems: Vec<Problem> = match &loaded {
         Ok(api) => {
-            let about = openapi::About { title: "t", version: "1", print_options: settings.print_options };
+            let print_options = settings.print_options;
+            let about =
+                openapi::About { title: "t", version: "1", print_options, wraps_stream_messages: false };
             assert!(openapi::document(api, &about).is_object());
             api.refused().to_vec()
         }
@@ -162,8 +182,25 @@ fn try_out(
 }
 
 /// How many of these to try.
-fn share(all: usize) -> usize {
-    if std::env::var_os("RINGWAY_FULL").is_some() { all } else { all / 50 }
+fn count(default: usize) -> usize {
+    std::env::var("RINGWAY_MUTATIONS").map_or(default, |count| count.parse().unwrap())
+}
+
+/// Holds `ringway check` to say the same of the files in a directory, each tenth time. Says how long it took.
+fn check(seed: usize, scratch: &Scratch, transcoding: &str, is_good: bool) -> Duration {
+    if !seed.is_multiple_of(10) {
+        return Duration::ZERO;
+    }
+    let path = scratch.0.join("r.toml");
+    fs::write(&path, format!("[transcoding]\n{transcoding}\n{REST}")).unwrap();
+    let began = Instant::now();
+    let program =
+        Command::new(env!("CARGO_BIN_EXE_ringway")).arg("check").arg("--config").arg(&path).output();
+    let (output, took) = (program.unwrap(), began.elapsed());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(i32::from(!is_good)), "seed {seed}: {said}");
+    assert!(took < AT_MOST, "seed {seed}: {took:?}");
+    took
 }
 
 fn encoded(files: &[Vec<u8>]) -> Vec<u8> {
@@ -184,9 +221,10 @@ fn encoded(files: &[Vec<u8>]) -> Vec<u8> {
 fn a_damaged_descriptor_set_is_an_api_or_problems() {
     let scratch = Scratch::new("sets");
     let files = set(&scratch);
-    let settings = settings("descriptor_sets = [\"a.protoset\"]");
+    let transcoding = "descriptor_sets = [\"a.protoset\"]";
+    let settings = settings(transcoding);
     let (mut good, mut longest) = (0, Duration::ZERO);
-    let count = share(10_000);
+    let (count, mut checked) = (count(200), Duration::ZERO);
     for seed in 0..count {
         let mut dice = Dice(seed as u64);
         let mut files = files.clone();
@@ -202,9 +240,13 @@ fn a_damaged_descriptor_set_is_an_api_or_problems() {
             damage(&mut bytes, &mut dice);
         }
         fs::write(scratch.0.join("a.protoset"), &bytes).unwrap();
-        good += usize::from(try_out(&format!("seed {seed}"), &settings, &scratch.0, &[], &mut longest));
+        let is_good = try_out(&format!("seed {seed}"), &settings, &scratch.0, &[], &mut longest);
+        checked = checked.max(check(seed, &scratch, transcoding, is_good));
+        good += usize::from(is_good);
     }
-    println!("{count} sets, {good} of them served, {longest:?} at most");
+    println!(
+        "{count} sets, {good} of them served, {longest:?} at most, {checked:?} with a start of the program"
+    );
 }
 
 #[test]
@@ -213,7 +255,7 @@ fn what_a_service_answers_is_never_fatal() {
     let files = set(&scratch);
     let settings = settings("reflection = [\"echo\"]");
     let mut longest = Duration::ZERO;
-    let count = share(2_000);
+    let count = count(40);
     for seed in 0..count {
         let mut dice = Dice(1_000_000 + seed as u64);
         let mut answers = Vec::new();
@@ -231,39 +273,175 @@ fn what_a_service_answers_is_never_fatal() {
     println!("{count} answers, {longest:?} at most");
 }
 
+/// A service whose every answer is drawn: mostly true, else damaged, about something else, of another kind, or none.
+struct Drawn {
+    dice: Arc<Mutex<Dice>>,
+    files: Arc<Vec<Vec<u8>>>,
+}
+
+impl Drawn {
+    fn answer(
+        dice: &mut Dice,
+        files: &[Vec<u8>],
+        question: &MessageRequest,
+    ) -> Option<Result<MessageResponse, Status>> {
+        let described = |files: Vec<Vec<u8>>| {
+            Some(Ok(MessageResponse::FileDescriptorResponse(FileDescriptorResponse {
+                file_descriptor_proto: files,
+            })))
+        };
+        let one = files[dice.below(files.len())].clone();
+        match (dice.below(24), question) {
+            (0, _) => return None,
+            (1, _) => return Some(Err(Status::new(Code::from(dice.below(17) as i32), "drawn"))),
+            (2, _) => {
+                let (error_code, error_message) = (dice.below(20) as i32 - 2, "drawn".to_owned());
+                return Some(Ok(MessageResponse::ErrorResponse(ErrorResponse { error_code, error_message })));
+            }
+            (3, _) => return described(Vec::new()),
+            (4, _) => return described(files.to_vec()),
+            (5, _) => return described(vec![one.clone(), one]),
+            (6, _) => return described(vec![one]),
+            (7 | 8, MessageRequest::ListServices(_)) | (9, _) => {
+                let mut names = vec![String::new(), "p3.S".repeat(1 + dice.below(2000)), "p3.Q".to_owned()];
+                names.truncate(dice.below(4));
+                return Some(Ok(listed(names.iter().map(String::as_str).chain(["p2.S", "e3.S", "e3.S"]))));
+            }
+            (10..=14, MessageRequest::FileByFilename(_) | MessageRequest::FileContainingSymbol(_)) => {
+                let mut file = one;
+                damage(&mut file, dice);
+                return described(vec![file]);
+            }
+            _ => {}
+        }
+        let found = match question {
+            MessageRequest::ListServices(_) => return Some(Ok(listed(["p2.S", "p3.S", "e3.S", "e4.S"]))),
+            MessageRequest::FileByFilename(name) | MessageRequest::FileContainingSymbol(name) => {
+                let package = name.split('.').next().unwrap_or_default();
+                files.iter().find(|file| {
+                    let file = FileDescriptorProto::decode(file.as_slice()).unwrap();
+                    file.name() == name || file.package() == package
+                })
+            }
+            _ => None,
+        };
+        described(found.into_iter().cloned().collect())
+    }
+}
+
+fn listed<'n>(names: impl IntoIterator<Item = &'n str>) -> MessageResponse {
+    let service = names.into_iter().map(|name| ServiceResponse { name: name.to_owned() }).collect();
+    MessageResponse::ListServicesResponse(ListServiceResponse { service })
+}
+
+#[tonic::async_trait]
+impl ServerReflection for Drawn {
+    type ServerReflectionInfoStream = ReceiverStream<Result<ServerReflectionResponse, Status>>;
+
+    async fn server_reflection_info(
+        &self,
+        request: tonic::Request<tonic::Streaming<ServerReflectionRequest>>,
+    ) -> Result<tonic::Response<Self::ServerReflectionInfoStream>, Status> {
+        let (dice, files) = (Arc::clone(&self.dice), Arc::clone(&self.files));
+        let mut questions = request.into_inner();
+        let (tell, told) = tokio::sync::mpsc::channel(4);
+        tokio::spawn(async move {
+            while let Ok(Some(asked)) = questions.message().await {
+                let question = asked.message_request.unwrap();
+                let (answer, count) = {
+                    let mut dice = dice.lock().unwrap();
+                    // Now and then it answers twice, and what comes next is the answer to what was asked before.
+                    (Self::answer(&mut dice, &files, &question), if dice.below(30) == 0 { 2 } else { 1 })
+                };
+                let Some(answer) = answer else { return };
+                for _ in 0..count {
+                    let answer = answer.clone().map(|answer| ServerReflectionResponse {
+                        message_response: Some(answer),
+                        ..Default::default()
+                    });
+                    let is_end = answer.is_err();
+                    if tell.send(answer).await.is_err() || is_end {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(tonic::Response::new(ReceiverStream::new(told)))
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_answers_anything_is_taken_as_far_as_it_goes() {
+    let scratch = Scratch::new("drawn");
+    let files = Arc::new(set(&scratch));
+    let settings = settings("reflection = [\"echo\"]");
+    let dice = Arc::new(Mutex::new(Dice(0)));
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = incoming.local_addr().unwrap();
+    let drawn = Drawn { dice: Arc::clone(&dice), files };
+    let server = Server::builder().add_service(ServerReflectionServer::new(drawn));
+    tokio::spawn(server.serve_with_incoming(incoming));
+    let (mut told, mut longest, mut loaded) = (0, Duration::ZERO, Duration::ZERO);
+    let count = count(100);
+    for seed in 0..count {
+        *dice.lock().unwrap() = Dice(3_000_000 + seed as u64);
+        let began = Instant::now();
+        let answer = ask(address).await;
+        longest = longest.max(began.elapsed());
+        assert!(began.elapsed() < AT_MOST, "seed {seed}: {:?}", began.elapsed());
+        let Ok(Told { files, untold }) = answer else { continue };
+        told += 1;
+        let answers = [Reflected { origin: "cluster 0".to_owned(), files, untold }];
+        let what = format!("seed {seed}");
+        assert!(try_out(&what, &settings, &scratch.0, &answers, &mut loaded), "{what}: it is fatal");
+    }
+    // Both are seen: those who tell something, and those who do not.
+    assert!(told > count / 4 && told < count, "{told} of {count} told something");
+    println!("{count} services, {told} told something; {longest:?} to ask, {loaded:?} to load at most");
+}
+
 #[test]
 fn a_damaged_source_is_an_api_or_problems() {
     let scratch = Scratch::new("sources");
     let sources = sources();
     let (mut good, mut longest) = (0, Duration::ZERO);
-    let count = share(3_000);
+    let (count, mut checked) = (count(60), Duration::ZERO);
     for seed in 0..count {
         let mut dice = Dice(2_000_000 + seed as u64);
         let (name, text) = &sources[seed % sources.len()];
         let mut bytes = text.clone().into_bytes();
         damage(&mut bytes, &mut dice);
         fs::write(scratch.0.join(name), &bytes).unwrap();
-        let settings = settings(&format!("protos = [{name:?}]"));
-        good += usize::from(try_out(&format!("seed {seed}"), &settings, &scratch.0, &[], &mut longest));
+        let transcoding = format!("protos = [{name:?}]");
+        let settings = settings(&transcoding);
+        let is_good = try_out(&format!("seed {seed}"), &settings, &scratch.0, &[], &mut longest);
+        checked = checked.max(check(seed, &scratch, &transcoding, is_good));
+        good += usize::from(is_good);
     }
-    println!("{count} sources, {good} of them served, {longest:?} at most");
+    println!(
+        "{count} sources, {good} of them served, {longest:?} at most, {checked:?} with a start of the program"
+    );
 }
 
-/// Time grows with the size of a file, not with its square: also where each field has a oneof of its own.
+/// Time grows with the size of a file, not with its square: also where each field has a oneof or options of its own.
 #[test]
 fn a_file_with_20_000_fields_is_read_soon() {
     let scratch = Scratch::new("large");
-    for (label, kind) in [("", "string"), ("optional", "int32"), ("repeated", "Big")] {
+    let deprecated = " [deprecated = true]; // As it is.";
+    for (label, kind, end) in
+        [("", "string", ";"), ("optional", "int32", ";"), ("repeated", "Big", ";"), ("", "Big", deprecated)]
+    {
         let mut text =
             "syntax = \"proto3\"; service S { rpc M(Big) returns (Big); } message Big {\n".to_owned();
         for number in (1..=18_999).chain(20_000..=21_000) {
-            text += &format!("{label} {kind} field_{number} = {number};\n");
+            text += &format!("{label} {kind} field_{number} = {number}{end}\n");
         }
         text += "}";
         fs::write(scratch.0.join("large.proto"), text).unwrap();
         let settings = settings("protos = [\"large.proto\"]");
         let mut took = Duration::ZERO;
         assert!(try_out(label, &settings, &scratch.0, &[], &mut took));
-        println!("{label} {kind}: {took:?}");
+        let checked = check(0, &scratch, "protos = [\"large.proto\"]", true);
+        println!("{label} {kind} {end}: {took:?}, {checked:?} with a start of the program");
     }
 }

@@ -33,7 +33,7 @@ fn demo() -> Api {
 }
 
 fn described(api: &Api, print_options: PrintOptions) -> Value {
-    document(api, &About { title: "A title", version: "7", print_options })
+    document(api, &About { title: "A title", version: "7", print_options, wraps_stream_messages: false })
 }
 
 /// Calls `visit` with every object in a value.

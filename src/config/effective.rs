@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use toml::de::{DeTable, DeValue};
 
 use super::knobs::{KNOBS, Kind};
+use super::web::{GRPC_GATEWAY, GRPC_GATEWAY_FLAGS};
 
 /// Tables that switch something on just by being there: they are shown only where the file has them.
 const OFF_UNLESS_SET: &[&str] = &[
@@ -51,7 +52,7 @@ impl PartialEq for Effective {
 impl Effective {
     /// The settings of a file that was found to be right. `routes` are the names of its routes, in order.
     pub(super) fn of<'a>(tree: &DeTable<'_>, routes: impl IntoIterator<Item = &'a str>) -> Effective {
-        let mut settings = table("", Some(tree));
+        let mut settings = table("", Some(tree), is_compatible(tree));
         if let Some((_, Setting::Tables(tables))) = settings.iter_mut().find(|(key, _)| key == "routes") {
             for (settings, name) in tables.iter_mut().zip(routes) {
                 if settings.iter().all(|(key, _)| key != "name") {
@@ -75,8 +76,15 @@ impl Effective {
     }
 }
 
-/// All keys of one table. `set` is its part of the file.
-fn table(path: &str, set: Option<&DeTable<'_>>) -> Vec<(String, Setting)> {
+/// Whether some flags of `[transcoding]` are on where the file does not say so.
+fn is_compatible(tree: &DeTable<'_>) -> bool {
+    let transcoding = tree.get("transcoding").and_then(|table| table.get_ref().as_table());
+    let compatibility = transcoding.and_then(|table| table.get("compatibility"));
+    compatibility.and_then(|word| word.get_ref().as_str()) == Some(GRPC_GATEWAY)
+}
+
+/// All keys of one table. `set` is its part of the file; `is_compatible`: some flags are on by default.
+fn table(path: &str, set: Option<&DeTable<'_>>, is_compatible: bool) -> Vec<(String, Setting)> {
     let mut settings = Vec::new();
     for knob in KNOBS.iter().filter(|knob| knob.table() == path) {
         let value = set.and_then(|set| set.get(knob.name())).map(|value| value.get_ref());
@@ -84,15 +92,19 @@ fn table(path: &str, set: Option<&DeTable<'_>>) -> Vec<(String, Setting)> {
             (Kind::Later { .. }, _) => None,
             (Kind::Table, None) if OFF_UNLESS_SET.contains(&knob.key) => None,
             (Kind::Table, value) => {
-                let inner = table(knob.key, value.and_then(DeValue::as_table));
+                let inner = table(knob.key, value.and_then(DeValue::as_table), is_compatible);
                 (!inner.is_empty()).then_some(Setting::Table(inner))
             }
             (Kind::Tables { .. }, Some(DeValue::Array(items))) if !items.is_empty() => {
-                let items = items.iter().map(|item| table(knob.key, item.get_ref().as_table()));
+                let items =
+                    items.iter().map(|item| table(knob.key, item.get_ref().as_table(), is_compatible));
                 Some(Setting::Tables(items.collect()))
             }
             (Kind::Tables { .. }, _) => None,
             (_, Some(value)) => written(value),
+            (_, None) if is_compatible && GRPC_GATEWAY_FLAGS.contains(&knob.key) => {
+                Some(Setting::Plain("true".to_owned()))
+            }
             (_, None) => knob.default().map(|text| default(&text)),
         };
         settings.extend(setting.map(|setting| (knob.name().to_owned(), setting)));

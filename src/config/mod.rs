@@ -40,7 +40,7 @@ pub use resilience::{
 };
 pub use service_config::{MethodConfig, MethodName, ServiceConfig};
 pub use spelling::nearest;
-pub use web::{AllowOrigins, Cors, OnBadRule, PrintOptions, Transcoding};
+pub use web::{AllowOrigins, Compatibility, Cors, OnBadRule, PrintOptions, Transcoding};
 
 /// A whole, checked configuration.
 #[derive(Clone, Debug, PartialEq)]

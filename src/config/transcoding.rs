@@ -6,11 +6,20 @@ use std::path::PathBuf;
 use super::checks;
 use super::forms::{self, Hint};
 use super::reader::Table;
-use super::web::{AllowOrigins, Cors, OnBadRule, PrintOptions, Transcoding};
+use super::web::{
+    AllowOrigins, Compatibility, Cors, GRPC_GATEWAY, GRPC_GATEWAY_FLAGS, OnBadRule, PrintOptions, Transcoding,
+};
 
 /// `clusters` has the position of each name.
 pub(super) fn read(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Transcoding {
     let print = table.table("print_options");
+    let is_compatible = table.word("compatibility") == GRPC_GATEWAY;
+    let flag_of = |table: &Table<'_>, name: &str| {
+        let is_on = is_compatible && GRPC_GATEWAY_FLAGS.contains(&table.knob(name).key);
+        // What the file says itself counts.
+        table.flag(name) || (is_on && table.value(name).is_none())
+    };
+    let flag = |name: &str| flag_of(table, name);
     let transcoding = Transcoding {
         descriptor_sets: unique(table, "descriptor_sets", forms::file)
             .into_iter()
@@ -28,18 +37,33 @@ pub(super) fn read(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Tran
         },
         max_request_body_size: table.size("max_request_body_size"),
         max_response_message_size: table.size("max_response_message_size"),
-        ignore_unknown_fields: table.flag("ignore_unknown_fields"),
-        ignore_unknown_query_parameters: table.flag("ignore_unknown_query_parameters"),
+        ignore_unknown_fields: flag("ignore_unknown_fields"),
+        ignore_unknown_query_parameters: flag("ignore_unknown_query_parameters"),
+        service_configs: unique(table, "service_configs", forms::file)
+            .into_iter()
+            .map(PathBuf::from)
+            .collect(),
+        compatibility: Compatibility {
+            ignore_unused_body: flag("ignore_unused_body"),
+            ignore_bound_query_parameters: flag("ignore_bound_query_parameters"),
+            form_bodies: flag("form_bodies"),
+            map_query_parameters: flag("map_query_parameters"),
+            fill_update_mask: flag("fill_update_mask"),
+            wrap_stream_messages: flag("wrap_stream_messages"),
+            metadata_prefixes: flag("metadata_prefixes"),
+        },
         print_options: PrintOptions {
             add_whitespace: print.flag("add_whitespace"),
-            always_print_primitive_fields: print.flag("always_print_primitive_fields"),
+            always_print_primitive_fields: flag_of(&print, "always_print_primitive_fields"),
             always_print_enums_as_ints: print.flag("always_print_enums_as_ints"),
             preserve_proto_field_names: print.flag("preserve_proto_field_names"),
         },
     };
-    if let (false, Some(services)) = (transcoding.is_configured(), table.value("services")) {
-        let hint = "set descriptor_sets, protos or reflection";
-        services.refuse("nothing says where their descriptors are", Some(hint.to_owned()));
+    for name in ["services", "service_configs"] {
+        if let (false, Some(services)) = (transcoding.is_configured(), table.value(name)) {
+            let hint = "set descriptor_sets, protos or reflection";
+            services.refuse("nothing says where their descriptors are", Some(hint.to_owned()));
+        }
     }
     transcoding
 }

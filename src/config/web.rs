@@ -30,9 +30,48 @@ pub struct Transcoding {
     pub ignore_unknown_fields: bool,
     /// Whether query parameters that are no fields are left out; else they are errors.
     pub ignore_unknown_query_parameters: bool,
+    /// Files with further HTTP rules.
+    pub service_configs: Vec<PathBuf>,
+    /// The habits of other gateways that are on.
+    pub compatibility: Compatibility,
     /// The form of the JSON that is written.
     pub print_options: PrintOptions,
 }
+
+/// Habits of grpc-gateway where `google.api.http` says something else, or nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compatibility {
+    /// A body that a rule has no use for is ignored.
+    pub ignore_unused_body: bool,
+    /// A query parameter that names a field of the path or the body is ignored.
+    pub ignore_bound_query_parameters: bool,
+    /// Forms are read like queries.
+    pub form_bodies: bool,
+    /// `?labels[key]=value` is an entry of a map.
+    pub map_query_parameters: bool,
+    /// PATCH names the fields of the body in the request's only `FieldMask`.
+    pub fill_update_mask: bool,
+    /// A stream of answers is lines of `{"result": ...}` or `{"error": ...}`.
+    pub wrap_stream_messages: bool,
+    /// Metadata has a prefix in HTTP.
+    pub metadata_prefixes: bool,
+}
+
+/// The value of `compatibility` that turns flags on.
+pub(super) const GRPC_GATEWAY: &str = "grpc-gateway";
+/// Those flags.
+pub(super) const GRPC_GATEWAY_FLAGS: [&str; 10] = [
+    "transcoding.ignore_unknown_fields",
+    "transcoding.ignore_unknown_query_parameters",
+    "transcoding.ignore_unused_body",
+    "transcoding.ignore_bound_query_parameters",
+    "transcoding.form_bodies",
+    "transcoding.map_query_parameters",
+    "transcoding.fill_update_mask",
+    "transcoding.wrap_stream_messages",
+    "transcoding.metadata_prefixes",
+    "transcoding.print_options.always_print_primitive_fields",
+];
 
 /// The reaction to an HTTP rule that is wrong, or that means the same requests as another rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -61,7 +61,8 @@ impl Status {
     fn loaded(&self, api: &Api, config: &Config) {
         let title = "Services behind Ringway";
         let print_options = config.transcoding.print_options;
-        let about = openapi::About { title, version: "1", print_options };
+        let wraps_stream_messages = config.transcoding.compatibility.wrap_stream_messages;
+        let about = openapi::About { title, version: "1", print_options, wraps_stream_messages };
         let text = openapi::document(api, &about).to_string().into();
         *self.openapi.lock().unwrap_or_else(PoisonError::into_inner) = text;
         self.methods.store(api.methods().len() as u64, Ordering::Relaxed);
@@ -120,7 +121,7 @@ pub(super) struct Sources {
 impl Sources {
     fn new(config: &Arc<Config>, addresses: &[Vec<SocketAddr>]) -> Sources {
         let settings = &config.transcoding;
-        let named = settings.descriptor_sets.iter().chain(&settings.protos);
+        let named = settings.descriptor_sets.iter().chain(&settings.protos).chain(&settings.service_configs);
         let paths: BTreeSet<PathBuf> = named.map(|path| config.directory.join(path)).collect();
         let upstream = |cluster: &usize| Upstream {
             cluster: config.clusters[*cluster].name.clone(),

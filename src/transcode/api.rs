@@ -5,14 +5,16 @@ mod build;
 use std::collections::HashMap;
 use std::path::Path;
 
-use prost_reflect::{DescriptorPool, ServiceDescriptor};
+use prost_reflect::{DescriptorPool, FileDescriptor, ServiceDescriptor};
 
+use super::comments::Comments;
 pub use super::descriptors::Reflected;
 use super::descriptors::{Descriptors, Pool, Pools};
 use super::plan::Schema;
 use super::problem::Problem;
 pub use super::rule::{Body, BoundField, HTTP_BODY, Idempotency, Method, Rule};
 use super::rules::{Captures, Found, Rules};
+use super::service_config;
 use crate::config::Transcoding;
 
 /// The API that is served as JSON: its methods, rules and messages.
@@ -27,6 +29,8 @@ pub struct Api {
     by_path: HashMap<Box<str>, usize>,
     missing: Vec<Problem>,
     refused: Vec<Problem>,
+    /// What sources say about their definitions, by file, for each of `schemas`.
+    comments: Vec<HashMap<String, Comments>>,
     is_whole: bool,
 }
 
@@ -44,13 +48,20 @@ impl Api {
         directory: &Path,
         reflected: &[Reflected],
     ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let selected = service_config::read(settings, directory, &mut problems);
         let mut descriptors = Descriptors::read(settings, directory);
         for one in reflected {
             descriptors.add_reflected(one);
         }
-        let Pools { pools, refused } = descriptors.into_pools()?;
-        let parts = build::build(&pools, refused, settings)?;
-        Ok(Self::of(parts, settings.reflection.len() <= reflected.len()))
+        let Pools { pools, refused } = match descriptors.into_pools() {
+            Ok(pools) if problems.is_empty() => pools,
+            Ok(_) => return Err(problems),
+            Err(more) => return Err(problems.into_iter().chain(more).collect()),
+        };
+        let parts = build::build(&pools, refused, &selected, settings)?;
+        let comments = pools.into_iter().map(|pool| pool.comments).collect();
+        Ok(Self::of(parts, comments, settings.reflection.len() <= reflected.len()))
     }
 
     /// Whether every cluster that is asked for descriptors has answered. If not, a path without a rule may still get
@@ -65,12 +76,12 @@ impl Api {
     /// Everything that is wrong with them.
     pub fn build(pool: &DescriptorPool, settings: &Transcoding) -> Result<Self, Vec<Problem>> {
         let pool = Pool { descriptors: pool.clone(), ..Pool::default() };
-        Ok(Self::of(build::build(&[pool], Vec::new(), settings)?, true))
+        Ok(Self::of(build::build(&[pool], Vec::new(), &[], settings)?, Vec::new(), true))
     }
 
-    fn of(parts: build::Parts, is_whole: bool) -> Self {
+    fn of(parts: build::Parts, comments: Vec<HashMap<String, Comments>>, is_whole: bool) -> Self {
         let build::Parts { schemas, services, methods, rules, table, by_path, missing, refused } = parts;
-        Self { schemas, services, methods, rules, table, by_path, missing, refused, is_whole }
+        Self { schemas, services, methods, rules, table, by_path, missing, refused, comments, is_whole }
     }
 
     /// All methods that are served.
@@ -102,6 +113,12 @@ impl Api {
     /// All messages.
     pub fn schemas(&self) -> &[Schema] {
         &self.schemas
+    }
+
+    /// What a file says about its definitions, if the configuration names its source.
+    pub(super) fn comments(&self, file: &FileDescriptor) -> Option<&Comments> {
+        let of_schema = self.schemas.iter().position(|schema| schema.pool() == file.parent_pool());
+        self.comments.get(of_schema?)?.get(file.name())
     }
 
     /// Services that are configured and not there; empty unless reflection may still bring them.

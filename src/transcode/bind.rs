@@ -77,17 +77,12 @@ impl FieldPath {
     /// Says why a text cannot be its value, if it cannot.
     pub fn takes_text(&self, schema: &Schema) -> Result<(), String> {
         let Some(field) = self.field(schema) else { return Err("it is the whole message".to_owned()) };
-        let reason = match (field.cardinality, field.kind) {
-            (Cardinality::Map { .. }, _) => "it is a map",
-            (_, Kind::Message(id)) => match schema.message(id).shape() {
-                Shape::Wrapper(_) | Shape::Timestamp | Shape::Duration | Shape::FieldMask => return Ok(()),
-                Shape::Plain => "it is a message; name one of its fields",
-                _ => "it is a message",
-            },
-            (_, Kind::Group(_)) => "it is a message; name one of its fields",
-            _ => return Ok(()),
-        };
-        Err(format!("no text for `{}`: {reason}", self.last_name(schema)))
+        let is_map = matches!(field.cardinality, Cardinality::Map { .. });
+        let reason = if is_map { Some("it is a map") } else { no_text(schema, field.kind) };
+        match reason {
+            Some(reason) => Err(format!("no text for `{}`: {reason}", self.last_name(schema))),
+            None => Ok(()),
+        }
     }
 
     fn steps(&self) -> &[Step] {
@@ -128,20 +123,61 @@ fn inside(schema: &Schema, field: &Field) -> Option<MessageId> {
     }
 }
 
+/// Why a text cannot be a value of a kind, if it cannot.
+fn no_text(schema: &Schema, kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Message(id) => match schema.message(id).shape() {
+            Shape::Wrapper(_) | Shape::Timestamp | Shape::Duration | Shape::FieldMask => None,
+            Shape::Plain => Some("it is a message; name one of its fields"),
+            _ => Some("it is a message"),
+        },
+        Kind::Group(_) => Some("it is a message; name one of its fields"),
+        _ => None,
+    }
+}
+
 /// Appends the field with the value that `text` is. Numbers, names of enums, timestamps and so on are written as in
 /// JSON, without quotes; a field mask may also have the names of the .proto file. After an error `out` is as it was.
 pub fn bind(schema: &Schema, path: &FieldPath, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
-    let length = out.len();
-    let result = append(schema, path, text, &mut Output::new(out));
-    if result.is_err() {
-        out.truncate(length);
-    }
-    result
+    path.takes_text(schema)?;
+    append(schema, path, out, |field, out| value(schema, field.kind, text, out))
 }
 
-fn append(schema: &Schema, path: &FieldPath, text: &str, out: &mut Output<'_>) -> Result<(), String> {
-    path.takes_text(schema)?;
-    let (last, around) = path.steps().split_last().expect("a path that takes text has a field");
+/// Appends an entry of the map that the field is. After an error `out` is as it was.
+pub fn bind_entry(
+    schema: &Schema,
+    path: &FieldPath,
+    (key, text): (&str, &str),
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    let field = path.field(schema).ok_or("it is the whole message")?;
+    let Cardinality::Map { key: key_kind } = field.cardinality else {
+        return Err(format!("`{}` is not a map", path.last_name(schema)));
+    };
+    if let Some(reason) = no_text(schema, field.kind) {
+        return Err(format!("no text for a value of `{}`: {reason}", path.last_name(schema)));
+    }
+    append(schema, path, out, |field, out| {
+        let entry = out.begin();
+        out.byte(1 << 3 | key_kind.wire_type() as u8);
+        plain::from_text(key_kind, key, out)?;
+        out.byte(2 << 3 | field.kind.wire_type() as u8);
+        value(schema, field.kind, text, out)?;
+        out.end(entry);
+        Ok(())
+    })
+}
+
+/// Appends the field with the messages around it. `put` writes what stands behind its tag.
+fn append(
+    schema: &Schema,
+    path: &FieldPath,
+    bytes: &mut Vec<u8>,
+    put: impl FnOnce(&Field, &mut Output<'_>) -> Result<(), String>,
+) -> Result<(), String> {
+    let (last, around) = path.steps().split_last().ok_or("it is the whole message")?;
+    let length = bytes.len();
+    let out = &mut Output::new(bytes);
     let mut open: [Option<Open>; STEPS_MAX] = [const { None }; STEPS_MAX];
     for (step, open) in around.iter().zip(&mut open) {
         let field = step.field(schema);
@@ -150,7 +186,10 @@ fn append(schema: &Schema, path: &FieldPath, text: &str, out: &mut Output<'_>) -
     }
     let field = last.field(schema);
     out.tag(&field.tag);
-    value(schema, field.kind, text, out)?;
+    if let Err(reason) = put(field, out) {
+        bytes.truncate(length);
+        return Err(reason);
+    }
     for (step, open) in around.iter().zip(&mut open).rev() {
         match open.take() {
             Some(open) => out.end(open),

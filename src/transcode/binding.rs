@@ -6,16 +6,16 @@ use super::annotation::HttpRule;
 use super::bind::FieldPath;
 use super::plan::Schema;
 use super::problem::Problem;
-use super::rule::{Body, BoundField, Rule};
+use super::rule::{Body, BoundField, Rule, is_one};
 use super::template::Template;
 use crate::config::nearest;
 
-/// A rule's place, for people.
-pub(super) fn place(method: &MethodDescriptor, rule: &HttpRule) -> String {
-    let (file, name) = (method.parent_file(), method.full_name());
+/// A rule that stands in this file, for people.
+pub(super) fn place(file: &str, method: &MethodDescriptor, rule: &HttpRule) -> String {
+    let name = method.full_name();
     match &rule.pattern {
-        Some((http_method, path)) => format!("{}: {name}: {http_method} {path}", file.name()),
-        None => format!("{}: {name}", file.name()),
+        Some((http_method, path)) => format!("{file}: {name}: {http_method} {path}"),
+        None => format!("{file}: {name}"),
     }
 }
 
@@ -64,7 +64,20 @@ pub(super) fn check(
         let name = field.descriptor().name();
         wrong.push(Problem::new("", format!("field {name:?} is bound by the path and by the body")));
     }
-    Some(Rule::new(method, (http_method.clone(), template), captures, body?, response_body))
+    let body = body?;
+    let update_mask = if http_method == "PATCH" { update_mask(schema, &input, &body) } else { None };
+    let rule = Rule::new(method, (http_method.clone(), template), captures, body, response_body);
+    Some(Rule { update_mask, ..rule })
+}
+
+/// The field that says what a change changes: the only `FieldMask` beside the message that is the body.
+fn update_mask(schema: &Schema, input: &MessageDescriptor, body: &Body) -> Option<BoundField> {
+    let Body::Field(body) = body else { return None };
+    let body = body.descriptor();
+    let mut masks = input.fields().filter(|field| is_one(field, "google.protobuf.FieldMask"));
+    let mask = masks.next().filter(|_| masks.next().is_none())?;
+    let is_message = !body.is_list() && !body.is_map() && body.kind().as_message().is_some();
+    if is_message && mask != *body { bound(schema, input, vec![mask]).ok() } else { None }
 }
 
 /// A field of the message itself.

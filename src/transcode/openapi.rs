@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use prost_reflect::{FieldDescriptor, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
-use self::comments::{Comments, described};
+use self::comments::{AllComments, described};
 use self::path::{Parameter, Path};
 use self::schema::Schemas;
 use super::api::{Api, Body, Method, Rule};
@@ -28,6 +28,8 @@ pub struct About<'a> {
     pub version: &'a str,
     /// How the answers are written.
     pub print_options: PrintOptions,
+    /// Whether each message of a stream is `{"result": ...}`.
+    pub wraps_stream_messages: bool,
 }
 
 /// Messages inside messages that query parameters reach into.
@@ -42,7 +44,8 @@ const ERROR: &str = "google.rpc.Status";
 pub fn document(api: &Api, about: &About<'_>) -> Value {
     let mut writer = Writer {
         api,
-        comments: Comments::default(),
+        wraps_stream_messages: about.wraps_stream_messages,
+        comments: AllComments::new(api),
         schemas: Schemas::new(about.print_options),
         ids: HashSet::new(),
         paths: Map::new(),
@@ -101,7 +104,8 @@ fn error() -> Value {
 
 struct Writer<'a> {
     api: &'a Api,
-    comments: Comments,
+    wraps_stream_messages: bool,
+    comments: AllComments<'a>,
     schemas: Schemas,
     /// Of operations.
     ids: HashSet<String>,
@@ -230,6 +234,17 @@ impl Writer<'_> {
         match method.server_streaming {
             false => {
                 json!({ "description": "The answer.", "content": { "application/json": { "schema": schema } } })
+            }
+            true if self.wraps_stream_messages => {
+                let failed = json!({ "$ref": format!("#/components/schemas/{ERROR}") });
+                let line = json!({ "type": "object", "properties": { "result": schema, "error": failed } });
+                json!({
+                    "description": "A stream: one line for each message, or one event with its data.",
+                    "content": {
+                        "application/json": { "schema": line },
+                        "text/event-stream": { "schema": schema },
+                    },
+                })
             }
             true => json!({
                 "description": "A stream: one message a line, or one in each event's data.",

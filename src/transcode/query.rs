@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::bind::{FieldPath, bind};
+use super::bind::{FieldPath, bind, bind_entry};
 use super::plan::{MessageId, Schema};
 use super::read::shortened;
 
@@ -14,6 +14,10 @@ pub const PARAMETERS_MAX: usize = 1_000;
 pub struct QueryOptions {
     /// Passes over parameters that name no field.
     pub ignore_unknown_parameters: bool,
+    /// Passes over parameters that name a field which the path or the body has.
+    pub ignore_taken: bool,
+    /// Takes `labels[key]=value` as an entry of a map.
+    pub takes_entries: bool,
 }
 
 /// Why a query cannot be read.
@@ -91,17 +95,31 @@ impl Query {
         out: &mut Vec<u8>,
     ) -> Result<Bound, String> {
         let name = decode(name, &mut self.name)?;
+        let entry = if options.takes_entries { entry(name) } else { None };
+        let (name, key) = entry.map_or((name, None), |(name, key)| (name, Some(key)));
         let path = match FieldPath::resolve(schema, message, name) {
             Ok(path) => path,
             Err(_) if options.ignore_unknown_parameters => return Ok(Bound::default()),
             Err(reason) => return Err(reason),
         };
         if taken.iter().any(|taken| taken.contains(&path)) {
+            if options.ignore_taken {
+                return Ok(Bound::default());
+            }
             return Err("the path or the body has this field".to_owned());
         }
-        bind(schema, &path, decode(value, &mut self.value)?, out)?;
+        let value = decode(value, &mut self.value)?;
+        match key {
+            Some(key) => bind_entry(schema, &path, (key, value), out)?,
+            None => bind(schema, &path, value, out)?,
+        }
         Ok(Bound { has_oneof: path.is_of_oneof(schema) })
     }
+}
+
+/// `labels[key]` as the name of a map and a key of it.
+fn entry(name: &str) -> Option<(&str, &str)> {
+    name.strip_suffix(']')?.split_once('[')
 }
 
 /// The text with `+` and `%20` resolved, in `memory` if there are any.

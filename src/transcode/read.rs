@@ -9,6 +9,7 @@
 mod base64;
 mod error;
 mod lexer;
+pub mod mask;
 mod number;
 pub(super) mod output;
 pub(super) mod plain;

@@ -56,7 +56,9 @@ pub struct Rule {
     pub taken: Vec<FieldPath>,
     /// The field that becomes the answer's body; `None` for the whole message.
     pub response_body: Option<BoundField>,
-    /// Whether the request's body is not JSON but the content of a `google.api.HttpBody`.
+    /// The request's only `google.protobuf.FieldMask`, of a PATCH whose body is one message in a field.
+    pub update_mask: Option<BoundField>,
+    /// Whether the HTTP body is not JSON but what a `google.api.HttpBody` holds.
     pub takes_http_body: bool,
     /// Whether the answer is not JSON but the content of a `google.api.HttpBody`.
     pub gives_http_body: bool,
@@ -92,9 +94,13 @@ impl BoundField {
 
     /// Whether it is one `google.api.HttpBody`.
     fn is_http_body(&self) -> bool {
-        let field = self.descriptor();
-        !field.is_list() && field.kind().as_message().is_some_and(|message| message.full_name() == HTTP_BODY)
+        is_one(self.descriptor(), HTTP_BODY)
     }
+}
+
+/// Whether a field is one message of this name.
+pub(super) fn is_one(field: &FieldDescriptor, message: &str) -> bool {
+    !field.is_list() && field.kind().as_message().is_some_and(|kind| kind.full_name() == message)
 }
 
 /// The message that stands for a body of any type.
@@ -132,6 +138,7 @@ impl Rule {
             body,
             taken,
             response_body,
+            update_mask: None,
             takes_http_body,
             gives_http_body,
             is_auto,

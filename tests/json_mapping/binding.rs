@@ -231,7 +231,7 @@ fn queries_become_fields() {
 #[test]
 fn unknown_parameters_are_passed_over_when_asked() {
     let mut out = Vec::new();
-    let options = QueryOptions { ignore_unknown_parameters: true };
+    let options = QueryOptions { ignore_unknown_parameters: true, ..QueryOptions::default() };
     let mut query = Query::default();
     let result =
         query.bind(schema(), message_id("Scalars"), "utm=1&anInt32=7&a.b.c=2", &[], options, &mut out);

@@ -166,13 +166,17 @@ fn no_bytes_bring_it_down() {
 #[test]
 fn no_query_brings_it_down() {
     let seed = "scalars.anInt32=7&scalars.aString=a%20b+c&lists.strings=x&wellKnown.timestamp=1970-01-01T00%3A00%3A01Z\
-                &choice.colour=RED&tree.left.right.label=&wellKnown.bytesValue=AQI%3D&old.onegroup.inside=1";
+                &choice.colour=RED&tree.left.right.label=&wellKnown.bytesValue=AQI%3D&old.onegroup.inside=1&maps.byInt32[7]=1";
     let mut random = Random::seeded(13);
     let (mut query, mut out, mut read) = (Query::default(), Vec::new(), 0);
     for round in 0..40_000 {
         let bytes = mutate(seed, &mut random);
         let text = String::from_utf8_lossy(&bytes);
-        let options = QueryOptions { ignore_unknown_parameters: round % 2 == 0 };
+        let options = QueryOptions {
+            ignore_unknown_parameters: round % 2 == 0,
+            ignore_taken: round % 3 == 0,
+            takes_entries: round % 5 < 3,
+        };
         out.clear();
         if query.bind(schema(), message_id("Everything"), &text, &[], options, &mut out).is_ok() {
             decode("Everything", &out);

@@ -6,6 +6,7 @@ mod support;
 mod bodies;
 mod broken;
 mod calls;
+mod compatible;
 mod described;
 mod oneofs;
 mod refused;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::{
-    Admin, AllowOrigins, Backend, Breaker, Cluster, Config, Cors, CpuPolicy, Dns, Effective, Endpoint, Http2,
-    Io, Keepalive, LbPolicy, Listener, Match, OnBadRule, OnUnavailable, OutlierDetection, Overload,
-    PathMatch, Pool, PrintOptions, Reconnect, Retry, RetryBudget, Route, ServerTiming, SlowStart,
+    Admin, AllowOrigins, Backend, Breaker, Cluster, Compatibility, Config, Cors, CpuPolicy, Dns, Effective,
+    Endpoint, Http2, Io, Keepalive, LbPolicy, Listener, Match, OnBadRule, OnUnavailable, OutlierDetection,
+    Overload, PathMatch, Pool, PrintOptions, Reconnect, Retry, RetryBudget, Route, ServerTiming, SlowStart,
     Transcoding, WeightedCluster, Workers,
 };
 use super::{parsed, top};
@@ -116,6 +116,8 @@ pub(super) fn default_transcoding() -> Transcoding {
         max_response_message_size: 4096 * KIB,
         ignore_unknown_fields: false,
         ignore_unknown_query_parameters: false,
+        service_configs: Vec::new(),
+        compatibility: Compatibility::default(),
         print_options: PrintOptions::default(),
     }
 }

@@ -41,6 +41,32 @@ fn transcoding_takes_files_clusters_and_services() {
     assert!(config.transcoding.is_configured() && !default_transcoding().is_configured());
 }
 
+/// Each flag of the preset can be turned off beside it, and on without it; what is shown means the same.
+#[test]
+fn a_preset_sets_what_the_file_does_not() {
+    use super::super::web::GRPC_GATEWAY_FLAGS;
+    let text = |lines: &str| top(&format!("[transcoding]\nprotos = [\"a.proto\"]\n{lines}"));
+    let all = parsed(&text("compatibility = \"grpc-gateway\"")).transcoding;
+    let none = parsed(&text("")).transcoding;
+    let debug = |transcoding: &Transcoding| format!("{transcoding:?}").matches("true").count();
+    // With `auto_mapping`.
+    assert_eq!((debug(&all), debug(&none)), (GRPC_GATEWAY_FLAGS.len() + 1, 1));
+    for key in GRPC_GATEWAY_FLAGS {
+        let name = key.trim_start_matches("transcoding.");
+        for (preset, value, count) in [("none", true, 2), ("grpc-gateway", false, GRPC_GATEWAY_FLAGS.len())] {
+            let text = text(&format!("compatibility = \"{preset}\"\n{name} = {value}"));
+            let config = parsed(&text);
+            assert_eq!(debug(&config.transcoding), count, "{preset} {key}");
+            let shown = config.effective.toml();
+            assert_eq!(parsed(&shown).transcoding, config.transcoding, "{shown}");
+            assert_eq!(
+                shown.matches(&format!("{} = true", name.rsplit('.').next().unwrap())).count(),
+                usize::from(value)
+            );
+        }
+    }
+}
+
 #[test]
 fn origins_are_kept_as_browsers_send_them() {
     let taken = [

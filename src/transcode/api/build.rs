@@ -11,6 +11,7 @@ use super::super::plan::Schema;
 use super::super::problem::Problem;
 use super::super::rule::{Body, Idempotency, Method, Rule};
 use super::super::rules::{Pattern, Rules};
+use super::super::service_config::Selected;
 use super::super::template::Template;
 use crate::config::{OnBadRule, Transcoding, nearest};
 
@@ -30,6 +31,7 @@ pub(super) struct Parts {
 pub(super) fn build(
     pools: &[Pool],
     refused: Vec<Problem>,
+    selected: &[Selected],
     settings: &Transcoding,
 ) -> Result<Parts, Vec<Problem>> {
     let mut builder = Builder::new(pools, refused, settings);
@@ -42,9 +44,13 @@ pub(super) fn build(
         for method in service.methods() {
             match lacks(&pools[*pool], &method) {
                 Some(reason) => builder.leave_out(&pools[*pool], &method, &reason),
-                None => builder.method(*pool, &method),
+                None => builder.method(*pool, &method, selected),
             }
         }
+    }
+    // Reflection may still bring what is not there.
+    if settings.reflection.is_empty() {
+        builder.unselected(pools, selected);
     }
     if settings.auto_mapping {
         builder.auto_mapping();
@@ -167,8 +173,29 @@ impl Builder {
         }
     }
 
-    /// Adds a method and the rules it carries.
-    fn method(&mut self, schema: usize, descriptor: &MethodDescriptor) {
+    /// Names the rules whose method is nowhere. Those of a method that is not served are of no use, and right.
+    fn unselected(&mut self, pools: &[Pool], selected: &[Selected]) {
+        if selected.is_empty() {
+            return;
+        }
+        let services = pools.iter().flat_map(|pool| pool.descriptors.services());
+        let known: HashSet<String> = services
+            .flat_map(|service| {
+                service.methods().map(|method| method.full_name().to_owned()).collect::<Vec<_>>()
+            })
+            .collect();
+        for one in selected.iter().filter(|one| !known.contains(&one.selector)) {
+            let wrong = format!("no method {:?} in the descriptors", one.selector);
+            let problem = Problem::new(&one.origin, wrong);
+            self.refuse(match nearest(&one.selector, known.iter().map(String::as_str)) {
+                Some(near) => problem.hint(format!("did you mean {near:?}?")),
+                None => problem,
+            });
+        }
+    }
+
+    /// Adds a method and its rules: those it carries, and those that are selected for it.
+    fn method(&mut self, schema: usize, descriptor: &MethodDescriptor, selected: &[Selected]) {
         use prost_reflect::prost_types::method_options::IdempotencyLevel;
         let path = format!("/{}/{}", descriptor.parent_service().full_name(), descriptor.name());
         // Reflection may answer what no compiler would let pass.
@@ -197,24 +224,30 @@ impl Builder {
             descriptor: descriptor.clone(),
             schema,
         });
-        let Some(written) =
-            self.options[schema].as_ref().and_then(|option| annotation::of(descriptor, option))
-        else {
-            return;
-        };
-        self.written(schema, descriptor, &written);
+        let carried = self.options[schema].as_ref().and_then(|option| annotation::of(descriptor, option));
+        if let Some(written) = carried {
+            self.all_written(schema, descriptor, descriptor.parent_file().name(), &written);
+        }
+        for one in selected.iter().filter(|one| one.selector == descriptor.full_name()) {
+            self.all_written(schema, descriptor, &one.origin, &one.rule);
+        }
+    }
+
+    /// Adds a rule with its additional bindings. `file` is where it stands.
+    fn all_written(&mut self, schema: usize, method: &MethodDescriptor, file: &str, written: &HttpRule) {
+        self.written(schema, method, file, written);
         for additional in &written.additional {
             if !additional.additional.is_empty() {
                 let wrong = "an additional binding may have no additional bindings";
-                self.refuse(Problem::new(place(descriptor, additional), wrong));
+                self.refuse(Problem::new(place(file, method, additional), wrong));
             }
-            self.written(schema, descriptor, additional);
+            self.written(schema, method, file, additional);
         }
     }
 
     /// Adds a rule of the method that was added last, or says what is wrong with it.
-    fn written(&mut self, schema: usize, method: &MethodDescriptor, written: &HttpRule) {
-        let place = place(method, written);
+    fn written(&mut self, schema: usize, method: &MethodDescriptor, file: &str, written: &HttpRule) {
+        let place = place(file, method, written);
         let mut wrong = Vec::new();
         match check(&self.schemas[schema], method, written, &mut wrong) {
             Some(rule) if wrong.is_empty() => {

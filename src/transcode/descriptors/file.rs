@@ -5,6 +5,7 @@ use prost_reflect::prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
 };
 
+use super::super::comments::Comments;
 use super::super::editions::{self, Edition};
 use super::super::fields::{Fields, put_bytes};
 use super::super::problem::Problem;
@@ -15,14 +16,18 @@ const DEPENDENCY: u32 = 3;
 const PUBLIC_DEPENDENCY: u32 = 10;
 const WEAK_DEPENDENCY: u32 = 11;
 const SYNTAX: u32 = 12;
+const SOURCE_CODE_INFO: u32 = 9;
 
 #[derive(Clone, Debug)]
 pub(super) struct File {
     pub(super) name: String,
     /// Where it came from, for people.
     pub(super) origin: String,
-    /// As it came, but for what the library behind the descriptors does not know.
+    /// As it came, but for what the library behind the descriptors does not know, and for `locations`.
     pub(super) bytes: Vec<u8>,
+    /// Of a source, lines, columns and comments, as a field of `bytes`. The library takes time for each option times
+    /// each of them, so it gets them only to say where an error is.
+    pub(super) locations: Vec<u8>,
     pub(super) imports: Vec<String>,
     /// Imports that importers of this file see, too.
     pub(super) public: Vec<String>,
@@ -69,6 +74,7 @@ impl File {
             name,
             origin,
             bytes,
+            locations: Vec::new(),
             imports,
             public,
             content,
@@ -77,6 +83,23 @@ impl File {
             is_source: false,
             lacks_import: false,
         })
+    }
+
+    /// The file as one whose errors have lines and columns.
+    pub(super) fn into_source(mut self) -> File {
+        let (mut bytes, mut locations) = (Vec::with_capacity(self.bytes.len()), Vec::new());
+        for field in Fields(&self.bytes).flatten() {
+            let is_location = field.number == SOURCE_CODE_INFO;
+            (if is_location { &mut locations } else { &mut bytes }).extend_from_slice(field.whole);
+        }
+        (self.bytes, self.locations) = (bytes, locations);
+        File { is_source: true, ..self }
+    }
+
+    /// What its source says about its definitions.
+    pub(super) fn comments(&self) -> Comments {
+        let info = FileDescriptorProto::decode(self.locations.as_slice()).ok();
+        Comments::of(info.and_then(|file| file.source_code_info).as_ref())
     }
 
     /// What is wrong with it.

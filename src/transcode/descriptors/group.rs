@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use prost_reflect::DescriptorPool;
 use prost_reflect::prost::Message as _;
+use prost_reflect::{DescriptorError, DescriptorPool};
 
 use super::super::problem::{Problem, guarded};
 use super::file::File;
@@ -227,11 +227,18 @@ impl<'g> Building<'g> {
         let known = |import: &&str| self.known.contains(*import);
         let bytes = File::with_imports(&file.bytes, imports.iter().copied().filter(known));
         let bytes = if is_whole { bytes } else { self.pruned(file, &bytes, wrong) };
-        let pool = &mut self.pool.descriptors;
-        let taken = guarded(&file.name, || pool.decode_file_descriptor_proto(bytes.as_slice()));
+        let mut taken = self.take(file, &bytes);
+        if matches!(taken, Ok(Err(_))) && !file.locations.is_empty() {
+            // Once more, to say where.
+            self.begin_again();
+            taken = self.take(file, &[&bytes[..], &file.locations].concat());
+        }
         let problem = match taken {
             Ok(Ok(())) => {
                 self.known.insert(file.name.clone());
+                if file.is_source {
+                    self.pool.comments.insert(file.name.clone(), file.comments());
+                }
                 self.added.push(bytes);
                 return;
             }
@@ -241,6 +248,11 @@ impl<'g> Building<'g> {
         };
         wrong.push(problem);
         self.begin_again();
+    }
+
+    fn take(&mut self, file: &File, bytes: &[u8]) -> Result<Result<(), DescriptorError>, Problem> {
+        let pool = &mut self.pool.descriptors;
+        guarded(&file.name, || pool.decode_file_descriptor_proto(bytes))
     }
 
     /// After a failure the pool keeps traces of the file that failed.

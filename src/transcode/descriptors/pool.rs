@@ -4,10 +4,14 @@ use std::collections::HashMap;
 
 use prost_reflect::DescriptorPool;
 
+use super::super::comments::Comments;
+
 /// Descriptors that belong together.
 #[derive(Debug, Default)]
 pub(in crate::transcode) struct Pool {
     pub(in crate::transcode) descriptors: DescriptorPool,
+    /// What a source says about its definitions, by its name; the descriptors do not have it.
+    pub(in crate::transcode) comments: HashMap<String, Comments>,
     /// Messages that lack a field, and why.
     pub(in crate::transcode) incomplete: HashMap<String, String>,
     /// For each reflected file, the service that answered with it.

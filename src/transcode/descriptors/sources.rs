@@ -118,8 +118,7 @@ impl Reader<'_> {
     }
 
     fn file(&self, descriptor: &FileDescriptorProto, edition: Option<Edition>) -> Result<File, Problem> {
-        let file = File::read_as(self.origin, &descriptor.encode_to_vec(), edition)?;
-        Ok(File { is_source: true, ..file })
+        Ok(File::read_as(self.origin, &descriptor.encode_to_vec(), edition)?.into_source())
     }
 }
 

@@ -8,7 +8,7 @@ use prost_reflect::{
 };
 use serde_json::{Map, Value, json};
 
-use super::comments::{Comments, described};
+use super::comments::{AllComments, described};
 use crate::config::PrintOptions;
 
 /// The schemas of all messages and enums that were asked for, and of what is in them.
@@ -150,7 +150,7 @@ impl Schemas {
     }
 
     /// All schemas by name.
-    pub(super) fn finish(mut self, comments: &mut Comments) -> Map<String, Value> {
+    pub(super) fn finish(mut self, comments: &mut AllComments<'_>) -> Map<String, Value> {
         let mut all = Map::new();
         while let Some((name, message)) = self.messages.pop() {
             let schema = self.object(&message, comments);
@@ -162,7 +162,7 @@ impl Schemas {
         all
     }
 
-    fn object(&mut self, message: &MessageDescriptor, comments: &mut Comments) -> Value {
+    fn object(&mut self, message: &MessageDescriptor, comments: &mut AllComments<'_>) -> Value {
         let file = message.parent_file();
         let mut properties = Map::new();
         let mut required = Vec::new();
@@ -213,7 +213,7 @@ impl Schemas {
         }
     }
 
-    fn names(&self, one: &EnumDescriptor, comments: &mut Comments) -> Value {
+    fn names(&self, one: &EnumDescriptor, comments: &mut AllComments<'_>) -> Value {
         let file = one.parent_file();
         let mut words: Vec<String> = comments.of(&file, one.path()).map(str::to_owned).into_iter().collect();
         let mut seen = HashSet::new();

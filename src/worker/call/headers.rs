@@ -150,7 +150,7 @@ pub(in crate::worker) fn not_mapped(head: &Head) -> Failure {
 }
 
 /// Whether a field concerns the connection, or the body as the client sent it, but not the call.
-fn is_not_sent_on(name: Name) -> bool {
+pub(in crate::worker) fn is_not_sent_on(name: Name) -> bool {
     matches!(
         name,
         Name::HOST

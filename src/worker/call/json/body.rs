@@ -3,8 +3,12 @@
 use super::request::TranscodedRequest;
 use crate::buffer::Slice;
 use crate::policy::failure::Failure;
-use crate::transcode::api::Body;
+use crate::transcode::api::{Body, BoundField};
+use crate::transcode::http_body::field_bytes;
 use crate::transcode::oneof;
+use crate::transcode::plan::Kind;
+use crate::transcode::query::QueryError;
+use crate::transcode::read::mask::field_mask;
 use crate::transcode::read::{ReadError, ReadOptions, read, read_field};
 use crate::transcode::split::{SplitReason, Splitter};
 use crate::wire::frame::HEAD_BYTES;
@@ -98,10 +102,10 @@ impl TranscodedRequest {
     fn append(&self, value: &[u8], is_first: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
         let head_at = out.len();
         out.extend_from_slice(&[0; HEAD_BYTES]);
-        self.append_body(value, is_first, out)?;
+        let has_oneof = self.append_body(value, is_first, out)?;
         // Later fields go before earlier ones, so that the path's cannot be changed by the body.
         out.extend_from_slice(&self.bound);
-        if self.has_oneof {
+        if has_oneof || self.has_oneof {
             self.check_oneofs(&out[head_at + HEAD_BYTES..])?;
         }
         let length =
@@ -119,13 +123,18 @@ impl TranscodedRequest {
         }
     }
 
-    fn append_body(&self, value: &[u8], is_first: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
+    /// Appends what the body says. Says whether a oneof may be set twice, which JSON by itself cannot do.
+    fn append_body(&self, value: &[u8], is_first: bool, out: &mut Vec<u8>) -> Result<bool, Refused> {
+        if self.is_form {
+            return self.append_form(value, out);
+        }
         let (rule, method) = (self.transcoder.rule(self.rule), self.transcoder.method(self.rule));
         let schema = self.transcoder.api.schema_of(method);
         let options = ReadOptions { ignore_unknown_fields: self.transcoder.settings.ignore_unknown_fields };
         let is_empty = value.iter().all(u8::is_ascii_whitespace);
-        match &rule.body {
-            Body::None if is_empty => Ok(()),
+        let compatibility = &self.transcoder.settings.compatibility;
+        let appended = match &rule.body {
+            Body::None if is_empty || compatibility.ignore_unused_body => Ok(()),
             Body::None => Err((Failure::BadBody, Some("this method takes no body".to_owned()))),
             Body::Whole if rule.takes_http_body => {
                 self.append_http_body(value, is_first, out);
@@ -141,9 +150,53 @@ impl TranscodedRequest {
             Body::Whole => read(schema, method.input, value, options, out).map_err(|error| bad(&error)),
             Body::Field(bound) => {
                 let field = bound.path.field(schema).expect("checked when the rule was made");
-                read_field(schema, field, value, options, out).map_err(|error| bad(&error))
+                read_field(schema, field, value, options, out).map_err(|error| bad(&error))?;
+                if compatibility.fill_update_mask { self.append_mask(bound, value, out) } else { Ok(()) }
             }
+        };
+        appended.map(|()| false)
+    }
+
+    /// Appends what the body sets as the rule's update mask, unless path or query say it.
+    fn append_mask(&self, body: &BoundField, value: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
+        let (rule, method) = (self.transcoder.rule(self.rule), self.transcoder.method(self.rule));
+        let schema = self.transcoder.api.schema_of(method);
+        let Some(mask) = &rule.update_mask else { return Ok(()) };
+        let number = mask.descriptor().number();
+        let is_said = field_bytes(&self.bound, number).ok().flatten().is_some_and(|mask| !mask.is_empty());
+        let field = body.path.field(schema).expect("checked when the rule was made");
+        let (Kind::Message(id) | Kind::Group(id)) = field.kind else { return Ok(()) };
+        if is_said || value.trim_ascii() == b"null" {
+            return Ok(());
         }
+        let mut paths = Vec::with_capacity(64);
+        // A message that is no object of its fields has no paths.
+        if field_mask(schema, id, value, &mut paths).is_ok() {
+            append_bytes(number, &paths, out);
+        }
+        Ok(())
+    }
+
+    /// Appends the fields of a form. Says whether a member of a oneof is among them.
+    fn append_form(&self, value: &[u8], out: &mut Vec<u8>) -> Result<bool, Refused> {
+        let (rule, method) = (self.transcoder.rule(self.rule), self.transcoder.method(self.rule));
+        let schema = self.transcoder.api.schema_of(method);
+        let bad = |reason: String| (Failure::BadBody, Some(reason));
+        let form = str::from_utf8(value).map_err(|_| bad("the form is not UTF-8".to_owned()))?.trim();
+        let mut query = self.transcoder.query.borrow_mut();
+        let options = self.transcoder.query_options();
+        let failed = |error: QueryError| bad(format!("form field `{}`: {}", error.parameter, error.reason));
+        let Body::Field(body) = &rule.body else {
+            let bound = query.bind(schema, method.input, form, &rule.taken, options, out).map_err(failed)?;
+            return Ok(bound.has_oneof);
+        };
+        let field = body.path.field(schema).expect("checked when the rule was made");
+        let Kind::Message(id) = field.kind else { return Err(bad("this body is no form".to_owned())) };
+        let mut inner = Vec::with_capacity(form.len());
+        query.bind(schema, id, form, &[], options, &mut inner).map_err(failed)?;
+        append_bytes(field.number, &inner, out);
+        // The message around it may be a member itself, and the fields in it are members of another one.
+        Ok(true)
     }
 
     /// The fields of a `google.api.HttpBody`.

@@ -4,6 +4,7 @@
 //! body, and `responder/json.rs` turns the response back.
 
 pub(in crate::worker) mod body;
+pub(in crate::worker) mod prefixes;
 pub(in crate::worker) mod request;
 pub(in crate::worker) mod transcoder;
 

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::prefixes;
 use super::transcoder::Transcoder;
 use crate::http2::{Head, Name};
 use crate::policy::failure::Failure;
 use crate::transcode::api::{Api, Body};
 use crate::transcode::bind::bind;
 use crate::transcode::oneof;
-use crate::transcode::query::QueryOptions;
+use crate::transcode::plan::{Cardinality, Kind, Shape};
 use crate::transcode::rules::{Captures, Found};
 use crate::wire::content;
 use crate::worker::call::headers;
@@ -30,7 +31,9 @@ pub(in crate::worker) struct TranscodedRequest {
     pub(super) has_oneof: bool,
     /// The length of the body, as the client states it.
     pub(super) length: Option<u64>,
-    /// The media type of the body, as the client states it.
+    /// Whether the body is a form.
+    pub(super) is_form: bool,
+    /// What the client says is in the body.
     pub(super) content_type: Option<Box<str>>,
 }
 
@@ -74,6 +77,7 @@ pub(in crate::worker) fn open(
         rule,
         bound,
         has_oneof,
+        is_form: is_form(transcoder, rule, content_type),
         length: value(head, Name::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
         // Only methods that take a `google.api.HttpBody` need it.
         content_type: content_type.filter(|_| transcoder.rule(rule).takes_http_body).map(Box::from),
@@ -81,11 +85,39 @@ pub(in crate::worker) fn open(
     if !opened.takes_this_type(content_type) {
         return Err(Failure::WrongContentType);
     }
-    let format =
-        Format::of(value(head, Name::ACCEPT).unwrap_or_default(), transcoder.method(rule).server_streaming);
+    let compatibility = &transcoder.settings.compatibility;
+    let wraps = compatibility.wrap_stream_messages && !transcoder.rule(rule).gives_http_body;
+    let (accept, is_stream) =
+        (value(head, Name::ACCEPT).unwrap_or_default(), transcoder.method(rule).server_streaming);
+    let format = Format::of(accept, is_stream, wraps);
     responder.encode_json(JsonEncoder::new(Rc::clone(transcoder), rule, format));
     headers::json_to_grpc(head, transcoder.method(rule).path.as_str());
+    // After the fields of the connection are gone.
+    if compatibility.metadata_prefixes {
+        prefixes::strip(head);
+    }
     Ok(opened)
+}
+
+/// Whether the body is a form that the rule takes.
+fn is_form(transcoder: &Transcoder, rule: usize, content_type: Option<&str>) -> bool {
+    let media = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if !transcoder.settings.compatibility.form_bodies
+        || !media.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    {
+        return false;
+    }
+    let (rule, method) = (transcoder.rule(rule), transcoder.method(rule));
+    let takes_fields = match &rule.body {
+        Body::None | Body::Whole => true,
+        Body::Field(field) => {
+            let schema = transcoder.api.schema_of(method);
+            let field = field.path.field(schema).expect("checked when the rule was made");
+            matches!(field.cardinality, Cardinality::Singular { .. })
+                && matches!(field.kind, Kind::Message(id) if schema.message(id).shape() == Shape::Plain)
+        }
+    };
+    takes_fields && !method.client_streaming && !rule.takes_http_body
 }
 
 fn value(head: &Head, name: Name) -> Option<&str> {
@@ -100,7 +132,7 @@ fn path_and_query_fields(
     query: Option<&str>,
     responder: &mut Responder,
 ) -> Result<(Vec<u8>, bool), Failure> {
-    let (api, settings) = (&transcoder.api, &transcoder.settings);
+    let (api, options) = (&transcoder.api, transcoder.query_options());
     let method = transcoder.method(rule);
     let schema = api.schema_of(method);
     let rule = transcoder.rule(rule);
@@ -114,9 +146,8 @@ fn path_and_query_fields(
         })?;
     }
     if let Some(query) = query.filter(|query| !query.is_empty()) {
-        let ignore = settings.ignore_unknown_query_parameters;
         if matches!(rule.body, Body::Whole) {
-            if !ignore {
+            if !(options.ignore_taken || options.ignore_unknown_parameters) {
                 responder.explain(
                     "this method takes no query parameters: its body is the whole request".to_owned(),
                 );
@@ -124,7 +155,6 @@ fn path_and_query_fields(
             }
             return Ok((bound, has_oneof));
         }
-        let options = QueryOptions { ignore_unknown_parameters: ignore };
         let mut memory = transcoder.query.borrow_mut();
         let from_query = memory.bind(schema, method.input, query, &rule.taken, options, &mut bound);
         has_oneof |= from_query
@@ -162,7 +192,8 @@ impl TranscodedRequest {
         let rule = self.transcoder.rule(self.rule);
         let Some(content_type) = content_type else { return true };
         // Without a body the type says nothing, and some clients always send one.
-        if rule.takes_http_body || matches!(rule.body, Body::None) || self.length == Some(0) {
+        let is_unread = rule.takes_http_body || matches!(rule.body, Body::None) || self.length == Some(0);
+        if is_unread || self.is_form {
             return true;
         }
         let content_type = content_type.as_bytes();

@@ -8,7 +8,7 @@ use rustc_hash::FxHashSet;
 
 use crate::config::Transcoding;
 use crate::transcode::api::{Api, Method, Rule};
-use crate::transcode::query::Query;
+use crate::transcode::query::{Query, QueryOptions};
 use crate::transcode::rules::{Captures, Found};
 
 /// The API as one worker has it.
@@ -56,6 +56,15 @@ impl Transcoder {
         match self.api.find("OPTIONS", path, &mut self.captures.borrow_mut()) {
             Found::WrongMethod(allow) => Some(allow.to_owned()),
             _ => None,
+        }
+    }
+
+    /// How queries and forms are read.
+    pub(in crate::worker) fn query_options(&self) -> QueryOptions {
+        QueryOptions {
+            ignore_unknown_parameters: self.settings.ignore_unknown_query_parameters,
+            ignore_taken: self.settings.compatibility.ignore_bound_query_parameters,
+            takes_entries: self.settings.compatibility.map_query_parameters,
         }
     }
 

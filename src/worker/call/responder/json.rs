@@ -19,6 +19,7 @@ use crate::upstream::AttemptError;
 use crate::wire::messages::Messages;
 use crate::wire::{binary, message};
 use crate::worker::call::headers;
+use crate::worker::call::json::prefixes;
 use crate::worker::call::json::transcoder::Transcoder;
 
 /// The format in which the messages of an answer stand in its body.
@@ -32,19 +33,26 @@ pub(in crate::worker) enum Format {
     Events,
     /// A JSON array.
     Array,
+    /// One `{"result": ...}` a line, and `{"error": ...}` where the call fails, also if it is the only line.
+    Results,
 }
 
 impl Format {
-    /// The first streaming format that `accept` names; lines if it names none.
-    pub(in crate::worker) fn of(accept: &str, is_stream: bool) -> Format {
+    /// The first of the streaming formats that `accept` names; lines if it names none. If messages are to be wrapped,
+    /// they are, but for events.
+    pub(in crate::worker) fn of(accept: &str, is_stream: bool, wraps: bool) -> Format {
         if !is_stream {
             return Format::Value;
+        }
+        if wraps {
+            let is_events = |media: &str| media.split(';').next().unwrap_or_default().trim() == EVENTS;
+            return if accept.split(',').any(is_events) { Format::Events } else { Format::Results };
         }
         for media in accept.split(',') {
             let media = media.split(';').next().unwrap_or_default().trim();
             match media {
                 "application/x-ndjson" | "application/ndjson" | "application/jsonl" => return Format::Lines,
-                "text/event-stream" => return Format::Events,
+                EVENTS => return Format::Events,
                 "application/json" => return Format::Array,
                 _ => {}
             }
@@ -54,15 +62,16 @@ impl Format {
 
     const fn content_type(self) -> &'static str {
         match self {
-            Format::Value | Format::Array => "application/json",
+            Format::Value | Format::Array | Format::Results => "application/json",
             Format::Lines => "application/x-ndjson",
-            Format::Events => "text/event-stream",
+            Format::Events => EVENTS,
         }
     }
 
     const fn before(self, is_first: bool) -> &'static [u8] {
         match (self, is_first) {
             (Format::Value | Format::Lines, _) => b"",
+            (Format::Results, _) => b"{\"result\":",
             (Format::Events, _) => b"data: ",
             (Format::Array, true) => b"[",
             (Format::Array, false) => b",",
@@ -73,6 +82,7 @@ impl Format {
         match self {
             Format::Value | Format::Array => b"",
             Format::Lines => b"\n",
+            Format::Results => b"}\n",
             Format::Events => b"\n\n",
         }
     }
@@ -82,7 +92,7 @@ impl Format {
         match (self, is_empty) {
             (Format::Array, true) => b"[]",
             (Format::Array, false) => b"]",
-            (Format::Value | Format::Lines | Format::Events, _) => b"",
+            (Format::Value | Format::Lines | Format::Events | Format::Results, _) => b"",
         }
     }
 
@@ -90,10 +100,22 @@ impl Format {
     const fn before_error(self, is_first: bool) -> &'static [u8] {
         match self {
             Format::Events => b"event: error\ndata: ",
+            Format::Results => b"",
             Format::Value | Format::Lines | Format::Array => self.before(is_first),
         }
     }
+
+    /// What goes behind that object.
+    const fn after_error(self) -> &'static [u8] {
+        match self {
+            Format::Results => b"\n",
+            _ => self.after(),
+        }
+    }
 }
+
+/// The media type of server-sent events.
+const EVENTS: &str = "text/event-stream";
 
 /// The answer of one call.
 pub(in crate::worker) struct JsonEncoder {
@@ -150,6 +172,9 @@ impl JsonEncoder {
                         | Name::GRPC_ACCEPT_ENCODING
                 )
         });
+        if self.has_prefixes() {
+            prefixes::add(heads, &mut head);
+        }
         head.set_status(200);
         self.head = Some(head);
         trailers
@@ -330,7 +355,7 @@ impl JsonEncoder {
             self.append(&message, &mut body)?;
             self.set_type(&message)?;
             let mut head = self.head_with(extra)?;
-            add_metadata(&mut head, trailers);
+            self.add_metadata(&mut head, trailers);
             return Ok(sink.send_whole(head, body.into(), is_head)?);
         }
         if !sink.is_begun() {
@@ -360,14 +385,23 @@ impl JsonEncoder {
         let schema = Some(self.transcoder.api.schema_of(self.transcoder.method(self.rule)));
         let body = status::to_json(schema, code.number(), &text, details.as_deref());
         if sink.is_begun() {
-            sink.cut(self.error(&body));
-            return Ok(());
+            return Ok(self.end_begun(sink, self.error(&body))?);
         }
         let mut head = self.head_with(extra)?;
         head.set_status(code.http());
         head.insert(Name::CONTENT_TYPE, b"application/json");
-        add_metadata(&mut head, trailers);
-        Ok(sink.send_whole(head, body.into(), is_head)?)
+        self.add_metadata(&mut head, trailers);
+        let body = if self.format == Format::Results { self.error(&body) } else { body.into() };
+        Ok(sink.send_whole(head, body, is_head)?)
+    }
+
+    /// Ends a body that had begun when the call failed. One that says so in each of its lines is whole; others are cut.
+    pub(in crate::worker) fn end_begun(&self, sink: &mut ResponseSink, last: Slice) -> Result<(), Gone> {
+        if self.format == Format::Results {
+            return sink.end(last);
+        }
+        sink.cut(last);
+        Ok(())
     }
 
     /// Ends a body that had begun when the call failed: bytes that the client has not taken yet, and a last value.
@@ -390,17 +424,22 @@ impl JsonEncoder {
         out.extend_from_slice(b"{\"error\":");
         out.extend_from_slice(status);
         out.push(b'}');
-        out.extend_from_slice(self.format.after());
+        out.extend_from_slice(self.format.after_error());
         out.into()
     }
-}
 
-/// Moves metadata from the trailers to the head: no client reads trailers of HTTP/1.1.
-fn add_metadata(head: &mut Head, trailers: &Head) {
-    for field in trailers.iter() {
-        if !field.name_bytes.starts_with(b"grpc-") && !is_of_a_body(field.name) {
-            head.push_named(field.name_bytes, field.value);
+    /// Metadata that came last goes with what came first: HTTP/1.1 has no trailers that anyone reads.
+    fn add_metadata(&self, head: &mut Head, trailers: &Head) {
+        let prefix = if self.has_prefixes() { prefixes::TRAILER } else { b"" };
+        for field in trailers.iter() {
+            if !field.name_bytes.starts_with(b"grpc-") && !is_of_a_body(field.name) {
+                prefixes::push(head, prefix, field);
+            }
         }
+    }
+
+    fn has_prefixes(&self) -> bool {
+        self.transcoder.settings.compatibility.metadata_prefixes
     }
 }
 
@@ -443,8 +482,10 @@ mod tests {
             ("text/html, application/json;q=0.9", Format::Array),
             ("text/event-stream, application/json", Format::Events),
         ] {
-            assert_eq!(Format::of(accept, true), wanted, "{accept}");
-            assert_eq!(Format::of(accept, false), Format::Value, "{accept}");
+            assert_eq!(Format::of(accept, true, false), wanted, "{accept}");
+            assert_eq!(Format::of(accept, false, true), Format::Value, "{accept}");
+            let wrapped = if wanted == Format::Events { Format::Events } else { Format::Results };
+            assert_eq!(Format::of(accept, true, true), wrapped, "{accept}");
         }
     }
 }

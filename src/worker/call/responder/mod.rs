@@ -244,8 +244,7 @@ impl Responder {
             }
             ResponseEncoder::Json(json) if self.sink.is_begun() => {
                 let last = json.failed(failure, self.detail.as_deref());
-                self.sink.cut(last);
-                Ok(())
+                json.end_begun(&mut self.sink, last)
             }
             ResponseEncoder::Http | ResponseEncoder::Json(_) => self.refuse(failure),
         };
