@@ -20,7 +20,7 @@ use ringway::transcode::write::{Fault, write};
 /// The files whose messages the suite sends.
 const FILES: [&str; 5] = ["proto2", "proto3", "proto2_editions", "proto3_editions", "edition2023"];
 
-/// What a configuration needs besides.
+/// The rest of a configuration, which it needs to be read.
 const REST: &str = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[routes]]\ncluster = \"none\"\n\
     [[clusters]]\nname = \"none\"\nendpoints = [\"127.0.0.1:1\"]\n";
 
@@ -63,7 +63,7 @@ fn load(folder: &Path) -> Result<Api, Box<dyn Error>> {
     })
 }
 
-/// What the suite asks for; by its field numbers in `ConformanceRequest`.
+/// A request of the suite; by its field numbers in `ConformanceRequest`.
 #[derive(Default)]
 struct Request<'a> {
     payload: Payload<'a>,

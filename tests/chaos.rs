@@ -1,4 +1,4 @@
-//! One upstream of three is killed, stopped, refuses, says goodbye all the time, or says nothing at all, under a load
+//! An upstream of three is killed, stopped, refuses, says goodbye all the time, or says nothing at all, under a load
 //! that does not wait: every call has one outcome, and none is sent twice. How many succeed, and how late they are at most,
 //! is held where time is virtual: `src/worker/simulation/outages.rs`.
 //!

@@ -90,7 +90,7 @@ async fn a_stream_that_is_idle_is_pinged_once() {
     }
 }
 
-/// What does not answer a ping is given up, with its calls; the next call gets a connection that works.
+/// A peer that answers no ping is given up, with its calls; the next call gets a connection that works.
 #[tokio::test]
 async fn a_peer_that_answers_no_ping_is_given_up() {
     for backend in BACKENDS {

@@ -44,7 +44,7 @@ async fn an_outage(backend: &str, extra: &str) {
     load.go_on(outage()).await;
     well.store(true, Ordering::SeqCst);
     let back = load.elapsed();
-    // What a service is asked is read before how many calls there are.
+    // The count at the service is read before that of calls.
     let asked_so_far = service.count();
     let (offered_so_far, asked) = (load.begun(), asked_so_far - asked_before);
 

@@ -75,7 +75,7 @@ async fn every_timeout_holds_caps_the_callers_and_is_told_reduced() {
             assert!(took >= at_least, "{backend}, {whose}, {deadline:?}: {took:?}");
             let asked = service.asked().pop().expect("it was asked");
             let told = told(asked.header("grpc-timeout").expect("the time that is left is told"));
-            // What passed on the way is gone.
+            // The time on the way is gone.
             assert!(told < at_most, "{backend}, {whose}, {deadline:?}: {told:?}");
         }
     }

@@ -1,4 +1,5 @@
-//! What passes from a caller of gRPC-Web to the service and back as it is: formats, encodings, metadata of failed calls.
+//! Parts of a call that pass from a caller of gRPC-Web to the service and back as they are: formats, encodings,
+//! metadata of failed calls.
 
 mod support;
 

@@ -24,7 +24,7 @@ pub trait Source: Send + Sync {
     fn drain(&self);
     /// Counts a panic in what was asked; it has been printed already.
     fn panicked(&self);
-    /// What else can be done here.
+    /// Further operations for the admin address.
     fn hooks(&self) -> &Hooks;
 }
 

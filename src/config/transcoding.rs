@@ -16,7 +16,7 @@ pub(super) fn read(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Tran
     let is_compatible = table.word("compatibility") == GRPC_GATEWAY;
     let flag_of = |table: &Table<'_>, name: &str| {
         let is_on = is_compatible && GRPC_GATEWAY_FLAGS.contains(&table.knob(name).key);
-        // What the file says itself counts.
+        // A value in the file counts more.
         table.flag(name) || (is_on && table.value(name).is_none())
     };
     let flag = |name: &str| flag_of(table, name);

@@ -149,7 +149,7 @@ impl<const N: usize> ByLabel<N> {
     }
 }
 
-/// What Prometheus calls the type of a family.
+/// The type of a family, in Prometheus' words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows, until the process ends.

@@ -1,4 +1,4 @@
-//! What tests need of the kernel and does not have everywhere.
+//! Features of the kernel that tests need, and that some hosts lack.
 
 use std::fmt::Display;
 
@@ -13,7 +13,8 @@ pub(super) fn skip(why: impl Display) {
     assert!(!required.contains("ring"), "{what}, and RINGWAY_REQUIRE={required}");
 }
 
-/// The same of what not every ring has. It is required of none, and a host that `has_ring` fails no test for it.
+/// Whether a feature is there that not every ring has. It is required of none: a host that `has_ring` fails no test
+/// for it.
 pub(super) fn skip_option(has_ring: bool, why: impl Display) {
     match has_ring {
         true => eprintln!("SKIPPED: the ring has no such option ({why})"),

@@ -29,7 +29,7 @@ pub struct Api {
     by_path: HashMap<Box<str>, usize>,
     missing: Vec<Problem>,
     refused: Vec<Problem>,
-    /// What sources say about their definitions, by file, for each of `schemas`.
+    /// Comments of sources on their definitions, by file, for each of `schemas`.
     comments: Vec<HashMap<String, Comments>>,
     is_whole: bool,
 }
@@ -115,7 +115,7 @@ impl Api {
         &self.schemas
     }
 
-    /// What a file says about its definitions, if the configuration names its source.
+    /// A file's comments on its definitions, if the configuration names its source.
     pub(super) fn comments(&self, file: &FileDescriptor) -> Option<&Comments> {
         let of_schema = self.schemas.iter().position(|schema| schema.pool() == file.parent_pool());
         self.comments.get(of_schema?)?.get(file.name())

@@ -1,4 +1,4 @@
-//! What a `.proto` file says about its definitions.
+//! Comments of a `.proto` file on its definitions.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ impl Comments {
         Self(comments)
     }
 
-    /// What stands above a definition, or else behind it.
+    /// The comment above a definition, or else behind it.
     pub(super) fn at(&self, path: &[i32]) -> Option<&str> {
         self.0.get(path).map(String::as_str)
     }

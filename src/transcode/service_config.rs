@@ -21,7 +21,7 @@ const DEPTH_MAX: u32 = 32;
 
 const PATTERNS: [(&str, &str); 5] =
     [("get", "GET"), ("put", "PUT"), ("post", "POST"), ("delete", "DELETE"), ("patch", "PATCH")];
-/// What a rule may say besides.
+/// Further keys of a rule.
 const OTHERS: [&str; 5] = ["selector", "custom", "body", "response_body", "additional_bindings"];
 
 /// A rule, and the method that it is for.
@@ -103,7 +103,7 @@ fn check(text: &str) -> Result<(), String> {
     }
 }
 
-/// One rule, or an additional binding of one.
+/// A rule, or an additional binding of a rule.
 fn one(rule: &Yaml, place: &str) -> Result<HttpRule, String> {
     let mut read = HttpRule::default();
     for (name, value) in map(rule, place)? {

@@ -183,7 +183,7 @@ async fn tick(worker: Rc<Worker>) {
             settle(&worker);
             settled = ended;
         }
-        // What a call has leased that has ended since it settled is to be put back, too.
+        // Leases of calls that have ended since the last settling are to be put back, too.
         let has_calls = counts.calls_active.get() > 0 || ended != settled;
         let is_idle = !has_calls && worker.config().is_at_rest();
         let until = if is_idle {

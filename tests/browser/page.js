@@ -52,7 +52,7 @@ async function grpcWebUnary(client) {
   return `${chat.title}; then ${error.code} ${error.message}`;
 }
 
-// One method of each of the other services, and the same as JSON.
+// A method of each of the other services, by gRPC-Web and as JSON.
 async function service(client, path, request, response, message, url) {
   const [name] = path.split("/").slice(-1);
   const described = method(path, grpcWeb.MethodType.UNARY, `${name}Request`, response);

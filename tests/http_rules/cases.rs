@@ -45,7 +45,7 @@ pub const CASES: &[Case] = &[
         ],
     },
     Case {
-        // One segment.
+        // A single segment.
         rules: &["GET /a/{x}", "GET /a/{x}/b/{y}", "GET /{z=c}/d", "GET /e/*/f"],
         requests: &[
             ("GET /a/1", "0|1"),
@@ -78,7 +78,7 @@ pub const CASES: &[Case] = &[
             ("GET /a/a.b", "0|a.b"),
             ("GET /a/%00", "0|\0"),
             ("GET /a/1%2F2/b/%33", "1|1/2|3"),
-            // What cannot be text, or leads out.
+            // Bytes that are no text, or lead out.
             ("GET /a/%", "400"),
             ("GET /a/%2", "400"),
             ("GET /a/%zz", "400"),

@@ -41,7 +41,7 @@ fn slow_match(template: &Template, segments: &[&str]) -> Option<Vec<usize>> {
         .then(|| wanted[..rest].iter().map(kind).chain([3 + 64 - after]).collect())
 }
 
-/// The same by trying every rule.
+/// Finds the rule by trying every one.
 fn slow(rules: &[(String, Template)], method: &str, path: &str) -> Option<usize> {
     let mut segments: Vec<&str> = match path {
         "/" => Vec::new(),

@@ -1,4 +1,4 @@
-//! What is a template, and what is none.
+//! Templates, and texts that are none.
 
 use ringway::transcode::template::{Segment, Template};
 
@@ -39,7 +39,7 @@ pub const TEMPLATES: &[(&str, &str, &str)] = &[
     ("/bench.v1.Echo/Unary", "bench.v1.Echo Unary", ""),
 ];
 
-/// What is no template, the column of what is wrong, and a part of the reason.
+/// A text that is no template, the column of its fault, and a part of the reason.
 pub const NO_TEMPLATES: &[(&str, usize, &str)] = &[
     ("", 1, "begins with `/`"),
     ("a", 1, "begins with `/`"),

@@ -29,7 +29,7 @@ async fn a_breaker_opens_lets_few_try_and_closes() {
         let mut clients = clients(address).await;
         mood.set(ILL);
 
-        // One worker's own calls are reason enough: it opens at the tenth, and the others hear of it.
+        // The calls of one worker are reason enough: it opens at the tenth, and the others hear of it.
         for _ in 0..10 {
             assert_eq!(round(&mut clients[..1]).await, [14], "{backend}");
         }

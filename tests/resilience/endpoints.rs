@@ -1,4 +1,4 @@
-//! One endpoint of several is ill.
+//! An endpoint of several is ill.
 
 use ringway::supervisor::Gateway;
 use std::time::{Duration, Instant};

@@ -46,7 +46,7 @@ async fn connections_are_limited_over_all_workers() {
             call.send(raw::message(0, b""), true);
             open.push(call);
         }
-        // One of the two workers has 18 calls or more, and wants nine connections.
+        // Either worker has 18 calls or more, and wants nine connections.
         let wanted = |page: &Gateway| metric(page, "ringway_upstream_connections_refused_total") > 0;
         let refused = async {
             while !wanted(&gateway) {

@@ -50,7 +50,7 @@ pub async fn clients(address: SocketAddr) -> Vec<RawClient> {
     clients
 }
 
-/// One call of each client, all at once; their codes.
+/// Makes a call by each client, all at once; their codes.
 pub async fn round(clients: &mut [RawClient]) -> Vec<u8> {
     let mut calls = Vec::new();
     for client in clients {

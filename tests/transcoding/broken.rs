@@ -63,7 +63,7 @@ async fn a_malformed_chunk_is_400_and_the_connection_ends() {
         });
         assert_eq!(of_bodies.iter().sum::<u64>(), count, "{backend}");
         assert_eq!(metric(&front.gateway, "ringway_failures_total{failure=\"broken_body\"}"), count);
-        // What came before the chunk may have gone on already: it is cancelled then.
+        // Bytes before the chunk may have gone on already: their call is then cancelled.
         library.wait_until("all ends", |seen| seen.iter().all(|seen| seen.ended == Ended::Cancelled)).await;
     }
 }

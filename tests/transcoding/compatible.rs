@@ -1,4 +1,4 @@
-//! What grpc-gateway does: each as an option of its own, and all of them by one word.
+//! Habits of grpc-gateway: each as an option of its own, and all of them by one word.
 
 use std::time::Duration;
 
@@ -298,7 +298,7 @@ async fn metadata_has_prefixes() {
                 let names: Vec<&str> = seen.headers.keys().map(http::HeaderName::as_str).collect();
                 assert!(!names.iter().any(|name| name.starts_with("grpc-metadata-")), "{names:?}");
                 assert_ne!(value("x-forwarded-for"), Some("9.9.9.9"));
-                // What a browser acts on keeps its name.
+                // Fields that a browser acts on keep their names.
                 let failing = "GET /v1/shelves/a/books/b?fail.code=16&fail.message=head%20first";
                 let answer = caller.ask(failing, &[], b"").await;
                 assert_eq!(answer.status, 401, "{answer:?}");

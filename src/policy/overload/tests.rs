@@ -49,7 +49,7 @@ fn only_a_loop_that_stays_late_refuses_and_only_what_comes_late() {
     assert_eq!(after(&[1_000, 1_300, 1_600, 1_900]).ask(&off, 1, at(9_000)), Take);
 }
 
-/// What begins may wake the tick again, in the turn that it was late in.
+/// A call that begins may wake the tick again, in the turn that it was late in.
 #[test]
 fn beats_before_their_time_make_nothing_good_that_was_late_a_moment_ago() {
     let mut overload = Overload { due: at(1_000), ..Overload::default() };

@@ -96,13 +96,13 @@ impl File {
         File { is_source: true, ..self }
     }
 
-    /// What its source says about its definitions.
+    /// Comments of its source on its definitions.
     pub(super) fn comments(&self) -> Comments {
         let info = FileDescriptorProto::decode(self.locations.as_slice()).ok();
         Comments::of(info.and_then(|file| file.source_code_info).as_ref())
     }
 
-    /// What is wrong with it.
+    /// The fault of the file.
     pub(super) fn problem(&self, wrong: impl Into<String>) -> Problem {
         Problem::new(place(&self.origin, &self.name), wrong)
     }

@@ -10,7 +10,7 @@ use super::super::comments::Comments;
 #[derive(Debug, Default)]
 pub(in crate::transcode) struct Pool {
     pub(in crate::transcode) descriptors: DescriptorPool,
-    /// What a source says about its definitions, by its name; the descriptors do not have it.
+    /// Comments of a source on its definitions, by its name; the descriptors do not have them.
     pub(in crate::transcode) comments: HashMap<String, Comments>,
     /// Messages that lack a field, and why.
     pub(in crate::transcode) incomplete: HashMap<String, String>,

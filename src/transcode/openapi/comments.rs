@@ -20,7 +20,7 @@ impl<'a> AllComments<'a> {
         Self { api, files: HashMap::new() }
     }
 
-    /// What stands above a definition, or else behind it.
+    /// The comment above a definition, or else behind it.
     pub(super) fn of(&mut self, file: &FileDescriptor, path: &[i32]) -> Option<&str> {
         if let Some(comments) = self.api.comments(file) {
             return comments.at(path);

@@ -1,4 +1,4 @@
-//! What a JSON object sets of a message, as the paths of a `google.protobuf.FieldMask`.
+//! The fields of a message that a JSON object sets, as the paths of a `google.protobuf.FieldMask`.
 
 use super::super::plan::{Cardinality, Field, Kind, MessageId, Schema, Shape};
 use super::error::ReadError;

@@ -206,7 +206,7 @@ impl Call {
 
     // Questions.
 
-    /// What this cluster knows of the method that is called.
+    /// The cluster's settings of the method that is called.
     pub(super) fn method<'c>(&self, cluster: &'c Cluster) -> &'c Method {
         cluster.method(headers::path(&self.head))
     }

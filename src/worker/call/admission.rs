@@ -20,7 +20,7 @@ use crate::upstream::Cluster;
 /// A body may come this long after its head and loses nothing: they need not be in one packet.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Who makes calls: a client's connection.
+/// The maker of calls: a client's connection.
 pub(in crate::worker) trait Caller {
     /// How many of its calls are in flight.
     fn calls(&self) -> u32;

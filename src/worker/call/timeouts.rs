@@ -69,7 +69,7 @@ pub(in crate::worker) struct CallTimeouts {
     moved_at: Moment,
     /// By then the client has to have sent what it owes.
     owed_by: Option<Moment>,
-    /// What the timer is armed for.
+    /// The moment that the timer is armed for.
     armed_for: Option<Moment>,
 }
 

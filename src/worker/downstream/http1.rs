@@ -212,7 +212,7 @@ impl H1Timeouts<'_> {
             if dropped == Err(Failure::BrokenBody) {
                 self.client.local.counts().protocol_errors.add(1);
             }
-            // What came so far was no head.
+            // The bytes so far were no head.
             self.client.rest();
             self.head_since = None;
         }

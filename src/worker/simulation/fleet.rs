@@ -119,7 +119,7 @@ fn connections_that_come_while_it_drains_are_not_lost() {
         let calls = scene.ledger.0.borrow();
         let ok = calls.iter().filter(|call| is_ok(&call.outcomes[0].0)).count();
         assert!(calls.iter().all(|call| call.outcomes.len() == 1) && ok > 0, "seed {seed}");
-        // Who waited at the door when it was closed, or came when its worker drained, was not served, and knows it.
+        // A client that waited when the listener closed, or came when its worker drained, was not served, and knows it.
         let served = calls.iter().filter(|call| !call.attempts.is_empty()).count();
         assert_eq!(served, ok, "seed {seed}: {calls:?}");
     }
@@ -187,7 +187,7 @@ fn a_limit_on_calls_is_exact_over_workers_and_all_of_it_is_used() {
         let begun = || numbers.iter().all(|(numbers, count)| numbers.borrow().len() == *count);
         scene.until(|| exact() && begun());
         scene.pass(SETTLED);
-        // Whatever is leased has been given back by who does not need it.
+        // Workers that need no leases have given them back.
         let more = scene.offer(&peers[2..3], Duration::ZERO, 60, hang);
         scene.until(|| exact() && more.borrow().len() == 60);
         scene.pass(ms(20));

@@ -33,7 +33,7 @@ pub(super) struct Gateway {
     clock: Clock,
 }
 
-/// One worker.
+/// A worker under test.
 pub(super) struct Seat {
     pub(super) worker: Rc<Worker>,
     pub(super) shard: Arc<Shard>,
@@ -43,7 +43,7 @@ pub(super) struct Seat {
     _calls: Rc<dyn StartCall>,
 }
 
-/// What all workers share.
+/// State that all workers share.
 pub(super) struct Shared {
     pub(super) config: Arc<Config>,
     pub(super) spread: Arc<Spread>,

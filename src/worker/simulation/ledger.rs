@@ -93,7 +93,7 @@ pub(super) struct Call {
 #[derive(Default)]
 pub(super) struct Ledger(pub(super) RefCell<Vec<Call>>, RefCell<BTreeMap<SocketAddr, Mood>>);
 
-/// What a service does with an attempt that comes now, whatever the call's plan says.
+/// The service's reaction to an attempt that comes now, whatever the call's plan says.
 type Mood = Box<dyn Fn(Moment) -> Behaviour>;
 
 impl fmt::Debug for Ledger {

@@ -10,7 +10,7 @@ use super::text::Text;
 use crate::net::memory::{Link, Way};
 use crate::time::Moment;
 
-/// What the wheel may add.
+/// The delay that the wheel may add.
 const WHEEL: Duration = Duration::from_millis(5);
 
 fn ms(n: u64) -> Duration {
@@ -76,7 +76,7 @@ fn a_worker_that_stays_late_refuses_until_it_no_longer_is() {
     assert!((ms(100)..=ms(100 + 5 * 21)).contains(&first), "{first:?}");
     scene.until(|| refused() > 200);
     is_busy.set(false);
-    // One beat in time is enough.
+    // A single beat in time is enough.
     scene.pass(ms(21) + 2 * WHEEL);
     let before = refused();
     let calls = scene.ended(&numbers, 2_000);
@@ -118,7 +118,7 @@ fn two_hundred_reloads_cost_no_call_and_no_time_and_keep_nothing() {
     assert_eq!(scene.ledger.attempts_since(Moment::ZERO), count, "none is sent twice");
     let ended: u64 = scene.gateway.ended_with(0);
     assert_eq!(ended, count as u64, "counting goes on");
-    // What was before is gone with its last call, and so are its connections.
+    // The cluster before is gone with its last call, and so are its connections.
     scene.until(|| configs.borrow().iter().all(|before| before.upgrade().is_none()));
     scene.until(|| scene.gateway.of_cluster(0, |counts| counts.connections_active.get()) == 1);
     assert!(peers.iter().all(|peer| !peer.has_ended()), "no client is told to dial again");
@@ -130,7 +130,7 @@ fn an_idle_worker_sleeps() {
     let scene = Scene::new(&Text::default().to_string(), Duration::ZERO);
     let peer = scene.client();
     assert_eq!(scene.call(&peer, echo()).1, Outcome::Status(0));
-    // What the call has begun is over: it settles once, and its connection is looked at once a second.
+    // The call is over: the worker settles once, and looks at the connection once a second.
     scene.pass(ms(2_000));
     let before = scene.world.turns();
     scene.pass(Duration::from_secs(10));

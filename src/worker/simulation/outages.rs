@@ -10,7 +10,7 @@ use super::text::Text;
 use crate::net::memory::{Answer, Link};
 use crate::time::Moment;
 
-/// What the wheel may add.
+/// The delay that the wheel may add.
 const WHEEL: Duration = Duration::from_millis(5);
 /// After so long at most a worker knows what another one has counted.
 const TICK: Duration = Duration::from_millis(100);
@@ -137,7 +137,7 @@ fn a_breaker_opens_rests_and_closes_when_it_says() {
     assert!(ok(early) < ok(late), "{} and {} of 25", ok(early), ok(late));
 }
 
-/// What is wrong with an endpoint.
+/// The fault of an endpoint.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     /// Its process is killed, and another one is there a little later.
@@ -221,7 +221,7 @@ fn one_ill_endpoint_of_three_costs_less_than_one_call_in_a_hundred() {
     }
 }
 
-/// Whoever waits for a connection that is refused is answered then, and not at its deadline.
+/// A call that waits for a connection that is refused is answered then, and not at its deadline.
 #[test]
 fn a_service_that_is_gone_costs_no_time_and_is_used_when_it_is_back() {
     let scene = scene(1, "");

@@ -15,10 +15,10 @@ use crate::metrics::ClusterBlock;
 use crate::net::memory::{Answer, Link, Way, World};
 use crate::random::Random;
 
-/// What a call without a deadline may take, and how long nothing may move on it.
+/// The longest time of a call without a deadline, and of a call on which nothing moves.
 const ROUTE: &str = "timeout = \"2s\"\nidle_timeout = \"3s\"";
 
-/// What is set differently of the cluster. With other windows its connections are made anew.
+/// The settings of the cluster that a reload changes. With other windows its connections are made anew.
 const CLUSTERS: &[&str] =
     &["", "", "", "max_requests = 4", "[clusters.pool]\ninitial_stream_window_size = \"70KiB\""];
 
@@ -131,13 +131,13 @@ struct Play {
     gateway: Gateway,
     ledger: Rc<Ledger>,
     clients: Rc<RefCell<Vec<Rc<Peer>>>>,
-    /// What a connection has staged, and has in flight, is with its service after this time.
+    /// Bytes that a connection has staged, and has in flight, are with its service after this time.
     longest_send: Duration,
-    /// What becomes of the gateway, and when: another configuration comes, or it drains.
+    /// The turn of the gateway, and its moment: another configuration comes, or it drains.
     turns_to: Option<(Duration, Turn)>,
 }
 
-/// What an operator does.
+/// An action of the operator.
 enum Turn {
     Reload(String),
     Drain,
@@ -278,7 +278,7 @@ impl Play {
         self.far.check(&self.context());
         self.run_until(|| self.gateway.of_cluster(0, |counts| counts.calls_active.get()) == 0);
         let held = self.time_until(|| {
-            // What cancelled calls have sent lies where it was received until the link to the service takes it.
+            // Bytes of cancelled calls lie where they were received until the link to the service takes them.
             let has_let_go = self.gateway.has_let_go();
             let is_held = has_let_go || reloads || self.gateway.is_sending();
             assert!(is_held, "nobody sends what is held; {}", self.context());

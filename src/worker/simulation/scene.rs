@@ -54,7 +54,7 @@ impl Scene {
         Scene::seeded(7, text, cost)
     }
 
-    /// The same by another seed, which chooses the order of what could happen in any.
+    /// Plays the scene by another seed, which chooses the order of events that have none.
     pub(super) fn seeded(seed: u64, text: &str, cost: Duration) -> Scene {
         let world = World::new(seed, cost);
         let far = Far::new(&world);
@@ -91,7 +91,7 @@ impl Scene {
         self.client_over(Link::default())
     }
 
-    /// The same over a link that is not as quick as others.
+    /// Plays the scene over a link that is slower than others.
     pub(super) fn client_over(&self, link: Link) -> Rc<Peer> {
         let (far, address) = (Rc::clone(&self.far), self.gateway.address);
         let place = Rc::new(RefCell::new(None));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::ledger::MAX_ATTEMPTS;
 
-/// What simulations set differently.
+/// Settings in which simulations differ.
 pub(super) struct Text<'a> {
     pub(super) workers: usize,
     /// Tables before the listener.

@@ -2,7 +2,7 @@
 //
 //	behind RINGWAY SERVER [ARGUMENTS...]
 //
-// Whatever the client speaks to Ringway, the server behind is asked for gRPC over HTTP/2, which is all that Ringway speaks
+// Ringway may be asked in any protocol: the server behind is asked for gRPC over HTTP/2, which is all that Ringway speaks
 // to services. Messages on standard input and output are protobuf, with their length before them in four bytes.
 package main
 

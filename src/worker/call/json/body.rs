@@ -265,7 +265,7 @@ impl Stream {
         self.splitter.held_bytes()
     }
 
-    /// What to tell of the value that was refused.
+    /// Takes the reason why a value was refused.
     pub(in crate::worker) fn detail(&mut self) -> Option<String> {
         self.detail.take()
     }

@@ -33,7 +33,7 @@ pub(in crate::worker) struct TranscodedRequest {
     pub(super) length: Option<u64>,
     /// Whether the body is a form.
     pub(super) is_form: bool,
-    /// What the client says is in the body.
+    /// The media type of the body, as the client states it.
     pub(super) content_type: Option<Box<str>>,
 }
 

@@ -33,7 +33,7 @@ pub(in crate::worker) enum Format {
     Events,
     /// A JSON array.
     Array,
-    /// One `{"result": ...}` a line, and `{"error": ...}` where the call fails, also if it is the only line.
+    /// A `{"result": ...}` on each line, and `{"error": ...}` where the call fails, also if it is the only line.
     Results,
 }
 
@@ -105,7 +105,7 @@ impl Format {
         }
     }
 
-    /// What goes behind that object.
+    /// The bytes behind that object.
     const fn after_error(self) -> &'static [u8] {
         match self {
             Format::Results => b"\n",

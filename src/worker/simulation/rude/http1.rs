@@ -18,7 +18,7 @@ fn request(number: usize, size: usize) -> Vec<u8> {
     [head(number, &format!("content-length: {}\r\n", message.len())), message].concat()
 }
 
-/// One chunk of a body.
+/// A chunk of a body.
 fn chunk(extension: &str, data: &[u8]) -> Vec<u8> {
     [format!("{:x}{extension}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
 }

@@ -43,7 +43,7 @@ name = "raw"
 endpoints = ["10.0.3.1:1"]
 "#;
 
-/// What a turn takes.
+/// The time that a turn takes.
 const TURN: Duration = Duration::from_micros(20);
 
 /// Short calls of the stranger, and the time between them.
@@ -52,7 +52,7 @@ const PAUSE: Duration = Duration::from_micros(170);
 
 const QUIET: Row = row("nobody is rude", 8, 8, |_| {});
 
-/// What is seen of a call by both of its ends.
+/// A call as both of its ends see it.
 #[derive(Debug, PartialEq)]
 struct Seen {
     outcome: Outcome,

@@ -1,4 +1,4 @@
-//! What rude peers are made of: bytes on connections, and calls that are a burden.
+//! The parts of rude peers: bytes on connections, and calls that are a burden.
 
 use std::io;
 use std::rc::Rc;

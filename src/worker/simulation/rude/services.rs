@@ -21,7 +21,7 @@ const OK: &[u8] = b"\x88\x0f\x10\x10application/grpc";
 struct Script {
     /// The payload of its SETTINGS; none if it says nothing at all.
     settings: Option<&'static [u8]>,
-    /// What it sends for the n-th time, when the head of the first request on a connection has come: until this makes
+    /// Its bytes for the n-th time, when the head of the first request on a connection has come: until this makes
     /// nothing more. Then it closes, if it `closes`.
     next: fn(stream: u32, n: u32) -> Option<Vec<u8>>,
     pause: Duration,
