@@ -64,7 +64,7 @@ fn main() {
     page(&mut rows);
     transcoding(&mut rows);
     rows.show();
-    let most = |row, millis: f64| Bound { row, nanos: Some(millis * 1e6), allocations: None };
+    let most = |row, millis: f64| Bound { row, nanos: Some(millis * 1e6), ..Bound::default() };
     rows.hold(&[most(PAGE, 250.0)]);
     criterion.final_summary();
 }

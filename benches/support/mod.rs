@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "no bench uses all of it")]
 #![allow(unreachable_pub, reason = "a bench binary has no public side")]
 
+pub mod original;
+pub mod turns;
+
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ringway::config::{self, Config};
 use ringway::tools::show::{Table, units};
@@ -9,9 +12,8 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::sync::Barrier;
-use std::thread;
 use std::time::{Duration, Instant};
+use turns::{Run, alone, at_once, in_turn, together};
 
 pub const SERVICES: [&str; 4] = ["auth", "chat", "employee", "structure"];
 
@@ -44,21 +46,19 @@ pub fn criterion() -> Criterion {
 }
 
 /// The bounds of a row.
+#[derive(Default)]
 pub struct Bound {
     pub row: &'static str,
-    /// At most so many nanoseconds.
+    /// At most so many nanoseconds; only for what is promised in time, on any machine.
     pub nanos: Option<f64>,
     /// At most so many allocations.
     pub allocations: Option<f64>,
+    /// At least so many times as fast as the original's work on this machine, timed in turn with it.
+    pub times: Option<f64>,
 }
 
 /// Of what `n` threads would do if none were in another's way, at least so much.
 const SCALING_MIN: f64 = 0.9;
-
-/// Turns, so many and so long each, in which a single thread and `n` of them take their rounds. Other load of the
-/// machine then falls on both, and not on one of criterion's rows.
-const TURNS: usize = 25;
-const TURN: Duration = Duration::from_millis(10);
 
 /// The rows of a table, each a bench of criterion.
 pub struct Rows<'a> {
@@ -67,17 +67,32 @@ pub struct Rows<'a> {
     rows: Vec<Row>,
 }
 
+/// The original's side of a row.
+pub struct Original<'a> {
+    /// Its nanoseconds and its allocations on an Apple M1 Pro with ten cores, if its report has such a row.
+    pub known: Option<(f64, &'static str)>,
+    /// Its work, to be done on this machine.
+    pub work: Run<'a>,
+    /// Why we are slower, where we are.
+    pub because: Option<&'static str>,
+}
+
+#[derive(Default)]
 struct Row {
     name: String,
     /// Where criterion keeps what it measures.
     folder: PathBuf,
     threads: usize,
-    /// The nanoseconds and the allocations of the original; none for a row that it does not have.
+    /// The nanoseconds and the allocations of the original, there; none for a row that it does not have.
     original: Option<(f64, &'static str)>,
     allocations: f64,
     bytes: f64,
-    /// Of what its threads would do if none were in another's way, so much; only of a row of many, in a bench.
-    scaling: Option<f64>,
+    because: Option<&'static str>,
+    /// Nanoseconds of the original's work here, and how many times as fast ours is; only in a bench.
+    baseline: Option<f64>,
+    times: Option<f64>,
+    /// Of what its threads would do if none were in another's way, so much, and the original's; only of a row of many.
+    scaling: Option<(f64, f64)>,
 }
 
 /// How often an operation is repeated to see what it allocates; one that takes long, less often.
@@ -89,55 +104,87 @@ impl<'a> Rows<'a> {
         Rows { criterion, group, rows: Vec::new() }
     }
 
-    /// A row of the original: its name, its nanoseconds, its allocations.
-    pub fn row<O>(&mut self, name: &str, nanos: f64, allocations: &'static str, op: impl FnMut() -> O) {
-        self.add(name, Some((nanos, allocations)), op);
+    /// A row that has a counterpart in the original.
+    pub fn row<O>(&mut self, name: &str, original: Original<'_>, mut op: impl FnMut() -> O) {
+        self.add(name, &mut op);
+        let row = self.rows.last_mut().expect("it was added");
+        row.original = original.known;
+        row.because = original.because;
+        if is_timed() {
+            let [ours, theirs] = in_turn(1, [alone(op), original.work]);
+            row.baseline = Some(theirs);
+            row.times = Some(theirs / ours);
+        }
     }
 
     /// A row that only we have.
-    pub fn extra<O>(&mut self, name: &str, op: impl FnMut() -> O) {
-        self.add(name, None, op);
+    pub fn extra<O>(&mut self, name: &str, mut op: impl FnMut() -> O) {
+        self.add(name, &mut op);
     }
 
-    fn add<O>(&mut self, name: &str, original: Option<(f64, &'static str)>, mut op: impl FnMut() -> O) {
+    fn add<O>(&mut self, name: &str, mut op: impl FnMut() -> O) {
         let mut group = self.criterion.benchmark_group(self.group);
         group.bench_function(name, |bencher| bencher.iter(&mut op));
         group.finish();
         let (allocations, bytes) = allocated(&mut op);
         let folder = folder(self.group, name);
-        let name = name.to_owned();
-        self.rows.push(Row { name, folder, threads: 1, original, allocations, bytes, scaling: None });
+        self.rows.push(Row {
+            name: name.to_owned(),
+            folder,
+            threads: 1,
+            allocations,
+            bytes,
+            ..Row::default()
+        });
     }
 
-    /// A row of one operation by 1, 2, 4, ... threads up to one for each core; `make` gives each thread its own.
-    pub fn threads<F: FnMut()>(
+    /// An operation by 1, 2, 4, ... threads up to one for each core, each with what `make` gives it; and the
+    /// original's, in turn with them. `original`: its nanoseconds and allocations on its machine.
+    pub fn threads<F: FnMut(), G: FnMut()>(
         &mut self,
         name: &str,
-        nanos: f64,
-        allocations: &'static str,
+        original: (f64, &'static str),
         make: impl Fn() -> F + Sync,
+        theirs: impl Fn() -> G + Sync,
     ) {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let cores = turns::cores();
         let mut counts: Vec<usize> =
-            std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n < cores).collect();
-        counts.push(cores);
+            std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n < cores.len()).collect();
+        counts.push(cores.len());
         let allocated = allocated(&mut make());
         for threads in counts {
+            let all = &cores[..threads];
             let mut group = self.criterion.benchmark_group(format!("{}/{name}", self.group));
             group.throughput(Throughput::Elements(threads as u64));
             group.bench_function(BenchmarkId::from_parameter(threads), |bencher| {
-                bencher.iter_custom(|repeats| together(threads, repeats, &make));
+                bencher.iter_custom(|repeats| at_once(all, repeats, &make));
             });
             group.finish();
-            self.rows.push(Row {
+            let mut row = Row {
                 name: format!("{name}, {threads} thread{}", if threads == 1 { "" } else { "s" }),
                 folder: folder(&format!("{}/{name}", self.group), &threads.to_string()),
                 threads,
-                original: (threads == cores).then_some((nanos, allocations)),
+                original: (threads == cores.len()).then_some(original),
                 allocations: allocated.0,
                 bytes: allocated.1,
-                scaling: (threads > 1 && is_timed()).then(|| scaling(threads, &make)),
-            });
+                ..Row::default()
+            };
+            if is_timed() {
+                let one = &cores[..1];
+                let [our_one, our_all, their_one, their_all] = in_turn(
+                    2,
+                    [
+                        together(one, &make),
+                        together(all, &make),
+                        together(one, &theirs),
+                        together(all, &theirs),
+                    ],
+                );
+                row.baseline = Some(their_all);
+                row.times = Some(their_all / our_all);
+                row.scaling = (threads > 1).then_some((our_one / our_all, their_one / their_all));
+            }
+            self.rows.push(row);
         }
     }
 
@@ -151,9 +198,10 @@ impl<'a> Rows<'a> {
                 ">ops/s",
                 ">B/op",
                 ">allocs/op",
-                ">original ns/op",
-                ">original allocs",
+                ">original's work here, ns/op",
                 ">times as fast",
+                ">original on an Apple M1 Pro, ns/op",
+                ">its allocs",
             ],
         );
         let mut kept = Vec::new();
@@ -161,61 +209,48 @@ impl<'a> Rows<'a> {
             let nanos = measured(&row.folder);
             let number = |number: Option<f64>| number.map_or("-".to_owned(), units::digits);
             let rate = nanos.map(|nanos| row.threads as f64 * 1e9 / nanos);
-            // The original's concurrent rows are wall time per operation of all threads.
-            let ratio =
-                row.original.zip(nanos).map(|((theirs, _), ours)| theirs / (ours / row.threads as f64));
             table.rows.push(vec![
                 row.name.as_str().into(),
                 number(nanos).into(),
                 number(rate).into(),
                 units::digits(row.bytes).into(),
                 units::digits(row.allocations).into(),
+                number(row.baseline).into(),
+                number(row.times).into(),
                 number(row.original.map(|(nanos, _)| nanos)).into(),
                 row.original.map_or("-", |(_, allocations)| allocations).into(),
-                number(ratio).into(),
             ]);
             kept.push(json!({
                 "row": row.name, "threads": row.threads, "ns": nanos, "ops_per_second": rate,
                 "bytes": row.bytes, "allocations": row.allocations,
                 "original_ns": row.original.map(|(nanos, _)| nanos), "original_allocations": row.original.map(|(_, a)| a),
+                "baseline_ns": row.baseline, "times": row.times, "because": row.because,
+                "scaling": row.scaling.map(|(ours, _)| ours), "baseline_scaling": row.scaling.map(|(_, theirs)| theirs),
             }));
         }
         print!("{}", table.text(false));
+        for row in &self.rows {
+            if let (Some(because), Some(times)) = (row.because, row.times) {
+                println!("{}, {} times as fast: {because}", row.name, units::digits(times));
+            }
+        }
         if self.rows.iter().all(|row| measured(&row.folder).is_some()) {
             let path = criterion_folder().join(format!("{}.json", self.group));
             std::fs::write(&path, format!("{:#}", Value::from(kept))).expect("criterion has made the folder");
         }
     }
-}
 
-impl Rows<'_> {
     /// Holds the rows to what they have to reach, and ends the program with 1 where one does not. Allocations are held
     /// in any case, times only where this run has measured them.
     pub fn hold(&self, bounds: &[Bound]) {
-        let timed = is_timed();
         let mut missed = Vec::new();
         for bound in bounds {
-            let Some(row) = self.rows.iter().find(|row| row.name == bound.row) else {
-                missed.push(format!("{}: there is no such row", bound.row));
-                continue;
-            };
-            if bound.allocations.is_some_and(|most| row.allocations > most) {
-                missed.push(format!("{}: {} allocations", row.name, units::digits(row.allocations)));
-            }
-            if let (true, Some(most), Some(nanos)) = (timed, bound.nanos, measured(&row.folder))
-                && nanos > most
-            {
-                missed.push(format!(
-                    "{}: {} ns, {} are allowed",
-                    row.name,
-                    units::digits(nanos),
-                    units::digits(most)
-                ));
+            match self.rows.iter().find(|row| row.name == bound.row) {
+                Some(row) => missed.extend(row.misses(bound)),
+                None => missed.push(format!("{}: there is no such row", bound.row)),
             }
         }
-        if timed {
-            missed.extend(self.scaling());
-        }
+        missed.extend(self.rows.iter().filter_map(Row::scales_badly));
         for miss in &missed {
             eprintln!("MISSED {miss}");
         }
@@ -223,41 +258,49 @@ impl Rows<'_> {
             std::process::exit(1);
         }
     }
+}
 
-    /// The rows of many threads that do less together than they should.
-    fn scaling(&self) -> Vec<String> {
+impl Row {
+    /// The bounds that it does not reach.
+    fn misses(&self, bound: &Bound) -> Vec<String> {
         let mut missed = Vec::new();
-        for row in &self.rows {
-            let Some(share) = row.scaling else { continue };
-            let words =
-                format!("{}: {} of what as many threads alone would do", row.name, units::digits(share));
-            println!("{words}");
-            if share < SCALING_MIN {
-                missed.push(words);
-            }
+        if bound.allocations.is_some_and(|most| self.allocations > most) {
+            missed.push(format!("{}: {} allocations", self.name, units::digits(self.allocations)));
+        }
+        let nanos = measured(&self.folder).filter(|_| is_timed());
+        if let Some((nanos, most)) = nanos.zip(bound.nanos).filter(|(nanos, most)| nanos > most) {
+            let [nanos, most] = [nanos, most].map(units::digits);
+            missed.push(format!("{}: {nanos} ns, {most} are allowed", self.name));
+        }
+        if bound.times.is_some() && self.times.is_none() && is_timed() {
+            missed.push(format!("{}: there is nothing to compare it with", self.name));
+        }
+        if let Some((times, least)) = self.times.zip(bound.times).filter(|(times, least)| times < least) {
+            let [times, least] = [times, least].map(units::digits);
+            missed.push(format!("{}: {times} times as fast as the original's work, not {least}", self.name));
         }
         missed
+    }
+
+    /// Whether its threads do less together than they should. Those of the original are in each other's way: if they do as
+    /// much as one or more, the threads did not run at once, and ours prove nothing.
+    fn scales_badly(&self) -> Option<String> {
+        let (ours, theirs) = self.scaling?;
+        let threads = self.threads as f64;
+        let words = format!(
+            "{}: {} times what one does; the original's: {}",
+            self.name,
+            units::digits(ours * threads),
+            units::digits(theirs * threads)
+        );
+        println!("{words}");
+        (ours < SCALING_MIN || theirs * threads >= 1.0).then_some(words)
     }
 }
 
 /// Whether times are measured, and not only looked whether all of it works.
 fn is_timed() -> bool {
     std::env::args().any(|argument| argument == "--bench")
-}
-
-/// The fastest turn of a single thread, as a share of the fastest turn of so many threads. All do equally many
-/// operations, so ideally it is 1.
-fn scaling<F: FnMut()>(threads: usize, make: &(impl Fn() -> F + Sync)) -> f64 {
-    let mut repeats = 1000;
-    while together(1, repeats, make) < TURN {
-        repeats *= 2;
-    }
-    let (mut one, mut many) = (Duration::MAX, Duration::MAX);
-    for _ in 0..TURNS {
-        one = one.min(together(1, repeats, make));
-        many = many.min(together(threads, repeats, make));
-    }
-    one.as_secs_f64() / many.as_secs_f64()
 }
 
 /// Allocations and bytes of one operation, once it has what it needs.
@@ -273,27 +316,6 @@ fn allocated<O>(op: &mut impl FnMut() -> O) -> (f64, f64) {
     let after = counts();
     let each = |before: u64, after: u64| (after - before) as f64 / f64::from(repeats);
     (each(before.0, after.0), each(before.1, after.1))
-}
-
-/// How long the slowest of `threads` takes for `repeats` operations, all begun at once.
-fn together<F: FnMut()>(threads: usize, repeats: u64, make: &(impl Fn() -> F + Sync)) -> Duration {
-    let barrier = Barrier::new(threads);
-    thread::scope(|scope| {
-        let run = || {
-            let mut op = make();
-            barrier.wait();
-            let began = Instant::now();
-            for _ in 0..repeats {
-                op();
-            }
-            began.elapsed()
-        };
-        let all: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-        all.into_iter()
-            .map(|thread| thread.join().expect("an operation does not panic"))
-            .max()
-            .unwrap_or_default()
-    })
 }
 
 /// The folder of a bench: criterion replaces what a file's name may not have.

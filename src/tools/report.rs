@@ -132,41 +132,51 @@ fn rows(json: &Value) -> String {
         ">ops/s",
         ">B/op",
         ">allocs/op",
-        ">original ns/op",
-        ">original ops/s",
-        ">original allocs/op",
+        ">original's work here, ns/op",
         ">times as fast",
+        ">original on an Apple M1 Pro, ns/op",
+        ">its allocs/op",
     ];
     let mut table = Table::new("", &columns);
     // A row with one thread stands before those with more of the same name, which have the original's figures.
     let of_original = |row: &&Value| row["original_ns"].is_number() || text(&row["row"]).ends_with(" thread");
     for row in list(json).iter().filter(of_original) {
-        let threads = row["threads"].as_f64().unwrap_or(1.0);
-        // The original's concurrent rows are wall time per operation of all its threads.
-        let ratio =
-            row["original_ns"].as_f64().zip(row["ns"].as_f64()).map(|(theirs, ours)| theirs * threads / ours);
-        table.rows.push(vec![
-            text(&row["row"]).into(),
-            number(&row["ns"]).into(),
-            number(&row["ops_per_second"]).into(),
-            number(&row["bytes"]).into(),
-            number(&row["allocations"]).into(),
-            number(&row["original_ns"]).into(),
-            row["original_ns"].as_f64().map_or("-".to_owned(), |nanos| units::digits(1e9 / nanos)).into(),
-            text(&row["original_allocations"]).into(),
-            ratio.map_or("-".to_owned(), units::digits).into(),
-        ]);
+        let figures = ["ns", "ops_per_second", "bytes", "allocations", "baseline_ns", "times", "original_ns"];
+        let figures = figures.map(|key| number(&row[key]).into());
+        let name = std::iter::once(text(&row["row"]).into());
+        table.rows.push(name.chain(figures).chain([text(&row["original_allocations"]).into()]).collect());
     }
     let others: Vec<&Value> = list(json).iter().filter(|row| !of_original(row)).collect();
     let mut text = table.markdown()
-        + "\nThe original's figures are its true ones, from its own benchmark output on ten cores of an Apple M1 Pro; \
-           another machine than this. Operations a second are of all threads together. What each row does is \
+        + "\nThe original's work is done here as it does it (`benches/support/original.rs`), timed in turn with ours; of the \
+           rows with many threads it is what each of them waits for an operation. Its own figures are its true ones, from \
+           its own benchmark output on ten cores of an Apple M1 Pro, another machine than this; of the rows with many \
+           threads they are of ten threads. Operations a second are of all threads together. What each row does is \
            written beside it in `benches/report.rs`.\n";
+    text += &remarks(list(json));
     if !others.is_empty() {
         text += "\nBeside them, what has no counterpart there:\n\n";
         text += &plain_rows(others.into_iter());
     }
     text
+}
+
+/// How rows of many threads scale, and why some rows are slower than the original.
+fn remarks(rows: &[Value]) -> String {
+    let mut lines = String::new();
+    for row in rows {
+        let threads = row["threads"].as_f64().unwrap_or(1.0);
+        let all = |share: &Value| share.as_f64().map(|share| units::digits(share * threads));
+        if let Some((ours, theirs)) = all(&row["scaling"]).zip(all(&row["baseline_scaling"])) {
+            let name = text(&row["row"]);
+            let _ = writeln!(lines, "- {name}: {ours} times what one does; the original's {theirs} times.");
+        }
+        if let (Some(because), Some(times)) = (row["because"].as_str(), row["times"].as_f64()) {
+            let (name, times) = (text(&row["row"]), units::digits(times));
+            let _ = writeln!(lines, "- {name}, {times} times as fast: {because}.");
+        }
+    }
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
 fn parts(json: &Value) -> String {
@@ -238,12 +248,17 @@ mod tests {
     #[test]
     fn rows_stand_beside_the_originals() {
         let row = json!({ "row": "client retrieval", "threads": 2, "ns": 10.0, "ops_per_second": 2e8, "bytes": 0.0,
-            "allocations": 0.0, "original_ns": 14.5, "original_allocations": "0" });
+            "allocations": 0.0, "baseline_ns": 25.0, "times": 2.5, "scaling": 0.95, "baseline_scaling": 0.25,
+            "original_ns": 14.5, "original_allocations": "0", "because": "of this" });
         let own = json!({ "row": "our own", "threads": 1, "ns": 5.0, "ops_per_second": 2e8 });
         let text = rows(&json!([own, row]));
-        let ours = "| client retrieval | 10.0 | 200 000 000 | 0.00 | 0.00 | 14.5 | 68 965 517 | 0 | 2.90 |";
+        let ours = "| client retrieval | 10.0 | 200 000 000 | 0.00 | 0.00 | 25.0 | 2.50 | 14.5 | 0 |";
         let (at, own) = (text.find(ours), text.find("| our own | 5.00 | 200 000 000 | - | - |"));
         assert!(at.is_some() && at < own, "{text}");
+        let scaling = "- client retrieval: 1.90 times what one does; the original's 0.50 times.";
+        assert!(text.contains(scaling), "{text}");
+        assert!(text.contains("- client retrieval, 2.50 times as fast: of this."), "{text}");
+        assert!(text.contains("Apple M1 Pro"), "{text}");
     }
 
     #[test]
