@@ -86,27 +86,28 @@ impl Default for Budgets {
     }
 }
 
-/// A budget, as nanoseconds of its burst. A unit costs as many as one takes at the allowed rate.
+/// The budgets: nanoseconds that are used of the burst of each, which shrink as time passes. A unit costs as many as one takes
+/// at the allowed rate.
 #[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
-    /// Nanoseconds used of the burst; it shrinks as time passes.
-    used: u64,
+struct Buckets {
+    used: [u32; 6],
     at: Moment,
 }
 
-const SECOND: u64 = 1_000_000_000;
+const SECOND: u32 = 1_000_000_000;
 
-impl Bucket {
-    fn take(&mut self, per_second: u32, now: Moment) -> bool {
-        let passed = u64::try_from(now.since(self.at).as_nanos()).unwrap_or(u64::MAX);
+impl Buckets {
+    fn take(&mut self, which: usize, per_second: u32, now: Moment) -> bool {
+        let passed = u32::try_from(now.since(self.at).as_nanos()).unwrap_or(u32::MAX);
         self.at = self.at.max(now);
-        self.used = self.used.saturating_sub(passed);
+        self.used = self.used.map(|used| used.saturating_sub(passed));
         // The burst is what comes in two seconds.
-        let cost = SECOND / u64::from(per_second.max(1));
-        if self.used + cost > 2 * SECOND {
+        let cost = SECOND / per_second.max(1);
+        let used = &mut self.used[which];
+        if *used + cost > 2 * SECOND {
             return false;
         }
-        self.used += cost;
+        *used += cost;
         true
     }
 }
@@ -114,7 +115,7 @@ impl Bucket {
 /// The budgets of one connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Guard {
-    buckets: [Bucket; 6],
+    buckets: Buckets,
     /// Payload was sent since the peer's last ping: gRPC measures the bandwidth with a ping for each round trip.
     ping_is_earned: bool,
     /// WINDOW_UPDATE frames that answer payload.
@@ -157,7 +158,7 @@ impl Guard {
             // These are counted within one head or one stream.
             Flood::Continuations | Flood::Interim => return Ok(()),
         };
-        if self.buckets[flood as usize].take(per_second, now) { Ok(()) } else { Err(flood) }
+        if self.buckets.take(flood as usize, per_second, now) { Ok(()) } else { Err(flood) }
     }
 }
 

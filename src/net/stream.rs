@@ -6,7 +6,7 @@
 
 use std::future::{Future, pending, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,47 +25,57 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Rounds of receive, protocol, send in one turn: a fast peer must not keep the task from ever yielding.
 const ROUNDS: usize = 8;
 
-/// Runs `protocol` over the socket until it is done, then sends what is staged, closes, and waits for the peer's close.
+/// Runs `protocol` over the socket until it is done, then sends what is staged, closes, and waits for the peer's close. Drops
+/// `kept` after all of that.
 ///
-/// The protocol comes in a box of its own: its state is by far the largest of a connection, and moving it into this
-/// future would hold it twice.
-pub async fn drive(
+/// Thousands of these wait at once, so they are small: the protocol comes in a box of its own, what epoll alone needs is in
+/// boxes, and the future is a block, for that of an `async fn` holds its arguments twice.
+#[expect(clippy::manual_async_fn, reason = "see above")]
+pub fn drive<K>(
     local: Rc<Local>,
     pipe: Rc<Pipe>,
     socket: Socket,
     protocol: Pin<Box<impl Future<Output = ()>>>,
-) {
-    let mut connection = Connection {
-        signal: Arc::new(Signal::default()),
-        linger: local.timers.timer(),
-        finished: false,
-        local: &local,
-        pipe: &pipe,
-        socket: &socket,
-    };
-    match local.carrier() {
-        Some(carrier) => {
-            let line = poll_fn(|cx| Poll::Ready(carrier.line(&socket, &pipe, cx))).await;
-            connection.run(|cx| line.turn(cx), protocol).await;
+    kept: K,
+) -> impl Future<Output = ()> {
+    async move {
+        let mut connection = Connection {
+            signal: Arc::new(Signal::default()),
+            linger: None,
+            finished: false,
+            local: &local,
+            pipe: &pipe,
+            socket: &socket,
+        };
+        match local.carrier() {
+            Some(carrier) => {
+                let line = poll_fn(|cx| Poll::Ready(carrier.line(&socket, &pipe, cx))).await;
+                connection.run(|cx| line.turn(cx), protocol).await;
+            }
+            None => {
+                let mut receive = Box::pin(receive(&local, &pipe, &socket));
+                let mut send = Box::pin(send(&local, &pipe, &socket));
+                let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+                pipe.set_sender(Sender::Task(task));
+                let transfer = |cx: &mut Context<'_>| {
+                    pipe.take_asked();
+                    let _ = receive.as_mut().poll(cx);
+                    let _ = send.as_mut().poll(cx);
+                };
+                connection.run(transfer, protocol).await;
+            }
         }
-        None => {
-            let (mut receive, mut send) =
-                (pin!(receive(&local, &pipe, &socket)), pin!(send(&local, &pipe, &socket)));
-            let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            pipe.set_sender(Sender::Task(task));
-            let transfer = |cx: &mut Context<'_>| {
-                pipe.take_asked();
-                let _ = receive.as_mut().poll(cx);
-                let _ = send.as_mut().poll(cx);
-            };
-            connection.run(transfer, protocol).await;
-        }
+        // The socket is closed before whoever counts it learns that it is gone.
+        drop(connection);
+        drop(socket);
+        drop(kept);
     }
 }
 
 struct Connection<'a> {
     signal: Arc<Signal>,
-    linger: Timer,
+    /// Made when the protocol is done: most of the time there are many that are not.
+    linger: Option<Timer>,
     finished: bool,
     local: &'a Local,
     pipe: &'a Pipe,
@@ -73,38 +83,41 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// Runs the connection. `transfer` moves bytes as far as it can without waiting, and lets the task be woken when
-    /// there are more.
-    async fn run(
+    /// `transfer` moves bytes as far as it can without waiting, and sees to it that the task is woken when there is
+    /// more.
+    #[expect(clippy::manual_async_fn, reason = "see `drive`")]
+    fn run(
         &mut self,
         mut transfer: impl FnMut(&mut Context<'_>),
         mut protocol: Pin<Box<impl Future<Output = ()>>>,
-    ) {
-        let waker = Waker::from(Arc::clone(&self.signal));
-        let mut protocol_cx = Context::from_waker(&waker);
-        poll_fn(|cx| self.turn(cx, &mut protocol_cx, &mut transfer, protocol.as_mut())).await;
-        drop(protocol);
-        if self.pipe.is_aborted() || self.pipe.outward_end().is_some() {
-            return;
+    ) -> impl Future<Output = ()> {
+        async move {
+            let waker = Waker::from(Arc::clone(&self.signal));
+            poll_fn(|cx| self.turn(cx, &waker, &mut transfer, protocol.as_mut())).await;
+            drop(protocol);
+            if self.pipe.is_aborted() || self.pipe.outward_end().is_some() {
+                return;
+            }
+            // Closing while bytes of the peer are unread would make the kernel reset the connection, and the peer might
+            // lose our last answer: close our side only, and read on until the peer has closed its own.
+            self.socket.shut();
+            poll_fn(|cx| self.linger(cx, &mut transfer)).await;
         }
-        // Closing while bytes of the peer are unread would make the kernel reset the connection, and the peer might
-        // lose our last answer: close our side only, and read on until the peer has closed its own.
-        self.socket.shut();
-        poll_fn(|cx| self.linger(cx, &mut transfer)).await;
     }
 
     fn turn(
         &mut self,
         cx: &mut Context<'_>,
-        protocol_cx: &mut Context<'_>,
+        waker: &Waker,
         transfer: &mut impl FnMut(&mut Context<'_>),
         mut protocol: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<()> {
+        let protocol_cx = &mut Context::from_waker(waker);
         self.local.touch();
         self.signal.begin_turn(cx);
         for _ in 0..ROUNDS {
             transfer(cx);
-            if self.pipe.is_aborted() || (self.finished && (self.pipe.is_drained() || self.linger.fired())) {
+            if self.pipe.is_aborted() || (self.finished && (self.pipe.is_drained() || self.has_lingered())) {
                 return Poll::Ready(());
             }
             let news = self.pipe.take_news();
@@ -119,7 +132,7 @@ impl Connection<'_> {
             } else if protocol.as_mut().poll(protocol_cx).is_ready() {
                 self.finished = true;
                 self.pipe.close();
-                self.linger.arm(self.linger.now().plus(LINGER), cx.waker());
+                self.begin_to_linger(cx);
             }
         }
         self.signal.end_turn();
@@ -127,15 +140,24 @@ impl Connection<'_> {
         Poll::Pending
     }
 
+    fn begin_to_linger(&mut self, cx: &Context<'_>) {
+        let timer = self.linger.get_or_insert_with(|| self.local.timers.timer());
+        timer.arm(timer.now().plus(LINGER), cx.waker());
+    }
+
+    fn has_lingered(&self) -> bool {
+        self.linger.as_ref().is_some_and(Timer::fired)
+    }
+
     fn linger(&mut self, cx: &mut Context<'_>, transfer: &mut impl FnMut(&mut Context<'_>)) -> Poll<()> {
         self.local.touch();
-        if !self.linger.is_armed() && !self.linger.fired() {
-            self.linger.arm(self.linger.now().plus(LINGER), cx.waker());
+        if !self.linger.as_ref().is_some_and(Timer::is_armed) && !self.has_lingered() {
+            self.begin_to_linger(cx);
         }
         for _ in 0..ROUNDS {
             self.pipe.discard_received();
             transfer(cx);
-            if self.pipe.inward_end().is_some() || self.linger.fired() {
+            if self.pipe.inward_end().is_some() || self.has_lingered() {
                 return Poll::Ready(());
             }
             if !self.pipe.take_news() {

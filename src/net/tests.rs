@@ -64,7 +64,7 @@ fn serve<P: Future<Output = ()> + 'static>(
             let socket = Socket::adopt(socket.into()).expect("the loop takes it");
             let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
             let protocol = Box::pin(protocol(Rc::clone(&pipe)));
-            let drive = stream::drive(Rc::clone(&local), pipe, socket, protocol);
+            let drive = stream::drive(Rc::clone(&local), pipe, socket, protocol, ());
             let done = done.clone();
             let whole = async move {
                 drive.await;

@@ -253,7 +253,7 @@ pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = (
         drop(settings);
         let protocol = Protocol { life: &life, address, connection: &connection, pipe: &pipe, local: &local };
         let protocol = Box::pin(protocol.run(timer, limit));
-        stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, protocol).await;
+        stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, protocol, ()).await;
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::listener::ListenerState;
 use crate::config;
+use crate::http2::Bounds;
 use crate::metrics::ProtocolError;
 use crate::net::{Local, Pipe};
 use crate::policy::failure::Failure;
@@ -66,6 +67,11 @@ impl Client {
     /// The settings of the listener that the client came in by.
     pub(in crate::worker) fn settings(&self) -> &config::Listener {
         &self.listener.settings
+    }
+
+    /// The bounds of an HTTP/2 connection where it came in.
+    pub(in crate::worker) fn bounds(&self) -> Rc<Bounds> {
+        Rc::clone(&self.listener.bounds)
     }
 
     /// The CORS policy of that listener, if it has one.

@@ -1,6 +1,6 @@
 //! Serves one connection: tells HTTP/2 from HTTP/1.1 by its first bytes, and serves that.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
@@ -14,40 +14,39 @@ use crate::net::{Pipe, Socket, stream};
 use crate::worker::core::Worker;
 
 /// Serves a connection to its end, and then drops `slot`.
-pub(in crate::worker) async fn serve(
+pub(in crate::worker) fn serve(
     worker: Rc<Worker>,
     listener: Rc<ListenerState>,
     slot: ConnectionSlot,
     (socket, peer): (Socket, SocketAddr),
-) {
+) -> impl Future<Output = ()> {
     let local = Rc::clone(&worker.local);
     local.timers.stir(worker.clock.now());
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
     let client = Client::new((Rc::clone(&local), Rc::clone(&worker.unbegun)), listener, peer);
-    let _registered = worker.register(&client);
-    // Dropped first: when the metric says that nobody is connected, the next connection finds it so, too.
-    let _slot = slot;
+    let registered = worker.register(&client);
     if socket.arrives_here() {
         local.counts().connections_local.add(1);
     }
-    let protocol = {
-        let pipe = Rc::clone(&pipe);
-        async move { detect_protocol(worker, client, &pipe).await }
-    };
-    stream::drive(local, Rc::clone(&pipe), socket, Box::pin(protocol)).await;
+    let protocol = detect_protocol(worker, client, Rc::clone(&pipe));
+    // The slot is dropped first: when the metric says that nobody is connected, the next connection finds it so, too.
+    stream::drive(local, pipe, socket, Box::pin(protocol), (slot, registered))
 }
 
 /// Tells HTTP/2 from HTTP/1.1 by the first bytes, and serves that.
-async fn detect_protocol(worker: Rc<Worker>, client: Rc<Client>, pipe: &Rc<Pipe>) {
-    let timer = worker.local.timers.timer();
-    let due = worker.local.timers.now().plus(client.settings().handshake_timeout);
-    match timer.within(due, first_bytes(pipe)).await {
-        Some(Protocol::Http2) => http2::serve(worker, client, pipe, timer).await,
-        // In a box, for the future is either of the two, and would hold the larger one.
-        Some(Protocol::Http1) => Box::pin(http1::serve(worker, client, pipe, timer)).await,
-        None => {
-            worker.local.counts().handshake_timeouts.add(1);
-            pipe.abort();
+#[expect(clippy::manual_async_fn, reason = "the future of an `async fn` holds its arguments twice")]
+fn detect_protocol(worker: Rc<Worker>, client: Rc<Client>, pipe: Rc<Pipe>) -> impl Future<Output = ()> {
+    async move {
+        let timer = worker.local.timers.timer();
+        let due = worker.local.timers.now().plus(client.settings().handshake_timeout);
+        match timer.within(due, first_bytes(&pipe)).await {
+            Some(Protocol::Http2) => http2::serve(worker, client, &pipe, timer).await,
+            // In a box, for a connection is either of the two, and would hold the larger one.
+            Some(Protocol::Http1) => Box::pin(http1::serve(worker, client, &pipe, timer)).await,
+            None => {
+                worker.local.counts().handshake_timeouts.add(1);
+                pipe.abort();
+            }
         }
     }
 }

@@ -1,13 +1,11 @@
 //! A client's HTTP/2 connection, until either side ends it.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::client::{CHECK_INTERVAL, Client};
-use crate::config;
-use crate::http2::guard::Budgets;
-use crate::http2::{self, Bounds, Notes, Session};
+use crate::http2::{self, Notes, Session};
 use crate::metrics::ProtocolError;
 use crate::net::Pipe;
 use crate::net::pipe::End;
@@ -20,42 +18,20 @@ use crate::worker::call::responder::sink::ResponseSink;
 use crate::worker::core::Worker;
 
 /// Serves a connection whose client has sent the preface.
-pub(in crate::worker) async fn serve(worker: Rc<Worker>, client: Rc<Client>, pipe: &Rc<Pipe>, timer: Timer) {
-    let bounds = Rc::new(bounds(client.settings()));
+pub(in crate::worker) fn serve(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    pipe: &Rc<Pipe>,
+    timer: Timer,
+) -> impl Future<Output = ()> {
+    let bounds = client.bounds();
     let session = Session::new(Rc::clone(pipe) as _, Rc::clone(&worker.local.timers), |out| {
         http2::Connection::server(bounds, Rc::clone(&worker.heads), out)
     });
     let until = worker.local.timers.now().plus(client.settings().handshake_timeout);
     let mut connection =
         Connection { worker, client, pipe, session, timer, greets_until: Some(until), goodbye: false };
-    poll_fn(|cx| connection.poll(cx)).await;
-}
-
-/// Bounds towards clients.
-fn bounds(listener: &config::Listener) -> Bounds {
-    let settings = &listener.http2;
-    Bounds {
-        max_concurrent_streams: settings.max_concurrent_streams,
-        stream_window: settings.initial_stream_window_size,
-        max_stream_window: (settings.initial_connection_window_size / 4)
-            .max(settings.initial_stream_window_size),
-        connection_window: settings.initial_connection_window_size,
-        max_frame_size: settings.max_frame_size,
-        max_header_list_size: settings.max_header_list_size,
-        // The call's own check counts them, which can answer its caller.
-        max_headers_count: u32::MAX,
-        max_send_buffer_size: settings.max_send_buffer_size,
-        max_continuations: settings.max_continuations,
-        min_send_rate: listener.min_rate,
-        budgets: Budgets {
-            resets: settings.max_resets_per_second,
-            pings: settings.max_pings_per_second,
-            settings: settings.max_settings_per_second,
-            empty_frames: settings.max_empty_frames_per_second,
-            window_updates: settings.max_window_updates_per_second,
-            priorities: settings.max_priority_frames_per_second,
-        },
-    }
+    poll_fn(move |cx| connection.poll(cx))
 }
 
 /// An HTTP/2 connection.

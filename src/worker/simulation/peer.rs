@@ -115,7 +115,7 @@ impl Peer {
         let (told, pipe) = (Rc::clone(&peer), Rc::clone(&peer.pipe));
         let socket = Socket::in_memory(end);
         far.spawn(async move {
-            stream::drive(local, pipe, socket, Box::pin(protocol)).await;
+            stream::drive(local, pipe, socket, Box::pin(protocol), ()).await;
             told.session.ask(http2::Connection::end);
             told.has_ended.set(true);
         });
