@@ -17,7 +17,15 @@ const WARM_UP: usize = 500;
 const CALLS: usize = 2_000;
 /// Calls in flight at once, each on a connection of its own.
 const CONCURRENCY: usize = 4;
-const PER_CALL_MAX: f64 = 16.0;
+/// Allocations of a call. Ours is the state that turns the answer into JSON. hyper takes three more for a request of HTTP/1.1
+/// with a body: the channel that the body comes through, and twice its buffer.
+const OURS: f64 = 1.0;
+const HYPERS: f64 = 3.0;
+/// Less than one call in ten: lists and pools may grow once more, and hyper writes the date anew each second.
+const SELDOM: f64 = 0.1;
+
+/// Calls whose allocations are shown where there are too many of them.
+const SITES_CALLS: usize = 200;
 
 const MIB: usize = 1 << 20;
 /// Bytes that a body may take besides its own size and the message's.
@@ -53,12 +61,16 @@ fn a_unary_call_in_json_allocates_little_and_a_large_one_holds_little() {
             runtime.block_on(run(&mut callers, line, body, CALLS));
             let after = runtime.block_on(at_rest(&gateway));
             let per_call = (after - before) as f64 / CALLS as f64;
+            let is_hypers = version == Version::Http1 && !body.is_empty();
+            let most = OURS + if is_hypers { HYPERS } else { 0.0 } + SELDOM;
             println!("{per_call:.3} allocations for {version:?} {line}");
             assert!(before > 0 && per_call > 0.0, "the allocator does not count");
-            assert!(
-                per_call <= PER_CALL_MAX,
-                "{per_call:.3} for {version:?} {line}; the limit is {PER_CALL_MAX}"
-            );
+            if per_call > most {
+                ringway::alloc::sample(1, 100 * SITES_CALLS);
+                runtime.block_on(run(&mut callers, line, body, SITES_CALLS));
+                support::sites::print(&ringway::alloc::take_samples());
+            }
+            assert!(per_call <= most, "{per_call:.3} for {version:?} {line}; the limit is {most}");
         }
     }
     large_bodies(&runtime, &gateway);

@@ -27,7 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("policy", &["time", "random", "config"]),
     ("metrics", &["policy", "config"]), // config: only its tests, for clusters
     // Middle: bytes and sockets.
-    ("wire", &["policy", "config", "random"]), // random: only its tests, for seeded bytes
+    ("wire", &["policy", "config", "buffer", "random"]), // random: only its tests, for seeded bytes
     ("transcode", &["time", "config", "policy", "wire"]),
     ("http2", &["time", "random", "buffer"]), // random: only its tests, for seeded bytes
     ("net", &["time", "random", "buffer", "config", "metrics"]), // random: only simulations, for chance with a seed

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::rc::Rc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::pool::Owner;
 
@@ -20,6 +21,7 @@ enum Memory {
     #[default]
     None,
     Pool(Owner),
+    Block(Rc<Vec<u8>>),
     Heap(Bytes),
 }
 
@@ -28,6 +30,12 @@ impl Slice {
     pub fn of_buffer(owner: Owner, length: usize) -> Slice {
         assert!(length <= owner.bytes().len());
         Slice { memory: Memory::Pool(owner), start: 0, length: length as u32 }
+    }
+
+    /// All bytes of a block.
+    pub(super) fn of_block(block: Rc<Vec<u8>>) -> Slice {
+        let length = u32::try_from(block.len()).expect("a message is far smaller than 4 GiB");
+        Slice { memory: Memory::Block(block), start: 0, length }
     }
 
     /// A copy of these bytes on the heap.
@@ -96,13 +104,10 @@ impl Slice {
         matches!(self.memory, Memory::Pool(_))
     }
 
-    /// Its bytes for a library. Those that lie in a buffer of the worker are copied.
-    pub fn into_bytes(self) -> Bytes {
-        match &self.memory {
-            Memory::None => Bytes::new(),
-            Memory::Heap(bytes) => bytes.slice(self.start as usize..(self.start + self.length) as usize),
-            Memory::Pool(_) => Bytes::copy_from_slice(&self),
-        }
+    /// Its bytes in no buffer of the worker if these are scarce: it may be held for long.
+    #[must_use]
+    pub fn spare(self) -> Slice {
+        if self.is_scarce() { Slice::copy_of(&self) } else { self }
     }
 }
 
@@ -114,9 +119,25 @@ impl Deref for Slice {
         let all = match &self.memory {
             Memory::None => &[][..],
             Memory::Pool(owner) => owner.bytes(),
+            Memory::Block(block) => block,
             Memory::Heap(bytes) => bytes,
         };
         &all[self.start as usize..(self.start + self.length) as usize]
+    }
+}
+
+/// For libraries that send it.
+impl Buf for Slice {
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self
+    }
+
+    fn advance(&mut self, n: usize) {
+        Slice::advance(self, n);
     }
 }
 
@@ -170,7 +191,7 @@ mod tests {
         assert!(part.is_pooled() && slice.is_scarce());
         drop(slice);
         assert_eq!((pool.free(), part.len()), (0, 10));
-        assert_eq!(part.into_bytes(), vec![0; 10]);
-        assert_eq!(pool.free(), 1);
+        let copy = part.spare();
+        assert_eq!((&*copy, pool.free()), (&[0; 10][..], 1));
     }
 }

@@ -4,6 +4,7 @@ use super::connection::{Connection, ConnectionError};
 use super::frame::{self, ErrorCode, FrameHead, flag};
 use super::guard::Flood;
 use super::input::DataFrame;
+use super::settings::MAX_WINDOW;
 use super::streams::Found;
 use crate::buffer::{Output, Slice};
 use crate::time::Moment;
@@ -201,6 +202,11 @@ impl Connection {
         stream.receive_window.release(bytes);
         self.streams.tune(key, self.bounds.max_stream_window, self.bounds.connection_window);
         let stream = self.streams.get_mut(key);
+        if stream.received.end && stream.receive_window.held() == 0 {
+            self.streams.body_is_over(key);
+            self.grant(out);
+        }
+        let stream = self.streams.get_mut(key);
         if !stream.received.end
             && !stream.is_reset
             && let Some(increment) = stream.receive_window.update()
@@ -208,6 +214,35 @@ impl Connection {
             frame::window_update(out.bytes(), stream.id, increment);
         }
         self.release_connection(bytes, out);
+    }
+
+    /// The body of this stream is kept until it is whole, and nothing of it is released before that: the peer has to be let
+    /// send all of it, `size` bytes at most. It waits while bodies of other streams need what the connection's window has, so
+    /// a peer pins no more than that. False, and nothing is done, if it has not as much; then bytes are to be released as
+    /// they are taken.
+    pub fn keep_whole(&mut self, key: u32, size: usize, out: &mut Output) -> bool {
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        if size > self.bounds.connection_window.min(MAX_WINDOW) {
+            return false;
+        }
+        // The body may be whole before the window is used up.
+        if self.streams.get(key).receive_window.is_half_used() {
+            self.streams.keep_whole(key, size);
+            self.grant(out);
+        }
+        true
+    }
+
+    /// Tells streams of the windows that they waited for.
+    pub(super) fn grant(&mut self, out: &mut Output) {
+        while let Some(key) = self.streams.grant(self.bounds.connection_window) {
+            let stream = self.streams.get_mut(key);
+            if !stream.received.end
+                && let Some(increment) = stream.receive_window.update()
+            {
+                frame::window_update(out.bytes(), stream.id, increment);
+            }
+        }
     }
 
     pub(super) fn release_connection(&mut self, bytes: u32, out: &mut Output) {

@@ -125,7 +125,20 @@ impl ReceiveWindow {
         }
     }
 
-    /// Panics if the counts contradict each other.
+    /// Makes the window `size` bytes large if it is smaller, whatever is held of it.
+    pub(super) fn widen(&mut self, size: u32) {
+        let more = size.saturating_sub(self.size);
+        self.taken += more;
+        self.size += more;
+    }
+
+    /// Whether the peer has used half of the window, and been given nothing back.
+    #[inline]
+    pub(super) fn is_half_used(&self) -> bool {
+        self.window + self.taken <= self.size / 2
+    }
+
+    /// Holds at any time.
     #[cfg(test)]
     #[inline]
     pub(super) fn check(&self) {

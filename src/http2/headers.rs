@@ -14,7 +14,11 @@ use crate::buffer::Output;
 use crate::time::Moment;
 
 /// Responses with a status of 1xx that one stream may have.
-const INTERIM_MAX: u8 = 16;
+const INTERIM_MAX: u16 = 16;
+
+/// Heads that may come on a stream that we have reset, which its peer may not know yet. Who sends more does not read, and
+/// would never stop.
+const LATE_HEADS_MAX: u16 = 10_000;
 
 /// A head whose frames have all come.
 #[derive(Clone, Copy)]
@@ -88,6 +92,9 @@ impl Connection {
             Found::Open(key) => self.on_head_of(key, whole, now, out),
             Found::Reset => {
                 self.notes.late_frames += 1;
+                if self.streams.late_head(whole.stream) > LATE_HEADS_MAX {
+                    return Err(Flood::Interim.into());
+                }
                 self.skip(whole)
             }
             _ if self.is_disregarded(whole.stream) => {
@@ -180,7 +187,9 @@ impl Connection {
         let (has_head, has_end, is_reset) = (stream.received.has_head, stream.received.end, stream.is_reset);
         let decoded = self.decode(whole, if has_head { Kind::Trailers } else { Kind::Response })?;
         if is_reset {
-            return Ok(());
+            let heads = &mut self.streams.get_mut(key).received.interim;
+            *heads = heads.saturating_add(1);
+            return if *heads > LATE_HEADS_MAX { Err(Flood::Interim.into()) } else { Ok(()) };
         }
         let verdict = match decoded {
             _ if has_end => Err((ErrorCode::STREAM_CLOSED, "HEADERS after the end of the stream")),

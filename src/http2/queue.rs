@@ -32,7 +32,7 @@ impl Queue {
     /// Adds a piece that is not empty.
     pub(super) fn push(&mut self, slice: Slice) {
         if self.first.is_empty() {
-            self.first = if slice.is_scarce() { Slice::copy_of(&slice) } else { slice };
+            self.first = slice.spare();
             return;
         }
         if slice.len() < MERGED_BELOW || slice.is_scarce() {

@@ -249,9 +249,11 @@ impl Connection {
         if held > 0 {
             self.release_connection(held, out);
         }
+        self.streams.body_is_over(key);
         if self.streams.get(key).tail.is_none() {
             self.end_unheld(key, now, out);
         }
+        self.grant(out);
     }
 
     /// Ends a stream that nobody holds and that has nothing to send.

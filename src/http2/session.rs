@@ -134,6 +134,11 @@ impl Stream {
         self.session.connection.borrow().has_data(self.key)
     }
 
+    /// Nothing of the body is released until it is whole; see [`Connection::keep_whole`].
+    pub fn keep_whole(&self, size: usize) -> bool {
+        self.session.with(|connection, out, _| connection.keep_whole(self.key, size, out))
+    }
+
     /// Whether all of the body has been taken, and no more comes.
     #[inline]
     pub fn is_end(&self) -> bool {

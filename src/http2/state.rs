@@ -56,7 +56,18 @@ pub(super) struct Received {
     /// Bytes of the body that are still to come, if their number was announced.
     pub(super) content_left: Option<u64>,
     /// Responses with a status of 1xx.
-    pub(super) interim: u8,
+    pub(super) interim: u16,
+}
+
+/// Whether all of a body is kept until it is whole, so that its window has to be as large.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Keeping {
+    #[default]
+    No,
+    /// It waits for a window of so many bytes.
+    Waits(u32),
+    /// It has that window.
+    Granted,
 }
 
 /// The state of one stream.
@@ -66,6 +77,9 @@ pub(super) struct StreamState {
     pub(super) received: Received,
     pub(super) receive_window: ReceiveWindow,
     pub(super) send_window: SendWindow,
+    pub(super) keeping: Keeping,
+    /// All of its body came and was taken: its window counts no more.
+    pub(super) is_taken: bool,
     /// END_STREAM has been sent.
     pub(super) sent_end: bool,
     /// It has ended before its time.
@@ -96,6 +110,8 @@ impl StreamState {
             received: Received::default(),
             receive_window: receive,
             send_window: SendWindow::new(send),
+            keeping: Keeping::No,
+            is_taken: false,
             sent_end: false,
             error: None,
             is_reset: false,
@@ -121,6 +137,8 @@ impl StreamState {
         self.received.interim = 0;
         self.receive_window = receive;
         self.send_window = SendWindow::new(send);
+        self.keeping = Keeping::No;
+        self.is_taken = false;
         self.sent_end = false;
         self.error = None;
         self.is_reset = false;

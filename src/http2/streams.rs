@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::flow::ReceiveWindow;
 use super::ids::Ids;
-use super::state::StreamState;
+use super::state::{Keeping, StreamState};
 use crate::time::Moment;
 
 /// Streams that we have reset are remembered this long: their peer may have sent more before it knew.
@@ -19,17 +19,20 @@ pub(super) struct Streams {
     /// A slot of the number 0 is free. Streams are opened and end in place, for their state is large.
     slots: Vec<StreamState>,
     free: Vec<u32>,
-    /// Keys by numbers; [`RESET`] for a stream that we have reset.
+    /// Keys by numbers; from [`RESET`] on, a stream that we have reset, and how many heads have come on it since.
     ids: Ids,
     resets: VecDeque<u32>,
     ended: [u32; ENDED_REMEMBERED],
     ended_at: usize,
     /// Bytes that the peer may send at most on all streams together, if nothing of it is taken.
     promised: u64,
+    /// Streams whose bodies are kept whole and that wait for their windows, by key and number; and how many have theirs.
+    waiting_for_window: VecDeque<(u32, u32)>,
+    granted: u32,
 }
 
-/// The key of a number whose stream we have reset. No stream has it.
-const RESET: u32 = u32::MAX;
+/// The least value of a number whose stream we have reset. No key is as large.
+const RESET: u32 = 1 << 31;
 
 /// A stream by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,10 @@ impl Streams {
                 key
             }
             None => {
+                if self.slots.is_empty() {
+                    // Many connections never have more than the one.
+                    self.slots.reserve_exact(1);
+                }
                 self.slots.push(StreamState::new(id, receive, send, now));
                 u32::try_from(self.slots.len() - 1).expect("far fewer streams than 2^32")
             }
@@ -71,7 +78,7 @@ impl Streams {
     #[inline]
     pub(super) fn find(&self, id: u32) -> Found {
         match self.ids.get(id) {
-            Some(RESET) => Found::Reset,
+            Some(RESET..) => Found::Reset,
             Some(key) => Found::Open(key),
             None if self.ended.contains(&id) => Found::Ended,
             None => Found::Unknown,
@@ -109,9 +116,9 @@ impl Streams {
 
     /// Forgets a stream that is over.
     pub(super) fn remove(&mut self, key: u32) {
+        self.body_is_over(key);
         let stream = &mut self.slots[key as usize];
         let (id, we_reset) = (stream.id, stream.we_reset);
-        self.promised -= u64::from(stream.receive_window.size());
         stream.end();
         self.free.push(key);
         if we_reset {
@@ -126,24 +133,80 @@ impl Streams {
     /// within `budget`: then no stream can take the connection's window away from the others.
     pub(super) fn tune(&mut self, key: u32, max: u32, budget: u32) {
         let left = u64::from(budget).saturating_sub(self.promised);
-        let window = &mut self.slots[key as usize].receive_window;
+        let stream = &mut self.slots[key as usize];
+        if stream.is_taken {
+            return;
+        }
+        let window = &mut stream.receive_window;
         let before = window.size();
         window.tune(u64::from(max).min(u64::from(before) + left) as u32);
         self.promised += u64::from(window.size() - before);
     }
 
+    /// All of a stream's body has come and was taken, or nobody takes more of it: its window is for others.
+    pub(super) fn body_is_over(&mut self, key: u32) {
+        let stream = &mut self.slots[key as usize];
+        if std::mem::replace(&mut stream.is_taken, true) {
+            return;
+        }
+        self.promised -= u64::from(stream.receive_window.size());
+        self.granted -= u32::from(stream.keeping == Keeping::Granted);
+    }
+
+    /// The body of this stream is kept until it is whole, for which it needs a window of `size`. [`Streams::grant`] gives it.
+    pub(super) fn keep_whole(&mut self, key: u32, size: u32) {
+        let stream = &mut self.slots[key as usize];
+        if stream.keeping == Keeping::No && size > stream.receive_window.size() {
+            stream.keeping = Keeping::Waits(size);
+            self.waiting_for_window.push_back((key, stream.id));
+        }
+    }
+
+    /// Makes the window of the next stream larger that waits for that, if all windows together stay within `budget`, or if
+    /// no other has what it waited for: then each that has it can be received whole, whatever others hold.
+    pub(super) fn grant(&mut self, budget: u32) -> Option<u32> {
+        while let Some(&(key, id)) = self.waiting_for_window.front() {
+            let (promised, granted) = (self.promised, self.granted);
+            let waits = self.get_if(key, id).filter(|stream| !stream.is_taken && !stream.is_reset);
+            if let Some(stream) = waits
+                && let Keeping::Waits(size) = stream.keeping
+            {
+                let more = u64::from(size.saturating_sub(stream.receive_window.size()));
+                if granted > 0 && promised + more > u64::from(budget) {
+                    return None;
+                }
+                stream.receive_window.widen(size);
+                stream.keeping = Keeping::Granted;
+                self.promised += more;
+                self.granted += 1;
+                self.waiting_for_window.pop_front();
+                return Some(key);
+            }
+            self.waiting_for_window.pop_front();
+        }
+        None
+    }
+
     /// From now on frames for this stream are ignored.
     pub(super) fn remember_reset(&mut self, id: u32) {
-        if self.ids.insert(id, RESET) == Some(RESET) {
+        if self.ids.insert(id, RESET).is_some_and(|before| before >= RESET) {
             return;
         }
         if self.resets.len() == RESETS_REMEMBERED
             && let Some(oldest) = self.resets.pop_front()
-            && self.ids.get(oldest) == Some(RESET)
+            && self.ids.get(oldest).is_some_and(|value| value >= RESET)
         {
             self.ids.remove(oldest);
         }
         self.resets.push_back(id);
+    }
+
+    /// A head has come on a stream that we have reset; how many that are.
+    pub(super) fn late_head(&mut self, id: u32) -> u16 {
+        let Some(value @ RESET..) = self.ids.get(id) else { return 0 };
+        let heads = u16::try_from(value - RESET).unwrap_or(u16::MAX).saturating_add(1);
+        self.ids.insert(id, RESET + u32::from(heads));
+        heads
     }
 
     /// Holds at any time.
@@ -152,7 +215,7 @@ impl Streams {
         for (key, stream) in self.iter() {
             assert_eq!(self.find(stream.id), Found::Open(key));
         }
-        let resets = self.ids.iter().filter(|(_, key)| *key == RESET).count();
+        let resets = self.ids.iter().filter(|(_, value)| *value >= RESET).count();
         assert_eq!((self.ids.len() - resets, resets), (self.len(), self.resets.len()));
         assert!(resets <= RESETS_REMEMBERED);
     }
@@ -162,6 +225,7 @@ impl Streams {
         if self.len() == 0 {
             (self.slots, self.free) = (Vec::new(), Vec::new());
             self.ids.shrink();
+            self.waiting_for_window = VecDeque::new();
             self.resets.shrink_to_fit();
         }
     }

@@ -3,26 +3,25 @@
 //! A message that came in one chunk is a part of it, without a copy; one that did not is put together in memory of just
 //! its size.
 
-use bytes::{Buf, Bytes, BytesMut};
-
 use super::frame::HEAD_BYTES;
+use crate::buffer::Slice;
 
 /// Cuts messages out of a stream.
 #[derive(Debug, Default)]
 pub struct Messages {
-    /// Bytes that came and were not looked at.
-    chunk: Bytes,
+    /// What has come and was not looked at.
+    chunk: Slice,
     /// A message that is under way, with its head.
-    partial: BytesMut,
+    partial: Vec<u8>,
 }
 
 /// A message without its head.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Message {
     /// Whether it is compressed.
     pub is_compressed: bool,
     /// The message.
-    pub bytes: Bytes,
+    pub bytes: Slice,
 }
 
 /// A message that is longer than allowed, and how long it says it is.
@@ -31,7 +30,7 @@ pub struct TooLong(pub u32);
 
 impl Messages {
     /// Takes the next chunk, once [`Messages::next`] has given all of the one before.
-    pub fn feed(&mut self, chunk: Bytes) {
+    pub fn feed(&mut self, chunk: Slice) {
         debug_assert!(self.chunk.is_empty(), "what came before was not taken");
         self.chunk = chunk;
     }
@@ -53,7 +52,7 @@ impl Messages {
         if self.partial.len() < length {
             return Ok(None);
         }
-        Ok(Some(message(std::mem::take(&mut self.partial).freeze())))
+        Ok(Some(message(std::mem::take(&mut self.partial).into())))
     }
 
     /// Whether nothing of a message has come that is not whole. A stream that ends elsewhere was cut.
@@ -65,7 +64,7 @@ impl Messages {
     fn fill(&mut self, length: usize) {
         let step = length.saturating_sub(self.partial.len()).min(self.chunk.len());
         if step > 0 {
-            self.partial.reserve(length - self.partial.len());
+            self.partial.reserve_exact(length - self.partial.len());
             self.partial.extend_from_slice(&self.chunk[..step]);
             self.chunk.advance(step);
         }
@@ -79,7 +78,7 @@ fn announced(bytes: &[u8], length_max: u32) -> Result<Option<usize>, TooLong> {
     if length > length_max { Err(TooLong(length)) } else { Ok(Some(HEAD_BYTES + length as usize)) }
 }
 
-fn message(mut bytes: Bytes) -> Message {
+fn message(mut bytes: Slice) -> Message {
     let is_compressed = bytes[0] & 1 != 0;
     bytes.advance(HEAD_BYTES);
     Message { is_compressed, bytes }
@@ -111,7 +110,7 @@ mod tests {
             let mut rest = &bytes[..];
             while !rest.is_empty() {
                 let (chunk, after) = rest.split_at(1 + random.below_u64(rest.len() as u64) as usize);
-                messages.feed(Bytes::copy_from_slice(chunk));
+                messages.feed(Slice::copy_of(chunk));
                 while let Some(message) = messages.next(1_000).expect("none is long") {
                     received.push(message.bytes.to_vec());
                 }
@@ -124,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_message_in_one_chunk_is_not_copied() {
-        let chunk = Bytes::from(stream(&[vec![1, 2, 3]]));
+        let chunk = Slice::from(stream(&[vec![1, 2, 3]]));
         let mut messages = Messages::default();
         messages.feed(chunk.clone());
         let message = messages.next(10).expect("short enough").expect("whole");
@@ -134,15 +133,15 @@ mod tests {
     #[test]
     fn what_is_too_long_is_refused_by_its_head() {
         let mut messages = Messages::default();
-        messages.feed(Bytes::from_static(&[0, 0, 0, 0, 11]));
-        assert_eq!(messages.next(10), Err(TooLong(11)));
+        messages.feed(Slice::copy_of(&[0, 0, 0, 0, 11]));
+        assert_eq!(messages.next(10).err(), Some(TooLong(11)));
         let mut cut = Messages::default();
-        cut.feed(Bytes::from_static(&[0, 0, 0]));
-        assert_eq!(cut.next(10), Ok(None));
+        cut.feed(Slice::copy_of(&[0, 0, 0]));
+        assert!(cut.next(10).is_ok_and(|message| message.is_none()));
         assert!(!cut.is_between());
-        cut.feed(Bytes::from_static(&[0, 2, 9]));
-        assert_eq!(cut.next(10), Ok(None));
-        cut.feed(Bytes::from_static(&[8]));
-        assert_eq!(cut.next(10).expect("short").expect("whole").bytes, &[9, 8][..]);
+        cut.feed(Slice::copy_of(&[0, 2, 9]));
+        assert!(cut.next(10).is_ok_and(|message| message.is_none()));
+        cut.feed(Slice::copy_of(&[8]));
+        assert_eq!(&*cut.next(10).expect("short").expect("whole").bytes, &[9, 8]);
     }
 }

@@ -22,6 +22,7 @@ pub mod raw;
 pub mod raw_server;
 pub mod seccomp;
 pub mod service;
+pub mod sites;
 pub mod speaker;
 pub mod tools;
 pub mod watch;

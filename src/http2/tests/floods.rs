@@ -266,3 +266,21 @@ fn frames_that_ask_for_answers_are_left_while_nothing_is_read() {
     }
     assert_eq!(answered, 3_000);
 }
+
+#[test]
+fn a_service_that_sends_heads_without_end_loses_its_connection() {
+    // Whether the call that was reset holds its stream still, or has let go of it.
+    for holds in [true, false] {
+        let mut raw = Raw::client(Bounds::default());
+        let key = raw.opened();
+        let interim = block(&[(":status", b"103")]);
+        let send = |raw: &mut Raw| raw.frame(kind::HEADERS, flag::END_HEADERS, 1, &interim);
+        (0..9_000).for_each(|_| send(&mut raw));
+        assert_eq!(raw.resets(), [(1, ErrorCode::ENHANCE_YOUR_CALM)], "its stream ends, and that alone");
+        if !holds {
+            raw.let_go(key);
+        }
+        (0..11_000).for_each(|_| send(&mut raw));
+        assert_eq!(raw.failed(), Some(ErrorCode::ENHANCE_YOUR_CALM), "{holds}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Windows of streams and connections.
 
-use super::super::frame::{ErrorCode, kind};
+use super::super::frame::{ErrorCode, flag, kind};
 use super::super::send::Sent;
 use super::super::settings::{Bounds, DEFAULT_WINDOW, MAX_WINDOW};
 use super::super::state::Ending;
@@ -331,4 +331,42 @@ fn what_both_have_staged_gets_over() {
     server_end.connection.send_data(server, &mut down, true, now, &mut server_end.out);
     pair.settle();
     pair.ends(&[client], &[server]);
+}
+
+#[test]
+fn bodies_that_are_kept_whole_get_their_windows_as_there_is_room() {
+    const BODY: usize = 40_000;
+    let bounds = Bounds { connection_window: 70_000, ..small(1_000) };
+    let mut raw = Raw::server(bounds);
+    let keys = [1, 3, 5].map(|stream| raw.accepted(stream, false));
+    raw.sent();
+    let granted = |raw: &mut Raw| -> Vec<u32> {
+        let updates = raw.sent().into_iter().filter(|frame| frame.head.kind == kind::WINDOW_UPDATE);
+        updates.map(|frame| frame.head.stream).filter(|stream| *stream > 0).collect()
+    };
+    // As long as a body may end within its window nothing more is asked for.
+    raw.frame(kind::DATA, 0, 1, &[0; 100]);
+    assert!(raw.connection.keep_whole(keys[0], BODY, &mut raw.out));
+    assert!(granted(&mut raw).is_empty());
+    for (key, stream, wanted) in [(keys[0], 1, &[1][..]), (keys[1], 3, &[][..]), (keys[2], 5, &[][..])] {
+        raw.frame(kind::DATA, 0, stream, &[0; 500]);
+        assert!(raw.connection.keep_whole(key, BODY, &mut raw.out));
+        assert_eq!(granted(&mut raw), wanted, "the others wait, for all together would be too much");
+    }
+    assert!(!raw.connection.keep_whole(keys[1], 70_001, &mut raw.out), "no window is as large");
+    for _ in 0..2 {
+        raw.frame(kind::DATA, 0, 1, &[0; 16_384]);
+    }
+    raw.frame(kind::DATA, flag::END_STREAM, 1, &[0; BODY - 600 - 2 * 16_384]);
+    assert_eq!((raw.failed(), raw.connection.held_bytes()), (None, 41_000));
+    // Whole is not enough: its bytes are held until they are out of the way.
+    assert!(granted(&mut raw).is_empty());
+    raw.connection.release(keys[0], BODY, &mut raw.out);
+    assert_eq!((granted(&mut raw), raw.connection.held_bytes()), (vec![3], 1_000));
+    // A stream that ends before its time makes room, too.
+    raw.let_go(keys[1]);
+    assert_eq!(granted(&mut raw), [5]);
+    raw.let_go(keys[2]);
+    raw.let_go(keys[0]);
+    assert_eq!(raw.connection.held_bytes(), 0);
 }

@@ -63,7 +63,16 @@ impl RequestBody {
         }
     }
 
-    /// Opens the client's window again by as much. hyper does so by itself.
+    /// Nothing of a body of up to `size` bytes is released until it is whole. False if the client may not hold so much; then
+    /// it has to be released as it comes. A client of HTTP/1.1 has one body at a time.
+    pub(in crate::worker) fn keep_whole(&mut self, size: usize) -> bool {
+        match &mut self.source {
+            Source::Http2(stream) => stream.keep_whole(size),
+            Source::Http1(_) => true,
+        }
+    }
+
+    /// Lets the client send as much again. hyper does so by itself.
     pub(in crate::worker) fn release(&mut self, length: usize) {
         if let Source::Http2(stream) = &mut self.source {
             stream.release(length);

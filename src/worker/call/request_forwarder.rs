@@ -15,6 +15,10 @@ use crate::time::Moment;
 use crate::wire::frame::Walker;
 
 /// A request's body: its source, and its progress to an upstream.
+/// Bytes of a connection's window that a call may keep until it is over.
+const LITTLE: usize = 4096;
+
+/// A request's body: where it comes from, and how far it is on its way to an upstream.
 pub(in crate::worker) struct RequestForwarder {
     source: BodySource,
     feed: UpstreamBody,
@@ -30,6 +34,8 @@ struct BodySource {
     walker: Walker,
     /// Bytes of it, if it was read whole before it is sent.
     whole: u32,
+    /// Bytes of a body that is read whole which the client may not send anew yet.
+    unreleased: usize,
     kept: ReplayBuffer,
 }
 
@@ -49,7 +55,15 @@ impl RequestForwarder {
     pub(in crate::worker) fn new(body: RequestBody, kept: ReplayBuffer) -> RequestForwarder {
         let reading = BodyDecoder::AsItIs;
         RequestForwarder {
-            source: BodySource { body, reading, received: false, walker: Walker::new(), whole: 0, kept },
+            source: BodySource {
+                body,
+                reading,
+                received: false,
+                walker: Walker::new(),
+                whole: 0,
+                unreleased: 0,
+                kept,
+            },
             feed: UpstreamBody::new(0),
         }
     }
@@ -74,10 +88,12 @@ impl RequestForwarder {
         self.source.reading.detail()
     }
 
-    /// Receives the next chunk of a body that is read whole before it is sent; `None` at its end.
+    /// Receives the next chunk of a body of at most `length_max` bytes that is read whole before it is sent; `None` at its
+    /// end. The client may send as much more when it has been sent, or when the call is over.
     pub(in crate::worker) fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
+        length_max: usize,
     ) -> Poll<Result<Option<Slice>, Failure>> {
         let source = &mut self.source;
         if source.received {
@@ -86,7 +102,11 @@ impl RequestForwarder {
         source.body.poll_chunk(cx).map(|chunk| match chunk {
             Some(Ok(chunk)) => {
                 source.received = source.body.is_end();
-                source.release(chunk.len());
+                if source.received || source.body.keep_whole(length_max) {
+                    source.unreleased += chunk.len();
+                } else {
+                    source.release(chunk.len());
+                }
                 Ok(Some(chunk))
             }
             Some(Err(failure)) => Err(failure),
@@ -101,7 +121,7 @@ impl RequestForwarder {
     pub(in crate::worker) fn send_whole(&mut self, message: Slice) {
         self.source.kept.add(&message);
         self.source.whole = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        self.feed.held = Some((message, 0));
+        self.feed.held = Some((message, std::mem::take(&mut self.source.unreleased)));
     }
 
     /// Receives and reads until there is something to send, or nothing more to come.
@@ -354,9 +374,9 @@ impl BodySource {
         }
     }
 
-    /// Opens the client's window again by as much. For a body that has ended the library does so by itself.
+    /// Lets the client send as much again. Little is given back with the stream, once the body has ended.
     fn release(&mut self, length: usize) {
-        if !self.received && length > 0 {
+        if length > if self.received { LITTLE } else { 0 } {
             self.body.release(length);
         }
     }

@@ -1,8 +1,9 @@
 //! A request over HTTP/1.1 and its answer, between hyper and the call.
 //!
 //! hyper asks for the head of the answer and then for its body; the call gives them when it has them. Both run on this
-//! worker, in tasks of their own: each wakes the other. One bridge serves all requests of a connection, one after the
-//! other, so a request allocates nothing here.
+//! worker, in tasks of their own: each wakes the other. One exchange serves all requests of a connection, one after the
+//! other, so a request allocates nothing here: the answer's fields are put where those of the request were, which hyper
+//! then reads the next request into.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,20 +13,25 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use http::header::CONNECTION;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::h1_body::H1Body;
 use crate::buffer::Slice;
-use crate::http2::Head;
+use crate::http2::{Field, Head, Name};
 
 /// The state that hyper and the call share.
 #[derive(Default)]
 pub(in crate::worker) struct H1Bridge {
     head: RefCell<Option<Response<()>>>,
-    chunks: RefCell<VecDeque<Bytes>>,
+    chunks: RefCell<VecDeque<Slice>>,
+    /// Memory for the fields of the answer, and for their values.
+    fields: Cell<HeaderMap>,
+    values: RefCell<BytesMut>,
+    /// Names without a number that answers had, for the next ones; http keeps each in memory of its own.
+    names: RefCell<Vec<HeaderName>>,
     end: Cell<End>,
     /// hyper has had a turn to write the last chunk before it gets the error of a cut body.
     flushed: Cell<bool>,
@@ -39,7 +45,10 @@ pub(in crate::worker) struct H1Bridge {
     call: RefCell<Option<Waker>>,
 }
 
-/// The end of the body.
+/// Names that are kept; more are made anew each time.
+const NAMES_KEPT: usize = 16;
+
+/// How the body ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum End {
     /// The body goes on.
@@ -79,7 +88,13 @@ impl H1Bridge {
         self.call.take();
     }
 
-    /// Lets the next answer announce the end of its connection.
+    /// Takes the memory of a request's fields.
+    pub(in crate::worker) fn reuse(&self, mut fields: HeaderMap) {
+        fields.clear();
+        self.fields.set(fields);
+    }
+
+    /// The next answer tells the client that it is the last one on its connection.
     pub(in crate::worker) fn close_after(&self) {
         self.last.set(true);
     }
@@ -87,7 +102,7 @@ impl H1Bridge {
     // The call's side.
 
     pub(in crate::worker) fn begin(&self, head: &Head) {
-        let mut response = response(head);
+        let mut response = self.response(head);
         let is_whole = self.end.get() == End::Whole;
         if (is_whole && self.body.answered()) || self.last.get() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -105,7 +120,7 @@ impl H1Bridge {
             wait(&self.call, cx);
             return Poll::Pending;
         }
-        self.chunks.borrow_mut().push_back(std::mem::take(chunk).into_bytes());
+        self.chunks.borrow_mut().push_back(std::mem::take(chunk).spare());
         self.wake_hyper();
         Poll::Ready(())
     }
@@ -113,7 +128,7 @@ impl H1Bridge {
     /// Ends the body with `last`.
     pub(in crate::worker) fn end(&self, last: Slice) {
         if !last.is_empty() {
-            self.chunks.borrow_mut().push_back(last.into_bytes());
+            self.chunks.borrow_mut().push_back(last.spare());
         }
         self.end.set(End::Whole);
         self.wake_hyper();
@@ -122,7 +137,7 @@ impl H1Bridge {
     /// Ends the body after `last`, in a way that shows that it is not whole.
     pub(in crate::worker) fn cut(&self, last: Slice) {
         if !last.is_empty() {
-            self.chunks.borrow_mut().push_back(last.into_bytes());
+            self.chunks.borrow_mut().push_back(last.spare());
         }
         self.end.set(End::Truncated);
         self.wake_hyper();
@@ -144,6 +159,43 @@ impl H1Bridge {
         Poll::Pending
     }
 
+    /// A head as hyper takes it. Fields that HTTP/1.1 cannot have are left out; a service cannot send such, for they are
+    /// refused when they come. All values lie in one piece of memory, which is free when hyper has written them.
+    fn response(&self, head: &Head) -> Response<()> {
+        let mut response = Response::new(());
+        *response.status_mut() =
+            head.status().and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
+        let mut fields = self.fields.take();
+        fields.reserve(head.len());
+        let mut values = self.values.borrow_mut();
+        values.reserve(head.iter().map(|field| field.value.len()).sum());
+        for field in head.iter() {
+            values.extend_from_slice(field.value);
+            let value = values.split().freeze();
+            if let (Some(name), Ok(value)) = (self.name(field), HeaderValue::from_maybe_shared(value)) {
+                fields.append(name, value);
+            }
+        }
+        *response.headers_mut() = fields;
+        response
+    }
+
+    fn name(&self, field: Field<'_>) -> Option<HeaderName> {
+        if field.name != Name::OTHER {
+            return HeaderName::from_bytes(field.name_bytes).ok();
+        }
+        let mut names = self.names.borrow_mut();
+        let known = names.iter().find(|name| name.as_str().as_bytes() == field.name_bytes);
+        if let Some(known) = known {
+            return Some(known.clone());
+        }
+        let name = HeaderName::from_bytes(field.name_bytes).ok()?;
+        if names.len() < NAMES_KEPT {
+            names.push(name.clone());
+        }
+        Some(name)
+    }
+
     fn wake_hyper(&self) {
         if let Some(waker) = self.hyper.borrow().as_ref() {
             waker.wake_by_ref();
@@ -163,27 +215,6 @@ impl H1Bridge {
             waker.wake();
         }
     }
-}
-
-/// A head in hyper's form. Fields that HTTP/1.1 cannot have are left out; services cannot send them, for HTTP/2 refuses
-/// them. All values lie in one piece of memory.
-fn response(head: &Head) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() =
-        head.status().and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
-    let mut all = Vec::with_capacity(head.iter().map(|field| field.value.len()).sum());
-    head.iter().for_each(|field| all.extend_from_slice(field.value));
-    let mut values = Bytes::from(all);
-    response.headers_mut().reserve(head.len());
-    for field in head.iter() {
-        let value = values.split_to(field.value.len());
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(field.name_bytes), HeaderValue::from_maybe_shared(value))
-        {
-            response.headers_mut().append(name, value);
-        }
-    }
-    response
 }
 
 fn wait(waker: &RefCell<Option<Waker>>, cx: &Context<'_>) {
@@ -238,13 +269,13 @@ impl Drop for ResponseFuture {
 pub(in crate::worker) struct ResponseBody(Rc<H1Bridge>);
 
 impl Body for ResponseBody {
-    type Data = Bytes;
+    type Data = Slice;
     type Error = Truncated;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Slice>, Self::Error>>> {
         let exchange = &self.0;
         if let Some(chunk) = exchange.chunks.borrow_mut().pop_front() {
             exchange.wake_call();
@@ -291,9 +322,10 @@ mod tests {
         Context::from_waker(Waker::noop())
     }
 
-    fn taken(body: &mut ResponseBody) -> Poll<Option<Result<Bytes, ()>>> {
+    fn taken(body: &mut ResponseBody) -> Poll<Option<Result<Vec<u8>, ()>>> {
         let polled = Pin::new(body).poll_frame(&mut cx());
-        polled.map(|frame| frame.map(|frame| frame.map_err(drop).map(|f| f.into_data().expect("only data"))))
+        let data = |frame: Frame<Slice>| frame.into_data().expect("only data").to_vec();
+        polled.map(|frame| frame.map(|frame| frame.map_err(drop).map(data)))
     }
 
     fn body(exchange: &Rc<H1Bridge>) -> ResponseBody {
@@ -314,12 +346,12 @@ mod tests {
         assert!(exchange.poll_send(&cx(), &mut chunk).is_ready());
         let mut next = Slice::copy_of(b"b");
         assert!(exchange.poll_send(&cx(), &mut next).is_pending());
-        assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"a")))));
+        assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(b"a".to_vec()))));
         assert!(exchange.poll_send(&cx(), &mut next).is_ready());
         exchange.end(Slice::copy_of(b"c"));
         assert_eq!(body.size_hint().exact(), Some(2));
-        assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"b")))));
-        assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"c")))));
+        assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(b"b".to_vec()))));
+        assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(b"c".to_vec()))));
         assert_eq!(taken(&mut body), Poll::Ready(None));
         assert!(exchange.poll_gone(&cx()).is_pending());
     }
@@ -344,7 +376,7 @@ mod tests {
         let exchange = Rc::new(H1Bridge::default());
         let mut body = body(&exchange);
         exchange.cut(Slice::copy_of(b"x"));
-        assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(b"x")))));
+        assert_eq!(taken(&mut body), Poll::Ready(Some(Ok(b"x".to_vec()))));
         assert_eq!(taken(&mut body), Poll::Pending);
         assert_eq!(taken(&mut body), Poll::Ready(Some(Err(()))));
     }

@@ -123,7 +123,9 @@ impl Service<Request<Incoming>> for Requests {
         self.exchange.body.begin(body, awaits);
         let body = RequestBody::http1(Rc::clone(&self.exchange));
         let sink = ResponseSink::http1(Rc::clone(&self.exchange));
-        self.worker.start_call(&self.client, self.arrival(&head), body, sink);
+        let arrival = self.arrival(&head);
+        self.exchange.reuse(head.headers);
+        self.worker.start_call(&self.client, arrival, body, sink);
         self.worker.poll_started_calls();
         answer
     }

@@ -39,8 +39,9 @@ impl Call {
             return Ok(None);
         }
         let mut collected = json::CollectedBody::default();
+        let length_max = opened.body_max();
         loop {
-            let chunk = poll_fn(|cx| match self.request.poll_receive(cx) {
+            let chunk = poll_fn(|cx| match self.request.poll_receive(cx, length_max) {
                 Poll::Pending => match self.note_upload(true, collected.held_bytes()) {
                     Ok(()) => self.poll_given_up(cx).map(Err),
                     Err(failure) => Poll::Ready(Err(failure)),

@@ -1,5 +1,7 @@
 //! A body of JSON, or of anything that a `google.api.HttpBody` holds, as gRPC messages in their frames.
 
+use std::rc::Rc;
+
 use super::request::TranscodedRequest;
 use crate::buffer::Slice;
 use crate::policy::failure::Failure;
@@ -82,6 +84,11 @@ impl TranscodedRequest {
         if too_long && !self.is_stream() { Err(Failure::BodyTooLarge) } else { Ok(()) }
     }
 
+    /// The most bytes that the body may have, as far as the client has said.
+    pub(in crate::worker) fn body_max(&self) -> usize {
+        self.length.and_then(|length| usize::try_from(length).ok()).unwrap_or_else(|| self.length_max())
+    }
+
     /// Takes a chunk of the body.
     pub(in crate::worker) fn collect(
         &self,
@@ -93,9 +100,10 @@ impl TranscodedRequest {
 
     /// The call's only message, in its frame.
     pub(in crate::worker) fn message(&self, body: &CollectedBody) -> Result<Slice, Refused> {
-        let mut out = Vec::with_capacity(HEAD_BYTES + body.bytes().len() + self.bound.len() + 16);
-        self.append(body.bytes(), true, &mut out)?;
-        Ok(out.into())
+        self.transcoder.blocks.write(|out| {
+            out.reserve_exact(HEAD_BYTES + body.bytes().len() + self.bound.len() + 16);
+            self.append(body.bytes(), true, out)
+        })
     }
 
     /// Appends the message of one value of the body, in its frame.
@@ -246,13 +254,15 @@ impl Stream {
 
     /// The messages that this chunk of the body completes.
     pub(in crate::worker) fn read(&mut self, chunk: Slice, is_last: bool) -> Result<Slice, Failure> {
-        let mut out = Vec::with_capacity(chunk.len() + 64);
-        let refused = self.append_all(&chunk, is_last, &mut out);
-        refused.map_err(|(failure, detail)| {
+        let transcoder = Rc::clone(&self.opened.transcoder);
+        let written = transcoder.blocks.write(|out| {
+            out.reserve(chunk.len() + 64);
+            self.append_all(&chunk, is_last, out)
+        });
+        written.map_err(|(failure, detail)| {
             self.detail = detail;
             failure
-        })?;
-        Ok(out.into())
+        })
     }
 
     /// Whether a value has begun that has not ended.

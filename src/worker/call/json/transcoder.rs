@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
+use crate::buffer::Blocks;
 use crate::config::Transcoding;
 use crate::transcode::api::{Api, Method, Rule};
 use crate::transcode::query::{Query, QueryOptions};
@@ -19,7 +20,9 @@ pub(in crate::worker) struct Transcoder {
     unary: FxHashSet<Box<str>>,
     pub(in crate::worker) captures: RefCell<Captures>,
     pub(in crate::worker) query: RefCell<Query>,
-    /// Memory of ended calls, for those that begin.
+    /// Memory for messages and answers.
+    pub(in crate::worker) blocks: Blocks,
+    /// Memory of calls that have ended, for those that begin.
     spare: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -32,8 +35,8 @@ impl Transcoder {
         let unary =
             api.methods().iter().filter(|method| !method.client_streaming && !method.server_streaming);
         let unary = unary.map(|method| method.path.as_str().into()).collect();
-        let (captures, query, spare) = Default::default();
-        Rc::new(Transcoder { api, settings, unary, captures, query, spare })
+        let (captures, query, blocks, spare) = Default::default();
+        Rc::new(Transcoder { api, settings, unary, captures, query, blocks, spare })
     }
 
     /// Whether this is the path of a method that takes one message and answers with one.

@@ -1,9 +1,8 @@
 //! The answer to a caller of plain HTTP: one value of JSON, or a stream of them.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-
-use bytes::Bytes;
 
 use super::extra::ExtraHeaders;
 use super::sink::{Gone, ResponseSink};
@@ -125,9 +124,9 @@ pub(in crate::worker) struct JsonEncoder {
     /// The head, until its fields are settled.
     head: Option<Head>,
     messages: Messages,
-    /// The only message, until the call has succeeded.
-    only: Option<Bytes>,
-    /// Bytes in the client's format, not yet taken.
+    /// The only message in the client's language, until it is known that the call went well.
+    only: Option<Result<Slice, AttemptError>>,
+    /// In the client's language, and not yet taken.
     pending: Slice,
     is_empty: bool,
     /// The error that ends the answer, once the bytes before it have been sent.
@@ -193,7 +192,7 @@ impl JsonEncoder {
             return Poll::Ready(Ok(()));
         }
         if !chunk.is_empty() {
-            self.messages.feed(std::mem::take(chunk).into_bytes());
+            self.messages.feed(std::mem::take(chunk));
         }
         loop {
             if !self.pending.is_empty() {
@@ -206,10 +205,13 @@ impl JsonEncoder {
             if let Some(failed) = self.ended.take() {
                 return Poll::Ready(Err(failed));
             }
-            let mut out = Vec::new();
-            // A message that cannot be written fails after the bytes before it have been sent.
-            self.ended = self.append_next(sink, extra, is_head, &mut out).err();
-            self.pending = out.into();
+            let transcoder = Rc::clone(&self.transcoder);
+            let Ok(pending) = transcoder.blocks.write(|out| {
+                // A message that cannot be written does not take along those before it.
+                self.ended = self.append_next(sink, extra, is_head, out).err();
+                Ok::<(), Infallible>(())
+            });
+            self.pending = pending;
             if self.pending.is_empty() && self.ended.is_none() {
                 return Poll::Ready(Ok(()));
             }
@@ -234,7 +236,7 @@ impl JsonEncoder {
                 return Err(BAD);
             }
             if self.format == Format::Value {
-                self.only = Some(message.bytes);
+                self.only = Some(self.whole(&message.bytes));
                 continue;
             }
             let before = out.len();
@@ -302,7 +304,13 @@ impl JsonEncoder {
         HttpBody::read(message).map_err(|_| BAD)
     }
 
-    /// Appends a message in the client's format.
+    /// The only message as the client gets it, with its type in the head.
+    fn whole(&mut self, message: &[u8]) -> Result<Slice, AttemptError> {
+        self.set_type(message)?;
+        self.transcoder.blocks.write(|out| self.append(message, out))
+    }
+
+    /// Appends a message as the client gets it.
     fn append(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), AttemptError> {
         let rule = self.rule();
         if rule.gives_http_body {
@@ -350,13 +358,10 @@ impl JsonEncoder {
             return Err(BAD);
         }
         if self.format == Format::Value {
-            let message = self.only.take().ok_or(BAD)?;
-            let mut body = Vec::new();
-            self.append(&message, &mut body)?;
-            self.set_type(&message)?;
+            let body = self.only.take().ok_or(BAD)??;
             let mut head = self.head_with(extra)?;
             self.add_metadata(&mut head, trailers);
-            return Ok(sink.send_whole(head, body.into(), is_head)?);
+            return Ok(sink.send_whole(head, body, is_head)?);
         }
         if !sink.is_begun() {
             if !self.rule().gives_http_body {
