@@ -170,7 +170,7 @@ async fn hold(front: &Front, library: &Library, version: Version, case: &Case, w
     match wanted {
         Ok(message) => {
             assert_eq!(answer.status, 200, "{what}");
-            assert_eq!(library.take().messages, [message.clone()], "{what}");
+            assert_eq!(library.take().messages, std::slice::from_ref(message), "{what}");
         }
         Err(status) => assert_eq!(answer.status, *status, "{what}"),
     }
