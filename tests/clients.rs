@@ -82,7 +82,9 @@ async fn floods_say_what_they_were() {
     };
     // POST to a path that is no method's, which is answered at once.
     let head = |stream: u32| frame(1, 0x4, stream, b"\x83\x86\x44\x02/x");
-    let floods: [(&str, &dyn Fn(u32) -> Vec<u8>); 7] = [
+    /// The n-th bytes of a flood.
+    type Bytes<'a> = &'a dyn Fn(u32) -> Vec<u8>;
+    let floods: [(&str, Bytes<'_>); 7] = [
         ("too_many_pings", &|count| flood(count, &|_| frame(6, 0, 0, &[7; 8]))),
         ("too_many_settings", &|count| flood(count - 1, &|_| frame(4, 0, 0, &[]))),
         ("too_many_window_updates", &|count| flood(count, &|_| frame(8, 0, 0, &[0, 0, 0, 1]))),

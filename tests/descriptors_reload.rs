@@ -215,7 +215,7 @@ async fn a_changed_source_is_compiled_again_and_a_bad_one_is_told() {
     fs::write(&source, text.replace("rpc Get(Query)", "rpc Get(Nothing)")).expect("a file");
     let line = within(AT_MOST, "the problem", process.says("Nothing")).await;
     assert!(
-        line.contains("ERROR") && line.contains("library.proto:13:11: name 'Nothing' is not defined"),
+        line.contains("ERROR") && line.contains("library.proto:15:11: name 'Nothing' is not defined"),
         "{line}"
     );
     within(AT_MOST, "what follows", process.says("the descriptors are not taken: the API in use stays"))

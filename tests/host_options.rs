@@ -1,5 +1,6 @@
 //! Host options that a configuration names: each is in use, or refused with a reason; none is left out in silence.
 #![cfg(target_arch = "x86_64")]
+#![allow(clippy::disallowed_methods, reason = "a test waits for the kernel, with an end")]
 
 mod support;
 

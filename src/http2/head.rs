@@ -27,6 +27,7 @@ const FIELD_OVERHEAD: usize = 32;
 /// The memory of a worker's heads. Heads take arenas from it, and give them back when they are dropped.
 #[derive(Default)]
 pub struct Heads {
+    #[expect(clippy::vec_box, reason = "heads take the boxes out, and give them back")]
     spare: RefCell<Vec<Box<Parts>>>,
     spare_bytes: Cell<usize>,
     /// Heads that blocks were decoded to; empty until a block repeats.

@@ -73,7 +73,10 @@ impl Resets {
 
     /// The next one that is to be sent at `now`.
     pub(super) fn next(&mut self, now: Moment) -> Option<HeldReset> {
-        while let Some(held) = self.waiting.pop_front_if(|held| held.due <= now) {
+        while let Some(held) = self.waiting.front().copied()
+            && held.due <= now
+        {
+            self.waiting.pop_front();
             if self.take(held.stream, held.opened, now) {
                 return Some(held);
             }

@@ -65,7 +65,7 @@ impl Http1 {
 
     /// Sends a request with this body, and reads the answer.
     pub async fn ask(&mut self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Http1Answer {
-        let mut head = format!("{line} HTTP/1.1\r\nhost: ringway.test\r\n");
+        let mut head = format!("{line} HTTP/1.1\r\nhost: ringway\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
