@@ -195,12 +195,12 @@ fn a_stream_that_has_just_begun_is_reset_a_little_later() {
 fn few_streams_are_reset_that_the_service_may_not_have_accepted() {
     let mut raw = Raw::client(Bounds { max_concurrent_streams: 1_000, ..Bounds::default() });
     let keys: Vec<u32> = (0..40).map(|_| raw.opened()).collect();
-    raw.now = ms(500);
+    raw.now = ms(50);
     keys.iter().for_each(|key| raw.let_go(*key));
     assert_eq!(raw.resets().len(), 10);
     // An answer on a later stream says that the service has accepted all of them.
     raw.answered(81);
-    raw.connection.send_due(ms(520), &mut raw.out);
+    raw.connection.send_due(ms(70), &mut raw.out);
     assert_eq!(raw.resets().len(), 30);
 }
 

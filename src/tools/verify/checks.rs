@@ -263,7 +263,7 @@ const GAUGES: [(&str, &str); 5] = [
 ];
 
 /// Rounds of calls, after those that are for getting warm, in so many lots.
-const LOTS: usize = 4;
+const LOTS: usize = 8;
 const ROUNDS: usize = 4;
 const CANCELLED: u64 = 100;
 /// A leak of less than one allocation for so many cancelled calls is not told from chance.
