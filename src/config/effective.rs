@@ -42,7 +42,7 @@ pub enum Setting {
     Tables(Vec<Vec<(String, Setting)>>),
 }
 
-/// It only repeats the rest of a [`Config`], so it makes no two of them differ.
+/// It only repeats the rest of a `Config`, so it makes no two of them differ.
 impl PartialEq for Effective {
     fn eq(&self, _: &Self) -> bool {
         true
