@@ -135,8 +135,9 @@ fn a_rate_limit_is_exact_over_workers() {
         let scene = scene(seed, &Text { workers: 4, routes, ..Text::default() });
         let peers = one_each(&scene);
         let fills = || scene.now().as_nanos() / 1_000_000_000;
-        let (before, count) = (fills(), 3_500);
-        let calls = scene.ended(&scene.offer(&peers, ms(1), count, limited()), count);
+        // Four times as many as are filled.
+        let (before, count) = (fills(), 700);
+        let calls = scene.ended(&scene.offer(&peers, ms(5), count, limited()), count);
         let filled = fills() - before;
         assert!((3..=4).contains(&filled), "{filled} fills");
         let ok = calls.iter().filter(|(outcome, _)| is_ok(outcome)).count() as u64;
