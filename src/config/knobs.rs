@@ -1,7 +1,7 @@
 //! The configuration's keys: each with its bounds, its default and one sentence.
 //!
 //! The parser takes bounds and defaults from here and `docs/CONFIG.md` is written from here, so they cannot disagree.
-//! The rows are in `knobs/table.rs`, and the kinds of values in `knobs/knob.rs`.
+//! The rows are in `knobs/table/`, and the kinds of values in `knobs/knob.rs`.
 
 mod knob;
 mod row;
@@ -72,7 +72,7 @@ fn section(out: &mut String, table: &str) {
 const INTRODUCTION: &str = "\
 # Configuration
 
-<!-- Written from src/config/knobs/table.rs by `UPDATE=1 cargo test --lib config`. -->
+<!-- Written from src/config/knobs/table/ by `UPDATE=1 cargo test --lib config`. -->
 
 One TOML file, named by `--config` or `RINGWAY_CONFIG`. `ringway check --config FILE` reads it and reports every error
 with its line, column and a hint. `examples/minimal.toml` is the shortest file that works; `examples/ringway.toml` sets

@@ -1,7 +1,7 @@
 //! An operator's settings, as checked types.
 //!
 //! `parse.rs` turns text into these types once; afterwards the type is the proof. Every value here is within its
-//! bounds, and every name it refers to exists. Read `knobs/table.rs` for bounds and defaults, `docs/CONFIG.md` for the
+//! bounds, and every name it refers to exists. Read `knobs/table/` for bounds and defaults, `docs/CONFIG.md` for the
 //! table in Markdown, and `reader.rs` for the way that errors are found.
 
 mod checks;

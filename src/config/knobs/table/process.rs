@@ -1,0 +1,85 @@
+//! Rows: the process as a whole, and its guards.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::super::knob::Knob;
+use super::super::row::{
+    address, count, count_or_auto, flag, list, other, power_of_two, ratio, secs, size, table, time,
+    time_or_none, word,
+};
+use super::{BUFFERED_MAX, HOUR, KIB, MIB, MS};
+
+#[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
+pub(super) const ROWS: &[Knob] = &[
+    count_or_auto("workers", 1, 1024,
+        "Worker threads. `auto` is one for each CPU this process may use: affinity, cpuset and cgroup quota are respected."),
+    other("cpu_policy", "\"all\", \"physical_cores\" or \"numa_node:0\"",
+        "Which of those CPUs workers take: all, one of each core, or those of one memory node. By default all. Where workers are fewer, CPUs that take an interface's packets for all of them are left out, unless there is such a CPU for each worker."),
+    time("drain_timeout", secs(30), Duration::ZERO, HOUR,
+        "How long calls in flight may take to finish after SIGTERM before they are cut."),
+
+    table("io", "How workers talk to the kernel."),
+    word("io.backend", "auto", &["auto", "io_uring", "epoll"],
+        "`auto` is io_uring where every core can have a ring, epoll otherwise."),
+    power_of_two("io.entries", 4096, 256, 32_768,
+        "Submission queue entries of each worker's ring."),
+    word("io.on_unavailable", "fallback", &["fallback", "fail"],
+        "Where io_uring is wanted but not available: use epoll with a warning, or exit with code 78."),
+    time_or_none("io.sqpoll_idle", None, MS, Duration::from_secs(60),
+        "A thread of the kernel takes each worker's submissions and sleeps after this long without any; it needs a CPU of its own for each worker, 4 `io.entries` for each of its connections, and Linux 6.0. `check` and start refuse it elsewhere."),
+    time_or_none("io.busy_poll", None, Duration::from_micros(1), Duration::from_millis(1),
+        "How long a worker's ring may poll the interfaces of its sockets before it sleeps (NAPI busy polling, preferred to interrupts). Needs io_uring and Linux 6.9; `check` and start refuse it elsewhere. Does nothing on loopback."),
+
+    table("admin", "The address for operators."),
+    address("admin.address", Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)),
+        "Where the dashboard, `/metrics` and all other pages for operators are served. Keep it off public networks."),
+    list("admin.allowed_hosts", "a host name without a port, such as \"ringway.example.com\" or \"*.example.com\", or \"*\" for every one", 0, 64,
+        "Names that requests may have as their host there, besides addresses and names without a dot; others get 403, for a page on the web can make a browser ask under a name of its own. `/ready` and `/live` answer everybody."),
+
+    table("overload", "When a worker has more than it can do, it refuses calls with UNAVAILABLE before anything of them is read."),
+    count("overload.max_active_calls", 65_536, 1, 1_000_000_000,
+        "Calls one worker has at once, streams included; more are refused."),
+    size("overload.max_buffered_bytes", 256 * MIB, KIB, BUFFERED_MAX,
+        "Bytes of unfinished JSON requests that one worker holds, if they are of more than one request; above it they are refused."),
+    time_or_none("overload.max_loop_delay", Some(Duration::from_millis(500)), Duration::from_millis(1), HOUR,
+        "How late a worker may come to what has arrived. Of the calls that it comes to later, nearly all are refused, once it has been late for `interval`."),
+    time("overload.interval", secs(1), Duration::from_millis(10), HOUR,
+        "So long it has to be later than that without a break: a short rush refuses nothing."),
+
+    table("dns", "How host names of endpoints become addresses. They are asked for again and again; while that fails, the last good answer holds."),
+    list("dns.servers", "an IP address and a port, such as \"10.0.0.2:53\"", 0, 8,
+        "Name servers; by default those of `/etc/resolv.conf`. `/etc/hosts` goes before them."),
+    time("dns.refresh_rate", secs(30), Duration::from_millis(10), HOUR,
+        "A name is asked for again after this time, or sooner if the TTL of its answer is over."),
+    time("dns.min_refresh_rate", secs(1), Duration::from_millis(10), HOUR,
+        "But never sooner than this, which is also the first wait after a failure; not above `refresh_rate`."),
+    time("dns.timeout", secs(5), MS, HOUR,
+        "An answer that takes longer is none. A reload waits no longer than this for names that are new."),
+    count("dns.max_addresses", 256, 1, 4096,
+        "Of the addresses of one name, so many are used."),
+
+    table("access_log", "A line of JSON for each call, or for a share of them."),
+    other("access_log.path", "the path of a file, or \"-\" for standard output",
+        "Where lines are appended; no access log without it. SIGUSR1 opens the file anew."),
+    ratio("access_log.sample", 0.01, 0.0, 1.0,
+        "The share of calls that get a line."),
+    flag("access_log.errors", true,
+        "Whether each call that does not end with OK gets one, whatever the share is."),
+
+    table("tracing", "Spans for an OpenTelemetry collector, over OTLP: one for each call, and one for each of its attempts. W3C's `traceparent` is followed, and passes untouched where tracing is off."),
+    other("tracing.endpoint", "\"http://\", a host and a port, such as \"http://127.0.0.1:4317\"",
+        "Where the collector takes OTLP over gRPC; no tracing without it."),
+    ratio("tracing.sample", 0.01, 0.0, 1.0,
+        "The share of calls that get spans, of those that come without a decision; a caller's decision is followed."),
+    other("tracing.service_name", "1 to 100 printable characters",
+        "`service.name` of all spans; \"ringway\" by default."),
+    power_of_two("tracing.queue_spans", 2048, 64, 65_536,
+        "Spans of one worker that may wait to be exported, 304 bytes each; more are left out and counted."),
+    count("tracing.batch_spans", 512, 1, 65_536,
+        "Spans that are exported at once."),
+    time("tracing.interval", secs(1), MS, secs(60),
+        "How long spans are collected before they are exported."),
+    time("tracing.timeout", secs(5), MS, secs(60),
+        "How long the collector may take for one export; spans it did not take after three tries are lost and counted."),
+];

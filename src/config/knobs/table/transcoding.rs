@@ -1,0 +1,63 @@
+//! Rows: JSON in front of gRPC.
+
+use super::super::knob::Knob;
+use super::super::row::{flag, list, secs, size, table, time, word};
+use super::{CLUSTER, DAY, FILE, KIB, MIB};
+
+#[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
+pub(super) const ROWS: &[Knob] = &[
+    table("transcoding", "JSON in front of gRPC: the rules of `google.api.http`. On where any descriptors are named. Relative paths begin at this file's directory."),
+    list("transcoding.descriptor_sets", FILE, 0, 256,
+        "Files with a `google.protobuf.FileDescriptorSet`, as `protoc --include_imports --descriptor_set_out` and `buf build` write them."),
+    list("transcoding.protos", FILE, 0, 4096,
+        "`.proto` files, compiled at start. They must lie below one of `proto_paths`."),
+    list("transcoding.proto_paths", FILE, 0, 256,
+        "Where imports are looked for, in this order; by default this file's directory. `google/protobuf` and the usual ones of `google/api` are built in."),
+    list("transcoding.reflection", CLUSTER, 0, 1024,
+        "Clusters whose server reflection is asked for descriptors: v1, else v1alpha. The last good answer is kept."),
+    time("transcoding.reflection_interval", secs(60), secs(1), DAY,
+        "How often they are asked; one that has not answered, each second."),
+    list("transcoding.services", "a service's full name, such as \"bench.v1.Echo\"", 0, 4096,
+        "The services to serve as JSON; empty for all that the descriptors have."),
+    flag("transcoding.auto_mapping", true,
+        "Whether `POST /{service}/{method}` with a JSON body works for every method, annotated or not."),
+    word("transcoding.on_bad_rule", "skip", &["skip", "fail"],
+        "What becomes of an HTTP rule that is wrong or means the same requests as another: `skip` leaves it out, names it, and serves the others; `fail` refuses the descriptors as a whole."),
+    size("transcoding.max_request_body_size", 4 * MIB, KIB, 1024 * MIB,
+        "Bytes of a JSON request; more are answered with 413."),
+    size("transcoding.max_response_message_size", 4 * MIB, KIB, 1024 * MIB,
+        "Bytes of one message of an answer, which is held while it is turned into JSON."),
+    flag("transcoding.ignore_unknown_fields", false,
+        "Whether fields that a message does not have are left out of a JSON request; else they are errors."),
+    flag("transcoding.ignore_unknown_query_parameters", false,
+        "The same for query parameters."),
+
+    list("transcoding.service_configs", FILE, 0, 256,
+        "`google.api.Service` files, YAML or JSON. The HTTP rules in them are added to those of the descriptors."),
+    word("transcoding.compatibility", "none", &["none", "grpc-gateway"],
+        "The default of the options below, of `ignore_unknown_fields` and `ignore_unknown_query_parameters`, and of `print_options.always_print_primitive_fields`: `grpc-gateway` turns all of them on."),
+    flag("transcoding.ignore_unused_body", false,
+        "Whether a body is ignored that is sent to a rule without `body`; else it is an error."),
+    flag("transcoding.ignore_bound_query_parameters", false,
+        "Whether a query parameter is ignored that names a field of the path or the body; else it is an error."),
+    flag("transcoding.form_bodies", false,
+        "Whether a body of the type `application/x-www-form-urlencoded` is read like a query."),
+    flag("transcoding.map_query_parameters", false,
+        "Whether `?labels[key]=value` sets an entry of the map `labels`."),
+    flag("transcoding.fill_update_mask", false,
+        "Whether PATCH with a `body` that is one field sets the request's only `FieldMask`, if nothing else does, to the fields in the body."),
+    flag("transcoding.wrap_stream_messages", false,
+        "Whether a stream of answers is `{\"result\": ...}` lines, the last of which may be `{\"error\": ...}`."),
+    flag("transcoding.metadata_prefixes", false,
+        "Whether a request's `grpc-metadata-x` is the metadata `x`, and an answer's metadata is `grpc-metadata-x` or, if it came last, `grpc-trailer-x`."),
+
+    table("transcoding.print_options", "How JSON is written."),
+    flag("transcoding.print_options.add_whitespace", false,
+        "Lines and indents, for people."),
+    flag("transcoding.print_options.always_print_primitive_fields", false,
+        "Write fields that hold their default, where the message cannot tell them from unset ones."),
+    flag("transcoding.print_options.always_print_enums_as_ints", false,
+        "Write enum values as numbers."),
+    flag("transcoding.print_options.preserve_proto_field_names", false,
+        "Write `snake_case` names as in the `.proto` file, in place of `camelCase`."),
+];
