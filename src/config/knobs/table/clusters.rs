@@ -6,7 +6,7 @@ use super::super::knob::Knob;
 use super::super::row::{
     codes, count, flag, later, list, other, ratio, secs, size, table, tables, time, time_if_set, word,
 };
-use super::{DAY, ENDPOINT, FRAME_MAX, HOUR, KIB, MIB, MS, PATH, SERVICE, WINDOW_MAX, WINDOW_MIN};
+use super::values::{DAY, ENDPOINT, FRAME_MAX, HOUR, KIB, MIB, MS, PATH, SERVICE, WINDOW_MAX, WINDOW_MIN};
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::super::knob::Knob;
 use super::super::row::{address, count, flag, later, list, secs, size, table, tables, time, word};
-use super::{BUFFERED_MAX, DAY, FRAME_MAX, HEADER, HOUR, KIB, MIB, MS, ORIGIN, WINDOW_MAX, WINDOW_MIN};
+use super::values::{
+    BUFFERED_MAX, DAY, FRAME_MAX, HEADER, HOUR, KIB, MIB, MS, ORIGIN, WINDOW_MAX, WINDOW_MIN,
+};
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[

@@ -8,7 +8,7 @@ use super::super::row::{
     address, count, count_or_auto, flag, list, other, power_of_two, ratio, secs, size, table, time,
     time_or_none, word,
 };
-use super::{BUFFERED_MAX, HOUR, KIB, MIB, MS};
+use super::values::{BUFFERED_MAX, HOUR, KIB, MIB, MS};
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[

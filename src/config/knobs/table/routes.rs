@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::knob::Knob;
 use super::super::row::{count, names, other, secs, table, tables, time, time_or_none};
-use super::{CLUSTER, DAY, HOUR, MONTH, MS, NAME, PATH, SERVICE};
+use super::values::{CLUSTER, DAY, HOUR, MONTH, MS, NAME, PATH, SERVICE};
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[

@@ -2,7 +2,7 @@
 
 use super::super::knob::Knob;
 use super::super::row::{flag, list, secs, size, table, time, word};
-use super::{CLUSTER, DAY, FILE, KIB, MIB};
+use super::values::{CLUSTER, DAY, FILE, KIB, MIB};
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[
