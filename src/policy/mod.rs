@@ -15,6 +15,7 @@ pub mod limit;
 pub mod outcome;
 pub mod outlier;
 pub mod overload;
+pub mod peer;
 pub mod rate;
 pub mod retry;
 pub mod route;

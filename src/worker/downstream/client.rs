@@ -12,6 +12,7 @@ use crate::http2::Bounds;
 use crate::metrics::ProtocolError;
 use crate::net::{Local, Pipe};
 use crate::policy::failure::Failure;
+use crate::policy::peer::Peer;
 use crate::time::Moment;
 use crate::worker::call::admission::{Caller, Unbegun};
 use crate::worker::call::cors;
@@ -24,6 +25,8 @@ pub(in crate::worker) struct Client {
     pub(in crate::worker) local: Rc<Local>,
     /// Its address.
     pub(in crate::worker) peer: SocketAddr,
+    /// What its connection has proven of it.
+    identity: RefCell<Rc<Peer>>,
     /// The listener that it came in by.
     listener: Rc<ListenerState>,
     calls: Cell<u32>,
@@ -51,6 +54,7 @@ impl Client {
         let now = local.timers.now();
         Rc::new(Client {
             peer,
+            identity: RefCell::new(nobody()),
             listener,
             calls: Cell::new(0),
             idle_since: Cell::new(now),
@@ -62,6 +66,18 @@ impl Client {
             waker: RefCell::new(None),
             local,
         })
+    }
+
+    /// What its connection has proven of it; plaintext proves nothing. Calls begin after the handshake, and see one value.
+    #[allow(dead_code, reason = "rules about callers will ask")]
+    pub(in crate::worker) fn identity(&self) -> Rc<Peer> {
+        Rc::clone(&self.identity.borrow())
+    }
+
+    /// Notes what the handshake has proven.
+    #[allow(dead_code, reason = "a handshake will tell")]
+    pub(super) fn identify(&self, peer: Rc<Peer>) {
+        *self.identity.borrow_mut() = peer;
     }
 
     /// The settings of the listener that the client came in by.
@@ -169,6 +185,14 @@ impl Caller for Client {
     fn calls(&self) -> u32 {
         self.calls.get()
     }
+}
+
+/// The peer of a connection without TLS: one value for all of them.
+fn nobody() -> Rc<Peer> {
+    thread_local! {
+        static NOBODY: Rc<Peer> = Rc::new(Peer::plaintext());
+    }
+    NOBODY.with(Rc::clone)
 }
 
 /// A call in flight.
