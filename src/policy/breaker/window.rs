@@ -16,6 +16,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    #[inline]
     pub(super) fn plus(self, other: Counts) -> Counts {
         Counts {
             calls: self.calls + other.calls,
@@ -81,10 +82,10 @@ impl Windows {
     /// The counts of both windows, at `now`.
     pub(super) fn tally(&mut self, now: Moment) -> Tally {
         self.expire(now);
-        let short = self.short.sum;
+        let short = self.short.sum();
         let older = self.older.as_mut().map_or(Counts::default(), |older| {
             older.expire(now, |_, _| {});
-            older.sum
+            older.sum()
         });
         Tally { long: short.plus(older), short }
     }
@@ -110,13 +111,16 @@ impl Windows {
 #[derive(Debug)]
 struct Window {
     slice_nanos: u64,
+    /// The slices that are over.
     slices: [Counts; SLICES],
-    /// The current slice, by its number since the clock's start.
+    /// All of them together.
+    past: Counts,
+    /// The current slice. Calls count here alone.
+    present: Counts,
+    /// The current slice's number since the clock's start.
     current: u64,
     /// The end of that slice, in nanoseconds since the start. Each call compares it, in place of a division.
     ends: u64,
-    /// All slices together.
-    sum: Counts,
 }
 
 impl Window {
@@ -125,22 +129,27 @@ impl Window {
         Window {
             slice_nanos: (nanos / SLICES as u64).max(1),
             slices: [Counts::default(); SLICES],
+            past: Counts::default(),
+            present: Counts::default(),
             current: 0,
             ends: 0,
-            sum: Counts::default(),
         }
     }
 
     /// Counts into the slice that is current.
+    #[inline]
     fn add(&mut self, more: Counts) {
-        let slice = &mut self.slices[place(self.current)];
-        *slice = slice.plus(more);
-        self.sum = self.sum.plus(more);
+        self.present = self.present.plus(more);
+    }
+
+    /// All slices together.
+    fn sum(&self) -> Counts {
+        self.past.plus(self.present)
     }
 
     fn clear(&mut self) {
         self.slices = [Counts::default(); SLICES];
-        self.sum = Counts::default();
+        (self.past, self.present) = (Counts::default(), Counts::default());
     }
 
     /// Moves slices that are over, with their beginnings, to `old`.
@@ -154,10 +163,14 @@ impl Window {
     #[cold]
     fn turn(&mut self, now: Moment, mut old: impl FnMut(Moment, Counts)) {
         let number = (now.as_nanos() / self.slice_nanos).max(self.current);
+        let present = std::mem::take(&mut self.present);
+        let slice = &mut self.slices[place(self.current)];
+        *slice = slice.plus(present);
+        self.past = self.past.plus(present);
         for passed in self.current + 1..=number.min(self.current + SLICES as u64) {
             let counts = std::mem::take(&mut self.slices[place(passed)]);
             if counts != Counts::default() {
-                self.sum = self.sum.minus(counts);
+                self.past = self.past.minus(counts);
                 let began = passed.saturating_sub(SLICES as u64).saturating_mul(self.slice_nanos);
                 old(Moment::from_nanos(began), counts);
             }
@@ -206,12 +219,12 @@ mod tests {
         for (millis, failed, wanted) in table {
             window.expire(at(millis), |_, _| {});
             window.add(counts(1, u64::from(failed)));
-            assert_eq!(window.sum, wanted, "at {millis} ms");
+            assert_eq!(window.sum(), wanted, "at {millis} ms");
         }
         window.expire(at(509_999), |_, _| {});
-        assert_eq!(window.sum, counts(1, 1));
+        assert_eq!(window.sum(), counts(1, 1));
         window.expire(at(510_000), |_, _| {});
-        assert_eq!(window.sum, Counts::default());
+        assert_eq!(window.sum(), Counts::default());
     }
 
     #[test]
