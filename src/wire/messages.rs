@@ -60,6 +60,11 @@ impl Messages {
         self.chunk.is_empty() && self.partial.is_empty()
     }
 
+    /// Bytes that have come of messages that were not given.
+    pub fn held_bytes(&self) -> usize {
+        self.chunk.len() + self.partial.len()
+    }
+
     /// Moves bytes from the chunk until `partial` has this many.
     fn fill(&mut self, length: usize) {
         let step = length.saturating_sub(self.partial.len()).min(self.chunk.len());

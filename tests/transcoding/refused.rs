@@ -225,6 +225,40 @@ async fn unfinished_bodies_are_held_within_bounds() {
     }
 }
 
+/// Answers that wait for their trailers are held within a connection's bound, but for one; the rest waits at the service,
+/// and none is lost.
+#[tokio::test]
+async fn unfinished_answers_are_held_within_bounds() {
+    const HELD: &str = "ringway_buffered_bytes";
+    const BOUND: u64 = 100 << 10;
+    let size: u64 = 40 << 10;
+    for backend in BACKENDS {
+        let library = Library::start();
+        let bounds = listener("max_buffered_bytes = \"100KiB\"");
+        let front = front_with(library.address(), backend, Source::DescriptorSet, "", bounds);
+        let mut client = RawClient::connect(front.address).await;
+        library.let_go(1);
+        let mut calls = Vec::new();
+        for _ in 0..6 {
+            let line = format!("GET /v1/shelves/a/books/b?size={size}");
+            calls.push(open(&mut client, &line, &[], true).await);
+        }
+        library.wait_until("all are asked", |seen| seen.len() == 6).await;
+        library.stalled().await;
+        let held = metric(&front.gateway, HELD);
+        assert!(held > size && held <= BOUND + size + 1024, "{backend}: {held}");
+        library.let_go(u64::MAX);
+        // All are read at once, for they share the window of their connection.
+        let calls: Vec<_> = calls.into_iter().map(|call| tokio::spawn(answer(call))).collect();
+        for call in calls {
+            let answer = call.await.expect("it does not panic");
+            assert_eq!(answer.status, 200, "{backend}: {answer:?}");
+            assert_eq!(answer.json()["text"].as_str().map(str::len), Some(size as usize), "{backend}");
+        }
+        metric_becomes(&front.gateway, HELD, 0).await;
+    }
+}
+
 /// Rows 45 and 47: a body of which less comes than `min_rate` is not waited for.
 #[tokio::test]
 async fn a_body_that_comes_too_slowly_is_408() {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use super::held::HeldBytes;
 use super::listener::ListenerState;
 use crate::config;
 use crate::http2::Bounds;
@@ -37,8 +38,8 @@ pub(in crate::worker) struct Client {
     /// Its calls end now.
     cut: Cell<bool>,
     pub(in crate::worker) speaks_http1: Cell<bool>,
-    /// Bytes of its unfinished requests; see `buffered.rs`.
-    pub(super) buffered: Cell<u64>,
+    /// Bytes of its JSON requests and answers that are not whole.
+    pub(super) held: HeldBytes,
     /// Where its calls wait of which only the head has come.
     pub(in crate::worker) unbegun: Rc<Unbegun>,
     /// Wakes its task.
@@ -61,7 +62,7 @@ impl Client {
             drains: Cell::new(false),
             cut: Cell::new(false),
             speaks_http1: Cell::new(false),
-            buffered: Cell::new(0),
+            held: HeldBytes::default(),
             unbegun,
             waker: RefCell::new(None),
             local,

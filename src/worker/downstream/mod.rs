@@ -11,6 +11,7 @@ pub(in crate::worker) mod content_lengths;
 pub(in crate::worker) mod detect;
 pub(in crate::worker) mod h1_body;
 pub(in crate::worker) mod h1_bridge;
+mod held;
 pub(in crate::worker) mod http1;
 pub(in crate::worker) mod http2;
 pub(in crate::worker) mod listener;

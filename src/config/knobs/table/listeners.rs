@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Knob] = &[
     size("listeners.min_rate", 256, 1, MIB,
         "Bytes a second, for both directions: a client that sends or takes fewer, of what it owes or what waits for it, is as one that sends or takes none."),
     size("listeners.max_buffered_bytes", 16 * MIB, KIB, BUFFERED_MAX,
-        "Bytes of unfinished JSON requests that one connection may have held, if they are of more than one request; more are refused with 429."),
+        "Bytes of unfinished JSON requests and answers that one connection may have held, if they are of more than one call. A request above it is refused with 429; an answer waits, but for one at a time."),
     word("listeners.server_timing", "on_request", &["off", "on_request", "always"],
         "Whether answers say in `server-timing` where their time went: when the request has `x-ringway-timing`, never, or always."),
     later("listeners.tls", "end TLS", "Let something in front of Ringway end TLS."),

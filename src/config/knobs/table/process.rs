@@ -41,7 +41,7 @@ pub(super) const ROWS: &[Knob] = &[
     count("overload.max_active_calls", 65_536, 1, 1_000_000_000,
         "Calls one worker has at once, streams included; more are refused."),
     size("overload.max_buffered_bytes", 256 * MIB, KIB, BUFFERED_MAX,
-        "Bytes of unfinished JSON requests that one worker holds, if they are of more than one request; above it they are refused."),
+        "Bytes of unfinished JSON requests and answers that one worker holds, if they are of more than one call; calls above it are refused."),
     time_or_none("overload.max_loop_delay", Some(Duration::from_millis(500)), Duration::from_millis(1), HOUR,
         "How late a worker may come to what has arrived. Of the calls that it comes to later, nearly all are refused, once it has been late for `interval`."),
     time("overload.interval", secs(1), Duration::from_millis(10), HOUR,

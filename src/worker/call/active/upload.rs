@@ -13,6 +13,7 @@ use crate::upstream::Cluster;
 use crate::worker::call::admission::Permit;
 use crate::worker::call::body_decoder::BodyDecoder;
 use crate::worker::call::json;
+use crate::worker::downstream::buffered::BufferedAnswer;
 
 impl Call {
     /// Reads a body of JSON: whole, if the method takes one message, or else up to the first of them. Nothing that is
@@ -24,6 +25,7 @@ impl Call {
     ) -> Result<Option<Slice>, Failure> {
         self.enter(Stage::Receive);
         self.buffered.limit(buffered_max);
+        self.responder.count(BufferedAnswer::new(Rc::clone(&self.client), buffered_max));
         opened.check_length()?;
         if opened.is_stream() {
             self.request.read_as(BodyDecoder::Values(Box::new(json::Stream::new(opened))));

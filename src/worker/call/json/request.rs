@@ -15,7 +15,8 @@ use crate::transcode::rules::{Captures, Found};
 use crate::wire::content;
 use crate::worker::call::headers;
 use crate::worker::call::responder::Responder;
-use crate::worker::call::responder::json::{Format, JsonEncoder};
+use crate::worker::call::responder::format::Format;
+use crate::worker::call::responder::json::JsonEncoder;
 
 /// The time after which a caller may try again whose method reflection may still find: such a service is asked each
 /// second.

@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::extra::ExtraHeaders;
+use super::format::Format;
 use super::sink::{Gone, ResponseSink};
 use crate::buffer::Slice;
 use crate::http2::{Head, Heads, Name};
@@ -20,101 +21,7 @@ use crate::wire::{binary, message};
 use crate::worker::call::headers;
 use crate::worker::call::json::prefixes;
 use crate::worker::call::json::transcoder::Transcoder;
-
-/// The format in which the messages of an answer stand in its body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::worker) enum Format {
-    /// A single value: the method answers once.
-    Value,
-    /// A value a line.
-    Lines,
-    /// Server-sent events.
-    Events,
-    /// A JSON array.
-    Array,
-    /// A `{"result": ...}` on each line, and `{"error": ...}` where the call fails, also if it is the only line.
-    Results,
-}
-
-impl Format {
-    /// The first of the streaming formats that `accept` names; lines if it names none. If messages are to be wrapped,
-    /// they are, but for events.
-    pub(in crate::worker) fn of(accept: &str, is_stream: bool, wraps: bool) -> Format {
-        if !is_stream {
-            return Format::Value;
-        }
-        if wraps {
-            let is_events = |media: &str| media.split(';').next().unwrap_or_default().trim() == EVENTS;
-            return if accept.split(',').any(is_events) { Format::Events } else { Format::Results };
-        }
-        for media in accept.split(',') {
-            let media = media.split(';').next().unwrap_or_default().trim();
-            match media {
-                "application/x-ndjson" | "application/ndjson" | "application/jsonl" => return Format::Lines,
-                EVENTS => return Format::Events,
-                "application/json" => return Format::Array,
-                _ => {}
-            }
-        }
-        Format::Lines
-    }
-
-    const fn content_type(self) -> &'static str {
-        match self {
-            Format::Value | Format::Array | Format::Results => "application/json",
-            Format::Lines => "application/x-ndjson",
-            Format::Events => EVENTS,
-        }
-    }
-
-    const fn before(self, is_first: bool) -> &'static [u8] {
-        match (self, is_first) {
-            (Format::Value | Format::Lines, _) => b"",
-            (Format::Results, _) => b"{\"result\":",
-            (Format::Events, _) => b"data: ",
-            (Format::Array, true) => b"[",
-            (Format::Array, false) => b",",
-        }
-    }
-
-    const fn after(self) -> &'static [u8] {
-        match self {
-            Format::Value | Format::Array => b"",
-            Format::Lines => b"\n",
-            Format::Results => b"}\n",
-            Format::Events => b"\n\n",
-        }
-    }
-
-    /// The end of a body that succeeded.
-    const fn end(self, is_empty: bool) -> &'static [u8] {
-        match (self, is_empty) {
-            (Format::Array, true) => b"[]",
-            (Format::Array, false) => b"]",
-            (Format::Value | Format::Lines | Format::Events | Format::Results, _) => b"",
-        }
-    }
-
-    /// The bytes before the object that describes how a stream failed.
-    const fn before_error(self, is_first: bool) -> &'static [u8] {
-        match self {
-            Format::Events => b"event: error\ndata: ",
-            Format::Results => b"",
-            Format::Value | Format::Lines | Format::Array => self.before(is_first),
-        }
-    }
-
-    /// The bytes behind that object.
-    const fn after_error(self) -> &'static [u8] {
-        match self {
-            Format::Results => b"\n",
-            _ => self.after(),
-        }
-    }
-}
-
-/// The media type of server-sent events.
-const EVENTS: &str = "text/event-stream";
+use crate::worker::downstream::buffered::BufferedAnswer;
 
 /// The answer of one call.
 pub(in crate::worker) struct JsonEncoder {
@@ -131,6 +38,8 @@ pub(in crate::worker) struct JsonEncoder {
     is_empty: bool,
     /// The error that ends the answer, once the bytes before it have been sent.
     ended: Option<AttemptError>,
+    /// How much of it is held until it is whole.
+    held: Option<BufferedAnswer>,
 }
 
 /// The failure of an upstream's answer that has no form in JSON.
@@ -148,7 +57,29 @@ impl JsonEncoder {
             pending: Slice::default(),
             is_empty: true,
             ended: None,
+            held: None,
         }
+    }
+
+    /// Counts what is held of the answer from now on.
+    pub(in crate::worker) fn count(&mut self, held: BufferedAnswer) {
+        self.held = Some(held);
+    }
+
+    /// Bytes of messages that are not whole, or not yet with the client.
+    fn held_bytes(&self) -> usize {
+        let only = self.only.as_ref().and_then(|only| only.as_ref().ok());
+        self.messages.held_bytes() + only.map_or(0, |only| only.len()) + self.pending.len()
+    }
+
+    /// Takes a chunk, once there is room for what it may add to the messages that are held.
+    fn poll_take(&mut self, cx: &mut Context<'_>, chunk: &mut Slice) -> Poll<Result<(), AttemptError>> {
+        let bytes = self.held_bytes() + chunk.len();
+        if let Some(held) = &mut self.held {
+            ready!(held.poll_hold(cx, bytes)).map_err(AttemptError::terminal)?;
+        }
+        self.messages.feed(std::mem::take(chunk));
+        Poll::Ready(Ok(()))
     }
 
     /// Takes the upstream's head. Gives back its fields about the status, which count if it is all of the answer.
@@ -192,7 +123,7 @@ impl JsonEncoder {
             return Poll::Ready(Ok(()));
         }
         if !chunk.is_empty() {
-            self.messages.feed(std::mem::take(chunk));
+            ready!(self.poll_take(cx, chunk))?;
         }
         loop {
             if !self.pending.is_empty() {
@@ -212,6 +143,8 @@ impl JsonEncoder {
                 Ok::<(), Infallible>(())
             });
             self.pending = pending;
+            let bytes = self.held_bytes();
+            self.held.iter_mut().for_each(|held| held.note(bytes));
             if self.pending.is_empty() && self.ended.is_none() {
                 return Poll::Ready(Ok(()));
             }
@@ -470,27 +403,4 @@ fn is_field_value(bytes: &[u8]) -> bool {
 pub(in crate::worker) fn status_body(failure: Failure, detail: Option<&str>) -> Slice {
     let message = detail.unwrap_or_else(|| failure.message());
     status::to_json(None, failure.code().number(), message, None).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn accept_chooses_how_a_stream_is_written() {
-        for (accept, wanted) in [
-            ("", Format::Lines),
-            ("*/*", Format::Lines),
-            ("application/x-ndjson", Format::Lines),
-            ("text/event-stream", Format::Events),
-            ("application/json", Format::Array),
-            ("text/html, application/json;q=0.9", Format::Array),
-            ("text/event-stream, application/json", Format::Events),
-        ] {
-            assert_eq!(Format::of(accept, true, false), wanted, "{accept}");
-            assert_eq!(Format::of(accept, false, true), Format::Value, "{accept}");
-            let wrapped = if wanted == Format::Events { Format::Events } else { Format::Results };
-            assert_eq!(Format::of(accept, true, true), wrapped, "{accept}");
-        }
-    }
 }

@@ -4,6 +4,7 @@
 //! others an encoder turns it into gRPC-Web or JSON.
 
 mod extra;
+pub(in crate::worker) mod format;
 mod grpc;
 mod grpc_web;
 pub(in crate::worker) mod json;
@@ -25,6 +26,7 @@ use crate::http2::{Head, Heads, Name};
 use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::upstream::AttemptError;
+use crate::worker::downstream::buffered::BufferedAnswer;
 use crate::worker::telemetry::stage_timer::StageTimer;
 
 /// The answer to one call.
@@ -75,6 +77,13 @@ impl Responder {
     /// Encodes the response as JSON from now on, by the types of a known method.
     pub(in crate::worker) fn encode_json(&mut self, encoder: JsonEncoder) {
         self.encoder = ResponseEncoder::Json(Box::new(encoder));
+    }
+
+    /// Counts what is held of an answer in JSON.
+    pub(in crate::worker) fn count(&mut self, held: BufferedAnswer) {
+        if let ResponseEncoder::Json(json) = &mut self.encoder {
+            json.count(held);
+        }
     }
 
     /// Sets the CORS grant of the page that asks.
