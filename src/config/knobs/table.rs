@@ -14,7 +14,7 @@ pub const KNOBS: &[Knob] = &ALL;
 
 const PARTS: [&[Knob]; 5] = [process::ROWS, listeners::ROWS, transcoding::ROWS, routes::ROWS, clusters::ROWS];
 
-const ALL: [Knob; count(&PARTS)] = joined(&PARTS);
+static ALL: [Knob; count(&PARTS)] = joined(&PARTS);
 
 const fn count(parts: &[&[Knob]]) -> usize {
     let (mut sum, mut part) = (0, 0);
