@@ -1,6 +1,6 @@
 //! Outages over sockets: endpoints that are killed and come back, with the breaker on and beside it off.
 //!
-//! `tests/outages.rs` drills the same on a clock that is a number; here the program runs as a process, and so does each of
+//! `tests/it/resilience/outages.rs` drills the same on a clock that is a number; here the program runs as a process, and so does each of
 //! three endpoints. Calls come on a schedule. Whether the breaker has opened is read from the metrics every 50 ms.
 //! `scripts/outage-drill.sh` runs it. Without `--bench`, as under `cargo test`, one short drill shows that all of it works.
 

@@ -157,9 +157,9 @@ const LONGER_FILES: &[(&str, usize)] = &[];
 
 /// Files of tests that may wait for time to pass, and why it is not a wait for some state.
 const MAY_SLEEP: &[(&str, &str)] = &[
-    ("tests/idle.rs", "it measures a time in which nothing happens"),
+    ("tests/alone/idle.rs", "it measures a time in which nothing happens"),
     ("tests/support/interop_server.rs", "a caller asks for the interval between two answers"),
-    ("tests/verify.rs", "a proxy that is slow on purpose"),
+    ("tests/alone/verify.rs", "a proxy that is slow on purpose"),
 ];
 
 fn rust_files() -> Vec<File> {

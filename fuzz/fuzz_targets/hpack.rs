@@ -1,7 +1,7 @@
 //! Header blocks: `cargo +nightly fuzz run hpack fuzz/inputs`.
 #![no_main]
 
-#[path = "../../tests/http2_bytes/entry.rs"]
+#[path = "../../tests/it/http2/bytes/entry.rs"]
 #[allow(dead_code, reason = "each target runs one of its functions")]
 mod entry;
 

@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no public side")]
 #![allow(clippy::disallowed_types, reason = "a test is not on a call's way")]
 
+pub mod any_message;
 pub mod callers;
 pub mod child;
 pub mod collector;

@@ -1,0 +1,184 @@
+//! A unary call makes no heap allocation on a worker, on either back-end, whatever looks at it.
+
+use crate::support::gateway::{gateway_config, metric, start};
+use crate::support::within;
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, Request, Response};
+use ringway::supervisor::Gateway;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+const WARM_UP: usize = 5_000;
+const CALLS: usize = 20_000;
+/// Calls in flight at once.
+const CONCURRENCY: usize = 20;
+/// Less than one call in a hundred: lists and pools may grow once more.
+const PER_CALL_MAX: f64 = 0.005;
+
+/// A gRPC frame around a message of 16 bytes.
+const MESSAGE: &[u8] = b"\0\0\0\0\x10sixteen bytes!!!";
+
+#[test]
+fn a_unary_call_allocates_nothing() {
+    let _alone = crate::alone();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime for the client and the upstream");
+    let upstream = runtime.block_on(echo());
+    // Calls that access log and tracing look at and leave out are told to services, and allocate no more.
+    for (backend, tables) in [
+        ("io_uring", ""),
+        ("epoll", ""),
+        ("io_uring", UNRECORDED),
+        ("io_uring", POLICIES),
+        ("epoll", POLICIES),
+    ] {
+        let gateway = gateway(upstream, backend, tables);
+        let client = runtime.block_on(connect(gateway.listeners()[0]));
+        let per_call = per_call(&runtime, &gateway, &client);
+        assert!(per_call <= PER_CALL_MAX, "{per_call:.4} allocations per call on {backend} with {tables:?}");
+        drop((client, gateway));
+    }
+}
+
+/// The counter that the test above believes sees a worker's allocations.
+#[test]
+fn the_counter_sees_what_a_worker_allocates() {
+    let _alone = crate::alone();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime for the client and the upstream");
+    let upstream = runtime.block_on(echo());
+    let gateway = gateway(upstream, "io_uring", "");
+    let before = runtime.block_on(at_rest(&gateway));
+    let client = runtime.block_on(connect(gateway.listeners()[0]));
+    run(&runtime, &client, CONCURRENCY);
+    assert!(runtime.block_on(at_rest(&gateway)) > before, "a new connection needs memory");
+}
+
+/// All policies that look at each call.
+const POLICIES: &str = "[clusters.breaker]\n[clusters.retry]\nmax_attempts = 2\n[clusters.outlier_detection]\n\
+                        consecutive_gateway_failure = 5\n[clusters.adaptive_timeout]\n";
+
+/// An access log and tracing that leave every good call out. Nobody is at the collector's address.
+const UNRECORDED: &str = "[access_log]\npath = \"/dev/null\"\nsample = 0.0\n\
+                          [tracing]\nendpoint = \"http://127.0.0.1:9\"\nsample = 0.0\n";
+
+/// A gateway with one worker.
+fn gateway(upstream: SocketAddr, backend: &str, tables: &str) -> Gateway {
+    let config = gateway_config(&[upstream], backend, tables);
+    start(&config.replace("workers = 2", "workers = 1"))
+}
+
+/// Allocations of its worker for each call, once it is warm.
+fn per_call(runtime: &Runtime, gateway: &Gateway, client: &SendRequest<Bytes>) -> f64 {
+    run(runtime, client, WARM_UP);
+    let before = runtime.block_on(at_rest(gateway));
+    run(runtime, client, CALLS);
+    let per_call = (runtime.block_on(at_rest(gateway)) - before) as f64 / CALLS as f64;
+    println!("{per_call:.3} allocations per call on {:?}", gateway.rung());
+    per_call
+}
+
+/// The counter, once it has not changed from one publication to the next.
+async fn at_rest(gateway: &Gateway) -> u64 {
+    // A worker publishes every 100 ms, so two looks this far apart see two publications.
+    let mut looks = tokio::time::interval(Duration::from_millis(250));
+    looks.tick().await;
+    let rest = async {
+        let mut seen = metric(gateway, "ringway_allocations_total");
+        loop {
+            looks.tick().await;
+            let now = metric(gateway, "ringway_allocations_total");
+            if now == seen {
+                return now;
+            }
+            seen = now;
+        }
+    };
+    within(Duration::from_secs(10), "the worker is at rest", rest).await
+}
+
+/// Makes `calls` calls, a few at once.
+fn run(runtime: &Runtime, client: &SendRequest<Bytes>, calls: usize) {
+    let all = async {
+        let mut lanes = tokio::task::JoinSet::new();
+        for _ in 0..CONCURRENCY {
+            let client = client.clone();
+            lanes.spawn(async move {
+                for _ in 0..calls / CONCURRENCY {
+                    call(&client).await;
+                }
+            });
+        }
+        lanes.join_all().await;
+    };
+    assert_eq!(calls % CONCURRENCY, 0, "every lane makes the same number of calls");
+    runtime.block_on(within(Duration::from_secs(120), "the calls", all));
+}
+
+async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(address).await.expect("the gateway listens");
+    stream.set_nodelay(true).expect("a socket takes its options");
+    let (client, connection) = h2::client::handshake(stream).await.expect("the gateway speaks HTTP/2");
+    tokio::spawn(async move { drop(connection.await) });
+    client
+}
+
+/// A unary call with the headers of a usual client.
+async fn call(client: &SendRequest<Bytes>) {
+    let request = Request::post("http://gateway.test/ringway.test.Echo/Unary")
+        .header("te", "trailers")
+        .header("content-type", "application/grpc")
+        .header("user-agent", "grpc-rust/0.14")
+        .body(())
+        .expect("a request of constants");
+    let mut client = client.clone().ready().await.expect("the connection lives");
+    let (response, mut body) = client.send_request(request, false).expect("the connection lives");
+    body.send_data(Bytes::from_static(MESSAGE), true).expect("the stream is open");
+    let mut answer = response.await.expect("an answer").into_body();
+    let mut bytes = 0;
+    while let Some(piece) = answer.data().await {
+        let piece = piece.expect("a whole answer");
+        bytes += piece.len();
+        answer.flow_control().release_capacity(piece.len()).expect("it was taken");
+    }
+    assert_eq!(bytes, MESSAGE.len());
+    let trailers = answer.trailers().await.expect("a whole answer").expect("an answer has trailers");
+    assert_eq!(trailers["grpc-status"], "0");
+}
+
+/// An upstream that answers every call with its own message.
+async fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream));
+        }
+    });
+    address
+}
+
+async fn serve(stream: TcpStream) {
+    stream.set_nodelay(true).expect("a socket takes its options");
+    let mut connection = h2::server::handshake(stream).await.expect("the gateway speaks HTTP/2");
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            let mut message = Vec::new();
+            while let Some(Ok(piece)) = body.data().await {
+                message.extend_from_slice(&piece);
+                let _ = body.flow_control().release_capacity(piece.len());
+            }
+            let head = Response::builder().header("content-type", "application/grpc").body(());
+            let sent = respond.send_response(head.expect("a response of constants"), false);
+            let Ok(mut answer) = sent else { return };
+            let _ = answer.send_data(message.into(), false);
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+            let _ = answer.send_trailers(trailers);
+        });
+    }
+}

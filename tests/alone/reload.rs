@@ -1,0 +1,217 @@
+//! A configuration that changes while the gateway runs: nothing is lost, and a bad one changes nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::callers::{Callers, open_call};
+use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::interop_server::InteropServer;
+use crate::support::open_loop::OpenLoop;
+use crate::support::process::Process;
+use crate::support::raw::{self, EMPTY_CALL, RawClient};
+use crate::support::service::{Act, Service};
+use ringway::config;
+use ringway::supervisor::{Gateway, ReloadError};
+
+/// Reloads under load; each gives all workers another configuration.
+const RELOADS: usize = 200;
+
+fn reload(gateway: &mut Gateway, text: &str) -> Result<String, ReloadError> {
+    let config = config::parse(text, Path::new("test.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+    gateway.reload(config).map(|reloaded| reloaded.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_reloads_under_load_lose_no_call() {
+    let _alone = crate::alone();
+    for backend in BACKENDS {
+        let servers = [InteropServer::start(), InteropServer::start()];
+        let plain = gateway_config(&[servers[0].address()], backend, "");
+        // Other settings, another endpoint, another route before the one there was.
+        let other = gateway_config(&[servers[1].address()], backend, "max_requests = 500\n").replacen(
+            "[[routes]]",
+            "[[routes]]\nmatch = { service = \"not.There\" }\ncluster = \"interop\"\n[[routes]]",
+            1,
+        );
+        let mut gateway = gateway::start(&plain);
+        let callers = Callers::start(gateway.listeners()[0], 4, 1_000_000);
+        callers.progress(100).await;
+        let mut after = 0;
+        for round in 0..RELOADS {
+            reload(&mut gateway, if round % 2 == 0 { &other } else { &plain }).expect("it is taken");
+            if round % 10 == 9 {
+                callers.progress(20).await;
+                after = servers.iter().map(|server| server.calls().len()).sum();
+            }
+        }
+        assert!(after > 0);
+        callers.progress(100).await;
+        assert_eq!(callers.stop().await, 4, "{backend}: no client was told to dial again");
+        assert!(servers.iter().all(|server| !server.calls().is_empty()), "{backend}: both were used");
+        // Connections of clusters that are gone are closed, and counting went on.
+        metric_becomes(&gateway, "ringway_calls_active", 0).await;
+        let total = servers.iter().map(|server| server.calls().len() as u64).sum::<u64>();
+        assert_eq!(metric(&gateway, "ringway_upstream_calls_total"), total, "{backend}");
+        assert_eq!(metric(&gateway, "ringway_panics_total"), 0, "{backend}");
+    }
+}
+
+/// Tells a process `RELOADS` times to read its file again, each time one of these.
+async fn reload_process(process: &Process, texts: [&str; 2]) {
+    for round in 0..RELOADS {
+        let next = process.config().with_extension("next");
+        std::fs::write(&next, texts[round % 2]).expect("the test's file");
+        std::fs::rename(&next, process.config()).expect("the test's file");
+        let answer = process.posted("/config/reload").await;
+        // Where the process is slow it has found the changed file by itself before it was told.
+        assert!(answer.contains(" 1 clusters, of which "), "{round}: {answer}");
+    }
+}
+
+/// Method: a process is told two hundred times to read its file again, each time another one: first under a load that does
+/// not wait, and then three times without. Without calls, what it holds is what reloads have left behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_reloads_of_a_process_cost_no_call_and_no_memory() {
+    let _alone = crate::alone();
+    const CALLS_PER_SECOND: u32 = 1_000;
+    let services = [Service::start(|_, _| Act::Answer).await, Service::start(|_, _| Act::Answer).await];
+    // No limit is reached while a busy machine stands still for a second.
+    let wide = "connect_timeout = \"5s\"\nmax_pending_requests = 9000\nmax_requests = 900";
+    let plain = gateway_config(&[services[0].address()], "io_uring", &format!("{wide}0\n"));
+    let other = gateway_config(&[services[1].address()], "io_uring", &format!("{wide}1\n")).replacen(
+        "[[routes]]",
+        "[[routes]]\nmatch = { service = \"not.There\" }\ncluster = \"interop\"\n[[routes]]",
+        1,
+    );
+    let process = Process::start(&plain).await;
+    let load = OpenLoop::start(process.listener, CALLS_PER_SECOND, Duration::from_secs(5)).await;
+    load.go_on(Duration::from_millis(500)).await;
+    reload_process(&process, [&other, &plain]).await;
+    load.go_on(Duration::from_millis(500)).await;
+    let outcomes = load.stop().await;
+    let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_ok()).collect();
+    assert!(failed.is_empty(), "{} of {} calls failed: {:?}", failed.len(), outcomes.len(), failed[0]);
+    assert!(services.iter().all(|service| service.count() > 0), "both were used");
+    assert_eq!(services.iter().map(Service::count).sum::<usize>(), outcomes.len(), "none was sent twice");
+
+    let mut live = Vec::new();
+    for _ in 0..3 {
+        reload_process(&process, [&other, &plain]).await;
+        live.push(process.metric("ringway_heap_live_bytes").await);
+    }
+    println!("{} calls; live after each {RELOADS} reloads: {live:?} bytes", outcomes.len());
+    // Less than 100 bytes for each reload.
+    assert!(live[2] <= live[1] + 100 * RELOADS as u64, "memory grows: {live:?}");
+}
+
+#[tokio::test]
+async fn a_cluster_that_stays_keeps_its_connections_and_one_that_goes_closes_them() {
+    let _alone = crate::alone();
+    for backend in BACKENDS {
+        let server = InteropServer::start();
+        let plain = gateway_config(&[server.address()], backend, "");
+        let mut gateway = gateway::start(&plain);
+        let mut client = RawClient::connect(gateway.listeners()[0]).await;
+        assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
+        let opened = metric(&gateway, "ringway_upstream_connections_opened_total");
+
+        let more_routes = plain.replacen(
+            "[[routes]]",
+            "[[routes]]\nname = \"new\"\nmatch = { service = \"grpc.testing.TestService\" }\ncluster = \"interop\"\n[[routes]]",
+            1,
+        );
+        let said = reload(&mut gateway, &more_routes).expect("it is taken");
+        assert_eq!(said, "2 routes, 1 clusters, of which 0 are new or changed");
+        assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
+        assert_eq!(metric(&gateway, "ringway_upstream_connections_opened_total"), opened);
+        assert!(gateway.metrics().contains("ringway_calls_total{route=\"new\""));
+
+        // Limits and timeouts are nothing to a connection.
+        let limits = "max_requests = 7\nmax_connections = 9\nconnect_timeout = \"3s\"\n";
+        reload(&mut gateway, &gateway_config(&[server.address()], backend, limits)).expect("it is taken");
+        assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
+        assert_eq!(metric(&gateway, "ringway_upstream_connections_opened_total"), opened, "{backend}");
+
+        // A cluster with other windows is made anew; a call in flight keeps the old one.
+        let mut call = open_call(&mut client, &server).await;
+        let windows = "[clusters.pool]\ninitial_stream_window_size = \"2MiB\"\n";
+        reload(&mut gateway, &gateway_config(&[server.address()], backend, windows)).expect("it is taken");
+        assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
+        assert_eq!(metric(&gateway, "ringway_upstream_connections_opened_total"), opened + 1, "{backend}");
+        call.send(raw::message(0, b""), true);
+        assert_eq!(call.reply().await.grpc_status(), Some("0"), "{backend}");
+        metric_becomes(&gateway, "ringway_upstream_connections_active", 1).await;
+    }
+}
+
+#[tokio::test]
+async fn what_takes_a_restart_is_refused_as_a_whole() {
+    let _alone = crate::alone();
+    let server = InteropServer::start();
+    let plain = gateway_config(&[server.address()], "epoll", "");
+    let mut gateway = gateway::start(&plain);
+    for (from, to, key) in [
+        ("workers = 2", "workers = 1", "workers"),
+        ("backend = \"epoll\"", "backend = \"auto\"", "io"),
+        ("[[listeners]]\n", "[[listeners]]\nbacklog = 7\n", "listeners"),
+    ] {
+        let text = plain.replacen(from, to, 1).replacen("timeout = \"30s\"", "timeout = \"1s\"", 1);
+        let refused = reload(&mut gateway, &text).expect_err("it takes a restart");
+        assert_eq!(refused.to_string(), format!("a change of {key} takes a restart"));
+    }
+    let mut client = RawClient::connect(gateway.listeners()[0]).await;
+    assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
+}
+
+#[tokio::test]
+async fn the_program_takes_a_changed_file_a_signal_and_a_request() {
+    let _alone = crate::alone();
+    let server = InteropServer::start();
+    let text = gateway_config(&[server.address()], "io_uring", "");
+    let methods = std::env::temp_dir().join(format!("ringway-test-{}-methods.json", std::process::id()));
+    let said = |timeout: &str| {
+        let json = format!("{{\"methodConfig\": [{{\"name\": [{{}}], \"timeout\": \"{timeout}\"}}]}}");
+        std::fs::write(&methods, json).expect("the test's file");
+    };
+    said("7s");
+    let text = format!("{text}service_config = {methods:?}\n");
+    let mut process = Process::start(&text).await;
+
+    // A changed file is found without being told.
+    let named = |name: &str| text.replacen("[[routes]]", &format!("[[routes]]\nname = \"{name}\""), 1);
+    std::fs::write(process.config(), named("by-file")).expect("the test's file");
+    process.says("new configuration").await;
+    assert!(process.page("/routes").await.contains("by-file"));
+
+    // A configuration with an error changes nothing, and the log names the error and its place.
+    std::fs::write(process.config(), "workers = \"x\"\n").expect("the test's file");
+    let line = process.says("the configuration is not taken").await;
+    assert!(line.contains(":1:"), "{line}");
+    assert!(process.page("/routes").await.contains("by-file"));
+    let metrics = process.page("/metrics").await;
+    assert!(metrics.contains("\nringway_config_good 0\n"), "{metrics}");
+
+    // A file renamed over, and a signal.
+    let beside = process.config().with_extension("new");
+    std::fs::write(&beside, named("by-signal")).expect("the test's file");
+    std::fs::rename(&beside, process.config()).expect("the test's file");
+    process.signal("HUP");
+    process.says("new configuration").await;
+    assert!(process.page("/routes").await.contains("by-signal"));
+    assert!(process.page("/metrics").await.contains("\nringway_config_good 1\n"));
+
+    // So is one whose contents are part of it; and one that is wrong is not taken.
+    said("8s");
+    process.says("of which 1 are new or changed").await;
+    said("for ever");
+    process.says("the configuration is not taken").await;
+    said("8s");
+    process.says("of which 0 are new or changed").await;
+
+    // An operator who asks is told.
+    let answer = process.posted("/config/reload").await;
+    assert!(answer.contains("1 routes, 1 clusters, of which 0 are new or changed"), "{answer}");
+    process.signal("TERM");
+    assert_eq!(process.ended().await.code(), Some(0));
+    std::fs::remove_file(&methods).expect("the test's file");
+}

@@ -1,0 +1,14 @@
+//! JSON: rules, mapping, descriptors, and calls that are turned into gRPC and back.
+
+mod descriptors;
+mod differential;
+mod editions;
+mod mapping;
+mod memory;
+mod mutated;
+mod openapi;
+mod reflection;
+mod reloaded;
+mod rules;
+mod transcoding;
+mod writing;

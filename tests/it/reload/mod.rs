@@ -1,0 +1,6 @@
+//! A gateway that changes or ends while it serves: its configuration, its names, its process.
+
+mod carry_over;
+mod discovery;
+mod drain;
+mod signals;
