@@ -14,6 +14,7 @@ use super::web::{GRPC_GATEWAY, GRPC_GATEWAY_FLAGS};
 const OFF_UNLESS_SET: &[&str] = &[
     "access_log",
     "tracing",
+    "listeners.proxy_protocol",
     "routes.rate_limit",
     "clusters.adaptive_timeout",
     "clusters.health_checks",

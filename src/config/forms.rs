@@ -4,7 +4,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{CpuPolicy, Endpoint};
+use super::{Cidr, CpuPolicy, Endpoint};
 
 /// The remedy, where it can be guessed.
 pub(super) type Hint = Option<&'static str>;
@@ -28,6 +28,16 @@ pub(super) fn name_server(text: &str) -> Result<SocketAddr, Hint> {
         Err(_) if text.parse::<std::net::IpAddr>().is_ok() => Err(Some("add the port, mostly 53")),
         Err(_) => Err(None),
     }
+}
+
+/// A block of IP addresses.
+pub(super) fn cidr(text: &str) -> Result<Cidr, Hint> {
+    let has_host_bits = || {
+        let address = text.split_once('/')?.0;
+        address.parse::<std::net::IpAddr>().ok()?;
+        Some("the address of a block has no bits below its prefix: \"10.0.0.0/8\"")
+    };
+    Cidr::parse(text).ok_or_else(has_host_bits)
 }
 
 /// The name of a cluster.

@@ -4,8 +4,11 @@
 //! bounds, and every name it refers to exists. Read `knobs/table/` for bounds and defaults, `docs/CONFIG.md` for the
 //! table in Markdown, and `reader.rs` for the way that errors are found.
 
+mod addresses;
+mod callers;
 mod checks;
 mod codes;
+mod edge;
 mod effective;
 mod errors;
 mod forms;
@@ -29,6 +32,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use addresses::{Addresses, Cidr};
+pub use callers::{Admission, Forwarding, ProxyProtocol};
 pub use codes::Codes;
 pub use effective::{Effective, Setting};
 pub use errors::{Error, Errors, Place};
@@ -243,6 +248,12 @@ pub struct Listener {
     pub http2: Http2,
     /// Calls from pages of other origins.
     pub cors: Cors,
+    /// What is believed and told of a caller's address.
+    pub forwarding: Forwarding,
+    /// The PROXY protocol. `None` by default.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Addresses that may connect.
+    pub admission: Admission,
 }
 
 /// HTTP/2 settings towards clients.

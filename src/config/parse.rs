@@ -14,7 +14,7 @@ use super::{
     AccessLog, Admin, Backend, Cluster, Config, CpuPolicy, Dns, Http2, Io, Keepalive, LbPolicy, Listener,
     OnUnavailable, Pool, ServerTiming, Tracing,
 };
-use super::{Reconnect, Workers, forms, policies, routes, transcoding};
+use super::{Reconnect, Workers, edge, forms, policies, routes, transcoding};
 
 /// The largest file that is read: some hundred thousand lines. A device, named by mistake, gets an answer.
 const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -240,6 +240,9 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
             max_continuations: http2.count("max_continuations"),
         },
         cors: transcoding::cors(&table.table("cors")),
+        forwarding: edge::forwarding(table),
+        proxy_protocol: edge::proxy_protocol(table),
+        admission: edge::admission(table),
     };
     address.map(|_| listener)
 }

@@ -2,6 +2,7 @@
 
 mod arena;
 mod debug;
+mod join;
 mod memo;
 mod recall;
 

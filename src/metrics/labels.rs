@@ -27,7 +27,7 @@ pub const FLOODS: [&str; 8] = [
 ];
 
 /// How a client broke the rules: the label `error` of `ringway_protocol_errors_total`.
-pub const PROTOCOL_ERRORS: [&str; 11] = [
+pub const PROTOCOL_ERRORS: [&str; 12] = [
     "http2_protocol_error",
     "http2_flow_control_error",
     "http2_stream_closed",
@@ -39,6 +39,7 @@ pub const PROTOCOL_ERRORS: [&str; 11] = [
     "http1_transfer_encoding",
     "http1_host",
     "http1_body",
+    "proxy_protocol",
 ];
 
 /// How a client broke the rules, so that its connection ended.
@@ -66,6 +67,8 @@ pub enum ProtocolError {
     Http1Host,
     /// A chunk or trailers that are malformed.
     Http1Body,
+    /// No header of the PROXY protocol, one that is none, or one of a peer that is not trusted.
+    ProxyProtocol,
 }
 
 impl ProtocolError {
@@ -93,6 +96,7 @@ mod tests {
             (ProtocolError::Http2Other, "http2_other"),
             (ProtocolError::Http1Head, "http1_head"),
             (ProtocolError::Http1Body, "http1_body"),
+            (ProtocolError::ProxyProtocol, "proxy_protocol"),
             (ProtocolError::of_http2(3), "http2_flow_control_error"),
             (ProtocolError::of_http2(5), "http2_stream_closed"),
             (ProtocolError::of_http2(6), "http2_frame_size_error"),
@@ -101,7 +105,7 @@ mod tests {
         ] {
             assert_eq!(PROTOCOL_ERRORS[error as usize], value);
         }
-        assert_eq!(ProtocolError::Http1Body as usize + 1, PROTOCOL_ERRORS.len());
+        assert_eq!(ProtocolError::ProxyProtocol as usize + 1, PROTOCOL_ERRORS.len());
         assert_eq!(TASKS[Task::UpstreamConnection as usize], "upstream_connection");
         assert_eq!(TASKS[Task::Call as usize], "call");
     }

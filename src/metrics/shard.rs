@@ -110,6 +110,8 @@ block! {
             "Client connections whose packets arrived at the CPU of the worker that serves them.",
         connections_refused: Counter "ringway_connections_refused_total"
             "Client connections closed at once because the limit of connections was reached.",
+        connections_denied: Counter "ringway_connections_denied_total"
+            "Client connections closed at once because allow_cidrs or deny_cidrs say so.",
         connections_handed: Counter "ringway_connections_handed_total"
             "Client connections accepted here and handed to a worker that had fewer.",
         handshake_timeouts: Counter "ringway_handshake_timeouts_total"

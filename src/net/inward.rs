@@ -14,9 +14,9 @@ const SLICES_KEPT: usize = 32;
 #[derive(Default)]
 pub(super) struct Inward {
     /// Slices of received bytes, in buffers or on the heap. None is empty.
-    slices: VecDeque<Slice>,
+    pub(super) slices: VecDeque<Slice>,
     /// A reader has looked at the bytes without taking them, and needs more of them.
-    too_few: bool,
+    pub(super) too_few: bool,
     /// The reason why no more come.
     pub(super) end: Option<End>,
 }
@@ -98,7 +98,8 @@ impl Inward {
         }
     }
 
-    fn join(&mut self) {
+    /// Makes one slice of all.
+    pub(super) fn join(&mut self) {
         let mut all = Vec::with_capacity(self.waiting());
         self.slices.drain(..).for_each(|slice| all.extend_from_slice(&slice));
         self.slices.push_back(all.into());

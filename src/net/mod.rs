@@ -12,6 +12,7 @@ mod descriptor;
 mod epoll;
 pub mod ethtool;
 mod executor;
+mod first_bytes;
 mod inward;
 pub mod listener;
 pub mod local;

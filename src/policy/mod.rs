@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod balance;
 pub mod breaker;
 pub mod budget;
+pub mod caller;
 pub mod deadline;
 pub mod failure;
 pub mod health;

@@ -9,6 +9,7 @@ pub mod frame;
 pub mod message;
 pub mod messages;
 pub mod path;
+pub mod proxy_protocol;
 pub mod timeout;
 pub mod trace_context;
 pub mod web;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::{
-    Admin, AllowOrigins, Backend, Breaker, Cluster, Compatibility, Config, Cors, CpuPolicy, Dns, Effective,
-    Endpoint, Http2, Io, Keepalive, LbPolicy, Listener, Match, OnBadRule, OnUnavailable, OutlierDetection,
-    Overload, PathMatch, Pool, PrintOptions, Reconnect, Retry, RetryBudget, Route, ServerTiming, SlowStart,
-    Transcoding, WeightedCluster, Workers,
+    Admin, Admission, AllowOrigins, Backend, Breaker, Cluster, Compatibility, Config, Cors, CpuPolicy, Dns,
+    Effective, Endpoint, Forwarding, Http2, Io, Keepalive, LbPolicy, Listener, Match, OnBadRule,
+    OnUnavailable, OutlierDetection, Overload, PathMatch, Pool, PrintOptions, Reconnect, Retry, RetryBudget,
+    Route, ServerTiming, SlowStart, Transcoding, WeightedCluster, Workers,
 };
 use super::{parsed, top};
 
@@ -99,6 +99,9 @@ pub(super) fn default_listener() -> Listener {
             expose_headers: Vec::new(),
             max_age: 24 * 3600 * SECOND,
         },
+        forwarding: Forwarding::default(),
+        proxy_protocol: None,
+        admission: Admission::default(),
     }
 }
 

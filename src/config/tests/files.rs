@@ -34,6 +34,8 @@ fn the_examples_parse_and_show_the_defaults() {
     assert!(minimal.files.is_empty() && full.files.len() == 1 && full.files[0].is_file(), "{:?}", full.files);
     let mut listeners = full.listeners.clone();
     listeners[0].cors = minimal.listeners[0].cors.clone();
+    // It is off where it is not written down.
+    assert!(listeners[0].proxy_protocol.take().is_some());
     assert_eq!(listeners, minimal.listeners);
     let service = full.routes.iter().find(|route| route.name == "service:bench.v1.Echo").unwrap();
     assert_eq!(service.timeout, minimal.routes[0].timeout);

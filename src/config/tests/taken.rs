@@ -436,7 +436,9 @@ fn every_bound_is_taken_and_one_more_is_not() {
         };
         let file = |value: i64| match knob.key.split_once('.') {
             None => top(&format!("{} = {value}", knob.key)),
-            Some(("listeners", key)) => listener(&format!("{key} = {value}")),
+            Some(("listeners", key)) => {
+                listener(&format!("trusted_cidrs = [\"10.0.0.0/8\"]\n{key} = {value}"))
+            }
             Some(("clusters", key)) if key.starts_with("methods.hedging.") => cluster(&format!(
                 "[[clusters.methods]]\npath = \"/a/b\"\nidempotent = true\n{} = {value}",
                 key.trim_start_matches("methods.")

@@ -4,7 +4,7 @@
 mod upload;
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::admission::Permit;
 use super::body_decoder::BodyDecoder;
 use super::cors;
+use super::forwarding;
 use super::headers::{self, Arrival, GatewayHeaders};
 use super::json;
 use super::pace::Pace;
@@ -50,6 +51,8 @@ pub(in crate::worker) struct Call {
     pace: Pace,
     timeouts: CallTimeouts,
     began: Moment,
+    /// The caller's address: that of the peer, or the one that a trusted peer names.
+    caller: IpAddr,
     /// The series that counts it.
     series: usize,
     telemetry: CallTelemetry,
@@ -70,7 +73,7 @@ impl Call {
         let mut responder = Responder::new(&worker.heads, sink, protocol, is_head, began);
         let series = config.unrouted();
         let (buffers, logged) = (worker.telemetry.as_ref(), config.logged(series));
-        let telemetry = CallTelemetry::begin(buffers, client.peer, logged, (protocol, version), &mut head);
+        let telemetry = CallTelemetry::begin(buffers, client.peer(), logged, (protocol, version), &mut head);
         if let Some(clock) = telemetry.stage_clock() {
             responder.timer_mut().keep(clock);
         }
@@ -79,6 +82,7 @@ impl Call {
             buffered: Buffered::default(),
             permit: None,
             pace: Pace::default(),
+            caller: client.peer().ip(),
             client,
             responder,
             request: RequestForwarder::new(body, worker.replays.take()),
@@ -137,6 +141,10 @@ impl Call {
     ) -> Result<GatewayHeaders, Failure> {
         let settings = self.client.settings();
         let headers = headers::read(&self.head, settings.http2.max_headers_count as usize, protocol)?;
+        if headers.is_of_proxy || settings.forwarding.is_on() {
+            self.caller = forwarding::settle(&mut self.head, &self.client, &mut worker.random.borrow_mut());
+            self.telemetry.called_by(self.caller);
+        }
         if settings.tells_time(headers.timing) {
             self.responder.timer_mut().tell(&worker.clock);
         }

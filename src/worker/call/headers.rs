@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::protocol::{DownstreamProtocol, Version};
 use crate::http2::{Head, Heads, Name};
+use crate::policy::caller;
 use crate::policy::failure::Failure;
 use crate::policy::retry::Pushback;
 use crate::policy::route;
@@ -69,6 +70,8 @@ pub(in crate::worker) struct GatewayHeaders {
     pub(in crate::worker) has_te: bool,
     /// It asks for the times of the call's stages.
     pub(in crate::worker) timing: bool,
+    /// It has fields that only proxies may send.
+    pub(in crate::worker) is_of_proxy: bool,
 }
 
 impl GatewayHeaders {
@@ -100,12 +103,14 @@ pub(in crate::worker) fn read(
                 asked.within(timeout::parse_request_timeout(field.value))?;
             }
             Name::X_RINGWAY_TIMING => asked.timing = true,
-            _ if field.name_bytes.ends_with(b"-bin") && !binary::is_valid(field.value) => {
-                // Such a value makes some servers drop the connection, which carries the calls of others too
-                // (CVE-2023-32731).
-                return Err(Failure::BadBinaryHeader);
+            _ => {
+                if field.name_bytes.ends_with(b"-bin") && !binary::is_valid(field.value) {
+                    // Such a value makes some servers drop the connection, which carries the calls of others too
+                    // (CVE-2023-32731).
+                    return Err(Failure::BadBinaryHeader);
+                }
+                asked.is_of_proxy |= caller::is_of_proxies(field.name_bytes);
             }
-            _ => {}
         }
     }
     Ok(asked)
@@ -197,7 +202,9 @@ fn to_grpc(head: &mut Head, content_type: &[u8]) {
             .flat_map(|value| value.split(|byte| *byte == b','))
             .map(|name| name.trim_ascii().to_ascii_lowercase())
             .collect();
-        head.retain(|field| !named.iter().any(|name| name == field.name_bytes));
+        // Who called is said by proxies and by the gateway, and no client may take that away.
+        let stays = |name: &[u8]| caller::is_of_proxies(name) || name == Name::X_REQUEST_ID.as_bytes();
+        head.retain(|field| stays(field.name_bytes) || !named.iter().any(|name| name == field.name_bytes));
     }
     head.retain(|field| !is_not_sent_on(field.name));
     head.push(Name::CONTENT_TYPE, content_type);

@@ -10,6 +10,7 @@ pub(in crate::worker) mod admission;
 mod attempt;
 mod body_decoder;
 pub(in crate::worker) mod cors;
+mod forwarding;
 pub(in crate::worker) mod headers;
 mod hedge;
 pub(in crate::worker) mod json;

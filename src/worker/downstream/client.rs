@@ -1,6 +1,6 @@
 //! A client's connection, as its calls see it, and its end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Waker};
@@ -24,8 +24,10 @@ pub(in crate::worker) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A client's connection, as its calls see it.
 pub(in crate::worker) struct Client {
     pub(in crate::worker) local: Rc<Local>,
-    /// Its address.
-    pub(in crate::worker) peer: SocketAddr,
+    /// Its address, or the one that the PROXY protocol names.
+    peer: Cell<SocketAddr>,
+    /// The text of that address, if services are told.
+    peer_text: OnceCell<Box<str>>,
     /// What its connection has proven of it.
     identity: RefCell<Rc<Peer>>,
     /// The listener that it came in by.
@@ -54,7 +56,8 @@ impl Client {
     ) -> Rc<Client> {
         let now = local.timers.now();
         Rc::new(Client {
-            peer,
+            peer: Cell::new(peer),
+            peer_text: OnceCell::new(),
             identity: RefCell::new(nobody()),
             listener,
             calls: Cell::new(0),
@@ -79,6 +82,26 @@ impl Client {
     #[allow(dead_code, reason = "a handshake will tell")]
     pub(super) fn identify(&self, peer: Rc<Peer>) {
         *self.identity.borrow_mut() = peer;
+    }
+
+    /// Its address, or the one that the PROXY protocol names.
+    pub(in crate::worker) fn peer(&self) -> SocketAddr {
+        self.peer.get()
+    }
+
+    /// Takes the address that the PROXY protocol names. To be called before the first call.
+    pub(in crate::worker) fn is_behind(&self, address: SocketAddr) {
+        self.peer.set(address);
+    }
+
+    /// The text of its address, without a port.
+    pub(in crate::worker) fn peer_text(&self) -> &str {
+        self.peer_text.get_or_init(|| self.peer().ip().to_canonical().to_string().into())
+    }
+
+    /// The scheme that its requests come by.
+    pub(in crate::worker) fn scheme(&self) -> &'static str {
+        self.identity.borrow().scheme()
     }
 
     /// The settings of the listener that the client came in by.

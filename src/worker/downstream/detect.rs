@@ -8,7 +8,7 @@ use std::task::Poll;
 use super::client::Client;
 use super::listener::ListenerState;
 use super::transfer::ConnectionSlot;
-use super::{http1, http2};
+use super::{http1, http2, proxy_protocol};
 use crate::http2::frame::PREFACE;
 use crate::net::{Pipe, Socket, stream};
 use crate::worker::core::Worker;
@@ -38,6 +38,17 @@ pub(in crate::worker) fn serve(
 fn detect_protocol(worker: Rc<Worker>, client: Rc<Client>, pipe: Rc<Pipe>) -> impl Future<Output = ()> {
     async move {
         let timer = worker.local.timers.timer();
+        if let Some(settings) = &client.settings().proxy_protocol {
+            // In a box, for most listeners have none.
+            let read = Box::pin(proxy_protocol::read(settings, &client, &pipe, &timer));
+            if read.await.is_err() {
+                return pipe.abort();
+            }
+        }
+        if !client.settings().admission.admits(client.peer().ip()) {
+            worker.local.counts().connections_denied.add(1);
+            return pipe.abort();
+        }
         let due = worker.local.timers.now().plus(client.settings().handshake_timeout);
         match timer.within(due, first_bytes(&pipe)).await {
             Some(Protocol::Http2) => http2::serve(worker, client, &pipe, timer).await,

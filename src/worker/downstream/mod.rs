@@ -15,4 +15,5 @@ mod held;
 pub(in crate::worker) mod http1;
 pub(in crate::worker) mod http2;
 pub(in crate::worker) mod listener;
+mod proxy_protocol;
 pub(in crate::worker) mod transfer;

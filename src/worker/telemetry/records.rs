@@ -3,7 +3,7 @@
 //! A call that no record is kept of costs only the filling, in memory that later calls reuse. No code here allocates or
 //! waits. Without access log and tracing, a call has little room for its telemetry.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -66,6 +66,15 @@ impl CallTelemetry {
         record.version = version as u8;
         let active = Some(ActiveRecord { buffers: Rc::clone(buffers), record });
         CallTelemetry { unrecorded: trace.unrecorded, active }
+    }
+
+    /// Notes the caller's address, where it is not the peer's.
+    pub(in crate::worker) fn called_by(&mut self, caller: IpAddr) {
+        let Some(ActiveRecord { record, .. }) = &mut self.active else { return };
+        if record.client.is_some_and(|client| client.ip() != caller) {
+            // Nobody says which port the caller has.
+            record.client = Some(SocketAddr::new(caller, 0));
+        }
     }
 
     /// The clock for the stages of the call, if it has a record.

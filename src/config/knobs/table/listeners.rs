@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::knob::Knob;
 use super::super::row::{address, count, flag, later, list, secs, size, table, tables, time, word};
 use super::values::{
-    BUFFERED_MAX, DAY, FRAME_MAX, HEADER, HOUR, KIB, MIB, MS, ORIGIN, WINDOW_MAX, WINDOW_MIN,
+    BUFFERED_MAX, CIDR, DAY, FRAME_MAX, HEADER, HOUR, KIB, MIB, MS, ORIGIN, WINDOW_MAX, WINDOW_MIN,
 };
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
@@ -35,6 +35,20 @@ pub(super) const ROWS: &[Knob] = &[
         "Bytes of unfinished JSON requests and answers that one connection may have held, if they are of more than one call. A request above it is refused with 429; an answer waits, but for one at a time."),
     word("listeners.server_timing", "on_request", &["off", "on_request", "always"],
         "Whether answers say in `server-timing` where their time went: when the request has `x-ringway-timing`, never, or always."),
+    flag("listeners.use_remote_address", false,
+        "Whether services are told who called: the caller's address is added to `x-forwarded-for`, and `x-forwarded-proto` and `x-forwarded-host` are set unless a trusted peer has."),
+    list("listeners.trusted_cidrs", CIDR, 0, 1024,
+        "Peers that may say who called. From all others `x-forwarded-*`, `forwarded`, `x-real-ip` and `x-envoy-*` are removed, and the peer is the caller."),
+    count("listeners.xff_num_trusted_hops", 0, 0, 32,
+        "How many addresses at the end of `x-forwarded-for` trusted proxies wrote: the first of these is the caller. 0: the last one that is not in `trusted_cidrs` is."),
+    flag("listeners.forwarded", false,
+        "Whether services are told who called in `forwarded` (RFC 7239), too, and trusted peers without `x-forwarded-for` are believed in it."),
+    flag("listeners.generate_request_id", false,
+        "Whether each call gets a new `x-request-id`, but for those that trusted peers send. Otherwise it passes as it comes."),
+    list("listeners.allow_cidrs", CIDR, 0, 16_384,
+        "Addresses that may connect; empty for all. Others are closed at once."),
+    list("listeners.deny_cidrs", CIDR, 0, 16_384,
+        "Addresses that may not connect, whatever `allow_cidrs` says."),
     later("listeners.tls", "end TLS", "Let something in front of Ringway end TLS."),
 
     table("listeners.http2", "HTTP/2 towards clients."),
@@ -66,6 +80,14 @@ pub(super) const ROWS: &[Knob] = &[
         "The same of PRIORITY frames and of those of unknown kinds; both change nothing."),
     count("listeners.http2.max_continuations", 32, 1, 4096,
         "CONTINUATION frames of one head. Above it the connection is closed."),
+
+    table("listeners.proxy_protocol", "The PROXY protocol, versions 1 and 2, before anything else on a connection: the address in it is the peer. Off without this table."),
+    list("listeners.proxy_protocol.trusted_cidrs", CIDR, 0, 1024,
+        "Peers that may send it; empty for all. Connections of others are closed."),
+    flag("listeners.proxy_protocol.allow_requests_without_proxy_protocol", false,
+        "Whether a connection may begin without it."),
+    time("listeners.proxy_protocol.timeout", secs(5), MS, secs(60),
+        "From the connect to the end of its header; then the connection is closed."),
 
     table("listeners.cors", "Calls from web pages of other origins. Preflights are answered here and never reach an upstream."),
     list("listeners.cors.allow_origins", ORIGIN, 0, 256,

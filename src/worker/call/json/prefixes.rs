@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::http2::{Field, Head, Heads, Name};
+use crate::policy::caller;
 use crate::worker::call::headers;
 
 /// Before the name of what is sent first.
@@ -29,16 +30,8 @@ pub(in crate::worker) fn strip(head: &mut Head) {
 
 fn is_metadata(name: &[u8]) -> bool {
     let number = Name::of(name);
-    let is_of_the_way = matches!(
-        number,
-        Name::FORWARDED
-            | Name::VIA
-            | Name::X_FORWARDED_FOR
-            | Name::X_FORWARDED_HOST
-            | Name::X_FORWARDED_PROTO
-            | Name::X_REAL_IP
-            | Name::X_RINGWAY_TIMING
-    );
+    let is_of_the_way = matches!(number, Name::VIA | Name::X_REQUEST_ID | Name::X_RINGWAY_TIMING)
+        || caller::is_of_proxies(name);
     let is_reserved = name.is_empty() || name.starts_with(b":") || name.starts_with(b"grpc-");
     !(is_reserved || is_of_the_way || headers::is_not_sent_on(number))
 }

@@ -1,0 +1,56 @@
+//! Who called, and who may connect: what a listener believes and tells.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::addresses::Addresses;
+
+/// What a listener believes and tells of a caller's address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forwarding {
+    /// Peers that may say who called.
+    pub trusted_cidrs: Addresses,
+    /// Addresses at the end of `x-forwarded-for` that trusted proxies wrote. 0 for those in `trusted_cidrs`.
+    pub xff_num_trusted_hops: u32,
+    /// Whether services are told who called.
+    pub use_remote_address: bool,
+    /// Whether they are told in `forwarded`, too.
+    pub forwarded: bool,
+    /// Whether each call has an `x-request-id` of the gateway's or of a trusted peer.
+    pub generate_request_id: bool,
+}
+
+impl Forwarding {
+    /// Whether a head has to be looked at although it says nothing of who called.
+    pub fn is_on(&self) -> bool {
+        self.use_remote_address || self.generate_request_id
+    }
+}
+
+/// The PROXY protocol towards clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Peers that may send it. Empty for all.
+    pub trusted_cidrs: Addresses,
+    /// Whether a connection may begin without it.
+    pub allow_requests_without_proxy_protocol: bool,
+    /// The time for it.
+    pub timeout: Duration,
+}
+
+/// Addresses that may connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// Addresses that may. Empty for all.
+    pub allow_cidrs: Addresses,
+    /// Addresses that may not, whatever `allow_cidrs` says.
+    pub deny_cidrs: Addresses,
+}
+
+impl Admission {
+    /// Whether the address may connect.
+    pub fn admits(&self, address: IpAddr) -> bool {
+        (self.allow_cidrs.is_empty() || self.allow_cidrs.contains(address))
+            && !self.deny_cidrs.contains(address)
+    }
+}

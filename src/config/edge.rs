@@ -1,0 +1,53 @@
+//! Text to checked types: who called, and who may connect.
+
+use super::addresses::Addresses;
+use super::callers::{Admission, Forwarding, ProxyProtocol};
+use super::forms;
+use super::reader::Table;
+
+pub(super) fn forwarding(listener: &Table<'_>) -> Forwarding {
+    let forwarding = Forwarding {
+        trusted_cidrs: addresses(listener, "trusted_cidrs"),
+        xff_num_trusted_hops: listener.count("xff_num_trusted_hops"),
+        use_remote_address: listener.flag("use_remote_address"),
+        forwarded: listener.flag("forwarded"),
+        generate_request_id: listener.flag("generate_request_id"),
+    };
+    if forwarding.xff_num_trusted_hops > 0
+        && forwarding.trusted_cidrs.is_empty()
+        && let Some(value) = listener.value("xff_num_trusted_hops")
+    {
+        value.refuse(
+            "needs trusted_cidrs",
+            Some("hops are counted only where the peer is trusted".to_owned()),
+        );
+    }
+    if forwarding.forwarded
+        && !forwarding.use_remote_address
+        && let Some(value) = listener.value("forwarded")
+    {
+        value.refuse("needs use_remote_address = true", None);
+    }
+    forwarding
+}
+
+pub(super) fn proxy_protocol(listener: &Table<'_>) -> Option<ProxyProtocol> {
+    let table = listener.table_if_set("proxy_protocol")?;
+    Some(ProxyProtocol {
+        trusted_cidrs: addresses(&table, "trusted_cidrs"),
+        allow_requests_without_proxy_protocol: table.flag("allow_requests_without_proxy_protocol"),
+        timeout: table.time("timeout"),
+    })
+}
+
+pub(super) fn admission(listener: &Table<'_>) -> Admission {
+    Admission {
+        allow_cidrs: addresses(listener, "allow_cidrs"),
+        deny_cidrs: addresses(listener, "deny_cidrs"),
+    }
+}
+
+/// The addresses of a list of blocks.
+pub(super) fn addresses(table: &Table<'_>, name: &str) -> Addresses {
+    Addresses::new(table.list(name, forms::cidr).into_iter().map(|(cidr, _)| cidr))
+}
