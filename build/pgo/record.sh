@@ -44,7 +44,7 @@ get=(--method /ringway.demo.employee.v1.EmployeeService/GetEmployee)
 # Employee 1, and a field of 64 KiB that the service does not know.
 printf '\x08\x01' >"$scratch/small"
 { printf '\x08\x01\xfa\x01\x80\x80\x04' && head -c 65536 /dev/zero; } >"$scratch/large"
-policies='[clusters.adaptive_timeout]\nfloor = "5s"\nfloor = "5s"\n[clusters.breaker]\n[clusters.outlier_detection]\n[clusters.retry]\nmax_attempts = 3'
+policies='[clusters.adaptive_timeout]\nfloor = "5s"\n[clusters.breaker]\n[clusters.outlier_detection]\n[clusters.retry]\nmax_attempts = 3'
 
 # train BACKEND TABLES EDIT: one worker serves calls of all kinds.
 train() {
