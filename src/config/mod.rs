@@ -8,6 +8,7 @@ mod addresses;
 mod callers;
 mod checks;
 mod codes;
+mod connections;
 mod edge;
 mod effective;
 mod errors;
@@ -35,6 +36,7 @@ use std::time::Duration;
 pub use addresses::{Addresses, Cidr};
 pub use callers::{Admission, Forwarding, ProxyProtocol};
 pub use codes::Codes;
+pub use connections::{ClientKeepalive, ConnectionAge, Keepalive, Pool, Reconnect};
 pub use effective::{Effective, Setting};
 pub use errors::{Error, Errors, Place};
 pub use host::refuse;
@@ -216,7 +218,7 @@ pub enum ServerTiming {
 }
 
 /// An address that clients connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     /// The address, shared by all workers with SO_REUSEPORT.
     pub address: SocketAddr,
@@ -232,6 +234,8 @@ pub struct Listener {
     pub handshake_timeout: Duration,
     /// A connection without calls for this long is closed.
     pub idle_timeout: Duration,
+    /// How old a connection may become.
+    pub age: ConnectionAge,
     /// A connection whose peer takes no bytes for this long while some wait is closed.
     pub write_timeout: Duration,
     /// A call whose client has begun a message and sends nothing more of it for this long is ended.
@@ -287,6 +291,8 @@ pub struct Http2 {
     pub max_priority_frames_per_second: u32,
     /// CONTINUATION frames of one head.
     pub max_continuations: u32,
+    /// Pings to clients.
+    pub keepalive: ClientKeepalive,
 }
 
 /// A route: the calls that it matches, and the clusters that they go to.
@@ -416,55 +422,6 @@ pub enum LbPolicy {
     LeastRequest,
     /// Each endpoint in turn.
     RoundRobin,
-}
-
-/// Connections of one worker to each endpoint of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pool {
-    /// Connections at most.
-    pub max_connections: u32,
-    /// Calls at once on a connection, where the upstream's own limit is not lower.
-    pub max_streams_per_connection: u32,
-    /// Calls of a connection in its life, before a new one takes over.
-    pub max_requests_per_connection: u32,
-    /// Bytes the upstream may send on one call before the client has taken them.
-    pub initial_stream_window_size: u32,
-    /// Bytes the upstream may send on one connection before the clients have taken them.
-    pub initial_connection_window_size: u32,
-    /// The largest frame the upstream may send.
-    pub max_frame_size: u32,
-    /// Bytes of all header fields of an answer.
-    pub max_header_list_size: u32,
-    /// Bytes of one request that may wait in memory for the upstream's window.
-    pub max_send_buffer_size: u32,
-    /// Bytes a second that the upstream has to take of a request that waits for it.
-    pub min_rate: u32,
-    /// Bytes of one request that are kept so that it can be sent again if the upstream refused it unseen.
-    pub replay_buffer_size: u32,
-}
-
-/// Pings that find dead connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keepalive {
-    /// The silence after which a connection is pinged.
-    pub interval: Duration,
-    /// The interval after a ping since which nothing came but its answer.
-    pub interval_without_data: Duration,
-    /// It is closed if the answer takes longer than this.
-    pub timeout: Duration,
-    /// Whether connections without calls are pinged too.
-    pub without_calls: bool,
-}
-
-/// The wait before connecting again after a failed connect: initial, times multiplier each time, at most max, +-20 %.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reconnect {
-    /// The first wait.
-    pub initial_backoff: Duration,
-    /// The factor from each wait to the next.
-    pub backoff_multiplier: f64,
-    /// The longest wait.
-    pub max_backoff: Duration,
 }
 
 /// Settings of one method.

@@ -11,8 +11,8 @@ use super::effective::Effective;
 use super::errors::{Errors, Place};
 use super::reader::{Source, Table};
 use super::{
-    AccessLog, Admin, Backend, Cluster, Config, CpuPolicy, Dns, Http2, Io, Keepalive, LbPolicy, Listener,
-    OnUnavailable, Pool, ServerTiming, Tracing,
+    AccessLog, Admin, Backend, ClientKeepalive, Cluster, Config, ConnectionAge, CpuPolicy, Dns, Http2, Io,
+    Keepalive, LbPolicy, Listener, OnUnavailable, Pool, ServerTiming, Tracing,
 };
 use super::{Reconnect, Workers, edge, forms, policies, routes, transcoding};
 
@@ -213,6 +213,7 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
         balance_connections: table.flag("balance_connections"),
         handshake_timeout: table.time("handshake_timeout"),
         idle_timeout: table.time("idle_timeout"),
+        age: ConnectionAge { grace: table.time_or_none("max_connection_age_grace"), ..connection_age(table) },
         write_timeout: table.time("write_timeout"),
         max_unread_body_size: table.size("max_unread_body_size"),
         read_timeout: table.time("read_timeout"),
@@ -238,6 +239,10 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
             max_window_updates_per_second: http2.count("max_window_updates_per_second"),
             max_priority_frames_per_second: http2.count("max_priority_frames_per_second"),
             max_continuations: http2.count("max_continuations"),
+            keepalive: ClientKeepalive {
+                interval: http2.time_or_none("keepalive_interval"),
+                timeout: http2.time("keepalive_timeout"),
+            },
         },
         cors: transcoding::cors(&table.table("cors")),
         forwarding: edge::forwarding(table),
@@ -245,6 +250,15 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
         admission: edge::admission(table),
     };
     address.map(|_| listener)
+}
+
+/// How old connections may become; as long as they like to finish.
+fn connection_age(table: &Table<'_>) -> ConnectionAge {
+    ConnectionAge {
+        max: table.time_or_none("max_connection_age"),
+        jitter: table.ratio("max_connection_age_jitter"),
+        grace: None,
+    }
 }
 
 /// The windows of a stream and of a connection. A connection's window below a stream's would make the latter a lie.
@@ -353,6 +367,7 @@ fn pool(table: &Table<'_>) -> Pool {
         max_connections: table.count("max_connections"),
         max_streams_per_connection: table.count("max_streams_per_connection"),
         max_requests_per_connection: table.count("max_requests_per_connection"),
+        age: connection_age(table),
         initial_stream_window_size,
         initial_connection_window_size,
         max_frame_size: table.size("max_frame_size"),

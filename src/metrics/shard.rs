@@ -118,6 +118,10 @@ block! {
             "Client connections closed because they did not begin to speak HTTP in time.",
         idle_timeouts: Counter "ringway_idle_timeouts_total"
             "Client connections closed because they carried no call for too long.",
+        connections_aged: Counter "ringway_connections_aged_total"
+            "Client connections asked to end because they reached max_connection_age.",
+        client_keepalive_timeouts: Counter "ringway_client_keepalive_timeouts_total"
+            "Client connections closed because the client did not answer a ping in time.",
         write_timeouts: Counter "ringway_write_timeouts_total"
             "Client connections closed because the client did not take its bytes in time.",
         streams_malformed: Counter "ringway_streams_malformed_total"

@@ -3,6 +3,7 @@
 //! No I/O, no clock, no runtime, and nothing a call asks for allocates. Begin with `failure.rs`, then `route.rs`.
 
 pub mod adaptive;
+pub mod age;
 pub mod backoff;
 pub mod balance;
 pub mod breaker;

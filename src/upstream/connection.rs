@@ -11,6 +11,7 @@ use crate::config;
 use crate::http2::{self, Bounds, ErrorCode, Head, Heads, Notes, OpenError, Session, Stream};
 use crate::net::pipe::Outgoing;
 use crate::net::{Local, Pipe, listener, stream};
+use crate::policy::age::Age;
 use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::time::timers::Timer;
@@ -172,6 +173,8 @@ pub(super) enum ConnectionEvent {
 pub(super) trait Owner {
     /// The configuration in use.
     fn settings(&self) -> Rc<config::Cluster>;
+    /// How old a connection may become that begins at `now`.
+    fn age(&self, now: Moment) -> Age;
     /// Applies an event.
     fn apply(&self, event: ConnectionEvent);
 }
@@ -245,15 +248,17 @@ pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = (
         let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
         // A reload may have changed the configuration by now.
         let settings = life.owner.settings();
+        let age = life.owner.age(local.timers.now());
         let bounds = Rc::new(bounds(&settings.pool));
         let session = Session::new(Rc::clone(&pipe) as _, Rc::clone(&local.timers), |out| {
             http2::Connection::client(bounds, heads, out)
         });
         let connection = Connection::new(&session, &settings.pool, &pipe);
         drop(settings);
-        let protocol = Protocol { life: &life, address, connection: &connection, pipe: &pipe, local: &local };
+        let (connection, pipe, local) = (&connection, &pipe, &local);
+        let protocol = Protocol { life: &life, address, connection, pipe, local, age };
         let protocol = Box::pin(protocol.run(timer, limit));
-        stream::drive(Rc::clone(&local), Rc::clone(&pipe), socket, protocol, ()).await;
+        stream::drive(Rc::clone(local), Rc::clone(pipe), socket, protocol, ()).await;
     }
 }
 
@@ -279,18 +284,24 @@ struct Protocol<'a, O: Owner> {
     connection: &'a Rc<Connection>,
     pipe: &'a Pipe,
     local: &'a Local,
+    age: Age,
 }
 
 impl<O: Owner> Protocol<'_, O> {
     /// Sends no call until the upstream's first bytes, which have to come by `limit`. An upstream that accepts
     /// connections and stays silent would cost each call its deadline.
     async fn run(self, timer: Timer, limit: Moment) {
-        let due = self.local.timers.timer();
+        let (due, aged) = (self.local.timers.timer(), self.local.timers.timer());
         let mut armed = false;
         poll_fn(|cx| {
             if !armed {
                 timer.arm(limit, cx.waker());
                 armed = true;
+                let retires = self.age.next(self.local.timers.now());
+                retires.into_iter().for_each(|at| aged.arm(at, cx.waker()));
+            }
+            if aged.fired() && self.connection.takes_calls() {
+                self.connection.drain();
             }
             self.poll(cx, &timer, &due)
         })

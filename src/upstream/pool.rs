@@ -22,6 +22,7 @@ use crate::http2::Heads;
 use crate::metrics::labels::Task;
 use crate::metrics::{ClusterBlock, EndpointSlot};
 use crate::net::{Local, runtime};
+use crate::policy::age::Age;
 use crate::policy::balance::{Balance, Candidate, Tried};
 use crate::policy::failure::Failure;
 use crate::policy::health::SharedHealth;
@@ -294,13 +295,13 @@ impl Pool {
     /// Begins to connect, as a task of its own.
     fn connect(self: &Rc<Self>, endpoint: &Rc<Endpoint>) {
         endpoint.connecting.set(true);
+        let owner = Place { pool: Rc::clone(self), endpoint: Rc::clone(endpoint) };
         let connect = Connect {
             address: endpoint.address,
             local: Rc::clone(&self.local),
             heads: Rc::clone(&self.heads),
             ping_interval: Rc::clone(endpoint.ping_interval()),
         };
-        let owner = Place { pool: Rc::clone(self), endpoint: Rc::clone(endpoint) };
         let pool = Rc::clone(self);
         let panicked = move || pool.local.counts().panics.add(Task::UpstreamConnection as usize);
         runtime::spawn(panicked, connection::run(connect, owner));
@@ -349,6 +350,10 @@ struct Place {
 impl Owner for Place {
     fn settings(&self) -> Rc<config::Cluster> {
         self.pool.settings()
+    }
+
+    fn age(&self, now: Moment) -> Age {
+        Age::begin(&self.settings().pool.age, now, &mut self.pool.random())
     }
 
     fn apply(&self, event: ConnectionEvent) {

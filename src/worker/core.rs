@@ -44,6 +44,9 @@ pub(super) trait StartCall {
 
     /// Polls the calls that have begun since this was called last, in their order.
     fn poll_started(&self);
+
+    /// Wakes every call, to look whether it has to end.
+    fn wake_all(&self);
 }
 
 /// The state of one core. Not `Send`: it never leaves its thread.
@@ -188,6 +191,13 @@ impl Worker {
     pub(super) fn poll_started_calls(&self) {
         if let Some(calls) = self.calls.upgrade() {
             calls.poll_started();
+        }
+    }
+
+    /// Wakes every call: those of a client are to end.
+    pub(super) fn wake_calls(&self) {
+        if let Some(calls) = self.calls.upgrade() {
+            calls.wake_all();
         }
     }
 

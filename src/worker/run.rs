@@ -112,6 +112,10 @@ impl<F: Future<Output = ()>> StartCall for Calls<F> {
     fn poll_started(&self) {
         self.executor.poll_spawned();
     }
+
+    fn wake_all(&self) {
+        self.executor.wake_all();
+    }
 }
 
 async fn serve(plan: Plan, clock: Rc<Clock>, local: Rc<Local>, started: impl FnOnce()) -> io::Result<()> {

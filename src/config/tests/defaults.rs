@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::{
-    Admin, Admission, AllowOrigins, Backend, Breaker, Cluster, Compatibility, Config, Cors, CpuPolicy, Dns,
-    Effective, Endpoint, Forwarding, Http2, Io, Keepalive, LbPolicy, Listener, Match, OnBadRule,
-    OnUnavailable, OutlierDetection, Overload, PathMatch, Pool, PrintOptions, Reconnect, Retry, RetryBudget,
-    Route, ServerTiming, SlowStart, Transcoding, WeightedCluster, Workers,
+    Admin, Admission, AllowOrigins, Backend, Breaker, ClientKeepalive, Cluster, Compatibility, Config,
+    ConnectionAge, Cors, CpuPolicy, Dns, Effective, Endpoint, Forwarding, Http2, Io, Keepalive, LbPolicy,
+    Listener, Match, OnBadRule, OnUnavailable, OutlierDetection, Overload, PathMatch, Pool, PrintOptions,
+    Reconnect, Retry, RetryBudget, Route, ServerTiming, SlowStart, Transcoding, WeightedCluster, Workers,
 };
 use super::{parsed, top};
 
@@ -71,6 +71,7 @@ pub(super) fn default_listener() -> Listener {
         balance_connections: true,
         handshake_timeout: 10 * SECOND,
         idle_timeout: 300 * SECOND,
+        age: ConnectionAge { max: None, jitter: 0.1, grace: None },
         write_timeout: 30 * SECOND,
         max_unread_body_size: 256 * KIB,
         read_timeout: 60 * SECOND,
@@ -92,6 +93,7 @@ pub(super) fn default_listener() -> Listener {
             max_window_updates_per_second: 50_000,
             max_priority_frames_per_second: 1000,
             max_continuations: 32,
+            keepalive: ClientKeepalive { interval: None, timeout: 20 * SECOND },
         },
         cors: Cors {
             allow_origins: AllowOrigins::These(Vec::new()),
@@ -137,6 +139,7 @@ pub(super) fn default_cluster() -> Cluster {
             max_connections: 8,
             max_streams_per_connection: 100,
             max_requests_per_connection: 500_000_000,
+            age: ConnectionAge { max: None, jitter: 0.1, grace: None },
             initial_stream_window_size: 128 * KIB,
             initial_connection_window_size: 16 * 1024 * KIB,
             max_frame_size: 64 * KIB,

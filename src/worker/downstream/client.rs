@@ -12,8 +12,10 @@ use crate::config;
 use crate::http2::Bounds;
 use crate::metrics::ProtocolError;
 use crate::net::{Local, Pipe};
+use crate::policy::age::Age;
 use crate::policy::failure::Failure;
 use crate::policy::peer::Peer;
+use crate::random::Random;
 use crate::time::Moment;
 use crate::worker::call::admission::{Caller, Unbegun};
 use crate::worker::call::cors;
@@ -35,6 +37,7 @@ pub(in crate::worker) struct Client {
     calls: Cell<u32>,
     /// The end of its last call.
     idle_since: Cell<Moment>,
+    age: Age,
     /// The connection ends once its calls have.
     pub(in crate::worker) drains: Cell<bool>,
     /// Its calls end now.
@@ -53,8 +56,10 @@ impl Client {
         (local, unbegun): (Rc<Local>, Rc<Unbegun>),
         listener: Rc<ListenerState>,
         peer: SocketAddr,
+        random: &mut Random,
     ) -> Rc<Client> {
         let now = local.timers.now();
+        let age = Age::begin(&listener.settings.age, now, random);
         Rc::new(Client {
             peer: Cell::new(peer),
             peer_text: OnceCell::new(),
@@ -62,6 +67,7 @@ impl Client {
             listener,
             calls: Cell::new(0),
             idle_since: Cell::new(now),
+            age,
             drains: Cell::new(false),
             cut: Cell::new(false),
             speaks_http1: Cell::new(false),
@@ -161,6 +167,20 @@ impl Client {
     /// Whether its calls have to end now.
     pub(in crate::worker) fn is_cut(&self) -> bool {
         self.cut.get()
+    }
+
+    /// Asks the connection to end if it has reached its age. True if its calls, which have to be woken, end now.
+    pub(super) fn grow_old(&self, now: Moment) -> bool {
+        if self.age.is_retired(now) && !self.drains.replace(true) {
+            self.local.counts().connections_aged.add(1);
+        }
+        self.age.is_over(now) && self.has_calls() && !self.cut.replace(true)
+    }
+
+    /// When it should be checked next.
+    pub(super) fn next_check(&self, now: Moment) -> Moment {
+        let next = now.plus(CHECK_INTERVAL);
+        self.age.next(now).map_or(next, |age| next.min(age))
     }
 
     /// Keeps the waker of the connection's task.

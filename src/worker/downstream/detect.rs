@@ -23,7 +23,8 @@ pub(in crate::worker) fn serve(
     let local = Rc::clone(&worker.local);
     local.timers.stir(worker.clock.now());
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
-    let client = Client::new((Rc::clone(&local), Rc::clone(&worker.unbegun)), listener, peer);
+    let shared = (Rc::clone(&local), Rc::clone(&worker.unbegun));
+    let client = Client::new(shared, listener, peer, &mut worker.random.borrow_mut());
     let registered = worker.register(&client);
     if socket.arrives_here() {
         local.counts().connections_local.add(1);

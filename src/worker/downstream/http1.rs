@@ -53,11 +53,23 @@ pub(in crate::worker) async fn serve(worker: Rc<Worker>, client: Rc<Client>, pip
     let exchange = Rc::new(H1Bridge::new(client.settings().max_unread_body_size));
     let lengths = Rc::new(ContentLengthScanner::default());
     let io = TokioIo::new(ScannedIo::new(pipe.io(), &lengths));
-    let requests = Requests { worker, client: Rc::clone(&client), exchange: Rc::clone(&exchange), lengths };
+    let requests = Requests {
+        worker: Rc::clone(&worker),
+        client: Rc::clone(&client),
+        exchange: Rc::clone(&exchange),
+        lengths,
+    };
     let mut connection = pin!(builder(client.settings()).serve_connection(io, requests));
     let head_since = Some(client.idle_since());
-    let mut keeper =
-        H1Timeouts { client: &client, exchange: &exchange, pipe, timer, head_since, closing: None };
+    let mut keeper = H1Timeouts {
+        worker: &worker,
+        client: &client,
+        exchange: &exchange,
+        pipe,
+        timer,
+        head_since,
+        closing: None,
+    };
     let ended = poll_fn(|cx| keeper.poll(cx, connection.as_mut())).await;
     if let Err(error) = ended
         && (error.is_parse() || error.is_parse_too_large())
@@ -181,6 +193,7 @@ fn is_chunked(headers: &HeaderMap) -> bool {
 
 /// Enforces the timeouts of a connection.
 struct H1Timeouts<'a> {
+    worker: &'a Worker,
     client: &'a Client,
     exchange: &'a H1Bridge,
     pipe: &'a Pipe,
@@ -198,6 +211,9 @@ impl H1Timeouts<'_> {
         mut connection: Pin<&mut Connection<TokioIo<ScannedIo<Io>>, Requests>>,
     ) -> Poll<hyper::Result<()>> {
         self.client.keep_waker(cx);
+        if !self.timer.is_armed() && self.client.grow_old(self.timer.now()) {
+            self.worker.wake_calls();
+        }
         if self.client.drains.get() && self.closing.is_none() {
             self.exchange.close_after();
             self.closing = Some(self.timer.now().plus(CHECK_INTERVAL));
@@ -207,7 +223,7 @@ impl H1Timeouts<'_> {
             if self.timer.fired() && self.check(now) {
                 connection.as_mut().graceful_shutdown();
             }
-            self.timer.arm(now.plus(CHECK_INTERVAL), cx.waker());
+            self.timer.arm(self.client.next_check(now), cx.waker());
         }
         let polled = connection.poll(cx);
         if let Poll::Ready(dropped) = self.exchange.body.poll_drop(cx) {

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::client::{CHECK_INTERVAL, Client};
+use super::client::Client;
 use crate::http2::{self, Notes, Session};
 use crate::metrics::ProtocolError;
 use crate::net::Pipe;
@@ -107,7 +107,7 @@ impl Connection<'_> {
         if self.timer.fired() {
             self.check(now);
         }
-        let next = now.plus(CHECK_INTERVAL);
+        let next = self.client.next_check(now);
         self.timer.arm(self.greets_until.map_or(next, |until| next.min(until)), cx.waker());
     }
 
@@ -121,8 +121,11 @@ impl Connection<'_> {
                 return self.pipe.abort();
             }
         }
-        if self.client.does_not_read(self.pipe, now) {
+        if self.client.does_not_read(self.pipe, now) || self.does_not_answer(now) {
             return self.pipe.abort();
+        }
+        if self.client.grow_old(now) {
+            self.worker.wake_calls();
         }
         let limit = Moment::from_nanos(
             now.as_nanos().saturating_sub(self.client.settings().write_timeout.as_nanos() as u64),
@@ -141,6 +144,25 @@ impl Connection<'_> {
         if !self.client.has_calls() {
             self.session.ask(http2::Connection::shrink);
         }
+    }
+
+    /// Pings a client that has been silent. True if it did not answer the last ping in time.
+    fn does_not_answer(&self, now: Moment) -> bool {
+        let keepalive = &self.client.settings().http2.keepalive;
+        let Some(interval) = keepalive.interval else { return false };
+        let silent_since = self.pipe.received_at();
+        let pinged = self.session.ask(|http2| http2.ping_sent());
+        if let Some(sent) = pinged.filter(|sent| silent_since < *sent) {
+            let is_late = sent.plus(keepalive.timeout) <= now;
+            if is_late {
+                self.client.local.counts().client_keepalive_timeouts.add(1);
+            }
+            return is_late;
+        }
+        if silent_since.plus(interval) <= now {
+            self.session.with(|http2, out, now| http2.ping(now, out));
+        }
+        false
     }
 
     /// Sends a GOAWAY if the connection drains.

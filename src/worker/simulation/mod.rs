@@ -4,6 +4,7 @@
 //! it plays a seed, and judges it. `timing.rs`, `outages.rs` and `load.rs` hold promises about time exactly, `fleet.rs` what
 //! several workers share; `rude/` bounds what rude peers cost others.
 
+mod ages;
 mod client;
 mod fleet;
 mod gateway;

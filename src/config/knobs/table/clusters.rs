@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use super::super::knob::Knob;
 use super::super::row::{
-    codes, count, flag, later, list, other, ratio, secs, size, table, tables, time, time_if_set, word,
+    codes, count, flag, later, list, other, ratio, secs, size, table, tables, time, time_if_set,
+    time_or_none, word,
 };
-use super::values::{DAY, ENDPOINT, FRAME_MAX, HOUR, KIB, MIB, MS, PATH, SERVICE, WINDOW_MAX, WINDOW_MIN};
+use super::values::{
+    DAY, ENDPOINT, FRAME_MAX, HOUR, KIB, MIB, MONTH, MS, PATH, SERVICE, WINDOW_MAX, WINDOW_MIN,
+};
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[
@@ -40,6 +43,10 @@ pub(super) const ROWS: &[Knob] = &[
         "Calls one of them carries at once, where the upstream's own limit is not lower."),
     count("clusters.pool.max_requests_per_connection", 500_000_000, 1, 1_000_000_000,
         "Calls one of them carries in its life, before a new one takes over."),
+    time_or_none("clusters.pool.max_connection_age", None, secs(1), MONTH,
+        "One of them takes no new calls after this time, and ends with its last one; a new one takes over."),
+    ratio("clusters.pool.max_connection_age_jitter", 0.1, 0.0, 0.9,
+        "The age of a connection is by chance up to this share lower or higher."),
     size("clusters.pool.initial_stream_window_size", 128 * KIB, WINDOW_MIN, WINDOW_MAX,
         "Bytes the upstream may send on one call before the client has taken them, at first; calls whose bytes are taken as fast as they come get more, up to a quarter of the connection's."),
     size("clusters.pool.initial_connection_window_size", 16 * MIB, WINDOW_MIN, WINDOW_MAX,

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::super::knob::Knob;
-use super::super::row::{address, count, flag, later, list, secs, size, table, tables, time, word};
+use super::super::row::{
+    address, count, flag, later, list, ratio, secs, size, table, tables, time, time_or_none, word,
+};
 use super::values::{
-    BUFFERED_MAX, CIDR, DAY, FRAME_MAX, HEADER, HOUR, KIB, MIB, MS, ORIGIN, WINDOW_MAX, WINDOW_MIN,
+    BUFFERED_MAX, CIDR, DAY, FRAME_MAX, HEADER, HOUR, KIB, MIB, MONTH, MS, ORIGIN, WINDOW_MAX, WINDOW_MIN,
 };
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
@@ -23,6 +25,12 @@ pub(super) const ROWS: &[Knob] = &[
         "From a client's connect to the end of its HTTP/2 preface; over HTTP/1.1 the time for a head, or for the rest of a body whose answer is whole."),
     time("listeners.idle_timeout", secs(300), MS, DAY,
         "A connection without calls for this long is closed."),
+    time_or_none("listeners.max_connection_age", None, secs(1), MONTH,
+        "A connection takes no new calls after this time (GOAWAY, `connection: close`) and ends with its last one, so that clients spread over new gateways."),
+    ratio("listeners.max_connection_age_jitter", 0.1, 0.0, 0.9,
+        "The age of a connection is by chance up to this share lower or higher, so that connections that began together do not end together."),
+    time_or_none("listeners.max_connection_age_grace", None, MS, MONTH,
+        "Calls that still run so long after that age are cut with UNAVAILABLE. By default they may take as long as they like."),
     time("listeners.write_timeout", secs(30), MS, DAY,
         "A connection whose client takes no bytes for this long, while some wait, is closed."),
     size("listeners.max_unread_body_size", 256 * KIB, 0, 64 * MIB,
@@ -80,6 +88,10 @@ pub(super) const ROWS: &[Knob] = &[
         "The same of PRIORITY frames and of those of unknown kinds; both change nothing."),
     count("listeners.http2.max_continuations", 32, 1, 4096,
         "CONTINUATION frames of one head. Above it the connection is closed."),
+    time_or_none("listeners.http2.keepalive_interval", None, secs(1), DAY,
+        "A client that has been silent for this long is pinged, with or without calls: keeps the entries of NATs and balancers, and finds clients that have vanished."),
+    time("listeners.http2.keepalive_timeout", secs(20), MS, HOUR,
+        "Its connection is closed if the answer takes longer than this."),
 
     table("listeners.proxy_protocol", "The PROXY protocol, versions 1 and 2, before anything else on a connection: the address in it is the peer. Off without this table."),
     list("listeners.proxy_protocol.trusted_cidrs", CIDR, 0, 1024,
