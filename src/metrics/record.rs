@@ -39,7 +39,7 @@ pub const METHOD_NAMES: [&str; 10] =
     ["POST", "GET", "HEAD", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER"];
 
 /// The protocols of callers, by the names in records.
-pub const LANGUAGE_NAMES: [&str; 3] = ["grpc", "grpc-web", "json"];
+pub const LANGUAGE_NAMES: [&str; 4] = ["grpc", "grpc-web", "json", "connect"];
 
 /// The subject of a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

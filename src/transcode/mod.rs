@@ -10,6 +10,7 @@ pub mod api;
 pub mod bind;
 mod binding;
 mod comments;
+pub mod connect;
 pub mod descriptors;
 mod editions;
 mod fields;

@@ -18,22 +18,23 @@ const DETAILS_MAX: usize = 32;
 /// `status` is a `google.rpc.Status` as `grpc-status-details-bin` has it; of it only the details are used. One of a type
 /// that no descriptor describes, or that is malformed, is given as its type and its bytes in base64.
 pub fn to_json(schema: Option<&Schema>, code: u8, message: &str, status: Option<&[u8]>) -> Vec<u8> {
-    let details: Vec<Value> = status.map(|status| details(schema, status)).unwrap_or_default();
+    let details: Vec<Value> =
+        status.map(|status| anys(status).map(|any| detail(schema, any)).collect()).unwrap_or_default();
     json!({ "code": code, "message": message, "details": details }).to_string().into_bytes()
 }
 
-fn details(schema: Option<&Schema>, status: &[u8]) -> Vec<Value> {
+/// The details of a `google.rpc.Status`, each a `google.protobuf.Any`.
+pub(super) fn anys(status: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut wire = Wire::new(status);
-    let mut details = Vec::new();
-    while let Ok(Some((number, wire_type))) = wire.tag() {
-        let Ok(raw) = wire.raw(number, wire_type, 1) else { break };
-        if let (3, Raw::Length(any)) = (number, raw)
-            && details.len() < DETAILS_MAX
-        {
-            details.push(detail(schema, any));
+    let details = std::iter::from_fn(move || {
+        loop {
+            let (number, wire_type) = wire.tag().ok()??;
+            if let (3, Raw::Length(any)) = (number, wire.raw(number, wire_type, 1).ok()?) {
+                return Some(any);
+            }
         }
-    }
-    details
+    });
+    details.take(DETAILS_MAX)
 }
 
 /// A detail of the status: a `google.protobuf.Any`.
@@ -48,6 +49,15 @@ fn detail(schema: Option<&Schema>, any: &[u8]) -> Value {
 
 fn unknown(any: &[u8]) -> Value {
     use base64::Engine as _;
+    let (type_url, value) = parts(any);
+    let mut object = Map::new();
+    object.insert("@type".to_owned(), type_url.into());
+    object.insert("value".to_owned(), base64::engine::general_purpose::STANDARD.encode(value).into());
+    Value::Object(object)
+}
+
+/// The type URL of a `google.protobuf.Any`, and its bytes.
+pub(super) fn parts(any: &[u8]) -> (String, &[u8]) {
     let (mut type_url, mut value) = (String::new(), &b""[..]);
     let mut wire = Wire::new(any);
     while let Ok(Some((number, wire_type))) = wire.tag() {
@@ -58,10 +68,7 @@ fn unknown(any: &[u8]) -> Value {
             (_, Err(_)) => break,
         }
     }
-    let mut object = Map::new();
-    object.insert("@type".to_owned(), type_url.into());
-    object.insert("value".to_owned(), base64::engine::general_purpose::STANDARD.encode(value).into());
-    Value::Object(object)
+    (type_url, value)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! web.
 
 pub mod binary;
+pub mod connect;
 pub mod content;
 pub mod frame;
 pub mod message;

@@ -51,6 +51,8 @@ many="$few, COMPRESSION_BR, COMPRESSION_ZSTD, COMPRESSION_DEFLATE, COMPRESSION_S
 features $grpc $proto "$few" >"$cache/grpc.yaml"
 features $web $proto "$few" >"$cache/web.yaml"
 features "$grpc, $web" "$proto, CODEC_JSON" "$many" >"$cache/all.yaml"
+features PROTOCOL_CONNECT "$proto, CODEC_JSON" "$many" >"$cache/connect.yaml"
+echo "  supportsConnectGet: false" >>"$cache/connect.yaml"
 
 # conformance NAME LOG OPTIONS... -- SERVER...: runs the cases of one configuration. They may fail, but have to be run.
 conformance() {
@@ -99,7 +101,7 @@ echo "connectrpc/conformance $version, $("$ringway" --version | head -n 1), $(go
 printf "\n$row" server conf suite cases passed "failing without" "failing by it"
 code=0
 # The server of grpc-go knows neither JSON nor most of the compressions.
-for pair in referenceserver:grpc referenceserver:web referenceserver:all grpcserver:grpc grpcserver:web; do
+for pair in referenceserver:grpc referenceserver:web referenceserver:all referenceserver:connect grpcserver:grpc grpcserver:web; do
     server=$bin/${pair%:*} name=${pair#*:} log=$cache/${pair/:/.}
     conformance "$name" "$log.alone.log" "$@" -- "$server"
     conformance "$name" "$log.through.log" "$@" -- "$bin/behind" "$ringway" "$server"

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::admission::Permit;
 use super::body_decoder::BodyDecoder;
+use super::connect;
 use super::cors;
 use super::forwarding;
 use super::headers::{self, Arrival, GatewayHeaders};
@@ -38,6 +39,14 @@ use crate::worker::downstream::buffered::Buffered;
 use crate::worker::downstream::client::Client;
 use crate::worker::telemetry::records::{CallTelemetry, Ended};
 use crate::worker::telemetry::trace::Span;
+
+/// A request whose body has to be read before anything of it is sent.
+pub(in crate::worker) enum UnreadRequest {
+    /// It has to be transcoded.
+    Json(json::TranscodedRequest),
+    /// It has no frame.
+    Connect(connect::UnaryRequest),
+}
 
 /// A call in flight.
 pub(in crate::worker) struct Call {
@@ -151,13 +160,14 @@ impl Call {
         Ok(headers)
     }
 
-    /// Turns the head into that of a gRPC call, from any protocol. For JSON, gives the request whose body has still to
-    /// be transcoded.
+    /// Turns the head into that of a gRPC call, from any protocol. Gives the request if its body has to be read before it
+    /// is sent.
     pub(super) fn decode(
         &mut self,
         worker: &Worker,
+        config: &WorkerConfig,
         protocol: DownstreamProtocol,
-    ) -> Result<Option<json::TranscodedRequest>, Failure> {
+    ) -> Result<Option<UnreadRequest>, Failure> {
         let head = &mut self.head;
         match protocol {
             DownstreamProtocol::Grpc => headers::check_grpc(head, protocol).map(|()| None),
@@ -169,10 +179,15 @@ impl Call {
                 headers::web_to_grpc(head);
                 Ok(None)
             }
+            DownstreamProtocol::Connect(kind) => {
+                let body_max = config.config.transcoding.max_request_body_size as usize;
+                let request = connect::open(head, &mut self.responder, kind, body_max)?;
+                Ok(request.map(UnreadRequest::Connect))
+            }
             DownstreamProtocol::Json => {
                 self.responder.timer().enter(Stage::Transcode);
                 let transcoder = worker.transcoder().ok_or_else(|| headers::not_mapped(head))?;
-                json::open(&transcoder, &mut self.responder, head).map(Some)
+                json::open(&transcoder, &mut self.responder, head).map(UnreadRequest::Json).map(Some)
             }
         }
     }

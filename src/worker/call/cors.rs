@@ -16,6 +16,10 @@ const ALLOW_HEADERS: &[&str] = &[
     "grpc-encoding",
     "grpc-accept-encoding",
     "x-request-timeout",
+    "connect-protocol-version",
+    "connect-timeout-ms",
+    "connect-content-encoding",
+    "connect-accept-encoding",
     "traceparent",
     "tracestate",
 ];
@@ -27,6 +31,7 @@ const EXPOSE_HEADERS: &[&str] = &[
     "grpc-status-details-bin",
     "grpc-encoding",
     "grpc-accept-encoding",
+    "connect-content-encoding",
     "retry-after",
 ];
 

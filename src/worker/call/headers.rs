@@ -12,7 +12,7 @@ use crate::policy::route;
 use crate::policy::status::Code;
 use crate::upstream::AttemptError;
 use crate::wire::trace_context::TraceParent;
-use crate::wire::{binary, content, path as wire_path, timeout};
+use crate::wire::{binary, connect, content, path as wire_path, timeout};
 
 /// A request as it came.
 pub(in crate::worker) struct Arrival {
@@ -92,6 +92,7 @@ pub(in crate::worker) fn read(
     if head.len() > headers_count_max {
         return Err(Failure::TooManyHeaders);
     }
+    let is_connect = matches!(protocol, DownstreamProtocol::Connect(_));
     let mut asked = GatewayHeaders::default();
     // A single pass replaces a look-up for each name.
     for field in head.iter() {
@@ -103,6 +104,9 @@ pub(in crate::worker) fn read(
                 asked.within(timeout::parse_request_timeout(field.value))?;
             }
             Name::X_RINGWAY_TIMING => asked.timing = true,
+            Name::OTHER if is_connect && field.name_bytes == connect::TIMEOUT => {
+                asked.within(connect::parse_timeout(field.value))?;
+            }
             _ => {
                 if field.name_bytes.ends_with(b"-bin") && !binary::is_valid(field.value) {
                     // Such a value makes some servers drop the connection, which carries the calls of others too
@@ -192,6 +196,11 @@ pub(in crate::worker) fn json_to_grpc(head: &mut Head, path: &str) {
 pub(in crate::worker) fn web_to_grpc(head: &mut Head) {
     let content_type = content::of_grpc(format(head));
     to_grpc(head, &content_type);
+}
+
+/// Turns the head of a request in Connect into that of a call, with messages in this codec.
+pub(in crate::worker) fn connect_to_grpc(head: &mut Head, codec: &[u8]) {
+    to_grpc(head, &content::of_grpc(Some(codec)));
 }
 
 fn to_grpc(head: &mut Head, content_type: &[u8]) {

@@ -9,6 +9,7 @@ mod active;
 pub(in crate::worker) mod admission;
 mod attempt;
 mod body_decoder;
+pub(in crate::worker) mod connect;
 pub(in crate::worker) mod cors;
 mod forwarding;
 pub(in crate::worker) mod headers;
@@ -29,10 +30,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use self::active::Call;
+use self::active::{Call, UnreadRequest};
 use self::attempt::Attempts;
 use self::headers::{Arrival, GatewayHeaders};
-use self::json::TranscodedRequest;
 use self::protocol::DownstreamProtocol;
 use self::request_body::RequestBody;
 use self::responder::sink::ResponseSink;
@@ -87,11 +87,11 @@ async fn run(
     began: Moment,
 ) -> Result<Code, Failure> {
     let Some(routed) = decode_and_route(worker, config, call, protocol, began)? else { return Ok(Code::Ok) };
-    let RoutedCall { cluster, method, headers, transcoded, timeout } = routed;
+    let RoutedCall { cluster, method, headers, unread, timeout } = routed;
     // A body that has to be read whole is read before there is room for the call. So a client that sends it slowly
     // takes no room from others.
-    let message = match transcoded {
-        Some(transcoded) => call.read_json(transcoded, config.config.overload.max_buffered_bytes).await?,
+    let message = match unread {
+        Some(unread) => call.read_whole(unread, config).await?,
         None => None,
     };
     // Admit: the limit on calls in flight.
@@ -115,8 +115,8 @@ struct RoutedCall<'c> {
     cluster: &'c Rc<Cluster>,
     method: &'c Method,
     headers: GatewayHeaders,
-    /// A request in JSON, whose body has still to become messages.
-    transcoded: Option<TranscodedRequest>,
+    /// A request whose body has to be read before it is sent.
+    unread: Option<UnreadRequest>,
     /// The time for the head of a response.
     timeout: Option<Duration>,
 }
@@ -140,7 +140,7 @@ fn decode_and_route<'c>(
     }
     // Decode: from then on the head is that of a gRPC call.
     let headers = call.read_headers(worker, protocol)?;
-    let transcoded = call.decode(worker, protocol)?;
+    let unread = call.decode(worker, config, protocol)?;
     // Route.
     let RouteMatch { route, cluster, series } = call.find_route(worker, config)?;
     let method = call.method(cluster);
@@ -153,7 +153,7 @@ fn decode_and_route<'c>(
     }
     let timeouts = config.timeouts(route, method);
     call.set_limits(headers.timeout, timeouts);
-    Ok(Some(RoutedCall { cluster, method, headers, transcoded, timeout: timeouts.answer }))
+    Ok(Some(RoutedCall { cluster, method, headers, unread, timeout: timeouts.answer }))
 }
 
 #[cfg(test)]

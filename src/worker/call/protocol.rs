@@ -1,6 +1,7 @@
-//! The protocol of a caller: gRPC, gRPC-Web, or plain HTTP with JSON.
+//! The protocol of a caller: gRPC, gRPC-Web, Connect, or plain HTTP with JSON.
 
 use crate::http2::{Head, Name};
+use crate::wire::connect::{self, Kind};
 use crate::wire::web::Form;
 use crate::wire::{content, path};
 
@@ -19,6 +20,7 @@ pub(in crate::worker) enum DownstreamProtocol {
     Grpc,
     /// The form of the request's body, and that of the answer.
     GrpcWeb(Form, Form),
+    Connect(Kind),
     Json,
 }
 
@@ -32,6 +34,9 @@ pub(in crate::worker) fn of(head: &Head, version: Version, transcodes: bool) -> 
     }
     if let Some(form) = Form::of(content_type) {
         return DownstreamProtocol::GrpcWeb(form, answer_form(head, form));
+    }
+    if let Some(kind) = Kind::of(content_type, head.get_named(connect::VERSION.0).is_some()) {
+        return DownstreamProtocol::Connect(kind);
     }
     // Refused in gRPC's own format (415): a type that means gRPC and is none of its own, and without transcoding all
     // that seems to call a method.
@@ -96,6 +101,8 @@ mod tests {
             (http1, "application/grpc-webx", "", true, DownstreamProtocol::Grpc),
             (http1, "application/grpcx", "", false, DownstreamProtocol::Grpc),
             (http2, "application/grpc-webx+json", "", true, DownstreamProtocol::Grpc),
+            (http2, "application/proto", "", true, DownstreamProtocol::Connect(Kind::Unary)),
+            (http1, "application/connect+json", "", false, DownstreamProtocol::Connect(Kind::Stream)),
             (http1, "", "", true, DownstreamProtocol::Json),
         ] {
             let mut head = Heads::new().head();

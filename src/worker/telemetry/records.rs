@@ -59,6 +59,7 @@ impl CallTelemetry {
             DownstreamProtocol::Grpc => 0,
             DownstreamProtocol::GrpcWeb(..) => 1,
             DownstreamProtocol::Json => 2,
+            DownstreamProtocol::Connect(_) => 3,
         };
         record.set_path(headers::path(head));
         let named = METHOD_NAMES.iter().position(|name| Some(name.as_bytes()) == head.method());

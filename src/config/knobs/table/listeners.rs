@@ -105,7 +105,7 @@ pub(super) const ROWS: &[Knob] = &[
     list("listeners.cors.allow_origins", ORIGIN, 0, 256,
         "Who may call. Empty: nobody, and no CORS header is ever sent."),
     list("listeners.cors.allow_headers", HEADER, 0, 256,
-        "What a page may send besides the headers that JSON, gRPC-Web and deadlines need."),
+        "What a page may send besides the headers that JSON, gRPC-Web, Connect and deadlines need."),
     list("listeners.cors.expose_headers", HEADER, 0, 256,
         "What a page may read besides the headers of gRPC."),
     time("listeners.cors.max_age", DAY, Duration::ZERO, DAY,

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::Call;
+use super::{Call, UnreadRequest};
 use crate::buffer::Slice;
 use crate::metrics::record::Stage;
 use crate::policy::failure::Failure;
@@ -12,13 +12,31 @@ use crate::time::Moment;
 use crate::upstream::Cluster;
 use crate::worker::call::admission::Permit;
 use crate::worker::call::body_decoder::BodyDecoder;
+use crate::worker::call::connect::UnaryRequest;
 use crate::worker::call::json;
+use crate::worker::config::WorkerConfig;
 use crate::worker::downstream::buffered::BufferedAnswer;
 
 impl Call {
+    /// Reads a body before anything of it is sent. Gives the message that it became, if it is one.
+    pub(in crate::worker::call) async fn read_whole(
+        &mut self,
+        request: UnreadRequest,
+        config: &WorkerConfig,
+    ) -> Result<Option<Slice>, Failure> {
+        let buffered_max = config.config.overload.max_buffered_bytes;
+        match request {
+            UnreadRequest::Json(opened) => self.read_json(opened, buffered_max).await,
+            UnreadRequest::Connect(request) => {
+                let answer_max = config.config.transcoding.max_response_message_size;
+                self.read_unary(request, (buffered_max, answer_max)).await.map(Some)
+            }
+        }
+    }
+
     /// Reads a body of JSON: whole, if the method takes one message, or else up to the first of them. Nothing that is
     /// wrong in it is ever seen by an upstream.
-    pub(in crate::worker::call) async fn read_json(
+    async fn read_json(
         &mut self,
         opened: json::TranscodedRequest,
         buffered_max: u32,
@@ -40,8 +58,40 @@ impl Call {
             self.timeouts.owed_by(None);
             return Ok(None);
         }
+        let collected =
+            self.collect(opened.body_max(), |collected, chunk| opened.collect(collected, chunk)).await?;
+        self.enter(Stage::Transcode);
+        opened.message(&collected).map(Some).map_err(|(failure, detail)| {
+            detail.into_iter().for_each(|detail| self.responder.explain(detail));
+            failure
+        })
+    }
+
+    /// Reads the body of a unary call in Connect, whose answer may have `answer_max` bytes.
+    async fn read_unary(
+        &mut self,
+        request: UnaryRequest,
+        (buffered_max, answer_max): (u32, u32),
+    ) -> Result<Slice, Failure> {
+        self.enter(Stage::Receive);
+        self.buffered.limit(buffered_max);
+        self.responder.count_unary(BufferedAnswer::new(Rc::clone(&self.client), buffered_max), answer_max);
+        let (announced, length_max) = (request.announced(), request.length_max());
+        if announced.is_some_and(|length| length > length_max as u64) {
+            return Err(Failure::BodyTooLarge);
+        }
+        let collected =
+            self.collect(length_max, |collected, chunk| collected.add(chunk, announced, length_max)).await?;
+        request.message(&collected)
+    }
+
+    /// Reads all of the body, of at most `length_max` bytes.
+    async fn collect(
+        &mut self,
+        length_max: usize,
+        add: impl Fn(&mut json::CollectedBody, Slice) -> Result<(), Failure>,
+    ) -> Result<json::CollectedBody, Failure> {
         let mut collected = json::CollectedBody::default();
-        let length_max = opened.body_max();
         loop {
             let chunk = poll_fn(|cx| match self.request.poll_receive(cx, length_max) {
                 Poll::Pending => match self.note_upload(true, collected.held_bytes()) {
@@ -52,14 +102,10 @@ impl Call {
             });
             let Some(chunk) = chunk.await? else { break };
             self.timeouts.moved();
-            opened.collect(&mut collected, chunk)?;
+            add(&mut collected, chunk)?;
         }
         self.timeouts.owed_by(None);
-        self.enter(Stage::Transcode);
-        opened.message(&collected).map(Some).map_err(|(failure, detail)| {
-            detail.into_iter().for_each(|detail| self.responder.explain(detail));
-            failure
-        })
+        Ok(collected)
     }
 
     /// The client is waited for. Notes whether it owes the rest of something, and how much is held until that has come.

@@ -56,7 +56,8 @@ impl CollectedBody {
         self.bytes().len()
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// Them.
+    pub(in crate::worker) fn bytes(&self) -> &[u8] {
         if self.all.is_empty() { &self.first } else { &self.all }
     }
 }

@@ -3,6 +3,7 @@
 //! An upstream's response is always gRPC: a head, messages in their frames, trailers. gRPC callers get just that; for
 //! others an encoder turns it into gRPC-Web or JSON.
 
+mod connect;
 mod extra;
 pub(in crate::worker) mod format;
 mod grpc;
@@ -14,6 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use self::connect::ConnectEncoder;
 use self::extra::ExtraHeaders;
 use self::grpc_web::Web;
 use self::json::{JsonEncoder, status_body};
@@ -51,6 +53,7 @@ pub(in crate::worker) struct Responder {
 enum ResponseEncoder {
     Grpc,
     Web(Web),
+    Connect(Box<ConnectEncoder>),
     /// Plain HTTP, until the method is known.
     Http,
     Json(Box<JsonEncoder>),
@@ -67,6 +70,9 @@ impl Responder {
         let encoder = match protocol {
             DownstreamProtocol::Grpc => ResponseEncoder::Grpc,
             DownstreamProtocol::GrpcWeb(_, form) => ResponseEncoder::Web(Web::new(form)),
+            DownstreamProtocol::Connect(kind) => {
+                ResponseEncoder::Connect(Box::new(ConnectEncoder::new(kind)))
+            }
             DownstreamProtocol::Json => ResponseEncoder::Http,
         };
         let extra = ExtraHeaders { granted: None, timer: StageTimer::new(began) };
@@ -83,6 +89,13 @@ impl Responder {
     pub(in crate::worker) fn count(&mut self, held: BufferedAnswer) {
         if let ResponseEncoder::Json(json) = &mut self.encoder {
             json.count(held);
+        }
+    }
+
+    /// Counts what is held of a unary answer in Connect, whose message may have so many bytes.
+    pub(in crate::worker) fn count_unary(&mut self, held: BufferedAnswer, length_max: u32) {
+        if let ResponseEncoder::Connect(connect) = &mut self.encoder {
+            connect.count(held, length_max);
         }
     }
 
@@ -155,6 +168,9 @@ impl Responder {
                 self.extra.add_to(&mut head);
                 Ok(self.sink.send_whole(head, body, self.is_head)?)
             }
+            ResponseEncoder::Connect(connect) => {
+                connect.send_whole(&self.heads, (&mut self.sink, &self.extra), head, asked)
+            }
             ResponseEncoder::Json(json) => {
                 let trailers = json.begin(&self.heads, head);
                 self.end(trailers)
@@ -172,6 +188,7 @@ impl Responder {
                 self.extra.add_to(&mut head);
                 Ok(self.sink.begin(&head)?)
             }
+            ResponseEncoder::Connect(connect) => connect.begin(&mut self.sink, &self.extra, head, asked),
             ResponseEncoder::Json(json) => {
                 json.begin(&self.heads, head);
                 Ok(())
@@ -189,6 +206,7 @@ impl Responder {
         match &mut self.encoder {
             ResponseEncoder::Grpc => self.sink.poll_send(cx, chunk).map_err(AttemptError::from),
             ResponseEncoder::Web(web) => web.poll_send(cx, &mut self.sink, chunk).map_err(AttemptError::from),
+            ResponseEncoder::Connect(connect) => connect.poll_send(cx, &mut self.sink, chunk),
             ResponseEncoder::Json(json) => {
                 json.poll_send(cx, &mut self.sink, &self.extra, self.is_head, chunk)
             }
@@ -208,6 +226,7 @@ impl Responder {
                 let last = web.trailers(&trailers);
                 Ok(self.sink.end(last)?)
             }
+            ResponseEncoder::Connect(connect) => connect.end(&mut self.sink, &trailers),
             ResponseEncoder::Json(json) => json.end(&mut self.sink, &self.extra, self.is_head, &trailers),
             ResponseEncoder::Http => Err(AttemptError::terminal(Failure::ClientGone)),
         }
@@ -251,6 +270,20 @@ impl Responder {
                 self.extra.add_to(&mut head);
                 self.sink.send_whole(head, body, self.is_head)
             }
+            ResponseEncoder::Connect(connect) => match connect.failed(failure, self.detail.as_deref()) {
+                Some(last) if self.sink.is_begun() => self.sink.end(last),
+                Some(body) => {
+                    let mut head = headers::response(&self.heads, 200);
+                    head.push(Name::CONTENT_TYPE, &connect.content_type(asked));
+                    self.extra.add_to(&mut head);
+                    self.sink.send_whole(head, body, self.is_head)
+                }
+                None if self.sink.is_begun() => {
+                    self.sink.cut(Slice::default());
+                    Ok(())
+                }
+                None => self.refuse(failure),
+            },
             ResponseEncoder::Json(json) if self.sink.is_begun() => {
                 let last = json.failed(failure, self.detail.as_deref());
                 json.end_begun(&mut self.sink, last)
@@ -259,11 +292,16 @@ impl Responder {
         };
     }
 
-    /// A failure as the whole answer to a caller of plain HTTP.
+    /// A failure as the whole answer to a caller of plain HTTP, or to a unary call in Connect.
     fn refuse(&mut self, failure: Failure) -> Result<(), Gone> {
         let message = self.detail.take();
-        let body = status_body(failure, message.as_deref());
-        let mut head = headers::response(&self.heads, failure.http());
+        let (status, body) = match self.encoder {
+            ResponseEncoder::Connect(_) => {
+                (connect::http(failure), connect::error(failure, message.as_deref()).to_json().into())
+            }
+            _ => (failure.http(), status_body(failure, message.as_deref())),
+        };
+        let mut head = headers::response(&self.heads, status);
         head.push(Name::CONTENT_TYPE, b"application/json");
         if let Some(allow) = self.allow.take() {
             head.push(Name::ALLOW, allow.as_bytes());

@@ -1,0 +1,152 @@
+//! The Connect protocol: RPCs over plain HTTP, for callers that do not speak gRPC.
+//!
+//! A unary call is a POST whose body is the message itself. A stream is made of gRPC's frames, and a last frame that
+//! holds status and trailers in JSON. Source: the Connect protocol reference, <https://connectrpc.com/docs/protocol>.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::content;
+
+/// The form of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One message each way, without frames.
+    Unary,
+    /// Messages in frames.
+    Stream,
+}
+
+/// The field in which callers name the version that they speak, and that version.
+pub const VERSION: (&[u8], &[u8]) = (b"connect-protocol-version", b"1");
+
+/// The field for the time that a call may take.
+pub const TIMEOUT: &[u8] = b"connect-timeout-ms";
+
+/// What the names of trailers begin with in the head of a unary answer.
+pub const TRAILER_PREFIX: &[u8] = b"trailer-";
+
+/// The flag of the frame that ends a stream.
+const END: u8 = 0x02;
+
+const APPLICATION: &[u8] = b"application/";
+const STREAM: &[u8] = b"connect+";
+
+impl Kind {
+    /// The form that a content type means; `None` if it is not Connect's. `is_said`: the request names a version of
+    /// Connect. Types that other callers use, too, mean a call only then.
+    pub fn of(content_type: &[u8], is_said: bool) -> Option<Kind> {
+        let subtype = subtype(content_type)?;
+        let is_stream = strip(subtype, STREAM).is_some_and(|codec| !codec.is_empty());
+        let is_unary = !subtype.is_empty() && (is_said || subtype.eq_ignore_ascii_case(b"proto"));
+        if is_stream { Some(Kind::Stream) } else { is_unary.then_some(Kind::Unary) }
+    }
+
+    /// The fields for the encoding of messages, and for those that the sender takes.
+    pub fn encodings(self) -> [&'static [u8]; 2] {
+        match self {
+            Kind::Unary => [b"content-encoding", b"accept-encoding"],
+            Kind::Stream => [b"connect-content-encoding", b"connect-accept-encoding"],
+        }
+    }
+
+    /// The content type of messages in this codec.
+    pub fn content_type(self, codec: &[u8]) -> Cow<'static, [u8]> {
+        match (self, codec) {
+            (Kind::Unary, b"proto") => Cow::Borrowed(b"application/proto"),
+            (Kind::Unary, b"json") => Cow::Borrowed(b"application/json"),
+            (Kind::Stream, b"proto") => Cow::Borrowed(b"application/connect+proto"),
+            (Kind::Stream, b"json") => Cow::Borrowed(b"application/connect+json"),
+            (Kind::Unary, other) => Cow::Owned([APPLICATION, other].concat()),
+            (Kind::Stream, other) => Cow::Owned([APPLICATION, STREAM, other].concat()),
+        }
+    }
+}
+
+/// The codec of messages that a content type of Connect or gRPC names: `proto` if none.
+pub fn codec(content_type: &[u8]) -> &[u8] {
+    if content::is_like_grpc(content_type) {
+        return content::format(content_type).unwrap_or(b"proto");
+    }
+    let subtype = subtype(content_type).unwrap_or_default();
+    strip(subtype, STREAM).unwrap_or(subtype)
+}
+
+/// What follows `application/`, without parameters.
+fn subtype(content_type: &[u8]) -> Option<&[u8]> {
+    strip(content::media(content_type), APPLICATION)
+}
+
+/// What follows `prefix`, whatever its case.
+fn strip<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    let (begin, rest) = text.split_at_checked(prefix.len())?;
+    begin.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+/// Parses a `connect-timeout-ms`: at most ten digits.
+pub fn parse_timeout(value: &[u8]) -> Option<Duration> {
+    if value.is_empty() || value.len() > 10 || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let millis = value.iter().fold(0, |millis, digit| millis * 10 + u64::from(digit - b'0'));
+    Some(Duration::from_millis(millis))
+}
+
+/// Puts the JSON of status and trailers into the frame that ends a stream.
+pub fn end_frame(json: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(json.len()).unwrap_or(u32::MAX);
+    let mut frame = Vec::with_capacity(5 + json.len());
+    frame.push(END);
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.extend_from_slice(json);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_content_type_tells_the_form_and_the_codec() {
+        for (content_type, is_said, kind, codec_name) in [
+            ("application/proto", false, Some(Kind::Unary), "proto"),
+            ("application/proto", true, Some(Kind::Unary), "proto"),
+            ("application/json", false, None, "json"),
+            ("Application/JSON; charset=utf-8", true, Some(Kind::Unary), "JSON"),
+            ("application/connect+json", false, Some(Kind::Stream), "json"),
+            ("application/Connect+proto", true, Some(Kind::Stream), "proto"),
+            ("application/connect+", false, None, ""),
+            ("application/", true, None, ""),
+            ("text/plain", true, None, ""),
+            ("", true, None, ""),
+        ] {
+            assert_eq!(Kind::of(content_type.as_bytes(), is_said), kind, "{content_type} {is_said}");
+            assert_eq!(codec(content_type.as_bytes()), codec_name.as_bytes(), "{content_type}");
+        }
+        assert_eq!(codec(b"application/grpc"), b"proto");
+        assert_eq!(codec(b"application/grpc+thrift"), b"thrift");
+        for kind in [Kind::Unary, Kind::Stream] {
+            for name in ["proto", "json", "thrift"] {
+                let content_type = kind.content_type(name.as_bytes());
+                assert_eq!(Kind::of(&content_type, true), Some(kind), "{name}");
+                assert_eq!(codec(&content_type), name.as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn timeouts_are_up_to_ten_digits() {
+        for (value, wanted) in [
+            ("0", Some(0)),
+            ("250", Some(250)),
+            ("9999999999", Some(9_999_999_999)),
+            ("10000000000", None),
+            ("", None),
+            ("-1", None),
+            ("1s", None),
+            ("1.5", None),
+        ] {
+            assert_eq!(parse_timeout(value.as_bytes()), wanted.map(Duration::from_millis), "{value}");
+        }
+    }
+}
