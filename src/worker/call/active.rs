@@ -1,6 +1,7 @@
 //! A call in flight: its request, its response, its timeouts, and its telemetry. Its parts are private: drivers of a
 //! call use these verbs.
 
+mod guarded;
 mod upload;
 
 use std::future::{Future, poll_fn};
@@ -10,11 +11,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+pub(in crate::worker::call) use self::guarded::Wait;
 use super::admission::Permit;
 use super::body_decoder::BodyDecoder;
 use super::connect;
 use super::cors;
 use super::forwarding;
+use super::guards::Guards;
 use super::headers::{self, Arrival, GatewayHeaders};
 use super::json;
 use super::pace::Pace;
@@ -62,6 +65,8 @@ pub(in crate::worker) struct Call {
     began: Moment,
     /// The caller's address: that of the peer, or the one that a trusted peer names.
     caller: IpAddr,
+    /// What its route asks of callers, and changes; `None` until it has asked.
+    guards: Option<Rc<Guards>>,
     /// The series that counts it.
     series: usize,
     telemetry: CallTelemetry,
@@ -92,6 +97,7 @@ impl Call {
             permit: None,
             pace: Pace::default(),
             caller: client.peer().ip(),
+            guards: None,
             client,
             responder,
             request: RequestForwarder::new(body, worker.replays.take()),
@@ -371,21 +377,30 @@ impl Call {
     }
 
     /// Passes on a response that is a status alone.
-    pub(super) fn respond_whole(&mut self, head: Head) -> Result<(), AttemptError> {
+    pub(super) fn respond_whole(&mut self, mut head: Head) -> Result<(), AttemptError> {
         if headers::status(&head) == Some(Code::Cancelled) && self.is_late() {
             return Err(AttemptError::terminal(Failure::OutOfTime));
         }
         self.timeouts.response_started();
+        self.change_response(&mut head);
         self.responder.send_whole(head, &self.head)
     }
 
     /// Passes on the head of a response. From then on nothing is sent again.
-    pub(super) fn begin_response(&mut self, head: Head) -> Result<(), AttemptError> {
+    pub(super) fn begin_response(&mut self, mut head: Head) -> Result<(), AttemptError> {
         self.timeouts.response_started();
         // A service may speak first.
         self.begun();
         self.request.forget();
+        self.change_response(&mut head);
         self.responder.begin(head, &self.head)
+    }
+
+    /// Changes the head of a response as the route asks.
+    fn change_response(&self, head: &mut Head) {
+        if let Some(guards) = &self.guards {
+            guards.change_response(head, self.caller);
+        }
     }
 
     /// Passes the response on, while the request may still be sent. Ready when all of it has been passed on, with the

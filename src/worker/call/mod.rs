@@ -12,9 +12,11 @@ mod body_decoder;
 pub(in crate::worker) mod connect;
 pub(in crate::worker) mod cors;
 mod forwarding;
+pub(in crate::worker) mod guards;
 pub(in crate::worker) mod headers;
 mod hedge;
 pub(in crate::worker) mod json;
+mod mutation;
 mod pace;
 pub(in crate::worker) mod protocol;
 pub(in crate::worker) mod replay;
@@ -30,8 +32,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use self::active::{Call, UnreadRequest};
+use self::active::{Call, UnreadRequest, Wait};
 use self::attempt::Attempts;
+use self::guards::Guards;
 use self::headers::{Arrival, GatewayHeaders};
 use self::protocol::DownstreamProtocol;
 use self::request_body::RequestBody;
@@ -87,7 +90,11 @@ async fn run(
     began: Moment,
 ) -> Result<Code, Failure> {
     let Some(routed) = decode_and_route(worker, config, call, protocol, began)? else { return Ok(Code::Ok) };
-    let RoutedCall { cluster, method, headers, unread, timeout } = routed;
+    let RoutedCall { cluster, method, headers, unread, timeout, wait } = routed;
+    if let Some((guards, wait)) = wait {
+        // In a box, for few calls wait for their guards.
+        Box::pin(call.wait_for_guards(worker, config, guards, wait)).await?;
+    }
     // A body that has to be read whole is read before there is room for the call. So a client that sends it slowly
     // takes no room from others.
     let message = match unread {
@@ -119,6 +126,8 @@ struct RoutedCall<'c> {
     unread: Option<UnreadRequest>,
     /// The time for the head of a response.
     timeout: Option<Duration>,
+    /// The guards of its route, and what they wait for.
+    wait: Option<(&'c Rc<Guards>, Wait)>,
 }
 
 /// Reads the head, finds the route, and asks all guards that answer at once: overload, rate, deadline. `None` if the
@@ -141,19 +150,24 @@ fn decode_and_route<'c>(
     // Decode: from then on the head is that of a gRPC call.
     let headers = call.read_headers(worker, protocol)?;
     let unread = call.decode(worker, config, protocol)?;
+    call.strip(config.reserved());
     // Route.
     let RouteMatch { route, cluster, series } = call.find_route(worker, config)?;
     let method = call.method(cluster);
     let now = worker.clock.now();
     call.routed(config, series[method.place], now);
-    // Admit: the route's rate, and the deadline.
+    // Admit: who calls, and may that caller; then the route's rate, and the deadline.
+    let wait = match config.guards(route) {
+        Some(guards) => call.ask_guards(worker, config, guards, true)?.map(|wait| (guards, wait)),
+        None => None,
+    };
     if !config.admit_rate(route, now) {
         worker.local.counts().rate_limited.add(1);
         return Err(Failure::RateLimited);
     }
     let timeouts = config.timeouts(route, method);
     call.set_limits(headers.timeout, timeouts);
-    Ok(Some(RoutedCall { cluster, method, headers, unread, timeout: timeouts.answer }))
+    Ok(Some(RoutedCall { cluster, method, headers, unread, timeout: timeouts.answer, wait }))
 }
 
 #[cfg(test)]
