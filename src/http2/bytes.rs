@@ -42,10 +42,18 @@ fn ends<const N: usize>(one: &[u8], other: &[u8]) -> bool {
     one.first_chunk::<N>() == other.first_chunk::<N>() && one.last_chunk::<N>() == other.last_chunk::<N>()
 }
 
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A hash and a number make one hash.
+#[inline]
+pub(super) fn mix_number(hash: u64, number: u64) -> u64 {
+    let mixed = (hash ^ number).wrapping_mul(FACTOR);
+    mixed ^ mixed >> 31
+}
+
 /// A hash and a text make one hash: of the length, and of the start, the middle and the end.
 #[inline]
 pub(super) fn mix(hash: u64, text: &[u8]) -> u64 {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let length = text.len();
     let part = if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
         let middle = text[length / 2 - 4..].first_chunk::<8>().unwrap_or(first);
@@ -56,8 +64,7 @@ pub(super) fn mix(hash: u64, text: &[u8]) -> u64 {
     } else {
         text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
     };
-    let mixed = (hash ^ part ^ (length as u64) << 56).wrapping_mul(FACTOR);
-    mixed ^ mixed >> 31
+    mix_number(hash, part ^ (length as u64) << 56)
 }
 
 #[cfg(test)]

@@ -7,18 +7,15 @@ mod memo;
 mod recall;
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
-use arena::{Arena, Entry, Said, Span};
+use arena::{Arena, Entry, NOTHING, Parts, Said, Span, Spares};
 pub(super) use memo::Key;
-use memo::Slot;
+use memo::Memos;
 
 use super::name::{self, Name};
 
-/// Bytes that one spare arena may hold; larger ones are freed.
-const ARENA_MAX: usize = 32 * 1024;
-/// Bytes that all spare arenas of a pool may hold.
-const SPARE_MAX: usize = 2 * 1024 * 1024;
 /// The memory that a new arena begins with: enough for most heads of gRPC.
 const FIRST_BYTES: usize = 512;
 const FIRST_FIELDS: usize = 16;
@@ -28,11 +25,11 @@ const FIELD_OVERHEAD: usize = 32;
 /// The memory of a worker's heads. Heads take arenas from it, and give them back when they are dropped.
 #[derive(Default)]
 pub struct Heads {
-    #[expect(clippy::vec_box, reason = "heads take the boxes out, and give them back")]
-    spare: RefCell<Vec<Box<Parts>>>,
-    spare_bytes: Cell<usize>,
-    /// Heads that blocks were decoded to; empty until a block repeats.
-    memos: RefCell<Vec<Slot>>,
+    spares: Spares,
+    /// Heads of blocks that come again and again.
+    memos: RefCell<Memos>,
+    /// Numbers of contents so far.
+    numbers: Cell<u64>,
 }
 
 /// A field as it is read.
@@ -51,15 +48,8 @@ pub struct Field<'a> {
 /// A head or trailers: pseudo-fields, and fields in their order. Two pointers, as heads pass through many hands.
 pub struct Head {
     pool: Rc<Heads>,
-    /// There until the head is dropped.
-    parts: Option<Box<Parts>>,
-}
-
-/// The content of a head.
-#[derive(Default)]
-struct Parts {
-    arena: Arena,
-    said: Said,
+    /// None while it has nothing. Shared with the block that it was read from, if that is kept, until it is changed.
+    parts: Option<Rc<Parts>>,
 }
 
 impl Heads {
@@ -69,49 +59,46 @@ impl Heads {
     }
 
     /// An empty head.
+    #[inline]
     pub fn head(self: &Rc<Heads>) -> Head {
-        let parts = self.spare.borrow_mut().pop().unwrap_or_default();
-        self.spare_bytes.set(self.spare_bytes.get() - parts.arena.capacity());
-        Head { pool: Rc::clone(self), parts: Some(parts) }
-    }
-
-    fn give_back(&self, mut parts: Box<Parts>) {
-        let capacity = parts.arena.capacity();
-        let all = self.spare_bytes.get() + capacity;
-        if capacity == 0 || capacity > ARENA_MAX || all > SPARE_MAX {
-            return;
-        }
-        parts.clear();
-        self.spare_bytes.set(all);
-        self.spare.borrow_mut().push(parts);
+        Head { pool: Rc::clone(self), parts: None }
     }
 }
 
 impl Drop for Head {
+    #[inline]
     fn drop(&mut self) {
         if let Some(parts) = self.parts.take() {
-            self.pool.give_back(parts);
+            self.pool.spares.give(parts);
         }
-    }
-}
-
-impl Parts {
-    fn clear(&mut self) {
-        self.arena.bytes.clear();
-        self.arena.entries.clear();
-        self.said = Said::default();
     }
 }
 
 impl Head {
     #[inline(always)]
     fn parts(&self) -> &Parts {
-        self.parts.as_ref().expect("a head has its parts until it is dropped")
+        self.parts.as_deref().unwrap_or(&NOTHING)
     }
 
+    /// The parts, to be changed.
     #[inline(always)]
     fn parts_mut(&mut self) -> &mut Parts {
-        self.parts.as_mut().expect("a head has its parts until it is dropped")
+        if self.parts.as_ref().is_none_or(|parts| Rc::strong_count(parts) > 1) {
+            self.take_parts();
+        }
+        let parts = self.parts.as_mut().and_then(Rc::get_mut).expect("nobody shares them");
+        parts.number = 0;
+        parts
+    }
+
+    /// Takes parts of its own, equal to those that it has.
+    #[inline(never)]
+    fn take_parts(&mut self) {
+        let mut own = self.pool.spares.take();
+        if let (Some(shared), Some(own)) = (&self.parts, Rc::get_mut(&mut own)) {
+            own.copy_from(shared);
+        }
+        self.parts = Some(own);
     }
 
     #[inline(always)]
@@ -127,6 +114,12 @@ impl Head {
     #[inline(always)]
     fn said(&self) -> &Said {
         &self.parts().said
+    }
+
+    /// The number of all that it says, if that has come again and again. No other content ever has this number.
+    #[inline]
+    pub fn number(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.parts().number)
     }
 }
 
@@ -326,9 +319,7 @@ impl Head {
 
     /// Becomes equal to `other`, pseudo-fields included.
     pub fn copy_from(&mut self, other: &Head) {
-        let parts = self.parts_mut();
-        parts.arena.copy_from(other.arena());
-        parts.said = *other.said();
+        self.parts_mut().copy_from(other.parts());
     }
 
     /// Adds the fields of `other` at the end, without its pseudo-fields.
@@ -405,7 +396,7 @@ impl Head {
         sensitive: bool,
     ) {
         let (word, bit) = bit(name);
-        let Parts { arena, said } = self.parts_mut();
+        let Parts { arena, said, .. } = self.parts_mut();
         said.names[word] |= bit;
         said.is_secret |= sensitive;
         arena.entries.push(Entry {

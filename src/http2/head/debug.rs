@@ -6,7 +6,7 @@ use super::{Field, Head, Heads, Name};
 
 impl fmt::Debug for Heads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heads").field("spare_bytes", &self.spare_bytes.get()).finish_non_exhaustive()
+        f.debug_struct("Heads").field("spare_bytes", &self.spares.bytes()).finish_non_exhaustive()
     }
 }
 

@@ -1,15 +1,19 @@
 //! Heads of blocks that come again and again: most calls of a client, and most answers of a server, differ in nothing
 //! that a block says. The worker keeps these heads, not the connections, so an idle connection holds none.
 
-use super::super::bytes::{mix, same};
-use super::arena::{Arena, Entry, Said, Span};
+use std::rc::Rc;
+
+use super::super::bytes::{mix, mix_number, same};
+use super::arena::{Entry, Parts, Said, Span};
 
 /// Blocks and heads larger than this are read each time.
 const BLOCK_MAX: usize = 256;
 const BYTES_MAX: usize = 1024;
 const FIELDS_MAX: usize = 32;
-/// Places for heads; a block has one, by its hash.
-pub(super) const SLOTS: usize = 128;
+/// Heads in more memory than this are copied to be kept.
+const MEMORY_MAX: usize = 4096;
+/// Places for heads; a block has two, by its hash. So many that the few blocks of each busy connection find one.
+const SLOTS: usize = 1024;
 
 /// All that a block is read by, or a head is written by.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,62 +28,96 @@ pub(in super::super) struct Key {
 
 const WRITTEN: u8 = u8::MAX;
 
+/// All heads that are kept. There are no places until a block repeats.
 #[derive(Default)]
-pub(super) struct Slot {
+pub(super) struct Memos(Vec<Slot>);
+
+#[derive(Default)]
+struct Slot {
     /// The hash of the last block that came and was not kept. It is kept when it comes again.
     seen: u64,
-    kept: Option<Box<Kept>>,
+    kept: Option<Kept>,
 }
 
 /// A head that is kept, and its block.
-pub(super) struct Kept {
+struct Kept {
     key: Key,
-    pub(super) block: Vec<u8>,
-    pub(super) arena: Arena,
-    pub(super) said: Said,
+    block: Vec<u8>,
+    parts: Rc<Parts>,
 }
 
-impl Slot {
+impl Memos {
     /// The head of this block, if it is here.
-    pub(super) fn of_block(&self, key: &Key, block: &[u8]) -> Option<&Kept> {
-        self.kept.as_deref().filter(|kept| kept.key == *key && same(&kept.block, block))
+    #[inline]
+    pub(super) fn of_block(&self, key: &Key, block: &[u8], hash: u64) -> Option<&Rc<Parts>> {
+        let kept = self.find(hash, |kept| kept.key == *key && same(&kept.block, block))?;
+        Some(&kept.parts)
     }
 
     /// The block of this head, if it is here.
-    pub(super) fn of_head(&self, key: &Key, arena: &Arena, said: &Said) -> Option<&Kept> {
-        self.kept.as_deref().filter(|kept| {
-            kept.key == *key
-                && same_said(&kept.said, said)
-                && same(&kept.arena.bytes, &arena.bytes)
-                && same_entries(&kept.arena.entries, &arena.entries)
-        })
+    #[inline]
+    pub(super) fn of_head(&self, key: &Key, parts: &Rc<Parts>, hash: u64) -> Option<&[u8]> {
+        let is_it = |kept: &Kept| Rc::ptr_eq(&kept.parts, parts) || same_parts(&kept.parts, parts);
+        let kept = self.find(hash, |kept| kept.key == *key && is_it(kept))?;
+        Some(&kept.block)
     }
 
-    /// Keeps a head and its block, if the block has come before.
-    pub(super) fn keep(&mut self, key: &Key, (block, hash): (&[u8], u64), arena: &Arena, said: &Said) {
-        let Arena { bytes, entries } = arena;
-        if block.len() > BLOCK_MAX || bytes.len() > BYTES_MAX || entries.len() > FIELDS_MAX {
-            return;
-        }
-        if self.seen != hash {
-            self.seen = hash;
-            return;
-        }
-        let kept = self.kept.get_or_insert_with(|| {
-            Box::new(Kept { key: *key, block: Vec::new(), arena: Arena::default(), said: *said })
-        });
-        kept.key = *key;
-        kept.block.clear();
-        kept.block.extend_from_slice(block);
-        kept.arena.copy_from(arena);
-        kept.said = *said;
+    #[inline]
+    fn find(&self, hash: u64, is_it: impl Fn(&Kept) -> bool) -> Option<&Kept> {
+        let at = |place: usize| self.0.get(place)?.kept.as_ref().filter(|kept| is_it(kept));
+        let [first, second] = places(hash);
+        at(first).or_else(|| at(second))
     }
 
-    /// Whether it keeps a head.
+    /// Whether a block has come before that may be kept. If it has not, it has come now.
+    pub(super) fn has_come(&mut self, block: &[u8], hash: u64, Parts { arena, .. }: &Parts) -> bool {
+        if block.len() > BLOCK_MAX || arena.bytes.len() > BYTES_MAX || arena.entries.len() > FIELDS_MAX {
+            return false;
+        }
+        if self.0.is_empty() {
+            self.0.resize_with(SLOTS, Slot::default);
+        }
+        let [first, _] = places(hash);
+        std::mem::replace(&mut self.0[first].seen, hash) == hash
+    }
+
+    /// Keeps a head and its block, in place of what came first to its places. Gives the head that was.
+    pub(super) fn keep(
+        &mut self,
+        key: &Key,
+        (block, hash): (&[u8], u64),
+        parts: Rc<Parts>,
+    ) -> Option<Rc<Parts>> {
+        let [first, second] = places(hash);
+        let before = self.0[second].kept.take();
+        self.0[second].kept = self.0[first].kept.take();
+        let (mut memory, before) = before.map_or((Vec::new(), None), |kept| (kept.block, Some(kept.parts)));
+        memory.clear();
+        memory.extend_from_slice(block);
+        self.0[first].kept = Some(Kept { key: *key, block: memory, parts });
+        before
+    }
+
+    /// How many heads are kept.
     #[cfg(test)]
-    pub(super) fn is_used(&self) -> bool {
-        self.kept.is_some()
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().filter(|slot| slot.kept.is_some()).count()
     }
+}
+
+/// The parts of a head, to be kept: they are shared, and known by `number` if nobody shares them yet. Those in far more
+/// memory than they need are copied.
+pub(super) fn shared(parts: &mut Rc<Parts>, number: u64) -> Rc<Parts> {
+    if parts.arena.capacity() > MEMORY_MAX {
+        let mut copy = Parts::default();
+        copy.copy_from(parts);
+        copy.number = number;
+        return Rc::new(copy);
+    }
+    if let Some(own) = Rc::get_mut(parts) {
+        own.number = number;
+    }
+    Rc::clone(parts)
 }
 
 impl Key {
@@ -98,15 +136,28 @@ impl Key {
         self.table << 8 ^ u64::from(status)
     }
 
+    /// The hash of a head that is known by this number.
+    pub(super) fn hash_number(&self, number: u64) -> u64 {
+        mix_number(self.table << 32, number)
+    }
+
     /// The hash of a block, unless that is too long to be kept.
     pub(in super::super) fn hash(&self, block: &[u8]) -> Option<u64> {
         (block.len() <= BLOCK_MAX).then(|| mix(self.table << 8 ^ u64::from(self.kind), block))
     }
 }
 
-/// The place of a block with this hash.
-pub(super) fn place(hash: u64) -> usize {
-    (hash >> 32) as usize % SLOTS
+/// The places of a block with this hash.
+fn places(hash: u64) -> [usize; 2] {
+    let first = (hash >> 32) as usize % SLOTS;
+    [first, first ^ 1]
+}
+
+/// Whether two heads say the same.
+fn same_parts(one: &Parts, other: &Parts) -> bool {
+    same_said(&one.said, &other.said)
+        && same(&one.arena.bytes, &other.arena.bytes)
+        && same_entries(&one.arena.entries, &other.arena.entries)
 }
 
 /// Whether two lists of fields are equal. All are compared, so that no branch stands between them.

@@ -1,5 +1,6 @@
 //! Heads as their users see them.
 
+use super::arena::{ARENA_MAX, SPARE_MAX};
 use super::*;
 
 fn values(head: &Head, name: Name) -> Vec<&[u8]> {
@@ -95,9 +96,9 @@ fn memory_is_used_again_and_bounded() {
     let first = sample(&heads);
     let memory = first.arena().bytes.as_ptr();
     drop(first);
-    assert_eq!(heads.spare.borrow().len(), 1);
+    assert_eq!(heads.spares.memory().0, 1);
     let again = sample(&heads);
-    assert_eq!((again.arena().bytes.as_ptr(), heads.spare_bytes.get()), (memory, 0));
+    assert_eq!((again.arena().bytes.as_ptr(), heads.spares.bytes()), (memory, 0));
     assert_eq!(again.len(), 5);
     drop(again);
 
@@ -105,14 +106,43 @@ fn memory_is_used_again_and_bounded() {
     large.push(Name::COOKIE, &vec![b'x'; ARENA_MAX]);
     drop(large);
     drop(heads.head());
-    assert_eq!((heads.spare.borrow().len(), heads.spare_bytes.get()), (0, 0));
+    assert_eq!((heads.spares.memory(), heads.spares.bytes()), ((0, 0), 0));
 
     let many: Vec<Head> = (0..SPARE_MAX / FIRST_BYTES).map(|_| sample(&heads)).collect();
     drop(many);
-    assert!(heads.spare_bytes.get() <= SPARE_MAX);
-    let spare: usize = heads.spare.borrow().iter().map(|parts| parts.arena.capacity()).sum();
-    assert_eq!(spare, heads.spare_bytes.get());
+    assert!(heads.spares.bytes() <= SPARE_MAX);
+    assert_eq!(heads.spares.memory().1, heads.spares.bytes());
     assert!(size_of::<Head>() <= 16);
+}
+
+/// A head whose block comes again and again is shared with those that come later, which a change of it must not reach.
+#[test]
+fn a_head_that_is_kept_is_copied_before_it_is_changed() {
+    let heads = Heads::new();
+    let key = Key::of_block(7, 0, (1000, 100));
+    let read = || {
+        let mut head = heads.head();
+        if !head.recall(&key, b"block", 1) {
+            head.set_path(b"/a/B");
+            head.push(Name::COOKIE, b"a=1");
+            head.remember(&key, b"block", 1);
+        }
+        head
+    };
+    assert_eq!([read().number(), read().number().and(None)], [None, None]);
+    let (mut one, other) = (read(), read());
+    assert!(one.number().is_some() && one.number() == other.number());
+    one.push(Name::COOKIE, b"b=2");
+    one.set_path(b"/c/D");
+    assert_eq!((one.number(), one.len(), one.path()), (None, 2, Some(&b"/c/D"[..])));
+    for same in [other, read()] {
+        assert_eq!((values(&same, Name::COOKIE), same.path()), (vec![&b"a=1"[..]], Some(&b"/a/B"[..])));
+    }
+    // The last one that has it may not change it in place either, and still have its number.
+    drop(heads.memos.take());
+    let mut last = read();
+    last.clear();
+    assert_eq!((last.number(), last.is_empty()), (None, true));
 }
 
 #[test]

@@ -129,7 +129,7 @@ impl Encoder {
         if let Some((key, hash, start)) = missed
             && lookup.steady.is_steady()
         {
-            head.remember(&key, &out[start..], hash);
+            head.remember_block(&key, &out[start..], hash);
         }
         lookup.steady.end();
     }
