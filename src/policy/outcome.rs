@@ -97,13 +97,7 @@ impl Outcome {
             | Failure::ClientGone
             | Failure::ClientTooSlow
             | Failure::TooMuchBuffered
-            | Failure::Draining
-            | Failure::NoCredential
-            | Failure::BadCredential
-            | Failure::NotAllowed
-            | Failure::CannotDecide
-            | Failure::DeniedBy(_)
-            | Failure::Injected(_) => Outcome::Silent,
+            | Failure::Draining => Outcome::Silent,
         }
     }
 }
