@@ -7,7 +7,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod edge;
 mod host;
 mod http1;
 mod http2;
