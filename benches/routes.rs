@@ -27,6 +27,7 @@ fn routes(count: usize, host: Option<&str>) -> Routes {
         max_stream_duration: None,
         idle_timeout: None,
         rate_limit: None,
+        policies: Default::default(),
     };
     Routes::new(&(0..count).map(route).collect::<Vec<_>>())
 }

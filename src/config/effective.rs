@@ -16,6 +16,14 @@ const OFF_UNLESS_SET: &[&str] = &[
     "tracing",
     "listeners.proxy_protocol",
     "routes.rate_limit",
+    "routes.jwt",
+    "routes.api_keys",
+    "routes.rbac",
+    "routes.rbac.shadow_rules",
+    "routes.fault",
+    "routes.fault.delay",
+    "routes.fault.abort",
+    "jwt_providers.remote_jwks",
     "clusters.adaptive_timeout",
     "clusters.health_checks",
     "clusters.methods.breaker",
@@ -267,7 +275,9 @@ mod tests {
         for knob in KNOBS.iter().filter(|knob| !matches!(knob.kind, Kind::Later { .. })) {
             assert!(full.iter().any(|key| key == knob.key), "{}", knob.key);
             let in_optional = |key: &&str| knob.key.starts_with(&format!("{key}."));
-            let optional = ["clusters.methods", "routes.weighted_clusters"].iter().any(in_optional)
+            let lists = ["clusters.methods", "routes.weighted_clusters", "jwt_providers"];
+            let added = ["routes.request_headers_to_add", "routes.response_headers_to_add"];
+            let optional = lists.into_iter().chain(added).any(|key| in_optional(&key))
                 || OFF_UNLESS_SET.iter().any(in_optional);
             if knob.default().is_some() && !optional {
                 assert!(minimal.iter().any(|key| key == knob.key), "{}", knob.key);

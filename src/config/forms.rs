@@ -90,6 +90,21 @@ pub(super) fn collector(text: &str) -> Result<String, Hint> {
     endpoint(address).map(|_| format!("http://{address}"))
 }
 
+/// Where keys are published: host and port, and the path.
+pub(super) fn jwks_uri(text: &str) -> Result<(String, String), Hint> {
+    if text.starts_with("https://") {
+        return Err(Some(
+            "TLS is not spoken here yet: let a proxy beside the gateway fetch it, or write local_jwks",
+        ));
+    }
+    let rest = text.strip_prefix("http://").ok_or(Some("it begins with http://"))?;
+    let (authority, path) = rest.split_once('/').ok_or(Some("the path is missing"))?;
+    let with_port = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
+    endpoint(&with_port)?;
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    is_plain.then(|| (with_port, format!("/{path}"))).ok_or(None)
+}
+
 /// The name of this gateway in traces.
 pub(super) fn service_name(text: &str) -> Result<String, Hint> {
     printable(text, 100)

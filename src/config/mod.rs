@@ -4,6 +4,7 @@
 //! bounds, and every name it refers to exists. Read `knobs/table/` for bounds and defaults, `docs/CONFIG.md` for the
 //! table in Markdown, and `reader.rs` for the way that errors are found.
 
+mod access;
 mod addresses;
 mod callers;
 mod checks;
@@ -13,16 +14,19 @@ mod edge;
 mod effective;
 mod errors;
 mod forms;
+mod guards;
 mod host;
 pub mod knobs;
 mod parse;
 mod policies;
+pub mod rbac;
 mod reader;
 mod resilience;
 mod routes;
 mod scalars;
 mod service_config;
 mod spelling;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod transcoding;
@@ -33,6 +37,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use access::{
+    ApiKeys, AppendAction, Fault, HeaderMutation, HeaderToAdd, HeaderValue, JwtProvider, JwtRequirement,
+    RemoteJwks, RoutePolicies,
+};
 pub use addresses::{Addresses, Cidr};
 pub use callers::{Admission, Forwarding, ProxyProtocol};
 pub use codes::Codes;
@@ -76,6 +84,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The services behind the gateway.
     pub clusters: Vec<Cluster>,
+    /// The issuers of tokens.
+    pub jwt_providers: Vec<JwtProvider>,
     /// JSON in front of gRPC.
     pub transcoding: Transcoding,
     /// The folder of the file: relative paths in it begin here. Empty for the current directory.
@@ -296,7 +306,7 @@ pub struct Http2 {
 }
 
 /// A route: the calls that it matches, and the clusters that they go to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// The name in metrics; by default what the route matches.
     pub name: String,
@@ -312,6 +322,8 @@ pub struct Route {
     pub idle_timeout: Option<Duration>,
     /// The rate limit. `None` by default.
     pub rate_limit: Option<RateLimit>,
+    /// Who may call, and what is done to calls.
+    pub policies: RoutePolicies,
 }
 
 /// The condition of a route. A call has to meet all parts that are set.

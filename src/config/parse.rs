@@ -14,7 +14,7 @@ use super::{
     AccessLog, Admin, Backend, ClientKeepalive, Cluster, Config, ConnectionAge, CpuPolicy, Dns, Http2, Io,
     Keepalive, LbPolicy, Listener, OnUnavailable, Pool, ServerTiming, Tracing,
 };
-use super::{Reconnect, Workers, edge, forms, policies, routes, transcoding};
+use super::{JwtProvider, Reconnect, Workers, edge, forms, guards, policies, routes, transcoding};
 
 /// The largest file that is read: some hundred thousand lines. A device, named by mistake, gets an answer.
 const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -95,8 +95,12 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let cluster_tables = root.tables("clusters");
     let clusters: Vec<Option<Cluster>> = cluster_tables.iter().map(cluster).collect();
     let names = cluster_names(&cluster_tables);
-    let routes = routes::read(root, &names);
+    let (jwt_providers, providers) = guards::providers(root);
+    let routes = routes::read(root, &names, &providers);
     let transcoding = transcoding::read(&root.table("transcoding"), &names);
+    let jwt_providers: Vec<JwtProvider> = jwt_providers.into_iter().collect::<Option<_>>()?;
+    let routes = routes?;
+    let of_clusters = cluster_tables.iter().filter_map(policies::service_config_file);
     Some(Config {
         workers,
         cpu_policy,
@@ -108,11 +112,12 @@ fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
         drain_timeout,
         overload,
         listeners: listeners.into_iter().collect::<Option<_>>()?,
-        routes: routes?,
+        files: of_clusters.chain(guards::files(&jwt_providers, &routes)).collect(),
+        routes,
+        jwt_providers,
         clusters: clusters.into_iter().collect::<Option<_>>()?,
         transcoding,
         directory: directory.to_owned(),
-        files: cluster_tables.iter().filter_map(policies::service_config_file).collect(),
         effective: Effective::default(),
     })
 }

@@ -4,25 +4,31 @@ use std::collections::{HashMap, HashSet};
 
 use super::checks::{position, refuse_second};
 use super::forms::{self, Hint};
+use super::guards::{self, Providers};
 use super::reader::{Table, Value};
 use super::{Match, PathMatch, Route, WeightedCluster, policies};
 
 /// All routes, in order. `clusters` has the position of each name. `None` only if something was reported.
-pub(super) fn read(root: &Table<'_>, clusters: &HashMap<String, usize>) -> Option<Vec<Route>> {
+pub(super) fn read(
+    root: &Table<'_>,
+    clusters: &HashMap<String, usize>,
+    providers: &Providers,
+) -> Option<Vec<Route>> {
     let tables = root.tables("routes");
-    let routes: Vec<Option<Route>> = tables.iter().map(|table| route(table, clusters)).collect();
+    let routes: Vec<Option<Route>> = tables.iter().map(|table| route(table, clusters, providers)).collect();
     check_reach(&tables, &routes);
     check_names(&tables, &routes);
     routes.into_iter().collect()
 }
 
-fn route(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Option<Route> {
+fn route(table: &Table<'_>, clusters: &HashMap<String, usize>, providers: &Providers) -> Option<Route> {
     let matching = matching(&table.table("match"));
     let name = table.text("name", forms::route_name).map(|(name, _)| name);
     let timeout = table.time_or_none("timeout");
     let max_stream_duration = table.time_or_none("max_stream_duration");
     let idle_timeout = table.time_or_none("idle_timeout");
     let rate_limit = policies::rate_limit(table);
+    let policies = guards::route(table, providers);
     let clusters = destinations(table, clusters);
     let matching = matching?;
     let name = name.unwrap_or_else(|| describe(&matching));
@@ -34,6 +40,7 @@ fn route(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Option<Route> 
         max_stream_duration,
         idle_timeout,
         rate_limit,
+        policies,
     })
 }
 

@@ -42,6 +42,10 @@ pub const PROTOCOL_ERRORS: [&str; 12] = [
     "proxy_protocol",
 ];
 
+/// Why a token was not good: the label `problem` of `ringway_jwt_failures_total`, in the order of `jwt::Problem`.
+pub const JWT_PROBLEMS: [&str; 7] =
+    ["malformed", "unknown_key", "bad_signature", "wrong_issuer", "wrong_audience", "expired", "not_yet"];
+
 /// How a client broke the rules, so that its connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {

@@ -142,6 +142,10 @@ block! {
             "Bytes of unfinished JSON requests that are held now.",
         rate_limited: Counter "ringway_rate_limited_total"
             "Calls refused by the rate limit of their route.",
+        rbac_denied: Counter "ringway_rbac_denied_total"
+            "Calls refused by the rules of their route.",
+        rbac_shadow_denied: Counter "ringway_rbac_shadow_denied_total"
+            "Calls that the shadow rules of their route would have refused.",
         overload_active_calls: Counter "ringway_overload_active_calls_refused_total"
             "Calls refused because the worker had max_active_calls.",
         overload_buffered: Counter "ringway_overload_buffered_bytes_refused_total"
@@ -178,6 +182,8 @@ block! {
             "Client connections closed because the client broke the rules of HTTP/2 or HTTP/1.1, by how.",
         floods: "ringway_floods_total" "flood" labels::FLOODS, Each,
             "Client connections closed because the client did something more often than is allowed, by what.",
+        jwt_failures: "ringway_jwt_failures_total" "problem" labels::JWT_PROBLEMS, Each,
+            "Calls refused because their token was not good, by why.",
         failures: "ringway_failures_total" "failure" Failure::NAMES, Sum,
             "Calls that the gateway and not the service ended, by why.",
     }

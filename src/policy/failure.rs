@@ -82,11 +82,23 @@ pub enum Failure {
     TooMuchBuffered,
     /// The gateway is about to exit.
     Draining,
+    /// The route asks for a token or a key, and the call has none.
+    NoCredential,
+    /// The token or the key of the call is not good.
+    BadCredential,
+    /// The route's rules do not allow the call.
+    NotAllowed,
+    /// Whoever says whether the call is allowed does not answer.
+    CannotDecide,
+    /// The authorization service has denied the call, with this HTTP status.
+    DeniedBy(u16),
+    /// A fault that is injected on purpose: the code of this number.
+    Injected(u8),
 }
 
 impl Failure {
     /// The names in metrics, in the order of [`Failure::number`].
-    pub const NAMES: [&str; 37] = [
+    pub const NAMES: [&str; 43] = [
         "not_grpc",
         "not_post",
         "bad_path",
@@ -124,6 +136,12 @@ impl Failure {
         "client_too_slow",
         "too_much_buffered",
         "draining",
+        "no_credential",
+        "bad_credential",
+        "not_allowed",
+        "cannot_decide",
+        "denied_by",
+        "injected",
     ];
 
     /// Its place in [`Failure::NAMES`].
@@ -166,6 +184,12 @@ impl Failure {
             Failure::ClientTooSlow => 34,
             Failure::TooMuchBuffered => 35,
             Failure::Draining => 36,
+            Failure::NoCredential => 37,
+            Failure::BadCredential => 38,
+            Failure::NotAllowed => 39,
+            Failure::CannotDecide => 40,
+            Failure::DeniedBy(_) => 41,
+            Failure::Injected(_) => 42,
         }
     }
 
@@ -207,6 +231,18 @@ impl Failure {
             Failure::UpstreamNoStatus => Code::Unknown,
             Failure::UpstreamBadMessage => Code::Internal,
             Failure::ClientGone => Code::Cancelled,
+            Failure::NoCredential | Failure::BadCredential => Code::Unauthenticated,
+            Failure::NotAllowed => Code::PermissionDenied,
+            Failure::CannotDecide => Code::Unavailable,
+            Failure::DeniedBy(status) => match Code::from_http(status) {
+                // A status that is no error denies all the same.
+                Code::Unknown => Code::PermissionDenied,
+                code => code,
+            },
+            Failure::Injected(number) => match Code::from_number(number as u32) {
+                Some(code) if !matches!(code, Code::Ok) => code,
+                _ => Code::Unknown,
+            },
         }
     }
 
@@ -234,6 +270,7 @@ impl Failure {
             Failure::ClientTooSlow => 408,
             // RFC 9110 section 15.6.6: the version of HTTP that was used will not do.
             Failure::NotHttp2 => 505,
+            Failure::DeniedBy(status) if matches!(status, 400..=599) => status,
             _ => self.code().http(),
         }
     }
@@ -286,6 +323,12 @@ impl Failure {
             Failure::ClientTooSlow => "the request comes too slowly",
             Failure::TooMuchBuffered => "too many bytes of unfinished requests on this connection",
             Failure::Draining => "the gateway is shutting down",
+            Failure::NoCredential => "credentials are needed",
+            Failure::BadCredential => "the credentials are not valid",
+            Failure::NotAllowed => "the caller may not do this",
+            Failure::CannotDecide => "the authorization service does not answer",
+            Failure::DeniedBy(_) => "the authorization service has denied the call",
+            Failure::Injected(_) => "fault injected on purpose",
         }
     }
 
@@ -323,6 +366,13 @@ impl Failure {
             | Failure::UpstreamBadMessage => "UPE",
             // Local reset: ended by the gateway's own will.
             Failure::Draining => "LR",
+            // Envoy's unauthorized external service.
+            Failure::NoCredential
+            | Failure::BadCredential
+            | Failure::NotAllowed
+            | Failure::CannotDecide
+            | Failure::DeniedBy(_) => "UAEX",
+            Failure::Injected(_) => "FI",
             Failure::ClientGone => "DC",
             Failure::IdleTooLong | Failure::ClientTooSlow => "SI",
         }
@@ -330,107 +380,4 @@ impl Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_failure_has_its_code_and_flags() {
-        let table = [
-            (Failure::NotGrpc, Code::InvalidArgument, "DPE"),
-            (Failure::NotPost, Code::Unimplemented, "DPE"),
-            (Failure::BadPath, Code::Unimplemented, "DPE"),
-            (Failure::BadTimeout, Code::InvalidArgument, "IH"),
-            (Failure::BadBinaryHeader, Code::InvalidArgument, "IH"),
-            (Failure::TooManyHeaders, Code::ResourceExhausted, "DPE"),
-            (Failure::HeadTooLarge, Code::ResourceExhausted, "DPE"),
-            (Failure::UpstreamTakesNoHead, Code::ResourceExhausted, "DPE"),
-            (Failure::UpstreamHeadTooLarge, Code::ResourceExhausted, "UPE"),
-            (Failure::NotHttp2, Code::Unimplemented, "DPE"),
-            (Failure::NotMapped, Code::NotFound, "NR"),
-            (Failure::NotMappedYet, Code::Unavailable, "NR"),
-            (Failure::WrongMethod, Code::Unimplemented, "DPE"),
-            (Failure::WrongContentType, Code::InvalidArgument, "DPE"),
-            (Failure::BodyTooLarge, Code::InvalidArgument, "DPE"),
-            (Failure::BadBody, Code::InvalidArgument, "DPE"),
-            (Failure::BrokenBody, Code::InvalidArgument, "DPE"),
-            (Failure::BadParameter, Code::InvalidArgument, "DPE"),
-            (Failure::UpstreamBadMessage, Code::Internal, "UPE"),
-            (Failure::NoRoute, Code::Unimplemented, "NR"),
-            (Failure::Overloaded, Code::Unavailable, "OM"),
-            (Failure::LimitReached, Code::Unavailable, "UO"),
-            (Failure::PendingFull, Code::Unavailable, "UO"),
-            (Failure::RateLimited, Code::ResourceExhausted, "RL"),
-            (Failure::BreakerOpen, Code::Unavailable, "UO"),
-            (Failure::OutOfTime, Code::DeadlineExceeded, "UT"),
-            (Failure::ConnectFailed, Code::Unavailable, "UF"),
-            (Failure::ConnectTimedOut, Code::Unavailable, "UF"),
-            (Failure::UpstreamReset(0), Code::Internal, "UR"),
-            (Failure::UpstreamReset(7), Code::Unavailable, "UR"),
-            (Failure::UpstreamReset(8), Code::Cancelled, "UR"),
-            (Failure::UpstreamReset(11), Code::ResourceExhausted, "UR"),
-            (Failure::UpstreamReset(12), Code::PermissionDenied, "UR"),
-            (Failure::UpstreamGone, Code::Unavailable, "UC"),
-            (Failure::UpstreamNotGrpc(200), Code::Unknown, "UPE"),
-            (Failure::UpstreamNotGrpc(503), Code::Unavailable, "UPE"),
-            (Failure::UpstreamNoStatus, Code::Unknown, "UPE"),
-            (Failure::ClientGone, Code::Cancelled, "DC"),
-            (Failure::IdleTooLong, Code::DeadlineExceeded, "SI"),
-            (Failure::ClientTooSlow, Code::DeadlineExceeded, "SI"),
-            (Failure::TooMuchBuffered, Code::ResourceExhausted, "OM"),
-            (Failure::Draining, Code::Unavailable, "LR"),
-        ];
-        let numbers: std::collections::BTreeSet<usize> =
-            table.iter().map(|(failure, ..)| failure.number()).collect();
-        assert!(numbers.iter().copied().eq(0..Failure::NAMES.len()), "{numbers:?}");
-        assert_eq!(Failure::NAMES[Failure::NotHttp2.number()], "not_http2");
-        assert_eq!(Failure::NAMES[Failure::Draining.number()], "draining");
-        for (failure, code, flags) in table {
-            assert_eq!((failure.code(), failure.flags()), (code, flags), "{failure:?}");
-            assert_ne!(failure.code(), Code::Ok);
-            let message = failure.message();
-            assert!(
-                !message.is_empty()
-                    && message.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'%')
-            );
-            let of_grpc = match failure {
-                Failure::NotGrpc => 415,
-                Failure::NotPost => 405,
-                Failure::BrokenBody => 400,
-                _ => 200,
-            };
-            assert_eq!(failure.http_of_grpc(), of_grpc, "{failure:?}");
-        }
-    }
-
-    #[test]
-    fn callers_of_plain_http_are_told_in_its_words() {
-        for (failure, http) in [
-            (Failure::NotMapped, 404),
-            (Failure::NotMappedYet, 503),
-            (Failure::NoRoute, 404),
-            (Failure::WrongMethod, 405),
-            (Failure::WrongContentType, 415),
-            (Failure::BodyTooLarge, 413),
-            (Failure::TooManyHeaders, 431),
-            (Failure::HeadTooLarge, 431),
-            (Failure::UpstreamHeadTooLarge, 502),
-            (Failure::NotHttp2, 505),
-            (Failure::BadBody, 400),
-            (Failure::BrokenBody, 400),
-            (Failure::BadParameter, 400),
-            (Failure::BadTimeout, 400),
-            (Failure::OutOfTime, 504),
-            (Failure::LimitReached, 503),
-            (Failure::Overloaded, 503),
-            (Failure::ConnectFailed, 503),
-            (Failure::UpstreamBadMessage, 500),
-            (Failure::UpstreamReset(8), 499),
-            (Failure::UpstreamReset(11), 429),
-            (Failure::ClientTooSlow, 408),
-            (Failure::TooMuchBuffered, 429),
-            (Failure::Draining, 503),
-        ] {
-            assert_eq!(failure.http(), http, "{failure:?}");
-        }
-    }
-}
+mod tests;

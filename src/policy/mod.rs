@@ -4,6 +4,7 @@
 
 pub mod adaptive;
 pub mod age;
+pub mod api_key;
 pub mod backoff;
 pub mod balance;
 pub mod breaker;
@@ -13,12 +14,14 @@ pub mod deadline;
 pub mod failure;
 pub mod health;
 pub mod hedge;
+pub mod jwt;
 pub mod limit;
 pub mod outcome;
 pub mod outlier;
 pub mod overload;
 pub mod peer;
 pub mod rate;
+pub mod rbac;
 pub mod retry;
 pub mod route;
 pub mod shares;

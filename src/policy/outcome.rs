@@ -97,7 +97,13 @@ impl Outcome {
             | Failure::ClientGone
             | Failure::ClientTooSlow
             | Failure::TooMuchBuffered
-            | Failure::Draining => Outcome::Silent,
+            | Failure::Draining
+            | Failure::NoCredential
+            | Failure::BadCredential
+            | Failure::NotAllowed
+            | Failure::CannotDecide
+            | Failure::DeniedBy(_)
+            | Failure::Injected(_) => Outcome::Silent,
         }
     }
 }

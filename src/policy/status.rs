@@ -101,8 +101,8 @@ impl Code {
     }
 
     /// The code of this number, if it has one.
-    pub fn from_number(number: u32) -> Option<Code> {
-        Code::ALL.get(usize::try_from(number).ok()?).copied()
+    pub const fn from_number(number: u32) -> Option<Code> {
+        if number < Code::ALL.len() as u32 { Some(Code::ALL[number as usize]) } else { None }
     }
 
     /// Reads a `grpc-status` header. A value that is not the number of a code is `Unknown`, as `doc/statuscodes.md`

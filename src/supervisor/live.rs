@@ -8,6 +8,7 @@ use std::{fmt, mem};
 use super::apis::Watcher;
 use super::bells::Bells;
 use super::health::Checks;
+use super::jwks::KeyFetches;
 use super::names::{Answer, Names, Renamed};
 use super::shared::Shared;
 use super::state::State;
@@ -29,6 +30,7 @@ pub(super) struct Live {
     pub(super) series_base: u32,
     pub(super) names: Names,
     pub(super) checks: Checks,
+    pub(super) key_fetches: KeyFetches,
     /// Watches the descriptors, if there are any.
     pub(super) descriptors: Option<Watcher>,
 }
@@ -77,6 +79,7 @@ impl Live {
     /// Begins health checks, and name resolution.
     pub(super) fn begin(mut self) -> Arc<Mutex<Live>> {
         self.checks.set(&self.shared);
+        self.key_fetches.set(&self.shared);
         let config = Arc::clone(&self.shared.config);
         let live = Arc::new(Mutex::new(self));
         lock(&live).names.keep(&config, &on_renamed(&live));
@@ -101,6 +104,7 @@ impl Live {
             self.bells.control(number).apply(shared.snapshot(number, shard, self.series_base));
         }
         self.checks.set(&shared);
+        self.key_fetches.set(&shared);
         if let Some(descriptors) = &self.descriptors {
             descriptors.relocate(|cluster| shared.addresses_of(cluster));
         }

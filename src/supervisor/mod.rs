@@ -21,6 +21,7 @@ mod guard;
 mod health;
 pub mod host;
 mod housekeeping;
+mod jwks;
 mod launch;
 mod live;
 mod names;
@@ -52,6 +53,7 @@ use self::files::Files;
 pub use self::files::{Absent, WatchedFiles};
 use self::health::Checks;
 use self::housekeeping::Housekeeping;
+use self::jwks::KeyFetches;
 use self::launch::Begun;
 use self::live::Live;
 use self::names::Names;
@@ -165,6 +167,7 @@ impl Gateway {
             state: Arc::clone(&state),
             bells: Arc::clone(&bells),
             checks: Checks::new(errands.handle(), &clock),
+            key_fetches: KeyFetches::new(errands.handle()),
             clock,
             shared,
             series_base: 0,

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::config::{Config, Route};
+use crate::config::{Config, JwtProvider, Route};
 use crate::metrics::Shard;
+use crate::policy::jwt::{KeySet, SharedKeys};
 use crate::policy::limit::SharedLimit;
 use crate::policy::rate::SharedRate;
 use crate::policy::shares::Shares;
@@ -21,6 +22,8 @@ pub(super) struct Shared {
     pub(super) shares: Vec<Arc<Shares>>,
     /// For each route.
     rates: Vec<Option<Arc<SharedRate>>>,
+    /// For each provider of tokens.
+    pub(super) keys: Vec<Arc<SharedKeys>>,
 }
 
 impl Shared {
@@ -37,6 +40,7 @@ impl Shared {
             limits: clusters().map(|(cluster, _)| SharedLimit::new(cluster.max_requests, workers)).collect(),
             shares: clusters().map(|(cluster, at)| Shares::new(cluster, at.len(), workers)).collect(),
             rates: config.routes.iter().map(|route| route.rate_limit.map(rate)).collect(),
+            keys: config.jwt_providers.iter().map(|provider| Arc::new(keys_of(provider))).collect(),
             config: Arc::clone(config),
             addresses,
         }
@@ -64,6 +68,17 @@ impl Shared {
             } else {
                 self.shares[before].next(cluster, settings, &kept, workers)
             };
+        }
+        for (at, provider) in config.jwt_providers.iter().enumerate() {
+            let mut known = self.config.jwt_providers.iter().zip(&self.keys);
+            let has_its_keys = |known: &&(&JwtProvider, &Arc<SharedKeys>)| {
+                known.0.name == provider.name
+                    && known.0.remote_jwks == provider.remote_jwks
+                    && known.0.local_jwks == provider.local_jwks
+            };
+            if let Some((_, keys)) = known.by_ref().find(|known| has_its_keys(&known)) {
+                next.keys[at] = Arc::clone(keys);
+            }
         }
         for (at, before) in self.routes_in(config).into_iter().enumerate() {
             if let Some((wanted, known)) =
@@ -130,8 +145,20 @@ impl Shared {
             limits: self.limits.clone(),
             shares: self.shares.clone(),
             rates: self.rates.clone(),
+            keys: self.keys.clone(),
             shard: Arc::clone(shard),
             series_base,
         }
     }
+}
+
+/// The keys of a provider before any are fetched: those of its file.
+fn keys_of(provider: &JwtProvider) -> SharedKeys {
+    let Some((file, text)) = &provider.local_jwks else { return SharedKeys::default() };
+    let keys = KeySet::parse(text).unwrap_or_default();
+    if keys.is_empty() {
+        let (provider, file) = (&provider.name, file.display());
+        tracing::warn!(provider, %file, "no key in it verifies signatures: every token is refused");
+    }
+    SharedKeys::fixed(keys)
 }

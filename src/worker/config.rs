@@ -1,16 +1,19 @@
 //! A worker's view of one configuration: its routes, and the clusters that they lead to. Each new configuration
 //! replaces all of it; a call keeps the view that it began with.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::call::known::KnownHeads;
+use super::call::guards::{Guards, Tokens};
 use super::call::timeouts::RouteTimeouts;
+use super::clock;
 use crate::config::{self, Config, Route};
 use crate::http2::{Head, Heads};
 use crate::metrics::{CallBlock, CallLabels, Layout, METHODS_SHOWN_MAX, Shard};
 use crate::net::Local;
+use crate::policy::jwt::SharedKeys;
 use crate::policy::limit::SharedLimit;
 use crate::policy::rate::{Rate, SharedRate};
 use crate::policy::route::Routes;
@@ -34,6 +37,8 @@ pub struct ConfigSnapshot {
     pub shares: Vec<Arc<Shares>>,
     /// The rate limit of each route that has one.
     pub rates: Vec<Option<Arc<SharedRate>>>,
+    /// The keys of each provider of tokens.
+    pub keys: Vec<Arc<SharedKeys>>,
     /// The counts of the worker.
     pub shard: Arc<Shard>,
     /// Added to a series' number for the access log, so that numbers of different configurations differ.
@@ -44,11 +49,16 @@ pub struct ConfigSnapshot {
 pub(super) struct WorkerConfig {
     pub(super) config: Arc<Config>,
     routes: Routes,
-    pub(super) known: KnownHeads,
     /// For each route, its choices.
     targets: Vec<Vec<Target>>,
     timeouts: Vec<RouteTimeouts>,
     rates: Vec<Option<Rc<Rate>>>,
+    /// What each route asks of its callers; `None` where it asks nothing.
+    guards: Vec<Option<Rc<Guards>>>,
+    /// Fields that only the gateway sets.
+    reserved: Vec<Box<[u8]>>,
+    /// What to add to a moment for Unix time, in microseconds.
+    epoch_us: Cell<u64>,
     pub(super) clusters: Vec<Rc<Cluster>>,
     shard: Arc<Shard>,
     series_base: u32,
@@ -62,6 +72,8 @@ struct Target {
 
 /// The target of a call.
 pub(super) struct RouteMatch<'s> {
+    /// The position of its route.
+    pub(super) route: usize,
     pub(super) cluster: &'s Rc<Cluster>,
     /// Its series, by [`Method::place`].
     pub(super) series: &'s [usize],
@@ -104,10 +116,12 @@ impl WorkerConfig {
         let made = WorkerConfig {
             config: Arc::clone(config),
             routes: Routes::new(&config.routes),
-            known: KnownHeads::default(),
             targets: targets(config),
             timeouts: timeouts.collect(),
             rates: rates.collect(),
+            guards: Guards::all(config, &Tokens::all(config, &snapshot.keys)),
+            reserved: reserved(config),
+            epoch_us: Cell::new(0),
             clusters,
             shard: Arc::clone(&snapshot.shard),
             series_base: snapshot.series_base,
@@ -116,20 +130,37 @@ impl WorkerConfig {
         Rc::new(made)
     }
 
-    /// Finds the route of a call: its position.
-    pub(super) fn find(&self, path: &[u8], host: &[u8], headers: &Head) -> Option<usize> {
-        self.routes.find(path, host, headers)
-    }
-
-    /// Chooses the one of a route's clusters that takes a call.
-    pub(super) fn choose(&self, route: usize, random: &mut Random) -> RouteMatch<'_> {
+    /// Finds the route of a call, and the one of its clusters that takes this call.
+    pub(super) fn find(
+        &self,
+        path: &[u8],
+        host: &[u8],
+        headers: &Head,
+        random: &mut Random,
+    ) -> Option<RouteMatch<'_>> {
+        let route = self.routes.find(path, host, headers)?;
         let Target { cluster, series } = &self.targets[route][self.routes.choose(route, random)];
-        RouteMatch { cluster: &self.clusters[*cluster], series }
+        Some(RouteMatch { route, cluster: &self.clusters[*cluster], series })
     }
 
     /// Whether the rate limit of a route admits a call now.
     pub(super) fn admit_rate(&self, route: usize, now: Moment) -> bool {
         self.rates[route].as_ref().is_none_or(|rate| rate.take(now))
+    }
+
+    /// What a route asks of its callers.
+    pub(super) fn guards(&self, route: usize) -> Option<&Rc<Guards>> {
+        self.guards[route].as_ref()
+    }
+
+    /// Fields that only the gateway sets, so that no caller can.
+    pub(super) fn reserved(&self) -> &[Box<[u8]>] {
+        &self.reserved
+    }
+
+    /// Unix time in seconds. It follows the system's clock from one settling to the next.
+    pub(super) fn unix_seconds(&self, now: Moment) -> u64 {
+        (self.epoch_us.get() + now.as_nanos() / 1000) / 1_000_000
     }
 
     /// The timeouts of a call of this route to this method.
@@ -173,12 +204,27 @@ impl WorkerConfig {
         for rate in self.rates.iter().flatten() {
             rate.settle(now);
         }
+        if !self.config.jwt_providers.is_empty() {
+            self.epoch_us.set(clock::unix_us().saturating_sub(now.as_nanos() / 1000));
+        }
     }
 
     /// Whether there is nothing to settle without calls.
     pub(super) fn is_at_rest(&self) -> bool {
         self.clusters.iter().all(|cluster| cluster.is_at_rest())
     }
+}
+
+/// Fields that say who calls, as tokens and keys have proven it.
+fn reserved(config: &Config) -> Vec<Box<[u8]>> {
+    let claims = config.jwt_providers.iter().flat_map(|provider| &provider.claim_to_headers);
+    let keys =
+        config.routes.iter().filter_map(|route| route.policies.api_keys.as_ref()?.forward_header.as_ref());
+    let names = claims.map(|(name, _)| name).chain(keys);
+    let mut names: Vec<Box<[u8]>> = names.map(|name| name.as_bytes().into()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// The series of a route and one of its clusters: one for each of the cluster's methods that the route can take, and

@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod edge;
 mod host;
 mod http1;
 mod http2;

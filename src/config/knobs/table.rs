@@ -1,5 +1,6 @@
 //! The table of knobs, in the order of the file. Each part of the file has its rows in a file of its own.
 
+mod access;
 mod clusters;
 mod listeners;
 mod process;
@@ -12,7 +13,8 @@ use super::knob::Knob;
 /// Every key there is, in the order of the file.
 pub const KNOBS: &[Knob] = &ALL;
 
-const PARTS: [&[Knob]; 5] = [process::ROWS, listeners::ROWS, transcoding::ROWS, routes::ROWS, clusters::ROWS];
+const PARTS: [&[Knob]; 6] =
+    [process::ROWS, listeners::ROWS, transcoding::ROWS, routes::ROWS, access::ROWS, clusters::ROWS];
 
 static ALL: [Knob; count(&PARTS)] = joined(&PARTS);
 

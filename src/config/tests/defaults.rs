@@ -7,7 +7,8 @@ use super::super::{
     Admin, Admission, AllowOrigins, Backend, Breaker, ClientKeepalive, Cluster, Compatibility, Config,
     ConnectionAge, Cors, CpuPolicy, Dns, Effective, Endpoint, Forwarding, Http2, Io, Keepalive, LbPolicy,
     Listener, Match, OnBadRule, OnUnavailable, OutlierDetection, Overload, PathMatch, Pool, PrintOptions,
-    Reconnect, Retry, RetryBudget, Route, ServerTiming, SlowStart, Transcoding, WeightedCluster, Workers,
+    Reconnect, Retry, RetryBudget, Route, RoutePolicies, ServerTiming, SlowStart, Transcoding,
+    WeightedCluster, Workers,
 };
 use super::{parsed, top};
 
@@ -52,8 +53,10 @@ fn everything_has_a_default() {
             max_stream_duration: None,
             idle_timeout: Some(300 * SECOND),
             rate_limit: None,
+            policies: RoutePolicies::default(),
         }],
         clusters: vec![default_cluster()],
+        jwt_providers: Vec::new(),
         transcoding: default_transcoding(),
         directory: PathBuf::new(),
         files: Vec::new(),

@@ -31,7 +31,8 @@ fn the_examples_parse_and_show_the_defaults() {
     assert_eq!(full.admin, minimal.admin);
     assert_eq!(full.drain_timeout, minimal.drain_timeout);
     assert_eq!(full.dns, minimal.dns);
-    assert!(minimal.files.is_empty() && full.files.len() == 1 && full.files[0].is_file(), "{:?}", full.files);
+    assert!(minimal.files.is_empty() && full.files.len() == 3, "{:?}", full.files);
+    assert!(full.files.iter().all(|file| file.is_file()), "{:?}", full.files);
     let mut listeners = full.listeners.clone();
     listeners[0].cors = minimal.listeners[0].cors.clone();
     // It is off where it is not written down.

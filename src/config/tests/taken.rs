@@ -447,9 +447,12 @@ fn every_bound_is_taken_and_one_more_is_not() {
                 "[[clusters.methods]]\npath = \"/a/b\"\n{} = {value}",
                 key.trim_start_matches("methods.")
             )),
-            Some(("routes", key)) if key.starts_with("rate_limit.") => {
+            Some(("routes", key)) if key.starts_with("rate_limit.") || key.starts_with("fault.") => {
                 route(&format!("cluster = \"echo\"\n{key} = {value}"))
             }
+            Some(("jwt_providers", key)) => top(&format!(
+                "[[jwt_providers]]\nname = \"p\"\nissuer = \"i\"\nremote_jwks.uri = \"http://h/\"\n{key} = {value}"
+            )),
             Some(("clusters", key)) => cluster(&format!("{key} = {value}")),
             Some(("routes", _)) => route(&format!(
                 "weighted_clusters = [{{ name = \"echo\", weight = {value} }}, {{ name = \"b\" }}]\n\

@@ -15,6 +15,7 @@ fn route(path: PathMatch, host: Option<&str>, headers: &[(&str, &str)]) -> Route
         max_stream_duration: None,
         idle_timeout: None,
         rate_limit: None,
+        policies: Default::default(),
     }
 }
 

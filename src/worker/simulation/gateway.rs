@@ -278,6 +278,7 @@ impl Shared {
             limits: self.limits.clone(),
             shares: self.clusters.clone(),
             rates: self.rates.clone(),
+            keys: Vec::new(),
             shard: Arc::clone(shard),
             series_base: 0,
         }

@@ -47,6 +47,8 @@ pub(in crate::worker) struct Responder {
     allow: Option<String>,
     /// The time after which the caller may come back.
     retry_after: Option<Duration>,
+    /// The credentials that a caller without good ones may come back with.
+    challenge: Option<&'static str>,
 }
 
 /// The protocol of the answer.
@@ -77,7 +79,17 @@ impl Responder {
         };
         let extra = ExtraHeaders { granted: None, timer: StageTimer::new(began) };
         let heads = Rc::clone(heads);
-        Responder { heads, sink, encoder, is_head, extra, detail: None, allow: None, retry_after: None }
+        Responder {
+            heads,
+            sink,
+            encoder,
+            is_head,
+            extra,
+            detail: None,
+            allow: None,
+            retry_after: None,
+            challenge: None,
+        }
     }
 
     /// Encodes the response as JSON from now on, by the types of a known method.
@@ -147,6 +159,11 @@ impl Responder {
     /// Sets the time after which the caller may come back.
     pub(in crate::worker) fn retry_after(&mut self, wait: Duration) {
         self.retry_after = Some(wait);
+    }
+
+    /// Sets the credentials that a caller without good ones may come back with.
+    pub(in crate::worker) fn challenge(&mut self, challenge: Option<&'static str>) {
+        self.challenge = challenge;
     }
 
     /// Sends a response that is no call's, such as that to a preflight.
@@ -305,6 +322,9 @@ impl Responder {
         head.push(Name::CONTENT_TYPE, b"application/json");
         if let Some(allow) = self.allow.take() {
             head.push(Name::ALLOW, allow.as_bytes());
+        }
+        if let Some(challenge) = self.challenge {
+            head.push(Name::WWW_AUTHENTICATE, challenge.as_bytes());
         }
         if let Some(wait) = self.retry_after {
             // Whole seconds, and not too early.

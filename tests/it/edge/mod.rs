@@ -1,15 +1,15 @@
 //! The edge: who called, and who may call.
 
-#[path = "../support/mod.rs"]
-mod support;
-
+mod access;
 mod forwarding;
+mod jwks;
 mod proxy_protocol;
+mod tokens;
 
+use crate::support::gateway::{self, gateway_config};
+use crate::support::service::Service;
 use ringway::supervisor::Gateway;
 use std::net::SocketAddr;
-use support::gateway::{self, gateway_config};
-use support::service::Service;
 
 /// A gateway in front of the service, with these keys of its listener.
 fn behind(listener: &str, service: &Service, backend: &str) -> (Gateway, SocketAddr) {
@@ -20,6 +20,15 @@ fn behind(listener: &str, service: &Service, backend: &str) -> (Gateway, SocketA
         1,
     );
     let gateway = gateway::start(&config);
+    let address = gateway.listeners()[0];
+    (gateway, address)
+}
+
+/// A gateway whose only route has these keys, with these tables at the end.
+fn routed(service: &Service, backend: &str, route: &str, tables: &str) -> (Gateway, SocketAddr) {
+    let config = gateway_config(&[service.address()], backend, "");
+    let config = config.replacen("timeout = \"30s\"\n", &format!("timeout = \"30s\"\n{route}\n"), 1);
+    let gateway = gateway::start(&format!("{config}\n{tables}"));
     let address = gateway.listeners()[0];
     (gateway, address)
 }

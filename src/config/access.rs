@@ -1,0 +1,159 @@
+//! Who may call, and what is done to the calls of a route.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::rbac::Rbac;
+
+/// What is done to the calls of a route besides passing them on. By default nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RoutePolicies {
+    /// Changes to the head of a request.
+    pub request_headers: HeaderMutation,
+    /// Changes to the head of an answer.
+    pub response_headers: HeaderMutation,
+    /// The tokens that callers need. `None` by default.
+    pub jwt: Option<JwtRequirement>,
+    /// The keys that callers need. `None` by default.
+    pub api_keys: Option<ApiKeys>,
+    /// Who may call. `None` by default.
+    pub rbac: Option<Rbac>,
+    /// Faults that are injected. `None` by default.
+    pub fault: Option<Fault>,
+}
+
+/// Changes to a head: removals first, then additions in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderMutation {
+    /// Names of fields that are removed.
+    pub remove: Vec<String>,
+    /// Fields that are added.
+    pub add: Vec<HeaderToAdd>,
+}
+
+impl HeaderMutation {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.add.is_empty()
+    }
+}
+
+/// A field that is added to a head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderToAdd {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: HeaderValue,
+    /// What becomes of fields that are there already.
+    pub append_action: AppendAction,
+}
+
+/// The value of a field that is added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderValue {
+    /// This text.
+    Text(String),
+    /// The caller's address.
+    Caller,
+}
+
+/// What becomes of fields that are there already (Envoy's words).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendAction {
+    /// They stay, and one more is added.
+    AppendIfExistsOrAdd,
+    /// They stay, and none is added.
+    AddIfAbsent,
+    /// They are replaced.
+    OverwriteIfExistsOrAdd,
+    /// They are replaced; if there are none, none is added.
+    OverwriteIfExists,
+}
+
+/// The tokens that callers of a route need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwtRequirement {
+    /// Positions in `Config::jwt_providers`; a token of any of them will do.
+    pub requires_any: Vec<usize>,
+    /// A call without a token passes; one with a bad token never does.
+    pub allow_missing: bool,
+}
+
+/// An issuer of tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JwtProvider {
+    /// Its name in routes and rules.
+    pub name: String,
+    /// What `iss` has to be.
+    pub issuer: String,
+    /// One of these has to be in `aud`; if there are none, `aud` is not read.
+    pub audiences: Vec<String>,
+    /// A file of keys, and its text.
+    pub local_jwks: Option<(PathBuf, String)>,
+    /// Where the keys are fetched.
+    pub remote_jwks: Option<RemoteJwks>,
+    /// The field that has the token.
+    pub header: String,
+    /// What stands before the token there.
+    pub value_prefix: String,
+    /// Whether services get the token.
+    pub forward: bool,
+    /// Whether a token has to say when it expires.
+    pub require_expiration: bool,
+    /// How much the clocks of the issuer and of the gateway may differ.
+    pub clock_skew: Duration,
+    /// Tokens that one worker remembers.
+    pub jwt_cache_size: u32,
+    /// The longest token that is read.
+    pub jwt_max_token_size: u32,
+    /// Fields that services get, and the claims in them.
+    pub claim_to_headers: Vec<(String, String)>,
+}
+
+/// Where the keys of an issuer are fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteJwks {
+    /// Host and port.
+    pub authority: String,
+    /// The path, with its slash.
+    pub path: String,
+    /// How long keys are used before they are fetched again.
+    pub cache_duration: Duration,
+    /// The time for one fetch.
+    pub timeout: Duration,
+    /// The time between two fetches because of unknown keys.
+    pub cooldown: Duration,
+    /// How long keys are used although they cannot be fetched again.
+    pub max_stale: Duration,
+    /// How long a call with an unknown key waits for a fetch.
+    pub unknown_key_wait: Duration,
+    /// Calls of one worker that may wait so.
+    pub max_waiting: u32,
+}
+
+/// The keys that callers of a route need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeys {
+    /// The field that has the key.
+    pub header: String,
+    /// The field that tells services the client of the key, if they are told.
+    pub forward_header: Option<String>,
+    /// Whether services do not get the key.
+    pub hide_credentials: bool,
+    /// The SHA-256 of each key, and the name of its client. Sorted.
+    pub keys: Vec<([u8; 32], String)>,
+    /// The file they are in.
+    pub file: PathBuf,
+}
+
+/// Faults that are injected into the calls of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// How long calls are delayed, and which share of them in percent.
+    pub delay: Option<(Duration, f64)>,
+    /// The number of the gRPC code that calls end with, and which share of them in percent.
+    pub abort: Option<(u8, f64)>,
+    /// Calls of one worker that may be delayed at once; further ones are not.
+    pub max_active_faults: u32,
+}

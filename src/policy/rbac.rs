@@ -1,0 +1,130 @@
+//! Who may call: rules in the words of Envoy's RBAC filter.
+//!
+//! A header that comes several times is read so that nobody gains by a further value: a rule that allows needs all of
+//! its values to match, and one that denies needs any. Where a term is negated it is the other way round.
+
+use std::net::IpAddr;
+
+use super::jwt::Verified;
+use super::peer::TlsPeer;
+use super::route::Headers;
+use crate::config::rbac::{Action, Condition, Permission, Policy, Principal, Rbac, Rules, Text};
+
+/// What is known of a call.
+#[derive(Debug)]
+pub struct Question<'a, H> {
+    /// Its path, without the query.
+    pub path: &'a [u8],
+    /// Its fields.
+    pub headers: &'a H,
+    /// The caller's address.
+    pub caller: IpAddr,
+    /// The address of the connection's peer.
+    pub peer: IpAddr,
+    /// The port of the listener.
+    pub port: u16,
+    /// What TLS has proven.
+    pub tls: Option<&'a TlsPeer>,
+    /// The token of the call, if one was verified.
+    pub token: Option<&'a Verified>,
+    /// The client of its API key, if it has one.
+    pub client: Option<&'a str>,
+}
+
+/// What the rules say of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it passes.
+    pub allowed: bool,
+    /// Whether the shadow rules would let it pass. `None` without such rules.
+    pub shadow: Option<bool>,
+}
+
+/// Asks the rules of a route.
+pub fn ask<H: Headers>(rules: &Rbac, question: &Question<'_, H>) -> Verdict {
+    Verdict {
+        allowed: allows(&rules.rules, question),
+        shadow: rules.shadow_rules.as_ref().map(|rules| allows(rules, question)),
+    }
+}
+
+/// Whether a call passes these rules.
+fn allows<H: Headers>(rules: &Rules, question: &Question<'_, H>) -> bool {
+    let is_strict = rules.action == Action::Allow;
+    let matches = || rules.policies.iter().any(|policy| policy_matches(policy, question, is_strict));
+    match rules.action {
+        Action::Allow => matches(),
+        Action::Deny => !matches(),
+        Action::Log => true,
+    }
+}
+
+fn policy_matches<H: Headers>(policy: &Policy, question: &Question<'_, H>, is_strict: bool) -> bool {
+    any(&policy.permissions, |term, is_strict| permits(term, question, is_strict), is_strict)
+        && any(&policy.principals, |term, is_strict| is_principal(term, question, is_strict), is_strict)
+}
+
+/// Whether one of the conditions holds.
+fn any<T>(conditions: &[Condition<T>], holds: impl Fn(&T, bool) -> bool, is_strict: bool) -> bool {
+    let term = |(wanted, term): &(bool, T)| holds(term, is_strict == *wanted) == *wanted;
+    conditions.iter().any(|condition| condition.0.iter().all(term))
+}
+
+fn permits<H: Headers>(term: &Permission, question: &Question<'_, H>, is_strict: bool) -> bool {
+    match term {
+        Permission::Any => true,
+        Permission::Path(wanted) => wanted.matches(question.path),
+        Permission::Header(name, wanted) => header_matches(name, wanted, question.headers, is_strict),
+        Permission::Port(port) => *port == question.port,
+        Permission::ServerName(wanted) => {
+            let name = question.tls.and_then(|tls| tls.server_name.as_deref());
+            name.is_some_and(|name| wanted.matches(name.as_bytes()))
+        }
+    }
+}
+
+fn is_principal<H: Headers>(term: &Principal, question: &Question<'_, H>, is_strict: bool) -> bool {
+    match term {
+        Principal::Any => true,
+        Principal::Authenticated(wanted) => is_authenticated(wanted, question.tls),
+        Principal::RemoteIp(addresses) => addresses.contains(question.caller),
+        Principal::DirectRemoteIp(addresses) => addresses.contains(question.peer),
+        Principal::Header(name, wanted) => header_matches(name, wanted, question.headers, is_strict),
+        Principal::Jwt(provider, claim) => question.token.is_some_and(|token| {
+            *token.provider == **provider
+                && claim.as_ref().is_none_or(|(name, wanted)| {
+                    token.claim_matches(name, |value| wanted.matches(value.as_bytes()))
+                })
+        }),
+        Principal::ApiKey(wanted) => question.client.is_some_and(|client| wanted.matches(client.as_bytes())),
+    }
+}
+
+/// Whether a certificate was verified and has this name: a URI, if it has any; else a DNS name; else its subject.
+fn is_authenticated(wanted: &Text, tls: Option<&TlsPeer>) -> bool {
+    let Some(certificate) = tls.and_then(|tls| tls.certificate.as_ref()) else { return false };
+    let any = |names: &[String]| names.iter().any(|name| wanted.matches(name.as_bytes()));
+    match (certificate.uris.is_empty(), certificate.dns_names.is_empty()) {
+        (false, _) => any(&certificate.uris),
+        (true, false) => any(&certificate.dns_names),
+        (true, true) => wanted.matches(certificate.subject.as_bytes()),
+    }
+}
+
+fn header_matches(name: &str, wanted: &Text, headers: &impl Headers, is_strict: bool) -> bool {
+    let mut values = headers.values(name.as_bytes());
+    match is_strict {
+        true => match values.next() {
+            None => false,
+            Some(first) => wanted.matches(first) && values.all(|value| wanted.matches(value)),
+        },
+        // One field may hold several values.
+        false => values.any(|value| {
+            wanted.matches(value)
+                || value.split(|byte| *byte == b',').any(|part| wanted.matches(part.trim_ascii()))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,305 @@
+//! What a route asks of its callers, as one worker holds it.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::mutation;
+use crate::config::{self, Config, JwtProvider, RoutePolicies};
+use crate::http2::{Head, Name};
+use crate::net::Local;
+use crate::policy::api_key;
+use crate::policy::failure::Failure;
+use crate::policy::jwt::{self, Cache, KeySet, Problem, SharedKeys, Verified};
+use crate::policy::rbac;
+use crate::random::Random;
+
+/// What one route asks of its callers.
+pub(in crate::worker) struct Guards {
+    config: Arc<Config>,
+    route: usize,
+    tokens: Vec<Rc<Tokens>>,
+    pub(super) active_faults: Cell<u32>,
+}
+
+/// An issuer's tokens.
+pub(in crate::worker) struct Tokens {
+    config: Arc<Config>,
+    number: usize,
+    name: Rc<str>,
+    shared: Arc<SharedKeys>,
+    /// The keys, and their number.
+    keys: RefCell<(u64, Arc<KeySet>)>,
+    cache: RefCell<Cache>,
+    /// Calls that wait for keys.
+    pub(super) waiting: Cell<u32>,
+}
+
+/// What a token was found to be.
+enum Token {
+    Good(Rc<Verified>),
+    Bad(Problem),
+    /// There are no keys to tell.
+    Unknown,
+}
+
+/// Who calls.
+pub(super) struct Asker<'a> {
+    pub(super) head: &'a Head,
+    pub(super) path: &'a [u8],
+    pub(super) caller: IpAddr,
+    pub(super) peer: IpAddr,
+    pub(super) port: u16,
+    pub(super) identity: &'a crate::policy::peer::Peer,
+}
+
+/// What was found out of a call that may pass.
+#[derive(Default)]
+pub(super) struct Known {
+    token: Option<Rc<Verified>>,
+    /// The issuer of the token.
+    issuer: Option<Rc<Tokens>>,
+    /// The place of the API key among those of the route.
+    client: Option<usize>,
+}
+
+/// Why a call does not pass, or not yet.
+pub(super) enum Stop {
+    Refused(Failure),
+    /// The key of its token is unknown, and may come.
+    UnknownKey(Rc<Tokens>),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Refused(failure)
+    }
+}
+
+impl Tokens {
+    /// The tokens of all issuers.
+    pub(in crate::worker) fn all(config: &Arc<Config>, keys: &[Arc<SharedKeys>]) -> Vec<Rc<Tokens>> {
+        let tokens = config.jwt_providers.iter().zip(keys).enumerate().map(|(number, (provider, shared))| {
+            Rc::new(Tokens {
+                config: Arc::clone(config),
+                number,
+                name: provider.name.as_str().into(),
+                shared: Arc::clone(shared),
+                keys: RefCell::default(),
+                cache: RefCell::new(Cache::new(provider.jwt_cache_size)),
+                waiting: Cell::new(0),
+            })
+        });
+        tokens.collect()
+    }
+
+    pub(super) fn settings(&self) -> &JwtProvider {
+        &self.config.jwt_providers[self.number]
+    }
+
+    pub(super) fn shared(&self) -> &SharedKeys {
+        &self.shared
+    }
+
+    /// The token in the head, if there is one.
+    fn find<'h>(&self, head: &'h Head) -> Option<&'h [u8]> {
+        let settings = self.settings();
+        let value = head.get_named(settings.header.as_bytes())?;
+        let prefix = settings.value_prefix.as_bytes();
+        let (start, token) = value.split_at_checked(prefix.len())?;
+        start.eq_ignore_ascii_case(prefix).then_some(token.trim_ascii())
+    }
+
+    /// Verifies a token at this Unix time in seconds.
+    fn verify(&self, token: &[u8], now: u64) -> Token {
+        let Some(generation) = self.shared.generation() else { return Token::Unknown };
+        if let Some(verified) = self.cache.borrow_mut().find(token, generation, now) {
+            return Token::Good(verified);
+        }
+        let mut keys = self.keys.borrow_mut();
+        if keys.0 != generation {
+            *keys = (generation, self.shared.get());
+        }
+        match jwt::verify(self.settings(), &self.name, &keys.1, token, now) {
+            Ok(verified) => {
+                let verified = Rc::new(verified);
+                self.cache.borrow_mut().insert(token, Rc::clone(&verified));
+                Token::Good(verified)
+            }
+            Err(problem) => Token::Bad(problem),
+        }
+    }
+}
+
+impl Guards {
+    /// The guards of each route; `None` where a route has none.
+    pub(in crate::worker) fn all(config: &Arc<Config>, tokens: &[Rc<Tokens>]) -> Vec<Option<Rc<Guards>>> {
+        let nothing = RoutePolicies::default();
+        let guards = config.routes.iter().enumerate().map(|(route, settings)| {
+            let wanted = settings.policies.jwt.iter().flat_map(|jwt| &jwt.requires_any);
+            (settings.policies != nothing).then(|| {
+                Rc::new(Guards {
+                    config: Arc::clone(config),
+                    route,
+                    tokens: wanted.map(|number| Rc::clone(&tokens[*number])).collect(),
+                    active_faults: Cell::new(0),
+                })
+            })
+        });
+        guards.collect()
+    }
+
+    fn policies(&self) -> &RoutePolicies {
+        &self.config.routes[self.route].policies
+    }
+
+    /// Asks who calls, and whether that caller may. `now` is Unix time in seconds; `may_wait`: a key that is unknown may
+    /// be waited for.
+    pub(super) fn ask(
+        &self,
+        asker: &Asker<'_>,
+        local: &Local,
+        now: u64,
+        may_wait: bool,
+    ) -> Result<Known, Stop> {
+        let policies = self.policies();
+        let mut known = Known::default();
+        if let Some(wanted) = &policies.jwt {
+            self.ask_token(asker.head, &mut known, (local, now), may_wait, wanted.allow_missing)?;
+        }
+        if let Some(keys) = &policies.api_keys {
+            known.client = Some(client_of(keys, asker.head)?);
+        }
+        if let Some(rules) = &policies.rbac {
+            let question = rbac::Question {
+                path: asker.path,
+                headers: asker.head,
+                caller: asker.caller,
+                peer: asker.peer,
+                port: asker.port,
+                tls: asker.identity.tls.as_ref(),
+                token: known.token.as_deref(),
+                client: self.client(&known),
+            };
+            let verdict = rbac::ask(rules, &question);
+            if verdict.shadow == Some(false) {
+                local.counts().rbac_shadow_denied.add(1);
+            }
+            if !verdict.allowed {
+                local.counts().rbac_denied.add(1);
+                return Err(Stop::Refused(Failure::NotAllowed));
+            }
+        }
+        Ok(known)
+    }
+
+    /// Looks for a token of any of the issuers.
+    fn ask_token(
+        &self,
+        head: &Head,
+        known: &mut Known,
+        (local, now): (&Local, u64),
+        may_wait: bool,
+        allow_missing: bool,
+    ) -> Result<(), Stop> {
+        let mut problem = None;
+        let mut unknown = None;
+        for issuer in &self.tokens {
+            let Some(token) = issuer.find(head) else { continue };
+            match issuer.verify(token, now) {
+                Token::Good(verified) => {
+                    (known.token, known.issuer) = (Some(verified), Some(Rc::clone(issuer)));
+                    return Ok(());
+                }
+                Token::Unknown => return Err(Stop::Refused(Failure::CannotDecide)),
+                Token::Bad(Problem::UnknownKey) => {
+                    unknown =
+                        unknown.or(Some(issuer).filter(|issuer| issuer.settings().remote_jwks.is_some()));
+                    problem = problem.or(Some(Problem::UnknownKey));
+                }
+                Token::Bad(other) => problem = Some(other),
+            }
+        }
+        match (problem, unknown) {
+            (None, _) if allow_missing => Ok(()),
+            (None, _) => Err(Stop::Refused(Failure::NoCredential)),
+            (Some(_), Some(issuer)) if may_wait => Err(Stop::UnknownKey(Rc::clone(issuer))),
+            (Some(problem), _) => {
+                local.counts().jwt_failures.add(problem as usize);
+                Err(Stop::Refused(Failure::BadCredential))
+            }
+        }
+    }
+
+    /// The client of the key that was found.
+    fn client<'g>(&'g self, known: &Known) -> Option<&'g str> {
+        let keys = self.policies().api_keys.as_ref()?;
+        known.client.map(|place| keys.keys[place].1.as_str())
+    }
+
+    /// Makes the head of a call that passes the one that services get.
+    pub(super) fn change_request(&self, head: &mut Head, known: &Known, caller: IpAddr) {
+        let policies = self.policies();
+        if let Some(issuer) = known.issuer.as_ref().filter(|issuer| !issuer.settings().forward) {
+            head.remove_named(issuer.settings().header.as_bytes());
+        }
+        for (name, value) in known.token.iter().flat_map(|token| &token.headers) {
+            head.push_named_sensitive(name, value);
+        }
+        if let Some(keys) = &policies.api_keys {
+            if keys.hide_credentials {
+                head.remove_named(keys.header.as_bytes());
+            }
+            if let Some((name, client)) = keys.forward_header.as_ref().zip(self.client(known)) {
+                head.push_named(name.as_bytes(), client.as_bytes());
+            }
+        }
+        mutation::apply(&policies.request_headers, head, caller);
+    }
+
+    /// Changes the head of a service's answer.
+    pub(super) fn change_response(&self, head: &mut Head, caller: IpAddr) {
+        mutation::apply(&self.policies().response_headers, head, caller);
+    }
+
+    /// The delay that is injected into a call, or the end of it.
+    pub(super) fn fault(&self, random: &mut Random) -> Result<Option<Duration>, Failure> {
+        let Some(fault) = &self.policies().fault else { return Ok(None) };
+        if let Some((code, percentage)) = fault.abort
+            && by_chance(percentage, random)
+        {
+            return Err(Failure::Injected(code));
+        }
+        let delayed = fault.delay.filter(|(_, percentage)| by_chance(*percentage, random));
+        let has_room = self.active_faults.get() < fault.max_active_faults;
+        Ok(delayed.filter(|_| has_room).map(|(delay, _)| delay))
+    }
+
+    /// How a caller without good credentials is told to come back.
+    pub(super) fn challenge(&self, failure: Failure) -> Option<&'static str> {
+        match (failure, self.policies().jwt.is_some()) {
+            (Failure::NoCredential, true) => Some("Bearer"),
+            (Failure::BadCredential, true) => Some("Bearer error=\"invalid_token\""),
+            (Failure::NoCredential | Failure::BadCredential, false) => Some("ApiKey"),
+            _ => None,
+        }
+    }
+}
+
+/// The place of the client whose key the head has.
+fn client_of(keys: &config::ApiKeys, head: &Head) -> Result<usize, Failure> {
+    let mut values = match Name::of(keys.header.as_bytes()) {
+        Name::OTHER => head.get_named(keys.header.as_bytes()),
+        known => head.get(known),
+    }
+    .into_iter();
+    let key = values.next().ok_or(Failure::NoCredential)?;
+    api_key::find(&keys.keys, key).ok_or(Failure::BadCredential)
+}
+
+/// Whether this call is one of this share in percent.
+fn by_chance(percentage: f64, random: &mut Random) -> bool {
+    percentage > 0.0 && random.between(0.0, 100.0) < percentage
+}
