@@ -2,6 +2,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 
+#[path = "../tests/support/issuer.rs"]
+#[allow(dead_code, unreachable_pub, reason = "tests use the rest of it")]
+mod issuer;
 mod support;
 
 use http::HeaderMap;
@@ -12,9 +15,11 @@ use ringway::metrics::{CallLabels, GatewayInfo, Histogram, Layout, Shard, Snapsh
 use ringway::policy::balance::{Balance, Candidate};
 use ringway::policy::breaker::{LocalBreaker, SharedBreaker};
 use ringway::policy::budget::{Budget, SharedBudget};
+use ringway::policy::jwt::{self, Cache, KeySet};
 use ringway::policy::limit::{Limit, SharedLimit};
 use ringway::policy::outcome::Outcome;
 use ringway::policy::rate::{Rate, SharedRate};
+use ringway::policy::rbac;
 use ringway::policy::route::Routes;
 use ringway::random::Random;
 use ringway::time::Moment;
@@ -26,6 +31,7 @@ use ringway::transcode::write::write;
 use ringway::wire::{frame, timeout};
 use std::hint::black_box;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Bound, Rows, four_clusters};
@@ -56,6 +62,7 @@ fn main() {
     let mut rows = Rows::new(&mut criterion, "parts");
     route(&mut rows);
     guard(&mut rows);
+    access(&mut rows);
     resilience(&mut rows);
     pool(&mut rows);
     wire(&mut rows);
@@ -65,7 +72,7 @@ fn main() {
     transcoding(&mut rows);
     rows.show();
     let most = |row, millis: f64| Bound { row, nanos: Some(millis * 1e6), ..Bound::default() };
-    rows.hold(&[most(PAGE, 250.0)]);
+    rows.hold(&[most(PAGE, 250.0), most(CACHED_TOKEN, 0.0004), most(SIXTY_RULES, 0.0003)]);
     criterion.final_summary();
 }
 
@@ -107,6 +114,50 @@ fn guard(rows: &mut Rows<'_>) {
         now = now.plus(Duration::from_micros(10));
         rate.take(now)
     });
+}
+
+const CACHED_TOKEN: &str = "jwt: a token that was verified before";
+const SIXTY_RULES: &str = "rbac: the last of 60 rules";
+
+fn access(rows: &mut Rows<'_>) {
+    let issuer = issuer::Issuer::new("k1");
+    let policy = |number: usize| {
+        format!(
+            "[[routes.rbac.policies]]\nname = \"{number}\"\npermissions = [\"path:/bench.v1.Service{number}/*\"]\n\
+             principals = [\"jwt:idp:group=staff\"]\n"
+        )
+    };
+    let policies: String = (1..=60).map(policy).collect();
+    let text = format!(
+        "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[clusters]]\nname = \"c\"\nendpoints = [\"127.0.0.1:1\"]\n\
+         [[jwt_providers]]\nname = \"idp\"\nissuer = \"https://idp.test/\"\naudiences = [\"orders\"]\n\
+         remote_jwks.uri = \"http://idp/keys\"\n[[routes]]\ncluster = \"c\"\n[routes.rbac]\n{policies}"
+    );
+    let config = config::parse(&text, Path::new("bench.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+    let (provider, keys) = (&config.jwt_providers[0], KeySet::parse(&issuer.jwks()).expect("our own keys"));
+    let token = issuer.token(&format!(",\"group\":[\"dev\",\"staff\"],\"text\":\"{}\"", "x".repeat(600)));
+    let (token, name, now) = (token.into_bytes(), "idp".into(), issuer::now());
+    rows.extra("jwt: a token verified, ES256", || {
+        jwt::verify(provider, &name, &keys, black_box(&token), now).is_ok()
+    });
+    let verified = Rc::new(jwt::verify(provider, &name, &keys, &token, now).expect("a good token"));
+    let mut cache = Cache::new(10_000);
+    assert!(cache.find(&token, 1, now).is_none());
+    cache.insert(&token, Rc::clone(&verified));
+    rows.extra(CACHED_TOKEN, || cache.find(black_box(&token), 1, now).is_some());
+    let (headers, rules) = (HeaderMap::new(), config.routes[0].policies.rbac.as_ref().expect("rules"));
+    let question = rbac::Question {
+        path: b"/bench.v1.Service60/Call",
+        headers: &headers,
+        caller: [203, 0, 113, 7].into(),
+        peer: [10, 0, 0, 1].into(),
+        port: 8443,
+        tls: None,
+        token: Some(&verified),
+        client: None,
+    };
+    assert!(rbac::ask(rules, &question).allowed);
+    rows.extra(SIXTY_RULES, || rbac::ask(black_box(rules), black_box(&question)).allowed);
 }
 
 fn resilience(rows: &mut Rows<'_>) {

@@ -117,7 +117,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hdrhistogram", &["tools"]),
     ("indicatif", &["tools"]),
     ("hickory_resolver", &["supervisor"]),
-    ("prost", &["demo", "tools", "supervisor"]),
+    ("prost", &["demo", "tools", "supervisor", "wire", "worker"]),
     ("prost_types", &["demo", "tools", "supervisor"]),
     ("tonic", &["demo", "tools", "supervisor"]),
     ("tonic_prost", &["demo", "tools", "supervisor"]),

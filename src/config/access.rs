@@ -18,6 +18,8 @@ pub struct RoutePolicies {
     pub api_keys: Option<ApiKeys>,
     /// Who may call. `None` by default.
     pub rbac: Option<Rbac>,
+    /// The service that says who may call. `None` by default.
+    pub ext_authz: Option<ExtAuthz>,
     /// Faults that are injected. `None` by default.
     pub fault: Option<Fault>,
 }
@@ -156,4 +158,19 @@ pub struct Fault {
     pub abort: Option<(u8, f64)>,
     /// Calls of one worker that may be delayed at once; further ones are not.
     pub max_active_faults: u32,
+}
+
+/// A service that says who may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtAuthz {
+    /// Position in `Config::clusters`.
+    pub cluster: usize,
+    /// The time for its answer.
+    pub timeout: Duration,
+    /// Whether calls pass that it does not answer for.
+    pub failure_mode_allow: bool,
+    /// Whether it gets the caller's certificate.
+    pub include_peer_certificate: bool,
+    /// Bytes of its answer's body that a caller gets.
+    pub max_denied_response_body_bytes: u32,
 }

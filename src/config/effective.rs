@@ -20,6 +20,7 @@ const OFF_UNLESS_SET: &[&str] = &[
     "routes.api_keys",
     "routes.rbac",
     "routes.rbac.shadow_rules",
+    "routes.ext_authz",
     "routes.fault",
     "routes.fault.delay",
     "routes.fault.abort",

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::access::{
-    ApiKeys, AppendAction, Fault, HeaderMutation, HeaderToAdd, HeaderValue, JwtProvider, JwtRequirement,
-    RemoteJwks, RoutePolicies,
+    ApiKeys, AppendAction, ExtAuthz, Fault, HeaderMutation, HeaderToAdd, HeaderValue, JwtProvider,
+    JwtRequirement, RemoteJwks, RoutePolicies,
 };
-use super::checks::refuse_second;
+use super::checks::{position, refuse_second};
 use super::codes::Codes;
 use super::rbac::{Action, Condition, Permission, Policy, Principal, Rbac, Rules};
 use super::reader::{Table, Value};
-use super::{Route, forms, spelling, terms};
+use super::{Route, fields, forms, spelling, terms};
 
 /// The largest file of keys that is read.
 const KEYS_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -116,13 +116,18 @@ pub(super) fn files(providers: &[JwtProvider], routes: &[Route]) -> Vec<PathBuf>
 }
 
 /// What is done to the calls of a route.
-pub(super) fn route(table: &Table<'_>, providers: &Providers) -> RoutePolicies {
+pub(super) fn route(
+    table: &Table<'_>,
+    clusters: &HashMap<String, usize>,
+    providers: &Providers,
+) -> RoutePolicies {
     RoutePolicies {
         request_headers: mutation(table, "request_headers_to_add", "request_headers_to_remove"),
         response_headers: mutation(table, "response_headers_to_add", "response_headers_to_remove"),
         jwt: jwt(table, providers),
         api_keys: api_keys(table),
         rbac: rbac(table, providers),
+        ext_authz: ext_authz(table, clusters),
         fault: fault(table),
     }
 }
@@ -154,27 +159,15 @@ fn service_header(text: &str) -> Result<String, forms::Hint> {
         true => return Err(Some("pseudo-fields are not changed: a route has its own keys for that")),
         false => forms::header_name(text)?,
     };
-    let is_of_connection = matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "transfer-encoding"
-            | "upgrade"
-            | "te"
-            | "trailer"
-            | "http2-settings"
-            | "content-length"
-            | "expect"
-            | "host"
-    );
-    if is_of_connection {
-        return Err(Some("it concerns one connection or the framing of a body, and the gateway has its own"));
+    match fields::may_change(&name) {
+        true => Ok(name),
+        false if name.starts_with("grpc-") || name == "content-type" => {
+            Err(Some("it is part of gRPC's protocol"))
+        }
+        false => {
+            Err(Some("it concerns one connection or the framing of a body, and the gateway has its own"))
+        }
     }
-    if name.starts_with("grpc-") || name == "content-type" {
-        return Err(Some("it is part of gRPC's protocol"));
-    }
-    Ok(name)
 }
 
 /// The value of a field that is added, or what stands for one.
@@ -310,6 +303,20 @@ fn check_providers(condition: &Condition<Principal>, value: &Value<'_>, provider
             let _ = provider_position(provider, value, providers);
         }
     }
+}
+
+fn ext_authz(route: &Table<'_>, clusters: &HashMap<String, usize>) -> Option<ExtAuthz> {
+    let table = route.table_if_set("ext_authz")?;
+    let cluster = table.needed("cluster", forms::reference);
+    let authz = ExtAuthz {
+        cluster: 0,
+        timeout: table.time("timeout"),
+        failure_mode_allow: table.flag("failure_mode_allow"),
+        include_peer_certificate: table.flag("include_peer_certificate"),
+        max_denied_response_body_bytes: table.size("max_denied_response_body_bytes"),
+    };
+    let (name, value) = cluster?;
+    position(&name, &value, clusters).map(|cluster| ExtAuthz { cluster, ..authz })
 }
 
 fn fault(route: &Table<'_>) -> Option<Fault> {

@@ -13,6 +13,7 @@ mod connections;
 mod edge;
 mod effective;
 mod errors;
+pub mod fields;
 mod forms;
 mod guards;
 mod host;
@@ -38,8 +39,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use access::{
-    ApiKeys, AppendAction, Fault, HeaderMutation, HeaderToAdd, HeaderValue, JwtProvider, JwtRequirement,
-    RemoteJwks, RoutePolicies,
+    ApiKeys, AppendAction, ExtAuthz, Fault, HeaderMutation, HeaderToAdd, HeaderValue, JwtProvider,
+    JwtRequirement, RemoteJwks, RoutePolicies,
 };
 pub use addresses::{Addresses, Cidr};
 pub use callers::{Admission, Forwarding, ProxyProtocol};

@@ -28,7 +28,7 @@ fn route(table: &Table<'_>, clusters: &HashMap<String, usize>, providers: &Provi
     let max_stream_duration = table.time_or_none("max_stream_duration");
     let idle_timeout = table.time_or_none("idle_timeout");
     let rate_limit = policies::rate_limit(table);
-    let policies = guards::route(table, providers);
+    let policies = guards::route(table, clusters, providers);
     let clusters = destinations(table, clusters);
     let matching = matching?;
     let name = name.unwrap_or_else(|| describe(&matching));

@@ -46,6 +46,22 @@ pub const PROTOCOL_ERRORS: [&str; 12] = [
 pub const JWT_PROBLEMS: [&str; 7] =
     ["malformed", "unknown_key", "bad_signature", "wrong_issuer", "wrong_audience", "expired", "not_yet"];
 
+/// What came of a question to an authorization service: the label `result` of `ringway_ext_authz_total`.
+pub const EXT_AUTHZ: [&str; 4] = ["ok", "denied", "error", "failure_mode_allowed"];
+
+/// What came of a question to an authorization service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authz {
+    /// The call passes.
+    Ok,
+    /// It does not.
+    Denied,
+    /// There was no answer, and it does not pass.
+    Error,
+    /// There was no answer, and it passes.
+    FailureModeAllowed,
+}
+
 /// How a client broke the rules, so that its connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {

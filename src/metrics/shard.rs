@@ -184,6 +184,8 @@ block! {
             "Client connections closed because the client did something more often than is allowed, by what.",
         jwt_failures: "ringway_jwt_failures_total" "problem" labels::JWT_PROBLEMS, Each,
             "Calls refused because their token was not good, by why.",
+        ext_authz: "ringway_ext_authz_total" "result" labels::EXT_AUTHZ, Each,
+            "Questions to authorization services, by what came of them.",
         failures: "ringway_failures_total" "failure" Failure::NAMES, Sum,
             "Calls that the gateway and not the service ended, by why.",
     }

@@ -3,6 +3,7 @@
 //! Pure functions over bytes. Source of all of it: gRPC `doc/PROTOCOL-HTTP2.md`, and `doc/PROTOCOL-WEB.md` for the
 //! web.
 
+pub mod authz;
 pub mod binary;
 pub mod connect;
 pub mod content;

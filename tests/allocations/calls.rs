@@ -1,6 +1,7 @@
 //! A unary call makes no heap allocation on a worker, on either back-end, whatever looks at it.
 
 use crate::support::gateway::{gateway_config, metric, start};
+use crate::support::issuer::{Issuer, TempFile};
 use crate::support::within;
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -28,17 +29,28 @@ fn a_unary_call_allocates_nothing() {
     let runtime = runtime.expect("a runtime for the client and the upstream");
     let upstream = runtime.block_on(echo());
     // Calls that access log and tracing look at and leave out are told to services, and allocate no more.
-    for (backend, tables) in [
-        ("io_uring", ""),
-        ("epoll", ""),
-        ("io_uring", UNRECORDED),
-        ("io_uring", POLICIES),
-        ("epoll", POLICIES),
+    let issuer = Issuer::new("k1");
+    let keys = TempFile::new(&issuer.jwks());
+    let authorization = format!("Bearer {}", issuer.token(",\"group\":[\"staff\"]"));
+    for (backend, tables, is_guarded) in [
+        ("io_uring", "", false),
+        ("epoll", "", false),
+        ("io_uring", UNRECORDED, false),
+        ("io_uring", POLICIES, false),
+        ("epoll", POLICIES, false),
+        ("io_uring", "", true),
+        ("epoll", "", true),
     ] {
-        let gateway = gateway(upstream, backend, tables);
+        let gateway = match is_guarded {
+            true => guarded(upstream, backend, &keys),
+            false => gateway(upstream, backend, tables),
+        };
         let client = runtime.block_on(connect(gateway.listeners()[0]));
-        let per_call = per_call(&runtime, &gateway, &client);
-        assert!(per_call <= PER_CALL_MAX, "{per_call:.4} allocations per call on {backend} with {tables:?}");
+        let per_call = per_call(&runtime, &gateway, &client, &authorization);
+        assert!(
+            per_call <= PER_CALL_MAX,
+            "{per_call:.4} allocations per call on {backend} with {tables:?}, {is_guarded}"
+        );
         drop((client, gateway));
     }
 }
@@ -53,7 +65,7 @@ fn the_counter_sees_what_a_worker_allocates() {
     let gateway = gateway(upstream, "io_uring", "");
     let before = runtime.block_on(at_rest(&gateway));
     let client = runtime.block_on(connect(gateway.listeners()[0]));
-    run(&runtime, &client, CONCURRENCY);
+    run(&runtime, &client, CONCURRENCY, "none");
     assert!(runtime.block_on(at_rest(&gateway)) > before, "a new connection needs memory");
 }
 
@@ -65,6 +77,31 @@ const POLICIES: &str = "[clusters.breaker]\n[clusters.retry]\nmax_attempts = 2\n
 const UNRECORDED: &str = "[access_log]\npath = \"/dev/null\"\nsample = 0.0\n\
                           [tracing]\nendpoint = \"http://127.0.0.1:9\"\nsample = 0.0\n";
 
+/// A gateway that tells services who called, and whose route asks for a token, has sixty rules and changes fields.
+fn guarded(upstream: SocketAddr, backend: &str, keys: &TempFile) -> Gateway {
+    let policy = |number: usize, service: &str| {
+        format!(
+            "[[routes.rbac.policies]]\nname = \"{number}\"\npermissions = [\"path:/{service}/*\"]\n\
+             principals = [\"jwt:idp:group=staff && !remote_ip:10.0.0.0/8\"]\n"
+        )
+    };
+    let others: String = (1..60).map(|number| policy(number, &format!("other{number}.v1.Service"))).collect();
+    let route = format!(
+        "timeout = \"30s\"\n[[routes.request_headers_to_add]]\nkey = \"x-caller\"\n\
+         value = \"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%\"\n[[routes.response_headers_to_add]]\nkey = \"x-by\"\n\
+         value = \"ringway\"\n[routes.jwt]\nrequires_any = [\"idp\"]\n[routes.rbac]\n{others}{}",
+        policy(60, "ringway.test.Echo")
+    );
+    let provider = format!(
+        "[[jwt_providers]]\nname = \"idp\"\nissuer = \"https://idp.test/\"\nlocal_jwks = \"{}\"\n\
+         claim_to_headers = {{ \"x-user\" = \"sub\" }}\n",
+        keys.path()
+    );
+    let listener = "[[listeners]]\nuse_remote_address = true\nforwarded = true\ngenerate_request_id = true\n";
+    let config = gateway_config(&[upstream], backend, &provider).replace("workers = 2", "workers = 1");
+    start(&config.replacen("timeout = \"30s\"\n", &route, 1).replacen("[[listeners]]\n", listener, 1))
+}
+
 /// A gateway with one worker.
 fn gateway(upstream: SocketAddr, backend: &str, tables: &str) -> Gateway {
     let config = gateway_config(&[upstream], backend, tables);
@@ -72,10 +109,10 @@ fn gateway(upstream: SocketAddr, backend: &str, tables: &str) -> Gateway {
 }
 
 /// Allocations of its worker for each call, once it is warm.
-fn per_call(runtime: &Runtime, gateway: &Gateway, client: &SendRequest<Bytes>) -> f64 {
-    run(runtime, client, WARM_UP);
+fn per_call(runtime: &Runtime, gateway: &Gateway, client: &SendRequest<Bytes>, authorization: &str) -> f64 {
+    run(runtime, client, WARM_UP, authorization);
     let before = runtime.block_on(at_rest(gateway));
-    run(runtime, client, CALLS);
+    run(runtime, client, CALLS, authorization);
     let per_call = (runtime.block_on(at_rest(gateway)) - before) as f64 / CALLS as f64;
     println!("{per_call:.3} allocations per call on {:?}", gateway.rung());
     per_call
@@ -101,14 +138,14 @@ async fn at_rest(gateway: &Gateway) -> u64 {
 }
 
 /// Makes `calls` calls, a few at once.
-fn run(runtime: &Runtime, client: &SendRequest<Bytes>, calls: usize) {
+fn run(runtime: &Runtime, client: &SendRequest<Bytes>, calls: usize, authorization: &str) {
     let all = async {
         let mut lanes = tokio::task::JoinSet::new();
         for _ in 0..CONCURRENCY {
-            let client = client.clone();
+            let (client, authorization) = (client.clone(), authorization.to_owned());
             lanes.spawn(async move {
                 for _ in 0..calls / CONCURRENCY {
-                    call(&client).await;
+                    call(&client, &authorization).await;
                 }
             });
         }
@@ -127,11 +164,12 @@ async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
 }
 
 /// A unary call with the headers of a usual client.
-async fn call(client: &SendRequest<Bytes>) {
+async fn call(client: &SendRequest<Bytes>, authorization: &str) {
     let request = Request::post("http://gateway.test/ringway.test.Echo/Unary")
         .header("te", "trailers")
         .header("content-type", "application/grpc")
         .header("user-agent", "grpc-rust/0.14")
+        .header("authorization", authorization)
         .body(())
         .expect("a request of constants");
     let mut client = client.clone().ready().await.expect("the connection lives");

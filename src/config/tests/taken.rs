@@ -454,6 +454,9 @@ fn every_bound_is_taken_and_one_more_is_not() {
                 "[[jwt_providers]]\nname = \"p\"\nissuer = \"i\"\nremote_jwks.uri = \"http://h/\"\n{key} = {value}"
             )),
             Some(("clusters", key)) => cluster(&format!("{key} = {value}")),
+            Some(("routes", key)) if key.starts_with("ext_authz.") => {
+                route(&format!("cluster = \"echo\"\next_authz.cluster = \"echo\"\n{key} = {value}"))
+            }
             Some(("routes", _)) => route(&format!(
                 "weighted_clusters = [{{ name = \"echo\", weight = {value} }}, {{ name = \"b\" }}]\n\
                  [[clusters]]\nname = \"b\"\nendpoints = [\"b:1\"]"

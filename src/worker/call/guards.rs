@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::mutation;
-use crate::config::{self, Config, JwtProvider, RoutePolicies};
+use crate::config::{self, Config, ExtAuthz, JwtProvider, RoutePolicies};
 use crate::http2::{Head, Name};
 use crate::net::Local;
 use crate::policy::api_key;
@@ -51,7 +51,10 @@ pub(super) struct Asker<'a> {
     pub(super) path: &'a [u8],
     pub(super) caller: IpAddr,
     pub(super) peer: IpAddr,
+    pub(super) caller_port: u16,
     pub(super) port: u16,
+    /// The address of the listener.
+    pub(super) listener: IpAddr,
     pub(super) identity: &'a crate::policy::peer::Peer,
 }
 
@@ -262,6 +265,11 @@ impl Guards {
     /// Changes the head of a service's answer.
     pub(super) fn change_response(&self, head: &mut Head, caller: IpAddr) {
         mutation::apply(&self.policies().response_headers, head, caller);
+    }
+
+    /// The service that says whether a call may pass, and how it is asked.
+    pub(super) fn ext_authz(&self) -> Option<&ExtAuthz> {
+        self.policies().ext_authz.as_ref()
     }
 
     /// The delay that is injected into a call, or the end of it.

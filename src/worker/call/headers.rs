@@ -270,6 +270,17 @@ pub(in crate::worker) fn upstream(
     Ok(())
 }
 
+/// Makes the head that of a call of the gateway's own.
+pub(in crate::worker) fn of_own_call(head: &mut Head, path: &[u8], authority: &str, timeout: Duration) {
+    head.set_method(b"POST");
+    head.set_scheme(b"http");
+    head.set_path(path);
+    head.set_authority(authority.as_bytes());
+    head.push(Name::TE, b"trailers");
+    head.push(Name::CONTENT_TYPE, b"application/grpc");
+    head.push_sensitive(Name::GRPC_TIMEOUT, timeout::format(timeout).as_ref());
+}
+
 /// Reads the head of a response; gives the code if it has one already.
 pub(in crate::worker) fn read_response(head: &Head) -> Result<Option<Code>, AttemptError> {
     let code = status(head);

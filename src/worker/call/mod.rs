@@ -8,6 +8,7 @@
 mod active;
 pub(in crate::worker) mod admission;
 mod attempt;
+mod authz;
 mod body_decoder;
 pub(in crate::worker) mod connect;
 pub(in crate::worker) mod cors;
@@ -25,6 +26,7 @@ mod request_forwarder;
 pub(in crate::worker) mod responder;
 mod response_forwarder;
 mod retry;
+mod side_call;
 pub(in crate::worker) mod timeouts;
 
 use std::future::{Future, poll_fn};

@@ -1,6 +1,7 @@
 //! The edge: who called, and who may call.
 
 mod access;
+mod authz;
 mod forwarding;
 mod jwks;
 mod proxy_protocol;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::knob::Knob;
 use super::super::row::{count, flag, list, names, other, ratio, secs, size, table, tables, time, word};
-use super::values::{CHANGED, DAY, HOUR, KIB, MS, NAME};
+use super::values::{CHANGED, CLUSTER, DAY, HOUR, KIB, MS, NAME};
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[
@@ -63,6 +63,18 @@ pub(super) const ROWS: &[Knob] = &[
         "What is called; needed."),
     list("routes.rbac.shadow_rules.policies.principals", PRINCIPAL, 1, 64,
         "Who calls; needed."),
+
+    table("routes.ext_authz", "A service that says who may call: `envoy.service.auth.v3.Authorization/Check`, asked after all of the above. None without this table."),
+    other("routes.ext_authz.cluster", CLUSTER,
+        "Its cluster; needed. Its own limits, breaker and connections hold."),
+    time("routes.ext_authz.timeout", Duration::from_millis(200), MS, secs(60),
+        "How long it may take, connecting included."),
+    flag("routes.ext_authz.failure_mode_allow", false,
+        "Whether calls pass that it does not answer for; others get UNAVAILABLE."),
+    flag("routes.ext_authz.include_peer_certificate", false,
+        "Whether it gets the caller's certificate."),
+    size("routes.ext_authz.max_denied_response_body_bytes", 4 * KIB, 0, 64 * KIB,
+        "Bytes of the body of a refusal that a caller of plain HTTP gets."),
 
     table("routes.fault", "Faults that are injected on purpose. None without this table."),
     count("routes.fault.max_active_faults", 1000, 1, 1_000_000,

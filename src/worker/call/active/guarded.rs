@@ -6,21 +6,31 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Call;
+use crate::buffer::Slice;
+use crate::config::ExtAuthz;
+use crate::metrics::labels::Authz;
 use crate::policy::failure::Failure;
+use crate::policy::status::Code;
+use crate::wire::authz::{CHECK, Verdict, read};
+use crate::worker::call::authz;
 use crate::worker::call::guards::{Asker, Guards, Stop, Tokens};
 use crate::worker::call::headers;
+use crate::worker::call::side_call::SideCall;
 use crate::worker::config::WorkerConfig;
 use crate::worker::core::Worker;
 
 /// How often a call that waits for a key looks whether it has come.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
+/// What stands before a message: its flag and its length.
+const FRAME_HEAD: usize = 5;
+
 /// What a call that may pass has to wait for.
 pub(in crate::worker::call) enum Wait {
     /// Keys, for that of its token is unknown.
     Keys(Rc<Tokens>),
-    /// A delay that is injected.
-    Delay(Duration),
+    /// The word of a service, and then a delay that is injected.
+    Passed(Option<Slice>, Option<Duration>),
 }
 
 impl Call {
@@ -41,17 +51,23 @@ impl Call {
         may_wait: bool,
     ) -> Result<Option<Wait>, Failure> {
         let now = config.unix_seconds(worker.clock.now());
-        let known = {
-            let identity = self.client.identity();
+        let (known, question) = {
+            let (identity, peer) = (self.client.identity(), self.client.peer());
+            let listener = self.client.settings().address;
             let asker = Asker {
                 head: &self.head,
                 path: headers::path(&self.head),
                 caller: self.caller,
-                peer: self.client.peer().ip(),
-                port: self.client.settings().address.port(),
+                caller_port: if self.caller == peer.ip() { peer.port() } else { 0 },
+                peer: peer.ip(),
+                listener: listener.ip(),
+                port: listener.port(),
                 identity: &identity,
             };
-            guards.ask(&asker, &worker.local, now, may_wait)
+            let known = guards.ask(&asker, &worker.local, now, may_wait);
+            let protocol = if self.client.speaks_http1.get() { "HTTP/1.1" } else { "HTTP/2" };
+            let settings = guards.ext_authz().filter(|_| known.is_ok());
+            (known, settings.map(|settings| authz::question(settings, &asker, protocol)))
         };
         let known = match known {
             Ok(known) => known,
@@ -64,7 +80,8 @@ impl Call {
         guards.change_request(&mut self.head, &known, self.caller);
         self.guards = Some(Rc::clone(guards));
         let delay = guards.fault(&mut worker.random.borrow_mut())?;
-        Ok(delay.map(Wait::Delay))
+        let waits = question.is_some() || delay.is_some();
+        Ok(waits.then_some(Wait::Passed(question, delay)))
     }
 
     /// Waits for what the guards need, and asks them again if they have to decide.
@@ -73,16 +90,68 @@ impl Call {
         worker: &Worker,
         config: &WorkerConfig,
         guards: &Rc<Guards>,
-        wait: Wait,
+        mut wait: Wait,
     ) -> Result<(), Failure> {
-        match wait {
-            Wait::Delay(delay) => self.delay(worker, guards, delay).await,
-            Wait::Keys(issuer) => {
-                self.wait_for_keys(worker, &issuer).await?;
-                match self.ask_guards(worker, config, guards, false)? {
-                    Some(Wait::Delay(delay)) => self.delay(worker, guards, delay).await,
-                    _ => Ok(()),
+        if let Wait::Keys(issuer) = wait {
+            self.wait_for_keys(worker, &issuer).await?;
+            let Some(next) = self.ask_guards(worker, config, guards, false)? else { return Ok(()) };
+            wait = next;
+        }
+        let Wait::Passed(question, delay) = wait else { return Err(Failure::BadCredential) };
+        if let Some((settings, question)) = guards.ext_authz().zip(question) {
+            self.authorize(worker, config, settings, question).await?;
+        }
+        match delay {
+            Some(delay) => self.delay(worker, guards, delay).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the service that says whether the call may pass, and makes the changes that it asks for.
+    async fn authorize(
+        &mut self,
+        worker: &Worker,
+        config: &WorkerConfig,
+        settings: &ExtAuthz,
+        question: Slice,
+    ) -> Result<(), Failure> {
+        let cluster = &config.clusters[settings.cluster];
+        let mut head = worker.heads.head();
+        headers::of_own_call(&mut head, CHECK, cluster.name(), settings.timeout);
+        let body = [question];
+        let (head, body) = (&head, &body);
+        let call = SideCall { worker, cluster, head, body, answer_max: authz::ANSWER_MAX, is_told: true };
+        let timer = worker.local.timers.timer();
+        let until = worker.clock.now().plus(settings.timeout);
+        let answered = self.wait_for(timer.within(until, call.make())).await?;
+        let verdict = match answered {
+            Some(Ok((Code::Ok, frames))) => frames.get(FRAME_HEAD..).and_then(read),
+            _ => None,
+        };
+        let counts = worker.local.counts();
+        match verdict {
+            Some(Verdict::Passes { set, remove }) => {
+                counts.ext_authz.add(Authz::Ok as usize);
+                authz::change(&mut self.head, &set, &remove);
+                Ok(())
+            }
+            Some(Verdict::Denied { status, headers, mut body }) => {
+                counts.ext_authz.add(Authz::Denied as usize);
+                let mut max = settings.max_denied_response_body_bytes as usize;
+                while !body.is_char_boundary(max.min(body.len())) {
+                    max -= 1;
                 }
+                body.truncate(max);
+                self.responder.deny(headers, body);
+                Err(Failure::DeniedBy(status))
+            }
+            None if settings.failure_mode_allow => {
+                counts.ext_authz.add(Authz::FailureModeAllowed as usize);
+                Ok(())
+            }
+            None => {
+                counts.ext_authz.add(Authz::Error as usize);
+                Err(Failure::CannotDecide)
             }
         }
     }

@@ -24,10 +24,12 @@ use super::cors::Granted;
 use super::headers;
 use super::protocol::DownstreamProtocol;
 use crate::buffer::Slice;
+use crate::config::fields;
 use crate::http2::{Head, Heads, Name};
 use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::upstream::AttemptError;
+use crate::wire::authz::Change;
 use crate::worker::downstream::buffered::BufferedAnswer;
 use crate::worker::telemetry::stage_timer::StageTimer;
 
@@ -49,6 +51,32 @@ pub(in crate::worker) struct Responder {
     retry_after: Option<Duration>,
     /// The credentials that a caller without good ones may come back with.
     challenge: Option<&'static str>,
+    /// The words of an authorization service that has denied the call.
+    denial: Option<Box<Denial>>,
+}
+
+/// Fields and body of a refusal.
+struct Denial {
+    fields: Vec<Change>,
+    body: String,
+}
+
+impl Denial {
+    /// The type of the body, if there is one.
+    fn content_type(&self) -> Option<&[u8]> {
+        let of_type = |change: &&Change| change.name == "content-type" && fields::is_value(&change.value);
+        let said = self.fields.iter().find(of_type).map(|change| &change.value[..]);
+        (!self.body.is_empty()).then(|| said.unwrap_or(b"text/plain"))
+    }
+
+    /// Adds the fields that may be added.
+    fn add_to(&self, head: &mut Head) {
+        for Change { name, value, .. } in &self.fields {
+            if fields::may_change(name) && fields::is_value(value) {
+                head.push_named(name.as_bytes(), value);
+            }
+        }
+    }
 }
 
 /// The protocol of the answer.
@@ -89,6 +117,7 @@ impl Responder {
             allow: None,
             retry_after: None,
             challenge: None,
+            denial: None,
         }
     }
 
@@ -164,6 +193,11 @@ impl Responder {
     /// Sets the credentials that a caller without good ones may come back with.
     pub(in crate::worker) fn challenge(&mut self, challenge: Option<&'static str>) {
         self.challenge = challenge;
+    }
+
+    /// Sets the words of an authorization service that has denied the call.
+    pub(in crate::worker) fn deny(&mut self, fields: Vec<Change>, body: String) {
+        self.denial = Some(Box::new(Denial { fields, body }));
     }
 
     /// Sends a response that is no call's, such as that to a preflight.
@@ -264,6 +298,9 @@ impl Responder {
             }
             ResponseEncoder::Grpc => {
                 let mut head = grpc::trailers_only(&self.heads, failure, asked);
+                if let Some(denial) = &self.denial {
+                    denial.add_to(&mut head);
+                }
                 self.extra.add_time(&mut head);
                 self.sink.send_whole(head, Slice::default(), false)
             }
@@ -318,8 +355,17 @@ impl Responder {
             }
             _ => (failure.http(), status_body(failure, message.as_deref())),
         };
+        let denial = self.denial.take().filter(|_| !matches!(self.encoder, ResponseEncoder::Connect(_)));
         let mut head = headers::response(&self.heads, status);
-        head.push(Name::CONTENT_TYPE, b"application/json");
+        let content_type = denial.as_ref().and_then(|denial| denial.content_type());
+        head.push(Name::CONTENT_TYPE, content_type.unwrap_or(b"application/json"));
+        if let Some(denial) = &denial {
+            denial.add_to(&mut head);
+        }
+        let body = denial
+            .map(|denial| denial.body)
+            .filter(|body| !body.is_empty())
+            .map_or(body, |own| own.into_bytes().into());
         if let Some(allow) = self.allow.take() {
             head.push(Name::ALLOW, allow.as_bytes());
         }

@@ -1,0 +1,134 @@
+//! Unary calls of the gateway's own, over the worker's pool: to an authorization service, and to mirrors.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+
+use super::headers;
+use crate::buffer::Slice;
+use crate::http2::{Head, Sent, Stream};
+use crate::policy::balance::Tried;
+use crate::policy::failure::Failure;
+use crate::policy::retry::End;
+use crate::policy::status::Code;
+use crate::upstream::{AttemptError, AttemptResult, Cluster};
+use crate::worker::core::Worker;
+
+/// How often a call is sent that no service has seen.
+const ATTEMPTS_MAX: usize = 2;
+
+/// A call of the gateway's own.
+pub(super) struct SideCall<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) cluster: &'a Rc<Cluster>,
+    pub(super) head: &'a Head,
+    /// The body: a message in its frame, or several pieces of one.
+    pub(super) body: &'a [Slice],
+    /// Bytes of an answer that are kept. Of one that is larger, nothing is.
+    pub(super) answer_max: usize,
+    /// Whether breakers and endpoints are told how it ended.
+    pub(super) is_told: bool,
+}
+
+impl SideCall<'_> {
+    /// Makes the call: the service's code, and the frames of its answer.
+    pub(super) async fn make(&self) -> Result<(Code, Vec<u8>), Failure> {
+        if !self.cluster.limit().take() {
+            return Err(Failure::LimitReached);
+        }
+        let _place = Place(self.cluster);
+        let mut attempts = 1;
+        loop {
+            match self.attempt().await {
+                Err(error) if attempts < ATTEMPTS_MAX && is_unseen(error.end) => attempts += 1,
+                ended => return ended.map_err(AttemptError::into_failure),
+            }
+        }
+    }
+
+    async fn attempt(&self) -> Result<(Code, Vec<u8>), AttemptError> {
+        let path = headers::path(self.head);
+        let now = self.worker.clock.now();
+        let permits = match self.is_told {
+            true => Some(
+                self.cluster
+                    .ask(self.cluster.method(path), now)
+                    .map_err(|refusal| AttemptError { failure: Failure::BreakerOpen, end: refusal.end })?,
+            ),
+            false => None,
+        };
+        let ended = self.exchange().await;
+        if let Some(permits) = permits {
+            let result = match &ended {
+                Ok((code, _)) => AttemptResult::Answered(*code),
+                Err(error) => AttemptResult::Failed(error.failure),
+            };
+            permits.tell(result, self.worker.clock.now());
+        }
+        ended
+    }
+
+    async fn exchange(&self) -> Result<(Code, Vec<u8>), AttemptError> {
+        let acquired = self.cluster.acquire(Tried::default(), false).await;
+        let lease = acquired.map_err(AttemptError::from_acquire)?;
+        // Dropped before the lease: the stream ends before its place is given away.
+        let stream = lease.open(self.head, false)?;
+        let mut pieces: Vec<Slice> = self.body.iter().rev().cloned().collect();
+        let head = poll_fn(|cx| {
+            while let Some(mut piece) = pieces.pop() {
+                match stream.send_data(cx, &mut piece, pieces.is_empty()) {
+                    Sent::Blocked => {
+                        pieces.push(piece);
+                        break;
+                    }
+                    Sent::All | Sent::Gone => {}
+                }
+            }
+            stream.poll_head(cx)
+        });
+        let classify = |error| lease.classify(AttemptError::from_stream(error));
+        let head = head.await.map_err(classify)?;
+        let code = headers::read_response(&head)?;
+        let answer = if stream.ended_with_head() {
+            (code.ok_or(AttemptError::terminal(Failure::UpstreamNoStatus))?, Vec::new())
+        } else {
+            self.body_of(&stream).await?
+        };
+        if self.is_told {
+            lease.tell(AttemptResult::Answered(answer.0), self.worker.clock.now());
+        }
+        Ok(answer)
+    }
+
+    /// The body of an answer, and the code in its trailers.
+    async fn body_of(&self, stream: &Stream) -> Result<(Code, Vec<u8>), AttemptError> {
+        let mut bytes = Vec::new();
+        let mut is_too_large = false;
+        while let Some(piece) = poll_fn(|cx| stream.poll_data(cx)).await.map_err(AttemptError::from_stream)? {
+            is_too_large |= bytes.len() + piece.len() > self.answer_max;
+            if !is_too_large {
+                bytes.extend_from_slice(&piece);
+            }
+            stream.release(piece.len());
+        }
+        let code = stream.take_trailers().as_ref().and_then(headers::status);
+        let code = code.ok_or(AttemptError::terminal(Failure::UpstreamNoStatus))?;
+        match is_too_large {
+            true if self.answer_max > 0 => Err(AttemptError::terminal(Failure::UpstreamBadMessage)),
+            _ => Ok((code, bytes)),
+        }
+    }
+}
+
+/// Whether no service can have seen the call.
+fn is_unseen(end: End) -> bool {
+    matches!(end, End::NeverOpened | End::NotWritten | End::Refused | End::AboveGoaway)
+}
+
+/// A place among the calls in flight of a cluster.
+struct Place<'a>(&'a Cluster);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.limit().give();
+    }
+}
