@@ -6,6 +6,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::content;
 
 /// The form of a call.
@@ -92,6 +95,70 @@ pub fn parse_timeout(value: &[u8]) -> Option<Duration> {
     Some(Duration::from_millis(millis))
 }
 
+/// The parameters of a unary call by GET.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Get {
+    /// The codec of the message.
+    pub codec: Vec<u8>,
+    /// The message's encoding.
+    pub compression: Option<Vec<u8>>,
+    /// The message.
+    pub message: Vec<u8>,
+}
+
+impl Get {
+    /// Whether a query is that of a call.
+    pub fn is_meant(query: &str) -> bool {
+        query.split('&').any(|parameter| parameter == "connect=v1")
+    }
+
+    /// Reads the query of a call.
+    ///
+    /// # Errors
+    /// What is missing or unreadable.
+    pub fn parse(query: &str) -> Result<Get, &'static str> {
+        let (mut codec, mut compression, mut message, mut is_base64) = (None, None, None, false);
+        for parameter in query.split('&') {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            match name {
+                "encoding" => codec = Some(unescape(value)?),
+                "compression" => compression = Some(unescape(value)?).filter(|name| name != b"identity"),
+                "message" => message = Some(unescape(value)?),
+                "base64" => is_base64 = value == "1",
+                _ => {}
+            }
+        }
+        let codec = codec.filter(|codec| !codec.is_empty()).ok_or("the query names no `encoding`")?;
+        let message = message.ok_or("the query has no `message`")?;
+        let message = if is_base64 { from_base64(&message)? } else { message };
+        Ok(Get { codec, compression, message })
+    }
+}
+
+/// Base64 with the alphabet for URLs, padded or not.
+fn from_base64(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    URL_SAFE_NO_PAD.decode(&text[..end]).map_err(|_| "the `message` is not base64 for URLs")
+}
+
+fn unescape(text: &str) -> Result<Vec<u8>, &'static str> {
+    let mut bytes = text.bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let value = digit().zip(digit()).map(|(high, low)| high * 16 + low);
+                let value = value.and_then(|value| u8::try_from(value).ok());
+                value.ok_or("a percent sign in the query that two hexadecimal digits do not follow")?
+            }
+            other => other,
+        });
+    }
+    Ok(out)
+}
+
 /// Puts the JSON of status and trailers into the frame that ends a stream.
 pub fn end_frame(json: &[u8]) -> Vec<u8> {
     let length = u32::try_from(json.len()).unwrap_or(u32::MAX);
@@ -131,6 +198,35 @@ mod tests {
                 assert_eq!(Kind::of(&content_type, true), Some(kind), "{name}");
                 assert_eq!(codec(&content_type), name.as_bytes());
             }
+        }
+    }
+
+    #[test]
+    fn a_get_has_its_message_in_the_query() {
+        let get = |codec: &str, compression: Option<&str>, message: &[u8]| Get {
+            codec: codec.into(),
+            compression: compression.map(|name| name.into()),
+            message: message.to_vec(),
+        };
+        for (query, wanted) in [
+            ("connect=v1&encoding=json&message=%7B%7D", Ok(get("json", None, b"{}"))),
+            ("message=CAE&base64=1&encoding=proto&connect=v1", Ok(get("proto", None, b"\x08\x01"))),
+            ("message=_-8%3D&base64=1&encoding=proto", Ok(get("proto", None, b"\xff\xef"))),
+            ("encoding=json&message=a+b&compression=gzip", Ok(get("json", Some("gzip"), b"a b"))),
+            ("encoding=proto&message=", Ok(get("proto", None, b""))),
+            ("encoding=proto&message=&compression=identity", Ok(get("proto", None, b""))),
+            ("message=x", Err("the query names no `encoding`")),
+            ("encoding=json", Err("the query has no `message`")),
+            ("encoding=json&message=*&base64=1", Err("the `message` is not base64 for URLs")),
+            (
+                "encoding=json&message=%7",
+                Err("a percent sign in the query that two hexadecimal digits do not follow"),
+            ),
+        ] {
+            assert_eq!(Get::parse(query), wanted, "{query}");
+        }
+        for (query, wanted) in [("a=1&connect=v1", true), ("connect=v2", false), ("", false)] {
+            assert_eq!(Get::is_meant(query), wanted, "{query}");
         }
     }
 

@@ -48,6 +48,14 @@ pub struct Fed {
     pub flags: u8,
 }
 
+/// Writes the length of a message into the head of the frame that it has begun with.
+pub fn set_length(frame: &mut [u8]) {
+    let length = u32::try_from(frame.len().saturating_sub(HEAD_BYTES)).unwrap_or(u32::MAX);
+    if let Some(head) = frame.get_mut(1..HEAD_BYTES) {
+        head.copy_from_slice(&length.to_be_bytes());
+    }
+}
+
 impl Walker {
     /// At the beginning of a stream.
     pub fn new() -> Self {

@@ -187,13 +187,17 @@ impl Call {
             }
             DownstreamProtocol::Connect(kind) => {
                 let body_max = config.config.transcoding.max_request_body_size as usize;
-                let request = connect::open(head, &mut self.responder, kind, body_max)?;
-                Ok(request.map(UnreadRequest::Connect))
+                let transcoder = worker.transcoder();
+                let responder = &mut self.responder;
+                match connect::open(transcoder.as_ref(), responder, head, kind, body_max)? {
+                    connect::Opened::AsItIs(request) => Ok(request.map(UnreadRequest::Connect)),
+                    connect::Opened::Json(opened) => Ok(Some(UnreadRequest::Json(opened))),
+                }
             }
             DownstreamProtocol::Json => {
                 self.responder.timer().enter(Stage::Transcode);
                 let transcoder = worker.transcoder().ok_or_else(|| headers::not_mapped(head))?;
-                json::open(&transcoder, &mut self.responder, head).map(UnreadRequest::Json).map(Some)
+                json::open(&transcoder, &mut self.responder, head, None).map(UnreadRequest::Json).map(Some)
             }
         }
     }

@@ -1,7 +1,10 @@
 //! A call in Connect: its head as that of a gRPC call, and the body of a unary one as a message in its frame.
 
+use std::rc::Rc;
+
 use super::headers;
-use super::json::CollectedBody;
+use super::json::transcoder::Transcoder;
+use super::json::{self, CollectedBody, TranscodedRequest};
 use super::responder::Responder;
 use crate::buffer::Slice;
 use crate::http2::{Head, Name};
@@ -16,18 +19,26 @@ pub(in crate::worker) struct UnaryRequest {
     /// The length of the body, as the client states it.
     length: Option<u64>,
     length_max: usize,
+    /// The message of a GET.
+    pub(super) given: Option<Vec<u8>>,
 }
 
-/// Makes the head that of a call. Gives the request if it is unary. `length_max` bounds its body.
+/// A request that is not refused by its head.
+pub(in crate::worker) enum Opened {
+    /// Messages pass as they are. A unary request has still to be read.
+    AsItIs(Option<UnaryRequest>),
+    /// Messages are JSON of a method that the descriptors know, for a service that may not know JSON.
+    Json(TranscodedRequest),
+}
+
+/// Makes the head that of a call. `length_max` bounds the body of a unary one.
 pub(in crate::worker) fn open(
-    head: &mut Head,
+    transcoder: Option<&Rc<Transcoder>>,
     responder: &mut Responder,
+    head: &mut Head,
     kind: Kind,
     length_max: usize,
-) -> Result<Option<UnaryRequest>, Failure> {
-    if head.method() != Some(b"POST") {
-        return Err(Failure::NotPost);
-    }
+) -> Result<Opened, Failure> {
     if !path::is_method(headers::path(head)) {
         return Err(Failure::BadPath);
     }
@@ -36,11 +47,26 @@ pub(in crate::worker) fn open(
         responder.explain("connect-protocol-version: only version 1 is known".to_owned());
         return Err(Failure::BadParameter);
     }
+    let given = match head.method() {
+        Some(b"POST") if !is_of_connect(head) => return Err(Failure::WrongContentType),
+        Some(b"POST") => None,
+        Some(b"GET") => Some(get(transcoder, responder, head)?),
+        _ => return Err(Failure::NotPost),
+    };
     let [encoding, accepted] = kind.encodings().map(|name| head.get_named(name).map(<[u8]>::to_vec));
+    let is_compressed =
+        encoding.as_ref().is_some_and(|encoding| !encoding.is_empty() && encoding != b"identity");
     let length = head.get(Name::CONTENT_LENGTH).and_then(|length| str::from_utf8(length).ok()?.parse().ok());
     let codec = connect::codec(head.get(Name::CONTENT_TYPE).unwrap_or_default()).to_ascii_lowercase();
     for name in kind.encodings().into_iter().chain([field, connect::TIMEOUT]) {
         head.remove_named(name);
+    }
+    if let Some(transcoder) = transcoder.filter(|transcoder| {
+        codec == b"json" && !is_compressed && transcoder.is_mapped(headers::path_text(head))
+    }) {
+        let mut opened = json::open(transcoder, responder, head, Some(kind))?;
+        opened.given = given;
+        return Ok(Opened::Json(opened));
     }
     headers::connect_to_grpc(head, &codec);
     for (name, value) in [(Name::GRPC_ENCODING, &encoding), (Name::GRPC_ACCEPT_ENCODING, &accepted)] {
@@ -48,8 +74,39 @@ pub(in crate::worker) fn open(
             head.push(name, value);
         }
     }
-    let is_compressed = encoding.is_some_and(|encoding| !encoding.is_empty() && encoding != b"identity");
-    Ok((kind == Kind::Unary).then_some(UnaryRequest { is_compressed, length, length_max }))
+    let unary = UnaryRequest { is_compressed, length, length_max, given };
+    Ok(Opened::AsItIs((kind == Kind::Unary).then_some(unary)))
+}
+
+fn is_of_connect(head: &Head) -> bool {
+    Kind::of(head.get(Name::CONTENT_TYPE).unwrap_or_default(), true).is_some()
+}
+
+/// Reads the message of a GET, and makes the head that of a POST. A page of another origin can send a GET without being
+/// asked, so only methods without side effects take it.
+fn get(
+    transcoder: Option<&Rc<Transcoder>>,
+    responder: &mut Responder,
+    head: &mut Head,
+) -> Result<Vec<u8>, Failure> {
+    let path = headers::path_text(head).to_owned();
+    if !transcoder.is_some_and(|transcoder| transcoder.has_no_side_effects(&path)) {
+        return Err(Failure::NotPost);
+    }
+    let query = headers::query(head).unwrap_or_default();
+    let asked = connect::Get::parse(query).map_err(|reason| {
+        responder.explain(reason.to_owned());
+        Failure::BadParameter
+    })?;
+    head.set_path(path.as_bytes());
+    head.set_method(b"POST");
+    head.insert(Name::CONTENT_TYPE, &Kind::Unary.content_type(&asked.codec));
+    let [encoding, _] = Kind::Unary.encodings();
+    head.remove_named(encoding);
+    if let Some(compression) = &asked.compression {
+        head.push_named(encoding, compression);
+    }
+    Ok(asked.message)
 }
 
 impl UnaryRequest {

@@ -1,7 +1,7 @@
 //! The protocol of a caller: gRPC, gRPC-Web, Connect, or plain HTTP with JSON.
 
 use crate::http2::{Head, Name};
-use crate::wire::connect::{self, Kind};
+use crate::wire::connect::{self, Get, Kind};
 use crate::wire::web::Form;
 use crate::wire::{content, path};
 
@@ -35,8 +35,15 @@ pub(in crate::worker) fn of(head: &Head, version: Version, transcodes: bool) -> 
     if let Some(form) = Form::of(content_type) {
         return DownstreamProtocol::GrpcWeb(form, answer_form(head, form));
     }
-    if let Some(kind) = Kind::of(content_type, head.get_named(connect::VERSION.0).is_some()) {
+    if let Some(kind) = Kind::of(content_type, false) {
         return DownstreamProtocol::Connect(kind);
+    }
+    // One that says so is answered so, whatever else it gets wrong.
+    if head.get_named(connect::VERSION.0).is_some() {
+        return DownstreamProtocol::Connect(Kind::Unary);
+    }
+    if transcodes && head.method() == Some(b"GET") && query(head).is_some_and(Get::is_meant) {
+        return DownstreamProtocol::Connect(Kind::Unary);
     }
     // Refused in gRPC's own format (415): a type that means gRPC and is none of its own, and without transcoding all
     // that seems to call a method.
@@ -58,6 +65,10 @@ fn calls_method(head: &Head) -> bool {
 /// The form that is asked for, or that of the request.
 fn answer_form(head: &Head, request: Form) -> Form {
     Form::of(value(head, Name::ACCEPT)).unwrap_or(request)
+}
+
+fn query(head: &Head) -> Option<&str> {
+    str::from_utf8(head.path()?).ok()?.split_once('?').map(|(_, query)| query)
 }
 
 fn value(head: &Head, name: Name) -> &[u8] {

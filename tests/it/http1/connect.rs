@@ -9,6 +9,7 @@ use crate::support::interop::{
     StreamingOutputCallResponse,
 };
 use crate::support::interop_server::InteropServer;
+use crate::support::library::{Library, Source, front};
 use crate::support::raw::message;
 use crate::support::web::{Caller, VERSIONS};
 
@@ -146,6 +147,102 @@ async fn refusals_of_the_gateway_are_in_its_form() {
             let (messages, end) = frames(&answer.body);
             assert_eq!((answer.status, messages), (200, Vec::new()));
             assert_eq!(end["error"]["code"], json!("deadline_exceeded"), "{end}");
+        }
+    }
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const JSON_FRAMES: (&str, &str) = ("content-type", "application/connect+json");
+
+fn framed(value: &Value) -> Vec<u8> {
+    message(0, value.to_string().as_bytes()).to_vec()
+}
+
+/// The values of a stream, and its last frame.
+fn values(mut body: &[u8]) -> (Vec<Value>, Value) {
+    let mut values = Vec::new();
+    loop {
+        let length = u32::from_be_bytes(body[1..5].try_into().expect("four bytes")) as usize;
+        let (frame, rest) = body[5..].split_at(length);
+        if body[0] == 2 {
+            assert!(rest.is_empty(), "the end is the last frame");
+            return (values, json(frame));
+        }
+        values.push(json(frame));
+        body = rest;
+    }
+}
+
+#[tokio::test]
+async fn json_becomes_protobuf_where_descriptors_know_the_method() {
+    for backend in BACKENDS {
+        let library = Library::start();
+        let front = front(&library, backend, Source::DescriptorSet, "");
+        for version in VERSIONS {
+            let mut caller = Caller::connect(version, front.address).await;
+            let create = "POST /test.web.v1.Library/Create";
+            let asked = json!({ "name": "shelves/a", "size": 3 }).to_string();
+            let answer = caller.ask(create, &[JSON, VERSION], asked.as_bytes()).await;
+            assert_eq!((answer.status, &json(&answer.body)["text"]), (200, &json!("xxx")), "{answer:?}");
+            assert_eq!(answer.field("trailer-x-last"), Some("yes"), "{answer:?}");
+            let seen = library.take();
+            assert_eq!(seen.headers.get("content-type").expect("there is one"), "application/grpc");
+            assert_eq!(seen.messages[0]["name"], "shelves/a");
+
+            let failing = json!({ "fail": { "code": 5, "message": "none" } }).to_string();
+            let answer = caller.ask(create, &[JSON, VERSION], failing.as_bytes()).await;
+            assert_eq!(answer.status, 404, "{answer:?}");
+            assert_eq!(json(&answer.body), json!({ "code": "not_found", "message": "none" }));
+
+            let bad = caller.ask(create, &[JSON, VERSION], b"{\"size\": \"much\"}").await;
+            assert_eq!((bad.status, &json(&bad.body)["code"]), (400, &json!("invalid_argument")), "{bad:?}");
+
+            let watch = "POST /test.web.v1.Library/Watch";
+            let asked = framed(&json!({ "count": 2, "size": 1 }));
+            let answer = caller.ask(watch, &[JSON_FRAMES], &asked).await;
+            assert_eq!((answer.status, answer.field("content-type")), (200, Some(JSON_FRAMES.1)));
+            let (events, end) = values(&answer.body);
+            assert_eq!(
+                events,
+                [json!({ "number": "1", "text": "x" }), json!({ "number": "2", "text": "x" })]
+            );
+            assert_eq!(end, json!({ "metadata": { "x-last": ["yes"] } }));
+
+            let asked = framed(&json!({ "count": 1, "fail": { "code": 9, "message": "no more" } }));
+            let (events, end) = values(&caller.ask(watch, &[JSON_FRAMES], &asked).await.body);
+            assert_eq!((events.len(), &end["error"]["code"]), (1, &json!("failed_precondition")), "{end}");
+
+            let sum = [framed(&json!({ "number": "2" })), framed(&json!({ "number": "40" }))].concat();
+            let answer = caller.ask("POST /test.web.v1.Library/Sum", &[JSON_FRAMES], &sum).await;
+            assert_eq!(values(&answer.body).0, [json!({ "total": "42" })], "{answer:?}");
+
+            let plain = "GET /test.web.v1.Library/Plain?connect=v1";
+            for (query, size) in [
+                ("encoding=json&message=%7B%22size%22%3A%202%7D", 2),
+                ("encoding=json&message=eyJzaXplIjogMn0&base64=1", 2),
+                ("encoding=json&message=%7B%7D", 0),
+            ] {
+                let answer = caller.ask(&format!("{plain}&{query}"), &[], b"").await;
+                let text = json(&answer.body)["text"].as_str().map_or(0, str::len);
+                assert_eq!((answer.status, text), (200, size), "{backend} {version:?} {query}: {answer:?}");
+            }
+            let answer = caller.ask(&format!("{plain}&encoding=proto&message="), &[], b"").await;
+            assert_eq!((answer.status, answer.field("content-type")), (200, Some(PROTO.1)), "{answer:?}");
+            let answer = caller.ask(&format!("{plain}&message=x"), &[], b"").await;
+            assert_eq!((answer.status, &json(&answer.body)["code"]), (400, &json!("invalid_argument")));
+
+            for (line, headers, status) in [
+                (watch, &[JSON, VERSION], 415),
+                (create, &[("content-type", "text/plain"), VERSION], 415),
+                (
+                    "GET /test.web.v1.Library/Create?connect=v1&encoding=json&message={}",
+                    &[JSON, VERSION],
+                    405,
+                ),
+            ] {
+                let answer = caller.ask(line, headers, b"").await;
+                assert_eq!(answer.status, status, "{backend} {version:?} {line}: {answer:?}");
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //	behind RINGWAY SERVER [ARGUMENTS...]
 //
 // Ringway may be asked in any protocol: the server behind is asked for gRPC over HTTP/2, which is all that Ringway speaks
-// to services. Messages on standard input and output are protobuf, with their length before them in four bytes.
+// to services. BEHIND_CONFIG in the environment is appended to the gateway's configuration. Messages on standard input and output are protobuf, with their length before them in four bytes.
 package main
 
 import (
@@ -86,7 +86,8 @@ func run(ringway string, command []string) error {
 	}
 	defer os.RemoveAll(folder)
 	path := folder + "/ringway.toml"
-	if err := os.WriteFile(path, fmt.Appendf(nil, config, port), 0o600); err != nil {
+	text := fmt.Appendf(nil, config, port)
+	if err := os.WriteFile(path, append(text, os.Getenv("BEHIND_CONFIG")...), 0o600); err != nil {
 		return err
 	}
 	gateway := exec.Command(ringway, "run", "--config", path)

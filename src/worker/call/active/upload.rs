@@ -38,14 +38,14 @@ impl Call {
     /// wrong in it is ever seen by an upstream.
     async fn read_json(
         &mut self,
-        opened: json::TranscodedRequest,
+        mut opened: json::TranscodedRequest,
         buffered_max: u32,
     ) -> Result<Option<Slice>, Failure> {
         self.enter(Stage::Receive);
         self.buffered.limit(buffered_max);
         self.responder.count(BufferedAnswer::new(Rc::clone(&self.client), buffered_max));
         opened.check_length()?;
-        if opened.is_stream() {
+        if opened.is_stream() || opened.is_framed() {
             self.request.read_as(BodyDecoder::Values(Box::new(json::Stream::new(opened))));
             poll_fn(|cx| match self.request.poll_first(cx) {
                 Poll::Pending => match self.note_upload(self.request.is_owed(), self.request.held_bytes()) {
@@ -60,6 +60,7 @@ impl Call {
         }
         let collected =
             self.collect(opened.body_max(), |collected, chunk| opened.collect(collected, chunk)).await?;
+        let collected = opened.given.take().map_or(collected, json::CollectedBody::of);
         self.enter(Stage::Transcode);
         opened.message(&collected).map(Some).map_err(|(failure, detail)| {
             detail.into_iter().for_each(|detail| self.responder.explain(detail));
@@ -70,7 +71,7 @@ impl Call {
     /// Reads the body of a unary call in Connect, whose answer may have `answer_max` bytes.
     async fn read_unary(
         &mut self,
-        request: UnaryRequest,
+        mut request: UnaryRequest,
         (buffered_max, answer_max): (u32, u32),
     ) -> Result<Slice, Failure> {
         self.enter(Stage::Receive);
@@ -82,6 +83,7 @@ impl Call {
         }
         let collected =
             self.collect(length_max, |collected, chunk| collected.add(chunk, announced, length_max)).await?;
+        let collected = request.given.take().map_or(collected, json::CollectedBody::of);
         request.message(&collected)
     }
 

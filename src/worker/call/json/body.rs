@@ -14,6 +14,7 @@ use crate::transcode::read::mask::field_mask;
 use crate::transcode::read::{ReadError, ReadOptions, read, read_field};
 use crate::transcode::split::{SplitReason, Splitter};
 use crate::wire::frame::HEAD_BYTES;
+use crate::wire::messages::Messages;
 
 /// A body that has been received whole.
 #[derive(Debug, Default)]
@@ -56,7 +57,12 @@ impl CollectedBody {
         self.bytes().len()
     }
 
-    /// Them.
+    /// A body that came otherwise.
+    pub(in crate::worker) fn of(bytes: Vec<u8>) -> CollectedBody {
+        CollectedBody { first: bytes.into(), all: Vec::new() }
+    }
+
+    /// All of it.
     pub(in crate::worker) fn bytes(&self) -> &[u8] {
         if self.all.is_empty() { &self.first } else { &self.all }
     }
@@ -238,10 +244,18 @@ fn append_varint(mut value: u64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
+/// Cuts values out of a body.
+enum Values {
+    /// They follow each other as JSON.
+    Bare(Splitter),
+    /// Each is in a frame.
+    Framed(Messages),
+}
+
 /// A body of many values, as one message each.
 pub(in crate::worker) struct Stream {
     opened: TranscodedRequest,
-    splitter: Splitter,
+    values: Values,
     is_first: bool,
     /// The reason why a value was refused, for the caller.
     detail: Option<String>,
@@ -249,8 +263,11 @@ pub(in crate::worker) struct Stream {
 
 impl Stream {
     pub(in crate::worker) fn new(opened: TranscodedRequest) -> Stream {
-        let splitter = Splitter::new(opened.length_max());
-        Stream { opened, splitter, is_first: true, detail: None }
+        let values = match opened.is_framed() {
+            true => Values::Framed(Messages::default()),
+            false => Values::Bare(Splitter::new(opened.length_max())),
+        };
+        Stream { opened, values, is_first: true, detail: None }
     }
 
     /// The messages that this chunk of the body completes.
@@ -258,7 +275,7 @@ impl Stream {
         let transcoder = Rc::clone(&self.opened.transcoder);
         let written = transcoder.blocks.write(|out| {
             out.reserve(chunk.len() + 64);
-            self.append_all(&chunk, is_last, out)
+            self.append_all(chunk, is_last, out)
         });
         written.map_err(|(failure, detail)| {
             self.detail = detail;
@@ -268,12 +285,18 @@ impl Stream {
 
     /// Whether a value has begun that has not ended.
     pub(in crate::worker) fn is_inside(&self) -> bool {
-        self.splitter.is_inside()
+        match &self.values {
+            Values::Bare(splitter) => splitter.is_inside(),
+            Values::Framed(messages) => !messages.is_between(),
+        }
     }
 
     /// Bytes of it that are held.
     pub(in crate::worker) fn held_bytes(&self) -> usize {
-        self.splitter.held_bytes()
+        match &self.values {
+            Values::Bare(splitter) => splitter.held_bytes(),
+            Values::Framed(messages) => messages.held_bytes(),
+        }
     }
 
     /// Takes the reason why a value was refused.
@@ -281,16 +304,23 @@ impl Stream {
         self.detail.take()
     }
 
-    fn append_all(&mut self, chunk: &[u8], is_last: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
-        let Stream { opened, splitter, is_first, .. } = self;
+    fn append_all(&mut self, chunk: Slice, is_last: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
+        let Stream { opened, values, is_first, .. } = self;
         if opened.transcoder.rule(opened.rule).takes_http_body {
             // A client that uploads nothing sends a call with the path's fields alone.
             if !chunk.is_empty() || (is_last && *is_first) {
-                opened.append(chunk, std::mem::take(is_first), out)?;
+                opened.append(&chunk, std::mem::take(is_first), out)?;
             }
             return Ok(());
         }
-        splitter.feed(chunk);
+        let splitter = match values {
+            Values::Bare(splitter) => splitter,
+            Values::Framed(messages) => {
+                messages.feed(chunk);
+                return append_framed(opened, messages, is_last, out);
+            }
+        };
+        splitter.feed(&chunk);
         loop {
             let value = match splitter.value() {
                 Ok(None) if is_last => splitter.finish(),
@@ -312,6 +342,29 @@ impl Stream {
             })?;
         }
     }
+}
+
+/// Appends the messages of values in frames that are whole.
+fn append_framed(
+    opened: &TranscodedRequest,
+    messages: &mut Messages,
+    is_last: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), Refused> {
+    let length_max = u32::try_from(opened.length_max()).unwrap_or(u32::MAX);
+    while let Some(value) = messages.next(length_max).map_err(|_| (Failure::BodyTooLarge, None))? {
+        if value.is_compressed {
+            return Err((
+                Failure::BadBody,
+                Some("the message is compressed, and no encoding was named".to_owned()),
+            ));
+        }
+        opened.append(&value.bytes, true, out)?;
+    }
+    if is_last && !messages.is_between() {
+        return Err((Failure::BadBody, Some("the body ends within a frame".to_owned())));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

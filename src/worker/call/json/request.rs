@@ -12,6 +12,7 @@ use crate::transcode::bind::bind;
 use crate::transcode::oneof;
 use crate::transcode::plan::{Cardinality, Kind, Shape};
 use crate::transcode::rules::{Captures, Found};
+use crate::wire::connect;
 use crate::wire::content;
 use crate::worker::call::headers;
 use crate::worker::call::responder::Responder;
@@ -36,6 +37,10 @@ pub(in crate::worker) struct TranscodedRequest {
     pub(super) is_form: bool,
     /// The media type of the body, as the client states it.
     pub(super) content_type: Option<Box<str>>,
+    /// The form of a request in Connect.
+    pub(super) connect: Option<connect::Kind>,
+    /// The message of a GET in Connect.
+    pub(in crate::worker::call) given: Option<Vec<u8>>,
 }
 
 /// The failure of a request that no rule matches.
@@ -55,6 +60,7 @@ pub(in crate::worker) fn open(
     transcoder: &Rc<Transcoder>,
     responder: &mut Responder,
     head: &mut Head,
+    connect: Option<connect::Kind>,
 ) -> Result<TranscodedRequest, Failure> {
     let mut captures = transcoder.captures.borrow_mut();
     let method = head.method().and_then(|method| str::from_utf8(method).ok()).unwrap_or_default();
@@ -82,9 +88,16 @@ pub(in crate::worker) fn open(
         length: value(head, Name::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
         // Only methods that take a `google.api.HttpBody` need it.
         content_type: content_type.filter(|_| transcoder.rule(rule).takes_http_body).map(Box::from),
+        connect,
+        given: None,
     };
     if !opened.takes_this_type(content_type) {
         return Err(Failure::WrongContentType);
+    }
+    if connect.is_some() {
+        responder.encode_json(opened.connect_encoder());
+        headers::json_to_grpc(head, transcoder.method(rule).path.as_str());
+        return Ok(opened);
     }
     let compatibility = &transcoder.settings.compatibility;
     let wraps = compatibility.wrap_stream_messages && !transcoder.rule(rule).gives_http_body;
@@ -184,13 +197,30 @@ impl TranscodedRequest {
         self.transcoder.method(self.rule).client_streaming
     }
 
+    /// Whether its values come in frames.
+    pub(in crate::worker) fn is_framed(&self) -> bool {
+        self.connect == Some(connect::Kind::Stream)
+    }
+
+    /// The encoder of the response to a caller in Connect.
+    fn connect_encoder(&self) -> JsonEncoder {
+        let format = if self.is_framed() { Format::Frames } else { Format::Value };
+        let mut encoder = JsonEncoder::new(Rc::clone(&self.transcoder), self.rule, format);
+        encoder.speak_connect();
+        encoder
+    }
+
     /// The most bytes that the body may have; for a stream, that one of its values may have.
     pub(super) fn length_max(&self) -> usize {
         self.transcoder.settings.max_request_body_size as usize
     }
 
     fn takes_this_type(&self, content_type: Option<&str>) -> bool {
-        let rule = self.transcoder.rule(self.rule);
+        let (rule, method) = (self.transcoder.rule(self.rule), self.transcoder.method(self.rule));
+        if self.connect == Some(connect::Kind::Unary) && (method.client_streaming || method.server_streaming)
+        {
+            return false;
+        }
         let Some(content_type) = content_type else { return true };
         // Without a body the type says nothing, and some clients always send one.
         let is_unread = rule.takes_http_body || matches!(rule.body, Body::None) || self.length == Some(0);

@@ -10,6 +10,7 @@ use crate::buffer::Blocks;
 use crate::config::Transcoding;
 use crate::transcode::api::{Api, Method, Rule};
 use crate::transcode::query::{Query, QueryOptions};
+use crate::transcode::rule::Idempotency;
 use crate::transcode::rules::{Captures, Found};
 
 /// The API as one worker has it.
@@ -42,6 +43,25 @@ impl Transcoder {
     /// Whether this is the path of a method that takes one message and answers with one.
     pub(in crate::worker) fn is_unary(&self, path: &str) -> bool {
         self.unary.contains(path)
+    }
+
+    /// Whether a POST of JSON to a method's own path calls it.
+    pub(in crate::worker) fn is_mapped(&self, path: &str) -> bool {
+        matches!(self.of_path(path), Some(method) if method.path.as_str() == path)
+    }
+
+    /// Whether this is the path of a method that says it has no side effects.
+    pub(in crate::worker) fn has_no_side_effects(&self, path: &str) -> bool {
+        let method = self.of_path(path).filter(|method| method.path.as_str() == path);
+        method.is_some_and(|method| method.idempotency == Idempotency::NoSideEffects)
+    }
+
+    /// The method that a POST to this path calls.
+    fn of_path(&self, path: &str) -> Option<&Method> {
+        match self.api.find("POST", path, &mut self.captures.borrow_mut()) {
+            Found::Rule(rule) => Some(self.method(rule)),
+            _ => None,
+        }
     }
 
     /// The rule at this position.

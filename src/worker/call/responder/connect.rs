@@ -145,11 +145,10 @@ impl ConnectEncoder {
         let details = trailers.get(Name::GRPC_STATUS_DETAILS_BIN).and_then(binary::decode);
         let error = Error { code: code.number(), message: &text, status: details.as_deref() };
         let error = (code != Code::Ok).then_some(error);
-        let fields = trailers.iter().filter(|field| !is_status(field.name));
         if self.kind == Kind::Stream {
-            let fields = fields.map(|field| (field.name_bytes, field.value));
-            return Ok(sink.end(end_of_stream(error, fields).into())?);
+            return Ok(sink.end(end_frame(error, trailers))?);
         }
+        let fields = trailers.iter().filter(|field| !is_status(field.name));
         let mut head = self.head.take().ok_or(BAD)?;
         for field in fields {
             head.push_named(&[connect::TRAILER_PREFIX, field.name_bytes].concat(), field.value);
@@ -177,13 +176,24 @@ impl ConnectEncoder {
     /// The end of a stream that fails here; `None` for a unary call, and within a message, where no frame can follow.
     pub(super) fn failed(&self, failure: Failure, detail: Option<&str>) -> Option<Slice> {
         let can_end = self.kind == Kind::Stream && self.walker.is_between();
-        can_end.then(|| end_of_stream(Some(error(failure, detail)), std::iter::empty()).into())
+        can_end.then(|| failed_frame(failure, detail))
     }
 
     /// The content type of a response to `asked`.
     pub(super) fn content_type(&self, asked: &Head) -> Vec<u8> {
         self.kind.content_type(&codec_of(asked)).into_owned()
     }
+}
+
+/// The last frame of a stream: how it ended, and its trailers.
+pub(super) fn end_frame(error: Option<Error<'_>>, trailers: &Head) -> Slice {
+    let fields = trailers.iter().filter(|field| !is_status(field.name));
+    end_of_stream(error, fields.map(|field| (field.name_bytes, field.value))).into()
+}
+
+/// The last frame of a stream that fails here.
+pub(super) fn failed_frame(failure: Failure, detail: Option<&str>) -> Slice {
+    end_of_stream(Some(error(failure, detail)), std::iter::empty()).into()
 }
 
 /// A failure of the gateway as an error of Connect's.

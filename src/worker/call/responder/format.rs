@@ -1,5 +1,7 @@
 //! The forms of a JSON answer's body.
 
+use crate::wire::frame::HEAD_BYTES;
+
 /// The format in which the messages of an answer stand in its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) enum Format {
@@ -13,6 +15,8 @@ pub(in crate::worker) enum Format {
     Array,
     /// A `{"result": ...}` on each line, and `{"error": ...}` where the call fails, also if it is the only line.
     Results,
+    /// A frame each, as in a stream of Connect's.
+    Frames,
 }
 
 impl Format {
@@ -43,12 +47,14 @@ impl Format {
             Format::Value | Format::Array | Format::Results => "application/json",
             Format::Lines => "application/x-ndjson",
             Format::Events => EVENTS,
+            Format::Frames => "application/connect+json",
         }
     }
 
     pub(super) const fn before(self, is_first: bool) -> &'static [u8] {
         match (self, is_first) {
             (Format::Value | Format::Lines, _) => b"",
+            (Format::Frames, _) => &[0; HEAD_BYTES],
             (Format::Results, _) => b"{\"result\":",
             (Format::Events, _) => b"data: ",
             (Format::Array, true) => b"[",
@@ -58,7 +64,7 @@ impl Format {
 
     pub(super) const fn after(self) -> &'static [u8] {
         match self {
-            Format::Value | Format::Array => b"",
+            Format::Value | Format::Array | Format::Frames => b"",
             Format::Lines => b"\n",
             Format::Results => b"}\n",
             Format::Events => b"\n\n",
@@ -70,7 +76,7 @@ impl Format {
         match (self, is_empty) {
             (Format::Array, true) => b"[]",
             (Format::Array, false) => b"]",
-            (Format::Value | Format::Lines | Format::Events | Format::Results, _) => b"",
+            (Format::Value | Format::Lines | Format::Events | Format::Results | Format::Frames, _) => b"",
         }
     }
 
@@ -78,7 +84,7 @@ impl Format {
     pub(super) const fn before_error(self, is_first: bool) -> &'static [u8] {
         match self {
             Format::Events => b"event: error\ndata: ",
-            Format::Results => b"",
+            Format::Results | Format::Frames => b"",
             Format::Value | Format::Lines | Format::Array => self.before(is_first),
         }
     }

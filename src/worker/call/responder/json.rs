@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use super::connect;
 use super::extra::ExtraHeaders;
 use super::format::Format;
 use super::sink::{Gone, ResponseSink};
@@ -12,12 +13,13 @@ use crate::http2::{Head, Heads, Name};
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::transcode::api::Rule;
+use crate::transcode::connect::Error;
 use crate::transcode::http_body::{self, HttpBody};
 use crate::transcode::options::PrintOptions;
 use crate::transcode::{status, write};
 use crate::upstream::AttemptError;
 use crate::wire::messages::Messages;
-use crate::wire::{binary, message};
+use crate::wire::{binary, connect as wire_connect, frame, message};
 use crate::worker::call::headers;
 use crate::worker::call::json::prefixes;
 use crate::worker::call::json::transcoder::Transcoder;
@@ -28,6 +30,8 @@ pub(in crate::worker) struct JsonEncoder {
     transcoder: Rc<Transcoder>,
     rule: usize,
     format: Format,
+    /// The caller speaks Connect.
+    connect: bool,
     /// The head, until its fields are settled.
     head: Option<Head>,
     messages: Messages,
@@ -51,6 +55,7 @@ impl JsonEncoder {
             transcoder,
             rule,
             format,
+            connect: false,
             head: None,
             messages: Messages::default(),
             only: None,
@@ -59,6 +64,21 @@ impl JsonEncoder {
             ended: None,
             held: None,
         }
+    }
+
+    /// The caller speaks Connect: errors and trailers are in its form.
+    pub(in crate::worker) fn speak_connect(&mut self) {
+        self.connect = true;
+    }
+
+    /// Whether the caller speaks Connect.
+    pub(super) fn speaks_connect(&self) -> bool {
+        self.connect
+    }
+
+    /// Whether status and trailers are a last frame.
+    pub(super) fn is_framed(&self) -> bool {
+        self.format == Format::Frames
     }
 
     /// Counts what is held of the answer from now on.
@@ -251,6 +271,7 @@ impl JsonEncoder {
             return Ok(());
         }
         out.reserve(2 * message.len() + 64);
+        let begin = out.len();
         out.extend_from_slice(self.format.before(self.is_empty && out.is_empty()));
         let api = &self.transcoder.api;
         let method = &api.methods()[rule.method];
@@ -271,6 +292,9 @@ impl JsonEncoder {
             tracing::debug!(%error, "an answer cannot be written as JSON");
             BAD
         })?;
+        if self.is_framed() {
+            frame::set_length(&mut out[begin..]);
+        }
         out.extend_from_slice(self.format.after());
         Ok(())
     }
@@ -305,6 +329,9 @@ impl JsonEncoder {
                 return Ok(());
             }
         }
+        if self.is_framed() {
+            return Ok(sink.end(connect::end_frame(None, trailers))?);
+        }
         let end = if self.rule().gives_http_body { b"" } else { self.format.end(self.is_empty) };
         Ok(sink.end(Slice::copy_of(end))?)
     }
@@ -320,6 +347,10 @@ impl JsonEncoder {
     ) -> Result<(), AttemptError> {
         let text = trailers.get(Name::GRPC_MESSAGE).map(message::decode).unwrap_or_default();
         let details = trailers.get(Name::GRPC_STATUS_DETAILS_BIN).and_then(binary::decode);
+        if self.connect {
+            let error = Error { code: code.number(), message: &text, status: details.as_deref() };
+            return self.end_in_connect(sink, extra, (code, error), trailers);
+        }
         let schema = Some(self.transcoder.api.schema_of(self.transcoder.method(self.rule)));
         let body = status::to_json(schema, code.number(), &text, details.as_deref());
         if sink.is_begun() {
@@ -333,9 +364,30 @@ impl JsonEncoder {
         Ok(sink.send_whole(head, body, is_head)?)
     }
 
+    /// Sends a caller in Connect the service's failure.
+    fn end_in_connect(
+        &mut self,
+        sink: &mut ResponseSink,
+        extra: &ExtraHeaders,
+        (code, error): (Code, Error<'_>),
+        trailers: &Head,
+    ) -> Result<(), AttemptError> {
+        if self.is_framed() && sink.is_begun() {
+            return Ok(sink.end(connect::end_frame(Some(error), trailers))?);
+        }
+        let mut head = self.head_with(extra)?;
+        head.insert(Name::CONTENT_TYPE, self.format.content_type().as_bytes());
+        if self.is_framed() {
+            return Ok(sink.send_whole(head, connect::end_frame(Some(error), trailers), false)?);
+        }
+        head.set_status(code.http());
+        self.add_metadata(&mut head, trailers);
+        Ok(sink.send_whole(head, error.to_json().into(), false)?)
+    }
+
     /// Ends a body that had begun when the call failed. One that says so in each of its lines is whole; others are cut.
     pub(in crate::worker) fn end_begun(&self, sink: &mut ResponseSink, last: Slice) -> Result<(), Gone> {
-        if self.format == Format::Results {
+        if matches!(self.format, Format::Results | Format::Frames) {
             return sink.end(last);
         }
         sink.cut(last);
@@ -344,7 +396,11 @@ impl JsonEncoder {
 
     /// Ends a body that had begun when the call failed: bytes that the client has not taken yet, and a last value.
     pub(in crate::worker) fn failed(&mut self, failure: Failure, detail: Option<&str>) -> Slice {
-        let error = self.error(&status_body(failure, detail));
+        let error = if self.is_framed() {
+            connect::failed_frame(failure, detail)
+        } else {
+            self.error(&status_body(failure, detail))
+        };
         if self.pending.is_empty() {
             return error;
         }
@@ -368,7 +424,11 @@ impl JsonEncoder {
 
     /// Metadata that came last goes with what came first: HTTP/1.1 has no trailers that anyone reads.
     fn add_metadata(&self, head: &mut Head, trailers: &Head) {
-        let prefix = if self.has_prefixes() { prefixes::TRAILER } else { b"" };
+        let prefix = match self.connect {
+            true => wire_connect::TRAILER_PREFIX,
+            false if self.has_prefixes() => prefixes::TRAILER,
+            false => b"",
+        };
         for field in trailers.iter() {
             if !field.name_bytes.starts_with(b"grpc-") && !is_of_a_body(field.name) {
                 prefixes::push(head, prefix, field);
@@ -377,7 +437,7 @@ impl JsonEncoder {
     }
 
     fn has_prefixes(&self) -> bool {
-        self.transcoder.settings.compatibility.metadata_prefixes
+        !self.connect && self.transcoder.settings.compatibility.metadata_prefixes
     }
 }
 

@@ -342,6 +342,12 @@ impl Responder {
                 let last = json.failed(failure, self.detail.as_deref());
                 json.end_begun(&mut self.sink, last)
             }
+            ResponseEncoder::Json(json) if json.is_framed() => {
+                let mut head = headers::response(&self.heads, 200);
+                head.push(Name::CONTENT_TYPE, b"application/connect+json");
+                self.extra.add_to(&mut head);
+                self.sink.send_whole(head, json.failed(failure, self.detail.as_deref()), self.is_head)
+            }
             ResponseEncoder::Http | ResponseEncoder::Json(_) => self.refuse(failure),
         };
     }
@@ -349,11 +355,15 @@ impl Responder {
     /// A failure as the whole answer to a caller of plain HTTP, or to a unary call in Connect.
     fn refuse(&mut self, failure: Failure) -> Result<(), Gone> {
         let message = self.detail.take();
-        let (status, body) = match self.encoder {
-            ResponseEncoder::Connect(_) => {
-                (connect::http(failure), connect::error(failure, message.as_deref()).to_json().into())
-            }
-            _ => (failure.http(), status_body(failure, message.as_deref())),
+        let in_connect = match &self.encoder {
+            ResponseEncoder::Connect(_) => true,
+            ResponseEncoder::Json(json) => json.speaks_connect(),
+            _ => false,
+        };
+        let (status, body) = if in_connect {
+            (connect::http(failure), connect::error(failure, message.as_deref()).to_json().into())
+        } else {
+            (failure.http(), status_body(failure, message.as_deref()))
         };
         let denial = self.denial.take().filter(|_| !matches!(self.encoder, ResponseEncoder::Connect(_)));
         let mut head = headers::response(&self.heads, status);
