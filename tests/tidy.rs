@@ -145,6 +145,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/net/data_ring.rs",
     "src/net/operations.rs",
     "src/net/executor.rs",
+    "src/net/numbered.rs",
     "src/net/provided.rs",
     "src/net/rehearsal.rs",
     "src/alloc.rs",
