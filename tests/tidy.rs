@@ -109,6 +109,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["policy"]),
     ("aws_lc_rs", &["policy"]),
     ("clap", &["cli", "main"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
     ("core_affinity", &["supervisor"]),
     ("fastrand", &["random"]),
     ("hyper", &["admin", "worker", "supervisor", "tools"]),

@@ -4,7 +4,9 @@ mod defaults;
 mod files;
 mod mutations;
 mod refused;
+mod schema;
 mod service_config;
+mod sources;
 mod taken;
 
 use std::path::Path;

@@ -217,7 +217,9 @@ impl Call {
             }
             DownstreamProtocol::Json => {
                 self.responder.timer().enter(Stage::Transcode);
-                let transcoder = worker.transcoder().ok_or_else(|| headers::not_mapped(head))?;
+                let Some(transcoder) = worker.transcoder() else {
+                    return Err(json::off(&mut self.responder, head));
+                };
                 json::open(&transcoder, &mut self.responder, head, None).map(UnreadRequest::Json).map(Some)
             }
         }
