@@ -136,6 +136,7 @@ impl Service {
             limit: Arc::clone(&self.limits[index]),
             shares: &self.shares[index],
             heads: &ringway::http2::Heads::new(),
+            tls: None,
             before: None,
         };
         Cluster::new(config.clusters[index].clone(), parts, &self.local, 1)

@@ -4,7 +4,7 @@
 //!
 //! - Ground, without I/O, clock or runtime: [`time`], [`random`], [`config`], [`policy`], [`metrics`], [`alloc`],
 //!   [`buffer`].
-//! - Middle, bytes and sockets: [`wire`], [`transcode`], [`http2`], [`net`], [`upstream`].
+//! - Middle, bytes and sockets: [`wire`], [`transcode`], [`http2`], [`tls`], [`net`], [`upstream`].
 //! - Upper, cores and people: [`worker`], [`supervisor`], [`admin`], [`demo`], [`tools`], [`cli`].
 //!
 //! Read `worker/call/mod.rs` first: it is one call from its head to its last byte.
@@ -19,6 +19,7 @@ pub mod time;
 
 pub mod http2;
 pub mod net;
+pub mod tls;
 pub mod transcode;
 pub mod upstream;
 pub mod wire;

@@ -29,9 +29,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Middle: bytes and sockets.
     ("wire", &["policy", "config", "buffer", "random"]), // random: only its tests, for seeded bytes
     ("transcode", &["time", "config", "policy", "wire"]),
+    ("tls", &["config", "policy", "metrics"]),
     ("http2", &["time", "random", "buffer"]), // random: only its tests, for seeded bytes
-    ("net", &["time", "random", "buffer", "config", "metrics"]), // random: only simulations, for chance with a seed
-    ("upstream", &["time", "random", "buffer", "config", "policy", "metrics", "wire", "http2", "net"]),
+    ("net", &["time", "random", "buffer", "config", "metrics", "tls"]), // random: only simulations, for chance with a seed
+    ("upstream", &["time", "random", "buffer", "config", "policy", "metrics", "wire", "tls", "http2", "net"]),
     // Upper: cores, threads, people.
     (
         "worker",
@@ -45,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "metrics",
             "wire",
             "transcode",
+            "tls",
             "http2",
             "net",
             "upstream",
@@ -62,6 +64,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "metrics",
             "wire",
             "transcode",
+            "tls",
             "net",
             "upstream",
             "worker",
@@ -83,6 +86,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "metrics",
             "wire",
             "transcode",
+            "tls",
             "net",
             "upstream",
             "worker",
@@ -102,15 +106,17 @@ const CRATES: &[(&str, &[&str])] = &[
     ("monoio", &["net"]),
     ("io_uring", &["net"]),
     ("socket2", &["net"]),
+    ("rustls", &["tls"]),
+    ("x509_parser", &["tls"]),
+    ("rustls_native_certs", &["tls"]),
+    ("tokio_rustls", &["supervisor"]),
     ("h2", &["tools"]),
     ("quanta", &["worker"]),
     ("toml", &["config"]),
     ("serde_json", &["config", "policy", "transcode", "tools", "admin", "supervisor", "worker"]),
     ("jsonwebtoken", &["policy"]),
-    ("aws_lc_rs", &["policy"]),
+    ("aws_lc_rs", &["policy", "tls"]),
     ("clap", &["cli", "main"]),
-    ("clap_complete", &["cli"]),
-    ("clap_mangen", &["cli"]),
     ("core_affinity", &["supervisor"]),
     ("fastrand", &["random"]),
     ("hyper", &["admin", "worker", "supervisor", "tools"]),
@@ -147,7 +153,6 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/net/data_ring.rs",
     "src/net/operations.rs",
     "src/net/executor.rs",
-    "src/net/numbered.rs",
     "src/net/provided.rs",
     "src/net/rehearsal.rs",
     "src/alloc.rs",

@@ -13,7 +13,7 @@ mod slice;
 
 pub use blocks::Blocks;
 pub use output::Output;
-pub use pool::{Owner, Pool};
+pub use pool::{Draft, Owner, Pool};
 pub use slice::Slice;
 
 /// Where bytes of a connection come from and go to: a socket, or memory in tests.

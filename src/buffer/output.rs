@@ -39,6 +39,12 @@ impl Output {
         &mut self.bytes
     }
 
+    /// Its own bytes so far.
+    #[inline]
+    pub fn own(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Adds a payload; a large one is not copied.
     #[inline]
     pub fn push(&mut self, slice: Slice) {

@@ -92,6 +92,12 @@ impl Pool {
         unsafe { self.memory.add(usize::from(buffer) * STRIDE) }
     }
 
+    /// A free buffer to be written to; none if all are in use.
+    pub fn draft(self: &Rc<Self>) -> Option<Draft> {
+        let buffer = self.take()?;
+        Some(Draft { pool: Rc::clone(self), buffer: Some(buffer), length: 0 })
+    }
+
     /// The first `length` bytes of a buffer that was taken, which have been received.
     ///
     /// # Panics
@@ -131,6 +137,51 @@ impl fmt::Debug for Pool {
     }
 }
 
+/// A buffer that is being written. It is free again when this is dropped unfinished.
+pub struct Draft {
+    pool: Rc<Pool>,
+    /// None once it is finished.
+    buffer: Option<u16>,
+    length: usize,
+}
+
+impl Draft {
+    /// Adds bytes. False, with nothing added, if there is no room for all of them.
+    pub fn add(&mut self, bytes: &[u8]) -> bool {
+        let Some(buffer) = self.buffer.filter(|_| bytes.len() <= Pool::SIZE - self.length) else {
+            return false;
+        };
+        // WHY UNSAFE: see `Pool::new`.
+        // SAFETY: the buffer is taken, and by this draft alone: nothing refers to it. The bytes end within it.
+        unsafe {
+            let end = self.pool.address(buffer).add(self.length);
+            end.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+        self.length += bytes.len();
+        true
+    }
+
+    /// The buffer with what was written, and how many bytes that is. None if it is nothing.
+    pub fn finish(mut self) -> Option<(Owner, usize)> {
+        let buffer = self.buffer.take_if(|_| self.length > 0)?;
+        Some((self.pool.filled(buffer, self.length), self.length))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(buffer) = self.buffer {
+            self.pool.give(buffer);
+        }
+    }
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Draft").field("buffer", &self.buffer).field("length", &self.length).finish()
+    }
+}
+
 /// A reference to a filled buffer. The buffer is free again when the last one is dropped.
 pub struct Owner {
     pool: Rc<Pool>,
@@ -145,6 +196,18 @@ impl Owner {
         // SAFETY: the memory was zeroed at first, so all of it is initialised; while there is a reference the buffer is
         // not free, so nothing is received into it.
         unsafe { std::slice::from_raw_parts(self.pool.address(self.buffer).as_ptr(), Pool::SIZE) }
+    }
+
+    /// The bytes of the buffer, to be changed, if this is the only reference to it.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        if self.references().get() != 1 {
+            return None;
+        }
+        let memory = self.pool.address(self.buffer).as_ptr();
+        // WHY UNSAFE: the kernel wrote it.
+        // SAFETY: as in `bytes`. No other reference to the buffer exists, and this one is borrowed for as long.
+        Some(unsafe { std::slice::from_raw_parts_mut(memory, Pool::SIZE) })
     }
 
     /// Whether buffers are so few that this one should not be held for long.
@@ -201,6 +264,24 @@ mod tests {
         assert_eq!(pool.free(), 1);
         pool.give(second);
         assert_eq!((pool.take(), pool.take()), (Some(1), Some(0)));
+    }
+
+    #[test]
+    fn a_draft_becomes_a_buffer_or_is_given_back() {
+        let pool = Pool::new(1);
+        drop(pool.draft().expect("one is free"));
+        assert!(pool.draft().expect("it came back").finish().is_none());
+        let mut draft = pool.draft().expect("it came back");
+        assert!(pool.draft().is_none() && draft.add(b"abc") && draft.add(&[7; Pool::SIZE - 3]));
+        assert!(!draft.add(b"d") && draft.add(b""));
+        let (mut owner, length) = draft.finish().expect("it was written");
+        assert_eq!((length, &owner.bytes()[..4], pool.idle()), (Pool::SIZE, &b"abc\x07"[..], 0));
+        owner.bytes_mut().expect("there is one reference")[0] = b'x';
+        let other = owner.clone();
+        assert!(owner.bytes_mut().is_none(), "there are two");
+        assert_eq!(&other.bytes()[..2], b"xb");
+        drop((owner, other));
+        assert_eq!((pool.free(), pool.idle()), (1, 1));
     }
 
     #[test]

@@ -92,6 +92,16 @@ impl Slice {
         self.length -= n as u32;
     }
 
+    /// Its bytes, to be changed, if they lie in a buffer of the worker that nothing else refers to.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        let range = self.start as usize..(self.start + self.length) as usize;
+        match &mut self.memory {
+            Memory::Pool(owner) => owner.bytes_mut().map(|all| &mut all[range]),
+            _ => None,
+        }
+    }
+
     /// Whether it holds a buffer of the worker, of which others have too few.
     #[inline]
     pub fn is_scarce(&self) -> bool {

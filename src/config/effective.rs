@@ -15,6 +15,8 @@ const OFF_UNLESS_SET: &[&str] = &[
     "access_log",
     "tracing",
     "listeners.proxy_protocol",
+    "listeners.tls",
+    "listeners.tls.validation_context",
     "routes.rate_limit",
     "routes.jwt",
     "routes.api_keys",
@@ -29,6 +31,8 @@ const OFF_UNLESS_SET: &[&str] = &[
     "clusters.health_checks",
     "clusters.methods.breaker",
     "clusters.methods.hedging",
+    "clusters.tls",
+    "clusters.tls.validation_context",
 ];
 
 /// The settings of the whole file.
@@ -235,8 +239,8 @@ mod tests {
         parse(text, Path::new("examples/test.toml")).unwrap_or_else(|errors| panic!("{errors}\n{text}"))
     }
 
-    fn examples() -> [String; 2] {
-        ["minimal", "ringway"].map(|name| {
+    fn examples() -> [String; 3] {
+        ["minimal", "ringway", "tls"].map(|name| {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.toml"));
             std::fs::read_to_string(path).unwrap()
         })
@@ -268,11 +272,12 @@ mod tests {
                 all.push(full);
             }
         }
-        let [minimal, full] = examples().map(|text| {
+        let [minimal, mut full, mut tls] = examples().map(|text| {
             let mut all = Vec::new();
             keys("", parsed(&text).effective.settings(), &mut all);
             all
         });
+        full.append(&mut tls);
         for knob in KNOBS.iter().filter(|knob| !matches!(knob.kind, Kind::Later { .. })) {
             assert!(full.iter().any(|key| key == knob.key), "{}", knob.key);
             let in_optional = |key: &&str| knob.key.starts_with(&format!("{key}."));

@@ -75,6 +75,19 @@ pub(super) fn path_of_a_file(text: &str) -> Result<String, Hint> {
     }
 }
 
+/// A name in a certificate, or a part of one.
+pub(super) fn san(text: &str) -> Result<String, Hint> {
+    printable(text, 2048)
+}
+
+/// A host name that TLS asks for.
+pub(super) fn server_name(text: &str) -> Result<String, Hint> {
+    match match_host(text) {
+        Ok(name) if !name.starts_with("*.") => Ok(name),
+        _ => Err(None),
+    }
+}
+
 /// The collector's address for OTLP, without a slash at the end.
 pub(super) fn collector(text: &str) -> Result<String, Hint> {
     if text.starts_with("https://") {
@@ -152,11 +165,6 @@ fn segment(text: &str) -> bool {
 
 /// An instance of a service: `ip:port` or `host:port`.
 pub(super) fn endpoint(text: &str) -> Result<Endpoint, Hint> {
-    if text.starts_with("unix:") {
-        return Err(Some(
-            "unix sockets are not supported yet: let the service listen on a port of 127.0.0.1",
-        ));
-    }
     if text.contains("://") {
         return Err(Some("leave out the scheme"));
     }

@@ -7,6 +7,7 @@
 mod access;
 mod addresses;
 mod callers;
+mod certificates;
 mod checks;
 mod codes;
 mod connections;
@@ -14,14 +15,10 @@ mod edge;
 mod effective;
 mod errors;
 pub mod fields;
-mod format;
 mod forms;
 mod guards;
 mod host;
-mod init;
 pub mod knobs;
-mod load;
-mod overrides;
 mod parse;
 mod policies;
 pub mod rbac;
@@ -29,15 +26,14 @@ mod reader;
 mod resilience;
 mod routes;
 mod scalars;
-mod schema;
 mod service_config;
 mod spelling;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod transcoding;
 mod units;
-mod variables;
 mod web;
 
 use std::net::SocketAddr;
@@ -55,15 +51,17 @@ pub use connections::{ClientKeepalive, ConnectionAge, Keepalive, Pool, Reconnect
 pub use effective::{Effective, Setting};
 pub use errors::{Error, Errors, Place};
 pub use host::refuse;
-pub use init::template;
-pub use load::{load, load_with, parse, parse_with};
+pub use parse::{load, parse};
 pub use resilience::{
     AdaptiveTimeout, Breaker, HealthChecks, Hedging, OutlierDetection, Overload, RateLimit, Retry,
     RetryBudget, SlowStart, Throttling,
 };
-pub use schema::schema;
 pub use service_config::{MethodConfig, MethodName, ServiceConfig};
 pub use spelling::nearest;
+pub use tls::{
+    CIPHER_SUITES, ClusterTls, GROUPS, ListenerTls, SanKind, SanMatcher, StringMatcher, TlsCertificate,
+    TlsParams, TlsVersion, ValidationContext,
+};
 pub use web::{AllowOrigins, Compatibility, Cors, OnBadRule, PrintOptions, Transcoding};
 
 /// A whole, checked configuration.
@@ -182,8 +180,6 @@ pub struct Dns {
     pub timeout: Duration,
     /// The most addresses of one name that are used.
     pub max_addresses: u32,
-    /// Whether a start fails where a name has no address.
-    pub required: bool,
 }
 
 /// The access log of calls.
@@ -250,8 +246,6 @@ pub struct Listener {
     pub max_connections: u32,
     /// Whether a worker transfers a connection to one that has clearly fewer.
     pub balance_connections: bool,
-    /// Whether another process may listen on the address at the same time.
-    pub reuse_port: bool,
     /// How long a client may take from its connect to the end of its HTTP/2 preface; over HTTP/1.1 for a head, or for the
     /// rest of a body whose answer is whole.
     pub handshake_timeout: Duration,
@@ -281,6 +275,8 @@ pub struct Listener {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Addresses that may connect.
     pub admission: Admission,
+    /// TLS; `None` for plaintext.
+    pub tls: Option<ListenerTls>,
 }
 
 /// HTTP/2 settings towards clients.
@@ -429,6 +425,8 @@ pub struct Cluster {
     pub adaptive_timeout: Option<AdaptiveTimeout>,
     /// Active health checks. `None` by default.
     pub health_checks: Option<HealthChecks>,
+    /// TLS towards the endpoints; `None` for plaintext.
+    pub tls: Option<ClusterTls>,
 }
 
 /// The address of an endpoint.

@@ -105,6 +105,63 @@ impl ProtocolError {
     }
 }
 
+/// Why a connection over TLS ended: the label `reason` of `ringway_tls_errors_total`.
+pub const TLS_ERRORS: [&str; 15] = [
+    "plaintext",
+    "tls_on_plaintext",
+    "certificate_required",
+    "certificate_expired",
+    "certificate_unknown_ca",
+    "certificate_revoked",
+    "certificate_name",
+    "certificate_refused",
+    "no_application_protocol",
+    "unrecognized_name",
+    "no_shared_parameters",
+    "peer_alert",
+    "malformed",
+    "closed",
+    "other",
+];
+
+/// Why a connection over TLS ended, or never began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsError {
+    /// Something else than TLS came to a port of TLS.
+    Plaintext,
+    /// TLS came to a port of plaintext.
+    OnPlaintext,
+    /// The peer has shown no certificate, and has to.
+    CertificateRequired,
+    /// The peer's certificate is expired, or not valid yet.
+    CertificateExpired,
+    /// No authority that is trusted has issued the peer's certificate.
+    CertificateUnknownCa,
+    /// The peer's certificate is revoked.
+    CertificateRevoked,
+    /// The peer's certificate is for other names.
+    CertificateName,
+    /// The peer's certificate breaks another rule.
+    CertificateRefused,
+    /// The sides have no protocol in common.
+    NoApplicationProtocol,
+    /// No certificate has the name that was asked for.
+    UnrecognizedName,
+    /// The sides have no version, suite or group in common.
+    NoSharedParameters,
+    /// The peer says that it ends the connection.
+    PeerAlert,
+    /// The peer broke the rules of TLS.
+    Malformed,
+    /// The connection ended during its handshake.
+    Closed,
+    /// Anything else.
+    Other,
+}
+
+/// Handshakes by what they agreed on: the label `handshake` of `ringway_tls_handshakes_total`.
+pub const TLS_HANDSHAKES: [&str; 4] = ["tls1.2", "tls1.2_resumed", "tls1.3", "tls1.3_resumed"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +183,15 @@ mod tests {
             assert_eq!(PROTOCOL_ERRORS[error as usize], value);
         }
         assert_eq!(ProtocolError::ProxyProtocol as usize + 1, PROTOCOL_ERRORS.len());
+        for (error, value) in [
+            (TlsError::Plaintext, "plaintext"),
+            (TlsError::CertificateName, "certificate_name"),
+            (TlsError::PeerAlert, "peer_alert"),
+            (TlsError::Other, "other"),
+        ] {
+            assert_eq!(TLS_ERRORS[error as usize], value);
+        }
+        assert_eq!(TlsError::Other as usize + 1, TLS_ERRORS.len());
         assert_eq!(TASKS[Task::UpstreamConnection as usize], "upstream_connection");
         assert_eq!(TASKS[Task::Call as usize], "call");
     }

@@ -58,7 +58,7 @@ pub mod render;
 mod shard;
 mod timeouts;
 
-pub use self::labels::ProtocolError;
+pub use self::labels::{ProtocolError, TlsError};
 pub use endpoint::{EndpointSlot, EndpointState, EndpointView};
 pub use histogram::{BOUNDS_MICROS, Histogram, RELATIVE_ERROR, Snapshot};
 pub use merge::{CallTotals, call_totals, cluster_total};

@@ -4,6 +4,7 @@
 //! the process itself (`process_…`) need the system and are added by `admin/process.rs`.
 
 mod guards;
+mod tls;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use crate::policy::shares::Shares;
 
+pub use self::tls::{CertificateRow, CertificatesInfo};
 use super::page::{Escaped, Page, Seconds};
 use super::{
     BOUNDS_MICROS, CallTotals, ClusterBlock, EndpointSlot, EndpointView, GRPC_STATUS_NAMES, Kind, Layout,
@@ -45,6 +47,8 @@ pub struct GatewayInfo<'a> {
     pub control_panics: u64,
     /// The state of each cluster that the workers share.
     pub shares: &'a [Arc<Shares>],
+    /// The certificates of TLS, if there is any.
+    pub certificates: Option<CertificatesInfo<'a>>,
 }
 
 /// Counts of the access log's writer.
@@ -139,6 +143,9 @@ pub fn text(
         ring_entries(&mut page, rings);
     }
     names(&mut page, &gateway.names);
+    if let Some(info) = &gateway.certificates {
+        tls::write(&mut page, info);
+    }
     clusters(&mut page, layout, shards);
     endpoints(&mut page, layout, shards);
     timeouts(&mut page, layout, shards);

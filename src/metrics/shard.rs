@@ -186,6 +186,10 @@ block! {
             "Calls refused because their token was not good, by why.",
         ext_authz: "ringway_ext_authz_total" "result" labels::EXT_AUTHZ, Each,
             "Questions to authorization services, by what came of them.",
+        tls_handshakes: "ringway_tls_handshakes_total" "handshake" labels::TLS_HANDSHAKES, Sum,
+            "Handshakes of clients that are done, by version and whether an earlier session went on.",
+        tls_errors: "ringway_tls_errors_total" "reason" labels::TLS_ERRORS, Sum,
+            "Client connections that ended over TLS, or for want of it, by why.",
         failures: "ringway_failures_total" "failure" Failure::NAMES, Sum,
             "Calls that the gateway and not the service ended, by why.",
     }
@@ -242,6 +246,8 @@ block! {
             "Connections given up because a keepalive ping got no answer in time.",
         resets: Counter "ringway_upstream_resets_total"
             "Attempts that an endpoint reset.",
+        tls_failures: Counter "ringway_upstream_tls_failures_total"
+            "Attempts to connect that failed in the TLS handshake; the log says why.",
     }
 }
 

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::buffer::{Output, Pool, Slice};
+use crate::buffer::{Draft, Output, Pool, Slice};
 
 /// Bytes of an output's own memory in each class, and how many free outputs are kept for the next connection; more are
 /// freed.
@@ -55,6 +55,11 @@ impl Buffers {
         }
         let slice = Slice::of_buffer(self.pool.filled(buffer, length), length);
         Some(if self.pool.idle() < RESERVE { Slice::copy_of(&slice) } else { slice })
+    }
+
+    /// A buffer of the pool to be written to, unless they are few.
+    pub(super) fn draft(&self) -> Option<Draft> {
+        if self.pool.idle() > RESERVE { self.pool.draft() } else { None }
     }
 
     /// An empty output of the smallest class that has memory for `bytes`; of the largest if none has.

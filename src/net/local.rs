@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Buffers;
 use super::carrier::Carrier;
 use super::data_ring::DataRing;
+use super::handshakes::Handshakes;
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 use crate::time::timers::Timers;
@@ -19,6 +20,8 @@ pub struct Local {
     pub buffers: Rc<Buffers>,
     /// The timing wheel.
     pub timers: Rc<Timers>,
+    /// The handshakes that wait for a turn.
+    pub handshakes: Handshakes,
     counts: Arc<WorkerBlock>,
     /// The carrier of the connections' bytes, where they go through the ring.
     carrier: OnceCell<Rc<Carrier>>,
@@ -28,7 +31,13 @@ impl Local {
     /// The means of a worker whose clock stands at `now`.
     pub fn new(counts: Arc<WorkerBlock>, now: Moment) -> Rc<Local> {
         let (buffers, timers) = (Rc::new(Buffers::new()), Timers::new(now));
-        Rc::new(Local { buffers, timers, counts, carrier: OnceCell::new() })
+        Rc::new(Local {
+            buffers,
+            timers,
+            handshakes: Handshakes::default(),
+            counts,
+            carrier: OnceCell::new(),
+        })
     }
 
     /// The worker's own counters.

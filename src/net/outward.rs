@@ -59,7 +59,19 @@ pub(super) struct Outward {
     /// Bytes of the stages that were taken to be sent.
     taken: u64,
     sent: u64,
+    /// The send in flight, if its bytes are not the protocol's own.
+    sealed: Option<Sealed>,
     pub(super) end: Option<End>,
+}
+
+/// A send of records. Of their content nothing is known to have been sent while the kernel has no byte of them, and all
+/// may have been once it has one.
+#[derive(Clone, Copy)]
+struct Sealed {
+    /// Bytes of the protocol in them.
+    plain: u64,
+    /// Bytes of them that the kernel has taken, or is about to take.
+    taken: u64,
 }
 
 impl Outward {
@@ -125,12 +137,34 @@ impl Outward {
 
     /// Counts bytes that the kernel has taken or is about to take.
     pub(super) fn took(&mut self, n: usize) {
-        self.sent += n as u64;
+        match &mut self.sealed {
+            None => self.sent += n as u64,
+            Some(sealed) => {
+                if sealed.taken == 0 && n > 0 {
+                    self.sent += sealed.plain;
+                }
+                sealed.taken += n as u64;
+            }
+        }
+    }
+
+    /// Notes that a stage of so many bytes is sent as records.
+    pub(super) fn begin_sealed(&mut self, now: Moment, plain: usize) {
+        self.sending_since = Some(now);
+        self.sealed = Some(Sealed { plain: plain as u64, taken: 0 });
     }
 
     /// Takes back bytes that the kernel has left after all.
     pub(super) fn left(&mut self, n: usize) {
-        self.sent -= n as u64;
+        match &mut self.sealed {
+            None => self.sent -= n as u64,
+            Some(sealed) => {
+                sealed.taken -= n as u64;
+                if sealed.taken == 0 && n > 0 {
+                    self.sent -= sealed.plain;
+                }
+            }
+        }
     }
 
     /// Notes that some bytes left while others wait on: the peer is alive.
@@ -141,6 +175,7 @@ impl Outward {
     /// Ends a send.
     pub(super) fn sent(&mut self, result: io::Result<()>) {
         self.sending_since = None;
+        self.sealed = None;
         if let Err(error) = result {
             self.end = Some(End::Failed(error.kind()));
         }
@@ -167,6 +202,37 @@ mod tests {
         assert!(outward.take(Moment::ZERO).is_none(), "one send at a time");
         outward.sent(Ok(()));
         assert!(matches!(outward.take(Moment::ZERO), Some((_, false))));
+    }
+
+    #[test]
+    fn of_records_all_or_nothing_counts_as_sent() {
+        let buffers = Buffers::new();
+        let mut outward = Outward::default();
+        outward.stage(&buffers).bytes().extend_from_slice(&[0; 100]);
+        let before = outward.outgoing();
+        let mut sent = |steps: &[i64]| {
+            outward.begin_sealed(Moment::ZERO, 100);
+            for step in steps {
+                let n = step.unsigned_abs() as usize;
+                if *step > 0 { outward.took(n) } else { outward.left(n) }
+            }
+            let sent = outward.outgoing();
+            outward.sent(Ok(()));
+            outward.sent = 0;
+            sent.sent
+        };
+        assert_eq!(before.sent, 0);
+        for (steps, counted) in [
+            (&[][..], 0),
+            (&[130], 100),
+            (&[1], 100),
+            (&[130, -130], 0),
+            (&[130, -129], 100),
+            (&[130, -50, 50], 100),
+        ] {
+            assert_eq!(sent(steps), counted, "{steps:?}");
+        }
+        assert_eq!(sent(&[130, -130, 1]), 100);
     }
 
     #[test]

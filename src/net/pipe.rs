@@ -8,7 +8,7 @@
 //! The socket side is `stream.rs`, and `carrier.rs` where bytes go through the ring. The protocol is polled by the same
 //! task that moves the bytes, so it need not be woken for them.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -22,6 +22,7 @@ use super::inward::Inward;
 use super::outward::Outward;
 pub use super::outward::{End, Outgoing};
 use super::ready::ReadyList;
+use super::secure::Secure;
 use super::socket::Socket;
 use crate::buffer::{Output, Slice};
 use crate::metrics::WorkerBlock;
@@ -29,15 +30,17 @@ use crate::time::Moment;
 
 /// The state of one connection's bytes.
 pub struct Pipe {
-    buffers: Rc<Buffers>,
+    pub(super) buffers: Rc<Buffers>,
     pub(super) inward: RefCell<Inward>,
     pub(super) outward: RefCell<Outward>,
+    /// TLS, where bytes are not plaintext.
+    pub(super) secure: OnceCell<Box<RefCell<Secure>>>,
     /// Asks for a send of the stage.
     sender: RefCell<Sender>,
     /// A send has been asked for.
     asked: Cell<bool>,
     /// The protocol has to be polled for an event.
-    news: Cell<bool>,
+    pub(super) news: Cell<bool>,
     /// The connection is to be cut, with nothing more sent.
     aborted: Cell<bool>,
     /// The protocol is done: the connection ends when all that is staged has left.
@@ -66,6 +69,7 @@ impl Pipe {
             buffers,
             inward: RefCell::default(),
             outward: RefCell::default(),
+            secure: OnceCell::new(),
             sender: RefCell::default(),
             asked: Cell::new(false),
             news: Cell::new(false),
@@ -206,6 +210,9 @@ impl Pipe {
     /// Notes that the protocol is done.
     pub(super) fn close(&self) {
         self.closing.set(true);
+        if let Some(secure) = self.secure.get() {
+            secure.borrow_mut().close();
+        }
     }
 
     /// Whether the protocol has taken all that came, or cannot go on with what there is. Bytes that it leaves are kept,
@@ -215,7 +222,7 @@ impl Pipe {
         self.outward.borrow_mut().release(&self.buffers, discards);
         let mut inward = self.inward.borrow_mut();
         inward.keep();
-        inward.wants_more()
+        inward.wants_more() && self.secure.get().is_none_or(|secure| secure.borrow().wants_more())
     }
 
     /// Receives the bytes that have arrived, if there are any.
@@ -240,7 +247,10 @@ impl Pipe {
         counts.bytes_received.add(slice.len() as u64);
         self.received_at.set(now);
         self.spoken.set(true);
-        self.inward.borrow_mut().arrived(slice);
+        match self.secure.get() {
+            None => self.inward.borrow_mut().arrived(slice),
+            Some(secure) => secure.borrow_mut().arrived(slice, &self.buffers),
+        }
         self.news.set(true);
     }
 
@@ -259,6 +269,9 @@ impl Pipe {
     /// Drops bytes that arrived and were not taken: the protocol is done.
     pub(super) fn discard_received(&self) {
         self.inward.borrow_mut().discard();
+        if let Some(secure) = self.secure.get() {
+            secure.borrow_mut().discard(&self.buffers);
+        }
     }
 
     /// Takes the staged bytes for a send; none while another send is in flight. A protocol that found no room gets
@@ -266,6 +279,9 @@ impl Pipe {
     pub(super) fn take_stage(&self, now: Moment) -> Option<Output> {
         if self.discards() {
             return None;
+        }
+        if let Some(secure) = self.secure.get() {
+            return self.take_sealed(&mut secure.borrow_mut(), now);
         }
         let (stage, was_blocked) = self.outward.borrow_mut().take(now)?;
         if was_blocked {
@@ -276,7 +292,35 @@ impl Pipe {
 
     /// Whether staged bytes may be taken for a send.
     pub(super) fn has_stage(&self) -> bool {
-        self.outward.borrow().waiting() > 0 && !self.discards()
+        self.has_output() && !self.discards()
+    }
+
+    fn has_output(&self) -> bool {
+        let staged = self.outward.borrow().waiting();
+        match self.secure.get() {
+            None => staged > 0,
+            Some(secure) => secure.borrow().has_output(staged),
+        }
+    }
+
+    /// Takes the staged bytes as records, behind what TLS itself has to send.
+    fn take_sealed(&self, secure: &mut Secure, now: Moment) -> Option<Output> {
+        let mut outward = self.outward.borrow_mut();
+        if outward.sending_since().is_some() || !secure.has_output(outward.waiting()) {
+            return None;
+        }
+        let taken = if secure.is_open() { outward.take(now) } else { None };
+        let (stage, was_blocked) = taken.unzip();
+        let sealed = secure.seal(stage.as_ref(), &self.buffers);
+        outward.begin_sealed(now, stage.as_ref().map_or(0, Output::len));
+        stage.into_iter().for_each(|stage| self.buffers.give(stage));
+        if sealed.is_none() {
+            outward.sent(Err(io::ErrorKind::InvalidData.into()));
+        }
+        if sealed.is_none() || was_blocked == Some(true) {
+            self.news.set(true);
+        }
+        sealed
     }
 
     /// Whether the end of the next send is waited for: by a protocol that found the stage full, or by the connection's
@@ -311,10 +355,7 @@ impl Pipe {
 
     /// Whether all staged bytes have been sent, or cannot be.
     pub(super) fn is_drained(&self) -> bool {
-        self.discards() || {
-            let outward = self.outward.borrow();
-            outward.waiting() == 0 && outward.sending_since().is_none()
-        }
+        self.discards() || (!self.has_output() && self.sending_since().is_none())
     }
 
     /// Stages as much of `slices` as there is room for.
@@ -350,6 +391,9 @@ impl Pipe {
 impl Drop for Pipe {
     fn drop(&mut self) {
         self.outward.get_mut().release(&self.buffers, true);
+        if let Some(secure) = self.secure.get_mut() {
+            secure.get_mut().discard(&self.buffers);
+        }
     }
 }
 
@@ -422,78 +466,4 @@ impl AsyncWrite for Io {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use super::*;
-
-    fn staged(pipe: &Rc<Pipe>, bytes: &[u8]) {
-        let written = Pin::new(&mut pipe.io()).poll_write(&mut Context::from_waker(Waker::noop()), bytes);
-        assert!(matches!(written, Poll::Ready(Ok(n)) if n == bytes.len()));
-    }
-
-    /// Events of a connection, and whether it is then known that no byte has left since before them.
-    #[test]
-    fn what_was_not_written_is_known_once_the_connection_is_over() {
-        type Events = fn(&Rc<Pipe>);
-        const GONE: io::ErrorKind = io::ErrorKind::ConnectionReset;
-        let table: [(&str, Events, bool); 8] = [
-            ("it goes on", |_| (), false),
-            ("reset while nothing was staged", |pipe| pipe.failed(&GONE.into()), true),
-            ("closed while nothing was staged", |pipe| pipe.closed(), true),
-            (
-                "reset while it was staged",
-                |pipe| {
-                    staged(pipe, b"head");
-                    pipe.failed(&GONE.into());
-                },
-                true,
-            ),
-            (
-                "closed while it was staged: the peer may still take it",
-                |pipe| {
-                    staged(pipe, b"head");
-                    pipe.closed();
-                },
-                false,
-            ),
-            (
-                "the kernel takes nothing",
-                |pipe| {
-                    staged(pipe, b"head");
-                    let stage = pipe.take_stage(Moment::ZERO).expect("it is staged");
-                    pipe.sent(Err(GONE.into()), stage);
-                },
-                true,
-            ),
-            (
-                "the kernel has taken a part",
-                |pipe| {
-                    staged(pipe, b"head");
-                    let stage = pipe.take_stage(Moment::ZERO).expect("it is staged");
-                    pipe.took(1);
-                    pipe.sent(Err(GONE.into()), stage);
-                },
-                false,
-            ),
-            (
-                "cut while it was staged",
-                |pipe| {
-                    staged(pipe, b"head");
-                    pipe.abort();
-                },
-                true,
-            ),
-        ];
-        for (what, events, unwritten) in table {
-            let pipe = Pipe::new(Rc::new(Buffers::new()), Moment::ZERO);
-            staged(&pipe, b"of another call");
-            let stage = pipe.take_stage(Moment::ZERO).expect("it is staged");
-            pipe.took(stage.len());
-            pipe.sent(Ok(()), stage);
-            let before = pipe.outgoing();
-            events(&pipe);
-            assert_eq!(pipe.ended_at(before), unwritten, "{what}");
-        }
-    }
-}
+mod tests;

@@ -89,6 +89,7 @@ impl Loop {
 fn run<T>(current: &Current, wait: &Wait, local: &Local, mut main: Pin<&mut impl Future<Output = T>>) -> T {
     let executor = &current.executor;
     let waker = executor.main_waker();
+    local.handshakes.begin_turns();
     loop {
         if executor.take_main()
             && let Poll::Ready(value) = main.as_mut().poll(&mut Context::from_waker(&waker))
@@ -97,6 +98,7 @@ fn run<T>(current: &Current, wait: &Wait, local: &Local, mut main: Pin<&mut impl
         }
         executor.run();
         local.counts().turns.add(1);
+        local.handshakes.end_turn();
         wait.turn(!executor.has_woken());
     }
 }

@@ -117,6 +117,7 @@ impl Connection<'_> {
         self.signal.begin_turn(cx);
         for _ in 0..ROUNDS {
             transfer(cx);
+            self.pipe.open_received();
             if self.pipe.is_aborted() || (self.finished && (self.pipe.is_drained() || self.has_lingered())) {
                 return Poll::Ready(());
             }

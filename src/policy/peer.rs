@@ -28,7 +28,7 @@ pub struct Certificate {
     pub uris: Vec<String>,
     /// Its DNS names.
     pub dns_names: Vec<String>,
-    /// Its subject, as RFC 4514 writes names.
+    /// Its subject, such as `O=Example, CN=web`.
     pub subject: String,
     /// The SHA-256 of its DER form.
     pub sha256: [u8; 32],

@@ -5,7 +5,6 @@
 //! last answer stays, too, also when the configuration changes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::{fmt, io};
 
 use super::asker::{self, Answered, Asker, Upstream};
+use super::channel::Target;
 use super::files::{Absent, Files, WatchedFiles};
 use super::guard;
 use crate::config::Config;
@@ -109,6 +109,9 @@ fn tell(problems: &[Problem], log: impl Fn(&Problem)) {
     }
 }
 
+/// Gives the endpoints of a cluster.
+pub(super) type Targets<'a> = dyn Fn(usize) -> Vec<Target> + 'a;
+
 /// The sources of descriptors.
 pub(super) struct Sources {
     config: Arc<Config>,
@@ -119,13 +122,13 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    fn new(config: &Arc<Config>, addresses: &[Vec<SocketAddr>]) -> Sources {
+    fn new(config: &Arc<Config>, targets: &Targets<'_>) -> Sources {
         let settings = &config.transcoding;
         let named = settings.descriptor_sets.iter().chain(&settings.protos).chain(&settings.service_configs);
         let paths: BTreeSet<PathBuf> = named.map(|path| config.directory.join(path)).collect();
         let upstream = |cluster: &usize| Upstream {
             cluster: config.clusters[*cluster].name.clone(),
-            addresses: Arc::new(Mutex::new(addresses[*cluster].clone())),
+            targets: Arc::new(Mutex::new(targets(*cluster))),
         };
         Sources {
             config: Arc::clone(config),
@@ -195,14 +198,14 @@ pub(super) struct Opened {
 /// Reads all configured descriptors; `None` if there are none. `before` is the status so far.
 pub(super) fn open(
     config: &Arc<Config>,
-    addresses: &[Vec<SocketAddr>],
+    targets: &Targets<'_>,
     before: Option<Arc<Status>>,
 ) -> Result<Option<Opened>, Vec<Problem>> {
     if !config.transcoding.is_configured() {
         return Ok(None);
     }
     let status = before.unwrap_or_default();
-    let mut sources = Sources::new(config, addresses);
+    let mut sources = Sources::new(config, targets);
     let api = sources.first(&status)?;
     Ok(Some(Opened { api, status, sources }))
 }
@@ -241,11 +244,10 @@ impl Watcher {
         Ok(Watcher { upstreams, words, thread: Some(thread), _asker })
     }
 
-    /// Sets the addresses at which upstreams are asked: `of` gives those of a cluster.
-    pub(super) fn relocate<'a>(&self, of: impl Fn(&str) -> &'a [SocketAddr]) {
+    /// Sets the endpoints at which upstreams are asked: `of` gives those of a cluster.
+    pub(super) fn relocate(&self, of: impl Fn(&str) -> Vec<Target>) {
         for upstream in &self.upstreams {
-            *upstream.addresses.lock().unwrap_or_else(PoisonError::into_inner) =
-                of(&upstream.cluster).to_vec();
+            *upstream.targets.lock().unwrap_or_else(PoisonError::into_inner) = of(&upstream.cluster);
         }
     }
 }

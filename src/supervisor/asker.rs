@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use super::channel::Target;
 use super::guard;
 use super::reflection::{self, Told};
 use crate::transcode::api::Reflected;
@@ -24,7 +24,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Upstream {
     pub(super) cluster: String,
     /// An answer of one of them is enough. A name may lead elsewhere meanwhile.
-    pub(super) addresses: Arc<Mutex<Vec<SocketAddr>>>,
+    pub(super) targets: Arc<Mutex<Vec<Target>>>,
 }
 
 /// A cluster and its answer; `None` if none of its addresses answered.
@@ -34,15 +34,15 @@ impl Upstream {
     /// Asks one address after the other. A failure that differs from the `last` one is logged.
     async fn ask(&self, last: &mut String) -> Option<Reflected> {
         let mut failures = String::new();
-        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for address in addresses {
-            match reflection::ask(address).await {
+        let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for target in targets {
+            match reflection::ask(target.clone()).await {
                 Ok(Told { files, untold }) => {
                     last.clear();
                     let origin = format!("reflection of cluster {:?}", self.cluster);
                     return Some(Reflected { origin, files, untold });
                 }
-                Err(error) => failures += &format!("{address}: {error}; "),
+                Err(error) => failures += &format!("{}: {error}; ", target.address),
             }
         }
         if *last != failures {

@@ -3,19 +3,19 @@
 //! A reload does not disturb the checks of an endpoint that stays, with the settings of before.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::channel::Target;
 use super::guard;
 use super::shared::Shared;
 use crate::config::HealthChecks;
@@ -35,7 +35,7 @@ pub(super) struct Checks {
 struct Patient {
     cluster: String,
     settings: HealthChecks,
-    address: SocketAddr,
+    target: Target,
     fitness: Arc<Fitness>,
     /// Where bad answers are counted.
     failures: Arc<AtomicU64>,
@@ -73,11 +73,11 @@ fn patients(shared: &Shared) -> Vec<Patient> {
         let Some((settings, health)) = cluster.health_checks.as_ref().zip(shares.health.as_ref()) else {
             continue;
         };
-        for (index, address) in shared.addresses[at].iter().enumerate() {
+        for (index, target) in shared.targets(at).into_iter().enumerate() {
             patients.push(Patient {
                 cluster: cluster.name.clone(),
                 settings: settings.clone(),
-                address: *address,
+                target,
                 fitness: Arc::clone(health.of(index)),
                 failures: Arc::clone(health.failures()),
                 host: Arc::clone(shares.outliers.host(index)),
@@ -92,14 +92,14 @@ impl Patient {
     fn is(&self, other: &Patient) -> bool {
         self.cluster == other.cluster
             && self.settings == other.settings
-            && self.address == other.address
+            && self.target.is(&other.target)
             && Arc::ptr_eq(&self.fitness, &other.fitness)
             && Arc::ptr_eq(&self.host, &other.host)
     }
 
     async fn run(self, clock: Clock) {
-        let Ok(endpoint) = Endpoint::from_shared(format!("http://{}", self.address)) else { return };
-        let channel = endpoint.connect_timeout(self.settings.timeout).connect_lazy();
+        let channel = self.target.lazy(|endpoint| endpoint.connect_timeout(self.settings.timeout));
+        let Ok(channel) = channel else { return };
         let mut judge = Judge::new(&self.settings, self.fitness.is_fit());
         let mut turns = tokio::time::interval(self.settings.interval);
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -108,7 +108,7 @@ impl Patient {
             let well = self.ask(channel.clone()).await;
             self.failures.fetch_add(u64::from(!well), Ordering::Relaxed);
             let Some(fit) = judge.tell(well) else { continue };
-            let (cluster, endpoint) = (&self.cluster, self.address);
+            let (cluster, endpoint) = (&self.cluster, self.target.address);
             tracing::info!(cluster, %endpoint, fit, "an endpoint's health has changed");
             self.fitness.set(fit);
             if fit {

@@ -7,14 +7,16 @@ use std::{fmt, mem};
 
 use super::apis::Watcher;
 use super::bells::Bells;
+use super::certificates::Certificates;
 use super::health::Checks;
 use super::jwks::KeyFetches;
 use super::names::{Answer, Names, Renamed};
-use super::shared::Shared;
+use super::shared::{Found, Shared};
 use super::state::State;
 use crate::admin::{Source as _, World};
 use crate::config::Config;
 use crate::metrics::Layout;
+use crate::tls::Contexts;
 use crate::worker::{self, Clock};
 
 /// Room for endpoints comes in steps of this many.
@@ -31,6 +33,7 @@ pub(super) struct Live {
     pub(super) names: Names,
     pub(super) checks: Checks,
     pub(super) key_fetches: KeyFetches,
+    pub(super) certificates: Certificates,
     /// Watches the descriptors, if there are any.
     pub(super) descriptors: Option<Watcher>,
 }
@@ -72,7 +75,8 @@ fn renamed(live: &mut Live, host: &str, answer: Answer) {
             tracing::info!(cluster = cluster.name, name = host, ?before, ?now, "other endpoints");
         }
     }
-    live.apply(&config, addresses);
+    let tls = Arc::clone(&live.shared.tls);
+    live.apply(&config, addresses, tls);
 }
 
 impl Live {
@@ -86,9 +90,22 @@ impl Live {
         live
     }
 
+    /// Lets health checks and reflection use the certificates that are in use now.
+    pub(super) fn renew_targets(&mut self) {
+        self.checks.set(&self.shared);
+        if let Some(descriptors) = &self.descriptors {
+            descriptors.relocate(|cluster| self.shared.targets_of(cluster));
+        }
+    }
+
     /// Applies a configuration to all workers. Nothing here can fail. Gives the number of clusters that are new or
     /// changed.
-    pub(super) fn apply(&mut self, config: &Arc<Config>, addresses: Vec<Vec<SocketAddr>>) -> usize {
+    pub(super) fn apply(
+        &mut self,
+        config: &Arc<Config>,
+        addresses: Vec<Vec<SocketAddr>>,
+        tls: Arc<Contexts>,
+    ) -> usize {
         let before = self.state.world();
         let next = layout(config, &addresses);
         let same = Arc::ptr_eq(config, &before.config) && next.endpoints == before.layout.endpoints;
@@ -97,7 +114,8 @@ impl Live {
             false => before.shards.iter().map(|shard| shard.next(&before.layout, &next)).collect(),
         };
         let now = self.clock.now();
-        let shared = self.shared.next(config, addresses, shards.len(), now);
+        let found = Found { addresses, hosts: self.names.hosts(config), tls };
+        let shared = self.shared.next(config, found, shards.len(), now);
         let changed = self.shared.changed_in(&shared);
         self.shared.give_way(&shared, now);
         for (number, shard) in shards.iter().enumerate() {
@@ -106,7 +124,7 @@ impl Live {
         self.checks.set(&shared);
         self.key_fetches.set(&shared);
         if let Some(descriptors) = &self.descriptors {
-            descriptors.relocate(|cluster| shared.addresses_of(cluster));
+            descriptors.relocate(|cluster| shared.targets_of(cluster));
         }
         self.state.set_world(World {
             config: Arc::clone(config),
@@ -118,6 +136,7 @@ impl Live {
             flags: before.flags,
         });
         drop(mem::replace(&mut self.shared, shared));
+        self.renew_targets();
         // The workers take it over when they hear the bell.
         self.bells.ring();
         changed

@@ -14,6 +14,8 @@ mod asker;
 mod batch;
 mod bells;
 mod breakers;
+mod certificates;
+pub mod channel;
 mod errands;
 mod error;
 mod files;
@@ -30,6 +32,7 @@ mod outages;
 pub(crate) mod placement;
 pub mod reflection;
 mod reload;
+mod renewal;
 mod series;
 mod shared;
 mod spans;
@@ -47,6 +50,7 @@ use std::time::{Duration, Instant};
 
 use self::apis::Watcher;
 use self::bells::Bells;
+use self::certificates::Certificates;
 use self::errands::Errands;
 pub use self::error::StartError;
 use self::files::Files;
@@ -60,7 +64,7 @@ use self::names::Names;
 use self::notice::Notice;
 pub use self::notice::Waker;
 pub use self::reload::{ReloadError, Reloaded};
-use self::shared::Shared;
+use self::shared::{Found, Shared};
 use self::state::{Shown, State};
 use self::telling::Tellers;
 use self::worker_thread::{Handle, Starting};
@@ -124,30 +128,28 @@ impl Gateway {
         let cores = placement::cores(config.workers, config.cpu_policy).map_err(StartError::Place)?;
         let errands = Errands::start().map_err(StartError::System)?;
         let names = Names::first(errands.handle(), &config)?;
-        let addresses = names.addresses(&config, None);
-        let admin_listener = TcpListener::bind(config.admin.address)
-            .map_err(|error| StartError::Bind(config.admin.address, error))?;
+        let admin_listener = bind_admin(&config)?;
         let asked = config.clone();
         let sockets = bind(&mut config, cores.len())?;
-        let listeners = config.listeners.iter().map(|listener| listener.address).collect();
         let config = Arc::new(config);
-        let apis = apis::open(&config, &addresses, None).map_err(StartError::Transcoding)?;
-        let layout = live::layout(&config, &addresses);
+        let (certificates, found) = found(&config, &names)?;
+        let targets = |cluster| found.targets(cluster);
+        let apis = apis::open(&config, &targets, None).map_err(StartError::Transcoding)?;
+        let layout = live::layout(&config, &found.addresses);
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();
         let clock = Clock::new();
-        let shared = Shared::new(&config, addresses, cores.len(), clock.now());
+        let shared = Shared::new(&config, found, cores.len(), clock.now());
 
         let (notify, notices) = mpsc::channel();
         let begin = |(number, core): (_, &_)| Starting::new(number, *core, &config, notify.clone());
-        let starting = cores.iter().enumerate().map(begin).collect::<io::Result<Vec<_>>>();
-        let starting = starting.map_err(StartError::System)?;
+        let starting = all(cores.iter().enumerate().map(begin))?;
         let (rung, refusal) = decide(&config, &starting)?;
-        let places = starting.iter().map(|starting| starting.place).collect();
-        let world = world(&shared, layout, &shards, places, rung);
+        let world = world(&shared, layout, &shards, &starting, rung);
         let tellers = Tellers::start(&config, cores.len(), &world.layout)?;
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
         let shown = Shown { refusal, hooks, waker: Waker::new(notify) };
-        let state = Arc::new(State::new(world, shown, status, tellers.counts(), Arc::clone(names.counts())));
+        let counts = (Arc::clone(names.counts()), Arc::clone(&certificates.status));
+        let state = Arc::new(State::new(world, shown, status, tellers.counts(), counts));
         let begun = Begun {
             shared: &shared,
             clock: &clock,
@@ -162,7 +164,6 @@ impl Gateway {
         let descriptors = watch(apis, &files, Arc::clone(&bells)).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
-        let _housekeeping = Housekeeping::start(&state, &files, &admin).map_err(StartError::System)?;
         let live = Live {
             state: Arc::clone(&state),
             bells: Arc::clone(&bells),
@@ -172,13 +173,15 @@ impl Gateway {
             shared,
             series_base: 0,
             names,
+            certificates,
             descriptors,
         };
         Ok(Gateway {
+            _housekeeping: Housekeeping::start(&state, &files, &admin).map_err(StartError::System)?,
             state,
             workers,
             notices,
-            listeners,
+            listeners: config.listeners.iter().map(|listener| listener.address).collect(),
             admin,
             drain_timeout: config.drain_timeout,
             lost: OnceLock::new(),
@@ -186,10 +189,9 @@ impl Gateway {
             tellers,
             asked,
             bells,
-            live: live.begin(),
+            live: renewal::begin(&files, live),
             errands,
             files,
-            _housekeeping,
         })
     }
 
@@ -320,6 +322,23 @@ impl fmt::Debug for Gateway {
     }
 }
 
+/// All of them, or the first error of the system.
+fn all<T>(results: impl Iterator<Item = io::Result<T>>) -> Result<Vec<T>, StartError> {
+    results.collect::<io::Result<_>>().map_err(StartError::System)
+}
+
+/// What names and files decide at the start.
+fn found(config: &Config, names: &Names) -> Result<(Certificates, Found), StartError> {
+    let (certificates, tls) = Certificates::open(config).map_err(StartError::Tls)?;
+    let (addresses, hosts) = (names.addresses(config, None), names.hosts(config));
+    Ok((certificates, Found { addresses, hosts, tls }))
+}
+
+fn bind_admin(config: &Config) -> Result<TcpListener, StartError> {
+    let address = config.admin.address;
+    TcpListener::bind(address).map_err(|error| StartError::Bind(address, error))
+}
+
 fn raise_limits() {
     if let Err(error) = sys::raise_file_limit() {
         tracing::warn!(%error, "cannot raise the limit on open files");
@@ -327,7 +346,8 @@ fn raise_limits() {
 }
 
 /// The view of the gateway that operators get.
-fn world(shared: &Shared, layout: Layout, shards: &[Arc<Shard>], workers: Vec<Place>, rung: Rung) -> World {
+fn world(shared: &Shared, layout: Layout, shards: &[Arc<Shard>], starting: &[Starting], rung: Rung) -> World {
+    let workers: Vec<Place> = starting.iter().map(|starting| starting.place).collect();
     let (config, shares, shards) = (Arc::clone(&shared.config), shared.shares.clone(), shards.to_vec());
     World { config, shares, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }
 }
@@ -369,10 +389,6 @@ fn decide(config: &Config, starting: &[Starting]) -> Result<(Rung, Option<Refusa
 
 /// Binds a socket per listener for each worker. The first socket settles a port of 0.
 fn bind(config: &mut Config, workers: usize) -> Result<Vec<Vec<TcpListener>>, StartError> {
-    // Workers share an address, and so would another gateway, each with a part of the clients.
-    for listener in config.listeners.iter().filter(|listener| !listener.reuse_port) {
-        listener::is_free(listener.address).map_err(|error| StartError::Bind(listener.address, error))?;
-    }
     let mut all = Vec::new();
     for _ in 0..workers {
         let mut sockets = Vec::new();

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -10,12 +9,13 @@ use prost_types::FileDescriptorProto;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::Streaming;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
+use super::channel::Target;
 use crate::transcode::descriptors::missing_types;
 
 /// The time from the connect to the last file.
@@ -76,13 +76,14 @@ pub struct Told {
     pub untold: Vec<String>,
 }
 
-/// All files of the services at an address, and their imports, as far as it gives them.
+/// All files of the services at an endpoint, and their imports, as far as it gives them.
 ///
 /// # Errors
 /// The reason why there are none.
-pub async fn ask(address: SocketAddr) -> Result<Told, ReflectionError> {
+pub async fn ask(target: impl Into<Target>) -> Result<Told, ReflectionError> {
+    let target = target.into();
     let all = async {
-        let channel = connect(address).await?;
+        let channel = connect(&target).await?;
         for path in PATHS {
             match files(channel.clone(), path).await {
                 Err(ReflectionError::NotOffered) => {}
@@ -94,7 +95,7 @@ pub async fn ask(address: SocketAddr) -> Result<Told, ReflectionError> {
     tokio::time::timeout(TIMEOUT, all).await.unwrap_or(Err(ReflectionError::TimedOut))
 }
 
-async fn connect(address: SocketAddr) -> Result<Channel, ReflectionError> {
+async fn connect(target: &Target) -> Result<Channel, ReflectionError> {
     // The reason stands in the causes: the error itself says "transport error".
     let failed = |error: tonic::transport::Error| {
         let mut reason = error.to_string();
@@ -105,8 +106,7 @@ async fn connect(address: SocketAddr) -> Result<Channel, ReflectionError> {
         }
         ReflectionError::Connect(reason)
     };
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(failed)?;
-    endpoint.connect().await.map_err(failed)
+    target.connect().await.map_err(failed)
 }
 
 async fn files(channel: Channel, path: &'static str) -> Result<Told, ReflectionError> {

@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use super::apis::{Status, Watcher};
 use super::live::{self, lock};
+use super::shared::Found;
 use super::{Gateway, StartError, names};
 use crate::admin::Source as _;
 use crate::config::Config;
+use crate::tls::Contexts;
 use crate::transcode::api::Api;
 
 /// The reason why a new configuration was refused.
@@ -74,15 +76,18 @@ impl Gateway {
             (names.missing(&config), Arc::clone(names.counts()))
         };
         let answers = names::ask(self.errands.handle(), &config.dns, &counts, &missing);
-        let answers = names::all_found(answers).map_err(ReloadError::Start)?;
+        let answers = answers.map_err(ReloadError::Start)?;
         let addresses = {
             let mut live = lock(&self.live);
             live.names.learn(answers);
             live.names.addresses(&config, Some(&live.shared))
         };
+        let before_tls = Arc::clone(&lock(&self.live).shared.tls);
+        let contexts = Contexts::load(&config, Some(&before_tls));
+        let contexts = Arc::new(contexts.map_err(|problem| ReloadError::Start(StartError::Tls(problem)))?);
         let descriptors = match is_same_api(&config, &before.config) {
             true => None,
-            false => Some(self.open_apis(&config, &addresses)?),
+            false => Some(self.open_apis(&config, addresses, &contexts)?),
         };
 
         // From here on nothing fails.
@@ -96,7 +101,9 @@ impl Gateway {
             self.bells.transcode(api.as_ref());
             live.descriptors = watcher;
         }
-        let clusters_changed = live.apply(&config, addresses);
+        let clusters_changed = live.apply(&config, addresses, Arc::clone(&contexts));
+        live.certificates.set(&config);
+        live.certificates.status.set(&config, &contexts, true);
         live.names.keep(&config, &live::on_renamed(&self.live));
         drop(live);
         self.drain_timeout = config.drain_timeout;
@@ -104,8 +111,15 @@ impl Gateway {
     }
 
     /// Reads all descriptors, and begins to watch them.
-    fn open_apis(&self, config: &Arc<Config>, addresses: &[Vec<SocketAddr>]) -> Result<NewApi, ReloadError> {
-        let opened = super::apis::open(config, addresses, self.state.apis());
+    fn open_apis(
+        &self,
+        config: &Arc<Config>,
+        addresses: Vec<Vec<SocketAddr>>,
+        tls: &Arc<Contexts>,
+    ) -> Result<NewApi, ReloadError> {
+        let hosts = lock(&self.live).names.hosts(config);
+        let found = Found { addresses, hosts, tls: Arc::clone(tls) };
+        let opened = super::apis::open(config, &|cluster| found.targets(cluster), self.state.apis());
         let opened = opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?;
         let (api, status) = opened.as_ref().map(|it| (Arc::clone(&it.api), Arc::clone(&it.status))).unzip();
         let watcher = super::watch(opened, &self.files, Arc::clone(&self.bells));

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::channel::Target;
 use crate::config::{Config, JwtProvider, Route};
 use crate::metrics::Shard;
 use crate::policy::jwt::{KeySet, SharedKeys};
@@ -10,6 +11,7 @@ use crate::policy::limit::SharedLimit;
 use crate::policy::rate::SharedRate;
 use crate::policy::shares::Shares;
 use crate::time::Moment;
+use crate::tls::{ClusterContext, Contexts, Hosts};
 use crate::worker::ConfigSnapshot;
 
 /// The state of one configuration that all workers share.
@@ -24,16 +26,41 @@ pub(super) struct Shared {
     rates: Vec<Option<Arc<SharedRate>>>,
     /// For each provider of tokens.
     pub(super) keys: Vec<Arc<SharedKeys>>,
+    /// TLS of listeners and clusters.
+    pub(super) tls: Arc<Contexts>,
+    /// The hosts by which the endpoints are configured.
+    hosts: Arc<Hosts>,
+}
+
+/// The part of the state that files and names decide.
+pub(super) struct Found {
+    /// The addresses of each cluster's endpoints.
+    pub(super) addresses: Vec<Vec<SocketAddr>>,
+    /// The hosts by which these are configured.
+    pub(super) hosts: Hosts,
+    /// TLS of listeners and clusters.
+    pub(super) tls: Arc<Contexts>,
+}
+
+impl Found {
+    /// The endpoints of a cluster, as the control side reaches them.
+    pub(super) fn targets(&self, cluster: usize) -> Vec<Target> {
+        targets(&self.addresses[cluster], (&self.tls, &self.hosts), cluster)
+    }
+}
+
+fn targets(addresses: &[SocketAddr], (tls, hosts): (&Contexts, &Hosts), cluster: usize) -> Vec<Target> {
+    let tls = tls.cluster(cluster).map(|context| ClusterContext {
+        context: Arc::clone(context),
+        hosts: hosts.get(cluster).cloned().unwrap_or_default(),
+    });
+    addresses.iter().map(|address| Target { address: *address, tls: tls.clone() }).collect()
 }
 
 impl Shared {
     /// The state for so many workers, whose clock stands at `now`.
-    pub(super) fn new(
-        config: &Arc<Config>,
-        addresses: Vec<Vec<SocketAddr>>,
-        workers: usize,
-        now: Moment,
-    ) -> Shared {
+    pub(super) fn new(config: &Arc<Config>, found: Found, workers: usize, now: Moment) -> Shared {
+        let Found { addresses, hosts, tls } = found;
         let clusters = || config.clusters.iter().zip(&addresses);
         let rate = |settings| SharedRate::new(settings, workers, now);
         Shared {
@@ -43,19 +70,15 @@ impl Shared {
             keys: config.jwt_providers.iter().map(|provider| Arc::new(keys_of(provider))).collect(),
             config: Arc::clone(config),
             addresses,
+            tls,
+            hosts: Arc::new(hosts),
         }
     }
 
     /// The state for another configuration, or other addresses. Each part that does not change is taken over with its
     /// learnt values, and each limit with its use. Nothing changes before [`Shared::give_way`] is called.
-    pub(super) fn next(
-        &self,
-        config: &Arc<Config>,
-        addresses: Vec<Vec<SocketAddr>>,
-        workers: usize,
-        now: Moment,
-    ) -> Shared {
-        let mut next = Shared::new(config, addresses, workers, now);
+    pub(super) fn next(&self, config: &Arc<Config>, found: Found, workers: usize, now: Moment) -> Shared {
+        let mut next = Shared::new(config, found, workers, now);
         for (at, cluster) in config.clusters.iter().enumerate() {
             let Some(before) = self.position(&cluster.name) else { continue };
             next.limits[at] = Arc::clone(&self.limits[before]);
@@ -114,6 +137,16 @@ impl Shared {
         next.shares.iter().filter(|shares| !known(shares)).count()
     }
 
+    /// The endpoints of a cluster, as the control side reaches them.
+    pub(super) fn targets(&self, cluster: usize) -> Vec<Target> {
+        targets(&self.addresses[cluster], (&self.tls, &self.hosts), cluster)
+    }
+
+    /// The endpoints of the cluster of this name; none if there is no such one.
+    pub(super) fn targets_of(&self, cluster: &str) -> Vec<Target> {
+        self.position(cluster).map_or_else(Vec::new, |at| self.targets(at))
+    }
+
     /// The addresses of a cluster; none if there is no such one.
     pub(super) fn addresses_of(&self, cluster: &str) -> &[SocketAddr] {
         self.position(cluster).map_or(&[], |at| &self.addresses[at])
@@ -148,6 +181,8 @@ impl Shared {
             keys: self.keys.clone(),
             shard: Arc::clone(shard),
             series_base,
+            tls: Arc::clone(&self.tls),
+            hosts: Arc::clone(&self.hosts),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use super::apis::Status;
+use super::certificates;
 use super::names;
 use super::notice::Waker;
 use super::telling::Counts;
@@ -18,6 +19,7 @@ pub(super) struct State {
     shown: Shown,
     told: Counts,
     names: Arc<names::Counts>,
+    certificates: Arc<certificates::Status>,
     /// The status of the API for JSON, if that is configured.
     apis: Mutex<Option<Arc<Status>>>,
     ready: AtomicBool,
@@ -53,7 +55,7 @@ impl State {
         shown: Shown,
         apis: Option<Arc<Status>>,
         told: Counts,
-        names: Arc<names::Counts>,
+        (names, certificates): (Arc<names::Counts>, Arc<certificates::Status>),
     ) -> State {
         let rings = Mutex::new(vec![Ring::default(); world.shards.len()]);
         let (ready, drain_wanted) = Default::default();
@@ -64,6 +66,7 @@ impl State {
             apis: Mutex::new(apis),
             told,
             names,
+            certificates,
             ready,
             reloads,
             reload_failures,
@@ -138,6 +141,7 @@ impl Source for State {
 
     fn metrics(&self) -> String {
         let world = self.world();
+        let certificates = self.certificates.rows();
         let info = GatewayInfo {
             version: env!("CARGO_PKG_VERSION"),
             backend: world.backend,
@@ -155,6 +159,7 @@ impl Source for State {
             control_panics: super::guard::panics(),
             transcoding: self.apis().map(|apis| apis.info()),
             shares: &world.shares,
+            certificates: certificates.as_deref().map(|rows| self.certificates.info(rows)),
         };
         render::text(&info, &world.layout, &world.shards, &self.sample_rings())
     }

@@ -52,16 +52,10 @@ struct Wheel {
 struct Entry {
     at: Moment,
     state: State,
-    links: Links,
-    waker: Option<Waker>,
-}
-
-/// The place of an armed entry in the list of its slot.
-#[derive(Clone, Copy)]
-struct Links {
     slot: usize,
     previous: usize,
     next: usize,
+    waker: Option<Waker>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -107,8 +101,8 @@ impl Timers {
 
     /// A timer that is not armed.
     pub fn timer(self: &Rc<Self>) -> Timer {
-        let links = Links { slot: 0, previous: NONE, next: NONE };
-        let entry = Entry { at: Moment::ZERO, state: State::Idle, links, waker: None };
+        let entry =
+            Entry { at: Moment::ZERO, state: State::Idle, slot: 0, previous: NONE, next: NONE, waker: None };
         let key = self.wheel.borrow_mut().entries.insert(entry);
         Timer { timers: Rc::clone(self), key }
     }
@@ -161,10 +155,9 @@ impl Timers {
     fn fire_slot(&self, wheel: &mut Wheel, slot: usize, now: Moment) {
         let mut key = wheel.heads[slot];
         while key != NONE {
-            let next = wheel.entries[key].links.next;
+            let next = wheel.entries[key].next;
             if wheel.entries[key].at <= now {
-                let links = wheel.entries[key].links;
-                wheel.unlink(links);
+                wheel.unlink(key);
                 self.armed.set(self.armed.get() - 1);
                 self.fired.set(self.fired.get() + 1);
                 let entry = &mut wheel.entries[key];
@@ -189,9 +182,8 @@ impl Timer {
     pub fn arm(&self, at: Moment, waker: &Waker) {
         let timers = &*self.timers;
         let mut wheel = timers.wheel.borrow_mut();
-        let Entry { state, links, .. } = wheel.entries[self.key];
-        if state == State::Armed {
-            wheel.unlink(links);
+        if wheel.entries[self.key].state == State::Armed {
+            wheel.unlink(self.key);
         } else {
             timers.armed.set(timers.armed.get() + 1);
         }
@@ -213,9 +205,8 @@ impl Timer {
     /// Disarms it, until it is armed again.
     pub fn disarm(&self) {
         let mut wheel = self.timers.wheel.borrow_mut();
-        let Entry { state, links, .. } = wheel.entries[self.key];
-        if state == State::Armed {
-            wheel.unlink(links);
+        if wheel.entries[self.key].state == State::Armed {
+            wheel.unlink(self.key);
             self.timers.armed.set(self.timers.armed.get() - 1);
         }
         wheel.entries[self.key].state = State::Idle;
@@ -258,12 +249,8 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        let mut wheel = self.timers.wheel.borrow_mut();
-        let entry = wheel.entries.remove(self.key);
-        if entry.state == State::Armed {
-            wheel.unlink(entry.links);
-            self.timers.armed.set(self.timers.armed.get() - 1);
-        }
+        self.disarm();
+        self.timers.wheel.borrow_mut().entries.remove(self.key);
     }
 }
 
@@ -276,19 +263,23 @@ impl fmt::Debug for Timer {
 impl Wheel {
     fn link(&mut self, key: usize, slot: usize) {
         let first = std::mem::replace(&mut self.heads[slot], key);
-        self.entries[key].links = Links { slot, previous: NONE, next: first };
+        let entry = &mut self.entries[key];
+        entry.slot = slot;
+        entry.previous = NONE;
+        entry.next = first;
         if first != NONE {
-            self.entries[first].links.previous = key;
+            self.entries[first].previous = key;
         }
     }
 
-    fn unlink(&mut self, Links { slot, previous, next }: Links) {
+    fn unlink(&mut self, key: usize) {
+        let Entry { previous, next, slot, .. } = self.entries[key];
         match previous {
             NONE => self.heads[slot] = next,
-            _ => self.entries[previous].links.next = next,
+            _ => self.entries[previous].next = next,
         }
         if next != NONE {
-            self.entries[next].links.previous = previous;
+            self.entries[next].previous = previous;
         }
     }
 }

@@ -203,6 +203,7 @@ mod tests {
         let shard = Shard::new(&layout);
         shard.calls[0].ended(0, Duration::from_micros(100));
         let info = GatewayInfo {
+            certificates: None,
             version: "1",
             backend: "epoll",
             backend_reason: None,

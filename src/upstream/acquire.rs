@@ -18,9 +18,8 @@ pub struct AcquireStream {
     tried: Tried,
     /// It lets others pass.
     yields: bool,
-    /// The place in the queue, while it waits.
+    /// The place in the queue, once it had to wait.
     ticket: Option<u64>,
-    has_waited: bool,
 }
 
 impl Future for AcquireStream {
@@ -48,12 +47,7 @@ impl Future for AcquireStream {
 
 impl AcquireStream {
     pub(super) fn new(pool: &Rc<Pool>, tried: Tried, yields: bool) -> AcquireStream {
-        AcquireStream { pool: Rc::clone(pool), tried, yields, ticket: None, has_waited: false }
-    }
-
-    /// Whether it was not ready at once.
-    pub fn has_waited(&self) -> bool {
-        self.has_waited
+        AcquireStream { pool: Rc::clone(pool), tried, yields, ticket: None }
     }
 
     /// Whether no call stands before it.
@@ -63,7 +57,6 @@ impl AcquireStream {
     }
 
     fn wait(&mut self, cx: &Context<'_>) -> Poll<Result<StreamLease, Failure>> {
-        self.has_waited = true;
         let mut waiters = self.pool.waiters.borrow_mut();
         match self.ticket {
             Some(ticket) => waiters.stay(ticket, cx.waker()),

@@ -25,6 +25,7 @@ use crate::policy::limit::{Limit, SharedLimit};
 use crate::policy::retry::End;
 use crate::policy::shares::Shares;
 use crate::time::Moment;
+use crate::tls::{ClientContext, ClusterContext};
 
 /// A cluster, as one worker sees it.
 pub struct Cluster {
@@ -55,6 +56,8 @@ pub struct ClusterInputs<'a> {
     pub shares: &'a Shares,
     /// Memory for heads.
     pub heads: &'a Rc<Heads>,
+    /// TLS towards its endpoints; `None` for plaintext.
+    pub tls: Option<ClusterContext>,
     /// The cluster as the previous configuration had it, if it did.
     pub before: Option<&'a Cluster>,
 }
@@ -67,7 +70,7 @@ impl Cluster {
         local: &Rc<Local>,
         seed: u64,
     ) -> Rc<Cluster> {
-        let ClusterInputs { worker, addresses, counts, limit, shares, heads, before } = parts;
+        let ClusterInputs { worker, addresses, counts, limit, shares, heads, tls, before } = parts;
         let settings = Rc::new(settings);
         // The limit counts connections that are open, so it and they go together.
         let pool = match before.filter(|before| before.pool.counts_in(&shares.connections)) {
@@ -77,6 +80,7 @@ impl Cluster {
             }
             None => Pool::new(&settings, addresses, shares, &counts, (local, heads), seed),
         };
+        pool.set_tls(tls);
         let throttling = |settings: &config::Cluster| settings.service_config.as_ref()?.throttling;
         let same_budget = |before: &&Cluster| {
             Arc::ptr_eq(before.budget.shared(), &shares.budget)
@@ -111,6 +115,11 @@ impl Cluster {
     /// Ends its connections as soon as they have no calls. Calls that have begun go on, and may still begin attempts.
     pub fn retire(&self) {
         self.pool.retire();
+    }
+
+    /// Takes over other certificates. Connections that have begun keep theirs.
+    pub fn renew_tls(&self, context: &Arc<ClientContext>) {
+        self.pool.renew_tls(context);
     }
 
     /// The cluster's settings, as configured.

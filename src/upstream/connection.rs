@@ -8,17 +8,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::config;
-use crate::http2::{self, Bounds, ErrorCode, Head, Heads, Notes, OpenError, Session, Stream};
+use crate::http2::{self, Bounds, ErrorCode, Head, Heads, Notes, OpenError, Stream};
+use crate::metrics::TlsError;
 use crate::net::pipe::Outgoing;
 use crate::net::{Local, Pipe, listener, stream};
 use crate::policy::age::Age;
 use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::time::timers::Timer;
+use crate::tls::{Alpn, Problem, Session, SessionError};
 
 /// A connection that may carry calls.
 pub(super) struct Connection {
-    session: Rc<Session>,
+    session: Rc<http2::Session>,
     state: Cell<State>,
     active: Cell<u32>,
     /// Calls it may still begin in its life.
@@ -37,7 +39,7 @@ enum State {
 }
 
 impl Connection {
-    fn new(session: &Rc<Session>, pool: &config::Pool, pipe: &Rc<Pipe>) -> Rc<Connection> {
+    fn new(session: &Rc<http2::Session>, pool: &config::Pool, pipe: &Rc<Pipe>) -> Rc<Connection> {
         Rc::new(Connection {
             session: Rc::clone(session),
             state: Cell::new(State::TakesCalls),
@@ -141,6 +143,8 @@ pub(super) struct Connect {
     pub(super) heads: Rc<Heads>,
     /// How long the connection may be silent before it is pinged.
     pub(super) ping_interval: Rc<Cell<Duration>>,
+    /// TLS, or why there can be none; `None` for plaintext.
+    pub(super) tls: Option<Result<Session, Problem>>,
 }
 
 /// An event of a connection, for its pool.
@@ -161,6 +165,8 @@ pub(super) enum ConnectionEvent {
     Noted(Notes),
     /// It broke the rules of HTTP/2, and the connection ends.
     ProtocolError,
+    /// The handshake of TLS failed.
+    TlsFailed(SessionError),
     /// A ping was not answered.
     KeepaliveTimeout,
     /// A connection that was ready has ended.
@@ -201,6 +207,11 @@ impl<O: Owner> Life<O> {
         }
     }
 
+    /// Reports that the handshake of TLS failed.
+    fn tls_failed(&self, error: SessionError) {
+        self.owner.apply(ConnectionEvent::TlsFailed(error));
+    }
+
     /// Notes that `connect_timeout` is over.
     fn timed_out(&self) {
         self.failure.set(Failure::ConnectTimedOut);
@@ -222,7 +233,7 @@ impl<O: Owner> Drop for Life<O> {
 
 /// Connects, and runs the connection to its end.
 pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = ()> {
-    let Connect { address, local, heads, ping_interval } = connect;
+    let Connect { address, local, heads, ping_interval, tls } = connect;
     // Made before the first poll: a task that is dropped unpolled has failed, too.
     let life = Life {
         owner,
@@ -246,17 +257,24 @@ pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = (
             None => return life.timed_out(),
         };
         let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
+        let is_secure = tls.is_some();
+        match tls.transpose() {
+            Ok(session) => session.into_iter().for_each(|session| pipe.secure(session)),
+            Err(problem) => {
+                return life.tls_failed(SessionError::new(TlsError::Other, problem.to_string()));
+            }
+        }
         // A reload may have changed the configuration by now.
         let settings = life.owner.settings();
         let age = life.owner.age(local.timers.now());
         let bounds = Rc::new(bounds(&settings.pool));
-        let session = Session::new(Rc::clone(&pipe) as _, Rc::clone(&local.timers), |out| {
+        let session = http2::Session::new(Rc::clone(&pipe) as _, Rc::clone(&local.timers), |out| {
             http2::Connection::client(bounds, heads, out)
         });
         let connection = Connection::new(&session, &settings.pool, &pipe);
         drop(settings);
         let (connection, pipe, local) = (&connection, &pipe, &local);
-        let protocol = Protocol { life: &life, address, connection, pipe, local, age };
+        let protocol = Protocol { life: &life, address, connection, pipe, local, is_secure, age };
         let protocol = Box::pin(protocol.run(timer, limit));
         stream::drive(Rc::clone(local), Rc::clone(pipe), socket, protocol, ()).await;
     }
@@ -285,12 +303,17 @@ struct Protocol<'a, O: Owner> {
     pipe: &'a Pipe,
     local: &'a Local,
     age: Age,
+    /// TLS goes first.
+    is_secure: bool,
 }
 
 impl<O: Owner> Protocol<'_, O> {
     /// Sends no call until the upstream's first bytes, which have to come by `limit`. An upstream that accepts
     /// connections and stays silent would cost each call its deadline.
     async fn run(self, timer: Timer, limit: Moment) {
+        if self.is_secure && !self.shake_hands(&timer, limit).await {
+            return self.connection.session.ask(http2::Connection::end);
+        }
         let (due, aged) = (self.local.timers.timer(), self.local.timers.timer());
         let mut armed = false;
         poll_fn(|cx| {
@@ -307,8 +330,33 @@ impl<O: Owner> Protocol<'_, O> {
         })
         .await;
         if !self.life.is_ready() {
+            // With TLS 1.3 a service may refuse our certificate when the handshake is done for us.
+            if let Some(error) = self.pipe.take_tls_error() {
+                self.life.tls_failed(error);
+            }
             self.connection.session.ask(http2::Connection::end);
         }
+    }
+
+    /// Shakes hands, which has to be done by `limit`. What HTTP/2 has staged leaves after that. False if it fails.
+    async fn shake_hands(&self, timer: &Timer, limit: Moment) -> bool {
+        /// Connections to services are few.
+        const IN_A_TURN: u32 = 16;
+        let handshake = self.pipe.handshake(&self.local.handshakes, IN_A_TURN);
+        match timer.within(limit, handshake).await {
+            // A service that knows no ALPN may speak HTTP/2 all the same, but nothing says so.
+            Some(Ok(facts)) if facts.alpn == Some(Alpn::H2) => return true,
+            Some(Ok(_)) => {
+                let reason = "the service does not offer h2 by ALPN";
+                self.life.tls_failed(SessionError::new(TlsError::NoApplicationProtocol, reason));
+            }
+            Some(Err(error)) => self.life.tls_failed(error),
+            None => {
+                self.life.timed_out();
+                self.pipe.abort();
+            }
+        }
+        false
     }
 
     fn poll(&self, cx: &mut Context<'_>, timer: &Timer, due: &Timer) -> Poll<()> {

@@ -31,6 +31,8 @@ use crate::policy::outlier::{Outliers, Seen};
 use crate::policy::shares::Shares;
 use crate::random::Random;
 use crate::time::Moment;
+use crate::time::seldom::Seldom;
+use crate::tls::{ClientContext, ClusterContext, SessionError};
 
 /// A cluster's endpoints and connections, as one worker sees them.
 pub(super) struct Pool {
@@ -42,6 +44,9 @@ pub(super) struct Pool {
     connections: Limit,
     /// And that on calls that wait for one.
     pub(super) pending: Limit,
+
+    /// TLS towards the endpoints.
+    tls: RefCell<Option<ClusterContext>>,
 
     // Changed by this worker; borrowed for a statement, never across an await.
     config: RefCell<PoolConfig>,
@@ -89,6 +94,7 @@ impl Pool {
             counts: Arc::clone(counts),
             connections: Limit::new(Arc::clone(&shares.connections)),
             pending: Limit::new(Arc::clone(&shares.pending)),
+            tls: RefCell::default(),
             config: RefCell::new(config),
             balance: RefCell::new(balance(settings)),
             random: RefCell::new(Random::seeded(seed)),
@@ -141,6 +147,18 @@ impl Pool {
         self.retired.set(true);
         for endpoint in &self.config.borrow().endpoints {
             endpoint.drain();
+        }
+    }
+
+    /// Sets TLS for connections that begin from now on.
+    pub(super) fn set_tls(&self, tls: Option<ClusterContext>) {
+        *self.tls.borrow_mut() = tls;
+    }
+
+    /// Sets other certificates for them.
+    pub(super) fn renew_tls(&self, context: &Arc<ClientContext>) {
+        if let Some(tls) = &mut *self.tls.borrow_mut() {
+            tls.context = Arc::clone(context);
         }
     }
 
@@ -301,6 +319,7 @@ impl Pool {
             local: Rc::clone(&self.local),
             heads: Rc::clone(&self.heads),
             ping_interval: Rc::clone(endpoint.ping_interval()),
+            tls: self.tls.borrow().as_ref().map(|tls| tls.session(endpoint.address)),
         };
         let pool = Rc::clone(self);
         let panicked = move || pool.local.counts().panics.add(Task::UpstreamConnection as usize);
@@ -319,6 +338,16 @@ impl Pool {
             return connection.drain();
         }
         self.wake_waiters(self.settings().pool.max_streams_per_connection);
+    }
+
+    /// Reports a failed handshake, at a bounded rate: a service that is set up in a wrong way fails each of them.
+    fn tls_failed(&self, endpoint: &Endpoint, error: &SessionError) {
+        static FAILURES: Seldom = Seldom::new();
+        self.counts.tls_failures.add(1);
+        if let Some(more) = FAILURES.pass(self.local.timers.now()) {
+            let cluster = &self.config.borrow().settings.name;
+            tracing::warn!(cluster, endpoint = %endpoint.address, reason = %error, more, "TLS handshake with a service failed");
+        }
     }
 
     /// Notes a failed connect: calls that wait look whether there is still hope.
@@ -378,6 +407,7 @@ impl Owner for Place {
                 pool.counts().held_resets.add(notes.held_resets.into());
             }
             ConnectionEvent::ProtocolError => pool.counts().protocol_errors.add(1),
+            ConnectionEvent::TlsFailed(error) => pool.tls_failed(endpoint, &error),
             ConnectionEvent::KeepaliveTimeout => pool.counts().keepalive_timeouts.add(1),
             ConnectionEvent::Closed(connection) => {
                 // Another connection may be opened in its place.
@@ -445,5 +475,5 @@ fn connections_stay(before: &config::Cluster, settings: &config::Cluster) -> boo
     // These settings are read anew for each connect and each call.
     let ours =
         |pool: &config::Pool| config::Pool { max_connections: 0, replay_buffer_size: 0, ..pool.clone() };
-    ours(&before.pool) == ours(&settings.pool)
+    ours(&before.pool) == ours(&settings.pool) && before.tls == settings.tls
 }

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::call::guards::{Guards, Tokens};
-use super::call::known::KnownHeads;
 use super::call::timeouts::RouteTimeouts;
 use super::clock;
 use crate::config::{self, Config, Route};
@@ -21,6 +20,7 @@ use crate::policy::route::Routes;
 use crate::policy::shares::Shares;
 use crate::random::Random;
 use crate::time::Moment;
+use crate::tls::{ClusterContext, Contexts, Hosts};
 use crate::upstream::{Cluster, ClusterInputs, Method};
 
 /// A configuration with its shared state, as the supervisor gives it to a worker.
@@ -44,13 +44,24 @@ pub struct ConfigSnapshot {
     pub shard: Arc<Shard>,
     /// Added to a series' number for the access log, so that numbers of different configurations differ.
     pub series_base: u32,
+    /// TLS of listeners and clusters, as the files are now.
+    pub tls: Arc<Contexts>,
+    /// The hosts of the clusters' endpoints.
+    pub hosts: Arc<Hosts>,
+}
+
+impl ConfigSnapshot {
+    /// TLS towards a cluster, if there is any.
+    fn cluster_tls(&self, number: usize) -> Option<ClusterContext> {
+        let context = Arc::clone(self.tls.cluster(number)?);
+        Some(ClusterContext { context, hosts: self.hosts.get(number).cloned().unwrap_or_default() })
+    }
 }
 
 /// A worker's own form of a [`ConfigSnapshot`].
 pub(super) struct WorkerConfig {
     pub(super) config: Arc<Config>,
     routes: Routes,
-    pub(super) known: KnownHeads,
     /// For each route, its choices.
     targets: Vec<Vec<Target>>,
     timeouts: Vec<RouteTimeouts>,
@@ -74,6 +85,8 @@ struct Target {
 
 /// The target of a call.
 pub(super) struct RouteMatch<'s> {
+    /// The position of its route.
+    pub(super) route: usize,
     pub(super) cluster: &'s Rc<Cluster>,
     /// Its series, by [`Method::place`].
     pub(super) series: &'s [usize],
@@ -98,6 +111,7 @@ impl WorkerConfig {
                 limit: Arc::clone(&snapshot.limits[index]),
                 shares: &snapshot.shares[index],
                 heads,
+                tls: snapshot.cluster_tls(index),
                 before: known.find(|known| known.name() == settings.name).map(|known| &**known),
             };
             clusters.push(Cluster::new(settings.clone(), parts, local, seed));
@@ -116,7 +130,6 @@ impl WorkerConfig {
         let made = WorkerConfig {
             config: Arc::clone(config),
             routes: Routes::new(&config.routes),
-            known: KnownHeads::default(),
             targets: targets(config),
             timeouts: timeouts.collect(),
             rates: rates.collect(),
@@ -131,15 +144,17 @@ impl WorkerConfig {
         Rc::new(made)
     }
 
-    /// Finds the route of a call: its position.
-    pub(super) fn find(&self, path: &[u8], host: &[u8], headers: &Head) -> Option<usize> {
-        self.routes.find(path, host, headers)
-    }
-
-    /// Chooses the one of a route's clusters that takes a call.
-    pub(super) fn choose(&self, route: usize, random: &mut Random) -> RouteMatch<'_> {
+    /// Finds the route of a call, and the one of its clusters that takes this call.
+    pub(super) fn find(
+        &self,
+        path: &[u8],
+        host: &[u8],
+        headers: &Head,
+        random: &mut Random,
+    ) -> Option<RouteMatch<'_>> {
+        let route = self.routes.find(path, host, headers)?;
         let Target { cluster, series } = &self.targets[route][self.routes.choose(route, random)];
-        RouteMatch { cluster: &self.clusters[*cluster], series }
+        Some(RouteMatch { route, cluster: &self.clusters[*cluster], series })
     }
 
     /// Whether the rate limit of a route admits a call now.

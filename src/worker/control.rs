@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::config::ConfigSnapshot;
 use super::transfer_queue::TransferQueue;
+use crate::tls::Contexts;
 use crate::transcode::api::Api;
 
 /// Orders of the supervisor to a worker, and connections that other workers transfer to it.
@@ -20,6 +21,7 @@ pub struct Control {
     wanted: AtomicU8,
     api: Mutex<Option<Option<Arc<Api>>>>,
     snapshot: Mutex<Option<ConfigSnapshot>>,
+    tls: Mutex<Option<Arc<Contexts>>>,
     queue: TransferQueue,
     ended: AtomicBool,
 }
@@ -85,7 +87,20 @@ impl Control {
 
     /// Sets the configuration.
     pub fn apply(&self, snapshot: ConfigSnapshot) {
-        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
+        let mut kept = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        // Its own certificates are at least as new, and the others may be of another configuration.
+        drop(self.take_tls());
+        *kept = Some(snapshot);
+    }
+
+    /// Sets other certificates for the configuration in use.
+    pub fn renew_tls(&self, tls: Arc<Contexts>) {
+        *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(tls);
+    }
+
+    /// New certificates, if there are any.
+    pub(super) fn take_tls(&self) -> Option<Arc<Contexts>> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// A new configuration, if there is one.

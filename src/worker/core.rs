@@ -28,6 +28,7 @@ use crate::policy::overload::{Overload, Verdict};
 use crate::policy::spread::Spread;
 use crate::random::Random;
 use crate::time::Moment;
+use crate::tls::{Contexts, ServerContext};
 use crate::transcode::api::Api;
 
 /// Begins calls and polls them. The core holds it as an object, so that only its maker names the future of a call.
@@ -64,6 +65,8 @@ pub(super) struct Worker {
     calls: Weak<dyn StartCall>,
     /// Replaced when the configuration changes.
     config: RefCell<Rc<WorkerConfig>>,
+    /// Replaced when certificates or the configuration change.
+    tls: RefCell<Arc<Contexts>>,
     /// Replaced when descriptors change.
     transcoder: RefCell<Option<Rc<Transcoder>>>,
 
@@ -109,6 +112,7 @@ impl Worker {
             config: RefCell::new(WorkerConfig::new(snapshot, (&local, &heads), seed, None)),
             local,
             heads,
+            tls: RefCell::new(Arc::clone(&snapshot.tls)),
             transcoder: RefCell::default(),
             random: RefCell::new(Random::seeded(seed)),
             overload: RefCell::default(),
@@ -134,6 +138,22 @@ impl Worker {
         let config = WorkerConfig::new(snapshot, (&self.local, &self.heads), seed, Some(&before));
         before.retire(&config);
         *self.config.borrow_mut() = config;
+        *self.tls.borrow_mut() = Arc::clone(&snapshot.tls);
+    }
+
+    /// Takes over other certificates. Connections that have begun keep theirs.
+    pub(super) fn renew_tls(&self, tls: Arc<Contexts>) {
+        for (number, cluster) in self.config().clusters.iter().enumerate() {
+            if let Some(context) = tls.cluster(number) {
+                cluster.renew_tls(context);
+            }
+        }
+        *self.tls.borrow_mut() = tls;
+    }
+
+    /// TLS of a listener, if there is any.
+    pub(super) fn listener_tls(&self, number: usize) -> Option<Arc<ServerContext>> {
+        self.tls.borrow().listener(number).map(Arc::clone)
     }
 
     /// The transcoder of JSON, if there is one.

@@ -109,7 +109,12 @@ fn gateway(upstream: SocketAddr, backend: &str, tables: &str) -> Gateway {
 }
 
 /// Allocations of its worker for each call, once it is warm.
-fn per_call(runtime: &Runtime, gateway: &Gateway, client: &SendRequest<Bytes>, authorization: &str) -> f64 {
+pub(super) fn per_call(
+    runtime: &Runtime,
+    gateway: &Gateway,
+    client: &SendRequest<Bytes>,
+    authorization: &str,
+) -> f64 {
     run(runtime, client, WARM_UP, authorization);
     let before = runtime.block_on(at_rest(gateway));
     run(runtime, client, CALLS, authorization);
@@ -155,7 +160,7 @@ fn run(runtime: &Runtime, client: &SendRequest<Bytes>, calls: usize, authorizati
     runtime.block_on(within(Duration::from_secs(120), "the calls", all));
 }
 
-async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+pub(super) async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(address).await.expect("the gateway listens");
     stream.set_nodelay(true).expect("a socket takes its options");
     let (client, connection) = h2::client::handshake(stream).await.expect("the gateway speaks HTTP/2");
@@ -188,7 +193,7 @@ async fn call(client: &SendRequest<Bytes>, authorization: &str) {
 }
 
 /// An upstream that answers every call with its own message.
-async fn echo() -> SocketAddr {
+pub(super) async fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
     let address = listener.local_addr().expect("a bound socket has an address");
     tokio::spawn(async move {

@@ -11,6 +11,7 @@ mod calls;
 mod http2;
 mod json_calls;
 mod reading;
+mod tls;
 mod writing;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -17,3 +17,4 @@ mod observability;
 mod packaging;
 mod reload;
 mod resilience;
+mod tls;

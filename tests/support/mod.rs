@@ -20,6 +20,7 @@ pub mod interop_server;
 pub mod issuer;
 pub mod library;
 pub mod open_loop;
+pub mod pki;
 pub mod process;
 pub mod raw;
 pub mod raw_server;
@@ -28,6 +29,7 @@ pub mod service;
 pub mod sites;
 pub mod speaker;
 pub mod tools;
+pub mod tunnel;
 pub mod watch;
 pub mod web;
 

@@ -127,8 +127,3 @@ pub(super) const fn codes(key: &'static str, default: &'static [&'static str], a
     let kind = Kind::Codes { default };
     Knob { key, kind, about }
 }
-
-pub(super) const fn later(key: &'static str, about: &'static str, instead: &'static str) -> Knob {
-    let kind = Kind::Later { instead };
-    Knob { key, kind, about }
-}

@@ -5,6 +5,7 @@ mod clusters;
 mod listeners;
 mod process;
 mod routes;
+mod tls;
 mod transcoding;
 mod values;
 
@@ -13,8 +14,16 @@ use super::knob::Knob;
 /// Every key there is, in the order of the file.
 pub const KNOBS: &[Knob] = &ALL;
 
-const PARTS: [&[Knob]; 6] =
-    [process::ROWS, listeners::ROWS, transcoding::ROWS, routes::ROWS, access::ROWS, clusters::ROWS];
+const PARTS: [&[Knob]; 8] = [
+    process::ROWS,
+    listeners::ROWS,
+    tls::LISTENER_ROWS,
+    transcoding::ROWS,
+    routes::ROWS,
+    access::ROWS,
+    clusters::ROWS,
+    tls::CLUSTER_ROWS,
+];
 
 static ALL: [Knob; count(&PARTS)] = joined(&PARTS);
 

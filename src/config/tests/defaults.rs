@@ -34,7 +34,6 @@ fn everything_has_a_default() {
             min_refresh_rate: SECOND,
             timeout: 5 * SECOND,
             max_addresses: 256,
-            required: false,
         },
         access_log: None,
         tracing: None,
@@ -73,7 +72,6 @@ pub(super) fn default_listener() -> Listener {
         backlog: 4096,
         max_connections: 65_536,
         balance_connections: true,
-        reuse_port: false,
         handshake_timeout: 10 * SECOND,
         idle_timeout: 300 * SECOND,
         age: ConnectionAge { max: None, jitter: 0.1, grace: None },
@@ -109,6 +107,7 @@ pub(super) fn default_listener() -> Listener {
         forwarding: Forwarding::default(),
         proxy_protocol: None,
         admission: Admission::default(),
+        tls: None,
     }
 }
 
@@ -176,5 +175,6 @@ pub(super) fn default_cluster() -> Cluster {
         slow_start: SlowStart::default(),
         adaptive_timeout: None,
         health_checks: None,
+        tls: None,
     }
 }

@@ -54,11 +54,17 @@ fn the_examples_parse_and_show_the_defaults() {
 
 #[test]
 fn the_full_example_sets_every_key() {
-    let text = fs::read_to_string(in_repository("examples/ringway.toml")).unwrap();
+    let text =
+        ["ringway", "tls"].map(|name| fs::read_to_string(in_repository(&format!("examples/{name}.toml"))));
+    let text = text.map(Result::unwrap).concat();
     for knob in knobs::KNOBS.iter().filter(|knob| !matches!(knob.kind, knobs::Kind::Later { .. })) {
         let name = knob.name();
         let forms = [format!("\n{name} = "), format!(" {name} = "), format!("[{}]", knob.key)];
-        assert!(forms.iter().any(|form| text.contains(form)), "{} is not in examples/ringway.toml", knob.key);
+        assert!(
+            forms.iter().any(|form| text.contains(form)),
+            "{} is not in examples/ringway.toml or tls.toml",
+            knob.key
+        );
     }
 }
 

@@ -1,12 +1,11 @@
 //! Tables of text and what it becomes, or the error it gets.
 
 mod defaults;
+mod dns;
 mod files;
 mod mutations;
 mod refused;
-mod schema;
 mod service_config;
-mod sources;
 mod taken;
 
 use std::path::Path;
@@ -14,6 +13,8 @@ use std::path::Path;
 use super::{Config, parse};
 
 const LISTENER: &str = "[[listeners]]\naddress = \"127.0.0.1:8080\"\n";
+const CERTIFICATE: &str =
+    "[[listeners.tls.tls_certificates]]\ncertificate_chain = \"tls.crt\"\nprivate_key = \"tls.key\"";
 const ROUTE: &str = "[[routes]]\ncluster = \"echo\"\n";
 const CLUSTER: &str = "[[clusters]]\nname = \"echo\"\nendpoints = [\"10.0.0.7:50051\"]\n";
 

@@ -42,7 +42,7 @@ fn all_errors_are_found_in_one_pass_and_sorted() {
     );
     let places: Vec<String> =
         errors(&text).iter().map(|error| error.split_once(": ").unwrap().0.to_owned()).collect();
-    assert_eq!(places, ["1:1", "2:17", "6:16", "7:1", "10:11", "13:11"]);
+    assert_eq!(places, ["1:1", "2:17", "6:16", "7:7", "10:11", "13:11"]);
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::super::forms;
 use super::super::units::{self, Bytes, Refused, Time};
 use super::super::{
-    AccessLog, AdaptiveTimeout, AllowOrigins, Backend, Breaker, Codes, CpuPolicy, Dns, Endpoint,
-    HealthChecks, Hedging, LbPolicy, Method, OnBadRule, OnUnavailable, PrintOptions, RateLimit, ServerTiming,
-    Tracing, Transcoding, Workers, parse,
+    AccessLog, AdaptiveTimeout, AllowOrigins, Backend, Breaker, Codes, CpuPolicy, Endpoint, HealthChecks,
+    Hedging, LbPolicy, Method, OnBadRule, OnUnavailable, PrintOptions, RateLimit, ServerTiming, Tracing,
+    Transcoding, Workers, parse,
 };
 use super::defaults::default_transcoding;
-use super::{cluster, errors, listener, parsed, route, top};
+use super::{CERTIFICATE, cluster, errors, listener, parsed, route, top};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -436,6 +436,9 @@ fn every_bound_is_taken_and_one_more_is_not() {
         };
         let file = |value: i64| match knob.key.split_once('.') {
             None => top(&format!("{} = {value}", knob.key)),
+            Some(("listeners", key)) if key.starts_with("tls.") => {
+                listener(&format!("{key} = {value}\n{CERTIFICATE}"))
+            }
             Some(("listeners", key)) => {
                 listener(&format!("trusted_cidrs = [\"10.0.0.0/8\"]\n{key} = {value}"))
             }
@@ -470,30 +473,5 @@ fn every_bound_is_taken_and_one_more_is_not() {
             let wanted = format!("{} = {outside}: must be {}", knob.key, knob.wanted());
             assert!(errors.len() == 1 && errors[0].ends_with(&wanted), "{errors:?}");
         }
-    }
-}
-
-#[test]
-fn names_are_asked_for_as_it_says() {
-    let dns = |text: &str| parsed(&top(&format!("[dns]\n{text}"))).dns;
-    let text = "servers = [\"10.0.0.2:53\", \"[::1]:5353\"]\nrefresh_rate = \"2s\"\nmin_refresh_rate = \"10ms\"\n\
-                timeout = \"100ms\"\nmax_addresses = 3";
-    let wanted = Dns {
-        servers: ["10.0.0.2:53", "[::1]:5353"].map(|server| server.parse().unwrap()).into(),
-        refresh_rate: 2 * SECOND,
-        min_refresh_rate: Duration::from_millis(10),
-        timeout: Duration::from_millis(100),
-        max_addresses: 3,
-        required: false,
-    };
-    assert_eq!(dns(text), wanted);
-    for refused in [
-        "servers = [\"10.0.0.2\"]",
-        "servers = [\"10.0.0.2:0\"]",
-        "servers = [\"ns.internal:53\"]",
-        "refresh_rate = \"500ms\"",
-        "min_refresh_rate = \"31s\"",
-    ] {
-        assert_eq!(errors(&top(&format!("[dns]\n{refused}"))).len(), 1, "{refused}");
     }
 }

@@ -10,6 +10,7 @@ use crate::metrics::{CallLabels, ProtocolError};
 use crate::policy::failure::Failure;
 
 const GATEWAY: GatewayInfo<'_> = GatewayInfo {
+    certificates: None,
     version: "0.1.0",
     backend: "io_uring",
     backend_reason: None,

@@ -79,13 +79,11 @@ impl Client {
     }
 
     /// What its connection has proven of it; plaintext proves nothing. Calls begin after the handshake, and see one value.
-    #[allow(dead_code, reason = "rules about callers will ask")]
     pub(in crate::worker) fn identity(&self) -> Rc<Peer> {
         Rc::clone(&self.identity.borrow())
     }
 
     /// Notes what the handshake has proven.
-    #[allow(dead_code, reason = "a handshake will tell")]
     pub(super) fn identify(&self, peer: Rc<Peer>) {
         *self.identity.borrow_mut() = peer;
     }
@@ -126,7 +124,7 @@ impl Client {
     }
 
     /// Counts a call until the guard is dropped.
-    pub(in crate::worker) fn begin_call(self: &Rc<Self>) -> Counted {
+    pub(in crate::worker) fn begin_call(self: &Rc<Self>) -> impl Drop + use<> {
         self.calls.set(self.calls.get() + 1);
         self.local.counts().calls_started.add(1);
         self.local.counts().calls_active.raise();
@@ -240,7 +238,7 @@ fn nobody() -> Rc<Peer> {
 }
 
 /// A call in flight.
-pub(in crate::worker) struct Counted(Rc<Client>);
+struct Counted(Rc<Client>);
 
 impl Drop for Counted {
     fn drop(&mut self) {

@@ -1,17 +1,25 @@
-//! Serves one connection: tells HTTP/2 from HTTP/1.1 by its first bytes, and serves that.
+//! Serves one connection: shakes hands where the listener has TLS, tells HTTP/2 from HTTP/1.1, and serves that.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use super::client::Client;
 use super::listener::ListenerState;
 use super::transfer::ConnectionSlot;
 use super::{http1, http2, proxy_protocol};
+use crate::config::TlsVersion;
 use crate::http2::frame::PREFACE;
+use crate::metrics::TlsError;
 use crate::net::{Pipe, Socket, stream};
+use crate::time::seldom::Seldom;
+use crate::tls::{Alpn, Facts, ServerContext, SessionError};
 use crate::worker::core::Worker;
+
+/// Connections of all workers that ended over TLS: what is wrong with one is often wrong with many.
+static FAILURES: Seldom = Seldom::new();
 
 /// Serves a connection to its end, and then drops `slot`.
 pub(in crate::worker) fn serve(
@@ -23,20 +31,26 @@ pub(in crate::worker) fn serve(
     let local = Rc::clone(&worker.local);
     local.timers.stir(worker.clock.now());
     let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
+    let tls = worker.listener_tls(listener.number);
     let shared = (Rc::clone(&local), Rc::clone(&worker.unbegun));
     let client = Client::new(shared, listener, peer, &mut worker.random.borrow_mut());
     let registered = worker.register(&client);
     if socket.arrives_here() {
         local.counts().connections_local.add(1);
     }
-    let protocol = detect_protocol(worker, client, Rc::clone(&pipe));
+    let protocol = detect_protocol(worker, client, Rc::clone(&pipe), tls);
     // The slot is dropped first: when the metric says that nobody is connected, the next connection finds it so, too.
     stream::drive(local, pipe, socket, Box::pin(protocol), (slot, registered))
 }
 
-/// Tells HTTP/2 from HTTP/1.1 by the first bytes, and serves that.
+/// Finds out what the client speaks, and serves that.
 #[expect(clippy::manual_async_fn, reason = "the future of an `async fn` holds its arguments twice")]
-fn detect_protocol(worker: Rc<Worker>, client: Rc<Client>, pipe: Rc<Pipe>) -> impl Future<Output = ()> {
+fn detect_protocol(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    pipe: Rc<Pipe>,
+    tls: Option<Arc<ServerContext>>,
+) -> impl Future<Output = ()> {
     async move {
         let timer = worker.local.timers.timer();
         if let Some(settings) = &client.settings().proxy_protocol {
@@ -51,14 +65,26 @@ fn detect_protocol(worker: Rc<Worker>, client: Rc<Client>, pipe: Rc<Pipe>) -> im
             return pipe.abort();
         }
         let due = worker.local.timers.now().plus(client.settings().handshake_timeout);
-        match timer.within(due, first_bytes(&pipe)).await {
-            Some(Protocol::Http2) => http2::serve(worker, client, &pipe, timer).await,
+        let is_secure = tls.is_some();
+        // In a box that is gone when the client is known: a connection would hold its memory to its end.
+        let greeting = Box::pin(greet(&worker, &client, &pipe, tls));
+        let protocol = timer.within(due, greeting).await;
+        match protocol {
+            Some(Ok(Protocol::Http2)) => {
+                http2::serve(Rc::clone(&worker), Rc::clone(&client), &pipe, timer).await
+            }
             // In a box, for a connection is either of the two, and would hold the larger one.
-            Some(Protocol::Http1) => Box::pin(http1::serve(worker, client, &pipe, timer)).await,
+            Some(Ok(Protocol::Http1)) => {
+                Box::pin(http1::serve(Rc::clone(&worker), Rc::clone(&client), &pipe, timer)).await;
+            }
+            Some(Err(error)) => return failed(&client, &error),
             None => {
                 worker.local.counts().handshake_timeouts.add(1);
-                pipe.abort();
+                return pipe.abort();
             }
+        }
+        if is_secure && let Some(error) = pipe.take_tls_error() {
+            failed(&client, &error);
         }
     }
 }
@@ -69,8 +95,82 @@ enum Protocol {
     Http1,
 }
 
+/// Shakes hands where there is TLS, and finds out what the client speaks: ALPN tells, or else the first bytes.
+async fn greet(
+    worker: &Worker,
+    client: &Client,
+    pipe: &Pipe,
+    tls: Option<Arc<ServerContext>>,
+) -> Result<Protocol, SessionError> {
+    let Some(context) = tls else { return first_bytes(pipe, false).await };
+    let session = context.session();
+    pipe.secure(session.map_err(|problem| SessionError::new(TlsError::Other, problem.to_string()))?);
+    let facts = pipe.handshake(&worker.local.handshakes, context.max_handshakes_per_turn()).await?;
+    drop(context);
+    let counts = worker.local.counts();
+    counts.tls_handshakes.add(kind(&facts));
+    let alpn = facts.alpn;
+    client.identify(Rc::new(facts.peer));
+    match alpn {
+        Some(Alpn::H2) => Ok(Protocol::Http2),
+        Some(Alpn::Http1) => Ok(Protocol::Http1),
+        None => first_bytes(pipe, true).await,
+    }
+}
+
+/// The place of a handshake in `labels::TLS_HANDSHAKES`.
+fn kind(facts: &Facts) -> usize {
+    2 * usize::from(facts.version == TlsVersion::V1_3) + usize::from(facts.is_resumed)
+}
+
 /// Waits for the client's first bytes.
-async fn first_bytes(pipe: &Rc<Pipe>) -> Protocol {
-    let is_http2 = poll_fn(|_| pipe.starts_with(PREFACE).map_or(Poll::Pending, Poll::Ready)).await;
-    if is_http2 { Protocol::Http2 } else { Protocol::Http1 }
+async fn first_bytes(pipe: &Pipe, is_secure: bool) -> Result<Protocol, SessionError> {
+    /// How a handshake of TLS begins.
+    const HANDSHAKE: &[u8] = &[22, 3];
+    poll_fn(|_| match pipe.starts_with(PREFACE) {
+        None => Poll::Pending,
+        Some(true) => Poll::Ready(Ok(Protocol::Http2)),
+        Some(false) if is_secure => Poll::Ready(Ok(Protocol::Http1)),
+        Some(false) => match pipe.starts_with(HANDSHAKE) {
+            None => Poll::Pending,
+            Some(false) => Poll::Ready(Ok(Protocol::Http1)),
+            Some(true) => Poll::Ready(Err(SessionError::new(
+                TlsError::OnPlaintext,
+                "the client speaks TLS, and the listener has no [listeners.tls]",
+            ))),
+        },
+    })
+    .await
+}
+
+/// Counts a connection that ended over TLS, and reports it at a bounded rate.
+fn failed(client: &Client, error: &SessionError) {
+    client.local.counts().tls_errors.add(error.kind as usize);
+    // Whoever only looks whether the port is open has no error.
+    if error.kind != TlsError::Closed
+        && let Some(more) = FAILURES.pass(client.local.timers.now())
+    {
+        let (listener, peer) = (client.settings().address, client.peer());
+        tracing::info!(%listener, %peer, reason = %error, more, "a client's connection ended over TLS");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::labels::TLS_HANDSHAKES;
+    use crate::policy::peer::Peer;
+
+    #[test]
+    fn handshakes_are_counted_under_their_names() {
+        for (version, is_resumed, name) in [
+            (TlsVersion::V1_2, false, "tls1.2"),
+            (TlsVersion::V1_2, true, "tls1.2_resumed"),
+            (TlsVersion::V1_3, false, "tls1.3"),
+            (TlsVersion::V1_3, true, "tls1.3_resumed"),
+        ] {
+            let facts = Facts { alpn: None, version, is_resumed, peer: Peer::plaintext() };
+            assert_eq!(TLS_HANDSHAKES[kind(&facts)], name);
+        }
+    }
 }

@@ -24,6 +24,7 @@ use crate::policy::limit::SharedLimit;
 use crate::policy::rate::SharedRate;
 use crate::policy::shares::Shares;
 use crate::policy::spread::Spread;
+use crate::tls::Contexts;
 
 /// The workers under test, and the supervisor's part of them.
 pub(super) struct Gateway {
@@ -50,6 +51,7 @@ pub(super) struct Shared {
     pub(super) limits: Vec<Arc<SharedLimit>>,
     pub(super) clusters: Vec<Arc<Shares>>,
     rates: Vec<Option<Arc<SharedRate>>>,
+    tls: Arc<Contexts>,
     layout: Layout,
 }
 
@@ -248,6 +250,7 @@ impl Shared {
                 .map(|cluster| Shares::new(cluster, cluster.endpoints.len(), workers))
                 .collect(),
             rates: config.routes.iter().map(|route| route.rate_limit.map(rate)).collect(),
+            tls: Arc::default(),
             layout: with_endpoints(&config),
             config,
         }
@@ -281,6 +284,8 @@ impl Shared {
             keys: Vec::new(),
             shard: Arc::clone(shard),
             series_base: 0,
+            tls: Arc::clone(&self.tls),
+            hosts: Arc::default(),
         }
     }
 

@@ -3,6 +3,4 @@
 mod builds;
 mod embedded;
 mod files;
-mod first_minutes;
-mod mistakes;
 mod quickstart;

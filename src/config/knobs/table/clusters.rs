@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::super::knob::Knob;
 use super::super::row::{
-    codes, count, flag, later, list, other, ratio, secs, size, table, tables, time, time_if_set,
-    time_or_none, word,
+    codes, count, flag, list, other, ratio, secs, size, table, tables, time, time_if_set, time_or_none, word,
 };
 use super::values::{
     DAY, ENDPOINT, FRAME_MAX, HOUR, KIB, MIB, MONTH, MS, PATH, SERVICE, WINDOW_MAX, WINDOW_MIN,
@@ -34,7 +33,6 @@ pub(super) const ROWS: &[Knob] = &[
         "Timeouts, retries, hedging and the retry throttle of methods, as gRPC clients take them (gRFC A6). Relative to this file. `[[clusters.methods]]` goes before it."),
     count("clusters.healthy_panic_threshold", 50, 0, 100,
         "Where less than this percentage of the endpoints is neither ejected nor unhealthy, all are used. 0 is never."),
-    later("clusters.tls", "connect with TLS", "Keep upstreams on a network you trust."),
 
     table("clusters.pool", "Connections of one worker to each endpoint."),
     count("clusters.pool.max_connections", 8, 1, 1024,

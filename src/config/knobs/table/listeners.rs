@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::knob::Knob;
 use super::super::row::{
-    address, count, flag, later, list, ratio, secs, size, table, tables, time, time_or_none, word,
+    address, count, flag, list, ratio, secs, size, table, tables, time, time_or_none, word,
 };
 use super::values::{
     BUFFERED_MAX, CIDR, DAY, FRAME_MAX, HEADER, HOUR, KIB, MIB, MONTH, MS, ORIGIN, WINDOW_MAX, WINDOW_MIN,
@@ -21,8 +21,6 @@ pub(super) const ROWS: &[Knob] = &[
         "Connections one worker serves at once on this listener; what no worker has room for is closed at once."),
     flag("listeners.balance_connections", true,
         "Whether a worker hands a connection it accepts to one that has clearly fewer; else it keeps what the kernel gives it."),
-    flag("listeners.reuse_port", false,
-        "Whether another process may listen on the address, too, so that a new gateway can take over from one that runs. Else a start fails where the port is taken."),
     time("listeners.handshake_timeout", secs(10), MS, HOUR,
         "From a client's connect to the end of its HTTP/2 preface; over HTTP/1.1 the time for a head, or for the rest of a body whose answer is whole."),
     time("listeners.idle_timeout", secs(300), MS, DAY,
@@ -59,7 +57,6 @@ pub(super) const ROWS: &[Knob] = &[
         "Addresses that may connect; empty for all. Others are closed at once."),
     list("listeners.deny_cidrs", CIDR, 0, 16_384,
         "Addresses that may not connect, whatever `allow_cidrs` says."),
-    later("listeners.tls", "end TLS", "Let something in front of Ringway end TLS."),
 
     table("listeners.http2", "HTTP/2 towards clients."),
     count("listeners.http2.max_concurrent_streams", 256, 1, 1_000_000,

@@ -25,11 +25,18 @@ pub(super) const CHANGED: &str = "the name of a header field that is not of a co
 pub(super) const CIDR: &str =
     "a block of addresses, such as \"10.0.0.0/8\" or \"2001:db8::/32\", or an address";
 pub(super) const CLUSTER: &str = "the name of a cluster";
-pub(super) const FILE: &str = "the path of a file";
-pub(super) const FOLDER: &str = "the path of a folder";
+pub(super) const FILE: &str = "the path of a file or directory";
 pub(super) const HEADER: &str = "the name of a header field";
 pub(super) const ORIGIN: &str =
     "an origin, such as \"https://app.example.com\" or \"http://localhost:3000\", or \"*\" for every one";
 pub(super) const NAME: &str = "1 to 200 characters without control characters";
 pub(super) const SERVICE: &str = "a service's full name, such as \"bench.v1.Echo\"";
 pub(super) const PATH: &str = "a service and a method, such as \"/bench.v1.Echo/Unary\"";
+
+pub(super) const PEM_FILE: &str = "the path of a PEM file";
+pub(super) const CERTIFICATE_HASH: &str = "the SHA-256 of a certificate, in 64 hexadecimal digits";
+pub(super) const SAN: &str = "1 to 2048 characters without control characters";
+pub(super) const VERSIONS: [&str; 2] = ["TLSv1_2", "TLSv1_3"];
+pub(super) const SUITE: &str =
+    "IANA's name of a suite of TLS 1.3, or of one of ECDHE with AES-GCM or ChaCha20-Poly1305";
+pub(super) const GROUP: &str = "\"X25519MLKEM768\", \"X25519\", \"P-256\" or \"P-384\"";

@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# Asks a gateway with TLS what others find: openssl and curl, and sslyze and grpcio from the package index of Python. On
+# io_uring and on epoll.
+#
+#   tests/partners/tls.sh [RINGWAY]      the program to ask; target/release/ringway if none is named
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+ringway=${1:-target/release/ringway}
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/ringway-partners
+[ -x "$ringway" ] || { echo "tls: $ringway is not there: cargo build --release" >&2; exit 2; }
+for tool in openssl curl python3; do
+    command -v $tool >/dev/null || { echo "tls: $tool is not installed" >&2; exit 2; }
+done
+if [ ! -x "$cache/tls/bin/sslyze" ]; then
+    python3 -m venv "$cache/tls"
+    "$cache/tls/bin/pip" install --quiet 'sslyze==6.3.1' 'grpcio>=1.70' 'grpcio-health-checking>=1.70'
+fi
+
+scratch=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$scratch"' EXIT
+
+# Authorities and certificates.
+(
+    cd "$scratch"
+    key() { openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1"; }
+    issue() { # issue NAME EXTENSIONS [CA]
+        openssl req -new -key "$1.key" -subj "/CN=$1" -out "$1.csr"
+        openssl x509 -req -in "$1.csr" -CA "${3:-ca}.pem" -CAkey "${3:-ca}.key" -days 90 -out "$1.crt" \
+            -extfile <(printf '%s\n' "$2") 2>/dev/null
+    }
+    for ca in ca other; do
+        key $ca.key
+        openssl req -x509 -key $ca.key -subj "/CN=$ca" -days 3650 -out $ca.pem
+    done
+    key ecdsa.key
+    openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.key
+    for name in ecdsa rsa; do
+        issue $name $'subjectAltName=DNS:localhost,DNS:api.example.org,IP:127.0.0.1\nextendedKeyUsage=serverAuth'
+    done
+    for name in client stranger; do key $name.key; done
+    issue client $'subjectAltName=URI:spiffe://example.org/client\nextendedKeyUsage=clientAuth'
+    issue stranger $'subjectAltName=URI:spiffe://example.org/client\nextendedKeyUsage=clientAuth' other
+)
+
+# part PLAY...: this program as services, or as a gateway before them. It says where it is in a line of JSON, and ends
+# with its standard input, $input.
+part() {
+    mkfifo "$scratch/$1.in" "$scratch/$1.out"
+    "$ringway" stage "$@" <"$scratch/$1.in" >"$scratch/$1.out" 2>"$scratch/$1.log" &
+    exec {input}>"$scratch/$1.in"
+    IFS= read -r place <"$scratch/$1.out" || { cat "$scratch/$1.log" >&2; exit 1; }
+}
+said() { # said KEY: a string of that line
+    sed -E "s/.*\"$1\":\"(([^\"\\\\]|\\\\.)*)\".*/\1/; s/\\\\n/\n/g; s/\\\\\"/\"/g" <<<"$place"
+}
+tls() { # tls MORE: the tables of a listener
+    printf '[listeners.tls]\nkey_log = "%s/keys.log"\n%s\n' "$scratch" "$1"
+    for name in rsa ecdsa; do
+        printf '[[listeners.tls.tls_certificates]]\ncertificate_chain = "%s"\nprivate_key = "%s"\n' \
+            "$scratch/$name.crt" "$scratch/$name.key"
+    done
+    printf '[listeners.tls.validation_context]\ntrusted_ca = "%s/ca.pem"\n' "$scratch"
+}
+
+failed=0
+expect() { # expect WHAT PATTERN COMMAND...: its output has this line
+    local what=$1 pattern=$2
+    shift 2
+    if ! timeout 60 "$@" </dev/null >"$scratch/told" 2>&1; then :; fi
+    if grep -qE -- "$pattern" "$scratch/told"; then
+        printf '  ok      %s\n' "$what"
+    else
+        printf '  FAILED  %s: no line like %s\n' "$what" "$pattern"
+        tail -n 20 "$scratch/told" >&2
+        failed=1
+    fi
+}
+client() { openssl s_client -connect "$listener" -CAfile "$scratch/ca.pem" -servername api.example.org "$@"; }
+request() { # request ARGUMENTS...: an answer over TLS, or what went wrong
+    (printf 'GET /nothing HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'; sleep 1) | client -quiet -alpn http/1.1 "$@"
+}
+export -f client request
+export scratch
+
+part services
+demo=$(said config)
+for backend in io_uring epoll; do
+    for is_required in false true; do
+        echo "$backend, require_client_certificate = $is_required"
+        config=$(awk -v tls="$(tls "require_client_certificate = $is_required")" \
+            '{ print } /^address = / && !done { print tls; done = 1 }' <<<"$demo")
+        part gateway "$(printf 'workers = 2\n%s\n[io]\nbackend = "%s"\n' "$config" "$backend")"
+        listener=$(said listener)
+        export listener
+        if [ $is_required = true ]; then
+            own="-cert $scratch/client.crt -key $scratch/client.key"
+            expect 'no certificate: an alert' 'alert certificate required' bash -c 'request -tls1_3'
+            expect 'of another authority: an alert' 'alert unknown ca' \
+                bash -c "request -cert $scratch/stranger.crt -key $scratch/stranger.key"
+            expect 'the right certificate is served' '^HTTP/1.1 4' bash -c "request $own"
+            expect 'by TLS 1.2, too' '^HTTP/1.1 4' bash -c "request -tls1_2 $own"
+            expect 'no tickets' '^0$' bash -c "client $own | grep -c 'Post-Handshake New Session Ticket'"
+            "$cache/tls/bin/python" tests/partners/tls_grpc.py "$listener" "$scratch" mutual >"$scratch/grpc" 2>&1 || true
+            expect 'grpcio with its certificate' '^SERVING$' cat "$scratch/grpc"
+            exec {input}>&-
+            wait %% || true
+            rm -f "$scratch"/gateway.*
+            continue
+        fi
+        expect 'the chain is trusted' 'Verify return code: 0 ' client
+        expect 'ALPN h2' 'ALPN protocol: h2' client -alpn h2
+        expect 'ALPN http/1.1' 'ALPN protocol: http/1.1' client -alpn http/1.1
+        expect 'ALPN both' 'ALPN protocol: h2' client -alpn h2,http/1.1
+        expect 'no ALPN' 'No ALPN negotiated' client
+        expect 'another protocol: an alert' 'alert no application protocol|alert number 120' client -alpn foo
+        expect 'TLS 1.3' 'New, TLSv1.3' client -tls1_3
+        expect 'TLS 1.2' 'New, TLSv1.2' client -tls1_2
+        expect 'TLS 1.1: an alert' 'alert protocol version|no protocols available|alert number 70' \
+            client -tls1_1 -cipher 'DEFAULT@SECLEVEL=0'
+        expect 'an ECDSA certificate' 'Server public key is 256 bit' client
+        expect 'an RSA certificate' 'Server public key is 2048 bit' client -sigalgs RSA-PSS+SHA256:RSA+SHA256
+        expect 'no renegotiation' 'no renegotiation|alert number 100|unexpected' \
+            bash -c '(sleep 1; echo R; sleep 1) | client -tls1_2'
+        expect 'sessions go on, TLS 1.2' '^Reused, TLSv1.2' client -tls1_2 -reconnect
+        expect 'JSON by HTTP/2' '^HTTP/2 200' curl -sSi --http2 --cacert "$scratch/ca.pem" "https://$listener/v1/employees/1"
+        expect 'JSON by HTTP/1.1' '^HTTP/1.1 200' \
+            curl -sSi --http1.1 --cacert "$scratch/ca.pem" "https://$listener/v1/employees/1"
+        expect 'plaintext is told' 'This port takes TLS' curl -sS "http://$listener/v1/employees/1"
+        expect 'keys are logged' '^(CLIENT_RANDOM|SERVER_TRAFFIC_SECRET_0) ' cat "$scratch/keys.log"
+        "$cache/tls/bin/python" tests/partners/tls_grpc.py "$listener" "$scratch" >"$scratch/grpc" 2>&1 || true
+        expect 'grpcio' '^SERVING$' cat "$scratch/grpc"
+        expect 'sslyze, intermediate by Mozilla' 'COMPLIANT|OK - Compliant' \
+            "$cache/tls/bin/sslyze" --mozilla_config=intermediate "$listener"
+        exec {input}>&-
+        wait %% || true
+        rm -f "$scratch"/gateway.*
+    done
+done
+exit $failed
