@@ -1,26 +1,29 @@
 //! Arguments, logs, signals and exit codes: what stands between a person and the gateway.
 
 mod certificates;
+mod check;
+mod logging;
 mod measure;
+mod refuse;
 mod run;
+mod source;
+mod write;
 
-use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
-use tracing_subscriber::EnvFilter;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::admin::{Hooks, LogLevel};
-use crate::config::{self, Config};
+use self::logging::LogFormat;
+use self::refuse::refuse;
+use self::source::{FileArguments, Origin, ServiceArguments};
+use crate::admin::Hooks;
+use crate::config;
 use crate::demo::{self, Demo};
-use crate::supervisor::{Gateway, host};
+use crate::supervisor::Gateway;
 use crate::tools::doctor;
-use crate::transcode::api::Api;
-use crate::transcode::problem::{self, Problem};
 
 /// Which program this is: its release, its commit, its compiler, and how it was built; build.rs says the last three.
 const VERSION: &str = concat!(
@@ -55,23 +58,40 @@ struct DemoAddresses {
     /// Where the demo's gateway has its pages for operators.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
+    /// The form of the log.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the gateway.
+    /// Run the gateway: `ringway run FILE`, or `ringway run --to ADDRESS` without a file.
     Run {
-        /// The configuration.
-        #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG")]
-        config: PathBuf,
+        #[command(flatten)]
+        file: FileArguments,
+        #[command(flatten)]
+        service: ServiceArguments,
+        /// The form of the log.
+        #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+        log_format: LogFormat,
     },
     /// Check a configuration, its descriptors, and what it asks of this host: exit code 0, or 1 with the place of every
     /// mistake.
     Check {
-        /// The configuration.
-        #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG")]
-        config: PathBuf,
+        #[command(flatten)]
+        file: FileArguments,
     },
+    /// Write a commented configuration to begin with.
+    Init(write::Init),
+    /// Print the JSON schema of a configuration, from which editors complete keys.
+    Schema,
+    /// Print the script with which a shell completes the arguments.
+    Completions {
+        /// The shell.
+        shell: write::Shell,
+    },
+    /// Print the manual page.
+    Man,
     #[command(flatten)]
     Measure(Box<measure::Measure>),
     /// Can this host run the gateway well? Exit code 0, 1 with errors or warnings, 2 if it cannot tell.
@@ -103,9 +123,16 @@ enum Command {
 /// Runs the program to its end.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let hooks = Hooks { log_level: Some(start_logging()), reload: None };
+    let log_format = match &arguments.command {
+        Some(Command::Run { log_format, .. }) => *log_format,
+        _ => arguments.demo.log_format,
+    };
+    let hooks = Hooks { log_level: Some(logging::start(log_format)), reload: None };
     match arguments.command {
-        Some(Command::Check { config }) => check(&config),
+        Some(Command::Check { file }) => match file.path() {
+            Some(path) => check::check(&path, file.set()),
+            None => which_file("ringway check FILE"),
+        },
         Some(Command::Measure(command)) => measure::run(*command),
         Some(Command::Doctor { sysctl: true, .. }) => {
             print!("{}", doctor::conf());
@@ -115,22 +142,36 @@ pub fn main() -> ExitCode {
             let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             examine(&doctor::Options { root, live, admin, config, json, all, colour })
         }
-        Some(Command::Run { config }) => run_file(&config, hooks),
-        None => match std::env::var_os("RINGWAY_CONFIG") {
-            Some(path) => run_file(Path::new(&path), hooks),
+        Some(Command::Init(arguments)) => write::init(&arguments),
+        Some(Command::Schema) => write::schema(),
+        Some(Command::Completions { shell }) => write::completions(shell, &mut Arguments::command()),
+        Some(Command::Man) => write::manual(Arguments::command()),
+        Some(Command::Run { file, service, .. }) => match Origin::of(&file, &service) {
+            Some(origin) => run_configuration(&origin, hooks),
+            None => which_file("ringway run FILE, or ringway run --to 127.0.0.1:50051"),
+        },
+        None => match source::from_environment() {
+            Some(path) => run_configuration(&Origin::file(path, &[]), hooks),
             None => run_demo(&arguments.demo, hooks),
         },
     }
 }
 
-/// The gateway of a file.
-fn run_file(path: &Path, hooks: Hooks) -> ExitCode {
-    let config = match config::load(path) {
+/// A command that was told no file.
+fn which_file(usage: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "which configuration? {usage} (ringway init writes one to begin with)");
+    ExitCode::from(2)
+}
+
+/// The gateway of a file, or of a service's address.
+fn run_configuration(origin: &Origin, hooks: Hooks) -> ExitCode {
+    let config = match origin.load() {
         Ok(config) => config,
         Err(errors) => return refuse(&errors),
     };
-    run::run(config, Some(path), hooks, |gateway| {
+    run::run(config, Some(origin), hooks, |gateway| {
         tracing::info!(
+            dashboard = format!("http://{}/", gateway.admin()),
             listeners = ?gateway.listeners(),
             admin = %gateway.admin(),
             workers = gateway.workers(),
@@ -139,97 +180,6 @@ fn run_file(path: &Path, hooks: Hooks) -> ExitCode {
             "ready"
         );
     })
-}
-
-/// Logs to stderr; what is returned changes how much.
-fn start_logging() -> LogLevel {
-    let filter = EnvFilter::try_from_env("RINGWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .with_env_filter(filter)
-        .with_filter_reloading();
-    let handle = subscriber.reload_handle();
-    let get = handle.clone();
-    subscriber.init();
-    LogLevel {
-        get: Box::new(move || get.with_current(ToString::to_string).unwrap_or_default()),
-        set: Box::new(move |wanted| {
-            let level = log_level(wanted)?;
-            handle.reload(EnvFilter::new(level.to_string())).map_err(|error| error.to_string())?;
-            tracing::info!(%level, "log level changed");
-            Ok(())
-        }),
-    }
-}
-
-/// A level by its name, if this build can log so much.
-fn log_level(text: &str) -> Result<LevelFilter, String> {
-    // `LevelFilter` parses more than names, such as an empty text. An operator hardly meant that.
-    let named = text.bytes().all(|byte| byte.is_ascii_alphabetic()) && !text.is_empty();
-    let level: Option<LevelFilter> = text.parse().ok().filter(|_| named);
-    let level =
-        level.ok_or_else(|| format!("{text:?} is not one of off, error, warn, info, debug, trace"))?;
-    if level > STATIC_MAX_LEVEL {
-        return Err(format!(
-            "this build logs no more than {STATIC_MAX_LEVEL}: {level} needs one without --release"
-        ));
-    }
-    Ok(level)
-}
-
-fn check(path: &Path) -> ExitCode {
-    let config = match config::load(path) {
-        Ok(config) => config,
-        Err(errors) => return refuse(&errors),
-    };
-    if let Err(errors) = config::refuse(path, &host::refusals(&config)) {
-        return refuse(&errors);
-    }
-    match certificates::examine(&config) {
-        Ok(warnings) => warnings.iter().for_each(|warning| eprintln!("{}: TLS: {warning}", path.display())),
-        Err(problem) => return refuse(&format_args!("{}: TLS: {problem}", path.display())),
-    }
-    let Config { listeners, routes, clusters, transcoding, directory, .. } = config;
-    let loaded = problem::guarded("transcoding", || Api::load(&transcoding, &directory, &[]));
-    let api = match loaded.unwrap_or_else(|defect| Err(vec![defect])) {
-        Ok(api) => api,
-        Err(problems) => return refuse(&list(path, &problems)),
-    };
-    if !api.refused().is_empty() {
-        eprintln!("{}", list(path, api.refused()));
-        eprintln!(
-            "what is wrong there is left out, all else is served (transcoding.on_bad_rule = \"fail\" refuses it)"
-        );
-    }
-    let served = match transcoding.is_configured() {
-        true => format!(
-            ", {} services, {} methods, {} rules",
-            api.services().len(),
-            api.methods().len(),
-            api.rules().len()
-        ),
-        false => String::new(),
-    };
-    println!(
-        "{}: good ({} listeners, {} routes, {} clusters{served})",
-        path.display(),
-        listeners.len(),
-        routes.len(),
-        clusters.len()
-    );
-    if !transcoding.reflection.is_empty() {
-        println!("what server reflection answers is checked when the gateway runs");
-    }
-    ExitCode::SUCCESS
-}
-
-/// Problems, one a line.
-fn list(path: &Path, problems: &[Problem]) -> String {
-    let lines: Vec<String> =
-        problems.iter().map(|problem| format!("{}: {problem}", path.display())).collect();
-    lines.join("\n")
 }
 
 fn examine(options: &doctor::Options) -> ExitCode {
@@ -241,12 +191,6 @@ fn examine(options: &doctor::Options) -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-fn refuse(errors: &impl Display) -> ExitCode {
-    let _ = write!(io::stderr(), "{errors}");
-    let _ = writeln!(io::stderr());
-    ExitCode::FAILURE
 }
 
 /// The embedded default: four services of a university, and the gateway in front of them.
@@ -270,10 +214,10 @@ fn run_demo(addresses: &DemoAddresses, hooks: Hooks) -> ExitCode {
 fn greet(gateway: &Gateway, demo: &Demo, out: &mut impl Write) -> io::Result<()> {
     let listeners = gateway.listeners();
     writeln!(out, "Ringway {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  dashboard http://{}/", gateway.admin())?;
     for address in &listeners {
         writeln!(out, "  gateway   {address}   gRPC, gRPC-Web and JSON, cleartext")?;
     }
-    writeln!(out, "  admin     {}", gateway.admin())?;
     let (rung, workers) = (gateway.rung(), gateway.workers());
     writeln!(out, "  workers   {workers}, on {} ({})", rung.backend(), rung.flags())?;
     for service in &demo.services {
@@ -291,22 +235,4 @@ fn greet(gateway: &Gateway, demo: &Demo, out: &mut impl Write) -> io::Result<()>
     writeln!(out, "  curl -sN 'http://{gateway_address}/v1/chats/chat-1/events?events_max=2'")?;
     writeln!(out, "  curl -s http://{}/metrics | grep ringway_calls_total", gateway.admin())?;
     out.flush()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_level_is_one_that_this_build_has() {
-        for (text, level) in
-            [("info", LevelFilter::INFO), ("WARN", LevelFilter::WARN), ("off", LevelFilter::OFF)]
-        {
-            assert_eq!(log_level(text), Ok(level), "{text}");
-        }
-        assert_eq!(log_level("debug").is_ok(), LevelFilter::DEBUG <= STATIC_MAX_LEVEL);
-        for text in ["", "verbose", "info,h2=trace"] {
-            assert!(log_level(text).is_err(), "{text}");
-        }
-    }
 }

@@ -30,6 +30,7 @@ pub(super) enum Measure {
     /// Recommend timeouts, retries, pool sizes and breaker settings from a gateway's metrics, with the evidence.
     Advise(Advise),
     /// Write what was measured as Markdown; scripts/report.sh measures it.
+    #[command(hide = true)]
     Report(Report),
     /// A process of the embedded demo, for the commands above.
     #[command(hide = true)]

@@ -15,8 +15,9 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::{flag, low_level};
 
+use super::source::Origin;
 use crate::admin::Hooks;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::supervisor::{Absent, Ended, Gateway, Waker, WatchedFiles};
 
 /// How long an operator waits for a reload.
@@ -28,10 +29,11 @@ pub(super) fn fail(message: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Runs until a signal asks for the end, then drains. `file` is where the configuration is from, if it is from a file.
+/// Runs until a signal asks for the end, then drains. `origin` is where the configuration is from, if it can be read
+/// again.
 pub(super) fn run(
     config: Config,
-    file: Option<&Path>,
+    origin: Option<&Origin>,
     mut hooks: Hooks,
     started: impl FnOnce(&Gateway),
 ) -> ExitCode {
@@ -43,7 +45,8 @@ pub(super) fn run(
     let (asks, asked) = channel();
     // There is one as soon as there is a gateway to wait for.
     let waker = Arc::new(OnceLock::<Waker>::new());
-    let mut source = file.map(|file| Source::new(file, &config, asked));
+    let from_file = origin.and_then(|origin| Some((origin.path()?, origin)));
+    let mut source = from_file.map(|(path, origin)| Source::new(path, origin, &config, asked));
     if source.is_some() {
         let waker = Arc::clone(&waker);
         hooks.reload = Some(Box::new(move || ask(&asks, &waker)));
@@ -135,6 +138,7 @@ fn ask(asks: &Sender<Asked>, waker: &OnceLock<Waker>) -> Result<String, String> 
 
 /// The files that the configuration is from.
 struct Source {
+    origin: Origin,
     /// The file itself, then those whose contents are part of it.
     paths: Vec<PathBuf>,
     asked: Receiver<Asked>,
@@ -148,10 +152,10 @@ fn paths(path: &Path, config: &Config) -> Vec<PathBuf> {
 }
 
 impl Source {
-    fn new(path: &Path, config: &Config, asked: Receiver<Asked>) -> Source {
+    fn new(path: &Path, origin: &Origin, config: &Config, asked: Receiver<Asked>) -> Source {
         let paths = paths(path, config);
         let watched = WatchedFiles::new(paths.clone(), Absent::IsUnderWay);
-        Source { paths, asked, watched, changed: Arc::default() }
+        Source { origin: origin.clone(), paths, asked, watched, changed: Arc::default() }
     }
 
     /// From now on a change wakes the main thread.
@@ -176,7 +180,7 @@ impl Source {
 
     fn reload(&mut self, gateway: &mut Gateway) -> Result<String, String> {
         self.watched.are_read();
-        let loaded = config::load(&self.paths[0]).map_err(|errors| errors.to_string());
+        let loaded = self.origin.load().map_err(|errors| errors.to_string());
         let outcome = loaded.and_then(|config| {
             let paths = paths(&self.paths[0], &config);
             let reloaded = gateway.reload(config).map_err(|error| error.to_string())?;

@@ -165,6 +165,11 @@ fn segment(text: &str) -> bool {
 
 /// An instance of a service: `ip:port` or `host:port`.
 pub(super) fn endpoint(text: &str) -> Result<Endpoint, Hint> {
+    if text.starts_with("unix:") {
+        return Err(Some(
+            "unix sockets are not supported yet: let the service listen on a port of 127.0.0.1",
+        ));
+    }
     if text.contains("://") {
         return Err(Some("leave out the scheme"));
     }

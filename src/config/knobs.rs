@@ -75,9 +75,17 @@ const INTRODUCTION: &str = "\
 
 <!-- Written from src/config/knobs/table/ by `UPDATE=1 cargo test --lib config`. -->
 
-One TOML file, named by `--config` or `RINGWAY_CONFIG`. `ringway check --config FILE` reads it and reports every error
-with its line, column and a hint. `examples/minimal.toml` is the shortest file that works; `examples/ringway.toml` sets
-every key there is.
+One TOML file: `ringway run FILE`, or the one that `RINGWAY_CONFIG` names. `ringway init` writes one to begin with, and
+`ringway check FILE` reports every error with its line, column and a hint. `examples/minimal.toml` is the shortest file that
+works; `examples/ringway.toml` sets every key there is. `ringway schema` prints a JSON schema, from which editors complete
+keys.
+
+`--set key=value` goes before the file: `--set drain_timeout=10s`, `--set clusters.echo.timeout=2s`,
+`--set listeners.0.address=0.0.0.0:80`. One of several tables is chosen by its name, or by its number from 0.
+
+Strings may name variables of the environment: `\"${HOST}:${PORT:-8080}\"`. A variable that is not set and has no default
+after `:-` is an error. `workers = \"${WORKERS}\"` is read as a number, `endpoints = \"${BACKENDS}\"` as a list with commas;
+`$${` stands for `${` itself.
 
 Durations are a number and a unit: `\"10us\"`, `\"250ms\"`, `\"1.5s\"`, `\"1m\"`, `\"1h\"`. Sizes are whole numbers of bytes, or a
 string with a unit: `\"64KiB\"`, `\"1MiB\"`, `\"1GiB\"`. A key that is not listed here is an error.

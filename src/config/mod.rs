@@ -15,10 +15,14 @@ mod edge;
 mod effective;
 mod errors;
 pub mod fields;
+mod format;
 mod forms;
 mod guards;
 mod host;
+mod init;
 pub mod knobs;
+mod load;
+mod overrides;
 mod parse;
 mod policies;
 pub mod rbac;
@@ -26,6 +30,7 @@ mod reader;
 mod resilience;
 mod routes;
 mod scalars;
+mod schema;
 mod service_config;
 mod spelling;
 mod terms;
@@ -34,6 +39,7 @@ mod tests;
 mod tls;
 mod transcoding;
 mod units;
+mod variables;
 mod web;
 
 use std::net::SocketAddr;
@@ -51,11 +57,13 @@ pub use connections::{ClientKeepalive, ConnectionAge, Keepalive, Pool, Reconnect
 pub use effective::{Effective, Setting};
 pub use errors::{Error, Errors, Place};
 pub use host::refuse;
-pub use parse::{load, parse};
+pub use init::template;
+pub use load::{load, load_with, parse, parse_with};
 pub use resilience::{
     AdaptiveTimeout, Breaker, HealthChecks, Hedging, OutlierDetection, Overload, RateLimit, Retry,
     RetryBudget, SlowStart, Throttling,
 };
+pub use schema::schema;
 pub use service_config::{MethodConfig, MethodName, ServiceConfig};
 pub use spelling::nearest;
 pub use tls::{
@@ -180,6 +188,8 @@ pub struct Dns {
     pub timeout: Duration,
     /// The most addresses of one name that are used.
     pub max_addresses: u32,
+    /// Whether a start fails where a name has no address.
+    pub required: bool,
 }
 
 /// The access log of calls.
@@ -246,6 +256,8 @@ pub struct Listener {
     pub max_connections: u32,
     /// Whether a worker transfers a connection to one that has clearly fewer.
     pub balance_connections: bool,
+    /// Whether another process may listen on the address at the same time.
+    pub reuse_port: bool,
     /// How long a client may take from its connect to the end of its HTTP/2 preface; over HTTP/1.1 for a head, or for the
     /// rest of a body whose answer is whole.
     pub handshake_timeout: Duration,

@@ -1,15 +1,11 @@
-//! Text to checked types: the file, its listeners and its clusters. Routes are in `routes.rs`.
+//! A TOML tree to checked types: the file, its listeners and its clusters. Routes are in `routes.rs`.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read as _;
 use std::path::Path;
-
-use toml::de::DeTable;
 
 use super::checks::{check_backoffs, refuse_second};
 use super::effective::Effective;
-use super::errors::{Errors, Place};
-use super::reader::{Source, Table};
+use super::reader::Table;
 use super::{
     AccessLog, Admin, Backend, ClientKeepalive, Cluster, Config, ConnectionAge, CpuPolicy, Dns, Http2, Io,
     Keepalive, LbPolicy, Listener, OnUnavailable, Pool, ServerTiming, Tracing,
@@ -18,66 +14,11 @@ use super::{
     JwtProvider, Reconnect, Workers, certificates, edge, forms, guards, policies, routes, transcoding,
 };
 
-/// The largest file that is read: some hundred thousand lines. A device, named by mistake, gets an answer.
-const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
-
 /// The most entries of a ring's queue that one connection takes at once.
 const SUBMISSIONS_OF_A_CONNECTION: u32 = 4;
 
-/// Reads and checks a file.
-///
-/// # Errors
-///
-/// Everything that is wrong with it, in the order of the file.
-pub fn load(path: &Path) -> Result<Config, Errors> {
-    let unreadable =
-        |error: std::io::Error| Errors::unreadable(path, None, format!("cannot be read: {error}"), None);
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() > FILE_BYTES_MAX {
-        return Err(Errors::unreadable(path, None, "too large: must be at most 16MiB".to_owned(), None));
-    }
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(text, path),
-        Err(error) => {
-            let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            let place = Place::of(&valid, valid.len());
-            let hint = Some("save the file as UTF-8".to_owned());
-            Err(Errors::unreadable(path, Some(place), "not valid TOML: not UTF-8".to_owned(), hint))
-        }
-    }
-}
-
-/// Checks the text of a file; `file` is its name in errors.
-///
-/// # Errors
-///
-/// Everything that is wrong with it, in the order of the file.
-pub fn parse(text: &str, file: &Path) -> Result<Config, Errors> {
-    let source = Source::new(text, file);
-    let (tree, faults) = DeTable::parse_recoverable(text);
-    // Errors about a broken line would be guesses at its meaning.
-    let config = if faults.is_empty() {
-        let directory = file.parent().unwrap_or(Path::new(""));
-        config(&Table::root(&source, tree.get_ref()), directory)
-    } else {
-        source.refuse_syntax(faults);
-        None
-    };
-    match (source.into_errors(), config) {
-        (None, Some(config)) => {
-            let routes = config.routes.iter().map(|route| route.name.as_str());
-            Ok(Config { effective: Effective::of(tree.get_ref(), routes), ..config })
-        }
-        (Some(errors), _) => Err(errors),
-        (None, None) => unreachable!("whatever is left out of a configuration has been reported"),
-    }
-}
-
 /// The whole file. `None` only if something was reported.
-fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
+pub(super) fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let workers = root.count_or_auto("workers").map_or(Workers::Auto, Workers::Count);
     let cpu_policy = root.text("cpu_policy", forms::cpu_policy).map_or(CpuPolicy::All, |(policy, _)| policy);
     let drain_timeout = root.time("drain_timeout");
@@ -148,6 +89,7 @@ fn dns(table: &Table<'_>) -> Dns {
         min_refresh_rate: table.time("min_refresh_rate"),
         timeout: table.time("timeout"),
         max_addresses: table.count("max_addresses"),
+        required: table.flag("required"),
     };
     if dns.refresh_rate < dns.min_refresh_rate
         && let Some(value) = table.value("refresh_rate").or_else(|| table.value("min_refresh_rate"))
@@ -218,6 +160,7 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
         backlog: table.count("backlog"),
         max_connections: table.count("max_connections"),
         balance_connections: table.flag("balance_connections"),
+        reuse_port: table.flag("reuse_port"),
         handshake_timeout: table.time("handshake_timeout"),
         idle_timeout: table.time("idle_timeout"),
         age: ConnectionAge { grace: table.time_or_none("max_connection_age_grace"), ..connection_age(table) },
@@ -304,7 +247,10 @@ fn check_addresses(admin: &Table<'_>, listeners: &[Table<'_>]) {
             continue;
         };
         match taken.get(&address) {
-            Some(by) => value.refuse(format!("already taken by {by}"), None),
+            Some(by) => {
+                let hint = "each has an address of its own".to_owned();
+                value.refuse(format!("already taken by {by}"), Some(hint));
+            }
             None => {
                 taken.insert(address, format!("{} on line {}", value.key, value.line()));
             }

@@ -13,13 +13,15 @@ use toml::de::{DeTable, DeValue};
 use super::errors::{Error, Errors, Place};
 use super::forms::Hint;
 use super::knobs::{self, Kind, Knob};
-use super::spelling;
+use super::{format, spelling};
 
 /// A file's text, and the errors that were found in it.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     text: &'a str,
     file: &'a Path,
+    /// Settings of the command line, which go before the text.
+    set: &'a [String],
     errors: RefCell<Vec<Error>>,
 }
 
@@ -30,8 +32,23 @@ const ERRORS_MAX: usize = 200;
 const SHOWN_MAX: usize = 80;
 
 impl<'a> Source<'a> {
-    pub(super) fn new(text: &'a str, file: &'a Path) -> Self {
-        Self { text, file, errors: RefCell::default() }
+    pub(super) fn new(text: &'a str, file: &'a Path, set: &'a [String]) -> Self {
+        Self { text, file, set, errors: RefCell::default() }
+    }
+
+    pub(super) fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// The settings of the command line.
+    pub(super) fn set(&self) -> &'a [String] {
+        self.set
+    }
+
+    /// The position that stands for a setting of the command line: behind the end of the text.
+    pub(super) fn span_of_setting(&self, number: usize) -> Range<usize> {
+        let at = self.text.len() + 1 + number;
+        at..at
     }
 
     /// Keeps the TOML parser's errors: the first of each line, for it often causes the others there.
@@ -42,9 +59,17 @@ impl<'a> Source<'a> {
         for fault in faults.iter().take(ERRORS_MAX) {
             let place = Place::of(self.text, start(fault));
             if last.replace(place.line) != Some(place.line) {
-                self.refuse("", start(fault), None, format!("not valid TOML: {}", fault.message()), None);
+                let line = self.text.lines().nth(place.line as usize - 1).unwrap_or_default();
+                let hint = format::syntax_hint(fault.message(), line);
+                self.refuse("", start(fault), None, format!("not valid TOML: {}", fault.message()), hint);
             }
         }
+    }
+
+    /// Reports that the text is in another format, once: the TOML parser would stumble at every line.
+    pub(super) fn refuse_format(&self, format: &str) {
+        let hint = "`ringway init` writes one to begin with".to_owned();
+        self.refuse("", 0, None, format!("this looks like {format}: a configuration is TOML"), Some(hint));
     }
 
     /// All errors that were found.
@@ -52,13 +77,41 @@ impl<'a> Source<'a> {
         Errors::new(self.errors.into_inner())
     }
 
-    fn refuse(&self, key: &str, at: usize, found: Option<String>, wanted: String, hint: Option<String>) {
+    /// Whether nothing is wrong so far.
+    pub(super) fn is_good(&self) -> bool {
+        self.errors.borrow().is_empty()
+    }
+
+    /// Reports an error at a byte of the text, or at a setting of the command line.
+    pub(super) fn refuse(
+        &self,
+        key: &str,
+        at: usize,
+        found: Option<String>,
+        wanted: String,
+        hint: Option<String>,
+    ) {
         let mut errors = self.errors.borrow_mut();
         if errors.len() < ERRORS_MAX {
-            let place = Some(Place::of(self.text, at));
-            let key = one_line(key);
-            errors.push(Error { file: self.file.to_owned(), place, key, found, wanted, hint });
+            let setting = at.checked_sub(self.text.len() + 1).and_then(|number| self.set.get(number));
+            let (file, place) = match setting {
+                Some(setting) => (one_line(&format!("--set {setting}")).into(), None),
+                None => (self.file.to_owned(), Some(Place::of(self.text, at))),
+            };
+            errors.push(Error { file, place, key: one_line(key), found, wanted, hint });
         }
+    }
+
+    /// Reports that a value of the text is wrong.
+    pub(super) fn refuse_value(
+        &self,
+        key: &str,
+        value: &Spanned<DeValue<'_>>,
+        wanted: String,
+        hint: Option<String>,
+    ) {
+        let span = value.span();
+        self.refuse(key, span.start, shown(self.text, &span, value.get_ref()), wanted, hint);
     }
 }
 

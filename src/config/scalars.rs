@@ -195,6 +195,7 @@ impl Table<'_> {
             return Some(address);
         }
         let hint = match text.rsplit_once(':') {
+            _ if text.starts_with("unix:") => Some("unix sockets are not supported yet".to_owned()),
             Some(("", port)) if port.parse::<u16>().is_ok() => {
                 Some(format!("for all addresses write \"0.0.0.0:{port}\""))
             }

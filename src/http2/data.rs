@@ -3,10 +3,10 @@
 use super::connection::{Connection, ConnectionError};
 use super::frame::{self, ErrorCode, FrameHead, flag};
 use super::guard::Flood;
-use super::input::DataFrame;
+use super::input::{Cursor, DataFrame};
 use super::settings::MAX_WINDOW;
 use super::streams::Found;
-use crate::buffer::{Output, Slice};
+use crate::buffer::Output;
 use crate::time::Moment;
 
 impl Connection {
@@ -91,12 +91,12 @@ impl Connection {
     pub(super) fn receive_data(
         &mut self,
         mut frame: DataFrame,
-        input: &mut Slice,
+        input: &mut Cursor<'_>,
         now: Moment,
         out: &mut Output,
     ) -> Result<(), ConnectionError> {
         if frame.body_left > 0 {
-            let part = input.split_to(input.len().min(frame.body_left as usize));
+            let part = input.take(input.len().min(frame.body_left as usize));
             let length = part.len() as u32;
             frame.body_left -= length;
             let key = frame.key;

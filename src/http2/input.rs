@@ -1,6 +1,58 @@
 //! The part of a frame, or of a head, that has come from a peer before the rest of it.
 
 use super::frame::PREFACE;
+use crate::buffer::Slice;
+
+/// Bytes that came together, and how far they have been read.
+pub(super) struct Cursor<'a> {
+    whole: &'a Slice,
+    /// All of them. To find them anew for each frame would take longer than to read it.
+    bytes: &'a [u8],
+    read: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(whole: &'a Slice) -> Cursor<'a> {
+        Cursor { whole, bytes: whole, read: 0 }
+    }
+
+    /// How many have been read.
+    #[inline]
+    pub(super) fn read(&self) -> usize {
+        self.read
+    }
+
+    /// Those that have not been read.
+    #[inline]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.read..]
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.read
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Leaves out the next `n`.
+    #[inline]
+    pub(super) fn advance(&mut self, n: usize) {
+        debug_assert!(n <= self.len());
+        self.read += n;
+    }
+
+    /// The next `n`, where they lie.
+    #[inline]
+    pub(super) fn take(&mut self, n: usize) -> Slice {
+        let part = self.whole.part(self.read, self.read + n);
+        self.read += n;
+        part
+    }
+}
 
 /// Bytes of a peer that are no whole frame yet.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 
 use super::connection::{Connection, ConnectionError};
 use super::frame::{ErrorCode, FrameHead, HEAD, PREFACE, flag, kind};
+use super::input::Cursor;
 use crate::buffer::{Output, Slice};
 use crate::time::Moment;
 
@@ -37,27 +38,34 @@ impl Connection {
 
     /// Takes bytes that came from the peer at `now`. Some are left if too much is staged.
     pub fn receive(&mut self, input: &mut Slice, now: Moment, out: &mut Output) {
-        while !input.is_empty() && self.takes_input(out) {
+        let mut whole = std::mem::take(input);
+        let mut cursor = Cursor::new(&whole);
+        while !cursor.is_empty() && self.takes_input(out) {
             let before = out.len();
             let step = match self.input.data {
-                Some(data) => self.receive_data(data, input, now, out),
-                None if self.input.preface_left > 0 => self.receive_preface(input),
-                None => self.receive_frame(input, now, out),
+                Some(data) => self.receive_data(data, &mut cursor, now, out),
+                None if self.input.preface_left > 0 => self.receive_preface(&mut cursor),
+                None => self.receive_frame(&mut cursor, now, out),
             };
             if let Err(error) = step {
                 self.fail(error, out);
             }
-            out.note_answers((out.len() - before).min(ANSWER_MAX));
+            let answered = out.len() - before;
+            if answered > 0 {
+                out.note_answers(answered.min(ANSWER_MAX));
+            }
         }
-        if self.is_over {
-            *input = Slice::default();
+        let read = cursor.read();
+        if !self.is_over && read < whole.len() {
+            whole.advance(read);
+            *input = whole;
         }
     }
 
-    fn receive_preface(&mut self, input: &mut Slice) -> Result<(), ConnectionError> {
+    fn receive_preface(&mut self, input: &mut Cursor<'_>) -> Result<(), ConnectionError> {
         let expected = &PREFACE[PREFACE.len() - self.input.preface_left..];
         let n = expected.len().min(input.len());
-        if input[..n] != expected[..n] {
+        if input.rest()[..n] != expected[..n] {
             return Err(ConnectionError::protocol("no HTTP/2 preface"));
         }
         self.input.preface_left -= n;
@@ -68,27 +76,32 @@ impl Connection {
     /// Reads a frame, or keeps what there is of it.
     fn receive_frame(
         &mut self,
-        input: &mut Slice,
+        input: &mut Cursor<'_>,
         now: Moment,
         out: &mut Output,
     ) -> Result<(), ConnectionError> {
+        let rest = input.rest();
         if self.input.carry.is_empty()
-            && let Some(head) = input.first_chunk::<HEAD>()
+            && let Some(head) = rest.first_chunk::<HEAD>()
         {
             let head = FrameHead::read(head);
             self.check_head(head)?;
             let needed = needed(head);
-            if needed <= input.len() {
-                self.frame(head, &input[HEAD..needed], now, out)?;
+            if needed <= rest.len() {
                 input.advance(needed);
-                return Ok(());
+                return self.frame(head, &rest[HEAD..needed], now, out);
             }
         }
         self.carry(input, now, out)
     }
 
     /// Reads a frame that comes in pieces.
-    fn carry(&mut self, input: &mut Slice, now: Moment, out: &mut Output) -> Result<(), ConnectionError> {
+    fn carry(
+        &mut self,
+        input: &mut Cursor<'_>,
+        now: Moment,
+        out: &mut Output,
+    ) -> Result<(), ConnectionError> {
         let mut carry = std::mem::take(&mut self.input.carry);
         if carry.capacity() == 0 {
             carry.reserve(KEPT);
@@ -98,7 +111,7 @@ impl Connection {
             Some(head) => needed(FrameHead::read(head)),
         };
         let n = input.len().min(needed_now - carry.len());
-        carry.extend_from_slice(&input[..n]);
+        carry.extend_from_slice(&input.rest()[..n]);
         input.advance(n);
         if let Some(head) = carry.first_chunk::<HEAD>() {
             let head = FrameHead::read(head);

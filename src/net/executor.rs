@@ -1,7 +1,7 @@
 //! Polls the futures of one worker: its connections, accepts, connects, and all else that waits on its thread.
 //!
-//! Tasks are polled in the order in which they were woken. A waker is the number of a task's slot and costs nothing to
-//! clone; it is good on the worker's thread alone, where all of them stay.
+//! Tasks are polled in the order in which they were woken. A waker is the number of a task's slot
+//! (`numbered.rs`); it is good on the worker's thread alone, where all of them stay.
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
@@ -10,10 +10,11 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::ptr::without_provenance;
-use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
+
+use super::numbered::{self, Numbered};
 
 /// Polls of one turn beyond two for each task that was woken before it, so that tasks that wake one another are seen
 /// through in one turn, and none keeps the worker from its sockets.
@@ -56,21 +57,13 @@ impl Woken {
     }
 }
 
-static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, |_| ());
+/// The tasks of this thread, by the numbers of their slots.
+struct Tasks;
 
-fn clone(key: *const ()) -> RawWaker {
-    RawWaker::new(key, &WAKER)
-}
-
-/// A late wake-up may meet the slot's next task, which is polled once more then, or a thread that has no tasks.
-fn wake(key: *const ()) {
-    let _ = WOKEN.try_with(|woken| woken.push(key.addr()));
-}
-
-fn waker(key: usize) -> Waker {
-    // WHY UNSAFE: a waker of std's own making counts its clones atomically.
-    // SAFETY: nothing is behind the pointer. All four functions take any number, from any thread.
-    unsafe { Waker::new(without_provenance(key), &WAKER) }
+impl Numbered for Tasks {
+    fn wake(key: usize) {
+        let _ = WOKEN.try_with(|woken| woken.push(key));
+    }
 }
 
 /// The tasks of one thread.
@@ -107,7 +100,7 @@ impl Executor {
 
     /// Wakes the loop's main future.
     pub(super) fn main_waker(&self) -> Waker {
-        waker(MAIN)
+        numbered::waker::<Tasks>(MAIN)
     }
 
     /// Whether the loop's main future is to be polled now: at first, and when it was woken.
@@ -155,7 +148,7 @@ impl Executor {
         let Some(mut task) = self.tasks.borrow_mut().get_mut(key).and_then(Option::take) else { return };
         #[cfg(test)]
         self.parties.enter(key);
-        let waker = waker(key);
+        let waker = numbered::waker::<Tasks>(key);
         let pending = task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
         if pending {
             self.tasks.borrow_mut()[key] = Some(task);

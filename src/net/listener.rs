@@ -29,6 +29,17 @@ pub fn bind(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListen
     Ok(socket.into())
 }
 
+/// Whether nobody listens on an address, so that [`bind`] will share it with none but ourselves.
+///
+/// # Errors
+/// When it is taken or not ours.
+pub fn is_free(address: SocketAddr) -> io::Result<()> {
+    // It never listens, so no client ever connects to it.
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
+}
+
 fn set_connection_options(socket: &SockRef<'_>) -> io::Result<()> {
     // We gather everything of a turn into one send, so waiting for more would only delay it.
     socket.set_tcp_nodelay(true)?;

@@ -20,6 +20,7 @@ pub mod local;
 #[cfg(test)]
 pub(crate) mod memory;
 mod message;
+pub mod numbered;
 mod operations;
 mod outward;
 pub mod pipe;

@@ -88,6 +88,12 @@ impl Balance {
         look: impl Fn(usize) -> Candidate,
         random: &mut Random,
     ) -> Option<usize> {
+        if count == 1 {
+            let only = look(0);
+            if only.fit {
+                return only.load.map(|_| 0);
+            }
+        }
         let mut picked = self.choose(count, &look, random)?;
         // An endpoint in its slow start passes some of its calls on. If the others do, too, the last one keeps the
         // call.

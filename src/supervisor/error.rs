@@ -60,7 +60,8 @@ impl fmt::Display for StartError {
                 write!(f, "io.sqpoll_idle and io.busy_poll need io_uring as they ask for it: {refusal}")
             }
             StartError::Bind(address, error) => {
-                write!(f, "cannot listen on {address}, an address of [[listeners]] or [admin]: {error}")
+                let reason = bind_reason(*address, error);
+                write!(f, "cannot listen on {address}, an address of [[listeners]] or [admin]: {reason}")
             }
             StartError::Resolve(name, error) => write!(f, "cannot resolve the endpoint {name}: {error}"),
             StartError::AccessLog(path, error) => {
@@ -79,3 +80,43 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// Ports below it belong to programs with a capability, unless the host says otherwise.
+const UNPRIVILEGED_PORTS: u16 = 1024;
+
+/// Why an address cannot be listened on, and the remedy.
+pub(super) fn bind_reason(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "port {0} is taken by another process (ss -ltnp 'sport = :{0}' shows which; listeners.reuse_port = true \
+             lets a new gateway take over from a running one)",
+            address.port()
+        ),
+        io::ErrorKind::PermissionDenied if address.port() < UNPRIVILEGED_PORTS => format!(
+            "a port below {UNPRIVILEGED_PORTS} needs the capability CAP_NET_BIND_SERVICE (setcap \
+             cap_net_bind_service=+ep on the program, AmbientCapabilities=CAP_NET_BIND_SERVICE in its systemd unit, or \
+             sysctl net.ipv4.ip_unprivileged_port_start={})",
+            address.port()
+        ),
+        io::ErrorKind::AddrNotAvailable => format!("{} is no address of this host", address.ip()),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_had_says_how_it_could() {
+        let address: SocketAddr = "10.1.2.3:80".parse().expect("an address");
+        for (kind, word) in [
+            (io::ErrorKind::AddrInUse, "port 80 is taken"),
+            (io::ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),
+            (io::ErrorKind::AddrNotAvailable, "10.1.2.3 is no address of this host"),
+        ] {
+            let error = StartError::Bind(address, kind.into()).to_string();
+            assert!(error.contains("10.1.2.3:80") && error.contains(word), "{error}");
+        }
+    }
+}

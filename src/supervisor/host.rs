@@ -1,8 +1,11 @@
 //! Demands of a configuration on this host, and whether the host meets them.
 
-use super::placement;
+use std::net::SocketAddr;
+
+use super::errands::Errands;
+use super::{error, names, placement};
 use crate::config::{Config, Io};
-use crate::net::ring;
+use crate::net::{listener, ring};
 
 /// The keys whose demands this host does not meet, each with the reason. Tried for real, on this thread.
 pub fn refusals(config: &Config) -> Vec<(&'static str, String)> {
@@ -21,4 +24,24 @@ pub fn refusals(config: &Config) -> Vec<(&'static str, String)> {
         }
     }
     refused
+}
+
+/// The host names of endpoints that do not resolve now, each with the reason.
+pub fn unresolved(config: &Config) -> Vec<(String, String)> {
+    match Errands::start() {
+        Ok(errands) => names::unresolved(errands.handle(), config),
+        Err(_) => Vec::new(), // a host that gives no thread has said so to whoever asked before
+    }
+}
+
+/// The addresses that cannot be listened on now: each with its key and the reason.
+pub fn unavailable(config: &Config) -> Vec<(&'static str, SocketAddr, String)> {
+    let listeners = config.listeners.iter().filter(|listener| !listener.reuse_port);
+    let listeners = listeners.map(|listener| ("listeners.address", listener.address));
+    let all = std::iter::once(("admin.address", config.admin.address)).chain(listeners);
+    all.filter_map(|(key, address)| {
+        let error = listener::is_free(address).err()?;
+        Some((key, address, error::bind_reason(address, &error)))
+    })
+    .collect()
 }

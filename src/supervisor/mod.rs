@@ -389,6 +389,10 @@ fn decide(config: &Config, starting: &[Starting]) -> Result<(Rung, Option<Refusa
 
 /// Binds a socket per listener for each worker. The first socket settles a port of 0.
 fn bind(config: &mut Config, workers: usize) -> Result<Vec<Vec<TcpListener>>, StartError> {
+    // Workers share an address, and so would another gateway, each with a part of the clients.
+    for listener in config.listeners.iter().filter(|listener| !listener.reuse_port) {
+        listener::is_free(listener.address).map_err(|error| StartError::Bind(listener.address, error))?;
+    }
     let mut all = Vec::new();
     for _ in 0..workers {
         let mut sockets = Vec::new();

@@ -14,6 +14,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
 };
+use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::system_conf::read_system_conf;
 use tokio::runtime::Handle;
@@ -78,7 +79,12 @@ impl Names {
     pub(super) fn first(handle: &Handle, config: &Config) -> Result<Names, StartError> {
         let (counts, dns) = (Arc::<Counts>::default(), config.dns.clone());
         let mut names = Names { handle: handle.clone(), counts, dns, known: BTreeMap::new() };
-        names.learn(ask(handle, &config.dns, &names.counts, &names.missing(config))?);
+        let answers = ask(handle, &config.dns, &names.counts, &names.missing(config));
+        let answers = match config.dns.required {
+            true => all_found(answers)?,
+            false => found_or_awaited(config, answers),
+        };
+        names.learn(answers);
         Ok(names)
     }
 
@@ -194,17 +200,54 @@ fn hosts(config: &Config) -> impl Iterator<Item = &str> {
     endpoints.map(|endpoint| endpoint.host.as_str()).filter(|host| host.parse::<IpAddr>().is_err())
 }
 
-/// Looks these names up, all at once, and waits for the answers, for `dns.timeout` at most. Not to be called by the
-/// thread whose handle this is.
+/// The answers, if every name has one.
 ///
 /// # Errors
 /// The first name without an address.
-pub(super) fn ask(
-    handle: &Handle,
-    dns: &Dns,
-    counts: &Arc<Counts>,
-    hosts: &[String],
-) -> Result<BTreeMap<String, Answer>, StartError> {
+pub(super) fn all_found(answers: Answers) -> Result<BTreeMap<String, Answer>, StartError> {
+    let found = |(host, answer): (String, io::Result<Answer>)| match answer {
+        Ok(answer) => Ok((host, answer)),
+        Err(error) => Err(StartError::Resolve(host, error)),
+    };
+    answers.into_iter().map(found).collect()
+}
+
+/// The answers that a gateway can begin with: a name without one has no address for now, and is asked for again.
+fn found_or_awaited(config: &Config, answers: Answers) -> BTreeMap<String, Answer> {
+    let answer_for_now = |(host, answer): (String, io::Result<Answer>)| {
+        let answer = answer.unwrap_or_else(|error| {
+            for cluster in clusters_at(config, &host) {
+                tracing::warn!(cluster, name = host, %error, "the name does not resolve; it is asked for again");
+            }
+            Answer { addresses: Vec::new(), until: Instant::now() + config.dns.min_refresh_rate }
+        });
+        (host, answer)
+    };
+    answers.into_iter().map(answer_for_now).collect()
+}
+
+/// The names of the clusters with an endpoint at this host.
+fn clusters_at<'a>(config: &'a Config, host: &'a str) -> impl Iterator<Item = &'a str> {
+    let is_there =
+        move |cluster: &&crate::config::Cluster| cluster.endpoints.iter().any(|at| at.host == host);
+    config.clusters.iter().filter(is_there).map(|cluster| cluster.name.as_str())
+}
+
+/// What came of each question.
+pub(super) type Answers = BTreeMap<String, io::Result<Answer>>;
+
+/// The names of a configuration that do not resolve now, each with the reason. Takes `dns.timeout` at most.
+pub(super) fn unresolved(handle: &Handle, config: &Config) -> Vec<(String, String)> {
+    let mut names: Vec<String> = hosts(config).map(str::to_owned).collect();
+    names.sort_unstable();
+    names.dedup();
+    let answers = ask(handle, &config.dns, &Arc::default(), &names).into_iter();
+    answers.filter_map(|(host, answer)| Some((host, answer.err()?.to_string()))).collect()
+}
+
+/// Looks these names up, all at once, and waits for the answers, for `dns.timeout` at most. Not to be called by the
+/// thread whose handle this is.
+pub(super) fn ask(handle: &Handle, dns: &Dns, counts: &Arc<Counts>, hosts: &[String]) -> Answers {
     let (tell, told) = mpsc::channel();
     for host in hosts {
         let name = Name { host: host.clone(), dns: dns.clone(), counts: Arc::clone(counts) };
@@ -215,15 +258,16 @@ pub(super) fn ask(
         });
     }
     drop(tell);
-    let mut answers = BTreeMap::new();
-    for (host, answer) in told {
-        let answer = answer.map_err(|error| StartError::Resolve(host.clone(), error))?;
-        answers.insert(host, answer);
+    let mut answers: Answers = told.into_iter().collect();
+    // A task that panicked has told nothing.
+    for host in hosts {
+        answers.entry(host.clone()).or_insert_with(|| Err(timed_out()));
     }
-    match hosts.iter().find(|host| !answers.contains_key(*host)) {
-        None => Ok(answers),
-        Some(host) => Err(StartError::Resolve(host.clone(), io::ErrorKind::TimedOut.into())),
-    }
+    answers
+}
+
+fn timed_out() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no name server has answered in time (dns.timeout)")
 }
 
 /// A host name that is looked up again and again.
@@ -243,7 +287,7 @@ impl Name {
             match self.ask().await {
                 Ok(answer) => {
                     if failures > 0 {
-                        tracing::info!(name = self.host, failures, "the name leads somewhere again");
+                        tracing::info!(name = self.host, failures, "DNS lookup succeeded again");
                     }
                     (failures, due) = (0, answer.until);
                     if !renamed(&self.host, answer) {
@@ -252,7 +296,7 @@ impl Name {
                 }
                 Err(error) => {
                     if failures == 0 {
-                        tracing::warn!(name = self.host, %error, "the name leads nowhere; its last addresses are kept");
+                        tracing::warn!(name = self.host, %error, "DNS lookup failed; the last known addresses are kept");
                     }
                     let wait = self.dns.min_refresh_rate.saturating_mul(1 << failures.min(16));
                     due = Instant::now() + wait.min(self.dns.refresh_rate);
@@ -264,14 +308,15 @@ impl Name {
 
     async fn ask(&self) -> io::Result<Answer> {
         let answer = tokio::time::timeout(self.dns.timeout, self.look_up()).await;
-        let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let answer = answer.unwrap_or_else(|_| Err(timed_out()));
         self.counts.lookups.fetch_add(1, Ordering::Relaxed);
         self.counts.failures.fetch_add(u64::from(answer.is_err()), Ordering::Relaxed);
         answer
     }
 
     async fn look_up(&self) -> io::Result<Answer> {
-        let found = resolver(&self.dns)?.lookup_ip(self.host.as_str()).await.map_err(io::Error::other)?;
+        let found =
+            resolver(&self.dns)?.lookup_ip(self.host.as_str()).await.map_err(|error| reason(&error))?;
         let mut addresses: Vec<IpAddr> = found.iter().collect();
         addresses.sort_unstable();
         addresses.dedup();
@@ -283,6 +328,22 @@ impl Name {
         let wait = found.valid_until().saturating_duration_since(now);
         let wait = wait.clamp(self.dns.min_refresh_rate, self.dns.refresh_rate);
         Ok(Answer { addresses, until: now + wait })
+    }
+}
+
+/// Why a name has no address, in words: the library's own are for programmers.
+fn reason(error: &NetError) -> io::Error {
+    if error.is_nx_domain() {
+        return io::Error::other("there is no such name");
+    }
+    if error.is_no_records_found() {
+        return io::Error::other("it has no address");
+    }
+    match error {
+        NetError::Timeout => timed_out(),
+        NetError::NoConnections => io::Error::other("no name server can be reached"),
+        NetError::Io(error) => io::Error::new(error.kind(), format!("asking a name server failed: {error}")),
+        other => io::Error::other(other.to_string()),
     }
 }
 

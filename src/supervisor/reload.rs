@@ -76,7 +76,7 @@ impl Gateway {
             (names.missing(&config), Arc::clone(names.counts()))
         };
         let answers = names::ask(self.errands.handle(), &config.dns, &counts, &missing);
-        let answers = answers.map_err(ReloadError::Start)?;
+        let answers = names::all_found(answers).map_err(ReloadError::Start)?;
         let addresses = {
             let mut live = lock(&self.live);
             live.names.learn(answers);

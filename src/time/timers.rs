@@ -52,10 +52,16 @@ struct Wheel {
 struct Entry {
     at: Moment,
     state: State,
+    links: Links,
+    waker: Option<Waker>,
+}
+
+/// The place of an armed entry in the list of its slot.
+#[derive(Clone, Copy)]
+struct Links {
     slot: usize,
     previous: usize,
     next: usize,
-    waker: Option<Waker>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,8 +107,8 @@ impl Timers {
 
     /// A timer that is not armed.
     pub fn timer(self: &Rc<Self>) -> Timer {
-        let entry =
-            Entry { at: Moment::ZERO, state: State::Idle, slot: 0, previous: NONE, next: NONE, waker: None };
+        let links = Links { slot: 0, previous: NONE, next: NONE };
+        let entry = Entry { at: Moment::ZERO, state: State::Idle, links, waker: None };
         let key = self.wheel.borrow_mut().entries.insert(entry);
         Timer { timers: Rc::clone(self), key }
     }
@@ -155,9 +161,10 @@ impl Timers {
     fn fire_slot(&self, wheel: &mut Wheel, slot: usize, now: Moment) {
         let mut key = wheel.heads[slot];
         while key != NONE {
-            let next = wheel.entries[key].next;
+            let next = wheel.entries[key].links.next;
             if wheel.entries[key].at <= now {
-                wheel.unlink(key);
+                let links = wheel.entries[key].links;
+                wheel.unlink(links);
                 self.armed.set(self.armed.get() - 1);
                 self.fired.set(self.fired.get() + 1);
                 let entry = &mut wheel.entries[key];
@@ -182,8 +189,9 @@ impl Timer {
     pub fn arm(&self, at: Moment, waker: &Waker) {
         let timers = &*self.timers;
         let mut wheel = timers.wheel.borrow_mut();
-        if wheel.entries[self.key].state == State::Armed {
-            wheel.unlink(self.key);
+        let Entry { state, links, .. } = wheel.entries[self.key];
+        if state == State::Armed {
+            wheel.unlink(links);
         } else {
             timers.armed.set(timers.armed.get() + 1);
         }
@@ -205,8 +213,9 @@ impl Timer {
     /// Disarms it, until it is armed again.
     pub fn disarm(&self) {
         let mut wheel = self.timers.wheel.borrow_mut();
-        if wheel.entries[self.key].state == State::Armed {
-            wheel.unlink(self.key);
+        let Entry { state, links, .. } = wheel.entries[self.key];
+        if state == State::Armed {
+            wheel.unlink(links);
             self.timers.armed.set(self.timers.armed.get() - 1);
         }
         wheel.entries[self.key].state = State::Idle;
@@ -249,8 +258,12 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        self.disarm();
-        self.timers.wheel.borrow_mut().entries.remove(self.key);
+        let mut wheel = self.timers.wheel.borrow_mut();
+        let entry = wheel.entries.remove(self.key);
+        if entry.state == State::Armed {
+            wheel.unlink(entry.links);
+            self.timers.armed.set(self.timers.armed.get() - 1);
+        }
     }
 }
 
@@ -263,23 +276,19 @@ impl fmt::Debug for Timer {
 impl Wheel {
     fn link(&mut self, key: usize, slot: usize) {
         let first = std::mem::replace(&mut self.heads[slot], key);
-        let entry = &mut self.entries[key];
-        entry.slot = slot;
-        entry.previous = NONE;
-        entry.next = first;
+        self.entries[key].links = Links { slot, previous: NONE, next: first };
         if first != NONE {
-            self.entries[first].previous = key;
+            self.entries[first].links.previous = key;
         }
     }
 
-    fn unlink(&mut self, key: usize) {
-        let Entry { previous, next, slot, .. } = self.entries[key];
+    fn unlink(&mut self, Links { slot, previous, next }: Links) {
         match previous {
             NONE => self.heads[slot] = next,
-            _ => self.entries[previous].next = next,
+            _ => self.entries[previous].links.next = next,
         }
         if next != NONE {
-            self.entries[next].previous = previous;
+            self.entries[next].links.previous = previous;
         }
     }
 }

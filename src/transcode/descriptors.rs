@@ -156,6 +156,9 @@ pub fn missing_types<'f>(
 
 /// Reads a file up to a size that no descriptor set has.
 fn read_set(path: &Path) -> std::io::Result<Vec<u8>> {
+    if path.is_dir() {
+        return Err(std::io::Error::other("it is a folder: name its files, each by itself"));
+    }
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(SET_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > SET_BYTES_MAX {

@@ -18,8 +18,9 @@ pub struct AcquireStream {
     tried: Tried,
     /// It lets others pass.
     yields: bool,
-    /// The place in the queue, once it had to wait.
+    /// The place in the queue, while it waits.
     ticket: Option<u64>,
+    has_waited: bool,
 }
 
 impl Future for AcquireStream {
@@ -47,7 +48,12 @@ impl Future for AcquireStream {
 
 impl AcquireStream {
     pub(super) fn new(pool: &Rc<Pool>, tried: Tried, yields: bool) -> AcquireStream {
-        AcquireStream { pool: Rc::clone(pool), tried, yields, ticket: None }
+        AcquireStream { pool: Rc::clone(pool), tried, yields, ticket: None, has_waited: false }
+    }
+
+    /// Whether it was not ready at once.
+    pub fn has_waited(&self) -> bool {
+        self.has_waited
     }
 
     /// Whether no call stands before it.
@@ -57,6 +63,7 @@ impl AcquireStream {
     }
 
     fn wait(&mut self, cx: &Context<'_>) -> Poll<Result<StreamLease, Failure>> {
+        self.has_waited = true;
         let mut waiters = self.pool.waiters.borrow_mut();
         match self.ticket {
             Some(ticket) => waiters.stay(ticket, cx.waker()),

@@ -80,14 +80,20 @@ impl<'a> BreakerPermits<'a> {
 
     /// Notes that the head of an answer has come.
     pub fn answered(&mut self, now: Moment) {
-        for held in [&mut self.cluster, &mut self.method].into_iter().flatten() {
+        if let Some(held) = &mut self.cluster {
+            held.pass.answered(now);
+        }
+        if let Some(held) = &mut self.method {
             held.pass.answered(now);
         }
     }
 
     /// Reports the attempt's result to both breakers.
     pub fn tell(self, attempted: AttemptResult, now: Moment) {
-        for held in [self.cluster, self.method].into_iter().flatten() {
+        if let Some(held) = self.cluster {
+            held.pass.tell(attempted.outcome(held.failures), now);
+        }
+        if let Some(held) = self.method {
             held.pass.tell(attempted.outcome(held.failures), now);
         }
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::call::guards::{Guards, Tokens};
+use super::call::known::KnownHeads;
 use super::call::timeouts::RouteTimeouts;
 use super::clock;
 use crate::config::{self, Config, Route};
@@ -62,6 +63,7 @@ impl ConfigSnapshot {
 pub(super) struct WorkerConfig {
     pub(super) config: Arc<Config>,
     routes: Routes,
+    pub(super) known: KnownHeads,
     /// For each route, its choices.
     targets: Vec<Vec<Target>>,
     timeouts: Vec<RouteTimeouts>,
@@ -85,8 +87,6 @@ struct Target {
 
 /// The target of a call.
 pub(super) struct RouteMatch<'s> {
-    /// The position of its route.
-    pub(super) route: usize,
     pub(super) cluster: &'s Rc<Cluster>,
     /// Its series, by [`Method::place`].
     pub(super) series: &'s [usize],
@@ -130,6 +130,7 @@ impl WorkerConfig {
         let made = WorkerConfig {
             config: Arc::clone(config),
             routes: Routes::new(&config.routes),
+            known: KnownHeads::default(),
             targets: targets(config),
             timeouts: timeouts.collect(),
             rates: rates.collect(),
@@ -144,17 +145,15 @@ impl WorkerConfig {
         Rc::new(made)
     }
 
-    /// Finds the route of a call, and the one of its clusters that takes this call.
-    pub(super) fn find(
-        &self,
-        path: &[u8],
-        host: &[u8],
-        headers: &Head,
-        random: &mut Random,
-    ) -> Option<RouteMatch<'_>> {
-        let route = self.routes.find(path, host, headers)?;
+    /// Finds the route of a call: its position.
+    pub(super) fn find(&self, path: &[u8], host: &[u8], headers: &Head) -> Option<usize> {
+        self.routes.find(path, host, headers)
+    }
+
+    /// Chooses the one of a route's clusters that takes a call.
+    pub(super) fn choose(&self, route: usize, random: &mut Random) -> RouteMatch<'_> {
         let Target { cluster, series } = &self.targets[route][self.routes.choose(route, random)];
-        Some(RouteMatch { route, cluster: &self.clusters[*cluster], series })
+        RouteMatch { cluster: &self.clusters[*cluster], series }
     }
 
     /// Whether the rate limit of a route admits a call now.

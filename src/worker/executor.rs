@@ -1,98 +1,170 @@
 //! The calls of one worker, as futures in slots that are used again and again.
 //!
-//! A task for each call would be an allocation for each call. Here a slot keeps its memory and its waker when a call
-//! ends. So in steady state beginning and ending a call allocates nothing. One task of the loop runs all woken calls.
-//! New calls are first polled when their connection has read all bytes that came. So the code that reads heads runs for
-//! all of them, then the code that routes and sends. Each stays in the processor's cache.
+//! A task for each call would be an allocation for each call. Here a slot keeps its future, which serves one call after
+//! the other ([`Inbox`]), and its waker. So in steady state beginning and ending a call allocates nothing, and a future,
+//! which is large, is never moved. One task of the loop runs all woken calls. New calls are first polled when their
+//! connection has read all bytes that came. So the code that reads heads runs for all of them, then the code that routes
+//! and sends. Each stays in the processor's cache.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use crate::metrics::labels::Task;
 use crate::net::Local;
+use crate::net::numbered::{self, Numbered};
 
 /// Slots whose wake-ups share one word.
 const GROUP: usize = 64;
 
-/// The calls of one worker; `F` is the future of one call.
-pub(super) struct CallExecutor<F> {
+/// The calls of one worker. `C` is what a call begins with, `F` the future of a slot.
+pub(super) struct CallExecutor<C, F> {
     local: Rc<Local>,
-    slots: RefCell<Vec<Slot<F>>>,
+    /// Makes the future of a slot.
+    serve: fn(Inbox<C>) -> F,
+    slots: RefCell<Vec<Slot<C, F>>>,
     free: RefCell<Vec<usize>>,
     /// Calls that have begun and have not been polled yet.
     spawned: RefCell<Vec<usize>>,
-    groups: RefCell<Vec<Arc<Group>>>,
-    runner: Arc<Runner>,
+    woken: Rc<Woken>,
 }
 
-struct Slot<F> {
+struct Slot<C, F> {
     /// Taken out while it is polled.
-    future: Option<Pin<Box<Option<F>>>>,
-    waker: Rc<Waker>,
+    future: Option<Pin<Box<F>>>,
+    inbox: Inbox<C>,
 }
 
-/// The woken slots among 64.
-struct Group {
-    woken: AtomicU64,
-    runner: Arc<Runner>,
+/// Where the future of a slot takes its calls from.
+pub(super) struct Inbox<C>(Rc<State<C>>);
+
+struct State<C> {
+    next: Cell<Option<C>>,
+    /// All calls so far are over.
+    is_idle: Cell<bool>,
 }
 
-/// The task that runs woken calls.
-#[derive(Default)]
-struct Runner {
-    scheduled: AtomicBool,
-    task: OnceLock<Waker>,
-}
-
-struct SlotWaker {
-    group: Arc<Group>,
-    bit: u64,
-}
-
-impl Wake for SlotWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+impl<C> Inbox<C> {
+    fn new() -> Inbox<C> {
+        Inbox(Rc::new(State { next: Cell::new(None), is_idle: Cell::new(true) }))
     }
 
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.group.woken.fetch_or(self.bit, Ordering::Relaxed);
-        let runner = &self.group.runner;
-        if !runner.scheduled.load(Ordering::Relaxed)
-            && let Some(task) = runner.task.get()
+    /// Waits for the next call. Who asks for it is done with the one before.
+    pub(super) async fn next(&self) -> C {
+        poll_fn(|_| match self.0.next.take() {
+            Some(call) => Poll::Ready(call),
+            None => {
+                self.0.is_idle.set(true);
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    fn put(&self, call: C) {
+        self.0.is_idle.set(false);
+        self.0.next.set(Some(call));
+    }
+
+    fn is_idle(&self) -> bool {
+        self.0.is_idle.get()
+    }
+
+    fn share(&self) -> Inbox<C> {
+        Inbox(Rc::clone(&self.0))
+    }
+}
+
+thread_local! {
+    /// What was woken of the executors of this thread. There is one, but in simulations.
+    static EXECUTORS: RefCell<Vec<Option<Rc<Woken>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The woken slots of one executor.
+#[derive(Default)]
+struct Woken {
+    /// The executor's place among those of this thread.
+    place: usize,
+    /// A bit for each slot.
+    slots: RefCell<Vec<u64>>,
+    /// The task that runs woken calls, and whether it was woken for that.
+    task: RefCell<Option<Waker>>,
+    is_scheduled: Cell<bool>,
+}
+
+/// Slots of all executors of this thread: the executor's place in the upper half, the slot's in the lower one.
+struct Slots;
+
+impl Numbered for Slots {
+    fn wake(number: usize) {
+        let _ = EXECUTORS.try_with(|all| {
+            if let Some(Some(woken)) = all.borrow().get(number >> HALF) {
+                woken.wake(number & ((1 << HALF) - 1));
+            }
+        });
+    }
+}
+
+const HALF: u32 = usize::BITS / 2;
+
+impl Woken {
+    /// Those of a new executor of this thread.
+    fn register() -> Rc<Woken> {
+        EXECUTORS.with_borrow_mut(|all| {
+            let place = all.iter().position(Option::is_none).unwrap_or(all.len());
+            let woken = Rc::new(Woken { place, ..Woken::default() });
+            all.resize(all.len().max(place + 1), None);
+            all[place] = Some(Rc::clone(&woken));
+            woken
+        })
+    }
+
+    fn wake(&self, slot: usize) {
+        if let Some(group) = self.slots.borrow_mut().get_mut(slot / GROUP) {
+            *group |= 1 << (slot % GROUP);
+        }
+        if !self.is_scheduled.get()
+            && let Some(task) = &*self.task.borrow()
         {
-            runner.scheduled.store(true, Ordering::Relaxed);
+            self.is_scheduled.set(true);
             task.wake_by_ref();
         }
     }
+
+    fn waker(&self, slot: usize) -> Waker {
+        numbered::waker::<Slots>(self.place << HALF | slot)
+    }
 }
 
-impl<F: Future<Output = ()>> CallExecutor<F> {
-    /// An executor without calls.
-    pub(super) fn new(local: Rc<Local>) -> Rc<CallExecutor<F>> {
+impl<C, F> Drop for CallExecutor<C, F> {
+    fn drop(&mut self) {
+        let _ = EXECUTORS.try_with(|all| all.borrow_mut()[self.woken.place] = None);
+    }
+}
+
+impl<C, F: Future<Output = Infallible>> CallExecutor<C, F> {
+    /// An executor without calls. `serve` makes a future that serves one call of its inbox after the other.
+    pub(super) fn new(local: Rc<Local>, serve: fn(Inbox<C>) -> F) -> Rc<CallExecutor<C, F>> {
         Rc::new(CallExecutor {
             local,
+            serve,
             slots: RefCell::default(),
             free: RefCell::default(),
             spawned: RefCell::default(),
-            groups: RefCell::default(),
-            runner: Arc::default(),
+            woken: Woken::register(),
         })
     }
 
     /// Begins a call: [`CallExecutor::poll_spawned`] polls it, and from then on each wake-up.
-    pub(super) fn spawn(&self, call: F) {
+    pub(super) fn spawn(&self, call: C) {
         let free = self.free.borrow_mut().pop();
         let index = free.unwrap_or_else(|| self.add_slot());
-        let mut slots = self.slots.borrow_mut();
-        let future = slots[index].future.as_mut().expect("a free slot has its memory");
-        future.as_mut().set(Some(call));
+        self.slots.borrow()[index].inbox.put(call);
         self.spawned.borrow_mut().push(index);
     }
 
@@ -101,23 +173,22 @@ impl<F: Future<Output = ()>> CallExecutor<F> {
         // None of these calls begins another one.
         let mut spawned = std::mem::take(&mut *self.spawned.borrow_mut());
         for index in spawned.drain(..) {
-            let future = self.slots.borrow_mut()[index].future.take();
-            self.poll(index, future.expect("nobody polls it yet"));
+            self.poll(index);
         }
         *self.spawned.borrow_mut() = spawned;
     }
 
     /// Wakes every call.
     pub(super) fn wake_all(&self) {
-        for slot in self.slots.borrow().iter() {
-            slot.waker.wake_by_ref();
+        for index in 0..self.slots.borrow().len() {
+            self.woken.wake(index);
         }
     }
 
     /// Runs woken calls for ever.
     pub(super) async fn run(self: Rc<Self>) {
         poll_fn(|cx| {
-            let _ = self.runner.task.set(cx.waker().clone());
+            self.woken.task.borrow_mut().get_or_insert_with(|| cx.waker().clone());
             self.local.touch();
             self.run_woken();
             Poll::<()>::Pending
@@ -126,38 +197,39 @@ impl<F: Future<Output = ()>> CallExecutor<F> {
     }
 
     fn run_woken(&self) {
-        self.runner.scheduled.store(false, Ordering::Relaxed);
-        let mut number = 0;
-        loop {
-            let Some(group) = self.groups.borrow().get(number).cloned() else { return };
+        self.woken.is_scheduled.set(false);
+        let groups = self.woken.slots.borrow().len();
+        for group in 0..groups {
             // Calls that a call wakes while it runs come in the next turn, so that none can hold the worker.
-            let mut woken = group.woken.swap(0, Ordering::Relaxed);
+            let mut woken = std::mem::take(&mut self.woken.slots.borrow_mut()[group]);
             while woken != 0 {
-                let index = number * GROUP + woken.trailing_zeros() as usize;
+                self.poll(group * GROUP + woken.trailing_zeros() as usize);
                 woken &= woken - 1;
-                // A slot may be woken once more after its call has ended, or while it is polled further up the stack.
-                let taken = self.slots.borrow_mut()[index].future.take();
-                match taken {
-                    Some(future) if future.is_some() => self.poll(index, future),
-                    idle => self.slots.borrow_mut()[index].future = idle,
-                }
             }
-            number += 1;
         }
     }
 
-    fn poll(&self, index: usize, mut future: Pin<Box<Option<F>>>) {
-        let waker = Rc::clone(&self.slots.borrow()[index].waker);
-        let mut cx = Context::from_waker(&waker);
-        let call = future.as_mut().as_pin_mut().expect("polled only while there is a call");
-        // After a panic the call's handles are dropped below, which resets it on both sides.
-        let ended = self.contained(|| call.poll(&mut cx)).is_none_or(|poll| poll.is_ready());
-        if ended {
-            // A value is replaced even if dropping the old one panics, so the slot is empty in any case.
-            self.contained(|| future.as_mut().set(None));
+    /// Polls the call of a slot. It may have been woken once more after the call has ended, or while it is polled further up
+    /// the stack.
+    fn poll(&self, index: usize) {
+        let mut slots = self.slots.borrow_mut();
+        let Slot { future, inbox } = &mut slots[index];
+        if inbox.is_idle() {
+            return;
         }
-        self.slots.borrow_mut()[index].future = Some(future);
-        if ended {
+        let Some(mut future) = future.take() else { return };
+        drop(slots);
+        let waker = self.woken.waker(index);
+        let mut cx = Context::from_waker(&waker);
+        match self.contained(|| future.as_mut().poll(&mut cx)) {
+            Some(_) => self.slots.borrow_mut()[index].future = Some(future),
+            None => {
+                // The call's handles were dropped, which resets it on both sides. The future serves no more.
+                self.contained(|| drop(future));
+                self.slots.borrow_mut()[index] = self.new_slot();
+            }
+        }
+        if self.slots.borrow()[index].inbox.is_idle() {
             self.free.borrow_mut().push(index);
         }
     }
@@ -175,17 +247,19 @@ impl<F: Future<Output = ()>> CallExecutor<F> {
         let mut slots = self.slots.borrow_mut();
         let index = slots.len();
         if index.is_multiple_of(GROUP) {
-            let group = Group { woken: AtomicU64::new(0), runner: Arc::clone(&self.runner) };
-            self.groups.borrow_mut().push(Arc::new(group));
+            self.woken.slots.borrow_mut().push(0);
         }
-        let group = Arc::clone(&self.groups.borrow()[index / GROUP]);
-        let waker = Rc::new(Waker::from(Arc::new(SlotWaker { group, bit: 1 << (index % GROUP) })));
-        slots.push(Slot { future: Some(Box::pin(None)), waker });
+        slots.push(self.new_slot());
         index
+    }
+
+    fn new_slot(&self) -> Slot<C, F> {
+        let inbox = Inbox::new();
+        Slot { future: Some(Box::pin((self.serve)(inbox.share()))), inbox }
     }
 }
 
-impl<F> fmt::Debug for CallExecutor<F> {
+impl<C, F> fmt::Debug for CallExecutor<C, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CallExecutor").field("slots", &self.slots.borrow().len()).finish_non_exhaustive()
     }
@@ -193,7 +267,7 @@ impl<F> fmt::Debug for CallExecutor<F> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::sync::Arc;
 
     use super::*;
     use crate::time::Moment;
@@ -244,12 +318,20 @@ mod tests {
         }
     }
 
-    fn calls() -> Rc<CallExecutor<Call>> {
-        CallExecutor::new(Local::new(Arc::default(), Moment::ZERO))
+    type Calls = CallExecutor<Call, Pin<Box<dyn Future<Output = Infallible>>>>;
+
+    fn calls() -> Rc<Calls> {
+        CallExecutor::new(Local::new(Arc::default(), Moment::ZERO), |inbox| {
+            Box::pin(async move {
+                loop {
+                    inbox.next().await.await;
+                }
+            })
+        })
     }
 
     /// Begins so many calls that wait.
-    fn begin(calls: &CallExecutor<Call>, count: usize) -> Vec<ScriptedCall> {
+    fn begin(calls: &Calls, count: usize) -> Vec<ScriptedCall> {
         let spawned = (0..count).map(|_| {
             let told = ScriptedCall::default();
             calls.spawn(Call(told.clone()));
@@ -303,8 +385,8 @@ mod tests {
 
     #[test]
     fn a_panic_ends_its_own_call_alone_and_is_counted() {
-        // Whether the call panics when it is polled and when it is dropped, and what is counted.
-        for (polled, dropped, counted) in [(true, false, 1), (false, true, 1), (true, true, 2)] {
+        // Whether the call panics when it is polled, or when it is dropped.
+        for (polled, dropped) in [(true, false), (false, true)] {
             let calls = calls();
             let mut runner = std::pin::pin!(Rc::clone(&calls).run());
             let all = begin(&calls, 3);
@@ -314,7 +396,7 @@ mod tests {
             orders.panics_when_dropped.set(dropped);
             calls.wake_all();
             turn(runner.as_mut());
-            assert_eq!(calls.local.counts().panics.get(), counted);
+            assert_eq!(calls.local.counts().panics.get(), 1);
             let seen: Vec<_> = all.iter().map(ScriptedCall::seen).collect();
             assert_eq!(seen, [(2, false), (2, true), (2, false)]);
 

@@ -1,5 +1,6 @@
 //! Runs a worker: starts its tasks, ticks, and carries out the orders of others.
 
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -9,10 +10,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::call;
 use super::call::headers::Arrival;
 use super::call::request_body::RequestBody;
 use super::call::responder::sink::ResponseSink;
+use super::call::{self, NewCall};
 use super::clock::Clock;
 use super::config::ConfigSnapshot;
 use super::control::{Control, Wanted, WorkerPeer};
@@ -91,13 +92,10 @@ impl Drop for Closing {
     }
 }
 
-/// The calls of a worker: the executor, and the function that makes the future of a call.
-struct Calls<F> {
-    executor: Rc<CallExecutor<F>>,
-    make: fn(Rc<Worker>, Rc<Client>, Arrival, RequestBody, ResponseSink) -> F,
-}
+/// The calls of a worker.
+struct Calls<F>(Rc<CallExecutor<NewCall, F>>);
 
-impl<F: Future<Output = ()>> StartCall for Calls<F> {
+impl<F: Future<Output = Infallible>> StartCall for Calls<F> {
     fn start(
         &self,
         worker: &Rc<Worker>,
@@ -106,15 +104,15 @@ impl<F: Future<Output = ()>> StartCall for Calls<F> {
         body: RequestBody,
         sink: ResponseSink,
     ) {
-        self.executor.spawn((self.make)(Rc::clone(worker), Rc::clone(client), arrival, body, sink));
+        self.0.spawn(call::accept(worker, client, arrival, body, sink));
     }
 
     fn poll_started(&self) {
-        self.executor.poll_spawned();
+        self.0.poll_spawned();
     }
 
     fn wake_all(&self) {
-        self.executor.wake_all();
+        self.0.wake_all();
     }
 }
 
@@ -132,8 +130,8 @@ pub(super) fn begin(
     clock: Rc<Clock>,
     local: Rc<Local>,
 ) -> io::Result<(Rc<Worker>, Rc<dyn StartCall>)> {
-    let executor = CallExecutor::new(Rc::clone(&local));
-    let calls = Rc::new(Calls { executor: Rc::clone(&executor), make: call::serve });
+    let executor = CallExecutor::new(Rc::clone(&local), call::serve);
+    let calls = Rc::new(Calls(Rc::clone(&executor)));
     let worker = worker(&plan, clock, local, Rc::downgrade(&calls) as Weak<dyn StartCall>);
     worker.transcode(plan.api);
     let bell = Bell::new(plan.bell, plan.rung)?;

@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// A call that meets a service which stands still for longer takes longer, or ends at its deadline.
 const HELD_UP: Duration = Duration::from_secs(1);
 /// The test that a child process is told to run.
-const SERVICE: &str = "a_service_of_its_own_keeps_a_ledger";
+const SERVICE: &str = "chaos::a_service_of_its_own_keeps_a_ledger";
 
 /// How long each fault lasts.
 fn span() -> Duration {

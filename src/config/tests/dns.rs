@@ -18,6 +18,7 @@ fn names_are_asked_for_as_it_says() {
         min_refresh_rate: Duration::from_millis(10),
         timeout: Duration::from_millis(100),
         max_addresses: 3,
+        required: false,
     };
     assert_eq!(dns(text), wanted);
     for refused in [

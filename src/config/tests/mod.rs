@@ -5,7 +5,9 @@ mod dns;
 mod files;
 mod mutations;
 mod refused;
+mod schema;
 mod service_config;
+mod sources;
 mod taken;
 
 use std::path::Path;

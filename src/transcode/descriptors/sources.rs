@@ -37,7 +37,12 @@ pub(super) fn read(settings: &Transcoding, directory: &Path, group: &mut Group, 
         let place = path.display().to_string();
         let file = directory.join(path);
         if !file.is_file() {
-            problems.push(Problem::new(place, "no such file"));
+            let problem = match file.is_dir() {
+                true => Problem::new(place, "a folder").hint("name its .proto files, each by itself"),
+                false => Problem::new(place, "no such file")
+                    .hint("a relative path begins at the configuration's folder"),
+            };
+            problems.push(problem);
             continue;
         }
         let mut reader = Reader { folders: &folders, origin: &place, group: &mut *group };
@@ -110,7 +115,14 @@ impl Reader<'_> {
             let is_there = self.group.has(import) || self.find(import).is_some();
             if !is_there && !builtin::has(import) {
                 let place = position(descriptor, at);
-                return Err(self.problem(format!("{name}:{place} import '{import}' not found")));
+                let folders: Vec<String> =
+                    self.folders.iter().map(|folder| folder.display().to_string()).collect();
+                let hint = format!(
+                    "looked for in {}; transcoding.proto_paths lists the folders that imports are relative to",
+                    folders.join(", ")
+                );
+                let wrong = format!("{name}:{place} import '{import}' not found");
+                return Err(self.problem(wrong).hint(hint));
             }
         }
         let file = self.file(descriptor, edition)?;

@@ -20,6 +20,7 @@ use super::forwarding;
 use super::guards::Guards;
 use super::headers::{self, Arrival, GatewayHeaders};
 use super::json;
+use super::known::Finding;
 use super::pace::Pace;
 use super::protocol::DownstreamProtocol;
 use super::request_body::RequestBody;
@@ -36,7 +37,7 @@ use crate::policy::status::{CANCEL, Code};
 use crate::time::Moment;
 use crate::upstream::{AttemptError, Cluster, Method};
 use crate::wire::web::{Form, FromText};
-use crate::worker::config::{RouteMatch, WorkerConfig};
+use crate::worker::config::WorkerConfig;
 use crate::worker::core::Worker;
 use crate::worker::downstream::buffered::Buffered;
 use crate::worker::downstream::client::Client;
@@ -67,6 +68,8 @@ pub(in crate::worker) struct Call {
     caller: IpAddr,
     /// What its route asks of callers, and changes; `None` until it has asked.
     guards: Option<Rc<Guards>>,
+    /// When its last attempt ended, if nothing was waited for since then.
+    attempt_ended: Option<Moment>,
     /// The series that counts it.
     series: usize,
     telemetry: CallTelemetry,
@@ -103,6 +106,7 @@ impl Call {
             request: RequestForwarder::new(body, worker.replays.take()),
             timeouts: CallTimeouts::new(&worker.local.timers, began),
             began,
+            attempt_ended: None,
             series,
             telemetry,
         }
@@ -119,7 +123,8 @@ impl Call {
             self.request.detail().into_iter().for_each(|detail| self.responder.explain(detail));
             self.responder.fail(failure, &self.head);
         }
-        let took = worker.clock.now().since(self.began);
+        let now = self.attempt_ended.unwrap_or_else(|| worker.clock.now());
+        let took = now.since(self.began);
         config.series(self.series).ended(outcome.unwrap_or_else(Failure::code).number(), took);
         let ended = Ended {
             began: self.began,
@@ -160,10 +165,26 @@ impl Call {
             self.caller = forwarding::settle(&mut self.head, &self.client, &mut worker.random.borrow_mut());
             self.telemetry.called_by(self.caller);
         }
-        if settings.tells_time(headers.timing) {
+        Ok(headers)
+    }
+
+    /// What was found in this head, if it came before, and nothing but itself decides that.
+    pub(super) fn known(&self, config: &WorkerConfig) -> Option<Finding> {
+        if self.client.settings().forwarding.is_on() { None } else { config.known.find(&self.head) }
+    }
+
+    /// Keeps what was found in a head of gRPC, unless its client has a part in that.
+    pub(super) fn keep_known(&self, config: &WorkerConfig, finding: Finding) {
+        if !finding.headers.is_of_proxy && !self.client.settings().forwarding.is_on() {
+            config.known.keep(&self.head, finding);
+        }
+    }
+
+    /// Tells the times of the call's stages, if the caller asks for them and may.
+    pub(super) fn tell_time(&mut self, worker: &Worker, headers: GatewayHeaders) {
+        if self.client.settings().tells_time(headers.timing) {
             self.responder.timer_mut().tell(&worker.clock);
         }
-        Ok(headers)
     }
 
     /// Turns the head into that of a gRPC call, from any protocol. Gives the request if its body has to be read before it
@@ -196,26 +217,24 @@ impl Call {
             }
             DownstreamProtocol::Json => {
                 self.responder.timer().enter(Stage::Transcode);
-                let transcoder = worker.transcoder().ok_or_else(|| headers::not_mapped(head))?;
+                let Some(transcoder) = worker.transcoder() else {
+                    return Err(json::off(&mut self.responder, head));
+                };
                 json::open(&transcoder, &mut self.responder, head, None).map(UnreadRequest::Json).map(Some)
             }
         }
     }
 
-    /// Finds the route, and the one of its clusters that takes this call.
-    pub(super) fn find_route<'c>(
-        &self,
-        worker: &Worker,
-        config: &'c WorkerConfig,
-    ) -> Result<RouteMatch<'c>, Failure> {
+    /// Finds the route.
+    pub(super) fn find_route(&self, config: &WorkerConfig) -> Result<usize, Failure> {
         let (path, host) = (headers::path(&self.head), headers::host(&self.head));
-        config.find(path, host, &self.head, &mut worker.random.borrow_mut()).ok_or(Failure::NoRoute)
+        config.find(path, host, &self.head).ok_or(Failure::NoRoute)
     }
 
     /// Notes the route that was found, and the series that counts the call.
-    pub(super) fn routed(&mut self, config: &WorkerConfig, series: usize, now: Moment) {
+    pub(super) fn routed(&mut self, config: &WorkerConfig, series: usize) {
         self.series = series;
-        self.telemetry.routed(config.logged(series), self.responder.timer(), now);
+        self.telemetry.routed(config.logged(series), self.responder.timer());
     }
 
     /// Sets the timeouts of caller and route.
@@ -309,13 +328,14 @@ impl Call {
     /// Begins an attempt after so many others, with this time for its response. Gives its span, if the call is
     /// recorded.
     pub(super) fn begin_attempt(&mut self, previous: u32, timeout: Option<Duration>) -> Option<Box<Span>> {
+        self.attempt_ended = None;
         self.timeouts.begin_attempt(timeout);
         self.telemetry.attempt(&self.head, previous)
     }
 
     /// Notes that an attempt has a connection to this endpoint.
-    pub(super) fn connected(&mut self, upstream: SocketAddr, now: Moment) {
-        self.telemetry.connected(upstream, self.responder.timer(), now);
+    pub(super) fn connected(&mut self, upstream: SocketAddr) {
+        self.telemetry.connected(upstream, self.responder.timer());
     }
 
     /// Receives the body before it is sent, as much as may be kept. True if that is all of it.
@@ -368,16 +388,22 @@ impl Call {
         self.request.rewind();
     }
 
+    /// Notes that an attempt has ended just now.
+    pub(super) fn attempt_ended(&mut self, now: Moment) {
+        self.attempt_ended = Some(now);
+    }
+
     /// Ends an attempt; the call waits for the next one.
     pub(super) fn end_attempt(&mut self) {
+        self.attempt_ended = None;
         self.timeouts.end_attempt();
     }
 
     // The response.
 
     /// Notes the head of a response from this endpoint, whose connection was there at `connected`.
-    pub(super) fn responded(&mut self, upstream: SocketAddr, connected: Moment, now: Moment) {
-        self.telemetry.responded((upstream, connected), self.responder.timer(), now);
+    pub(super) fn responded(&mut self, upstream: SocketAddr, connected: Moment) {
+        self.telemetry.responded((upstream, connected), self.responder.timer());
     }
 
     /// Passes on a response that is a status alone.

@@ -3,7 +3,7 @@
 //! `retry.rs` drives one attempt after the other, `hedge.rs` several at once.
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -168,13 +168,14 @@ impl<'a> Attempt<'a> {
         call: &mut Call,
     ) -> Poll<Result<Head, AttemptError>> {
         if let State::Queued(acquire, opened) = &mut self.state {
-            let acquired = ready!(Pin::new(acquire).poll(cx));
+            let acquired = ready!(Pin::new(&mut *acquire).poll(cx));
+            let has_waited = acquire.has_waited();
             let is_connect = *opened != self.shared.cluster.counts().connections_opened.get()
                 || matches!(acquired, Err(Failure::ConnectFailed | Failure::ConnectTimedOut));
             if self.start.times == Times::Connect && is_connect {
                 call.reclassify(Stage::Connect);
             }
-            self.send(cx, call, acquired.map_err(AttemptError::from_acquire)?)?;
+            self.send(cx, call, acquired.map_err(AttemptError::from_acquire)?, has_waited)?;
         }
         let (State::Sent(stream), Some(lease)) = (&self.state, &self.lease) else { return Poll::Pending };
         let sent = match &mut self.start.body {
@@ -195,14 +196,17 @@ impl<'a> Attempt<'a> {
         cx: &mut Context<'_>,
         call: &mut Call,
         lease: StreamLease,
+        has_waited: bool,
     ) -> Result<(), AttemptError> {
         let Attempts { worker, cluster, is_unary, ref tried, .. } = *self.shared;
         let lease = self.lease.insert(lease);
         let mut known = tried.get();
         known.add(lease.endpoint());
         tried.set(known);
-        self.connected = worker.clock.now();
-        call.connected(lease.address(), self.connected);
+        if has_waited {
+            self.connected = worker.clock.now();
+        }
+        call.connected(lease.address());
         match self.start.kind {
             Kind::First => {}
             Kind::Replay => cluster.counts().replays.add(1),
@@ -236,28 +240,53 @@ impl<'a> Attempt<'a> {
         Ok(code.filter(|_| is_all))
     }
 
-    /// Passes on the response that begins with this head. A status alone is held back.
-    pub(super) async fn respond(&mut self, call: &mut Call, head: Head) -> Result<Response, AttemptError> {
-        if let Some((code, head)) = self.begin_response(call, head)? {
-            return Ok(Response::Held(code, head));
+    /// Goes on until the response has been passed on.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: &mut Call,
+    ) -> Poll<Result<Response, AttemptError>> {
+        if !matches!(self.state, State::Streaming(_)) {
+            let head = match self.poll_head(cx, call) {
+                Poll::Pending => {
+                    return call.poll_given_up(cx).map(|failure| Err(self.given_up(call, failure)));
+                }
+                Poll::Ready(head) => head?,
+            };
+            if let Some(held) = self.begin_response(call, head)? {
+                return Poll::Ready(Ok(held));
+            }
         }
-        let State::Streaming(response) = &mut self.state else {
-            return Err(AttemptError::terminal(Failure::UpstreamNoStatus));
-        };
-        poll_fn(|cx| call.poll_response(cx, response)).await.map(Response::Passed)
+        self.poll_response(cx, call)
     }
 
-    fn begin_response(&mut self, call: &mut Call, head: Head) -> Result<Option<(Code, Head)>, AttemptError> {
-        let now = self.shared.worker.clock.now();
+    /// Passes the response on, which has begun.
+    pub(super) fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: &mut Call,
+    ) -> Poll<Result<Response, AttemptError>> {
+        let State::Streaming(response) = &mut self.state else {
+            return Poll::Ready(Err(AttemptError::terminal(Failure::UpstreamNoStatus)));
+        };
+        call.poll_response(cx, response).map_ok(Response::Passed)
+    }
+
+    /// Begins to pass on the response with this head. A status alone is held back, and returned.
+    pub(super) fn begin_response(
+        &mut self,
+        call: &mut Call,
+        head: Head,
+    ) -> Result<Option<Response>, AttemptError> {
         if let Some(lease) = &self.lease {
-            call.responded(lease.address(), self.connected, now);
+            call.responded(lease.address(), self.connected);
         }
         let code = headers::read_response(&head)?;
-        self.permits.answered(now);
+        self.permits.answered(call.timeouts().now());
         let State::Sent(stream) = std::mem::replace(&mut self.state, State::Ended) else { return Ok(None) };
         if stream.ended_with_head() {
             let code = code.ok_or(AttemptError::terminal(Failure::UpstreamNoStatus))?;
-            return Ok(Some((code, head)));
+            return Ok(Some(Response::Held(code, head)));
         }
         call.begin_response(head)?;
         self.state = State::Streaming(ResponseForwarder::new(stream));
@@ -265,8 +294,10 @@ impl<'a> Attempt<'a> {
     }
 
     /// Ends the attempt, and reports its result to breakers and endpoint.
-    pub(super) fn report(mut self, call: &Call, outcome: Result<Code, AttemptError>) {
+    pub(super) fn report(&mut self, call: &mut Call, outcome: Result<Code, AttemptError>) {
         let Attempts { worker, cluster, .. } = *self.shared;
+        let now = worker.clock.now();
+        call.attempt_ended(now);
         self.state = State::Ended;
         let ended = outcome.map_err(|error| error.failure);
         if let Some(span) = &mut self.span {
@@ -276,9 +307,10 @@ impl<'a> Attempt<'a> {
             cluster.counts().resets.add(1);
         }
         let Some(result) = result(call, cluster, self.lease.is_some(), ended) else { return };
-        let now = worker.clock.now();
-        self.permits.tell(result, now);
-        self.lease.inspect(|lease| lease.tell(result, now));
+        std::mem::take(&mut self.permits).tell(result, now);
+        if let Some(lease) = &self.lease {
+            lease.tell(result, now);
+        }
     }
 }
 
@@ -290,6 +322,10 @@ fn result(
     is_sent: bool,
     ended: Result<Code, Failure>,
 ) -> Option<AttemptResult> {
+    // Nothing passed. Most calls end here.
+    if ended == Ok(Code::Ok) {
+        return Some(AttemptResult::Answered(Code::Ok));
+    }
     // Time that ran out while the service waited for the caller, or while it answered, is not its fault.
     if ended == Err(Failure::OutOfTime) && is_sent && !call.waits_for_response() {
         return None;

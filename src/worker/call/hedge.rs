@@ -99,7 +99,7 @@ impl<'a> Race<'a> {
         }
         call.poll_given_up(cx).map(|failure| {
             let error = AttemptError::terminal(failure);
-            for attempt in self.running.drain(..) {
+            for mut attempt in self.running.drain(..) {
                 attempt.report(call, Err(error));
             }
             Finish::Failed(error)
@@ -183,7 +183,7 @@ impl<'a> Race<'a> {
     fn ended(
         &mut self,
         call: &mut Call,
-        attempt: Attempt<'a>,
+        mut attempt: Attempt<'a>,
         ended: Result<Head, AttemptError>,
     ) -> Option<Finish<'a>> {
         let queued = attempt.is_queued();
@@ -201,6 +201,7 @@ impl<'a> Race<'a> {
             call.rewind();
         }
         attempt.report(call, outcome);
+        drop(attempt);
         match outcome {
             Err(error) if queued && error.end == End::Ours => self.refused(error),
             Err(error) => self.settle(finish, error.end, pushback),
@@ -230,7 +231,12 @@ impl<'a> Race<'a> {
         if let Some(copy) = winner.take_body() {
             call.take_copy(*copy);
         }
-        let ended = match winner.respond(call, head).await {
+        let response = match winner.begin_response(call, head) {
+            Ok(None) => poll_fn(|cx| winner.poll_response(cx, call)).await,
+            Ok(Some(held)) => Ok(held),
+            Err(error) => Err(error),
+        };
+        let ended = match response {
             Ok(Response::Held(code, response)) => call.respond_whole(response).map(|()| code),
             Ok(Response::Passed(code)) => Ok(code),
             Err(error) => Err(error),

@@ -17,6 +17,7 @@ pub(in crate::worker) mod guards;
 pub(in crate::worker) mod headers;
 mod hedge;
 pub(in crate::worker) mod json;
+pub(in crate::worker) mod known;
 mod mutation;
 mod pace;
 pub(in crate::worker) mod protocol;
@@ -29,7 +30,8 @@ mod retry;
 mod side_call;
 pub(in crate::worker) mod timeouts;
 
-use std::future::{Future, poll_fn};
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -38,12 +40,14 @@ use self::active::{Call, UnreadRequest, Wait};
 use self::attempt::Attempts;
 use self::guards::Guards;
 use self::headers::{Arrival, GatewayHeaders};
+use self::known::Finding;
 use self::protocol::DownstreamProtocol;
 use self::request_body::RequestBody;
 use self::responder::sink::ResponseSink;
 use super::config::{RouteMatch, WorkerConfig};
 use super::core::Worker;
-use super::downstream::client::Client;
+use super::downstream::client::{Client, Counted};
+use super::executor::Inbox;
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::time::Moment;
@@ -52,34 +56,56 @@ use crate::upstream::{Cluster, Method};
 /// The time after which a caller of plain HTTP may try again that an overloaded worker refused.
 const RELIEF: Duration = Duration::from_secs(1);
 
-/// Accept: serves one call. Every call gets exactly one response, unless its client has gone.
-/// Not an async function: the future of one holds its arguments twice. All large values are in the [`Call`], and there
-/// once. With many calls in flight, their futures fill the caches.
-pub(in crate::worker) fn serve(
+/// A call that has come.
+pub(in crate::worker) struct NewCall {
     worker: Rc<Worker>,
+    config: Rc<WorkerConfig>,
     client: Rc<Client>,
+    counted: Counted,
+    began: Moment,
     arrival: Arrival,
     body: RequestBody,
     sink: ResponseSink,
-) -> impl Future<Output = ()> {
+}
+
+/// Accept: takes on a call that has come just now.
+pub(in crate::worker) fn accept(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    arrival: Arrival,
+    body: RequestBody,
+    sink: ResponseSink,
+) -> NewCall {
     let began = worker.clock.now();
     let config = worker.config();
     if worker.local.timers.stir(began) {
         // While it rested it has not read what others have said.
         config.settle(began);
     }
-    let counted = client.begin_call();
-    let protocol = protocol::of(&arrival.head, arrival.version, worker.transcodes());
-    let is_too_large = arrival.is_too_large;
-    let mut call = Call::new(&worker, &config, client, (protocol, began), arrival, (body, sink));
-    async move {
-        let _counted = &counted;
+    let (worker, client, counted) = (Rc::clone(worker), Rc::clone(client), client.begin_call());
+    NewCall { worker, config, client, counted, began, arrival, body, sink }
+}
+
+/// Serves one call after the other. Every call gets exactly one response, unless its client has gone.
+/// All large values are in the [`Call`], and there once. With many calls in flight, their futures fill the caches.
+pub(in crate::worker) async fn serve(calls: Inbox<NewCall>) -> Infallible {
+    loop {
+        let NewCall { worker, config, client, counted, began, arrival, body, sink } = calls.next().await;
+        let protocol = match config.known.find(&arrival.head) {
+            Some(_) => DownstreamProtocol::Grpc,
+            None => protocol::of(&arrival.head, arrival.version, worker.transcodes()),
+        };
+        let is_too_large = arrival.is_too_large;
+        let mut call = Call::new(&worker, &config, client, (protocol, began), arrival, (body, sink));
         let outcome = if is_too_large {
             Err(Failure::HeadTooLarge)
         } else {
             run(&worker, &config, &mut call, protocol, began).await
         };
         call.end(&worker, &config, outcome);
+        // Its client learns of its end when all of it is gone.
+        drop(call);
+        drop(counted);
     }
 }
 
@@ -106,10 +132,10 @@ async fn run(
     // Admit: the limit on calls in flight.
     let task =
         if call.has_begun() { None } else { Some(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await) };
-    call.admit(cluster, task, worker.clock.now())?;
+    let now = worker.clock.now();
+    call.admit(cluster, task, now)?;
     call.prepare(&headers, cluster.settings().pool.replay_buffer_size, message);
     // Attempt and respond, more than once if need be.
-    let now = worker.clock.now();
     let is_unary = timeout.is_some() && (method.unary || worker.takes_one_message(|| call.path()));
     let attempts = Attempts::new(worker, cluster, method, is_unary);
     cluster.budget().earn(now);
@@ -149,27 +175,44 @@ fn decode_and_route<'c>(
         call.retry_after(RELIEF);
         return Err(Failure::Overloaded);
     }
-    // Decode: from then on the head is that of a gRPC call.
-    let headers = call.read_headers(worker, protocol)?;
-    let unread = call.decode(worker, config, protocol)?;
-    call.strip(config.reserved());
-    // Route.
-    let RouteMatch { route, cluster, series } = call.find_route(worker, config)?;
+    // Decode: from then on the head is that of a gRPC call. And route. What was found in a head holds when it comes again.
+    let (Finding { headers, route }, unread) = match call.known(config) {
+        Some(finding) => (finding, None),
+        None => read_head(worker, config, call, protocol)?,
+    };
+    call.tell_time(worker, headers);
+    let RouteMatch { cluster, series } = config.choose(route, &mut worker.random.borrow_mut());
     let method = call.method(cluster);
-    let now = worker.clock.now();
-    call.routed(config, series[method.place], now);
+    call.routed(config, series[method.place]);
     // Admit: who calls, and may that caller; then the route's rate, and the deadline.
     let wait = match config.guards(route) {
         Some(guards) => call.ask_guards(worker, config, guards, true)?.map(|wait| (guards, wait)),
         None => None,
     };
-    if !config.admit_rate(route, now) {
+    if !config.admit_rate(route, began) {
         worker.local.counts().rate_limited.add(1);
         return Err(Failure::RateLimited);
     }
     let timeouts = config.timeouts(route, method);
     call.set_limits(headers.timeout, timeouts);
     Ok(Some(RoutedCall { cluster, method, headers, unread, timeout: timeouts.answer, wait }))
+}
+
+/// Reads a head that is not known, makes it that of a gRPC call, and finds its route.
+fn read_head(
+    worker: &Worker,
+    config: &WorkerConfig,
+    call: &mut Call,
+    protocol: DownstreamProtocol,
+) -> Result<(Finding, Option<UnreadRequest>), Failure> {
+    let headers = call.read_headers(worker, protocol)?;
+    let unread = call.decode(worker, config, protocol)?;
+    call.strip(config.reserved());
+    let finding = Finding { headers, route: call.find_route(config)? };
+    if protocol == DownstreamProtocol::Grpc {
+        call.keep_known(config, finding);
+    }
+    Ok((finding, unread))
 }
 
 #[cfg(test)]
@@ -179,7 +222,7 @@ mod tests {
     /// A thousand calls in flight are a thousand of these, touched at each step.
     #[test]
     fn a_call_is_small() {
-        fn size<F>(_: fn(Rc<Worker>, Rc<Client>, Arrival, RequestBody, ResponseSink) -> F) -> usize {
+        fn size<F>(_: fn(Inbox<NewCall>) -> F) -> usize {
             size_of::<F>()
         }
         assert!(size(serve) <= 2200, "{} bytes", size(serve));

@@ -5,7 +5,6 @@
 //! then: the caller sees nothing of an attempt that is repeated.
 
 use std::future::{pending, poll_fn};
-use std::task::Poll;
 use std::time::Duration;
 
 use super::active::Call;
@@ -40,7 +39,14 @@ pub(super) async fn send(
     let latency = shared.cluster.latencies().and_then(|all| all.ask(call.path(), fixed, now));
     let mut retry = Retry { shared, retries: Retries::default(), kind: Kind::First, fixed, latency };
     loop {
-        let ended = retry.attempt(call, now).await;
+        let ended = match retry.begin(call, now) {
+            Ok(mut attempt) => {
+                let ended = poll_fn(|cx| attempt.poll(cx, call)).await;
+                retry.report(call, &mut attempt, &ended);
+                ended
+            }
+            Err(error) => Err(error),
+        };
         let (end, pushback) = match &ended {
             Ok(Response::Passed(_)) => (End::Answered, Pushback::None),
             Ok(Response::Held(code, response)) => (End::Status(*code), headers::pushback(response)),
@@ -62,9 +68,9 @@ pub(super) async fn send(
     }
 }
 
-impl Retry<'_> {
-    /// Makes an attempt, which begins now, and reports its result.
-    async fn attempt(&mut self, call: &mut Call, now: Moment) -> Result<Response, AttemptError> {
+impl<'a> Retry<'a> {
+    /// Begins an attempt now.
+    fn begin(&self, call: &mut Call, now: Moment) -> Result<Attempt<'a>, AttemptError> {
         let start = Start {
             kind: self.kind,
             previous: self.retries.previous(),
@@ -72,19 +78,14 @@ impl Retry<'_> {
             body: None,
             times: Times::Connect,
         };
-        let mut attempt = Attempt::begin(self.shared, call, start, now)?;
-        let head = poll_fn(|cx| match attempt.poll_head(cx, call) {
-            Poll::Pending => call.poll_given_up(cx).map(|failure| Err(attempt.given_up(call, failure))),
-            ready => ready,
-        });
-        let ended = match head.await {
-            Ok(head) => attempt.respond(call, head).await,
-            Err(error) => Err(error),
-        };
+        Attempt::begin(self.shared, call, start, now)
+    }
+
+    /// Reports how an attempt ended.
+    fn report(&self, call: &mut Call, attempt: &mut Attempt<'_>, ended: &Result<Response, AttemptError>) {
         let outcome = ended.as_ref().map(Response::code).map_err(|error| *error);
         attempt.report(call, outcome);
         self.tell_latency(call, outcome);
-        ended
     }
 
     /// Notes the service's latency, if the attempt shows one.

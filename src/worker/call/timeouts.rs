@@ -194,7 +194,7 @@ impl CallTimeouts {
 
     /// The owner of the limit that has passed, if one has.
     pub(in crate::worker) fn passed(&self) -> Option<Whose> {
-        let own = [self.answer.due(), self.attempt_due, self.deadline.own()].into_iter().flatten().min();
+        let own = earlier(earlier(self.answer.due(), self.attempt_due), self.deadline.own());
         deadline::passed(own, self.deadline.callers(), self.now())
     }
 
@@ -250,8 +250,8 @@ impl CallTimeouts {
                 return Poll::Ready(Failure::ClientTooSlow);
             }
         }
-        let limits = [self.deadline.at(), self.answer.due(), self.attempt_due, self.idle_due(), self.owed_by];
-        let next = limits.into_iter().flatten().min();
+        let limits = [self.answer.due(), self.attempt_due, self.idle_due(), self.owed_by];
+        let next = limits.into_iter().fold(self.deadline.at(), earlier);
         // A limit that moved away needs no change: the timer fires too early, finds nothing passed, and is armed anew.
         if let Some(next) = next
             && (fired || self.armed_for.is_none_or(|armed| next < armed))
@@ -270,6 +270,14 @@ impl CallTimeouts {
 
     fn idle_due(&self) -> Option<Moment> {
         self.idle.map(|idle| self.moved_at.plus(idle))
+    }
+}
+
+/// The earlier one of two moments that there may be.
+fn earlier(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -124,7 +124,7 @@ impl Client {
     }
 
     /// Counts a call until the guard is dropped.
-    pub(in crate::worker) fn begin_call(self: &Rc<Self>) -> impl Drop + use<> {
+    pub(in crate::worker) fn begin_call(self: &Rc<Self>) -> Counted {
         self.calls.set(self.calls.get() + 1);
         self.local.counts().calls_started.add(1);
         self.local.counts().calls_active.raise();
@@ -238,7 +238,7 @@ fn nobody() -> Rc<Peer> {
 }
 
 /// A call in flight.
-struct Counted(Rc<Client>);
+pub(in crate::worker) struct Counted(Rc<Client>);
 
 impl Drop for Counted {
     fn drop(&mut self) {

@@ -84,10 +84,10 @@ impl CallTelemetry {
     }
 
     /// Notes the route, and the series that counts the call.
-    pub(in crate::worker) fn routed(&mut self, series: u32, timer: &StageTimer, now: Moment) {
-        let Some(ActiveRecord { record, .. }) = &mut self.active else { return };
+    pub(in crate::worker) fn routed(&mut self, series: u32, timer: &StageTimer) {
+        let Some(ActiveRecord { record, buffers }) = &mut self.active else { return };
         record.series = series;
-        record.routed_us = Some(timer.offset_us(now));
+        record.routed_us = Some(timer.offset_us(buffers.now()));
     }
 
     /// Begins the span of an attempt after so many others, if the call is recorded.
@@ -110,7 +110,8 @@ impl CallTelemetry {
     }
 
     /// Notes that an attempt has a connection to this endpoint.
-    pub(in crate::worker) fn connected(&mut self, upstream: SocketAddr, timer: &StageTimer, now: Moment) {
+    pub(in crate::worker) fn connected(&mut self, upstream: SocketAddr, timer: &StageTimer) {
+        let Some(now) = timer.now() else { return };
         timer.enter_at(Stage::Upstream, now);
         let Some(ActiveRecord { record, .. }) = &mut self.active else { return };
         record.connected_us = Some(timer.offset_us(now));
@@ -123,8 +124,8 @@ impl CallTelemetry {
         &mut self,
         (upstream, connected): (SocketAddr, Moment),
         timer: &StageTimer,
-        now: Moment,
     ) {
+        let Some(now) = timer.now() else { return };
         timer.enter_at(Stage::Write, now);
         let Some(ActiveRecord { record, .. }) = &mut self.active else { return };
         // With hedging, another endpoint may have been connected last.

@@ -48,6 +48,11 @@ impl StageTimer {
         self.told = true;
     }
 
+    /// The present moment, if times are kept.
+    pub(in crate::worker) fn now(&self) -> Option<Moment> {
+        self.clock.as_ref().map(|clock| clock.now())
+    }
+
     /// Enters a stage, if the call is not in it already.
     pub(in crate::worker) fn enter(&self, stage: Stage) {
         if self.stage.get() == stage {

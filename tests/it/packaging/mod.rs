@@ -3,4 +3,6 @@
 mod builds;
 mod embedded;
 mod files;
+mod first_minutes;
+mod mistakes;
 mod quickstart;

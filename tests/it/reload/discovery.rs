@@ -303,12 +303,39 @@ async fn a_reload_waits_for_new_names_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_system_says_goes_first_and_a_name_without_address_is_an_error() {
+async fn what_the_system_says_goes_first_and_a_name_may_be_required_to_resolve() {
     let (services, port) = services(&[1]).await;
     let names = NameServer::start(Say::NoSuchName).await;
     let gateway = gateway::start(&config(&names, "epoll", "localhost", port, ""));
     are_used(&mut clients(&gateway).await, &services, &[0]).await;
     assert_eq!(names.count("localhost"), 0, "/etc/hosts has it");
-    let failed = Gateway::start(parsed(&config(&names, "epoll", "nowhere.test", port, "")));
+    let required =
+        config(&names, "epoll", "nowhere.test", port, "").replace("[dns]\n", "[dns]\nrequired = true\n");
+    let failed = Gateway::start(parsed(&required));
     assert!(matches!(&failed, Err(StartError::Resolve(name, _)) if name == "nowhere.test"), "{failed:?}");
+    let told = failed.expect_err("it failed").to_string();
+    assert!(told.ends_with("cannot resolve the endpoint nowhere.test: there is no such name"), "{told}");
+}
+
+/// A service that is not there yet, or a name server that is late, must not keep the others of a gateway from being served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_does_not_resolve_at_the_start_is_asked_for_again() {
+    for backend in BACKENDS {
+        let (services, port) = services(&[1]).await;
+        let names = NameServer::start(Say::NoSuchName).await;
+        let gateway = gateway::start(&config(&names, backend, "echo.test", port, ""));
+        let mut client = RawClient::connect(gateway.listeners()[0]).await;
+        let reply = client.call(EMPTY_CALL, &[], b"").await;
+        assert_eq!(reply.grpc_status(), Some("14"), "{backend}: {reply:?}");
+        assert!(metric(&gateway, "ringway_dns_failures_total") > 0, "{backend}");
+        names.set(Say::Addresses(hosts(&[1]), 60));
+        let found = async {
+            let mut looks = tokio::time::interval(Duration::from_millis(20));
+            while client.call(EMPTY_CALL, &[], b"").await.grpc_status() != Some("0") {
+                looks.tick().await;
+            }
+        };
+        within(Duration::from_secs(20), "the service is found", found).await;
+        assert!(services[0].count() > 0, "{backend}");
+    }
 }

@@ -25,7 +25,7 @@ async fn hand_over_many_times(backend: &str) {
     let config = gateway_config(&[server.address()], backend, "");
     let mut current = gateway::start(&config);
     let address = current.listeners()[0];
-    let here = format!("[[listeners]]\naddress = \"{address}\"");
+    let here = format!("[[listeners]]\naddress = \"{address}\"\nreuse_port = true");
     let config = config.replace("[[listeners]]\naddress = \"127.0.0.1:0\"", &here);
     let callers = Callers::start(address, 4, 50);
     for round in 0..ROUNDS {

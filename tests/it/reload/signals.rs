@@ -63,7 +63,7 @@ async fn no_call_is_lost_when_one_process_takes_over_from_another() {
     let callers = Callers::start(address, 4, usize::MAX);
     for round in 1..=ROUNDS {
         callers.progress(50).await;
-        let here = format!("[[listeners]]\naddress = \"{address}\"");
+        let here = format!("[[listeners]]\naddress = \"{address}\"\nreuse_port = true");
         let next = config(round).replace("[[listeners]]\naddress = \"127.0.0.1:0\"", &here);
         let next = Process::start(&next).await;
         assert_eq!(next.listener, address);

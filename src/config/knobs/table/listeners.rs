@@ -21,6 +21,8 @@ pub(super) const ROWS: &[Knob] = &[
         "Connections one worker serves at once on this listener; what no worker has room for is closed at once."),
     flag("listeners.balance_connections", true,
         "Whether a worker hands a connection it accepts to one that has clearly fewer; else it keeps what the kernel gives it."),
+    flag("listeners.reuse_port", false,
+        "Whether another process may listen on the address, too, so that a new gateway can take over from one that runs. Else a start fails where the port is taken."),
     time("listeners.handshake_timeout", secs(10), MS, HOUR,
         "From a client's connect to the end of its HTTP/2 preface; over HTTP/1.1 the time for a head, or for the rest of a body whose answer is whole."),
     time("listeners.idle_timeout", secs(300), MS, DAY,

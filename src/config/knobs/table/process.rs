@@ -58,6 +58,8 @@ pub(super) const ROWS: &[Knob] = &[
         "An answer that takes longer is none. A reload waits no longer than this for names that are new."),
     count("dns.max_addresses", 256, 1, 4096,
         "Of the addresses of one name, so many are used."),
+    flag("dns.required", false,
+        "Whether a name without an address ends the start. Else its cluster has no endpoint there until it has one; it is asked for again and again. A reload refuses new names without an address in any case."),
 
     table("access_log", "A line of JSON for each call, or for a share of them."),
     other("access_log.path", "the path of a file, or \"-\" for standard output",

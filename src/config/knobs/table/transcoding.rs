@@ -2,7 +2,7 @@
 
 use super::super::knob::Knob;
 use super::super::row::{flag, list, secs, size, table, time, word};
-use super::values::{CLUSTER, DAY, FILE, KIB, MIB};
+use super::values::{CLUSTER, DAY, FILE, FOLDER, KIB, MIB};
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[
@@ -11,7 +11,7 @@ pub(super) const ROWS: &[Knob] = &[
         "Files with a `google.protobuf.FileDescriptorSet`, as `protoc --include_imports --descriptor_set_out` and `buf build` write them."),
     list("transcoding.protos", FILE, 0, 4096,
         "`.proto` files, compiled at start. They must lie below one of `proto_paths`."),
-    list("transcoding.proto_paths", FILE, 0, 256,
+    list("transcoding.proto_paths", FOLDER, 0, 256,
         "Where imports are looked for, in this order; by default this file's directory. `google/protobuf` and the usual ones of `google/api` are built in."),
     list("transcoding.reflection", CLUSTER, 0, 1024,
         "Clusters whose server reflection is asked for descriptors: v1, else v1alpha. The last good answer is kept."),

@@ -25,7 +25,8 @@ pub(super) const CHANGED: &str = "the name of a header field that is not of a co
 pub(super) const CIDR: &str =
     "a block of addresses, such as \"10.0.0.0/8\" or \"2001:db8::/32\", or an address";
 pub(super) const CLUSTER: &str = "the name of a cluster";
-pub(super) const FILE: &str = "the path of a file or directory";
+pub(super) const FILE: &str = "the path of a file";
+pub(super) const FOLDER: &str = "the path of a folder";
 pub(super) const HEADER: &str = "the name of a header field";
 pub(super) const ORIGIN: &str =
     "an origin, such as \"https://app.example.com\" or \"http://localhost:3000\", or \"*\" for every one";

@@ -9,4 +9,4 @@ pub(in crate::worker) mod request;
 pub(in crate::worker) mod transcoder;
 
 pub(in crate::worker) use self::body::{CollectedBody, Stream};
-pub(in crate::worker) use self::request::{TranscodedRequest, open};
+pub(in crate::worker) use self::request::{TranscodedRequest, off, open};

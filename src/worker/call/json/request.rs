@@ -43,6 +43,15 @@ pub(in crate::worker) struct TranscodedRequest {
     pub(in crate::worker::call) given: Option<Vec<u8>>,
 }
 
+/// The failure of a request for a gateway without descriptors.
+pub(in crate::worker) fn off(responder: &mut Responder, head: &Head) -> Failure {
+    let failure = headers::not_mapped(head);
+    if failure == Failure::NotMapped {
+        responder.explain("no method is mapped to this path: the gateway's configuration has no [transcoding], so JSON is off".to_owned());
+    }
+    failure
+}
+
 /// The failure of a request that no rule matches.
 fn not_found(api: &Api, responder: &mut Responder, head: &Head) -> Failure {
     match headers::not_mapped(head) {

@@ -1,0 +1,100 @@
+//! The configuration that a command is about: a file, with settings that go before it, or a service's address alone.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::config::{self, Config, Errors};
+
+/// The configuration of a command.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct FileArguments {
+    /// The configuration; by default the file that RINGWAY_CONFIG names.
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// The configuration, as FILE.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A setting that goes before the file: drain_timeout=10s, clusters.echo.timeout=2s, listeners.0.address=0.0.0.0:80.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl FileArguments {
+    /// The file, if one is named here or by `RINGWAY_CONFIG`.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.file.clone().or_else(|| self.config.clone()).or_else(from_environment)
+    }
+
+    /// The settings that go before the file.
+    pub(super) fn set(&self) -> &[String] {
+        &self.set
+    }
+}
+
+/// The file that `RINGWAY_CONFIG` names; an empty value names none.
+pub(super) fn from_environment() -> Option<PathBuf> {
+    std::env::var_os("RINGWAY_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// A gateway without a file.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ServiceArguments {
+    /// The address of a service to run in front of, instead of a file.
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["file", "config"])]
+    to: Option<String>,
+    /// Where clients connect.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", requires = "to")]
+    listen: SocketAddr,
+    /// Ask the service for its descriptors by server reflection, and serve its methods as JSON.
+    #[arg(long, requires = "to")]
+    reflection: bool,
+}
+
+/// Where a running configuration is from, and how to read it again.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// The file, or the words for what stands in its place.
+    path: PathBuf,
+    /// The text that stands in place of a file.
+    text: Option<String>,
+    set: Vec<String>,
+}
+
+impl Origin {
+    /// A file, with settings that go before it.
+    pub(super) fn file(path: PathBuf, set: &[String]) -> Origin {
+        Origin { path, text: None, set: set.to_vec() }
+    }
+
+    /// What `ringway run` is to run; `None` if it was told nothing.
+    pub(super) fn of(file: &FileArguments, service: &ServiceArguments) -> Option<Origin> {
+        let Some(to) = &service.to else {
+            return file.path().map(|path| Origin::file(path, file.set()));
+        };
+        let mut text = format!(
+            "[[listeners]]\naddress = \"{}\"\n[[routes]]\ncluster = \"service\"\n\
+             [[clusters]]\nname = \"service\"\nendpoints = [{to:?}]\n",
+            service.listen
+        );
+        if service.reflection {
+            text.push_str("[transcoding]\nreflection = [\"service\"]\n");
+        }
+        let path = PathBuf::from(format!("--to {to}"));
+        Some(Origin { path, text: Some(text), set: file.set().to_vec() })
+    }
+
+    /// Reads it.
+    pub(super) fn load(&self) -> Result<Config, Errors> {
+        match &self.text {
+            Some(text) => config::parse_with(text, &self.path, &self.set),
+            None => config::load_with(&self.path, &self.set),
+        }
+    }
+
+    /// The file that can be read again, if it is one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.text.is_none().then_some(&*self.path)
+    }
+}

@@ -1,0 +1,185 @@
+//! Mistakes that people make in a configuration: each is answered with its place, its cause and a hint that leads to the
+//! mend.
+
+use crate::support::library::Scratch;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const LISTENER: &str = "[[listeners]]\naddress = \"127.0.0.1:8080\"\n";
+const ROUTE: &str = "[[routes]]\ncluster = \"echo\"\n";
+const CLUSTER: &str = "[[clusters]]\nname = \"echo\"\nendpoints = [\"127.0.0.1:1\"]\n";
+
+/// A mistake, where it is (line and column; empty where a line means nothing), its cause, and the way out.
+struct Mistake {
+    text: String,
+    place: &'static str,
+    cause: &'static str,
+    hint: &'static str,
+}
+
+fn mistake(text: impl Into<String>, place: &'static str, cause: &'static str, hint: &'static str) -> Mistake {
+    Mistake { text: text.into(), place, cause, hint }
+}
+
+/// The file as a whole, or a value of it, is not TOML.
+fn of_the_format() -> Vec<Mistake> {
+    let rest = format!("{ROUTE}{CLUSTER}");
+    vec![
+        mistake("listeners:\n  - address: 127.0.0.1:8080\n", "1:1", "looks like YAML", "ringway init"),
+        mistake("{ \"listeners\": [] }\n", "1:1", "looks like JSON", "ringway init"),
+        mistake(
+            format!("[[listeners]]\naddress = 127.0.0.1:8080\n{rest}"),
+            "2:16",
+            "not valid TOML",
+            "put the value in quotes: address = \"127.0.0.1:8080\"",
+        ),
+        mistake(
+            format!("[[listeners]]\naddress = \"127.0.0.1:8080\n{rest}"),
+            "2:26",
+            "not valid TOML",
+            "close the quote",
+        ),
+        mistake(
+            format!("[[listeners]]\naddress = \u{201c}127.0.0.1:8080\u{201d}\n{rest}"),
+            "2:11",
+            "not valid TOML",
+            "straight quotes",
+        ),
+        mistake(
+            format!("[listeners]\naddress = \"127.0.0.1:8080\"\n{rest}"),
+            "1:1",
+            "must be 1 to 64 tables",
+            "with two brackets: [[listeners]]",
+        ),
+        mistake(
+            format!("workers = 1\nworkers = 2\n{LISTENER}{rest}"),
+            "2:1",
+            "duplicate key",
+            "once in its table",
+        ),
+    ]
+}
+
+/// An address is not one.
+fn of_addresses() -> Vec<Mistake> {
+    let at = |address: &str| format!("[[listeners]]\naddress = \"{address}\"\n{ROUTE}{CLUSTER}");
+    let to = |endpoints: &str| {
+        format!("{LISTENER}{ROUTE}[[clusters]]\nname = \"echo\"\nendpoints = {endpoints}\n")
+    };
+    vec![
+        mistake(at("127.0.0.1"), "2:11", "an IP address and a port", "add the port"),
+        mistake(at(":8080"), "2:11", "an IP address and a port", "write \"0.0.0.0:8080\""),
+        mistake(at("localhost:8080"), "2:11", "an IP address and a port", "write \"127.0.0.1:8080\""),
+        mistake(
+            format!("{LISTENER}{LISTENER}{ROUTE}{CLUSTER}"),
+            "4:11",
+            "already taken by listeners.address on line 2",
+            "an address of its own",
+        ),
+        mistake(to("[\"http://127.0.0.1:1\"]"), "7:14", "and a port", "leave out the scheme"),
+        mistake(to("[\"echo.internal\"]"), "7:14", "and a port", "add the port"),
+        mistake(to("\"127.0.0.1:1\""), "7:13", "must be a list", "put it in brackets"),
+        mistake(to("[\"${NO_SUCH_HOST}:1\"]"), "7:14", "NO_SUCH_HOST is not set", "${NO_SUCH_HOST:-default}"),
+    ]
+}
+
+/// A key or a value is none that is known there.
+fn of_keys() -> Vec<Mistake> {
+    let top = |text: &str| format!("{text}\n{LISTENER}{ROUTE}{CLUSTER}");
+    let end = |text: &str| format!("{LISTENER}{ROUTE}{CLUSTER}{text}\n");
+    vec![
+        mistake(end("timeut = \"5s\""), "8:1", "unknown key", "did you mean `timeout`?"),
+        mistake(end("workers = 2"), "8:1", "unknown key", "at the top of the file"),
+        mistake(top("drain_timeout = 30"), "1:17", "between 0s and 1h", "\"30s\" for seconds"),
+        mistake(top("workers = \"4\""), "1:11", "or between 1 and 1024", "leave out the quotes"),
+        mistake(
+            format!("{LISTENER}[[routes]]\ncluster = \"ecko\"\n{CLUSTER}"),
+            "4:11",
+            "no such cluster",
+            "did you mean \"echo\"?",
+        ),
+        mistake(
+            format!("{LISTENER}{ROUTE}match.path = \"p.Echo/Say\"\n{CLUSTER}"),
+            "5:14",
+            "a service and a method",
+            "begins with a slash",
+        ),
+        mistake(end(CLUSTER.trim_end()), "9:8", "must be unique", "line 6"),
+        mistake(format!("{ROUTE}{CLUSTER}"), "1:1", "at least one is needed", "begin with [[listeners]]"),
+        mistake(
+            end("[transcoding]\nreflection = [\"ecko\"]"),
+            "9:15",
+            "no such cluster",
+            "did you mean \"echo\"?",
+        ),
+    ]
+}
+
+/// What the configuration names beside itself is not there.
+fn of_files() -> Vec<Mistake> {
+    let end = |text: &str| format!("{LISTENER}{ROUTE}{CLUSTER}[transcoding]\n{text}\n");
+    vec![
+        mistake(
+            end("protos = [\"ecko.proto\"]"),
+            "",
+            "ecko.proto: no such file",
+            "begins at the configuration's folder",
+        ),
+        mistake(end("protos = [\"protos\"]"), "", "protos: a folder", "each by itself"),
+        mistake(end("descriptor_sets = [\"protos\"]"), "", "it is a folder", "each by itself"),
+        mistake(
+            end("protos = [\"echo.proto\"]"),
+            "",
+            "echo.proto:1:20: import 'common.proto' not found",
+            "looked for in ",
+        ),
+    ]
+}
+
+fn check(folder: &Path, text: &str) -> (Option<i32>, String) {
+    let path = folder.join("r.toml");
+    fs::write(&path, text).expect("the test's folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+    let output = command.arg("check").arg(&path).env_remove("NO_SUCH_HOST").output().expect("it was built");
+    (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+}
+
+#[test]
+fn each_mistake_has_a_place_a_cause_and_a_hint() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.0.join("protos")).expect("the test's folder");
+    fs::write(scratch.0.join("echo.proto"), "syntax = \"proto3\"; import \"common.proto\";")
+        .expect("the test's folder");
+    let name = scratch.0.join("r.toml");
+    let (mut tried, mut wrong) = (0, Vec::new());
+    for Mistake { text, place, cause, hint } in
+        [of_the_format(), of_addresses(), of_keys(), of_files()].into_iter().flatten()
+    {
+        let (code, said) = check(&scratch.0, &text);
+        let begins = match place {
+            "" => format!("{}: ", name.display()),
+            place => format!("{}:{place}: ", name.display()),
+        };
+        let is_one_line = said.trim_end().lines().count() == 1;
+        let has_all = said.starts_with(&begins) && said.contains(cause) && said.contains(hint);
+        if code != Some(1) || !is_one_line || !has_all {
+            wrong.push(format!("{text}\n  wanted {place} {cause} ({hint})\n  got    {code:?} {said}"));
+        }
+        tried += 1;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(tried >= 20, "{tried}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_with_the_way_to_one() {
+    let output = Command::new(env!("CARGO_BIN_EXE_ringway")).args(["check", "/no/such/r.toml"]).output();
+    let output = output.expect("it was built");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains("cannot be read") && said.contains("`ringway init /no/such/r.toml` writes one"),
+        "{said}"
+    );
+}
