@@ -6,6 +6,8 @@
 #   ./check.sh deny    licences, bans, sources and advisories (asks the network for the advisories)
 #   ./check.sh simulate N        plays N seeds, or FROM..TO, of the simulation: workers, clients, services
 #   ./check.sh simulate seed N   plays one seed again
+#   ./check.sh msrv    builds with the oldest Rust that Cargo.toml names, where it is installed
+#   ./check.sh fuzz N  runs each fuzz target for N seconds (nightly Rust and cargo-fuzz)
 #   ./check.sh ab A B  the end-to-end bench of two revisions in turn: is B faster than A? See scripts/ab.sh
 #
 # Stops at the first step that fails, with its exit code.
@@ -63,12 +65,33 @@ simulate)
     if [ "${2:-}" = seed ]; then export RINGWAY_SEED="${3:?which seed}"; else export RINGWAY_SEEDS="${2:?how many seeds}"; fi
     step simulate cargo test --locked --lib -- worker::simulation::play --nocapture
     ;;
+msrv)
+    oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    if ! rustup run "$oldest" rustc --version >/dev/null 2>&1; then
+        printf '==> msrv skipped: Rust %s is not installed (rustup toolchain install %s)\n' "$oldest" "$oldest"
+        exit 0
+    fi
+    step msrv rustup run "$oldest" cargo check --locked --target-dir target/msrv
+    ;;
+fuzz)
+    seconds=${2:?how many seconds for each target}
+    if ! cargo +nightly fuzz --version >/dev/null 2>&1; then
+        echo "fuzzing needs nightly Rust and cargo-fuzz: rustup toolchain install nightly; cargo install --locked cargo-fuzz" >&2
+        exit 2
+    fi
+    for target in fuzz/fuzz_targets/*.rs; do
+        target=$(basename "$target" .rs)
+        # New inputs go to the first folder; those of the repository are where it begins.
+        mkdir -p "target/fuzz/$target"
+        step "fuzz $target" cargo +nightly fuzz run "$target" "target/fuzz/$target" fuzz/inputs -- "-max_total_time=$seconds"
+    done
+    ;;
 ab)
     shift
     exec scripts/ab.sh "$@"
     ;;
 *)
-    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
