@@ -1,6 +1,7 @@
 //! `ringway load-test`: four steps from light to stress, or an open loop at one rate.
 
 use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::json;
@@ -43,6 +44,7 @@ pub fn run(options: &Options) -> io::Result<bool> {
         (None, Some(stage)) => (stage.grpc(), stage.sides.clone(), stage.describe()),
         (None, None) => unreachable!("without a target there is a stage"),
     };
+    reachable(target.address)?;
     let loads: Vec<(String, Load)> = match options.open {
         Some((rate, span)) => {
             let pace = Pace::Schedule { rate, span };
@@ -59,6 +61,17 @@ pub fn run(options: &Options) -> io::Result<bool> {
     let document = document(options, &cases, &loads, &what);
     document.write(&options.output)?;
     Ok(cases.iter().all(|case| case.invalid().is_none() && case.tally().errors() == 0))
+}
+
+/// How long a target may take to accept a connection before anything is measured.
+const REACHED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Makes one connection: to load a port that refuses says nothing.
+fn reachable(address: SocketAddr) -> io::Result<()> {
+    let reached = TcpStream::connect_timeout(&address, REACHED_WITHIN);
+    reached
+        .map(drop)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot connect to {address}: {error}")))
 }
 
 /// All loads once in each round, so that a slow minute of the machine falls on all of them.

@@ -139,9 +139,18 @@ fn a_failing_target_is_an_exit_code() {
     let output =
         ringway(&["load-test", "--rounds", "1", "--json", "--target", &target, "--method", "/a.B/C"]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(json(&output)["steps"][0]["endings"]["UNAVAILABLE"], 100);
+    let result = json(&output);
+    assert_eq!(result["steps"][0]["endings"]["UNAVAILABLE"], 100);
+    assert_eq!(result["steps"][0]["invalid"], "100.0 % of the calls failed (1 of 1 rounds)");
+    assert_eq!(result["steps"][0]["calls_per_second"]["median"], 0.0, "{result:#}");
+    assert!(result["conclusions"].to_string().contains("medium against light: no verdict"), "{result:#}");
     let output = ringway(&["load-test", "--target", &target]);
     assert_eq!(output.status.code(), Some(1), "neither --method nor --http");
+    drop(service);
+    let output = ringway(&["load-test", "--target", &target, "--method", "/a.B/C"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains(&format!("cannot connect to {target}: ")), "{told}");
 }
 
 #[test]

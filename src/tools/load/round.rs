@@ -28,13 +28,15 @@ pub struct Round {
 
 /// A generator that computes for more than this share of the time may itself be what limits a rate.
 const BUSY_MAX: f64 = 0.95;
+/// Where a larger share of the calls fails, times and rates are those of failures.
+const ERRORS_MAX: f64 = 0.01;
 /// An open loop whose worst hundredth begins later than this does not keep its schedule.
 const LAG_MAX: Duration = Duration::from_millis(20);
 
 impl Round {
-    /// Calls answered per second, whatever the answer.
+    /// Calls that succeeded per second.
     pub fn rate(&self) -> f64 {
-        self.tally.calls() as f64 / self.took.as_secs_f64().max(1e-9)
+        (self.tally.calls() - self.tally.errors()) as f64 / self.took.as_secs_f64().max(1e-9)
     }
 
     /// The share of the time that the generator's threads computed.
@@ -55,6 +57,9 @@ impl Round {
         }
         if self.tally.calls() == 0 {
             return Some("no call was made".to_owned());
+        }
+        if self.tally.error_rate() > ERRORS_MAX {
+            return Some(format!("{:.1} % of the calls failed", 100.0 * self.tally.error_rate()));
         }
         if self.busy() > BUSY_MAX {
             return Some(format!("the generator was busy for {:.0} % of the time", 100.0 * self.busy()));

@@ -24,10 +24,22 @@ fn round(change: impl FnOnce(&mut Round)) -> Round {
     round
 }
 
+/// Adds calls that failed.
+fn fail(round: &mut Round, calls: u64) {
+    (0..calls).for_each(|_| {
+        round.tally.record(Ending::Answered(Code::Unavailable), Duration::from_millis(1));
+    });
+}
+
+#[test]
+fn throughput_is_of_calls_that_succeeded() {
+    assert_eq!(round(|round| fail(round, 60)).rate(), 100.0);
+}
+
 #[test]
 fn a_round_says_why_it_is_invalid() {
     type Change = fn(&mut Round);
-    let table: [(Change, Option<&str>); 7] = [
+    let table: [(Change, Option<&str>); 9] = [
         (|_| (), None),
         (|round| round.admitted = 3, Some("3 of 4 connections admitted")),
         (|round| round.tally = Tally::default(), Some("no call was made")),
@@ -35,6 +47,8 @@ fn a_round_says_why_it_is_invalid() {
             |round| round.generator.ran = Duration::from_millis(960),
             Some("the generator was busy for 96 % of the time"),
         ),
+        (|round| fail(round, 1), None),
+        (|round| fail(round, 3), Some("2.9 % of the calls failed")),
         // Two threads have twice the time.
         (|round| (round.generator.ran, round.threads) = (Duration::from_millis(1800), 2), None),
         (|round| round.lag = Duration::from_millis(20), None),
