@@ -31,7 +31,7 @@ mod side_call;
 pub(in crate::worker) mod timeouts;
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -110,38 +110,43 @@ pub(in crate::worker) async fn serve(calls: Inbox<NewCall>) -> Infallible {
 }
 
 /// The steps of a call, in order.
-async fn run(
-    worker: &Worker,
-    config: &WorkerConfig,
-    call: &mut Call,
+#[expect(clippy::manual_async_fn, reason = "the future of an async function holds its arguments twice")]
+fn run<'a>(
+    worker: &'a Worker,
+    config: &'a WorkerConfig,
+    call: &'a mut Call,
     protocol: DownstreamProtocol,
     began: Moment,
-) -> Result<Code, Failure> {
-    let Some(routed) = decode_and_route(worker, config, call, protocol, began)? else { return Ok(Code::Ok) };
-    let RoutedCall { cluster, method, headers, unread, timeout, wait } = routed;
-    if let Some((guards, wait)) = wait {
-        // In a box, for few calls wait for their guards.
-        Box::pin(call.wait_for_guards(worker, config, guards, wait)).await?;
-    }
-    // A body that has to be read whole is read before there is room for the call. So a client that sends it slowly
-    // takes no room from others.
-    let message = match unread {
-        Some(unread) => call.read_whole(unread, config).await?,
-        None => None,
-    };
-    // Admit: the limit on calls in flight.
-    let task =
-        if call.has_begun() { None } else { Some(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await) };
-    let now = worker.clock.now();
-    call.admit(cluster, task, now)?;
-    call.prepare(&headers, cluster.settings().pool.replay_buffer_size, message);
-    // Attempt and respond, more than once if need be.
-    let is_unary = timeout.is_some() && (method.unary || worker.takes_one_message(|| call.path()));
-    let attempts = Attempts::new(worker, cluster, method, is_unary);
-    cluster.budget().earn(now);
-    match &method.hedging {
-        Some(hedging) => hedge::send(&attempts, hedging, call).await,
-        None => retry::send(&attempts, call, timeout, now).await,
+) -> impl Future<Output = Result<Code, Failure>> + 'a {
+    async move {
+        let Some(routed) = decode_and_route(worker, config, call, protocol, began)? else {
+            return Ok(Code::Ok);
+        };
+        let RoutedCall { cluster, method, headers, unread, timeout, wait } = routed;
+        if let Some((guards, wait)) = wait {
+            // In a box, for few calls wait for their guards.
+            Box::pin(call.wait_for_guards(worker, config, guards, wait)).await?;
+        }
+        // A body that has to be read whole is read before there is room for the call. So a client that sends it slowly
+        // takes no room from others.
+        let message = match unread {
+            Some(unread) => call.read_whole(unread, config).await?,
+            None => None,
+        };
+        // Admit: the limit on calls in flight.
+        let task =
+            if call.has_begun() { None } else { Some(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await) };
+        let now = worker.clock.now();
+        call.admit(cluster, task, now)?;
+        call.prepare(&headers, cluster.settings().pool.replay_buffer_size, message);
+        // Attempt and respond, more than once if need be.
+        let is_unary = timeout.is_some() && (method.unary || worker.takes_one_message(|| call.path()));
+        let attempts = Attempts::new(worker, cluster, method, is_unary);
+        cluster.budget().earn(now);
+        match &method.hedging {
+            Some(hedging) => hedge::send(&attempts, hedging, call).await,
+            None => retry::send(&attempts, call, timeout, now).await,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! `policy/retry.rs` decides the meaning of an attempt's end. A response that is a status alone is held back until
 //! then: the caller sees nothing of an attempt that is repeated.
 
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::time::Duration;
 
 use super::active::Call;
@@ -30,40 +30,43 @@ struct Retry<'a> {
 }
 
 /// Sends a call. Its response has to begin within `fixed`, all attempts together.
-pub(super) async fn send(
-    shared: &Attempts<'_>,
-    call: &mut Call,
+/// Not an async function: the future of one holds its arguments twice.
+pub(super) fn send<'a>(
+    shared: &'a Attempts<'a>,
+    call: &'a mut Call,
     fixed: Option<Duration>,
     mut now: Moment,
-) -> Result<Code, Failure> {
+) -> impl Future<Output = Result<Code, Failure>> + 'a {
     let latency = shared.cluster.latencies().and_then(|all| all.ask(call.path(), fixed, now));
     let mut retry = Retry { shared, retries: Retries::default(), kind: Kind::First, fixed, latency };
-    loop {
-        let ended = match retry.begin(call, now) {
-            Ok(mut attempt) => {
-                let ended = poll_fn(|cx| attempt.poll(cx, call)).await;
-                retry.report(call, &mut attempt, &ended);
-                ended
+    async move {
+        loop {
+            let ended = match retry.begin(call, now) {
+                Ok(mut attempt) => {
+                    let ended = poll_fn(|cx| attempt.poll(cx, call)).await;
+                    retry.report(call, &mut attempt, &ended);
+                    ended
+                }
+                Err(error) => Err(error),
+            };
+            let (end, pushback) = match &ended {
+                Ok(Response::Passed(_)) => (End::Answered, Pushback::None),
+                Ok(Response::Held(code, response)) => (End::Status(*code), headers::pushback(response)),
+                Err(error) => (error.end, Pushback::None),
+            };
+            let again = retry.next(call, end, pushback);
+            match (again, ended) {
+                (Some(wait), _) => {
+                    retry.wait(call, wait).await?;
+                    now = shared.worker.clock.now();
+                }
+                (None, Ok(Response::Passed(code))) => return Ok(retry.succeeded(code)),
+                (None, Ok(Response::Held(code, response))) => {
+                    call.respond_whole(response).map_err(AttemptError::into_failure)?;
+                    return Ok(retry.succeeded(code));
+                }
+                (None, Err(error)) => return Err(error.failure),
             }
-            Err(error) => Err(error),
-        };
-        let (end, pushback) = match &ended {
-            Ok(Response::Passed(_)) => (End::Answered, Pushback::None),
-            Ok(Response::Held(code, response)) => (End::Status(*code), headers::pushback(response)),
-            Err(error) => (error.end, Pushback::None),
-        };
-        let again = retry.next(call, end, pushback);
-        match (again, ended) {
-            (Some(wait), _) => {
-                retry.wait(call, wait).await?;
-                now = shared.worker.clock.now();
-            }
-            (None, Ok(Response::Passed(code))) => return Ok(retry.succeeded(code)),
-            (None, Ok(Response::Held(code, response))) => {
-                call.respond_whole(response).map_err(AttemptError::into_failure)?;
-                return Ok(retry.succeeded(code));
-            }
-            (None, Err(error)) => return Err(error.failure),
         }
     }
 }
