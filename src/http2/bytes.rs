@@ -57,8 +57,9 @@ pub(super) fn mix(hash: u64, text: &[u8]) -> u64 {
     let length = text.len();
     let part = if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
         let middle = text[length / 2 - 4..].first_chunk::<8>().unwrap_or(first);
-        let [first, middle, last] = [first, middle, last].map(|bytes| u64::from_le_bytes(*bytes));
-        first.wrapping_mul(FACTOR) ^ (middle ^ last.rotate_left(29)).wrapping_mul(!FACTOR)
+        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+        let others = u64::from_le_bytes(*middle) ^ last.rotate_left(29);
+        first.wrapping_mul(FACTOR) ^ others.wrapping_mul(!FACTOR)
     } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
         u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
     } else {

@@ -90,6 +90,11 @@ impl Endpoint {
     /// The least busy connection.
     pub(super) fn room(&self) -> Capacity {
         let connections = self.connections.borrow();
+        if let [only] = &connections[..]
+            && only.has_room()
+        {
+            return Capacity::Here(Rc::clone(only));
+        }
         let taking = connections.iter().filter(|connection| connection.takes_calls());
         // A full connection comes last, however few calls it has: limits differ until the upstream has told its own.
         match taking.min_by_key(|connection| (!connection.has_room(), connection.active())) {

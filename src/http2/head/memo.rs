@@ -138,7 +138,7 @@ impl Key {
 
     /// The hash of a head that is known by this number.
     pub(super) fn hash_number(&self, number: u64) -> u64 {
-        mix_number(self.table << 32, number)
+        mix_number(mix_number(0, self.table), number)
     }
 
     /// The hash of a block, unless that is too long to be kept.

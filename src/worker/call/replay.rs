@@ -80,6 +80,7 @@ pub(in crate::worker) struct ReplayBufferPool(RefCell<Vec<Vec<Slice>>>);
 
 impl ReplayBufferPool {
     /// An empty list for one call.
+    #[inline]
     pub(in crate::worker) fn take(&self) -> ReplayBuffer {
         ReplayBuffer { chunks: self.0.borrow_mut().pop().unwrap_or_default(), ..ReplayBuffer::default() }
     }

@@ -52,6 +52,7 @@ pub(in crate::worker) struct UpstreamBody {
 }
 
 impl RequestForwarder {
+    #[inline]
     pub(in crate::worker) fn new(body: RequestBody, kept: ReplayBuffer) -> RequestForwarder {
         let reading = BodyDecoder::AsItIs;
         RequestForwarder {

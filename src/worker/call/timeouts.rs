@@ -74,6 +74,7 @@ pub(in crate::worker) struct CallTimeouts {
 }
 
 impl CallTimeouts {
+    #[inline]
     pub(in crate::worker) fn new(timers: &Rc<Timers>, began: Moment) -> CallTimeouts {
         CallTimeouts {
             timer: timers.timer(),

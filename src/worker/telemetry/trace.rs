@@ -42,9 +42,11 @@ pub(in crate::worker) struct Unrecorded {
 
 impl Unrecorded {
     pub(in crate::worker) fn field(&self) -> Option<TraceParent> {
+        if self.span == 0 {
+            return None;
+        }
         let [high, low] = self.trace_id.map(u128::from);
-        let said = TraceParent { trace_id: high << 64 | low, parent_id: self.span, sampled: false };
-        (self.span != 0).then_some(said)
+        Some(TraceParent { trace_id: high << 64 | low, parent_id: self.span, sampled: false })
     }
 }
 
