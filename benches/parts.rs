@@ -54,6 +54,7 @@ const INFO: GatewayInfo<'_> = GatewayInfo {
     names: NameCounts { lookups: 0, failures: 0, changes: 0 },
     shares: &[],
     transcoding: None,
+    certificates: None,
     control_panics: 0,
 };
 

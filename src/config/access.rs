@@ -22,6 +22,10 @@ pub struct RoutePolicies {
     pub ext_authz: Option<ExtAuthz>,
     /// Faults that are injected. `None` by default.
     pub fault: Option<Fault>,
+    /// Rate limits by caller.
+    pub rate_limits: Vec<KeyedRateLimit>,
+    /// Clusters that get copies of calls.
+    pub mirrors: Vec<Mirror>,
 }
 
 /// Changes to a head: removals first, then additions in their order.
@@ -173,4 +177,45 @@ pub struct ExtAuthz {
     pub include_peer_certificate: bool,
     /// Bytes of its answer's body that a caller gets.
     pub max_denied_response_body_bytes: u32,
+}
+
+/// A rate limit by caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyedRateLimit {
+    /// What tells callers apart.
+    pub key: RateKey,
+    /// Calls at once.
+    pub max_tokens: u32,
+    /// So many more at each `fill_interval`.
+    pub tokens_per_fill: u32,
+    /// See `tokens_per_fill`.
+    pub fill_interval: Duration,
+    /// Callers that are told apart at once.
+    pub max_keys: u32,
+}
+
+/// What tells callers apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RateKey {
+    /// The caller's address.
+    RemoteAddress,
+    /// The client of the API key.
+    ApiKey,
+    /// A claim of the token.
+    Claim(String),
+    /// A header field.
+    Header(String),
+}
+
+/// A cluster that gets copies of calls.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mirror {
+    /// Position in `Config::clusters`.
+    pub cluster: usize,
+    /// The share of calls in percent.
+    pub percentage: f64,
+    /// Copies of one worker that may be under way at once.
+    pub max_active: u32,
+    /// The time for one.
+    pub timeout: Duration,
 }

@@ -18,12 +18,47 @@ pub struct Forwarding {
     pub forwarded: bool,
     /// Whether each call has an `x-request-id` of the gateway's or of a trusted peer.
     pub generate_request_id: bool,
+    /// What becomes of `x-forwarded-client-cert`.
+    pub forward_client_cert_details: ForwardCert,
+    /// What it says of the caller's certificate, besides its hash.
+    pub set_current_client_cert_details: CertDetails,
+}
+
+/// What becomes of `x-forwarded-client-cert` (Envoy's words).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardCert {
+    /// It is removed.
+    #[default]
+    Sanitize,
+    /// It passes if the peer has a verified certificate.
+    ForwardOnly,
+    /// It gets an element more if the peer has a verified certificate, and is removed if not.
+    AppendForward,
+    /// It is removed, and set if the peer has a verified certificate.
+    SanitizeSet,
+    /// It passes if the peer is trusted.
+    AlwaysForwardOnly,
+}
+
+/// Parts of a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CertDetails {
+    /// Its subject.
+    pub subject: bool,
+    /// Its URI names.
+    pub uri: bool,
+    /// Its DNS names.
+    pub dns: bool,
+    /// All of it, in PEM.
+    pub cert: bool,
 }
 
 impl Forwarding {
     /// Whether a head has to be looked at although it says nothing of who called.
     pub fn is_on(&self) -> bool {
-        self.use_remote_address || self.generate_request_id
+        let sets_cert =
+            matches!(self.forward_client_cert_details, ForwardCert::AppendForward | ForwardCert::SanitizeSet);
+        self.use_remote_address || self.generate_request_id || sets_cert
     }
 }
 

@@ -1,7 +1,7 @@
 //! Text to checked types: who called, and who may connect.
 
 use super::addresses::Addresses;
-use super::callers::{Admission, Forwarding, ProxyProtocol};
+use super::callers::{Admission, CertDetails, ForwardCert, Forwarding, ProxyProtocol};
 use super::forms;
 use super::reader::Table;
 
@@ -12,6 +12,14 @@ pub(super) fn forwarding(listener: &Table<'_>) -> Forwarding {
         use_remote_address: listener.flag("use_remote_address"),
         forwarded: listener.flag("forwarded"),
         generate_request_id: listener.flag("generate_request_id"),
+        forward_client_cert_details: match listener.word("forward_client_cert_details") {
+            "forward_only" => ForwardCert::ForwardOnly,
+            "append_forward" => ForwardCert::AppendForward,
+            "sanitize_set" => ForwardCert::SanitizeSet,
+            "always_forward_only" => ForwardCert::AlwaysForwardOnly,
+            _ => ForwardCert::Sanitize,
+        },
+        set_current_client_cert_details: cert_details(listener),
     };
     if forwarding.xff_num_trusted_hops > 0
         && forwarding.trusted_cidrs.is_empty()
@@ -29,6 +37,23 @@ pub(super) fn forwarding(listener: &Table<'_>) -> Forwarding {
         value.refuse("needs use_remote_address = true", None);
     }
     forwarding
+}
+
+fn cert_details(listener: &Table<'_>) -> CertDetails {
+    let mut details = CertDetails::default();
+    let part = |text: &str| match text {
+        "subject" | "uri" | "dns" | "cert" => Ok(text.to_owned()),
+        _ => Err(None),
+    };
+    for (part, _) in listener.list("set_current_client_cert_details", part) {
+        match part.as_str() {
+            "subject" => details.subject = true,
+            "uri" => details.uri = true,
+            "dns" => details.dns = true,
+            _ => details.cert = true,
+        }
+    }
+    details
 }
 
 pub(super) fn proxy_protocol(listener: &Table<'_>) -> Option<ProxyProtocol> {

@@ -282,7 +282,12 @@ mod tests {
             assert!(full.iter().any(|key| key == knob.key), "{}", knob.key);
             let in_optional = |key: &&str| knob.key.starts_with(&format!("{key}."));
             let lists = ["clusters.methods", "routes.weighted_clusters", "jwt_providers"];
-            let added = ["routes.request_headers_to_add", "routes.response_headers_to_add"];
+            let added = [
+                "routes.request_headers_to_add",
+                "routes.response_headers_to_add",
+                "routes.rate_limits",
+                "routes.request_mirror_policies",
+            ];
             let optional = lists.into_iter().chain(added).any(|key| in_optional(&key))
                 || OFF_UNLESS_SET.iter().any(in_optional);
             if knob.default().is_some() && !optional {

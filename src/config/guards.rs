@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::access::{
     ApiKeys, AppendAction, ExtAuthz, Fault, HeaderMutation, HeaderToAdd, HeaderValue, JwtProvider,
-    JwtRequirement, RemoteJwks, RoutePolicies,
+    JwtRequirement, KeyedRateLimit, Mirror, RateKey, RemoteJwks, RoutePolicies,
 };
 use super::checks::{position, refuse_second};
 use super::codes::Codes;
@@ -129,6 +129,8 @@ pub(super) fn route(
         rbac: rbac(table, providers),
         ext_authz: ext_authz(table, clusters),
         fault: fault(table),
+        rate_limits: table.tables("rate_limits").iter().filter_map(keyed_rate_limit).collect(),
+        mirrors: mirrors(table, clusters),
     }
 }
 
@@ -317,6 +319,34 @@ fn ext_authz(route: &Table<'_>, clusters: &HashMap<String, usize>) -> Option<Ext
     };
     let (name, value) = cluster?;
     position(&name, &value, clusters).map(|cluster| ExtAuthz { cluster, ..authz })
+}
+
+fn keyed_rate_limit(table: &Table<'_>) -> Option<KeyedRateLimit> {
+    let key = table.needed("key", |text| match text.split_once(':') {
+        None if text == "remote_address" => Ok(RateKey::RemoteAddress),
+        None if text == "api_key" => Ok(RateKey::ApiKey),
+        Some(("jwt", claim)) if !claim.is_empty() => Ok(RateKey::Claim(claim.to_owned())),
+        Some(("header", name)) => forms::header_name(name).map(RateKey::Header),
+        _ => Err(None),
+    });
+    let (max_tokens, tokens_per_fill) = (table.count("max_tokens"), table.count("tokens_per_fill"));
+    let (fill_interval, max_keys) = (table.time("fill_interval"), table.count("max_keys"));
+    let (key, _) = key?;
+    Some(KeyedRateLimit { key, max_tokens, tokens_per_fill, fill_interval, max_keys })
+}
+
+fn mirrors(route: &Table<'_>, clusters: &HashMap<String, usize>) -> Vec<Mirror> {
+    let mut mirrors = Vec::new();
+    for table in route.tables("request_mirror_policies") {
+        let (percentage, max_active) = (table.ratio("percentage"), table.count("max_active"));
+        let timeout = table.time("timeout");
+        if let Some((name, value)) = table.needed("cluster", forms::reference)
+            && let Some(cluster) = position(&name, &value, clusters)
+        {
+            mirrors.push(Mirror { cluster, percentage, max_active, timeout });
+        }
+    }
+    mirrors
 }
 
 fn fault(route: &Table<'_>) -> Option<Fault> {

@@ -48,10 +48,10 @@ use std::time::Duration;
 
 pub use access::{
     ApiKeys, AppendAction, ExtAuthz, Fault, HeaderMutation, HeaderToAdd, HeaderValue, JwtProvider,
-    JwtRequirement, RemoteJwks, RoutePolicies,
+    JwtRequirement, KeyedRateLimit, Mirror, RateKey, RemoteJwks, RoutePolicies,
 };
 pub use addresses::{Addresses, Cidr};
-pub use callers::{Admission, Forwarding, ProxyProtocol};
+pub use callers::{Admission, CertDetails, ForwardCert, Forwarding, ProxyProtocol};
 pub use codes::Codes;
 pub use connections::{ClientKeepalive, ConnectionAge, Keepalive, Pool, Reconnect};
 pub use effective::{Effective, Setting};

@@ -142,6 +142,10 @@ block! {
             "Bytes of unfinished JSON requests that are held now.",
         rate_limited: Counter "ringway_rate_limited_total"
             "Calls refused by the rate limit of their route.",
+        mirrored: Counter "ringway_mirrored_total"
+            "Calls that were copied to a mirror.",
+        mirrors_failed: Counter "ringway_mirrors_failed_total"
+            "Copies to mirrors that got no answer.",
         rbac_denied: Counter "ringway_rbac_denied_total"
             "Calls refused by the rules of their route.",
         rbac_shadow_denied: Counter "ringway_rbac_shadow_denied_total"

@@ -265,6 +265,11 @@ impl Verified {
         now < self.expires
     }
 
+    /// A claim that is text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        claim_at(&self.claims, name)?.as_str()
+    }
+
     /// Whether a claim, or one of its parts if it is a list, meets the condition. A claim of several words, as `scope` is,
     /// is a list of them, too.
     pub fn claim_matches(&self, name: &str, wanted: impl Fn(&str) -> bool) -> bool {

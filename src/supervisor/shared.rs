@@ -7,6 +7,7 @@ use super::channel::Target;
 use crate::config::{Config, JwtProvider, Route};
 use crate::metrics::Shard;
 use crate::policy::jwt::{KeySet, SharedKeys};
+use crate::policy::keyed_rate::KeyedRate;
 use crate::policy::limit::SharedLimit;
 use crate::policy::rate::SharedRate;
 use crate::policy::shares::Shares;
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     pub(super) shares: Vec<Arc<Shares>>,
     /// For each route.
     rates: Vec<Option<Arc<SharedRate>>>,
+    /// For each route, its rate limits by caller.
+    keyed_rates: Vec<Vec<Arc<KeyedRate>>>,
     /// For each provider of tokens.
     pub(super) keys: Vec<Arc<SharedKeys>>,
     /// TLS of listeners and clusters.
@@ -67,6 +70,7 @@ impl Shared {
             limits: clusters().map(|(cluster, _)| SharedLimit::new(cluster.max_requests, workers)).collect(),
             shares: clusters().map(|(cluster, at)| Shares::new(cluster, at.len(), workers)).collect(),
             rates: config.routes.iter().map(|route| route.rate_limit.map(rate)).collect(),
+            keyed_rates: config.routes.iter().map(keyed_rates).collect(),
             keys: config.jwt_providers.iter().map(|provider| Arc::new(keys_of(provider))).collect(),
             config: Arc::clone(config),
             addresses,
@@ -108,6 +112,11 @@ impl Shared {
                 next.rates[at].as_mut().zip(before.and_then(|at| self.rates[at].as_ref()))
             {
                 *wanted = Arc::clone(known);
+            }
+            if let Some(before) = before
+                && self.config.routes[before].policies.rate_limits == config.routes[at].policies.rate_limits
+            {
+                next.keyed_rates[at].clone_from(&self.keyed_rates[before]);
             }
         }
         next
@@ -178,6 +187,7 @@ impl Shared {
             limits: self.limits.clone(),
             shares: self.shares.clone(),
             rates: self.rates.clone(),
+            keyed_rates: self.keyed_rates.clone(),
             keys: self.keys.clone(),
             shard: Arc::clone(shard),
             series_base,
@@ -185,6 +195,10 @@ impl Shared {
             hosts: Arc::clone(&self.hosts),
         }
     }
+}
+
+fn keyed_rates(route: &Route) -> Vec<Arc<KeyedRate>> {
+    route.policies.rate_limits.iter().map(|settings| Arc::new(KeyedRate::new(settings))).collect()
 }
 
 /// The keys of a provider before any are fetched: those of its file.

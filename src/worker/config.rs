@@ -15,6 +15,7 @@ use crate::http2::{Head, Heads};
 use crate::metrics::{CallBlock, CallLabels, Layout, METHODS_SHOWN_MAX, Shard};
 use crate::net::Local;
 use crate::policy::jwt::SharedKeys;
+use crate::policy::keyed_rate::KeyedRate;
 use crate::policy::limit::SharedLimit;
 use crate::policy::rate::{Rate, SharedRate};
 use crate::policy::route::Routes;
@@ -39,6 +40,8 @@ pub struct ConfigSnapshot {
     pub shares: Vec<Arc<Shares>>,
     /// The rate limit of each route that has one.
     pub rates: Vec<Option<Arc<SharedRate>>>,
+    /// The rate limits by caller of each route.
+    pub keyed_rates: Vec<Vec<Arc<KeyedRate>>>,
     /// The keys of each provider of tokens.
     pub keys: Vec<Arc<SharedKeys>>,
     /// The counts of the worker.
@@ -134,7 +137,12 @@ impl WorkerConfig {
             targets: targets(config),
             timeouts: timeouts.collect(),
             rates: rates.collect(),
-            guards: Guards::all(config, &Tokens::all(config, &snapshot.keys)),
+            guards: Guards::all(
+                config,
+                &Tokens::all(config, &snapshot.keys),
+                &snapshot.keyed_rates,
+                &clusters,
+            ),
             reserved: reserved(config),
             epoch_us: Cell::new(0),
             clusters,

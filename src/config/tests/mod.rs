@@ -1,5 +1,6 @@
 //! Tables of text and what it becomes, or the error it gets.
 
+mod bounds;
 mod defaults;
 mod dns;
 mod files;

@@ -217,6 +217,9 @@ impl<'a> Attempt<'a> {
         let Start { previous, .. } = self.start;
         let head = call.attempt_head(lease.address(), &mut self.span, previous, is_whole, self.connected);
         let stream = lease.open(head.map_err(AttemptError::terminal)?, false)?;
+        if is_whole && self.start.kind == Kind::First {
+            call.mirror(worker);
+        }
         match &mut self.start.body {
             Some(copy) => copy.to(stream.clone()),
             None => call.send_body_to(stream.clone()),

@@ -3,9 +3,9 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use crate::config::Forwarding;
+use crate::config::{ForwardCert, Forwarding};
 use crate::http2::{Head, Name};
-use crate::policy::caller;
+use crate::policy::{caller, client_cert};
 use crate::random::Random;
 use crate::worker::downstream::client::Client;
 
@@ -14,13 +14,16 @@ pub(super) fn settle(head: &mut Head, client: &Client, random: &mut Random) -> I
     let settings = &client.settings().forwarding;
     let peer = client.peer().ip();
     let is_trusted = settings.trusted_cidrs.contains(peer);
-    let caller = match is_trusted {
-        true => named(head, settings, peer),
-        false => {
-            head.retain(|field| !caller::is_of_proxies(field.name_bytes));
-            peer
-        }
-    };
+    let how = settings.forward_client_cert_details;
+    let cert_passes = client_cert::passes(how, is_trusted, &client.identity());
+    head.retain(|field| match field.name_bytes == client_cert::NAME {
+        true => cert_passes,
+        false => is_trusted || !caller::is_of_proxies(field.name_bytes),
+    });
+    let caller = if is_trusted { named(head, settings, peer) } else { peer };
+    if matches!(how, ForwardCert::AppendForward | ForwardCert::SanitizeSet) {
+        tell_cert(head, client);
+    }
     if settings.use_remote_address {
         tell(head, client, settings);
     }
@@ -57,6 +60,21 @@ fn tell(head: &mut Head, client: &Client, settings: &Forwarding) {
     if head.get(Name::X_FORWARDED_HOST).is_none() && !host.is_empty() {
         head.push(Name::X_FORWARDED_HOST, host);
     }
+}
+
+/// Tells of the certificate, behind what a peer has told, if that passes.
+fn tell_cert(head: &mut Head, client: &Client) {
+    let Some(element) = client.cert_element() else { return };
+    let before: Vec<u8> = {
+        let values =
+            head.iter().filter(|field| field.name_bytes == client_cert::NAME).map(|field| field.value);
+        values.flat_map(|value| [value, b","].concat()).collect()
+    };
+    if before.is_empty() {
+        return head.push_named_sensitive(client_cert::NAME, element.as_bytes());
+    }
+    head.remove_named(client_cert::NAME);
+    head.push_named_sensitive(client_cert::NAME, &[&before, element.as_bytes()].concat());
 }
 
 /// The longest host that services are told: RFC 1035 allows no longer name, and a port is 5 digits.

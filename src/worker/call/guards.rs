@@ -6,21 +6,29 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::mirror_target::MirrorTarget;
 use super::mutation;
-use crate::config::{self, Config, ExtAuthz, JwtProvider, RoutePolicies};
+use crate::config::{self, Config, ExtAuthz, JwtProvider, RateKey, RoutePolicies};
 use crate::http2::{Head, Name};
 use crate::net::Local;
 use crate::policy::api_key;
 use crate::policy::failure::Failure;
 use crate::policy::jwt::{self, Cache, KeySet, Problem, SharedKeys, Verified};
+use crate::policy::keyed_rate::KeyedRate;
+use crate::policy::peer::Peer;
 use crate::policy::rbac;
 use crate::random::Random;
+use crate::time::Moment;
+use crate::upstream::Cluster;
 
 /// What one route asks of its callers.
 pub(in crate::worker) struct Guards {
     config: Arc<Config>,
     route: usize,
     tokens: Vec<Rc<Tokens>>,
+    rates: Vec<Arc<KeyedRate>>,
+    /// Each with its cluster.
+    mirrors: Vec<(MirrorTarget, Rc<Cluster>)>,
     pub(super) active_faults: Cell<u32>,
 }
 
@@ -55,7 +63,8 @@ pub(super) struct Asker<'a> {
     pub(super) port: u16,
     /// The address of the listener.
     pub(super) listener: IpAddr,
-    pub(super) identity: &'a crate::policy::peer::Peer,
+    pub(super) identity: &'a Peer,
+    pub(super) now: Moment,
 }
 
 /// What was found out of a call that may pass.
@@ -73,6 +82,8 @@ pub(super) enum Stop {
     Refused(Failure),
     /// The key of its token is unknown, and may come.
     UnknownKey(Rc<Tokens>),
+    /// Its caller calls too often, for so long.
+    Limited(Duration),
 }
 
 impl From<Failure> for Stop {
@@ -138,15 +149,25 @@ impl Tokens {
 
 impl Guards {
     /// The guards of each route; `None` where a route has none.
-    pub(in crate::worker) fn all(config: &Arc<Config>, tokens: &[Rc<Tokens>]) -> Vec<Option<Rc<Guards>>> {
+    pub(in crate::worker) fn all(
+        config: &Arc<Config>,
+        tokens: &[Rc<Tokens>],
+        rates: &[Vec<Arc<KeyedRate>>],
+        clusters: &[Rc<Cluster>],
+    ) -> Vec<Option<Rc<Guards>>> {
         let nothing = RoutePolicies::default();
         let guards = config.routes.iter().enumerate().map(|(route, settings)| {
             let wanted = settings.policies.jwt.iter().flat_map(|jwt| &jwt.requires_any);
+            let mirrors = settings.policies.mirrors.iter();
+            let target =
+                |mirror: &config::Mirror| (MirrorTarget::new(mirror), Rc::clone(&clusters[mirror.cluster]));
             (settings.policies != nothing).then(|| {
                 Rc::new(Guards {
                     config: Arc::clone(config),
                     route,
                     tokens: wanted.map(|number| Rc::clone(&tokens[*number])).collect(),
+                    rates: rates[route].clone(),
+                    mirrors: mirrors.map(target).collect(),
                     active_faults: Cell::new(0),
                 })
             })
@@ -195,7 +216,39 @@ impl Guards {
                 return Err(Stop::Refused(Failure::NotAllowed));
             }
         }
+        self.ask_rates(asker, &known)?;
         Ok(known)
+    }
+
+    /// Takes a token of each rate limit by caller.
+    fn ask_rates(&self, asker: &Asker<'_>, known: &Known) -> Result<(), Stop> {
+        for (limit, rate) in self.policies().rate_limits.iter().zip(&self.rates) {
+            let octets;
+            let key = match &limit.key {
+                RateKey::RemoteAddress => {
+                    octets = match asker.caller {
+                        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+                        IpAddr::V6(v6) => v6.octets(),
+                    };
+                    &octets[..]
+                }
+                RateKey::ApiKey => self.client(known).unwrap_or_default().as_bytes(),
+                RateKey::Claim(name) => {
+                    known.token.as_ref().and_then(|token| token.text(name)).unwrap_or_default().as_bytes()
+                }
+                RateKey::Header(name) => asker.head.get_named(name.as_bytes()).unwrap_or_default(),
+            };
+            rate.take(key, asker.now).map_err(Stop::Limited)?;
+        }
+        Ok(())
+    }
+
+    /// The mirrors that get a copy of this call.
+    pub(super) fn mirrors(&self, random: &mut Random) -> impl Iterator<Item = (&MirrorTarget, &Rc<Cluster>)> {
+        self.mirrors.iter().filter_map(move |(target, cluster)| {
+            let wanted = by_chance(target.settings.percentage, random) && target.has_room();
+            wanted.then_some((target, cluster))
+        })
     }
 
     /// Looks for a token of any of the issuers.

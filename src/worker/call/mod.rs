@@ -18,6 +18,8 @@ pub(in crate::worker) mod headers;
 mod hedge;
 pub(in crate::worker) mod json;
 pub(in crate::worker) mod known;
+mod mirror;
+mod mirror_target;
 mod mutation;
 mod pace;
 pub(in crate::worker) mod protocol;
@@ -125,7 +127,7 @@ fn run<'a>(
         let RoutedCall { cluster, method, headers, unread, timeout, wait } = routed;
         if let Some((guards, wait)) = wait {
             // In a box, for few calls wait for their guards.
-            Box::pin(call.wait_for_guards(worker, config, guards, wait)).await?;
+            Box::pin(call.wait_for_guards(worker, config, guards, *wait)).await?;
         }
         // A body that has to be read whole is read before there is room for the call. So a client that sends it slowly
         // takes no room from others.
@@ -160,7 +162,7 @@ struct RoutedCall<'c> {
     /// The time for the head of a response.
     timeout: Option<Duration>,
     /// The guards of its route, and what they wait for.
-    wait: Option<(&'c Rc<Guards>, Wait)>,
+    wait: Option<(&'c Rc<Guards>, Box<Wait>)>,
 }
 
 /// Reads the head, finds the route, and asks all guards that answer at once: overload, rate, deadline. `None` if the
@@ -191,7 +193,7 @@ fn decode_and_route<'c>(
     call.routed(config, series[method.place]);
     // Admit: who calls, and may that caller; then the route's rate, and the deadline.
     let wait = match config.guards(route) {
-        Some(guards) => call.ask_guards(worker, config, guards, true)?.map(|wait| (guards, wait)),
+        Some(guards) => call.ask_guards(worker, config, guards, true)?.map(|wait| (guards, Box::new(wait))),
         None => None,
     };
     if !config.admit_rate(route, began) {

@@ -155,6 +155,11 @@ impl RequestForwarder {
         self.feed.sink = Some(sink);
     }
 
+    /// The pieces of the body that are kept.
+    pub(in crate::worker) fn kept(&self) -> &[Slice] {
+        self.source.kept.chunks()
+    }
+
     /// Whether all of the body has come from the client.
     pub(in crate::worker) fn is_received(&self) -> bool {
         self.source.received

@@ -11,14 +11,14 @@ use crate::policy::failure::Failure;
 use crate::policy::retry::End;
 use crate::policy::status::Code;
 use crate::upstream::{AttemptError, AttemptResult, Cluster};
-use crate::worker::core::Worker;
+use crate::worker::clock::Clock;
 
 /// How often a call is sent that no service has seen.
 const ATTEMPTS_MAX: usize = 2;
 
 /// A call of the gateway's own.
 pub(super) struct SideCall<'a> {
-    pub(super) worker: &'a Worker,
+    pub(super) clock: &'a Clock,
     pub(super) cluster: &'a Rc<Cluster>,
     pub(super) head: &'a Head,
     /// The body: a message in its frame, or several pieces of one.
@@ -47,7 +47,7 @@ impl SideCall<'_> {
 
     async fn attempt(&self) -> Result<(Code, Vec<u8>), AttemptError> {
         let path = headers::path(self.head);
-        let now = self.worker.clock.now();
+        let now = self.clock.now();
         let permits = match self.is_told {
             true => Some(
                 self.cluster
@@ -62,7 +62,7 @@ impl SideCall<'_> {
                 Ok((code, _)) => AttemptResult::Answered(*code),
                 Err(error) => AttemptResult::Failed(error.failure),
             };
-            permits.tell(result, self.worker.clock.now());
+            permits.tell(result, self.clock.now());
         }
         ended
     }
@@ -94,7 +94,7 @@ impl SideCall<'_> {
             self.body_of(&stream).await?
         };
         if self.is_told {
-            lease.tell(AttemptResult::Answered(answer.0), self.worker.clock.now());
+            lease.tell(AttemptResult::Answered(answer.0), self.clock.now());
         }
         Ok(answer)
     }

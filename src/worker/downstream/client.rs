@@ -13,6 +13,7 @@ use crate::http2::Bounds;
 use crate::metrics::ProtocolError;
 use crate::net::{Local, Pipe};
 use crate::policy::age::Age;
+use crate::policy::client_cert;
 use crate::policy::failure::Failure;
 use crate::policy::peer::Peer;
 use crate::random::Random;
@@ -30,6 +31,8 @@ pub(in crate::worker) struct Client {
     peer: Cell<SocketAddr>,
     /// The text of that address, if services are told.
     peer_text: OnceCell<Box<str>>,
+    /// What services are told of its certificate, if they are.
+    cert_element: OnceCell<Option<Box<str>>>,
     /// What its connection has proven of it.
     identity: RefCell<Rc<Peer>>,
     /// The listener that it came in by.
@@ -63,6 +66,7 @@ impl Client {
         Rc::new(Client {
             peer: Cell::new(peer),
             peer_text: OnceCell::new(),
+            cert_element: OnceCell::new(),
             identity: RefCell::new(nobody()),
             listener,
             calls: Cell::new(0),
@@ -101,6 +105,13 @@ impl Client {
     /// The text of its address, without a port.
     pub(in crate::worker) fn peer_text(&self) -> &str {
         self.peer_text.get_or_init(|| self.peer().ip().to_canonical().to_string().into())
+    }
+
+    /// What services are told of its certificate; `None` if it has shown none.
+    pub(in crate::worker) fn cert_element(&self) -> Option<&str> {
+        let details = self.settings().forwarding.set_current_client_cert_details;
+        let element = || client_cert::element(details, &self.identity.borrow()).map(Into::into);
+        self.cert_element.get_or_init(element).as_deref()
     }
 
     /// The scheme that its requests come by.

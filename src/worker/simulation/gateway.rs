@@ -281,6 +281,7 @@ impl Shared {
             limits: self.limits.clone(),
             shares: self.clusters.clone(),
             rates: self.rates.clone(),
+            keyed_rates: vec![Vec::new(); self.rates.len()],
             keys: Vec::new(),
             shard: Arc::clone(shard),
             series_base: 0,

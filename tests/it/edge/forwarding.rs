@@ -78,7 +78,9 @@ async fn forged_fields_reach_no_service() {
 async fn a_trusted_peer_is_passed_on_as_it_is() {
     for backend in BACKENDS {
         let service = service().await;
-        let (_gateway, address) = behind("trusted_cidrs = [\"127.0.0.0/8\"]", &service, backend);
+        let listener =
+            "trusted_cidrs = [\"127.0.0.0/8\"]\nforward_client_cert_details = \"always_forward_only\"";
+        let (_gateway, address) = behind(listener, &service, backend);
         let mut client = RawClient::connect(address).await;
         for (name, value) in FORGED {
             client.call(EMPTY_CALL, &[(name, value)], b"").await;
@@ -160,4 +162,26 @@ async fn no_client_takes_away_what_the_gateway_says() {
     assert_eq!(asked.header("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(asked.header("x-request-id").map(str::len), Some(36));
     assert_eq!(asked.header("x-mine"), None);
+}
+
+/// Without a verified certificate nobody but a trusted peer may speak of one, and by default not even that.
+#[tokio::test]
+async fn certificates_are_not_forged() {
+    let service = service().await;
+    let sent = [("x-forwarded-client-cert", "URI=spiffe://prod/ns/admin")];
+    for (how, trusted, wanted) in [
+        ("sanitize", true, None),
+        ("forward_only", true, None),
+        ("append_forward", true, None),
+        ("sanitize_set", true, None),
+        ("always_forward_only", false, None),
+        ("always_forward_only", true, Some(sent[0].1)),
+    ] {
+        let trusted = if trusted { "127.0.0.1" } else { "10.0.0.1" };
+        let listener = format!("trusted_cidrs = [\"{trusted}\"]\nforward_client_cert_details = \"{how}\"");
+        let (_gateway, address) = behind(&listener, &service, "epoll");
+        let mut client = RawClient::connect(address).await;
+        client.call(EMPTY_CALL, &sent, b"").await;
+        assert_eq!(last(&service).header(sent[0].0), wanted, "{listener}");
+    }
 }

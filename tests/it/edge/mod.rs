@@ -4,6 +4,7 @@ mod access;
 mod authz;
 mod forwarding;
 mod jwks;
+mod limits;
 mod proxy_protocol;
 mod tokens;
 

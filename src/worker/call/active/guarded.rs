@@ -15,6 +15,7 @@ use crate::wire::authz::{CHECK, Verdict, read};
 use crate::worker::call::authz;
 use crate::worker::call::guards::{Asker, Guards, Stop, Tokens};
 use crate::worker::call::headers;
+use crate::worker::call::mirror;
 use crate::worker::call::side_call::SideCall;
 use crate::worker::config::WorkerConfig;
 use crate::worker::core::Worker;
@@ -63,6 +64,7 @@ impl Call {
                 listener: listener.ip(),
                 port: listener.port(),
                 identity: &identity,
+                now: worker.clock.now(),
             };
             let known = guards.ask(&asker, &worker.local, now, may_wait);
             let protocol = if self.client.speaks_http1.get() { "HTTP/1.1" } else { "HTTP/2" };
@@ -72,6 +74,11 @@ impl Call {
         let known = match known {
             Ok(known) => known,
             Err(Stop::UnknownKey(issuer)) => return Ok(Some(Wait::Keys(issuer))),
+            Err(Stop::Limited(wait)) => {
+                worker.local.counts().rate_limited.add(1);
+                self.responder.retry_after(wait);
+                return Err(Failure::RateLimited);
+            }
             Err(Stop::Refused(failure)) => {
                 self.responder.challenge(guards.challenge(failure));
                 return Err(failure);
@@ -119,8 +126,8 @@ impl Call {
         let mut head = worker.heads.head();
         headers::of_own_call(&mut head, CHECK, cluster.name(), settings.timeout);
         let body = [question];
-        let (head, body) = (&head, &body);
-        let call = SideCall { worker, cluster, head, body, answer_max: authz::ANSWER_MAX, is_told: true };
+        let (clock, head, body) = (&*worker.clock, &head, &body);
+        let call = SideCall { clock, cluster, head, body, answer_max: authz::ANSWER_MAX, is_told: true };
         let timer = worker.local.timers.timer();
         let until = worker.clock.now().plus(settings.timeout);
         let answered = self.wait_for(timer.within(until, call.make())).await?;
@@ -153,6 +160,14 @@ impl Call {
                 counts.ext_authz.add(Authz::Error as usize);
                 Err(Failure::CannotDecide)
             }
+        }
+    }
+
+    /// Sends copies of the call to the mirrors of its route. All of the request is here.
+    pub(in crate::worker::call) fn mirror(&self, worker: &Worker) {
+        let Some(guards) = &self.guards else { return };
+        for (target, cluster) in guards.mirrors(&mut worker.random.borrow_mut()) {
+            mirror::send(target, worker, cluster, &self.head, self.request.kept());
         }
     }
 
