@@ -70,7 +70,9 @@ pub use tls::{
     CIPHER_SUITES, ClusterTls, GROUPS, ListenerTls, SanKind, SanMatcher, StringMatcher, TlsCertificate,
     TlsParams, TlsVersion, ValidationContext,
 };
-pub use web::{AllowOrigins, Compatibility, Cors, OnBadRule, PrintOptions, Transcoding};
+pub use web::{
+    AllowOrigins, Compatibility, Compression, ContentCoding, Cors, OnBadRule, PrintOptions, Transcoding,
+};
 
 /// A whole, checked configuration.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,8 @@ use super::checks;
 use super::forms::{self, Hint};
 use super::reader::Table;
 use super::web::{
-    AllowOrigins, Compatibility, Cors, GRPC_GATEWAY, GRPC_GATEWAY_FLAGS, OnBadRule, PrintOptions, Transcoding,
+    AllowOrigins, Compatibility, Compression, ContentCoding, Cors, GRPC_GATEWAY, GRPC_GATEWAY_FLAGS,
+    OnBadRule, PrintOptions, Transcoding,
 };
 
 /// `clusters` has the position of each name.
@@ -37,6 +38,7 @@ pub(super) fn read(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Tran
         },
         max_request_body_size: table.size("max_request_body_size"),
         max_response_message_size: table.size("max_response_message_size"),
+        compression: compression(&table.table("compression")),
         ignore_unknown_fields: flag("ignore_unknown_fields"),
         ignore_unknown_query_parameters: flag("ignore_unknown_query_parameters"),
         service_configs: unique(table, "service_configs", forms::file)
@@ -66,6 +68,17 @@ pub(super) fn read(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Tran
         }
     }
     transcoding
+}
+
+fn compression(table: &Table<'_>) -> Compression {
+    let coding = |name: &str| match name {
+        "gzip" => Ok(ContentCoding::Gzip),
+        "br" => Ok(ContentCoding::Brotli),
+        "zstd" => Ok(ContentCoding::Zstd),
+        _ => Err(None),
+    };
+    let algorithms = table.list("algorithms", coding).into_iter().map(|(coding, _)| coding).collect();
+    Compression { algorithms, min_content_length: table.size("min_content_length") }
 }
 
 /// Clusters that are asked for their descriptors.

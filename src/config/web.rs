@@ -26,6 +26,8 @@ pub struct Transcoding {
     pub max_request_body_size: u32,
     /// Bytes of an answer's message that is held while it is turned into JSON.
     pub max_response_message_size: u32,
+    /// The compression of answers.
+    pub compression: Compression,
     /// Whether unknown fields of a JSON request are left out; else they are errors.
     pub ignore_unknown_fields: bool,
     /// Whether query parameters that are no fields are left out; else they are errors.
@@ -36,6 +38,31 @@ pub struct Transcoding {
     pub compatibility: Compatibility,
     /// The form of the JSON that is written.
     pub print_options: PrintOptions,
+}
+
+/// The compression of JSON answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// Codings that callers may be given, the best first; none if it is off.
+    pub algorithms: Vec<ContentCoding>,
+    /// Bytes of a body below which it is sent as it is.
+    pub min_content_length: u32,
+}
+
+/// A content coding of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentCoding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl ContentCoding {
+    /// All that are known.
+    pub const ALL: [ContentCoding; 3] = [ContentCoding::Zstd, ContentCoding::Brotli, ContentCoding::Gzip];
 }
 
 /// Habits of grpc-gateway where `google.api.http` says something else, or nothing.

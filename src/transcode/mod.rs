@@ -9,6 +9,7 @@ mod annotation;
 pub mod api;
 pub mod bind;
 mod binding;
+pub mod coding;
 mod comments;
 pub mod connect;
 pub mod descriptors;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::{
-    Admin, Admission, AllowOrigins, Backend, Breaker, ClientKeepalive, Cluster, Compatibility, Config,
-    ConnectionAge, Cors, CpuPolicy, Dns, Effective, Endpoint, Forwarding, Http2, Io, Keepalive, LbPolicy,
-    Listener, Match, OnBadRule, OnUnavailable, OutlierDetection, Overload, PathMatch, Pool, PrintOptions,
-    Reconnect, Retry, RetryBudget, Route, RoutePolicies, ServerTiming, SlowStart, Transcoding,
+    Admin, Admission, AllowOrigins, Backend, Breaker, ClientKeepalive, Cluster, Compatibility, Compression,
+    Config, ConnectionAge, Cors, CpuPolicy, Dns, Effective, Endpoint, Forwarding, Http2, Io, Keepalive,
+    LbPolicy, Listener, Match, OnBadRule, OnUnavailable, OutlierDetection, Overload, PathMatch, Pool,
+    PrintOptions, Reconnect, Retry, RetryBudget, Route, RoutePolicies, ServerTiming, SlowStart, Transcoding,
     WeightedCluster, Workers,
 };
 use super::{parsed, top};
@@ -125,6 +125,7 @@ pub(super) fn default_transcoding() -> Transcoding {
         on_bad_rule: OnBadRule::Skip,
         max_request_body_size: 4096 * KIB,
         max_response_message_size: 4096 * KIB,
+        compression: Compression { algorithms: Vec::new(), min_content_length: KIB },
         ignore_unknown_fields: false,
         ignore_unknown_query_parameters: false,
         service_configs: Vec::new(),

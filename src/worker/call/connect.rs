@@ -9,6 +9,7 @@ use super::responder::Responder;
 use crate::buffer::Slice;
 use crate::http2::{Head, Name};
 use crate::policy::failure::Failure;
+use crate::transcode::coding;
 use crate::wire::connect::{self, Kind};
 use crate::wire::frame::HEAD_BYTES;
 use crate::wire::path;
@@ -53,21 +54,25 @@ pub(in crate::worker) fn open(
         Some(b"GET") => Some(get(transcoder, responder, head)?),
         _ => return Err(Failure::NotPost),
     };
+    head.remove_named(field);
+    head.remove_named(connect::TIMEOUT);
     let [encoding, accepted] = kind.encodings().map(|name| head.get_named(name).map(<[u8]>::to_vec));
-    let is_compressed =
-        encoding.as_ref().is_some_and(|encoding| !encoding.is_empty() && encoding != b"identity");
-    let length = head.get(Name::CONTENT_LENGTH).and_then(|length| str::from_utf8(length).ok()?.parse().ok());
     let codec = connect::codec(head.get(Name::CONTENT_TYPE).unwrap_or_default()).to_ascii_lowercase();
-    for name in kind.encodings().into_iter().chain([field, connect::TIMEOUT]) {
-        head.remove_named(name);
-    }
     if let Some(transcoder) = transcoder.filter(|transcoder| {
-        codec == b"json" && !is_compressed && transcoder.is_mapped(headers::path_text(head))
+        // What is encoded in another way may be known to the service.
+        let is_readable =
+            coding::of_body(encoding.as_deref()).is_ok_and(|coding| coding.is_none() || kind == Kind::Unary);
+        codec == b"json" && is_readable && transcoder.is_mapped(headers::path_text(head))
     }) {
         let mut opened = json::open(transcoder, responder, head, Some(kind))?;
+        Kind::Stream.encodings().into_iter().for_each(|name| _ = head.remove_named(name));
         opened.given = given;
         return Ok(Opened::Json(opened));
     }
+    let is_compressed =
+        encoding.as_ref().is_some_and(|encoding| !encoding.is_empty() && encoding != b"identity");
+    let length = head.get(Name::CONTENT_LENGTH).and_then(|length| str::from_utf8(length).ok()?.parse().ok());
+    kind.encodings().into_iter().for_each(|name| _ = head.remove_named(name));
     headers::connect_to_grpc(head, &codec);
     for (name, value) in [(Name::GRPC_ENCODING, &encoding), (Name::GRPC_ACCEPT_ENCODING, &accepted)] {
         if let Some(value) = value {

@@ -187,6 +187,7 @@ pub(in crate::worker) fn is_not_sent_on(name: Name) -> bool {
 pub(in crate::worker) fn json_to_grpc(head: &mut Head, path: &str) {
     head.remove(Name::GRPC_ENCODING);
     head.remove(Name::GRPC_ACCEPT_ENCODING);
+    head.remove(Name::CONTENT_ENCODING);
     to_grpc(head, &content::of_grpc(None));
     head.set_path(path.as_bytes());
 }

@@ -51,6 +51,12 @@ pub(super) const ROWS: &[Knob] = &[
     flag("transcoding.metadata_prefixes", false,
         "Whether a request's `grpc-metadata-x` is the metadata `x`, and an answer's metadata is `grpc-metadata-x` or, if it came last, `grpc-trailer-x`."),
 
+    table("transcoding.compression", "Compression of JSON answers that are whole, by `accept-encoding`. Streams are not compressed. Off by default: compressed secrets beside what a caller chooses can be guessed by size (BREACH)."),
+    list("transcoding.compression.algorithms", "\"gzip\", \"br\" or \"zstd\"", 0, 3,
+        "Codings that callers may be given; of those they weigh alike, the first. Empty: off."),
+    size("transcoding.compression.min_content_length", KIB, 1, 1024 * MIB,
+        "Bytes of a body below which it is sent as it is."),
+
     table("transcoding.print_options", "How JSON is written."),
     flag("transcoding.print_options.add_whitespace", false,
         "Lines and indents, for people."),

@@ -62,7 +62,8 @@ impl Call {
             self.collect(opened.body_max(), |collected, chunk| opened.collect(collected, chunk)).await?;
         let collected = opened.given.take().map_or(collected, json::CollectedBody::of);
         self.enter(Stage::Transcode);
-        opened.message(&collected).map(Some).map_err(|(failure, detail)| {
+        let message = opened.decoded(collected).and_then(|body| opened.message(&body));
+        message.map(Some).map_err(|(failure, detail)| {
             detail.into_iter().for_each(|detail| self.responder.explain(detail));
             failure
         })

@@ -6,6 +6,7 @@ use super::request::TranscodedRequest;
 use crate::buffer::Slice;
 use crate::policy::failure::Failure;
 use crate::transcode::api::{Body, BoundField};
+use crate::transcode::coding::{self, DecodeError};
 use crate::transcode::http_body::field_bytes;
 use crate::transcode::oneof;
 use crate::transcode::plan::Kind;
@@ -103,6 +104,18 @@ impl TranscodedRequest {
         chunk: Slice,
     ) -> Result<(), Failure> {
         collected.add(chunk, self.length, self.length_max())
+    }
+
+    /// Undoes the coding of a body that is whole.
+    pub(in crate::worker) fn decoded(&self, body: CollectedBody) -> Result<CollectedBody, Refused> {
+        let Some(coding) = self.coding.filter(|_| !body.bytes().is_empty()) else { return Ok(body) };
+        match coding::decode(coding, body.bytes(), self.length_max()) {
+            Ok(bytes) => Ok(CollectedBody::of(bytes)),
+            Err(DecodeError::TooLarge) => Err((Failure::BodyTooLarge, None)),
+            Err(DecodeError::Malformed) => {
+                Err((Failure::BadBody, Some(format!("the body is not {}", coding::name(coding)))))
+            }
+        }
     }
 
     /// The call's only message, in its frame.

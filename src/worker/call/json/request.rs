@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::prefixes;
 use super::transcoder::Transcoder;
+use crate::config::ContentCoding;
 use crate::http2::{Head, Name};
 use crate::policy::failure::Failure;
 use crate::transcode::api::{Api, Body};
 use crate::transcode::bind::bind;
+use crate::transcode::coding;
 use crate::transcode::oneof;
 use crate::transcode::plan::{Cardinality, Kind, Shape};
 use crate::transcode::rules::{Captures, Found};
@@ -37,6 +39,8 @@ pub(in crate::worker) struct TranscodedRequest {
     pub(super) is_form: bool,
     /// The media type of the body, as the client states it.
     pub(super) content_type: Option<Box<str>>,
+    /// The coding of the body.
+    pub(super) coding: Option<ContentCoding>,
     /// The form of a request in Connect.
     pub(super) connect: Option<connect::Kind>,
     /// The message of a GET in Connect.
@@ -88,6 +92,10 @@ pub(in crate::worker) fn open(
     let content_type = value(head, Name::CONTENT_TYPE);
     let (bound, has_oneof) =
         path_and_query_fields(transcoder, rule, &captures, headers::query(head), responder)?;
+    let Ok(coding) = coding::of_body(head.get(Name::CONTENT_ENCODING)) else {
+        responder.explain(format!("the content-encoding is none of {}", coding::ACCEPTED));
+        return Err(Failure::WrongContentType);
+    };
     let opened = TranscodedRequest {
         transcoder: Rc::clone(transcoder),
         rule,
@@ -97,14 +105,21 @@ pub(in crate::worker) fn open(
         length: value(head, Name::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
         // Only methods that take a `google.api.HttpBody` need it.
         content_type: content_type.filter(|_| transcoder.rule(rule).takes_http_body).map(Box::from),
+        coding,
         connect,
         given: None,
     };
+    if coding.is_some() && (opened.is_stream() || opened.is_framed()) {
+        responder.explain("a stream of values may have no content-encoding".to_owned());
+        return Err(Failure::WrongContentType);
+    }
     if !opened.takes_this_type(content_type) {
         return Err(Failure::WrongContentType);
     }
     if connect.is_some() {
-        responder.encode_json(opened.connect_encoder());
+        let mut encoder = opened.connect_encoder();
+        encoder.compress(head.get(Name::ACCEPT_ENCODING).unwrap_or_default());
+        responder.encode_json(encoder);
         headers::json_to_grpc(head, transcoder.method(rule).path.as_str());
         return Ok(opened);
     }
@@ -113,7 +128,9 @@ pub(in crate::worker) fn open(
     let (accept, is_stream) =
         (value(head, Name::ACCEPT).unwrap_or_default(), transcoder.method(rule).server_streaming);
     let format = Format::of(accept, is_stream, wraps);
-    responder.encode_json(JsonEncoder::new(Rc::clone(transcoder), rule, format));
+    let mut encoder = JsonEncoder::new(Rc::clone(transcoder), rule, format);
+    encoder.compress(head.get(Name::ACCEPT_ENCODING).unwrap_or_default());
+    responder.encode_json(encoder);
     headers::json_to_grpc(head, transcoder.method(rule).path.as_str());
     // After the fields of the connection are gone.
     if compatibility.metadata_prefixes {

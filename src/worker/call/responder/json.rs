@@ -9,10 +9,12 @@ use super::extra::ExtraHeaders;
 use super::format::Format;
 use super::sink::{Gone, ResponseSink};
 use crate::buffer::Slice;
+use crate::config::ContentCoding;
 use crate::http2::{Head, Heads, Name};
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::transcode::api::Rule;
+use crate::transcode::coding;
 use crate::transcode::connect::Error;
 use crate::transcode::http_body::{self, HttpBody};
 use crate::transcode::options::PrintOptions;
@@ -42,6 +44,8 @@ pub(in crate::worker) struct JsonEncoder {
     is_empty: bool,
     /// The error that ends the answer, once the bytes before it have been sent.
     ended: Option<AttemptError>,
+    /// The coding that a whole answer may have.
+    coding: Option<ContentCoding>,
     /// How much of it is held until it is whole.
     held: Option<BufferedAnswer>,
 }
@@ -62,7 +66,33 @@ impl JsonEncoder {
             pending: Slice::default(),
             is_empty: true,
             ended: None,
+            coding: None,
             held: None,
+        }
+    }
+
+    /// Compresses a whole answer, if that is configured and the caller takes it.
+    pub(in crate::worker) fn compress(&mut self, accept_encoding: &[u8]) {
+        let offered = &self.transcoder.settings.compression.algorithms;
+        self.coding = coding::choose(accept_encoding, offered);
+    }
+
+    /// The body as it is sent, and what the head says of that.
+    fn encoded(&self, body: Slice, head: &mut Head) -> Slice {
+        let settings = &self.transcoder.settings.compression;
+        if settings.algorithms.is_empty() {
+            return body;
+        }
+        head.push(Name::VARY, b"accept-encoding");
+        let is_long = body.len() >= settings.min_content_length as usize;
+        let is_encoded = head.get(Name::CONTENT_ENCODING).is_some();
+        let Some(coding) = self.coding.filter(|_| is_long && !is_encoded) else { return body };
+        match coding::encode(coding, &body) {
+            Ok(encoded) if encoded.len() < body.len() => {
+                head.push(Name::CONTENT_ENCODING, coding::name(coding).as_bytes());
+                encoded.into()
+            }
+            _ => body,
         }
     }
 
@@ -318,6 +348,7 @@ impl JsonEncoder {
             let body = self.only.take().ok_or(BAD)??;
             let mut head = self.head_with(extra)?;
             self.add_metadata(&mut head, trailers);
+            let body = if is_head { body } else { self.encoded(body, &mut head) };
             return Ok(sink.send_whole(head, body, is_head)?);
         }
         if !sink.is_begun() {

@@ -3,6 +3,7 @@
 mod bodies;
 mod broken;
 mod calls;
+mod codings;
 mod compatible;
 mod described;
 mod oneofs;
