@@ -114,10 +114,21 @@ impl Text {
     pub fn matches(&self, text: &[u8]) -> bool {
         match self {
             Text::Any => true,
-            Text::Exact(wanted) => text == wanted.as_bytes(),
-            Text::Prefix(wanted) => text.starts_with(wanted.as_bytes()),
+            Text::Exact(wanted) => text.len() == wanted.len() && begins_with(text, wanted.as_bytes()),
+            Text::Prefix(wanted) => begins_with(text, wanted.as_bytes()),
             Text::Suffix(wanted) => text.ends_with(wanted.as_bytes()),
             Text::Contains(wanted) => text.windows(wanted.len()).any(|window| window == wanted.as_bytes()),
         }
+    }
+}
+
+/// Whether the text begins so. Names of one system mostly begin alike, so the last bytes are compared first, and in place.
+#[inline]
+fn begins_with(text: &[u8], wanted: &[u8]) -> bool {
+    const WORD: usize = 8;
+    let Some(start) = text.get(..wanted.len()) else { return false };
+    match (start.last_chunk::<WORD>(), wanted.last_chunk::<WORD>()) {
+        (Some(ours), Some(theirs)) if ours != theirs => false,
+        _ => start == wanted,
     }
 }
