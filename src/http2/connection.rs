@@ -393,6 +393,13 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    /// What it said again and again is said no more.
+    fn drop(&mut self) {
+        self.heads.forget([self.decoder.table_number(), self.encoder.table_number()]);
+    }
+}
+
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")

@@ -11,8 +11,8 @@ use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use arena::{Arena, Entry, NOTHING, Parts, Said, Span, Spares};
-pub(super) use memo::Key;
 use memo::Memos;
+pub(super) use memo::{Key, VERSION_BITS};
 
 use super::name::{self, Name};
 

@@ -26,6 +26,9 @@ pub(in super::super) struct Key {
     limits: (usize, usize),
 }
 
+/// The low bits of a table's number, which say how often it has changed.
+pub(in super::super) const VERSION_BITS: u32 = 24;
+
 const WRITTEN: u8 = u8::MAX;
 
 /// All heads that are kept. There are no places until a block repeats.
@@ -96,6 +99,17 @@ impl Memos {
         memory.extend_from_slice(block);
         self.0[first].kept = Some(Kept { key: *key, block: memory, parts });
         before
+    }
+
+    /// Gives up the heads of these tables, whose connection has ended.
+    pub(super) fn forget(&mut self, tables: [Option<u64>; 2], mut give: impl FnMut(Rc<Parts>)) {
+        for slot in &mut self.0 {
+            if let Some(kept) =
+                slot.kept.take_if(|kept| tables.contains(&Some(kept.key.table >> VERSION_BITS)))
+            {
+                give(kept.parts);
+            }
+        }
     }
 
     /// How many heads are kept.

@@ -72,6 +72,13 @@ impl Head {
 }
 
 impl Heads {
+    /// Gives up what is kept for a connection that has ended, by the numbers of its tables.
+    pub(in super::super) fn forget(&self, tables: [Option<u64>; 2]) {
+        if tables != [None, None] {
+            self.memos.borrow_mut().forget(tables, |parts| self.spares.give(parts));
+        }
+    }
+
     fn remember(&self, key: &Key, (block, hash): (&[u8], u64), parts: &mut Rc<Parts>) {
         let mut memos = self.memos.borrow_mut();
         if memos.has_come(block, hash, parts) {

@@ -28,6 +28,11 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// The number by which heads of this table are kept, if any are.
+    pub fn table_number(&self) -> Option<u64> {
+        self.steady.id()
+    }
+
     /// A table whose size the peer may set up to `max_table_size`, our SETTINGS_HEADER_TABLE_SIZE (at most 65,536).
     ///
     /// The table has 4,096 bytes until the peer says something else.

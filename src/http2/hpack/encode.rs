@@ -86,6 +86,11 @@ enum Found {
 }
 
 impl Encoder {
+    /// The number by which heads of this table are kept, if any are.
+    pub fn table_number(&self) -> Option<u64> {
+        self.lookup.as_ref()?.steady.id()
+    }
+
     /// An encoder whose peer has not yet sent settings.
     pub fn new() -> Encoder {
         Encoder::default()

@@ -2,21 +2,33 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::head::VERSION_BITS;
+
 /// The number of a table as it is.
 #[derive(Default)]
 pub(super) struct Steady {
-    /// [`UNKNOWN`], [`CHANGED`] or a number of [`NUMBERS`].
-    number: u64,
+    /// The table's own number, of [`NUMBERS`]; 0 until it has one.
+    id: u64,
+    /// How often it has changed since, between blocks that did not change it.
+    version: u32,
+    state: State,
     /// Blocks in a row of which no head was kept.
     misses: u32,
 }
 
-/// The table has no number yet. It gets one with the first block that does not change it.
-const UNKNOWN: u64 = 0;
-/// This block has changed the table.
-const CHANGED: u64 = 1;
-/// No two are equal, so one stands for a table of a connection and the entries that it has.
-static NUMBERS: AtomicU64 = AtomicU64::new(CHANGED + 1);
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    /// The table as it is has no number yet. It gets one with the first block that does not change it.
+    #[default]
+    Unknown,
+    /// This block has changed the table.
+    Changed,
+    /// It is as its number says.
+    Known,
+}
+
+/// No two are equal, so one stands for a table of a connection.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 /// Blocks in a row that are looked for. After those, it is some at the start of each period: a head is kept when its
 /// block comes for the second time.
@@ -25,11 +37,16 @@ const MISSES_PERIOD: u32 = 64;
 const MISSES_TRIED: u32 = 4;
 
 impl Steady {
-    /// The number of the table, unless it has none, or it is hardly worth the time to look for a kept head.
+    /// The number of the table as it is, unless it has none, or it is hardly worth the time to look for a kept head.
     #[inline]
     pub(super) fn table(&self) -> Option<u64> {
         let may_repeat = self.misses < MISSES_MAX || self.misses % MISSES_PERIOD < MISSES_TRIED;
-        (self.number > CHANGED && may_repeat).then_some(self.number)
+        (self.is_steady() && may_repeat).then_some(self.id << VERSION_BITS | u64::from(self.version))
+    }
+
+    /// The number of the table, whatever it holds, if heads may have been kept with it.
+    pub(super) fn id(&self) -> Option<u64> {
+        (self.id > 0).then_some(self.id)
     }
 
     /// A kept head was found.
@@ -41,22 +58,31 @@ impl Steady {
     /// This block changes the table, or the next one with this head will be another.
     #[inline]
     pub(super) fn changed(&mut self) {
-        self.number = CHANGED;
+        self.state = State::Changed;
     }
 
     /// Whether nothing has changed since [`Steady::table`] had a number.
     #[inline]
     pub(super) fn is_steady(&self) -> bool {
-        self.number > CHANGED
+        self.state == State::Known
     }
 
     /// A block ends that was read or written field by field.
     #[inline]
     pub(super) fn end(&mut self) {
-        match self.number {
-            UNKNOWN => *self = Steady { number: NUMBERS.fetch_add(1, Ordering::Relaxed), misses: 0 },
-            CHANGED => self.number = UNKNOWN,
-            _ => self.misses = self.misses.wrapping_add(1),
+        match self.state {
+            State::Unknown => self.number(),
+            State::Changed => self.state = State::Unknown,
+            State::Known => self.misses = self.misses.wrapping_add(1),
         }
+    }
+
+    fn number(&mut self) {
+        self.version += 1;
+        if self.id == 0 || self.version == 1 << VERSION_BITS {
+            self.id = NUMBERS.fetch_add(1, Ordering::Relaxed);
+            self.version = 0;
+        }
+        (self.state, self.misses) = (State::Known, 0);
     }
 }
