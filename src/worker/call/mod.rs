@@ -184,10 +184,12 @@ fn decode_and_route<'c>(
     }
     // Decode: from then on the head is that of a gRPC call. And route. What was found in a head holds when it comes again.
     let (Finding { headers, route }, unread) = match call.known(config) {
-        Some(finding) => (finding, None),
+        Some(finding) => {
+            call.tell_time(worker, finding.headers);
+            (finding, None)
+        }
         None => read_head(worker, config, call, protocol)?,
     };
-    call.tell_time(worker, headers);
     let RouteMatch { cluster, series } = config.choose(route, &mut worker.random.borrow_mut());
     let method = call.method(cluster);
     call.routed(config, series[method.place]);
@@ -213,6 +215,8 @@ fn read_head(
     protocol: DownstreamProtocol,
 ) -> Result<(Finding, Option<UnreadRequest>), Failure> {
     let headers = call.read_headers(worker, protocol)?;
+    // Before anything is refused: the refusal says it, too.
+    call.tell_time(worker, headers);
     let unread = call.decode(worker, config, protocol)?;
     call.strip(config.reserved());
     let finding = Finding { headers, route: call.find_route(config)? };
