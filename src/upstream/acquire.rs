@@ -56,6 +56,15 @@ impl AcquireStream {
         self.has_waited
     }
 
+    /// Lets nobody pass any more, once `has_begun` says that the body of the call has begun.
+    pub fn stop_yielding(&mut self, has_begun: impl FnOnce() -> bool) {
+        if self.yields && has_begun() {
+            self.yields = false;
+            let mut waiters = self.pool.waiters.borrow_mut();
+            self.ticket = self.ticket.map(|ticket| waiters.stop_yielding(ticket));
+        }
+    }
+
     /// Whether no call stands before it.
     fn is_due(&self) -> bool {
         let waiters = self.pool.waiters.borrow();

@@ -39,6 +39,14 @@ impl Waiters {
         ticket
     }
 
+    /// The ticket with which a call lets nobody pass any more that has let others pass.
+    pub(super) fn stop_yielding(&mut self, ticket: u64) -> u64 {
+        if let Some(waker) = self.queue.remove(&ticket) {
+            self.queue.insert(ticket & !YIELDS, waker);
+        }
+        ticket & !YIELDS
+    }
+
     /// Whether it is the turn of the call with this ticket.
     pub(super) fn is_woken(&self, ticket: u64) -> bool {
         !self.queue.contains_key(&ticket)
@@ -103,6 +111,21 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn a_call_that_has_begun_passes_those_that_have_not() {
+        let woken = [(); 3].map(|()| Arc::new(Woken::default()));
+        let mut waiters = Waiters::default();
+        let tickets = [0, 1, 2].map(|at| waiters.enter(&Arc::clone(&woken[at]).into(), true));
+        assert_eq!(waiters.urgent(3), 0);
+        let second = waiters.stop_yielding(tickets[1]);
+        assert_eq!(waiters.urgent(3), 1);
+        waiters.wake(1);
+        assert_eq!(woken.each_ref().map(|woken| woken.0.load(Ordering::Relaxed)), [0, 1, 0]);
+        assert!(waiters.is_woken(second) && waiters.stop_yielding(second) == second);
+        assert_eq!(waiters.leave(second), Left::Woken);
+        assert_eq!(waiters.len(), 2);
     }
 
     #[test]

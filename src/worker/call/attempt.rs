@@ -168,6 +168,7 @@ impl<'a> Attempt<'a> {
         call: &mut Call,
     ) -> Poll<Result<Head, AttemptError>> {
         if let State::Queued(acquire, opened) = &mut self.state {
+            acquire.stop_yielding(|| call.has_begun());
             let acquired = ready!(Pin::new(&mut *acquire).poll(cx));
             let has_waited = acquire.has_waited();
             let is_connect = *opened != self.shared.cluster.counts().connections_opened.get()
