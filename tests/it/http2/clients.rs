@@ -46,7 +46,7 @@ async fn bytes_that_are_not_http2_end_the_connection() {
         let even_stream = [PREFACE, b"\x00\x00\x01\x01\x05\x00\x00\x00\x02\x82"].concat();
         let bad_block = [PREFACE, b"\x00\x00\x01\x01\x05\x00\x00\x00\x01\x80"].concat();
         let all: [&[u8]; 5] = [
-            b"\x16\x03\x01 not a preface, and long enough to tell",
+            b"\x17\x03\x01 not a preface, and long enough to tell",
             &oversize,
             &data_on_idle,
             &even_stream,
@@ -127,7 +127,7 @@ async fn broken_rules_say_which_they_were() {
         ("http2_flow_control_error", [PREFACE, &frame(8, 0, 0, &[0x7f, 0xff, 0xff, 0xff])].concat()),
         ("http2_frame_size_error", [PREFACE, &frame(6, 0, 0, b"short")].concat()),
         ("http2_compression_error", [PREFACE, &frame(1, 0x5, 1, b"\x80")].concat()),
-        ("http1_head", b"\x16\x03\x01 not a preface, and long enough to tell".to_vec()),
+        ("http1_head", b"\x17\x03\x01 not a preface, and long enough to tell".to_vec()),
         ("http1_head_too_large", [&b"GET / HTTP/1.1\r\nhost: x\r\nx: "[..], &[b'y'; 300_000]].concat()),
         ("http1_host", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
         (

@@ -119,7 +119,7 @@ async fn one_stream_at_a_time_is_enough_for_ten_calls() {
 async fn a_server_takes_garbage_for_what_it_is() {
     let server = InteropServer::start();
     let bad_frame = [raw::PREFACE, b"\xff\xff\xff\x00\x00\x00\x00\x00\x00"].concat();
-    for bytes in [&b"\x16\x03\x01 not a preface, and long enough to tell"[..], &bad_frame] {
+    for bytes in [&b"\x17\x03\x01 not a preface, and long enough to tell"[..], &bad_frame] {
         raw::exchange(server.address(), bytes).await;
     }
     let mut client = RawClient::connect(server.address()).await;
