@@ -7,13 +7,12 @@ use super::super::head::VERSION_BITS;
 /// The number of a table as it is.
 #[derive(Default)]
 pub(super) struct Steady {
-    /// The table's own number, of [`NUMBERS`]; 0 until it has one.
-    id: u64,
-    /// How often it has changed since, between blocks that did not change it.
-    version: u32,
-    state: State,
+    /// The table's own number, of [`NUMBERS`], or 0 until it has one; and below it, in [`VERSION_BITS`], how often it has
+    /// changed since.
+    number: u64,
     /// Blocks in a row of which no head was kept.
     misses: u32,
+    state: State,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -41,12 +40,13 @@ impl Steady {
     #[inline]
     pub(super) fn table(&self) -> Option<u64> {
         let may_repeat = self.misses < MISSES_MAX || self.misses % MISSES_PERIOD < MISSES_TRIED;
-        (self.is_steady() && may_repeat).then_some(self.id << VERSION_BITS | u64::from(self.version))
+        (self.is_steady() && may_repeat).then_some(self.number)
     }
 
     /// The number of the table, whatever it holds, if heads may have been kept with it.
     pub(super) fn id(&self) -> Option<u64> {
-        (self.id > 0).then_some(self.id)
+        let id = self.number >> VERSION_BITS;
+        (id > 0).then_some(id)
     }
 
     /// A kept head was found.
@@ -78,11 +78,13 @@ impl Steady {
     }
 
     fn number(&mut self) {
-        self.version += 1;
-        if self.id == 0 || self.version == 1 << VERSION_BITS {
-            self.id = NUMBERS.fetch_add(1, Ordering::Relaxed);
-            self.version = 0;
-        }
+        let next = self.number + 1;
+        let is_used_up = next.trailing_zeros() >= VERSION_BITS;
+        self.number = if next >> VERSION_BITS == 0 || is_used_up {
+            NUMBERS.fetch_add(1, Ordering::Relaxed) << VERSION_BITS
+        } else {
+            next
+        };
         (self.state, self.misses) = (State::Known, 0);
     }
 }
