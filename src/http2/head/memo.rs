@@ -101,12 +101,25 @@ impl Memos {
         before
     }
 
-    /// Gives up the heads of these tables, whose connection has ended.
+    /// Gives up the heads of these tables, whose connection has ended, and the blocks that others have for them.
     pub(super) fn forget(&mut self, tables: [Option<u64>; 2], mut give: impl FnMut(Rc<Parts>)) {
+        let mut numbers = Vec::new();
+        let is_theirs = |kept: &Kept| {
+            let is_theirs = tables.contains(&Some(kept.key.table >> VERSION_BITS));
+            if is_theirs && kept.key.kind != WRITTEN {
+                numbers.push(kept.parts.number);
+            }
+            is_theirs
+        };
+        self.give_up(is_theirs, &mut give);
+        if !numbers.is_empty() {
+            self.give_up(|kept| numbers.contains(&kept.parts.number), &mut give);
+        }
+    }
+
+    fn give_up(&mut self, mut is_over: impl FnMut(&Kept) -> bool, give: &mut impl FnMut(Rc<Parts>)) {
         for slot in &mut self.0 {
-            if let Some(kept) =
-                slot.kept.take_if(|kept| tables.contains(&Some(kept.key.table >> VERSION_BITS)))
-            {
+            if let Some(kept) = slot.kept.take_if(|kept| is_over(kept)) {
                 give(kept.parts);
             }
         }
