@@ -164,7 +164,7 @@ async fn rudeness_leaves_nothing_behind() {
             .replace("[[routes]]\nmatch", routes);
         let process = Process::start(&config).await;
         // Buffers that a worker keeps are touched by the first ones.
-        for _ in 0..4 {
+        for _ in 0..8 {
             rudeness(&process).await;
         }
         let before = held(&process).await;
@@ -175,8 +175,9 @@ async fn rudeness_leaves_nothing_behind() {
         let after = held(&process).await;
         println!("{backend}: {before:?} {after:?}");
         assert!(after.0 <= before.0 + MIB, "{backend}: {} live bytes, then {}", before.0, after.0);
-        // The allocator keeps pages that are free, now more of them and now fewer.
-        assert!(after.1 <= peak, "{backend}: {} bytes, and {peak} at the peak of the first", after.1);
+        // The allocator keeps pages that are free, now more of them and now fewer. Live bytes are exact; these are not.
+        let most = peak + peak / 10;
+        assert!(after.1 <= most, "{backend}: {} bytes, and {peak} at the peak of the first", after.1);
         assert_eq!(process.metric("ringway_panics_total").await, 0, "{backend}");
     }
 }
