@@ -1,4 +1,4 @@
-//! What `ringway check` says of the certificates of TLS.
+//! Findings of `ringway check` about the certificates of TLS.
 #![allow(clippy::disallowed_methods, reason = "a certificate is good or not on a day of the calendar")]
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -68,7 +68,7 @@ impl Origin {
         Origin { path, text: None, set: set.to_vec() }
     }
 
-    /// What `ringway run` is to run; `None` if it was told nothing.
+    /// The configuration that `ringway run` is to run; `None` if it was told nothing.
     pub(super) fn of(file: &FileArguments, service: &ServiceArguments) -> Option<Origin> {
         let Some(to) = &service.to else {
             return file.path().map(|path| Origin::file(path, file.set()));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rbac::Rbac;
 
-/// What is done to the calls of a route besides passing them on. By default nothing.
+/// Changes to the calls of a route besides passing them on. By default none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RoutePolicies {
     /// Changes to the head of a request.
@@ -51,7 +51,7 @@ pub struct HeaderToAdd {
     pub key: String,
     /// Its value.
     pub value: HeaderValue,
-    /// What becomes of fields that are there already.
+    /// The treatment of fields that are there already.
     pub append_action: AppendAction,
 }
 
@@ -64,7 +64,7 @@ pub enum HeaderValue {
     Caller,
 }
 
-/// What becomes of fields that are there already (Envoy's words).
+/// The treatment of fields that are there already (Envoy's words).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppendAction {
     /// They stay, and one more is added.
@@ -91,7 +91,7 @@ pub struct JwtRequirement {
 pub struct JwtProvider {
     /// Its name in routes and rules.
     pub name: String,
-    /// What `iss` has to be.
+    /// The value that `iss` has to have.
     pub issuer: String,
     /// One of these has to be in `aud`; if there are none, `aud` is not read.
     pub audiences: Vec<String>,
@@ -101,7 +101,7 @@ pub struct JwtProvider {
     pub remote_jwks: Option<RemoteJwks>,
     /// The field that has the token.
     pub header: String,
-    /// What stands before the token there.
+    /// The text before the token there.
     pub value_prefix: String,
     /// Whether services get the token.
     pub forward: bool,
@@ -182,7 +182,7 @@ pub struct ExtAuthz {
 /// A rate limit by caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyedRateLimit {
-    /// What tells callers apart.
+    /// The property that tells callers apart.
     pub key: RateKey,
     /// Calls at once.
     pub max_tokens: u32,
@@ -194,7 +194,7 @@ pub struct KeyedRateLimit {
     pub max_keys: u32,
 }
 
-/// What tells callers apart.
+/// The property that tells callers apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RateKey {
     /// The caller's address.

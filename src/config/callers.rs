@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::addresses::Addresses;
 
-/// What a listener believes and tells of a caller's address.
+/// A listener's trust in addresses that callers state, and the fields it adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forwarding {
     /// Peers that may say who called.
@@ -18,13 +18,13 @@ pub struct Forwarding {
     pub forwarded: bool,
     /// Whether each call has an `x-request-id` of the gateway's or of a trusted peer.
     pub generate_request_id: bool,
-    /// What becomes of `x-forwarded-client-cert`.
+    /// The treatment of `x-forwarded-client-cert`.
     pub forward_client_cert_details: ForwardCert,
-    /// What it says of the caller's certificate, besides its hash.
+    /// Its facts about the caller's certificate, besides the hash.
     pub set_current_client_cert_details: CertDetails,
 }
 
-/// What becomes of `x-forwarded-client-cert` (Envoy's words).
+/// The treatment of `x-forwarded-client-cert` (Envoy's words).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForwardCert {
     /// It is removed.

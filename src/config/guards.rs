@@ -115,7 +115,7 @@ pub(super) fn files(providers: &[JwtProvider], routes: &[Route]) -> Vec<PathBuf>
     files
 }
 
-/// What is done to the calls of a route.
+/// Changes to the calls of a route.
 pub(super) fn route(
     table: &Table<'_>,
     clusters: &HashMap<String, usize>,

@@ -283,7 +283,7 @@ pub struct Listener {
     pub http2: Http2,
     /// Calls from pages of other origins.
     pub cors: Cors,
-    /// What is believed and told of a caller's address.
+    /// The trust in addresses that callers state, and the fields that are added.
     pub forwarding: Forwarding,
     /// The PROXY protocol. `None` by default.
     pub proxy_protocol: Option<ProxyProtocol>,

@@ -14,13 +14,13 @@ pub struct Rbac {
 /// An action, and the policies that decide about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// What a match means.
+    /// The effect of a match.
     pub action: Action,
     /// The policies; a call matches if one of them does.
     pub policies: Vec<Policy>,
 }
 
-/// What a match means.
+/// The effect of a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Calls that match are allowed, others are not.
@@ -36,7 +36,7 @@ pub enum Action {
 pub struct Policy {
     /// Its name, for people.
     pub name: String,
-    /// What: one of these has to match.
+    /// Permissions: one of these has to match.
     pub permissions: Vec<Condition<Permission>>,
     /// Who: one of these has to match.
     pub principals: Vec<Condition<Principal>>,
@@ -87,11 +87,11 @@ pub enum Text {
     Any,
     /// Just this.
     Exact(String),
-    /// What begins with this.
+    /// A text that begins with this.
     Prefix(String),
-    /// What ends with this.
+    /// A text that ends with this.
     Suffix(String),
-    /// What has this in it.
+    /// A text that has this in it.
     Contains(String),
 }
 

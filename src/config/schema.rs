@@ -99,7 +99,7 @@ fn whole(min: u32, max: u32) -> Value {
     json!({ "type": "integer", "minimum": min, "maximum": max })
 }
 
-/// What a key takes, or a string that names variables.
+/// The form that a key takes, or a string that names variables.
 fn or_variable(takes: Value) -> Map<String, Value> {
     map(json!({ "anyOf": [takes, { "type": "string", "pattern": VARIABLE }] }))
 }

@@ -394,7 +394,7 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// What it said again and again is said no more.
+    /// Heads that it repeated come no more.
     fn drop(&mut self) {
         self.heads.forget([self.decoder.table_number(), self.encoder.table_number()]);
     }

@@ -46,10 +46,10 @@ pub const PROTOCOL_ERRORS: [&str; 12] = [
 pub const JWT_PROBLEMS: [&str; 7] =
     ["malformed", "unknown_key", "bad_signature", "wrong_issuer", "wrong_audience", "expired", "not_yet"];
 
-/// What came of a question to an authorization service: the label `result` of `ringway_ext_authz_total`.
+/// The result of a question to an authorization service: the label `result` of `ringway_ext_authz_total`.
 pub const EXT_AUTHZ: [&str; 4] = ["ok", "denied", "error", "failure_mode_allowed"];
 
-/// What came of a question to an authorization service.
+/// The result of a question to an authorization service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authz {
     /// The call passes.

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ptr::without_provenance;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-/// What numbers wake.
+/// The receiver of wake-ups by number.
 pub trait Numbered {
     /// Wakes the task of this number. A late wake-up may meet a number that is another task's by now, or, on another
     /// thread, none.

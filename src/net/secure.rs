@@ -204,7 +204,7 @@ impl Secure {
         !self.replies.is_empty() || (self.is_open() && (staged > 0 || self.closing == Closing::Wanted))
     }
 
-    /// What is to be sent next: replies, and then the stage as records. `None` if the session can send no more.
+    /// Bytes to be sent next: replies, and then the stage as records. `None` if the session can send no more.
     pub(super) fn seal(&mut self, stage: Option<&Output>, buffers: &Buffers) -> Option<Output> {
         let staged = stage.map_or(0, Output::len);
         let records = staged.div_ceil(RECORD_PAYLOAD) + 1;

@@ -88,7 +88,7 @@ pub enum Failure {
     BadCredential,
     /// The route's rules do not allow the call.
     NotAllowed,
-    /// Whoever says whether the call is allowed does not answer.
+    /// The service that says whether the call is allowed does not answer.
     CannotDecide,
     /// The authorization service has denied the call, with this HTTP status.
     DeniedBy(u16),

@@ -145,7 +145,7 @@ fn algorithms(jwk: &Jwk) -> Option<&'static [Algorithm]> {
 /// Verifies a token of this provider. `now` is Unix time in seconds.
 ///
 /// # Errors
-/// What is wrong with the token.
+/// The fault of the token.
 pub fn verify(
     provider: &JwtProvider,
     name: &Rc<str>,

@@ -10,7 +10,7 @@ use super::peer::TlsPeer;
 use super::route::Headers;
 use crate::config::rbac::{Action, Condition, Permission, Policy, Principal, Rbac, Rules, Text};
 
-/// What is known of a call.
+/// Facts about a call.
 #[derive(Debug)]
 pub struct Question<'a, H> {
     /// Its path, without the query.
@@ -23,7 +23,7 @@ pub struct Question<'a, H> {
     pub peer: IpAddr,
     /// The port of the listener.
     pub port: u16,
-    /// What TLS has proven.
+    /// The identity that TLS has proven.
     pub tls: Option<&'a TlsPeer>,
     /// The token of the call, if one was verified.
     pub token: Option<&'a Verified>,
@@ -31,7 +31,7 @@ pub struct Question<'a, H> {
     pub client: Option<&'a str>,
 }
 
-/// What the rules say of a call.
+/// The verdict of the rules about a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether it passes.

@@ -155,7 +155,7 @@ impl<'a> Fetcher<'a> {
     }
 
     fn fetched(&mut self, text: Bytes, keys: KeySet) {
-        // The same keys again would have every worker forget its tokens.
+        // Equal keys would have every worker forget its tokens.
         if text != self.text || self.keys.generation().is_none() {
             tracing::info!(provider = self.name, keys = keys.len(), "keys fetched");
             self.keys.replace(keys);

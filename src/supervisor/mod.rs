@@ -327,7 +327,7 @@ fn all<T>(results: impl Iterator<Item = io::Result<T>>) -> Result<Vec<T>, StartE
     results.collect::<io::Result<_>>().map_err(StartError::System)
 }
 
-/// What names and files decide at the start.
+/// Decisions of names and files at the start.
 fn found(config: &Config, names: &Names) -> Result<(Certificates, Found), StartError> {
     let (certificates, tls) = Certificates::open(config).map_err(StartError::Tls)?;
     let (addresses, hosts) = (names.addresses(config, None), names.hosts(config));

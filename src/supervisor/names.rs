@@ -233,7 +233,7 @@ fn clusters_at<'a>(config: &'a Config, host: &'a str) -> impl Iterator<Item = &'
     config.clusters.iter().filter(is_there).map(|cluster| cluster.name.as_str())
 }
 
-/// What came of each question.
+/// The result of each question.
 pub(super) type Answers = BTreeMap<String, io::Result<Answer>>;
 
 /// The names of a configuration that do not resolve now, each with the reason. Takes `dns.timeout` at most.

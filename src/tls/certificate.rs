@@ -38,7 +38,7 @@ pub struct CertificateInfo {
     pub uris: Vec<String>,
 }
 
-/// What a context is made of.
+/// The settings that a context is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin<S> {
     /// The settings.

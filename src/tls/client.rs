@@ -74,7 +74,7 @@ impl ClientContext {
         &self.certificates
     }
 
-    /// What it is made of.
+    /// The settings that it is made of.
     pub(super) fn origin(&self) -> &Origin<ClusterTls> {
         &self.origin
     }

@@ -79,7 +79,7 @@ impl ServerContext {
         self.origin.settings.max_handshakes_per_turn
     }
 
-    /// What it is made of.
+    /// The settings that it is made of.
     pub(super) fn origin(&self) -> &Origin<ListenerTls> {
         &self.origin
     }

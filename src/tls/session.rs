@@ -49,7 +49,7 @@ pub struct Progress {
     pub has_ended: bool,
 }
 
-/// What a handshake has agreed on.
+/// The agreement of a handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The protocol that ALPN has chosen, if both sides know ALPN.
@@ -58,7 +58,7 @@ pub struct Facts {
     pub version: TlsVersion,
     /// Whether an earlier session goes on.
     pub is_resumed: bool,
-    /// What the other side has proven.
+    /// The identity that the other side has proven.
     pub peer: Peer,
 }
 
@@ -213,7 +213,7 @@ impl Session {
         closed.map_err(|error| SessionError::of(&error))
     }
 
-    /// What the handshake has agreed on. A session that goes on is checked again: certificate and rules may not be what
+    /// The agreement of the handshake. A session that goes on is checked again: certificate and rules may not be what
     /// they were when it began.
     ///
     /// # Errors

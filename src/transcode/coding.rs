@@ -85,7 +85,7 @@ fn thousandths(quality: &[u8]) -> u32 {
 /// Decodes a body, to at most `length_max` bytes.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Its fault.
 pub fn decode(coding: ContentCoding, body: &[u8], length_max: usize) -> Result<Vec<u8>, DecodeError> {
     match coding {
         ContentCoding::Gzip => read(flate2::read::MultiGzDecoder::new(body), length_max),

@@ -14,7 +14,7 @@ pub const CHECK: &[u8] = b"/envoy.service.auth.v3.Authorization/Check";
 /// `CheckRequest`.
 #[derive(Clone, PartialEq, Message)]
 pub struct CheckRequest {
-    /// What is known of the call.
+    /// Facts about the call.
     #[prost(message, optional, tag = "1")]
     pub attributes: Option<Attributes>,
 }
@@ -69,7 +69,7 @@ pub struct SocketAddress {
 /// `AttributeContext.Request`.
 #[derive(Clone, PartialEq, Message)]
 pub struct Request {
-    /// What HTTP says of it.
+    /// The facts of HTTP about it.
     #[prost(message, optional, tag = "2")]
     pub http: Option<HttpRequest>,
 }
@@ -109,10 +109,10 @@ pub struct CheckResponse {
     /// Whether the call may pass: OK, or why not.
     #[prost(message, optional, tag = "1")]
     pub status: Option<Status>,
-    /// What the caller is told.
+    /// The message for the caller.
     #[prost(message, optional, tag = "2")]
     pub denied_response: Option<DeniedResponse>,
-    /// What the service is told.
+    /// The message for the service.
     #[prost(message, optional, tag = "3")]
     pub ok_response: Option<OkResponse>,
 }
@@ -167,7 +167,7 @@ pub struct HeaderValueOption {
     /// Whether fields that are there stay.
     #[prost(message, optional, tag = "2")]
     pub append: Option<BoolValue>,
-    /// The same in more words.
+    /// A longer explanation.
     #[prost(enumeration = "AppendAction", tag = "3")]
     pub append_action: i32,
 }
@@ -199,7 +199,7 @@ pub struct BoolValue {
 #[repr(i32)]
 #[allow(clippy::enum_variant_names, reason = "the names are Envoy's")]
 pub enum AppendAction {
-    /// What an authorization service that says nothing means: the field is set.
+    /// The action of an authorization service that names none: the field is set.
     AppendIfExistsOrAdd = 0,
     /// Only if there is none.
     AddIfAbsent = 1,
@@ -237,11 +237,11 @@ pub struct Change {
     pub name: String,
     /// Its value.
     pub value: Vec<u8>,
-    /// What becomes of fields of this name.
+    /// The treatment of fields of this name.
     pub action: AppendAction,
 }
 
-/// What a denied caller gets where the service does not say.
+/// The answer to a denied caller where the service names none.
 const FORBIDDEN: u16 = 403;
 
 /// Reads the answer of the service. `None` if it is none.

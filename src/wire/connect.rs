@@ -26,7 +26,7 @@ pub const VERSION: (&[u8], &[u8]) = (b"connect-protocol-version", b"1");
 /// The field for the time that a call may take.
 pub const TIMEOUT: &[u8] = b"connect-timeout-ms";
 
-/// What the names of trailers begin with in the head of a unary answer.
+/// The prefix of the names of trailers in the head of a unary answer.
 pub const TRAILER_PREFIX: &[u8] = b"trailer-";
 
 /// The flag of the frame that ends a stream.
@@ -75,12 +75,12 @@ pub fn codec(content_type: &[u8]) -> &[u8] {
     strip(subtype, STREAM).unwrap_or(subtype)
 }
 
-/// What follows `application/`, without parameters.
+/// The part after `application/`, without parameters.
 fn subtype(content_type: &[u8]) -> Option<&[u8]> {
     strip(content::media(content_type), APPLICATION)
 }
 
-/// What follows `prefix`, whatever its case.
+/// The part after `prefix`, whatever its case.
 fn strip<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let (begin, rest) = text.split_at_checked(prefix.len())?;
     begin.eq_ignore_ascii_case(prefix).then_some(rest)
@@ -115,7 +115,7 @@ impl Get {
     /// Reads the query of a call.
     ///
     /// # Errors
-    /// What is missing or unreadable.
+    /// The parameter that is missing or unreadable.
     pub fn parse(query: &str) -> Result<Get, &'static str> {
         let (mut codec, mut compression, mut message, mut is_base64) = (None, None, None, false);
         for parameter in query.split('&') {

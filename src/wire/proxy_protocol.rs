@@ -4,9 +4,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What version 2 begins with.
+/// The first bytes of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// What version 1 begins with.
+/// The first bytes of version 1.
 const LINE: &[u8] = b"PROXY ";
 /// The longest line of version 1, with its end.
 const LINE_MAX: usize = 107;
@@ -18,7 +18,7 @@ pub const HEADER_MAX: usize = FIXED + 4096;
 /// A header of version 2 that says that the connection is the proxy's own, and speaks for nobody.
 pub const LOCAL: [u8; FIXED] = *b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
-/// What the first bytes of a connection are.
+/// The kinds of first bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
     /// The beginning of a header.

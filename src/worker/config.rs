@@ -71,11 +71,11 @@ pub(super) struct WorkerConfig {
     targets: Vec<Vec<Target>>,
     timeouts: Vec<RouteTimeouts>,
     rates: Vec<Option<Rc<Rate>>>,
-    /// What each route asks of its callers; `None` where it asks nothing.
+    /// The guards of each route; `None` where it has none.
     guards: Vec<Option<Rc<Guards>>>,
     /// Fields that only the gateway sets.
     reserved: Vec<Box<[u8]>>,
-    /// What to add to a moment for Unix time, in microseconds.
+    /// The difference between a moment and Unix time, in microseconds.
     epoch_us: Cell<u64>,
     pub(super) clusters: Vec<Rc<Cluster>>,
     shard: Arc<Shard>,
@@ -169,7 +169,7 @@ impl WorkerConfig {
         self.rates[route].as_ref().is_none_or(|rate| rate.take(now))
     }
 
-    /// What a route asks of its callers.
+    /// The guards of a route.
     pub(super) fn guards(&self, route: usize) -> Option<&Rc<Guards>> {
         self.guards[route].as_ref()
     }

@@ -81,7 +81,7 @@ impl<C> Inbox<C> {
 }
 
 thread_local! {
-    /// What was woken of the executors of this thread. There is one, but in simulations.
+    /// The woken slots of the executors of this thread. There is one, but in simulations.
     static EXECUTORS: RefCell<Vec<Option<Rc<Woken>>>> = const { RefCell::new(Vec::new()) };
 }
 

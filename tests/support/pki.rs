@@ -58,7 +58,7 @@ pub struct Identity {
     pub serial: u64,
 }
 
-/// What a certificate is to say.
+/// The wanted content of a certificate.
 #[derive(Clone, Debug)]
 pub struct Leaf<'a> {
     /// DNS names, or URIs where there is a `://`.

@@ -1,4 +1,4 @@
-//! What heads say: bytes of their fields, and what is where. It is shared while it is not changed.
+//! The content of heads: bytes of their fields, and their places. It is shared while it is not changed.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

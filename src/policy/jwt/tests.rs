@@ -3,7 +3,7 @@
 use super::*;
 
 fn token(number: usize) -> Vec<u8> {
-    // What differs stands where signatures do.
+    // The difference stands where signatures do.
     format!("header.payload.{number:0>40}====").into_bytes()
 }
 

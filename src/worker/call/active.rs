@@ -66,7 +66,7 @@ pub(in crate::worker) struct Call {
     began: Moment,
     /// The caller's address: that of the peer, or the one that a trusted peer names.
     caller: IpAddr,
-    /// What its route asks of callers, and changes; `None` until it has asked.
+    /// The guards and changes of its route; `None` until they were asked.
     guards: Option<Rc<Guards>>,
     /// When its last attempt ended, if nothing was waited for since then.
     attempt_ended: Option<Moment>,
@@ -168,7 +168,7 @@ impl Call {
         Ok(headers)
     }
 
-    /// What was found in this head, if it came before, and nothing but itself decides that.
+    /// The findings of this head, if it came before, and nothing but itself decides them.
     pub(super) fn known(&self, config: &WorkerConfig) -> Option<Finding> {
         if self.client.settings().forwarding.is_on() { None } else { config.known.find(&self.head) }
     }

@@ -59,7 +59,7 @@ pub(in crate::worker) fn open(
     let [encoding, accepted] = kind.encodings().map(|name| head.get_named(name).map(<[u8]>::to_vec));
     let codec = connect::codec(head.get(Name::CONTENT_TYPE).unwrap_or_default()).to_ascii_lowercase();
     if let Some(transcoder) = transcoder.filter(|transcoder| {
-        // What is encoded in another way may be known to the service.
+        // Another encoding may be known to the service.
         let is_readable =
             coding::of_body(encoding.as_deref()).is_ok_and(|coding| coding.is_none() || kind == Kind::Unary);
         codec == b"json" && is_readable && transcoder.is_mapped(headers::path_text(head))

@@ -1,4 +1,4 @@
-//! What a route asks of its callers, as one worker holds it.
+//! The guards of a route, as one worker holds them.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use crate::random::Random;
 use crate::time::Moment;
 use crate::upstream::Cluster;
 
-/// What one route asks of its callers.
+/// The guards of one route.
 pub(in crate::worker) struct Guards {
     config: Arc<Config>,
     route: usize,
@@ -45,7 +45,7 @@ pub(in crate::worker) struct Tokens {
     pub(super) waiting: Cell<u32>,
 }
 
-/// What a token was found to be.
+/// The verdict about a token.
 enum Token {
     Good(Rc<Verified>),
     Bad(Problem),
@@ -67,7 +67,7 @@ pub(super) struct Asker<'a> {
     pub(super) now: Moment,
 }
 
-/// What was found out of a call that may pass.
+/// Findings about a call that may pass.
 #[derive(Default)]
 pub(super) struct Known {
     token: Option<Rc<Verified>>,

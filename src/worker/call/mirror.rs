@@ -9,7 +9,7 @@ use crate::http2::Head;
 use crate::upstream::Cluster;
 use crate::worker::core::Worker;
 
-/// What services see behind the host of a copy, as from Envoy.
+/// The suffix of the host of a copy, as from Envoy.
 const SUFFIX: &[u8] = b"-shadow";
 
 /// Sends a copy of a call on its way. The body is copied, too: the worker's receive buffers are needed by others.

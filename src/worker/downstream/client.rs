@@ -31,9 +31,9 @@ pub(in crate::worker) struct Client {
     peer: Cell<SocketAddr>,
     /// The text of that address, if services are told.
     peer_text: OnceCell<Box<str>>,
-    /// What services are told of its certificate, if they are.
+    /// The field about its certificate for services, if they get one.
     cert_element: OnceCell<Option<Box<str>>>,
-    /// What its connection has proven of it.
+    /// The identity that its connection has proven.
     identity: RefCell<Rc<Peer>>,
     /// The listener that it came in by.
     listener: Rc<ListenerState>,
@@ -82,7 +82,8 @@ impl Client {
         })
     }
 
-    /// What its connection has proven of it; plaintext proves nothing. Calls begin after the handshake, and see one value.
+    /// The identity that its connection has proven; plaintext proves nothing. Calls begin after the handshake, and see
+    /// one value.
     pub(in crate::worker) fn identity(&self) -> Rc<Peer> {
         Rc::clone(&self.identity.borrow())
     }
@@ -107,7 +108,7 @@ impl Client {
         self.peer_text.get_or_init(|| self.peer().ip().to_canonical().to_string().into())
     }
 
-    /// What services are told of its certificate; `None` if it has shown none.
+    /// The field about its certificate for services; `None` if it has shown none.
     pub(in crate::worker) fn cert_element(&self) -> Option<&str> {
         let details = self.settings().forwarding.set_current_client_cert_details;
         let element = || client_cert::element(details, &self.identity.borrow()).map(Into::into);

@@ -146,7 +146,7 @@ async fn first_bytes(pipe: &Pipe, is_secure: bool) -> Result<Protocol, SessionEr
 /// Counts a connection that ended over TLS, and reports it at a bounded rate.
 fn failed(client: &Client, error: &SessionError) {
     client.local.counts().tls_errors.add(error.kind as usize);
-    // Whoever only looks whether the port is open has no error.
+    // A look whether the port is open is no error.
     if error.kind != TlsError::Closed
         && let Some(more) = FAILURES.pass(client.local.timers.now())
     {

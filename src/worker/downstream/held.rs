@@ -1,4 +1,4 @@
-//! What one connection holds of JSON that is not whole; see `buffered.rs`.
+//! Bytes of JSON that is not whole, held for one connection; see `buffered.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::task::Waker;

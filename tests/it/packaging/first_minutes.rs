@@ -73,7 +73,7 @@ async fn a_service_needs_no_file() {
     let reply = client.call(EMPTY_CALL, &[], b"").await;
     assert_eq!(reply.grpc_status(), Some("0"), "{reply:?}");
     assert_eq!(asked(running.admin, "/ready").await, "HTTP/1.1 200 OK");
-    // Whoever sends JSON hears why it is not served.
+    // A caller that sends JSON hears why it is not served.
     let mut http1 = Http1::connect(running.listener).await;
     let answer =
         http1.ask(&format!("POST {EMPTY_CALL}"), &[("content-type", "application/json")], b"{}").await;

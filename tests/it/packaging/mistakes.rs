@@ -116,7 +116,7 @@ fn of_keys() -> Vec<Mistake> {
     ]
 }
 
-/// What the configuration names beside itself is not there.
+/// A file that the configuration names is not there.
 fn of_files() -> Vec<Mistake> {
     let end = |text: &str| format!("{LISTENER}{ROUTE}{CLUSTER}[transcoding]\n{text}\n");
     vec![

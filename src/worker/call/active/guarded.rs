@@ -23,10 +23,10 @@ use crate::worker::core::Worker;
 /// How often a call that waits for a key looks whether it has come.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What stands before a message: its flag and its length.
+/// The bytes before a message: its flag and its length.
 const FRAME_HEAD: usize = 5;
 
-/// What a call that may pass has to wait for.
+/// The answers that a call has to wait for.
 pub(in crate::worker::call) enum Wait {
     /// Keys, for that of its token is unknown.
     Keys(Rc<Tokens>),

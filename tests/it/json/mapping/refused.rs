@@ -118,7 +118,7 @@ pub(crate) const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("RejectUnknownEnumStringValueInRepeatedField", "Lists", r#"{"colours":["UNKNOWN"]}"#, "unknown value"),
     ("RejectUnknownEnumStringValueInMapValue", "Maps", r#"{"colours":{"k":"UNKNOWN"}}"#, "unknown value"),
     ("StringFieldUppercaseEscapeLetter", "Scalars", r#"{"aString":"\U8C37\U6b4C"}"#, "unknown escape"),
-    ("StringFieldInvalidEscape", "Scalars", r#"{"aString":"\uXXXX\u6B4C"}"#, "four hexadecimal digits"),
+    ("StringFieldInvalidEscape", "Scalars", r#"{"aString":"\uZZZZ\u6B4C"}"#, "four hexadecimal digits"),
     ("StringFieldUnterminatedEscape", "Scalars", r#"{"aString":"\u8C3"}"#, "four hexadecimal digits"),
     ("StringFieldUnpairedHighSurrogate", "Scalars", r#"{"aString":"\uD800"}"#, "half of a surrogate pair"),
     (
