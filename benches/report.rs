@@ -18,7 +18,7 @@ use ringway::policy::budget::{Budget, SharedBudget};
 use ringway::policy::deadline::Deadline;
 use ringway::policy::limit::SharedLimit;
 use ringway::policy::outcome::Outcome;
-use ringway::policy::retry::{Attempt, End, Next, Pushback, Retries, Ruling, rule};
+use ringway::policy::retry::{Attempt, AttemptOutcome, Next, Pushback, Retries, Ruling, rule};
 use ringway::policy::route::Routes;
 use ringway::policy::shares::Shares;
 use ringway::policy::status::Code;
@@ -177,7 +177,14 @@ fn retries(rows: &mut Rows<'_>) {
         let deadline = Deadline::new(black_box(NOW), None, Some(Duration::from_secs(5)));
         budget.earn(NOW);
         let mut retries = Retries::default();
-        let next = retries.next(ended(End::Answered), &policy, &budget, deadline.left(NOW), &mut random, NOW);
+        let next = retries.next(
+            ended(AttemptOutcome::Answered),
+            &policy,
+            &budget,
+            deadline.left(NOW),
+            &mut random,
+            NOW,
+        );
         budget.succeeded();
         next
     });
@@ -195,14 +202,13 @@ fn failures(rows: &mut Rows<'_>) {
         budget.earn(now);
         let mut retries = Retries::default();
         loop {
-            let failed = ended(End::Status(Code::Unavailable));
+            let failed = ended(AttemptOutcome::Status(Code::Unavailable));
             match retries.next(failed, &policy, &budget, deadline.left(now), &mut random, now) {
                 Next::Again { wait: time, .. } => {
                     now = now.plus(time);
                     wait(time);
                 }
                 Next::Stop(why) => return (why, retries.previous()),
-                Next::GoOn => unreachable!("no attempt is under way"),
             }
         }
     };
@@ -216,8 +222,8 @@ fn failures(rows: &mut Rows<'_>) {
     rows.extra("retry with failures, decisions only", || call(&mut |_| ()));
 }
 
-fn ended(end: End) -> Attempt {
-    black_box(Attempt { end, pushback: Pushback::None, idempotent: false, kept: true })
+fn ended(outcome: AttemptOutcome) -> Attempt {
+    black_box(Attempt { outcome, pushback: Pushback::None, idempotent: false, kept: true })
 }
 
 fn budget(percent: u32) -> Budget {
@@ -303,7 +309,7 @@ fn concurrent_retrieval(rows: &mut Rows<'_>) {
 /// Is a call that ended with INTERNAL sent again?
 fn errors(rows: &mut Rows<'_>) {
     let codes = Retry::default().retryable_status_codes;
-    let attempt = || ended(End::Status(Code::Internal));
+    let attempt = || ended(AttemptOutcome::Status(Code::Internal));
     assert!(matches!(rule(attempt(), false, codes), Ruling::Never(_)));
     let error = Status { code: 13, text: "the service failed" };
     assert!(!original::is_retryable(&error));

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::budget::Budget;
-use super::retry::{End, Pushback};
+use super::retry::{AttemptOutcome, Pushback};
 use super::status::Code;
 use crate::config::Hedging;
 use crate::time::Moment;
@@ -92,32 +92,32 @@ impl Hedge {
     /// Notes the end of an attempt. `pushback` is the service's word on another attempt.
     pub fn told(
         &mut self,
-        end: End,
+        outcome: AttemptOutcome,
         pushback: Pushback,
         settings: &Hedging,
         budget: &Budget,
         now: Moment,
     ) -> Told {
         self.running = self.running.saturating_sub(1);
-        let fatal = match end {
-            End::Status(Code::Ok) => {
+        let fatal = match outcome {
+            AttemptOutcome::Status(Code::Ok) => {
                 budget.succeeded();
                 return Told::Final;
             }
-            End::Answered | End::Ours => return Told::Final,
+            AttemptOutcome::Answered | AttemptOutcome::Ours => return Told::Final,
             // No service has seen it, so it says nothing of the service.
-            End::NoConnection
-            | End::Held
-            | End::NeverOpened
-            | End::NotWritten
-            | End::Refused
-            | End::AboveGoaway => false,
+            AttemptOutcome::NoConnection
+            | AttemptOutcome::Held
+            | AttemptOutcome::NeverOpened
+            | AttemptOutcome::NotWritten
+            | AttemptOutcome::Refused
+            | AttemptOutcome::AboveGoaway => false,
             // The method is idempotent, so a service may have seen it.
-            End::Lost | End::UnderGoaway => {
+            AttemptOutcome::Lost => {
                 budget.failed();
                 false
             }
-            End::Status(code) => {
+            AttemptOutcome::Status(code) => {
                 let fatal = !settings.non_fatal_status_codes.has(code.number());
                 if !fatal || pushback == Pushback::Never {
                     budget.failed();

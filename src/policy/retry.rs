@@ -15,7 +15,7 @@ use crate::time::Moment;
 
 /// The end of an attempt, which tells whether a service may have seen the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum AttemptOutcome {
     /// No connect succeeded, to none of the endpoints.
     NoConnection,
     /// A breaker lets few calls through for a moment.
@@ -28,8 +28,6 @@ pub enum End {
     Refused,
     /// GOAWAY, and the stream is above the last one it covers.
     AboveGoaway,
-    /// GOAWAY that covers the stream: the attempt goes on.
-    UnderGoaway,
     /// The request was sent, and then the stream was reset for another reason or the connection ended, before any
     /// answer. The service may have seen it.
     Lost,
@@ -70,7 +68,7 @@ impl Pushback {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// Its end.
-    pub end: End,
+    pub outcome: AttemptOutcome,
     /// The service's word on another attempt.
     pub pushback: Pushback,
     /// The method is declared idempotent: a second execution does no harm.
@@ -84,8 +82,6 @@ pub struct Attempt {
 pub enum Ruling {
     /// The call ends with this attempt.
     Never(Why),
-    /// The attempt goes on.
-    GoesOn,
     /// Again, on another endpoint. Nothing was sent, so it counts neither as an attempt nor in the budget.
     Unsent,
     /// As `Unsent`, as long as there is time.
@@ -125,24 +121,25 @@ pub enum Why {
 
 /// The decision table. `replayed`: the call has had its one replay. `codes`: those that the policy lists.
 pub fn rule(attempt: Attempt, replayed: bool, codes: Codes) -> Ruling {
-    let ruling = match attempt.end {
+    let ruling = match attempt.outcome {
         // All endpoints are in backoff: a wait for them would only fill queues with calls that fail later.
-        End::NoConnection => Ruling::Never(Why::NoConnection),
-        End::Held => Ruling::Held,
-        End::NotWritten => Ruling::Unsent,
-        End::NeverOpened => Ruling::StillQueued,
-        End::Refused | End::AboveGoaway if !replayed => Ruling::Replay,
+        AttemptOutcome::NoConnection => Ruling::Never(Why::NoConnection),
+        AttemptOutcome::Held => Ruling::Held,
+        AttemptOutcome::NotWritten => Ruling::Unsent,
+        AttemptOutcome::NeverOpened => Ruling::StillQueued,
+        AttemptOutcome::Refused | AttemptOutcome::AboveGoaway if !replayed => Ruling::Replay,
         // Unseen once more: this counts as if the service had answered UNAVAILABLE.
-        End::Refused | End::AboveGoaway => by_code(Code::Unavailable, attempt.pushback, codes),
-        End::UnderGoaway => Ruling::GoesOn,
-        End::Lost if attempt.idempotent => Ruling::Retry,
-        End::Lost => Ruling::Never(Why::NotIdempotent),
-        End::Answered => Ruling::Never(Why::Answered),
-        End::Status(code) => by_code(code, attempt.pushback, codes),
-        End::Ours => Ruling::Never(Why::Ours),
+        AttemptOutcome::Refused | AttemptOutcome::AboveGoaway => {
+            by_code(Code::Unavailable, attempt.pushback, codes)
+        }
+        AttemptOutcome::Lost if attempt.idempotent => Ruling::Retry,
+        AttemptOutcome::Lost => Ruling::Never(Why::NotIdempotent),
+        AttemptOutcome::Answered => Ruling::Never(Why::Answered),
+        AttemptOutcome::Status(code) => by_code(code, attempt.pushback, codes),
+        AttemptOutcome::Ours => Ruling::Never(Why::Ours),
     };
     match ruling {
-        Ruling::Never(_) | Ruling::GoesOn => ruling,
+        Ruling::Never(_) => ruling,
         _ if attempt.kept => ruling,
         _ => Ruling::Never(Why::NotKept),
     }
@@ -164,8 +161,6 @@ fn by_code(code: Code, pushback: Pushback, codes: Codes) -> Ruling {
 pub enum Next {
     /// The call ends with the end of this attempt.
     Stop(Why),
-    /// Go on with the attempt.
-    GoOn,
     /// Send it again after this time, on another endpoint if there is one. `counted`: it is one of `max_attempts`.
     Again {
         /// Zero is at once.
@@ -212,7 +207,6 @@ impl Retries {
                 }
                 Next::Stop(why)
             }
-            Ruling::GoesOn => Next::GoOn,
             Ruling::Replay => {
                 self.replayed = true;
                 in_time(Duration::ZERO, left, false)

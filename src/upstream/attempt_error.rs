@@ -2,7 +2,7 @@
 
 use crate::http2::{ErrorCode, OpenError, StreamError};
 use crate::policy::failure::Failure;
-use crate::policy::retry::End;
+use crate::policy::retry::AttemptOutcome;
 
 /// The failure of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,36 +10,38 @@ pub struct AttemptError {
     /// The failure that the caller is told.
     pub failure: Failure,
     /// How the attempt ended, which decides whether the call may be sent again.
-    pub end: End,
+    pub outcome: AttemptOutcome,
 }
 
 impl AttemptError {
     /// The gateway ended it, or its answer had begun: it must not be repeated.
     pub const fn terminal(failure: Failure) -> AttemptError {
-        AttemptError { failure, end: End::Ours }
+        AttemptError { failure, outcome: AttemptOutcome::Ours }
     }
 
     /// Reads the end of a stream to a service.
     pub fn from_stream(error: StreamError) -> AttemptError {
-        let (failure, end) = match error {
+        let (failure, outcome) = match error {
             StreamError::Reset(ErrorCode::REFUSED_STREAM) => {
-                (Failure::UpstreamReset(ErrorCode::REFUSED_STREAM.0), End::Refused)
+                (Failure::UpstreamReset(ErrorCode::REFUSED_STREAM.0), AttemptOutcome::Refused)
             }
-            StreamError::Reset(code) => (Failure::UpstreamReset(code.0), End::Lost),
-            StreamError::Unprocessed => (Failure::UpstreamGone, End::AboveGoaway),
-            StreamError::ConnectionEnded => (Failure::UpstreamGone, End::Lost),
+            StreamError::Reset(code) => (Failure::UpstreamReset(code.0), AttemptOutcome::Lost),
+            StreamError::Unprocessed => (Failure::UpstreamGone, AttemptOutcome::AboveGoaway),
+            StreamError::ConnectionEnded => (Failure::UpstreamGone, AttemptOutcome::Lost),
             // The service has seen the call, and its answer cannot be passed on.
-            StreamError::Malformed(_) => (Failure::UpstreamReset(ErrorCode::PROTOCOL_ERROR.0), End::Lost),
-            StreamError::HeadTooLarge => (Failure::UpstreamHeadTooLarge, End::Ours),
+            StreamError::Malformed(_) => {
+                (Failure::UpstreamReset(ErrorCode::PROTOCOL_ERROR.0), AttemptOutcome::Lost)
+            }
+            StreamError::HeadTooLarge => (Failure::UpstreamHeadTooLarge, AttemptOutcome::Ours),
         };
-        AttemptError { failure, end }
+        AttemptError { failure, outcome }
     }
 
     /// Reads why a head could not be sent.
     pub fn from_open(error: OpenError) -> AttemptError {
         match error {
             OpenError::Closed | OpenError::Full => {
-                AttemptError { failure: Failure::UpstreamGone, end: End::NeverOpened }
+                AttemptError { failure: Failure::UpstreamGone, outcome: AttemptOutcome::NeverOpened }
             }
             OpenError::HeadTooLarge => AttemptError::terminal(Failure::UpstreamTakesNoHead),
         }
@@ -52,11 +54,11 @@ impl AttemptError {
 
     /// No connection takes the call.
     pub fn from_acquire(failure: Failure) -> AttemptError {
-        let end = match failure {
-            Failure::ConnectFailed | Failure::ConnectTimedOut => End::NoConnection,
-            _ => End::Ours,
+        let outcome = match failure {
+            Failure::ConnectFailed | Failure::ConnectTimedOut => AttemptOutcome::NoConnection,
+            _ => AttemptOutcome::Ours,
         };
-        AttemptError { failure, end }
+        AttemptError { failure, outcome }
     }
 }
 
@@ -66,23 +68,23 @@ mod tests {
 
     #[test]
     fn only_what_the_service_cannot_have_seen_is_unseen() {
-        for (error, end) in [
-            (StreamError::Reset(ErrorCode::REFUSED_STREAM), End::Refused),
-            (StreamError::Reset(ErrorCode::CANCEL), End::Lost),
-            (StreamError::Reset(ErrorCode::NO_ERROR), End::Lost),
-            (StreamError::Unprocessed, End::AboveGoaway),
-            (StreamError::ConnectionEnded, End::Lost),
-            (StreamError::Malformed("x"), End::Lost),
-            (StreamError::HeadTooLarge, End::Ours),
+        for (error, outcome) in [
+            (StreamError::Reset(ErrorCode::REFUSED_STREAM), AttemptOutcome::Refused),
+            (StreamError::Reset(ErrorCode::CANCEL), AttemptOutcome::Lost),
+            (StreamError::Reset(ErrorCode::NO_ERROR), AttemptOutcome::Lost),
+            (StreamError::Unprocessed, AttemptOutcome::AboveGoaway),
+            (StreamError::ConnectionEnded, AttemptOutcome::Lost),
+            (StreamError::Malformed("x"), AttemptOutcome::Lost),
+            (StreamError::HeadTooLarge, AttemptOutcome::Ours),
         ] {
-            assert_eq!(AttemptError::from_stream(error).end, end, "{error:?}");
+            assert_eq!(AttemptError::from_stream(error).outcome, outcome, "{error:?}");
         }
-        for (error, end) in [
-            (OpenError::Closed, End::NeverOpened),
-            (OpenError::Full, End::NeverOpened),
-            (OpenError::HeadTooLarge, End::Ours),
+        for (error, outcome) in [
+            (OpenError::Closed, AttemptOutcome::NeverOpened),
+            (OpenError::Full, AttemptOutcome::NeverOpened),
+            (OpenError::HeadTooLarge, AttemptOutcome::Ours),
         ] {
-            assert_eq!(AttemptError::from_open(error).end, end, "{error:?}");
+            assert_eq!(AttemptError::from_open(error).outcome, outcome, "{error:?}");
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::policy::balance::Tried;
 use crate::policy::breaker::LocalBreaker;
 use crate::policy::budget::Budget;
 use crate::policy::limit::{Limit, SharedLimit};
-use crate::policy::retry::End;
+use crate::policy::retry::AttemptOutcome;
 use crate::policy::shares::Shares;
 use crate::time::Moment;
 use crate::tls::{ClientContext, ClusterContext};
@@ -164,7 +164,7 @@ impl Cluster {
             // Connects go on as if the call were there.
             self.pool.connect_wanted();
             // A refusal of a held call counts, if there is one, when the call has waited.
-            if refusal.end != End::Held {
+            if refusal.outcome != AttemptOutcome::Held {
                 self.counts().breaker_refused.add(1);
             }
         })

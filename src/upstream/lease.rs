@@ -15,7 +15,7 @@ use crate::net::pipe::Outgoing;
 use crate::policy::failure::Failure;
 use crate::policy::outcome::{FAILURE_CODES, Outcome};
 use crate::policy::outlier::Seen;
-use crate::policy::retry::End;
+use crate::policy::retry::AttemptOutcome;
 use crate::time::Moment;
 
 /// The owner of the connections that leases are places on. A lease reports to it, and knows no more of it.
@@ -67,9 +67,9 @@ impl StreamLease {
     /// Judges the failure of a call that was sent. If its connection ended before a byte of it was written, no service
     /// has seen it.
     pub fn classify(&self, failed: AttemptError) -> AttemptError {
-        let gone = failed.end == End::Lost && failed.failure == Failure::UpstreamGone;
+        let gone = failed.outcome == AttemptOutcome::Lost && failed.failure == Failure::UpstreamGone;
         if gone && self.connection.ended_at(self.sent_after.get()) {
-            return AttemptError { end: End::NotWritten, ..failed };
+            return AttemptError { outcome: AttemptOutcome::NotWritten, ..failed };
         }
         failed
     }

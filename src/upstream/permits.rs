@@ -6,7 +6,7 @@ use crate::config::Codes;
 use crate::policy::breaker::{LocalBreaker, Pass};
 use crate::policy::failure::Failure;
 use crate::policy::outcome::Outcome;
-use crate::policy::retry::End;
+use crate::policy::retry::AttemptOutcome;
 use crate::policy::status::Code;
 use crate::random::Random;
 use crate::time::Moment;
@@ -31,7 +31,7 @@ pub struct Refusal {
     /// The time that the breaker stays open.
     pub rest: Duration,
     /// Whether the call may ask again in a moment.
-    pub end: End,
+    pub outcome: AttemptOutcome,
 }
 
 /// How an attempt ended.
@@ -69,8 +69,8 @@ impl<'a> BreakerPermits<'a> {
                 Ok(BreakerPermit { pass, failures: breaker.shared().settings().failure_status_codes })
             }
             Err(_) => {
-                let end = if breaker.holds() { End::Held } else { End::Ours };
-                Err(Refusal { rest: breaker.rest(now), end })
+                let outcome = if breaker.holds() { AttemptOutcome::Held } else { AttemptOutcome::Ours };
+                Err(Refusal { rest: breaker.rest(now), outcome })
             }
         };
         let cluster = cluster.map(&mut ask).transpose()?;

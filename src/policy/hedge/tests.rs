@@ -23,7 +23,7 @@ fn budget(min_retries: u32) -> Budget {
 enum Event {
     Ask(u64, Start),
     Status(u64, Code, Pushback, Told),
-    Lost(u64, End, Told),
+    Lost(u64, AttemptOutcome, Told),
 }
 
 fn plays(settings: &Hedging, budget: &Budget, events: &[Event]) {
@@ -37,11 +37,11 @@ fn plays(settings: &Hedging, budget: &Budget, events: &[Event]) {
                 begun += u32::from(wanted == Now);
             }
             Status(millis, code, pushback, wanted) => {
-                let got = hedge.told(End::Status(code), pushback, settings, budget, at(millis));
+                let got = hedge.told(AttemptOutcome::Status(code), pushback, settings, budget, at(millis));
                 assert_eq!(got, wanted, "event {number}");
             }
-            Lost(millis, end, wanted) => {
-                assert_eq!(hedge.told(end, NONE, settings, budget, at(millis)), wanted, "event {number}");
+            Lost(millis, outcome, wanted) => {
+                assert_eq!(hedge.told(outcome, NONE, settings, budget, at(millis)), wanted, "event {number}");
             }
         }
     }
@@ -152,11 +152,14 @@ fn the_budget_pays_for_all_but_the_first() {
     assert_eq!(hedge.ask(&budget, at(0)), Now);
     assert_eq!(hedge.ask(&budget, at(100)), Unpaid);
     assert!(!hedge.is_over());
-    assert_eq!(hedge.told(End::Status(Code::Unavailable), NONE, &settings, &budget, at(110)), Final);
+    assert_eq!(
+        hedge.told(AttemptOutcome::Status(Code::Unavailable), NONE, &settings, &budget, at(110)),
+        Final
+    );
     // The attempt failed before the next could not be paid for.
     let mut hedge = Hedge::new(&settings, at(0));
     assert_eq!(hedge.ask(&budget, at(0)), Now);
-    assert_eq!(hedge.told(End::Status(Code::Unavailable), NONE, &settings, &budget, at(10)), GoOn);
+    assert_eq!(hedge.told(AttemptOutcome::Status(Code::Unavailable), NONE, &settings, &budget, at(10)), GoOn);
     assert_eq!(hedge.ask(&budget, at(10)), Unpaid);
     assert!(hedge.is_over());
 }
@@ -171,21 +174,21 @@ fn a_throttle_stops_hedges_and_not_calls() {
 
 #[test]
 fn what_nobody_answered_begins_the_next_at_once() {
-    use End::{AboveGoaway, NeverOpened, NoConnection, NotWritten, Ours, Refused};
+    use AttemptOutcome::{AboveGoaway, NeverOpened, NoConnection, NotWritten, Ours, Refused};
     // No code is listed, and the method is idempotent.
     let settings = Hedging { non_fatal_status_codes: Codes::NONE, ..settings() };
-    for end in [NoConnection, NeverOpened, NotWritten, Refused, AboveGoaway, End::Lost] {
+    for outcome in [NoConnection, NeverOpened, NotWritten, Refused, AboveGoaway, AttemptOutcome::Lost] {
         plays(
             &settings,
             &budget(10),
             &[
                 Ask(0, Now),
                 Ask(0, later(100)),
-                Lost(20, end, GoOn),
+                Lost(20, outcome, GoOn),
                 Ask(20, Now),
-                Lost(30, end, GoOn),
+                Lost(30, outcome, GoOn),
                 Ask(30, Now),
-                Lost(40, end, Final),
+                Lost(40, outcome, Final),
             ],
         );
     }
@@ -198,10 +201,14 @@ fn only_what_says_something_of_the_service_moves_the_throttle() {
         let shared = SharedBudget::new(RetryBudget { percent: 20, min_retries: 100 });
         Budget::new(&shared, Some(Throttling { max_tokens: 2, token_ratio_thousandths: 100 }))
     };
-    for (end, stops) in [(End::NoConnection, false), (End::Refused, false), (End::Lost, true)] {
+    for (outcome, stops) in [
+        (AttemptOutcome::NoConnection, false),
+        (AttemptOutcome::Refused, false),
+        (AttemptOutcome::Lost, true),
+    ] {
         let budget = throttled();
         let next = if stops { Unpaid } else { Now };
-        plays(&settings(), &budget, &[Ask(0, Now), Lost(10, end, GoOn), Ask(10, next)]);
+        plays(&settings(), &budget, &[Ask(0, Now), Lost(10, outcome, GoOn), Ask(10, next)]);
     }
 }
 
@@ -213,5 +220,5 @@ fn one_that_is_stopped_waits_for_those_that_run() {
     hedge.stop();
     assert_eq!(hedge.ask(&budget, at(500)), No);
     assert!(!hedge.is_over());
-    assert_eq!(hedge.told(End::Lost, NONE, &settings, &budget, at(510)), Final);
+    assert_eq!(hedge.told(AttemptOutcome::Lost, NONE, &settings, &budget, at(510)), Final);
 }

@@ -12,48 +12,53 @@ fn plenty() -> Budget {
     Budget::new(&SharedBudget::new(RetryBudget { percent: 20, min_retries: 1_000 }), None)
 }
 
-fn attempt(end: End) -> Attempt {
-    Attempt { end, pushback: Pushback::None, idempotent: false, kept: true }
+fn attempt(outcome: AttemptOutcome) -> Attempt {
+    Attempt { outcome, pushback: Pushback::None, idempotent: false, kept: true }
 }
 
 /// The whole table: each kind of end, with all that can change what becomes of it.
 #[test]
 fn the_table_has_an_answer_for_every_end() {
-    use Ruling::{GoesOn, Held, Never, Replay, Retry, StillQueued, Unsent};
+    use Ruling::{Held, Never, Replay, Retry, StillQueued, Unsent};
     let unavailable = Codes::NONE.with(14);
     let after = Pushback::After(Duration::from_millis(5));
     let no = Pushback::None;
-    // end, pushback, idempotent, replayed -> ruling
+    // outcome, pushback, idempotent, replayed -> ruling
     let table = [
-        (End::NoConnection, no, false, false, Never(Why::NoConnection)),
-        (End::NoConnection, no, true, true, Never(Why::NoConnection)),
-        (End::Held, no, false, false, Held),
-        (End::Held, no, true, true, Held),
-        (End::NeverOpened, no, false, false, StillQueued),
-        (End::NotWritten, no, false, false, Unsent),
-        (End::Refused, no, false, false, Replay),
-        (End::Refused, no, false, true, Retry),
-        (End::AboveGoaway, no, false, false, Replay),
-        (End::AboveGoaway, no, false, true, Retry),
-        (End::UnderGoaway, no, true, false, GoesOn),
-        (End::Lost, no, false, false, Never(Why::NotIdempotent)),
-        (End::Lost, no, true, false, Retry),
-        (End::Answered, no, true, false, Never(Why::Answered)),
-        (End::Answered, after, true, false, Never(Why::Answered)),
-        (End::Status(Code::Unavailable), no, false, false, Retry),
-        (End::Status(Code::Unavailable), after, false, false, Retry),
-        (End::Status(Code::Unavailable), Pushback::Never, true, false, Never(Why::Pushback)),
-        (End::Status(Code::ResourceExhausted), no, true, false, Never(Why::NotRetryable)),
-        (End::Status(Code::ResourceExhausted), after, false, false, Retry),
-        (End::Status(Code::ResourceExhausted), Pushback::Never, true, false, Never(Why::NotRetryable)),
-        (End::Ours, no, true, false, Never(Why::Ours)),
+        (AttemptOutcome::NoConnection, no, false, false, Never(Why::NoConnection)),
+        (AttemptOutcome::NoConnection, no, true, true, Never(Why::NoConnection)),
+        (AttemptOutcome::Held, no, false, false, Held),
+        (AttemptOutcome::Held, no, true, true, Held),
+        (AttemptOutcome::NeverOpened, no, false, false, StillQueued),
+        (AttemptOutcome::NotWritten, no, false, false, Unsent),
+        (AttemptOutcome::Refused, no, false, false, Replay),
+        (AttemptOutcome::Refused, no, false, true, Retry),
+        (AttemptOutcome::AboveGoaway, no, false, false, Replay),
+        (AttemptOutcome::AboveGoaway, no, false, true, Retry),
+        (AttemptOutcome::Lost, no, false, false, Never(Why::NotIdempotent)),
+        (AttemptOutcome::Lost, no, true, false, Retry),
+        (AttemptOutcome::Answered, no, true, false, Never(Why::Answered)),
+        (AttemptOutcome::Answered, after, true, false, Never(Why::Answered)),
+        (AttemptOutcome::Status(Code::Unavailable), no, false, false, Retry),
+        (AttemptOutcome::Status(Code::Unavailable), after, false, false, Retry),
+        (AttemptOutcome::Status(Code::Unavailable), Pushback::Never, true, false, Never(Why::Pushback)),
+        (AttemptOutcome::Status(Code::ResourceExhausted), no, true, false, Never(Why::NotRetryable)),
+        (AttemptOutcome::Status(Code::ResourceExhausted), after, false, false, Retry),
+        (
+            AttemptOutcome::Status(Code::ResourceExhausted),
+            Pushback::Never,
+            true,
+            false,
+            Never(Why::NotRetryable),
+        ),
+        (AttemptOutcome::Ours, no, true, false, Never(Why::Ours)),
     ];
-    for (end, pushback, idempotent, replayed, wanted) in table {
-        let attempt = Attempt { end, pushback, idempotent, kept: true };
+    for (outcome, pushback, idempotent, replayed, wanted) in table {
+        let attempt = Attempt { outcome, pushback, idempotent, kept: true };
         assert_eq!(rule(attempt, replayed, unavailable), wanted, "{attempt:?} {replayed}");
         // A call that is not kept is never sent again, whatever else holds.
         let kept_not = match wanted {
-            Never(_) | GoesOn => wanted,
+            Never(_) => wanted,
             _ => Never(Why::NotKept),
         };
         assert_eq!(rule(Attempt { kept: false, ..attempt }, replayed, unavailable), kept_not, "{attempt:?}");
@@ -67,14 +72,14 @@ fn only_codes_that_the_policy_lists_are_retried() {
         let never = Ruling::Never(Why::NotRetryable);
         // Idempotent or not, the service has answered.
         for idempotent in [false, true] {
-            let attempt = Attempt { idempotent, ..attempt(End::Status(code)) };
+            let attempt = Attempt { idempotent, ..attempt(AttemptOutcome::Status(code)) };
             assert_eq!(rule(attempt, false, Codes::NONE), never, "{code:?}");
             let wanted = if code == Code::Ok { never } else { Ruling::Retry };
             assert_eq!(rule(attempt, false, listed), wanted, "{code:?}");
         }
     }
     // Refused twice, and the policy retries nothing.
-    assert_eq!(rule(attempt(End::Refused), true, Codes::NONE), Ruling::Never(Why::NotRetryable));
+    assert_eq!(rule(attempt(AttemptOutcome::Refused), true, Codes::NONE), Ruling::Never(Why::NotRetryable));
 }
 
 #[test]
@@ -110,7 +115,6 @@ fn course(end: Attempt, policy: &config::Retry, left: Option<Duration>) -> Vec<R
                 course.push(Err(why));
                 return course;
             }
-            Next::GoOn => unreachable!("no row of these tests goes on"),
         }
         assert_eq!(retries.previous() as usize, course.iter().filter(|one| **one == Ok(true)).count());
         if course.len() == 100 {
@@ -122,21 +126,21 @@ fn course(end: Attempt, policy: &config::Retry, left: Option<Duration>) -> Vec<R
 #[test]
 fn a_call_has_its_attempts_and_no_more() {
     let with = |max_attempts| config::Retry { max_attempts, ..policy() };
-    let unavailable = attempt(End::Status(Code::Unavailable));
+    let unavailable = attempt(AttemptOutcome::Status(Code::Unavailable));
     let (yes, free, used) = (Ok(true), Ok(false), Err(Why::Attempts));
     assert_eq!(course(unavailable, &with(3), None), [yes, yes, used]);
     assert_eq!(course(unavailable, &with(1), None), [used]);
     // Refused: once for nothing, then by policy; also where the policy has no retries.
-    assert_eq!(course(attempt(End::Refused), &with(2), None), [free, yes, used]);
-    assert_eq!(course(attempt(End::AboveGoaway), &with(1), None), [free, used]);
+    assert_eq!(course(attempt(AttemptOutcome::Refused), &with(2), None), [free, yes, used]);
+    assert_eq!(course(attempt(AttemptOutcome::AboveGoaway), &with(1), None), [free, used]);
     // Never sent: for nothing, but not for ever.
-    assert_eq!(course(attempt(End::NotWritten), &with(3), None), [free, free, used]);
-    assert_eq!(course(attempt(End::NotWritten), &with(1), None), [free, used]);
-    assert_eq!(course(attempt(End::NeverOpened), &with(3), None), [free, free, used]);
+    assert_eq!(course(attempt(AttemptOutcome::NotWritten), &with(3), None), [free, free, used]);
+    assert_eq!(course(attempt(AttemptOutcome::NotWritten), &with(1), None), [free, used]);
+    assert_eq!(course(attempt(AttemptOutcome::NeverOpened), &with(3), None), [free, free, used]);
     // Queued: as long as there is time.
     let hour = Some(Duration::from_secs(3_600));
-    assert_eq!(course(attempt(End::NeverOpened), &with(3), hour), [free; 100]);
-    let lost = Attempt { idempotent: true, ..attempt(End::Lost) };
+    assert_eq!(course(attempt(AttemptOutcome::NeverOpened), &with(3), hour), [free; 100]);
+    let lost = Attempt { idempotent: true, ..attempt(AttemptOutcome::Lost) };
     assert_eq!(course(lost, &with(5), None), [yes, yes, yes, yes, used]);
 }
 
@@ -155,7 +159,7 @@ fn waits_double_to_the_maximum_with_a_fifth_of_jitter() {
     let mut lows = [f64::MAX; 5];
     let mut highs = [0.0_f64; 5];
     for seed in 0..2_000 {
-        let waits = waits(attempt(End::Status(Code::Unavailable)), 5, &policy, seed);
+        let waits = waits(attempt(AttemptOutcome::Status(Code::Unavailable)), 5, &policy, seed);
         for (step, wait) in waits.iter().enumerate() {
             lows[step] = lows[step].min(wait.as_secs_f64());
             highs[step] = highs[step].max(wait.as_secs_f64());
@@ -170,7 +174,7 @@ fn waits_double_to_the_maximum_with_a_fifth_of_jitter() {
 #[test]
 fn the_first_free_try_does_not_wait_and_the_others_do() {
     let policy = config::Retry { max_attempts: 10, ..policy() };
-    let waits = waits(attempt(End::NotWritten), 4, &policy, 1);
+    let waits = waits(attempt(AttemptOutcome::NotWritten), 4, &policy, 1);
     assert_eq!(waits[0], Duration::ZERO);
     for (wait, schedule) in waits[1..].iter().zip([100, 200, 400]) {
         let schedule = Duration::from_millis(schedule);
@@ -181,10 +185,11 @@ fn the_first_free_try_does_not_wait_and_the_others_do() {
 #[test]
 fn a_held_call_asks_again_every_moment_for_two_seconds() {
     let policy = config::Retry { max_attempts: 1, ..policy() };
-    let waits = waits(attempt(End::Held), 40, &policy, 1);
+    let waits = waits(attempt(AttemptOutcome::Held), 40, &policy, 1);
     assert!(waits.iter().all(|wait| (40..=60).contains(&wait.as_millis())), "{waits:?}");
     let (mut retries, mut random, budget) = (Retries::default(), Random::seeded(1), plenty());
-    let mut next = |left| retries.next(attempt(End::Held), &policy, &budget, left, &mut random, NOW);
+    let mut next =
+        |left| retries.next(attempt(AttemptOutcome::Held), &policy, &budget, left, &mut random, NOW);
     assert_eq!(next(Some(Duration::from_millis(40))), Next::Stop(Why::Time));
     let asked = (0..100).take_while(|_| matches!(next(None), Next::Again { counted: false, .. })).count();
     assert_eq!(asked, 39);
@@ -195,7 +200,7 @@ fn pushback_is_the_wait_and_begins_the_schedule_anew() {
     let policy = config::Retry { max_attempts: 10, ..policy() };
     let (mut retries, mut random, budget) = (Retries::default(), Random::seeded(4), plenty());
     let mut wait = |pushback| {
-        let end = Attempt { pushback, ..attempt(End::Status(Code::Unavailable)) };
+        let outcome = Attempt { pushback, ..attempt(AttemptOutcome::Status(Code::Unavailable)) };
         match retries.next(end, &policy, &budget, None, &mut random, NOW) {
             Next::Again { wait, .. } => wait.as_millis(),
             other => panic!("{other:?}"),
@@ -212,17 +217,17 @@ fn pushback_is_the_wait_and_begins_the_schedule_anew() {
 fn nothing_waits_past_its_deadline() {
     let (mut random, budget) = (Random::seeded(5), plenty());
     let millis = Duration::from_millis;
-    let end = |pushback| Attempt { pushback, ..attempt(End::Status(Code::Unavailable)) };
+    let outcome = |pushback| Attempt { pushback, ..attempt(AttemptOutcome::Status(Code::Unavailable)) };
     // The first wait is 80 to 120 ms.
     let table = [
         (end(Pushback::None), millis(120), true),
         (end(Pushback::None), millis(79), false),
         (end(Pushback::After(millis(500))), millis(501), true),
         (end(Pushback::After(millis(500))), millis(500), false),
-        (attempt(End::Refused), millis(1), true),
-        (attempt(End::Refused), millis(0), false),
+        (attempt(AttemptOutcome::Refused), millis(1), true),
+        (attempt(AttemptOutcome::Refused), millis(0), false),
     ];
-    for (end, left, again) in table {
+    for (outcome, left, again) in table {
         let next = Retries::default().next(end, &policy(), &budget, Some(left), &mut random, NOW);
         assert_eq!(next != Next::Stop(Why::Time), again, "{end:?} {left:?}");
     }
@@ -234,12 +239,17 @@ fn only_what_counts_is_paid_for() {
     let mut random = Random::seeded(6);
     let budget = Budget::new(&SharedBudget::new(settings), None);
     let mut next = |end, left| Retries::default().next(end, &policy(), &budget, left, &mut random, NOW);
-    for free in [End::NeverOpened, End::NotWritten, End::Refused, End::AboveGoaway] {
+    for free in [
+        AttemptOutcome::NeverOpened,
+        AttemptOutcome::NotWritten,
+        AttemptOutcome::Refused,
+        AttemptOutcome::AboveGoaway,
+    ] {
         for _ in 0..10 {
             assert_eq!(next(attempt(free), None), Next::Again { wait: Duration::ZERO, counted: false });
         }
     }
-    let unavailable = attempt(End::Status(Code::Unavailable));
+    let unavailable = attempt(AttemptOutcome::Status(Code::Unavailable));
     assert_eq!(next(unavailable, Some(Duration::ZERO)), Next::Stop(Why::Time));
     assert!(matches!(next(unavailable, None), Next::Again { counted: true, .. }));
     assert_eq!(next(unavailable, None), Next::Stop(Why::Budget));
@@ -251,7 +261,7 @@ fn a_throttle_stops_retries_at_half() {
     let shared = SharedBudget::new(RetryBudget { percent: 100, min_retries: 1_000 });
     let budget = Budget::new(&shared, Some(throttling));
     let mut random = Random::seeded(7);
-    let unavailable = attempt(End::Status(Code::Unavailable));
+    let unavailable = attempt(AttemptOutcome::Status(Code::Unavailable));
     let mut next = || Retries::default().next(unavailable, &policy(), &budget, None, &mut random, NOW);
     assert!(matches!(next(), Next::Again { .. }), "3 of 4 tokens are left");
     assert_eq!(next(), Next::Stop(Why::Budget), "2 of 4 are not more than half");

@@ -19,7 +19,7 @@ use crate::policy::balance::Tried;
 use crate::policy::deadline::Whose;
 use crate::policy::failure::Failure;
 use crate::policy::outcome::Ended;
-use crate::policy::retry::End;
+use crate::policy::retry::AttemptOutcome;
 use crate::policy::status::Code;
 use crate::time::Moment;
 use crate::upstream::{
@@ -135,7 +135,7 @@ impl<'a> Attempt<'a> {
         let Attempts { cluster, method, .. } = *shared;
         let permits = cluster.ask(method, now).map_err(|refusal| {
             call.retry_after(refusal.rest);
-            AttemptError { failure: Failure::BreakerOpen, end: refusal.end }
+            AttemptError { failure: Failure::BreakerOpen, outcome: refusal.outcome }
         })?;
         let span = call.begin_attempt(start.previous, start.timeout);
         if start.times != Times::Nothing {
@@ -233,8 +233,12 @@ impl<'a> Attempt<'a> {
     pub(super) fn given_up(&self, call: &Call, failure: Failure) -> AttemptError {
         // Where only this attempt has no time left, another one may still be answered.
         let is_alone = failure == Failure::OutOfTime && !call.timeouts().is_expired();
-        let end = if is_alone && matches!(self.state, State::Sent(_)) { End::Lost } else { End::Ours };
-        AttemptError { failure, end }
+        let outcome = if is_alone && matches!(self.state, State::Sent(_)) {
+            AttemptOutcome::Lost
+        } else {
+            AttemptOutcome::Ours
+        };
+        AttemptError { failure, outcome }
     }
 
     /// The code of a head that is a status alone, and not OK.

@@ -16,7 +16,7 @@ use crate::config::Hedging;
 use crate::http2::Head;
 use crate::policy::failure::Failure;
 use crate::policy::hedge::{self, Hedge, Told};
-use crate::policy::retry::{End, Pushback};
+use crate::policy::retry::{AttemptOutcome, Pushback};
 use crate::policy::status::Code;
 use crate::time::Moment;
 use crate::time::timers::Timer;
@@ -165,7 +165,7 @@ impl<'a> Race<'a> {
     /// on.
     fn refused(&mut self, error: AttemptError) -> Option<Finish<'a>> {
         self.hedge.stop();
-        self.settle(Finish::Failed(error), End::NoConnection, Pushback::None)
+        self.settle(Finish::Failed(error), AttemptOutcome::NoConnection, Pushback::None)
     }
 
     /// Polls all running attempts. Ready when one has ended: with the call, or without.
@@ -203,15 +203,20 @@ impl<'a> Race<'a> {
         attempt.report(call, outcome);
         drop(attempt);
         match outcome {
-            Err(error) if queued && error.end == End::Ours => self.refused(error),
-            Err(error) => self.settle(finish, error.end, pushback),
-            Ok(code) => self.settle(finish, End::Status(code), pushback),
+            Err(error) if queued && error.outcome == AttemptOutcome::Ours => self.refused(error),
+            Err(error) => self.settle(finish, error.outcome, pushback),
+            Ok(code) => self.settle(finish, AttemptOutcome::Status(code), pushback),
         }
     }
 
-    fn settle(&mut self, finish: Finish<'a>, end: End, pushback: Pushback) -> Option<Finish<'a>> {
+    fn settle(
+        &mut self,
+        finish: Finish<'a>,
+        outcome: AttemptOutcome,
+        pushback: Pushback,
+    ) -> Option<Finish<'a>> {
         let Attempts { worker, cluster, .. } = *self.shared;
-        match self.hedge.told(end, pushback, self.hedging, cluster.budget(), worker.clock.now()) {
+        match self.hedge.told(outcome, pushback, self.hedging, cluster.budget(), worker.clock.now()) {
             Told::Final => Some(finish),
             Told::GoOn => {
                 self.last = Some(finish);

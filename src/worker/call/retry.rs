@@ -12,7 +12,7 @@ use super::attempt::{Attempt, Attempts, Kind, Response, Start, Times};
 use super::headers;
 use crate::metrics::record::Stage;
 use crate::policy::failure::Failure;
-use crate::policy::retry::{self, End, Next, Pushback, Retries, Why};
+use crate::policy::retry::{self, AttemptOutcome, Next, Pushback, Retries, Why};
 use crate::policy::status::Code;
 use crate::time::Moment;
 use crate::upstream::{AttemptError, LatencySample};
@@ -49,12 +49,14 @@ pub(super) fn send<'a>(
                 }
                 Err(error) => Err(error),
             };
-            let (end, pushback) = match &ended {
-                Ok(Response::Passed(_)) => (End::Answered, Pushback::None),
-                Ok(Response::Held(code, response)) => (End::Status(*code), headers::pushback(response)),
-                Err(error) => (error.end, Pushback::None),
+            let (outcome, pushback) = match &ended {
+                Ok(Response::Passed(_)) => (AttemptOutcome::Answered, Pushback::None),
+                Ok(Response::Held(code, response)) => {
+                    (AttemptOutcome::Status(*code), headers::pushback(response))
+                }
+                Err(error) => (error.outcome, Pushback::None),
             };
-            let again = retry.next(call, end, pushback);
+            let again = retry.next(call, outcome, pushback);
             match (again, ended) {
                 (Some(wait), _) => {
                     retry.wait(call, wait).await?;
@@ -108,22 +110,23 @@ impl<'a> Retry<'a> {
     }
 
     /// Whether there is another attempt, and after which wait.
-    fn next(&mut self, call: &Call, end: End, pushback: Pushback) -> Option<Duration> {
-        if matches!(end, End::Answered | End::Status(Code::Ok)) {
+    fn next(&mut self, call: &Call, outcome: AttemptOutcome, pushback: Pushback) -> Option<Duration> {
+        if matches!(outcome, AttemptOutcome::Answered | AttemptOutcome::Status(Code::Ok)) {
             return None;
         }
         let Attempts { worker, cluster, method, .. } = *self.shared;
         let counts = cluster.counts();
         let now = worker.clock.now();
-        let attempt = retry::Attempt { end, pushback, idempotent: method.idempotent, kept: call.is_kept() };
+        let attempt =
+            retry::Attempt { outcome, pushback, idempotent: method.idempotent, kept: call.is_kept() };
         let left = call.timeouts().left_for_answer(now);
         let random = &mut worker.random.borrow_mut();
         match self.retries.next(attempt, &method.retry, cluster.budget(), left, random, now) {
             Next::Again { wait, counted } => {
-                self.kind = match end {
+                self.kind = match outcome {
                     _ if counted => Kind::Retry,
                     // The attempt was never sent, so this one is still the first.
-                    End::Held => self.kind,
+                    AttemptOutcome::Held => self.kind,
                     _ => Kind::Replay,
                 };
                 Some(wait)
@@ -132,12 +135,12 @@ impl<'a> Retry<'a> {
                 counts.retry_budget_exhausted.add(1);
                 None
             }
-            Next::Stop(_) if end == End::Held => {
+            Next::Stop(_) if outcome == AttemptOutcome::Held => {
                 counts.breaker_refused.add(1);
                 None
             }
             // An attempt that goes on has not ended.
-            Next::Stop(_) | Next::GoOn => None,
+            Next::Stop(_) => None,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::buffer::Slice;
 use crate::http2::{Head, Sent, Stream};
 use crate::policy::balance::Tried;
 use crate::policy::failure::Failure;
-use crate::policy::retry::End;
+use crate::policy::retry::AttemptOutcome;
 use crate::policy::status::Code;
 use crate::upstream::{AttemptError, AttemptResult, Cluster};
 use crate::worker::clock::Clock;
@@ -39,7 +39,7 @@ impl SideCall<'_> {
         let mut attempts = 1;
         loop {
             match self.attempt().await {
-                Err(error) if attempts < ATTEMPTS_MAX && is_unseen(error.end) => attempts += 1,
+                Err(error) if attempts < ATTEMPTS_MAX && is_unseen(error.outcome) => attempts += 1,
                 ended => return ended.map_err(AttemptError::into_failure),
             }
         }
@@ -49,11 +49,9 @@ impl SideCall<'_> {
         let path = headers::path(self.head);
         let now = self.clock.now();
         let permits = match self.is_told {
-            true => Some(
-                self.cluster
-                    .ask(self.cluster.method(path), now)
-                    .map_err(|refusal| AttemptError { failure: Failure::BreakerOpen, end: refusal.end })?,
-            ),
+            true => Some(self.cluster.ask(self.cluster.method(path), now).map_err(|refusal| {
+                AttemptError { failure: Failure::BreakerOpen, outcome: refusal.outcome }
+            })?),
             false => None,
         };
         let ended = self.exchange().await;
@@ -120,8 +118,14 @@ impl SideCall<'_> {
 }
 
 /// Whether no service can have seen the call.
-fn is_unseen(end: End) -> bool {
-    matches!(end, End::NeverOpened | End::NotWritten | End::Refused | End::AboveGoaway)
+fn is_unseen(outcome: AttemptOutcome) -> bool {
+    matches!(
+        outcome,
+        AttemptOutcome::NeverOpened
+            | AttemptOutcome::NotWritten
+            | AttemptOutcome::Refused
+            | AttemptOutcome::AboveGoaway
+    )
 }
 
 /// A place among the calls in flight of a cluster.

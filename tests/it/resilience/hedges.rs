@@ -14,7 +14,7 @@ use ringway::config::{Codes, Hedging, LbPolicy, RetryBudget};
 use ringway::policy::balance::{Balance, Candidate, Tried};
 use ringway::policy::budget::{Budget, SharedBudget};
 use ringway::policy::hedge::{Hedge, Start, Told};
-use ringway::policy::retry::{End, Pushback};
+use ringway::policy::retry::{AttemptOutcome, Pushback};
 use ringway::policy::status::Code;
 use ringway::random::Random;
 use ringway::time::Moment;
@@ -243,7 +243,8 @@ impl World {
         let (_, server) = call.running.remove(at);
         self.in_flight[server] -= 1;
         let code = if fails { Code::Unavailable } else { Code::Ok };
-        match call.hedge.told(End::Status(code), Pushback::None, &self.settings, &self.budget, now) {
+        match call.hedge.told(AttemptOutcome::Status(code), Pushback::None, &self.settings, &self.budget, now)
+        {
             Told::GoOn => self.ask(number),
             Told::Final if fails => self.end(number, Outcome::Failed),
             Told::Final => self.end(number, Outcome::Answered),

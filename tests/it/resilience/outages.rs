@@ -18,7 +18,7 @@ use ringway::policy::breaker::{LocalBreaker, Pass, SharedBreaker, State};
 use ringway::policy::budget::{Budget, SharedBudget};
 use ringway::policy::outcome::Outcome;
 use ringway::policy::outlier::{Outliers, Seen, SharedOutliers};
-use ringway::policy::retry::{Attempt, End, Next, Pushback, Retries};
+use ringway::policy::retry::{Attempt, AttemptOutcome, Next, Pushback, Retries};
 use ringway::random::Random;
 use ringway::time::Moment;
 
@@ -339,15 +339,15 @@ impl<'a> World<'a> {
                 self.connect_all(self.calls[number].worker);
                 let call = &mut self.calls[number];
                 let worker = &mut self.workers[call.worker];
-                let end = if breaker.holds() { End::Held } else { End::Ours };
-                let attempt = Attempt { end, pushback: Pushback::None, idempotent: false, kept: true };
+                let outcome = if breaker.holds() { AttemptOutcome::Held } else { AttemptOutcome::Ours };
+                let attempt = Attempt { outcome, pushback: Pushback::None, idempotent: false, kept: true };
                 let left = Duration::from_nanos((call.began + TIMEOUT).saturating_sub(self.now));
                 let (policy, random) = (Retry::default(), &mut worker.random);
                 match call.retries.next(attempt, &policy, &worker.budget, Some(left), random, now) {
                     Next::Again { wait, .. } => {
                         self.plan(u64::try_from(wait.as_nanos()).expect("short"), Event::Again(number));
                     }
-                    Next::Stop(_) | Next::GoOn => self.end(number, Outcome::Silent, false),
+                    Next::Stop(_) => self.end(number, Outcome::Silent, false),
                 }
             }
         }

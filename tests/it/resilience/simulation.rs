@@ -17,7 +17,7 @@ use ringway::policy::budget::{Budget, SharedBudget};
 use ringway::policy::limit::{Limit, SharedLimit};
 use ringway::policy::outcome::{FAILURE_CODES, Outcome};
 use ringway::policy::outlier::{Outliers, Seen, SharedOutliers};
-use ringway::policy::retry::{Attempt, End, Next, Pushback, Retries};
+use ringway::policy::retry::{Attempt, AttemptOutcome, Next, Pushback, Retries};
 use ringway::policy::status::Code;
 use ringway::random::Random;
 use ringway::time::Moment;
@@ -336,8 +336,8 @@ impl<'a> World<'a> {
     fn again(&mut self, number: usize, now: Moment) {
         let call = &mut self.calls[number];
         let worker = &mut self.workers[call.worker];
-        let end = End::Status(Code::Unavailable);
-        let attempt = Attempt { end, pushback: Pushback::None, idempotent: false, kept: true };
+        let outcome = AttemptOutcome::Status(Code::Unavailable);
+        let attempt = Attempt { outcome, pushback: Pushback::None, idempotent: false, kept: true };
         let left = Duration::from_nanos((call.began + DEADLINE).saturating_sub(self.now));
         let policy = Retry { initial_backoff: Duration::from_millis(20), ..Retry::default() };
         match call.retries.next(attempt, &policy, &worker.budget, Some(left), &mut worker.random, now) {
@@ -345,7 +345,7 @@ impl<'a> World<'a> {
                 let wait = u64::try_from(wait.as_nanos()).expect("below the deadline");
                 self.plan(wait, Event::Send(number));
             }
-            Next::Stop(_) | Next::GoOn => {
+            Next::Stop(_) => {
                 self.failed += 1;
                 self.end(number);
             }
