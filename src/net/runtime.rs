@@ -173,18 +173,18 @@ pub async fn sleep(duration: Duration) {
 
 /// The reading end of a wake-up pipe.
 #[derive(Debug)]
-pub struct Bell {
+pub struct Notifier {
     /// With epoll. Dropped before the descriptor is closed.
     source: Option<Source>,
     end: std::os::unix::net::UnixStream,
 }
 
-impl Bell {
+impl Notifier {
     /// Takes one end of a socket pair; a byte written to the other end wakes us.
     ///
     /// # Errors
     /// When the descriptor cannot be set up for this loop.
-    pub fn new(end: std::os::unix::net::UnixStream, _: Rung) -> io::Result<Bell> {
+    pub fn new(end: std::os::unix::net::UnixStream, _: Rung) -> io::Result<Notifier> {
         end.set_nonblocking(true)?;
         let source = match &current().waits {
             Waits::Ring(_) => None,
@@ -192,11 +192,11 @@ impl Bell {
             #[cfg(test)]
             Waits::Memory(_) => None,
         };
-        Ok(Bell { source, end })
+        Ok(Notifier { source, end })
     }
 
     /// Waits for a byte, or for the other end to be closed.
-    pub async fn rung(&mut self) {
+    pub async fn notified(&mut self) {
         loop {
             match (&self.source, &current().waits) {
                 (Some(source), _) => poll_fn(|cx| source.poll_readable(cx)).await,

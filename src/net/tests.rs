@@ -312,17 +312,17 @@ fn a_bell_is_heard_in_every_state_of_its_listener() {
     for rung in rungs() {
         run(rung, async |_| {
             let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().expect("two descriptors");
-            let mut bell = runtime::Bell::new(theirs, rung.0).expect("it is taken");
+            let mut notifier = runtime::Notifier::new(theirs, rung.0).expect("it is taken");
             ours.write_all(&[1; 3]).expect("it fits");
-            bell.rung().await;
-            assert!(begun_and_dropped(bell.rung()).await.is_pending(), "{rung:?}: what was heard is over");
-            let ringer = thread::spawn(move || {
+            notifier.notified().await;
+            assert!(begun_and_dropped(notifier.notified()).await.is_pending(), "{rung:?}: what was heard is over");
+            let sender = thread::spawn(move || {
                 ours.write_all(&[1]).expect("it fits");
                 ours
             });
-            bell.rung().await;
-            drop(ringer.join().expect("it has rung"));
-            bell.rung().await;
+            notifier.notified().await;
+            drop(sender.join().expect("it has notified"));
+            notifier.notified().await;
         });
     }
 }

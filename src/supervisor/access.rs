@@ -46,15 +46,15 @@ const COMPLAINT: Duration = Duration::from_secs(60);
 pub(super) struct AccessLog {
     rings: Vec<Arc<Ring>>,
     shared: Arc<Shared>,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Wakes the writer.
 #[derive(Debug, Default)]
-struct Bell(OnceLock<Thread>);
+struct Notifier(OnceLock<Thread>);
 
-impl Wake for Bell {
+impl Wake for Notifier {
     fn wake(self: Arc<Self>) {
         if let Some(writer) = self.0.get() {
             writer.unpark();
@@ -93,8 +93,8 @@ impl AccessLog {
 
     /// A log for so many workers; fails where its file cannot be opened.
     fn start(settings: &config::AccessLog, workers: usize, series: &Arc<Series>) -> io::Result<AccessLog> {
-        let bell = Arc::new(Bell::default());
-        let ring = |_| Arc::new(Ring::new(RECORDS, Waker::from(Arc::clone(&bell))));
+        let notifier = Arc::new(Notifier::default());
+        let ring = |_| Arc::new(Ring::new(RECORDS, Waker::from(Arc::clone(&notifier))));
         let rings: Vec<_> = (0..workers).map(ring).collect();
         let shared = Arc::new(Shared::default());
         let writer = Writer {
@@ -111,8 +111,8 @@ impl AccessLog {
             guard::keep("access log", || writer.run());
         })?;
         // The writer looks for a while before it sleeps, so this is in time.
-        let _ = bell.0.set(thread.thread().clone());
-        Ok(AccessLog { rings, shared, bell, thread: Some(thread) })
+        let _ = notifier.0.set(thread.thread().clone());
+        Ok(AccessLog { rings, shared, notifier, thread: Some(thread) })
     }
 
     /// The ring of a worker.
@@ -127,14 +127,14 @@ impl AccessLog {
     /// Opens the file anew before the next line: an operator has moved it away.
     pub(super) fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Release);
-        Arc::clone(&self.bell).wake();
+        Arc::clone(&self.notifier).wake();
     }
 }
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
         self.shared.ends.store(true, Ordering::Release);
-        Arc::clone(&self.bell).wake();
+        Arc::clone(&self.notifier).wake();
         let Some(thread) = self.thread.take() else { return };
         let given_up_at = Instant::now() + FAREWELL;
         while !thread.is_finished() && Instant::now() < given_up_at {

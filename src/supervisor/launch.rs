@@ -35,19 +35,19 @@ impl Begun<'_> {
         state: &State,
     ) -> Result<Vec<Handle>, StartError> {
         let spread = Spread::new(starting.len(), self.shared.config.listeners.len());
-        let bells: Vec<_> =
-            starting.iter().map(|_| bell()).collect::<Result<_, _>>().map_err(StartError::System)?;
-        let controls: Vec<_> = bells.iter().map(|_| Arc::new(Control::default())).collect();
+        let notifiers: Vec<_> =
+            starting.iter().map(|_| notifier()).collect::<Result<_, _>>().map_err(StartError::System)?;
+        let controls: Vec<_> = notifiers.iter().map(|_| Arc::new(Control::default())).collect();
         // Workers transfer connections to one another, so each has to know all.
         let peer = |(control, (ours, _)): (&Arc<Control>, &(UnixStream, UnixStream))| {
             Ok(WorkerPeer::new(Arc::clone(control), ours.try_clone()?))
         };
-        let peers = controls.iter().zip(&bells).map(peer).collect::<io::Result<_>>();
+        let peers = controls.iter().zip(&notifiers).map(peer).collect::<io::Result<_>>();
         let peers: Arc<[WorkerPeer]> = peers.map_err(StartError::System)?;
 
         let mut workers: Vec<Handle> = Vec::new();
-        let ends = bells.into_iter().zip(controls);
-        for (((starting, sockets), shard), ((bell, theirs), control)) in
+        let ends = notifiers.into_iter().zip(controls);
+        for (((starting, sockets), shard), ((notifier, theirs), control)) in
             starting.into_iter().zip(sockets).zip(self.shards).zip(ends)
         {
             let number = workers.len();
@@ -61,7 +61,7 @@ impl Begun<'_> {
                 telemetry: self.tellers.config(&self.shared.config, number),
                 api: self.api.map(Arc::clone),
                 control: Arc::clone(&control),
-                bell: theirs,
+                notifier: theirs,
                 spread: Arc::clone(&spread),
                 peers: Arc::clone(&peers),
             };
@@ -74,14 +74,14 @@ impl Begun<'_> {
             };
             // The new descriptor is that of this worker's ring.
             state.set_ring(number, ring::descriptors().difference(&before).next().copied());
-            workers.push(Handle { thread: Some(thread), control, bell, shard: Arc::clone(shard) });
+            workers.push(Handle { thread: Some(thread), control, notifier, shard: Arc::clone(shard) });
         }
         Ok(workers)
     }
 }
 
-/// A worker's bell: our end, which never makes us wait, and its own.
-fn bell() -> io::Result<(UnixStream, UnixStream)> {
+/// A worker's notifier: our end, which never makes us wait, and its own.
+fn notifier() -> io::Result<(UnixStream, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     Ok((ours, theirs))

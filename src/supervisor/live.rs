@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, mem};
 
 use super::apis::Watcher;
-use super::bells::Bells;
+use super::notifiers::Notifiers;
 use super::certificates::Certificates;
 use super::health::Checks;
 use super::jwks::KeyFetches;
@@ -25,7 +25,7 @@ const ENDPOINTS: usize = 16;
 /// The running state, and the means to change it.
 pub(super) struct Live {
     pub(super) state: Arc<State>,
-    pub(super) bells: Arc<Bells>,
+    pub(super) notifiers: Arc<Notifiers>,
     pub(super) clock: Clock,
     pub(super) shared: Shared,
     /// Added to the number of a series for the access log.
@@ -119,7 +119,7 @@ impl Live {
         let changed = self.shared.changed_in(&shared);
         self.shared.give_way(&shared, now);
         for (number, shard) in shards.iter().enumerate() {
-            self.bells.control(number).apply(shared.snapshot(number, shard, self.series_base));
+            self.notifiers.control(number).apply(shared.snapshot(number, shard, self.series_base));
         }
         self.checks.set(&shared);
         self.key_fetches.set(&shared);
@@ -137,8 +137,8 @@ impl Live {
         });
         drop(mem::replace(&mut self.shared, shared));
         self.renew_targets();
-        // The workers take it over when they hear the bell.
-        self.bells.ring();
+        // The workers take it over when they are notified.
+        self.notifiers.notify();
         changed
     }
 }

@@ -12,7 +12,7 @@ mod access;
 mod apis;
 mod asker;
 mod batch;
-mod bells;
+mod notifiers;
 mod breakers;
 mod certificates;
 pub mod channel;
@@ -49,7 +49,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use self::apis::Watcher;
-use self::bells::Bells;
+use self::notifiers::Notifiers;
 use self::certificates::Certificates;
 use self::errands::Errands;
 pub use self::error::StartError;
@@ -94,7 +94,7 @@ pub struct Gateway {
     tellers: Tellers,
     /// The configuration as it was given.
     asked: Config,
-    bells: Arc<Bells>,
+    notifiers: Arc<Notifiers>,
     live: Arc<Mutex<Live>>,
     errands: Errands,
     files: Files,
@@ -159,14 +159,14 @@ impl Gateway {
             rung,
         };
         let workers = begun.launch(starting, sockets, &state)?;
-        let bells = Bells::of(&workers).map_err(StartError::System)?;
+        let notifiers = Notifiers::of(&workers).map_err(StartError::System)?;
         let files = Files::default();
-        let descriptors = watch(apis, &files, Arc::clone(&bells)).map_err(StartError::System)?;
+        let descriptors = watch(apis, &files, Arc::clone(&notifiers)).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
         let live = Live {
             state: Arc::clone(&state),
-            bells: Arc::clone(&bells),
+            notifiers: Arc::clone(&notifiers),
             checks: Checks::new(errands.handle(), &clock),
             key_fetches: KeyFetches::new(errands.handle()),
             clock,
@@ -188,7 +188,7 @@ impl Gateway {
             rung,
             tellers,
             asked,
-            bells,
+            notifiers,
             live: renewal::begin(&files, live),
             errands,
             files,
@@ -235,7 +235,7 @@ impl Gateway {
     pub fn drain(&self) {
         self.state.set_ready(false);
         self.count_lost();
-        self.bells.tell(Control::drain);
+        self.notifiers.tell(Control::drain);
     }
 
     /// Opens the file of the access log anew, if there is one: it was moved away.
@@ -292,7 +292,7 @@ impl Gateway {
 
     fn stop(&mut self) {
         self.state.set_ready(false);
-        self.bells.tell(Control::stop);
+        self.notifiers.tell(Control::stop);
         for worker in &mut self.workers {
             let Some(thread) = worker.thread.take() else { continue };
             let given_up_at = Instant::now() + STOP;
@@ -353,9 +353,9 @@ fn world(shared: &Shared, layout: Layout, shards: &[Arc<Shard>], starting: &[Sta
 }
 
 /// Gives all workers each new API, if descriptors are watched.
-fn watch(apis: Option<apis::Opened>, files: &Files, bells: Arc<Bells>) -> io::Result<Option<Watcher>> {
+fn watch(apis: Option<apis::Opened>, files: &Files, notifiers: Arc<Notifiers>) -> io::Result<Option<Watcher>> {
     let Some(apis) = apis else { return Ok(None) };
-    let tell = move |api: &Arc<Api>| bells.transcode(Some(api));
+    let tell = move |api: &Arc<Api>| notifiers.transcode(Some(api));
     Watcher::start(apis.sources, apis.status, files, tell).map(Some)
 }
 

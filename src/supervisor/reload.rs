@@ -98,7 +98,7 @@ impl Gateway {
             // The watcher before ends first.
             live.descriptors = None;
             live.state.set_apis(status);
-            self.bells.transcode(api.as_ref());
+            self.notifiers.transcode(api.as_ref());
             live.descriptors = watcher;
         }
         let clusters_changed = live.apply(&config, addresses, Arc::clone(&contexts));
@@ -122,7 +122,7 @@ impl Gateway {
         let opened = super::apis::open(config, &|cluster| found.targets(cluster), self.state.apis());
         let opened = opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?;
         let (api, status) = opened.as_ref().map(|it| (Arc::clone(&it.api), Arc::clone(&it.status))).unzip();
-        let watcher = super::watch(opened, &self.files, Arc::clone(&self.bells));
+        let watcher = super::watch(opened, &self.files, Arc::clone(&self.notifiers));
         let watcher = watcher.map_err(|error| ReloadError::Start(StartError::System(error)))?;
         Ok((api, status, watcher))
     }

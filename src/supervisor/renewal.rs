@@ -35,7 +35,7 @@ fn renew(live: &Weak<Mutex<Live>>) {
     }
     live.shared.tls = Arc::clone(&contexts);
     live.certificates.status.set(&config, &contexts, problems.is_empty());
-    live.bells.tell(|control| control.renew_tls(Arc::clone(&contexts)));
+    live.notifiers.tell(|control| control.renew_tls(Arc::clone(&contexts)));
     live.renew_targets();
     if problems.is_empty() {
         tracing::info!("TLS: changed files are in use for new connections");

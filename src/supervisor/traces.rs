@@ -59,9 +59,9 @@ pub(super) struct Traces {
 
 /// Wakes the exporter.
 #[derive(Debug, Default)]
-struct Bell(Notify);
+struct Notifier(Notify);
 
-impl Wake for Bell {
+impl Wake for Notifier {
     fn wake(self: Arc<Self>) {
         self.0.notify_one();
     }
@@ -88,8 +88,8 @@ impl Traces {
         workers: usize,
         series: &Arc<Series>,
     ) -> io::Result<Traces> {
-        let bell = Arc::new(Bell::default());
-        let ring = |_| Arc::new(Ring::new(settings.queue_spans as usize, Waker::from(Arc::clone(&bell))));
+        let notifier = Arc::new(Notifier::default());
+        let ring = |_| Arc::new(Ring::new(settings.queue_spans as usize, Waker::from(Arc::clone(&notifier))));
         let rings: Vec<_> = (0..workers).map(ring).collect();
         let shared = Arc::new(Shared::default());
         let endpoint = Endpoint::from_shared(settings.endpoint.clone()).map_err(io::Error::other)?;
@@ -105,7 +105,7 @@ impl Traces {
                 let exporter = Exporter {
                     settings,
                     rings: rings_taken,
-                    bell,
+                    notifier,
                     shared: counts,
                     series,
                     client,
@@ -147,7 +147,7 @@ impl Drop for Traces {
 struct Exporter {
     settings: config::Tracing,
     rings: Vec<Arc<Ring>>,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
     shared: Arc<Shared>,
     series: Arc<Series>,
     client: Grpc<Channel>,
@@ -182,7 +182,7 @@ impl Exporter {
         }
         tokio::select! {
             ends = is_told_to_end(stopped, SLEEP) => ends,
-            () = self.bell.0.notified() => false,
+            () = self.notifier.0.notified() => false,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::worker::{self, Control, Plan};
 pub(super) struct Handle {
     pub(super) thread: Option<JoinHandle<()>>,
     pub(super) control: Arc<Control>,
-    pub(super) bell: UnixStream,
+    pub(super) notifier: UnixStream,
     pub(super) shard: Arc<Shard>,
 }
 
@@ -35,7 +35,7 @@ impl Handle {
     pub(super) fn tell(&self, what: fn(&Control)) {
         what(&self.control);
         // A worker that has ended hears nothing, and need not.
-        let _ = (&self.bell).write_all(&[1]);
+        let _ = (&self.notifier).write_all(&[1]);
     }
 
     pub(super) fn is_running(&self) -> bool {

@@ -1,7 +1,7 @@
-//! Orders to a worker. Their senders write them here and ring the worker's bell; no call ever looks at them.
+//! Orders to a worker. Their senders write them here and notify the worker; no call ever looks at them.
 #![allow(
     clippy::disallowed_types,
-    reason = "locked by the supervisor, and by the worker only when its bell rings"
+    reason = "locked by the supervisor, and by the worker only when it is notified"
 )]
 
 use std::fmt;
@@ -118,18 +118,18 @@ impl fmt::Debug for Control {
 /// A worker, as the others reach it.
 pub struct WorkerPeer {
     pub(super) control: Arc<Control>,
-    bell: UnixStream,
+    notifier: UnixStream,
 }
 
 impl WorkerPeer {
-    /// `bell` must not block its ringer.
-    pub fn new(control: Arc<Control>, bell: UnixStream) -> WorkerPeer {
-        WorkerPeer { control, bell }
+    /// `notifier` must not block its sender.
+    pub fn new(control: Arc<Control>, notifier: UnixStream) -> WorkerPeer {
+        WorkerPeer { control, notifier }
     }
 
-    pub(super) fn ring(&self) {
-        // A bell that is full of rings will be heard.
-        let _ = (&self.bell).write_all(&[1]);
+    pub(super) fn notify(&self) {
+        // A full socket wakes its reader anyway.
+        let _ = (&self.notifier).write_all(&[1]);
     }
 }
 

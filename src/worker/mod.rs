@@ -1,7 +1,7 @@
 //! A worker: everything that one core owns, and the tasks that run on it.
 //!
 //! Nothing here is shared with another thread but the metric shard, which others read, the limits' tokens, and the
-//! bell that wakes the worker when the supervisor wants something.
+//! notifier that wakes the worker when the supervisor wants something.
 //!
 //! Where to begin: `call` is the page of a call, from its head to its end.
 //!

@@ -26,7 +26,7 @@ use super::telemetry::buffers::{TelemetryBuffers, TelemetryConfig};
 use crate::net::Local;
 use crate::net::listener::{Bound, Listener};
 use crate::net::ring::Rung;
-use crate::net::runtime::{self, Bell, Loop};
+use crate::net::runtime::{self, Notifier, Loop};
 use crate::policy::spread::Spread;
 use crate::time::timers;
 use crate::transcode::api::Api;
@@ -64,7 +64,7 @@ pub struct Plan {
     /// Orders of the supervisor.
     pub control: Arc<Control>,
     /// Rings when these change.
-    pub bell: UnixStream,
+    pub notifier: UnixStream,
     /// Counts of each worker's connections.
     pub spread: Arc<Spread>,
     /// All workers in the order of their numbers, this one included.
@@ -134,7 +134,7 @@ pub(super) fn begin(
     let calls = Rc::new(Calls(Rc::clone(&executor)));
     let worker = worker(&plan, clock, local, Rc::downgrade(&calls) as Weak<dyn StartCall>);
     worker.transcode(plan.api);
-    let bell = Bell::new(plan.bell, plan.rung)?;
+    let notifier = Notifier::new(plan.notifier, plan.rung)?;
     let mut listeners = Vec::new();
     for (number, (settings, socket)) in plan.snapshot.config.listeners.iter().zip(plan.sockets).enumerate() {
         let listener = ListenerState::new(number, settings.clone(), Listener::new(socket, plan.rung)?);
@@ -147,7 +147,7 @@ pub(super) fn begin(
     worker.spawn(Rc::clone(&executor).run());
     worker.spawn(tick(Rc::clone(&worker)));
     let wake_calls = move || executor.wake_all();
-    worker.spawn(handle_commands(Rc::clone(&worker), bell, listeners, wake_calls));
+    worker.spawn(handle_commands(Rc::clone(&worker), notifier, listeners, wake_calls));
     Ok((worker, calls))
 }
 
@@ -221,15 +221,15 @@ fn settle(worker: &Worker) {
     allocations.add(crate::alloc::allocations_of_this_thread() - allocations.get());
 }
 
-/// Carries out the orders of others, each time the bell rings.
+/// Carries out the orders of others, each time the worker is notified.
 async fn handle_commands(
     worker: Rc<Worker>,
-    mut bell: Bell,
+    mut notifier: Notifier,
     listeners: Vec<Rc<ListenerState>>,
     wake_calls: impl Fn(),
 ) {
     loop {
-        bell.rung().await;
+        notifier.notified().await;
         worker.local.touch();
         while let Some((listener, slot, accepted)) = worker.take_transferred() {
             let listener = Rc::clone(&listeners[listener]);

@@ -1,7 +1,7 @@
 //! Connections on their way from the worker that accepted them to the one that serves them.
 #![allow(
     clippy::disallowed_types,
-    reason = "locked by a worker that hands a connection over, and by the other when its bell rings; never by a call"
+    reason = "locked by a worker that hands a connection over, and by the other when it is notified; never by a call"
 )]
 
 use std::collections::VecDeque;

@@ -38,8 +38,8 @@ pub(crate) struct Memory {
     order: Cell<u64>,
     doors: RefCell<BTreeMap<SocketAddr, Door>>,
     ports: Cell<u16>,
-    /// Those who look at their bells before time goes on.
-    bells: RefCell<Vec<Waker>>,
+    /// Those who look at their notifiers before time goes on.
+    notifiers: RefCell<Vec<Waker>>,
     /// Connections on their way from one worker to another, by number.
     released: RefCell<BTreeMap<u64, End>>,
 }
@@ -93,7 +93,7 @@ impl Memory {
             order: Cell::new(0),
             doors: RefCell::default(),
             ports: Cell::new(1024),
-            bells: RefCell::default(),
+            notifiers: RefCell::default(),
             released: RefCell::default(),
         })
     }
@@ -230,7 +230,7 @@ impl Memory {
             if std::mem::replace(&mut has_waited, true) {
                 return Poll::Ready(());
             }
-            self.bells.borrow_mut().push(cx.waker().clone());
+            self.notifiers.borrow_mut().push(cx.waker().clone());
             Poll::Pending
         })
         .await;
@@ -321,7 +321,7 @@ impl World {
             return true;
         }
         if !self.has_asked_bells.replace(true) {
-            self.memory.bells.take().into_iter().for_each(Waker::wake);
+            self.memory.notifiers.take().into_iter().for_each(Waker::wake);
             return true;
         }
         self.has_asked_bells.set(false);
@@ -333,9 +333,9 @@ impl World {
         if self.parties.get() == 1 {
             return executor.run();
         }
-        // Others may hear a bell before all is quiet.
+        // Others may hear a notifier before all is quiet.
         if self.memory.below(8) == 0 {
-            self.memory.bells.take().into_iter().for_each(Waker::wake);
+            self.memory.notifiers.take().into_iter().for_each(Waker::wake);
         }
         let woken = executor.woken_parties();
         executor.run_party(woken[self.memory.below(woken.len() as u32) as usize]);

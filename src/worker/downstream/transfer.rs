@@ -71,8 +71,8 @@ impl Worker {
         if result.is_err() {
             self.spread.leave(number, listener);
         }
-        // The bell rings even for a refused connection: a worker that drains may have waited for just this one.
-        peer_worker.ring();
+        // The peer is notified even of a refused connection: a worker that drains may have waited for just this one.
+        peer_worker.notify();
         result
     }
 

@@ -39,7 +39,7 @@ pub(super) struct Seat {
     pub(super) worker: Rc<Worker>,
     pub(super) shard: Arc<Shard>,
     control: Arc<Control>,
-    bell: UnixStream,
+    notifier: UnixStream,
     has_ended: Rc<Cell<bool>>,
     _calls: Rc<dyn StartCall>,
 }
@@ -113,7 +113,7 @@ impl Gateway {
         for (number, seat) in self.workers.iter_mut().enumerate() {
             seat.shard = seat.shard.next(&self.shared.layout, &next.layout);
             seat.control.apply(next.snapshot(number, &seat.shard));
-            seat.ring();
+            seat.notify();
         }
         self.shared = next;
     }
@@ -187,8 +187,8 @@ impl Gateway {
 }
 
 impl Seat {
-    fn ring(&self) {
-        (&self.bell).write_all(&[1]).expect("the worker hears");
+    fn notify(&self) {
+        (&self.notifier).write_all(&[1]).expect("the worker hears");
     }
 
     fn describe(&self) -> String {
@@ -309,7 +309,7 @@ impl Shared {
             telemetry: TelemetryConfig { access_log: None, tracing: None },
             api: None,
             control: Arc::clone(&door.control),
-            bell: door.theirs,
+            notifier: door.theirs,
             spread: Arc::clone(&self.spread),
             peers: Arc::clone(peers),
         };
@@ -323,7 +323,7 @@ impl Shared {
             queue.queue().close();
             told.set(true);
         });
-        Seat { worker, shard, control: door.control, bell: door.ours, has_ended, _calls: calls }
+        Seat { worker, shard, control: door.control, notifier: door.ours, has_ended, _calls: calls }
     }
 }
 
