@@ -1,10 +1,10 @@
 //! The guard of a worker against more calls than it can take.
 //!
 //! Two things tell: how many calls it has, and how late its loop is, that is, how long something that happens now waits
-//! until the worker comes to it. The worker beats every few milliseconds, and what is asked after a beat was due and has
-//! not come waits as long as that. One long turn says nothing. A loop that is late at every beat for `interval` has a
+//! until the worker comes to it. The worker ticks every few milliseconds, and what is asked after a tick was due and has
+//! not come waits as long as that. One long turn says nothing. A loop that is late at every tick for `interval` has a
 //! queue that does not get shorter (a standing queue, in the words of CoDel, RFC 8289); from then on each turn takes
-//! what it comes to in time and refuses the rest, until a beat is in time again. Refusing is cheap, so the turns get
+//! what it comes to in time and refuses the rest, until a tick is in time again. Refusing is cheap, so the turns get
 //! shorter, and the calls that are taken are answered while somebody still waits for them.
 
 use std::time::Duration;
@@ -19,11 +19,11 @@ const ALWAYS: u32 = 32;
 /// A worker's guard against more than it can do.
 #[derive(Debug, Default)]
 pub struct Overload {
-    /// The moment of the next beat.
+    /// The moment of the next tick.
     due: Moment,
-    /// The moment since which every beat was late.
+    /// The moment since which every tick was late.
     late_since: Option<Moment>,
-    /// The last beat that was.
+    /// The last tick that was.
     late_at: Moment,
     /// Calls that came late.
     late: u32,
@@ -42,11 +42,11 @@ pub enum Verdict {
 }
 
 impl Overload {
-    /// Notes a beat, and the moment of the next.
+    /// Notes a tick, and the moment of the next.
     ///
-    /// Something may wake the worker's tick before its time. That says nothing in a turn that has begun with a beat that
+    /// Something may wake the worker's tick before its time. That says nothing in a turn that has begun with a tick that
     /// was late.
-    pub fn beat(&mut self, settings: &config::Overload, now: Moment, next: Moment) {
+    pub fn record_tick(&mut self, settings: &config::Overload, now: Moment, next: Moment) {
         let max = settings.max_loop_delay.unwrap_or(Duration::MAX);
         if max < now.since(self.due) {
             self.late_since.get_or_insert(now);

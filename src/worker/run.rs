@@ -195,7 +195,7 @@ async fn tick(worker: Rc<Worker>) {
         } else {
             settled_at.plus(TICK).max(now.plus(timers::TICK))
         };
-        worker.overload.borrow_mut().beat(&worker.config().config.overload, now, until);
+        worker.overload.borrow_mut().record_tick(&worker.config().config.overload, now, until);
         let mut sleep = pin!(runtime::sleep(until.since(now)));
         // A wake-up before its time means that a timer is due earlier, or that there are calls.
         let mut is_woken = false;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::random::Random;
 
-const BEAT: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(5);
 
 fn at(millis: u64) -> Moment {
     Moment::ZERO.plus(Duration::from_millis(millis))
@@ -20,10 +20,10 @@ fn settings() -> config::Overload {
 }
 
 /// Beats at these moments, each of which makes the next one due 5 ms later.
-fn after(beats: &[u64]) -> Overload {
-    let mut overload = Overload { due: at(beats[0]), ..Overload::default() };
-    for beat in beats {
-        overload.beat(&settings(), at(*beat), at(*beat).plus(BEAT));
+fn after(ticks: &[u64]) -> Overload {
+    let mut overload = Overload { due: at(ticks[0]), ..Overload::default() };
+    for tick in ticks {
+        overload.record_tick(&settings(), at(*tick), at(*tick).plus(TICK));
     }
     overload
 }
@@ -39,11 +39,11 @@ fn only_a_loop_that_stays_late_refuses_and_only_what_comes_late() {
         ("late for long, at the limit", &[1_000, 1_300, 1_600, 1_900], 2_005, Take),
         ("late for long, and above it", &[1_000, 1_300, 1_600, 1_900], 2_006, TooLate),
         ("late for long within one turn", &[1_000, 1_300], 1_801, TooLate),
-        ("a beat in time makes good", &[1_000, 1_300, 1_600, 1_900, 1_950], 3_000, Take),
+        ("a tick in time makes good", &[1_000, 1_300, 1_600, 1_900, 1_950], 3_000, Take),
         ("and then it begins anew", &[1_000, 1_300, 1_600, 1_900, 1_950, 2_250], 2_700, Take),
     ];
-    for (what, beats, now, verdict) in table {
-        assert_eq!(after(beats).ask(&settings(), 1, at(*now)), *verdict, "{what}");
+    for (what, ticks, now, verdict) in table {
+        assert_eq!(after(ticks).ask(&settings(), 1, at(*now)), *verdict, "{what}");
     }
     let off = config::Overload { max_loop_delay: None, ..settings() };
     assert_eq!(after(&[1_000, 1_300, 1_600, 1_900]).ask(&off, 1, at(9_000)), Take);
@@ -51,17 +51,17 @@ fn only_a_loop_that_stays_late_refuses_and_only_what_comes_late() {
 
 /// A call that begins may wake the tick again, in the turn that it was late in.
 #[test]
-fn beats_before_their_time_make_nothing_good_that_was_late_a_moment_ago() {
+fn ticks_before_their_time_make_nothing_good_that_was_late_a_moment_ago() {
     let mut overload = Overload { due: at(1_000), ..Overload::default() };
     for turn in (1_300..2_200).step_by(300) {
         for early in [0, 1, 4] {
-            overload.beat(&settings(), at(turn + early), at(turn + early).plus(BEAT));
+            overload.record_tick(&settings(), at(turn + early), at(turn + early).plus(TICK));
         }
     }
     assert_eq!(overload.ask(&settings(), 1, at(2_500)), Verdict::TooLate);
     // A loop that has not been late for as long as it may be is in time, whoever wakes it.
     for now in (1_907..2_060).step_by(4) {
-        overload.beat(&settings(), at(now), at(now).plus(BEAT));
+        overload.record_tick(&settings(), at(now), at(now).plus(TICK));
     }
     assert_eq!(overload.ask(&settings(), 1, at(2_500)), Verdict::Take);
 }
@@ -103,8 +103,8 @@ fn run(settings: &config::Overload, load: f64, hiccup: Duration, seed: u64) -> O
     let (mut now, mut next_arrival, mut next_hiccup) = (at(0), at(0), at(1_000));
     let mut queue = std::collections::VecDeque::new();
     while now < at(20_000) {
-        // The beat comes with the events of this turn.
-        overload.beat(settings, now, now.plus(BEAT));
+        // The tick comes with the events of this turn.
+        overload.record_tick(settings, now, now.plus(TICK));
         let (began, measured) = (now, at(10_000) <= now);
         while next_arrival <= began {
             queue.push_back(next_arrival);
@@ -124,8 +124,8 @@ fn run(settings: &config::Overload, load: f64, hiccup: Duration, seed: u64) -> O
             now = now.plus(hiccup);
             next_hiccup = now.plus(Duration::from_secs(2));
         }
-        // Nothing to do: the next beat wakes it.
-        now = now.max(began.plus(BEAT));
+        // Nothing to do: the next tick wakes it.
+        now = now.max(began.plus(TICK));
     }
     outcome
 }

@@ -72,11 +72,11 @@ fn a_worker_that_stays_late_refuses_until_it_no_longer_is() {
     });
     scene.until(|| refused() > 0);
     let first = scene.now().since(began);
-    // The interval begins with a beat that is late. After it, calls are refused that are looked at before the next beat.
+    // The interval begins with a tick that is late. After it, calls are refused that are looked at before the next tick.
     assert!((ms(100)..=ms(100 + 5 * 21)).contains(&first), "{first:?}");
     scene.until(|| refused() > 200);
     is_busy.set(false);
-    // A single beat in time is enough.
+    // A single tick in time is enough.
     scene.pass(ms(21) + 2 * WHEEL);
     let before = refused();
     let calls = scene.ended(&numbers, 2_000);
