@@ -205,7 +205,7 @@ impl Subject {
     }
 
     fn json(&self) -> Value {
-        json!({ "name": self.name, "backend": self.gateway.rung().backend(), "flags": self.gateway.rung().flags() })
+        json!({ "name": self.name, "backend": self.gateway.backend().name(), "flags": self.gateway.backend().flags() })
     }
 
     /// The gateway's counts so far, of all calls.

@@ -175,8 +175,8 @@ fn run_configuration(origin: &Origin, hooks: Hooks) -> ExitCode {
             listeners = ?gateway.listeners(),
             admin = %gateway.admin(),
             workers = gateway.workers(),
-            backend = gateway.rung().backend(),
-            flags = gateway.rung().flags(),
+            backend = gateway.backend().name(),
+            flags = gateway.backend().flags(),
             "ready"
         );
     })
@@ -218,8 +218,8 @@ fn greet(gateway: &Gateway, demo: &Demo, out: &mut impl Write) -> io::Result<()>
     for address in &listeners {
         writeln!(out, "  gateway   {address}   gRPC, gRPC-Web and JSON, cleartext")?;
     }
-    let (rung, workers) = (gateway.rung(), gateway.workers());
-    writeln!(out, "  workers   {workers}, on {} ({})", rung.backend(), rung.flags())?;
+    let (backend, workers) = (gateway.backend(), gateway.workers());
+    writeln!(out, "  workers   {workers}, on {} ({})", backend.name(), backend.flags())?;
     for service in &demo.services {
         writeln!(
             out,

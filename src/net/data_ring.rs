@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use io_uring::{IoUring, opcode, squeue, types};
 
-use super::ring::Rung;
+use super::ring::IoBackend;
 
 /// `IORING_ENTER_GETEVENTS` (linux/io_uring.h).
 const GETEVENTS: u32 = 1;
@@ -67,7 +67,7 @@ impl Tag {
 pub(super) struct DataRing {
     /// None once it was closed.
     ring: RefCell<Option<IoUring>>,
-    rung: Rung,
+    backend: IoBackend,
     /// Its completions are read into this.
     completions: RefCell<Vec<Completion>>,
     /// The kernel did not take all submissions: the next enter must not wait.
@@ -75,11 +75,11 @@ pub(super) struct DataRing {
 }
 
 impl DataRing {
-    /// Takes over a ring that this thread has built on `rung`.
-    pub(super) fn new(ring: IoUring, rung: Rung) -> DataRing {
+    /// Takes over a ring that this thread has built on `backend`.
+    pub(super) fn new(ring: IoUring, backend: IoBackend) -> DataRing {
         DataRing {
             ring: RefCell::new(Some(ring)),
-            rung,
+            backend,
             completions: RefCell::default(),
             refused: Cell::new(false),
         }
@@ -97,7 +97,7 @@ impl DataRing {
     /// Whether the kernel carries an operation out while it takes its submission. Then all its CQEs are known once no
     /// submission waits.
     pub(super) fn submits_inline(&self) -> bool {
-        self.rung != Rung::SubmissionThread
+        self.backend != IoBackend::SubmissionThread
     }
 
     /// Puts an operation into the ring; it leaves with the next enter.

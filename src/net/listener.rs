@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type
 
 use super::current::{Waits, current};
 use super::epoll::Source;
-use super::ring::Rung;
+use super::ring::IoBackend;
 use super::socket::Socket;
 
 /// Binds a listening socket that shares its address with those of the other workers.
@@ -79,12 +79,12 @@ impl Listener {
     ///
     /// # Errors
     /// When the descriptor cannot be set up for this loop.
-    pub fn new(bound: impl Into<Bound>, rung: Rung) -> io::Result<Listener> {
+    pub fn new(bound: impl Into<Bound>, backend: IoBackend) -> io::Result<Listener> {
         let bound = bound.into();
         let source = match &bound {
             Bound::Socket(socket) => {
                 // io_uring answers EAGAIN on non-blocking sockets instead of waiting; epoll needs them.
-                socket.set_nonblocking(rung == Rung::Epoll)?;
+                socket.set_nonblocking(backend == IoBackend::Epoll)?;
                 match &current().waits {
                     Waits::Epoll(epoll) => Some(epoll.source(socket.as_fd())?),
                     _ => None,

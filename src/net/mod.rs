@@ -26,10 +26,10 @@ mod outward;
 pub mod pipe;
 mod provided;
 mod ready;
-mod rehearsal;
 #[cfg(test)]
 mod required;
 pub mod ring;
+mod ring_selftest;
 pub mod runtime;
 mod secure;
 pub mod socket;

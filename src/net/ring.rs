@@ -12,12 +12,12 @@ use std::os::fd::AsRawFd;
 
 use io_uring::{IoUring, Probe, opcode};
 
-use super::{rehearsal, sys};
+use super::{ring_selftest, sys};
 use crate::config::Io;
 
 /// A way to do I/O, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rung {
+pub enum IoBackend {
     /// io_uring; a thread of the kernel takes submissions. Only where the configuration asks for it.
     SubmissionThread,
     /// io_uring; completions are run only when the worker asks for them (Linux 6.1).
@@ -28,7 +28,7 @@ pub enum Rung {
 
 /// The reason why io_uring cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RingUnavailable {
     /// The kernel's errno; 0 where an operation is missing.
     pub errno: i32,
     /// The reason in a sentence, with the likely causes.
@@ -58,39 +58,39 @@ const OPERATIONS: [(u8, &str); 10] = [
     (opcode::Nop::CODE, "NOP"),
 ];
 
-impl Rung {
+impl IoBackend {
     /// The name in logs and metrics.
-    pub const fn backend(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
-            Rung::SubmissionThread | Rung::DeferTaskrun => "io_uring",
-            Rung::Epoll => "epoll",
+            IoBackend::SubmissionThread | IoBackend::DeferTaskrun => "io_uring",
+            IoBackend::Epoll => "epoll",
         }
     }
 
     /// The set-up flags, for people.
     pub const fn flags(self) -> &'static str {
         match self {
-            Rung::SubmissionThread => "SINGLE_ISSUER|SQPOLL",
-            Rung::DeferTaskrun => "SINGLE_ISSUER|DEFER_TASKRUN",
-            Rung::Epoll => "-",
+            IoBackend::SubmissionThread => "SINGLE_ISSUER|SQPOLL",
+            IoBackend::DeferTaskrun => "SINGLE_ISSUER|DEFER_TASKRUN",
+            IoBackend::Epoll => "-",
         }
     }
 
-    /// A builder for this rung's ring; none for epoll.
+    /// A builder for this backend's ring; none for epoll.
     pub(super) fn builder(self, io: &Io) -> Option<io_uring::Builder> {
         let mut builder = IoUring::builder();
         match self {
-            Rung::SubmissionThread => {
+            IoBackend::SubmissionThread => {
                 // The kernel refuses it together with deferred or cooperative task work, which save interrupts of a
                 // thread that submits for itself.
                 let idle = io.sqpoll_idle.unwrap_or_default().as_millis();
                 builder.setup_single_issuer().setup_sqpoll(u32::try_from(idle).unwrap_or(u32::MAX));
                 builder.setup_submit_all();
             }
-            Rung::DeferTaskrun => {
+            IoBackend::DeferTaskrun => {
                 builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all();
             }
-            Rung::Epoll => return None,
+            IoBackend::Epoll => return None,
         }
         // Each connection has a receive and often a send in flight, so completions may outnumber a full queue of
         // submissions by far before the worker looks.
@@ -100,8 +100,8 @@ impl Rung {
 }
 
 /// The ring that a configuration asks for. An option that is set is mandatory: where the kernel lacks it, there is no ring.
-fn wanted(io: &Io) -> Rung {
-    if io.sqpoll_idle.is_some() { Rung::SubmissionThread } else { Rung::DeferTaskrun }
+fn wanted(io: &Io) -> IoBackend {
+    if io.sqpoll_idle.is_some() { IoBackend::SubmissionThread } else { IoBackend::DeferTaskrun }
 }
 
 /// The ring that this thread can have now, or why none. The trial enters it, and runs the operations that connections
@@ -110,19 +110,19 @@ fn wanted(io: &Io) -> Rung {
 /// # Errors
 /// The kernel's refusal of the ring, an operation that is missing or does not do what it should, or an option that the
 /// kernel lacks.
-pub fn probe(io: &Io) -> Result<Rung, Refusal> {
-    let rung = wanted(io);
-    let builder = rung.builder(io).expect("every rung before epoll has a ring");
-    let ring = builder.build(io.entries).map_err(|error| Refusal::of(&error, io))?;
+pub fn probe(io: &Io) -> Result<IoBackend, RingUnavailable> {
+    let backend = wanted(io);
+    let builder = backend.builder(io).expect("every backend before epoll has a ring");
+    let ring = builder.build(io.entries).map_err(|error| RingUnavailable::of(&error, io))?;
     check(&ring, io)?;
-    rehearsal::carrying(ring).map_err(|error| Refusal::of_carrier(&error))?;
-    Ok(rung)
+    ring_selftest::carrying(ring).map_err(|error| RingUnavailable::of_carrier(&error))?;
+    Ok(backend)
 }
 
-fn check(ring: &IoUring, io: &Io) -> Result<(), Refusal> {
+fn check(ring: &IoUring, io: &Io) -> Result<(), RingUnavailable> {
     check_operations(ring, io)?;
     match io.busy_poll {
-        Some(span) => sys::poll_interfaces(ring.as_raw_fd(), span).map_err(|error| Refusal {
+        Some(span) => sys::poll_interfaces(ring.as_raw_fd(), span).map_err(|error| RingUnavailable {
             errno: error.raw_os_error().unwrap_or(0),
             reason: format!(
                 "io.busy_poll: the kernel refuses IORING_REGISTER_NAPI: {error}; Linux 6.9 or newer with \
@@ -133,21 +133,21 @@ fn check(ring: &IoUring, io: &Io) -> Result<(), Refusal> {
     }
 }
 
-fn check_operations(ring: &IoUring, io: &Io) -> Result<(), Refusal> {
+fn check_operations(ring: &IoUring, io: &Io) -> Result<(), RingUnavailable> {
     let mut probe = Probe::new();
-    ring.submitter().register_probe(&mut probe).map_err(|error| Refusal::of(&error, io))?;
+    ring.submitter().register_probe(&mut probe).map_err(|error| RingUnavailable::of(&error, io))?;
     match OPERATIONS.iter().find(|(code, _)| !probe.is_supported(*code)) {
         None => Ok(()),
         Some((_, name)) => {
             let reason =
                 format!("the kernel's io_uring lacks IORING_OP_{name}; Linux 6.1 or newer is needed");
-            Err(Refusal { errno: 0, reason })
+            Err(RingUnavailable { errno: 0, reason })
         }
     }
 }
 
-impl Refusal {
-    fn of_carrier(error: &io::Error) -> Refusal {
+impl RingUnavailable {
+    fn of_carrier(error: &io::Error) -> RingUnavailable {
         let causes = match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES | libc::ENOSYS) => {
                 "; likely: a seccomp profile forbids io_uring_enter or io_uring_register"
@@ -155,10 +155,10 @@ impl Refusal {
             _ => "",
         };
         let reason = format!("the kernel's io_uring does not carry bytes as Linux 6.1 does: {error}{causes}");
-        Refusal { errno: error.raw_os_error().unwrap_or(0), reason }
+        RingUnavailable { errno: error.raw_os_error().unwrap_or(0), reason }
     }
 
-    fn of(error: &io::Error, io: &Io) -> Refusal {
+    fn of(error: &io::Error, io: &Io) -> RingUnavailable {
         let option = match (error.raw_os_error(), io.sqpoll_idle, io.busy_poll) {
             (Some(libc::EINVAL), Some(_), _) => "io.sqpoll_idle needs Linux 6.0 or newer; ",
             (Some(libc::EINVAL), None, Some(_)) => "io.busy_poll needs Linux 6.9 or newer; ",
@@ -183,17 +183,17 @@ impl Refusal {
             }
         };
         let reason = format!("io_uring_setup: {error}; {option}likely: {causes}");
-        Refusal { errno: error.raw_os_error().unwrap_or(0), reason }
+        RingUnavailable { errno: error.raw_os_error().unwrap_or(0), reason }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RingUnavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for RingUnavailable {}
 
 /// The file descriptors of all rings of this process.
 pub fn descriptors() -> BTreeSet<i32> {
@@ -238,24 +238,24 @@ pub(super) mod tests {
 
     #[test]
     fn a_ring_is_tried_as_it_will_be_used() {
-        let ring = match Rung::DeferTaskrun.builder(&IO).unwrap().build(256) {
+        let ring = match IoBackend::DeferTaskrun.builder(&IO).unwrap().build(256) {
             Ok(ring) => ring,
             Err(error) => return required::skip(error),
         };
-        let rehearsed = rehearsal::carrying(ring).map_err(|error| error.to_string());
-        assert_eq!(probe(&IO) == Ok(Rung::DeferTaskrun), rehearsed.is_ok(), "{rehearsed:?}");
+        let tested = ring_selftest::carrying(ring).map_err(|error| error.to_string());
+        assert_eq!(probe(&IO) == Ok(IoBackend::DeferTaskrun), tested.is_ok(), "{tested:?}");
     }
 
     #[test]
     fn what_is_asked_for_by_name_is_had_or_refused() {
         let idle = Some(Duration::from_millis(10));
-        for (io, rung, key) in [
-            (Io { sqpoll_idle: idle, ..IO }, Rung::SubmissionThread, "io.sqpoll_idle"),
-            (Io { busy_poll: Some(SPAN), ..IO }, Rung::DeferTaskrun, "io.busy_poll"),
-            (Io { sqpoll_idle: idle, busy_poll: Some(SPAN), ..IO }, Rung::SubmissionThread, "io."),
+        for (io, backend, key) in [
+            (Io { sqpoll_idle: idle, ..IO }, IoBackend::SubmissionThread, "io.sqpoll_idle"),
+            (Io { busy_poll: Some(SPAN), ..IO }, IoBackend::DeferTaskrun, "io.busy_poll"),
+            (Io { sqpoll_idle: idle, busy_poll: Some(SPAN), ..IO }, IoBackend::SubmissionThread, "io."),
         ] {
             match (probe(&IO), probe(&io)) {
-                (_, Ok(had)) => assert_eq!(had, rung, "{io:?}"),
+                (_, Ok(had)) => assert_eq!(had, backend, "{io:?}"),
                 // Where there are rings but not this, the key is named.
                 (Ok(_), Err(refusal)) => assert!(refusal.reason.contains(key), "{refusal}"),
                 (Err(_), Err(_)) => {}
@@ -269,7 +269,7 @@ pub(super) mod tests {
         if let Err(refusal) = probe(&io) {
             return required::skip_option(probe(&IO).is_ok(), refusal);
         }
-        let ring = Rung::DeferTaskrun.builder(&io).unwrap().build(256).unwrap();
+        let ring = IoBackend::DeferTaskrun.builder(&io).unwrap().build(256).unwrap();
         sys::poll_interfaces(ring.as_raw_fd(), SPAN).unwrap();
         let elsewhere = std::thread::scope(|scope| {
             scope.spawn(|| sys::poll_interfaces(ring.as_raw_fd(), SPAN)).join().unwrap()
@@ -286,7 +286,7 @@ pub(super) mod tests {
             (libc::EMFILE, "NOFILE"),
             (libc::EINVAL, "io_uring_disabled"),
         ] {
-            let refusal = Refusal::of(&io::Error::from_raw_os_error(errno), &IO);
+            let refusal = RingUnavailable::of(&io::Error::from_raw_os_error(errno), &IO);
             assert!(refusal.reason.contains(word), "{refusal}");
             assert!(refusal.reason.contains(&format!("os error {errno}")), "{refusal}");
         }
@@ -299,7 +299,7 @@ pub(super) mod tests {
             (Io { sqpoll_idle: Some(SPAN), ..IO }, "io.sqpoll_idle"),
             (Io { busy_poll: Some(SPAN), ..IO }, "io.busy_poll"),
         ] {
-            assert!(Refusal::of(&invalid, &io).reason.contains(word));
+            assert!(RingUnavailable::of(&invalid, &io).reason.contains(word));
         }
     }
 

@@ -21,7 +21,7 @@ use super::epoll::{Epoll, Source};
 use super::executor::Executor;
 use super::local::Local;
 use super::operations::Operations;
-use super::ring::Rung;
+use super::ring::IoBackend;
 use super::sys;
 use crate::config::Io;
 
@@ -45,15 +45,15 @@ impl std::fmt::Debug for Loop {
 }
 
 impl Loop {
-    /// A loop on `rung` for `local`'s worker, set up as `io` says.
+    /// A loop on `backend` for `local`'s worker, set up as `io` says.
     ///
     /// # Errors
     /// When the kernel refuses the ring, its buffers, or a descriptor.
-    pub fn new(rung: Rung, io: &Io, local: &Local) -> io::Result<Loop> {
+    pub fn new(backend: IoBackend, io: &Io, local: &Local) -> io::Result<Loop> {
         // First, so that the lowest of the loop's descriptors is the ring's.
-        let (wait, waits) = match rung.builder(io) {
+        let (wait, waits) = match backend.builder(io) {
             Some(builder) => {
-                let ring = Rc::new(DataRing::new(build(&builder, io.entries)?, rung));
+                let ring = Rc::new(DataRing::new(build(&builder, io.entries)?, backend));
                 if let Some(span) = io.busy_poll {
                     sys::poll_interfaces(ring.descriptor(), span)?;
                 }
@@ -184,7 +184,7 @@ impl Notifier {
     ///
     /// # Errors
     /// When the descriptor cannot be set up for this loop.
-    pub fn new(end: std::os::unix::net::UnixStream, _: Rung) -> io::Result<Notifier> {
+    pub fn new(end: std::os::unix::net::UnixStream, _: IoBackend) -> io::Result<Notifier> {
         end.set_nonblocking(true)?;
         let source = match &current().waits {
             Waits::Ring(_) => None,

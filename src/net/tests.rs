@@ -1,4 +1,4 @@
-//! Connections of an echoing protocol, on every rung that this host has: all bytes come back, in order.
+//! Connections of an echoing protocol, on every backend that this host has: all bytes come back, in order.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::listener::{self, Listener};
 use super::ring::tests::IO;
-use super::ring::{self, Rung};
+use super::ring::{self, IoBackend};
 use super::runtime::Loop;
 use super::{Local, Pipe, Socket, buffers, required, runtime, stream};
 use crate::config::Io;
@@ -23,23 +23,23 @@ use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 
 /// The ways that bytes go on this host, each with what a loop on it is made by.
-fn rungs() -> Vec<(Rung, Io)> {
+fn backends() -> Vec<(IoBackend, Io)> {
     let idle = Some(Duration::from_millis(10));
     let has_ring = ring::probe(&IO).is_ok();
-    let rung = |io: Io| match ring::probe(&io) {
-        Ok(rung) => Some((rung, io)),
+    let backend = |io: Io| match ring::probe(&io) {
+        Ok(backend) => Some((backend, io)),
         Err(refusal) => {
             required::skip_option(has_ring, refusal);
             None
         }
     };
-    let rings = [IO, Io { sqpoll_idle: idle, ..IO }].into_iter().filter_map(rung);
-    rings.chain([(Rung::Epoll, IO)]).collect()
+    let rings = [IO, Io { sqpoll_idle: idle, ..IO }].into_iter().filter_map(backend);
+    rings.chain([(IoBackend::Epoll, IO)]).collect()
 }
 
 /// Serves connections by `protocol` until `peers` is done with its ends of them. Returns what was counted.
 fn serve<P: Future<Output = ()> + 'static>(
-    (rung, io): (Rung, Io),
+    (backend, io): (IoBackend, Io),
     connections: usize,
     protocol: impl Fn(Rc<Pipe>) -> P,
     peers: impl FnOnce(Vec<TcpStream>) + Send + 'static,
@@ -56,7 +56,7 @@ fn serve<P: Future<Output = ()> + 'static>(
     }
     let counts = Arc::<WorkerBlock>::default();
     let local = Local::new(Arc::clone(&counts), Moment::ZERO);
-    let mut event_loop = Loop::new(rung, &io, &local).expect("the rung is there");
+    let mut event_loop = Loop::new(backend, &io, &local).expect("the backend is there");
     let peers = thread::spawn(move || peers(theirs));
     event_loop.run(&Rc::clone(&local), async {
         let (done, mut all) = tokio::sync::mpsc::unbounded_channel::<()>();
@@ -109,8 +109,8 @@ fn pattern(bytes: usize, seed: usize) -> Vec<u8> {
 #[test]
 fn more_connections_speak_at_once_than_there_are_buffers() {
     let many = usize::from(buffers::POOL_BUFFERS) + 100;
-    for rung in rungs() {
-        serve(rung, many, echo, move |mut peers| {
+    for backend in backends() {
+        serve(backend, many, echo, move |mut peers| {
             for round in 0..3 {
                 for (number, peer) in peers.iter_mut().enumerate() {
                     peer.write_all(&pattern(100, number + round)).expect("it is taken");
@@ -118,7 +118,7 @@ fn more_connections_speak_at_once_than_there_are_buffers() {
                 for (number, peer) in peers.iter_mut().enumerate() {
                     let mut heard = [0; 100];
                     peer.read_exact(&mut heard).expect("an echo");
-                    assert_eq!(heard[..], pattern(100, number + round), "{rung:?}, {number}");
+                    assert_eq!(heard[..], pattern(100, number + round), "{backend:?}, {number}");
                 }
             }
         });
@@ -127,15 +127,15 @@ fn more_connections_speak_at_once_than_there_are_buffers() {
 
 #[test]
 fn a_peer_that_does_not_read_gets_all_of_it_in_the_end() {
-    for rung in rungs() {
-        does_not_read(rung, echo);
-        does_not_read(rung, pass_back);
+    for backend in backends() {
+        does_not_read(backend, echo);
+        does_not_read(backend, pass_back);
     }
 }
 
-fn does_not_read<P: Future<Output = ()> + 'static>(rung: (Rung, Io), protocol: fn(Rc<Pipe>) -> P) {
+fn does_not_read<P: Future<Output = ()> + 'static>(backend: (IoBackend, Io), protocol: fn(Rc<Pipe>) -> P) {
     const BYTES: usize = 24 << 20;
-    let counts = serve(rung, 2, protocol, move |mut peers| {
+    let counts = serve(backend, 2, protocol, move |mut peers| {
         let mut other = peers.pop().expect("there are two");
         let mut slow = peers.pop().expect("there are two");
         let mut speaker = slow.try_clone().expect("a second handle");
@@ -153,17 +153,17 @@ fn does_not_read<P: Future<Output = ()> + 'static>(rung: (Rung, Io), protocol: f
         }
         let mut heard = Vec::with_capacity(BYTES);
         slow.read_to_end(&mut heard).expect("all of it, and then the end");
-        assert!(heard == pattern(BYTES, 0), "{rung:?}: {} bytes", heard.len());
+        assert!(heard == pattern(BYTES, 0), "{backend:?}: {} bytes", heard.len());
         speaker.join().expect("it has said everything");
     });
     let echoed = (BYTES + 200 * 3_000) as u64;
-    assert_eq!((counts.bytes_received.get(), counts.bytes_sent.get()), (echoed, echoed), "{rung:?}");
+    assert_eq!((counts.bytes_received.get(), counts.bytes_sent.get()), (echoed, echoed), "{backend:?}");
 }
 
 #[test]
 fn a_peer_that_goes_away_at_any_time_leaves_the_others_alone() {
-    for rung in rungs() {
-        serve(rung, 40, echo, move |peers| {
+    for backend in backends() {
+        serve(backend, 40, echo, move |peers| {
             for (number, mut peer) in peers.into_iter().enumerate() {
                 peer.write_all(&pattern(50_000, number)).expect("it is taken");
                 if number % 2 == 0 {
@@ -173,7 +173,7 @@ fn a_peer_that_goes_away_at_any_time_leaves_the_others_alone() {
                 peer.shutdown(Shutdown::Write).expect("it is open");
                 let mut heard = Vec::new();
                 peer.read_to_end(&mut heard).expect("all of it, and then the end");
-                assert!(heard == pattern(50_000, number), "{rung:?}, {number}: {} bytes", heard.len());
+                assert!(heard == pattern(50_000, number), "{backend:?}, {number}: {} bytes", heard.len());
             }
         });
     }
@@ -181,7 +181,7 @@ fn a_peer_that_goes_away_at_any_time_leaves_the_others_alone() {
 
 #[test]
 fn what_another_task_stages_leaves_when_it_asks() {
-    for rung in rungs() {
+    for backend in backends() {
         let two = Rc::new(RefCell::new(Vec::<Rc<Pipe>>::new()));
         let talk = |pipe: Rc<Pipe>| {
             let two = Rc::clone(&two);
@@ -199,13 +199,13 @@ fn what_another_task_stages_leaves_when_it_asks() {
                 if pipe.inward_end().is_some() { Poll::Ready(()) } else { Poll::Pending }
             })
         };
-        serve(rung, 2, talk, move |mut peers| {
+        serve(backend, 2, talk, move |mut peers| {
             for round in 0..100 {
                 let (from, to) = (round % 2, (round + 1) % 2);
                 peers[from].write_all(&pattern(50, round)).expect("it is taken");
                 let mut heard = [0; 51];
                 peers[to].read_exact(&mut heard).expect("it is passed on");
-                assert_eq!((heard[0], &heard[1..]), (50, &pattern(50, round)[..]), "{rung:?}");
+                assert_eq!((heard[0], &heard[1..]), (50, &pattern(50, round)[..]), "{backend:?}");
             }
         });
         two.borrow_mut().clear();
@@ -214,7 +214,7 @@ fn what_another_task_stages_leaves_when_it_asks() {
 
 #[test]
 fn what_is_staged_while_a_send_waits_follows_it() {
-    for rung in rungs() {
+    for backend in backends() {
         let (all_said, said) = std::sync::mpsc::channel();
         let all_said = Rc::new(std::cell::Cell::new(Some(all_said)));
         let talk = |pipe: Rc<Pipe>| {
@@ -231,21 +231,21 @@ fn what_is_staged_while_a_send_waits_follows_it() {
                 let _ = io.read(&mut [0]).await;
             }
         };
-        serve(rung, 1, talk, move |mut peers| {
+        serve(backend, 1, talk, move |mut peers| {
             let said = said.recv_timeout(Duration::from_secs(20)).expect("a send waits");
             let expected: Vec<_> =
                 (0..said).flat_map(|seed| pattern(100_000, seed)).chain(*b"the end").collect();
             let mut heard = vec![0; expected.len()];
             peers[0].read_exact(&mut heard).expect("all of it, although nobody says any more");
-            assert!(heard == expected, "{rung:?}");
+            assert!(heard == expected, "{backend:?}");
         });
     }
 }
 
 /// Runs `main` on a loop of its own.
-fn run<T>((rung, io): (Rung, Io), main: impl AsyncFnOnce(Rc<Local>) -> T) -> T {
+fn run<T>((backend, io): (IoBackend, Io), main: impl AsyncFnOnce(Rc<Local>) -> T) -> T {
     let local = Local::new(Arc::default(), Moment::ZERO);
-    let mut event_loop = Loop::new(rung, &io, &local).expect("the rung is there");
+    let mut event_loop = Loop::new(backend, &io, &local).expect("the backend is there");
     event_loop.run(&Rc::clone(&local), main(local))
 }
 
@@ -257,11 +257,11 @@ async fn begun_and_dropped<T>(future: impl Future<Output = T>) -> Poll<T> {
 
 #[test]
 fn connections_are_made_and_taken_and_those_that_nobody_waits_for_are_not_lost() {
-    for rung in rungs() {
-        run(rung, async |_| {
+    for backend in backends() {
+        run(backend, async |_| {
             let socket = listener::bind(([127, 0, 0, 1], 0).into(), 16).expect("a free port");
             let address = socket.local_addr().expect("it is bound");
-            let door = Listener::new(socket, rung.0).expect("it is taken");
+            let door = Listener::new(socket, backend.0).expect("it is taken");
             let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
             let elsewhere = other.local_addr().expect("it is bound");
             for _ in 0..20 {
@@ -270,7 +270,7 @@ fn connections_are_made_and_taken_and_those_that_nobody_waits_for_are_not_lost()
                 runtime::sleep(Duration::from_millis(1)).await;
                 let near = listener::connect(address).await.expect("it listens");
                 let (far, peer) = door.accept().await.expect("a connection");
-                assert_eq!(peer.ip(), address.ip(), "{rung:?}");
+                assert_eq!(peer.ip(), address.ip(), "{backend:?}");
                 drop((near, far));
                 // Its socket must not be closed before the kernel knows of the connect: the next one has its number.
                 let _ = begun_and_dropped(listener::connect(elsewhere)).await;
@@ -279,7 +279,7 @@ fn connections_are_made_and_taken_and_those_that_nobody_waits_for_are_not_lost()
             let gone = refused.local_addr().expect("it is bound");
             drop(refused);
             let error = listener::connect(gone).await.expect_err("nobody listens there");
-            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{rung:?}");
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{backend:?}");
             door.stop();
             while door.accept().await.is_ok() {}
         });
@@ -289,8 +289,8 @@ fn connections_are_made_and_taken_and_those_that_nobody_waits_for_are_not_lost()
 #[test]
 #[allow(clippy::disallowed_methods, reason = "shows that time passes")]
 fn a_pause_is_as_long_as_it_should_be_and_a_dropped_one_wakes_nobody() {
-    for rung in rungs() {
-        run(rung, async |local| {
+    for backend in backends() {
+        run(backend, async |local| {
             let before = std::time::Instant::now();
             for _ in 0..3 {
                 assert!(begun_and_dropped(runtime::sleep(Duration::from_secs(60))).await.is_pending());
@@ -299,23 +299,26 @@ fn a_pause_is_as_long_as_it_should_be_and_a_dropped_one_wakes_nobody() {
             let took = before.elapsed();
             assert!(
                 took >= Duration::from_millis(30) && took < Duration::from_secs(30),
-                "{rung:?}: {took:?}"
+                "{backend:?}: {took:?}"
             );
             let turns = local.counts().turns.get();
-            assert!(turns <= 12, "{rung:?}: {turns} turns for one pause");
+            assert!(turns <= 12, "{backend:?}: {turns} turns for one pause");
         });
     }
 }
 
 #[test]
 fn a_bell_is_heard_in_every_state_of_its_listener() {
-    for rung in rungs() {
-        run(rung, async |_| {
+    for backend in backends() {
+        run(backend, async |_| {
             let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().expect("two descriptors");
-            let mut notifier = runtime::Notifier::new(theirs, rung.0).expect("it is taken");
+            let mut notifier = runtime::Notifier::new(theirs, backend.0).expect("it is taken");
             ours.write_all(&[1; 3]).expect("it fits");
             notifier.notified().await;
-            assert!(begun_and_dropped(notifier.notified()).await.is_pending(), "{rung:?}: what was heard is over");
+            assert!(
+                begun_and_dropped(notifier.notified()).await.is_pending(),
+                "{backend:?}: what was heard is over"
+            );
             let sender = thread::spawn(move || {
                 ours.write_all(&[1]).expect("it fits");
                 ours

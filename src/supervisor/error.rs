@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::{fmt, io};
 
-use crate::net::ring::Refusal;
+use crate::net::ring::RingUnavailable;
 use crate::tls;
 use crate::transcode::problem::Problem;
 
@@ -12,9 +12,9 @@ use crate::transcode::problem::Problem;
 #[derive(Debug)]
 pub enum StartError {
     /// io_uring was demanded and is not there.
-    NoIoUring(Refusal),
+    NoIoUring(RingUnavailable),
     /// `io.sqpoll_idle` or `io.busy_poll` is set, and the kernel lacks it.
-    Option(Refusal),
+    Option(RingUnavailable),
     /// An address could not be bound.
     Bind(SocketAddr, io::Error),
     /// An endpoint's name has no address.

@@ -11,7 +11,7 @@ use super::state::State;
 use super::telling::Tellers;
 use super::worker_thread::{Handle, Starting};
 use crate::metrics::Shard;
-use crate::net::ring::{self, Rung};
+use crate::net::ring::{self, IoBackend};
 use crate::policy::spread::Spread;
 use crate::transcode::api::Api;
 use crate::worker::{Clock, Control, Plan, WorkerPeer};
@@ -23,7 +23,7 @@ pub(super) struct Begun<'a> {
     pub(super) shards: &'a [Arc<Shard>],
     pub(super) api: Option<&'a Arc<Api>>,
     pub(super) tellers: &'a Tellers,
-    pub(super) rung: Rung,
+    pub(super) backend: IoBackend,
 }
 
 impl Begun<'_> {
@@ -56,7 +56,7 @@ impl Begun<'_> {
                 number,
                 clock: self.clock.clone(),
                 snapshot: self.shared.snapshot(number, shard, 0),
-                rung: self.rung,
+                backend: self.backend,
                 sockets: sockets.into_iter().map(Into::into).collect(),
                 telemetry: self.tellers.config(&self.shared.config, number),
                 api: self.api.map(Arc::clone),

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, mem};
 
 use super::apis::Watcher;
-use super::notifiers::Notifiers;
 use super::certificates::Certificates;
 use super::health::Checks;
 use super::jwks::KeyFetches;
 use super::names::{Answer, Names, Renamed};
+use super::notifiers::Notifiers;
 use super::shared::{Found, Shared};
 use super::state::State;
 use crate::admin::{Source as _, World};

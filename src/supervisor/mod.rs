@@ -12,7 +12,6 @@ mod access;
 mod apis;
 mod asker;
 mod batch;
-mod notifiers;
 mod breakers;
 mod certificates;
 pub mod channel;
@@ -28,6 +27,7 @@ mod launch;
 mod live;
 mod names;
 mod notice;
+mod notifiers;
 mod outages;
 pub(crate) mod placement;
 pub mod reflection;
@@ -49,7 +49,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use self::apis::Watcher;
-use self::notifiers::Notifiers;
 use self::certificates::Certificates;
 use self::errands::Errands;
 pub use self::error::StartError;
@@ -63,6 +62,7 @@ use self::live::Live;
 use self::names::Names;
 use self::notice::Notice;
 pub use self::notice::Waker;
+use self::notifiers::Notifiers;
 pub use self::reload::{ReloadError, Reloaded};
 use self::shared::{Found, Shared};
 use self::state::{Shown, State};
@@ -71,7 +71,7 @@ use self::worker_thread::{Handle, Starting};
 use crate::admin::{Admin, Hooks, Place, World};
 use crate::config::{Config, OnUnavailable};
 use crate::metrics::{Layout, Shard};
-use crate::net::ring::{Refusal, Rung};
+use crate::net::ring::{IoBackend, RingUnavailable};
 use crate::net::{listener, sys};
 use crate::transcode::api::Api;
 use crate::worker::{Clock, Control};
@@ -89,7 +89,7 @@ pub struct Gateway {
     drain_timeout: Duration,
     /// Workers that had ended, without an order, when the drain began.
     lost: OnceLock<usize>,
-    rung: Rung,
+    backend: IoBackend,
     /// Dropped after the workers have ended, so that their last records are written.
     tellers: Tellers,
     /// The configuration as it was given.
@@ -143,8 +143,8 @@ impl Gateway {
         let (notify, notices) = mpsc::channel();
         let begin = |(number, core): (_, &_)| Starting::new(number, *core, &config, notify.clone());
         let starting = all(cores.iter().enumerate().map(begin))?;
-        let (rung, refusal) = decide(&config, &starting)?;
-        let world = world(&shared, layout, &shards, &starting, rung);
+        let (backend, refusal) = decide(&config, &starting)?;
+        let world = world(&shared, layout, &shards, &starting, backend);
         let tellers = Tellers::start(&config, cores.len(), &world.layout)?;
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
         let shown = Shown { refusal, hooks, waker: Waker::new(notify) };
@@ -156,7 +156,7 @@ impl Gateway {
             shards: &shards,
             api: apis.as_ref().map(|apis| &apis.api),
             tellers: &tellers,
-            rung,
+            backend,
         };
         let workers = begun.launch(starting, sockets, &state)?;
         let notifiers = Notifiers::of(&workers).map_err(StartError::System)?;
@@ -185,7 +185,7 @@ impl Gateway {
             admin,
             drain_timeout: config.drain_timeout,
             lost: OnceLock::new(),
-            rung,
+            backend,
             tellers,
             asked,
             notifiers,
@@ -207,8 +207,8 @@ impl Gateway {
     }
 
     /// The back-end in use, on all workers.
-    pub fn rung(&self) -> Rung {
-        self.rung
+    pub fn backend(&self) -> IoBackend {
+        self.backend
     }
 
     /// The number of workers.
@@ -317,7 +317,7 @@ impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gateway")
             .field("listeners", &self.listeners)
-            .field("rung", &self.rung)
+            .field("backend", &self.backend)
             .finish_non_exhaustive()
     }
 }
@@ -346,28 +346,41 @@ fn raise_limits() {
 }
 
 /// The view of the gateway that operators get.
-fn world(shared: &Shared, layout: Layout, shards: &[Arc<Shard>], starting: &[Starting], rung: Rung) -> World {
+fn world(
+    shared: &Shared,
+    layout: Layout,
+    shards: &[Arc<Shard>],
+    starting: &[Starting],
+    backend: IoBackend,
+) -> World {
     let workers: Vec<Place> = starting.iter().map(|starting| starting.place).collect();
     let (config, shares, shards) = (Arc::clone(&shared.config), shared.shares.clone(), shards.to_vec());
-    World { config, shares, layout, shards, workers, backend: rung.backend(), flags: rung.flags() }
+    World { config, shares, layout, shards, workers, backend: backend.name(), flags: backend.flags() }
 }
 
 /// Gives all workers each new API, if descriptors are watched.
-fn watch(apis: Option<apis::Opened>, files: &Files, notifiers: Arc<Notifiers>) -> io::Result<Option<Watcher>> {
+fn watch(
+    apis: Option<apis::Opened>,
+    files: &Files,
+    notifiers: Arc<Notifiers>,
+) -> io::Result<Option<Watcher>> {
     let Some(apis) = apis else { return Ok(None) };
     let tell = move |api: &Arc<Api>| notifiers.transcode(Some(api));
     Watcher::start(apis.sources, apis.status, files, tell).map(Some)
 }
 
 /// The back-end for all workers: the weakest that any of them can have.
-fn decide(config: &Config, starting: &[Starting]) -> Result<(Rung, Option<Refusal>), StartError> {
-    let mut decided = Rung::SubmissionThread;
+fn decide(
+    config: &Config,
+    starting: &[Starting],
+) -> Result<(IoBackend, Option<RingUnavailable>), StartError> {
+    let mut decided = IoBackend::SubmissionThread;
     let mut refused = None;
     for (number, starting) in starting.iter().enumerate() {
         match starting.probed() {
-            Ok(rung) => decided = decided.max(rung),
+            Ok(backend) => decided = decided.max(backend),
             Err(refusal) => {
-                decided = Rung::Epoll;
+                decided = IoBackend::Epoll;
                 refused.get_or_insert((number, refusal));
             }
         }

@@ -11,7 +11,7 @@ use super::notice::Waker;
 use super::telling::Counts;
 use crate::admin::{Hooks, Source, World};
 use crate::metrics::render::{self, GatewayInfo, ReloadCounts, RingCounts};
-use crate::net::ring::{self, Refusal, RingTails};
+use crate::net::ring::{self, RingTails, RingUnavailable};
 
 /// Read by the admin thread, written by the supervisor.
 pub(super) struct State {
@@ -34,7 +34,7 @@ pub(super) struct State {
 /// Values that stay as they were at the start.
 pub(super) struct Shown {
     /// The reason why there is no ring.
-    pub(super) refusal: Option<Refusal>,
+    pub(super) refusal: Option<RingUnavailable>,
     pub(super) hooks: Hooks,
     /// Wakes the thread that waits for the gateway's end, when an operator asks to drain.
     pub(super) waker: Waker,

@@ -11,7 +11,7 @@ use super::placement;
 use crate::admin::Place;
 use crate::config::{Backend, Config};
 use crate::metrics::Shard;
-use crate::net::ring::{self, Refusal, Rung};
+use crate::net::ring::{self, IoBackend, RingUnavailable};
 use crate::worker::{self, Control, Plan};
 
 /// A worker's thread, and how to tell it something.
@@ -26,7 +26,7 @@ pub(super) struct Handle {
 enum Report {
     /// Its number in Linux, and whether it is pinned to its core.
     Begun(Option<u32>, bool),
-    Probed(Result<Rung, Refusal>),
+    Probed(Result<IoBackend, RingUnavailable>),
     Started,
     Failed(String),
 }
@@ -84,7 +84,7 @@ impl Starting {
             if report.send(Report::Begun(placement::own_thread(), pinned)).is_err() {
                 return;
             }
-            let probed = if wants_ring { ring::probe(&io) } else { Ok(Rung::Epoll) };
+            let probed = if wants_ring { ring::probe(&io) } else { Ok(IoBackend::Epoll) };
             if report.send(Report::Probed(probed)).is_err() {
                 return;
             }
@@ -106,10 +106,10 @@ impl Starting {
         Ok(Starting { thread, place, plan, reports })
     }
 
-    pub(super) fn probed(&self) -> Result<Rung, Refusal> {
+    pub(super) fn probed(&self) -> Result<IoBackend, RingUnavailable> {
         match self.reports.recv() {
             Ok(Report::Probed(probed)) => probed,
-            _ => Err(Refusal {
+            _ => Err(RingUnavailable {
                 errno: 0,
                 reason: "the worker's thread ended while it tried its ring".to_owned(),
             }),

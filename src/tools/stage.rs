@@ -44,8 +44,8 @@ pub fn play(part: &Part) -> io::Result<()> {
             let config = config::parse(text, Path::new("(embedded)"))
                 .map_err(|errors| io::Error::other(errors.to_string()))?;
             let gateway = Gateway::start(config).map_err(io::Error::other)?;
-            let (rung, workers) = (gateway.rung(), gateway.workers());
-            say(&json!({ "listener": gateway.listeners()[0], "backend": rung.backend(), "workers": workers }))
+            let (backend, workers) = (gateway.backend(), gateway.workers());
+            say(&json!({ "listener": gateway.listeners()[0], "backend": backend.name(), "workers": workers }))
         }
     }
 }

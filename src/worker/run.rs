@@ -25,8 +25,8 @@ use super::executor::CallExecutor;
 use super::telemetry::buffers::{TelemetryBuffers, TelemetryConfig};
 use crate::net::Local;
 use crate::net::listener::{Bound, Listener};
-use crate::net::ring::Rung;
-use crate::net::runtime::{self, Notifier, Loop};
+use crate::net::ring::IoBackend;
+use crate::net::runtime::{self, Loop, Notifier};
 use crate::policy::spread::Spread;
 use crate::time::timers;
 use crate::transcode::api::Api;
@@ -54,7 +54,7 @@ pub struct Plan {
     /// The configuration it begins with.
     pub snapshot: ConfigSnapshot,
     /// The back-end that was decided for all workers.
-    pub rung: Rung,
+    pub backend: IoBackend,
     /// A bound socket for each of the config's listeners, in the same order.
     pub sockets: Vec<Bound>,
     /// The sinks of its records.
@@ -79,7 +79,7 @@ pub fn run(plan: Plan, started: impl FnOnce()) -> io::Result<()> {
     let clock = Rc::new(plan.clock.clone());
     let _closing = Closing(Arc::clone(&plan.control));
     let local = Local::new(Arc::clone(&plan.snapshot.shard.worker), clock.now());
-    let mut event_loop = Loop::new(plan.rung, &plan.snapshot.config.io, &local)?;
+    let mut event_loop = Loop::new(plan.backend, &plan.snapshot.config.io, &local)?;
     event_loop.run(&Rc::clone(&local), serve(plan, clock, local, started))
 }
 
@@ -134,11 +134,11 @@ pub(super) fn begin(
     let calls = Rc::new(Calls(Rc::clone(&executor)));
     let worker = worker(&plan, clock, local, Rc::downgrade(&calls) as Weak<dyn StartCall>);
     worker.transcode(plan.api);
-    let notifier = Notifier::new(plan.notifier, plan.rung)?;
+    let notifier = Notifier::new(plan.notifier, plan.backend)?;
     let mut listeners = Vec::new();
     for (number, (settings, socket)) in plan.snapshot.config.listeners.iter().zip(plan.sockets).enumerate() {
-        let listener = ListenerState::new(number, settings.clone(), Listener::new(socket, plan.rung)?);
-        let accepts = if plan.rung == Rung::Epoll { 1 } else { ACCEPTS };
+        let listener = ListenerState::new(number, settings.clone(), Listener::new(socket, plan.backend)?);
+        let accepts = if plan.backend == IoBackend::Epoll { 1 } else { ACCEPTS };
         for _ in 0..accepts {
             worker.spawn(accept::run(Rc::clone(&worker), Rc::clone(&listener)));
         }

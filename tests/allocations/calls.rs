@@ -119,7 +119,7 @@ pub(super) fn per_call(
     let before = runtime.block_on(at_rest(gateway));
     run(runtime, client, CALLS, authorization);
     let per_call = (runtime.block_on(at_rest(gateway)) - before) as f64 / CALLS as f64;
-    println!("{per_call:.3} allocations per call on {:?}", gateway.rung());
+    println!("{per_call:.3} allocations per call on {:?}", gateway.backend());
     per_call
 }
 

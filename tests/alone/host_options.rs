@@ -63,9 +63,9 @@ async fn what_is_asked_of_the_ring_is_used_for_calls() {
     for options in OPTIONS.into_iter().filter(|options| can(options)) {
         let before = ring::descriptors();
         let gateway = start(&config(&server, options));
-        assert_eq!(gateway.rung().backend(), "io_uring", "{options}");
+        assert_eq!(gateway.backend().name(), "io_uring", "{options}");
         let by_thread = options.contains("sqpoll");
-        assert_eq!(gateway.rung().flags().contains("SQPOLL"), by_thread, "{options}");
+        assert_eq!(gateway.backend().flags().contains("SQPOLL"), by_thread, "{options}");
         // Connections come and go, so that all that the ring is used for is used.
         let callers = Callers::start(gateway.listeners()[0], 4, 5);
         callers.progress(400).await;

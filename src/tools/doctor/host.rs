@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::config::{Backend, Config, Io, OnUnavailable, Workers};
 use crate::net::ethtool::Nic;
-use crate::net::ring::{Refusal, Rung};
+use crate::net::ring::{IoBackend, RingUnavailable};
 use crate::supervisor::placement;
 
 /// No file that is read here is longer in good order.
@@ -81,7 +81,7 @@ pub(super) struct Host {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     /// The outcome of setting up the real ring here. `None` where nothing was tried.
-    pub(super) ring: Option<Result<Rung, Refusal>>,
+    pub(super) ring: Option<Result<IoBackend, RingUnavailable>>,
     /// The network interfaces with hardware behind them, and what their drivers say.
     pub(super) nics: BTreeMap<String, Nic>,
     /// CPUs that the cgroup's quota amounts to.

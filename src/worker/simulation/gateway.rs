@@ -19,7 +19,7 @@ use crate::metrics::{ClusterBlock, Layout, Shard, WorkerBlock};
 use crate::net::Local;
 use crate::net::listener::Bound;
 use crate::net::memory::{Answer, Link, World};
-use crate::net::ring::Rung;
+use crate::net::ring::IoBackend;
 use crate::policy::limit::SharedLimit;
 use crate::policy::rate::SharedRate;
 use crate::policy::shares::Shares;
@@ -304,7 +304,7 @@ impl Shared {
             number,
             clock: clock.clone(),
             snapshot: self.snapshot(number, &shard),
-            rung: Rung::Epoll,
+            backend: IoBackend::Epoll,
             sockets: listeners.map(|listener| Bound::Memory(listener.address)).collect(),
             telemetry: TelemetryConfig { access_log: None, tracing: None },
             api: None,

@@ -2,7 +2,7 @@
 
 use super::super::check::{Check, Measure, Reading, Severity, Test, Want, sysctl, tell};
 use super::super::host::Host;
-use crate::net::ring::Rung;
+use crate::net::ring::IoBackend;
 
 const BACKEND: Measure =
     Measure::Shown("`ringway_io_backend` on `/metrics`; `ringway load-test` on both back-ends.");
@@ -183,7 +183,7 @@ fn setup(host: &Host) -> Reading {
 
 fn flags(host: &Host) -> Reading {
     match host.facts.ring {
-        Some(Ok(rung)) => Reading::judge(rung <= Rung::DeferTaskrun, rung.flags()),
+        Some(Ok(backend)) => Reading::judge(backend <= IoBackend::DeferTaskrun, backend.flags()),
         _ => Reading::Absent,
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::check::{Severity, Test};
 use super::host::{Facts, Host};
 use super::*;
-use crate::net::ring::Rung;
+use crate::net::ring::IoBackend;
 
 /// A host that has been tuned: what `FILES` of `host.rs` and the sysctls are on it.
 const GOOD: &[(&str, &str)] = &[
@@ -271,11 +271,11 @@ fn the_metrics_of_a_gateway_are_read() {
 fn what_was_tried_here_is_judged() {
     let fake = Fake::good("tried");
     let mut host = fake.look();
-    host.facts.ring = Some(Ok(Rung::DeferTaskrun));
+    host.facts.ring = Some(Ok(IoBackend::DeferTaskrun));
     assert_eq!(findings(&host), [""; 0]);
-    host.facts.ring = Some(Ok(Rung::Epoll));
+    host.facts.ring = Some(Ok(IoBackend::Epoll));
     assert_eq!(findings(&host), ["io_uring_flags"]);
-    let refused = |errno| Some(Err(ring::Refusal { errno, reason: "io_uring_setup: no".to_owned() }));
+    let refused = |errno| Some(Err(ring::RingUnavailable { errno, reason: "io_uring_setup: no".to_owned() }));
     host.facts.ring = refused(12);
     assert_eq!(findings(&host), ["io_uring_setup"]);
     fake.put("proc/self/status", "Seccomp:\t2\nCpus_allowed_list:\t0-1\n");
