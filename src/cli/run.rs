@@ -122,10 +122,10 @@ fn listen(mut signals: PipeReader, waker: Waker) -> io::Result<()> {
 }
 
 /// An operator's wish to read the configuration again, and where to say what came of it.
-type Asked = Sender<Result<String, String>>;
+type ReloadSender = Sender<Result<String, String>>;
 
 /// Asks the main thread to read the configuration again, and waits for what comes of it.
-fn ask(asks: &Sender<Asked>, waker: &OnceLock<Waker>) -> Result<String, String> {
+fn ask(asks: &Sender<ReloadSender>, waker: &OnceLock<Waker>) -> Result<String, String> {
     let (reply, replied) = channel();
     let gone = || "the gateway is ending".to_owned();
     asks.send(reply).map_err(|_| gone())?;
@@ -141,7 +141,7 @@ struct Source {
     origin: Origin,
     /// The file itself, then those whose contents are part of it.
     paths: Vec<PathBuf>,
-    asked: Receiver<Asked>,
+    asked: Receiver<ReloadSender>,
     watched: Arc<WatchedFiles>,
     changed: Arc<AtomicBool>,
 }
@@ -152,7 +152,7 @@ fn paths(path: &Path, config: &Config) -> Vec<PathBuf> {
 }
 
 impl Source {
-    fn new(path: &Path, origin: &Origin, config: &Config, asked: Receiver<Asked>) -> Source {
+    fn new(path: &Path, origin: &Origin, config: &Config, asked: Receiver<ReloadSender>) -> Source {
         let paths = paths(path, config);
         let watched = WatchedFiles::new(paths.clone(), Absent::IsUnderWay);
         Source { origin: origin.clone(), paths, asked, watched, changed: Arc::default() }
@@ -169,7 +169,7 @@ impl Source {
 
     /// Reads the files again if one has changed, or if somebody wants that.
     fn look(&mut self, gateway: &mut Gateway, wanted: bool) {
-        let replies: Vec<Asked> = self.asked.try_iter().collect();
+        let replies: Vec<ReloadSender> = self.asked.try_iter().collect();
         if self.changed.swap(false, Ordering::AcqRel) || wanted || !replies.is_empty() {
             let outcome = self.reload(gateway);
             for reply in replies {
