@@ -104,7 +104,7 @@ struct Drill {
 }
 
 /// The result of a drill.
-struct Told {
+struct DrillResult {
     /// Seconds from the kill until the breaker was seen open.
     opened: Option<f64>,
     /// Calls that waited for a connect that found nobody, or were lost with a connection.
@@ -170,7 +170,7 @@ async fn seen(watch: JoinHandle<Duration>) -> Option<f64> {
     watch.await.ok().map(|moment| moment.as_secs_f64())
 }
 
-async fn drilled(drill: Drill, options: &Options) -> Result<Told, Box<dyn Error>> {
+async fn drilled(drill: Drill, options: &Options) -> Result<DrillResult, Box<dyn Error>> {
     const CONNECTS: &[&str] =
         &["ringway_upstream_connect_failures_total", "ringway_upstream_connect_timeouts_total"];
     const WAITED: &[&str] = &["ringway_upstream_pending_failed_total"];
@@ -206,7 +206,7 @@ async fn drilled(drill: Drill, options: &Options) -> Result<Told, Box<dyn Error>
     }
     let last = failed.iter().map(|it| it.at).max().unwrap_or_default();
     let slowest = failed.iter().map(|it| it.took).max().unwrap_or_default();
-    Ok(Told {
+    Ok(DrillResult {
         closed: closed.filter(|_| opened.is_some()),
         opened,
         to_dead,
@@ -217,7 +217,7 @@ async fn drilled(drill: Drill, options: &Options) -> Result<Told, Box<dyn Error>
     })
 }
 
-fn row(drill: Drill, told: &Told) -> String {
+fn row(drill: Drill, told: &DrillResult) -> String {
     let or_none = |seconds: Option<f64>| seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.2}"));
     format!(
         "{:>7}{:>8}{:>6}{:>9}{:>9}{:>9}{:>10}{:>9}{:>9}{:>9.2}{:>10.1}",
@@ -237,7 +237,7 @@ fn row(drill: Drill, told: &Told) -> String {
 
 /// Promises that a drill with the breaker on breaks, beside its pair with it off. Calls that happen to be under way when
 /// something changes are a part of a second's.
-fn judge(drill: Drill, on: &Told, off: &Told) -> Vec<String> {
+fn judge(drill: Drill, on: &DrillResult, off: &DrillResult) -> Vec<String> {
     let mut wrong = Vec::new();
     let chance = drill.rate as usize / 5 + 5;
     if on.failed > off.failed + chance {
@@ -257,7 +257,7 @@ fn judge(drill: Drill, on: &Told, off: &Told) -> Vec<String> {
 }
 
 /// A drill with the breaker on, and side by side with it off: what else the machine does is the same for both.
-async fn pair(drill: Drill, options: &Options) -> Result<(Drill, Told, Told), Box<dyn Error>> {
+async fn pair(drill: Drill, options: &Options) -> Result<(Drill, DrillResult, DrillResult), Box<dyn Error>> {
     let off = Drill { breaker: false, ..drill };
     let (on, off) = tokio::join!(drilled(drill, options), drilled(off, options));
     Ok((drill, on?, off?))

@@ -40,7 +40,7 @@ pub enum Start {
 /// The consequence for a call when one of its attempts ends.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum HedgeStep {
     /// This is the call's end; the other attempts are cancelled.
     Final,
     /// The others go on, and maybe more begin: ask.
@@ -90,21 +90,21 @@ impl Hedge {
     }
 
     /// Notes the end of an attempt. `pushback` is the service's word on another attempt.
-    pub fn told(
+    pub fn record(
         &mut self,
         outcome: AttemptOutcome,
         pushback: Pushback,
         settings: &Hedging,
         budget: &Budget,
         now: Moment,
-    ) -> Told {
+    ) -> HedgeStep {
         self.running = self.running.saturating_sub(1);
         let fatal = match outcome {
             AttemptOutcome::Status(Code::Ok) => {
                 budget.succeeded();
-                return Told::Final;
+                return HedgeStep::Final;
             }
-            AttemptOutcome::Answered | AttemptOutcome::Ours => return Told::Final,
+            AttemptOutcome::Answered | AttemptOutcome::Ours => return HedgeStep::Final,
             // No service has seen it, so it says nothing of the service.
             AttemptOutcome::NoConnection
             | AttemptOutcome::Held
@@ -126,7 +126,7 @@ impl Hedge {
             }
         };
         if fatal {
-            return Told::Final;
+            return HedgeStep::Final;
         }
         if self.next.is_some() {
             self.next = match pushback {
@@ -137,9 +137,9 @@ impl Hedge {
         }
         // No attempt runs, and none will.
         if self.running == 0 && (self.next.is_none() || self.begun == self.max) {
-            return Told::Final;
+            return HedgeStep::Final;
         }
-        Told::GoOn
+        HedgeStep::GoOn
     }
 
     /// Leaves the call to the running attempts, where one could not be paid for. True if none runs.

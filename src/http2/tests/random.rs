@@ -422,7 +422,7 @@ fn seeds() -> u64 {
 #[test]
 fn whatever_both_may_do_every_byte_arrives_or_its_stream_was_cut() {
     for seed in 0..seeds() {
-        let told = Told(seed);
+        let told = SeedOnPanic(seed);
         let mut run = Run::new(seed);
         for _ in 0..400 {
             run.step();
@@ -434,9 +434,9 @@ fn whatever_both_may_do_every_byte_arrives_or_its_stream_was_cut() {
 }
 
 /// Tells the seed of a run that has panicked.
-struct Told(u64);
+struct SeedOnPanic(u64);
 
-impl Drop for Told {
+impl Drop for SeedOnPanic {
     fn drop(&mut self) {
         println!("the seed is {}", self.0);
     }

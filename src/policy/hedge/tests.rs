@@ -22,8 +22,8 @@ fn budget(min_retries: u32) -> Budget {
 /// An event of a call; they are in order of time.
 enum Event {
     Ask(u64, Start),
-    Status(u64, Code, Pushback, Told),
-    Lost(u64, AttemptOutcome, Told),
+    Status(u64, Code, Pushback, HedgeStep),
+    Lost(u64, AttemptOutcome, HedgeStep),
 }
 
 fn plays(settings: &Hedging, budget: &Budget, events: &[Event]) {
@@ -37,11 +37,11 @@ fn plays(settings: &Hedging, budget: &Budget, events: &[Event]) {
                 begun += u32::from(wanted == Now);
             }
             Status(millis, code, pushback, wanted) => {
-                let got = hedge.told(AttemptOutcome::Status(code), pushback, settings, budget, at(millis));
+                let got = hedge.record(AttemptOutcome::Status(code), pushback, settings, budget, at(millis));
                 assert_eq!(got, wanted, "event {number}");
             }
             Lost(millis, outcome, wanted) => {
-                assert_eq!(hedge.told(outcome, NONE, settings, budget, at(millis)), wanted, "event {number}");
+                assert_eq!(hedge.record(outcome, NONE, settings, budget, at(millis)), wanted, "event {number}");
             }
         }
     }
@@ -49,7 +49,7 @@ fn plays(settings: &Hedging, budget: &Budget, events: &[Event]) {
 
 use Event::{Ask, Lost, Status};
 use Start::{No, Now, Unpaid};
-use Told::{Final, GoOn};
+use HedgeStep::{Final, GoOn};
 
 const NONE: Pushback = Pushback::None;
 
@@ -153,13 +153,13 @@ fn the_budget_pays_for_all_but_the_first() {
     assert_eq!(hedge.ask(&budget, at(100)), Unpaid);
     assert!(!hedge.is_over());
     assert_eq!(
-        hedge.told(AttemptOutcome::Status(Code::Unavailable), NONE, &settings, &budget, at(110)),
+        hedge.record(AttemptOutcome::Status(Code::Unavailable), NONE, &settings, &budget, at(110)),
         Final
     );
     // The attempt failed before the next could not be paid for.
     let mut hedge = Hedge::new(&settings, at(0));
     assert_eq!(hedge.ask(&budget, at(0)), Now);
-    assert_eq!(hedge.told(AttemptOutcome::Status(Code::Unavailable), NONE, &settings, &budget, at(10)), GoOn);
+    assert_eq!(hedge.record(AttemptOutcome::Status(Code::Unavailable), NONE, &settings, &budget, at(10)), GoOn);
     assert_eq!(hedge.ask(&budget, at(10)), Unpaid);
     assert!(hedge.is_over());
 }
@@ -220,5 +220,5 @@ fn one_that_is_stopped_waits_for_those_that_run() {
     hedge.stop();
     assert_eq!(hedge.ask(&budget, at(500)), No);
     assert!(!hedge.is_over());
-    assert_eq!(hedge.told(AttemptOutcome::Lost, NONE, &settings, &budget, at(510)), Final);
+    assert_eq!(hedge.record(AttemptOutcome::Lost, NONE, &settings, &budget, at(510)), Final);
 }

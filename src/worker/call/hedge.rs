@@ -15,7 +15,7 @@ use super::headers;
 use crate::config::Hedging;
 use crate::http2::Head;
 use crate::policy::failure::Failure;
-use crate::policy::hedge::{self, Hedge, Told};
+use crate::policy::hedge::{self, Hedge, HedgeStep};
 use crate::policy::retry::{AttemptOutcome, Pushback};
 use crate::policy::status::Code;
 use crate::time::Moment;
@@ -216,9 +216,9 @@ impl<'a> Race<'a> {
         pushback: Pushback,
     ) -> Option<Finish<'a>> {
         let Attempts { worker, cluster, .. } = *self.shared;
-        match self.hedge.told(outcome, pushback, self.hedging, cluster.budget(), worker.clock.now()) {
-            Told::Final => Some(finish),
-            Told::GoOn => {
+        match self.hedge.record(outcome, pushback, self.hedging, cluster.budget(), worker.clock.now()) {
+            HedgeStep::Final => Some(finish),
+            HedgeStep::GoOn => {
                 self.last = Some(finish);
                 None
             }

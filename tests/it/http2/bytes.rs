@@ -112,7 +112,7 @@ fn mutated_exchanges_end_in_order_or_in_errors() {
     let cases = std::env::var("RINGWAY_CASES").map_or(20_000, |cases| cases.parse().expect("a number"));
     for seed in 0..cases {
         let mut random = Random::seeded(seed);
-        let told = Told(seed);
+        let told = SeedOnPanic(seed);
         let [mut up, mut down] = exchange(&mut random);
         for bytes in [&mut up, &mut down] {
             for _ in 0..1 + random.below(6) {
@@ -147,9 +147,9 @@ fn kept_inputs_are_taken() {
 }
 
 /// Tells the seed of an input that has made a panic.
-struct Told(u64);
+struct SeedOnPanic(u64);
 
-impl Drop for Told {
+impl Drop for SeedOnPanic {
     fn drop(&mut self) {
         println!("the seed is {}", self.0);
     }

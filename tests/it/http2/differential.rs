@@ -47,7 +47,7 @@ fn run(role: u64, exchange: fn(Rc<[Plan]>, Random, Shared<Record>) -> Exchange) 
         let record = Rc::new(RefCell::new(Record::default()));
         record.borrow_mut().requests.resize_with(plans.len(), || None);
         record.borrow_mut().responses.resize_with(plans.len(), || None);
-        let _told = Told(seed);
+        let _told = SeedOnPanic(seed);
         let local = tokio::task::LocalSet::new();
         let all = exchange(Rc::clone(&plans), random, Rc::clone(&record));
         let all = async {
@@ -86,9 +86,9 @@ fn run(role: u64, exchange: fn(Rc<[Plan]>, Random, Shared<Record>) -> Exchange) 
 }
 
 /// Tells the seed of a connection that has failed.
-struct Told(u64);
+struct SeedOnPanic(u64);
 
-impl Drop for Told {
+impl Drop for SeedOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("the seed is {}", self.0);

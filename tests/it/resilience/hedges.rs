@@ -13,7 +13,7 @@ use std::time::Duration;
 use ringway::config::{Codes, Hedging, LbPolicy, RetryBudget};
 use ringway::policy::balance::{Balance, Candidate, Tried};
 use ringway::policy::budget::{Budget, SharedBudget};
-use ringway::policy::hedge::{Hedge, Start, Told};
+use ringway::policy::hedge::{Hedge, Start, HedgeStep};
 use ringway::policy::retry::{AttemptOutcome, Pushback};
 use ringway::policy::status::Code;
 use ringway::random::Random;
@@ -243,11 +243,11 @@ impl World {
         let (_, server) = call.running.remove(at);
         self.in_flight[server] -= 1;
         let code = if fails { Code::Unavailable } else { Code::Ok };
-        match call.hedge.told(AttemptOutcome::Status(code), Pushback::None, &self.settings, &self.budget, now)
+        match call.hedge.record(AttemptOutcome::Status(code), Pushback::None, &self.settings, &self.budget, now)
         {
-            Told::GoOn => self.ask(number),
-            Told::Final if fails => self.end(number, Outcome::Failed),
-            Told::Final => self.end(number, Outcome::Answered),
+            HedgeStep::GoOn => self.ask(number),
+            HedgeStep::Final if fails => self.end(number, Outcome::Failed),
+            HedgeStep::Final => self.end(number, Outcome::Answered),
         }
     }
 

@@ -108,7 +108,7 @@ struct Call<'a> {
 
 /// The outcome of a drill.
 #[derive(Clone, Copy, Debug, Default)]
-struct Told {
+struct DrillResult {
     opened: Option<u64>,
     /// After the return of the service.
     closed: Option<u64>,
@@ -132,7 +132,7 @@ struct World<'a> {
     calls: Vec<Call<'a>>,
     under_way: usize,
     shared: Option<Arc<SharedBreaker>>,
-    told: Told,
+    told: DrillResult,
 }
 
 impl<'a> World<'a> {
@@ -163,7 +163,7 @@ impl<'a> World<'a> {
             calls: Vec::new(),
             under_way: 0,
             shared: breakers.first().map(|breaker| Arc::clone(breaker.shared())),
-            told: Told::default(),
+            told: DrillResult::default(),
         };
         world.plan(0, Event::Arrive);
         world.plan(BEFORE, Event::Kill);
@@ -186,7 +186,7 @@ impl<'a> World<'a> {
         BEFORE + self.drill.outage + AFTER
     }
 
-    fn run(mut self) -> Told {
+    fn run(mut self) -> DrillResult {
         while let Some(Reverse((at, _, event))) = self.events.pop() {
             self.now = at;
             match event {
@@ -416,7 +416,7 @@ impl<'a> World<'a> {
     }
 }
 
-fn drilled(drill: Drill) -> Told {
+fn drilled(drill: Drill) -> DrillResult {
     let settings = config::Breaker::default();
     let shared = SharedBreaker::new(settings, drill.workers);
     let workers = if drill.breaker { drill.workers } else { 0 };
@@ -427,7 +427,7 @@ fn drilled(drill: Drill) -> Told {
 
 /// Compares a drill with the breaker on to one with it off. By chance both may come back with one connect. Calls that
 /// begin during it wait for it without a breaker, and are refused with one: `moment` of them.
-fn check(drill: Drill, moment: u64, on: &Told, off: &Told) {
+fn check(drill: Drill, moment: u64, on: &DrillResult, off: &DrillResult) {
     assert_eq!(on.offered, off.offered, "{drill:?}: the same calls");
     assert!(on.failed <= off.failed + moment, "{drill:?}: {on:?} {off:?}");
     assert!(on.sent_to_dead <= off.sent_to_dead, "{drill:?}: {on:?} {off:?}");
@@ -453,7 +453,7 @@ const HEAD: &str = "\
 calls/s  outage  dead  breaker   opened  to dead   failed   closed    whole  slowest
 ";
 
-fn row(drill: Drill, told: &Told) -> String {
+fn row(drill: Drill, told: &DrillResult) -> String {
     let seconds = |nanos: u64| format!("{:.2}", nanos as f64 / 1e9);
     let or_none = |time: Option<u64>| time.map_or("-".to_owned(), seconds);
     format!(
