@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::error::StartError;
 use super::shared::Shared;
 use super::state::State;
-use super::telling::Tellers;
+use super::telemetry_sinks::TelemetrySinks;
 use super::worker_thread::{Handle, Starting};
 use crate::metrics::Shard;
 use crate::net::ring::{self, IoBackend};
@@ -22,7 +22,7 @@ pub(super) struct Begun<'a> {
     pub(super) clock: &'a Clock,
     pub(super) shards: &'a [Arc<Shard>],
     pub(super) api: Option<&'a Arc<Api>>,
-    pub(super) tellers: &'a Tellers,
+    pub(super) sinks: &'a TelemetrySinks,
     pub(super) backend: IoBackend,
 }
 
@@ -58,7 +58,7 @@ impl Begun<'_> {
                 snapshot: self.shared.snapshot(number, shard, 0),
                 backend: self.backend,
                 sockets: sockets.into_iter().map(Into::into).collect(),
-                telemetry: self.tellers.config(&self.shared.config, number),
+                telemetry: self.sinks.config(&self.shared.config, number),
                 api: self.api.map(Arc::clone),
                 control: Arc::clone(&control),
                 notifier: theirs,

@@ -37,7 +37,7 @@ mod series;
 mod shared;
 mod spans;
 mod state;
-mod telling;
+mod telemetry_sinks;
 mod traces;
 mod worker_thread;
 
@@ -66,7 +66,7 @@ use self::notifiers::Notifiers;
 pub use self::reload::{ReloadError, Reloaded};
 use self::shared::{Found, Shared};
 use self::state::{Shown, State};
-use self::telling::Tellers;
+use self::telemetry_sinks::TelemetrySinks;
 use self::worker_thread::{Handle, Starting};
 use crate::admin::{Admin, Hooks, Place, World};
 use crate::config::{Config, OnUnavailable};
@@ -91,7 +91,7 @@ pub struct Gateway {
     lost: OnceLock<usize>,
     backend: IoBackend,
     /// Dropped after the workers have ended, so that their last records are written.
-    tellers: Tellers,
+    sinks: TelemetrySinks,
     /// The configuration as it was given.
     asked: Config,
     notifiers: Arc<Notifiers>,
@@ -145,17 +145,17 @@ impl Gateway {
         let starting = all(cores.iter().enumerate().map(begin))?;
         let (backend, refusal) = decide(&config, &starting)?;
         let world = world(&shared, layout, &shards, &starting, backend);
-        let tellers = Tellers::start(&config, cores.len(), &world.layout)?;
+        let sinks = TelemetrySinks::start(&config, cores.len(), &world.layout)?;
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
         let shown = Shown { refusal, hooks, waker: Waker::new(notify) };
         let counts = (Arc::clone(names.counts()), Arc::clone(&certificates.status));
-        let state = Arc::new(State::new(world, shown, status, tellers.counts(), counts));
+        let state = Arc::new(State::new(world, shown, status, sinks.counts(), counts));
         let begun = Begun {
             shared: &shared,
             clock: &clock,
             shards: &shards,
             api: apis.as_ref().map(|apis| &apis.api),
-            tellers: &tellers,
+            sinks: &sinks,
             backend,
         };
         let workers = begun.launch(starting, sockets, &state)?;
@@ -186,7 +186,7 @@ impl Gateway {
             drain_timeout: config.drain_timeout,
             lost: OnceLock::new(),
             backend,
-            tellers,
+            sinks,
             asked,
             notifiers,
             live: renewal::begin(&files, live),
@@ -240,7 +240,7 @@ impl Gateway {
 
     /// Opens the file of the access log anew, if there is one: it was moved away.
     pub fn reopen_access_log(&self) {
-        self.tellers.reopen_access_log();
+        self.sinks.reopen_access_log();
     }
 
     /// Whether an operator asked at the admin address to drain. Readiness fails since then.

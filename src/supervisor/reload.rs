@@ -93,7 +93,7 @@ impl Gateway {
         // From here on nothing fails.
         let mut live = lock(&self.live);
         let addresses = live.names.addresses(&config, Some(&live.shared));
-        live.series_base = self.tellers.learn(&live::layout(&config, &addresses));
+        live.series_base = self.sinks.learn(&live::layout(&config, &addresses));
         if let Some((api, status, watcher)) = descriptors {
             // The watcher before ends first.
             live.descriptors = None;

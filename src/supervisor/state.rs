@@ -8,7 +8,7 @@ use super::apis::Status;
 use super::certificates;
 use super::names;
 use super::notice::Waker;
-use super::telling::Counts;
+use super::telemetry_sinks::Counts;
 use crate::admin::{Hooks, Source, World};
 use crate::metrics::render::{self, GatewayInfo, ReloadCounts, RingCounts};
 use crate::net::ring::{self, RingTails, RingUnavailable};

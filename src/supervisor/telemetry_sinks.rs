@@ -11,7 +11,7 @@ use crate::metrics::{AccessLogCounts, Layout, TraceCounts};
 use crate::worker::{Access, TelemetryConfig, Tracing};
 
 /// The access log and the exporter, as far as they are configured. Dropping them writes and sends what is left.
-pub(super) struct Tellers {
+pub(super) struct TelemetrySinks {
     series: Arc<Series>,
     access_log: Option<AccessLog>,
     traces: Option<Traces>,
@@ -34,15 +34,15 @@ impl Counts {
     }
 }
 
-impl Tellers {
+impl TelemetrySinks {
     /// Starts those that are configured, for so many workers.
-    pub(super) fn start(config: &Config, workers: usize, layout: &Layout) -> Result<Tellers, StartError> {
+    pub(super) fn start(config: &Config, workers: usize, layout: &Layout) -> Result<TelemetrySinks, StartError> {
         let series = Arc::new(Series::default());
         series.learn(layout);
         let access_log = AccessLog::of(config, workers, &series)?;
         let traces = config.tracing.as_ref().map(|settings| Traces::start(settings, workers, &series));
         let traces = traces.transpose().map_err(StartError::System)?;
-        Ok(Tellers { series, access_log, traces })
+        Ok(TelemetrySinks { series, access_log, traces })
     }
 
     /// Settings and rings of worker number `worker`, for its records.
