@@ -266,7 +266,7 @@ impl Compare {
             let Some(address) = address.as_deref().map(resolve).transpose()? else { continue };
             let requests = [(grpc, self.called.grpc()?), (json, self.called.json()?)];
             let given =
-                requests.into_iter().filter_map(|(way, request)| Some((compare::WAYS[way], request?)));
+                requests.into_iter().filter_map(|(way, request)| Some((compare::TARGETS[way], request?)));
             ways.extend(given.map(|(way, request)| (way, Target { address, request })));
         }
         if self.called.target.is_some() && ways.is_empty() {
@@ -275,7 +275,7 @@ impl Compare {
         compare::run(&compare::Options {
             calls: self.calls,
             at_once: self.at_once.into(),
-            ways: (!ways.is_empty()).then(|| (ways, self.called.sides())),
+            targets: (!ways.is_empty()).then(|| (ways, self.called.sides())),
             rounds: self.rounds.into(),
             threads: self.threads.into(),
             output: self.show.output(),

@@ -48,15 +48,15 @@ impl Tried {
     }
 }
 
-/// A worker's way of choosing among the endpoints of a cluster.
+/// A worker's algorithm of choosing among the endpoints of a cluster.
 #[derive(Clone, Debug)]
 pub struct Balance {
-    way: Way,
+    algorithm: Algorithm,
     panic_percent: u32,
 }
 
 #[derive(Clone, Debug)]
-enum Way {
+enum Algorithm {
     /// Each endpoint in turn.
     RoundRobin {
         /// The endpoint whose turn it is. `None` before the first call: then chance decides, so that the workers do not
@@ -74,11 +74,11 @@ impl Balance {
     /// The configured algorithm. Where less than `panic_percent` of the endpoints are fit, all count as fit. The few
     /// fit ones would only fall over, too, and the judgement of the others may be wrong.
     pub fn new(policy: LbPolicy, panic_percent: u32) -> Self {
-        let way = match policy {
-            LbPolicy::RoundRobin => Way::RoundRobin { next: None },
-            LbPolicy::LeastRequest => Way::LeastRequest,
+        let algorithm = match policy {
+            LbPolicy::RoundRobin => Algorithm::RoundRobin { next: None },
+            LbPolicy::LeastRequest => Algorithm::LeastRequest,
         };
-        Self { way, panic_percent }
+        Self { algorithm, panic_percent }
     }
 
     /// The endpoint, of `count`, for the next call; `None` if none may be used. `look(i)` is the candidate at `i`.
@@ -125,18 +125,18 @@ impl Balance {
     ) -> Option<usize> {
         // Most picks need only a few looks.
         let good = |i| Some(look(i)).filter(|one| one.fit && !one.avoid)?.load;
-        if let Some(picked) = self.way.glance(count, &good, random) {
+        if let Some(picked) = self.algorithm.glance(count, &good, random) {
             return Some(picked);
         }
         let panic = (0..count).filter(|i| look(*i).fit).count() * 100 < self.panic_percent as usize * count;
         let fit = |i| Some(look(i)).filter(|one| one.fit || panic);
         let other = |i| fit(i).filter(|one| !one.avoid)?.load;
-        let picked = self.way.among(count, &other, random);
-        picked.or_else(|| self.way.among(count, &|i| fit(i)?.load, random))
+        let picked = self.algorithm.among(count, &other, random);
+        picked.or_else(|| self.algorithm.among(count, &|i| fit(i)?.load, random))
     }
 }
 
-impl Way {
+impl Algorithm {
     /// Chooses without a look at all of them; `None` if that does not suffice.
     fn glance(
         &mut self,
@@ -145,19 +145,19 @@ impl Way {
         random: &mut Random,
     ) -> Option<usize> {
         match self {
-            Way::RoundRobin { next } => {
+            Algorithm::RoundRobin { next } => {
                 let start = next.filter(|next| *next < count);
                 let start = start.unwrap_or_else(|| if next.is_some() { 0 } else { below(count, random) });
                 let is_good = start < count && load(start).is_some();
                 *next = Some(start + usize::from(is_good));
                 is_good.then_some(start)
             }
-            Way::LeastRequest if count > 1 => {
+            Algorithm::LeastRequest if count > 1 => {
                 let (one, other) = two_below(count, random);
                 let (load_one, load_other) = (load(one)?, load(other)?);
                 Some(if load_one <= load_other { one } else { other })
             }
-            Way::LeastRequest => None,
+            Algorithm::LeastRequest => None,
         }
     }
 
@@ -169,13 +169,13 @@ impl Way {
         random: &mut Random,
     ) -> Option<usize> {
         match self {
-            Way::RoundRobin { next } => {
+            Algorithm::RoundRobin { next } => {
                 let start = next.unwrap_or(0).min(count);
                 let picked = (start..count).chain(0..start).find(|&i| load(i).is_some())?;
                 *next = Some(picked + 1);
                 Some(picked)
             }
-            Way::LeastRequest => least_of_two(count, load, random),
+            Algorithm::LeastRequest => least_of_two(count, load, random),
         }
     }
 }

@@ -11,10 +11,10 @@ use super::stage::Stage;
 use super::usage::{self, Side};
 
 /// A way to make the call.
-pub type Way = (&'static str, Target);
+pub type NamedTarget = (&'static str, Target);
 
-/// The names of the four ways.
-pub const WAYS: [&str; 4] =
+/// The names of the four targets.
+pub const TARGETS: [&str; 4] =
     ["gRPC through the gateway", "gRPC straight", "JSON through the gateway", "JSON straight"];
 
 /// Options of a comparison.
@@ -24,8 +24,8 @@ pub struct Options {
     pub calls: u64,
     /// How many are in flight at once.
     pub at_once: usize,
-    /// The ways, and the processes that are watched; those of the embedded demo if there are none.
-    pub ways: Option<(Vec<Way>, Vec<Side>)>,
+    /// The targets, and the processes that are watched; those of the embedded demo if there are none.
+    pub targets: Option<(Vec<NamedTarget>, Vec<Side>)>,
     /// How often each way is measured.
     pub rounds: usize,
     /// Threads of the generator.
@@ -39,25 +39,25 @@ pub struct Options {
 /// # Errors
 /// When the generator cannot run, or the result cannot be written.
 pub fn run(options: &Options) -> io::Result<bool> {
-    let stage = if options.ways.is_none() { Some(Stage::start()?) } else { None };
-    let (ways, sides, what) = match (&options.ways, &stage) {
-        (Some((ways, sides)), _) => (ways.clone(), sides.clone(), "the addresses given".to_owned()),
+    let stage = if options.targets.is_none() { Some(Stage::start()?) } else { None };
+    let (targets, sides, what) = match (&options.targets, &stage) {
+        (Some((targets, sides)), _) => (targets.clone(), sides.clone(), "the addresses given".to_owned()),
         (None, Some(stage)) => {
             let targets = [stage.grpc(), stage.grpc_straight(), stage.json(), stage.json_straight()];
-            (WAYS.into_iter().zip(targets).collect(), stage.sides.clone(), stage.describe())
+            (TARGETS.into_iter().zip(targets).collect(), stage.sides.clone(), stage.describe())
         }
-        (None, None) => unreachable!("without ways there is a stage"),
+        (None, None) => unreachable!("without targets there is a stage"),
     };
-    let cases = measure(options, &ways, &sides)?;
+    let cases = measure(options, &targets, &sides)?;
     document(options, &cases, &what).write(&options.output)?;
     Ok(measured(&cases).all(|case| case.invalid().is_none() && case.tally().errors() == 0))
 }
 
 /// Measures each way once in each round, beginning with another one each time.
-fn measure(options: &Options, ways: &[Way], sides: &[Side]) -> io::Result<Vec<Case>> {
+fn measure(options: &Options, targets: &[NamedTarget], sides: &[Side]) -> io::Result<Vec<Case>> {
     let mut cases = Vec::new();
     let mut loads = Vec::new();
-    for (name, target) in ways {
+    for (name, target) in targets {
         let mut load =
             Load::new(target.clone(), Pace::Calls { calls: options.calls, at_once: options.at_once });
         load.threads = options.threads;

@@ -41,16 +41,16 @@ impl End {
             && wire.room() > 0
             && let Some(writer) = wire.writer.take()
         {
-            self.memory.wake_at(self.memory.now().plus(wire.way.delay), writer);
+            self.memory.wake_at(self.memory.now().plus(wire.conditions.delay), writer);
         }
         Ok(bytes)
     }
 
     fn piece(&self, wire: &Wire, max: usize) -> usize {
-        if wire.way.piece == usize::MAX {
+        if wire.conditions.piece == usize::MAX {
             return max;
         }
-        max.min(1 + self.memory.below(wire.way.piece as u32) as usize)
+        max.min(1 + self.memory.below(wire.conditions.piece as u32) as usize)
     }
 
     /// Sends as much of the bytes as there is room for.
@@ -66,7 +66,7 @@ impl End {
             return Ok(parts.map(<[u8]>::len).sum());
         }
         let mut room = self.piece(&wire, wire.room());
-        if let Some(cut) = wire.way.cut_after {
+        if let Some(cut) = wire.conditions.cut_after {
             let left = usize::try_from(cut.saturating_sub(wire.sent)).unwrap_or(usize::MAX);
             if left == 0 {
                 drop(wire);
@@ -91,9 +91,9 @@ impl End {
 
     /// The peer has closed its end: it answers bytes with a reset.
     fn refused(&self, now: Moment) {
-        let there = self.outward.borrow().way.delay;
+        let there = self.outward.borrow().conditions.delay;
         let mut wire = self.inward.borrow_mut();
-        wire.reset = wire.reset.min(now.plus(there + wire.way.delay));
+        wire.reset = wire.reset.min(now.plus(there + wire.conditions.delay));
         if let Some(reader) = wire.reader.take() {
             self.memory.wake_at(wire.reset, reader);
         }
@@ -146,7 +146,7 @@ impl End {
         let now = self.memory.now();
         {
             let mut wire = self.outward.borrow_mut();
-            wire.reset = wire.reset.min(now.plus(wire.way.delay));
+            wire.reset = wire.reset.min(now.plus(wire.conditions.delay));
             let at = wire.reset;
             let peer = wire.reader.take();
             peer.into_iter().for_each(|waker| self.memory.wake_at(at, waker));
@@ -170,7 +170,7 @@ impl Drop for End {
         // Bytes on their way here will be refused.
         if let Some(at) = wire.last_arrival() {
             let mut wire = self.outward.borrow_mut();
-            wire.reset = wire.reset.min(at.plus(wire.way.delay));
+            wire.reset = wire.reset.min(at.plus(wire.conditions.delay));
         }
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub(crate) use self::end::End;
 use self::wire::NEVER;
-pub(crate) use self::wire::{Link, Way};
+pub(crate) use self::wire::{Link, WireConditions};
 use super::current::{self, Current, Waits};
 use super::executor::Executor;
 use crate::random::Random;

@@ -13,7 +13,7 @@ pub(super) const NEVER: Moment = Moment::from_nanos(u64::MAX);
 
 /// How bytes travel in one direction.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Way {
+pub(crate) struct WireConditions {
     /// From the sender to the receiver.
     pub(crate) delay: Duration,
     /// Bytes that are on their way or wait to be read; a sender has to wait for room above it.
@@ -26,22 +26,22 @@ pub(crate) struct Way {
     pub(crate) stall: Option<(u64, Duration)>,
 }
 
-impl Default for Way {
-    fn default() -> Way {
-        Way { delay: Duration::ZERO, capacity: 256 * 1024, piece: usize::MAX, cut_after: None, stall: None }
+impl Default for WireConditions {
+    fn default() -> WireConditions {
+        WireConditions { delay: Duration::ZERO, capacity: 256 * 1024, piece: usize::MAX, cut_after: None, stall: None }
     }
 }
 
 /// Both directions, as the one who connects sees them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Link {
-    pub(crate) up: Way,
-    pub(crate) down: Way,
+    pub(crate) up: WireConditions,
+    pub(crate) down: WireConditions,
 }
 
 /// Bytes on their way.
 pub(super) struct Wire {
-    pub(super) way: Way,
+    pub(super) conditions: WireConditions,
     /// Pieces, each with the moment it arrives at; those moments never go back.
     pieces: VecDeque<(Moment, Slice)>,
     queued: usize,
@@ -60,9 +60,9 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(way: Way) -> Wire {
+    pub(super) fn new(conditions: WireConditions) -> Wire {
         Wire {
-            way,
+            conditions,
             pieces: VecDeque::new(),
             queued: 0,
             sent: 0,
@@ -77,11 +77,11 @@ impl Wire {
     }
 
     fn arrival(&mut self, now: Moment) -> Moment {
-        let mut at = now.plus(self.way.delay);
-        if let Some((after, span)) = self.way.stall
+        let mut at = now.plus(self.conditions.delay);
+        if let Some((after, span)) = self.conditions.stall
             && after <= self.sent
         {
-            self.way.stall = None;
+            self.conditions.stall = None;
             at = at.plus(span);
         }
         self.last = self.last.max(at);
@@ -89,7 +89,7 @@ impl Wire {
     }
 
     pub(super) fn room(&self) -> usize {
-        self.way.capacity.saturating_sub(self.queued)
+        self.conditions.capacity.saturating_sub(self.queued)
     }
 
     /// Puts bytes on their way; when they arrive.

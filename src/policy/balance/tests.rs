@@ -6,7 +6,7 @@ fn new(policy: LbPolicy) -> Balance {
 }
 
 fn round_robin(start: usize) -> Balance {
-    Balance { way: Way::RoundRobin { next: Some(start) }, panic_percent: 50 }
+    Balance { algorithm: Algorithm::RoundRobin { next: Some(start) }, panic_percent: 50 }
 }
 
 fn counts(

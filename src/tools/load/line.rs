@@ -22,12 +22,12 @@ pub(super) struct Line {
     address: SocketAddr,
     patience: Duration,
     traffic: Rc<Traffic>,
-    way: Way,
+    protocol: Protocol,
     /// Whether a call was answered on it.
     answered: Cell<bool>,
 }
 
-enum Way {
+enum Protocol {
     /// Calls share the connection.
     Grpc(grpc::Call, RefCell<Option<SendRequest<Bytes>>>),
     /// A call takes the connection out while it lasts.
@@ -41,18 +41,18 @@ impl Line {
     /// When the target's path or header fields are none.
     pub(super) fn new(target: &Target, traffic: &Rc<Traffic>, patience: Duration) -> io::Result<Rc<Line>> {
         let address = target.address;
-        let way = match &target.request {
-            Request::Grpc { path, message, headers } => Way::Grpc(
+        let protocol = match &target.request {
+            Request::Grpc { path, message, headers } => Protocol::Grpc(
                 grpc::Call::new(address, path, message, headers).map_err(io::Error::other)?,
                 RefCell::default(),
             ),
-            Request::Json { method, path, body } => Way::Json(
+            Request::Json { method, path, body } => Protocol::Json(
                 json::Call::new(address, method, path, body).map_err(io::Error::other)?,
                 RefCell::default(),
             ),
         };
         let traffic = Rc::clone(traffic);
-        Ok(Rc::new(Line { address, patience, traffic, way, answered: Cell::new(false) }))
+        Ok(Rc::new(Line { address, patience, traffic, protocol, answered: Cell::new(false) }))
     }
 
     /// Whether any call was answered, well or not.
@@ -72,8 +72,8 @@ impl Line {
     }
 
     async fn attempt(&self) -> Ending {
-        match &self.way {
-            Way::Grpc(call, client) => {
+        match &self.protocol {
+            Protocol::Grpc(call, client) => {
                 let open = client.borrow().clone();
                 let open = match open {
                     Some(open) => open,
@@ -87,7 +87,7 @@ impl Line {
                     Ending::Lost
                 })
             }
-            Way::Json(call, client) => {
+            Protocol::Json(call, client) => {
                 let open = client.borrow_mut().take();
                 let mut open = match open {
                     Some(open) if !open.is_closed() => open,

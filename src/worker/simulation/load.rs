@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ledger::{Behaviour, Outcome, PLAIN, Plan};
 use super::scene::{Scene, echo, plan};
 use super::text::Text;
-use crate::net::memory::{Link, Way};
+use crate::net::memory::{Link, WireConditions};
 use crate::time::Moment;
 
 /// The delay that the wheel may add.
@@ -56,7 +56,7 @@ fn what_gets_through_stays_the_same_however_much_is_asked_for() {
 fn a_worker_that_stays_late_refuses_until_it_no_longer_is() {
     let head = "[overload]\nmax_loop_delay = \"10ms\"\ninterval = \"100ms\"";
     let scene = Scene::new(&Text { head, ..Text::default() }.to_string(), Duration::ZERO);
-    let way = Way { delay: ms(3), ..Way::default() };
+    let way = WireConditions { delay: ms(3), ..WireConditions::default() };
     let peer = scene.client_over(Link { up: way, down: way });
     let refused = || scene.gateway.counts().overload_loop_delay.get();
     let numbers = scene.offer(std::slice::from_ref(&peer), ms(1), 2_000, echo());

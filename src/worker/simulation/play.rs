@@ -12,7 +12,7 @@ use super::service;
 use super::text::Text;
 use crate::http2::{Bounds, ErrorCode};
 use crate::metrics::ClusterBlock;
-use crate::net::memory::{Answer, Link, Way, World};
+use crate::net::memory::{Answer, Link, WireConditions, World};
 use crate::random::Random;
 
 /// The longest time of a call without a deadline, and of a call on which nothing moves.
@@ -65,8 +65,8 @@ impl Dice {
         Duration::from_micros(self.below(below * 1000).into())
     }
 
-    fn way(&mut self, may_cut: bool) -> Way {
-        Way {
+    fn way(&mut self, may_cut: bool) -> WireConditions {
+        WireConditions {
             delay: if self.one_in(3) { Duration::ZERO } else { self.ms(20) },
             capacity: self.of(&[9_000, 65_536, 1 << 20]),
             piece: self.of(&[150, 3_000, usize::MAX, usize::MAX]),
@@ -144,7 +144,7 @@ enum Turn {
 }
 
 /// The time that two stages of a connection, the most that it holds, take over a link.
-fn longest_send(way: Way, turn: Duration) -> Duration {
+fn longest_send(way: WireConditions, turn: Duration) -> Duration {
     const BYTES: usize = 2 * 256 * 1024;
     // Each filling of the link is read when it arrives, and who sends learns of that as long after it.
     let fillings = (BYTES / way.capacity + 1) as u32;

@@ -7,7 +7,7 @@ use super::client;
 use super::ledger::{Behaviour, HEDGED, IDEMPOTENT, Outcome, PLAIN, Plan};
 use super::scene::{Scene, echo, plan};
 use super::text::Text;
-use crate::net::memory::{Answer, Link, Way};
+use crate::net::memory::{Answer, Link, WireConditions};
 
 const HANG: Behaviour = Behaviour::Hang { reads: true };
 const UNAVAILABLE: Behaviour = Behaviour::Status { after: Duration::ZERO, code: 14 };
@@ -236,8 +236,8 @@ fn a_reset_waits_until_its_stream_is_old_enough() {
 fn what_a_cancelled_call_has_sent_is_held_until_its_link_has_taken_it_and_no_longer() {
     const SIZE: usize = 100_000;
     let scene = scene();
-    let way = Way { delay: ms(20), capacity: 9_000, ..Way::default() };
-    let narrow = Link { up: way, down: Way::default() };
+    let way = WireConditions { delay: ms(20), capacity: 9_000, ..WireConditions::default() };
+    let narrow = Link { up: way, down: WireConditions::default() };
     scene.world.memory.open(scene.services[0].0, Answer::Accept, narrow);
     let peer = scene.client();
     let upload = Plan { messages: vec![SIZE], cancels_after: Some(ms(70)), ..plan(PLAIN, &[HANG]) };

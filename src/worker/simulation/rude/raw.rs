@@ -11,7 +11,7 @@ use super::super::scene::{Scene, plan};
 use crate::http2::Bounds;
 use crate::http2::frame::{self, PREFACE, kind};
 use crate::http2::hpack::Encoder;
-use crate::net::memory::{End, Link, Way};
+use crate::net::memory::{End, Link, WireConditions};
 
 /// Calls of this path use the connections to services that the stranger's calls use.
 pub(super) const BESIDE: &str = "/sim.S/Beside";
@@ -161,6 +161,6 @@ pub(super) fn answers(path: &'static str, messages: Vec<usize>) -> Plan {
 
 /// A link on which bytes come one by one, so many milliseconds apart.
 pub(super) fn drips(delay: u64) -> Link {
-    let way = Way { piece: 1, capacity: 1, delay: Duration::from_millis(delay), ..Way::default() };
-    Link { up: way, down: Way::default() }
+    let way = WireConditions { piece: 1, capacity: 1, delay: Duration::from_millis(delay), ..WireConditions::default() };
+    Link { up: way, down: WireConditions::default() }
 }
