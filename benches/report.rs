@@ -20,7 +20,7 @@ use ringway::policy::limit::SharedLimit;
 use ringway::policy::outcome::Outcome;
 use ringway::policy::retry::{Attempt, AttemptOutcome, Next, Pushback, Retries, Ruling, rule};
 use ringway::policy::route::Routes;
-use ringway::policy::shares::Shares;
+use ringway::policy::shared_cluster::SharedClusterState;
 use ringway::policy::status::Code;
 use ringway::random::Random;
 use ringway::time::Moment;
@@ -108,7 +108,7 @@ struct Service {
     shard: Arc<Shard>,
     local: Rc<Local>,
     limits: Vec<Arc<SharedLimit>>,
-    shares: Vec<Arc<Shares>>,
+    shares: Vec<Arc<SharedClusterState>>,
 }
 
 impl Service {
@@ -118,7 +118,7 @@ impl Service {
         Service {
             local: Local::new(Arc::clone(&shard.worker), NOW),
             limits: clusters().map(|cluster| SharedLimit::new(cluster.max_requests, 1)).collect(),
-            shares: clusters().map(|cluster| Shares::new(cluster, 1, 1)).collect(),
+            shares: clusters().map(|cluster| SharedClusterState::new(cluster, 1, 1)).collect(),
             shard,
         }
     }

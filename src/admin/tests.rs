@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 use crate::metrics::{CallLabels, EndpointState, EndpointView, Layout, RingCounts, Shard};
-use crate::policy::shares::Shares;
+use crate::policy::shared_cluster::SharedClusterState;
 
 /// No read takes longer than this unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -79,7 +79,7 @@ pub(super) fn world() -> World {
     }
     let place = Place { core: Some(3), numa_node: Some(0), thread: None };
     let shares =
-        config.clusters.iter().map(|cluster| Shares::new(cluster, cluster.endpoints.len(), 2)).collect();
+        config.clusters.iter().map(|cluster| SharedClusterState::new(cluster, cluster.endpoints.len(), 2)).collect();
     World {
         config,
         layout,

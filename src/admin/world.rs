@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::metrics::{Layout, RingCounts, Shard};
-use crate::policy::shares::Shares;
+use crate::policy::shared_cluster::SharedClusterState;
 
 /// Questions of the admin thread to the gateway. Answers must not wait for a worker.
 pub trait Source: Send + Sync {
@@ -38,7 +38,7 @@ pub struct World {
     /// The counts of each worker.
     pub shards: Vec<Arc<Shard>>,
     /// The state of each cluster that the workers share.
-    pub shares: Vec<Arc<Shares>>,
+    pub shares: Vec<Arc<SharedClusterState>>,
     /// Each worker's place, in the order of `shards`.
     pub workers: Vec<Place>,
     /// The I/O back-end of all workers.

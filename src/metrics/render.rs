@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::policy::shares::Shares;
+use crate::policy::shared_cluster::SharedClusterState;
 
 pub use self::tls::{CertificateRow, CertificatesInfo};
 use super::page::{Escaped, Page, Seconds};
@@ -46,7 +46,7 @@ pub struct GatewayInfo<'a> {
     /// Panics on threads that are no worker's.
     pub control_panics: u64,
     /// The state of each cluster that the workers share.
-    pub shares: &'a [Arc<Shares>],
+    pub shares: &'a [Arc<SharedClusterState>],
     /// The certificates of TLS, if there is any.
     pub certificates: Option<CertificatesInfo<'a>>,
 }

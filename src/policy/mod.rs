@@ -26,6 +26,6 @@ pub mod rate;
 pub mod rbac;
 pub mod retry;
 pub mod route;
-pub mod shares;
+pub mod shared_cluster;
 pub mod spread;
 pub mod status;

@@ -10,7 +10,7 @@ use crate::policy::jwt::{KeySet, SharedKeys};
 use crate::policy::keyed_rate::KeyedRate;
 use crate::policy::limit::SharedLimit;
 use crate::policy::rate::SharedRate;
-use crate::policy::shares::Shares;
+use crate::policy::shared_cluster::SharedClusterState;
 use crate::time::Moment;
 use crate::tls::{ClusterContext, Contexts, Hosts};
 use crate::worker::ConfigSnapshot;
@@ -22,7 +22,7 @@ pub(super) struct Shared {
     pub(super) addresses: Vec<Vec<SocketAddr>>,
     /// For each cluster.
     limits: Vec<Arc<SharedLimit>>,
-    pub(super) shares: Vec<Arc<Shares>>,
+    pub(super) shares: Vec<Arc<SharedClusterState>>,
     /// For each route.
     rates: Vec<Option<Arc<SharedRate>>>,
     /// For each route, its rate limits by caller.
@@ -68,7 +68,7 @@ impl Shared {
         let rate = |settings| SharedRate::new(settings, workers, now);
         Shared {
             limits: clusters().map(|(cluster, _)| SharedLimit::new(cluster.max_requests, workers)).collect(),
-            shares: clusters().map(|(cluster, at)| Shares::new(cluster, at.len(), workers)).collect(),
+            shares: clusters().map(|(cluster, at)| SharedClusterState::new(cluster, at.len(), workers)).collect(),
             rates: config.routes.iter().map(|route| route.rate_limit.map(rate)).collect(),
             keyed_rates: config.routes.iter().map(keyed_rates).collect(),
             keys: config.jwt_providers.iter().map(|provider| Arc::new(keys_of(provider))).collect(),
@@ -142,7 +142,7 @@ impl Shared {
 
     /// Clusters of `next` that are new or have other settings or addresses.
     pub(super) fn changed_in(&self, next: &Shared) -> usize {
-        let known = |shares: &&Arc<Shares>| self.shares.iter().any(|known| Arc::ptr_eq(known, shares));
+        let known = |shares: &&Arc<SharedClusterState>| self.shares.iter().any(|known| Arc::ptr_eq(known, shares));
         next.shares.iter().filter(|shares| !known(shares)).count()
     }
 

@@ -23,7 +23,7 @@ use crate::policy::breaker::LocalBreaker;
 use crate::policy::budget::Budget;
 use crate::policy::limit::{Limit, SharedLimit};
 use crate::policy::retry::AttemptOutcome;
-use crate::policy::shares::Shares;
+use crate::policy::shared_cluster::SharedClusterState;
 use crate::time::Moment;
 use crate::tls::{ClientContext, ClusterContext};
 
@@ -53,7 +53,7 @@ pub struct ClusterInputs<'a> {
     /// The limit on calls in flight.
     pub limit: Arc<SharedLimit>,
     /// Further state of the cluster that all workers share.
-    pub shares: &'a Shares,
+    pub shares: &'a SharedClusterState,
     /// Memory for heads.
     pub heads: &'a Rc<Heads>,
     /// TLS towards its endpoints; `None` for plaintext.

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use crate::config;
 use crate::config::{MethodName, ServiceConfig};
 use crate::policy::breaker::{LocalBreaker, SharedBreaker};
-use crate::policy::shares::Shares;
+use crate::policy::shared_cluster::SharedClusterState;
 use crate::time::Moment;
 
 /// The settings of a method.
@@ -50,7 +50,7 @@ impl Methods {
     /// `before` holds the methods as the previous configuration had them.
     pub(super) fn new(
         settings: &config::Cluster,
-        shares: &Shares,
+        shares: &SharedClusterState,
         worker: usize,
         before: Option<&Methods>,
     ) -> Methods {

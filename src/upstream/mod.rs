@@ -3,7 +3,7 @@
 //! Read `cluster.rs` first: a service as one configuration has it. `pool.rs` outlives it: it chooses endpoint and
 //! connection of the next call, and holds the calls that wait (`acquire.rs`, `waiters.rs`). `connection.rs` is one
 //! HTTP/2 connection from its connect to its end; it reports events, which its pool applies. `lease.rs` is a call's
-//! place on one. Workers share nothing here but the parts in `policy/shares.rs`.
+//! place on one. Workers share nothing here but the parts in `policy/shared_cluster.rs`.
 
 mod acquire;
 mod attempt_error;

@@ -28,7 +28,7 @@ use crate::policy::failure::Failure;
 use crate::policy::health::SharedHealth;
 use crate::policy::limit::{Limit, SharedLimit};
 use crate::policy::outlier::{Outliers, Seen};
-use crate::policy::shares::Shares;
+use crate::policy::shared_cluster::SharedClusterState;
 use crate::random::Random;
 use crate::time::Moment;
 use crate::time::seldom::Seldom;
@@ -77,7 +77,7 @@ impl Pool {
     pub(super) fn new(
         settings: &Rc<config::Cluster>,
         addresses: &[SocketAddr],
-        shares: &Shares,
+        shares: &SharedClusterState,
         counts: &Arc<ClusterBlock>,
         (local, heads): (&Rc<Local>, &Rc<Heads>),
         seed: u64,
@@ -111,7 +111,7 @@ impl Pool {
     }
 
     /// Takes over a configuration.
-    pub(super) fn adopt(&self, settings: &Rc<config::Cluster>, addresses: &[SocketAddr], shares: &Shares) {
+    pub(super) fn adopt(&self, settings: &Rc<config::Cluster>, addresses: &[SocketAddr], shares: &SharedClusterState) {
         let config = &mut *self.config.borrow_mut();
         let (old, kept) = (Rc::clone(&config.settings), connections_stay(&config.settings, settings));
         let mut before = std::mem::take(&mut config.endpoints);

@@ -19,7 +19,7 @@ use crate::policy::keyed_rate::KeyedRate;
 use crate::policy::limit::SharedLimit;
 use crate::policy::rate::{Rate, SharedRate};
 use crate::policy::route::Routes;
-use crate::policy::shares::Shares;
+use crate::policy::shared_cluster::SharedClusterState;
 use crate::random::Random;
 use crate::time::Moment;
 use crate::tls::{ClusterContext, Contexts, Hosts};
@@ -37,7 +37,7 @@ pub struct ConfigSnapshot {
     /// The limit on calls in flight of each cluster.
     pub limits: Vec<Arc<SharedLimit>>,
     /// Further state of each cluster that the workers share.
-    pub shares: Vec<Arc<Shares>>,
+    pub shares: Vec<Arc<SharedClusterState>>,
     /// The rate limit of each route that has one.
     pub rates: Vec<Option<Arc<SharedRate>>>,
     /// The rate limits by caller of each route.

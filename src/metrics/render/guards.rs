@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::metrics::page::{Escaped, Page};
 use crate::policy::breaker::{SharedBreaker, State};
-use crate::policy::shares::Shares;
+use crate::policy::shared_cluster::SharedClusterState;
 
 /// A family of the page with a row for each breaker.
 type BreakerRow = (&'static str, &'static str, &'static str, fn(&SharedBreaker) -> u64);
@@ -31,7 +31,7 @@ const fn state(state: State) -> u64 {
 }
 
 /// A family of the page with a row for each cluster, about its endpoints.
-type OutlierRow = (&'static str, &'static str, &'static str, fn(&Shares) -> u64);
+type OutlierRow = (&'static str, &'static str, &'static str, fn(&SharedClusterState) -> u64);
 
 #[rustfmt::skip]
 const OUTLIER_ROWS: [OutlierRow; 2] = [
@@ -41,7 +41,7 @@ const OUTLIER_ROWS: [OutlierRow; 2] = [
         "How often an endpoint was ejected.", |shares| shares.outliers.ejections()),
 ];
 
-pub(super) fn write(page: &mut Page, shares: &[Arc<Shares>]) {
+pub(super) fn write(page: &mut Page, shares: &[Arc<SharedClusterState>]) {
     if shares.iter().any(|shares| shares.breakers().next().is_some()) {
         for (name, kind, help, read) in BREAKER_ROWS {
             page.family(name, kind, help);

@@ -290,7 +290,7 @@ fn fifty_thousand_series_are_written_quickly() {
 }
 
 /// The shared state of two clusters: one with all that can be on the page, one with as little as can be.
-fn shares() -> Vec<Arc<Shares>> {
+fn shares() -> Vec<Arc<SharedClusterState>> {
     let text = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[routes]]\nmatch = { prefix = \"/\" }\ncluster = \"all\"\n\
         [[clusters]]\nname = \"all\"\nendpoints = [\"10.0.0.7:1\", \"10.0.0.8:1\"]\n\
         [clusters.breaker]\n[clusters.health_checks]\n[[clusters.methods]]\npath = \"/a.B/C\"\n\
@@ -298,7 +298,7 @@ fn shares() -> Vec<Arc<Shares>> {
         [[clusters]]\nname = \"plain\"\nendpoints = [\"10.0.0.9:1\"]\nbreaker = { enabled = false }\n";
     let config =
         config::parse(text, std::path::Path::new("test.toml")).unwrap_or_else(|errors| panic!("{errors}"));
-    config.clusters.iter().map(|cluster| Shares::new(cluster, cluster.endpoints.len(), 2)).collect()
+    config.clusters.iter().map(|cluster| SharedClusterState::new(cluster, cluster.endpoints.len(), 2)).collect()
 }
 
 #[test]

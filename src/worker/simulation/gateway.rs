@@ -22,7 +22,7 @@ use crate::net::memory::{Answer, Link, World};
 use crate::net::ring::IoBackend;
 use crate::policy::limit::SharedLimit;
 use crate::policy::rate::SharedRate;
-use crate::policy::shares::Shares;
+use crate::policy::shared_cluster::SharedClusterState;
 use crate::policy::spread::Spread;
 use crate::tls::Contexts;
 
@@ -49,7 +49,7 @@ pub(super) struct Shared {
     pub(super) config: Arc<Config>,
     pub(super) spread: Arc<Spread>,
     pub(super) limits: Vec<Arc<SharedLimit>>,
-    pub(super) clusters: Vec<Arc<Shares>>,
+    pub(super) clusters: Vec<Arc<SharedClusterState>>,
     rates: Vec<Option<Arc<SharedRate>>>,
     tls: Arc<Contexts>,
     layout: Layout,
@@ -247,7 +247,7 @@ impl Shared {
             spread: Spread::new(workers, listeners),
             limits: clusters().map(|cluster| SharedLimit::new(cluster.max_requests, workers)).collect(),
             clusters: clusters()
-                .map(|cluster| Shares::new(cluster, cluster.endpoints.len(), workers))
+                .map(|cluster| SharedClusterState::new(cluster, cluster.endpoints.len(), workers))
                 .collect(),
             rates: config.routes.iter().map(|route| route.rate_limit.map(rate)).collect(),
             tls: Arc::default(),

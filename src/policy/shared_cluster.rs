@@ -1,4 +1,4 @@
-//! [`Shares`]: the parts of a cluster's policies that are exact over all workers.
+//! [`SharedClusterState`]: the parts of a cluster's policies that are exact over all workers.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::config;
 
 /// The parts of one cluster's policies that all workers share. Each worker makes its own side of each part.
 #[derive(Debug)]
-pub struct Shares {
+pub struct SharedClusterState {
     /// The cluster's name.
     pub cluster: String,
     /// Connections to all endpoints.
@@ -30,13 +30,13 @@ pub struct Shares {
     pub outliers: Arc<SharedOutliers>,
 }
 
-impl Shares {
+impl SharedClusterState {
     /// The parts for a cluster of so many addresses and for so many workers, at their start.
-    pub fn new(settings: &config::Cluster, endpoints: usize, workers: usize) -> Arc<Shares> {
+    pub fn new(settings: &config::Cluster, endpoints: usize, workers: usize) -> Arc<SharedClusterState> {
         let breaker = |settings: &config::Breaker| SharedBreaker::new(settings.clone(), workers);
         let methods = method_breakers(settings).map(|(path, settings)| (path.to_owned(), breaker(settings)));
         let outliers = SharedOutliers::new(outlier_detection(settings), settings.slow_start, endpoints);
-        Arc::new(Shares {
+        Arc::new(SharedClusterState {
             cluster: settings.name.clone(),
             connections: SharedLimit::unleased(settings.max_connections),
             pending: SharedLimit::unleased(settings.max_pending_requests),
@@ -52,15 +52,15 @@ impl Shares {
     /// it had one. A part whose settings do not change stays: a breaker for instance, however limits and endpoints
     /// change.
     ///
-    /// Nothing changes before [`Shares::give_way`] is called.
+    /// Nothing changes before [`SharedClusterState::give_way`] is called.
     pub fn next(
         &self,
         settings: &config::Cluster,
         before: &config::Cluster,
         kept: &[Option<usize>],
         workers: usize,
-    ) -> Arc<Shares> {
-        let fresh = Shares::new(settings, kept.len(), workers);
+    ) -> Arc<SharedClusterState> {
+        let fresh = SharedClusterState::new(settings, kept.len(), workers);
         let same = |known: &Arc<SharedBreaker>, wanted: &Arc<SharedBreaker>| {
             if known.settings() == wanted.settings() { Arc::clone(known) } else { Arc::clone(wanted) }
         };
@@ -77,7 +77,7 @@ impl Shares {
             None if before.outlier_detection.is_some() => Arc::clone(&fresh.outliers),
             _ => self.outliers.next(outlier_detection(settings), settings.slow_start, kept),
         };
-        Arc::new(Shares {
+        Arc::new(SharedClusterState {
             cluster: fresh.cluster.clone(),
             connections: Arc::clone(&self.connections),
             pending: Arc::clone(&self.pending),
@@ -92,7 +92,7 @@ impl Shares {
     }
 
     /// Lets `next` take the place of this one; `settings` are those of `next`.
-    pub fn give_way(&self, next: &Shares, settings: &config::Cluster) {
+    pub fn give_way(&self, next: &SharedClusterState, settings: &config::Cluster) {
         next.connections.resize(settings.max_connections);
         next.pending.resize(settings.max_pending_requests);
         self.outliers.give_way(&next.outliers);
