@@ -5,8 +5,8 @@ use super::value::Value;
 
 /// All breakers: for each cluster its own, then those of its methods.
 pub(super) fn page(asked: &AdminRequest) -> Value {
-    let world = asked.source().world();
-    let rows = world.shares.iter().flat_map(|shares| {
+    let view = asked.source().view();
+    let rows = view.shares.iter().flat_map(|shares| {
         shares.breakers().map(|(method, breaker)| {
             Value::Record(vec![
                 ("cluster", shares.cluster.as_str().into()),

@@ -5,17 +5,16 @@ use std::net::SocketAddr;
 
 use super::request::AdminRequest;
 use super::value::Value;
-use super::world::World;
+use super::view::GatewayView;
 use crate::config::LbPolicy;
 use crate::metrics::{ClusterBlock, EndpointSlot, EndpointState, EndpointView};
 
 /// All clusters, in the order of the configuration.
 pub(super) fn page(asked: &AdminRequest) -> Value {
-    let world = asked.source().world();
-    let rows = world.config.clusters.iter().enumerate().map(|(at, settings)| {
+    let view = asked.source().view();
+    let rows = view.config.clusters.iter().enumerate().map(|(at, settings)| {
         let sum = |read: fn(&ClusterBlock) -> u64| -> Value {
-            world
-                .shards
+            view.shards
                 .iter()
                 .filter_map(|shard| shard.clusters.get(at))
                 .map(|block| read(block))
@@ -37,7 +36,7 @@ pub(super) fn page(asked: &AdminRequest) -> Value {
             ("calls", sum(|block| block.calls.get())),
             ("replays", sum(|block| block.replays.get())),
             ("refused", sum(|block| block.limit_refused.get() + block.pending_overflow.get())),
-            ("endpoints", endpoints(&world, at)),
+            ("endpoints", endpoints(&view, at)),
         ])
     });
     Value::Record(vec![("clusters", rows.collect())])
@@ -50,9 +49,9 @@ struct Seen {
     sum: EndpointView,
 }
 
-fn endpoints(world: &World, cluster: usize) -> Value {
+fn endpoints(view: &GatewayView, cluster: usize) -> Value {
     let mut all: BTreeMap<SocketAddr, Seen> = BTreeMap::new();
-    let slots = world.shards.iter().filter_map(|shard| shard.endpoints.get(cluster));
+    let slots = view.shards.iter().filter_map(|shard| shard.endpoints.get(cluster));
     for view in slots.flat_map(|slots| slots.iter().filter_map(EndpointSlot::read)) {
         let seen = all.entry(view.address).or_insert_with(|| Seen {
             states: [0; EndpointState::ALL.len()],

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::process;
 use super::value::Value;
-use super::world::{Source, World};
+use super::view::{GatewayView, Source};
 use crate::metrics::{CallBlock, CallLabels, GRPC_STATUS_NAMES, RingCounts, Snapshot};
 
 /// How long samples go on after an operator has looked.
@@ -49,7 +49,7 @@ struct Kept {
 /// All counters at one moment.
 #[derive(Debug)]
 pub(super) struct Look {
-    world: Arc<World>,
+    view: Arc<GatewayView>,
     workers: Vec<WorkerLook>,
     clusters: Vec<ClusterLook>,
     by_code: [u64; CODES],
@@ -141,24 +141,24 @@ impl Latency {
 }
 
 impl Look {
-    pub(super) fn at(world: Arc<World>, rings: &[RingCounts]) -> Look {
+    pub(super) fn at(view: Arc<GatewayView>, rings: &[RingCounts]) -> Look {
         let mut clusters: Vec<ClusterLook> =
-            world.layout.clusters.iter().map(|_| ClusterLook::default()).collect();
+            view.layout.clusters.iter().map(|_| ClusterLook::default()).collect();
         let by_name: HashMap<&str, usize> =
-            (0..).zip(&world.layout.clusters).map(|(at, name)| (name.as_str(), at)).collect();
+            (0..).zip(&view.layout.clusters).map(|(at, name)| (name.as_str(), at)).collect();
         // Where the calls of each entry of the layout belong; those without a route belong to no cluster.
         let place = |call: &CallLabels| by_name.get(call.cluster.as_str()).copied();
-        let places: Vec<Option<usize>> = world.layout.calls.iter().map(place).collect();
+        let places: Vec<Option<usize>> = view.layout.calls.iter().map(place).collect();
         let mut by_code = [0; CODES];
         let mut workers = Vec::new();
-        for (number, shard) in world.shards.iter().enumerate() {
+        for (number, shard) in view.shards.iter().enumerate() {
             let mut worker = WorkerLook {
                 calls: shard.worker.calls_started.get(),
                 turns: shard.worker.turns.get(),
                 sqes: rings.iter().find(|ring| ring.worker == number).map(|ring| ring.sqes),
                 bytes_received: shard.worker.bytes_received.get(),
                 bytes_sent: shard.worker.bytes_sent.get(),
-                times: world.workers.get(number).and_then(|place| process::thread_times(place.thread?)),
+                times: view.workers.get(number).and_then(|place| process::thread_times(place.thread?)),
                 durations: Snapshot::default(),
             };
             for (block, place) in shard.calls.iter().zip(&places) {
@@ -171,7 +171,7 @@ impl Look {
             }
             workers.push(worker);
         }
-        Look { world, workers, clusters, by_code, process_cpu: process::cpu().unwrap_or_default() }
+        Look { view, workers, clusters, by_code, process_cpu: process::cpu().unwrap_or_default() }
     }
 
     fn calls(&self) -> u64 {
@@ -180,13 +180,13 @@ impl Look {
 
     /// The changes since `before`; `None` where another configuration runs since then.
     pub(super) fn since(&self, before: &Look, took: Duration, unix_ms: u64) -> Option<Sample> {
-        if !Arc::ptr_eq(&self.world, &before.world) {
+        if !Arc::ptr_eq(&self.view, &before.view) {
             return None;
         }
         let seconds = took.as_secs_f64().max(1e-3);
         let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
         let workers =
-            self.workers.iter().zip(&before.workers).zip(&self.world.shards).map(|((now, then), shard)| {
+            self.workers.iter().zip(&before.workers).zip(&self.view.shards).map(|((now, then), shard)| {
                 let calls = now.calls.saturating_sub(then.calls);
                 let share = |now: Duration, then| now.saturating_sub(then).as_secs_f64() / seconds;
                 let busy = now.times.zip(then.times).map(|(now, then)| {
@@ -215,7 +215,7 @@ impl Look {
         let clusters = self.clusters.iter().zip(&before.clusters).enumerate().map(|(at, (now, then))| {
             let ended = rates(&now.by_code, &then.by_code, seconds);
             let sum = |read: fn(&crate::metrics::ClusterBlock) -> u64| {
-                self.world
+                self.view
                     .shards
                     .iter()
                     .filter_map(|shard| shard.clusters.get(at))
@@ -316,8 +316,8 @@ impl Kept {
     /// Adds what happened since the last look. Whether calls ran.
     fn sample(&mut self, source: &dyn Source) -> bool {
         let begun = Instant::now();
-        let look = Look::at(source.world(), &source.rings());
-        let mut ran = look.world.shards.iter().any(|shard| shard.worker.calls_active.get() > 0);
+        let look = Look::at(source.view(), &source.rings());
+        let mut ran = look.view.shards.iter().any(|shard| shard.worker.calls_active.get() > 0);
         if let Some((before, at)) = &self.before {
             ran |= look.calls() != before.calls();
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -341,13 +341,13 @@ impl Kept {
 }
 
 impl Sample {
-    pub(super) fn value(&self, world: &World) -> Value {
+    pub(super) fn value(&self, view: &GatewayView) -> Value {
         let workers = self.workers.iter().enumerate().map(|(number, rates)| {
             let mut entries = vec![("worker", number.into())];
             entries.extend(rates.entries());
             Value::Record(entries)
         });
-        let clusters = self.clusters.iter().zip(&world.layout.clusters).map(|(rates, name)| {
+        let clusters = self.clusters.iter().zip(&view.layout.clusters).map(|(rates, name)| {
             let mut entries = vec![("cluster", name.as_str().into())];
             entries.extend(rates.entries());
             Value::Record(entries)

@@ -21,8 +21,8 @@ mod request;
 mod routes;
 mod settings;
 mod value;
+mod view;
 mod workers;
-mod world;
 
 use std::convert::Infallible;
 use std::io;
@@ -48,7 +48,7 @@ use tokio::time::{sleep, timeout};
 use self::history::History;
 use self::places::{Places, Sign};
 use self::request::AdminRequest;
-pub use self::world::{Hooks, LogLevel, Place, Reload, SetLevel, Source, World};
+pub use self::view::{GatewayView, Hooks, LogLevel, Place, Reload, SetLevel, Source};
 
 /// The admin thread. Dropping it closes all its connections and waits until the thread has ended.
 #[derive(Debug)]

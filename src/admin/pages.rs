@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, StatusCode};
 use super::reply::{self, Reply};
 use super::request::{AdminRequest, Refusal};
 use super::value::Value;
-use super::world::Hooks;
+use super::view::Hooks;
 use super::{breakers, clusters, process, routes, settings, workers};
 
 /// A page: its path, and the function that serves it.

@@ -10,7 +10,7 @@ use super::hosts;
 use super::query::Query;
 use super::reply::Reply;
 use super::value::Value;
-use super::world::Source;
+use super::view::Source;
 
 /// A request, as pages see it.
 pub(super) struct AdminRequest {
@@ -62,7 +62,7 @@ impl AdminRequest {
 
     /// Whether it names a host that this is, or none at all, as no browser does.
     pub(super) fn means_this_host(&self) -> bool {
-        let allowed = &self.source.world().config.admin.allowed_hosts;
+        let allowed = &self.source.view().config.admin.allowed_hosts;
         self.host.as_ref().is_none_or(|host| hosts::is_allowed(host, allowed))
     }
 

@@ -10,12 +10,12 @@ use crate::config::{Config, PathMatch, Route};
 use crate::policy::route::why_not;
 
 pub(super) fn page(asked: &AdminRequest) -> Result<Value, Refusal> {
-    let world = asked.source().world();
+    let view = asked.source().view();
     match asked.query().get("explain") {
-        Some(path) => explain(&world.config, path, asked),
+        Some(path) => explain(&view.config, path, asked),
         None => {
-            let routes = world.config.routes.iter().enumerate();
-            let rows = routes.map(|(number, route)| Value::Record(entries(&world.config, number, route)));
+            let routes = view.config.routes.iter().enumerate();
+            let rows = routes.map(|(number, route)| Value::Record(entries(&view.config, number, route)));
             Ok(Value::Record(vec![("routes", rows.collect())]))
         }
     }

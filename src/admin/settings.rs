@@ -9,10 +9,10 @@ use crate::config::Setting;
 
 /// The configuration with every default, as JSON or as the file that would say all of it.
 pub(super) fn page(asked: &AdminRequest) -> Reply {
-    let world = asked.source().world();
+    let view = asked.source().view();
     match asked.wants_json() {
-        true => Reply::json(&names(world.config.effective.settings())),
-        false => Reply::of("application/toml; charset=utf-8", world.config.effective.toml()),
+        true => Reply::json(&names(view.config.effective.settings())),
+        false => Reply::of("application/toml; charset=utf-8", view.config.effective.toml()),
     }
 }
 

@@ -18,18 +18,18 @@ pub(super) struct Gateway {
     panicked: AtomicUsize,
     huge: AtomicBool,
     hooks: Hooks,
-    world: Arc<World>,
+    view: Arc<GatewayView>,
 }
 
 impl Default for Gateway {
     fn default() -> Gateway {
         let (ready, panics, panicked, huge) = Default::default();
-        Gateway { ready, panics, panicked, huge, hooks: Hooks::default(), world: Arc::new(world()) }
+        Gateway { ready, panics, panicked, huge, hooks: Hooks::default(), view: Arc::new(view()) }
     }
 }
 
 /// Two workers, a few routes, two clusters, and some counts.
-pub(super) fn world() -> World {
+pub(super) fn view() -> GatewayView {
     let config = r#"
         [[listeners]]
         address = "127.0.0.1:8080"
@@ -78,9 +78,12 @@ pub(super) fn world() -> World {
         });
     }
     let place = Place { core: Some(3), numa_node: Some(0), thread: None };
-    let shares =
-        config.clusters.iter().map(|cluster| SharedClusterState::new(cluster, cluster.endpoints.len(), 2)).collect();
-    World {
+    let shares = config
+        .clusters
+        .iter()
+        .map(|cluster| SharedClusterState::new(cluster, cluster.endpoints.len(), 2))
+        .collect();
+    GatewayView {
         config,
         layout,
         shares,
@@ -111,8 +114,8 @@ impl Source for Gateway {
         "# HELP a_total A.\n# TYPE a_total counter\na_total 1\n".to_owned()
     }
 
-    fn world(&self) -> Arc<World> {
-        Arc::clone(&self.world)
+    fn view(&self) -> Arc<GatewayView> {
+        Arc::clone(&self.view)
     }
 
     fn rings(&self) -> Vec<RingCounts> {

@@ -6,15 +6,15 @@ use super::value::Value;
 
 /// Where each worker runs, its gauges as they are, its rates in the last second.
 pub(super) fn page(asked: &AdminRequest) -> Value {
-    let world = asked.source().world();
+    let view = asked.source().view();
     let latest = asked.history().latest();
-    let rows = world.workers.iter().zip(&world.shards).enumerate().map(|(number, (place, shard))| {
+    let rows = view.workers.iter().zip(&view.shards).enumerate().map(|(number, (place, shard))| {
         let mut entries = vec![
             ("worker", number.into()),
             ("core", place.core.into()),
             ("numa_node", place.numa_node.into()),
-            ("backend", world.backend.into()),
-            ("flags", world.flags.into()),
+            ("backend", view.backend.into()),
+            ("flags", view.flags.into()),
         ];
         match latest.as_ref().and_then(|latest| latest.workers.get(number)) {
             Some(rates) => {
@@ -42,19 +42,19 @@ pub(super) fn page(asked: &AdminRequest) -> Value {
 /// The samples from number `from` on.
 pub(super) fn history(asked: &AdminRequest) -> Reply {
     let from = asked.query().get("from").and_then(|from| from.parse().ok()).unwrap_or(0);
-    let world = asked.source().world();
+    let view = asked.source().view();
     let (samples, next) = asked.history().from(from);
     // Samples from before a change of the configuration speak of other clusters.
     let fits = |clusters: usize, workers: usize| {
-        clusters == world.layout.clusters.len() && workers == world.shards.len()
+        clusters == view.layout.clusters.len() && workers == view.shards.len()
     };
     let samples = samples.iter().filter(|it| fits(it.clusters.len(), it.workers.len()));
     Reply::json(&Value::Record(vec![
         ("version", env!("CARGO_PKG_VERSION").into()),
         ("ready", asked.source().ready().into()),
-        ("backend", world.backend.into()),
-        ("flags", world.flags.into()),
+        ("backend", view.backend.into()),
+        ("flags", view.flags.into()),
         ("next", next.into()),
-        ("samples", samples.map(|sample| sample.value(&world)).collect()),
+        ("samples", samples.map(|sample| sample.value(&view)).collect()),
     ]))
 }

@@ -45,7 +45,7 @@ const COMPLAINT: Duration = Duration::from_secs(60);
 /// The writer's thread. Dropping it writes what is left.
 pub(super) struct AccessLog {
     rings: Vec<Arc<Ring>>,
-    shared: Arc<Shared>,
+    shared: Arc<LogCounters>,
     notifier: Arc<Notifier>,
     thread: Option<JoinHandle<()>>,
 }
@@ -64,14 +64,14 @@ impl Wake for Notifier {
 
 /// Counts of the writer, and requests to it.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct LogCounters {
     written: AtomicU64,
     failed: AtomicU64,
     reopen: AtomicBool,
     ends: AtomicBool,
 }
 
-impl Shared {
+impl LogCounters {
     pub(super) fn counts(&self) -> AccessLogCounts {
         let [written, failed] = [&self.written, &self.failed].map(|count| count.load(Ordering::Relaxed));
         AccessLogCounts { written, failed }
@@ -96,7 +96,7 @@ impl AccessLog {
         let notifier = Arc::new(Notifier::default());
         let ring = |_| Arc::new(Ring::new(RECORDS, Waker::from(Arc::clone(&notifier))));
         let rings: Vec<_> = (0..workers).map(ring).collect();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(LogCounters::default());
         let writer = Writer {
             rings: rings.clone(),
             shared: Arc::clone(&shared),
@@ -120,7 +120,7 @@ impl AccessLog {
         Arc::clone(&self.rings[worker])
     }
 
-    pub(super) fn shared(&self) -> Arc<Shared> {
+    pub(super) fn shared(&self) -> Arc<LogCounters> {
         Arc::clone(&self.shared)
     }
 
@@ -180,7 +180,7 @@ impl Sink {
 
 struct Writer {
     rings: Vec<Arc<Ring>>,
-    shared: Arc<Shared>,
+    shared: Arc<LogCounters>,
     series: Arc<Series>,
     sink: Sink,
     /// Text to be written, and its number of lines.

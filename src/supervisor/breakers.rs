@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::admin::World;
+use crate::admin::GatewayView;
 use crate::policy::breaker::{self, Cause, SharedBreaker};
 
 /// Counts and state of a breaker, at one look.
@@ -42,9 +42,9 @@ pub(super) struct Breakers(BTreeMap<(String, String), Seen>);
 
 impl Breakers {
     /// Logs the events since the last look. An event that happened more than once is logged once, with a count.
-    pub(super) fn look(&mut self, world: &World) {
+    pub(super) fn look(&mut self, view: &GatewayView) {
         let mut seen = BTreeMap::new();
-        for shares in &world.shares {
+        for shares in &view.shares {
             for (method, breaker) in shares.breakers() {
                 let name = (shares.cluster.clone(), method.unwrap_or("all").to_owned());
                 let now = Seen::of(breaker);

@@ -17,7 +17,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::channel::Target;
 use super::guard;
-use super::shared::Shared;
+use super::shared_state::SharedState;
 use crate::config::HealthChecks;
 use crate::policy::health::{Fitness, Judge};
 use crate::policy::outlier::Host;
@@ -49,7 +49,7 @@ impl Checks {
     }
 
     /// Checks the endpoints of those clusters that have health checks, and no others.
-    pub(super) fn set(&mut self, shared: &Shared) {
+    pub(super) fn set(&mut self, shared: &SharedState) {
         let mut before = std::mem::take(&mut self.asked);
         for patient in patients(shared) {
             let known = before.iter().position(|(known, _)| known.is(&patient));
@@ -66,7 +66,7 @@ impl Checks {
     }
 }
 
-fn patients(shared: &Shared) -> Vec<Patient> {
+fn patients(shared: &SharedState) -> Vec<Patient> {
     let mut patients = Vec::new();
     for (at, cluster) in shared.config.clusters.iter().enumerate() {
         let shares = &shared.shares[at];

@@ -36,12 +36,12 @@ impl Housekeeping {
             let (mut outages, mut breakers) = (Outages::default(), Breakers::default());
             let (mut turns, mut calls, mut wait) = (0_u32, 0, TURN);
             // The first look, before anybody has called: the next one is compared with it.
-            outages.look(&state.world());
+            outages.look(&state.view());
             while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 wait = if files.look() { SOON } else { TURN };
-                outages.look(&state.world());
-                breakers.look(&state.world());
-                let workers = || state.world().shards.clone().into_iter();
+                outages.look(&state.view());
+                breakers.look(&state.view());
+                let workers = || state.view().shards.clone().into_iter();
                 let begun = workers().map(|shard| shard.worker.calls_started.get()).sum();
                 if begun == calls && workers().all(|shard| shard.worker.calls_active.get() == 0) {
                     continue;

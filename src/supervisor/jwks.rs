@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use super::guard;
-use super::shared::Shared;
+use super::shared_state::SharedState;
 use crate::config::RemoteJwks;
 use crate::policy::jwt::{KeySet, SharedKeys};
 
@@ -43,7 +43,7 @@ impl KeyFetches {
     }
 
     /// Fetches the keys of these issuers and of no others. Tasks of issuers that stay go on.
-    pub(super) fn set(&mut self, shared: &Shared) {
+    pub(super) fn set(&mut self, shared: &SharedState) {
         let mut before = std::mem::take(&mut self.tasks);
         for (provider, keys) in shared.config.jwt_providers.iter().zip(&shared.keys) {
             let Some(remote) = &provider.remote_jwks else { continue };

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use super::error::StartError;
-use super::shared::Shared;
+use super::shared_state::SharedState;
 use super::state::State;
 use super::telemetry_sinks::TelemetrySinks;
 use super::worker_thread::{Handle, Starting};
@@ -18,7 +18,7 @@ use crate::worker::{Clock, Control, Plan, WorkerPeer};
 
 /// Inputs that all workers begin with.
 pub(super) struct Begun<'a> {
-    pub(super) shared: &'a Shared,
+    pub(super) shared: &'a SharedState,
     pub(super) clock: &'a Clock,
     pub(super) shards: &'a [Arc<Shard>],
     pub(super) api: Option<&'a Arc<Api>>,

@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod active_config;
 mod apis;
 mod asker;
 mod batch;
@@ -24,7 +25,6 @@ pub mod host;
 mod housekeeping;
 mod jwks;
 mod launch;
-mod live;
 mod names;
 mod notice;
 mod notifiers;
@@ -34,7 +34,7 @@ pub mod reflection;
 mod reload;
 mod renewal;
 mod series;
-mod shared;
+mod shared_state;
 mod spans;
 mod state;
 mod telemetry_sinks;
@@ -48,6 +48,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use self::active_config::ActiveConfig;
 use self::apis::Watcher;
 use self::certificates::Certificates;
 use self::errands::Errands;
@@ -58,17 +59,16 @@ use self::health::Checks;
 use self::housekeeping::Housekeeping;
 use self::jwks::KeyFetches;
 use self::launch::Begun;
-use self::live::Live;
 use self::names::Names;
 use self::notice::Notice;
 pub use self::notice::Waker;
 use self::notifiers::Notifiers;
 pub use self::reload::{ReloadError, Reloaded};
-use self::shared::{Found, Shared};
+use self::shared_state::{Found, SharedState};
 use self::state::{Shown, State};
 use self::telemetry_sinks::TelemetrySinks;
 use self::worker_thread::{Handle, Starting};
-use crate::admin::{Admin, Hooks, Place, World};
+use crate::admin::{Admin, GatewayView, Hooks, Place};
 use crate::config::{Config, OnUnavailable};
 use crate::metrics::{Layout, Shard};
 use crate::net::ring::{IoBackend, RingUnavailable};
@@ -95,7 +95,7 @@ pub struct Gateway {
     /// The configuration as it was given.
     asked: Config,
     notifiers: Arc<Notifiers>,
-    live: Arc<Mutex<Live>>,
+    active: Arc<Mutex<ActiveConfig>>,
     errands: Errands,
     files: Files,
     _housekeeping: Housekeeping,
@@ -135,21 +135,21 @@ impl Gateway {
         let (certificates, found) = found(&config, &names)?;
         let targets = |cluster| found.targets(cluster);
         let apis = apis::open(&config, &targets, None).map_err(StartError::Transcoding)?;
-        let layout = live::layout(&config, &found.addresses);
+        let layout = active_config::layout(&config, &found.addresses);
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();
         let clock = Clock::new();
-        let shared = Shared::new(&config, found, cores.len(), clock.now());
+        let shared = SharedState::new(&config, found, cores.len(), clock.now());
 
         let (notify, notices) = mpsc::channel();
         let begin = |(number, core): (_, &_)| Starting::new(number, *core, &config, notify.clone());
         let starting = all(cores.iter().enumerate().map(begin))?;
         let (backend, refusal) = decide(&config, &starting)?;
-        let world = world(&shared, layout, &shards, &starting, backend);
-        let sinks = TelemetrySinks::start(&config, cores.len(), &world.layout)?;
+        let view = view(&shared, layout, &shards, &starting, backend);
+        let sinks = TelemetrySinks::start(&config, cores.len(), &view.layout)?;
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
         let shown = Shown { refusal, hooks, waker: Waker::new(notify) };
         let counts = (Arc::clone(names.counts()), Arc::clone(&certificates.status));
-        let state = Arc::new(State::new(world, shown, status, sinks.counts(), counts));
+        let state = Arc::new(State::new(view, shown, status, sinks.counts(), counts));
         let begun = Begun {
             shared: &shared,
             clock: &clock,
@@ -164,7 +164,7 @@ impl Gateway {
         let descriptors = watch(apis, &files, Arc::clone(&notifiers)).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
-        let live = Live {
+        let active = ActiveConfig {
             state: Arc::clone(&state),
             notifiers: Arc::clone(&notifiers),
             checks: Checks::new(errands.handle(), &clock),
@@ -189,7 +189,7 @@ impl Gateway {
             sinks,
             asked,
             notifiers,
-            live: renewal::begin(&files, live),
+            active: renewal::begin(&files, active),
             errands,
             files,
         })
@@ -222,8 +222,8 @@ impl Gateway {
     }
 
     /// The running configuration, with the shard of each worker.
-    pub fn world(&self) -> Arc<World> {
-        crate::admin::Source::world(&*self.state)
+    pub fn view(&self) -> Arc<GatewayView> {
+        crate::admin::Source::view(&*self.state)
     }
 
     /// Counts a reload.
@@ -346,16 +346,16 @@ fn raise_limits() {
 }
 
 /// The view of the gateway that operators get.
-fn world(
-    shared: &Shared,
+fn view(
+    shared: &SharedState,
     layout: Layout,
     shards: &[Arc<Shard>],
     starting: &[Starting],
     backend: IoBackend,
-) -> World {
+) -> GatewayView {
     let workers: Vec<Place> = starting.iter().map(|starting| starting.place).collect();
     let (config, shares, shards) = (Arc::clone(&shared.config), shared.shares.clone(), shards.to_vec());
-    World { config, shares, layout, shards, workers, backend: backend.name(), flags: backend.flags() }
+    GatewayView { config, shares, layout, shards, workers, backend: backend.name(), flags: backend.flags() }
 }
 
 /// Gives all workers each new API, if descriptors are watched.

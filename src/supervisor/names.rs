@@ -22,7 +22,7 @@ use tokio::task::AbortHandle;
 
 use super::error::StartError;
 use super::guard;
-use super::shared::Shared;
+use super::shared_state::SharedState;
 
 use crate::config::{Config, Dns};
 use crate::metrics::render::NameCounts;
@@ -150,7 +150,7 @@ impl Names {
 
     /// The addresses of all endpoints of each cluster. Earlier addresses of a cluster come first, in their order. So
     /// the order in an answer does not matter.
-    pub(super) fn addresses(&self, config: &Config, before: Option<&Shared>) -> Vec<Vec<SocketAddr>> {
+    pub(super) fn addresses(&self, config: &Config, before: Option<&SharedState>) -> Vec<Vec<SocketAddr>> {
         let of_cluster = |cluster: &crate::config::Cluster| {
             let mut found: Vec<SocketAddr> = Vec::new();
             for endpoint in &cluster.endpoints {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::admin::World;
+use crate::admin::GatewayView;
 use crate::metrics::{EndpointSlot, EndpointState};
 
 /// Endpoints, by cluster and address.
@@ -38,8 +38,8 @@ pub(super) struct Outages(Endpoints<Known>);
 
 impl Outages {
     /// Logs changes since the last look.
-    pub(super) fn look(&mut self, world: &World) {
-        for ((cluster, endpoint), is_out) in learn(&mut self.0, look(world)) {
+    pub(super) fn look(&mut self, view: &GatewayView) {
+        for ((cluster, endpoint), is_out) in learn(&mut self.0, look(view)) {
             if is_out {
                 tracing::warn!(cluster, %endpoint, "the endpoint cannot be connected to");
             } else {
@@ -49,10 +49,10 @@ impl Outages {
     }
 }
 
-fn look(world: &World) -> Endpoints<Seen> {
+fn look(view: &GatewayView) -> Endpoints<Seen> {
     let mut all = Endpoints::<Seen>::new();
-    for (at, cluster) in world.config.clusters.iter().enumerate() {
-        let slots = world.shards.iter().filter_map(|shard| shard.endpoints.get(at));
+    for (at, cluster) in view.config.clusters.iter().enumerate() {
+        let slots = view.shards.iter().filter_map(|shard| shard.endpoints.get(at));
         for view in slots.flat_map(|slots| slots.iter().filter_map(EndpointSlot::read)) {
             let seen = all.entry((cluster.name.clone(), view.address)).or_default();
             seen.connected |= view.state == EndpointState::Connected;

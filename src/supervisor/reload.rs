@@ -8,9 +8,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::active_config::{self, lock};
 use super::apis::{Status, Watcher};
-use super::live::{self, lock};
-use super::shared::Found;
+use super::shared_state::Found;
 use super::{Gateway, StartError, names};
 use crate::admin::Source as _;
 use crate::config::Config;
@@ -64,7 +64,7 @@ impl Gateway {
     /// # Errors
     /// The reason of the refusal. Nothing has changed then.
     pub fn reload(&mut self, mut config: Config) -> Result<Reloaded, ReloadError> {
-        let before = self.state.world();
+        let before = self.state.view();
         self.check(&config)?;
         // A port of 0 is settled.
         config.listeners.clone_from(&before.config.listeners);
@@ -72,17 +72,17 @@ impl Gateway {
 
         // Steps that can fail, and steps that wait for others.
         let (missing, counts) = {
-            let names = &lock(&self.live).names;
+            let names = &lock(&self.active).names;
             (names.missing(&config), Arc::clone(names.counts()))
         };
         let answers = names::ask(self.errands.handle(), &config.dns, &counts, &missing);
         let answers = names::all_found(answers).map_err(ReloadError::Start)?;
         let addresses = {
-            let mut live = lock(&self.live);
-            live.names.learn(answers);
-            live.names.addresses(&config, Some(&live.shared))
+            let mut active = lock(&self.active);
+            active.names.learn(answers);
+            active.names.addresses(&config, Some(&active.shared))
         };
-        let before_tls = Arc::clone(&lock(&self.live).shared.tls);
+        let before_tls = Arc::clone(&lock(&self.active).shared.tls);
         let contexts = Contexts::load(&config, Some(&before_tls));
         let contexts = Arc::new(contexts.map_err(|problem| ReloadError::Start(StartError::Tls(problem)))?);
         let descriptors = match is_same_api(&config, &before.config) {
@@ -91,21 +91,21 @@ impl Gateway {
         };
 
         // From here on nothing fails.
-        let mut live = lock(&self.live);
-        let addresses = live.names.addresses(&config, Some(&live.shared));
-        live.series_base = self.sinks.learn(&live::layout(&config, &addresses));
+        let mut active = lock(&self.active);
+        let addresses = active.names.addresses(&config, Some(&active.shared));
+        active.series_base = self.sinks.learn(&active_config::layout(&config, &addresses));
         if let Some((api, status, watcher)) = descriptors {
             // The watcher before ends first.
-            live.descriptors = None;
-            live.state.set_apis(status);
+            active.descriptors = None;
+            active.state.set_apis(status);
             self.notifiers.transcode(api.as_ref());
-            live.descriptors = watcher;
+            active.descriptors = watcher;
         }
-        let clusters_changed = live.apply(&config, addresses, Arc::clone(&contexts));
-        live.certificates.set(&config);
-        live.certificates.status.set(&config, &contexts, true);
-        live.names.keep(&config, &live::on_renamed(&self.live));
-        drop(live);
+        let clusters_changed = active.apply(&config, addresses, Arc::clone(&contexts));
+        active.certificates.set(&config);
+        active.certificates.status.set(&config, &contexts, true);
+        active.names.keep(&config, &active_config::on_renamed(&self.active));
+        drop(active);
         self.drain_timeout = config.drain_timeout;
         Ok(Reloaded { routes: config.routes.len(), clusters: config.clusters.len(), clusters_changed })
     }
@@ -117,7 +117,7 @@ impl Gateway {
         addresses: Vec<Vec<SocketAddr>>,
         tls: &Arc<Contexts>,
     ) -> Result<NewApi, ReloadError> {
-        let hosts = lock(&self.live).names.hosts(config);
+        let hosts = lock(&self.active).names.hosts(config);
         let found = Found { addresses, hosts, tls: Arc::clone(tls) };
         let opened = super::apis::open(config, &|cluster| found.targets(cluster), self.state.apis());
         let opened = opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?;

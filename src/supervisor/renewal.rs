@@ -5,38 +5,38 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
+use super::active_config::{ActiveConfig, lock};
 use super::files::Files;
-use super::live::{Live, lock};
 
 /// Begins what goes on while the gateway runs. All files of TLS are read again when one of them changes.
-pub(super) fn begin(files: &Files, live: Live) -> Arc<Mutex<Live>> {
-    let live = live.begin();
-    let weak = Arc::downgrade(&live);
-    lock(&live).certificates.watch(files, move || renew(&weak));
-    live
+pub(super) fn begin(files: &Files, active: ActiveConfig) -> Arc<Mutex<ActiveConfig>> {
+    let active = active.begin();
+    let weak = Arc::downgrade(&active);
+    lock(&active).certificates.watch(files, move || renew(&weak));
+    active
 }
 
 /// Reads all files again, and gives the workers what is good.
-fn renew(live: &Weak<Mutex<Live>>) {
-    let Some(live) = live.upgrade() else { return };
+fn renew(active: &Weak<Mutex<ActiveConfig>>) {
+    let Some(active) = active.upgrade() else { return };
     let (config, before) = {
-        let live = lock(&live);
-        (Arc::clone(&live.shared.config), Arc::clone(&live.shared.tls))
+        let active = lock(&active);
+        (Arc::clone(&active.shared.config), Arc::clone(&active.shared.tls))
     };
     let (contexts, problems) = before.renew(&config);
     for problem in &problems {
         tracing::error!("TLS: {problem}; what was read before stays in use");
     }
     let contexts = Arc::new(contexts);
-    let mut live = lock(&live);
-    if !Arc::ptr_eq(&live.shared.config, &config) {
+    let mut active = lock(&active);
+    if !Arc::ptr_eq(&active.shared.config, &config) {
         // A reload has read them meanwhile.
         return;
     }
-    live.shared.tls = Arc::clone(&contexts);
-    live.certificates.status.set(&config, &contexts, problems.is_empty());
-    live.notifiers.tell(|control| control.renew_tls(Arc::clone(&contexts)));
-    live.renew_targets();
+    active.shared.tls = Arc::clone(&contexts);
+    active.certificates.status.set(&config, &contexts, problems.is_empty());
+    active.notifiers.tell(|control| control.renew_tls(Arc::clone(&contexts)));
+    active.renew_targets();
     if problems.is_empty() {
         tracing::info!("TLS: changed files are in use for new connections");
     }

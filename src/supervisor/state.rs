@@ -9,13 +9,13 @@ use super::certificates;
 use super::names;
 use super::notice::Waker;
 use super::telemetry_sinks::Counts;
-use crate::admin::{Hooks, Source, World};
+use crate::admin::{GatewayView, Hooks, Source};
 use crate::metrics::render::{self, GatewayInfo, ReloadCounts, RingCounts};
 use crate::net::ring::{self, RingTails, RingUnavailable};
 
 /// Read by the admin thread, written by the supervisor.
 pub(super) struct State {
-    world: Mutex<Arc<World>>,
+    view: Mutex<Arc<GatewayView>>,
     shown: Shown,
     told: Counts,
     names: Arc<names::Counts>,
@@ -51,17 +51,17 @@ struct Ring {
 
 impl State {
     pub(super) fn new(
-        world: World,
+        view: GatewayView,
         shown: Shown,
         apis: Option<Arc<Status>>,
         told: Counts,
         (names, certificates): (Arc<names::Counts>, Arc<certificates::Status>),
     ) -> State {
-        let rings = Mutex::new(vec![Ring::default(); world.shards.len()]);
+        let rings = Mutex::new(vec![Ring::default(); view.shards.len()]);
         let (ready, drain_wanted) = Default::default();
         let (reloads, reload_failures, reload_failed_last) = Default::default();
         State {
-            world: Mutex::new(Arc::new(world)),
+            view: Mutex::new(Arc::new(view)),
             shown,
             apis: Mutex::new(apis),
             told,
@@ -84,8 +84,8 @@ impl State {
     }
 
     /// Shows another configuration.
-    pub(super) fn set_world(&self, world: World) {
-        *self.world.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
+    pub(super) fn set_view(&self, view: GatewayView) {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
     }
 
     /// Shows another API, or none.
@@ -140,14 +140,14 @@ impl Source for State {
     }
 
     fn metrics(&self) -> String {
-        let world = self.world();
+        let view = self.view();
         let certificates = self.certificates.rows();
         let info = GatewayInfo {
             version: env!("CARGO_PKG_VERSION"),
-            backend: world.backend,
+            backend: view.backend,
             backend_reason: self.shown.refusal.as_ref().map(|refusal| refusal.reason.as_str()),
             ready: self.ready(),
-            workers: world.shards.len(),
+            workers: view.shards.len(),
             access_log: self.told.access_log(),
             traces: self.told.traces(),
             reloads: ReloadCounts {
@@ -158,18 +158,18 @@ impl Source for State {
             names: self.names.get(),
             control_panics: super::guard::panics(),
             transcoding: self.apis().map(|apis| apis.info()),
-            shares: &world.shares,
+            shares: &view.shares,
             certificates: certificates.as_deref().map(|rows| self.certificates.info(rows)),
         };
-        render::text(&info, &world.layout, &world.shards, &self.sample_rings())
+        render::text(&info, &view.layout, &view.shards, &self.sample_rings())
     }
 
     fn openapi(&self) -> Option<Arc<str>> {
         self.apis().map(|apis| apis.openapi())
     }
 
-    fn world(&self) -> Arc<World> {
-        Arc::clone(&self.world.lock().unwrap_or_else(PoisonError::into_inner))
+    fn view(&self) -> Arc<GatewayView> {
+        Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn rings(&self) -> Vec<RingCounts> {

@@ -20,8 +20,8 @@ pub(super) struct TelemetrySinks {
 /// Counts of both, for the metrics page.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    access_log: Option<Arc<access::Shared>>,
-    traces: Option<Arc<traces::Shared>>,
+    access_log: Option<Arc<access::LogCounters>>,
+    traces: Option<Arc<traces::ExportCounters>>,
 }
 
 impl Counts {
@@ -36,7 +36,11 @@ impl Counts {
 
 impl TelemetrySinks {
     /// Starts those that are configured, for so many workers.
-    pub(super) fn start(config: &Config, workers: usize, layout: &Layout) -> Result<TelemetrySinks, StartError> {
+    pub(super) fn start(
+        config: &Config,
+        workers: usize,
+        layout: &Layout,
+    ) -> Result<TelemetrySinks, StartError> {
         let series = Arc::new(Series::default());
         series.learn(layout);
         let access_log = AccessLog::of(config, workers, &series)?;

@@ -52,7 +52,7 @@ const COMPLAINT: Duration = Duration::from_secs(60);
 /// The exporter's thread. Dropping it sends what is left.
 pub(super) struct Traces {
     rings: Vec<Arc<Ring>>,
-    shared: Arc<Shared>,
+    shared: Arc<ExportCounters>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -69,12 +69,12 @@ impl Wake for Notifier {
 
 /// Counts of the exporter, for the metrics page.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct ExportCounters {
     exported: AtomicU64,
     failed: AtomicU64,
 }
 
-impl Shared {
+impl ExportCounters {
     pub(super) fn counts(&self) -> TraceCounts {
         let [exported, failed] = [&self.exported, &self.failed].map(|count| count.load(Ordering::Relaxed));
         TraceCounts { exported, failed }
@@ -91,7 +91,7 @@ impl Traces {
         let notifier = Arc::new(Notifier::default());
         let ring = |_| Arc::new(Ring::new(settings.queue_spans as usize, Waker::from(Arc::clone(&notifier))));
         let rings: Vec<_> = (0..workers).map(ring).collect();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(ExportCounters::default());
         let endpoint = Endpoint::from_shared(settings.endpoint.clone()).map_err(io::Error::other)?;
         let endpoint = endpoint.connect_timeout(settings.timeout).timeout(settings.timeout);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -124,7 +124,7 @@ impl Traces {
         Arc::clone(&self.rings[worker])
     }
 
-    pub(super) fn shared(&self) -> Arc<Shared> {
+    pub(super) fn shared(&self) -> Arc<ExportCounters> {
         Arc::clone(&self.shared)
     }
 }
@@ -148,7 +148,7 @@ struct Exporter {
     settings: config::Tracing,
     rings: Vec<Arc<Ring>>,
     notifier: Arc<Notifier>,
-    shared: Arc<Shared>,
+    shared: Arc<ExportCounters>,
     series: Arc<Series>,
     client: Grpc<Channel>,
     /// Spans that are sent next.

@@ -111,7 +111,12 @@ impl Pool {
     }
 
     /// Takes over a configuration.
-    pub(super) fn adopt(&self, settings: &Rc<config::Cluster>, addresses: &[SocketAddr], shares: &SharedClusterState) {
+    pub(super) fn adopt(
+        &self,
+        settings: &Rc<config::Cluster>,
+        addresses: &[SocketAddr],
+        shares: &SharedClusterState,
+    ) {
         let config = &mut *self.config.borrow_mut();
         let (old, kept) = (Rc::clone(&config.settings), connections_stay(&config.settings, settings));
         let mut before = std::mem::take(&mut config.endpoints);

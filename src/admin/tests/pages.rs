@@ -120,7 +120,7 @@ fn routes_are_listed_and_explained() {
 fn the_configuration_is_shown_whole() {
     let text = get("/config").body;
     let parsed = crate::config::parse(&text, std::path::Path::new("shown.toml")).unwrap();
-    assert_eq!(&parsed, &*world().config);
+    assert_eq!(&parsed, &*view().config);
     let json = get_json("/config?format=json");
     assert_eq!(json["clusters"][0]["pool"]["max_connections"], json!(8));
     assert_eq!(json["clusters"][0]["reconnect"]["backoff_multiplier"], json!(1.6));
@@ -224,10 +224,10 @@ fn hooks_are_called_and_their_refusals_told() {
 /// Method: samples made by hand from two looks at counters that moved in between.
 #[test]
 fn a_sample_is_what_happened_between_two_looks() {
-    let world = Arc::new(world());
+    let view = Arc::new(view());
     let rings = |sqes| [RingCounts { worker: 0, sqes, cqes: 0 }];
-    let before = Look::at(Arc::clone(&world), &rings(100));
-    let shard = &world.shards[0];
+    let before = Look::at(Arc::clone(&view), &rings(100));
+    let shard = &view.shards[0];
     shard.worker.calls_started.add(20);
     shard.worker.turns.add(10);
     shard.worker.bytes_sent.add(4000);
@@ -236,14 +236,14 @@ fn a_sample_is_what_happened_between_two_looks() {
     }
     shard.calls[0].ended(14, Duration::from_millis(100));
     shard.unrouted().ended(12, Duration::from_micros(50));
-    let after = Look::at(Arc::clone(&world), &rings(130));
+    let after = Look::at(Arc::clone(&view), &rings(130));
     let history = History::default();
     history.push(after.since(&before, Duration::from_secs(2), 7).unwrap());
     history.push(after.since(&after, Duration::from_secs(1), 8).unwrap());
     let (samples, next) = history.from(0);
     assert_eq!((samples.len(), next, history.from(1).0.len(), history.from(2).0.len()), (2, 2, 1, 0));
 
-    let shown: Value = serde_json::from_str(&samples[0].value(&world).json()).unwrap();
+    let shown: Value = serde_json::from_str(&samples[0].value(&view).json()).unwrap();
     let worker = &shown["workers"][0];
     for (key, value) in [
         ("calls_per_s", json!(10)),
@@ -258,20 +258,20 @@ fn a_sample_is_what_happened_between_two_looks() {
     let cluster = &shown["clusters"][0];
     assert_eq!((cluster["calls_per_s"].as_f64(), cluster["errors_per_s"].as_f64()), (Some(5.0), Some(0.5)));
     assert_eq!(shown["by_code"], json!({ "OK": 4.5, "UNIMPLEMENTED": 0.5, "UNAVAILABLE": 0.5 }));
-    let idle: Value = serde_json::from_str(&samples[1].value(&world).json()).unwrap();
+    let idle: Value = serde_json::from_str(&samples[1].value(&view).json()).unwrap();
     assert_eq!(
         (&idle["workers"][0]["p50_us"], &idle["workers"][0]["enters_per_call"]),
         (&Value::Null, &Value::Null)
     );
 
-    let reloaded = Look::at(Arc::new(super::world()), &rings(0));
+    let reloaded = Look::at(Arc::new(super::view()), &rings(0));
     assert!(reloaded.since(&after, Duration::from_secs(1), 9).is_none(), "another configuration");
 }
 
 #[test]
 fn the_history_keeps_five_minutes() {
-    let world = Arc::new(world());
-    let look = Look::at(Arc::clone(&world), &[]);
+    let view = Arc::new(view());
+    let look = Look::at(Arc::clone(&view), &[]);
     let history = History::default();
     for second in 0..310 {
         history.push(look.since(&look, Duration::from_secs(1), second).unwrap());
@@ -284,7 +284,7 @@ fn the_history_keeps_five_minutes() {
 #[test]
 fn samples_are_taken_while_somebody_looks_or_calls_run() {
     let gateway = Gateway::default();
-    let calls = &gateway.world.shards[0].worker;
+    let calls = &gateway.view.shards[0].worker;
     let history = History::default();
     assert!(!history.sample(&gateway), "nobody looks, no call runs");
     assert_eq!(history.from(0).0.len(), 0, "the first look is compared with nothing");

@@ -298,7 +298,11 @@ fn shares() -> Vec<Arc<SharedClusterState>> {
         [[clusters]]\nname = \"plain\"\nendpoints = [\"10.0.0.9:1\"]\nbreaker = { enabled = false }\n";
     let config =
         config::parse(text, std::path::Path::new("test.toml")).unwrap_or_else(|errors| panic!("{errors}"));
-    config.clusters.iter().map(|cluster| SharedClusterState::new(cluster, cluster.endpoints.len(), 2)).collect()
+    config
+        .clusters
+        .iter()
+        .map(|cluster| SharedClusterState::new(cluster, cluster.endpoints.len(), 2))
+        .collect()
 }
 
 #[test]

@@ -28,7 +28,13 @@ pub(crate) struct WireConditions {
 
 impl Default for WireConditions {
     fn default() -> WireConditions {
-        WireConditions { delay: Duration::ZERO, capacity: 256 * 1024, piece: usize::MAX, cut_after: None, stall: None }
+        WireConditions {
+            delay: Duration::ZERO,
+            capacity: 256 * 1024,
+            piece: usize::MAX,
+            cut_after: None,
+            stall: None,
+        }
     }
 }
 

@@ -41,15 +41,19 @@ fn plays(settings: &Hedging, budget: &Budget, events: &[Event]) {
                 assert_eq!(got, wanted, "event {number}");
             }
             Lost(millis, outcome, wanted) => {
-                assert_eq!(hedge.record(outcome, NONE, settings, budget, at(millis)), wanted, "event {number}");
+                assert_eq!(
+                    hedge.record(outcome, NONE, settings, budget, at(millis)),
+                    wanted,
+                    "event {number}"
+                );
             }
         }
     }
 }
 
 use Event::{Ask, Lost, Status};
-use Start::{No, Now, Unpaid};
 use HedgeStep::{Final, GoOn};
+use Start::{No, Now, Unpaid};
 
 const NONE: Pushback = Pushback::None;
 
@@ -159,7 +163,10 @@ fn the_budget_pays_for_all_but_the_first() {
     // The attempt failed before the next could not be paid for.
     let mut hedge = Hedge::new(&settings, at(0));
     assert_eq!(hedge.ask(&budget, at(0)), Now);
-    assert_eq!(hedge.record(AttemptOutcome::Status(Code::Unavailable), NONE, &settings, &budget, at(10)), GoOn);
+    assert_eq!(
+        hedge.record(AttemptOutcome::Status(Code::Unavailable), NONE, &settings, &budget, at(10)),
+        GoOn
+    );
     assert_eq!(hedge.ask(&budget, at(10)), Unpaid);
     assert!(hedge.is_over());
 }

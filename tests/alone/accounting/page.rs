@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ringway::admin::World;
+use ringway::admin::GatewayView;
 use ringway::metrics::{
     BOUNDS_MICROS, ClusterBlock, EndpointSlot, GRPC_STATUS_NAMES, Kind, Shard, Spread, WorkerBlock,
     call_totals,
@@ -157,8 +157,8 @@ const OF_THE_WHOLE: [&str; 19] = [
 
 /// I3: every series of the page is the sum of what the shards hold.
 pub fn shards_add_up(gateway: &Gateway) {
-    let world = gateway.world();
-    let (low, page, high) = (sums(&world), Numbers::read(gateway), sums(&world));
+    let view = gateway.view();
+    let (low, page, high) = (sums(&view), Numbers::read(gateway), sums(&view));
     let mut seen = 0;
     for sample in &page.0.samples {
         let known = (sample.name.clone(), sample.labels.clone());
@@ -193,13 +193,13 @@ pub fn shards_add_up(gateway: &Gateway) {
 type Sums = BTreeMap<(String, BTreeMap<String, String>), (Kind, f64)>;
 
 /// The expected values of all series, worked out from the shards alone.
-fn sums(world: &World) -> Sums {
+fn sums(view: &GatewayView) -> Sums {
     let mut sums = Sums::new();
     let mut add = |name: &str, kind: Kind, labels: &[(&str, &str)], n: f64| {
         let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         sums.entry((name.to_owned(), labels)).or_insert((kind, 0.0)).1 += n;
     };
-    for (worker, shard) in world.shards.iter().enumerate() {
+    for (worker, shard) in view.shards.iter().enumerate() {
         for row in WorkerBlock::TABLE {
             let worker = worker.to_string();
             add(row.name, row.kind, &[("worker", &worker)], (row.read)(&shard.worker) as f64);
@@ -212,12 +212,12 @@ fn sums(world: &World) -> Sums {
                 add(row.name, Kind::Counter, labels, count.get() as f64);
             }
         }
-        for (name, block) in world.layout.clusters.iter().zip(&shard.clusters) {
+        for (name, block) in view.layout.clusters.iter().zip(&shard.clusters) {
             for row in ClusterBlock::TABLE {
                 add(row.name, row.kind, &[("cluster", name)], (row.read)(block) as f64);
             }
         }
-        for (name, slots) in world.layout.clusters.iter().zip(&shard.endpoints) {
+        for (name, slots) in view.layout.clusters.iter().zip(&shard.endpoints) {
             for view in slots.iter().filter_map(EndpointSlot::read) {
                 let endpoint = view.address.to_string();
                 let labels = [("cluster", name.as_str()), ("endpoint", endpoint.as_str())];
@@ -230,14 +230,14 @@ fn sums(world: &World) -> Sums {
                 one("connect_failures_total", Kind::Counter, view.connect_failures);
             }
         }
-        calls(world, shard, &mut add);
+        calls(view, shard, &mut add);
     }
     sums
 }
 
-fn calls(world: &World, shard: &Arc<Shard>, add: &mut impl FnMut(&str, Kind, &[(&str, &str)], f64)) {
+fn calls(view: &GatewayView, shard: &Arc<Shard>, add: &mut impl FnMut(&str, Kind, &[(&str, &str)], f64)) {
     const FAMILY: &str = "ringway_call_duration_seconds";
-    for (at, (labels, block)) in world.layout.calls.iter().zip(&shard.calls).enumerate() {
+    for (at, (labels, block)) in view.layout.calls.iter().zip(&shard.calls).enumerate() {
         let labels = [("route", labels.route.as_str()), ("cluster", labels.cluster.as_str())];
         for (code, counter) in block.by_code.iter().enumerate() {
             let labels = [labels[0], labels[1], ("grpc_status", GRPC_STATUS_NAMES[code])];

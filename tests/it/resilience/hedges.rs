@@ -13,7 +13,7 @@ use std::time::Duration;
 use ringway::config::{Codes, Hedging, LbPolicy, RetryBudget};
 use ringway::policy::balance::{Balance, Candidate, Tried};
 use ringway::policy::budget::{Budget, SharedBudget};
-use ringway::policy::hedge::{Hedge, Start, HedgeStep};
+use ringway::policy::hedge::{Hedge, HedgeStep, Start};
 use ringway::policy::retry::{AttemptOutcome, Pushback};
 use ringway::policy::status::Code;
 use ringway::random::Random;
@@ -243,8 +243,13 @@ impl World {
         let (_, server) = call.running.remove(at);
         self.in_flight[server] -= 1;
         let code = if fails { Code::Unavailable } else { Code::Ok };
-        match call.hedge.record(AttemptOutcome::Status(code), Pushback::None, &self.settings, &self.budget, now)
-        {
+        match call.hedge.record(
+            AttemptOutcome::Status(code),
+            Pushback::None,
+            &self.settings,
+            &self.budget,
+            now,
+        ) {
             HedgeStep::GoOn => self.ask(number),
             HedgeStep::Final if fails => self.end(number, Outcome::Failed),
             HedgeStep::Final => self.end(number, Outcome::Answered),

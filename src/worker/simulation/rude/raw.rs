@@ -161,6 +161,11 @@ pub(super) fn answers(path: &'static str, messages: Vec<usize>) -> Plan {
 
 /// A link on which bytes come one by one, so many milliseconds apart.
 pub(super) fn drips(delay: u64) -> Link {
-    let way = WireConditions { piece: 1, capacity: 1, delay: Duration::from_millis(delay), ..WireConditions::default() };
+    let way = WireConditions {
+        piece: 1,
+        capacity: 1,
+        delay: Duration::from_millis(delay),
+        ..WireConditions::default()
+    };
     Link { up: way, down: WireConditions::default() }
 }

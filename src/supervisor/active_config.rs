@@ -11,9 +11,9 @@ use super::health::Checks;
 use super::jwks::KeyFetches;
 use super::names::{Answer, Names, Renamed};
 use super::notifiers::Notifiers;
-use super::shared::{Found, Shared};
+use super::shared_state::{Found, SharedState};
 use super::state::State;
-use crate::admin::{Source as _, World};
+use crate::admin::{GatewayView, Source as _};
 use crate::config::Config;
 use crate::metrics::Layout;
 use crate::tls::Contexts;
@@ -23,11 +23,11 @@ use crate::worker::{self, Clock};
 const ENDPOINTS: usize = 16;
 
 /// The running state, and the means to change it.
-pub(super) struct Live {
+pub(super) struct ActiveConfig {
     pub(super) state: Arc<State>,
     pub(super) notifiers: Arc<Notifiers>,
     pub(super) clock: Clock,
-    pub(super) shared: Shared,
+    pub(super) shared: SharedState,
     /// Added to the number of a series for the access log.
     pub(super) series_base: u32,
     pub(super) names: Names,
@@ -38,9 +38,9 @@ pub(super) struct Live {
     pub(super) descriptors: Option<Watcher>,
 }
 
-/// Locks the live state. Holders keep it only while they tell the workers.
-pub(super) fn lock(live: &Mutex<Live>) -> MutexGuard<'_, Live> {
-    live.lock().unwrap_or_else(PoisonError::into_inner)
+/// Locks the active configuration. Holders keep it only while they tell the workers.
+pub(super) fn lock(active: &Mutex<ActiveConfig>) -> MutexGuard<'_, ActiveConfig> {
+    active.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The room that shards have: for endpoints more than there are, because a name may get another address.
@@ -50,44 +50,44 @@ pub(super) fn layout(config: &Config, addresses: &[Vec<SocketAddr>]) -> Layout {
 }
 
 /// Takes answers for names that lead to other addresses, as long as the gateway runs.
-pub(super) fn on_renamed(live: &Arc<Mutex<Live>>) -> Renamed {
-    let live = Arc::downgrade(live);
+pub(super) fn on_renamed(active: &Arc<Mutex<ActiveConfig>>) -> Renamed {
+    let active = Arc::downgrade(active);
     Arc::new(move |host: &str, answer| {
-        let Some(live) = live.upgrade() else { return false };
-        renamed(&mut lock(&live), host, answer);
+        let Some(active) = active.upgrade() else { return false };
+        renamed(&mut lock(&active), host, answer);
         true
     })
 }
 
 /// Applies a name's new addresses.
-fn renamed(live: &mut Live, host: &str, answer: Answer) {
-    if !live.names.update(host, answer) {
+fn renamed(active: &mut ActiveConfig, host: &str, answer: Answer) {
+    if !active.names.update(host, answer) {
         return;
     }
-    let config = Arc::clone(&live.shared.config);
-    let addresses = live.names.addresses(&config, Some(&live.shared));
-    if addresses == live.shared.addresses {
+    let config = Arc::clone(&active.shared.config);
+    let addresses = active.names.addresses(&config, Some(&active.shared));
+    if addresses == active.shared.addresses {
         return;
     }
-    for ((cluster, before), now) in config.clusters.iter().zip(&live.shared.addresses).zip(&addresses) {
+    for ((cluster, before), now) in config.clusters.iter().zip(&active.shared.addresses).zip(&addresses) {
         if before != now {
-            live.names.counts().changed();
+            active.names.counts().changed();
             tracing::info!(cluster = cluster.name, name = host, ?before, ?now, "other endpoints");
         }
     }
-    let tls = Arc::clone(&live.shared.tls);
-    live.apply(&config, addresses, tls);
+    let tls = Arc::clone(&active.shared.tls);
+    active.apply(&config, addresses, tls);
 }
 
-impl Live {
+impl ActiveConfig {
     /// Begins health checks, and name resolution.
-    pub(super) fn begin(mut self) -> Arc<Mutex<Live>> {
+    pub(super) fn begin(mut self) -> Arc<Mutex<ActiveConfig>> {
         self.checks.set(&self.shared);
         self.key_fetches.set(&self.shared);
         let config = Arc::clone(&self.shared.config);
-        let live = Arc::new(Mutex::new(self));
-        lock(&live).names.keep(&config, &on_renamed(&live));
-        live
+        let active = Arc::new(Mutex::new(self));
+        lock(&active).names.keep(&config, &on_renamed(&active));
+        active
     }
 
     /// Lets health checks and reflection use the certificates that are in use now.
@@ -106,7 +106,7 @@ impl Live {
         addresses: Vec<Vec<SocketAddr>>,
         tls: Arc<Contexts>,
     ) -> usize {
-        let before = self.state.world();
+        let before = self.state.view();
         let next = layout(config, &addresses);
         let same = Arc::ptr_eq(config, &before.config) && next.endpoints == before.layout.endpoints;
         let shards = match same {
@@ -126,7 +126,7 @@ impl Live {
         if let Some(descriptors) = &self.descriptors {
             descriptors.relocate(|cluster| shared.targets_of(cluster));
         }
-        self.state.set_world(World {
+        self.state.set_view(GatewayView {
             config: Arc::clone(config),
             shares: shared.shares.clone(),
             layout: next,
@@ -143,8 +143,8 @@ impl Live {
     }
 }
 
-impl fmt::Debug for Live {
+impl fmt::Debug for ActiveConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("shared", &self.shared).finish_non_exhaustive()
+        f.debug_struct("ActiveConfig").field("shared", &self.shared).finish_non_exhaustive()
     }
 }

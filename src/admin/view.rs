@@ -17,7 +17,7 @@ pub trait Source: Send + Sync {
     /// The OpenAPI document of what is served as JSON, if that is configured.
     fn openapi(&self) -> Option<Arc<str>>;
     /// The running configuration, and where its workers count.
-    fn world(&self) -> Arc<World>;
+    fn view(&self) -> Arc<GatewayView>;
     /// Counts of each worker's ring; empty where nobody knows.
     fn rings(&self) -> Vec<RingCounts>;
     /// Begins to drain, as SIGTERM does.
@@ -30,7 +30,7 @@ pub trait Source: Send + Sync {
 
 /// A gateway's configuration, and where its workers count.
 #[derive(Debug)]
-pub struct World {
+pub struct GatewayView {
     /// The operator's configuration.
     pub config: Arc<Config>,
     /// The layout of the shards.

@@ -17,7 +17,7 @@ use crate::worker::ConfigSnapshot;
 
 /// The state of one configuration that all workers share.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedState {
     pub(super) config: Arc<Config>,
     pub(super) addresses: Vec<Vec<SocketAddr>>,
     /// For each cluster.
@@ -60,15 +60,17 @@ fn targets(addresses: &[SocketAddr], (tls, hosts): (&Contexts, &Hosts), cluster:
     addresses.iter().map(|address| Target { address: *address, tls: tls.clone() }).collect()
 }
 
-impl Shared {
+impl SharedState {
     /// The state for so many workers, whose clock stands at `now`.
-    pub(super) fn new(config: &Arc<Config>, found: Found, workers: usize, now: Moment) -> Shared {
+    pub(super) fn new(config: &Arc<Config>, found: Found, workers: usize, now: Moment) -> SharedState {
         let Found { addresses, hosts, tls } = found;
         let clusters = || config.clusters.iter().zip(&addresses);
         let rate = |settings| SharedRate::new(settings, workers, now);
-        Shared {
+        SharedState {
             limits: clusters().map(|(cluster, _)| SharedLimit::new(cluster.max_requests, workers)).collect(),
-            shares: clusters().map(|(cluster, at)| SharedClusterState::new(cluster, at.len(), workers)).collect(),
+            shares: clusters()
+                .map(|(cluster, at)| SharedClusterState::new(cluster, at.len(), workers))
+                .collect(),
             rates: config.routes.iter().map(|route| route.rate_limit.map(rate)).collect(),
             keyed_rates: config.routes.iter().map(keyed_rates).collect(),
             keys: config.jwt_providers.iter().map(|provider| Arc::new(keys_of(provider))).collect(),
@@ -80,9 +82,15 @@ impl Shared {
     }
 
     /// The state for another configuration, or other addresses. Each part that does not change is taken over with its
-    /// learnt values, and each limit with its use. Nothing changes before [`Shared::give_way`] is called.
-    pub(super) fn next(&self, config: &Arc<Config>, found: Found, workers: usize, now: Moment) -> Shared {
-        let mut next = Shared::new(config, found, workers, now);
+    /// learnt values, and each limit with its use. Nothing changes before [`SharedState::give_way`] is called.
+    pub(super) fn next(
+        &self,
+        config: &Arc<Config>,
+        found: Found,
+        workers: usize,
+        now: Moment,
+    ) -> SharedState {
+        let mut next = SharedState::new(config, found, workers, now);
         for (at, cluster) in config.clusters.iter().enumerate() {
             let Some(before) = self.position(&cluster.name) else { continue };
             next.limits[at] = Arc::clone(&self.limits[before]);
@@ -123,7 +131,7 @@ impl Shared {
     }
 
     /// Lets `next`, which was made of this one, take its place: from now on its limits hold.
-    pub(super) fn give_way(&self, next: &Shared, now: Moment) {
+    pub(super) fn give_way(&self, next: &SharedState, now: Moment) {
         for (at, cluster) in next.config.clusters.iter().enumerate() {
             next.limits[at].resize(cluster.max_requests);
             if let Some(before) = self.position(&cluster.name) {
@@ -141,8 +149,9 @@ impl Shared {
     }
 
     /// Clusters of `next` that are new or have other settings or addresses.
-    pub(super) fn changed_in(&self, next: &Shared) -> usize {
-        let known = |shares: &&Arc<SharedClusterState>| self.shares.iter().any(|known| Arc::ptr_eq(known, shares));
+    pub(super) fn changed_in(&self, next: &SharedState) -> usize {
+        let known =
+            |shares: &&Arc<SharedClusterState>| self.shares.iter().any(|known| Arc::ptr_eq(known, shares));
         next.shares.iter().filter(|shares| !known(shares)).count()
     }
 
