@@ -239,8 +239,8 @@ fn breaker(rows: &mut Rows<'_>) {
     let start = clock.raw();
     let now = || Moment::from_nanos(clock.delta_as_nanos(start, clock.raw()));
     let call = |before: Moment, after: Moment, random: &mut Random| {
-        let pass = breaker.ask(before, random).expect("it is closed");
-        pass.tell(black_box(Outcome::Well), after);
+        let permit = breaker.ask(before, random).expect("it is closed");
+        permit.tell(black_box(Outcome::Well), after);
     };
     let theirs = original::Breaker::new("auth");
     let theirs =

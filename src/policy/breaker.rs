@@ -138,11 +138,11 @@ impl LocalBreaker {
         }
     }
 
-    /// May a call be made? A caller that may tells how it ended, or drops the pass.
+    /// May a call be made? A caller that may tells how it ended, or drops the permit.
     ///
     /// # Errors
     /// The reason of the refusal.
-    pub fn ask(&self, now: Moment, random: &mut Random) -> Result<Pass<'_>, Refused> {
+    pub fn ask(&self, now: Moment, random: &mut Random) -> Result<BreakerPermit<'_>, Refused> {
         if self.gate.get() == Gate::All {
             return Ok(self.begin(now));
         }
@@ -150,7 +150,7 @@ impl LocalBreaker {
     }
 
     #[cold]
-    fn ask_closer(&self, now: Moment, random: &mut Random) -> Result<Pass<'_>, Refused> {
+    fn ask_closer(&self, now: Moment, random: &mut Random) -> Result<BreakerPermit<'_>, Refused> {
         if matches!(self.gate.get(), Gate::None(until) if until <= now) {
             self.shared.merge(now);
         }
@@ -161,19 +161,19 @@ impl LocalBreaker {
                 Ok(self.begin(now))
             }
             Gate::Some(_) => Err(Refused::Ramp),
-            Gate::Probes if self.shared.take_probe(self.verdict.get().epoch) => Ok(self.pass(true)),
+            Gate::Probes if self.shared.take_probe(self.verdict.get().epoch) => Ok(self.permit(true)),
             Gate::Probes => Err(Refused::HalfOpen),
             Gate::None(_) => Err(Refused::Open),
         }
     }
 
-    fn begin(&self, now: Moment) -> Pass<'_> {
+    fn begin(&self, now: Moment) -> BreakerPermit<'_> {
         self.windows.borrow_mut().count(Counts { begun: 1, ..Counts::default() }, now);
-        self.pass(false)
+        self.permit(false)
     }
 
-    fn pass(&self, probe: bool) -> Pass<'_> {
-        Pass { breaker: self, epoch: self.verdict.get().epoch, probe, is_told: false, answering: None }
+    fn permit(&self, probe: bool) -> BreakerPermit<'_> {
+        BreakerPermit { breaker: self, epoch: self.verdict.get().epoch, probe, is_told: false, answering: None }
     }
 
     /// The share of calls let through so long after it closed: from a tenth to all.
@@ -256,7 +256,7 @@ impl Drop for LocalBreaker {
 
 /// The right to make one call. Dropped without an outcome it counts for nothing, and a probe is given back.
 #[derive(Debug)]
-pub struct Pass<'a> {
+pub struct BreakerPermit<'a> {
     breaker: &'a LocalBreaker,
     epoch: u32,
     probe: bool,
@@ -265,7 +265,7 @@ pub struct Pass<'a> {
     answering: Option<NonZeroU32>,
 }
 
-impl Pass<'_> {
+impl BreakerPermit<'_> {
     /// Whether it is a probe of a half-open breaker.
     pub fn is_probe(&self) -> bool {
         self.probe
@@ -314,7 +314,7 @@ impl Pass<'_> {
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for BreakerPermit<'_> {
     fn drop(&mut self) {
         if self.probe && self.is_undecided() {
             self.breaker.shared.give_probe(self.epoch);

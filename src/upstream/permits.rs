@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Codes;
-use crate::policy::breaker::{LocalBreaker, Pass};
+use crate::policy::breaker::{LocalBreaker, BreakerPermit};
 use crate::policy::failure::Failure;
 use crate::policy::outcome::Outcome;
 use crate::policy::retry::AttemptOutcome;
@@ -14,14 +14,14 @@ use crate::time::Moment;
 /// The right to make one attempt. Dropped without a result, it counts for nothing.
 #[derive(Debug, Default)]
 pub struct BreakerPermits<'a> {
-    cluster: Option<BreakerPermit<'a>>,
-    method: Option<BreakerPermit<'a>>,
+    cluster: Option<PermitWithCodes<'a>>,
+    method: Option<PermitWithCodes<'a>>,
 }
 
-/// A breaker's pass, and the codes that this breaker counts as failures.
+/// A breaker's permit, and the codes that this breaker counts as failures.
 #[derive(Debug)]
-struct BreakerPermit<'a> {
-    pass: Pass<'a>,
+struct PermitWithCodes<'a> {
+    permit: BreakerPermit<'a>,
     failures: Codes,
 }
 
@@ -65,8 +65,8 @@ impl<'a> BreakerPermits<'a> {
         random: &mut Random,
     ) -> Result<BreakerPermits<'a>, Refusal> {
         let mut ask = |breaker: &'a LocalBreaker| match breaker.ask(now, random) {
-            Ok(pass) => {
-                Ok(BreakerPermit { pass, failures: breaker.shared().settings().failure_status_codes })
+            Ok(permit) => {
+                Ok(PermitWithCodes { permit, failures: breaker.shared().settings().failure_status_codes })
             }
             Err(_) => {
                 let outcome = if breaker.holds() { AttemptOutcome::Held } else { AttemptOutcome::Ours };
@@ -81,20 +81,20 @@ impl<'a> BreakerPermits<'a> {
     /// Notes that the head of an answer has come.
     pub fn answered(&mut self, now: Moment) {
         if let Some(held) = &mut self.cluster {
-            held.pass.answered(now);
+            held.permit.answered(now);
         }
         if let Some(held) = &mut self.method {
-            held.pass.answered(now);
+            held.permit.answered(now);
         }
     }
 
     /// Reports the attempt's result to both breakers.
     pub fn tell(self, attempted: AttemptResult, now: Moment) {
         if let Some(held) = self.cluster {
-            held.pass.tell(attempted.outcome(held.failures), now);
+            held.permit.tell(attempted.outcome(held.failures), now);
         }
         if let Some(held) = self.method {
-            held.pass.tell(attempted.outcome(held.failures), now);
+            held.permit.tell(attempted.outcome(held.failures), now);
         }
     }
 }

@@ -41,8 +41,8 @@ fn calls(breaker: &LocalBreaker, count: u32, outcome: Outcome, now: Moment) -> u
     let mut random = Random::seeded(9);
     let mut passed = 0;
     for _ in 0..count {
-        if let Ok(pass) = breaker.ask(now, &mut random) {
-            pass.tell(outcome, now);
+        if let Ok(permit) = breaker.ask(now, &mut random) {
+            permit.tell(outcome, now);
             passed += 1;
         }
     }
@@ -77,10 +77,10 @@ fn failures_that_end_sooner_than_others_do_not_open_it() {
     {
         let mut random = Random::seeded(8);
         let breaker = alone(settings());
-        let mut passes: Vec<_> = (0..100).map(|_| breaker.ask(at(0), &mut random).unwrap()).collect();
-        passes.truncate(100 - dropped);
-        for pass in passes.drain(..failing) {
-            pass.tell(Ill, at(5));
+        let mut permits: Vec<_> = (0..100).map(|_| breaker.ask(at(0), &mut random).unwrap()).collect();
+        permits.truncate(100 - dropped);
+        for permit in permits.drain(..failing) {
+            permit.tell(Ill, at(5));
         }
         assert_eq!(breaker.shared().state(), wanted, "{failing} {dropped}");
     }
@@ -104,8 +104,8 @@ fn open_it_refuses_until_its_time_is_over() {
     for millis in [0, 1, 1_000, 1_999] {
         assert_eq!(breaker.ask(at(millis), &mut random).unwrap_err(), Refused::Open, "at {millis}");
     }
-    let pass = breaker.ask(at(2_000), &mut random).unwrap();
-    assert!(pass.is_probe());
+    let permit = breaker.ask(at(2_000), &mut random).unwrap();
+    assert!(permit.is_probe());
     assert_eq!(breaker.shared().state(), State::HalfOpen);
 }
 
@@ -115,7 +115,7 @@ fn half_open_it_lets_so_many_probes_out_and_all_must_succeed() {
     for failed in [None, Some(0), Some(4)] {
         let breaker = alone(settings());
         calls(&breaker, 10, Ill, at(0));
-        let probes: Vec<Pass<'_>> = (0..5).map(|_| breaker.ask(at(2_000), &mut random).unwrap()).collect();
+        let probes: Vec<BreakerPermit<'_>> = (0..5).map(|_| breaker.ask(at(2_000), &mut random).unwrap()).collect();
         assert_eq!(breaker.ask(at(2_000), &mut random).unwrap_err(), Refused::HalfOpen);
         for (number, probe) in probes.into_iter().enumerate() {
             assert_ne!(breaker.shared().state(), State::Closed);
@@ -136,8 +136,8 @@ fn a_probe_that_says_nothing_is_given_back() {
     let breaker = alone(settings());
     calls(&breaker, 10, Ill, at(0));
     for round in 0..50 {
-        let pass = breaker.ask(at(2_000), &mut random).unwrap();
-        if round % 2 == 0 { drop(pass) } else { pass.tell(Silent, at(2_000)) }
+        let permit = breaker.ask(at(2_000), &mut random).unwrap();
+        if round % 2 == 0 { drop(permit) } else { permit.tell(Silent, at(2_000)) }
     }
     assert_eq!(calls(&breaker, 5, Well, at(2_100)), 5);
     assert_eq!(breaker.shared().state(), State::Closed);
@@ -157,7 +157,7 @@ fn half_open_passes_on_by_time() {
         let breaker = alone(settings());
         calls(&breaker, 10, Ill, at(0));
         breaker.tick(at(2_000));
-        let lost: Vec<Pass<'_>> = (0..lost).map(|_| breaker.ask(at(2_000), &mut random).unwrap()).collect();
+        let lost: Vec<BreakerPermit<'_>> = (0..lost).map(|_| breaker.ask(at(2_000), &mut random).unwrap()).collect();
         assert_eq!(calls(&breaker, succeed, Well, at(2_000)), succeed);
         for millis in [2_000, 3_999, 11_999] {
             breaker.tick(at(millis));
@@ -170,8 +170,8 @@ fn half_open_passes_on_by_time() {
             assert_eq!(breaker.shared().state(), State::Closed);
         }
         // Calls that end after all are of another time.
-        for pass in lost {
-            pass.tell(Ill, at(12_001));
+        for permit in lost {
+            permit.tell(Ill, at(12_001));
         }
         assert_eq!((breaker.shared().state(), breaker.shared().reopens()), (State::Closed, 0));
     }
@@ -221,8 +221,8 @@ fn opens_at(breaker: &LocalBreaker, micros: u64, ill_from: u64, until: u64, ill:
             breaker.tick(at(next_tick));
             next_tick += 100;
         }
-        let Ok(pass) = breaker.ask(now, &mut random) else { return Some(millis - ill_from) };
-        pass.tell(if millis < ill_from { Well } else { ill }, now);
+        let Ok(permit) = breaker.ask(now, &mut random) else { return Some(millis - ill_from) };
+        permit.tell(if millis < ill_from { Well } else { ill }, now);
         if millis > until {
             break;
         }
@@ -267,7 +267,7 @@ fn a_connection_ends_the_rest_if_there_was_none() {
     assert!(!all[0].holds());
     // It has one: probes go out, the other worker connects at once, and calls that come meanwhile wait.
     assert!(!all[0].reach(true, at(700)));
-    let probes: Vec<Pass<'_>> = (0..5).map(|_| all[0].ask(at(700), &mut random).unwrap()).collect();
+    let probes: Vec<BreakerPermit<'_>> = (0..5).map(|_| all[0].ask(at(700), &mut random).unwrap()).collect();
     assert_eq!(all[0].ask(at(700), &mut random).unwrap_err(), Refused::HalfOpen);
     assert!(all[0].holds());
     assert!(all[1].reach(false, at(700)));
@@ -337,11 +337,11 @@ fn it_can_open_again_while_it_comes_back() {
 fn calls_of_an_earlier_time_say_nothing() {
     let mut random = Random::seeded(6);
     let breaker = alone(config::Breaker { ramp: Duration::ZERO, ..settings() });
-    let old: Vec<Pass<'_>> = (0..100).map(|_| breaker.ask(at(0), &mut random).unwrap()).collect();
+    let old: Vec<BreakerPermit<'_>> = (0..100).map(|_| breaker.ask(at(0), &mut random).unwrap()).collect();
     calls(&breaker, 100, Ill, at(0));
     calls(&breaker, 5, Well, at(2_000));
-    for pass in old {
-        pass.tell(Ill, at(2_001));
+    for permit in old {
+        permit.tell(Ill, at(2_001));
     }
     assert_eq!(breaker.shared().state(), State::Closed);
 }
@@ -407,7 +407,7 @@ fn no_order_of_events_lets_a_probe_too_many_out() {
         let mut random = Random::seeded(seed);
         let all = workers(config::Breaker { interval: secs(1), ramp: secs(1), ..settings() }, count);
         let shared = Arc::clone(all[0].shared());
-        let mut flying: Vec<(u64, Outcome, Pass<'_>)> = Vec::new();
+        let mut flying: Vec<(u64, Outcome, BreakerPermit<'_>)> = Vec::new();
         let mut probes: HashMap<u32, u32> = HashMap::new(); // out or succeeded, by their time
         let mut ill_since: Option<u64> = None;
         let mut refused_or_closed_late = 0;
@@ -423,9 +423,9 @@ fn no_order_of_events_lets_a_probe_too_many_out() {
                 if random.below(4) > 0 {
                     continue;
                 }
-                let Ok(pass) = breaker.ask(now, &mut random) else { continue };
-                if pass.is_probe() {
-                    let out = probes.entry(pass.epoch).or_default();
+                let Ok(permit) = breaker.ask(now, &mut random) else { continue };
+                if permit.is_probe() {
+                    let out = probes.entry(permit.epoch).or_default();
                     *out += 1;
                     assert!(*out <= 5, "step {step}");
                 }
@@ -434,10 +434,10 @@ fn no_order_of_events_lets_a_probe_too_many_out() {
                     _ if ill_since.is_some() => Ill,
                     _ => Well,
                 };
-                if ill_since.is_some_and(|since| step > since + 1_500) && !pass.is_probe() {
+                if ill_since.is_some_and(|since| step > since + 1_500) && !permit.is_probe() {
                     refused_or_closed_late += 1;
                 }
-                flying.push((step + u64::from(random.below(40)), outcome, pass));
+                flying.push((step + u64::from(random.below(40)), outcome, permit));
             }
             let mut at_end = 0;
             while at_end < flying.len() {
@@ -445,11 +445,11 @@ fn no_order_of_events_lets_a_probe_too_many_out() {
                     at_end += 1;
                     continue;
                 }
-                let (_, outcome, pass) = flying.swap_remove(at_end);
-                if pass.is_probe() && outcome == Silent {
-                    *probes.get_mut(&pass.epoch).unwrap() -= 1;
+                let (_, outcome, permit) = flying.swap_remove(at_end);
+                if permit.is_probe() && outcome == Silent {
+                    *probes.get_mut(&permit.epoch).unwrap() -= 1;
                 }
-                pass.tell(outcome, now);
+                permit.tell(outcome, now);
             }
             assert!(shared.opens() - shared.closes() <= 1);
         }
@@ -475,15 +475,15 @@ fn threads_together_let_exactly_the_probes_out() {
                     let breaker = LocalBreaker::new(shared, worker);
                     let mut random = Random::seeded(round * 4 + worker as u64);
                     for _ in 0..2_000 {
-                        let Ok(pass) = breaker.ask(at(2_000), &mut random) else { continue };
-                        if !pass.is_probe() {
+                        let Ok(permit) = breaker.ask(at(2_000), &mut random) else { continue };
+                        if !permit.is_probe() {
                             continue; // closed, and in its ramp
                         }
                         if random.below(3) == 0 {
-                            drop(pass);
+                            drop(permit);
                         } else {
                             succeeded.fetch_add(1, Ordering::SeqCst);
-                            pass.tell(Well, at(2_000));
+                            permit.tell(Well, at(2_000));
                         }
                     }
                 })

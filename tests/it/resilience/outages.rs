@@ -14,7 +14,7 @@ use std::time::Duration;
 use ringway::config::{self, LbPolicy, OutlierDetection, Retry, RetryBudget, SlowStart};
 use ringway::policy::backoff::{Backoff, Connects};
 use ringway::policy::balance::{Balance, Candidate, Tried};
-use ringway::policy::breaker::{LocalBreaker, Pass, SharedBreaker, State};
+use ringway::policy::breaker::{LocalBreaker, BreakerPermit, SharedBreaker, State};
 use ringway::policy::budget::{Budget, SharedBudget};
 use ringway::policy::outcome::Outcome;
 use ringway::policy::outlier::{Outliers, Seen, SharedOutliers};
@@ -102,7 +102,7 @@ struct Call<'a> {
     began: u64,
     retries: Retries,
     on: Option<usize>,
-    pass: Option<Pass<'a>>,
+    permit: Option<BreakerPermit<'a>>,
     over: bool,
 }
 
@@ -310,7 +310,7 @@ impl<'a> World<'a> {
         let worker = self.random.below(u32::try_from(self.drill.workers).expect("few")) as usize;
         let call = self.calls.len();
         let retries = Retries::default();
-        self.calls.push(Call { worker, began: self.now, retries, on: None, pass: None, over: false });
+        self.calls.push(Call { worker, began: self.now, retries, on: None, permit: None, over: false });
         self.under_way += 1;
         if self.under_way > MAX_REQUESTS {
             return self.end(call, Outcome::Silent, false);
@@ -331,8 +331,8 @@ impl<'a> World<'a> {
         let worker = &mut self.workers[call.worker];
         let Some(breaker) = worker.breaker else { return self.acquire(number) };
         match breaker.ask(now, &mut worker.random) {
-            Ok(pass) => {
-                call.pass = Some(pass);
+            Ok(permit) => {
+                call.permit = Some(permit);
                 self.acquire(number);
             }
             Err(_) => {
@@ -399,8 +399,8 @@ impl<'a> World<'a> {
         let worker = &mut self.workers[call.worker];
         call.over = true;
         self.under_way -= 1;
-        if let Some(pass) = call.pass.take() {
-            pass.tell(outcome, now);
+        if let Some(permit) = call.permit.take() {
+            permit.tell(outcome, now);
         }
         if let Some(endpoint) = call.on.take() {
             worker.loads[endpoint] -= 1;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ringway::config::{self, LbPolicy, OutlierDetection, Retry, RetryBudget, SlowStart};
 use ringway::policy::balance::{Balance, Candidate, Tried};
-use ringway::policy::breaker::{LocalBreaker, Pass, SharedBreaker, State};
+use ringway::policy::breaker::{LocalBreaker, BreakerPermit, SharedBreaker, State};
 use ringway::policy::budget::{Budget, SharedBudget};
 use ringway::policy::limit::{Limit, SharedLimit};
 use ringway::policy::outcome::{FAILURE_CODES, Outcome};
@@ -119,7 +119,7 @@ struct Call<'a> {
     /// Counts what was sent, so that an answer finds whether it is still waited for.
     attempt: u32,
     on: Option<usize>,
-    pass: Option<Pass<'a>>,
+    permit: Option<BreakerPermit<'a>>,
     over: bool,
 }
 
@@ -257,7 +257,7 @@ impl<'a> World<'a> {
             tried: Tried::default(),
             attempt: 0,
             on: None,
-            pass: None,
+            permit: None,
             over: false,
         });
         self.plan(DEADLINE, Event::Deadline(call));
@@ -274,7 +274,7 @@ impl<'a> World<'a> {
         let worker = &mut self.workers[call.worker];
         if self.scenario.breaker {
             match worker.breaker.ask(now, &mut worker.random) {
-                Ok(pass) => call.pass = Some(pass),
+                Ok(permit) => call.permit = Some(permit),
                 Err(_) => {
                     self.broken += 1;
                     self.refused += u64::from(call.attempt == 0);
@@ -356,8 +356,8 @@ impl<'a> World<'a> {
     fn left(&mut self, number: usize, outcome: Outcome, now: Moment) {
         let call = &mut self.calls[number];
         let worker = &mut self.workers[call.worker];
-        if let Some(pass) = call.pass.take() {
-            pass.tell(outcome, now);
+        if let Some(permit) = call.permit.take() {
+            permit.tell(outcome, now);
         }
         if let Some(server) = call.on.take() {
             worker.in_flight[server] -= 1;
