@@ -43,17 +43,17 @@ pub(super) fn page(asked: &AdminRequest) -> Value {
 }
 
 /// An endpoint as all workers together see it.
-struct Seen {
+struct EndpointSummary {
     /// Workers in each state.
     states: [u64; EndpointState::ALL.len()],
     sum: EndpointView,
 }
 
 fn endpoints(view: &GatewayView, cluster: usize) -> Value {
-    let mut all: BTreeMap<SocketAddr, Seen> = BTreeMap::new();
+    let mut all: BTreeMap<SocketAddr, EndpointSummary> = BTreeMap::new();
     let slots = view.shards.iter().filter_map(|shard| shard.endpoints.get(cluster));
     for view in slots.flat_map(|slots| slots.iter().filter_map(EndpointSlot::read)) {
-        let seen = all.entry(view.address).or_insert_with(|| Seen {
+        let seen = all.entry(view.address).or_insert_with(|| EndpointSummary {
             states: [0; EndpointState::ALL.len()],
             sum: EndpointView { connections: 0, calls_active: 0, calls: 0, connect_failures: 0, ..view },
         });
@@ -67,7 +67,7 @@ fn endpoints(view: &GatewayView, cluster: usize) -> Value {
     all.into_values().map(|seen| seen.value()).collect()
 }
 
-impl Seen {
+impl EndpointSummary {
     fn value(&self) -> Value {
         let in_state = |state: EndpointState| self.states[state as usize];
         // The state that matters most to an operator: whether calls go there, and if not, whether that is trouble.

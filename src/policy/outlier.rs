@@ -19,13 +19,13 @@ use crate::time::Moment;
 
 /// The result of one attempt, as far as it judges the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum OutlierEvent {
     /// It answered as a service that is well.
-    Well,
+    Success,
     /// It answered that it, or a service behind it, is ill: `consecutive_gateway_failure`.
-    Gateway,
+    GatewayFailure,
     /// It did not answer: no connection, a reset, too late: `consecutive_local_origin_failure`.
-    Local,
+    LocalOriginFailure,
 }
 
 /// The state of a cluster's endpoints that all workers share.
@@ -241,18 +241,18 @@ impl Outliers {
     }
 
     /// Notes the end of an attempt on this endpoint.
-    pub fn tell(&self, endpoint: usize, seen: Seen, now: Moment) {
+    pub fn tell(&self, endpoint: usize, seen: OutlierEvent, now: Moment) {
         let (view, host) = (&self.hosts[endpoint], &self.shared.hosts[endpoint]);
         let (counter, max) = match seen {
-            Seen::Well if !view.failing.get() => return,
-            Seen::Well => {
+            OutlierEvent::Success if !view.failing.get() => return,
+            OutlierEvent::Success => {
                 host.gateway_in_a_row.store(0, Ordering::Relaxed);
                 host.local_in_a_row.store(0, Ordering::Relaxed);
                 view.failing.set(false);
                 return;
             }
-            Seen::Gateway => (&host.gateway_in_a_row, self.shared.settings.consecutive_gateway_failure),
-            Seen::Local => (&host.local_in_a_row, self.shared.settings.consecutive_local_origin_failure),
+            OutlierEvent::GatewayFailure => (&host.gateway_in_a_row, self.shared.settings.consecutive_gateway_failure),
+            OutlierEvent::LocalOriginFailure => (&host.local_in_a_row, self.shared.settings.consecutive_local_origin_failure),
         };
         view.failing.set(true);
         let in_a_row = counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);

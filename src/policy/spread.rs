@@ -22,7 +22,7 @@ struct Counts(Box<[AtomicU32]>);
 
 /// A worker, as a new connection sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct WorkerLoad {
     /// Its connections.
     pub connections: u32,
     /// Whether it may have one more.
@@ -31,7 +31,7 @@ pub struct Seen {
 
 /// Chooses the worker for a connection that worker `own` has accepted: `own`, unless another has clearly fewer, or
 /// `own` has no room. `None` where no worker has room.
-pub fn choose(own: usize, workers: impl IntoIterator<Item = Seen>) -> Option<usize> {
+pub fn choose(own: usize, workers: impl IntoIterator<Item = WorkerLoad>) -> Option<usize> {
     let mut least: Option<(usize, u32)> = None;
     let mut here = None;
     for (number, seen) in workers.into_iter().enumerate().filter(|(_, seen)| seen.has_room) {
@@ -58,7 +58,7 @@ impl Spread {
     /// worker. `None` if every worker has the `max` of a listener.
     pub fn place(&self, own: usize, listener: usize, max: u32) -> Option<usize> {
         loop {
-            let seen = (0..self.0.len()).map(|worker| Seen {
+            let seen = (0..self.0.len()).map(|worker| WorkerLoad {
                 connections: self.connections(worker),
                 has_room: self.count(worker, listener).load(Ordering::Relaxed) < max,
             });
@@ -99,17 +99,17 @@ mod tests {
     use super::*;
     use crate::random::Random;
 
-    const fn busy(connections: u32) -> Seen {
-        Seen { connections, has_room: true }
+    const fn busy(connections: u32) -> WorkerLoad {
+        WorkerLoad { connections, has_room: true }
     }
 
-    const fn full(connections: u32) -> Seen {
-        Seen { connections, has_room: false }
+    const fn full(connections: u32) -> WorkerLoad {
+        WorkerLoad { connections, has_room: false }
     }
 
     #[test]
     fn a_connection_goes_where_there_are_clearly_fewer() {
-        let table: &[(usize, &[Seen], Option<usize>)] = &[
+        let table: &[(usize, &[WorkerLoad], Option<usize>)] = &[
             (0, &[busy(0)], Some(0)),
             (0, &[full(9)], None),
             (0, &[busy(0), busy(0)], Some(0)),

@@ -7,7 +7,7 @@ use crate::policy::breaker::{self, Cause, SharedBreaker};
 
 /// Counts and state of a breaker, at one look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Seen {
+struct BreakerCounts {
     opens: u64,
     reopens: u64,
     closes: u64,
@@ -15,9 +15,9 @@ struct Seen {
     cause: Cause,
 }
 
-impl Seen {
-    fn of(breaker: &SharedBreaker) -> Seen {
-        Seen {
+impl BreakerCounts {
+    fn of(breaker: &SharedBreaker) -> BreakerCounts {
+        BreakerCounts {
             opens: breaker.opens(),
             reopens: breaker.reopens(),
             closes: breaker.closes(),
@@ -38,7 +38,7 @@ enum News {
 
 /// Breakers as of the last look, by cluster and method.
 #[derive(Debug, Default)]
-pub(super) struct Breakers(BTreeMap<(String, String), Seen>);
+pub(super) struct Breakers(BTreeMap<(String, String), BreakerCounts>);
 
 impl Breakers {
     /// Logs the events since the last look. An event that happened more than once is logged once, with a count.
@@ -47,7 +47,7 @@ impl Breakers {
         for shares in &view.shares {
             for (method, breaker) in shares.breakers() {
                 let name = (shares.cluster.clone(), method.unwrap_or("all").to_owned());
-                let now = Seen::of(breaker);
+                let now = BreakerCounts::of(breaker);
                 let before = self.0.get(&name).copied().unwrap_or_default();
                 news(before, now).into_iter().for_each(|news| say(&name, news));
                 seen.insert(name, now);
@@ -58,9 +58,9 @@ impl Breakers {
 }
 
 /// The events between two looks, in their order.
-fn news(before: Seen, now: Seen) -> Vec<News> {
+fn news(before: BreakerCounts, now: BreakerCounts) -> Vec<News> {
     // A breaker that has counted less is another one, which a reload has put in its place.
-    let before = if now.opens < before.opens { Seen::default() } else { before };
+    let before = if now.opens < before.opens { BreakerCounts::default() } else { before };
     let mut all = Vec::new();
     if now.opens > before.opens {
         all.push(News::Opened(now.cause));
@@ -101,7 +101,7 @@ mod tests {
     fn each_change_is_said_once() {
         let cause = Cause { calls: 40, failed: 30, unreached: 30 };
         let seen =
-            |opens, reopens, closes, is_half_open| Seen { opens, reopens, closes, is_half_open, cause };
+            |opens, reopens, closes, is_half_open| BreakerCounts { opens, reopens, closes, is_half_open, cause };
         let opened = News::Opened(cause);
         let table = [
             (seen(0, 0, 0, false), vec![]),
@@ -117,7 +117,7 @@ mod tests {
             (seen(0, 0, 0, false), vec![]),
             (seen(1, 0, 0, false), vec![opened]),
         ];
-        let mut before = Seen::default();
+        let mut before = BreakerCounts::default();
         for (at, (now, wanted)) in table.into_iter().enumerate() {
             assert_eq!(news(before, now), wanted, "{at}");
             before = now;

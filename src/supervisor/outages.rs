@@ -12,7 +12,7 @@ type Endpoints<T> = BTreeMap<(String, SocketAddr), T>;
 
 /// An endpoint's state, over all workers.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+struct EndpointSummary {
     /// A worker is connected, which is enough.
     connected: bool,
     /// A worker waits after a connect that failed.
@@ -49,8 +49,8 @@ impl Outages {
     }
 }
 
-fn look(view: &GatewayView) -> Endpoints<Seen> {
-    let mut all = Endpoints::<Seen>::new();
+fn look(view: &GatewayView) -> Endpoints<EndpointSummary> {
+    let mut all = Endpoints::<EndpointSummary>::new();
     for (at, cluster) in view.config.clusters.iter().enumerate() {
         let slots = view.shards.iter().filter_map(|shard| shard.endpoints.get(at));
         for view in slots.flat_map(|slots| slots.iter().filter_map(EndpointSlot::read)) {
@@ -65,13 +65,13 @@ fn look(view: &GatewayView) -> Endpoints<Seen> {
 
 /// Takes over the new states, and gives the news: endpoints that are out now, and those that no longer are. Without an
 /// attempt to connect there is no news.
-fn learn(known: &mut Endpoints<Known>, seen: Endpoints<Seen>) -> Vec<((String, SocketAddr), bool)> {
+fn learn(known: &mut Endpoints<Known>, seen: Endpoints<EndpointSummary>) -> Vec<((String, SocketAddr), bool)> {
     let mut news = Vec::new();
     known.retain(|endpoint, last| {
         let was_missing = std::mem::replace(&mut last.is_missing, !seen.contains_key(endpoint));
         !(was_missing && last.is_missing)
     });
-    for (endpoint, Seen { connected, waiting, failures }) in seen {
+    for (endpoint, EndpointSummary { connected, waiting, failures }) in seen {
         let last =
             known.get(&endpoint).copied().unwrap_or(Known { failures, is_out: false, is_missing: false });
         let is_out = !connected && (last.is_out || waiting || last.failures < failures);
@@ -91,7 +91,7 @@ mod tests {
     fn an_outage_is_said_once_and_its_end_too() {
         let endpoint = ("echo".to_owned(), "10.0.0.1:1".parse().unwrap());
         let mut known = Endpoints::new();
-        let seen = |connected, waiting, failures| Some(Seen { connected, waiting, failures });
+        let seen = |connected, waiting, failures| Some(EndpointSummary { connected, waiting, failures });
         for (what, seen, news) in [
             ("it failed long ago, and nobody tries", seen(false, false, 7), None),
             ("it is connected, as it should be", seen(true, false, 7), None),

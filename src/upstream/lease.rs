@@ -14,7 +14,7 @@ use crate::metrics::ClusterBlock;
 use crate::net::pipe::Outgoing;
 use crate::policy::failure::Failure;
 use crate::policy::outcome::{FAILURE_CODES, Outcome};
-use crate::policy::outlier::Seen;
+use crate::policy::outlier::OutlierEvent;
 use crate::policy::retry::AttemptOutcome;
 use crate::time::Moment;
 
@@ -23,7 +23,7 @@ pub(super) trait Lessor {
     /// Where calls are counted.
     fn counts(&self) -> &ClusterBlock;
     /// Judges an endpoint by an attempt on it.
-    fn record(&self, endpoint: &Endpoint, seen: Seen, now: Moment);
+    fn record(&self, endpoint: &Endpoint, seen: OutlierEvent, now: Moment);
     /// Notes that a call on this connection has ended.
     fn released(&self, connection: &Connection);
 }
@@ -79,12 +79,12 @@ impl StreamLease {
         let seen = match (attempted.outcome(FAILURE_CODES), attempted) {
             (Outcome::Silent, _) => return,
             // An endpoint that resets what others answer is worse than they are, whatever it resets with.
-            (_, AttemptResult::Failed(Failure::UpstreamReset(_))) => Seen::Local,
-            (Outcome::Well, _) => Seen::Well,
+            (_, AttemptResult::Failed(Failure::UpstreamReset(_))) => OutlierEvent::LocalOriginFailure,
+            (Outcome::Well, _) => OutlierEvent::Success,
             (_, AttemptResult::Answered(_) | AttemptResult::Failed(Failure::UpstreamNotGrpc(_))) => {
-                Seen::Gateway
+                OutlierEvent::GatewayFailure
             }
-            (_, AttemptResult::Failed(_) | AttemptResult::Late) => Seen::Local,
+            (_, AttemptResult::Failed(_) | AttemptResult::Late) => OutlierEvent::LocalOriginFailure,
         };
         self.lessor.record(&self.endpoint, seen, now);
     }

@@ -27,7 +27,7 @@ use crate::policy::balance::{Balance, Candidate, Tried};
 use crate::policy::failure::Failure;
 use crate::policy::health::SharedHealth;
 use crate::policy::limit::{Limit, SharedLimit};
-use crate::policy::outlier::{Outliers, Seen};
+use crate::policy::outlier::{Outliers, OutlierEvent};
 use crate::policy::shared_cluster::SharedClusterState;
 use crate::random::Random;
 use crate::time::Moment;
@@ -364,7 +364,7 @@ impl Pool {
         }
         let now = self.local.timers.now();
         endpoint.failed(failure, now, &mut self.random.borrow_mut());
-        self.record(endpoint, Seen::Local, now);
+        self.record(endpoint, OutlierEvent::LocalOriginFailure, now);
         self.wake_waiters(u32::MAX);
     }
 
@@ -435,7 +435,7 @@ impl Lessor for Pool {
         &self.counts
     }
 
-    fn record(&self, endpoint: &Endpoint, seen: Seen, now: Moment) {
+    fn record(&self, endpoint: &Endpoint, seen: OutlierEvent, now: Moment) {
         // An endpoint that the cluster has no more is not judged.
         if let Some(index) = endpoint.index.get() {
             self.config.borrow().outliers.tell(index, seen, now);

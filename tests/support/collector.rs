@@ -28,18 +28,18 @@ pub struct Collector {
 }
 
 struct Taken {
-    spans: Mutex<Vec<Seen>>,
+    spans: Mutex<Vec<ReceivedSpan>>,
     changed: watch::Sender<()>,
 }
 
 /// A span, and what it says of who sent it.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct ReceivedSpan {
     pub service: String,
     pub span: Span,
 }
 
-impl Seen {
+impl ReceivedSpan {
     pub fn is_call(&self) -> bool {
         self.span.kind() == SpanKind::Server
     }
@@ -99,13 +99,13 @@ impl Collector {
         table(self.address, settings)
     }
 
-    pub fn spans(&self) -> Vec<Seen> {
+    pub fn spans(&self) -> Vec<ReceivedSpan> {
         self.taken.spans.lock().expect("no test panics while it holds this").clone()
     }
 
     /// Waits until so many spans have come, at most ten seconds; the call's before those of its attempts, and these by
     /// their beginning.
-    pub async fn wait_for(&self, count: usize) -> Vec<Seen> {
+    pub async fn wait_for(&self, count: usize) -> Vec<ReceivedSpan> {
         let mut changed = self.taken.changed.subscribe();
         let wait = async {
             while self.spans().len() < count {
@@ -144,7 +144,7 @@ impl TraceService for Sink {
             let attributes = resource.resource.expect("it says whose they are").attributes;
             let service = text(&attributes, "service.name").expect("a service has a name");
             let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
-            all.extend(spans.map(|span| Seen { service: service.clone(), span }));
+            all.extend(spans.map(|span| ReceivedSpan { service: service.clone(), span }));
         }
         self.0.spans.lock().expect("no test panics while it holds this").extend(all);
         self.0.changed.send_replace(());

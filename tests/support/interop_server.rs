@@ -6,7 +6,7 @@ use super::interop::{
     StreamingInputCallRequest, StreamingInputCallResponse, StreamingOutputCallRequest,
     StreamingOutputCallResponse,
 };
-use super::watch::{Seen, Watched};
+use super::watch::{BodyEvent, Watched};
 use super::within;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
@@ -229,9 +229,9 @@ impl Service<http::Request<tonic::body::Body>> for Watching {
         parts.extensions.insert(call.clone());
         let arriving = call.clone();
         let body = Watched::wrap(body, move |seen| match seen {
-            Seen::Message(flag) => drop(arriving.change(|call| call.request_flags.push(flag))),
-            Seen::Broken => arriving.ended(Ended::Cancelled),
-            Seen::Trailers(_) | Seen::End => {}
+            BodyEvent::Message(flag) => drop(arriving.change(|call| call.request_flags.push(flag))),
+            BodyEvent::Broken => arriving.ended(Ended::Cancelled),
+            BodyEvent::Trailers(_) | BodyEvent::End => {}
         });
         let reply = self.inner.call(http::Request::from_parts(parts, body));
         Box::pin(async move {
@@ -241,16 +241,16 @@ impl Service<http::Request<tonic::body::Body>> for Watching {
             }
             Ok(reply.map(|body| {
                 Watched::wrap(body, move |seen| match seen {
-                    Seen::Message(flag) => drop(call.change(|call| call.response_flags.push(flag))),
-                    Seen::Trailers(trailers) => {
+                    BodyEvent::Message(flag) => drop(call.change(|call| call.response_flags.push(flag))),
+                    BodyEvent::Trailers(trailers) => {
                         trailers.extend(
                             trailing
                                 .clone()
                                 .map(|value| (http::HeaderName::from_static(ECHO_TRAILING), value)),
                         );
                     }
-                    Seen::End => end.0.ended(Ended::Finished),
-                    Seen::Broken => end.0.ended(Ended::Cancelled),
+                    BodyEvent::End => end.0.ended(Ended::Finished),
+                    BodyEvent::Broken => end.0.ended(Ended::Cancelled),
                 })
             }))
         })

@@ -31,7 +31,7 @@ pub const SERVICE: &str = "test.web.v1.Library";
 
 /// A call as the server saw it.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct ServedCall {
     /// Of all calls, from 0.
     number: usize,
     /// The method's name.
@@ -61,7 +61,7 @@ pub struct Library {
 
 struct Shared {
     pool: DescriptorPool,
-    seen: Mutex<Vec<Seen>>,
+    seen: Mutex<Vec<ServedCall>>,
     calls: AtomicUsize,
     /// Bytes of answers.
     sent: AtomicUsize,
@@ -113,12 +113,12 @@ impl Library {
     }
 
     /// All calls so far, in order of their arrival.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<ServedCall> {
         self.shared.seen.lock().expect("no test panics while it holds this").clone()
     }
 
     /// The last call, which is forgotten with all before it.
-    pub fn take(&self) -> Seen {
+    pub fn take(&self) -> ServedCall {
         let mut seen = self.shared.seen.lock().expect("no test panics while it holds this");
         let last = seen.pop().expect("a call has come");
         seen.clear();
@@ -126,7 +126,7 @@ impl Library {
     }
 
     /// Waits until `done` says yes to what was seen.
-    pub async fn wait_until(&self, what: &str, done: impl Fn(&[Seen]) -> bool) {
+    pub async fn wait_until(&self, what: &str, done: impl Fn(&[ServedCall]) -> bool) {
         let mut changed = self.shared.changed.subscribe();
         let wait = async {
             while !done(&self.seen()) {
@@ -303,7 +303,7 @@ async fn serve(shared: Arc<Shared>, request: http::Request<RecvStream>, respond:
     let name = path.rsplit_once('/').expect("a path has slashes").1.to_owned();
     let number = shared.calls.fetch_add(1, Ordering::Relaxed);
     let (headers, ended) = (head.headers, Ended::Running);
-    let seen = Seen { number, method: name.clone(), headers, messages: Vec::new(), ended };
+    let seen = ServedCall { number, method: name.clone(), headers, messages: Vec::new(), ended };
     shared.seen.lock().expect("no test panics while it holds this").push(seen);
     shared.changed.send_replace(());
     let method = service.methods().find(|method| method.name() == name);
@@ -364,7 +364,7 @@ struct Call {
 }
 
 impl Call {
-    fn note(&self, change: impl FnOnce(&mut Seen)) {
+    fn note(&self, change: impl FnOnce(&mut ServedCall)) {
         let mut seen = self.shared.seen.lock().expect("no test panics while it holds this");
         // It may have been forgotten.
         if let Some(seen) = seen.iter_mut().find(|seen| seen.number == self.number) {

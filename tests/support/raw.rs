@@ -25,7 +25,7 @@ const WAIT_LONG: Duration = Duration::from_secs(60);
 /// An HTTP/2 connection. Dropping it closes the connection at once.
 pub struct RawClient {
     send: SendRequest<Bytes>,
-    seen: Arc<Seen>,
+    seen: Arc<FirstEvents>,
     connection: JoinHandle<()>,
 }
 
@@ -41,7 +41,7 @@ impl RawClient {
             let _ = stream.set_nodelay(true); // a connection that has just been reset says so at its first call
             let mut builder = h2::client::Builder::new();
             builder.data_frame_budget(1 << 26); // a thousand small answers at once are no attack here
-            let seen = Arc::<Seen>::default();
+            let seen = Arc::<FirstEvents>::default();
             let listening = Listening { stream, seen: Arc::clone(&seen) };
             let (send, connection) = builder.handshake(listening).await.map_err(std::io::Error::other)?;
             Ok::<_, std::io::Error>((send, connection, seen))
@@ -121,7 +121,7 @@ impl Drop for RawClient {
 
 /// The connection's first news: bytes came, or it was reset.
 #[derive(Default)]
-struct Seen {
+struct FirstEvents {
     heard: AtomicBool,
     reset: AtomicBool,
 }
@@ -129,7 +129,7 @@ struct Seen {
 /// A stream that notes it.
 struct Listening {
     stream: TcpStream,
-    seen: Arc<Seen>,
+    seen: Arc<FirstEvents>,
 }
 
 impl Listening {

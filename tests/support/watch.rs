@@ -9,7 +9,7 @@ use tonic::codegen::{BoxFuture, Service};
 use tonic::transport::Channel;
 
 /// An event that a watcher is told.
-pub enum Seen<'a> {
+pub enum BodyEvent<'a> {
     /// A message began; this is its flag byte.
     Message(u8),
     /// The trailers, which may be changed.
@@ -24,16 +24,16 @@ pub enum Seen<'a> {
 pub struct Watched {
     inner: tonic::body::Body,
     walker: Walker,
-    watcher: Box<dyn FnMut(Seen<'_>) + Send>,
+    watcher: Box<dyn FnMut(BodyEvent<'_>) + Send>,
 }
 
 impl Watched {
     pub fn wrap(
         inner: tonic::body::Body,
-        mut watcher: impl FnMut(Seen<'_>) + Send + 'static,
+        mut watcher: impl FnMut(BodyEvent<'_>) + Send + 'static,
     ) -> tonic::body::Body {
         if inner.is_end_stream() {
-            watcher(Seen::End); // nobody is going to ask it for a frame
+            watcher(BodyEvent::End); // nobody is going to ask it for a frame
         }
         tonic::body::Body::new(Self { inner, walker: Walker::default(), watcher: Box::new(watcher) })
     }
@@ -52,14 +52,14 @@ impl Body for Watched {
         match &mut polled {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    this.walker.walk(data, |flag| (this.watcher)(Seen::Message(flag)));
+                    this.walker.walk(data, |flag| (this.watcher)(BodyEvent::Message(flag)));
                 } else if let Some(trailers) = frame.trailers_mut() {
-                    (this.watcher)(Seen::Trailers(trailers));
-                    (this.watcher)(Seen::End);
+                    (this.watcher)(BodyEvent::Trailers(trailers));
+                    (this.watcher)(BodyEvent::End);
                 }
             }
-            Some(Err(_)) => (this.watcher)(Seen::Broken),
-            None => (this.watcher)(Seen::End),
+            Some(Err(_)) => (this.watcher)(BodyEvent::Broken),
+            None => (this.watcher)(BodyEvent::End),
         }
         Poll::Ready(polled)
     }
@@ -131,7 +131,7 @@ impl Service<http::Request<tonic::body::Body>> for FlagChannel {
         Box::pin(async move {
             Ok(reply.await?.map(|body| {
                 Watched::wrap(body, move |seen| {
-                    if let Seen::Message(flag) = seen {
+                    if let BodyEvent::Message(flag) = seen {
                         flags.lock().expect("no test panics while it holds this").push(flag);
                     }
                 })

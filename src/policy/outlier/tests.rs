@@ -26,7 +26,7 @@ fn shared(endpoints: usize) -> Arc<SharedOutliers> {
     SharedOutliers::new(settings(), SlowStart::default(), endpoints)
 }
 
-fn tells(outliers: &Outliers, endpoint: usize, seen: &[Seen], now: Moment) {
+fn tells(outliers: &Outliers, endpoint: usize, seen: &[OutlierEvent], now: Moment) {
     for seen in seen {
         outliers.tell(endpoint, *seen, now);
     }
@@ -34,8 +34,8 @@ fn tells(outliers: &Outliers, endpoint: usize, seen: &[Seen], now: Moment) {
 
 #[test]
 fn failures_in_a_row_eject() {
-    use Seen::{Gateway as G, Local as L, Well as W};
-    let table: [(&[Seen], bool); 9] = [
+    use OutlierEvent::{GatewayFailure as G, LocalOriginFailure as L, Success as W};
+    let table: [(&[OutlierEvent], bool); 9] = [
         (&[G, G], true),
         (&[G, G, G], false),
         (&[G, G, W, G, G], true),
@@ -61,7 +61,7 @@ fn failures_in_a_row_eject() {
 fn an_ejection_reaches_all_workers_at_their_tick() {
     let shared = shared(4);
     let [one, other] = [0, 1].map(|_| Outliers::new(Arc::clone(&shared)));
-    tells(&one, 2, &[Seen::Gateway; 3], at(0));
+    tells(&one, 2, &[OutlierEvent::GatewayFailure; 3], at(0));
     assert!(!one.of(2).0 && other.of(2).0);
     other.tick(at(100));
     assert!(!other.of(2).0);
@@ -73,15 +73,15 @@ fn failures_of_several_workers_add_up() {
     let shared = shared(4);
     let workers: Vec<Outliers> = (0..3).map(|_| Outliers::new(Arc::clone(&shared))).collect();
     for worker in &workers {
-        worker.tell(0, Seen::Gateway, at(0));
+        worker.tell(0, OutlierEvent::GatewayFailure, at(0));
     }
     assert_eq!(shared.ejected(), 1);
     // A success on a worker that has seen no failure ends the row, once it knows of it.
-    workers[0].tell(1, Seen::Gateway, at(0));
-    workers[0].tell(1, Seen::Gateway, at(0));
+    workers[0].tell(1, OutlierEvent::GatewayFailure, at(0));
+    workers[0].tell(1, OutlierEvent::GatewayFailure, at(0));
     workers[1].tick(at(100));
-    workers[1].tell(1, Seen::Well, at(110));
-    workers[0].tell(1, Seen::Gateway, at(120));
+    workers[1].tell(1, OutlierEvent::Success, at(110));
+    workers[0].tell(1, OutlierEvent::GatewayFailure, at(120));
     assert_eq!(shared.ejected(), 1);
 }
 
@@ -92,7 +92,7 @@ fn an_ejection_ends_and_the_next_one_is_longer() {
     let mut now = 0;
     for (stays, away) in [(0, 10), (0, 20), (0, 25), (0, 25), (5, 25), (20, 10), (100, 10)] {
         now += stays * 1_000;
-        tells(&outliers, 0, &[Seen::Gateway; 3], at(now));
+        tells(&outliers, 0, &[OutlierEvent::GatewayFailure; 3], at(now));
         assert!(!outliers.of(0).0, "at {now}");
         now += away * 1_000;
         outliers.tick(at(now - 1));
@@ -109,7 +109,7 @@ fn no_more_than_the_share_is_ejected() {
         let shared = shared(endpoints);
         let outliers = Outliers::new(Arc::clone(&shared));
         for endpoint in 0..endpoints {
-            tells(&outliers, endpoint, &[Seen::Gateway; 10], at(0));
+            tells(&outliers, endpoint, &[OutlierEvent::GatewayFailure; 10], at(0));
         }
         let unfit = (0..endpoints).filter(|endpoint| !outliers.of(*endpoint).0).count();
         assert_eq!((unfit, shared.ejected() as usize), (wanted, wanted), "of {endpoints}");
@@ -135,7 +135,7 @@ fn one_that_comes_back_starts_slowly() {
         let slow_start = SlowStart { window: secs(window), aggression, min_weight_percent };
         let outliers = Outliers::new(SharedOutliers::new(settings(), slow_start, 2));
         assert_eq!(outliers.of(0), (true, 1.0), "it was always there");
-        tells(&outliers, 0, &[Seen::Gateway; 3], at(0));
+        tells(&outliers, 0, &[OutlierEvent::GatewayFailure; 3], at(0));
         outliers.tick(at(10_000));
         outliers.tick(at(10_000 + after));
         let (fit, weight) = outliers.of(0);
@@ -151,9 +151,9 @@ fn what_is_known_of_an_endpoint_stays_when_others_change() {
     let before = shared(4);
     let old = Outliers::new(Arc::clone(&before));
     for endpoint in [1, 2] {
-        tells(&old, endpoint, &[Seen::Gateway; 3], at(0));
+        tells(&old, endpoint, &[OutlierEvent::GatewayFailure; 3], at(0));
     }
-    tells(&old, 3, &[Seen::Gateway; 2], at(0));
+    tells(&old, 3, &[OutlierEvent::GatewayFailure; 2], at(0));
     // 1 goes; the others stay in another order, between two that are new.
     let kept = [None, Some(3), Some(2), Some(0), None];
     let next =
@@ -164,12 +164,12 @@ fn what_is_known_of_an_endpoint_stays_when_others_change() {
     assert_eq!([0, 1, 2, 3, 4].map(|endpoint| new.of(endpoint).0), [true, true, false, true, true]);
     assert_eq!((next.ejected(), next.ejections()), (1, 2));
     // Its two failures in a row count still, and so does that two of five are ejected then.
-    tells(&new, 1, &[Seen::Gateway], at(100));
-    tells(&new, 0, &[Seen::Gateway; 3], at(100));
+    tells(&new, 1, &[OutlierEvent::GatewayFailure], at(100));
+    tells(&new, 0, &[OutlierEvent::GatewayFailure; 3], at(100));
     assert_eq!(([0, 1].map(|endpoint| new.of(endpoint).0), next.ejected()), ([true, false], 2));
     // A worker that has not heard of it yet can eject no endpoint that is gone, and no new one beyond the share.
-    tells(&old, 1, &[Seen::Gateway; 9], at(100));
-    tells(&old, 0, &[Seen::Gateway; 3], at(100));
+    tells(&old, 1, &[OutlierEvent::GatewayFailure; 9], at(100));
+    tells(&old, 0, &[OutlierEvent::GatewayFailure; 3], at(100));
     assert_eq!(next.ejected(), 2);
     new.tick(at(20_200));
     assert_eq!((next.ejected(), next.ejections()), (0, 3));
@@ -186,7 +186,7 @@ fn threads_together_keep_the_share() {
                 let outliers = Outliers::new(shared);
                 let mut random = Random::seeded(seed);
                 for step in 0..50_000 {
-                    let seen = [Seen::Gateway, Seen::Local, Seen::Well][random.below(3) as usize];
+                    let seen = [OutlierEvent::GatewayFailure, OutlierEvent::LocalOriginFailure, OutlierEvent::Success][random.below(3) as usize];
                     outliers.tell(random.below(9) as usize, seen, at(step * 10));
                     if step % 10 == 0 {
                         outliers.tick(at(step * 10));

@@ -7,7 +7,7 @@
 
 mod advice;
 mod rules;
-mod seen;
+mod observed;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 pub use self::advice::{Advice, Place};
 use super::scrape::{self, Page};
 use super::show;
-use seen::Seen;
+use observed::Observed;
 
 /// Where the metrics come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ fn wait(span: Duration) {
 
 /// All advice on a page; with an earlier page of the same gateway rates are known, too.
 pub fn advise(page: &Page, before: Option<(&Page, Duration)>) -> Vec<Advice> {
-    let seen = Seen::on(page, before);
+    let seen = Observed::on(page, before);
     let mut advice: Vec<Advice> = seen.routes.iter().map(rules::timeout).collect();
     for cluster in &seen.clusters {
         // Keys of the cluster itself come first: in TOML they cannot follow one of its tables.

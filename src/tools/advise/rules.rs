@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::advice::{Advice, Place};
-use super::seen::{Calls, Cluster, Method, Route};
+use super::observed::{Calls, Cluster, Method, Route};
 use crate::tools::show::units;
 
 /// Fewer calls say nothing about the slowest thousandth.

@@ -67,7 +67,7 @@ impl<'a> Writer<'a> {
     pub(super) fn fields(&mut self, id: MessageId, wire: &[u8]) -> Result<(), Stop> {
         let message = self.schema.message(id);
         let mut wire = Wire::new(wire);
-        let mut seen = Seen::default();
+        let mut seen = PresentFields::default();
         let mut next = 0;
         let mut defaults_up_to = 0;
         while let Some((number, wire_type)) = wire.tag()? {
@@ -84,7 +84,7 @@ impl<'a> Writer<'a> {
             next = at + 1;
             let field = &message.fields()[at];
             // Some encoders write a oneof where its first member would stand, so defaults do not wait for it.
-            if self.options.always_print_primitive_fields && (field.oneof.is_none() || at >= Seen::FIELDS) {
+            if self.options.always_print_primitive_fields && (field.oneof.is_none() || at >= PresentFields::FIELDS) {
                 self.defaults(message, defaults_up_to..at, &mut seen)?;
                 defaults_up_to = at + 1;
             }
@@ -350,7 +350,7 @@ impl<'a> Writer<'a> {
         &mut self,
         message: &Message,
         range: std::ops::Range<usize>,
-        seen: &mut Seen,
+        seen: &mut PresentFields,
     ) -> Result<(), Stop> {
         for at in range {
             let field = &message.fields()[at];
@@ -423,13 +423,13 @@ fn unzigzag(value: u64) -> i64 {
 
 /// Which fields and oneofs of a message were there. More than fit into it need a tree, unless their numbers ascend.
 #[derive(Default)]
-struct Seen {
+struct PresentFields {
     fields: [u64; Self::FIELDS / 64],
     oneofs: u64,
     beyond: usize,
 }
 
-impl Seen {
+impl PresentFields {
     /// Fields below this index may come in any order.
     const FIELDS: usize = 256;
 

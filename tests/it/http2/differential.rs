@@ -8,7 +8,7 @@ mod ours;
 mod plan;
 mod theirs;
 
-use plan::{Plan, Seen, check};
+use plan::{Plan, ReceivedMessage, check};
 use ringway::random::Random;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 /// The record of one side, for each case: requests, and responses.
 #[derive(Default)]
 struct Record {
-    requests: Vec<Option<Seen>>,
-    responses: Vec<Option<Seen>>,
+    requests: Vec<Option<ReceivedMessage>>,
+    responses: Vec<Option<ReceivedMessage>>,
 }
 
 type Shared<T> = Rc<RefCell<T>>;
@@ -58,7 +58,7 @@ fn run(role: u64, exchange: fn(Rc<[Plan]>, Random, Shared<Record>) -> Exchange) 
             .await
         };
         let is_over = runtime.block_on(all).is_ok();
-        let seen = |list: &[Option<Seen>]| {
+        let seen = |list: &[Option<ReceivedMessage>]| {
             list.iter().map(|seen| seen.as_ref().map(|seen| seen.end.clone())).collect::<Vec<_>>()
         };
         assert!(

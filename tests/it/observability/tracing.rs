@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::support::collector::{self, Collector, Seen};
+use crate::support::collector::{self, Collector, ReceivedSpan};
 use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
 use crate::support::interop_server::InteropServer;
 use crate::support::library::{Library, Source, front};
@@ -26,7 +26,7 @@ fn traceparent(flags: &str) -> String {
     format!("00-{TRACE}-{CALLER}-{flags}")
 }
 
-fn within_of(inner: &Seen, outer: &Seen) -> bool {
+fn within_of(inner: &ReceivedSpan, outer: &ReceivedSpan) -> bool {
     let [inner, outer] = [inner, outer].map(|seen| &seen.span);
     // The worker's clock may have been set to the calendar in between.
     const STEP: u64 = 5_000_000;
@@ -53,7 +53,7 @@ async fn each_attempt_has_a_span_below_that_of_its_call() {
         assert!(spans.iter().all(|seen| seen.trace_id() == TRACE && seen.service == "edge"), "{spans:?}");
         assert_eq!(call.parent(), CALLER);
         assert_eq!([first.parent(), second.parent()], [call.id(), call.id()]);
-        assert_eq!(spans.iter().map(Seen::id).collect::<HashSet<_>>().len(), 3);
+        assert_eq!(spans.iter().map(ReceivedSpan::id).collect::<HashSet<_>>().len(), 3);
         assert!(within_of(first, call) && within_of(second, call), "{spans:?}");
         assert!(first.span.end_time_unix_nano <= second.span.start_time_unix_nano, "{spans:?}");
         // A service's span hangs below that of the attempt that it answered.
@@ -67,7 +67,7 @@ async fn each_attempt_has_a_span_below_that_of_its_call() {
     }
 }
 
-fn check_attributes(call: &Seen, attempts: [&Seen; 2], service: SocketAddr) {
+fn check_attributes(call: &ReceivedSpan, attempts: [&ReceivedSpan; 2], service: SocketAddr) {
     let [name, method] = ["grpc.testing.TestService/EmptyCall", "EmptyCall"];
     for (seen, key, wanted) in [
         (call, "rpc.grpc.status_code", "0"),
@@ -175,7 +175,7 @@ async fn the_ratio_decides_where_a_caller_does_not() {
     assert_eq!(sampled.len() + others.len(), CALLS, "each is its own");
     assert!((CALLS / 2 - 50..=CALLS / 2 + 50).contains(&sampled.len()), "{}", sampled.len());
     let spans = collector.wait_for(2 * sampled.len()).await;
-    let (roots, attempts): (Vec<&Seen>, Vec<&Seen>) = spans.iter().partition(|seen| seen.is_call());
+    let (roots, attempts): (Vec<&ReceivedSpan>, Vec<&ReceivedSpan>) = spans.iter().partition(|seen| seen.is_call());
     assert!(roots.iter().all(|seen| seen.parent().is_empty()));
     let told: HashSet<String> = attempts.iter().map(|seen| seen.traceparent()).collect();
     assert_eq!(told, sampled.into_iter().map(str::to_owned).collect());
@@ -215,7 +215,7 @@ async fn each_attempt_is_told_once_of_a_trace_that_begins_here() {
             assert_eq!(one != other, is_recorded, "{told:?}");
             if is_recorded {
                 let spans = collector.wait_for(3).await;
-                let attempts = spans.iter().filter(|seen| !seen.is_call()).map(Seen::traceparent);
+                let attempts = spans.iter().filter(|seen| !seen.is_call()).map(ReceivedSpan::traceparent);
                 assert_eq!(attempts.collect::<HashSet<_>>(), told.into_iter().collect());
             }
         }

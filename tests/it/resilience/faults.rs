@@ -23,10 +23,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The observation, in a word or two.
-type Seen<'a> = Pin<Box<dyn Future<Output = String> + 'a>>;
+type Replies<'a> = Pin<Box<dyn Future<Output = String> + 'a>>;
 
 /// A row: its name, how it is looked at, what came of it, what has to.
-type Row = (&'static str, for<'a> fn(&'a Path) -> Seen<'a>, &'static str, &'static str);
+type Row = (&'static str, for<'a> fn(&'a Path) -> Replies<'a>, &'static str, &'static str);
 
 const GET: &str = "GET /v1/shelves/a/books/b HTTP/1.1\r\n";
 const POST: &str = "POST /v1/shelves/a/books HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
@@ -83,7 +83,7 @@ fn yes_or_no(is_so: bool, yes: &str, no: &str) -> String {
     (if is_so { yes } else { no }).to_owned()
 }
 
-fn large_head(program: &Path) -> Seen<'_> {
+fn large_head(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let service = Service::start(|_, _| Act::Answer).await;
         let (_process, mut client) = before(program, &service, "").await;
@@ -98,7 +98,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A call that stays open, and 21 that are reset at once, in one write.
-fn quick_resets(program: &Path) -> Seen<'_> {
+fn quick_resets(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let service = Service::start(|_, _| Act::Silence).await;
         let (process, _client) = before(program, &service, "").await;
@@ -125,7 +125,7 @@ fn quick_resets(program: &Path) -> Seen<'_> {
     })
 }
 
-fn te(program: &Path) -> Seen<'_> {
+fn te(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let front = front(program, |config| config).await;
         status(&front, &format!("{POST}te: gzip\r\ncontent-length: 2\r\n\r\n{{}}")).await;
@@ -134,7 +134,7 @@ fn te(program: &Path) -> Seen<'_> {
     })
 }
 
-fn internal(program: &Path) -> Seen<'_> {
+fn internal(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let service = Service::start(|_, _| Act::Status(13, None)).await;
         let (process, mut client) = before(program, &service, "").await;
@@ -143,7 +143,7 @@ fn internal(program: &Path) -> Seen<'_> {
     })
 }
 
-fn callers_deadlines(program: &Path) -> Seen<'_> {
+fn callers_deadlines(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let slow = Act::AnswerAfter(Duration::from_secs(3));
         let service = Service::start(move |_, _| slow).await;
@@ -154,7 +154,7 @@ fn callers_deadlines(program: &Path) -> Seen<'_> {
 }
 
 /// A service that is half-open to its breaker answers UNAVAILABLE after a head.
-fn probes(program: &Path) -> Seen<'_> {
+fn probes(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let service = Service::start(|_, _| Act::LateStatus(14)).await;
         let extra = "[clusters.retry]\nmax_attempts = 1\n[clusters.outlier_detection]\nenabled = false\n\
@@ -169,7 +169,7 @@ fn probes(program: &Path) -> Seen<'_> {
     })
 }
 
-fn nobody_there(program: &Path) -> Seen<'_> {
+fn nobody_there(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let dead = closed.expect("a free port");
@@ -203,18 +203,18 @@ fn checked(program: &Path, syntax: &str) -> String {
     format!("exit {}", done.status.code().unwrap_or(-1))
 }
 
-fn unknown_syntax(program: &Path) -> Seen<'_> {
+fn unknown_syntax(program: &Path) -> Replies<'_> {
     Box::pin(async move { checked(program, "proto4") })
 }
 
-fn oneof(program: &Path) -> Seen<'_> {
+fn oneof(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let front = front(program, |config| config).await;
         status(&front, "GET /v1/choices/alice?email= HTTP/1.1\r\nhost: x\r\n\r\n").await
     })
 }
 
-fn empty_upload(program: &Path) -> Seen<'_> {
+fn empty_upload(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let front = front(program, |config| config).await;
         status(&front, "POST /v1/parts/a HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await;
@@ -222,14 +222,14 @@ fn empty_upload(program: &Path) -> Seen<'_> {
     })
 }
 
-fn empty_segment(program: &Path) -> Seen<'_> {
+fn empty_segment(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let front = front(program, |config| config).await;
         status(&front, "POST /v1/parts/a//b HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await
     })
 }
 
-fn values_without_lines(program: &Path) -> Seen<'_> {
+fn values_without_lines(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let front = front(program, |config| config).await;
         let (head, body) = ("host: x\r\ncontent-type: application/json", "{\"number\":1}{\"number\":2}");
@@ -239,23 +239,23 @@ fn values_without_lines(program: &Path) -> Seen<'_> {
     })
 }
 
-fn no_host(program: &Path) -> Seen<'_> {
+fn no_host(program: &Path) -> Replies<'_> {
     Box::pin(async move { status(&front(program, |config| config).await, &format!("{GET}\r\n")).await })
 }
 
-fn two_hosts(program: &Path) -> Seen<'_> {
+fn two_hosts(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         status(&front(program, |config| config).await, &format!("{GET}host: x\r\nhost: y\r\n\r\n")).await
     })
 }
 
-fn user_in_host(program: &Path) -> Seen<'_> {
+fn user_in_host(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         status(&front(program, |config| config).await, &format!("{GET}host: me@x\r\n\r\n")).await
     })
 }
 
-fn absolute_form(program: &Path) -> Seen<'_> {
+fn absolute_form(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let only = "match = { prefix = \"/\", host = \"a.example\" }";
         let front = front(program, |config| config.replace("match = { prefix = \"/\" }", only)).await;
@@ -264,7 +264,7 @@ fn absolute_form(program: &Path) -> Seen<'_> {
     })
 }
 
-fn two_connections(program: &Path) -> Seen<'_> {
+fn two_connections(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let front = front(program, |config| config).await;
         let fields = "host: x\r\nconnection: x-one\r\nconnection: x-two\r\nx-one: 1\r\nx-two: 2\r\n";
@@ -273,7 +273,7 @@ fn two_connections(program: &Path) -> Seen<'_> {
     })
 }
 
-fn bare_line_feed(program: &Path) -> Seen<'_> {
+fn bare_line_feed(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let front = front(program, |config| config).await;
         let mut client = Http1::connect(front.process.listener).await;
@@ -285,7 +285,7 @@ fn bare_line_feed(program: &Path) -> Seen<'_> {
     })
 }
 
-fn late_metadata(program: &Path) -> Seen<'_> {
+fn late_metadata(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let front = front(program, |config| config).await;
         let mut client = Http1::connect(front.process.listener).await;
@@ -295,7 +295,7 @@ fn late_metadata(program: &Path) -> Seen<'_> {
     })
 }
 
-fn heads_alone(program: &Path) -> Seen<'_> {
+fn heads_alone(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let service = Service::start(|_, _| Act::Answer).await;
         let (process, mut client) = before(program, &service, "").await;
@@ -330,7 +330,7 @@ async fn admin(process: &Process, request: &str) -> String {
     String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap_or("closed").to_owned()
 }
 
-fn foreign_host(program: &Path) -> Seen<'_> {
+fn foreign_host(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let front = front(program, |config| config).await;
         let host = "host: rebind.example\r\nconnection: close\r\n\r\n";
@@ -338,7 +338,7 @@ fn foreign_host(program: &Path) -> Seen<'_> {
     })
 }
 
-fn cross_site(program: &Path) -> Seen<'_> {
+fn cross_site(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let front = front(program, |config| config).await;
         let fields =
@@ -347,7 +347,7 @@ fn cross_site(program: &Path) -> Seen<'_> {
     })
 }
 
-fn idle_at_admin(program: &Path) -> Seen<'_> {
+fn idle_at_admin(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let front = front(program, |config| config).await;
         let mut idle = Vec::new();
@@ -362,7 +362,7 @@ fn idle_at_admin(program: &Path) -> Seen<'_> {
     })
 }
 
-fn late_cancel(program: &Path) -> Seen<'_> {
+fn late_cancel(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let act = Act::ResetAfter(Duration::from_millis(148), Reason::CANCEL);
         let service = Service::start(move |_, _| act).await;

@@ -17,7 +17,7 @@ use ringway::policy::balance::{Balance, Candidate, Tried};
 use ringway::policy::breaker::{LocalBreaker, BreakerPermit, SharedBreaker, State};
 use ringway::policy::budget::{Budget, SharedBudget};
 use ringway::policy::outcome::Outcome;
-use ringway::policy::outlier::{Outliers, Seen, SharedOutliers};
+use ringway::policy::outlier::{Outliers, OutlierEvent, SharedOutliers};
 use ringway::policy::retry::{Attempt, AttemptOutcome, Next, Pushback, Retries};
 use ringway::random::Random;
 use ringway::time::Moment;
@@ -287,7 +287,7 @@ impl<'a> World<'a> {
         let worker = &mut self.workers[number];
         worker.connects[endpoint].failed(now, &mut worker.waits);
         worker.links[endpoint] = Link::Down;
-        worker.outliers.tell(endpoint, Seen::Local, now);
+        worker.outliers.tell(endpoint, OutlierEvent::LocalOriginFailure, now);
         self.told.sent_to_dead += worker.waiting.len() as u64;
         self.wake(number);
     }
@@ -404,7 +404,7 @@ impl<'a> World<'a> {
         }
         if let Some(endpoint) = call.on.take() {
             worker.loads[endpoint] -= 1;
-            let seen = if succeeded { Seen::Well } else { Seen::Local };
+            let seen = if succeeded { OutlierEvent::Success } else { OutlierEvent::LocalOriginFailure };
             worker.outliers.tell(endpoint, seen, now);
         }
         if succeeded {

@@ -16,7 +16,7 @@ use ringway::policy::breaker::{LocalBreaker, BreakerPermit, SharedBreaker, State
 use ringway::policy::budget::{Budget, SharedBudget};
 use ringway::policy::limit::{Limit, SharedLimit};
 use ringway::policy::outcome::{FAILURE_CODES, Outcome};
-use ringway::policy::outlier::{Outliers, Seen, SharedOutliers};
+use ringway::policy::outlier::{Outliers, OutlierEvent, SharedOutliers};
 use ringway::policy::retry::{Attempt, AttemptOutcome, Next, Pushback, Retries};
 use ringway::policy::status::Code;
 use ringway::random::Random;
@@ -364,7 +364,7 @@ impl<'a> World<'a> {
             if outcome == Outcome::Ill {
                 call.tried.add(server);
             }
-            let seen = if outcome == Outcome::Ill { Seen::Gateway } else { Seen::Well };
+            let seen = if outcome == Outcome::Ill { OutlierEvent::GatewayFailure } else { OutlierEvent::Success };
             worker.outliers.tell(server, seen, now);
         }
     }

@@ -54,7 +54,7 @@ const QUIET: Row = row("nobody is rude", 8, 8, |_| {});
 
 /// A call as both of its ends see it.
 #[derive(Debug, PartialEq)]
-struct Seen {
+struct CallSummary {
     outcome: Outcome,
     attempts: usize,
     /// Bytes of the request that its service received, and whether these were all.
@@ -65,10 +65,10 @@ struct Seen {
     is_its_own: bool,
 }
 
-fn seen(scene: &Scene, number: usize) -> Seen {
+fn seen(scene: &Scene, number: usize) -> CallSummary {
     let call = &scene.ledger.0.borrow()[number];
     let first = call.attempts.first();
-    Seen {
+    CallSummary {
         outcome: call.outcomes[0].0.clone(),
         attempts: call.attempts.len(),
         received: first.map_or(0, |attempt| attempt.received),
@@ -86,7 +86,7 @@ fn long() -> Plan {
 
 /// The most turns that one of a stranger's calls took, the most bytes that the worker moved meanwhile, and what was seen
 /// of all.
-fn most(begin: impl Fn(&Scene)) -> (u64, u64, Vec<Seen>) {
+fn most(begin: impl Fn(&Scene)) -> (u64, u64, Vec<CallSummary>) {
     let scene = Scene::new(CONFIG, TURN);
     let stranger = scene.client();
     assert_eq!(scene.call(&stranger, echo()).1, Outcome::Status(0));
@@ -115,7 +115,7 @@ fn rows() -> impl Iterator<Item = &'static Row> {
 #[test]
 fn whoever_is_rude_a_strangers_call_takes_a_bounded_number_of_turns_and_ends_as_ever() {
     let (.., quiet) = most(QUIET.begin);
-    let good = |seen: &Seen| {
+    let good = |seen: &CallSummary| {
         let is_all = seen.is_whole && seen.is_its_own && seen.attempts == 1;
         seen.outcome == Outcome::Status(0) && is_all
     };

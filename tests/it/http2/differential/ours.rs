@@ -1,6 +1,6 @@
 //! Our engine, as client and as server, over a stream of bytes.
 
-use super::plan::{End, Field, Message, Plan, Seen, SeenEnd, check_sensitive};
+use super::plan::{End, Field, Message, Plan, ReceivedMessage, SeenEnd, check_sensitive};
 use super::{Record, Shared};
 use ringway::buffer::{Output, Slice};
 use ringway::http2::{Bounds, Connection, Ending, ErrorCode, Head, Heads, OpenError, Sent, StreamError};
@@ -211,7 +211,7 @@ fn wait(ours: &Ours, key: u32, data: &mut Slice, end: bool, cx: &Context<'_>) ->
     })
 }
 
-async fn read(ours: &Ours, key: u32, planned: &Message, seen: &mut Seen) {
+async fn read(ours: &Ours, key: u32, planned: &Message, seen: &mut ReceivedMessage) {
     check_sensitive(&planned.fields, &seen.fields);
     loop {
         match poll_fn(|cx| ours.connection.borrow_mut().poll_data(key, cx)).await {
@@ -255,7 +255,7 @@ pub(crate) async fn serve(ours: Rc<Ours>, plans: Rc<[Plan]>, record: Shared<Reco
             let at: usize = std::str::from_utf8(at).expect("digits").parse().expect("digits");
             let plan = &plans[at];
             assert!(!incoming.is_too_large && head.path() == Some(plan.path.as_bytes()));
-            let mut seen = Seen { fields: fields(&head), ..Seen::default() };
+            let mut seen = ReceivedMessage { fields: fields(&head), ..ReceivedMessage::default() };
             drop(head);
             if plan.is_early {
                 respond(&ours, key, plan).await;
@@ -308,7 +308,7 @@ pub(crate) async fn call(ours: &Rc<Ours>, plans: Rc<[Plan]>, record: Shared<Reco
             .await;
             send(&ours, key, &plan.request).await;
             if let Ok(head) = poll_fn(|cx| ours.connection.borrow_mut().poll_head(key, cx)).await {
-                let mut seen = Seen { fields: fields(&head), ..Seen::default() };
+                let mut seen = ReceivedMessage { fields: fields(&head), ..ReceivedMessage::default() };
                 drop(head);
                 read(&ours, key, &plan.response, &mut seen).await;
                 record.borrow_mut().responses[at] = Some(seen);

@@ -37,7 +37,7 @@ pub(crate) struct Plan {
 
 /// A message as its receiver saw it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct ReceivedMessage {
     pub(crate) fields: Vec<Field>,
     pub(crate) body: Vec<u8>,
     /// None while it has not ended.
@@ -142,7 +142,7 @@ fn sorted(fields: &[Field], sensitive: bool) -> Vec<Field> {
 
 /// Compares what was sent with what was seen. h2 does not tell which fields were sensitive: those that ours saw have been
 /// compared when they came.
-pub(crate) fn check(plan: &Plan, request: Option<&Seen>, response: Option<&Seen>) {
+pub(crate) fn check(plan: &Plan, request: Option<&ReceivedMessage>, response: Option<&ReceivedMessage>) {
     let is_cut = [&plan.request, &plan.response].iter().any(|message| matches!(message.end, End::Reset(_)));
     for (planned, seen) in [(&plan.request, request), (&plan.response, response)] {
         let Some(seen) = seen else {

@@ -1,6 +1,6 @@
 //! The h2 crate, as client and as server.
 
-use super::plan::{End, Field, Message, Plan, Seen, SeenEnd};
+use super::plan::{End, Field, Message, Plan, ReceivedMessage, SeenEnd};
 use super::{Record, Shared};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
@@ -56,7 +56,7 @@ fn error(error: &h2::Error) -> SeenEnd {
     }
 }
 
-async fn read(mut stream: RecvStream, seen: &mut Seen) {
+async fn read(mut stream: RecvStream, seen: &mut ReceivedMessage) {
     while let Some(data) = stream.data().await {
         match data {
             Ok(data) => {
@@ -99,7 +99,7 @@ pub(crate) async fn call(io: DuplexStream, plans: Rc<[Plan]>, record: Shared<Rec
             let seen = match response.await {
                 Ok(response) => {
                     let (head, body) = response.into_parts();
-                    let mut seen = Seen { fields: fields(&head.headers), ..Seen::default() };
+                    let mut seen = ReceivedMessage { fields: fields(&head.headers), ..ReceivedMessage::default() };
                     read(body, &mut seen).await;
                     Some(seen)
                 }
@@ -142,7 +142,7 @@ pub(crate) async fn serve(io: DuplexStream, plans: Rc<[Plan]>, record: Shared<Re
             let at: usize = head.headers["x-case"].to_str().expect("digits").parse().expect("digits");
             let plan = &plans[at];
             assert_eq!(head.uri.path_and_query().map(|path| path.as_str()), Some(&*plan.path));
-            let mut seen = Seen { fields: fields(&head.headers), ..Seen::default() };
+            let mut seen = ReceivedMessage { fields: fields(&head.headers), ..ReceivedMessage::default() };
             let reading = async {
                 read(body, &mut seen).await;
                 record.borrow_mut().requests[at] = Some(seen);

@@ -7,7 +7,7 @@ use crate::tools::scrape::{Page, Sample};
 
 /// Everything that advice is made of.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct Observed {
     pub(super) routes: Vec<Route>,
     pub(super) clusters: Vec<Cluster>,
     pub(super) methods: Vec<Method>,
@@ -59,8 +59,8 @@ const CALLS: &str = "ringway_calls_total";
 const BUCKETS: &str = "ringway_call_duration_seconds_bucket";
 const SECONDS: &str = "ringway_call_duration_seconds_sum";
 
-impl Seen {
-    pub(super) fn on(page: &Page, before: Option<(&Page, Duration)>) -> Seen {
+impl Observed {
+    pub(super) fn on(page: &Page, before: Option<(&Page, Duration)>) -> Observed {
         let labels = |sample: &Sample| (sample.label("route").to_owned(), sample.label("cluster").to_owned());
         let places: BTreeSet<(String, String)> = page.named(CALLS).map(labels).collect();
         let routes = places.into_iter().filter(|(route, cluster)| !route.is_empty() && !cluster.is_empty());
@@ -73,7 +73,7 @@ impl Seen {
             page.named("ringway_upstream_calls_total").map(|sample| sample.label("cluster").to_owned());
         let clusters: BTreeSet<String> = clusters.collect();
         let clusters = clusters.into_iter().map(|name| Cluster::on(page, before, name));
-        Seen { routes: routes.collect(), clusters: clusters.collect(), methods: Method::all_on(page, before) }
+        Observed { routes: routes.collect(), clusters: clusters.collect(), methods: Method::all_on(page, before) }
     }
 }
 
