@@ -166,7 +166,7 @@ fn resilience(rows: &mut Rows<'_>) {
     let mut random = Random::seeded(1);
     rows.extra("breaker: ask and tell, closed", || {
         let pass = breaker.ask(black_box(NOW), &mut random).expect("it is closed");
-        pass.tell(black_box(Outcome::Well), NOW);
+        pass.tell(black_box(Outcome::Success), NOW);
     });
     let budget = Budget::new(&SharedBudget::new(RetryBudget::default()), None);
     rows.extra("retry budget: earn", || budget.earn(black_box(NOW)));

@@ -240,7 +240,7 @@ fn breaker(rows: &mut Rows<'_>) {
     let now = || Moment::from_nanos(clock.delta_as_nanos(start, clock.raw()));
     let call = |before: Moment, after: Moment, random: &mut Random| {
         let permit = breaker.ask(before, random).expect("it is closed");
-        permit.tell(black_box(Outcome::Well), after);
+        permit.tell(black_box(Outcome::Success), after);
     };
     let theirs = original::Breaker::new("auth");
     let theirs =

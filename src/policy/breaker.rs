@@ -173,7 +173,13 @@ impl LocalBreaker {
     }
 
     fn permit(&self, probe: bool) -> BreakerPermit<'_> {
-        BreakerPermit { breaker: self, epoch: self.verdict.get().epoch, probe, is_told: false, answering: None }
+        BreakerPermit {
+            breaker: self,
+            epoch: self.verdict.get().epoch,
+            probe,
+            is_told: false,
+            answering: None,
+        }
     }
 
     /// The share of calls let through so long after it closed: from a tenth to all.
@@ -188,7 +194,7 @@ impl LocalBreaker {
         if epoch != verdict.epoch || verdict.state != State::Closed {
             return;
         }
-        if outcome == Outcome::Silent {
+        if outcome == Outcome::Ignored {
             return self.windows.borrow_mut().forget();
         }
         let (failed, unreached) = (outcome.is_failure(), outcome == Outcome::Unreached);
@@ -288,7 +294,7 @@ impl BreakerPermit<'_> {
             self.is_told = true;
             return self.breaker.tell(self.epoch, outcome, now);
         }
-        if outcome == Outcome::Silent {
+        if outcome == Outcome::Ignored {
             return;
         }
         let is_undecided = self.is_undecided();
@@ -298,8 +304,8 @@ impl BreakerPermit<'_> {
         }
         let (shared, unreached) = (&self.breaker.shared, outcome == Outcome::Unreached);
         match outcome {
-            Outcome::Well | Outcome::Silent => shared.probe_succeeded(self.epoch, now),
-            Outcome::Ill | Outcome::Unreached => shared.probe_failed(self.epoch, unreached, now),
+            Outcome::Success | Outcome::Ignored => shared.probe_succeeded(self.epoch, now),
+            Outcome::Failure | Outcome::Unreached => shared.probe_failed(self.epoch, unreached, now),
         }
         self.breaker.look(now);
     }
@@ -320,7 +326,7 @@ impl Drop for BreakerPermit<'_> {
             self.breaker.shared.give_probe(self.epoch);
         } else if !self.probe && !self.is_told {
             // The moment matters only for an outcome that counts.
-            self.breaker.tell(self.epoch, Outcome::Silent, Moment::ZERO);
+            self.breaker.tell(self.epoch, Outcome::Ignored, Moment::ZERO);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The verdict of a call's end on its service: well, ill, or neither.
+//! The verdict of a call's end on its service: a success, a failure, or neither.
 //!
 //! Only two findings may open a breaker or eject an endpoint: the service is gone, or too slow. They are: no
 //! connection, a broken one, UNAVAILABLE, and a limit of the gateway's own that passed. A client can cause all else:
@@ -13,13 +13,13 @@ use crate::config::Codes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The service does its work.
-    Well,
+    Success,
     /// The service does not.
-    Ill,
+    Failure,
     /// The service does not, and there is no connection to it.
     Unreached,
     /// The end says nothing of the service.
-    Silent,
+    Ignored,
 }
 
 /// The codes that count as failures by default.
@@ -28,15 +28,15 @@ pub const FAILURE_CODES: Codes = Codes::NONE.with(Code::Unavailable.number());
 impl Outcome {
     /// Whether the service does not do its work.
     pub const fn is_failure(self) -> bool {
-        matches!(self, Outcome::Ill | Outcome::Unreached)
+        matches!(self, Outcome::Failure | Outcome::Unreached)
     }
 
     /// The verdict by the service's answer. `failures` are the codes that count as failures.
     pub fn of_code(code: Code, failures: Codes) -> Outcome {
         match code {
-            _ if failures.has(code.number()) && code != Code::Ok => Outcome::Ill,
+            _ if failures.has(code.number()) && code != Code::Ok => Outcome::Failure,
             // The caller gave up, or allowed too little time.
-            Code::Cancelled | Code::DeadlineExceeded => Outcome::Silent,
+            Code::Cancelled | Code::DeadlineExceeded => Outcome::Ignored,
             Code::Ok
             | Code::Unknown
             | Code::InvalidArgument
@@ -51,7 +51,7 @@ impl Outcome {
             | Code::Internal
             | Code::Unavailable
             | Code::DataLoss
-            | Code::Unauthenticated => Outcome::Well,
+            | Code::Unauthenticated => Outcome::Success,
         }
     }
 
@@ -60,14 +60,14 @@ impl Outcome {
     pub fn of_failure(failure: Failure, failures: Codes) -> Outcome {
         match failure {
             Failure::ConnectFailed | Failure::ConnectTimedOut => Outcome::Unreached,
-            Failure::UpstreamGone => Outcome::Ill,
+            Failure::UpstreamGone => Outcome::Failure,
             // A 429 concerns the callers.
-            Failure::UpstreamReset(CANCEL) | Failure::UpstreamNotGrpc(429) => Outcome::Silent,
+            Failure::UpstreamReset(CANCEL) | Failure::UpstreamNotGrpc(429) => Outcome::Ignored,
             Failure::UpstreamReset(_) | Failure::UpstreamNoStatus | Failure::UpstreamNotGrpc(_) => {
                 Outcome::of_code(failure.code(), failures)
             }
             // Either side may have been silent.
-            Failure::IdleTooLong => Outcome::Silent,
+            Failure::IdleTooLong => Outcome::Ignored,
             Failure::OutOfTime
             | Failure::NotGrpc
             | Failure::NotPost
@@ -103,7 +103,7 @@ impl Outcome {
             | Failure::NotAllowed
             | Failure::CannotDecide
             | Failure::DeniedBy(_)
-            | Failure::Injected(_) => Outcome::Silent,
+            | Failure::Injected(_) => Outcome::Ignored,
         }
     }
 }
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn only_unavailable_says_that_a_service_is_ill_unless_others_are_named() {
         let ill = |failures| {
-            let ill = move |code: &Code| Outcome::of_code(*code, failures) == Outcome::Ill;
+            let ill = move |code: &Code| Outcome::of_code(*code, failures) == Outcome::Failure;
             Code::ALL.into_iter().filter(ill).collect::<Vec<_>>()
         };
         assert_eq!(ill(FAILURE_CODES), [Code::Unavailable]);
@@ -145,10 +145,10 @@ mod tests {
         assert_eq!(ill(all), Code::ALL[1..]);
         assert_eq!(ill(Codes::NONE), []);
         for code in [Code::Cancelled, Code::DeadlineExceeded] {
-            assert_eq!(Outcome::of_code(code, FAILURE_CODES), Outcome::Silent);
+            assert_eq!(Outcome::of_code(code, FAILURE_CODES), Outcome::Ignored);
         }
         for code in [Code::Internal, Code::Unknown, Code::NotFound] {
-            assert_eq!(Outcome::of_code(code, FAILURE_CODES), Outcome::Well);
+            assert_eq!(Outcome::of_code(code, FAILURE_CODES), Outcome::Success);
         }
     }
 
@@ -157,27 +157,27 @@ mod tests {
         let table = [
             (Failure::ConnectFailed, Outcome::Unreached),
             (Failure::ConnectTimedOut, Outcome::Unreached),
-            (Failure::UpstreamGone, Outcome::Ill),
-            (Failure::UpstreamReset(2), Outcome::Well),
-            (Failure::UpstreamReset(7), Outcome::Ill),
-            (Failure::UpstreamReset(8), Outcome::Silent),
-            (Failure::UpstreamNoStatus, Outcome::Well),
-            (Failure::UpstreamNotGrpc(503), Outcome::Ill),
-            (Failure::UpstreamNotGrpc(404), Outcome::Well),
-            (Failure::UpstreamNotGrpc(429), Outcome::Silent),
-            (Failure::OutOfTime, Outcome::Silent),
-            (Failure::IdleTooLong, Outcome::Silent),
-            (Failure::ClientGone, Outcome::Silent),
-            (Failure::LimitReached, Outcome::Silent),
-            (Failure::BreakerOpen, Outcome::Silent),
-            (Failure::NoRoute, Outcome::Silent),
+            (Failure::UpstreamGone, Outcome::Failure),
+            (Failure::UpstreamReset(2), Outcome::Success),
+            (Failure::UpstreamReset(7), Outcome::Failure),
+            (Failure::UpstreamReset(8), Outcome::Ignored),
+            (Failure::UpstreamNoStatus, Outcome::Success),
+            (Failure::UpstreamNotGrpc(503), Outcome::Failure),
+            (Failure::UpstreamNotGrpc(404), Outcome::Success),
+            (Failure::UpstreamNotGrpc(429), Outcome::Ignored),
+            (Failure::OutOfTime, Outcome::Ignored),
+            (Failure::IdleTooLong, Outcome::Ignored),
+            (Failure::ClientGone, Outcome::Ignored),
+            (Failure::LimitReached, Outcome::Ignored),
+            (Failure::BreakerOpen, Outcome::Ignored),
+            (Failure::NoRoute, Outcome::Ignored),
         ];
         for (failure, wanted) in table {
             assert_eq!(Outcome::of_failure(failure, FAILURE_CODES), wanted, "{failure:?}");
         }
         let named = FAILURE_CODES.with(Code::Unknown.number()).with(Code::Internal.number());
         for failure in [Failure::UpstreamNoStatus, Failure::UpstreamReset(2)] {
-            assert_eq!(Outcome::of_failure(failure, named), Outcome::Ill, "{failure:?}");
+            assert_eq!(Outcome::of_failure(failure, named), Outcome::Failure, "{failure:?}");
         }
     }
 

@@ -251,8 +251,12 @@ impl Outliers {
                 view.failing.set(false);
                 return;
             }
-            OutlierEvent::GatewayFailure => (&host.gateway_in_a_row, self.shared.settings.consecutive_gateway_failure),
-            OutlierEvent::LocalOriginFailure => (&host.local_in_a_row, self.shared.settings.consecutive_local_origin_failure),
+            OutlierEvent::GatewayFailure => {
+                (&host.gateway_in_a_row, self.shared.settings.consecutive_gateway_failure)
+            }
+            OutlierEvent::LocalOriginFailure => {
+                (&host.local_in_a_row, self.shared.settings.consecutive_local_origin_failure)
+            }
         };
         view.failing.set(true);
         let in_a_row = counter.fetch_add(1, Ordering::Relaxed).saturating_add(1);

@@ -100,8 +100,13 @@ mod tests {
     #[test]
     fn each_change_is_said_once() {
         let cause = Cause { calls: 40, failed: 30, unreached: 30 };
-        let seen =
-            |opens, reopens, closes, is_half_open| BreakerCounts { opens, reopens, closes, is_half_open, cause };
+        let seen = |opens, reopens, closes, is_half_open| BreakerCounts {
+            opens,
+            reopens,
+            closes,
+            is_half_open,
+            cause,
+        };
         let opened = News::Opened(cause);
         let table = [
             (seen(0, 0, 0, false), vec![]),

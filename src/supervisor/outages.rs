@@ -65,7 +65,10 @@ fn look(view: &GatewayView) -> Endpoints<EndpointSummary> {
 
 /// Takes over the new states, and gives the news: endpoints that are out now, and those that no longer are. Without an
 /// attempt to connect there is no news.
-fn learn(known: &mut Endpoints<Known>, seen: Endpoints<EndpointSummary>) -> Vec<((String, SocketAddr), bool)> {
+fn learn(
+    known: &mut Endpoints<Known>,
+    seen: Endpoints<EndpointSummary>,
+) -> Vec<((String, SocketAddr), bool)> {
     let mut news = Vec::new();
     known.retain(|endpoint, last| {
         let was_missing = std::mem::replace(&mut last.is_missing, !seen.contains_key(endpoint));

@@ -77,10 +77,10 @@ impl StreamLease {
     /// Reports the attempt's result to the endpoint.
     pub fn tell(&self, attempted: AttemptResult, now: Moment) {
         let seen = match (attempted.outcome(FAILURE_CODES), attempted) {
-            (Outcome::Silent, _) => return,
+            (Outcome::Ignored, _) => return,
             // An endpoint that resets what others answer is worse than they are, whatever it resets with.
             (_, AttemptResult::Failed(Failure::UpstreamReset(_))) => OutlierEvent::LocalOriginFailure,
-            (Outcome::Well, _) => OutlierEvent::Success,
+            (Outcome::Success, _) => OutlierEvent::Success,
             (_, AttemptResult::Answered(_) | AttemptResult::Failed(Failure::UpstreamNotGrpc(_))) => {
                 OutlierEvent::GatewayFailure
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Codes;
-use crate::policy::breaker::{LocalBreaker, BreakerPermit};
+use crate::policy::breaker::{BreakerPermit, LocalBreaker};
 use crate::policy::failure::Failure;
 use crate::policy::outcome::Outcome;
 use crate::policy::retry::AttemptOutcome;
@@ -51,7 +51,7 @@ impl AttemptResult {
         match self {
             AttemptResult::Answered(code) => Outcome::of_code(code, failures),
             AttemptResult::Failed(failure) => Outcome::of_failure(failure, failures),
-            AttemptResult::Late => Outcome::Ill,
+            AttemptResult::Late => Outcome::Failure,
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::policy::balance::{Balance, Candidate, Tried};
 use crate::policy::failure::Failure;
 use crate::policy::health::SharedHealth;
 use crate::policy::limit::{Limit, SharedLimit};
-use crate::policy::outlier::{Outliers, OutlierEvent};
+use crate::policy::outlier::{OutlierEvent, Outliers};
 use crate::policy::shared_cluster::SharedClusterState;
 use crate::random::Random;
 use crate::time::Moment;

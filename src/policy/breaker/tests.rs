@@ -1,7 +1,7 @@
 use super::*;
 use crate::config;
 use crate::policy::outcome::FAILURE_CODES;
-use crate::policy::outcome::Outcome::{Ill, Silent, Unreached, Well};
+use crate::policy::outcome::Outcome::{Failure, Ignored, Success, Unreached};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -62,9 +62,9 @@ fn it_opens_when_enough_calls_have_failed() {
     ];
     for (well, ill, silent, wanted) in table {
         let breaker = alone(settings());
-        calls(&breaker, silent, Silent, at(0));
-        calls(&breaker, well, Well, at(0));
-        calls(&breaker, ill, Ill, at(0));
+        calls(&breaker, silent, Ignored, at(0));
+        calls(&breaker, well, Success, at(0));
+        calls(&breaker, ill, Failure, at(0));
         assert_eq!(breaker.shared().state(), wanted, "{well} {ill} {silent}");
     }
 }
@@ -80,7 +80,7 @@ fn failures_that_end_sooner_than_others_do_not_open_it() {
         let mut permits: Vec<_> = (0..100).map(|_| breaker.ask(at(0), &mut random).unwrap()).collect();
         permits.truncate(100 - dropped);
         for permit in permits.drain(..failing) {
-            permit.tell(Ill, at(5));
+            permit.tell(Failure, at(5));
         }
         assert_eq!(breaker.shared().state(), wanted, "{failing} {dropped}");
     }
@@ -89,10 +89,10 @@ fn failures_that_end_sooner_than_others_do_not_open_it() {
 #[test]
 fn old_failures_are_forgotten() {
     let breaker = alone(settings());
-    calls(&breaker, 9, Ill, at(0));
-    calls(&breaker, 9, Ill, at(10_000));
+    calls(&breaker, 9, Failure, at(0));
+    calls(&breaker, 9, Failure, at(10_000));
     assert_eq!(breaker.shared().state(), State::Closed);
-    calls(&breaker, 1, Ill, at(18_999));
+    calls(&breaker, 1, Failure, at(18_999));
     assert_eq!(breaker.shared().state(), State::Open);
 }
 
@@ -100,7 +100,7 @@ fn old_failures_are_forgotten() {
 fn open_it_refuses_until_its_time_is_over() {
     let breaker = alone(settings());
     let mut random = Random::seeded(1);
-    calls(&breaker, 10, Ill, at(0));
+    calls(&breaker, 10, Failure, at(0));
     for millis in [0, 1, 1_000, 1_999] {
         assert_eq!(breaker.ask(at(millis), &mut random).unwrap_err(), Refused::Open, "at {millis}");
     }
@@ -114,12 +114,13 @@ fn half_open_it_lets_so_many_probes_out_and_all_must_succeed() {
     let mut random = Random::seeded(2);
     for failed in [None, Some(0), Some(4)] {
         let breaker = alone(settings());
-        calls(&breaker, 10, Ill, at(0));
-        let probes: Vec<BreakerPermit<'_>> = (0..5).map(|_| breaker.ask(at(2_000), &mut random).unwrap()).collect();
+        calls(&breaker, 10, Failure, at(0));
+        let probes: Vec<BreakerPermit<'_>> =
+            (0..5).map(|_| breaker.ask(at(2_000), &mut random).unwrap()).collect();
         assert_eq!(breaker.ask(at(2_000), &mut random).unwrap_err(), Refused::HalfOpen);
         for (number, probe) in probes.into_iter().enumerate() {
             assert_ne!(breaker.shared().state(), State::Closed);
-            probe.tell(if failed == Some(number) { Ill } else { Well }, at(2_100));
+            probe.tell(if failed == Some(number) { Failure } else { Success }, at(2_100));
         }
         let shared = breaker.shared();
         match failed {
@@ -134,12 +135,12 @@ fn half_open_it_lets_so_many_probes_out_and_all_must_succeed() {
 fn a_probe_that_says_nothing_is_given_back() {
     let mut random = Random::seeded(3);
     let breaker = alone(settings());
-    calls(&breaker, 10, Ill, at(0));
+    calls(&breaker, 10, Failure, at(0));
     for round in 0..50 {
         let permit = breaker.ask(at(2_000), &mut random).unwrap();
-        if round % 2 == 0 { drop(permit) } else { permit.tell(Silent, at(2_000)) }
+        if round % 2 == 0 { drop(permit) } else { permit.tell(Ignored, at(2_000)) }
     }
-    assert_eq!(calls(&breaker, 5, Well, at(2_100)), 5);
+    assert_eq!(calls(&breaker, 5, Success, at(2_100)), 5);
     assert_eq!(breaker.shared().state(), State::Closed);
 }
 
@@ -155,10 +156,11 @@ fn half_open_passes_on_by_time() {
     ] {
         let mut random = Random::seeded(4);
         let breaker = alone(settings());
-        calls(&breaker, 10, Ill, at(0));
+        calls(&breaker, 10, Failure, at(0));
         breaker.tick(at(2_000));
-        let lost: Vec<BreakerPermit<'_>> = (0..lost).map(|_| breaker.ask(at(2_000), &mut random).unwrap()).collect();
-        assert_eq!(calls(&breaker, succeed, Well, at(2_000)), succeed);
+        let lost: Vec<BreakerPermit<'_>> =
+            (0..lost).map(|_| breaker.ask(at(2_000), &mut random).unwrap()).collect();
+        assert_eq!(calls(&breaker, succeed, Success, at(2_000)), succeed);
         for millis in [2_000, 3_999, 11_999] {
             breaker.tick(at(millis));
             assert_eq!(breaker.shared().state(), State::HalfOpen, "{lost:?} {succeed} at {millis}");
@@ -166,12 +168,12 @@ fn half_open_passes_on_by_time() {
         breaker.tick(at(12_000));
         assert_eq!(breaker.shared().state(), wanted, "{lost:?} {succeed}");
         if wanted == State::HalfOpen {
-            assert_eq!(calls(&breaker, 5, Well, at(12_000)), 5, "others go in their place");
+            assert_eq!(calls(&breaker, 5, Success, at(12_000)), 5, "others go in their place");
             assert_eq!(breaker.shared().state(), State::Closed);
         }
         // Calls that end after all are of another time.
         for permit in lost {
-            permit.tell(Ill, at(12_001));
+            permit.tell(Failure, at(12_001));
         }
         assert_eq!((breaker.shared().state(), breaker.shared().reopens()), (State::Closed, 0));
     }
@@ -181,17 +183,17 @@ fn half_open_passes_on_by_time() {
 fn a_probe_is_judged_by_its_end_and_by_its_head_only_if_it_stays_open() {
     // When the head came the answer ended after this time, or not at all; what the breaker is 1.2 s after the head.
     let table = [
-        (Some((50, Ill)), State::Open),
-        (Some((50, Well)), State::Closed),
-        (Some((950, Ill)), State::Open),
-        (Some((1_150, Ill)), State::Closed),
-        (Some((50, Silent)), State::HalfOpen),
+        (Some((50, Failure)), State::Open),
+        (Some((50, Success)), State::Closed),
+        (Some((950, Failure)), State::Open),
+        (Some((1_150, Failure)), State::Closed),
+        (Some((50, Ignored)), State::HalfOpen),
         (None, State::Closed),
     ];
     for (end, wanted) in table {
         let mut random = Random::seeded(4);
         let breaker = alone(config::Breaker { max_requests: 1, ..settings() });
-        calls(&breaker, 10, Ill, at(0));
+        calls(&breaker, 10, Failure, at(0));
         let mut probe = Some(breaker.ask(at(2_000), &mut random).unwrap());
         probe.as_mut().unwrap().answered(at(2_000));
         for millis in (0..=1_200).step_by(50) {
@@ -222,7 +224,7 @@ fn opens_at(breaker: &LocalBreaker, micros: u64, ill_from: u64, until: u64, ill:
             next_tick += 100;
         }
         let Ok(permit) = breaker.ask(now, &mut random) else { return Some(millis - ill_from) };
-        permit.tell(if millis < ill_from { Well } else { ill }, now);
+        permit.tell(if millis < ill_from { Success } else { ill }, now);
         if millis > until {
             break;
         }
@@ -234,21 +236,21 @@ fn opens_at(breaker: &LocalBreaker, micros: u64, ill_from: u64, until: u64, ill:
 fn a_sudden_outage_opens_it_after_a_long_time_of_success() {
     for (per_second, within) in [(25, 2_000), (300, 1_500), (3_000, 1_500)] {
         let breaker = alone(config::Breaker { interval: secs(30), min_requests: 20, ..settings() });
-        let opened = opens_at(&breaker, 1_000_000 / per_second, 60_000, 70_000, Ill);
+        let opened = opens_at(&breaker, 1_000_000 / per_second, 60_000, 70_000, Failure);
         assert!(opened.is_some_and(|after| after <= within), "{opened:?} at {per_second}/s");
         let cause = breaker.shared().cause();
         assert!(cause.failed * 4 >= cause.calls * 3 && cause.unreached == 0, "{cause:?}");
     }
     // So few that the short window never holds enough.
     let breaker = alone(config::Breaker { interval: secs(30), min_requests: 20, ..settings() });
-    let opened = opens_at(&breaker, 200_000, 60_000, 100_000, Ill);
+    let opened = opens_at(&breaker, 200_000, 60_000, 100_000, Failure);
     assert!(opened.is_some_and(|after| (14_000..=16_500).contains(&after)), "{opened:?}");
 }
 
 /// Opened for want of connections, with two workers.
 fn gone() -> Vec<LocalBreaker> {
     let all = workers(settings(), 2);
-    assert_eq!(calls(&all[0], 3, Ill, at(0)), 3, "calls that were under way");
+    assert_eq!(calls(&all[0], 3, Failure, at(0)), 3, "calls that were under way");
     assert_eq!(calls(&all[0], 7, Unreached, at(0)), 7);
     assert_eq!(all[0].shared().cause(), Cause { calls: 10, failed: 10, unreached: 7 });
     all[1].tick(at(50));
@@ -273,18 +275,18 @@ fn a_connection_ends_the_rest_if_there_was_none() {
     assert!(all[1].reach(false, at(700)));
     assert!(!all[1].reach(false, at(701)));
     for probe in probes {
-        probe.tell(Well, at(710));
+        probe.tell(Success, at(710));
     }
     assert_eq!(all[0].shared().state(), State::Closed);
     let held = (0..100).filter(|_| all[1].ask(at(710), &mut random).is_err()).count();
     assert!(held > 80 && all[1].holds());
-    assert!(calls(&all[0], 100, Well, at(4_710)) == 100 && all[0].is_closed() && !all[0].holds());
+    assert!(calls(&all[0], 100, Success, at(4_710)) == 100 && all[0].is_closed() && !all[0].holds());
 }
 
 #[test]
 fn a_connection_says_nothing_where_answers_were_bad() {
     let breaker = alone(settings());
-    calls(&breaker, 10, Ill, at(0));
+    calls(&breaker, 10, Failure, at(0));
     for millis in (0..2_000).step_by(100) {
         assert!(!breaker.reach(true, at(millis)));
         assert_eq!(breaker.shared().state(), State::Open);
@@ -297,14 +299,14 @@ fn a_service_that_is_back_and_ill_is_asked_once_a_second() {
     let mut rounds = 0;
     for millis in (100..5_100).step_by(10) {
         all[0].reach(true, at(millis));
-        rounds += calls(&all[0], 1, Ill, at(millis));
+        rounds += calls(&all[0], 1, Failure, at(millis));
     }
     assert_eq!((rounds, all[0].shared().reopens()), (5, 5));
     // A service that is lost again is tried for as soon as it is back.
     all[0].reach(true, at(5_100));
     assert_eq!(calls(&all[0], 1, Unreached, at(5_100)), 1);
     all[0].reach(true, at(5_101));
-    assert_eq!(calls(&all[0], 5, Well, at(5_101)), 5);
+    assert_eq!(calls(&all[0], 5, Success, at(5_101)), 5);
     assert_eq!(all[0].shared().state(), State::Closed);
 }
 
@@ -312,8 +314,8 @@ fn a_service_that_is_back_and_ill_is_asked_once_a_second() {
 fn it_comes_back_slowly() {
     let breaker = alone(settings());
     let mut random = Random::seeded(5);
-    calls(&breaker, 10, Ill, at(0));
-    assert_eq!(calls(&breaker, 5, Well, at(2_000)), 5);
+    calls(&breaker, 10, Failure, at(0));
+    assert_eq!(calls(&breaker, 5, Success, at(2_000)), 5);
     for (after, share) in [(0, 0.1), (1_000, 0.325), (2_000, 0.55), (3_999, 1.0), (4_000, 1.0)] {
         let now = at(2_000 + after);
         let passed = (0..20_000).filter(|_| breaker.ask(now, &mut random).is_ok()).count();
@@ -326,10 +328,10 @@ fn it_comes_back_slowly() {
 #[test]
 fn it_can_open_again_while_it_comes_back() {
     let breaker = alone(config::Breaker { ramp: secs(100), ..settings() });
-    calls(&breaker, 10, Ill, at(0));
-    calls(&breaker, 5, Well, at(2_000));
+    calls(&breaker, 10, Failure, at(0));
+    calls(&breaker, 5, Success, at(2_000));
     assert_eq!(breaker.shared().state(), State::Closed);
-    calls(&breaker, 1_000, Ill, at(3_000));
+    calls(&breaker, 1_000, Failure, at(3_000));
     assert_eq!((breaker.shared().state(), breaker.shared().opens()), (State::Open, 2));
 }
 
@@ -338,10 +340,10 @@ fn calls_of_an_earlier_time_say_nothing() {
     let mut random = Random::seeded(6);
     let breaker = alone(config::Breaker { ramp: Duration::ZERO, ..settings() });
     let old: Vec<BreakerPermit<'_>> = (0..100).map(|_| breaker.ask(at(0), &mut random).unwrap()).collect();
-    calls(&breaker, 100, Ill, at(0));
-    calls(&breaker, 5, Well, at(2_000));
+    calls(&breaker, 100, Failure, at(0));
+    calls(&breaker, 5, Success, at(2_000));
     for permit in old {
-        permit.tell(Ill, at(2_001));
+        permit.tell(Failure, at(2_001));
     }
     assert_eq!(breaker.shared().state(), State::Closed);
 }
@@ -351,7 +353,7 @@ fn workers_open_together_on_what_each_saw_a_part_of() {
     // Twelve failures of eight workers; none has ten calls of its own.
     let all = workers(settings(), 8);
     for breaker in &all {
-        calls(breaker, 2, Ill, at(0));
+        calls(breaker, 2, Failure, at(0));
     }
     assert_eq!(all[0].shared().state(), State::Closed, "nobody knows of the others yet");
     for breaker in &all {
@@ -361,29 +363,29 @@ fn workers_open_together_on_what_each_saw_a_part_of() {
     // Within a tick all refuse.
     for breaker in &all {
         breaker.tick(at(200));
-        assert_eq!(calls(breaker, 10, Well, at(200)), 0);
+        assert_eq!(calls(breaker, 10, Success, at(200)), 0);
     }
 }
 
 #[test]
 fn one_worker_with_bad_luck_does_not_open_it_for_all() {
     let all = workers(settings(), 2);
-    calls(&all[0], 1_000, Well, at(0));
+    calls(&all[0], 1_000, Success, at(0));
     for breaker in &all {
         breaker.tick(at(100));
     }
     for breaker in &all {
         breaker.tick(at(200));
     }
-    calls(&all[1], 100, Ill, at(200));
+    calls(&all[1], 100, Failure, at(200));
     for breaker in all.iter().rev() {
         breaker.tick(at(300));
     }
     assert_eq!(all[0].shared().state(), State::Closed);
     // But it need not wait for a tick once the whole is reason enough.
-    calls(&all[1], 899, Ill, at(350));
+    calls(&all[1], 899, Failure, at(350));
     assert_eq!(all[0].shared().state(), State::Closed);
-    calls(&all[1], 1, Ill, at(350));
+    calls(&all[1], 1, Failure, at(350));
     assert_eq!(all[0].shared().state(), State::Open);
 }
 
@@ -430,9 +432,9 @@ fn no_order_of_events_lets_a_probe_too_many_out() {
                     assert!(*out <= 5, "step {step}");
                 }
                 let outcome = match random.below(10) {
-                    0 => Silent,
-                    _ if ill_since.is_some() => Ill,
-                    _ => Well,
+                    0 => Ignored,
+                    _ if ill_since.is_some() => Failure,
+                    _ => Success,
                 };
                 if ill_since.is_some_and(|since| step > since + 1_500) && !permit.is_probe() {
                     refused_or_closed_late += 1;
@@ -446,7 +448,7 @@ fn no_order_of_events_lets_a_probe_too_many_out() {
                     continue;
                 }
                 let (_, outcome, permit) = flying.swap_remove(at_end);
-                if permit.is_probe() && outcome == Silent {
+                if permit.is_probe() && outcome == Ignored {
                     *probes.get_mut(&permit.epoch).unwrap() -= 1;
                 }
                 permit.tell(outcome, now);
@@ -466,7 +468,7 @@ fn threads_together_let_exactly_the_probes_out() {
         let settings = config::Breaker { max_requests: 37, ..settings() };
         let shared = SharedBreaker::new(settings, 4);
         let first = LocalBreaker::new(Arc::clone(&shared), 0);
-        calls(&first, 10, Ill, at(0));
+        calls(&first, 10, Failure, at(0));
         let succeeded = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..4)
             .map(|worker| {
@@ -483,7 +485,7 @@ fn threads_together_let_exactly_the_probes_out() {
                             drop(permit);
                         } else {
                             succeeded.fetch_add(1, Ordering::SeqCst);
-                            permit.tell(Well, at(2_000));
+                            permit.tell(Success, at(2_000));
                         }
                     }
                 })

@@ -186,7 +186,11 @@ fn threads_together_keep_the_share() {
                 let outliers = Outliers::new(shared);
                 let mut random = Random::seeded(seed);
                 for step in 0..50_000 {
-                    let seen = [OutlierEvent::GatewayFailure, OutlierEvent::LocalOriginFailure, OutlierEvent::Success][random.below(3) as usize];
+                    let seen = [
+                        OutlierEvent::GatewayFailure,
+                        OutlierEvent::LocalOriginFailure,
+                        OutlierEvent::Success,
+                    ][random.below(3) as usize];
                     outliers.tell(random.below(9) as usize, seen, at(step * 10));
                     if step % 10 == 0 {
                         outliers.tick(at(step * 10));

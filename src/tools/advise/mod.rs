@@ -6,8 +6,8 @@
 #![allow(clippy::disallowed_methods, reason = "between two looks at a gateway time has to pass")]
 
 mod advice;
-mod rules;
 mod observed;
+mod rules;
 
 use std::io;
 use std::net::SocketAddr;

@@ -73,7 +73,11 @@ impl Observed {
             page.named("ringway_upstream_calls_total").map(|sample| sample.label("cluster").to_owned());
         let clusters: BTreeSet<String> = clusters.collect();
         let clusters = clusters.into_iter().map(|name| Cluster::on(page, before, name));
-        Observed { routes: routes.collect(), clusters: clusters.collect(), methods: Method::all_on(page, before) }
+        Observed {
+            routes: routes.collect(),
+            clusters: clusters.collect(),
+            methods: Method::all_on(page, before),
+        }
     }
 }
 

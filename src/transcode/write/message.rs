@@ -84,7 +84,9 @@ impl<'a> Writer<'a> {
             next = at + 1;
             let field = &message.fields()[at];
             // Some encoders write a oneof where its first member would stand, so defaults do not wait for it.
-            if self.options.always_print_primitive_fields && (field.oneof.is_none() || at >= PresentFields::FIELDS) {
+            if self.options.always_print_primitive_fields
+                && (field.oneof.is_none() || at >= PresentFields::FIELDS)
+            {
                 self.defaults(message, defaults_up_to..at, &mut seen)?;
                 defaults_up_to = at + 1;
             }

@@ -175,7 +175,8 @@ async fn the_ratio_decides_where_a_caller_does_not() {
     assert_eq!(sampled.len() + others.len(), CALLS, "each is its own");
     assert!((CALLS / 2 - 50..=CALLS / 2 + 50).contains(&sampled.len()), "{}", sampled.len());
     let spans = collector.wait_for(2 * sampled.len()).await;
-    let (roots, attempts): (Vec<&ReceivedSpan>, Vec<&ReceivedSpan>) = spans.iter().partition(|seen| seen.is_call());
+    let (roots, attempts): (Vec<&ReceivedSpan>, Vec<&ReceivedSpan>) =
+        spans.iter().partition(|seen| seen.is_call());
     assert!(roots.iter().all(|seen| seen.parent().is_empty()));
     let told: HashSet<String> = attempts.iter().map(|seen| seen.traceparent()).collect();
     assert_eq!(told, sampled.into_iter().map(str::to_owned).collect());

@@ -14,10 +14,10 @@ use std::time::Duration;
 use ringway::config::{self, LbPolicy, OutlierDetection, Retry, RetryBudget, SlowStart};
 use ringway::policy::backoff::{Backoff, Connects};
 use ringway::policy::balance::{Balance, Candidate, Tried};
-use ringway::policy::breaker::{LocalBreaker, BreakerPermit, SharedBreaker, State};
+use ringway::policy::breaker::{BreakerPermit, LocalBreaker, SharedBreaker, State};
 use ringway::policy::budget::{Budget, SharedBudget};
 use ringway::policy::outcome::Outcome;
-use ringway::policy::outlier::{Outliers, OutlierEvent, SharedOutliers};
+use ringway::policy::outlier::{OutlierEvent, Outliers, SharedOutliers};
 use ringway::policy::retry::{Attempt, AttemptOutcome, Next, Pushback, Retries};
 use ringway::random::Random;
 use ringway::time::Moment;
@@ -198,7 +198,7 @@ impl<'a> World<'a> {
                 Event::Refused { worker, endpoint } => self.refused(worker, endpoint),
                 Event::Tick(worker) => self.tick(worker),
                 Event::Late(call) if self.calls[call].over => {}
-                Event::Late(call) => self.end(call, Outcome::Ill, false),
+                Event::Late(call) => self.end(call, Outcome::Failure, false),
             }
             self.watch();
         }
@@ -267,7 +267,7 @@ impl<'a> World<'a> {
         for call in 0..self.calls.len() {
             if !self.calls[call].over && self.calls[call].on.is_some_and(|on| on < self.drill.dead) {
                 self.told.sent_to_dead += 1;
-                self.end(call, Outcome::Ill, false);
+                self.end(call, Outcome::Failure, false);
             }
         }
     }
@@ -313,7 +313,7 @@ impl<'a> World<'a> {
         self.calls.push(Call { worker, began: self.now, retries, on: None, permit: None, over: false });
         self.under_way += 1;
         if self.under_way > MAX_REQUESTS {
-            return self.end(call, Outcome::Silent, false);
+            return self.end(call, Outcome::Ignored, false);
         }
         self.workers[worker].budget.earn(self.moment());
         self.plan(TIMEOUT, Event::Late(call));
@@ -347,7 +347,7 @@ impl<'a> World<'a> {
                     Next::Again { wait, .. } => {
                         self.plan(u64::try_from(wait.as_nanos()).expect("short"), Event::Again(number));
                     }
-                    Next::Stop(_) => self.end(number, Outcome::Silent, false),
+                    Next::Stop(_) => self.end(number, Outcome::Ignored, false),
                 }
             }
         }
@@ -388,7 +388,7 @@ impl<'a> World<'a> {
 
     fn answered(&mut self, number: usize) {
         if !self.calls[number].over {
-            self.end(number, Outcome::Well, true);
+            self.end(number, Outcome::Success, true);
         }
     }
 

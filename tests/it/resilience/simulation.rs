@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use ringway::config::{self, LbPolicy, OutlierDetection, Retry, RetryBudget, SlowStart};
 use ringway::policy::balance::{Balance, Candidate, Tried};
-use ringway::policy::breaker::{LocalBreaker, BreakerPermit, SharedBreaker, State};
+use ringway::policy::breaker::{BreakerPermit, LocalBreaker, SharedBreaker, State};
 use ringway::policy::budget::{Budget, SharedBudget};
 use ringway::policy::limit::{Limit, SharedLimit};
 use ringway::policy::outcome::{FAILURE_CODES, Outcome};
-use ringway::policy::outlier::{Outliers, OutlierEvent, SharedOutliers};
+use ringway::policy::outlier::{OutlierEvent, Outliers, SharedOutliers};
 use ringway::policy::retry::{Attempt, AttemptOutcome, Next, Pushback, Retries};
 use ringway::policy::status::Code;
 use ringway::random::Random;
@@ -321,7 +321,7 @@ impl<'a> World<'a> {
         if waiting.over || waiting.attempt != attempt {
             return;
         }
-        self.left(number, if fails { Outcome::Ill } else { Outcome::Well }, now);
+        self.left(number, if fails { Outcome::Failure } else { Outcome::Success }, now);
         if fails {
             self.again(number, now);
         } else {
@@ -361,10 +361,14 @@ impl<'a> World<'a> {
         }
         if let Some(server) = call.on.take() {
             worker.in_flight[server] -= 1;
-            if outcome == Outcome::Ill {
+            if outcome == Outcome::Failure {
                 call.tried.add(server);
             }
-            let seen = if outcome == Outcome::Ill { OutlierEvent::GatewayFailure } else { OutlierEvent::Success };
+            let seen = if outcome == Outcome::Failure {
+                OutlierEvent::GatewayFailure
+            } else {
+                OutlierEvent::Success
+            };
             worker.outliers.tell(server, seen, now);
         }
     }
@@ -375,7 +379,7 @@ impl<'a> World<'a> {
         }
         self.late += 1;
         let now = self.moment();
-        self.left(number, Outcome::Ill, now);
+        self.left(number, Outcome::Failure, now);
         self.end(number);
     }
 

@@ -99,7 +99,8 @@ pub(crate) async fn call(io: DuplexStream, plans: Rc<[Plan]>, record: Shared<Rec
             let seen = match response.await {
                 Ok(response) => {
                     let (head, body) = response.into_parts();
-                    let mut seen = ReceivedMessage { fields: fields(&head.headers), ..ReceivedMessage::default() };
+                    let mut seen =
+                        ReceivedMessage { fields: fields(&head.headers), ..ReceivedMessage::default() };
                     read(body, &mut seen).await;
                     Some(seen)
                 }
