@@ -23,24 +23,24 @@ use crate::time::Moment;
 #[repr(align(128))]
 pub struct SharedRate {
     bucket: AtomicU64,
-    /// The terms of even and of odd generations: those in force, and those before or after them.
-    terms: [Slot; 2],
+    /// The params of even and of odd generations: those in force, and those before or after them.
+    params: [Slot; 2],
     workers: u32,
 }
 
-/// Room for terms: tokens in a full bucket and at each fill as one word, and nanoseconds between fills.
+/// Room for params: tokens in a full bucket and at each fill as one word, and nanoseconds between fills.
 #[derive(Debug, Default)]
 struct Slot(AtomicU64, AtomicU64);
 
-/// The terms of a bucket's fills.
+/// The params of a bucket's fills.
 #[derive(Clone, Copy, Debug)]
-struct Terms {
+struct BucketParams {
     max: u32,
     per_fill: u32,
     interval_nanos: u64,
 }
 
-/// The bucket as one word: the generation of its terms, modulo 2^4; the number of the last fill, modulo 2^20; tokens in
+/// The bucket as one word: the generation of its params, modulo 2^4; the number of the last fill, modulo 2^20; tokens in
 /// it; tokens that are leased. Both together are never more than `max`, unless `max` has become less; that fits 20
 /// bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,21 +64,21 @@ impl Bucket {
 }
 
 impl Slot {
-    fn set(&self, terms: Terms) {
-        self.0.store(u64::from(terms.max) << 32 | u64::from(terms.per_fill), Ordering::Relaxed);
-        self.1.store(terms.interval_nanos, Ordering::Relaxed);
+    fn set(&self, params: BucketParams) {
+        self.0.store(u64::from(params.max) << 32 | u64::from(params.per_fill), Ordering::Relaxed);
+        self.1.store(params.interval_nanos, Ordering::Relaxed);
     }
 
-    fn get(&self) -> Terms {
+    fn get(&self) -> BucketParams {
         let word = self.0.load(Ordering::Relaxed);
         let interval_nanos = self.1.load(Ordering::Relaxed).max(1);
-        Terms { max: (word >> 32) as u32, per_fill: word as u32, interval_nanos }
+        BucketParams { max: (word >> 32) as u32, per_fill: word as u32, interval_nanos }
     }
 }
 
-impl Terms {
-    fn new(settings: RateLimit) -> Terms {
-        Terms {
+impl BucketParams {
+    fn new(settings: RateLimit) -> BucketParams {
+        BucketParams {
             max: settings.max_tokens.min(TOKENS_MASK),
             per_fill: settings.tokens_per_fill,
             interval_nanos: u64::try_from(settings.fill_interval.as_nanos()).unwrap_or(u64::MAX).max(1),
@@ -109,27 +109,27 @@ impl Terms {
 impl SharedRate {
     /// A full bucket, for this many workers.
     pub fn new(settings: RateLimit, workers: usize, now: Moment) -> Arc<Self> {
-        let terms = Terms::new(settings);
-        let full = Bucket { generation: 0, fill: terms.fill(now), free: terms.max, leased: 0 };
+        let params = BucketParams::new(settings);
+        let full = Bucket { generation: 0, fill: params.fill(now), free: params.max, leased: 0 };
         let rate = Self {
             bucket: AtomicU64::new(full.pack()),
-            terms: Default::default(),
+            params: Default::default(),
             workers: u32::try_from(workers).unwrap_or(u32::MAX).max(1),
         };
-        rate.terms[0].set(terms);
+        rate.params[0].set(params);
         Arc::new(rate)
     }
 
     /// Sets other settings. To be called by one thread at a time.
     pub fn change(&self, settings: RateLimit, now: Moment) {
-        let next = Terms::new(settings);
+        let next = BucketParams::new(settings);
         let mut word = self.bucket.load(Ordering::Acquire);
         let generation = Bucket::unpack(word).generation.wrapping_add(1) & GENERATION_MASK;
         // No worker reads these before the bucket has their generation.
-        self.terms[usize::from(generation & 1)].set(next);
+        self.params[usize::from(generation & 1)].set(next);
         loop {
             let bucket = Bucket::unpack(word);
-            let bucket = self.terms(bucket).filled(bucket, now);
+            let bucket = self.params(bucket).filled(bucket, now);
             let changed =
                 Bucket { generation, fill: next.fill(now), free: bucket.free.min(next.max), ..bucket };
             let (ours, theirs) = (Ordering::AcqRel, Ordering::Acquire);
@@ -140,8 +140,8 @@ impl SharedRate {
         }
     }
 
-    fn terms(&self, bucket: Bucket) -> Terms {
-        self.terms[usize::from(bucket.generation & 1)].get()
+    fn params(&self, bucket: Bucket) -> BucketParams {
+        self.params[usize::from(bucket.generation & 1)].get()
     }
 
     /// Ends a lease of `had` tokens, of which `idle` were not used, and begins the next, if one is wanted. Gives its
@@ -150,16 +150,16 @@ impl SharedRate {
         let mut word = self.bucket.load(Ordering::Acquire);
         loop {
             let bucket = Bucket::unpack(word);
-            let terms = self.terms(bucket);
-            let mut bucket = terms.filled(returned(bucket, had, idle, terms), now);
-            let count = if wanted { bucket.free.min(self.batch(terms)) } else { 0 };
+            let params = self.params(bucket);
+            let mut bucket = params.filled(returned(bucket, had, idle, params), now);
+            let count = if wanted { bucket.free.min(self.batch(params)) } else { 0 };
             bucket.free -= count;
             bucket.leased += count;
             let next = bucket.pack();
             if next == word {
                 return count;
             }
-            // Only the terms need the ordering; the count is handed over by itself.
+            // Only the params need the ordering; the count is handed over by itself.
             match self.bucket.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Acquire) {
                 Ok(_) => return count,
                 Err(now) => word = now,
@@ -167,14 +167,14 @@ impl SharedRate {
         }
     }
 
-    fn batch(&self, terms: Terms) -> u32 {
-        (terms.max / self.workers.saturating_mul(4)).clamp(1, BATCH_MAX)
+    fn batch(&self, params: BucketParams) -> u32 {
+        (params.max / self.workers.saturating_mul(4)).clamp(1, BATCH_MAX)
     }
 }
 
 /// Ends a lease of `had` tokens, of which `idle` come back, as far as they fit.
-fn returned(bucket: Bucket, had: u32, idle: u32, terms: Terms) -> Bucket {
-    Bucket { leased: bucket.leased - had, free: (bucket.free + idle).min(terms.max), ..bucket }
+fn returned(bucket: Bucket, had: u32, idle: u32, params: BucketParams) -> Bucket {
+    Bucket { leased: bucket.leased - had, free: (bucket.free + idle).min(params.max), ..bucket }
 }
 
 /// A worker's side of a rate limit.
@@ -223,8 +223,8 @@ impl Drop for Rate {
         let mut word = self.shared.bucket.load(Ordering::Acquire);
         loop {
             let bucket = Bucket::unpack(word);
-            let terms = self.shared.terms(bucket);
-            let next = returned(bucket, self.leased.get(), self.idle.get(), terms).pack();
+            let params = self.shared.params(bucket);
+            let next = returned(bucket, self.leased.get(), self.idle.get(), params).pack();
             match self.shared.bucket.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Acquire) {
                 Ok(_) => return,
                 Err(now) => word = now,
