@@ -44,22 +44,22 @@ struct BucketParams {
 /// it; tokens that are leased. Both together are never more than `max`, unless `max` has become less; that fits 20
 /// bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bucket {
+struct TokenBucket {
     generation: u8,
     fill: u32,
     free: u32,
     leased: u32,
 }
 
-impl Bucket {
+impl TokenBucket {
     fn pack(self) -> u64 {
         let ours = u64::from(self.generation & GENERATION_MASK) << 60;
         ours | u64::from(self.fill) << 40 | u64::from(self.free) << 20 | u64::from(self.leased)
     }
 
-    fn unpack(word: u64) -> Bucket {
+    fn unpack(word: u64) -> TokenBucket {
         let field = |shift: u32| (word >> shift) as u32 & TOKENS_MASK;
-        Bucket { generation: (word >> 60) as u8, fill: field(40), free: field(20), leased: field(0) }
+        TokenBucket { generation: (word >> 60) as u8, fill: field(40), free: field(20), leased: field(0) }
     }
 }
 
@@ -91,7 +91,7 @@ impl BucketParams {
     }
 
     /// Adds the fills that are due.
-    fn filled(self, bucket: Bucket, now: Moment) -> Bucket {
+    fn filled(self, bucket: TokenBucket, now: Moment) -> TokenBucket {
         let fill = self.fill(now);
         let passed = fill.wrapping_sub(bucket.fill) & FILL_MASK;
         // The upper half is the past: another worker read its clock a little later.
@@ -102,7 +102,7 @@ impl BucketParams {
         let room = u64::from(self.max.saturating_sub(bucket.leased));
         // At most `room`, which is at most `max`.
         let free = (u64::from(bucket.free) + new).min(room) as u32;
-        Bucket { fill, free, ..bucket }
+        TokenBucket { fill, free, ..bucket }
     }
 }
 
@@ -110,7 +110,7 @@ impl SharedRate {
     /// A full bucket, for this many workers.
     pub fn new(settings: RateLimit, workers: usize, now: Moment) -> Arc<Self> {
         let params = BucketParams::new(settings);
-        let full = Bucket { generation: 0, fill: params.fill(now), free: params.max, leased: 0 };
+        let full = TokenBucket { generation: 0, fill: params.fill(now), free: params.max, leased: 0 };
         let rate = Self {
             bucket: AtomicU64::new(full.pack()),
             params: Default::default(),
@@ -124,14 +124,14 @@ impl SharedRate {
     pub fn change(&self, settings: RateLimit, now: Moment) {
         let next = BucketParams::new(settings);
         let mut word = self.bucket.load(Ordering::Acquire);
-        let generation = Bucket::unpack(word).generation.wrapping_add(1) & GENERATION_MASK;
+        let generation = TokenBucket::unpack(word).generation.wrapping_add(1) & GENERATION_MASK;
         // No worker reads these before the bucket has their generation.
         self.params[usize::from(generation & 1)].set(next);
         loop {
-            let bucket = Bucket::unpack(word);
+            let bucket = TokenBucket::unpack(word);
             let bucket = self.params(bucket).filled(bucket, now);
             let changed =
-                Bucket { generation, fill: next.fill(now), free: bucket.free.min(next.max), ..bucket };
+                TokenBucket { generation, fill: next.fill(now), free: bucket.free.min(next.max), ..bucket };
             let (ours, theirs) = (Ordering::AcqRel, Ordering::Acquire);
             match self.bucket.compare_exchange_weak(word, changed.pack(), ours, theirs) {
                 Ok(_) => return,
@@ -140,7 +140,7 @@ impl SharedRate {
         }
     }
 
-    fn params(&self, bucket: Bucket) -> BucketParams {
+    fn params(&self, bucket: TokenBucket) -> BucketParams {
         self.params[usize::from(bucket.generation & 1)].get()
     }
 
@@ -149,7 +149,7 @@ impl SharedRate {
     fn exchange(&self, had: u32, idle: u32, wanted: bool, now: Moment) -> u32 {
         let mut word = self.bucket.load(Ordering::Acquire);
         loop {
-            let bucket = Bucket::unpack(word);
+            let bucket = TokenBucket::unpack(word);
             let params = self.params(bucket);
             let mut bucket = params.filled(returned(bucket, had, idle, params), now);
             let count = if wanted { bucket.free.min(self.batch(params)) } else { 0 };
@@ -173,8 +173,8 @@ impl SharedRate {
 }
 
 /// Ends a lease of `had` tokens, of which `idle` come back, as far as they fit.
-fn returned(bucket: Bucket, had: u32, idle: u32, params: BucketParams) -> Bucket {
-    Bucket { leased: bucket.leased - had, free: (bucket.free + idle).min(params.max), ..bucket }
+fn returned(bucket: TokenBucket, had: u32, idle: u32, params: BucketParams) -> TokenBucket {
+    TokenBucket { leased: bucket.leased - had, free: (bucket.free + idle).min(params.max), ..bucket }
 }
 
 /// A worker's side of a rate limit.
@@ -222,7 +222,7 @@ impl Drop for Rate {
         // No moment is known, and none is needed: the next worker that asks fills the bucket.
         let mut word = self.shared.bucket.load(Ordering::Acquire);
         loop {
-            let bucket = Bucket::unpack(word);
+            let bucket = TokenBucket::unpack(word);
             let params = self.shared.params(bucket);
             let next = returned(bucket, self.leased.get(), self.idle.get(), params).pack();
             match self.shared.bucket.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Acquire) {

@@ -108,7 +108,7 @@ fn no_order_of_events_exceeds_the_rate() {
         }
         let filled = u64::from(max) + nanos / 100_000_000 * u64::from(per_fill);
         assert!(0 < passed && passed <= filled, "{passed} of {filled}");
-        let bucket = Bucket::unpack(shared.bucket.load(Ordering::Relaxed));
+        let bucket = TokenBucket::unpack(shared.bucket.load(Ordering::Relaxed));
         assert_eq!(bucket.leased, rates.iter().map(|rate| rate.leased.get()).sum::<u32>());
     }
 }
