@@ -123,7 +123,7 @@ impl DataRing {
     }
 
     /// Ends the next wait at once.
-    pub(super) fn nudge(&self) {
+    pub(super) fn wake_with_nop(&self) {
         // WHY UNSAFE: any entry might point to something.
         // SAFETY: this one does not. If it cannot be put into the ring, then the ring is full and will not wait.
         let _ = unsafe { self.push(opcode::Nop::new().build(), Tag::IGNORED) };

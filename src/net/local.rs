@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Buffers;
-use super::carrier::Carrier;
 use super::data_ring::DataRing;
 use super::handshakes::Handshakes;
+use super::ring_transport::RingTransport;
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 use crate::time::timers::Timers;
@@ -23,8 +23,8 @@ pub struct Local {
     /// The handshakes that wait for a turn.
     pub handshakes: Handshakes,
     counts: Arc<WorkerBlock>,
-    /// The carrier of the connections' bytes, where they go through the ring.
-    carrier: OnceCell<Rc<Carrier>>,
+    /// The transport of the connections' bytes, where they go through the ring.
+    transport: OnceCell<Rc<RingTransport>>,
 }
 
 impl Local {
@@ -36,7 +36,7 @@ impl Local {
             timers,
             handshakes: Handshakes::default(),
             counts,
-            carrier: OnceCell::new(),
+            transport: OnceCell::new(),
         })
     }
 
@@ -50,22 +50,19 @@ impl Local {
         Arc::clone(&self.counts)
     }
 
-    /// Does nothing for a task that runs: the loop counts its own turns.
-    pub fn touch(&self) {}
-
-    /// The carrier of the connections' bytes, if they go through the ring.
-    pub(super) fn carrier(&self) -> Option<&Rc<Carrier>> {
-        self.carrier.get()
+    /// The transport of the connections' bytes, if they go through the ring.
+    pub(super) fn transport(&self) -> Option<&Rc<RingTransport>> {
+        self.transport.get()
     }
 
     /// Lets `ring` carry the bytes from now on.
     ///
     /// # Errors
     /// When the ring takes no buffers.
-    pub(super) fn carry(&self, ring: &Rc<DataRing>) -> io::Result<Rc<Carrier>> {
+    pub(super) fn enable_ring_io(&self, ring: &Rc<DataRing>) -> io::Result<Rc<RingTransport>> {
         let (buffers, timers) = (Rc::clone(&self.buffers), Rc::clone(&self.timers));
-        let carrier = Carrier::new(Rc::clone(ring), buffers, timers, self.shared_counts())?;
-        Ok(Rc::clone(self.carrier.get_or_init(|| carrier)))
+        let transport = RingTransport::new(Rc::clone(ring), buffers, timers, self.shared_counts())?;
+        Ok(Rc::clone(self.transport.get_or_init(|| transport)))
     }
 }
 

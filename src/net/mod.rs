@@ -4,8 +4,8 @@
 //! without ever waiting. [`stream::drive`] moves them between the pipe and the socket.
 //! Read `stream.rs` first.
 
+mod buffer_ring;
 pub mod buffers;
-pub mod carrier;
 mod current;
 mod data_ring;
 mod descriptor;
@@ -24,12 +24,12 @@ pub mod numbered;
 mod operations;
 mod outward;
 pub mod pipe;
-mod provided;
 mod ready;
 #[cfg(test)]
 mod required;
 pub mod ring;
 mod ring_selftest;
+pub mod ring_transport;
 pub mod runtime;
 mod secure;
 pub mod socket;

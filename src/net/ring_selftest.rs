@@ -1,4 +1,4 @@
-//! Checks that a ring does all that the carrier (`carrier.rs`) relies on.
+//! Checks that a ring does all that the transport (`ring_transport.rs`) relies on.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -9,20 +9,20 @@ use std::rc::Rc;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use socket2::SockRef;
 
+use super::buffer_ring::{BufferRing, GROUP};
 use super::buffers::Buffers;
-use super::provided::{GROUP, Provided};
 
 const RECEIVE: u64 = 0;
 const SEND: u64 = 1;
 const NOTHING: u64 = 2;
 
-/// Tries the carrier's operations on a ring of this thread: receives that stay posted, and sends that complete with a
+/// Tries the transport's operations on a ring of this thread: receives that stay posted, and sends that complete with a
 /// CQE only when they fall short.
 ///
 /// # Errors
 /// The kernel's error, or a description of its unexpected behaviour.
 pub(super) fn carrying(ring: IoUring) -> io::Result<()> {
-    let provided = Provided::register(ring.as_raw_fd(), Rc::new(Buffers::new()))?;
+    let buffer_ring = BufferRing::register(ring.as_raw_fd(), Rc::new(Buffers::new()))?;
     let mut ring = ring; // from here on it is dropped before the buffers
     let (near, far) = UnixStream::pair()?;
     SockRef::from(&far).set_send_buffer_size(64 * 1024)?;
@@ -49,7 +49,7 @@ pub(super) fn carrying(ring: IoUring) -> io::Result<()> {
             ring.completion().map(|told| (told.user_data(), told.result(), told.flags())).collect();
         let as_expected = match told[..] {
             [(RECEIVE, result, flags)] if expected == RECEIVE => {
-                cqueue::more(flags) && provided.take(result, flags).is_some_and(|slice| *slice == few)
+                cqueue::more(flags) && buffer_ring.take(result, flags).is_some_and(|slice| *slice == few)
             }
             [(SEND, result, _), (NOTHING, ..)] if expected == SEND => {
                 (1..many.len() as i32).contains(&result)

@@ -14,7 +14,6 @@ use std::time::Duration;
 use io_uring::IoUring;
 use monoio::{LegacyDriver, Runtime, RuntimeBuilder};
 
-use super::carrier::Carrier;
 use super::current::{self, Current, Waits, current};
 use super::data_ring::{Completion, DataRing, Kind};
 use super::epoll::{Epoll, Source};
@@ -22,6 +21,7 @@ use super::executor::Executor;
 use super::local::Local;
 use super::operations::Operations;
 use super::ring::IoBackend;
+use super::ring_transport::RingTransport;
 use super::sys;
 use crate::config::Io;
 
@@ -34,7 +34,7 @@ pub struct Loop {
 
 /// The waiting side of a loop.
 enum Wait {
-    Ring { ring: Rc<DataRing>, operations: Rc<Operations>, carrier: Rc<Carrier> },
+    Ring { ring: Rc<DataRing>, operations: Rc<Operations>, transport: Rc<RingTransport> },
     Epoll(Rc<Epoll>),
 }
 
@@ -58,9 +58,9 @@ impl Loop {
                     sys::poll_interfaces(ring.descriptor(), span)?;
                 }
                 let operations = Operations::new(Rc::clone(&ring));
-                let carrier = local.carry(&ring)?;
+                let transport = local.enable_ring_io(&ring)?;
                 let waits = Waits::Ring(Rc::clone(&operations));
-                (Wait::Ring { ring, operations, carrier }, waits)
+                (Wait::Ring { ring, operations, transport }, waits)
             }
             None => {
                 let epoll = Epoll::new()?;
@@ -106,18 +106,18 @@ fn run<T>(current: &Current, wait: &Wait, local: &Local, mut main: Pin<&mut impl
 impl Wait {
     /// Sends staged bytes, and waits for events unless there is more to be done first.
     fn turn(&self, waits: bool) {
-        let (ring, operations, carrier) = match self {
-            Wait::Ring { ring, operations, carrier } => (ring, operations, carrier),
+        let (ring, operations, transport) = match self {
+            Wait::Ring { ring, operations, transport } => (ring, operations, transport),
             Wait::Epoll(epoll) => return epoll.turn(waits),
         };
-        let has_woken = carrier.send();
+        let has_woken = transport.send();
         let tell = |completion: Completion| match completion.tag.kind {
             Kind::Awaited => operations.complete(completion.tag.key, completion.result),
-            Kind::Receive | Kind::Send | Kind::Cancel => carrier.complete(completion),
+            Kind::Receive | Kind::Send | Kind::Cancel => transport.complete(completion),
             Kind::Ignored => {}
         };
         if ring.turn(waits && !has_woken, tell) {
-            carrier.settled();
+            transport.on_submissions_consumed();
         }
     }
 }
@@ -127,8 +127,8 @@ struct Flushed<'a>(&'a Wait);
 
 impl Drop for Flushed<'_> {
     fn drop(&mut self) {
-        if let Wait::Ring { ring, carrier, .. } = self.0 {
-            carrier.send();
+        if let Wait::Ring { ring, transport, .. } = self.0 {
+            transport.send();
             ring.submit();
         }
     }

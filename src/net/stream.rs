@@ -47,10 +47,10 @@ pub fn drive<K>(
             pipe: &pipe,
             socket: &socket,
         };
-        match local.carrier() {
-            Some(carrier) => {
-                let line = poll_fn(|cx| Poll::Ready(carrier.line(&socket, &pipe, cx))).await;
-                connection.run(|cx| line.turn(cx), protocol).await;
+        match local.transport() {
+            Some(transport) => {
+                let registered = poll_fn(|cx| Poll::Ready(transport.register(&socket, &pipe, cx))).await;
+                connection.run(|cx| registered.turn(cx), protocol).await;
             }
             None => {
                 let mut receive = Box::pin(receive(&local, &pipe, &socket));
@@ -113,7 +113,6 @@ impl Connection<'_> {
         mut protocol: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<()> {
         let protocol_cx = &mut Context::from_waker(waker);
-        self.local.touch();
         self.signal.begin_turn(cx);
         for _ in 0..ROUNDS {
             transfer(cx);
@@ -151,7 +150,6 @@ impl Connection<'_> {
     }
 
     fn linger(&mut self, cx: &mut Context<'_>, transfer: &mut impl FnMut(&mut Context<'_>)) -> Poll<()> {
-        self.local.touch();
         if !self.linger.as_ref().is_some_and(Timer::is_armed) && !self.has_lingered() {
             self.begin_to_linger(cx);
         }

@@ -242,12 +242,10 @@ pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = (
         connection: OnceCell::new(),
     };
     async move {
-        local.touch();
         let settings = life.owner.settings();
         let timer = local.timers.timer();
         let limit = local.timers.now().plus(settings.connect_timeout);
         let connected = timer.within(limit, listener::connect(address)).await;
-        local.touch();
         let socket = match connected {
             Some(Ok(socket)) => socket,
             Some(Err(error)) => {

@@ -189,7 +189,6 @@ impl<C, F: Future<Output = Infallible>> CallExecutor<C, F> {
     pub(super) async fn run(self: Rc<Self>) {
         poll_fn(|cx| {
             self.woken.task.borrow_mut().get_or_insert_with(|| cx.waker().clone());
-            self.local.touch();
             self.run_woken();
             Poll::<()>::Pending
         })

@@ -230,7 +230,6 @@ async fn handle_commands(
 ) {
     loop {
         notifier.notified().await;
-        worker.local.touch();
         while let Some((listener, slot, accepted)) = worker.take_transferred() {
             let listener = Rc::clone(&listeners[listener]);
             worker.spawn(detect::serve(Rc::clone(&worker), listener, slot, accepted));

@@ -22,7 +22,6 @@ pub(in crate::worker) async fn run(worker: Rc<Worker>, listener: Rc<ListenerStat
     let _pending = PendingAccept::begin(&worker);
     loop {
         let accepted = listener.socket.accept().await;
-        worker.local.touch();
         let counts = worker.local.counts();
         match accepted {
             Ok((socket, peer)) => {

@@ -1,7 +1,7 @@
 //! Carries the bytes of a worker's connections through its ring, so that `io_uring_enter` is all that touches a socket.
 //!
 //! A connection's receive stays posted for as long as the protocol takes bytes. The kernel puts them into buffers of
-//! its own choice (`provided.rs`). It would receive all that the socket holds before the protocol is asked. Where that
+//! its own choice (`buffer_ring.rs`). It would receive all that the socket holds before the protocol is asked. Where that
 //! was too much, a receive brings one buffer at a time until the socket is empty again.
 //!
 //! Connections stage bytes in a turn of the loop. At its end, one send for each of them goes into the ring. The sends
@@ -26,11 +26,11 @@ use std::task::{Context, Waker};
 use io_uring::{cqueue, opcode, squeue, types};
 use slab::Slab;
 
+use super::buffer_ring::{BufferRing, GROUP};
 use super::buffers::Buffers;
 use super::data_ring::{Completion, DataRing, Kind, Tag};
 use super::message::{Messages, Send};
 use super::pipe::{Pipe, Sender};
-use super::provided::{GROUP, Provided};
 use super::ready::ReadyList;
 use super::socket::Socket;
 use crate::buffer::{Output, Pool};
@@ -38,9 +38,9 @@ use crate::metrics::WorkerBlock;
 use crate::time::timers::Timers;
 
 /// Receives and sends on the ring, for all connections of one worker.
-pub struct Carrier {
+pub struct RingTransport {
     ring: Rc<DataRing>,
-    provided: Provided,
+    buffer_ring: BufferRing,
     messages: Messages,
     connections: RefCell<Slab<Connection>>,
     /// Connections that may have bytes to send.
@@ -53,9 +53,9 @@ pub struct Carrier {
     counts: Arc<WorkerBlock>,
 }
 
-/// A connection's place with a carrier. Dropping it ends its operations; the kernel closes the socket after that.
-pub(super) struct Line {
-    carrier: Rc<Carrier>,
+/// A connection's place with a transport. Dropping it ends its operations; the kernel closes the socket after that.
+pub(super) struct RingConnection {
+    transport: Rc<RingTransport>,
     key: usize,
 }
 
@@ -66,8 +66,8 @@ struct Connection {
     receive: Receive,
     /// The last receive filled a buffer, or the protocol did not take its bytes: the next brings one buffer, no more.
     once: bool,
-    send: Sending,
-    /// Its line is gone; the connection is removed when no operation of it is in the ring any more.
+    send: SendState,
+    /// Its handle is gone; the connection is removed when no operation of it is in the ring any more.
     left: bool,
 }
 
@@ -78,22 +78,22 @@ enum Receive {
     Cancelled,
 }
 
-enum Sending {
+enum SendState {
     Idle,
-    /// In the ring. Done when all submissions are settled without a CQE of it.
-    Silent(Output),
+    /// In the ring. Done when all submissions are consumed without a CQE of it.
+    SkipCqe(Output),
     /// In the ring: bytes sent before, and bytes that it carries. Done with its CQE.
-    Told(Output, usize, usize),
+    AwaitCqe(Output, usize, usize),
     /// Bytes sent so far; the rest leaves when there is room.
-    Short(Output, usize),
+    Partial(Output, usize),
 }
 
 const fn tag(kind: Kind, key: usize) -> Tag {
     Tag { kind, key }
 }
 
-impl Carrier {
-    /// A carrier for the connections of `ring`'s worker.
+impl RingTransport {
+    /// A transport for the connections of `ring`'s worker.
     ///
     /// # Errors
     /// When the ring takes no buffers.
@@ -102,9 +102,9 @@ impl Carrier {
         buffers: Rc<Buffers>,
         timers: Rc<Timers>,
         counts: Arc<WorkerBlock>,
-    ) -> io::Result<Rc<Carrier>> {
-        Ok(Rc::new(Carrier {
-            provided: Provided::register(ring.descriptor(), buffers)?,
+    ) -> io::Result<Rc<RingTransport>> {
+        Ok(Rc::new(RingTransport {
+            buffer_ring: BufferRing::register(ring.descriptor(), buffers)?,
             ring,
             messages: Messages::default(),
             connections: RefCell::default(),
@@ -117,18 +117,23 @@ impl Carrier {
     }
 
     /// Takes a connection on. Its task is woken when it has something to do.
-    pub(super) fn line(self: &Rc<Self>, socket: &Socket, pipe: &Rc<Pipe>, cx: &Context<'_>) -> Line {
+    pub(super) fn register(
+        self: &Rc<Self>,
+        socket: &Socket,
+        pipe: &Rc<Pipe>,
+        cx: &Context<'_>,
+    ) -> RingConnection {
         let key = self.connections.borrow_mut().insert(Connection {
             socket: socket.number(),
             pipe: Rc::clone(pipe),
             task: cx.waker().clone(),
             receive: Receive::Idle,
             once: false,
-            send: Sending::Idle,
+            send: SendState::Idle,
             left: false,
         });
         pipe.set_sender(Sender::EndOfTurn(Rc::clone(&self.ready), key));
-        Line { carrier: Rc::clone(self), key }
+        RingConnection { transport: Rc::clone(self), key }
     }
 
     /// Puts all staged bytes into the ring. To be called at the end of each turn, before the wait. True if a task was
@@ -137,7 +142,7 @@ impl Carrier {
         let woken = Cell::new(false);
         // Connections for which the ring has no room wait for the kernel to take its entries.
         self.ready.drain(|key| self.send_for(key, &woken));
-        self.provided.refill();
+        self.buffer_ring.refill();
         woken.get() | self.feed_starved()
     }
 
@@ -148,7 +153,7 @@ impl Carrier {
             return false;
         }
         // The others have their turn when these have been served.
-        let served = starved.len().min(self.provided.standing().into());
+        let served = starved.len().min(self.buffer_ring.standing().into());
         let connections = self.connections.borrow();
         for key in starved.drain(..served) {
             if let Some(connection) = connections.get(key) {
@@ -166,23 +171,23 @@ impl Carrier {
             self.leave(key, connection);
             return remove_if_over(&mut connections, key);
         }
-        let (output, from, flags) = match std::mem::replace(&mut connection.send, Sending::Idle) {
-            Sending::Idle => match connection.pipe.take_stage(self.timers.now()) {
+        let (output, from, flags) = match std::mem::replace(&mut connection.send, SendState::Idle) {
+            SendState::Idle => match connection.pipe.take_stage(self.timers.now()) {
                 Some(stage) => (stage, 0, libc::MSG_WAITALL | libc::MSG_DONTWAIT),
                 None => return,
             },
             // The kernel waits for room, sends the bytes that fit, and completes with a CQE.
-            Sending::Short(output, _) if connection.pipe.discards() => {
+            SendState::Partial(output, _) if connection.pipe.discards() => {
                 woken.set(true);
                 return self.sent(connection, Err(io::ErrorKind::ConnectionAborted.into()), output);
             }
-            Sending::Short(output, from) => (output, from, 0),
-            Sending::Silent(output) => {
-                connection.send = Sending::Silent(output);
-                return self.ring.nudge();
+            SendState::Partial(output, from) => (output, from, 0),
+            SendState::SkipCqe(output) => {
+                connection.send = SendState::SkipCqe(output);
+                return self.ring.wake_with_nop();
             }
-            told @ Sending::Told(..) => {
-                connection.send = told;
+            waiting @ SendState::AwaitCqe(..) => {
+                connection.send = waiting;
                 return;
             }
         };
@@ -206,13 +211,13 @@ impl Carrier {
         let pushed = unsafe { self.ring.push(entry, tag(Kind::Send, key)) };
         match (pushed, silent) {
             (Ok(()), true) => {
-                connection.send = Sending::Silent(output);
+                connection.send = SendState::SkipCqe(output);
                 self.silent.borrow_mut().push(key);
             }
-            (Ok(()), false) => connection.send = Sending::Told(output, from, bytes),
+            (Ok(()), false) => connection.send = SendState::AwaitCqe(output, from, bytes),
             (Err(_), _) => {
                 connection.pipe.left(bytes);
-                connection.send = Sending::Short(output, from);
+                connection.send = SendState::Partial(output, from);
                 self.wait_for_room(key, connection);
             }
         }
@@ -250,11 +255,11 @@ impl Carrier {
         }
     }
 
-    /// Ends the operations of a connection whose line is gone.
+    /// Ends the operations of a connection whose handle is gone.
     fn leave(&self, key: usize, connection: &mut Connection) {
         self.cancel_receive(key, connection);
         // The send may wait for room that never comes.
-        let waits = matches!(connection.send, Sending::Told(..));
+        let waits = matches!(connection.send, SendState::AwaitCqe(..));
         if waits && self.ring.cancel(tag(Kind::Send, key), Tag::IGNORED).is_err() {
             self.wait_for_room(key, connection);
         }
@@ -278,7 +283,7 @@ impl Carrier {
             connection.receive = Receive::Idle;
         }
         // The buffer of bytes that are not handed on is free again.
-        let slice = self.provided.take(result, flags);
+        let slice = self.buffer_ring.take(result, flags);
         if connection.left {
             return;
         }
@@ -299,12 +304,12 @@ impl Carrier {
 
     /// Handles a CQE of a send: a shortfall, or the end of a send that was waited for.
     fn told(&self, connection: &mut Connection, result: i32) {
-        let (output, from, bytes) = match std::mem::replace(&mut connection.send, Sending::Idle) {
-            Sending::Silent(output) => {
+        let (output, from, bytes) = match std::mem::replace(&mut connection.send, SendState::Idle) {
+            SendState::SkipCqe(output) => {
                 let bytes = output.len();
                 (output, 0, bytes)
             }
-            Sending::Told(output, from, bytes) => (output, from, bytes),
+            SendState::AwaitCqe(output, from, bytes) => (output, from, bytes),
             // A CQE for a send that was already taken for done. We no longer know what the peer received, so abort.
             other => {
                 connection.send = other;
@@ -330,14 +335,14 @@ impl Carrier {
         if n > 0 {
             connection.pipe.sent_some(self.timers.now());
         }
-        connection.send = Sending::Short(output, from);
+        connection.send = SendState::Partial(output, from);
         connection.pipe.flush();
     }
 
     /// Ends a send without a CQE: it has carried all of its bytes.
     fn settle(&self, connection: &mut Connection) {
-        match std::mem::replace(&mut connection.send, Sending::Idle) {
-            Sending::Silent(output) => {
+        match std::mem::replace(&mut connection.send, SendState::Idle) {
+            SendState::SkipCqe(output) => {
                 self.counts.sends.add(1);
                 self.counts.bytes_sent.add(output.len() as u64);
                 self.whole(connection, output);
@@ -371,10 +376,10 @@ impl Carrier {
     }
 }
 
-/// Removes a connection whose line is gone, once no operation of it is in the ring.
+/// Removes a connection whose handle is gone, once no operation of it is in the ring.
 fn remove_if_over(connections: &mut Slab<Connection>, key: usize) {
     let over = |connection: &Connection| {
-        let sending = matches!(connection.send, Sending::Silent(_) | Sending::Told(..));
+        let sending = matches!(connection.send, SendState::SkipCqe(_) | SendState::AwaitCqe(..));
         connection.left && connection.receive == Receive::Idle && !sending && !connection.pipe.is_asked()
     };
     if connections.get(key).is_some_and(over) {
@@ -382,7 +387,7 @@ fn remove_if_over(connections: &mut Slab<Connection>, key: usize) {
     }
 }
 
-impl Carrier {
+impl RingTransport {
     /// Handles the CQE of a connection's operation.
     pub(super) fn complete(&self, completion: Completion) {
         let Completion { tag: Tag { kind, key }, result, flags } = completion;
@@ -398,7 +403,7 @@ impl Carrier {
     }
 
     /// Settles the silent sends: all CQEs so far have been handled, and the kernel has taken all operations of before.
-    pub(super) fn settled(&self) {
+    pub(super) fn on_submissions_consumed(&self) {
         self.messages.taken();
         let mut connections = self.connections.borrow_mut();
         for key in self.silent.borrow_mut().drain(..) {
@@ -409,21 +414,21 @@ impl Carrier {
         }
         let starved = self.starved.borrow().len();
         if starved > 0 {
-            self.provided.grow(u16::try_from(starved).unwrap_or(u16::MAX));
+            self.buffer_ring.grow(u16::try_from(starved).unwrap_or(u16::MAX));
         }
     }
 }
 
-impl fmt::Debug for Carrier {
+impl fmt::Debug for RingTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Carrier").field("provided", &self.provided).finish_non_exhaustive()
+        f.debug_struct("RingTransport").field("buffer_ring", &self.buffer_ring).finish_non_exhaustive()
     }
 }
 
-impl Line {
+impl RingConnection {
     /// Runs a round of the connection's task: posts a receive while the protocol takes bytes, and flushes staged ones.
     pub(super) fn turn(&self, cx: &Context<'_>) {
-        let mut connections = self.carrier.connections.borrow_mut();
+        let mut connections = self.transport.connections.borrow_mut();
         let connection = &mut connections[self.key];
         if !connection.task.will_wake(cx.waker()) {
             connection.task = cx.waker().clone();
@@ -431,27 +436,27 @@ impl Line {
         // With news, the protocol has not yet seen the bytes that came.
         if !connection.pipe.has_news() {
             match (connection.pipe.wants_more(), connection.receive) {
-                (true, Receive::Idle) => self.carrier.post_receive(self.key, connection),
+                (true, Receive::Idle) => self.transport.post_receive(self.key, connection),
                 // Later bytes wait in the socket, and then at the peer.
-                (false, Receive::Posted) => self.carrier.cancel_receive(self.key, connection),
+                (false, Receive::Posted) => self.transport.cancel_receive(self.key, connection),
                 _ => {}
             }
         }
-        let silent = matches!(connection.send, Sending::Silent(_));
+        let silent = matches!(connection.send, SendState::SkipCqe(_));
         if connection.pipe.has_stage() || (silent && connection.pipe.waits_for_send()) {
             connection.pipe.flush();
         }
     }
 }
 
-impl Drop for Line {
+impl Drop for RingConnection {
     fn drop(&mut self) {
-        let mut connections = self.carrier.connections.borrow_mut();
+        let mut connections = self.transport.connections.borrow_mut();
         // Without a connection the loop has ended.
         let Some(connection) = connections.get_mut(self.key) else { return };
         connection.left = true;
         connection.pipe.discard_received();
-        self.carrier.leave(self.key, connection);
+        self.transport.leave(self.key, connection);
         remove_if_over(&mut connections, self.key);
     }
 }

@@ -32,7 +32,7 @@ const BYTES: usize = ENTRIES as usize * size_of::<BufRingEntry>();
 pub(super) const GROUP: u16 = 0;
 
 /// The ring of buffers of one ring.
-pub(super) struct Provided {
+pub(super) struct BufferRing {
     buffers: Rc<Buffers>,
     entries: NonNull<BufRingEntry>,
     /// Buffers that should stand in the ring when the worker waits.
@@ -45,12 +45,12 @@ pub(super) struct Provided {
 
 const _: () = assert!(Pool::SIZE <= u32::MAX as usize && ENTRIES.is_power_of_two() && AT_FIRST <= ENTRIES);
 
-impl Provided {
+impl BufferRing {
     /// Registers the first buffers with `ring`, which must be this thread's.
     ///
     /// # Errors
     /// When the kernel knows no rings of buffers (Linux 5.19), or memory is short.
-    pub(super) fn register(ring: RawFd, buffers: Rc<Buffers>) -> io::Result<Provided> {
+    pub(super) fn register(ring: RawFd, buffers: Rc<Buffers>) -> io::Result<BufferRing> {
         // WHY UNSAFE: the kernel reads here while no Rust reference to it exists, so it is no Vec.
         // SAFETY: a new mapping that overlaps nothing. Its pages are zeros.
         let memory = unsafe {
@@ -68,10 +68,10 @@ impl Provided {
         }
         let entries = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         let (wanted, standing, tail) = (Cell::new(AT_FIRST), Cell::new(0), Cell::new(0));
-        let provided = Provided { buffers, entries, wanted, standing, tail };
+        let buffer_ring = BufferRing { buffers, entries, wanted, standing, tail };
         sys::provide_buffers(ring, entries.as_ptr() as u64, ENTRIES, GROUP)?;
-        provided.refill();
-        Ok(provided)
+        buffer_ring.refill();
+        Ok(buffer_ring)
     }
 
     /// Lets as many more buffers stand in the ring, for so many receives found none.
@@ -124,7 +124,7 @@ impl Provided {
     }
 }
 
-impl Drop for Provided {
+impl Drop for BufferRing {
     fn drop(&mut self) {
         // WHY UNSAFE: see `register`.
         // SAFETY: the mapping is ours, and nothing refers to it any more. Its owner drops it after the ring, or enters
@@ -133,9 +133,9 @@ impl Drop for Provided {
     }
 }
 
-impl fmt::Debug for Provided {
+impl fmt::Debug for BufferRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Provided").field("standing", &self.standing.get()).finish_non_exhaustive()
+        f.debug_struct("BufferRing").field("standing", &self.standing.get()).finish_non_exhaustive()
     }
 }
 
@@ -150,16 +150,16 @@ mod tests {
     use super::super::required;
     use super::*;
 
-    fn provided(ring: &IoUring) -> Option<(Provided, Rc<Buffers>)> {
+    fn buffer_ring(ring: &IoUring) -> Option<(BufferRing, Rc<Buffers>)> {
         let buffers = Rc::new(Buffers::new());
-        let provided = Provided::register(ring.as_raw_fd(), Rc::clone(&buffers));
-        Some((provided.map_err(required::skip).ok()?, buffers))
+        let buffer_ring = BufferRing::register(ring.as_raw_fd(), Rc::clone(&buffers));
+        Some((buffer_ring.map_err(required::skip).ok()?, buffers))
     }
 
     #[test]
     fn bytes_stay_where_the_kernel_put_them_until_the_slice_is_dropped() {
         let Some(mut ring) = required::ring() else { return };
-        let Some((provided, buffers)) = provided(&ring) else { return };
+        let Some((buffer_ring, buffers)) = buffer_ring(&ring) else { return };
         let (mut from, to) = UnixStream::pair().expect("two descriptors");
         let receive = opcode::RecvMulti::new(types::Fd(to.as_raw_fd()), GROUP).build();
         // SAFETY: the entry points to nothing, and `to` is open until the ring is closed.
@@ -169,13 +169,13 @@ mod tests {
         let mut slices = Vec::new();
         for text in &texts {
             from.write_all(text).expect("it fits");
-            provided.refill();
+            buffer_ring.refill();
             ring.submit_and_wait(1).expect("the ring waits");
             let completion = ring.completion().next().expect("one was waited for");
             if completion.result() == -libc::EINVAL {
                 return required::skip("receives bring one buffer");
             }
-            slices.push(provided.take(completion.result(), completion.flags()).expect("bytes have come"));
+            slices.push(buffer_ring.take(completion.result(), completion.flags()).expect("bytes have come"));
         }
         assert!(slices.iter().zip(&texts).all(|(slice, text)| **slice == *text && slice.is_pooled()));
         let held = slices.len();
@@ -187,12 +187,12 @@ mod tests {
     #[test]
     fn no_more_buffers_are_given_than_the_ring_has_entries() {
         let Some(ring) = required::ring() else { return };
-        let Some((provided, buffers)) = provided(&ring) else { return };
-        assert_eq!(provided.standing(), AT_FIRST);
+        let Some((buffer_ring, buffers)) = buffer_ring(&ring) else { return };
+        assert_eq!(buffer_ring.standing(), AT_FIRST);
         for (more, standing) in [(1, AT_FIRST + 1), (ENTRIES, ENTRIES), (u16::MAX, ENTRIES)] {
-            provided.grow(more);
-            provided.refill();
-            assert_eq!((provided.standing(), provided.tail.get()), (standing, standing));
+            buffer_ring.grow(more);
+            buffer_ring.refill();
+            assert_eq!((buffer_ring.standing(), buffer_ring.tail.get()), (standing, standing));
         }
         assert_eq!((buffers.pool().free(), buffers.pool().take()), (0, None));
     }
@@ -200,18 +200,18 @@ mod tests {
     #[test]
     fn a_completion_without_bytes_brings_nothing_and_leaves_no_buffer_out() {
         let Some(ring) = required::ring() else { return };
-        let Some((provided, _)) = provided(&ring) else { return };
+        let Some((buffer_ring, _)) = buffer_ring(&ring) else { return };
         // linux/io_uring.h: IORING_CQE_F_BUFFER is the first flag, the buffer's number is above 16 of them.
         let flagged = |buffer: u16| 1 | u32::from(buffer) << 16;
         for (result, flags) in [(1, 0), (0, 0), (-libc::ENOBUFS, 0), (1, flagged(ENTRIES))] {
-            assert!(provided.take(result, flags).is_none(), "{result} {flags}");
+            assert!(buffer_ring.take(result, flags).is_none(), "{result} {flags}");
         }
-        assert_eq!(provided.standing(), AT_FIRST);
+        assert_eq!(buffer_ring.standing(), AT_FIRST);
         for (buffer, result) in [(0, -libc::ECANCELED), (1, 0)] {
-            assert!(provided.take(result, flagged(buffer)).is_none(), "{result}");
+            assert!(buffer_ring.take(result, flagged(buffer)).is_none(), "{result}");
         }
-        assert_eq!(provided.standing(), AT_FIRST - 2);
-        provided.refill();
-        assert_eq!(provided.standing(), AT_FIRST);
+        assert_eq!(buffer_ring.standing(), AT_FIRST - 2);
+        buffer_ring.refill();
+        assert_eq!(buffer_ring.standing(), AT_FIRST);
     }
 }
