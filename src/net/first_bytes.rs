@@ -1,22 +1,22 @@
 //! The first bytes of a connection, looked at before its protocol is known.
 
-use super::inward::Inward;
-use super::pipe::Pipe;
+use super::buffered_conn::BufferedConn;
+use super::read_buffer::ReadBuffer;
 
-impl Pipe {
+impl BufferedConn {
     /// Shows the bytes that have arrived, in one piece, without taking them. `look` gives `None` if it needs more of
     /// them; then the protocol is polled again when there are more.
     pub fn look<T>(&self, look: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
-        self.inward.borrow_mut().look(look)
+        self.read_buffer.borrow_mut().look(look)
     }
 
     /// Drops the first bytes that have arrived.
     pub fn skip(&self, bytes: usize) {
-        self.inward.borrow_mut().skip(bytes);
+        self.read_buffer.borrow_mut().skip(bytes);
     }
 }
 
-impl Inward {
+impl ReadBuffer {
     fn look<T>(&mut self, look: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
         if self.slices.len() > 1 {
             self.join();

@@ -9,8 +9,8 @@ use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
-use super::outward::End;
-use super::pipe::Pipe;
+use super::buffered_conn::BufferedConn;
+use super::write_buffer::End;
 use crate::metrics::TlsError;
 use crate::tls::{Facts, Session, SessionError};
 
@@ -84,13 +84,13 @@ const PLAINTEXT: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\
 /// The first byte of a record that begins a handshake.
 const HANDSHAKE: u8 = 22;
 
-impl Pipe {
+impl BufferedConn {
     /// Lets TLS stand between the socket and the protocol, from the bytes on that were not taken yet. Nothing may have
     /// been sent.
     pub fn secure(&self, session: Session) {
         let mut secure = super::secure::Secure::new(session);
-        let mut inward = self.inward.borrow_mut();
-        while let Some(slice) = inward.next() {
+        let mut read_buffer = self.read_buffer.borrow_mut();
+        while let Some(slice) = read_buffer.next() {
             secure.arrived(slice, &self.buffers);
         }
         let is_first = self.secure.set(Box::new(secure.into())).is_ok();
@@ -118,7 +118,7 @@ impl Pipe {
         let secure = &mut *secure.borrow_mut();
         let is_server = secure.is_server();
         if (is_server || *has_begun) && !secure.has_record() {
-            return match self.inward_end() {
+            return match self.read_end() {
                 None => Poll::Pending,
                 Some(End::Closed | End::Failed(_)) => Poll::Ready(Err(closed())),
             };
@@ -133,10 +133,10 @@ impl Pipe {
             return Poll::Pending;
         }
         *has_begun = true;
-        let done = secure.shake(&mut self.inward.borrow_mut(), &self.buffers);
+        let done = secure.shake(&mut self.read_buffer.borrow_mut(), &self.buffers);
         self.flush();
         match done {
-            Ok(None) if self.inward_end().is_some() => Poll::Ready(Err(closed())),
+            Ok(None) if self.read_end().is_some() => Poll::Ready(Err(closed())),
             Ok(None) => Poll::Pending,
             Ok(Some(facts)) => Poll::Ready(Ok(facts)),
             Err(error) => Poll::Ready(Err(error)),
@@ -148,7 +148,7 @@ impl Pipe {
         let Some(secure) = self.secure.get() else { return };
         let secure = &mut *secure.borrow_mut();
         if secure.has_received() {
-            secure.open(&mut self.inward.borrow_mut(), &self.buffers);
+            secure.open(&mut self.read_buffer.borrow_mut(), &self.buffers);
             if secure.has_replies() {
                 self.flush();
             }

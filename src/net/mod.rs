@@ -1,10 +1,11 @@
 //! Sockets and rings: the only module that knows monoio.
 //!
-//! Above it a connection is a [`Pipe`]: bytes that arrived and bytes to be sent, which a protocol takes and stages
-//! without ever waiting. [`stream::drive`] moves them between the pipe and the socket.
+//! Above it a connection is a [`BufferedConn`]: bytes that arrived and bytes to be sent, which a protocol takes and stages
+//! without ever waiting. [`stream::drive`] moves them between it and the socket.
 //! Read `stream.rs` first.
 
 mod buffer_ring;
+pub mod buffered_conn;
 pub mod buffers;
 mod current;
 mod data_ring;
@@ -14,7 +15,6 @@ pub mod ethtool;
 mod executor;
 mod first_bytes;
 pub mod handshakes;
-mod inward;
 pub mod listener;
 pub mod local;
 #[cfg(test)]
@@ -22,8 +22,7 @@ pub(crate) mod memory;
 mod message;
 pub mod numbered;
 mod operations;
-mod outward;
-pub mod pipe;
+mod read_buffer;
 mod ready;
 #[cfg(test)]
 mod required;
@@ -38,8 +37,9 @@ pub mod sys;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod write_buffer;
 
+pub use buffered_conn::BufferedConn;
 pub use buffers::Buffers;
 pub use local::Local;
-pub use pipe::Pipe;
 pub use socket::Socket;

@@ -27,10 +27,10 @@ use io_uring::{cqueue, opcode, squeue, types};
 use slab::Slab;
 
 use super::buffer_ring::{BufferRing, GROUP};
+use super::buffered_conn::{BufferedConn, Sender};
 use super::buffers::Buffers;
 use super::data_ring::{Completion, DataRing, Kind, Tag};
 use super::message::{Messages, Send};
-use super::pipe::{Pipe, Sender};
 use super::ready::ReadyList;
 use super::socket::Socket;
 use crate::buffer::{Output, Pool};
@@ -61,7 +61,7 @@ pub(super) struct RingConnection {
 
 struct Connection {
     socket: RawFd,
-    pipe: Rc<Pipe>,
+    conn: Rc<BufferedConn>,
     task: Waker,
     receive: Receive,
     /// The last receive filled a buffer, or the protocol did not take its bytes: the next brings one buffer, no more.
@@ -120,19 +120,19 @@ impl RingTransport {
     pub(super) fn register(
         self: &Rc<Self>,
         socket: &Socket,
-        pipe: &Rc<Pipe>,
+        conn: &Rc<BufferedConn>,
         cx: &Context<'_>,
     ) -> RingConnection {
         let key = self.connections.borrow_mut().insert(Connection {
             socket: socket.number(),
-            pipe: Rc::clone(pipe),
+            conn: Rc::clone(conn),
             task: cx.waker().clone(),
             receive: Receive::Idle,
             once: false,
             send: SendState::Idle,
             left: false,
         });
-        pipe.set_sender(Sender::EndOfTurn(Rc::clone(&self.ready), key));
+        conn.set_sender(Sender::EndOfTurn(Rc::clone(&self.ready), key));
         RingConnection { transport: Rc::clone(self), key }
     }
 
@@ -166,18 +166,18 @@ impl RingTransport {
     fn send_for(&self, key: usize, woken: &Cell<bool>) {
         let mut connections = self.connections.borrow_mut();
         let Some(connection) = connections.get_mut(key) else { return };
-        connection.pipe.take_asked();
+        connection.conn.take_asked();
         if connection.left {
             self.leave(key, connection);
             return remove_if_over(&mut connections, key);
         }
         let (output, from, flags) = match std::mem::replace(&mut connection.send, SendState::Idle) {
-            SendState::Idle => match connection.pipe.take_stage(self.timers.now()) {
+            SendState::Idle => match connection.conn.take_write_buf(self.timers.now()) {
                 Some(stage) => (stage, 0, libc::MSG_WAITALL | libc::MSG_DONTWAIT),
                 None => return,
             },
             // The kernel waits for room, sends the bytes that fit, and completes with a CQE.
-            SendState::Partial(output, _) if connection.pipe.discards() => {
+            SendState::Partial(output, _) if connection.conn.discards() => {
                 woken.set(true);
                 return self.sent(connection, Err(io::ErrorKind::ConnectionAborted.into()), output);
             }
@@ -192,7 +192,7 @@ impl RingTransport {
             }
         };
         // There is room in the stage again.
-        if connection.pipe.has_news() {
+        if connection.conn.protocol_ready() {
             connection.task.wake_by_ref();
             woken.set(true);
         }
@@ -200,10 +200,10 @@ impl RingTransport {
         let Send { entry, bytes } = self.messages.send(socket, &output, from, flags | libc::MSG_NOSIGNAL);
         let silent = flags != 0
             && bytes == output.len()
-            && !connection.pipe.waits_for_send()
+            && !connection.conn.waits_for_send()
             && self.ring.submits_inline();
         let entry = if silent { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry };
-        connection.pipe.took(bytes);
+        connection.conn.took(bytes);
         // WHY UNSAFE: the kernel reads the bytes when it takes the submission, or later.
         // SAFETY: they are on the heap or in the pool, and are kept there, unchanged, by `Connection::send` until the
         // send has completed, or until it is settled that it has. A connection is not removed before that. The header
@@ -216,7 +216,7 @@ impl RingTransport {
             }
             (Ok(()), false) => connection.send = SendState::AwaitCqe(output, from, bytes),
             (Err(_), _) => {
-                connection.pipe.left(bytes);
+                connection.conn.left(bytes);
                 connection.send = SendState::Partial(output, from);
                 self.wait_for_room(key, connection);
             }
@@ -270,7 +270,7 @@ impl RingTransport {
         if result == -libc::ENOENT && connection.receive == Receive::Cancelled {
             connection.receive = Receive::Posted;
             if connection.left {
-                connection.pipe.flush();
+                connection.conn.flush();
             } else {
                 connection.task.wake_by_ref();
             }
@@ -288,16 +288,16 @@ impl RingTransport {
             return;
         }
         match (result, slice) {
-            (0, _) => connection.pipe.closed(),
+            (0, _) => connection.conn.closed(),
             (1.., Some(slice)) => {
                 connection.once = slice.len() == Pool::SIZE;
-                connection.pipe.arrived(slice, self.timers.now(), &self.counts);
+                connection.conn.arrived(slice, self.timers.now(), &self.counts);
             }
-            (1.., None) => connection.pipe.failed(&io::ErrorKind::InvalidData.into()),
+            (1.., None) => connection.conn.failed(&io::ErrorKind::InvalidData.into()),
             _ if result == -libc::ENOBUFS => return self.starved.borrow_mut().push_back(key),
             // The task posts the receive anew if it wants more by now.
             _ if matches!(-result, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
-            _ => connection.pipe.failed(&io::Error::from_raw_os_error(-result)),
+            _ => connection.conn.failed(&io::Error::from_raw_os_error(-result)),
         }
         connection.task.wake_by_ref();
     }
@@ -313,7 +313,7 @@ impl RingTransport {
             // A CQE for a send that was already taken for done. We no longer know what the peer received, so abort.
             other => {
                 connection.send = other;
-                connection.pipe.abort();
+                connection.conn.abort();
                 return connection.task.wake_by_ref();
             }
         };
@@ -321,7 +321,7 @@ impl RingTransport {
             Ok(n) => n,
             Err(_) if matches!(-result, libc::EAGAIN | libc::EINTR) => 0,
             Err(_) => {
-                connection.pipe.left(bytes);
+                connection.conn.left(bytes);
                 return self.sent(connection, Err(io::Error::from_raw_os_error(-result)), output);
             }
         };
@@ -331,12 +331,12 @@ impl RingTransport {
         if from == output.len() {
             return self.whole(connection, output);
         }
-        connection.pipe.left(bytes - n);
+        connection.conn.left(bytes - n);
         if n > 0 {
-            connection.pipe.sent_some(self.timers.now());
+            connection.conn.sent_some(self.timers.now());
         }
         connection.send = SendState::Partial(output, from);
-        connection.pipe.flush();
+        connection.conn.flush();
     }
 
     /// Ends a send without a CQE: it has carried all of its bytes.
@@ -355,14 +355,14 @@ impl RingTransport {
     /// A send has carried all of its bytes. Bytes staged meanwhile go next.
     fn whole(&self, connection: &mut Connection, output: Output) {
         self.sent(connection, Ok(()), output);
-        if connection.pipe.has_stage() {
-            connection.pipe.flush();
+        if connection.conn.has_staged() {
+            connection.conn.flush();
         }
     }
 
     fn sent(&self, connection: &mut Connection, result: io::Result<()>, output: Output) {
-        let wake = connection.pipe.waits_for_send() || result.is_err();
-        connection.pipe.sent(result, output);
+        let wake = connection.conn.waits_for_send() || result.is_err();
+        connection.conn.sent(result, output);
         if wake {
             connection.task.wake_by_ref();
         }
@@ -370,7 +370,7 @@ impl RingTransport {
 
     /// Asks for `send_for` once the kernel has taken entries of a full ring.
     fn wait_for_room(&self, key: usize, connection: &mut Connection) {
-        if connection.pipe.ask() {
+        if connection.conn.ask() {
             self.ready.push(key);
         }
     }
@@ -380,10 +380,10 @@ impl RingTransport {
 fn remove_if_over(connections: &mut Slab<Connection>, key: usize) {
     let over = |connection: &Connection| {
         let sending = matches!(connection.send, SendState::SkipCqe(_) | SendState::AwaitCqe(..));
-        connection.left && connection.receive == Receive::Idle && !sending && !connection.pipe.is_asked()
+        connection.left && connection.receive == Receive::Idle && !sending && !connection.conn.is_asked()
     };
     if connections.get(key).is_some_and(over) {
-        connections.remove(key).pipe.set_sender(Sender::None);
+        connections.remove(key).conn.set_sender(Sender::None);
     }
 }
 
@@ -434,8 +434,8 @@ impl RingConnection {
             connection.task = cx.waker().clone();
         }
         // With news, the protocol has not yet seen the bytes that came.
-        if !connection.pipe.has_news() {
-            match (connection.pipe.wants_more(), connection.receive) {
+        if !connection.conn.protocol_ready() {
+            match (connection.conn.wants_more(), connection.receive) {
                 (true, Receive::Idle) => self.transport.post_receive(self.key, connection),
                 // Later bytes wait in the socket, and then at the peer.
                 (false, Receive::Posted) => self.transport.cancel_receive(self.key, connection),
@@ -443,8 +443,8 @@ impl RingConnection {
             }
         }
         let silent = matches!(connection.send, SendState::SkipCqe(_));
-        if connection.pipe.has_stage() || (silent && connection.pipe.waits_for_send()) {
-            connection.pipe.flush();
+        if connection.conn.has_staged() || (silent && connection.conn.waits_for_send()) {
+            connection.conn.flush();
         }
     }
 }
@@ -455,7 +455,7 @@ impl Drop for RingConnection {
         // Without a connection the loop has ended.
         let Some(connection) = connections.get_mut(self.key) else { return };
         connection.left = true;
-        connection.pipe.discard_received();
+        connection.conn.discard_received();
         self.transport.leave(self.key, connection);
         remove_if_over(&mut connections, self.key);
     }

@@ -171,7 +171,7 @@ pub async fn sleep(duration: Duration) {
     current().waits.pause(duration).await;
 }
 
-/// The reading end of a wake-up pipe.
+/// The reading end of a socket pair.
 #[derive(Debug)]
 pub struct Notifier {
     /// With epoll. Dropped before the descriptor is closed.

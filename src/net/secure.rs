@@ -1,4 +1,4 @@
-//! TLS between a socket and a pipe: opens what has come, and seals what the protocol has staged.
+//! TLS between a socket and its protocol: opens what has come, and seals what the protocol has staged.
 //!
 //! Bytes are opened where they were received, and what they carry is copied into another buffer of the worker. A record
 //! that has come in part waits in lent memory, which is given back when it is whole. A stage is sealed as a whole, once
@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 use std::mem;
 
 use super::buffers::Buffers;
-use super::inward::Inward;
-use super::outward::End;
+use super::read_buffer::ReadBuffer;
+use super::write_buffer::End;
 use crate::buffer::{Draft, Output, Slice};
 use crate::metrics::TlsError;
 use crate::tls::{Facts, Progress, RECORD_OVERHEAD, RECORD_PAYLOAD, Session, SessionError};
@@ -122,10 +122,10 @@ impl Secure {
     /// Goes on with the handshake, with all that has come. `None` if it needs more.
     pub(super) fn shake(
         &mut self,
-        inward: &mut Inward,
+        read_buffer: &mut ReadBuffer,
         buffers: &Buffers,
     ) -> Result<Option<Facts>, SessionError> {
-        let mut plain = Plain::new(inward, buffers);
+        let mut plain = Plain::new(read_buffer, buffers);
         let has_ended = self.advance_waiting(&mut plain);
         plain.end();
         let has_ended = has_ended?;
@@ -135,23 +135,23 @@ impl Secure {
         let facts = self.session.facts().inspect_err(|_| self.phase = Phase::Failed)?;
         self.phase = Phase::Open;
         if has_ended {
-            inward.end = Some(End::Closed);
+            read_buffer.end = Some(End::Closed);
         }
         Ok(Some(facts))
     }
 
     /// Opens all received bytes.
-    pub(super) fn open(&mut self, inward: &mut Inward, buffers: &Buffers) {
+    pub(super) fn open(&mut self, read_buffer: &mut ReadBuffer, buffers: &Buffers) {
         while let Some(slice) = self.received.pop_front() {
-            let mut plain = Plain::new(inward, buffers);
+            let mut plain = Plain::new(read_buffer, buffers);
             let result = self.open_slice(slice, &mut plain);
             plain.end();
             match result {
                 Ok(false) => {}
-                Ok(true) => inward.end = Some(End::Closed),
+                Ok(true) => read_buffer.end = Some(End::Closed),
                 Err(error) => {
                     self.error = Some(error);
-                    inward.end = Some(End::Closed);
+                    read_buffer.end = Some(End::Closed);
                     self.discard(buffers);
                 }
             }
@@ -343,7 +343,7 @@ fn seal_parts(
 
 /// Puts the content of records where the protocol finds it.
 struct Plain<'a> {
-    inward: &'a mut Inward,
+    read_buffer: &'a mut ReadBuffer,
     buffers: &'a Buffers,
     draft: Option<Draft>,
     /// In place of a draft, while buffers are few.
@@ -351,8 +351,8 @@ struct Plain<'a> {
 }
 
 impl<'a> Plain<'a> {
-    fn new(inward: &'a mut Inward, buffers: &'a Buffers) -> Plain<'a> {
-        Plain { inward, buffers, draft: None, heap: Vec::new() }
+    fn new(read_buffer: &'a mut ReadBuffer, buffers: &'a Buffers) -> Plain<'a> {
+        Plain { read_buffer, buffers, draft: None, heap: Vec::new() }
     }
 
     fn add(&mut self, payload: &[u8]) {
@@ -376,10 +376,10 @@ impl<'a> Plain<'a> {
     /// Hands it on.
     fn end(&mut self) {
         if let Some((owner, length)) = self.draft.take().and_then(Draft::finish) {
-            self.inward.arrived(Slice::of_buffer(owner, length));
+            self.read_buffer.arrived(Slice::of_buffer(owner, length));
         }
         if !self.heap.is_empty() {
-            self.inward.arrived(mem::take(&mut self.heap).into());
+            self.read_buffer.arrived(mem::take(&mut self.heap).into());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Moves bytes between a socket and its pipe, and runs the protocol that reads and writes the pipe.
+//! Moves bytes between a socket and its [`BufferedConn`], and runs the protocol that reads and writes there.
 //!
 //! A single task per connection owns all of it: receiving, sending, and the protocol's future. A turn is receive,
 //! protocol, send, in this order, so that everything the protocol wrote in a turn leaves in one send. The protocol is
@@ -13,8 +13,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use super::buffered_conn::{BufferedConn, Sender};
 use super::local::Local;
-use super::pipe::{Pipe, Sender};
 use super::socket::Socket;
 use crate::buffer::Output;
 use crate::time::timers::Timer;
@@ -33,7 +33,7 @@ const ROUNDS: usize = 8;
 #[expect(clippy::manual_async_fn, reason = "see above")]
 pub fn drive<K>(
     local: Rc<Local>,
-    pipe: Rc<Pipe>,
+    conn: Rc<BufferedConn>,
     socket: Socket,
     protocol: Pin<Box<impl Future<Output = ()>>>,
     kept: K,
@@ -44,21 +44,21 @@ pub fn drive<K>(
             linger: None,
             finished: false,
             local: &local,
-            pipe: &pipe,
+            conn: &conn,
             socket: &socket,
         };
         match local.transport() {
             Some(transport) => {
-                let registered = poll_fn(|cx| Poll::Ready(transport.register(&socket, &pipe, cx))).await;
+                let registered = poll_fn(|cx| Poll::Ready(transport.register(&socket, &conn, cx))).await;
                 connection.run(|cx| registered.turn(cx), protocol).await;
             }
             None => {
-                let mut receive = Box::pin(receive(&local, &pipe, &socket));
-                let mut send = Box::pin(send(&local, &pipe, &socket));
+                let mut receive = Box::pin(receive(&local, &conn, &socket));
+                let mut send = Box::pin(send(&local, &conn, &socket));
                 let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-                pipe.set_sender(Sender::Task(task));
+                conn.set_sender(Sender::Task(task));
                 let transfer = |cx: &mut Context<'_>| {
-                    pipe.take_asked();
+                    conn.take_asked();
                     let _ = receive.as_mut().poll(cx);
                     let _ = send.as_mut().poll(cx);
                 };
@@ -78,7 +78,7 @@ struct Connection<'a> {
     linger: Option<Timer>,
     finished: bool,
     local: &'a Local,
-    pipe: &'a Pipe,
+    conn: &'a BufferedConn,
     socket: &'a Socket,
 }
 
@@ -95,7 +95,7 @@ impl Connection<'_> {
             let waker = Waker::from(Arc::clone(&self.signal));
             poll_fn(|cx| self.turn(cx, &waker, &mut transfer, protocol.as_mut())).await;
             drop(protocol);
-            if self.pipe.is_aborted() || self.pipe.outward_end().is_some() {
+            if self.conn.is_aborted() || self.conn.write_end().is_some() {
                 return;
             }
             // Closing while bytes of the peer are unread would make the kernel reset the connection, and the peer might
@@ -116,22 +116,22 @@ impl Connection<'_> {
         self.signal.begin_turn(cx);
         for _ in 0..ROUNDS {
             transfer(cx);
-            self.pipe.open_received();
-            if self.pipe.is_aborted() || (self.finished && (self.pipe.is_drained() || self.has_lingered())) {
+            self.conn.open_received();
+            if self.conn.is_aborted() || (self.finished && (self.conn.is_drained() || self.has_lingered())) {
                 return Poll::Ready(());
             }
-            let news = self.pipe.take_news();
+            let is_ready = self.conn.take_protocol_ready();
             if self.finished {
-                self.pipe.discard_received();
-                if !news {
+                self.conn.discard_received();
+                if !is_ready {
                     return Poll::Pending;
                 }
-            } else if !self.signal.take() && !news {
+            } else if !self.signal.take() && !is_ready {
                 self.signal.end_turn();
                 return Poll::Pending;
             } else if protocol.as_mut().poll(protocol_cx).is_ready() {
                 self.finished = true;
-                self.pipe.close();
+                self.conn.close();
                 self.begin_to_linger(cx);
             }
         }
@@ -154,12 +154,12 @@ impl Connection<'_> {
             self.begin_to_linger(cx);
         }
         for _ in 0..ROUNDS {
-            self.pipe.discard_received();
+            self.conn.discard_received();
             transfer(cx);
-            if self.pipe.inward_end().is_some() || self.has_lingered() {
+            if self.conn.read_end().is_some() || self.has_lingered() {
                 return Poll::Ready(());
             }
-            if !self.pipe.take_news() {
+            if !self.conn.take_protocol_ready() {
                 return Poll::Pending;
             }
         }
@@ -169,32 +169,33 @@ impl Connection<'_> {
 }
 
 /// Receives whenever the protocol has taken all that came before. Never completes.
-async fn receive(local: &Local, pipe: &Pipe, socket: &Socket) {
+async fn receive(local: &Local, conn: &BufferedConn, socket: &Socket) {
     loop {
         // With news, the protocol has not yet seen the bytes that came.
-        let wants_more = || !pipe.has_news() && pipe.wants_more();
+        let wants_more = || !conn.protocol_ready() && conn.wants_more();
         poll_fn(|_| if wants_more() { Poll::Ready(()) } else { Poll::Pending }).await;
         match socket.readable().await {
-            Ok(()) => pipe.receive(socket, local.timers.now(), local.counts()),
-            Err(error) => pipe.failed(&error),
+            Ok(()) => conn.receive(socket, local.timers.now(), local.counts()),
+            Err(error) => conn.failed(&error),
         }
     }
 }
 
 /// Sends whatever is staged, one stage at a time. Never completes.
-async fn send(local: &Local, pipe: &Pipe, socket: &Socket) {
+async fn send(local: &Local, conn: &BufferedConn, socket: &Socket) {
     loop {
-        let stage = poll_fn(|_| pipe.take_stage(local.timers.now()).map_or(Poll::Pending, Poll::Ready)).await;
-        let result = send_all(local, pipe, socket, &stage).await;
+        let stage =
+            poll_fn(|_| conn.take_write_buf(local.timers.now()).map_or(Poll::Pending, Poll::Ready)).await;
+        let result = send_all(local, conn, socket, &stage).await;
         let failed = result.is_err();
-        pipe.sent(result, stage);
+        conn.sent(result, stage);
         if failed {
             return pending().await;
         }
     }
 }
 
-async fn send_all(local: &Local, pipe: &Pipe, socket: &Socket, output: &Output) -> io::Result<()> {
+async fn send_all(local: &Local, conn: &BufferedConn, socket: &Socket, output: &Output) -> io::Result<()> {
     let mut from = 0;
     loop {
         match socket.send(output, from) {
@@ -202,12 +203,12 @@ async fn send_all(local: &Local, pipe: &Pipe, socket: &Socket, output: &Output) 
             Ok(n) => {
                 local.counts().sends.add(1);
                 local.counts().bytes_sent.add(n as u64);
-                pipe.took(n);
+                conn.took(n);
                 from += n;
                 if from == output.len() {
                     return Ok(());
                 }
-                pipe.sent_some(local.timers.now());
+                conn.sent_some(local.timers.now());
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.writable().await?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

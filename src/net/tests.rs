@@ -17,7 +17,7 @@ use super::listener::{self, Listener};
 use super::ring::tests::IO;
 use super::ring::{self, IoBackend};
 use super::runtime::Loop;
-use super::{Local, Pipe, Socket, buffers, required, runtime, stream};
+use super::{BufferedConn, Local, Socket, buffers, required, runtime, stream};
 use crate::config::Io;
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
@@ -41,7 +41,7 @@ fn backends() -> Vec<(IoBackend, Io)> {
 fn serve<P: Future<Output = ()> + 'static>(
     (backend, io): (IoBackend, Io),
     connections: usize,
-    protocol: impl Fn(Rc<Pipe>) -> P,
+    protocol: impl Fn(Rc<BufferedConn>) -> P,
     peers: impl FnOnce(Vec<TcpStream>) + Send + 'static,
 ) -> Arc<WorkerBlock> {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -62,9 +62,9 @@ fn serve<P: Future<Output = ()> + 'static>(
         let (done, mut all) = tokio::sync::mpsc::unbounded_channel::<()>();
         for socket in ours {
             let socket = Socket::adopt(socket.into()).expect("the loop takes it");
-            let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
-            let protocol = Box::pin(protocol(Rc::clone(&pipe)));
-            let drive = stream::drive(Rc::clone(&local), pipe, socket, protocol, ());
+            let conn = BufferedConn::new(Rc::clone(&local.buffers), local.timers.now());
+            let protocol = Box::pin(protocol(Rc::clone(&conn)));
+            let drive = stream::drive(Rc::clone(&local), conn, socket, protocol, ());
             let done = done.clone();
             let whole = async move {
                 drive.await;
@@ -80,8 +80,8 @@ fn serve<P: Future<Output = ()> + 'static>(
 }
 
 /// Says back what it hears.
-async fn echo(pipe: Rc<Pipe>) {
-    let (mut io, mut bytes) = (pipe.io(), vec![0; 10_000]);
+async fn echo(conn: Rc<BufferedConn>) {
+    let (mut io, mut bytes) = (conn.io(), vec![0; 10_000]);
     while let Ok(n @ 1..) = io.read(&mut bytes).await {
         if io.write_all(&bytes[..n]).await.is_err() {
             return;
@@ -90,14 +90,14 @@ async fn echo(pipe: Rc<Pipe>) {
 }
 
 /// Says back what it hears, by reference. Reads on only while there is room.
-async fn pass_back(pipe: Rc<Pipe>) {
+async fn pass_back(conn: Rc<BufferedConn>) {
     poll_fn(|_| {
-        while pipe.room() > 0 {
-            let Some(slice) = pipe.next_slice() else { break };
-            pipe.stage().push(slice);
+        while conn.room() > 0 {
+            let Some(slice) = conn.next_slice() else { break };
+            conn.write_buf().push(slice);
         }
-        let is_over = pipe.inward_end().is_some() && pipe.room() > 0;
-        if is_over || pipe.outward_end().is_some() { Poll::Ready(()) } else { Poll::Pending }
+        let is_over = conn.read_end().is_some() && conn.room() > 0;
+        if is_over || conn.write_end().is_some() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
 }
@@ -133,7 +133,10 @@ fn a_peer_that_does_not_read_gets_all_of_it_in_the_end() {
     }
 }
 
-fn does_not_read<P: Future<Output = ()> + 'static>(backend: (IoBackend, Io), protocol: fn(Rc<Pipe>) -> P) {
+fn does_not_read<P: Future<Output = ()> + 'static>(
+    backend: (IoBackend, Io),
+    protocol: fn(Rc<BufferedConn>) -> P,
+) {
     const BYTES: usize = 24 << 20;
     let counts = serve(backend, 2, protocol, move |mut peers| {
         let mut other = peers.pop().expect("there are two");
@@ -182,21 +185,21 @@ fn a_peer_that_goes_away_at_any_time_leaves_the_others_alone() {
 #[test]
 fn what_another_task_stages_leaves_when_it_asks() {
     for backend in backends() {
-        let two = Rc::new(RefCell::new(Vec::<Rc<Pipe>>::new()));
-        let talk = |pipe: Rc<Pipe>| {
+        let two = Rc::new(RefCell::new(Vec::<Rc<BufferedConn>>::new()));
+        let talk = |conn: Rc<BufferedConn>| {
             let two = Rc::clone(&two);
-            two.borrow_mut().push(Rc::clone(&pipe));
+            two.borrow_mut().push(Rc::clone(&conn));
             poll_fn(move |_| {
                 // To the other one, whose protocol is not polled for it.
-                let other = two.borrow().iter().find(|other| !Rc::ptr_eq(other, &pipe)).cloned();
+                let other = two.borrow().iter().find(|other| !Rc::ptr_eq(other, &conn)).cloned();
                 let other = other.expect("there are two");
-                while let Some(slice) = pipe.next_slice() {
-                    other.stage().bytes().extend_from_slice(&[slice.len() as u8]);
-                    other.stage().push(slice);
+                while let Some(slice) = conn.next_slice() {
+                    other.write_buf().bytes().extend_from_slice(&[slice.len() as u8]);
+                    other.write_buf().push(slice);
                     other.flush();
                     other.flush();
                 }
-                if pipe.inward_end().is_some() { Poll::Ready(()) } else { Poll::Pending }
+                if conn.read_end().is_some() { Poll::Ready(()) } else { Poll::Pending }
             })
         };
         serve(backend, 2, talk, move |mut peers| {
@@ -217,11 +220,11 @@ fn what_is_staged_while_a_send_waits_follows_it() {
     for backend in backends() {
         let (all_said, said) = std::sync::mpsc::channel();
         let all_said = Rc::new(std::cell::Cell::new(Some(all_said)));
-        let talk = |pipe: Rc<Pipe>| {
+        let talk = |conn: Rc<BufferedConn>| {
             let all_said = Rc::clone(&all_said);
             async move {
-                let (mut io, mut said) = (pipe.io(), 0);
-                while pipe.sending_since().is_none() {
+                let (mut io, mut said) = (conn.io(), 0);
+                while conn.sending_since().is_none() {
                     io.write_all(&pattern(100_000, said)).await.expect("room in the stage");
                     said += 1;
                     runtime::sleep(Duration::from_millis(1)).await;

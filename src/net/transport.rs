@@ -1,28 +1,28 @@
-//! A pipe as an engine of ours sees it.
+//! A connection as an engine of ours sees it.
 
 use std::cell::RefMut;
 
-use super::pipe::Pipe;
+use super::buffered_conn::BufferedConn;
 use crate::buffer::{Output, Slice, Transport};
 
-impl Transport for Pipe {
+impl Transport for BufferedConn {
     fn next_input(&self) -> Option<Slice> {
         self.next_slice()
     }
 
     fn put_back(&self, input: Slice) {
-        self.inward.borrow_mut().put_back(input);
+        self.read_buffer.borrow_mut().put_back(input);
     }
 
     fn output(&self) -> RefMut<'_, Output> {
-        self.stage()
+        self.write_buf()
     }
 
     fn flush(&self) {
-        Pipe::flush(self);
+        BufferedConn::flush(self);
     }
 
     fn notify_room(&self) {
-        self.outward.borrow_mut().notify_room();
+        self.write_buffer.borrow_mut().notify_room();
     }
 }

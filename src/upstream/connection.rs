@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::config;
 use crate::http2::{self, Bounds, ErrorCode, Head, Heads, Notes, OpenError, Stream};
 use crate::metrics::TlsError;
-use crate::net::pipe::Outgoing;
-use crate::net::{Local, Pipe, listener, stream};
+use crate::net::buffered_conn::Outgoing;
+use crate::net::{BufferedConn, Local, listener, stream};
 use crate::policy::age::Age;
 use crate::policy::failure::Failure;
 use crate::time::Moment;
@@ -28,7 +28,7 @@ pub(super) struct Connection {
     /// Calls it carries at once: our limit or the upstream's, whichever is lower.
     cap: Cell<u32>,
     own_cap: u32,
-    pipe: Rc<Pipe>,
+    conn: Rc<BufferedConn>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ enum State {
 }
 
 impl Connection {
-    fn new(session: &Rc<http2::Session>, pool: &config::Pool, pipe: &Rc<Pipe>) -> Rc<Connection> {
+    fn new(session: &Rc<http2::Session>, pool: &config::Pool, conn: &Rc<BufferedConn>) -> Rc<Connection> {
         Rc::new(Connection {
             session: Rc::clone(session),
             state: Cell::new(State::TakesCalls),
@@ -47,7 +47,7 @@ impl Connection {
             left: Cell::new(pool.max_requests_per_connection),
             cap: Cell::new(pool.max_streams_per_connection),
             own_cap: pool.max_streams_per_connection,
-            pipe: Rc::clone(pipe),
+            conn: Rc::clone(conn),
         })
     }
 
@@ -102,18 +102,18 @@ impl Connection {
 
     /// How many bytes have gone out so far.
     pub(super) fn outgoing(&self) -> Outgoing {
-        self.pipe.outgoing()
+        self.conn.outgoing()
     }
 
     /// Whether a send is in flight.
     #[cfg(test)]
     pub(super) fn is_sending(&self) -> bool {
-        self.pipe.sending_since().is_some()
+        self.conn.sending_since().is_some()
     }
 
     /// Whether the connection is over, and nothing was sent after `before`.
     pub(super) fn ended_at(&self, before: Outgoing) -> bool {
-        self.pipe.ended_at(before)
+        self.conn.ended_at(before)
     }
 
     /// Drains: takes no more calls, and ends with the last of those it has.
@@ -254,10 +254,10 @@ pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = (
             }
             None => return life.timed_out(),
         };
-        let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
+        let conn = BufferedConn::new(Rc::clone(&local.buffers), local.timers.now());
         let is_secure = tls.is_some();
         match tls.transpose() {
-            Ok(session) => session.into_iter().for_each(|session| pipe.secure(session)),
+            Ok(session) => session.into_iter().for_each(|session| conn.secure(session)),
             Err(problem) => {
                 return life.tls_failed(SessionError::new(TlsError::Other, problem.to_string()));
             }
@@ -266,15 +266,15 @@ pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = (
         let settings = life.owner.settings();
         let age = life.owner.age(local.timers.now());
         let bounds = Rc::new(bounds(&settings.pool));
-        let session = http2::Session::new(Rc::clone(&pipe) as _, Rc::clone(&local.timers), |out| {
+        let session = http2::Session::new(Rc::clone(&conn) as _, Rc::clone(&local.timers), |out| {
             http2::Connection::client(bounds, heads, out)
         });
-        let connection = Connection::new(&session, &settings.pool, &pipe);
+        let connection = Connection::new(&session, &settings.pool, &conn);
         drop(settings);
-        let (connection, pipe, local) = (&connection, &pipe, &local);
-        let protocol = Protocol { life: &life, address, connection, pipe, local, is_secure, age };
+        let (connection, conn, local) = (&connection, &conn, &local);
+        let protocol = Protocol { life: &life, address, connection, conn, local, is_secure, age };
         let protocol = Box::pin(protocol.run(timer, limit));
-        stream::drive(Rc::clone(local), Rc::clone(pipe), socket, protocol, ()).await;
+        stream::drive(Rc::clone(local), Rc::clone(conn), socket, protocol, ()).await;
     }
 }
 
@@ -298,7 +298,7 @@ struct Protocol<'a, O: Owner> {
     life: &'a Life<O>,
     address: SocketAddr,
     connection: &'a Rc<Connection>,
-    pipe: &'a Pipe,
+    conn: &'a BufferedConn,
     local: &'a Local,
     age: Age,
     /// TLS goes first.
@@ -329,7 +329,7 @@ impl<O: Owner> Protocol<'_, O> {
         .await;
         if !self.life.is_ready() {
             // With TLS 1.3 a service may refuse our certificate when the handshake is done for us.
-            if let Some(error) = self.pipe.take_tls_error() {
+            if let Some(error) = self.conn.take_tls_error() {
                 self.life.tls_failed(error);
             }
             self.connection.session.ask(http2::Connection::end);
@@ -340,7 +340,7 @@ impl<O: Owner> Protocol<'_, O> {
     async fn shake_hands(&self, timer: &Timer, limit: Moment) -> bool {
         /// Connections to services are few.
         const IN_A_TURN: u32 = 16;
-        let handshake = self.pipe.handshake(&self.local.handshakes, IN_A_TURN);
+        let handshake = self.conn.handshake(&self.local.handshakes, IN_A_TURN);
         match timer.within(limit, handshake).await {
             // A service that knows no ALPN may speak HTTP/2 all the same, but nothing says so.
             Some(Ok(facts)) if facts.alpn == Some(Alpn::H2) => return true,
@@ -351,7 +351,7 @@ impl<O: Owner> Protocol<'_, O> {
             Some(Err(error)) => self.life.tls_failed(error),
             None => {
                 self.life.timed_out();
-                self.pipe.abort();
+                self.conn.abort();
             }
         }
         false
@@ -361,12 +361,12 @@ impl<O: Owner> Protocol<'_, O> {
         let session = &self.connection.session;
         session.ask(|http2| http2.keep_task(cx));
         session.pump();
-        let has_ended = self.pipe.inward_end().is_some();
+        let has_ended = self.conn.read_end().is_some();
         self.note();
         if !self.life.is_ready() && session.ask(|http2| http2.has_settings()) {
             self.connection.refresh_cap();
             self.life.ready(self.connection);
-            timer.arm(self.pipe.received_at().plus(self.life.ping_interval.get()), cx.waker());
+            timer.arm(self.conn.received_at().plus(self.life.ping_interval.get()), cx.waker());
         }
         if has_ended {
             session.ask(http2::Connection::end);
@@ -378,7 +378,7 @@ impl<O: Owner> Protocol<'_, O> {
         if !self.life.is_ready() {
             if timer.fired() {
                 self.life.timed_out();
-                self.pipe.abort();
+                self.conn.abort();
             }
             return Poll::Pending;
         }
@@ -438,12 +438,12 @@ impl<O: Owner> Protocol<'_, O> {
         let settings = self.life.owner.settings();
         let settings = &settings.keepalive;
         let now = self.local.timers.now();
-        let silent_since = self.pipe.received_at();
+        let silent_since = self.conn.received_at();
         if let Some(sent) = session.ask(|http2| http2.ping_sent())
             && silent_since < sent
         {
             self.life.owner.apply(ConnectionEvent::KeepaliveTimeout);
-            return self.pipe.abort();
+            return self.conn.abort();
         }
         // gRPC servers count pings since they have last sent something of a stream.
         let quiet = session.ask(|http2| http2.quiet_ping());

@@ -11,7 +11,7 @@ use super::endpoint::Endpoint;
 use super::permits::AttemptResult;
 use crate::http2::{Head, Stream};
 use crate::metrics::ClusterBlock;
-use crate::net::pipe::Outgoing;
+use crate::net::buffered_conn::Outgoing;
 use crate::policy::failure::Failure;
 use crate::policy::outcome::{FAILURE_CODES, Outcome};
 use crate::policy::outlier::OutlierEvent;

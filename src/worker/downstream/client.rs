@@ -11,7 +11,7 @@ use super::listener::ListenerState;
 use crate::config;
 use crate::http2::Bounds;
 use crate::metrics::ProtocolError;
-use crate::net::{Local, Pipe};
+use crate::net::{BufferedConn, Local};
 use crate::policy::age::Age;
 use crate::policy::client_cert;
 use crate::policy::failure::Failure;
@@ -219,9 +219,9 @@ impl Client {
     }
 
     /// Whether bytes have waited longer than `write_timeout` for the client; counts that.
-    pub(in crate::worker) fn does_not_read(&self, pipe: &Pipe, now: Moment) -> bool {
+    pub(in crate::worker) fn does_not_read(&self, conn: &BufferedConn, now: Moment) -> bool {
         let timeout = self.settings().write_timeout;
-        let since = pipe.sending_since().is_some_and(|since| since.plus(timeout) <= now);
+        let since = conn.sending_since().is_some_and(|since| since.plus(timeout) <= now);
         if since {
             self.local.counts().write_timeouts.add(1);
         }

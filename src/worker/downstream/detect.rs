@@ -13,7 +13,7 @@ use super::{http1, http2, proxy_protocol};
 use crate::config::TlsVersion;
 use crate::http2::frame::PREFACE;
 use crate::metrics::TlsError;
-use crate::net::{Pipe, Socket, stream};
+use crate::net::{BufferedConn, Socket, stream};
 use crate::time::seldom::Seldom;
 use crate::tls::{Alpn, Facts, ServerContext, SessionError};
 use crate::worker::core::Worker;
@@ -30,7 +30,7 @@ pub(in crate::worker) fn serve(
 ) -> impl Future<Output = ()> {
     let local = Rc::clone(&worker.local);
     local.timers.stir(worker.clock.now());
-    let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
+    let conn = BufferedConn::new(Rc::clone(&local.buffers), local.timers.now());
     let tls = worker.listener_tls(listener.number);
     let shared = (Rc::clone(&local), Rc::clone(&worker.unbegun));
     let client = Client::new(shared, listener, peer, &mut worker.random.borrow_mut());
@@ -38,9 +38,9 @@ pub(in crate::worker) fn serve(
     if socket.arrives_here() {
         local.counts().connections_local.add(1);
     }
-    let protocol = detect_protocol(worker, client, Rc::clone(&pipe), tls);
+    let protocol = detect_protocol(worker, client, Rc::clone(&conn), tls);
     // The slot is dropped first: when the metric says that nobody is connected, the next connection finds it so, too.
-    stream::drive(local, pipe, socket, Box::pin(protocol), (slot, registered))
+    stream::drive(local, conn, socket, Box::pin(protocol), (slot, registered))
 }
 
 /// Finds out what the client speaks, and serves that.
@@ -48,42 +48,42 @@ pub(in crate::worker) fn serve(
 fn detect_protocol(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    pipe: Rc<Pipe>,
+    conn: Rc<BufferedConn>,
     tls: Option<Arc<ServerContext>>,
 ) -> impl Future<Output = ()> {
     async move {
         let timer = worker.local.timers.timer();
         if let Some(settings) = &client.settings().proxy_protocol {
             // In a box, for most listeners have none.
-            let read = Box::pin(proxy_protocol::read(settings, &client, &pipe, &timer));
+            let read = Box::pin(proxy_protocol::read(settings, &client, &conn, &timer));
             if read.await.is_err() {
-                return pipe.abort();
+                return conn.abort();
             }
         }
         if !client.settings().admission.admits(client.peer().ip()) {
             worker.local.counts().connections_denied.add(1);
-            return pipe.abort();
+            return conn.abort();
         }
         let due = worker.local.timers.now().plus(client.settings().handshake_timeout);
         let is_secure = tls.is_some();
         // In a box that is gone when the client is known: a connection would hold its memory to its end.
-        let greeting = Box::pin(greet(&worker, &client, &pipe, tls));
+        let greeting = Box::pin(greet(&worker, &client, &conn, tls));
         let protocol = timer.within(due, greeting).await;
         match protocol {
             Some(Ok(Protocol::Http2)) => {
-                http2::serve(Rc::clone(&worker), Rc::clone(&client), &pipe, timer).await
+                http2::serve(Rc::clone(&worker), Rc::clone(&client), &conn, timer).await
             }
             // In a box, for a connection is either of the two, and would hold the larger one.
             Some(Ok(Protocol::Http1)) => {
-                Box::pin(http1::serve(Rc::clone(&worker), Rc::clone(&client), &pipe, timer)).await;
+                Box::pin(http1::serve(Rc::clone(&worker), Rc::clone(&client), &conn, timer)).await;
             }
             Some(Err(error)) => return failed(&client, &error),
             None => {
                 worker.local.counts().handshake_timeouts.add(1);
-                return pipe.abort();
+                return conn.abort();
             }
         }
-        if is_secure && let Some(error) = pipe.take_tls_error() {
+        if is_secure && let Some(error) = conn.take_tls_error() {
             failed(&client, &error);
         }
     }
@@ -99,13 +99,13 @@ enum Protocol {
 async fn greet(
     worker: &Worker,
     client: &Client,
-    pipe: &Pipe,
+    conn: &BufferedConn,
     tls: Option<Arc<ServerContext>>,
 ) -> Result<Protocol, SessionError> {
-    let Some(context) = tls else { return first_bytes(pipe, false).await };
+    let Some(context) = tls else { return first_bytes(conn, false).await };
     let session = context.session();
-    pipe.secure(session.map_err(|problem| SessionError::new(TlsError::Other, problem.to_string()))?);
-    let facts = pipe.handshake(&worker.local.handshakes, context.max_handshakes_per_turn()).await?;
+    conn.secure(session.map_err(|problem| SessionError::new(TlsError::Other, problem.to_string()))?);
+    let facts = conn.handshake(&worker.local.handshakes, context.max_handshakes_per_turn()).await?;
     drop(context);
     let counts = worker.local.counts();
     counts.tls_handshakes.add(kind(&facts));
@@ -114,7 +114,7 @@ async fn greet(
     match alpn {
         Some(Alpn::H2) => Ok(Protocol::Http2),
         Some(Alpn::Http1) => Ok(Protocol::Http1),
-        None => first_bytes(pipe, true).await,
+        None => first_bytes(conn, true).await,
     }
 }
 
@@ -124,14 +124,14 @@ fn kind(facts: &Facts) -> usize {
 }
 
 /// Waits for the client's first bytes.
-async fn first_bytes(pipe: &Pipe, is_secure: bool) -> Result<Protocol, SessionError> {
+async fn first_bytes(conn: &BufferedConn, is_secure: bool) -> Result<Protocol, SessionError> {
     /// How a handshake of TLS begins.
     const HANDSHAKE: &[u8] = &[22, 3];
-    poll_fn(|_| match pipe.starts_with(PREFACE) {
+    poll_fn(|_| match conn.starts_with(PREFACE) {
         None => Poll::Pending,
         Some(true) => Poll::Ready(Ok(Protocol::Http2)),
         Some(false) if is_secure => Poll::Ready(Ok(Protocol::Http1)),
-        Some(false) => match pipe.starts_with(HANDSHAKE) {
+        Some(false) => match conn.starts_with(HANDSHAKE) {
             None => Poll::Pending,
             Some(false) => Poll::Ready(Ok(Protocol::Http1)),
             Some(true) => Poll::Ready(Err(SessionError::new(

@@ -26,8 +26,8 @@ use super::h1_bridge::{H1Bridge, ResponseBody, ResponseFuture, Truncated};
 use crate::config;
 use crate::http2::Name;
 use crate::metrics::ProtocolError;
-use crate::net::Pipe;
-use crate::net::pipe::Io;
+use crate::net::BufferedConn;
+use crate::net::buffered_conn::Io;
 use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::time::timers::Timer;
@@ -48,11 +48,16 @@ const ANSWERED_UP_TO: usize = 8;
 const HEADERS_COUNT: usize = 100;
 
 /// Serves a connection.
-pub(in crate::worker) async fn serve(worker: Rc<Worker>, client: Rc<Client>, pipe: &Rc<Pipe>, timer: Timer) {
+pub(in crate::worker) async fn serve(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    conn: &Rc<BufferedConn>,
+    timer: Timer,
+) {
     client.speaks_http1.set(true);
     let exchange = Rc::new(H1Bridge::new(client.settings().max_unread_body_size));
     let lengths = Rc::new(ContentLengthScanner::default());
-    let io = TokioIo::new(ScannedIo::new(pipe.io(), &lengths));
+    let io = TokioIo::new(ScannedIo::new(conn.io(), &lengths));
     let requests = Requests {
         worker: Rc::clone(&worker),
         client: Rc::clone(&client),
@@ -65,7 +70,7 @@ pub(in crate::worker) async fn serve(worker: Rc<Worker>, client: Rc<Client>, pip
         worker: &worker,
         client: &client,
         exchange: &exchange,
-        pipe,
+        conn,
         timer,
         head_since,
         closing: None,
@@ -196,7 +201,7 @@ struct H1Timeouts<'a> {
     worker: &'a Worker,
     client: &'a Client,
     exchange: &'a H1Bridge,
-    pipe: &'a Pipe,
+    conn: &'a BufferedConn,
     timer: Timer,
     /// Since when the client has been sending a head, or what its last call left of its body.
     head_since: Option<Moment>,
@@ -239,14 +244,14 @@ impl H1Timeouts<'_> {
 
     /// Cuts a connection whose client does not read. True if it should end as soon as nothing is in flight.
     fn check(&mut self, now: Moment) -> bool {
-        if self.client.does_not_read(self.pipe, now) || self.head_takes_too_long(now) {
-            self.pipe.abort();
+        if self.client.does_not_read(self.conn, now) || self.head_takes_too_long(now) {
+            self.conn.abort();
             return false;
         }
         if self.closing.is_some_and(|at| at <= now) {
             return true;
         }
-        let idle = self.client.has_been_idle(now) && self.pipe.sending_since().is_none();
+        let idle = self.client.has_been_idle(now) && self.conn.sending_since().is_none();
         if idle {
             self.client.local.counts().idle_timeouts.add(1);
         }
@@ -255,7 +260,7 @@ impl H1Timeouts<'_> {
 
     fn head_takes_too_long(&mut self, now: Moment) -> bool {
         let is_sending =
-            self.exchange.body.is_being_dropped() || self.pipe.received_at() > self.client.idle_since();
+            self.exchange.body.is_being_dropped() || self.conn.received_at() > self.client.idle_since();
         if self.client.has_calls() || !is_sending {
             self.head_since = None;
             return false;

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use super::client::Client;
 use crate::http2::{self, Notes, Session};
 use crate::metrics::ProtocolError;
-use crate::net::Pipe;
-use crate::net::pipe::End;
+use crate::net::BufferedConn;
+use crate::net::buffered_conn::End;
 use crate::time::Moment;
 use crate::time::timers::Timer;
 use crate::worker::call::headers::Arrival;
@@ -21,16 +21,16 @@ use crate::worker::core::Worker;
 pub(in crate::worker) fn serve(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    pipe: &Rc<Pipe>,
+    conn: &Rc<BufferedConn>,
     timer: Timer,
 ) -> impl Future<Output = ()> {
     let bounds = client.bounds();
-    let session = Session::new(Rc::clone(pipe) as _, Rc::clone(&worker.local.timers), |out| {
+    let session = Session::new(Rc::clone(conn) as _, Rc::clone(&worker.local.timers), |out| {
         http2::Connection::server(bounds, Rc::clone(&worker.heads), out)
     });
     let until = worker.local.timers.now().plus(client.settings().handshake_timeout);
     let mut connection =
-        Connection { worker, client, pipe, session, timer, greets_until: Some(until), goodbye: false };
+        Connection { worker, client, conn, session, timer, greets_until: Some(until), goodbye: false };
     poll_fn(move |cx| connection.poll(cx))
 }
 
@@ -38,7 +38,7 @@ pub(in crate::worker) fn serve(
 struct Connection<'a> {
     worker: Rc<Worker>,
     client: Rc<Client>,
-    pipe: &'a Pipe,
+    conn: &'a BufferedConn,
     session: Rc<Session>,
     timer: Timer,
     /// The client's settings have to come by then.
@@ -63,7 +63,7 @@ impl Connection<'_> {
         self.worker.poll_started_calls();
         self.note();
         // Immediate answers leave in the next round, which also reads the bytes that came meanwhile.
-        let ended = self.pipe.inward_end();
+        let ended = self.conn.read_end();
         if ended.is_some() {
             self.session.ask(http2::Connection::end);
         }
@@ -118,11 +118,11 @@ impl Connection<'_> {
                 self.greets_until = None;
             } else if until <= now {
                 self.client.local.counts().handshake_timeouts.add(1);
-                return self.pipe.abort();
+                return self.conn.abort();
             }
         }
-        if self.client.does_not_read(self.pipe, now) || self.does_not_answer(now) {
-            return self.pipe.abort();
+        if self.client.does_not_read(self.conn, now) || self.does_not_answer(now) {
+            return self.conn.abort();
         }
         if self.client.grow_old(now) {
             self.worker.wake_calls();
@@ -134,7 +134,7 @@ impl Connection<'_> {
         if self.client.has_been_idle(now) {
             if self.goodbye {
                 // The client has not closed the connection after the GOAWAY.
-                return self.pipe.abort();
+                return self.conn.abort();
             }
             self.client.local.counts().idle_timeouts.add(1);
             self.client.drains.set(true);
@@ -150,7 +150,7 @@ impl Connection<'_> {
     fn does_not_answer(&self, now: Moment) -> bool {
         let keepalive = &self.client.settings().http2.keepalive;
         let Some(interval) = keepalive.interval else { return false };
-        let silent_since = self.pipe.received_at();
+        let silent_since = self.conn.received_at();
         let pinged = self.session.ask(|http2| http2.ping_sent());
         if let Some(sent) = pinged.filter(|sent| silent_since < *sent) {
             let is_late = sent.plus(keepalive.timeout) <= now;

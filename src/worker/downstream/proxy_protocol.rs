@@ -6,7 +6,7 @@ use std::task::Poll;
 use super::client::Client;
 use crate::config::ProxyProtocol;
 use crate::metrics::ProtocolError;
-use crate::net::Pipe;
+use crate::net::BufferedConn;
 use crate::time::timers::Timer;
 use crate::wire::proxy_protocol::{self, Begin};
 
@@ -17,7 +17,7 @@ pub(super) struct Refused;
 pub(super) async fn read(
     settings: &ProxyProtocol,
     client: &Client,
-    pipe: &Pipe,
+    conn: &BufferedConn,
     timer: &Timer,
 ) -> Result<(), Refused> {
     let is_trusted = settings.trusted_cidrs.is_empty() || settings.trusted_cidrs.contains(client.peer().ip());
@@ -26,15 +26,15 @@ pub(super) async fn read(
         Begin::Part => None,
         whole => Some(whole),
     };
-    let begin = poll_fn(|_| match pipe.look(look) {
+    let begin = poll_fn(|_| match conn.look(look) {
         Some(begin) => Poll::Ready(begin),
         // It has closed its side, and the rest never comes.
-        None if pipe.inward_end().is_some() => Poll::Ready(Begin::Bad),
+        None if conn.read_end().is_some() => Poll::Ready(Begin::Bad),
         None => Poll::Pending,
     });
     match timer.within(due, begin).await {
         Some(Begin::Header { length, source }) if is_trusted => {
-            pipe.skip(length);
+            conn.skip(length);
             source.into_iter().for_each(|source| client.is_behind(source));
             Ok(())
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::http2::{self, Bounds, Head, Heads, Session, Stream};
 use crate::net::memory::{End, Memory, World};
-use crate::net::{Local, Pipe, Socket, runtime, stream};
+use crate::net::{BufferedConn, Local, Socket, runtime, stream};
 use crate::time::Moment;
 
 /// The state that all peers of a simulation share.
@@ -69,7 +69,7 @@ impl Far {
 /// An end of an HTTP/2 connection.
 pub(super) struct Peer {
     pub(super) session: Rc<Session>,
-    pub(super) pipe: Rc<Pipe>,
+    pub(super) conn: Rc<BufferedConn>,
     has_ended: Cell<bool>,
     /// Closes its side without a word.
     closes: Cell<bool>,
@@ -102,20 +102,20 @@ impl Peer {
         accepted: impl Fn(&Rc<Peer>, Stream, Head) + 'static,
     ) -> Rc<Peer> {
         let local = Rc::clone(&far.local);
-        let pipe = Pipe::new(Rc::clone(&local.buffers), local.timers.now());
+        let conn = BufferedConn::new(Rc::clone(&local.buffers), local.timers.now());
         let (bounds, heads) = (Rc::new(bounds), Rc::clone(&far.heads));
-        let session = Session::new(Rc::clone(&pipe) as _, Rc::clone(&local.timers), |out| match is_client {
+        let session = Session::new(Rc::clone(&conn) as _, Rc::clone(&local.timers), |out| match is_client {
             true => http2::Connection::client(bounds, heads, out),
             false => http2::Connection::server(bounds, heads, out),
         });
         let (has_ended, closes) = (Cell::new(false), Cell::new(false));
         let covers = Cell::new(u32::MAX);
-        let peer = Rc::new(Peer { session, pipe, has_ended, closes, covers, task: RefCell::default() });
+        let peer = Rc::new(Peer { session, conn, has_ended, closes, covers, task: RefCell::default() });
         let protocol = Rc::clone(&peer).run(Rc::clone(&local), accepted);
-        let (told, pipe) = (Rc::clone(&peer), Rc::clone(&peer.pipe));
+        let (told, conn) = (Rc::clone(&peer), Rc::clone(&peer.conn));
         let socket = Socket::in_memory(end);
         far.spawn(async move {
-            stream::drive(local, pipe, socket, Box::pin(protocol), ()).await;
+            stream::drive(local, conn, socket, Box::pin(protocol), ()).await;
             told.session.ask(http2::Connection::end);
             told.has_ended.set(true);
         });
@@ -140,7 +140,7 @@ impl Peer {
                     due.arm(next, cx.waker());
                 }
             }
-            if self.pipe.inward_end().is_some() || self.closes.get() || self.pipe.is_aborted() {
+            if self.conn.read_end().is_some() || self.closes.get() || self.conn.is_aborted() {
                 session.ask(http2::Connection::end);
             }
             if session.ask(|http2| http2.is_done()) { Poll::Ready(()) } else { Poll::Pending }
@@ -162,7 +162,7 @@ impl Peer {
 
     /// Cuts the connection.
     pub(super) fn cut(&self) {
-        self.pipe.abort();
+        self.conn.abort();
         self.wake();
     }
 

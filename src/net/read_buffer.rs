@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::io::ReadBuf;
 
-use super::outward::End;
+use super::write_buffer::End;
 use crate::buffer::Slice;
 
 /// Room for slices that a connection keeps while it has none; more is freed.
@@ -12,7 +12,7 @@ const SLICES_KEPT: usize = 32;
 
 /// Bytes from the peer. No memory is held while none wait.
 #[derive(Default)]
-pub(super) struct Inward {
+pub(super) struct ReadBuffer {
     /// Slices of received bytes, in buffers or on the heap. None is empty.
     pub(super) slices: VecDeque<Slice>,
     /// A reader has looked at the bytes without taking them, and needs more of them.
@@ -21,7 +21,7 @@ pub(super) struct Inward {
     pub(super) end: Option<End>,
 }
 
-impl Inward {
+impl ReadBuffer {
     /// Bytes that wait for the protocol.
     pub(super) fn waiting(&self) -> usize {
         self.slices.iter().map(|slice| slice.len()).sum()
@@ -81,7 +81,7 @@ impl Inward {
         }
     }
 
-    /// See `Pipe::starts_with`.
+    /// See `BufferedConn::starts_with`.
     pub(super) fn starts_with(&mut self, expected: &[u8]) -> Option<bool> {
         if self.slices.len() > 1 && self.slices[0].len() < expected.len() {
             self.join();
@@ -122,13 +122,13 @@ mod tests {
     }
 
     /// As many of the chunks as a peer has sent so far, the first `own` of them on the heap.
-    fn arrived(own: usize, sent: usize, buffers: &Buffers) -> Inward {
-        let mut inward = Inward::default();
+    fn arrived(own: usize, sent: usize, buffers: &Buffers) -> ReadBuffer {
+        let mut read_buffer = ReadBuffer::default();
         for (number, chunk) in CHUNKS[..sent].iter().enumerate() {
             let on_heap = number < own;
-            inward.arrived(if on_heap { Slice::copy_of(chunk) } else { received(chunk, buffers) });
+            read_buffer.arrived(if on_heap { Slice::copy_of(chunk) } else { received(chunk, buffers) });
         }
-        inward
+        read_buffer
     }
 
     #[test]
@@ -136,17 +136,17 @@ mod tests {
         let buffers = Buffers::new();
         for (own, kept, step) in (0..4).flat_map(|own| [(own, false, 3), (own, true, 3), (own, false, 1000)])
         {
-            let mut inward = arrived(own, CHUNKS.len(), &buffers);
+            let mut read_buffer = arrived(own, CHUNKS.len(), &buffers);
             let (mut read, whole) = (Vec::new(), CHUNKS.concat());
-            while !inward.is_empty() {
-                assert_eq!(inward.waiting(), whole.len() - read.len());
+            while !read_buffer.is_empty() {
+                assert_eq!(read_buffer.waiting(), whole.len() - read.len());
                 let mut room = vec![0; step];
                 let mut room = ReadBuf::new(&mut room);
-                inward.read(&mut room);
+                read_buffer.read(&mut room);
                 assert_eq!(room.filled().len(), step.min(whole.len() - read.len()));
                 read.extend_from_slice(room.filled());
                 if kept {
-                    inward.keep();
+                    read_buffer.keep();
                     assert_eq!(buffers.pool().idle(), buffers.pool().buffers());
                 }
             }
@@ -157,11 +157,11 @@ mod tests {
     #[test]
     fn bytes_are_handed_on_where_they_lie() {
         let buffers = Buffers::new();
-        let mut inward = arrived(1, CHUNKS.len(), &buffers);
-        let slices: Vec<_> = std::iter::from_fn(|| inward.next()).collect();
+        let mut read_buffer = arrived(1, CHUNKS.len(), &buffers);
+        let slices: Vec<_> = std::iter::from_fn(|| read_buffer.next()).collect();
         assert!(slices.iter().map(|slice| &**slice).eq(CHUNKS));
         assert!(slices.iter().map(Slice::is_pooled).eq([false, true, true, true]));
-        assert!(inward.wants_more());
+        assert!(read_buffer.wants_more());
     }
 
     #[test]
@@ -176,11 +176,15 @@ mod tests {
             (1, 4, Some(true)),
             (4, 4, Some(true)),
         ] {
-            let mut inward = arrived(own, sent, &buffers);
-            assert_eq!(inward.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), expected, "{own} {sent}");
-            assert_eq!(inward.wants_more(), expected.is_none(), "{own} {sent}");
-            assert_eq!(inward.waiting(), CHUNKS[..sent].concat().len());
-            assert_eq!(inward.starts_with(b"PRI+"), (sent > 0).then_some(false));
+            let mut read_buffer = arrived(own, sent, &buffers);
+            assert_eq!(
+                read_buffer.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+                expected,
+                "{own} {sent}"
+            );
+            assert_eq!(read_buffer.wants_more(), expected.is_none(), "{own} {sent}");
+            assert_eq!(read_buffer.waiting(), CHUNKS[..sent].concat().len());
+            assert_eq!(read_buffer.starts_with(b"PRI+"), (sent > 0).then_some(false));
         }
     }
 }

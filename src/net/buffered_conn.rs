@@ -1,7 +1,7 @@
-//! [`Pipe`] stands between a socket and a protocol: bytes received, bytes to send, and the state of both directions.
+//! [`BufferedConn`] stands between a socket and a protocol: bytes received, bytes to send, and the state of both directions.
 //!
-//! A protocol takes what has arrived by reference ([`Pipe::next_slice`]) and stages bytes and payloads to be sent
-//! ([`Pipe::stage`]). For libraries [`Io`] implements tokio's poll traits, which hyper reads and writes. Neither waits
+//! A protocol takes what has arrived by reference ([`BufferedConn::next_slice`]) and stages bytes and payloads to be sent
+//! ([`BufferedConn::write_buf`]). For libraries [`Io`] implements tokio's poll traits, which hyper reads and writes. Neither waits
 //! for the socket: a read takes what has arrived, a write only stages bytes. So all answers of one turn leave in one
 //! send. The stage is bounded: when the peer does not read, the protocol finds no room, and does not go on.
 //!
@@ -18,21 +18,21 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::buffers::Buffers;
-use super::inward::Inward;
-use super::outward::Outward;
-pub use super::outward::{End, Outgoing};
+use super::read_buffer::ReadBuffer;
 use super::ready::ReadyList;
 use super::secure::Secure;
 use super::socket::Socket;
+use super::write_buffer::WriteBuffer;
+pub use super::write_buffer::{End, Outgoing};
 use crate::buffer::{Output, Slice};
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 
 /// The state of one connection's bytes.
-pub struct Pipe {
+pub struct BufferedConn {
     pub(super) buffers: Rc<Buffers>,
-    pub(super) inward: RefCell<Inward>,
-    pub(super) outward: RefCell<Outward>,
+    pub(super) read_buffer: RefCell<ReadBuffer>,
+    pub(super) write_buffer: RefCell<WriteBuffer>,
     /// TLS, where bytes are not plaintext.
     pub(super) secure: OnceCell<Box<RefCell<Secure>>>,
     /// Asks for a send of the stage.
@@ -40,14 +40,14 @@ pub struct Pipe {
     /// A send has been asked for.
     asked: Cell<bool>,
     /// The protocol has to be polled for an event.
-    pub(super) news: Cell<bool>,
+    pub(super) protocol_ready: Cell<bool>,
     /// The connection is to be cut, with nothing more sent.
     aborted: Cell<bool>,
     /// The protocol is done: the connection ends when all that is staged has left.
     closing: Cell<bool>,
     /// When the peer last sent something, by the worker's coarse clock.
     received_at: Cell<Moment>,
-    spoken: Cell<bool>,
+    has_received: Cell<bool>,
 }
 
 /// The sender of a connection's staged bytes.
@@ -62,21 +62,21 @@ pub(super) enum Sender {
     Task(Waker),
 }
 
-impl Pipe {
-    /// A pipe without bytes, at `now`.
-    pub fn new(buffers: Rc<Buffers>, now: Moment) -> Rc<Pipe> {
-        Rc::new(Pipe {
+impl BufferedConn {
+    /// A connection without bytes, at `now`.
+    pub fn new(buffers: Rc<Buffers>, now: Moment) -> Rc<BufferedConn> {
+        Rc::new(BufferedConn {
             buffers,
-            inward: RefCell::default(),
-            outward: RefCell::default(),
+            read_buffer: RefCell::default(),
+            write_buffer: RefCell::default(),
             secure: OnceCell::new(),
             sender: RefCell::default(),
             asked: Cell::new(false),
-            news: Cell::new(false),
+            protocol_ready: Cell::new(false),
             aborted: Cell::new(false),
             closing: Cell::new(false),
             received_at: Cell::new(now),
-            spoken: Cell::new(false),
+            has_received: Cell::new(false),
         })
     }
 
@@ -88,19 +88,19 @@ impl Pipe {
     /// Takes the next bytes that have arrived, as they lie in a buffer of the worker. Bytes that a protocol has not taken
     /// at the end of its turn are copied to the heap, and nothing more is received until it has.
     pub fn next_slice(&self) -> Option<Slice> {
-        self.inward.borrow_mut().next()
+        self.read_buffer.borrow_mut().next()
     }
 
     /// The stage for bytes and payloads that are to be sent next. Bytes of the connection's own protocol leave at the
-    /// end of the turn; others call [`Pipe::flush`].
-    pub fn stage(&self) -> RefMut<'_, Output> {
-        RefMut::map(self.outward.borrow_mut(), |outward| outward.stage(&self.buffers))
+    /// end of the turn; others call [`BufferedConn::flush`].
+    pub fn write_buf(&self) -> RefMut<'_, Output> {
+        RefMut::map(self.write_buffer.borrow_mut(), |write_buffer| write_buffer.stage(&self.buffers))
     }
 
     /// How many bytes should still be staged. The bound is soft: a frame that is begun may be finished beyond it. After
     /// a 0, the protocol is polled once there is room again.
     pub fn room(&self) -> usize {
-        self.outward.borrow_mut().room()
+        self.write_buffer.borrow_mut().room()
     }
 
     /// Asks for a send of the stage at the end of this turn. A repeated request costs next to nothing.
@@ -127,33 +127,33 @@ impl Pipe {
 
     /// The moment since which bytes wait that the peer does not take.
     pub fn sending_since(&self) -> Option<Moment> {
-        self.outward.borrow().sending_since()
+        self.write_buffer.borrow().sending_since()
     }
 
     /// The end of the peer's side, if it has ended.
-    pub fn inward_end(&self) -> Option<End> {
-        self.inward.borrow().end
+    pub fn read_end(&self) -> Option<End> {
+        self.read_buffer.borrow().end
     }
 
     /// The end of our side, if nothing can be sent any more.
-    pub fn outward_end(&self) -> Option<End> {
-        self.outward.borrow().end
+    pub fn write_end(&self) -> Option<End> {
+        self.write_buffer.borrow().end
     }
 
     /// Looks at the first bytes without taking them: `Some(true)` when they are `expected`, `Some(false)` when they
     /// cannot become it, `None` while too few have arrived.
     pub fn starts_with(&self, expected: &[u8]) -> Option<bool> {
-        self.inward.borrow_mut().starts_with(expected)
+        self.read_buffer.borrow_mut().starts_with(expected)
     }
 
     /// Whether the peer has sent anything yet.
-    pub fn has_spoken(&self) -> bool {
-        self.spoken.get()
+    pub fn has_received(&self) -> bool {
+        self.has_received.get()
     }
 
     /// How many bytes have gone out so far.
     pub fn outgoing(&self) -> Outgoing {
-        self.outward.borrow().outgoing()
+        self.write_buffer.borrow().outgoing()
     }
 
     /// Whether the connection is over, and no byte that the protocol staged after `before` has reached the kernel, or
@@ -162,14 +162,14 @@ impl Pipe {
         let now = self.outgoing();
         let discards = self.discards();
         // A peer that has closed its side may still take staged bytes; but the protocol stages nothing more.
-        let silent = discards || self.inward_end().is_some();
+        let silent = discards || self.read_end().is_some();
         (silent && now.staged_nothing_since(before)) || (discards && now.sent_nothing_since(before))
     }
 
     /// Whether staged bytes will not be sent any more.
     pub(super) fn discards(&self) -> bool {
         let failed = |end: Option<End>| matches!(end, Some(End::Failed(_)));
-        self.is_aborted() || failed(self.outward_end()) || failed(self.inward_end())
+        self.is_aborted() || failed(self.write_end()) || failed(self.read_end())
     }
 
     // The socket's side.
@@ -195,12 +195,12 @@ impl Pipe {
         !self.asked.replace(true)
     }
 
-    pub(super) fn take_news(&self) -> bool {
-        self.news.replace(false)
+    pub(super) fn take_protocol_ready(&self) -> bool {
+        self.protocol_ready.replace(false)
     }
 
-    pub(super) fn has_news(&self) -> bool {
-        self.news.get()
+    pub(super) fn protocol_ready(&self) -> bool {
+        self.protocol_ready.get()
     }
 
     pub(crate) fn is_aborted(&self) -> bool {
@@ -219,10 +219,10 @@ impl Pipe {
     /// and memory that it does not need is released.
     pub(super) fn wants_more(&self) -> bool {
         let discards = self.discards();
-        self.outward.borrow_mut().release(&self.buffers, discards);
-        let mut inward = self.inward.borrow_mut();
-        inward.keep();
-        inward.wants_more() && self.secure.get().is_none_or(|secure| secure.borrow().wants_more())
+        self.write_buffer.borrow_mut().release(&self.buffers, discards);
+        let mut read_buffer = self.read_buffer.borrow_mut();
+        read_buffer.keep();
+        read_buffer.wants_more() && self.secure.get().is_none_or(|secure| secure.borrow().wants_more())
     }
 
     /// Receives the bytes that have arrived, if there are any.
@@ -246,29 +246,29 @@ impl Pipe {
         counts.receives.add(1);
         counts.bytes_received.add(slice.len() as u64);
         self.received_at.set(now);
-        self.spoken.set(true);
+        self.has_received.set(true);
         match self.secure.get() {
-            None => self.inward.borrow_mut().arrived(slice),
+            None => self.read_buffer.borrow_mut().arrived(slice),
             Some(secure) => secure.borrow_mut().arrived(slice, &self.buffers),
         }
-        self.news.set(true);
+        self.protocol_ready.set(true);
     }
 
     /// Notes that the peer has closed its side.
     pub(super) fn closed(&self) {
-        self.inward.borrow_mut().end = Some(End::Closed);
-        self.news.set(true);
+        self.read_buffer.borrow_mut().end = Some(End::Closed);
+        self.protocol_ready.set(true);
     }
 
     /// Notes that nothing can be received any more.
     pub(super) fn failed(&self, error: &io::Error) {
-        self.inward.borrow_mut().end = Some(End::Failed(error.kind()));
-        self.news.set(true);
+        self.read_buffer.borrow_mut().end = Some(End::Failed(error.kind()));
+        self.protocol_ready.set(true);
     }
 
     /// Drops bytes that arrived and were not taken: the protocol is done.
     pub(super) fn discard_received(&self) {
-        self.inward.borrow_mut().discard();
+        self.read_buffer.borrow_mut().discard();
         if let Some(secure) = self.secure.get() {
             secure.borrow_mut().discard(&self.buffers);
         }
@@ -276,27 +276,27 @@ impl Pipe {
 
     /// Takes the staged bytes for a send; none while another send is in flight. A protocol that found no room gets
     /// news.
-    pub(super) fn take_stage(&self, now: Moment) -> Option<Output> {
+    pub(super) fn take_write_buf(&self, now: Moment) -> Option<Output> {
         if self.discards() {
             return None;
         }
         if let Some(secure) = self.secure.get() {
             return self.take_sealed(&mut secure.borrow_mut(), now);
         }
-        let (stage, was_blocked) = self.outward.borrow_mut().take(now)?;
+        let (stage, was_blocked) = self.write_buffer.borrow_mut().take(now)?;
         if was_blocked {
-            self.news.set(true);
+            self.protocol_ready.set(true);
         }
         Some(stage)
     }
 
     /// Whether staged bytes may be taken for a send.
-    pub(super) fn has_stage(&self) -> bool {
+    pub(super) fn has_staged(&self) -> bool {
         self.has_output() && !self.discards()
     }
 
     fn has_output(&self) -> bool {
-        let staged = self.outward.borrow().waiting();
+        let staged = self.write_buffer.borrow().waiting();
         match self.secure.get() {
             None => staged > 0,
             Some(secure) => secure.borrow().has_output(staged),
@@ -305,20 +305,20 @@ impl Pipe {
 
     /// Takes the staged bytes as records, behind what TLS itself has to send.
     fn take_sealed(&self, secure: &mut Secure, now: Moment) -> Option<Output> {
-        let mut outward = self.outward.borrow_mut();
-        if outward.sending_since().is_some() || !secure.has_output(outward.waiting()) {
+        let mut write_buffer = self.write_buffer.borrow_mut();
+        if write_buffer.sending_since().is_some() || !secure.has_output(write_buffer.waiting()) {
             return None;
         }
-        let taken = if secure.is_open() { outward.take(now) } else { None };
+        let taken = if secure.is_open() { write_buffer.take(now) } else { None };
         let (stage, was_blocked) = taken.unzip();
         let sealed = secure.seal(stage.as_ref(), &self.buffers);
-        outward.begin_sealed(now, stage.as_ref().map_or(0, Output::len));
+        write_buffer.begin_sealed(now, stage.as_ref().map_or(0, Output::len));
         stage.into_iter().for_each(|stage| self.buffers.give(stage));
         if sealed.is_none() {
-            outward.sent(Err(io::ErrorKind::InvalidData.into()));
+            write_buffer.sent(Err(io::ErrorKind::InvalidData.into()));
         }
         if sealed.is_none() || was_blocked == Some(true) {
-            self.news.set(true);
+            self.protocol_ready.set(true);
         }
         sealed
     }
@@ -326,30 +326,30 @@ impl Pipe {
     /// Whether the end of the next send is waited for: by a protocol that found the stage full, or by the connection's
     /// end.
     pub(super) fn waits_for_send(&self) -> bool {
-        self.closing.get() || self.outward.borrow().is_blocked()
+        self.closing.get() || self.write_buffer.borrow().is_blocked()
     }
 
     /// Counts bytes that the kernel has taken or is about to take.
     pub(super) fn took(&self, n: usize) {
-        self.outward.borrow_mut().took(n);
+        self.write_buffer.borrow_mut().took(n);
     }
 
     /// Takes back bytes that the kernel has left after all.
     pub(super) fn left(&self, n: usize) {
-        self.outward.borrow_mut().left(n);
+        self.write_buffer.borrow_mut().left(n);
     }
 
     /// Notes that some bytes left while others wait on: the peer is alive.
     pub(super) fn sent_some(&self, now: Moment) {
-        self.outward.borrow_mut().sent_some(now);
+        self.write_buffer.borrow_mut().sent_some(now);
     }
 
     /// Ends a send. A failure is news for the protocol.
     pub(super) fn sent(&self, result: io::Result<()>, output: Output) {
         if result.is_err() {
-            self.news.set(true);
+            self.protocol_ready.set(true);
         }
-        self.outward.borrow_mut().sent(result);
+        self.write_buffer.borrow_mut().sent(result);
         self.buffers.give(output);
     }
 
@@ -360,24 +360,24 @@ impl Pipe {
 
     /// Stages as much of `slices` as there is room for.
     fn write<'a>(&self, slices: impl Iterator<Item = &'a [u8]> + Clone) -> Poll<io::Result<usize>> {
-        let mut outward = self.outward.borrow_mut();
-        if let Some(end) = outward.end {
+        let mut write_buffer = self.write_buffer.borrow_mut();
+        if let Some(end) = write_buffer.end {
             return Poll::Ready(Err(end.as_error()));
         }
         let wanted: usize = slices.clone().map(<[u8]>::len).sum();
         if wanted == 0 {
             return Poll::Ready(Ok(0));
         }
-        let mut room = outward.room().min(wanted);
+        let mut room = write_buffer.room().min(wanted);
         if room == 0 {
-            return match self.inward_end() {
+            return match self.read_end() {
                 // Nothing will be sent any more.
                 Some(End::Failed(kind)) => Poll::Ready(Err(kind.into())),
                 _ => Poll::Pending,
             };
         }
         let written = room;
-        let bytes = outward.stage(&self.buffers).bytes();
+        let bytes = write_buffer.stage(&self.buffers).bytes();
         bytes.reserve(written);
         for slice in slices {
             let n = slice.len().min(room);
@@ -388,29 +388,29 @@ impl Pipe {
     }
 }
 
-impl Drop for Pipe {
+impl Drop for BufferedConn {
     fn drop(&mut self) {
-        self.outward.get_mut().release(&self.buffers, true);
+        self.write_buffer.get_mut().release(&self.buffers, true);
         if let Some(secure) = self.secure.get_mut() {
             secure.get_mut().discard(&self.buffers);
         }
     }
 }
 
-impl fmt::Debug for Pipe {
+impl fmt::Debug for BufferedConn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (inward, outward) = (self.inward.borrow(), self.outward.borrow());
-        f.debug_struct("Pipe")
-            .field("received", &inward.waiting())
-            .field("staged", &outward.waiting())
-            .field("inward_end", &inward.end)
-            .field("outward_end", &outward.end)
+        let (read_buffer, write_buffer) = (self.read_buffer.borrow(), self.write_buffer.borrow());
+        f.debug_struct("BufferedConn")
+            .field("received", &read_buffer.waiting())
+            .field("staged", &write_buffer.waiting())
+            .field("read_end", &read_buffer.end)
+            .field("write_end", &write_buffer.end)
             .finish_non_exhaustive()
     }
 }
 
-/// The protocol's side of a pipe, for libraries.
-pub struct Io(Rc<Pipe>);
+/// The protocol's side of a connection, for libraries.
+pub struct Io(Rc<BufferedConn>);
 
 impl fmt::Debug for Io {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -420,12 +420,12 @@ impl fmt::Debug for Io {
 
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut inward = self.0.inward.borrow_mut();
-        if !inward.is_empty() {
-            inward.read(buf);
+        let mut read_buffer = self.0.read_buffer.borrow_mut();
+        if !read_buffer.is_empty() {
+            read_buffer.read(buf);
             return Poll::Ready(Ok(()));
         }
-        match inward.end {
+        match read_buffer.end {
             None => Poll::Pending,
             Some(End::Closed) => Poll::Ready(Ok(())),
             Some(End::Failed(kind)) => Poll::Ready(Err(kind.into())),
@@ -453,7 +453,7 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.0.outward_end() {
+        match self.0.write_end() {
             None => Poll::Ready(Ok(())),
             Some(end) => Poll::Ready(Err(end.as_error())),
         }

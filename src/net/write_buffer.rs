@@ -6,7 +6,7 @@ use super::buffers::{Buffers, LARGEST};
 use crate::buffer::Output;
 use crate::time::Moment;
 
-/// How many bytes have gone out of a pipe.
+/// How many bytes have gone out of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {
     /// Bytes that the protocol has staged.
@@ -47,7 +47,7 @@ impl Outgoing {
 
 /// Bytes to the peer.
 #[derive(Default)]
-pub(super) struct Outward {
+pub(super) struct WriteBuffer {
     /// Bytes that wait for the send in flight to end. Without memory while there are none.
     stage: Output,
     /// Bytes of its own that a stage of this connection usually has.
@@ -74,14 +74,14 @@ struct Sealed {
     taken: u64,
 }
 
-impl Outward {
+impl WriteBuffer {
     /// Bytes in the stage.
     pub(super) fn waiting(&self) -> usize {
         self.stage.len()
     }
 
     /// The stage, which the protocol writes to.
-    pub(super) fn stage(&mut self, buffers: &Buffers) -> &mut Output {
+    pub(super) fn write_buf(&mut self, buffers: &Buffers) -> &mut Output {
         if self.stage.capacity() == 0 {
             self.stage = buffers.lend(self.usual);
         }
@@ -189,36 +189,36 @@ mod tests {
     #[test]
     fn whoever_finds_no_room_is_told_once_the_stage_is_taken() {
         let buffers = Buffers::new();
-        let mut outward = Outward::default();
-        assert_eq!((outward.room(), outward.is_blocked()), (LARGEST, false));
-        outward.stage(&buffers).bytes().extend_from_slice(&[0; LARGEST - 1]);
-        assert_eq!((outward.room(), outward.is_blocked()), (1, false));
+        let mut write_buffer = WriteBuffer::default();
+        assert_eq!((write_buffer.room(), write_buffer.is_blocked()), (LARGEST, false));
+        write_buffer.stage(&buffers).bytes().extend_from_slice(&[0; LARGEST - 1]);
+        assert_eq!((write_buffer.room(), write_buffer.is_blocked()), (1, false));
         // The bound is soft.
-        outward.stage(&buffers).bytes().extend_from_slice(&[0; 9]);
-        assert_eq!((outward.room(), outward.is_blocked()), (0, true));
-        let (stage, blocked) = outward.take(Moment::ZERO).expect("it is staged");
-        assert_eq!((stage.len(), blocked, outward.room()), (LARGEST + 8, true, LARGEST));
-        outward.stage(&buffers).bytes().push(1);
-        assert!(outward.take(Moment::ZERO).is_none(), "one send at a time");
-        outward.sent(Ok(()));
-        assert!(matches!(outward.take(Moment::ZERO), Some((_, false))));
+        write_buffer.stage(&buffers).bytes().extend_from_slice(&[0; 9]);
+        assert_eq!((write_buffer.room(), write_buffer.is_blocked()), (0, true));
+        let (stage, blocked) = write_buffer.take(Moment::ZERO).expect("it is staged");
+        assert_eq!((stage.len(), blocked, write_buffer.room()), (LARGEST + 8, true, LARGEST));
+        write_buffer.stage(&buffers).bytes().push(1);
+        assert!(write_buffer.take(Moment::ZERO).is_none(), "one send at a time");
+        write_buffer.sent(Ok(()));
+        assert!(matches!(write_buffer.take(Moment::ZERO), Some((_, false))));
     }
 
     #[test]
     fn of_records_all_or_nothing_counts_as_sent() {
         let buffers = Buffers::new();
-        let mut outward = Outward::default();
-        outward.stage(&buffers).bytes().extend_from_slice(&[0; 100]);
-        let before = outward.outgoing();
+        let mut write_buffer = WriteBuffer::default();
+        write_buffer.stage(&buffers).bytes().extend_from_slice(&[0; 100]);
+        let before = write_buffer.outgoing();
         let mut sent = |steps: &[i64]| {
-            outward.begin_sealed(Moment::ZERO, 100);
+            write_buffer.begin_sealed(Moment::ZERO, 100);
             for step in steps {
                 let n = step.unsigned_abs() as usize;
-                if *step > 0 { outward.took(n) } else { outward.left(n) }
+                if *step > 0 { write_buffer.took(n) } else { write_buffer.left(n) }
             }
-            let sent = outward.outgoing();
-            outward.sent(Ok(()));
-            outward.sent = 0;
+            let sent = write_buffer.outgoing();
+            write_buffer.sent(Ok(()));
+            write_buffer.sent = 0;
             sent.sent
         };
         assert_eq!(before.sent, 0);
@@ -238,20 +238,20 @@ mod tests {
     #[test]
     fn a_stage_has_the_memory_that_it_usually_needs_and_none_while_it_is_empty() {
         let buffers = Buffers::new();
-        let mut outward = Outward::default();
+        let mut write_buffer = WriteBuffer::default();
         let mut capacities = Vec::new();
         for bytes in [3000, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10] {
-            assert_eq!(outward.stage.capacity(), 0);
-            capacities.push(outward.stage(&buffers).bytes().capacity());
-            outward.stage(&buffers).bytes().extend_from_slice(&vec![0; bytes]);
-            let (stage, _) = outward.take(Moment::ZERO).expect("it is staged");
-            outward.sent(Ok(()));
+            assert_eq!(write_buffer.stage.capacity(), 0);
+            capacities.push(write_buffer.stage(&buffers).bytes().capacity());
+            write_buffer.stage(&buffers).bytes().extend_from_slice(&vec![0; bytes]);
+            let (stage, _) = write_buffer.take(Moment::ZERO).expect("it is staged");
+            write_buffer.sent(Ok(()));
             buffers.give(stage);
         }
         assert!(capacities[0] < 8192 && capacities[1] == 8192, "{capacities:?}");
         assert!(capacities[capacities.len() - 1] < 8192, "{capacities:?}");
-        outward.stage(&buffers);
-        outward.release(&buffers, false);
-        assert_eq!(outward.stage.capacity(), 0);
+        write_buffer.stage(&buffers);
+        write_buffer.release(&buffers, false);
+        assert_eq!(write_buffer.stage.capacity(), 0);
     }
 }
