@@ -12,7 +12,7 @@ mod support;
 use http::HeaderMap;
 use ringway::config::{self, Config, Retry, RetryBudget};
 use ringway::metrics::{Layout, Shard};
-use ringway::net::Local;
+use ringway::net::IoContext;
 use ringway::policy::breaker::{LocalBreaker, SharedBreaker};
 use ringway::policy::budget::{Budget, SharedBudget};
 use ringway::policy::deadline::Deadline;
@@ -106,7 +106,7 @@ fn creation(rows: &mut Rows<'_>) {
 /// The clusters' state that workers share, and the means of one worker.
 struct Service {
     shard: Arc<Shard>,
-    local: Rc<Local>,
+    local: Rc<IoContext>,
     limits: Vec<Arc<SharedLimit>>,
     shares: Vec<Arc<SharedClusterState>>,
 }
@@ -116,7 +116,7 @@ impl Service {
         let shard = Shard::new(&worker::layout(config));
         let clusters = || config.clusters.iter();
         Service {
-            local: Local::new(Arc::clone(&shard.worker), NOW),
+            local: IoContext::new(Arc::clone(&shard.worker), NOW),
             limits: clusters().map(|cluster| SharedLimit::new(cluster.max_requests, 1)).collect(),
             shares: clusters().map(|cluster| SharedClusterState::new(cluster, 1, 1)).collect(),
             shard,

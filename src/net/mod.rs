@@ -15,8 +15,8 @@ pub mod ethtool;
 mod executor;
 mod first_bytes;
 pub mod handshakes;
+pub mod io_context;
 pub mod listener;
-pub mod local;
 #[cfg(test)]
 pub(crate) mod memory;
 mod message;
@@ -41,5 +41,5 @@ mod write_buffer;
 
 pub use buffered_conn::BufferedConn;
 pub use buffers::Buffers;
-pub use local::Local;
+pub use io_context::IoContext;
 pub use socket::Socket;

@@ -18,7 +18,7 @@ use super::current::{self, Current, Waits, current};
 use super::data_ring::{Completion, DataRing, Kind};
 use super::epoll::{Epoll, Source};
 use super::executor::Executor;
-use super::local::Local;
+use super::io_context::IoContext;
 use super::operations::Operations;
 use super::ring::IoBackend;
 use super::ring_transport::RingTransport;
@@ -49,7 +49,7 @@ impl Loop {
     ///
     /// # Errors
     /// When the kernel refuses the ring, its buffers, or a descriptor.
-    pub fn new(backend: IoBackend, io: &Io, local: &Local) -> io::Result<Loop> {
+    pub fn new(backend: IoBackend, io: &Io, local: &IoContext) -> io::Result<Loop> {
         // First, so that the lowest of the loop's descriptors is the ring's.
         let (wait, waits) = match backend.builder(io) {
             Some(builder) => {
@@ -72,7 +72,7 @@ impl Loop {
     }
 
     /// Runs `main` to its end, counting the loop's turns. Then all tasks end.
-    pub fn run<T>(&mut self, local: &Local, main: impl Future<Output = T>) -> T {
+    pub fn run<T>(&mut self, local: &IoContext, main: impl Future<Output = T>) -> T {
         let (current, wait) = (&self.current, &self.wait);
         self.runtime.block_on(async {
             // Dropped from the last to the first: what the connections have staged last leaves before their tasks end and
@@ -86,7 +86,12 @@ impl Loop {
     }
 }
 
-fn run<T>(current: &Current, wait: &Wait, local: &Local, mut main: Pin<&mut impl Future<Output = T>>) -> T {
+fn run<T>(
+    current: &Current,
+    wait: &Wait,
+    local: &IoContext,
+    mut main: Pin<&mut impl Future<Output = T>>,
+) -> T {
     let executor = &current.executor;
     let waker = executor.main_waker();
     local.handshakes.begin_turns();

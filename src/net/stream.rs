@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::buffered_conn::{BufferedConn, Sender};
-use super::local::Local;
+use super::io_context::IoContext;
 use super::socket::Socket;
 use crate::buffer::Output;
 use crate::time::timers::Timer;
@@ -32,7 +32,7 @@ const ROUNDS: usize = 8;
 /// boxes, and the future is a block, for that of an `async fn` holds its arguments twice.
 #[expect(clippy::manual_async_fn, reason = "see above")]
 pub fn drive<K>(
-    local: Rc<Local>,
+    local: Rc<IoContext>,
     conn: Rc<BufferedConn>,
     socket: Socket,
     protocol: Pin<Box<impl Future<Output = ()>>>,
@@ -77,7 +77,7 @@ struct Connection<'a> {
     /// Made when the protocol is done: most of the time there are many that are not.
     linger: Option<Timer>,
     finished: bool,
-    local: &'a Local,
+    local: &'a IoContext,
     conn: &'a BufferedConn,
     socket: &'a Socket,
 }
@@ -169,7 +169,7 @@ impl Connection<'_> {
 }
 
 /// Receives whenever the protocol has taken all that came before. Never completes.
-async fn receive(local: &Local, conn: &BufferedConn, socket: &Socket) {
+async fn receive(local: &IoContext, conn: &BufferedConn, socket: &Socket) {
     loop {
         // With news, the protocol has not yet seen the bytes that came.
         let wants_more = || !conn.protocol_ready() && conn.wants_more();
@@ -182,7 +182,7 @@ async fn receive(local: &Local, conn: &BufferedConn, socket: &Socket) {
 }
 
 /// Sends whatever is staged, one stage at a time. Never completes.
-async fn send(local: &Local, conn: &BufferedConn, socket: &Socket) {
+async fn send(local: &IoContext, conn: &BufferedConn, socket: &Socket) {
     loop {
         let stage =
             poll_fn(|_| conn.take_write_buf(local.timers.now()).map_or(Poll::Pending, Poll::Ready)).await;
@@ -195,7 +195,12 @@ async fn send(local: &Local, conn: &BufferedConn, socket: &Socket) {
     }
 }
 
-async fn send_all(local: &Local, conn: &BufferedConn, socket: &Socket, output: &Output) -> io::Result<()> {
+async fn send_all(
+    local: &IoContext,
+    conn: &BufferedConn,
+    socket: &Socket,
+    output: &Output,
+) -> io::Result<()> {
     let mut from = 0;
     loop {
         match socket.send(output, from) {

@@ -17,7 +17,7 @@ use super::listener::{self, Listener};
 use super::ring::tests::IO;
 use super::ring::{self, IoBackend};
 use super::runtime::Loop;
-use super::{BufferedConn, Local, Socket, buffers, required, runtime, stream};
+use super::{BufferedConn, IoContext, Socket, buffers, required, runtime, stream};
 use crate::config::Io;
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
@@ -55,7 +55,7 @@ fn serve<P: Future<Output = ()> + 'static>(
         ours.push(listener.accept().expect("a connection").0);
     }
     let counts = Arc::<WorkerBlock>::default();
-    let local = Local::new(Arc::clone(&counts), Moment::ZERO);
+    let local = IoContext::new(Arc::clone(&counts), Moment::ZERO);
     let mut event_loop = Loop::new(backend, &io, &local).expect("the backend is there");
     let peers = thread::spawn(move || peers(theirs));
     event_loop.run(&Rc::clone(&local), async {
@@ -246,8 +246,8 @@ fn what_is_staged_while_a_send_waits_follows_it() {
 }
 
 /// Runs `main` on a loop of its own.
-fn run<T>((backend, io): (IoBackend, Io), main: impl AsyncFnOnce(Rc<Local>) -> T) -> T {
-    let local = Local::new(Arc::default(), Moment::ZERO);
+fn run<T>((backend, io): (IoBackend, Io), main: impl AsyncFnOnce(Rc<IoContext>) -> T) -> T {
+    let local = IoContext::new(Arc::default(), Moment::ZERO);
     let mut event_loop = Loop::new(backend, &io, &local).expect("the backend is there");
     event_loop.run(&Rc::clone(&local), main(local))
 }

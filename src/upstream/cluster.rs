@@ -17,7 +17,7 @@ use super::pool::Pool;
 use crate::config;
 use crate::http2::Heads;
 use crate::metrics::{ClusterBlock, EndpointSlot, TimeoutSlot};
-use crate::net::Local;
+use crate::net::IoContext;
 use crate::policy::balance::Tried;
 use crate::policy::breaker::LocalBreaker;
 use crate::policy::budget::Budget;
@@ -67,7 +67,7 @@ impl Cluster {
     pub fn new(
         settings: config::Cluster,
         parts: ClusterInputs<'_>,
-        local: &Rc<Local>,
+        local: &Rc<IoContext>,
         seed: u64,
     ) -> Rc<Cluster> {
         let ClusterInputs { worker, addresses, counts, limit, shares, heads, tls, before } = parts;

@@ -11,7 +11,7 @@ use crate::config;
 use crate::http2::{self, Bounds, ErrorCode, Head, Heads, Notes, OpenError, Stream};
 use crate::metrics::TlsError;
 use crate::net::buffered_conn::Outgoing;
-use crate::net::{BufferedConn, Local, listener, stream};
+use crate::net::{BufferedConn, IoContext, listener, stream};
 use crate::policy::age::Age;
 use crate::policy::failure::Failure;
 use crate::time::Moment;
@@ -138,7 +138,7 @@ impl Connection {
 /// Inputs of a connect.
 pub(super) struct Connect {
     pub(super) address: SocketAddr,
-    pub(super) local: Rc<Local>,
+    pub(super) local: Rc<IoContext>,
     /// Memory for the heads of responses.
     pub(super) heads: Rc<Heads>,
     /// How long the connection may be silent before it is pinged.
@@ -299,7 +299,7 @@ struct Protocol<'a, O: Owner> {
     address: SocketAddr,
     connection: &'a Rc<Connection>,
     conn: &'a BufferedConn,
-    local: &'a Local,
+    local: &'a IoContext,
     age: Age,
     /// TLS goes first.
     is_secure: bool,

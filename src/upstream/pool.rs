@@ -21,7 +21,7 @@ use crate::config;
 use crate::http2::Heads;
 use crate::metrics::labels::Task;
 use crate::metrics::{ClusterBlock, EndpointSlot};
-use crate::net::{Local, runtime};
+use crate::net::{IoContext, runtime};
 use crate::policy::age::Age;
 use crate::policy::balance::{Balance, Candidate, Tried};
 use crate::policy::failure::Failure;
@@ -37,7 +37,7 @@ use crate::tls::{ClientContext, ClusterContext, SessionError};
 /// A cluster's endpoints and connections, as one worker sees them.
 pub(super) struct Pool {
     // Set at start.
-    local: Rc<Local>,
+    local: Rc<IoContext>,
     heads: Rc<Heads>,
     counts: Arc<ClusterBlock>,
     /// This worker's side of the limit on connections.
@@ -79,7 +79,7 @@ impl Pool {
         addresses: &[SocketAddr],
         shares: &SharedClusterState,
         counts: &Arc<ClusterBlock>,
-        (local, heads): (&Rc<Local>, &Rc<Heads>),
+        (local, heads): (&Rc<IoContext>, &Rc<Heads>),
         seed: u64,
     ) -> Rc<Pool> {
         let config = PoolConfig {

@@ -13,7 +13,7 @@ use super::clock;
 use crate::config::{self, Config, Route};
 use crate::http2::{Head, Heads};
 use crate::metrics::{CallBlock, CallLabels, Layout, METHODS_SHOWN_MAX, Shard};
-use crate::net::Local;
+use crate::net::IoContext;
 use crate::policy::jwt::SharedKeys;
 use crate::policy::keyed_rate::KeyedRate;
 use crate::policy::limit::SharedLimit;
@@ -99,7 +99,7 @@ impl WorkerConfig {
     /// Takes over what can stay of the configuration before: see `upstream/cluster.rs`.
     pub(super) fn new(
         snapshot: &ConfigSnapshot,
-        (local, heads): (&Rc<Local>, &Rc<Heads>),
+        (local, heads): (&Rc<IoContext>, &Rc<Heads>),
         seed: u64,
         before: Option<&WorkerConfig>,
     ) -> Rc<WorkerConfig> {

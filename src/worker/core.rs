@@ -23,7 +23,7 @@ use super::downstream::client::Client;
 use super::telemetry::buffers::TelemetryBuffers;
 use crate::http2::Heads;
 use crate::metrics::labels::Task;
-use crate::net::{Local, runtime};
+use crate::net::{IoContext, runtime};
 use crate::policy::overload::{Overload, Verdict};
 use crate::policy::spread::Spread;
 use crate::random::Random;
@@ -56,7 +56,7 @@ pub(super) struct Worker {
     pub(super) number: usize,
     pub(super) clock: Rc<Clock>,
     pub(super) control: Arc<Control>,
-    pub(super) local: Rc<Local>,
+    pub(super) local: Rc<IoContext>,
     /// Memory for the heads of requests and responses.
     pub(super) heads: Rc<Heads>,
     pub(super) spread: Arc<Spread>,
@@ -90,7 +90,7 @@ pub(super) struct Parts {
     pub(super) number: usize,
     pub(super) clock: Rc<Clock>,
     pub(super) control: Arc<Control>,
-    pub(super) local: Rc<Local>,
+    pub(super) local: Rc<IoContext>,
     pub(super) spread: Arc<Spread>,
     pub(super) peers: Arc<[WorkerPeer]>,
     pub(super) calls: Weak<dyn StartCall>,

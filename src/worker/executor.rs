@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::metrics::labels::Task;
-use crate::net::Local;
+use crate::net::IoContext;
 use crate::net::numbered::{self, Numbered};
 
 /// Slots whose wake-ups share one word.
@@ -24,7 +24,7 @@ const GROUP: usize = 64;
 
 /// The calls of one worker. `C` is what a call begins with, `F` the future of a slot.
 pub(super) struct CallExecutor<C, F> {
-    local: Rc<Local>,
+    local: Rc<IoContext>,
     /// Makes the future of a slot.
     serve: fn(Inbox<C>) -> F,
     slots: RefCell<Vec<Slot<C, F>>>,
@@ -149,7 +149,7 @@ impl<C, F> Drop for CallExecutor<C, F> {
 
 impl<C, F: Future<Output = Infallible>> CallExecutor<C, F> {
     /// An executor without calls. `serve` makes a future that serves one call of its inbox after the other.
-    pub(super) fn new(local: Rc<Local>, serve: fn(Inbox<C>) -> F) -> Rc<CallExecutor<C, F>> {
+    pub(super) fn new(local: Rc<IoContext>, serve: fn(Inbox<C>) -> F) -> Rc<CallExecutor<C, F>> {
         Rc::new(CallExecutor {
             local,
             serve,
@@ -320,7 +320,7 @@ mod tests {
     type Calls = CallExecutor<Call, Pin<Box<dyn Future<Output = Infallible>>>>;
 
     fn calls() -> Rc<Calls> {
-        CallExecutor::new(Local::new(Arc::default(), Moment::ZERO), |inbox| {
+        CallExecutor::new(IoContext::new(Arc::default(), Moment::ZERO), |inbox| {
             Box::pin(async move {
                 loop {
                     inbox.next().await.await;

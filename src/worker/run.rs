@@ -23,7 +23,7 @@ use super::downstream::listener::ListenerState;
 use super::downstream::{accept, detect};
 use super::executor::CallExecutor;
 use super::telemetry::buffers::{TelemetryBuffers, TelemetryConfig};
-use crate::net::Local;
+use crate::net::IoContext;
 use crate::net::listener::{Bound, Listener};
 use crate::net::ring::IoBackend;
 use crate::net::runtime::{self, Loop, Notifier};
@@ -78,7 +78,7 @@ pub struct Plan {
 pub fn run(plan: Plan, started: impl FnOnce()) -> io::Result<()> {
     let clock = Rc::new(plan.clock.clone());
     let _closing = Closing(Arc::clone(&plan.control));
-    let local = Local::new(Arc::clone(&plan.snapshot.shard.worker), clock.now());
+    let local = IoContext::new(Arc::clone(&plan.snapshot.shard.worker), clock.now());
     let mut event_loop = Loop::new(plan.backend, &plan.snapshot.config.io, &local)?;
     event_loop.run(&Rc::clone(&local), serve(plan, clock, local, started))
 }
@@ -116,7 +116,7 @@ impl<F: Future<Output = Infallible>> StartCall for Calls<F> {
     }
 }
 
-async fn serve(plan: Plan, clock: Rc<Clock>, local: Rc<Local>, started: impl FnOnce()) -> io::Result<()> {
+async fn serve(plan: Plan, clock: Rc<Clock>, local: Rc<IoContext>, started: impl FnOnce()) -> io::Result<()> {
     let (worker, calls) = begin(plan, clock, local)?;
     started();
     worker.ended().await;
@@ -128,7 +128,7 @@ async fn serve(plan: Plan, clock: Rc<Clock>, local: Rc<Local>, started: impl FnO
 pub(super) fn begin(
     plan: Plan,
     clock: Rc<Clock>,
-    local: Rc<Local>,
+    local: Rc<IoContext>,
 ) -> io::Result<(Rc<Worker>, Rc<dyn StartCall>)> {
     let executor = CallExecutor::new(Rc::clone(&local), call::serve);
     let calls = Rc::new(Calls(Rc::clone(&executor)));
@@ -151,7 +151,7 @@ pub(super) fn begin(
     Ok((worker, calls))
 }
 
-fn worker(plan: &Plan, clock: Rc<Clock>, local: Rc<Local>, calls: Weak<dyn StartCall>) -> Rc<Worker> {
+fn worker(plan: &Plan, clock: Rc<Clock>, local: Rc<IoContext>, calls: Weak<dyn StartCall>) -> Rc<Worker> {
     let seed =
         clock.entropy() ^ clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let telemetry = TelemetryBuffers::new(plan.telemetry.clone(), (&clock, &local), !seed);

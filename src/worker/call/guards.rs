@@ -10,7 +10,7 @@ use super::mirror_target::MirrorTarget;
 use super::mutation;
 use crate::config::{self, Config, ExtAuthz, JwtProvider, RateKey, RoutePolicies};
 use crate::http2::{Head, Name};
-use crate::net::Local;
+use crate::net::IoContext;
 use crate::policy::api_key;
 use crate::policy::failure::Failure;
 use crate::policy::jwt::{self, Cache, KeySet, Problem, SharedKeys, Verified};
@@ -184,7 +184,7 @@ impl Guards {
     pub(super) fn ask(
         &self,
         asker: &Asker<'_>,
-        local: &Local,
+        local: &IoContext,
         now: u64,
         may_wait: bool,
     ) -> Result<Known, Stop> {
@@ -256,7 +256,7 @@ impl Guards {
         &self,
         head: &Head,
         known: &mut Known,
-        (local, now): (&Local, u64),
+        (local, now): (&IoContext, u64),
         may_wait: bool,
         allow_missing: bool,
     ) -> Result<(), Stop> {

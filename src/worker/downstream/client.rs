@@ -11,7 +11,7 @@ use super::listener::ListenerState;
 use crate::config;
 use crate::http2::Bounds;
 use crate::metrics::ProtocolError;
-use crate::net::{BufferedConn, Local};
+use crate::net::{BufferedConn, IoContext};
 use crate::policy::age::Age;
 use crate::policy::client_cert;
 use crate::policy::failure::Failure;
@@ -26,7 +26,7 @@ pub(in crate::worker) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A client's connection, as its calls see it.
 pub(in crate::worker) struct Client {
-    pub(in crate::worker) local: Rc<Local>,
+    pub(in crate::worker) local: Rc<IoContext>,
     /// Its address, or the one that the PROXY protocol names.
     peer: Cell<SocketAddr>,
     /// The text of that address, if services are told.
@@ -56,7 +56,7 @@ pub(in crate::worker) struct Client {
 
 impl Client {
     pub(in crate::worker) fn new(
-        (local, unbegun): (Rc<Local>, Rc<Unbegun>),
+        (local, unbegun): (Rc<IoContext>, Rc<Unbegun>),
         listener: Rc<ListenerState>,
         peer: SocketAddr,
         random: &mut Random,

@@ -16,7 +16,7 @@ use super::super::run::{self, Plan};
 use super::super::telemetry::buffers::TelemetryConfig;
 use crate::config::{self, Config, Workers};
 use crate::metrics::{ClusterBlock, Layout, Shard, WorkerBlock};
-use crate::net::Local;
+use crate::net::IoContext;
 use crate::net::listener::Bound;
 use crate::net::memory::{Answer, Link, World};
 use crate::net::ring::IoBackend;
@@ -313,7 +313,7 @@ impl Shared {
             spread: Arc::clone(&self.spread),
             peers: Arc::clone(peers),
         };
-        let local = Local::new(Arc::clone(&shard.worker), clock.now());
+        let local = IoContext::new(Arc::clone(&shard.worker), clock.now());
         let begun = run::begin(plan, Rc::new(clock.clone()), local);
         let (worker, calls) = begun.expect("there is nothing that fails");
         let has_ended = Rc::new(Cell::new(false));

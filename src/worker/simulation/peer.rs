@@ -10,21 +10,21 @@ use std::time::Duration;
 
 use crate::http2::{self, Bounds, Head, Heads, Session, Stream};
 use crate::net::memory::{End, Memory, World};
-use crate::net::{BufferedConn, Local, Socket, runtime, stream};
+use crate::net::{BufferedConn, IoContext, Socket, runtime, stream};
 use crate::time::Moment;
 
 /// The state that all peers of a simulation share.
 pub(super) struct Far {
     pub(super) memory: Rc<Memory>,
     pub(super) heads: Rc<Heads>,
-    local: Rc<Local>,
+    local: Rc<IoContext>,
     panics: Cell<u32>,
 }
 
 impl Far {
     pub(super) fn new(world: &World) -> Rc<Far> {
         let memory = Rc::clone(&world.memory);
-        let local = Local::new(Default::default(), memory.now());
+        let local = IoContext::new(Default::default(), memory.now());
         let far = Rc::new(Far { memory, heads: Heads::new(), local, panics: Cell::new(0) });
         far.spawn(Rc::clone(&far).tick());
         far
@@ -122,7 +122,7 @@ impl Peer {
         peer
     }
 
-    async fn run(self: Rc<Self>, local: Rc<Local>, accepted: impl Fn(&Rc<Peer>, Stream, Head)) {
+    async fn run(self: Rc<Self>, local: Rc<IoContext>, accepted: impl Fn(&Rc<Peer>, Stream, Head)) {
         let due = local.timers.timer();
         let session = &self.session;
         poll_fn(|cx| {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::metrics::record::{Record, Ring};
-use crate::net::Local;
+use crate::net::IoContext;
 use crate::policy::status::Code;
 use crate::random::Random;
 use crate::time::Moment;
@@ -47,7 +47,7 @@ pub struct Tracing {
 pub(in crate::worker) struct TelemetryBuffers {
     config: TelemetryConfig,
     clock: Rc<Clock>,
-    local: Rc<Local>,
+    local: Rc<IoContext>,
     random: RefCell<Random>,
     /// Unix time, in microseconds, of the worker clock's zero.
     epoch_us: Cell<u64>,
@@ -63,7 +63,7 @@ impl TelemetryBuffers {
     /// `None` without access log and tracing.
     pub(in crate::worker) fn new(
         config: TelemetryConfig,
-        (clock, local): (&Rc<Clock>, &Rc<Local>),
+        (clock, local): (&Rc<Clock>, &Rc<IoContext>),
         seed: u64,
     ) -> Option<Rc<TelemetryBuffers>> {
         if config.access_log.is_none() && config.tracing.is_none() {

@@ -1,4 +1,4 @@
-//! [`Local`]: the buffers, timers and counters that a worker lends to everything that moves bytes for it.
+//! [`IoContext`]: the buffers, timers and counters that a worker lends to everything that moves bytes for it.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -14,8 +14,8 @@ use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 use crate::time::timers::Timers;
 
-/// A worker's shared means. Never leaves its thread.
-pub struct Local {
+/// A worker's means of input and output. Never leaves its thread.
+pub struct IoContext {
     /// Buffers for receiving and sending.
     pub buffers: Rc<Buffers>,
     /// The timing wheel.
@@ -27,11 +27,11 @@ pub struct Local {
     transport: OnceCell<Rc<RingTransport>>,
 }
 
-impl Local {
+impl IoContext {
     /// The means of a worker whose clock stands at `now`.
-    pub fn new(counts: Arc<WorkerBlock>, now: Moment) -> Rc<Local> {
+    pub fn new(counts: Arc<WorkerBlock>, now: Moment) -> Rc<IoContext> {
         let (buffers, timers) = (Rc::new(Buffers::new()), Timers::new(now));
-        Rc::new(Local {
+        Rc::new(IoContext {
             buffers,
             timers,
             handshakes: Handshakes::default(),
@@ -66,9 +66,9 @@ impl Local {
     }
 }
 
-impl fmt::Debug for Local {
+impl fmt::Debug for IoContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Local")
+        f.debug_struct("IoContext")
             .field("buffers", &self.buffers)
             .field("timers", &self.timers)
             .finish_non_exhaustive()
