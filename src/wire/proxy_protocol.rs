@@ -20,7 +20,7 @@ pub const LOCAL: [u8; FIXED] = *b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
 /// The kinds of first bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Begin {
+pub enum Preface {
     /// The beginning of a header.
     Part,
     /// A whole header.
@@ -37,27 +37,27 @@ pub enum Begin {
 }
 
 /// Reads the first bytes of a connection.
-pub fn read(bytes: &[u8]) -> Begin {
+pub fn read(bytes: &[u8]) -> Preface {
     let known = bytes.len().min(SIGNATURE.len());
     if bytes[..known] == SIGNATURE[..known] {
-        return if bytes.len() < FIXED { Begin::Part } else { binary(bytes) };
+        return if bytes.len() < FIXED { Preface::Part } else { binary(bytes) };
     }
     let known = bytes.len().min(LINE.len());
     if bytes[..known] == LINE[..known] {
-        return if known < LINE.len() { Begin::Part } else { line(bytes) };
+        return if known < LINE.len() { Preface::Part } else { line(bytes) };
     }
-    Begin::Other
+    Preface::Other
 }
 
-fn line(bytes: &[u8]) -> Begin {
+fn line(bytes: &[u8]) -> Preface {
     let looked_at = &bytes[..bytes.len().min(LINE_MAX)];
     let Some(end) = looked_at.windows(2).position(|pair| pair == b"\r\n") else {
-        return if bytes.len() < LINE_MAX { Begin::Part } else { Begin::Bad };
+        return if bytes.len() < LINE_MAX { Preface::Part } else { Preface::Bad };
     };
     let length = end + 2;
     match source_of_line(&bytes[LINE.len()..end]) {
-        Some(source) => Begin::Header { length, source },
-        None => Begin::Bad,
+        Some(source) => Preface::Header { length, source },
+        None => Preface::Bad,
     }
 }
 
@@ -86,16 +86,16 @@ fn source_of_line(line: &[u8]) -> Option<Option<SocketAddr>> {
     (is_right && words.next().is_none()).then(|| Some(SocketAddr::new(source.to_canonical(), source_port)))
 }
 
-fn binary(bytes: &[u8]) -> Begin {
+fn binary(bytes: &[u8]) -> Preface {
     let (version, command, family) = (bytes[12] >> 4, bytes[12] & 0xf, bytes[13]);
     let rest = usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
     let length = FIXED + rest;
     if version != 2 || command > 1 || length > HEADER_MAX {
-        return Begin::Bad;
+        return Preface::Bad;
     }
-    let Some(addresses) = bytes.get(FIXED..length) else { return Begin::Part };
+    let Some(addresses) = bytes.get(FIXED..length) else { return Preface::Part };
     if command == 0 {
-        return Begin::Header { length, source: None };
+        return Preface::Header { length, source: None };
     }
     let source = match family {
         // Stream over IPv4: two addresses, two ports.
@@ -110,12 +110,12 @@ fn binary(bytes: &[u8]) -> Begin {
             Some(SocketAddr::new(IpAddr::from(Ipv6Addr::from(address)).to_canonical(), port))
         }),
         // No family, datagrams, Unix sockets: there is no IP address to be known by.
-        0x00 | 0x12 | 0x22 | 0x31 | 0x32 => return Begin::Header { length, source: None },
+        0x00 | 0x12 | 0x22 | 0x31 | 0x32 => return Preface::Header { length, source: None },
         _ => None,
     };
     match source {
-        Some(source) => Begin::Header { length, source: Some(source) },
-        None => Begin::Bad,
+        Some(source) => Preface::Header { length, source: Some(source) },
+        None => Preface::Bad,
     }
 }
 
@@ -144,8 +144,8 @@ mod tests {
         v2(0x21, 0x21, &addresses)
     }
 
-    fn header(length: usize, source: Option<&str>) -> Begin {
-        Begin::Header { length, source: source.map(|source| source.parse().expect(source)) }
+    fn header(length: usize, source: Option<&str>) -> Preface {
+        Preface::Header { length, source: source.map(|source| source.parse().expect(source)) }
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
             (v2(0x21, 0, b"\x04\0\0"), None),
         ] {
             for cut in 0..bytes.len() {
-                assert_eq!(read(&bytes[..cut]), Begin::Part, "{cut} of {bytes:?}");
+                assert_eq!(read(&bytes[..cut]), Preface::Part, "{cut} of {bytes:?}");
             }
             let whole = header(bytes.len(), source);
             assert_eq!(read(&bytes), whole, "{bytes:?}");
@@ -202,12 +202,12 @@ mod tests {
             &v2(0x21, 0x41, &[0; 36]),
             &v2(0x20, 0, &[0; HEADER_MAX - FIXED + 1])[..FIXED],
         ] {
-            assert_eq!(read(bytes), Begin::Bad, "{bytes:?}");
+            assert_eq!(read(bytes), Preface::Bad, "{bytes:?}");
         }
         for bytes in
             [&b"PRI * HTTP/2.0"[..], b"GET / HTTP/1.1", b"P ", b"\r\n\r\nx", b"\x16\x03\x01", b"PROXy "]
         {
-            assert_eq!(read(bytes), Begin::Other, "{bytes:?}");
+            assert_eq!(read(bytes), Preface::Other, "{bytes:?}");
         }
     }
 }

@@ -93,9 +93,9 @@ impl Drop for Closing {
 }
 
 /// The calls of a worker.
-struct Calls<F>(Rc<CallExecutor<NewCall, F>>);
+struct CallStarter<F>(Rc<CallExecutor<NewCall, F>>);
 
-impl<F: Future<Output = Infallible>> StartCall for Calls<F> {
+impl<F: Future<Output = Infallible>> StartCall for CallStarter<F> {
     fn start(
         &self,
         worker: &Rc<Worker>,
@@ -131,7 +131,7 @@ pub(super) fn begin(
     local: Rc<IoContext>,
 ) -> io::Result<(Rc<Worker>, Rc<dyn StartCall>)> {
     let executor = CallExecutor::new(Rc::clone(&local), call::serve);
-    let calls = Rc::new(Calls(Rc::clone(&executor)));
+    let calls = Rc::new(CallStarter(Rc::clone(&executor)));
     let worker = worker(&plan, clock, local, Rc::downgrade(&calls) as Weak<dyn StartCall>);
     worker.transcode(plan.api);
     let notifier = Notifier::new(plan.notifier, plan.backend)?;

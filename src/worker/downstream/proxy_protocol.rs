@@ -8,7 +8,7 @@ use crate::config::ProxyProtocol;
 use crate::metrics::ProtocolError;
 use crate::net::BufferedConn;
 use crate::time::timers::Timer;
-use crate::wire::proxy_protocol::{self, Begin};
+use crate::wire::proxy_protocol::{self, Preface};
 
 /// The connection is to be closed.
 pub(super) struct Refused;
@@ -23,22 +23,22 @@ pub(super) async fn read(
     let is_trusted = settings.trusted_cidrs.is_empty() || settings.trusted_cidrs.contains(client.peer().ip());
     let due = timer.now().plus(settings.timeout);
     let look = |bytes: &[u8]| match proxy_protocol::read(bytes) {
-        Begin::Part => None,
+        Preface::Part => None,
         whole => Some(whole),
     };
     let begin = poll_fn(|_| match conn.look(look) {
         Some(begin) => Poll::Ready(begin),
         // It has closed its side, and the rest never comes.
-        None if conn.read_end().is_some() => Poll::Ready(Begin::Bad),
+        None if conn.read_end().is_some() => Poll::Ready(Preface::Bad),
         None => Poll::Pending,
     });
     match timer.within(due, begin).await {
-        Some(Begin::Header { length, source }) if is_trusted => {
+        Some(Preface::Header { length, source }) if is_trusted => {
             conn.skip(length);
             source.into_iter().for_each(|source| client.is_behind(source));
             Ok(())
         }
-        Some(Begin::Other) if settings.allow_requests_without_proxy_protocol => Ok(()),
+        Some(Preface::Other) if settings.allow_requests_without_proxy_protocol => Ok(()),
         Some(_) => {
             client.protocol_error(ProtocolError::ProxyProtocol);
             Err(Refused)
