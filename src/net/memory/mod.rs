@@ -36,7 +36,7 @@ pub(crate) struct Memory {
     /// Wakers, in the order of their times.
     events: RefCell<BTreeMap<(Moment, u64), Waker>>,
     order: Cell<u64>,
-    doors: RefCell<BTreeMap<SocketAddr, Door>>,
+    doors: RefCell<BTreeMap<SocketAddr, PortState>>,
     ports: Cell<u16>,
     /// Those who look at their notifiers before time goes on.
     notifiers: RefCell<Vec<Waker>>,
@@ -55,7 +55,7 @@ pub(crate) enum Answer {
     BlackHole,
 }
 
-struct Door {
+struct PortState {
     answer: Answer,
     link: Link,
     waiting: VecDeque<(End, SocketAddr)>,
@@ -146,7 +146,7 @@ impl Memory {
     /// Lets an address take connections over `link`; its two ways are as the connecting side sees them.
     pub(crate) fn open(&self, address: SocketAddr, answer: Answer, link: Link) {
         let mut doors = self.doors.borrow_mut();
-        let door = doors.entry(address).or_insert_with(|| Door {
+        let door = doors.entry(address).or_insert_with(|| PortState {
             answer,
             link,
             waiting: VecDeque::new(),

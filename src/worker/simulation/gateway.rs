@@ -63,9 +63,9 @@ impl Gateway {
         let shared = Shared::new(config, &clock);
         let address = shared.config.listeners[0].address;
         world.memory.open(address, Answer::Accept, link);
-        let doors: Vec<_> = (0..workers(&shared.config)).map(|_| Door::new()).collect();
-        let peers: Arc<[WorkerPeer]> = doors.iter().map(Door::peer).collect();
-        let seat = |(number, door): (usize, Door)| {
+        let doors: Vec<_> = (0..workers(&shared.config)).map(|_| ControlLink::new()).collect();
+        let peers: Arc<[WorkerPeer]> = doors.iter().map(ControlLink::peer).collect();
+        let seat = |(number, door): (usize, ControlLink)| {
             let begin = || shared.start(world, number, door, &clock, &peers);
             // Alone it takes its turns together with its clients and services.
             if peers.len() == 1 { begin() } else { world.apart(begin) }
@@ -221,16 +221,16 @@ impl Seat {
 }
 
 /// How a worker is told that somebody wants something of it.
-struct Door {
+struct ControlLink {
     control: Arc<Control>,
     ours: UnixStream,
     theirs: UnixStream,
 }
 
-impl Door {
-    fn new() -> Door {
+impl ControlLink {
+    fn new() -> ControlLink {
         let (ours, theirs) = UnixStream::pair().expect("two descriptors");
-        Door { control: Arc::default(), ours, theirs }
+        ControlLink { control: Arc::default(), ours, theirs }
     }
 
     fn peer(&self) -> WorkerPeer {
@@ -294,7 +294,7 @@ impl Shared {
         &self,
         world: &World,
         number: usize,
-        door: Door,
+        door: ControlLink,
         clock: &Clock,
         peers: &Arc<[WorkerPeer]>,
     ) -> Seat {
