@@ -38,7 +38,7 @@ macro_rules! block {
                     name: $many_name,
                     label: $label,
                     values: &$values,
-                    spread: crate::metrics::Spread::$spread,
+                    spread: crate::metrics::PerWorker::$spread,
                     help: $many_help,
                     read: |block| block.$many.all(),
                 },)+)?
@@ -193,7 +193,7 @@ pub struct LabelledRow<B: 'static> {
     /// All values it may have.
     pub values: &'static [&'static str],
     /// Whether the page shows each worker.
-    pub spread: Spread,
+    pub spread: PerWorker,
     /// A sentence for the operator.
     pub help: &'static str,
     /// Reads the field, by the order of the values.
@@ -202,7 +202,7 @@ pub struct LabelledRow<B: 'static> {
 
 /// How the counts of several workers are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spread {
+pub enum PerWorker {
     /// A series for each worker.
     Each,
     /// Their sum.

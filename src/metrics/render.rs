@@ -17,7 +17,7 @@ pub use self::tls::{CertificateRow, CertificatesInfo};
 use super::page::{Escaped, Page, Seconds};
 use super::{
     BOUNDS_MICROS, CallTotals, ClusterBlock, EndpointSlot, EndpointView, GRPC_STATUS_NAMES, Kind, Layout,
-    Shard, Spread, TimeoutSlot, WorkerBlock, call_totals, cluster_total,
+    PerWorker, Shard, TimeoutSlot, WorkerBlock, call_totals, cluster_total,
 };
 
 /// Values of the page that concern the gateway as a whole.
@@ -256,13 +256,13 @@ fn workers(page: &mut Page, shards: &[Arc<Shard>], control_panics: u64) {
     for row in WorkerBlock::BY_LABEL {
         page.family(row.name, "counter", row.help);
         match row.spread {
-            Spread::Each => shards.iter().enumerate().for_each(|(worker, shard)| {
+            PerWorker::Each => shards.iter().enumerate().for_each(|(worker, shard)| {
                 for (value, count) in row.values.iter().zip((row.read)(&shard.worker)) {
                     let labels = format_args!("worker=\"{worker}\",{}=\"{value}\"", row.label);
                     page.sample(row.name, &labels, count.get());
                 }
             }),
-            Spread::Sum => {
+            PerWorker::Sum => {
                 for (at, value) in row.values.iter().enumerate() {
                     let sum = shards.iter().map(|shard| (row.read)(&shard.worker)[at].get()).sum::<u64>();
                     page.sample(row.name, &format_args!("{}=\"{value}\"", row.label), sum);

@@ -12,7 +12,7 @@ use super::telemetry_sinks::TelemetrySinks;
 use super::worker_thread::{Handle, Starting};
 use crate::metrics::Shard;
 use crate::net::ring::{self, IoBackend};
-use crate::policy::spread::Spread;
+use crate::policy::connection_balance::ConnectionBalance;
 use crate::transcode::api::Api;
 use crate::worker::{Clock, Control, Plan, WorkerPeer};
 
@@ -34,7 +34,7 @@ impl Begun<'_> {
         sockets: Vec<Vec<TcpListener>>,
         state: &State,
     ) -> Result<Vec<Handle>, StartError> {
-        let spread = Spread::new(starting.len(), self.shared.config.listeners.len());
+        let balance = ConnectionBalance::new(starting.len(), self.shared.config.listeners.len());
         let notifiers: Vec<_> =
             starting.iter().map(|_| notifier()).collect::<Result<_, _>>().map_err(StartError::System)?;
         let controls: Vec<_> = notifiers.iter().map(|_| Arc::new(Control::default())).collect();
@@ -62,7 +62,7 @@ impl Begun<'_> {
                 api: self.api.map(Arc::clone),
                 control: Arc::clone(&control),
                 notifier: theirs,
-                spread: Arc::clone(&spread),
+                balance: Arc::clone(&balance),
                 peers: Arc::clone(&peers),
             };
             let thread = match starting.go(plan) {

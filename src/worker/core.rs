@@ -24,8 +24,8 @@ use super::telemetry::buffers::TelemetryBuffers;
 use crate::http2::Heads;
 use crate::metrics::labels::Task;
 use crate::net::{IoContext, runtime};
+use crate::policy::connection_balance::ConnectionBalance;
 use crate::policy::overload::{Overload, Verdict};
-use crate::policy::spread::Spread;
 use crate::random::Random;
 use crate::time::Moment;
 use crate::tls::{Contexts, ServerContext};
@@ -59,7 +59,7 @@ pub(super) struct Worker {
     pub(super) local: Rc<IoContext>,
     /// Memory for the heads of requests and responses.
     pub(super) heads: Rc<Heads>,
-    pub(super) spread: Arc<Spread>,
+    pub(super) balance: Arc<ConnectionBalance>,
     pub(super) peers: Arc<[WorkerPeer]>,
     /// Weak, for calls hold the worker. It lives as long as the task that polls it.
     calls: Weak<dyn StartCall>,
@@ -91,7 +91,7 @@ pub(super) struct Parts {
     pub(super) clock: Rc<Clock>,
     pub(super) control: Arc<Control>,
     pub(super) local: Rc<IoContext>,
-    pub(super) spread: Arc<Spread>,
+    pub(super) balance: Arc<ConnectionBalance>,
     pub(super) peers: Arc<[WorkerPeer]>,
     pub(super) calls: Weak<dyn StartCall>,
     pub(super) telemetry: Option<Rc<TelemetryBuffers>>,
@@ -100,13 +100,13 @@ pub(super) struct Parts {
 
 impl Worker {
     pub(super) fn new(parts: Parts, snapshot: &ConfigSnapshot) -> Rc<Worker> {
-        let Parts { number, clock, control, local, spread, peers, calls, telemetry, seed } = parts;
+        let Parts { number, clock, control, local, balance, peers, calls, telemetry, seed } = parts;
         let heads = Heads::new();
         Rc::new(Worker {
             number,
             clock,
             control,
-            spread,
+            balance,
             peers,
             calls,
             config: RefCell::new(WorkerConfig::new(snapshot, (&local, &heads), seed, None)),
@@ -248,7 +248,7 @@ impl Worker {
     pub(super) fn end_if_alone(&self) {
         let alone = || {
             self.accepting.get() == 0
-                && self.spread.connections(self.number) == 0
+                && self.balance.connections(self.number) == 0
                 && self.control.queue().close_if_empty()
         };
         if self.control.wanted() != Wanted::Serve && alone() {

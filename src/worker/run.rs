@@ -27,7 +27,7 @@ use crate::net::IoContext;
 use crate::net::listener::{Bound, Listener};
 use crate::net::ring::IoBackend;
 use crate::net::runtime::{self, Loop, Notifier};
-use crate::policy::spread::Spread;
+use crate::policy::connection_balance::ConnectionBalance;
 use crate::time::timers;
 use crate::transcode::api::Api;
 
@@ -66,7 +66,7 @@ pub struct Plan {
     /// Rings when these change.
     pub notifier: UnixStream,
     /// Counts of each worker's connections.
-    pub spread: Arc<Spread>,
+    pub balance: Arc<ConnectionBalance>,
     /// All workers in the order of their numbers, this one included.
     pub peers: Arc<[WorkerPeer]>,
 }
@@ -160,7 +160,7 @@ fn worker(plan: &Plan, clock: Rc<Clock>, local: Rc<IoContext>, calls: Weak<dyn S
         clock,
         control: Arc::clone(&plan.control),
         local,
-        spread: Arc::clone(&plan.spread),
+        balance: Arc::clone(&plan.balance),
         peers: Arc::clone(&plan.peers),
         calls,
         telemetry,

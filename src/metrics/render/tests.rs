@@ -197,7 +197,7 @@ fn every_row_of_every_table_is_on_the_page() {
     for row in WorkerBlock::BY_LABEL {
         assert_eq!(page.types[row.name], "counter");
         let of_name = |series: &&String| series.starts_with(&format!("{}{{", row.name));
-        let each = if row.spread == Spread::Each { 2 } else { 1 };
+        let each = if row.spread == PerWorker::Each { 2 } else { 1 };
         // Others than workers may panic, too.
         let others = usize::from(row.name == "ringway_panics_total");
         assert_eq!(

@@ -20,7 +20,7 @@ pub(in crate::worker) struct ConnectionSlot {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.worker.spread.leave(self.worker.number, self.listener);
+        self.worker.balance.leave(self.worker.number, self.listener);
         self.worker.end_if_alone();
     }
 }
@@ -37,9 +37,9 @@ impl Worker {
         let counts = self.local.counts();
         let balances = at.settings.balance_connections && self.serves();
         let place = if balances {
-            self.spread.place(own, listener, max)
+            self.balance.place(own, listener, max)
         } else {
-            self.spread.enter(own, listener, max).then_some(own)
+            self.balance.enter(own, listener, max).then_some(own)
         };
         match place {
             Some(number) if number == own => return Some((self.slot(listener), socket)),
@@ -48,7 +48,7 @@ impl Worker {
                 match self.transfer(number, transferred, at.settings.backlog) {
                     Ok(()) => counts.connections_handed.add(1),
                     // Serving it here is better than not at all.
-                    Err(transferred) if self.spread.enter(own, listener, max) => {
+                    Err(transferred) if self.balance.enter(own, listener, max) => {
                         return self.receive(transferred).map(|(slot, socket, _)| (slot, socket));
                     }
                     Err(_) => counts.connections_refused.add(1),
@@ -69,7 +69,7 @@ impl Worker {
         let (peer_worker, listener) = (&self.peers[number], transferred.listener);
         let result = peer_worker.control.queue().put(transferred, max);
         if result.is_err() {
-            self.spread.leave(number, listener);
+            self.balance.leave(number, listener);
         }
         // The peer is notified even of a refused connection: a worker that drains may have waited for just this one.
         peer_worker.notify();

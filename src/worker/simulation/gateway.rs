@@ -20,10 +20,10 @@ use crate::net::IoContext;
 use crate::net::listener::Bound;
 use crate::net::memory::{Answer, Link, World};
 use crate::net::ring::IoBackend;
+use crate::policy::connection_balance::ConnectionBalance;
 use crate::policy::limit::SharedLimit;
 use crate::policy::rate::SharedRate;
 use crate::policy::shared_cluster::SharedClusterState;
-use crate::policy::spread::Spread;
 use crate::tls::Contexts;
 
 /// The workers under test, and the supervisor's part of them.
@@ -47,7 +47,7 @@ pub(super) struct Seat {
 /// State that all workers share.
 pub(super) struct Shared {
     pub(super) config: Arc<Config>,
-    pub(super) spread: Arc<Spread>,
+    pub(super) balance: Arc<ConnectionBalance>,
     pub(super) limits: Vec<Arc<SharedLimit>>,
     pub(super) clusters: Vec<Arc<SharedClusterState>>,
     rates: Vec<Option<Arc<SharedRate>>>,
@@ -159,7 +159,7 @@ impl Gateway {
     pub(super) fn check_idle(&self, context: &str) {
         for (number, seat) in self.workers.iter().enumerate() {
             seat.check_idle(&format!("worker {number}; {context}"));
-            let connections = self.shared.spread.connections(number);
+            let connections = self.shared.balance.connections(number);
             assert_eq!(connections, 0, "worker {number}: connections are counted; {context}");
         }
     }
@@ -244,7 +244,7 @@ impl Shared {
         let rate = |settings| SharedRate::new(settings, workers, clock.now());
         let clusters = || config.clusters.iter();
         Shared {
-            spread: Spread::new(workers, listeners),
+            balance: ConnectionBalance::new(workers, listeners),
             limits: clusters().map(|cluster| SharedLimit::new(cluster.max_requests, workers)).collect(),
             clusters: clusters()
                 .map(|cluster| SharedClusterState::new(cluster, cluster.endpoints.len(), workers))
@@ -270,7 +270,7 @@ impl Shared {
             self.limits[number].resize(settings.max_requests);
             clusters.push(next);
         }
-        Shared { clusters, limits: self.limits.clone(), spread: Arc::clone(&self.spread), ..fresh }
+        Shared { clusters, limits: self.limits.clone(), balance: Arc::clone(&self.balance), ..fresh }
     }
 
     fn snapshot(&self, worker: usize, shard: &Arc<Shard>) -> ConfigSnapshot {
@@ -310,7 +310,7 @@ impl Shared {
             api: None,
             control: Arc::clone(&door.control),
             notifier: door.theirs,
-            spread: Arc::clone(&self.spread),
+            balance: Arc::clone(&self.balance),
             peers: Arc::clone(peers),
         };
         let local = IoContext::new(Arc::clone(&shard.worker), clock.now());

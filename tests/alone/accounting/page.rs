@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ringway::admin::GatewayView;
 use ringway::metrics::{
-    BOUNDS_MICROS, ClusterBlock, EndpointSlot, GRPC_STATUS_NAMES, Kind, Shard, Spread, WorkerBlock,
+    BOUNDS_MICROS, ClusterBlock, EndpointSlot, GRPC_STATUS_NAMES, Kind, PerWorker, Shard, WorkerBlock,
     call_totals,
 };
 use ringway::supervisor::Gateway;
@@ -208,7 +208,7 @@ fn sums(view: &GatewayView) -> Sums {
             let worker = worker.to_string();
             for (value, count) in row.values.iter().zip((row.read)(&shard.worker)) {
                 let labels = [(row.label, *value), ("worker", worker.as_str())];
-                let labels = if row.spread == Spread::Each { &labels[..] } else { &labels[..1] };
+                let labels = if row.spread == PerWorker::Each { &labels[..] } else { &labels[..1] };
                 add(row.name, Kind::Counter, labels, count.get() as f64);
             }
         }

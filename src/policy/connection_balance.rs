@@ -13,7 +13,7 @@ const SLACK: u32 = 8;
 
 /// The connections of all workers.
 #[derive(Debug)]
-pub struct Spread(Box<[Counts]>);
+pub struct ConnectionBalance(Box<[Counts]>);
 
 /// The connections of one worker, by listener. On cache lines of their own.
 #[derive(Debug)]
@@ -47,11 +47,11 @@ pub fn choose(own: usize, workers: impl IntoIterator<Item = WorkerLoad>) -> Opti
     Some(if stays { own } else { number })
 }
 
-impl Spread {
-    /// A spread for so many workers, each with so many listeners, without connections.
-    pub fn new(workers: usize, listeners: usize) -> Arc<Spread> {
+impl ConnectionBalance {
+    /// A balance for so many workers, each with so many listeners, without connections.
+    pub fn new(workers: usize, listeners: usize) -> Arc<ConnectionBalance> {
         let counts = |_| Counts((0..listeners).map(|_| AtomicU32::new(0)).collect());
-        Arc::new(Spread((0..workers).map(counts).collect()))
+        Arc::new(ConnectionBalance((0..workers).map(counts).collect()))
     }
 
     /// Counts a connection that worker `own` has accepted, at the worker that shall have it. Gives the number of that
@@ -138,25 +138,25 @@ mod tests {
 
     #[test]
     fn a_burst_that_one_worker_accepts_is_spread() {
-        let spread = Spread::new(4, 1);
+        let balance = ConnectionBalance::new(4, 1);
         for _ in 0..8 {
-            assert!(spread.place(2, 0, 100).is_some());
+            assert!(balance.place(2, 0, 100).is_some());
         }
-        assert_eq!([0, 1, 2, 3].map(|worker| spread.connections(worker)), [2; 4]);
+        assert_eq!([0, 1, 2, 3].map(|worker| balance.connections(worker)), [2; 4]);
     }
 
     #[test]
     fn all_listeners_count_and_each_has_its_limit() {
-        let spread = Spread::new(2, 2);
-        assert_eq!(spread.place(0, 0, 1), Some(0));
+        let balance = ConnectionBalance::new(2, 2);
+        assert_eq!(balance.place(0, 0, 1), Some(0));
         // Fewer connections, whatever the listener.
-        assert_eq!(spread.place(0, 1, 1), Some(1));
+        assert_eq!(balance.place(0, 1, 1), Some(1));
         // The first listener of the first worker is full.
-        assert_eq!(spread.place(0, 0, 1), Some(1));
-        assert_eq!((spread.place(0, 0, 1), spread.place(1, 0, 1)), (None, None));
-        assert!(!spread.enter(1, 1, 1) && spread.enter(0, 1, 1));
-        spread.leave(1, 0);
-        assert_eq!(spread.place(0, 0, 1), Some(1));
+        assert_eq!(balance.place(0, 0, 1), Some(1));
+        assert_eq!((balance.place(0, 0, 1), balance.place(1, 0, 1)), (None, None));
+        assert!(!balance.enter(1, 1, 1) && balance.enter(0, 1, 1));
+        balance.leave(1, 0);
+        assert_eq!(balance.place(0, 0, 1), Some(1));
     }
 
     /// Connections come to workers at random, most to one of them, and go again. None is refused while there is room
@@ -166,7 +166,7 @@ mod tests {
         for (seed, (workers, max)) in [(1, 5), (2, 3), (2, 1_000), (8, 40), (64, 10)].into_iter().enumerate()
         {
             let mut random = Random::seeded(seed as u64);
-            let spread = Spread::new(workers, 2);
+            let balance = ConnectionBalance::new(workers, 2);
             let mut open: Vec<(usize, usize)> = Vec::new();
             let mut handed = 0;
             for step in 0..8_000_u32 {
@@ -175,11 +175,11 @@ mod tests {
                     let draw = random.below(1 << 16) as usize;
                     let own = if draw & 3 != 0 { 0 } else { (draw >> 2) % workers };
                     let listener = usize::from(random.below(4) == 0);
-                    let fewest = (0..workers).map(|worker| spread.connections(worker)).min().unwrap_or(0);
+                    let fewest = (0..workers).map(|worker| balance.connections(worker)).min().unwrap_or(0);
                     let at = |worker| open.iter().filter(|it| **it == (worker, listener)).count();
-                    match spread.place(own, listener, max) {
+                    match balance.place(own, listener, max) {
                         Some(worker) => {
-                            let has = spread.connections(worker);
+                            let has = balance.connections(worker);
                             let fair = has <= fewest + fewest / SLACK + 1;
                             assert!(at(worker) < max as usize);
                             assert!(
@@ -193,28 +193,28 @@ mod tests {
                     }
                 } else if !open.is_empty() {
                     let (worker, listener) = open.swap_remove(random.below(open.len() as u32) as usize);
-                    spread.leave(worker, listener);
+                    balance.leave(worker, listener);
                 }
             }
             assert!((handed > 0) == (workers > 1));
-            open.iter().for_each(|(worker, listener)| spread.leave(*worker, *listener));
-            assert!((0..workers).all(|worker| spread.connections(worker) == 0));
+            open.iter().for_each(|(worker, listener)| balance.leave(*worker, *listener));
+            assert!((0..workers).all(|worker| balance.connections(worker) == 0));
         }
     }
 
     /// Real threads that all accept at once, and let go of nothing.
     #[test]
     fn threads_together_spread_and_keep_the_limit() {
-        let spread = Spread::new(4, 1);
+        let balance = ConnectionBalance::new(4, 1);
         let accepted: u32 = thread::scope(|scope| {
             let accept = |own| {
-                let spread = &spread;
-                scope.spawn(move || (0..500).filter(|_| spread.place(own, 0, 300).is_some()).count())
+                let balance = &balance;
+                scope.spawn(move || (0..500).filter(|_| balance.place(own, 0, 300).is_some()).count())
             };
             let threads = [0, 0, 1, 3].map(accept);
             threads.into_iter().map(|thread| thread.join().unwrap() as u32).sum()
         });
         assert_eq!(accepted, 1_200);
-        assert_eq!([0, 1, 2, 3].map(|worker| spread.connections(worker)), [300; 4]);
+        assert_eq!([0, 1, 2, 3].map(|worker| balance.connections(worker)), [300; 4]);
     }
 }
