@@ -7,9 +7,9 @@ use std::{fmt, mem};
 
 use super::apis::Watcher;
 use super::certificates::Certificates;
+use super::dns::{Answer, DnsResolver, Renamed};
 use super::health::Checks;
 use super::jwks::KeyFetches;
-use super::names::{Answer, Names, Renamed};
 use super::notifiers::Notifiers;
 use super::shared_state::{Found, SharedState};
 use super::state::State;
@@ -30,7 +30,7 @@ pub(super) struct ActiveConfig {
     pub(super) shared: SharedState,
     /// Added to the number of a series for the access log.
     pub(super) series_base: u32,
-    pub(super) names: Names,
+    pub(super) dns: DnsResolver,
     pub(super) checks: Checks,
     pub(super) key_fetches: KeyFetches,
     pub(super) certificates: Certificates,
@@ -61,17 +61,17 @@ pub(super) fn on_renamed(active: &Arc<Mutex<ActiveConfig>>) -> Renamed {
 
 /// Applies a name's new addresses.
 fn renamed(active: &mut ActiveConfig, host: &str, answer: Answer) {
-    if !active.names.update(host, answer) {
+    if !active.dns.update(host, answer) {
         return;
     }
     let config = Arc::clone(&active.shared.config);
-    let addresses = active.names.addresses(&config, Some(&active.shared));
+    let addresses = active.dns.addresses(&config, Some(&active.shared));
     if addresses == active.shared.addresses {
         return;
     }
     for ((cluster, before), now) in config.clusters.iter().zip(&active.shared.addresses).zip(&addresses) {
         if before != now {
-            active.names.counts().changed();
+            active.dns.counts().changed();
             tracing::info!(cluster = cluster.name, name = host, ?before, ?now, "other endpoints");
         }
     }
@@ -86,7 +86,7 @@ impl ActiveConfig {
         self.key_fetches.set(&self.shared);
         let config = Arc::clone(&self.shared.config);
         let active = Arc::new(Mutex::new(self));
-        lock(&active).names.keep(&config, &on_renamed(&active));
+        lock(&active).dns.keep(&config, &on_renamed(&active));
         active
     }
 
@@ -114,7 +114,7 @@ impl ActiveConfig {
             false => before.shards.iter().map(|shard| shard.next(&before.layout, &next)).collect(),
         };
         let now = self.clock.now();
-        let found = Found { addresses, hosts: self.names.hosts(config), tls };
+        let found = Found { addresses, hosts: self.dns.hosts(config), tls };
         let shared = self.shared.next(config, found, shards.len(), now);
         let changed = self.shared.changed_in(&shared);
         self.shared.give_way(&shared, now);

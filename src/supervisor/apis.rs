@@ -1,7 +1,7 @@
 //! The API that callers of plain HTTP have: read from descriptors at start, and again when these change.
 //!
 //! The gateway looks at files now and then (`files.rs`). Beside that, it asks upstreams by server reflection
-//! (`asker.rs`). Descriptors that are wrong or cannot be read change nothing: the API in use stays. Each upstream's
+//! (`reflection_poller.rs`). Descriptors that are wrong or cannot be read change nothing: the API in use stays. Each upstream's
 //! last answer stays, too, also when the configuration changes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::{fmt, io};
 
-use super::asker::{self, Answered, Asker, Upstream};
 use super::channel::Target;
 use super::files::{Absent, Files, WatchedFiles};
 use super::guard;
+use super::reflection_poller::{self, Answered, ReflectionPoller, Upstream};
 use crate::config::Config;
 use crate::metrics::render::TranscodingInfo;
 use crate::transcode::api::{Api, Reflected};
@@ -142,7 +142,7 @@ impl Sources {
     /// without an earlier answer.
     fn first(&mut self, status: &Status) -> Result<Arc<Api>, Vec<Problem>> {
         let unknown = self.upstreams.iter().filter(|upstream| status.known(&upstream.cluster).is_none());
-        match asker::ask_once(&unknown.cloned().collect::<Vec<_>>()) {
+        match reflection_poller::ask_once(&unknown.cloned().collect::<Vec<_>>()) {
             Ok(answers) => {
                 for answer in answers {
                     status.answered(answer);
@@ -215,7 +215,7 @@ pub(super) struct Watcher {
     upstreams: Vec<Upstream>,
     words: Sender<Word>,
     thread: Option<JoinHandle<()>>,
-    _asker: Option<Asker>,
+    _poller: Option<ReflectionPoller>,
 }
 
 /// A message to the watching thread.
@@ -235,13 +235,13 @@ impl Watcher {
     ) -> io::Result<Watcher> {
         let (words, told) = channel();
         let upstreams = sources.upstreams.clone();
-        let _asker = ask(&sources, &status, words.clone())?;
+        let _poller = ask(&sources, &status, words.clone())?;
         let news = words.clone();
         files.watch(&sources.watched, move || drop(news.send(Word::News)));
         let mut sources = sources;
         let body = move || guard::keep("descriptors", || watch(&mut sources, &status, &told, &tell));
         let thread = thread::Builder::new().name("descriptors".to_owned()).spawn(body)?;
-        Ok(Watcher { upstreams, words, thread: Some(thread), _asker })
+        Ok(Watcher { upstreams, words, thread: Some(thread), _poller })
     }
 
     /// Sets the endpoints at which upstreams are asked: `of` gives those of a cluster.
@@ -253,7 +253,7 @@ impl Watcher {
 }
 
 /// Asks the upstreams from now on.
-fn ask(sources: &Sources, status: &Arc<Status>, words: Sender<Word>) -> io::Result<Option<Asker>> {
+fn ask(sources: &Sources, status: &Arc<Status>, words: Sender<Word>) -> io::Result<Option<ReflectionPoller>> {
     if sources.upstreams.is_empty() {
         return Ok(None);
     }
@@ -263,7 +263,7 @@ fn ask(sources: &Sources, status: &Arc<Status>, words: Sender<Word>) -> io::Resu
             let _ = words.send(Word::News);
         }
     };
-    Asker::start(sources.upstreams.clone(), interval, tell).map(Some)
+    ReflectionPoller::start(sources.upstreams.clone(), interval, tell).map(Some)
 }
 
 fn watch(sources: &mut Sources, status: &Status, told: &Receiver<Word>, tell: &impl Fn(&Arc<Api>)) {

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::errands::Errands;
-use super::{error, names, placement};
+use super::background::BackgroundRuntime;
+use super::{dns, error, placement};
 use crate::config::{Config, Io};
 use crate::net::{listener, ring};
 
@@ -28,8 +28,8 @@ pub fn refusals(config: &Config) -> Vec<(&'static str, String)> {
 
 /// The host names of endpoints that do not resolve now, each with the reason.
 pub fn unresolved(config: &Config) -> Vec<(String, String)> {
-    match Errands::start() {
-        Ok(errands) => names::unresolved(errands.handle(), config),
+    match BackgroundRuntime::start() {
+        Ok(background) => dns::unresolved(background.handle(), config),
         Err(_) => Vec::new(), // a host that gives no thread has said so to whoever asked before
     }
 }

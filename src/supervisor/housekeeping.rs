@@ -8,9 +8,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::breakers::Breakers;
+use super::connectivity_log::ConnectivityLog;
 use super::files::Files;
 use super::guard;
-use super::outages::Outages;
 use super::state::State;
 use crate::admin::{Admin, Source as _};
 
@@ -33,13 +33,13 @@ impl Housekeeping {
         let (state, files, attention) = (Arc::clone(state), files.clone(), admin.attention());
         let (stop, stopped) = mpsc::channel();
         let body = move || {
-            let (mut outages, mut breakers) = (Outages::default(), Breakers::default());
+            let (mut connectivity, mut breakers) = (ConnectivityLog::default(), Breakers::default());
             let (mut turns, mut calls, mut wait) = (0_u32, 0, TURN);
             // The first look, before anybody has called: the next one is compared with it.
-            outages.look(&state.view());
+            connectivity.look(&state.view());
             while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 wait = if files.look() { SOON } else { TURN };
-                outages.look(&state.view());
+                connectivity.look(&state.view());
                 breakers.look(&state.view());
                 let workers = || state.view().shards.clone().into_iter();
                 let begun = workers().map(|shard| shard.worker.calls_started.get()).sum();

@@ -11,12 +11,13 @@
 mod access;
 mod active_config;
 mod apis;
-mod asker;
+mod background;
 mod batch;
 mod breakers;
 mod certificates;
 pub mod channel;
-mod errands;
+mod connectivity_log;
+mod dns;
 mod error;
 mod files;
 mod guard;
@@ -25,12 +26,11 @@ pub mod host;
 mod housekeeping;
 mod jwks;
 mod launch;
-mod names;
 mod notice;
 mod notifiers;
-mod outages;
 pub(crate) mod placement;
 pub mod reflection;
+mod reflection_poller;
 mod reload;
 mod renewal;
 mod series;
@@ -50,8 +50,9 @@ use std::time::{Duration, Instant};
 
 use self::active_config::ActiveConfig;
 use self::apis::Watcher;
+use self::background::BackgroundRuntime;
 use self::certificates::Certificates;
-use self::errands::Errands;
+use self::dns::DnsResolver;
 pub use self::error::StartError;
 use self::files::Files;
 pub use self::files::{Absent, WatchedFiles};
@@ -59,7 +60,6 @@ use self::health::Checks;
 use self::housekeeping::Housekeeping;
 use self::jwks::KeyFetches;
 use self::launch::Begun;
-use self::names::Names;
 use self::notice::Notice;
 pub use self::notice::Waker;
 use self::notifiers::Notifiers;
@@ -96,7 +96,7 @@ pub struct Gateway {
     asked: Config,
     notifiers: Arc<Notifiers>,
     active: Arc<Mutex<ActiveConfig>>,
-    errands: Errands,
+    background: BackgroundRuntime,
     files: Files,
     _housekeeping: Housekeeping,
 }
@@ -126,13 +126,13 @@ impl Gateway {
     pub fn start_with(mut config: Config, hooks: Hooks) -> Result<Gateway, StartError> {
         raise_limits();
         let cores = placement::cores(config.workers, config.cpu_policy).map_err(StartError::Place)?;
-        let errands = Errands::start().map_err(StartError::System)?;
-        let names = Names::first(errands.handle(), &config)?;
+        let background = BackgroundRuntime::start().map_err(StartError::System)?;
+        let dns = DnsResolver::first(background.handle(), &config)?;
         let admin_listener = bind_admin(&config)?;
         let asked = config.clone();
         let sockets = bind(&mut config, cores.len())?;
         let config = Arc::new(config);
-        let (certificates, found) = found(&config, &names)?;
+        let (certificates, found) = found(&config, &dns)?;
         let targets = |cluster| found.targets(cluster);
         let apis = apis::open(&config, &targets, None).map_err(StartError::Transcoding)?;
         let layout = active_config::layout(&config, &found.addresses);
@@ -148,7 +148,7 @@ impl Gateway {
         let sinks = TelemetrySinks::start(&config, cores.len(), &view.layout)?;
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
         let shown = Shown { refusal, hooks, waker: Waker::new(notify) };
-        let counts = (Arc::clone(names.counts()), Arc::clone(&certificates.status));
+        let counts = (Arc::clone(dns.counts()), Arc::clone(&certificates.status));
         let state = Arc::new(State::new(view, shown, status, sinks.counts(), counts));
         let begun = Begun {
             shared: &shared,
@@ -167,12 +167,12 @@ impl Gateway {
         let active = ActiveConfig {
             state: Arc::clone(&state),
             notifiers: Arc::clone(&notifiers),
-            checks: Checks::new(errands.handle(), &clock),
-            key_fetches: KeyFetches::new(errands.handle()),
+            checks: Checks::new(background.handle(), &clock),
+            key_fetches: KeyFetches::new(background.handle()),
             clock,
             shared,
             series_base: 0,
-            names,
+            dns,
             certificates,
             descriptors,
         };
@@ -190,7 +190,7 @@ impl Gateway {
             asked,
             notifiers,
             active: renewal::begin(&files, active),
-            errands,
+            background,
             files,
         })
     }
@@ -328,9 +328,9 @@ fn all<T>(results: impl Iterator<Item = io::Result<T>>) -> Result<Vec<T>, StartE
 }
 
 /// Decisions of names and files at the start.
-fn found(config: &Config, names: &Names) -> Result<(Certificates, Found), StartError> {
+fn found(config: &Config, dns: &DnsResolver) -> Result<(Certificates, Found), StartError> {
     let (certificates, tls) = Certificates::open(config).map_err(StartError::Tls)?;
-    let (addresses, hosts) = (names.addresses(config, None), names.hosts(config));
+    let (addresses, hosts) = (dns.addresses(config, None), dns.hosts(config));
     Ok((certificates, Found { addresses, hosts, tls }))
 }
 

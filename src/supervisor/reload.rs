@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::active_config::{self, lock};
 use super::apis::{Status, Watcher};
 use super::shared_state::Found;
-use super::{Gateway, StartError, names};
+use super::{Gateway, StartError, dns};
 use crate::admin::Source as _;
 use crate::config::Config;
 use crate::tls::Contexts;
@@ -72,15 +72,15 @@ impl Gateway {
 
         // Steps that can fail, and steps that wait for others.
         let (missing, counts) = {
-            let names = &lock(&self.active).names;
-            (names.missing(&config), Arc::clone(names.counts()))
+            let dns = &lock(&self.active).dns;
+            (dns.missing(&config), Arc::clone(dns.counts()))
         };
-        let answers = names::ask(self.errands.handle(), &config.dns, &counts, &missing);
-        let answers = names::all_found(answers).map_err(ReloadError::Start)?;
+        let answers = dns::ask(self.background.handle(), &config.dns, &counts, &missing);
+        let answers = dns::all_found(answers).map_err(ReloadError::Start)?;
         let addresses = {
             let mut active = lock(&self.active);
-            active.names.learn(answers);
-            active.names.addresses(&config, Some(&active.shared))
+            active.dns.learn(answers);
+            active.dns.addresses(&config, Some(&active.shared))
         };
         let before_tls = Arc::clone(&lock(&self.active).shared.tls);
         let contexts = Contexts::load(&config, Some(&before_tls));
@@ -92,7 +92,7 @@ impl Gateway {
 
         // From here on nothing fails.
         let mut active = lock(&self.active);
-        let addresses = active.names.addresses(&config, Some(&active.shared));
+        let addresses = active.dns.addresses(&config, Some(&active.shared));
         active.series_base = self.sinks.learn(&active_config::layout(&config, &addresses));
         if let Some((api, status, watcher)) = descriptors {
             // The watcher before ends first.
@@ -104,7 +104,7 @@ impl Gateway {
         let clusters_changed = active.apply(&config, addresses, Arc::clone(&contexts));
         active.certificates.set(&config);
         active.certificates.status.set(&config, &contexts, true);
-        active.names.keep(&config, &active_config::on_renamed(&self.active));
+        active.dns.keep(&config, &active_config::on_renamed(&self.active));
         drop(active);
         self.drain_timeout = config.drain_timeout;
         Ok(Reloaded { routes: config.routes.len(), clusters: config.clusters.len(), clusters_changed })
@@ -117,7 +117,7 @@ impl Gateway {
         addresses: Vec<Vec<SocketAddr>>,
         tls: &Arc<Contexts>,
     ) -> Result<NewApi, ReloadError> {
-        let hosts = lock(&self.active).names.hosts(config);
+        let hosts = lock(&self.active).dns.hosts(config);
         let found = Found { addresses, hosts, tls: Arc::clone(tls) };
         let opened = super::apis::open(config, &|cluster| found.targets(cluster), self.state.apis());
         let opened = opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?;

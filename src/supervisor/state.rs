@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::apis::Status;
 use super::certificates;
-use super::names;
+use super::dns;
 use super::notice::Waker;
 use super::telemetry_sinks::Counts;
 use crate::admin::{GatewayView, Hooks, Source};
@@ -18,7 +18,7 @@ pub(super) struct State {
     view: Mutex<Arc<GatewayView>>,
     shown: Shown,
     told: Counts,
-    names: Arc<names::Counts>,
+    dns: Arc<dns::Counts>,
     certificates: Arc<certificates::Status>,
     /// The status of the API for JSON, if that is configured.
     apis: Mutex<Option<Arc<Status>>>,
@@ -55,7 +55,7 @@ impl State {
         shown: Shown,
         apis: Option<Arc<Status>>,
         told: Counts,
-        (names, certificates): (Arc<names::Counts>, Arc<certificates::Status>),
+        (dns, certificates): (Arc<dns::Counts>, Arc<certificates::Status>),
     ) -> State {
         let rings = Mutex::new(vec![Ring::default(); view.shards.len()]);
         let (ready, drain_wanted) = Default::default();
@@ -65,7 +65,7 @@ impl State {
             shown,
             apis: Mutex::new(apis),
             told,
-            names,
+            dns,
             certificates,
             ready,
             reloads,
@@ -155,7 +155,7 @@ impl Source for State {
                 refused: self.reload_failures.load(Ordering::Relaxed),
                 refused_last: self.reload_failed_last.load(Ordering::Relaxed),
             },
-            names: self.names.get(),
+            names: self.dns.get(),
             control_panics: super::guard::panics(),
             transcoding: self.apis().map(|apis| apis.info()),
             shares: &view.shares,

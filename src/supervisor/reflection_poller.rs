@@ -76,18 +76,18 @@ pub(super) fn ask_once(upstreams: &[Upstream]) -> io::Result<Vec<Answered>> {
 }
 
 /// Asks until it is dropped.
-pub(super) struct Asker {
+pub(super) struct ReflectionPoller {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Asker {
+impl ReflectionPoller {
     /// Asks each upstream now, and again after `interval`; sooner if it does not answer. `tell` gets every answer.
     pub(super) fn start(
         upstreams: Vec<Upstream>,
         interval: Duration,
         tell: impl Fn(Answered) + Send + Sync + 'static,
-    ) -> io::Result<Asker> {
+    ) -> io::Result<ReflectionPoller> {
         let (stop, stopped) = oneshot::channel();
         let (runtime, tell) = (runtime()?, Arc::new(tell));
         let body = move || {
@@ -104,7 +104,7 @@ impl Asker {
             let _ = runtime.block_on(stopped);
         };
         let thread = thread::Builder::new().name("reflection".to_owned()).spawn(body)?;
-        Ok(Asker { stop: Some(stop), thread: Some(thread) })
+        Ok(ReflectionPoller { stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -118,7 +118,7 @@ async fn keep_asking(upstream: Upstream, interval: Duration, tell: Arc<impl Fn(A
     }
 }
 
-impl Drop for Asker {
+impl Drop for ReflectionPoller {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
@@ -127,8 +127,8 @@ impl Drop for Asker {
     }
 }
 
-impl fmt::Debug for Asker {
+impl fmt::Debug for ReflectionPoller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asker").finish_non_exhaustive()
+        f.debug_struct("ReflectionPoller").finish_non_exhaustive()
     }
 }

@@ -34,9 +34,9 @@ struct Known {
 
 /// The states of all endpoints.
 #[derive(Debug, Default)]
-pub(super) struct Outages(Endpoints<Known>);
+pub(super) struct ConnectivityLog(Endpoints<Known>);
 
-impl Outages {
+impl ConnectivityLog {
     /// Logs changes since the last look.
     pub(super) fn look(&mut self, view: &GatewayView) {
         for ((cluster, endpoint), is_out) in learn(&mut self.0, look(view)) {

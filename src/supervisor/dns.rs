@@ -60,7 +60,7 @@ pub(super) struct Answer {
 }
 
 /// All names of a configuration.
-pub(super) struct Names {
+pub(super) struct DnsResolver {
     handle: Handle,
     counts: Arc<Counts>,
     dns: Dns,
@@ -74,18 +74,18 @@ struct Known {
     task: Option<AbortHandle>,
 }
 
-impl Names {
+impl DnsResolver {
     /// The names of the first configuration, and their addresses; `handle` is of the thread that asks.
-    pub(super) fn first(handle: &Handle, config: &Config) -> Result<Names, StartError> {
+    pub(super) fn first(handle: &Handle, config: &Config) -> Result<DnsResolver, StartError> {
         let (counts, dns) = (Arc::<Counts>::default(), config.dns.clone());
-        let mut names = Names { handle: handle.clone(), counts, dns, known: BTreeMap::new() };
-        let answers = ask(handle, &config.dns, &names.counts, &names.missing(config));
+        let mut resolver = DnsResolver { handle: handle.clone(), counts, dns, known: BTreeMap::new() };
+        let answers = ask(handle, &config.dns, &resolver.counts, &resolver.missing(config));
         let answers = match config.dns.required {
             true => all_found(answers)?,
             false => found_or_awaited(config, answers),
         };
-        names.learn(answers);
-        Ok(names)
+        resolver.learn(answers);
+        Ok(resolver)
     }
 
     /// Counts of lookups and their results.
@@ -188,7 +188,7 @@ impl Names {
     }
 }
 
-impl Drop for Names {
+impl Drop for DnsResolver {
     fn drop(&mut self) {
         self.known.values().filter_map(|known| known.task.as_ref()).for_each(AbortHandle::abort);
     }
