@@ -1,7 +1,7 @@
 //! The published keys of issuers: fetched at start, each `cache_duration`, and when a worker meets an unknown one.
 //!
 //! A fetch that fails leaves the keys as they are, until they are older than `max_stale` allows. Whoever sends tokens with
-//! unknown keys has them fetched once per `cooldown` at most. One task for each issuer, on the thread for background.
+//! unknown keys has them fetched once per `cooldown` at most. One task for each issuer, on the background thread.
 
 use std::fmt;
 use std::io;

@@ -17,7 +17,7 @@ use crate::transcode::api::Api;
 use crate::worker::{Clock, Control, Plan, WorkerPeer};
 
 /// Inputs that all workers begin with.
-pub(super) struct Begun<'a> {
+pub(super) struct Launch<'a> {
     pub(super) shared: &'a SharedState,
     pub(super) clock: &'a Clock,
     pub(super) shards: &'a [Arc<Shard>],
@@ -26,9 +26,9 @@ pub(super) struct Begun<'a> {
     pub(super) backend: IoBackend,
 }
 
-impl Begun<'_> {
+impl Launch<'_> {
     /// Returns when all workers serve, or when one cannot; then those before it are told to stop.
-    pub(super) fn launch(
+    pub(super) fn run(
         &self,
         starting: Vec<Starting>,
         sockets: Vec<Vec<TcpListener>>,

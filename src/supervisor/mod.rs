@@ -59,7 +59,7 @@ pub use self::files::{Absent, WatchedFiles};
 use self::health::Checks;
 use self::housekeeping::Housekeeping;
 use self::jwks::KeyFetches;
-use self::launch::Begun;
+use self::launch::Launch;
 use self::notice::Notice;
 pub use self::notice::Waker;
 use self::notifiers::Notifiers;
@@ -150,7 +150,7 @@ impl Gateway {
         let shown = Shown { refusal, hooks, waker: Waker::new(notify) };
         let counts = (Arc::clone(dns.counts()), Arc::clone(&certificates.status));
         let state = Arc::new(State::new(view, shown, status, sinks.counts(), counts));
-        let begun = Begun {
+        let launch = Launch {
             shared: &shared,
             clock: &clock,
             shards: &shards,
@@ -158,7 +158,7 @@ impl Gateway {
             sinks: &sinks,
             backend,
         };
-        let workers = begun.launch(starting, sockets, &state)?;
+        let workers = launch.run(starting, sockets, &state)?;
         let notifiers = Notifiers::of(&workers).map_err(StartError::System)?;
         let files = Files::default();
         let descriptors = watch(apis, &files, Arc::clone(&notifiers)).map_err(StartError::System)?;
