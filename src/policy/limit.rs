@@ -212,7 +212,7 @@ impl Limit {
     }
 
     /// Puts the tokens back that no call has. To be called on the worker's tick.
-    pub fn settle(&self) {
+    pub fn sync_shared(&self) {
         let idle = self.idle.take();
         if idle > 0 {
             self.shared.put_back(idle);

@@ -102,7 +102,7 @@ impl SharedOutliers {
     }
 
     /// Lets `next` take the place of this one: endpoints that it does not have count no more.
-    pub fn give_way(&self, next: &SharedOutliers) {
+    pub fn hand_over_to(&self, next: &SharedOutliers) {
         if !Arc::ptr_eq(&self.counts, &next.counts) {
             return;
         }

@@ -212,7 +212,7 @@ impl Rate {
     }
 
     /// Puts idle tokens back. To be called on the worker's tick.
-    pub fn settle(&self, now: Moment) {
+    pub fn sync_shared(&self, now: Moment) {
         self.shared.exchange(self.leased.take(), self.idle.take(), false, now);
     }
 }

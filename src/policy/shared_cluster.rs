@@ -52,7 +52,7 @@ impl SharedClusterState {
     /// it had one. A part whose settings do not change stays: a breaker for instance, however limits and endpoints
     /// change.
     ///
-    /// Nothing changes before [`SharedClusterState::give_way`] is called.
+    /// Nothing changes before [`SharedClusterState::hand_over_to`] is called.
     pub fn next(
         &self,
         settings: &config::Cluster,
@@ -92,10 +92,10 @@ impl SharedClusterState {
     }
 
     /// Lets `next` take the place of this one; `settings` are those of `next`.
-    pub fn give_way(&self, next: &SharedClusterState, settings: &config::Cluster) {
+    pub fn hand_over_to(&self, next: &SharedClusterState, settings: &config::Cluster) {
         next.connections.resize(settings.max_connections);
         next.pending.resize(settings.max_pending_requests);
-        self.outliers.give_way(&next.outliers);
+        self.outliers.hand_over_to(&next.outliers);
     }
 
     /// All its breakers: its own, and those of methods with their path.

@@ -117,7 +117,7 @@ impl ActiveConfig {
         let found = Found { addresses, hosts: self.dns.hosts(config), tls };
         let shared = self.shared.next(config, found, shards.len(), now);
         let changed = self.shared.changed_in(&shared);
-        self.shared.give_way(&shared, now);
+        self.shared.hand_over_to(&shared, now);
         for (number, shard) in shards.iter().enumerate() {
             self.notifiers.control(number).apply(shared.snapshot(number, shard, self.series_base));
         }

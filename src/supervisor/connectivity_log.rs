@@ -39,7 +39,7 @@ pub(super) struct ConnectivityLog(Endpoints<Known>);
 impl ConnectivityLog {
     /// Logs changes since the last look.
     pub(super) fn look(&mut self, view: &GatewayView) {
-        for ((cluster, endpoint), is_out) in learn(&mut self.0, look(view)) {
+        for ((cluster, endpoint), is_out) in update(&mut self.0, look(view)) {
             if is_out {
                 tracing::warn!(cluster, %endpoint, "the endpoint cannot be connected to");
             } else {
@@ -65,7 +65,7 @@ fn look(view: &GatewayView) -> Endpoints<EndpointSummary> {
 
 /// Takes over the new states, and gives the news: endpoints that are out now, and those that no longer are. Without an
 /// attempt to connect there is no news.
-fn learn(
+fn update(
     known: &mut Endpoints<Known>,
     seen: Endpoints<EndpointSummary>,
 ) -> Vec<((String, SocketAddr), bool)> {
@@ -112,11 +112,11 @@ mod tests {
             ("still", None, None),
             ("it is new, and out", seen(false, true, 1), Some(true)),
         ] {
-            let said = learn(&mut known, seen.map(|seen| (endpoint.clone(), seen)).into_iter().collect());
+            let said = update(&mut known, seen.map(|seen| (endpoint.clone(), seen)).into_iter().collect());
             assert_eq!(said, Vec::from_iter(news.map(|is_out| (endpoint.clone(), is_out))), "{what}");
         }
         for _ in 0..2 {
-            assert_eq!(learn(&mut known, Endpoints::new()), []);
+            assert_eq!(update(&mut known, Endpoints::new()), []);
         }
         assert!(known.is_empty(), "{known:?}");
     }

@@ -84,7 +84,7 @@ impl DnsResolver {
             true => all_found(answers)?,
             false => found_or_awaited(config, answers),
         };
-        resolver.learn(answers);
+        resolver.insert(answers);
         Ok(resolver)
     }
 
@@ -103,7 +103,7 @@ impl DnsResolver {
     }
 
     /// Adds these names.
-    pub(super) fn learn(&mut self, answers: BTreeMap<String, Answer>) {
+    pub(super) fn insert(&mut self, answers: BTreeMap<String, Answer>) {
         for (host, answer) in answers {
             self.known.entry(host).or_insert(Known { answer, task: None });
         }

@@ -79,7 +79,7 @@ impl Gateway {
         let answers = dns::all_found(answers).map_err(ReloadError::Start)?;
         let addresses = {
             let mut active = lock(&self.active);
-            active.dns.learn(answers);
+            active.dns.insert(answers);
             active.dns.addresses(&config, Some(&active.shared))
         };
         let before_tls = Arc::clone(&lock(&self.active).shared.tls);
@@ -93,7 +93,7 @@ impl Gateway {
         // From here on nothing fails.
         let mut active = lock(&self.active);
         let addresses = active.dns.addresses(&config, Some(&active.shared));
-        active.series_base = self.sinks.learn(&active_config::layout(&config, &addresses));
+        active.series_base = self.sinks.register(&active_config::layout(&config, &addresses));
         if let Some((api, status, watcher)) = descriptors {
             // The watcher before ends first.
             active.descriptors = None;

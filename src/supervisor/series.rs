@@ -17,7 +17,7 @@ struct Names {
 
 impl Series {
     /// Adds the labels of a layout. Gives the number to be added to those of its series.
-    pub(super) fn learn(&self, layout: &Layout) -> u32 {
+    pub(super) fn register(&self, layout: &Layout) -> u32 {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, begin)) = names.begins.iter().find(|(known, _)| *known == layout.calls) {
             return *begin;
@@ -46,7 +46,7 @@ mod tests {
             Layout::new(vec!["c".to_owned()], routes.iter().map(call).collect())
         };
         let series = Series::default();
-        let begins = [&["a"][..], &["a", "b"], &["a"], &["c"]].map(|routes| series.learn(&layout(routes)));
+        let begins = [&["a"][..], &["a", "b"], &["a"], &["c"]].map(|routes| series.register(&layout(routes)));
         assert_eq!(begins, [0, 2, 0, 5]);
         let route = |number| series.with(number, |labels| labels.route.clone());
         assert_eq!([0, 1, 2, 3, 4, 5, 6, 99].map(route), ["a", "", "a", "b", "", "c", "", ""]);

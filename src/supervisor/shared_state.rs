@@ -82,7 +82,7 @@ impl SharedState {
     }
 
     /// The state for another configuration, or other addresses. Each part that does not change is taken over with its
-    /// learnt values, and each limit with its use. Nothing changes before [`SharedState::give_way`] is called.
+    /// learnt values, and each limit with its use. Nothing changes before [`SharedState::hand_over_to`] is called.
     pub(super) fn next(
         &self,
         config: &Arc<Config>,
@@ -131,11 +131,11 @@ impl SharedState {
     }
 
     /// Lets `next`, which was made of this one, take its place: from now on its limits hold.
-    pub(super) fn give_way(&self, next: &SharedState, now: Moment) {
+    pub(super) fn hand_over_to(&self, next: &SharedState, now: Moment) {
         for (at, cluster) in next.config.clusters.iter().enumerate() {
             next.limits[at].resize(cluster.max_requests);
             if let Some(before) = self.position(&cluster.name) {
-                self.shares[before].give_way(&next.shares[at], cluster);
+                self.shares[before].hand_over_to(&next.shares[at], cluster);
             }
         }
         for (at, before) in self.routes_in(&next.config).into_iter().enumerate() {

@@ -42,7 +42,7 @@ impl TelemetrySinks {
         layout: &Layout,
     ) -> Result<TelemetrySinks, StartError> {
         let series = Arc::new(Series::default());
-        series.learn(layout);
+        series.register(layout);
         let access_log = AccessLog::of(config, workers, &series)?;
         let traces = config.tracing.as_ref().map(|settings| Traces::start(settings, workers, &series));
         let traces = traces.transpose().map_err(StartError::System)?;
@@ -70,8 +70,8 @@ impl TelemetrySinks {
     }
 
     /// Adds the labels of a layout's series. Gives the number to be added to those of its series.
-    pub(super) fn learn(&self, layout: &Layout) -> u32 {
-        self.series.learn(layout)
+    pub(super) fn register(&self, layout: &Layout) -> u32 {
+        self.series.register(layout)
     }
 
     /// Opens the file of the access log anew, if there is one.

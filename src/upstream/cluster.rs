@@ -108,7 +108,7 @@ impl Cluster {
     }
 
     /// Whether `next` has taken over its endpoints and connections.
-    pub fn lives_on_in(&self, next: &Cluster) -> bool {
+    pub fn shares_pool_with(&self, next: &Cluster) -> bool {
         Rc::ptr_eq(&self.pool, &next.pool)
     }
 
@@ -183,9 +183,9 @@ impl Cluster {
     }
 
     /// Settles state that other workers depend on, and reads theirs. To be called each 100 ms.
-    pub fn settle(&self, now: Moment) {
-        self.limit.settle();
-        self.pool.settle(now);
+    pub fn sync_shared(&self, now: Moment) {
+        self.limit.sync_shared();
+        self.pool.sync_shared(now);
         self.methods.tick(now);
         if let Some(breaker) = &self.breaker {
             breaker.tick(now);
@@ -193,7 +193,7 @@ impl Cluster {
         }
     }
 
-    /// Whether there is nothing to settle without calls: all breakers are closed.
+    /// Whether there is nothing to synchronise without calls: all breakers are closed.
     pub fn is_at_rest(&self) -> bool {
         self.breaker.as_ref().is_none_or(|breaker| breaker.is_closed()) && self.methods.are_closed()
     }

@@ -59,7 +59,7 @@ impl Latencies {
     }
 
     /// Adds a method, whose timeout is `fixed` at most.
-    pub fn learn(&self, path: &str, fixed: Option<Duration>) {
+    pub fn register(&self, path: &str, fixed: Option<Duration>) {
         let known = &mut *self.known.borrow_mut();
         if known.methods.len() < METHODS_MAX && !known.places.contains_key(path) {
             let path: Rc<str> = path.into();

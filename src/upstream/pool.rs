@@ -186,7 +186,7 @@ impl Pool {
     }
 
     /// Reads other workers' states, and drains connections that are too many. To be called each 100 ms.
-    pub(super) fn settle(&self, now: Moment) {
+    pub(super) fn sync_shared(&self, now: Moment) {
         let config = self.config.borrow();
         config.outliers.tick(now);
         let ending: usize = config.endpoints.iter().map(|endpoint| endpoint.ending()).sum();

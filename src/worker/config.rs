@@ -149,7 +149,7 @@ impl WorkerConfig {
             shard: Arc::clone(&snapshot.shard),
             series_base: snapshot.series_base,
         };
-        made.settle(local.timers.now());
+        made.sync_shared(local.timers.now());
         Rc::new(made)
     }
 
@@ -204,7 +204,7 @@ impl WorkerConfig {
     /// Lets go of the clusters whose connections the next configuration has not taken over. Their calls end in peace.
     pub(super) fn retire(&self, next: &WorkerConfig) {
         for cluster in &self.clusters {
-            if !next.clusters.iter().any(|next| cluster.lives_on_in(next)) {
+            if !next.clusters.iter().any(|next| cluster.shares_pool_with(next)) {
                 cluster.retire();
             }
         }
@@ -216,21 +216,21 @@ impl WorkerConfig {
     }
 
     /// Settles state that other workers depend on, and publishes that of endpoints.
-    pub(super) fn settle(&self, now: Moment) {
+    pub(super) fn sync_shared(&self, now: Moment) {
         let slots = self.shard.endpoints.iter().zip(&self.shard.timeouts);
         for (cluster, (endpoints, timeouts)) in self.clusters.iter().zip(slots) {
-            cluster.settle(now);
+            cluster.sync_shared(now);
             cluster.publish(endpoints, timeouts);
         }
         for rate in self.rates.iter().flatten() {
-            rate.settle(now);
+            rate.sync_shared(now);
         }
         if !self.config.jwt_providers.is_empty() {
             self.epoch_us.set(clock::unix_us().saturating_sub(now.as_nanos() / 1000));
         }
     }
 
-    /// Whether there is nothing to settle without calls.
+    /// Whether there is nothing to synchronise without calls.
     pub(super) fn is_at_rest(&self) -> bool {
         self.clusters.iter().all(|cluster| cluster.is_at_rest())
     }

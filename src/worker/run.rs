@@ -169,7 +169,7 @@ fn worker(plan: &Plan, clock: Rc<Clock>, local: Rc<IoContext>, calls: Weak<dyn S
     Worker::new(parts, &plan.snapshot)
 }
 
-/// Advances the timers, and settles shared state every 100 ms. A worker without calls has nothing to settle. It sleeps
+/// Advances the timers, and settles shared state every 100 ms. A worker without calls has nothing to synchronise. It sleeps
 /// until its first timer is due, but no longer than a second: its coarse clock is late by no more.
 async fn tick(worker: Rc<Worker>) {
     let timers = &worker.local.timers;
@@ -182,7 +182,7 @@ async fn tick(worker: Rc<Worker>) {
         let ended = counts.calls_started.get() - counts.calls_active.get();
         if TICK <= now.since(settled_at) {
             settled_at = now;
-            settle(&worker);
+            sync_shared(&worker);
             settled = ended;
         }
         // Leases of calls that have ended since the last settling are to be put back, too.
@@ -210,10 +210,10 @@ async fn tick(worker: Rc<Worker>) {
     }
 }
 
-fn settle(worker: &Worker) {
+fn sync_shared(worker: &Worker) {
     let now = worker.clock.now();
-    worker.unbegun.settle(now);
-    worker.config().settle(now);
+    worker.unbegun.sync_shared(now);
+    worker.config().sync_shared(now);
     if let Some(telemetry) = &worker.telemetry {
         telemetry.settle();
     }

@@ -16,7 +16,7 @@ fn one_worker_gets_all_tokens_and_no_more() {
         for _ in 0..max {
             limit.give();
         }
-        limit.settle();
+        limit.sync_shared();
         assert_eq!((limit.in_use(), shared.free()), (0, max));
     }
 }
@@ -54,7 +54,7 @@ fn idle_tokens_come_back_on_the_tick() {
     assert!(other.take());
     other.give();
     assert_eq!(shared.free(), 1_024 - 32);
-    other.settle();
+    other.sync_shared();
     for _ in 0..1_024 {
         assert!(one.take());
     }
@@ -87,7 +87,7 @@ fn a_worker_that_ends_puts_everything_back() {
     assert_eq!(shared.free(), 100);
 }
 
-/// Workers of very different load take, give and settle in a random order, in so many steps. At every step no more than
+/// Workers of very different load take, give and synchronise in a random order, in so many steps. At every step no more than
 /// `max` are in use, a refusal means that no token is free, and few tokens lie idle; at rest all are back.
 fn never_exceeds(shared: &Arc<SharedLimit>, workers: usize, seed: usize, steps: u32) {
     let (max, mut random) = (shared.max(), Random::seeded(seed as u64));
@@ -100,7 +100,7 @@ fn never_exceeds(shared: &Arc<SharedLimit>, workers: usize, seed: usize, steps: 
         let limit = &limits[worker];
         let takes_of_256 = if (step >> 15) & 1 == 0 { 160 } else { 96 };
         match random.below(256) {
-            0 => limit.settle(),
+            0 => limit.sync_shared(),
             n if n <= takes_of_256 => {
                 if limit.take() {
                     in_use += 1;
@@ -129,7 +129,7 @@ fn never_exceeds(shared: &Arc<SharedLimit>, workers: usize, seed: usize, steps: 
         while limit.in_use() > 0 {
             limit.give();
         }
-        limit.settle();
+        limit.sync_shared();
     }
     assert_eq!(shared.free(), max);
 }
@@ -166,12 +166,12 @@ fn a_limit_that_changes_is_never_exceeded() {
                 max = [1, 7, 300, 1_000, 40][random.below(5) as usize];
                 shared.resize(max);
                 // As a worker does that takes over another configuration.
-                limits.iter().for_each(Limit::settle);
+                limits.iter().for_each(Limit::sync_shared);
                 assert_eq!(shared.max(), max);
             }
             let limit = &limits[random.below(u32::try_from(workers).unwrap()) as usize];
             match random.below(256) {
-                0 => limit.settle(),
+                0 => limit.sync_shared(),
                 n if n <= 150 => {
                     let taken = limit.take();
                     assert!(!taken || in_use < max, "{in_use} of {max}");
@@ -239,7 +239,7 @@ fn threads_together_keep_the_limit() {
                             limit.give();
                         }
                         if step % 1_000 == 0 {
-                            limit.settle();
+                            limit.sync_shared();
                         }
                     }
                     in_flight.fetch_sub(limit.in_use(), Ordering::SeqCst);

@@ -158,7 +158,7 @@ fn what_is_known_of_an_endpoint_stays_when_others_change() {
     let kept = [None, Some(3), Some(2), Some(0), None];
     let next =
         before.next(OutlierDetection { max_ejection_percent: 40, ..settings() }, SlowStart::default(), &kept);
-    before.give_way(&next);
+    before.hand_over_to(&next);
     let new = Outliers::new(Arc::clone(&next));
     new.tick(at(100));
     assert_eq!([0, 1, 2, 3, 4].map(|endpoint| new.of(endpoint).0), [true, true, false, true, true]);

@@ -39,7 +39,7 @@ fn idle_tokens_come_back_on_the_tick() {
     assert!(other.take(at(0)));
     let early = takes(&one, at(0));
     assert!((75..99).contains(&early), "{early}: not more than a quarter lies idle");
-    other.settle(at(100));
+    other.sync_shared(at(100));
     assert_eq!(early + takes(&one, at(100)), 99);
 }
 
@@ -99,7 +99,7 @@ fn no_order_of_events_exceeds_the_rate() {
             let draw = random.below(1 << 16) as usize;
             let rate = &rates[if draw & 1 == 0 { 0 } else { (draw >> 1) % workers }];
             if random.below(64) == 0 {
-                rate.settle(now);
+                rate.sync_shared(now);
             } else if rate.take(now) {
                 assert!(ideal > 0, "step {step}: a call too many");
                 ideal -= 1;
@@ -127,7 +127,7 @@ fn what_is_in_the_bucket_stays_when_settings_change() {
         let shared = SharedRate::new(settings(100, 100, 3_600_000), 2, at(5_000));
         let rate = Rate::new(Arc::clone(&shared));
         assert_eq!((0..60).filter(|_| rate.take(at(5_000))).count(), 60);
-        rate.settle(at(5_300));
+        rate.sync_shared(at(5_300));
         shared.change(next, at(5_400));
         for (now, wanted) in moments {
             assert_eq!(takes(&rate, at(*now)), *wanted, "{next:?} at {now}");
@@ -159,7 +159,7 @@ fn threads_together_keep_the_rate_while_it_changes() {
                 for step in 0..20_000 {
                     passed.fetch_add(u32::from(rate.take(at(0))), Ordering::SeqCst);
                     if step % 100 == 0 {
-                        rate.settle(at(0));
+                        rate.sync_shared(at(0));
                     }
                 }
             });
@@ -193,7 +193,7 @@ fn threads_together_keep_the_rate() {
                     for step in 0..20_000 {
                         passed.fetch_add(u32::from(rate.take(at(0))), Ordering::SeqCst);
                         if step % 100 == 0 {
-                            rate.settle(at(0));
+                            rate.sync_shared(at(0));
                         }
                     }
                 })

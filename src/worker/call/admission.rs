@@ -118,7 +118,7 @@ impl Unbegun {
 
     /// Gives places back that other workers need, and streams that calls wait for here. To be called on the worker's
     /// tick.
-    pub(in crate::worker) fn settle(&self, now: Moment) {
+    pub(in crate::worker) fn sync_shared(&self, now: Moment) {
         let mut streams = 0;
         for (_, entry) in self.calls.borrow_mut().iter_mut() {
             let may_go =

@@ -82,7 +82,7 @@ pub(in crate::worker) fn accept(
     let config = worker.config();
     if worker.local.timers.stir(began) {
         // While it rested it has not read what others have said.
-        config.settle(began);
+        config.sync_shared(began);
     }
     let (worker, client, counted) = (Rc::clone(worker), Rc::clone(client), client.begin_call());
     NewCall { worker, config, client, counted, began, arrival, body, sink }

@@ -104,7 +104,7 @@ impl<'a> Retry<'a> {
         match (sample, self.latency) {
             (Some(sample), Some((place, _))) => all.tell(place, sample),
             // The first response makes the method known.
-            (Some(LatencySample::Answered(_)), None) => all.learn(call.path(), self.fixed),
+            (Some(LatencySample::Answered(_)), None) => all.register(call.path(), self.fixed),
             _ => {}
         }
     }

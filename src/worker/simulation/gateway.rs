@@ -266,7 +266,7 @@ impl Shared {
             let kept: Vec<_> = settings.endpoints.iter().map(at).collect();
             let known = &self.clusters[number];
             let next = known.next(settings, before, &kept, workers);
-            known.give_way(&next, settings);
+            known.hand_over_to(&next, settings);
             self.limits[number].resize(settings.max_requests);
             clusters.push(next);
         }

@@ -226,7 +226,7 @@ impl<'a> World<'a> {
     fn tick(&mut self, worker: usize) {
         let now = self.moment();
         let worker_is = &self.workers[worker];
-        worker_is.limit.settle();
+        worker_is.limit.sync_shared();
         worker_is.breaker.tick(now);
         worker_is.outliers.tick(now);
         if self.now < self.until {
