@@ -1,6 +1,6 @@
 //! The choice of an endpoint for the next call.
 //!
-//! The cluster tells it of each endpoint: calls in flight, fitness, the part of its share, and whether this call has
+//! The cluster tells it of each endpoint: calls in flight, health, the part of its share, and whether this call has
 //! just failed there. Read `outlier.rs` next.
 
 use crate::config::LbPolicy;
@@ -9,10 +9,10 @@ use crate::random::Random;
 /// An endpoint's state when a call looks for one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
-    /// Calls in flight there; `None` if it can take none now, fit or not.
+    /// Calls in flight there; `None` if it can take none now, healthy or not.
     pub load: Option<u32>,
     /// Neither ejected nor unhealthy.
-    pub fit: bool,
+    pub healthy: bool,
     /// The part of its share of calls that it is to get: 1 for all of it, less in slow start.
     pub weight: f32,
     /// This call has failed there, so another endpoint goes before it.
@@ -22,7 +22,7 @@ pub struct Candidate {
 impl Candidate {
     /// A candidate of which nothing bad is known.
     pub fn good(load: Option<u32>) -> Self {
-        Self { load, fit: true, weight: 1.0, avoid: false }
+        Self { load, healthy: true, weight: 1.0, avoid: false }
     }
 }
 
@@ -71,8 +71,8 @@ enum Algorithm {
 }
 
 impl Balance {
-    /// The configured algorithm. Where less than `panic_percent` of the endpoints are fit, all count as fit. The few
-    /// fit ones would only fall over, too, and the judgement of the others may be wrong.
+    /// The configured algorithm. Where less than `panic_percent` of the endpoints are healthy, all count as healthy. The few
+    /// healthy ones would only fall over, too, and the judgement of the others may be wrong.
     pub fn new(policy: LbPolicy, panic_percent: u32) -> Self {
         let algorithm = match policy {
             LbPolicy::RoundRobin => Algorithm::RoundRobin { next: None },
@@ -90,7 +90,7 @@ impl Balance {
     ) -> Option<usize> {
         if count == 1 {
             let only = look(0);
-            if only.fit {
+            if only.healthy {
                 return only.load.map(|_| 0);
             }
         }
@@ -124,15 +124,16 @@ impl Balance {
         random: &mut Random,
     ) -> Option<usize> {
         // Most picks need only a few looks.
-        let good = |i| Some(look(i)).filter(|one| one.fit && !one.avoid)?.load;
+        let good = |i| Some(look(i)).filter(|one| one.healthy && !one.avoid)?.load;
         if let Some(picked) = self.algorithm.glance(count, &good, random) {
             return Some(picked);
         }
-        let panic = (0..count).filter(|i| look(*i).fit).count() * 100 < self.panic_percent as usize * count;
-        let fit = |i| Some(look(i)).filter(|one| one.fit || panic);
-        let other = |i| fit(i).filter(|one| !one.avoid)?.load;
+        let panic =
+            (0..count).filter(|i| look(*i).healthy).count() * 100 < self.panic_percent as usize * count;
+        let healthy = |i| Some(look(i)).filter(|one| one.healthy || panic);
+        let other = |i| healthy(i).filter(|one| !one.avoid)?.load;
         let picked = self.algorithm.among(count, &other, random);
-        picked.or_else(|| self.algorithm.among(count, &|i| fit(i)?.load, random))
+        picked.or_else(|| self.algorithm.among(count, &|i| healthy(i)?.load, random))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::config::HealthChecks;
 
-/// Health of a cluster's endpoints, for all workers to read. All are fit until a health check says otherwise.
+/// Health of a cluster's endpoints, for all workers to read. All are healthy until a health check says otherwise.
 #[derive(Debug)]
 pub struct SharedHealth {
     endpoints: Box<[Arc<Fitness>]>,
@@ -18,18 +18,18 @@ pub struct SharedHealth {
 /// Whether one endpoint may get calls.
 #[derive(Debug, Default)]
 pub struct Fitness {
-    unfit: AtomicBool,
+    unhealthy: AtomicBool,
 }
 
 impl Fitness {
     /// Whether the endpoint may get calls.
-    pub fn is_fit(&self) -> bool {
-        !self.unfit.load(Ordering::Relaxed)
+    pub fn is_healthy(&self) -> bool {
+        !self.unhealthy.load(Ordering::Relaxed)
     }
 
     /// Sets whether the endpoint may get calls.
-    pub fn set(&self, fit: bool) {
-        self.unfit.store(!fit, Ordering::Relaxed);
+    pub fn set(&self, healthy: bool) {
+        self.unhealthy.store(!healthy, Ordering::Relaxed);
     }
 }
 
@@ -44,15 +44,15 @@ impl SharedHealth {
 
     /// The health of the cluster with other endpoints. For each of them, `kept` is its position here, if it had one.
     pub fn next(&self, kept: &[Option<usize>]) -> Arc<Self> {
-        let fitness =
+        let health =
             |kept: &Option<usize>| kept.map_or_else(Arc::default, |at| Arc::clone(&self.endpoints[at]));
         let failures = Arc::clone(&self.failures);
-        Arc::new(Self { endpoints: kept.iter().map(fitness).collect(), failures })
+        Arc::new(Self { endpoints: kept.iter().map(health).collect(), failures })
     }
 
     /// Whether an endpoint may get calls.
-    pub fn is_fit(&self, endpoint: usize) -> bool {
-        self.endpoints[endpoint].is_fit()
+    pub fn is_healthy(&self, endpoint: usize) -> bool {
+        self.endpoints[endpoint].is_healthy()
     }
 
     /// The health of one endpoint.
@@ -66,8 +66,8 @@ impl SharedHealth {
     }
 
     /// How many may not.
-    pub fn unfit(&self) -> usize {
-        self.endpoints.iter().filter(|endpoint| !endpoint.is_fit()).count()
+    pub fn unhealthy(&self) -> usize {
+        self.endpoints.iter().filter(|endpoint| !endpoint.is_healthy()).count()
     }
 }
 
@@ -76,30 +76,30 @@ impl SharedHealth {
 pub struct Judge {
     unhealthy_threshold: u32,
     healthy_threshold: u32,
-    fit: bool,
-    /// Answers in a row that contradict `fit`.
+    healthy: bool,
+    /// Answers in a row that contradict `healthy`.
     against: u32,
 }
 
 impl Judge {
-    /// A judge of an endpoint that is `fit` so far.
-    pub fn new(settings: &HealthChecks, fit: bool) -> Self {
+    /// A judge of an endpoint that is `healthy` so far.
+    pub fn new(settings: &HealthChecks, healthy: bool) -> Self {
         let HealthChecks { unhealthy_threshold, healthy_threshold, .. } = *settings;
-        Self { unhealthy_threshold, healthy_threshold, fit, against: 0 }
+        Self { unhealthy_threshold, healthy_threshold, healthy, against: 0 }
     }
 
-    /// Notes an answer. Tells whether the endpoint is fit from now on, if that has changed.
+    /// Notes an answer. Tells whether the endpoint is healthy from now on, if that has changed.
     pub fn tell(&mut self, well: bool) -> Option<bool> {
-        if well == self.fit {
+        if well == self.healthy {
             self.against = 0;
             return None;
         }
         self.against += 1;
-        let threshold = if self.fit { self.unhealthy_threshold } else { self.healthy_threshold };
+        let threshold = if self.healthy { self.unhealthy_threshold } else { self.healthy_threshold };
         if self.against < threshold {
             return None;
         }
-        (self.fit, self.against) = (well, 0);
+        (self.healthy, self.against) = (well, 0);
         Some(well)
     }
 }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_held_to_be_unfit_needs_only_good_answers() {
+    fn one_that_was_held_to_be_unhealthy_needs_only_good_answers() {
         let mut judge = Judge::new(&settings(3, 2), false);
         assert_eq!([false, true, true, true].map(|well| judge.tell(well)), [None, None, Some(true), None]);
     }
@@ -170,20 +170,24 @@ mod tests {
                     health = health.next(&kept);
                     judges.rotate_left(first);
                     held.rotate_left(first);
-                    judges[at] = Judge::new(&settings, health.is_fit(at));
+                    judges[at] = Judge::new(&settings, health.is_healthy(at));
                     held[at].1 = 0;
                 }
                 let well = random.below(100) < [90, 35][at % 2];
-                if let Some(fit) = judges[at].tell(well) {
-                    health.of(at).set(fit);
+                if let Some(healthy) = judges[at].tell(well) {
+                    health.of(at).set(healthy);
                     changes += 1;
                 }
-                let (fit, against) = held[at];
-                let against = if well == fit { 0 } else { against + 1 };
-                let threshold = if fit { thresholds.0 } else { thresholds.1 };
-                held[at] = if against == threshold { (well, 0) } else { (fit, against) };
-                assert_eq!(health.is_fit(at), held[at].0, "seed {seed}");
-                assert_eq!(health.unfit(), held.iter().filter(|(fit, _)| !fit).count(), "seed {seed}");
+                let (healthy, against) = held[at];
+                let against = if well == healthy { 0 } else { against + 1 };
+                let threshold = if healthy { thresholds.0 } else { thresholds.1 };
+                held[at] = if against == threshold { (well, 0) } else { (healthy, against) };
+                assert_eq!(health.is_healthy(at), held[at].0, "seed {seed}");
+                assert_eq!(
+                    health.unhealthy(),
+                    held.iter().filter(|(healthy, _)| !healthy).count(),
+                    "seed {seed}"
+                );
             }
             assert!(changes > 100, "seed {seed}: {changes}");
         }
@@ -193,10 +197,10 @@ mod tests {
     fn workers_read_what_was_said_and_it_stays_when_endpoints_change() {
         let health = SharedHealth::new(3);
         health.of(1).set(false);
-        assert_eq!(([0, 1, 2].map(|at| health.is_fit(at)), health.unfit()), ([true, false, true], 1));
+        assert_eq!(([0, 1, 2].map(|at| health.is_healthy(at)), health.unhealthy()), ([true, false, true], 1));
         let next = health.next(&[None, Some(2), Some(1)]);
-        assert_eq!([0, 1, 2].map(|at| next.is_fit(at)), [true, true, false]);
+        assert_eq!([0, 1, 2].map(|at| next.is_healthy(at)), [true, true, false]);
         health.of(1).set(true);
-        assert_eq!((health.unfit(), next.unfit()), (0, 0));
+        assert_eq!((health.unhealthy(), next.unhealthy()), (0, 0));
     }
 }

@@ -191,7 +191,7 @@ impl SharedOutliers {
 }
 
 impl Host {
-    /// Begins its slow start: it is fit again for another reason, such as active health checks.
+    /// Begins its slow start: it is healthy again for another reason, such as active health checks.
     pub fn welcome(&self, now: Moment) {
         let word = self.standing.load(Ordering::Acquire);
         let standing = Standing::unpack(word);
@@ -215,7 +215,7 @@ pub struct Outliers {
 /// A worker's view of an endpoint, as of its last tick.
 #[derive(Debug)]
 struct View {
-    fit: Cell<bool>,
+    healthy: Cell<bool>,
     weight: Cell<f32>,
     /// It has failures in a row, which a success ends.
     failing: Cell<bool>,
@@ -224,8 +224,11 @@ struct View {
 impl Outliers {
     /// A worker's side.
     pub fn new(shared: Arc<SharedOutliers>) -> Self {
-        let view =
-            |_: &Arc<Host>| View { fit: Cell::new(true), weight: Cell::new(1.0), failing: Cell::new(false) };
+        let view = |_: &Arc<Host>| View {
+            healthy: Cell::new(true),
+            weight: Cell::new(1.0),
+            failing: Cell::new(false),
+        };
         Self { hosts: shared.hosts.iter().map(view).collect(), shared }
     }
 
@@ -237,7 +240,7 @@ impl Outliers {
     /// Whether an endpoint is not ejected, and the part of its share of calls that it gets.
     pub fn of(&self, endpoint: usize) -> (bool, f32) {
         let view = &self.hosts[endpoint];
-        (view.fit.get(), view.weight.get())
+        (view.healthy.get(), view.weight.get())
     }
 
     /// Notes the end of an attempt on this endpoint.
@@ -278,7 +281,7 @@ impl Outliers {
 
     fn look(&self, view: &View, host: &Host, now: Moment) {
         let standing = Standing::unpack(host.standing.load(Ordering::Acquire));
-        view.fit.set(!standing.ejected);
+        view.healthy.set(!standing.ejected);
         view.weight.set(if standing.ejected { 1.0 } else { self.shared.weight(standing, now) });
     }
 }

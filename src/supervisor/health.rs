@@ -36,7 +36,7 @@ struct Patient {
     cluster: String,
     settings: HealthChecks,
     target: Target,
-    fitness: Arc<Fitness>,
+    health: Arc<Fitness>,
     /// Where bad answers are counted.
     failures: Arc<AtomicU64>,
     host: Arc<Host>,
@@ -78,7 +78,7 @@ fn patients(shared: &SharedState) -> Vec<Patient> {
                 cluster: cluster.name.clone(),
                 settings: settings.clone(),
                 target,
-                fitness: Arc::clone(health.of(index)),
+                health: Arc::clone(health.of(index)),
                 failures: Arc::clone(health.failures()),
                 host: Arc::clone(shares.outliers.host(index)),
             });
@@ -93,25 +93,25 @@ impl Patient {
         self.cluster == other.cluster
             && self.settings == other.settings
             && self.target.is(&other.target)
-            && Arc::ptr_eq(&self.fitness, &other.fitness)
+            && Arc::ptr_eq(&self.health, &other.health)
             && Arc::ptr_eq(&self.host, &other.host)
     }
 
     async fn run(self, clock: Clock) {
         let channel = self.target.lazy(|endpoint| endpoint.connect_timeout(self.settings.timeout));
         let Ok(channel) = channel else { return };
-        let mut judge = Judge::new(&self.settings, self.fitness.is_fit());
+        let mut judge = Judge::new(&self.settings, self.health.is_healthy());
         let mut turns = tokio::time::interval(self.settings.interval);
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             turns.tick().await;
             let well = self.ask(channel.clone()).await;
             self.failures.fetch_add(u64::from(!well), Ordering::Relaxed);
-            let Some(fit) = judge.tell(well) else { continue };
+            let Some(healthy) = judge.tell(well) else { continue };
             let (cluster, endpoint) = (&self.cluster, self.target.address);
-            tracing::info!(cluster, %endpoint, fit, "an endpoint's health has changed");
-            self.fitness.set(fit);
-            if fit {
+            tracing::info!(cluster, %endpoint, healthy, "an endpoint's health has changed");
+            self.health.set(healthy);
+            if healthy {
                 self.host.welcome(clock.now());
             }
         }

@@ -216,9 +216,9 @@ impl Pool {
         let config = &*self.config.borrow();
         // Each round either succeeds or finds a connection that has ended, so there are not many.
         loop {
-            let mut picked = self.pick(config, tried, |index| config.fitness(index));
+            let mut picked = self.pick(config, tried, |index| config.health(index));
             // An ejected endpoint is better than none at all.
-            if picked.is_none() && !config.may_become_available(|index| config.fitness(index).0) {
+            if picked.is_none() && !config.may_become_available(|index| config.health(index).0) {
                 picked = self.pick(config, tried, |_| (true, 1.0));
             }
             let Some(index) = picked else { return Err(self.unavailable_reason(config)) };
@@ -241,9 +241,9 @@ impl Pool {
         of: impl Fn(usize) -> (bool, f32),
     ) -> Option<usize> {
         let look = |index: usize| {
-            let (fit, weight) = of(index);
+            let (healthy, weight) = of(index);
             let load = self.look_at(config, &config.endpoints[index]);
-            Candidate { load, fit, weight, avoid: tried.has(index) }
+            Candidate { load, healthy, weight, avoid: tried.has(index) }
         };
         self.balance.borrow_mut().pick(config.endpoints.len(), look, &mut self.random.borrow_mut())
     }
@@ -458,9 +458,9 @@ impl fmt::Debug for Pool {
 
 impl PoolConfig {
     /// Whether an endpoint may get calls, and the part of its share.
-    fn fitness(&self, index: usize) -> (bool, f32) {
-        let (fit, weight) = self.outliers.of(index);
-        (fit && self.health.as_ref().is_none_or(|health| health.is_fit(index)), weight)
+    fn health(&self, index: usize) -> (bool, f32) {
+        let (healthy, weight) = self.outliers.of(index);
+        (healthy && self.health.as_ref().is_none_or(|health| health.is_healthy(index)), weight)
     }
 
     /// Whether one of these endpoints will take a call soon.

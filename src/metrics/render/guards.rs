@@ -56,13 +56,13 @@ pub(super) fn write(page: &mut Page, shares: &[Arc<SharedClusterState>]) {
     }
     if shares.iter().any(|shares| shares.health.is_some()) {
         page.family(
-            "ringway_health_unfit",
+            "ringway_health_unhealthy",
             "gauge",
             "Endpoints that get no calls because of what they say of themselves.",
         );
         for (shares, health) in shares.iter().filter_map(|shares| Some((shares, shares.health.as_ref()?))) {
             let labels = format_args!("cluster=\"{}\"", Escaped(&shares.cluster));
-            page.sample("ringway_health_unfit", &labels, health.unfit() as u64);
+            page.sample("ringway_health_unhealthy", &labels, health.unhealthy() as u64);
         }
         let failures = "ringway_health_check_failures_total";
         page.family(failures, "counter", "Health checks that were answered badly or not at all.");

@@ -319,7 +319,7 @@ fn breakers_health_and_ejected_endpoints_are_on_the_page() {
         (r#"ringway_breaker_opens_total{cluster="all",method="/a.B/C"}"#, 0.0),
         (r#"ringway_breaker_reopens_total{cluster="all",method=""}"#, 0.0),
         (r#"ringway_breaker_closes_total{cluster="all",method=""}"#, 0.0),
-        (r#"ringway_health_unfit{cluster="all"}"#, 1.0),
+        (r#"ringway_health_unhealthy{cluster="all"}"#, 1.0),
         (r#"ringway_health_check_failures_total{cluster="all"}"#, 3.0),
         (r#"ringway_outlier_ejected{cluster="all"}"#, 0.0),
         (r#"ringway_outlier_ejections_total{cluster="plain"}"#, 0.0),

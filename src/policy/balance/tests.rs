@@ -119,8 +119,8 @@ fn shares(policy: LbPolicy, candidates: &[Candidate]) -> Vec<f64> {
     counts.into_iter().map(|count| f64::from(count) / 400.0).collect()
 }
 
-const GOOD: Candidate = Candidate { load: Some(1), fit: true, weight: 1.0, avoid: false };
-const UNFIT: Candidate = Candidate { fit: false, ..GOOD };
+const GOOD: Candidate = Candidate { load: Some(1), healthy: true, weight: 1.0, avoid: false };
+const UNHEALTHY: Candidate = Candidate { healthy: false, ..GOOD };
 const TRIED: Candidate = Candidate { avoid: true, ..GOOD };
 const FULL: Candidate = Candidate { load: None, ..GOOD };
 
@@ -128,21 +128,21 @@ const FULL: Candidate = Candidate { load: None, ..GOOD };
 fn calls_go_to_the_fit_and_elsewhere_only_in_need() {
     // The endpoints' states -> whether each of them gets calls.
     let table: [(&[Candidate], &[bool]); 12] = [
-        (&[GOOD, UNFIT], &[true, false]),
-        (&[UNFIT, GOOD, GOOD], &[false, true, true]),
-        // Less than half are fit: all take part.
-        (&[GOOD, UNFIT, UNFIT], &[true, true, true]),
-        (&[UNFIT, UNFIT], &[true, true]),
+        (&[GOOD, UNHEALTHY], &[true, false]),
+        (&[UNHEALTHY, GOOD, GOOD], &[false, true, true]),
+        // Less than half are healthy: all take part.
+        (&[GOOD, UNHEALTHY, UNHEALTHY], &[true, true, true]),
+        (&[UNHEALTHY, UNHEALTHY], &[true, true]),
         // Another one than the one that failed; that one, if there is no other.
         (&[GOOD, TRIED], &[true, false]),
         (&[GOOD, GOOD, TRIED], &[true, true, false]),
         (&[TRIED], &[true]),
-        (&[TRIED, UNFIT], &[true, false]),
+        (&[TRIED, UNHEALTHY], &[true, false]),
         (&[TRIED, FULL], &[true, false]),
         // An endpoint that can take no call takes none, whatever else is known.
         (&[FULL, GOOD, TRIED], &[false, true, false]),
-        (&[FULL, UNFIT], &[false, false]),
-        (&[Candidate { load: None, ..UNFIT }, UNFIT], &[false, true]),
+        (&[FULL, UNHEALTHY], &[false, false]),
+        (&[Candidate { load: None, ..UNHEALTHY }, UNHEALTHY], &[false, true]),
     ];
     for policy in [LbPolicy::RoundRobin, LbPolicy::LeastRequest] {
         for (candidates, wanted) in table {

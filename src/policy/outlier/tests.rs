@@ -46,10 +46,10 @@ fn failures_in_a_row_eject() {
         (&[G, L, L], false),
         (&[W, W, W], true),
     ];
-    for (seen, fit) in table {
+    for (seen, healthy) in table {
         let outliers = Outliers::new(shared(2));
         tells(&outliers, 1, seen, at(0));
-        assert_eq!((outliers.of(0).0, outliers.of(1).0), (true, fit), "{seen:?}");
+        assert_eq!((outliers.of(0).0, outliers.of(1).0), (true, healthy), "{seen:?}");
     }
     let off = OutlierDetection { consecutive_gateway_failure: 0, ..settings() };
     let outliers = Outliers::new(SharedOutliers::new(off, SlowStart::default(), 2));
@@ -111,8 +111,8 @@ fn no_more_than_the_share_is_ejected() {
         for endpoint in 0..endpoints {
             tells(&outliers, endpoint, &[OutlierEvent::GatewayFailure; 10], at(0));
         }
-        let unfit = (0..endpoints).filter(|endpoint| !outliers.of(*endpoint).0).count();
-        assert_eq!((unfit, shared.ejected() as usize), (wanted, wanted), "of {endpoints}");
+        let unhealthy = (0..endpoints).filter(|endpoint| !outliers.of(*endpoint).0).count();
+        assert_eq!((unhealthy, shared.ejected() as usize), (wanted, wanted), "of {endpoints}");
         // When one comes back, another can go.
         outliers.tick(at(10_000));
         assert_eq!(shared.ejected(), 0);
@@ -138,8 +138,8 @@ fn one_that_comes_back_starts_slowly() {
         tells(&outliers, 0, &[OutlierEvent::GatewayFailure; 3], at(0));
         outliers.tick(at(10_000));
         outliers.tick(at(10_000 + after));
-        let (fit, weight) = outliers.of(0);
-        assert!(fit && (weight - wanted).abs() < 1e-3, "{weight} for {wanted} after {after}");
+        let (healthy, weight) = outliers.of(0);
+        assert!(healthy && (weight - wanted).abs() < 1e-3, "{weight} for {wanted} after {after}");
         outliers.shared().host(1).welcome(at(50_000));
         outliers.tick(at(50_000 + after));
         assert!((outliers.of(1).1 - wanted).abs() < 1e-3, "welcomed");

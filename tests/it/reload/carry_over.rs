@@ -257,9 +257,9 @@ async fn connections_that_are_too_many_now_end() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_was_unfit_at_a_reload_comes_back_with_a_good_answer() {
+async fn an_endpoint_that_was_unhealthy_at_a_reload_comes_back_with_a_good_answer() {
     use tonic_health::ServingStatus::{NotServing, Serving};
-    const UNFIT: &str = "ringway_health_unfit";
+    const UNHEALTHY: &str = "ringway_health_unhealthy";
     let (ill, reporter) = health_service().await;
     let (well, _kept) = health_service().await;
     let config = |all: &[SocketAddr], first: &str, bad: u32| {
@@ -276,10 +276,10 @@ async fn an_endpoint_that_was_unfit_at_a_reload_comes_back_with_a_good_answer() 
         ([well, ill], "max_requests = 8\n", 2),
     ] {
         reporter.set_service_status("a.A", NotServing).await;
-        metric_becomes(&gateway, UNFIT, 1).await;
+        metric_becomes(&gateway, UNHEALTHY, 1).await;
         reload(&mut gateway, &config(&all, first, bad));
-        assert_eq!(metric(&gateway, UNFIT), 1, "{first} {bad}");
+        assert_eq!(metric(&gateway, UNHEALTHY), 1, "{first} {bad}");
         reporter.set_service_status("a.A", Serving).await;
-        metric_becomes(&gateway, UNFIT, 0).await;
+        metric_becomes(&gateway, UNHEALTHY, 0).await;
     }
 }

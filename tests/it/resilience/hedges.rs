@@ -196,7 +196,7 @@ impl World {
         let call = &mut self.calls[number];
         let look = |server: usize| Candidate {
             load: Some(self.in_flight[server]),
-            fit: true,
+            healthy: true,
             weight: 1.0,
             avoid: call.tried.has(server),
         };

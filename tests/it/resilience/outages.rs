@@ -360,14 +360,15 @@ impl<'a> World<'a> {
         let worker = &mut self.workers[worker_number];
         let pick = |worker: &mut Worker<'_>, all: bool| {
             let look = |endpoint: usize| {
-                let (fit, weight) = if all { (true, 1.0) } else { worker.outliers.of(endpoint) };
+                let (healthy, weight) = if all { (true, 1.0) } else { worker.outliers.of(endpoint) };
                 let load = (worker.links[endpoint] == Link::Up).then_some(worker.loads[endpoint]);
-                Candidate { load, fit, weight, avoid: Tried::default().has(endpoint) }
+                Candidate { load, healthy, weight, avoid: Tried::default().has(endpoint) }
             };
             worker.balance.pick(ENDPOINTS, look, &mut worker.random)
         };
-        let hope = |fit: bool| {
-            let hopes = |at: &usize| worker.links[*at] != Link::Down && (!fit || worker.outliers.of(*at).0);
+        let hope = |healthy: bool| {
+            let hopes =
+                |at: &usize| worker.links[*at] != Link::Down && (!healthy || worker.outliers.of(*at).0);
             (0..ENDPOINTS).any(|at| hopes(&at))
         };
         let (fit_hope, any_hope) = (hope(true), hope(false));

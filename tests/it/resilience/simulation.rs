@@ -284,8 +284,8 @@ impl<'a> World<'a> {
             }
         }
         let look = |server: usize| {
-            let (fit, weight) = worker.outliers.of(server);
-            Candidate { load: Some(worker.in_flight[server]), fit, weight, avoid: call.tried.has(server) }
+            let (healthy, weight) = worker.outliers.of(server);
+            Candidate { load: Some(worker.in_flight[server]), healthy, weight, avoid: call.tried.has(server) }
         };
         let server = worker.balance.pick(SERVERS, look, &mut worker.random).expect("none is ever full");
         worker.in_flight[server] += 1;

@@ -11,7 +11,7 @@ use crate::support::within;
 
 #[tokio::test]
 async fn endpoints_that_say_they_are_ill_get_no_calls() {
-    const UNFIT: &str = "ringway_health_unfit";
+    const UNHEALTHY: &str = "ringway_health_unhealthy";
     let extra =
         "[clusters.health_checks]\ninterval = \"100ms\"\nunhealthy_threshold = 2\nservice = \"a.A\"\n";
     for backend in BACKENDS {
@@ -20,7 +20,7 @@ async fn endpoints_that_say_they_are_ill_get_no_calls() {
         let (gateway, address) = gateway::before(&[ill, well], backend, extra);
         let mut clients = clients(address).await;
         reporter.set_service_status("a.A", tonic_health::ServingStatus::NotServing).await;
-        metric_becomes(&gateway, UNFIT, 1).await;
+        metric_becomes(&gateway, UNHEALTHY, 1).await;
         let calls = |page: String| {
             let line = format!("ringway_endpoint_calls_total{{cluster=\"interop\",endpoint=\"{ill}\"}} ");
             page.lines().find_map(|found| found.strip_prefix(&line)?.parse::<u64>().ok()).unwrap_or(0)
@@ -37,7 +37,7 @@ async fn endpoints_that_say_they_are_ill_get_no_calls() {
         }
         assert_eq!(calls(gateway.metrics()), before, "{backend}: it gets no calls");
         reporter.set_service_status("a.A", tonic_health::ServingStatus::Serving).await;
-        metric_becomes(&gateway, UNFIT, 0).await;
+        metric_becomes(&gateway, UNHEALTHY, 0).await;
         let used = async {
             while calls(gateway.metrics()) == before {
                 round(&mut clients).await;
@@ -91,14 +91,14 @@ async fn one_that_says_it_is_well_again_gets_few_calls_at_first() {
         let mut clients = clients(address).await;
         let calls = || services[0].asked().iter().filter(|asked| !is_question(&asked.headers)).count();
         mood.set(ILL);
-        metric_becomes(&gateway, "ringway_health_unfit", 1).await;
+        metric_becomes(&gateway, "ringway_health_unhealthy", 1).await;
         let before = calls();
         for _ in 0..10 {
             assert!(round(&mut clients).await.iter().all(|code| *code == 0), "{backend}");
         }
         assert_eq!(calls(), before, "{backend}: it gets none");
         mood.set(WELL);
-        metric_becomes(&gateway, "ringway_health_unfit", 0).await;
+        metric_becomes(&gateway, "ringway_health_unhealthy", 0).await;
         // Workers see it at their tick.
         let began = Instant::now();
         while began.elapsed() < Duration::from_millis(250) {
