@@ -157,16 +157,16 @@ fn access(rows: &mut Rows<'_>) {
         token: Some(&verified),
         client: None,
     };
-    assert!(rbac::ask(rules, &question).allowed);
-    rows.extra(SIXTY_RULES, || rbac::ask(black_box(rules), black_box(&question)).allowed);
+    assert!(rbac::authorize(rules, &question).allowed);
+    rows.extra(SIXTY_RULES, || rbac::authorize(black_box(rules), black_box(&question)).allowed);
 }
 
 fn resilience(rows: &mut Rows<'_>) {
     let breaker = LocalBreaker::new(SharedBreaker::new(config::Breaker::default(), 2), 0);
     let mut random = Random::seeded(1);
     rows.extra("breaker: ask and tell, closed", || {
-        let pass = breaker.ask(black_box(NOW), &mut random).expect("it is closed");
-        pass.tell(black_box(Outcome::Success), NOW);
+        let permit = breaker.admit(black_box(NOW), &mut random).expect("it is closed");
+        permit.record(black_box(Outcome::Success), NOW);
     });
     let budget = Budget::new(&SharedBudget::new(RetryBudget::default()), None);
     rows.extra("retry budget: earn", || budget.earn(black_box(NOW)));

@@ -239,8 +239,8 @@ fn breaker(rows: &mut Rows<'_>) {
     let start = clock.raw();
     let now = || Moment::from_nanos(clock.delta_as_nanos(start, clock.raw()));
     let call = |before: Moment, after: Moment, random: &mut Random| {
-        let permit = breaker.ask(before, random).expect("it is closed");
-        permit.tell(black_box(Outcome::Success), after);
+        let permit = breaker.admit(before, random).expect("it is closed");
+        permit.record(black_box(Outcome::Success), after);
     };
     let theirs = original::Breaker::new("auth");
     let theirs =

@@ -142,15 +142,15 @@ impl LocalBreaker {
     ///
     /// # Errors
     /// The reason of the refusal.
-    pub fn ask(&self, now: Moment, random: &mut Random) -> Result<BreakerPermit<'_>, Refused> {
+    pub fn admit(&self, now: Moment, random: &mut Random) -> Result<BreakerPermit<'_>, Refused> {
         if self.gate.get() == Gate::All {
             return Ok(self.begin(now));
         }
-        self.ask_closer(now, random)
+        self.admit_closer(now, random)
     }
 
     #[cold]
-    fn ask_closer(&self, now: Moment, random: &mut Random) -> Result<BreakerPermit<'_>, Refused> {
+    fn admit_closer(&self, now: Moment, random: &mut Random) -> Result<BreakerPermit<'_>, Refused> {
         if matches!(self.gate.get(), Gate::None(until) if until <= now) {
             self.shared.merge(now);
         }
@@ -188,7 +188,7 @@ impl LocalBreaker {
         RAMP_BEGINS + (1.0 - RAMP_BEGINS) * done
     }
 
-    fn tell(&self, epoch: u32, outcome: Outcome, now: Moment) {
+    fn record(&self, epoch: u32, outcome: Outcome, now: Moment) {
         let verdict = self.verdict.get();
         // A call that began under another verdict says nothing about this one.
         if epoch != verdict.epoch || verdict.state != State::Closed {
@@ -289,10 +289,10 @@ impl BreakerPermit<'_> {
     }
 
     /// Reports the outcome of the call.
-    pub fn tell(mut self, outcome: Outcome, now: Moment) {
+    pub fn record(mut self, outcome: Outcome, now: Moment) {
         if !self.probe {
             self.is_told = true;
-            return self.breaker.tell(self.epoch, outcome, now);
+            return self.breaker.record(self.epoch, outcome, now);
         }
         if outcome == Outcome::Ignored {
             return;
@@ -326,7 +326,7 @@ impl Drop for BreakerPermit<'_> {
             self.breaker.shared.give_probe(self.epoch);
         } else if !self.probe && !self.is_told {
             // The moment matters only for an outcome that counts.
-            self.breaker.tell(self.epoch, Outcome::Ignored, Moment::ZERO);
+            self.breaker.record(self.epoch, Outcome::Ignored, Moment::ZERO);
         }
     }
 }

@@ -89,7 +89,7 @@ impl Judge {
     }
 
     /// Notes an answer. Tells whether the endpoint is healthy from now on, if that has changed.
-    pub fn tell(&mut self, well: bool) -> Option<bool> {
+    pub fn record(&mut self, well: bool) -> Option<bool> {
         if well == self.healthy {
             self.against = 0;
             return None;
@@ -135,14 +135,14 @@ mod tests {
             (true, None),
         ];
         for (at, (well, changed)) in answers.into_iter().enumerate() {
-            assert_eq!(judge.tell(well), changed, "answer {at}");
+            assert_eq!(judge.record(well), changed, "answer {at}");
         }
     }
 
     #[test]
     fn one_that_was_held_to_be_unhealthy_needs_only_good_answers() {
         let mut judge = Judge::new(&settings(3, 2), false);
-        assert_eq!([false, true, true, true].map(|well| judge.tell(well)), [None, None, Some(true), None]);
+        assert_eq!([false, true, true, true].map(|well| judge.record(well)), [None, None, Some(true), None]);
     }
 
     /// Endpoints that are ill and well by turns, answers of which some say the wrong thing, and now and then a judge that
@@ -174,7 +174,7 @@ mod tests {
                     held[at].1 = 0;
                 }
                 let well = random.below(100) < [90, 35][at % 2];
-                if let Some(healthy) = judges[at].tell(well) {
+                if let Some(healthy) = judges[at].record(well) {
                     health.of(at).set(healthy);
                     changes += 1;
                 }

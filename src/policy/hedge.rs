@@ -65,7 +65,7 @@ impl Hedge {
     }
 
     /// Asks whether the next attempt may begin.
-    pub fn ask(&mut self, budget: &Budget, now: Moment) -> Start {
+    pub fn admit(&mut self, budget: &Budget, now: Moment) -> Start {
         let Some(next) = self.next else { return Start::No };
         if self.begun == self.max {
             self.stop();

@@ -244,7 +244,7 @@ impl Outliers {
     }
 
     /// Notes the end of an attempt on this endpoint.
-    pub fn tell(&self, endpoint: usize, seen: OutlierEvent, now: Moment) {
+    pub fn record(&self, endpoint: usize, seen: OutlierEvent, now: Moment) {
         let (view, host) = (&self.hosts[endpoint], &self.shared.hosts[endpoint]);
         let (counter, max) = match seen {
             OutlierEvent::Success if !view.failing.get() => return,

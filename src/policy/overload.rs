@@ -58,7 +58,7 @@ impl Overload {
     }
 
     /// Asks for a further call; `active` counts the calls with this one.
-    pub fn ask(&mut self, settings: &config::Overload, active: u64, now: Moment) -> Verdict {
+    pub fn admit(&mut self, settings: &config::Overload, active: u64, now: Moment) -> Verdict {
         if u64::from(settings.max_active_calls) < active {
             return Verdict::TooMany;
         }

@@ -41,7 +41,7 @@ pub struct Verdict {
 }
 
 /// Asks the rules of a route.
-pub fn ask<H: Headers>(rules: &Rbac, question: &Question<'_, H>) -> Verdict {
+pub fn authorize<H: Headers>(rules: &Rbac, question: &Question<'_, H>) -> Verdict {
     Verdict {
         allowed: allows(&rules.rules, question),
         shadow: rules.shadow_rules.as_ref().map(|rules| allows(rules, question)),

@@ -107,7 +107,7 @@ impl Patient {
             turns.tick().await;
             let well = self.ask(channel.clone()).await;
             self.failures.fetch_add(u64::from(!well), Ordering::Relaxed);
-            let Some(healthy) = judge.tell(well) else { continue };
+            let Some(healthy) = judge.record(well) else { continue };
             let (cluster, endpoint) = (&self.cluster, self.target.address);
             tracing::info!(cluster, %endpoint, healthy, "an endpoint's health has changed");
             self.health.set(healthy);

@@ -156,10 +156,10 @@ impl Cluster {
     ///
     /// # Errors
     /// The refusal of the breaker that is open.
-    pub fn ask<'a>(&'a self, method: &'a Method, now: Moment) -> Result<BreakerPermits<'a>, Refusal> {
+    pub fn admit<'a>(&'a self, method: &'a Method, now: Moment) -> Result<BreakerPermits<'a>, Refusal> {
         let breakers = [self.breaker.as_deref(), method.breaker.as_deref()];
         breakers.into_iter().flatten().for_each(|breaker| self.reach(breaker, now));
-        let passes = BreakerPermits::ask(breakers[0], breakers[1], now, &mut self.pool.random());
+        let passes = BreakerPermits::admit(breakers[0], breakers[1], now, &mut self.pool.random());
         passes.inspect_err(|refusal| {
             // Connects go on as if the call were there.
             self.pool.connect_wanted();

@@ -50,12 +50,17 @@ impl Latencies {
     }
 
     /// The method's place and its present timeout, which is `fixed` at most; `None` if the method is not known.
-    pub fn ask(&self, path: &str, fixed: Option<Duration>, now: Moment) -> Option<(usize, Option<Duration>)> {
+    pub fn timeout(
+        &self,
+        path: &str,
+        fixed: Option<Duration>,
+        now: Moment,
+    ) -> Option<(usize, Option<Duration>)> {
         let mut known = self.known.borrow_mut();
         let place = *known.places.get(path)?;
         let method = &mut known.methods[place].1;
         method.set_fixed(fixed);
-        Some((place, method.ask(now)))
+        Some((place, method.timeout(now)))
     }
 
     /// Adds a method, whose timeout is `fixed` at most.
@@ -69,7 +74,7 @@ impl Latencies {
     }
 
     /// Notes the end of a call of the method at this place.
-    pub fn tell(&self, place: usize, took: LatencySample) {
+    pub fn record(&self, place: usize, took: LatencySample) {
         let (_, method) = &mut self.known.borrow_mut().methods[place];
         match took {
             LatencySample::Answered(took) => method.took(took),

@@ -75,7 +75,7 @@ impl StreamLease {
     }
 
     /// Reports the attempt's result to the endpoint.
-    pub fn tell(&self, attempted: AttemptResult, now: Moment) {
+    pub fn record(&self, attempted: AttemptResult, now: Moment) {
         let seen = match (attempted.outcome(FAILURE_CODES), attempted) {
             (Outcome::Ignored, _) => return,
             // An endpoint that resets what others answer is worse than they are, whatever it resets with.

@@ -58,13 +58,13 @@ impl AttemptResult {
 
 impl<'a> BreakerPermits<'a> {
     /// Asks both breakers; the error is that of the one that refuses.
-    pub(super) fn ask(
+    pub(super) fn admit(
         cluster: Option<&'a LocalBreaker>,
         method: Option<&'a LocalBreaker>,
         now: Moment,
         random: &mut Random,
     ) -> Result<BreakerPermits<'a>, Refusal> {
-        let mut ask = |breaker: &'a LocalBreaker| match breaker.ask(now, random) {
+        let mut admit = |breaker: &'a LocalBreaker| match breaker.admit(now, random) {
             Ok(permit) => {
                 Ok(PermitWithCodes { permit, failures: breaker.shared().settings().failure_status_codes })
             }
@@ -89,12 +89,12 @@ impl<'a> BreakerPermits<'a> {
     }
 
     /// Reports the attempt's result to both breakers.
-    pub fn tell(self, attempted: AttemptResult, now: Moment) {
+    pub fn record(self, attempted: AttemptResult, now: Moment) {
         if let Some(held) = self.cluster {
-            held.permit.tell(attempted.outcome(held.failures), now);
+            held.permit.record(attempted.outcome(held.failures), now);
         }
         if let Some(held) = self.method {
-            held.permit.tell(attempted.outcome(held.failures), now);
+            held.permit.record(attempted.outcome(held.failures), now);
         }
     }
 }

@@ -438,7 +438,7 @@ impl Lessor for Pool {
     fn record(&self, endpoint: &Endpoint, seen: OutlierEvent, now: Moment) {
         // An endpoint that the cluster has no more is not judged.
         if let Some(index) = endpoint.index.get() {
-            self.config.borrow().outliers.tell(index, seen, now);
+            self.config.borrow().outliers.record(index, seen, now);
         }
     }
 

@@ -186,7 +186,7 @@ impl Worker {
     pub(super) fn admit_overload(&self, config: &WorkerConfig, now: Moment) -> bool {
         let counts = self.local.counts();
         let active = counts.calls_active.get();
-        match self.overload.borrow_mut().ask(&config.config.overload, active, now) {
+        match self.overload.borrow_mut().admit(&config.config.overload, active, now) {
             Verdict::Take => return true,
             Verdict::TooMany => counts.overload_active_calls.add(1),
             Verdict::TooLate => counts.overload_loop_delay.add(1),

@@ -41,8 +41,8 @@ fn calls(breaker: &LocalBreaker, count: u32, outcome: Outcome, now: Moment) -> u
     let mut random = Random::seeded(9);
     let mut passed = 0;
     for _ in 0..count {
-        if let Ok(permit) = breaker.ask(now, &mut random) {
-            permit.tell(outcome, now);
+        if let Ok(permit) = breaker.admit(now, &mut random) {
+            permit.record(outcome, now);
             passed += 1;
         }
     }
@@ -77,10 +77,10 @@ fn failures_that_end_sooner_than_others_do_not_open_it() {
     {
         let mut random = Random::seeded(8);
         let breaker = alone(settings());
-        let mut permits: Vec<_> = (0..100).map(|_| breaker.ask(at(0), &mut random).unwrap()).collect();
+        let mut permits: Vec<_> = (0..100).map(|_| breaker.admit(at(0), &mut random).unwrap()).collect();
         permits.truncate(100 - dropped);
         for permit in permits.drain(..failing) {
-            permit.tell(Failure, at(5));
+            permit.record(Failure, at(5));
         }
         assert_eq!(breaker.shared().state(), wanted, "{failing} {dropped}");
     }
@@ -102,9 +102,9 @@ fn open_it_refuses_until_its_time_is_over() {
     let mut random = Random::seeded(1);
     calls(&breaker, 10, Failure, at(0));
     for millis in [0, 1, 1_000, 1_999] {
-        assert_eq!(breaker.ask(at(millis), &mut random).unwrap_err(), Refused::Open, "at {millis}");
+        assert_eq!(breaker.admit(at(millis), &mut random).unwrap_err(), Refused::Open, "at {millis}");
     }
-    let permit = breaker.ask(at(2_000), &mut random).unwrap();
+    let permit = breaker.admit(at(2_000), &mut random).unwrap();
     assert!(permit.is_probe());
     assert_eq!(breaker.shared().state(), State::HalfOpen);
 }
@@ -116,11 +116,11 @@ fn half_open_it_lets_so_many_probes_out_and_all_must_succeed() {
         let breaker = alone(settings());
         calls(&breaker, 10, Failure, at(0));
         let probes: Vec<BreakerPermit<'_>> =
-            (0..5).map(|_| breaker.ask(at(2_000), &mut random).unwrap()).collect();
-        assert_eq!(breaker.ask(at(2_000), &mut random).unwrap_err(), Refused::HalfOpen);
+            (0..5).map(|_| breaker.admit(at(2_000), &mut random).unwrap()).collect();
+        assert_eq!(breaker.admit(at(2_000), &mut random).unwrap_err(), Refused::HalfOpen);
         for (number, probe) in probes.into_iter().enumerate() {
             assert_ne!(breaker.shared().state(), State::Closed);
-            probe.tell(if failed == Some(number) { Failure } else { Success }, at(2_100));
+            probe.record(if failed == Some(number) { Failure } else { Success }, at(2_100));
         }
         let shared = breaker.shared();
         match failed {
@@ -137,8 +137,8 @@ fn a_probe_that_says_nothing_is_given_back() {
     let breaker = alone(settings());
     calls(&breaker, 10, Failure, at(0));
     for round in 0..50 {
-        let permit = breaker.ask(at(2_000), &mut random).unwrap();
-        if round % 2 == 0 { drop(permit) } else { permit.tell(Ignored, at(2_000)) }
+        let permit = breaker.admit(at(2_000), &mut random).unwrap();
+        if round % 2 == 0 { drop(permit) } else { permit.record(Ignored, at(2_000)) }
     }
     assert_eq!(calls(&breaker, 5, Success, at(2_100)), 5);
     assert_eq!(breaker.shared().state(), State::Closed);
@@ -159,7 +159,7 @@ fn half_open_passes_on_by_time() {
         calls(&breaker, 10, Failure, at(0));
         breaker.tick(at(2_000));
         let lost: Vec<BreakerPermit<'_>> =
-            (0..lost).map(|_| breaker.ask(at(2_000), &mut random).unwrap()).collect();
+            (0..lost).map(|_| breaker.admit(at(2_000), &mut random).unwrap()).collect();
         assert_eq!(calls(&breaker, succeed, Success, at(2_000)), succeed);
         for millis in [2_000, 3_999, 11_999] {
             breaker.tick(at(millis));
@@ -173,7 +173,7 @@ fn half_open_passes_on_by_time() {
         }
         // Calls that end after all are of another time.
         for permit in lost {
-            permit.tell(Failure, at(12_001));
+            permit.record(Failure, at(12_001));
         }
         assert_eq!((breaker.shared().state(), breaker.shared().reopens()), (State::Closed, 0));
     }
@@ -194,13 +194,13 @@ fn a_probe_is_judged_by_its_end_and_by_its_head_only_if_it_stays_open() {
         let mut random = Random::seeded(4);
         let breaker = alone(config::Breaker { max_requests: 1, ..settings() });
         calls(&breaker, 10, Failure, at(0));
-        let mut probe = Some(breaker.ask(at(2_000), &mut random).unwrap());
+        let mut probe = Some(breaker.admit(at(2_000), &mut random).unwrap());
         probe.as_mut().unwrap().answered(at(2_000));
         for millis in (0..=1_200).step_by(50) {
             if let Some((after, outcome)) = end
                 && after == millis
             {
-                probe.take().unwrap().tell(outcome, at(2_000 + millis));
+                probe.take().unwrap().record(outcome, at(2_000 + millis));
             }
             if millis % 100 == 0 {
                 breaker.tick(at(2_000 + millis));
@@ -223,8 +223,8 @@ fn opens_at(breaker: &LocalBreaker, micros: u64, ill_from: u64, until: u64, ill:
             breaker.tick(at(next_tick));
             next_tick += 100;
         }
-        let Ok(permit) = breaker.ask(now, &mut random) else { return Some(millis - ill_from) };
-        permit.tell(if millis < ill_from { Success } else { ill }, now);
+        let Ok(permit) = breaker.admit(now, &mut random) else { return Some(millis - ill_from) };
+        permit.record(if millis < ill_from { Success } else { ill }, now);
         if millis > until {
             break;
         }
@@ -265,20 +265,21 @@ fn a_connection_ends_the_rest_if_there_was_none() {
     assert!(all[0].reach(false, at(100)));
     assert!(!all[1].reach(false, at(349)));
     assert!(all[1].reach(false, at(350)));
-    assert_eq!(all[0].ask(at(600), &mut random).unwrap_err(), Refused::Open);
+    assert_eq!(all[0].admit(at(600), &mut random).unwrap_err(), Refused::Open);
     assert!(!all[0].holds());
     // It has one: probes go out, the other worker connects at once, and calls that come meanwhile wait.
     assert!(!all[0].reach(true, at(700)));
-    let probes: Vec<BreakerPermit<'_>> = (0..5).map(|_| all[0].ask(at(700), &mut random).unwrap()).collect();
-    assert_eq!(all[0].ask(at(700), &mut random).unwrap_err(), Refused::HalfOpen);
+    let probes: Vec<BreakerPermit<'_>> =
+        (0..5).map(|_| all[0].admit(at(700), &mut random).unwrap()).collect();
+    assert_eq!(all[0].admit(at(700), &mut random).unwrap_err(), Refused::HalfOpen);
     assert!(all[0].holds());
     assert!(all[1].reach(false, at(700)));
     assert!(!all[1].reach(false, at(701)));
     for probe in probes {
-        probe.tell(Success, at(710));
+        probe.record(Success, at(710));
     }
     assert_eq!(all[0].shared().state(), State::Closed);
-    let held = (0..100).filter(|_| all[1].ask(at(710), &mut random).is_err()).count();
+    let held = (0..100).filter(|_| all[1].admit(at(710), &mut random).is_err()).count();
     assert!(held > 80 && all[1].holds());
     assert!(calls(&all[0], 100, Success, at(4_710)) == 100 && all[0].is_closed() && !all[0].holds());
 }
@@ -318,7 +319,7 @@ fn it_comes_back_slowly() {
     assert_eq!(calls(&breaker, 5, Success, at(2_000)), 5);
     for (after, share) in [(0, 0.1), (1_000, 0.325), (2_000, 0.55), (3_999, 1.0), (4_000, 1.0)] {
         let now = at(2_000 + after);
-        let passed = (0..20_000).filter(|_| breaker.ask(now, &mut random).is_ok()).count();
+        let passed = (0..20_000).filter(|_| breaker.admit(now, &mut random).is_ok()).count();
         let got = passed as f64 / 20_000.0;
         assert!((share - 0.01..=share + 0.01).contains(&got), "{got} after {after} ms");
     }
@@ -339,11 +340,11 @@ fn it_can_open_again_while_it_comes_back() {
 fn calls_of_an_earlier_time_say_nothing() {
     let mut random = Random::seeded(6);
     let breaker = alone(config::Breaker { ramp: Duration::ZERO, ..settings() });
-    let old: Vec<BreakerPermit<'_>> = (0..100).map(|_| breaker.ask(at(0), &mut random).unwrap()).collect();
+    let old: Vec<BreakerPermit<'_>> = (0..100).map(|_| breaker.admit(at(0), &mut random).unwrap()).collect();
     calls(&breaker, 100, Failure, at(0));
     calls(&breaker, 5, Success, at(2_000));
     for permit in old {
-        permit.tell(Failure, at(2_001));
+        permit.record(Failure, at(2_001));
     }
     assert_eq!(breaker.shared().state(), State::Closed);
 }
@@ -425,7 +426,7 @@ fn no_order_of_events_lets_a_probe_too_many_out() {
                 if random.below(4) > 0 {
                     continue;
                 }
-                let Ok(permit) = breaker.ask(now, &mut random) else { continue };
+                let Ok(permit) = breaker.admit(now, &mut random) else { continue };
                 if permit.is_probe() {
                     let out = probes.entry(permit.epoch).or_default();
                     *out += 1;
@@ -451,7 +452,7 @@ fn no_order_of_events_lets_a_probe_too_many_out() {
                 if permit.is_probe() && outcome == Ignored {
                     *probes.get_mut(&permit.epoch).unwrap() -= 1;
                 }
-                permit.tell(outcome, now);
+                permit.record(outcome, now);
             }
             assert!(shared.opens() - shared.closes() <= 1);
         }
@@ -477,7 +478,7 @@ fn threads_together_let_exactly_the_probes_out() {
                     let breaker = LocalBreaker::new(shared, worker);
                     let mut random = Random::seeded(round * 4 + worker as u64);
                     for _ in 0..2_000 {
-                        let Ok(permit) = breaker.ask(at(2_000), &mut random) else { continue };
+                        let Ok(permit) = breaker.admit(at(2_000), &mut random) else { continue };
                         if !permit.is_probe() {
                             continue; // closed, and in its ramp
                         }
@@ -485,7 +486,7 @@ fn threads_together_let_exactly_the_probes_out() {
                             drop(permit);
                         } else {
                             succeeded.fetch_add(1, Ordering::SeqCst);
-                            permit.tell(Success, at(2_000));
+                            permit.record(Success, at(2_000));
                         }
                     }
                 })

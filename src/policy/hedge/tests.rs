@@ -33,7 +33,7 @@ fn plays(settings: &Hedging, budget: &Budget, events: &[Event]) {
         match *event {
             Ask(millis, wanted) => {
                 assert_eq!(hedge.previous(), begun);
-                assert_eq!(hedge.ask(budget, at(millis)), wanted, "event {number}");
+                assert_eq!(hedge.admit(budget, at(millis)), wanted, "event {number}");
                 begun += u32::from(wanted == Now);
             }
             Status(millis, code, pushback, wanted) => {
@@ -153,8 +153,8 @@ fn the_budget_pays_for_all_but_the_first() {
     // Running attempts go on; when the last of them fails, the call ends.
     let (settings, budget) = (settings(), budget(0));
     let mut hedge = Hedge::new(&settings, at(0));
-    assert_eq!(hedge.ask(&budget, at(0)), Now);
-    assert_eq!(hedge.ask(&budget, at(100)), Unpaid);
+    assert_eq!(hedge.admit(&budget, at(0)), Now);
+    assert_eq!(hedge.admit(&budget, at(100)), Unpaid);
     assert!(!hedge.is_over());
     assert_eq!(
         hedge.record(AttemptOutcome::Status(Code::Unavailable), NONE, &settings, &budget, at(110)),
@@ -162,12 +162,12 @@ fn the_budget_pays_for_all_but_the_first() {
     );
     // The attempt failed before the next could not be paid for.
     let mut hedge = Hedge::new(&settings, at(0));
-    assert_eq!(hedge.ask(&budget, at(0)), Now);
+    assert_eq!(hedge.admit(&budget, at(0)), Now);
     assert_eq!(
         hedge.record(AttemptOutcome::Status(Code::Unavailable), NONE, &settings, &budget, at(10)),
         GoOn
     );
-    assert_eq!(hedge.ask(&budget, at(10)), Unpaid);
+    assert_eq!(hedge.admit(&budget, at(10)), Unpaid);
     assert!(hedge.is_over());
 }
 
@@ -223,9 +223,9 @@ fn only_what_says_something_of_the_service_moves_the_throttle() {
 fn one_that_is_stopped_waits_for_those_that_run() {
     let (settings, budget) = (settings(), budget(10));
     let mut hedge = Hedge::new(&settings, at(0));
-    assert_eq!(hedge.ask(&budget, at(0)), Now);
+    assert_eq!(hedge.admit(&budget, at(0)), Now);
     hedge.stop();
-    assert_eq!(hedge.ask(&budget, at(500)), No);
+    assert_eq!(hedge.admit(&budget, at(500)), No);
     assert!(!hedge.is_over());
     assert_eq!(hedge.record(AttemptOutcome::Lost, NONE, &settings, &budget, at(510)), Final);
 }

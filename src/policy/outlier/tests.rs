@@ -28,7 +28,7 @@ fn shared(endpoints: usize) -> Arc<SharedOutliers> {
 
 fn tells(outliers: &Outliers, endpoint: usize, seen: &[OutlierEvent], now: Moment) {
     for seen in seen {
-        outliers.tell(endpoint, *seen, now);
+        outliers.record(endpoint, *seen, now);
     }
 }
 
@@ -73,15 +73,15 @@ fn failures_of_several_workers_add_up() {
     let shared = shared(4);
     let workers: Vec<Outliers> = (0..3).map(|_| Outliers::new(Arc::clone(&shared))).collect();
     for worker in &workers {
-        worker.tell(0, OutlierEvent::GatewayFailure, at(0));
+        worker.record(0, OutlierEvent::GatewayFailure, at(0));
     }
     assert_eq!(shared.ejected(), 1);
     // A success on a worker that has seen no failure ends the row, once it knows of it.
-    workers[0].tell(1, OutlierEvent::GatewayFailure, at(0));
-    workers[0].tell(1, OutlierEvent::GatewayFailure, at(0));
+    workers[0].record(1, OutlierEvent::GatewayFailure, at(0));
+    workers[0].record(1, OutlierEvent::GatewayFailure, at(0));
     workers[1].tick(at(100));
-    workers[1].tell(1, OutlierEvent::Success, at(110));
-    workers[0].tell(1, OutlierEvent::GatewayFailure, at(120));
+    workers[1].record(1, OutlierEvent::Success, at(110));
+    workers[0].record(1, OutlierEvent::GatewayFailure, at(120));
     assert_eq!(shared.ejected(), 1);
 }
 
@@ -191,7 +191,7 @@ fn threads_together_keep_the_share() {
                         OutlierEvent::LocalOriginFailure,
                         OutlierEvent::Success,
                     ][random.below(3) as usize];
-                    outliers.tell(random.below(9) as usize, seen, at(step * 10));
+                    outliers.record(random.below(9) as usize, seen, at(step * 10));
                     if step % 10 == 0 {
                         outliers.tick(at(step * 10));
                         assert!(outliers.shared().ejected() <= 4);

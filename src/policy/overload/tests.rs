@@ -43,10 +43,10 @@ fn only_a_loop_that_stays_late_refuses_and_only_what_comes_late() {
         ("and then it begins anew", &[1_000, 1_300, 1_600, 1_900, 1_950, 2_250], 2_700, Take),
     ];
     for (what, ticks, now, verdict) in table {
-        assert_eq!(after(ticks).ask(&settings(), 1, at(*now)), *verdict, "{what}");
+        assert_eq!(after(ticks).admit(&settings(), 1, at(*now)), *verdict, "{what}");
     }
     let off = config::Overload { max_loop_delay: None, ..settings() };
-    assert_eq!(after(&[1_000, 1_300, 1_600, 1_900]).ask(&off, 1, at(9_000)), Take);
+    assert_eq!(after(&[1_000, 1_300, 1_600, 1_900]).admit(&off, 1, at(9_000)), Take);
 }
 
 /// A call that begins may wake the tick again, in the turn that it was late in.
@@ -58,27 +58,27 @@ fn ticks_before_their_time_make_nothing_good_that_was_late_a_moment_ago() {
             overload.record_tick(&settings(), at(turn + early), at(turn + early).plus(TICK));
         }
     }
-    assert_eq!(overload.ask(&settings(), 1, at(2_500)), Verdict::TooLate);
+    assert_eq!(overload.admit(&settings(), 1, at(2_500)), Verdict::TooLate);
     // A loop that has not been late for as long as it may be is in time, whoever wakes it.
     for now in (1_907..2_060).step_by(4) {
         overload.record_tick(&settings(), at(now), at(now).plus(TICK));
     }
-    assert_eq!(overload.ask(&settings(), 1, at(2_500)), Verdict::Take);
+    assert_eq!(overload.admit(&settings(), 1, at(2_500)), Verdict::Take);
 }
 
 #[test]
 fn calls_above_the_limit_are_refused_whatever_the_loop_does() {
     let few = config::Overload { max_active_calls: 3, ..settings() };
     for (active, verdict) in [(1, Verdict::Take), (3, Verdict::Take), (4, Verdict::TooMany)] {
-        assert_eq!(after(&[1_000]).ask(&few, active, at(1_001)), verdict, "{active}");
-        assert_eq!(after(&[1_000, 9_000]).ask(&few, active, at(9_001)), verdict, "{active}");
+        assert_eq!(after(&[1_000]).admit(&few, active, at(1_001)), verdict, "{active}");
+        assert_eq!(after(&[1_000, 9_000]).admit(&few, active, at(9_001)), verdict, "{active}");
     }
 }
 
 #[test]
 fn some_calls_are_taken_however_late_it_is() {
     let mut overload = after(&[1_000, 1_300, 1_600, 1_900]);
-    let taken = (0..1_000).filter(|_| overload.ask(&settings(), 1, at(5_000)) == Verdict::Take).count();
+    let taken = (0..1_000).filter(|_| overload.admit(&settings(), 1, at(5_000)) == Verdict::Take).count();
     assert_eq!(taken, 1_000 / ALWAYS as usize);
 }
 
@@ -112,7 +112,7 @@ fn run(settings: &config::Overload, load: f64, hiccup: Duration, seed: u64) -> O
         }
         outcome.offered += queue.len() as u32;
         for came in queue.drain(..) {
-            let verdict = overload.ask(settings, 1, now);
+            let verdict = overload.admit(settings, 1, now);
             now = now.plus(if verdict == Verdict::Take { CALL } else { REFUSAL });
             outcome.refused += u32::from(verdict != Verdict::Take);
             outcome.good += u32::from(verdict == Verdict::Take && now.since(came) < Duration::from_secs(1));

@@ -82,7 +82,7 @@ fn passes(rules: &Rbac, call: &Call) -> bool {
         token: call.token.as_ref(),
         client: call.client,
     };
-    ask(rules, &question).allowed
+    authorize(rules, &question).allowed
 }
 
 /// Action, permissions, principals, call, whether it passes.
@@ -217,5 +217,5 @@ fn shadow_rules_say_what_they_would_do() {
         token: None,
         client: None,
     };
-    assert_eq!(ask(&both, &question), Verdict { allowed: true, shadow: Some(false) });
+    assert_eq!(authorize(&both, &question), Verdict { allowed: true, shadow: Some(false) });
 }

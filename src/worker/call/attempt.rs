@@ -133,7 +133,7 @@ impl<'a> Attempt<'a> {
         now: Moment,
     ) -> Result<Attempt<'a>, AttemptError> {
         let Attempts { cluster, method, .. } = *shared;
-        let permits = cluster.ask(method, now).map_err(|refusal| {
+        let permits = cluster.admit(method, now).map_err(|refusal| {
             call.retry_after(refusal.rest);
             AttemptError { failure: Failure::BreakerOpen, outcome: refusal.outcome }
         })?;
@@ -315,9 +315,9 @@ impl<'a> Attempt<'a> {
             cluster.counts().resets.add(1);
         }
         let Some(result) = result(call, cluster, self.lease.is_some(), ended) else { return };
-        std::mem::take(&mut self.permits).tell(result, now);
+        std::mem::take(&mut self.permits).record(result, now);
         if let Some(lease) = &self.lease {
-            lease.tell(result, now);
+            lease.record(result, now);
         }
     }
 }

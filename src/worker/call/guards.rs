@@ -181,7 +181,7 @@ impl Guards {
 
     /// Asks who calls, and whether that caller may. `now` is Unix time in seconds; `may_wait`: a key that is unknown may
     /// be waited for.
-    pub(super) fn ask(
+    pub(super) fn check(
         &self,
         asker: &Asker<'_>,
         local: &IoContext,
@@ -207,7 +207,7 @@ impl Guards {
                 token: known.token.as_deref(),
                 client: self.client(&known),
             };
-            let verdict = rbac::ask(rules, &question);
+            let verdict = rbac::authorize(rules, &question);
             if verdict.shadow == Some(false) {
                 local.counts().rbac_shadow_denied.add(1);
             }

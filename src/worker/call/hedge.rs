@@ -117,7 +117,7 @@ impl<'a> Race<'a> {
                     return None;
                 }
             }
-            match self.hedge.ask(cluster.budget(), worker.clock.now()) {
+            match self.hedge.admit(cluster.budget(), worker.clock.now()) {
                 hedge::Start::Now => {
                     if let Some(finish) = self.begin(call) {
                         return Some(finish);

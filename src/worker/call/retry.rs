@@ -37,7 +37,7 @@ pub(super) fn send<'a>(
     fixed: Option<Duration>,
     mut now: Moment,
 ) -> impl Future<Output = Result<Code, Failure>> + 'a {
-    let latency = shared.cluster.latencies().and_then(|all| all.ask(call.path(), fixed, now));
+    let latency = shared.cluster.latencies().and_then(|all| all.timeout(call.path(), fixed, now));
     let mut retry = Retry { shared, retries: Retries::default(), kind: Kind::First, fixed, latency };
     async move {
         loop {
@@ -102,7 +102,7 @@ impl<'a> Retry<'a> {
             _ => None,
         };
         match (sample, self.latency) {
-            (Some(sample), Some((place, _))) => all.tell(place, sample),
+            (Some(sample), Some((place, _))) => all.record(place, sample),
             // The first response makes the method known.
             (Some(LatencySample::Answered(_)), None) => all.register(call.path(), self.fixed),
             _ => {}

@@ -49,7 +49,7 @@ impl SideCall<'_> {
         let path = headers::path(self.head);
         let now = self.clock.now();
         let permits = match self.is_told {
-            true => Some(self.cluster.ask(self.cluster.method(path), now).map_err(|refusal| {
+            true => Some(self.cluster.admit(self.cluster.method(path), now).map_err(|refusal| {
                 AttemptError { failure: Failure::BreakerOpen, outcome: refusal.outcome }
             })?),
             false => None,
@@ -60,7 +60,7 @@ impl SideCall<'_> {
                 Ok((code, _)) => AttemptResult::Answered(*code),
                 Err(error) => AttemptResult::Failed(error.failure),
             };
-            permits.tell(result, self.clock.now());
+            permits.record(result, self.clock.now());
         }
         ended
     }
@@ -92,7 +92,7 @@ impl SideCall<'_> {
             self.body_of(&stream).await?
         };
         if self.is_told {
-            lease.tell(AttemptResult::Answered(answer.0), self.clock.now());
+            lease.record(AttemptResult::Answered(answer.0), self.clock.now());
         }
         Ok(answer)
     }

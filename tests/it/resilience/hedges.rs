@@ -182,7 +182,7 @@ impl World {
             if call.outcome.is_some() {
                 return;
             }
-            match call.hedge.ask(&self.budget, now) {
+            match call.hedge.admit(&self.budget, now) {
                 Start::Now => self.begin(number),
                 Start::At(at) => return self.plan(at.since(now).as_nanos() as u64, Event::Ask(number)),
                 Start::Unpaid => self.unpaid += 1,

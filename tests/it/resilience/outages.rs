@@ -287,7 +287,7 @@ impl<'a> World<'a> {
         let worker = &mut self.workers[number];
         worker.connects[endpoint].failed(now, &mut worker.waits);
         worker.links[endpoint] = Link::Down;
-        worker.outliers.tell(endpoint, OutlierEvent::LocalOriginFailure, now);
+        worker.outliers.record(endpoint, OutlierEvent::LocalOriginFailure, now);
         self.told.sent_to_dead += worker.waiting.len() as u64;
         self.wake(number);
     }
@@ -330,7 +330,7 @@ impl<'a> World<'a> {
         let call = &mut self.calls[number];
         let worker = &mut self.workers[call.worker];
         let Some(breaker) = worker.breaker else { return self.acquire(number) };
-        match breaker.ask(now, &mut worker.random) {
+        match breaker.admit(now, &mut worker.random) {
             Ok(permit) => {
                 call.permit = Some(permit);
                 self.acquire(number);
@@ -401,12 +401,12 @@ impl<'a> World<'a> {
         call.over = true;
         self.under_way -= 1;
         if let Some(permit) = call.permit.take() {
-            permit.tell(outcome, now);
+            permit.record(outcome, now);
         }
         if let Some(endpoint) = call.on.take() {
             worker.loads[endpoint] -= 1;
             let seen = if succeeded { OutlierEvent::Success } else { OutlierEvent::LocalOriginFailure };
-            worker.outliers.tell(endpoint, seen, now);
+            worker.outliers.record(endpoint, seen, now);
         }
         if succeeded {
             self.told.slowest = self.told.slowest.max(self.now - call.began);

@@ -273,7 +273,7 @@ impl<'a> World<'a> {
         }
         let worker = &mut self.workers[call.worker];
         if self.scenario.breaker {
-            match worker.breaker.ask(now, &mut worker.random) {
+            match worker.breaker.admit(now, &mut worker.random) {
                 Ok(permit) => call.permit = Some(permit),
                 Err(_) => {
                     self.broken += 1;
@@ -357,7 +357,7 @@ impl<'a> World<'a> {
         let call = &mut self.calls[number];
         let worker = &mut self.workers[call.worker];
         if let Some(permit) = call.permit.take() {
-            permit.tell(outcome, now);
+            permit.record(outcome, now);
         }
         if let Some(server) = call.on.take() {
             worker.in_flight[server] -= 1;
@@ -369,7 +369,7 @@ impl<'a> World<'a> {
             } else {
                 OutlierEvent::Success
             };
-            worker.outliers.tell(server, seen, now);
+            worker.outliers.record(server, seen, now);
         }
     }
 

@@ -66,7 +66,7 @@ impl Call {
                 identity: &identity,
                 now: worker.clock.now(),
             };
-            let known = guards.ask(&asker, &worker.local, now, may_wait);
+            let known = guards.check(&asker, &worker.local, now, may_wait);
             let protocol = if self.client.speaks_http1.get() { "HTTP/1.1" } else { "HTTP/2" };
             let settings = guards.ext_authz().filter(|_| known.is_ok());
             (known, settings.map(|settings| authz::question(settings, &asker, protocol)))
