@@ -174,7 +174,7 @@ async fn drilled(drill: Drill, options: &Options) -> Result<DrillResult, Box<dyn
     const CONNECTS: &[&str] =
         &["ringway_upstream_connect_failures_total", "ringway_upstream_connect_timeouts_total"];
     const WAITED: &[&str] = &["ringway_upstream_pending_failed_total"];
-    const LOST: &[&str] = &["ringway_failures_total", "upstream_gone"];
+    const LOST: &[&str] = &["ringway_failures_total", "upstream_disconnected"];
     let mut services = Vec::new();
     for _ in 0..ENDPOINTS {
         services.push(ChildService::start("drill").await);

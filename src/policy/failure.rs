@@ -51,13 +51,13 @@ pub enum Failure {
     /// `max_requests` calls are in flight.
     LimitReached,
     /// `max_pending_requests` calls wait for a connection.
-    PendingFull,
+    PendingOverflow,
     /// The route has had all calls that its `rate_limit` allows.
     RateLimited,
     /// The breaker is open, or lets only some calls through.
     BreakerOpen,
     /// The deadline passed.
-    OutOfTime,
+    DeadlineExceeded,
     /// No connect to the upstream succeeded.
     ConnectFailed,
     /// No connect to the upstream succeeded in `connect_timeout`.
@@ -65,7 +65,7 @@ pub enum Failure {
     /// The upstream reset the stream, with this HTTP/2 error code.
     UpstreamReset(u32),
     /// The connection to the upstream ended: end of file, reset, or no answer to a keepalive ping.
-    UpstreamGone,
+    UpstreamDisconnected,
     /// The upstream answered something that is not gRPC, with this HTTP status.
     UpstreamNotGrpc(u16),
     /// The upstream's answer ended without a `grpc-status`.
@@ -73,9 +73,9 @@ pub enum Failure {
     /// The upstream's answer cannot be translated into the caller's protocol.
     UpstreamBadMessage,
     /// The client cancelled or its connection ended.
-    ClientGone,
+    DownstreamReset,
     /// No bytes moved for `idle_timeout`.
-    IdleTooLong,
+    StreamIdleTimeout,
     /// The client has begun a message, and sends less of it than `min_rate` for `read_timeout`.
     ClientTooSlow,
     /// The connection has `max_buffered_bytes` of unfinished requests.
@@ -120,19 +120,19 @@ impl Failure {
         "no_route",
         "overloaded",
         "limit_reached",
-        "pending_full",
+        "pending_overflow",
         "rate_limited",
         "breaker_open",
-        "out_of_time",
+        "deadline_exceeded",
         "connect_failed",
         "connect_timed_out",
         "upstream_reset",
-        "upstream_gone",
+        "upstream_disconnected",
         "upstream_not_grpc",
         "upstream_no_status",
         "upstream_bad_message",
-        "client_gone",
-        "idle_too_long",
+        "downstream_reset",
+        "stream_idle_timeout",
         "client_too_slow",
         "too_much_buffered",
         "draining",
@@ -168,19 +168,19 @@ impl Failure {
             Failure::NoRoute => 18,
             Failure::Overloaded => 19,
             Failure::LimitReached => 20,
-            Failure::PendingFull => 21,
+            Failure::PendingOverflow => 21,
             Failure::RateLimited => 22,
             Failure::BreakerOpen => 23,
-            Failure::OutOfTime => 24,
+            Failure::DeadlineExceeded => 24,
             Failure::ConnectFailed => 25,
             Failure::ConnectTimedOut => 26,
             Failure::UpstreamReset(_) => 27,
-            Failure::UpstreamGone => 28,
+            Failure::UpstreamDisconnected => 28,
             Failure::UpstreamNotGrpc(_) => 29,
             Failure::UpstreamNoStatus => 30,
             Failure::UpstreamBadMessage => 31,
-            Failure::ClientGone => 32,
-            Failure::IdleTooLong => 33,
+            Failure::DownstreamReset => 32,
+            Failure::StreamIdleTimeout => 33,
             Failure::ClientTooSlow => 34,
             Failure::TooMuchBuffered => 35,
             Failure::Draining => 36,
@@ -218,19 +218,21 @@ impl Failure {
             | Failure::RateLimited => Code::ResourceExhausted,
             Failure::Overloaded
             | Failure::LimitReached
-            | Failure::PendingFull
+            | Failure::PendingOverflow
             | Failure::BreakerOpen
             | Failure::NotMappedYet
             | Failure::ConnectFailed
             | Failure::ConnectTimedOut
-            | Failure::UpstreamGone
+            | Failure::UpstreamDisconnected
             | Failure::Draining => Code::Unavailable,
-            Failure::OutOfTime | Failure::IdleTooLong | Failure::ClientTooSlow => Code::DeadlineExceeded,
+            Failure::DeadlineExceeded | Failure::StreamIdleTimeout | Failure::ClientTooSlow => {
+                Code::DeadlineExceeded
+            }
             Failure::UpstreamReset(reason) => Code::from_reset(reason),
             Failure::UpstreamNotGrpc(status) => Code::from_http(status),
             Failure::UpstreamNoStatus => Code::Unknown,
             Failure::UpstreamBadMessage => Code::Internal,
-            Failure::ClientGone => Code::Cancelled,
+            Failure::DownstreamReset => Code::Cancelled,
             Failure::NoCredential | Failure::BadCredential => Code::Unauthenticated,
             Failure::NotAllowed => Code::PermissionDenied,
             Failure::CannotDecide => Code::Unavailable,
@@ -303,10 +305,10 @@ impl Failure {
             Failure::NoRoute => "no route for this method",
             Failure::Overloaded => "the gateway has more to do than it can",
             Failure::LimitReached => "too many requests in flight",
-            Failure::PendingFull => "too many requests wait for a connection",
+            Failure::PendingOverflow => "too many requests wait for a connection",
             Failure::RateLimited => "too many requests for this route",
             Failure::BreakerOpen => "the upstream fails and is given a rest",
-            Failure::OutOfTime => "deadline passed",
+            Failure::DeadlineExceeded => "deadline passed",
             Failure::ConnectFailed => "cannot connect to the upstream",
             Failure::ConnectTimedOut => "connecting to the upstream took too long",
             Failure::UpstreamReset(REFUSED_STREAM) => "the upstream refused the stream",
@@ -314,12 +316,12 @@ impl Failure {
             Failure::UpstreamReset(ENHANCE_YOUR_CALM) => "the upstream asks for fewer calls",
             Failure::UpstreamReset(INADEQUATE_SECURITY) => "the upstream asks for better security",
             Failure::UpstreamReset(_) => "the upstream reset the stream",
-            Failure::UpstreamGone => "the connection to the upstream ended",
+            Failure::UpstreamDisconnected => "the connection to the upstream ended",
             Failure::UpstreamNotGrpc(_) => "the upstream's answer is not grpc",
             Failure::UpstreamNoStatus => "the upstream's answer has no grpc-status",
             Failure::UpstreamBadMessage => "the upstream's answer cannot be translated",
-            Failure::ClientGone => "the client cancelled",
-            Failure::IdleTooLong => "nothing moved for too long",
+            Failure::DownstreamReset => "the client cancelled",
+            Failure::StreamIdleTimeout => "nothing moved for too long",
             Failure::ClientTooSlow => "the request comes too slowly",
             Failure::TooMuchBuffered => "too many bytes of unfinished requests on this connection",
             Failure::Draining => "the gateway is shutting down",
@@ -353,12 +355,12 @@ impl Failure {
             Failure::NoRoute | Failure::NotMapped | Failure::NotMappedYet => "NR",
             // Envoy's overload manager.
             Failure::Overloaded | Failure::TooMuchBuffered => "OM",
-            Failure::LimitReached | Failure::PendingFull | Failure::BreakerOpen => "UO",
+            Failure::LimitReached | Failure::PendingOverflow | Failure::BreakerOpen => "UO",
             Failure::RateLimited => "RL",
-            Failure::OutOfTime => "UT",
+            Failure::DeadlineExceeded => "UT",
             Failure::ConnectFailed | Failure::ConnectTimedOut => "UF",
             Failure::UpstreamReset(_) => "UR",
-            Failure::UpstreamGone => "UC",
+            Failure::UpstreamDisconnected => "UC",
             // Upstream protocol error.
             Failure::UpstreamNotGrpc(_)
             | Failure::UpstreamNoStatus
@@ -373,8 +375,8 @@ impl Failure {
             | Failure::CannotDecide
             | Failure::DeniedBy(_) => "UAEX",
             Failure::Injected(_) => "FI",
-            Failure::ClientGone => "DC",
-            Failure::IdleTooLong | Failure::ClientTooSlow => "SI",
+            Failure::DownstreamReset => "DC",
+            Failure::StreamIdleTimeout | Failure::ClientTooSlow => "SI",
         }
     }
 }

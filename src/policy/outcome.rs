@@ -60,15 +60,15 @@ impl Outcome {
     pub fn of_failure(failure: Failure, failures: Codes) -> Outcome {
         match failure {
             Failure::ConnectFailed | Failure::ConnectTimedOut => Outcome::Unreached,
-            Failure::UpstreamGone => Outcome::Failure,
+            Failure::UpstreamDisconnected => Outcome::Failure,
             // A 429 concerns the callers.
             Failure::UpstreamReset(CANCEL) | Failure::UpstreamNotGrpc(429) => Outcome::Ignored,
             Failure::UpstreamReset(_) | Failure::UpstreamNoStatus | Failure::UpstreamNotGrpc(_) => {
                 Outcome::of_code(failure.code(), failures)
             }
             // Either side may have been silent.
-            Failure::IdleTooLong => Outcome::Ignored,
-            Failure::OutOfTime
+            Failure::StreamIdleTimeout => Outcome::Ignored,
+            Failure::DeadlineExceeded
             | Failure::NotGrpc
             | Failure::NotPost
             | Failure::BadPath
@@ -91,10 +91,10 @@ impl Outcome {
             | Failure::NoRoute
             | Failure::Overloaded
             | Failure::LimitReached
-            | Failure::PendingFull
+            | Failure::PendingOverflow
             | Failure::RateLimited
             | Failure::BreakerOpen
-            | Failure::ClientGone
+            | Failure::DownstreamReset
             | Failure::ClientTooSlow
             | Failure::TooMuchBuffered
             | Failure::Draining
@@ -114,7 +114,7 @@ pub enum Ended {
     /// No limit was the reason.
     Otherwise,
     /// A limit was the reason, as the gateway or a service that was told the limit reports it.
-    OutOfTime,
+    DeadlineExceeded,
     /// The service cancelled it, as it does when its time is over; it may have other reasons.
     Cancelled,
 }
@@ -123,7 +123,7 @@ impl Ended {
     /// Reads the end of an attempt.
     pub const fn of(outcome: Result<Code, Failure>) -> Ended {
         match outcome {
-            Ok(Code::DeadlineExceeded) | Err(Failure::OutOfTime) => Ended::OutOfTime,
+            Ok(Code::DeadlineExceeded) | Err(Failure::DeadlineExceeded) => Ended::DeadlineExceeded,
             Ok(Code::Cancelled) | Err(Failure::UpstreamReset(CANCEL)) => Ended::Cancelled,
             _ => Ended::Otherwise,
         }
@@ -157,7 +157,7 @@ mod tests {
         let table = [
             (Failure::ConnectFailed, Outcome::Unreached),
             (Failure::ConnectTimedOut, Outcome::Unreached),
-            (Failure::UpstreamGone, Outcome::Failure),
+            (Failure::UpstreamDisconnected, Outcome::Failure),
             (Failure::UpstreamReset(2), Outcome::Success),
             (Failure::UpstreamReset(7), Outcome::Failure),
             (Failure::UpstreamReset(8), Outcome::Ignored),
@@ -165,9 +165,9 @@ mod tests {
             (Failure::UpstreamNotGrpc(503), Outcome::Failure),
             (Failure::UpstreamNotGrpc(404), Outcome::Success),
             (Failure::UpstreamNotGrpc(429), Outcome::Ignored),
-            (Failure::OutOfTime, Outcome::Ignored),
-            (Failure::IdleTooLong, Outcome::Ignored),
-            (Failure::ClientGone, Outcome::Ignored),
+            (Failure::DeadlineExceeded, Outcome::Ignored),
+            (Failure::StreamIdleTimeout, Outcome::Ignored),
+            (Failure::DownstreamReset, Outcome::Ignored),
             (Failure::LimitReached, Outcome::Ignored),
             (Failure::BreakerOpen, Outcome::Ignored),
             (Failure::NoRoute, Outcome::Ignored),
@@ -186,10 +186,10 @@ mod tests {
         let table = [
             (Ok(Code::Ok), Ended::Otherwise),
             (Ok(Code::Unavailable), Ended::Otherwise),
-            (Ok(Code::DeadlineExceeded), Ended::OutOfTime),
+            (Ok(Code::DeadlineExceeded), Ended::DeadlineExceeded),
             (Ok(Code::Cancelled), Ended::Cancelled),
-            (Err(Failure::OutOfTime), Ended::OutOfTime),
-            (Err(Failure::IdleTooLong), Ended::Otherwise),
+            (Err(Failure::DeadlineExceeded), Ended::DeadlineExceeded),
+            (Err(Failure::StreamIdleTimeout), Ended::Otherwise),
             (Err(Failure::UpstreamReset(8)), Ended::Cancelled),
             (Err(Failure::UpstreamReset(2)), Ended::Otherwise),
         ];

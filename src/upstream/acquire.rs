@@ -78,7 +78,7 @@ impl AcquireStream {
             Some(ticket) => waiters.stay(ticket, cx.waker()),
             None if !self.pool.pending.take() => {
                 self.pool.counts().pending_overflow.add(1);
-                return Poll::Ready(Err(Failure::PendingFull));
+                return Poll::Ready(Err(Failure::PendingOverflow));
             }
             None => {
                 self.pool.counts().pending_active.raise();

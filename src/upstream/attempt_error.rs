@@ -26,8 +26,8 @@ impl AttemptError {
                 (Failure::UpstreamReset(ErrorCode::REFUSED_STREAM.0), AttemptOutcome::Refused)
             }
             StreamError::Reset(code) => (Failure::UpstreamReset(code.0), AttemptOutcome::Lost),
-            StreamError::Unprocessed => (Failure::UpstreamGone, AttemptOutcome::AboveGoaway),
-            StreamError::ConnectionEnded => (Failure::UpstreamGone, AttemptOutcome::Lost),
+            StreamError::Unprocessed => (Failure::UpstreamDisconnected, AttemptOutcome::AboveGoaway),
+            StreamError::ConnectionEnded => (Failure::UpstreamDisconnected, AttemptOutcome::Lost),
             // The service has seen the call, and its answer cannot be passed on.
             StreamError::Malformed(_) => {
                 (Failure::UpstreamReset(ErrorCode::PROTOCOL_ERROR.0), AttemptOutcome::Lost)
@@ -41,7 +41,7 @@ impl AttemptError {
     pub fn from_open(error: OpenError) -> AttemptError {
         match error {
             OpenError::Closed | OpenError::Full => {
-                AttemptError { failure: Failure::UpstreamGone, outcome: AttemptOutcome::NeverOpened }
+                AttemptError { failure: Failure::UpstreamDisconnected, outcome: AttemptOutcome::NeverOpened }
             }
             OpenError::HeadTooLarge => AttemptError::terminal(Failure::UpstreamTakesNoHead),
         }

@@ -67,7 +67,7 @@ impl StreamLease {
     /// Judges the failure of a call that was sent. If its connection ended before a byte of it was written, no service
     /// has seen it.
     pub fn classify(&self, failed: AttemptError) -> AttemptError {
-        let gone = failed.outcome == AttemptOutcome::Lost && failed.failure == Failure::UpstreamGone;
+        let gone = failed.outcome == AttemptOutcome::Lost && failed.failure == Failure::UpstreamDisconnected;
         if gone && self.connection.ended_at(self.sent_after.get()) {
             return AttemptError { outcome: AttemptOutcome::NotWritten, ..failed };
         }

@@ -263,7 +263,7 @@ fn what_a_thing_was_is_a_label() {
         (r#"ringway_panics_total{worker="0",task="call"}"#, 1.0),
         (r#"ringway_panics_total{worker="control",task="control"}"#, 4.0),
         (r#"ringway_failures_total{failure="no_route"}"#, 2.0),
-        (r#"ringway_failures_total{failure="client_gone"}"#, 0.0),
+        (r#"ringway_failures_total{failure="downstream_reset"}"#, 0.0),
     ] {
         assert_eq!(page.value(series), value, "{series}");
     }

@@ -115,7 +115,7 @@ impl Call {
     /// Ends the call: a failure becomes a response, and the outcome is counted and recorded.
     pub(super) fn end(&mut self, worker: &Worker, config: &WorkerConfig, outcome: Result<Code, Failure>) {
         let outcome = match outcome {
-            Err(Failure::UpstreamReset(CANCEL)) if self.is_late() => Err(Failure::OutOfTime),
+            Err(Failure::UpstreamReset(CANCEL)) if self.is_late() => Err(Failure::DeadlineExceeded),
             other => other,
         };
         if let Err(failure) = outcome {
@@ -312,7 +312,7 @@ impl Call {
     /// Ready when the call need not go on: its client has gone, the worker ends, or no time is left.
     pub(super) fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         if self.responder.poll_client_gone(cx).is_ready() {
-            return Poll::Ready(Failure::ClientGone);
+            return Poll::Ready(Failure::DownstreamReset);
         }
         if self.client.is_cut() {
             return Poll::Ready(Failure::Draining);
@@ -409,7 +409,7 @@ impl Call {
     /// Passes on a response that is a status alone.
     pub(super) fn respond_whole(&mut self, mut head: Head) -> Result<(), AttemptError> {
         if headers::status(&head) == Some(Code::Cancelled) && self.is_late() {
-            return Err(AttemptError::terminal(Failure::OutOfTime));
+            return Err(AttemptError::terminal(Failure::DeadlineExceeded));
         }
         self.timeouts.response_started();
         self.change_response(&mut head);
@@ -475,7 +475,7 @@ impl Call {
         let mut code = headers::status(&trailers).ok_or(no_status)?;
         if code == Code::Cancelled && self.is_late() {
             code = Code::DeadlineExceeded;
-            headers::set_status(&mut trailers, code, Failure::OutOfTime.message());
+            headers::set_status(&mut trailers, code, Failure::DeadlineExceeded.message());
         }
         self.responder.end(trailers)?;
         Ok(code)

@@ -232,7 +232,7 @@ impl<'a> Attempt<'a> {
     /// Ends an attempt whose call was given up while it ran, for this reason.
     pub(super) fn given_up(&self, call: &Call, failure: Failure) -> AttemptError {
         // Where only this attempt has no time left, another one may still be answered.
-        let is_alone = failure == Failure::OutOfTime && !call.timeouts().is_expired();
+        let is_alone = failure == Failure::DeadlineExceeded && !call.timeouts().is_expired();
         let outcome = if is_alone && matches!(self.state, State::Sent(_)) {
             AttemptOutcome::Lost
         } else {
@@ -335,18 +335,20 @@ fn result(
         return Some(AttemptResult::Answered(Code::Ok));
     }
     // Time that ran out while the service waited for the caller, or while it answered, is not its fault.
-    if ended == Err(Failure::OutOfTime) && is_sent && !call.waits_for_response() {
+    if ended == Err(Failure::DeadlineExceeded) && is_sent && !call.waits_for_response() {
         return None;
     }
     let is_noticed = ended.is_ok() && call.timeouts().advertised_route_timeout();
     Some(match (Ended::of(ended), call.timeouts().passed()) {
-        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Own)) if !is_sent && !cluster.is_connected() => {
+        (Ended::DeadlineExceeded | Ended::Cancelled, Some(Whose::Own))
+            if !is_sent && !cluster.is_connected() =>
+        {
             AttemptResult::Failed(Failure::ConnectTimedOut)
         }
-        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Own)) => AttemptResult::Late,
-        (Ended::OutOfTime, _) if is_noticed => AttemptResult::Late,
+        (Ended::DeadlineExceeded | Ended::Cancelled, Some(Whose::Own)) => AttemptResult::Late,
+        (Ended::DeadlineExceeded, _) if is_noticed => AttemptResult::Late,
         // The caller's time is over, which says nothing of the service.
-        (Ended::OutOfTime | Ended::Cancelled, Some(Whose::Callers)) => return None,
+        (Ended::DeadlineExceeded | Ended::Cancelled, Some(Whose::Callers)) => return None,
         _ => ended.map_or_else(AttemptResult::Failed, AttemptResult::Answered),
     })
 }

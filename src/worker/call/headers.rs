@@ -254,7 +254,7 @@ pub(in crate::worker) fn upstream(
     }
     if let Some(left) = left {
         if left.is_zero() {
-            return Err(Failure::OutOfTime);
+            return Err(Failure::DeadlineExceeded);
         }
         head.remove(Name::GRPC_TIMEOUT);
         // The value differs each time: it would only push repeated fields out of the peer's table.

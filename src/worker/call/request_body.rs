@@ -94,7 +94,7 @@ impl Source {
             Source::Http2(stream) => stream.poll_data(cx).map(|chunk| match chunk {
                 Ok(chunk) => chunk.map(Ok),
                 Err(StreamError::Malformed(_)) => Some(Err(Failure::BrokenBody)),
-                Err(_) => Some(Err(Failure::ClientGone)),
+                Err(_) => Some(Err(Failure::DownstreamReset)),
             }),
             Source::Http1(bridge) => bridge.body.poll_chunk(cx),
         }

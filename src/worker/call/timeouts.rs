@@ -242,10 +242,10 @@ impl CallTimeouts {
             let now = self.timer.now();
             let passed = |limit: Option<Moment>| limit.is_some_and(|limit| limit <= now);
             if self.deadline.passed(now) || passed(self.answer.due()) || passed(self.attempt_due) {
-                return Poll::Ready(Failure::OutOfTime);
+                return Poll::Ready(Failure::DeadlineExceeded);
             }
             if passed(self.idle_due()) {
-                return Poll::Ready(Failure::IdleTooLong);
+                return Poll::Ready(Failure::StreamIdleTimeout);
             }
             if passed(self.owed_by) {
                 return Poll::Ready(Failure::ClientTooSlow);
@@ -316,7 +316,7 @@ mod tests {
         let mut timeouts = timeouts(&timers, Some(Duration::from_secs(3)));
         assert_eq!(timeouts.left(sec(11)), Some(Duration::from_secs(2)));
         assert_eq!(polled(&mut timeouts, &timers, sec(12)), Poll::Pending);
-        assert_eq!(polled(&mut timeouts, &timers, sec(13)), Poll::Ready(Failure::OutOfTime));
+        assert_eq!(polled(&mut timeouts, &timers, sec(13)), Poll::Ready(Failure::DeadlineExceeded));
     }
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(polled(&mut timeouts, &timers, sec(40)), Poll::Pending);
         timeouts.request_sent();
         assert_eq!(polled(&mut timeouts, &timers, sec(44)), Poll::Pending);
-        assert_eq!(polled(&mut timeouts, &timers, sec(45)), Poll::Ready(Failure::OutOfTime));
+        assert_eq!(polled(&mut timeouts, &timers, sec(45)), Poll::Ready(Failure::DeadlineExceeded));
     }
 
     #[test]
@@ -351,7 +351,7 @@ mod tests {
         // The wait's time is gone for good, also once the request has been sent.
         queued.sent_head();
         queued.request_sent();
-        assert_eq!(polled(&mut queued, &timers, sec(5)), Poll::Ready(Failure::OutOfTime));
+        assert_eq!(polled(&mut queued, &timers, sec(5)), Poll::Ready(Failure::DeadlineExceeded));
         assert!(queued.is_overdue() && queued.is_expired());
 
         // For an upstream that takes nothing of the body; what it takes begins that wait anew.
@@ -363,7 +363,7 @@ mod tests {
         stalled.upload_progress(true, Some(sec(9)));
         assert_eq!(polled(&mut stalled, &timers, sec(13)), Poll::Pending);
         stalled.upload_progress(false, Some(sec(9)));
-        assert_eq!(polled(&mut stalled, &timers, sec(14)), Poll::Ready(Failure::OutOfTime));
+        assert_eq!(polled(&mut stalled, &timers, sec(14)), Poll::Ready(Failure::DeadlineExceeded));
 
         // An upstream that takes it byte by byte earns next to nothing (row 47).
         let mut drips = timeouts(&timers, None);
@@ -374,7 +374,7 @@ mod tests {
             assert_eq!(polled(&mut drips, &timers, sec(second)), Poll::Pending);
         }
         drips.upload_progress(true, Some(sec(14)));
-        assert_eq!(polled(&mut drips, &timers, sec(19)), Poll::Ready(Failure::OutOfTime));
+        assert_eq!(polled(&mut drips, &timers, sec(19)), Poll::Ready(Failure::DeadlineExceeded));
     }
 
     #[test]
@@ -387,7 +387,7 @@ mod tests {
             timeouts.sent_head();
             timeouts.request_sent();
             assert_eq!(polled(&mut timeouts, &timers, sec(begins)), Poll::Pending);
-            assert_eq!(polled(&mut timeouts, &timers, sec(ends)), Poll::Ready(Failure::OutOfTime));
+            assert_eq!(polled(&mut timeouts, &timers, sec(ends)), Poll::Ready(Failure::DeadlineExceeded));
             assert!(timeouts.is_attempt_overdue() && !timeouts.is_expired());
             timeouts.end_attempt();
             assert!(!timeouts.is_overdue());
@@ -398,7 +398,7 @@ mod tests {
         timeouts.sent_head();
         timeouts.request_sent();
         assert_eq!(polled(&mut timeouts, &timers, sec(4)), Poll::Pending);
-        assert_eq!(polled(&mut timeouts, &timers, sec(5)), Poll::Ready(Failure::OutOfTime));
+        assert_eq!(polled(&mut timeouts, &timers, sec(5)), Poll::Ready(Failure::DeadlineExceeded));
         assert!(timeouts.is_expired() && !timeouts.is_attempt_overdue());
     }
 
@@ -450,7 +450,7 @@ mod tests {
             takes.untaken_since(sec(25));
         }
         assert_eq!(polled(&mut takes, &timers, sec(54)), Poll::Pending);
-        assert_eq!(polled(&mut takes, &timers, sec(55)), Poll::Ready(Failure::IdleTooLong));
+        assert_eq!(polled(&mut takes, &timers, sec(55)), Poll::Ready(Failure::StreamIdleTimeout));
     }
 
     #[test]
@@ -460,6 +460,6 @@ mod tests {
         assert_eq!(polled(&mut timeouts, &timers, sec(29)), Poll::Pending);
         timeouts.moved();
         assert_eq!(polled(&mut timeouts, &timers, sec(58)), Poll::Pending);
-        assert_eq!(polled(&mut timeouts, &timers, sec(59)), Poll::Ready(Failure::IdleTooLong));
+        assert_eq!(polled(&mut timeouts, &timers, sec(59)), Poll::Ready(Failure::StreamIdleTimeout));
     }
 }

@@ -153,7 +153,7 @@ impl Client {
         if failure == Failure::BrokenBody && self.speaks_http1.get() {
             self.protocol_error(ProtocolError::Http1Body);
         }
-        if failure == Failure::ClientGone {
+        if failure == Failure::DownstreamReset {
             self.local.counts().client_resets.add(1);
         }
     }

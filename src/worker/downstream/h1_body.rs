@@ -141,6 +141,6 @@ fn broken(error: &hyper::Error) -> Failure {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     match cause.map(io::Error::kind) {
         Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Failure::BrokenBody,
-        _ => Failure::ClientGone,
+        _ => Failure::DownstreamReset,
     }
 }

@@ -203,7 +203,7 @@ impl Responder {
     /// Sends a response that is no call's, such as that to a preflight.
     pub(in crate::worker) fn send_plain(&mut self, mut head: Head) -> Result<(), Failure> {
         self.extra.add_to(&mut head);
-        self.sink.send_whole(head, Slice::default(), self.is_head).map_err(|Gone| Failure::ClientGone)
+        self.sink.send_whole(head, Slice::default(), self.is_head).map_err(|Gone| Failure::DownstreamReset)
     }
 
     /// Sends a head of the upstream that is all of its answer to `asked`.
@@ -261,7 +261,7 @@ impl Responder {
             ResponseEncoder::Json(json) => {
                 json.poll_send(cx, &mut self.sink, &self.extra, self.is_head, chunk)
             }
-            ResponseEncoder::Http => Poll::Ready(Err(AttemptError::terminal(Failure::ClientGone))),
+            ResponseEncoder::Http => Poll::Ready(Err(AttemptError::terminal(Failure::DownstreamReset))),
         }
     }
 
@@ -279,14 +279,14 @@ impl Responder {
             }
             ResponseEncoder::Connect(connect) => connect.end(&mut self.sink, &trailers),
             ResponseEncoder::Json(json) => json.end(&mut self.sink, &self.extra, self.is_head, &trailers),
-            ResponseEncoder::Http => Err(AttemptError::terminal(Failure::ClientGone)),
+            ResponseEncoder::Http => Err(AttemptError::terminal(Failure::DownstreamReset)),
         }
     }
 
     /// Ends the answer to `asked` with a failure: as all of it, or as its end if it had begun. Nothing for a client that
     /// has gone.
     pub(in crate::worker) fn fail(&mut self, failure: Failure, asked: &Head) {
-        if failure == Failure::ClientGone {
+        if failure == Failure::DownstreamReset {
             return self.sink.close();
         }
         // An error here means that the client has gone meanwhile, which its connection notices itself.
@@ -437,7 +437,7 @@ mod tests {
                     responder.sink.begin(&Heads::new().head()).expect("nothing was said yet");
                 }
                 if fails {
-                    responder.fail(Failure::ClientGone, &Heads::new().head());
+                    responder.fail(Failure::DownstreamReset, &Heads::new().head());
                 }
                 assert!(begins || fails || Pin::new(&mut answer).poll(&mut cx).is_pending());
                 drop(responder);

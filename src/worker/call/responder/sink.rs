@@ -38,7 +38,7 @@ pub(in crate::worker) struct Gone;
 
 impl From<Gone> for AttemptError {
     fn from(_: Gone) -> AttemptError {
-        AttemptError::terminal(Failure::ClientGone)
+        AttemptError::terminal(Failure::DownstreamReset)
     }
 }
 
