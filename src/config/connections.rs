@@ -26,7 +26,7 @@ pub struct ClientKeepalive {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     /// Connections at most.
-    pub max_connections: u32,
+    pub max_connections_per_endpoint: u32,
     /// Calls at once on a connection, where the upstream's own limit is not lower.
     pub max_streams_per_connection: u32,
     /// Calls of a connection in its life, before a new one takes over.

@@ -14,7 +14,7 @@ pub struct Error {
     pub file: PathBuf,
     /// Its position in the file; `None` if the file could not be read at all.
     pub place: Option<Place>,
-    /// The key with the tables it is in, without positions: `clusters.pool.max_connections`. Empty for a syntax error.
+    /// The key with the tables it is in, without positions: `clusters.pool.max_connections_per_endpoint`. Empty for a syntax error.
     pub key: String,
     /// The value as it is written there, cut to a line.
     pub found: Option<String>,
@@ -79,7 +79,7 @@ impl fmt::Display for Errors {
 }
 
 impl fmt::Display for Error {
-    /// `ringway.toml:12:9: clusters.pool.max_connections = 0: must be between 1 and 1024 (hint)`
+    /// `ringway.toml:12:9: clusters.pool.max_connections_per_endpoint = 0: must be between 1 and 1024 (hint)`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.file.display())?;
         if let Some(place) = self.place {

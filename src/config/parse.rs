@@ -319,7 +319,7 @@ fn cluster(table: &Table<'_>) -> Option<Cluster> {
 fn pool(table: &Table<'_>) -> Pool {
     let (initial_stream_window_size, initial_connection_window_size) = windows(table);
     Pool {
-        max_connections: table.count("max_connections"),
+        max_connections_per_endpoint: table.count("max_connections_per_endpoint"),
         max_streams_per_connection: table.count("max_streams_per_connection"),
         max_requests_per_connection: table.count("max_requests_per_connection"),
         age: connection_age(table),

@@ -18,7 +18,7 @@ pub(super) struct Endpoint {
     /// Its position in the cluster; `None` if the cluster has it no more.
     pub(super) index: Cell<Option<usize>>,
     pub(super) address: SocketAddr,
-    /// At most `pool.max_connections` that take calls, and others that drain.
+    /// At most `pool.max_connections_per_endpoint` that take calls, and others that drain.
     connections: RefCell<Vec<Rc<Connection>>>,
     /// A connect is under way; there is never more than one.
     pub(super) connecting: Cell<bool>,
@@ -68,7 +68,7 @@ impl Endpoint {
         if settings.keepalive.interval != before.keepalive.interval {
             self.ping_interval.set(settings.keepalive.interval);
         }
-        let max = settings.pool.max_connections as usize;
+        let max = settings.pool.max_connections_per_endpoint as usize;
         let mut taking: Vec<_> =
             self.connections.borrow().iter().filter(|connection| connection.takes_calls()).cloned().collect();
         taking.sort_by_key(|connection| std::cmp::Reverse(connection.active()));
@@ -126,7 +126,7 @@ impl Endpoint {
                 return false;
             }
         }
-        taking < settings.pool.max_connections
+        taking < settings.pool.max_connections_per_endpoint
     }
 
     /// Whether a connect may be tried at `now`.

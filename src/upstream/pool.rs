@@ -478,7 +478,10 @@ fn balance(settings: &config::Cluster) -> Balance {
 /// Whether connections by the settings before are as the new settings would make them.
 fn connections_stay(before: &config::Cluster, settings: &config::Cluster) -> bool {
     // These settings are read anew for each connect and each call.
-    let ours =
-        |pool: &config::Pool| config::Pool { max_connections: 0, replay_buffer_size: 0, ..pool.clone() };
+    let ours = |pool: &config::Pool| config::Pool {
+        max_connections_per_endpoint: 0,
+        replay_buffer_size: 0,
+        ..pool.clone()
+    };
     ours(&before.pool) == ours(&settings.pool) && before.tls == settings.tls
 }

@@ -227,7 +227,7 @@ fn advice_is_given_on_a_running_gateway() {
     assert_eq!(said("clusters.retry", "max_attempts")["value"], "2", "{result:#}");
     assert_eq!(said("clusters.breaker", "failure_ratio")["value"], "0.5", "{result:#}");
     // In flight and calls a second are known, for it was called while it was looked at.
-    assert!(said("clusters.pool", "max_connections")["value"].is_string(), "{result:#}");
+    assert!(said("clusters.pool", "max_connections_per_endpoint")["value"].is_string(), "{result:#}");
     assert!(said("clusters.breaker", "max_requests")["value"].is_string(), "{result:#}");
     let of_method =
         result.as_array().expect("an array").iter().any(|one| one["name"] == METHOD && one["cluster"] == "c");

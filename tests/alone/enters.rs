@@ -13,7 +13,7 @@ const TABLE: [(usize, usize, u64, f64); 3] =
 fn a_busy_worker_enters_the_kernel_for_many_calls_at_once() {
     let _alone = crate::alone();
     let service = Service::start().expect("a free port");
-    let extra = "max_requests = 100000\n[clusters.pool]\nmax_connections = 16\n";
+    let extra = "max_requests = 100000\n[clusters.pool]\nmax_connections_per_endpoint = 16\n";
     let config = gateway_config(&[service.address()], "io_uring", extra);
     let gateway = start(&config.replace("workers = 2", "workers = 1"));
     let counts = || ["ringway_turns_total", "ringway_calls_started_total"].map(|name| metric(&gateway, name));

@@ -122,7 +122,7 @@ fn the_configuration_is_shown_whole() {
     let parsed = crate::config::parse(&text, std::path::Path::new("shown.toml")).unwrap();
     assert_eq!(&parsed, &*view().config);
     let json = get_json("/config?format=json");
-    assert_eq!(json["clusters"][0]["pool"]["max_connections"], json!(8));
+    assert_eq!(json["clusters"][0]["pool"]["max_connections_per_endpoint"], json!(8));
     assert_eq!(json["clusters"][0]["reconnect"]["backoff_multiplier"], json!(1.6));
     assert_eq!(json["clusters"][1]["keepalive"]["without_calls"], json!(false));
     assert_eq!(json["drain_timeout"], json!("30s"));

@@ -8,7 +8,7 @@ use super::super::units::{Bytes, Time};
 /// A row of the knob table: a key and all there is to know about it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Knob {
-    /// The key with the tables it is in, without positions: `clusters.pool.max_connections`.
+    /// The key with the tables it is in, without positions: `clusters.pool.max_connections_per_endpoint`.
     pub key: &'static str,
     /// The kind of its value, with bounds and default.
     pub kind: Kind,

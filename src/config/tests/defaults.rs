@@ -143,7 +143,7 @@ pub(super) fn default_cluster() -> Cluster {
         max_requests: 1024,
         max_pending_requests: 1024,
         pool: Pool {
-            max_connections: 8,
+            max_connections_per_endpoint: 8,
             max_streams_per_connection: 100,
             max_requests_per_connection: 500_000_000,
             age: ConnectionAge { max: None, jitter: 0.1, grace: None },

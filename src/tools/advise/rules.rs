@@ -112,7 +112,7 @@ pub(super) fn pool(cluster: &Cluster) -> Advice {
     }
     let advice = |setting: Option<u32>, rule: &str| Advice {
         place: place.clone(),
-        setting: setting.map(|value| ("max_connections", value.to_string())),
+        setting: setting.map(|value| ("max_connections_per_endpoint", value.to_string())),
         about: "pool size",
         seen: seen.clone(),
         rule: rule.to_owned(),

@@ -89,7 +89,7 @@ fn pools_follow_what_is_in_flight() {
     ];
     for (calls, more, before, wanted, rule) in table {
         let advice = advise(&page(&[("OK", calls)], &[], &more), before);
-        let (connections, why) = value(&advice, "pool size", "max_connections");
+        let (connections, why) = value(&advice, "pool size", "max_connections_per_endpoint");
         assert_eq!(connections.as_deref(), wanted, "{more}");
         assert!(why.contains(rule), "{why}");
     }
@@ -203,7 +203,7 @@ fn the_text_can_be_pasted() {
     let [method] = &cluster.methods[..] else { panic!("{pasted}") };
     assert_eq!(route.timeout, Some(Duration::from_millis(50)), "{text}");
     assert_eq!((cluster.max_requests, cluster.retry.max_attempts), (5000, 2), "{text}");
-    assert_eq!(cluster.pool.max_connections, 11, "{text}");
+    assert_eq!(cluster.pool.max_connections_per_endpoint, 11, "{text}");
     assert_eq!(cluster.breaker.as_ref().map(|breaker| breaker.max_requests), Some(10), "{text}");
     assert_eq!((method.path.as_str(), method.timeout), ("/a.B/C", Some(Duration::from_millis(50))), "{text}");
     assert!(method.breaker.is_some(), "{text}");

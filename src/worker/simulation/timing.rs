@@ -133,7 +133,7 @@ fn a_timeout_follows_the_latency() {
 
 #[test]
 fn a_wait_for_a_connection_counts() {
-    let cluster = "[clusters.pool]\nmax_connections = 1\nmax_streams_per_connection = 1";
+    let cluster = "[clusters.pool]\nmax_connections_per_endpoint = 1\nmax_streams_per_connection = 1";
     let scene = Scene::new(&Text { cluster, ..text() }.to_string(), Duration::ZERO);
     let peer = scene.client();
     // Another call has the only place for longer.

@@ -100,11 +100,11 @@ const CLUSTERS: [(&str, &str); 6] = [
     ("limited", "max_requests = 4\n"),
     (
         "queued",
-        "max_pending_requests = 1\n[clusters.pool]\nmax_connections = 1\nmax_streams_per_connection = 1\n",
+        "max_pending_requests = 1\n[clusters.pool]\nmax_connections_per_endpoint = 1\nmax_streams_per_connection = 1\n",
     ),
     ("rated", ""),
     ("broken", ""),
-    ("gone", "[clusters.pool]\nmax_connections = 1024\nmax_streams_per_connection = 1\n"),
+    ("gone", "[clusters.pool]\nmax_connections_per_endpoint = 1024\nmax_streams_per_connection = 1\n"),
 ];
 
 impl World {

@@ -292,7 +292,7 @@ async fn a_client_that_hangs_up_leaves_the_others_alone() {
     for backend in BACKENDS {
         let server = InteropServer::start();
         let listener = "[listeners.http2]\nmax_concurrent_streams = 1000\n";
-        let extra = "max_requests = 4096\n[clusters.pool]\nmax_connections = 16\n";
+        let extra = "max_requests = 4096\n[clusters.pool]\nmax_connections_per_endpoint = 16\n";
         let (gateway, address) = with_listener(&server, backend, listener, extra);
         let (mut leaver, mut stayer) = (RawClient::connect(address).await, RawClient::connect(address).await);
         let begun = open_calls(&mut stayer, &server, OTHERS).await;

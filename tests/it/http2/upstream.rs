@@ -133,7 +133,7 @@ async fn few_streams_at_a_time_are_enough_for_ten_calls() {
     for (backend, max_streams) in BACKENDS.into_iter().flat_map(|backend| [1, 2, 7].map(|max| (backend, max)))
     {
         let server = RawServer::with_max_streams(&[Step::Answer], max_streams).await;
-        let one = "[clusters.pool]\nmax_connections = 1\n";
+        let one = "[clusters.pool]\nmax_connections_per_endpoint = 1\n";
         let (gateway, address) = gateway::before(&[server.address()], backend, one);
         let mut client = RawClient::connect(address).await;
         for _ in 0..2 {
@@ -218,7 +218,7 @@ async fn a_dead_upstream_is_told_quickly_and_used_when_it_is_back() {
 #[tokio::test]
 async fn a_thousand_small_answers_share_one_connection() {
     const CALLS: usize = 1_000;
-    let extra = "[clusters.pool]\nmax_connections = 1\nmax_streams_per_connection = 1000\n\
+    let extra = "[clusters.pool]\nmax_connections_per_endpoint = 1\nmax_streams_per_connection = 1000\n\
                  [[listeners]]\naddress = \"127.0.0.1:0\"\n[listeners.http2]\nmax_concurrent_streams = 1000\n";
     for (backend, step) in
         BACKENDS.into_iter().flat_map(|backend| [Step::Answer, Step::Drip].map(|step| (backend, step)))
@@ -248,7 +248,7 @@ async fn a_thousand_small_answers_share_one_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_calls_at_once_find_room_on_large_connections() {
     const CALLS: usize = 1_000;
-    let extra = "[clusters.pool]\nmax_connections = 8\nmax_streams_per_connection = 190\n\
+    let extra = "[clusters.pool]\nmax_connections_per_endpoint = 8\nmax_streams_per_connection = 190\n\
                  [[listeners]]\naddress = \"127.0.0.1:0\"\n[listeners.http2]\nmax_concurrent_streams = 1000\n";
     for backend in BACKENDS {
         let server = RawServer::start(&[Step::Never]).await;

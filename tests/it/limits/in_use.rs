@@ -118,7 +118,7 @@ async fn max_pending_requests_is_exact_under_any_skew() {
     const MAX: usize = 10;
     // A single call of a worker goes up, and all others wait for it to end.
     let extra = format!(
-        "max_pending_requests = {MAX}\n[clusters.pool]\nmax_connections = 1\nmax_streams_per_connection = 1\n"
+        "max_pending_requests = {MAX}\n[clusters.pool]\nmax_connections_per_endpoint = 1\nmax_streams_per_connection = 1\n"
     );
     for (backend, skew) in BACKENDS.into_iter().flat_map(|backend| SKEWS.map(|skew| (backend, skew))) {
         let what = format!("{backend}, {skew:?}");

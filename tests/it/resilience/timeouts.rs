@@ -139,7 +139,7 @@ async fn a_client_that_takes_its_time_is_no_timeout() {
 
 #[tokio::test]
 async fn a_wait_for_a_connection_counts() {
-    let one = "[clusters.pool]\nmax_connections = 1\nmax_streams_per_connection = 1\n";
+    let one = "[clusters.pool]\nmax_connections_per_endpoint = 1\nmax_streams_per_connection = 1\n";
     for backend in BACKENDS {
         let service = Service::start(|_, _| Act::AnswerAfter(Duration::from_secs(5))).await;
         let keys = format!("{one}[[clusters.methods]]\npath = \"{EMPTY_CALL}\"\ntimeout = \"300ms\"\n");

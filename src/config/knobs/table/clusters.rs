@@ -35,7 +35,7 @@ pub(super) const ROWS: &[Knob] = &[
         "Where less than this percentage of the endpoints is neither ejected nor unhealthy, all are used. 0 is never."),
 
     table("clusters.pool", "Connections of one worker to each endpoint."),
-    count("clusters.pool.max_connections", 8, 1, 1024,
+    count("clusters.pool.max_connections_per_endpoint", 8, 1, 1024,
         "At most this many."),
     count("clusters.pool.max_streams_per_connection", 100, 1, 1_000_000,
         "Calls one of them carries at once, where the upstream's own limit is not lower."),

@@ -33,7 +33,7 @@ cluster = "a"
 name = "a"
 endpoints = ["10.0.1.1:1"]
 [clusters.pool]
-max_connections = 1
+max_connections_per_endpoint = 1
 max_streams_per_connection = 10000
 [[clusters]]
 name = "b"
