@@ -16,24 +16,24 @@ const TRAILERS: u8 = 0x80;
 
 /// Which form of gRPC-Web a content type names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum WebEncoding {
     /// `application/grpc-web`, with or without a `+format`.
     Binary,
     /// `application/grpc-web-text`, with or without a `+format`.
     Text,
 }
 
-impl Form {
+impl WebEncoding {
     /// Reads one media type, parameters aside; `None` if it is not gRPC-Web.
-    pub fn of(content_type: &[u8]) -> Option<Form> {
+    pub fn of(content_type: &[u8]) -> Option<WebEncoding> {
         let (base, rest) = content::media(content_type).split_at_checked(BASE.len())?;
         if !base.eq_ignore_ascii_case(BASE) {
             return None;
         }
         let form = rest.split(|byte| *byte == b'+').next().unwrap_or_default();
         match form {
-            [] => Some(Form::Binary),
-            _ if form.eq_ignore_ascii_case(b"-text") => Some(Form::Text),
+            [] => Some(WebEncoding::Binary),
+            _ if form.eq_ignore_ascii_case(b"-text") => Some(WebEncoding::Text),
             _ => None,
         }
     }
@@ -42,10 +42,10 @@ impl Form {
     /// named, and should not have to.
     pub fn content_type(self, format: Option<&[u8]>) -> Cow<'static, [u8]> {
         match (self, format.unwrap_or(b"proto")) {
-            (Form::Binary, b"proto") => Cow::Borrowed(b"application/grpc-web+proto"),
-            (Form::Text, b"proto") => Cow::Borrowed(b"application/grpc-web-text+proto"),
-            (Form::Binary, other) => Cow::Owned([BASE, b"+", other].concat()),
-            (Form::Text, other) => Cow::Owned([BASE, b"-text+", other].concat()),
+            (WebEncoding::Binary, b"proto") => Cow::Borrowed(b"application/grpc-web+proto"),
+            (WebEncoding::Text, b"proto") => Cow::Borrowed(b"application/grpc-web-text+proto"),
+            (WebEncoding::Binary, other) => Cow::Owned([BASE, b"+", other].concat()),
+            (WebEncoding::Text, other) => Cow::Owned([BASE, b"-text+", other].concat()),
         }
     }
 }
@@ -136,17 +136,17 @@ mod tests {
     #[test]
     fn content_types_are_told_apart() {
         let table = [
-            ("application/grpc-web", Some(Form::Binary)),
-            ("application/grpc-web+proto", Some(Form::Binary)),
-            ("Application/gRPC-Web+proto;charset=utf-8", Some(Form::Binary)),
-            ("application/grpc-web-text", Some(Form::Text)),
-            ("application/grpc-web-text+proto", Some(Form::Text)),
-            ("application/grpc-web-text; a=b", Some(Form::Text)),
-            ("application/grpc-web-text, */*", Some(Form::Text)),
-            ("application/grpc-web+json", Some(Form::Binary)),
-            ("application/grpc-web+", Some(Form::Binary)),
-            ("application/grpc-web-Text+json", Some(Form::Text)),
-            ("application/grpc-web-text+", Some(Form::Text)),
+            ("application/grpc-web", Some(WebEncoding::Binary)),
+            ("application/grpc-web+proto", Some(WebEncoding::Binary)),
+            ("Application/gRPC-Web+proto;charset=utf-8", Some(WebEncoding::Binary)),
+            ("application/grpc-web-text", Some(WebEncoding::Text)),
+            ("application/grpc-web-text+proto", Some(WebEncoding::Text)),
+            ("application/grpc-web-text; a=b", Some(WebEncoding::Text)),
+            ("application/grpc-web-text, */*", Some(WebEncoding::Text)),
+            ("application/grpc-web+json", Some(WebEncoding::Binary)),
+            ("application/grpc-web+", Some(WebEncoding::Binary)),
+            ("application/grpc-web-Text+json", Some(WebEncoding::Text)),
+            ("application/grpc-web-text+", Some(WebEncoding::Text)),
             ("application/grpc-webx", None),
             ("application/grpc-webx+json", None),
             ("application/grpc-web-textx", None),
@@ -155,18 +155,18 @@ mod tests {
             ("", None),
         ];
         for (content_type, wanted) in table {
-            assert_eq!(Form::of(content_type.as_bytes()), wanted, "{content_type:?}");
+            assert_eq!(WebEncoding::of(content_type.as_bytes()), wanted, "{content_type:?}");
         }
     }
 
     #[test]
     fn an_answer_says_its_form_and_the_format_of_its_messages() {
         for (form, format, wanted) in [
-            (Form::Binary, None, "application/grpc-web+proto"),
-            (Form::Binary, Some("proto"), "application/grpc-web+proto"),
-            (Form::Binary, Some("json"), "application/grpc-web+json"),
-            (Form::Text, None, "application/grpc-web-text+proto"),
-            (Form::Text, Some("thrift"), "application/grpc-web-text+thrift"),
+            (WebEncoding::Binary, None, "application/grpc-web+proto"),
+            (WebEncoding::Binary, Some("proto"), "application/grpc-web+proto"),
+            (WebEncoding::Binary, Some("json"), "application/grpc-web+json"),
+            (WebEncoding::Text, None, "application/grpc-web-text+proto"),
+            (WebEncoding::Text, Some("thrift"), "application/grpc-web-text+thrift"),
         ] {
             assert_eq!(&*form.content_type(format.map(str::as_bytes)), wanted.as_bytes());
         }

@@ -36,7 +36,7 @@ use crate::policy::failure::Failure;
 use crate::policy::status::{CANCEL, Code};
 use crate::time::Moment;
 use crate::upstream::{AttemptError, Cluster, Method};
-use crate::wire::web::{Form, FromText};
+use crate::wire::web::{WebEncoding, FromText};
 use crate::worker::config::WorkerConfig;
 use crate::worker::core::Worker;
 use crate::worker::downstream::buffered::Buffered;
@@ -200,7 +200,7 @@ impl Call {
             DownstreamProtocol::Grpc => headers::check_grpc(head, protocol).map(|()| None),
             DownstreamProtocol::GrpcWeb(form, _) => {
                 headers::check_grpc(head, protocol)?;
-                if form == Form::Text {
+                if form == WebEncoding::Text {
                     self.request.read_as(BodyDecoder::Text(FromText::default()));
                 }
                 headers::web_to_grpc(head);

@@ -2,7 +2,7 @@
 
 use crate::http2::{Head, Name};
 use crate::wire::connect::{self, Get, Kind};
-use crate::wire::web::Form;
+use crate::wire::web::WebEncoding;
 use crate::wire::{content, path};
 
 /// The version of HTTP that a request came by, as the access log has it.
@@ -19,7 +19,7 @@ pub(in crate::worker) enum Version {
 pub(in crate::worker) enum DownstreamProtocol {
     Grpc,
     /// The form of the request's body, and that of the answer.
-    GrpcWeb(Form, Form),
+    GrpcWeb(WebEncoding, WebEncoding),
     Connect(Kind),
     Json,
 }
@@ -32,7 +32,7 @@ pub(in crate::worker) fn of(head: &Head, version: Version, transcodes: bool) -> 
         // Over HTTP/1.1 the caller can only be told so.
         return if is_http2 { DownstreamProtocol::Grpc } else { DownstreamProtocol::Json };
     }
-    if let Some(form) = Form::of(content_type) {
+    if let Some(form) = WebEncoding::of(content_type) {
         return DownstreamProtocol::GrpcWeb(form, answer_form(head, form));
     }
     if let Some(kind) = Kind::of(content_type, false) {
@@ -63,8 +63,8 @@ fn calls_method(head: &Head) -> bool {
 }
 
 /// The form that is asked for, or that of the request.
-fn answer_form(head: &Head, request: Form) -> Form {
-    Form::of(value(head, Name::ACCEPT)).unwrap_or(request)
+fn answer_form(head: &Head, request: WebEncoding) -> WebEncoding {
+    WebEncoding::of(value(head, Name::ACCEPT)).unwrap_or(request)
 }
 
 fn query(head: &Head) -> Option<&str> {
@@ -83,8 +83,8 @@ mod tests {
     #[test]
     fn the_content_type_decides() {
         let (http2, http1) = (Version::Http2, Version::Http11);
-        let web = DownstreamProtocol::GrpcWeb(Form::Binary, Form::Binary);
-        let text = DownstreamProtocol::GrpcWeb(Form::Text, Form::Text);
+        let web = DownstreamProtocol::GrpcWeb(WebEncoding::Binary, WebEncoding::Binary);
+        let text = DownstreamProtocol::GrpcWeb(WebEncoding::Text, WebEncoding::Text);
         for (version, content_type, accept, transcodes, wanted) in [
             (http2, "application/grpc", "", true, DownstreamProtocol::Grpc),
             (http2, "application/grpc+proto", "", false, DownstreamProtocol::Grpc),
@@ -98,7 +98,7 @@ mod tests {
                 "application/grpc-web",
                 "application/grpc-web-text",
                 true,
-                DownstreamProtocol::GrpcWeb(Form::Binary, Form::Text),
+                DownstreamProtocol::GrpcWeb(WebEncoding::Binary, WebEncoding::Text),
             ),
             (http1, "application/grpc-web+proto", "*/*", false, web),
             (http1, "application/grpc", "", true, DownstreamProtocol::Json),

@@ -6,19 +6,19 @@ use super::sink::{Gone, ResponseSink};
 use crate::buffer::Slice;
 use crate::http2::{Head, Name};
 use crate::wire::frame::Walker;
-use crate::wire::web::{self, Form};
+use crate::wire::web::{self, WebEncoding};
 use crate::worker::call::headers;
 
 /// A response in gRPC-Web.
 pub(super) struct Web {
-    form: Form,
+    form: WebEncoding,
     walker: Walker,
     /// Encoded, and not yet taken by the client.
     pending: Slice,
 }
 
 impl Web {
-    pub(super) fn new(form: Form) -> Web {
+    pub(super) fn new(form: WebEncoding) -> Web {
         Web { form, walker: Walker::new(), pending: Slice::default() }
     }
 
@@ -31,8 +31,8 @@ impl Web {
 
     fn encode(&self, frame: Vec<u8>) -> Slice {
         match self.form {
-            Form::Binary => frame.into(),
-            Form::Text => web::to_text(&frame).into_bytes().into(),
+            WebEncoding::Binary => frame.into(),
+            WebEncoding::Text => web::to_text(&frame).into_bytes().into(),
         }
     }
 
@@ -68,8 +68,8 @@ impl Web {
             self.walker.feed(chunk);
             let chunk = std::mem::take(chunk);
             self.pending = match self.form {
-                Form::Binary => chunk,
-                Form::Text => web::to_text(&chunk).into_bytes().into(),
+                WebEncoding::Binary => chunk,
+                WebEncoding::Text => web::to_text(&chunk).into_bytes().into(),
             };
         }
         sink.poll_send(cx, &mut self.pending)
