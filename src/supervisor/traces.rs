@@ -32,7 +32,7 @@ use crate::metrics::record::Ring;
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// How often the rings are emptied.
-const LOOK: Duration = Duration::from_millis(50);
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The time that the rings stay empty before the exporter sleeps until one is not.
 const AWAKE: Duration = Duration::from_secs(1);
@@ -178,7 +178,7 @@ impl Exporter {
     /// Waits for the next look at the rings. True if the gateway ends.
     async fn rest(&self, stopped: &mut oneshot::Receiver<()>, found_at: Instant) -> bool {
         if found_at.elapsed() < AWAKE || !self.rings.iter().all(|ring| ring.sleep()) {
-            return is_told_to_end(stopped, LOOK).await;
+            return is_told_to_end(stopped, CHECK_INTERVAL).await;
         }
         tokio::select! {
             ends = is_told_to_end(stopped, SLEEP) => ends,

@@ -67,7 +67,7 @@ fn detect_protocol(
         let due = worker.local.timers.now().plus(client.settings().handshake_timeout);
         let is_secure = tls.is_some();
         // In a box that is gone when the client is known: a connection would hold its memory to its end.
-        let greeting = Box::pin(greet(&worker, &client, &conn, tls));
+        let greeting = Box::pin(handshake_and_detect(&worker, &client, &conn, tls));
         let protocol = timer.within(due, greeting).await;
         match protocol {
             Some(Ok(Protocol::Http2)) => {
@@ -96,7 +96,7 @@ enum Protocol {
 }
 
 /// Shakes hands where there is TLS, and finds out what the client speaks: ALPN tells, or else the first bytes.
-async fn greet(
+async fn handshake_and_detect(
     worker: &Worker,
     client: &Client,
     conn: &BufferedConn,
