@@ -16,7 +16,7 @@ mod pages;
 mod places;
 mod process;
 mod query;
-mod reply;
+mod response;
 mod request;
 mod routes;
 mod settings;

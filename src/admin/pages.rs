@@ -3,8 +3,8 @@
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
 
-use super::reply::{self, Reply};
-use super::request::{AdminRequest, Refusal};
+use super::response::{self, AdminResponse};
+use super::request::{AdminRequest, AdminError};
 use super::value::Value;
 use super::view::Hooks;
 use super::{breakers, clusters, process, routes, settings, workers};
@@ -17,7 +17,7 @@ struct Page {
     about: &'static str,
     /// Whether it is there at all.
     exists: fn(&Hooks) -> bool,
-    serve: fn(&AdminRequest) -> Result<Reply, Refusal>,
+    serve: fn(&AdminRequest) -> Result<AdminResponse, AdminError>,
 }
 
 const GET: &[Method] = &[Method::GET, Method::HEAD];
@@ -35,7 +35,7 @@ const PAGES: &[Page] = &[
         about: "the dashboard; this list with ?format=text" },
     Page { path: "/ready", methods: GET, exists: always, serve: ready,
         about: "200 while new calls are welcome, 503 while draining" },
-    Page { path: "/live", methods: GET, exists: always, serve: |_| Ok(Reply::text("live\n")),
+    Page { path: "/live", methods: GET, exists: always, serve: |_| Ok(AdminResponse::text("live\n")),
         about: "200 while the process runs" },
     Page { path: "/metrics", methods: GET, exists: always, serve: metrics,
         about: "counters for Prometheus" },
@@ -62,46 +62,46 @@ const PAGES: &[Page] = &[
 ];
 
 /// The answer to a request.
-pub(super) fn answer(asked: &AdminRequest) -> Reply {
+pub(super) fn answer(asked: &AdminRequest) -> AdminResponse {
     let hooks = asked.source().hooks();
     let pages = || PAGES.iter().filter(|page| (page.exists)(hooks));
     let Some(page) = pages().find(|page| page.path == asked.path) else {
         let paths: Vec<&str> = pages().map(|page| page.path).collect();
-        return Reply::error(StatusCode::NOT_FOUND, &format!("no such path; there are {}", paths.join(" ")));
+        return AdminResponse::error(StatusCode::NOT_FOUND, &format!("no such path; there are {}", paths.join(" ")));
     };
     if !page.methods.contains(&asked.method) {
         let allowed: Vec<&str> = page.methods.iter().map(Method::as_str).collect();
         let allowed = allowed.join(", ");
         let message = format!("only {allowed} here");
         let allow = HeaderValue::from_str(&allowed).expect("names of methods are a value");
-        return Reply::error(StatusCode::METHOD_NOT_ALLOWED, &message).with(ALLOW, allow);
+        return AdminResponse::error(StatusCode::METHOD_NOT_ALLOWED, &message).with(ALLOW, allow);
     }
     // A probe may name any host, and learns nothing else.
     if !asked.is_quick() && !asked.means_this_host() {
         let message = "this host is not in admin.allowed_hosts";
-        return Reply::error(StatusCode::FORBIDDEN, message);
+        return AdminResponse::error(StatusCode::FORBIDDEN, message);
     }
     // Any site can make a browser send a POST to an address that only the browser's machine reaches.
     if asked.method == Method::POST && asked.is_of_browser {
-        return Reply::error(StatusCode::FORBIDDEN, "not from a browser: use a command such as curl");
+        return AdminResponse::error(StatusCode::FORBIDDEN, "not from a browser: use a command such as curl");
     }
-    (page.serve)(asked).unwrap_or_else(|Refusal(status, message)| Reply::error(status, &message))
+    (page.serve)(asked).unwrap_or_else(|AdminError(status, message)| AdminResponse::error(status, &message))
 }
 
-fn openapi(asked: &AdminRequest) -> Result<Reply, Refusal> {
+fn openapi(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
     match asked.source().openapi() {
-        Some(document) => Ok(Reply::of("application/json", document.to_string())),
+        Some(document) => Ok(AdminResponse::of("application/json", document.to_string())),
         None => {
-            Err(Refusal(StatusCode::NOT_FOUND, "no descriptors are configured in [transcoding]".to_owned()))
+            Err(AdminError(StatusCode::NOT_FOUND, "no descriptors are configured in [transcoding]".to_owned()))
         }
     }
 }
 
-fn dashboard(asked: &AdminRequest) -> Result<Reply, Refusal> {
+fn dashboard(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
     match asked.query().get("format") {
         None | Some("html") => Ok(reply::dashboard()),
         Some("json") => Ok(asked.page(index(asked.source().hooks()))),
-        Some(_) => Ok(Reply::text(format!("ringway admin\n\n{}", index(asked.source().hooks()).text()))),
+        Some(_) => Ok(AdminResponse::text(format!("ringway admin\n\n{}", index(asked.source().hooks()).text()))),
     }
 }
 
@@ -111,20 +111,20 @@ fn index(hooks: &Hooks) -> Value {
     Value::Record(vec![("version", env!("CARGO_PKG_VERSION").into()), ("paths", pages.map(row).collect())])
 }
 
-fn ready(asked: &AdminRequest) -> Result<Reply, Refusal> {
+fn ready(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
     Ok(match asked.source().ready() {
-        true => Reply::text("ready\n"),
-        false => Reply::text("draining\n").status(StatusCode::SERVICE_UNAVAILABLE),
+        true => AdminResponse::text("ready\n"),
+        false => AdminResponse::text("draining\n").status(StatusCode::SERVICE_UNAVAILABLE),
     })
 }
 
-fn metrics(asked: &AdminRequest) -> Result<Reply, Refusal> {
+fn metrics(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
     let mut page = asked.source().metrics();
     process::write(&mut page);
-    Ok(Reply::of("text/plain; version=0.0.4; charset=utf-8", page))
+    Ok(AdminResponse::of("text/plain; version=0.0.4; charset=utf-8", page))
 }
 
-fn drain(asked: &AdminRequest) -> Result<Reply, Refusal> {
+fn drain(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
     tracing::info!("asked to drain at the admin address");
     asked.source().drain();
     Ok(asked.page(Value::Record(vec![("draining", true.into())])).status(StatusCode::ACCEPTED))

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use super::history::History;
 use super::hosts;
 use super::query::Query;
-use super::reply::Reply;
+use super::response::AdminResponse;
 use super::value::Value;
 use super::view::Source;
 
@@ -30,7 +30,7 @@ pub(super) struct AdminRequest {
 const OF_BROWSERS: [HeaderName; 3] = [ORIGIN, REFERER, HeaderName::from_static("sec-fetch-site")];
 
 /// A request that is not served, and why.
-pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
+pub(super) struct AdminError(pub(super) StatusCode, pub(super) String);
 
 impl AdminRequest {
     pub(super) fn new<B>(
@@ -66,8 +66,8 @@ impl AdminRequest {
         self.host.as_ref().is_none_or(|host| hosts::is_allowed(host, allowed))
     }
 
-    pub(super) fn page(&self, value: Value) -> Reply {
-        if self.as_json { Reply::json(&value) } else { Reply::text(value.text()) }
+    pub(super) fn page(&self, value: Value) -> AdminResponse {
+        if self.as_json { AdminResponse::json(&value) } else { AdminResponse::text(value.text()) }
     }
 
     pub(super) fn query(&self) -> &Query {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::request::{AdminRequest, Refusal};
+use super::request::{AdminRequest, AdminError};
 use super::value::Value;
 use crate::config::{Config, PathMatch, Route};
 use crate::policy::route::why_not;
 
-pub(super) fn page(asked: &AdminRequest) -> Result<Value, Refusal> {
+pub(super) fn page(asked: &AdminRequest) -> Result<Value, AdminError> {
     let view = asked.source().view();
     match asked.query().get("explain") {
         Some(path) => explain(&view.config, path, asked),
@@ -50,7 +50,7 @@ fn entries(config: &Config, number: usize, route: &Route) -> Vec<(&'static str, 
     ]
 }
 
-fn explain(config: &Config, path: &str, asked: &AdminRequest) -> Result<Value, Refusal> {
+fn explain(config: &Config, path: &str, asked: &AdminRequest) -> Result<Value, AdminError> {
     let path = path.split('?').next().unwrap_or_default();
     let host = asked.query().get("host").unwrap_or_default();
     let mut headers = HeaderMap::new();
@@ -61,7 +61,7 @@ fn explain(config: &Config, path: &str, asked: &AdminRequest) -> Result<Value, R
         });
         let Some((name, value)) = parsed else {
             let message = format!("header={header} is not a header: write header=NAME:VALUE");
-            return Err(Refusal(StatusCode::BAD_REQUEST, message));
+            return Err(AdminError(StatusCode::BAD_REQUEST, message));
         };
         headers.append(name, value);
     }

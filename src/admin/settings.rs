@@ -2,17 +2,17 @@
 
 use http::StatusCode;
 
-use super::reply::Reply;
-use super::request::{AdminRequest, Refusal};
+use super::response::AdminResponse;
+use super::request::{AdminRequest, AdminError};
 use super::value::Value;
 use crate::config::Setting;
 
 /// The configuration with every default, as JSON or as the file that would say all of it.
-pub(super) fn page(asked: &AdminRequest) -> Reply {
+pub(super) fn page(asked: &AdminRequest) -> AdminResponse {
     let view = asked.source().view();
     match asked.wants_json() {
-        true => Reply::json(&names(view.config.effective.settings())),
-        false => Reply::of("application/toml; charset=utf-8", view.config.effective.toml()),
+        true => AdminResponse::json(&names(view.config.effective.settings())),
+        false => AdminResponse::of("application/toml; charset=utf-8", view.config.effective.toml()),
     }
 }
 
@@ -35,28 +35,28 @@ fn value(setting: &Setting) -> Value {
 }
 
 /// Applies the configuration as it is now in its file.
-pub(super) fn reload(asked: &AdminRequest) -> Result<Reply, Refusal> {
+pub(super) fn reload(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
     let Some(reload) = &asked.source().hooks().reload else {
-        return Err(Refusal(StatusCode::NOT_FOUND, "nobody reloads here".to_owned()));
+        return Err(AdminError(StatusCode::NOT_FOUND, "nobody reloads here".to_owned()));
     };
     match reload() {
         Ok(changed) => {
             Ok(asked.page(Value::Record(vec![("reloaded", true.into()), ("changed", Value::Text(changed))])))
         }
-        Err(why) => Err(Refusal(StatusCode::CONFLICT, why)),
+        Err(why) => Err(AdminError(StatusCode::CONFLICT, why)),
     }
 }
 
 /// Shows how much is logged, or changes it.
-pub(super) fn log_level(asked: &AdminRequest) -> Result<Reply, Refusal> {
+pub(super) fn log_level(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
     let Some(level) = &asked.source().hooks().log_level else {
-        return Err(Refusal(StatusCode::NOT_FOUND, "the logs are somebody else's".to_owned()));
+        return Err(AdminError(StatusCode::NOT_FOUND, "the logs are somebody else's".to_owned()));
     };
     if asked.is_post() {
         let Some(wanted) = asked.query().get("level") else {
-            return Err(Refusal(StatusCode::BAD_REQUEST, "write ?level=info".to_owned()));
+            return Err(AdminError(StatusCode::BAD_REQUEST, "write ?level=info".to_owned()));
         };
-        (level.set)(wanted).map_err(|why| Refusal(StatusCode::BAD_REQUEST, why))?;
+        (level.set)(wanted).map_err(|why| AdminError(StatusCode::BAD_REQUEST, why))?;
     }
     Ok(asked.page(Value::Record(vec![("level", Value::Text((level.get)()))])))
 }

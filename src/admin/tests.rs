@@ -151,20 +151,20 @@ pub(super) fn connect(admin: &Admin) -> BufReader<Stream> {
     BufReader::new(stream)
 }
 
-pub(super) struct Reply {
+pub(super) struct Received {
     pub(super) status: u16,
     head: String,
     pub(super) body: String,
 }
 
-impl Reply {
+impl Received {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let begin = format!("{name}: ");
         self.head.lines().find_map(|line| line.strip_prefix(&begin))
     }
 }
 
-pub(super) fn ask(connection: &mut BufReader<Stream>, method: &str, path: &str) -> io::Result<Reply> {
+pub(super) fn ask(connection: &mut BufReader<Stream>, method: &str, path: &str) -> io::Result<Received> {
     ask_with(connection, method, path, "")
 }
 
@@ -174,13 +174,13 @@ pub(super) fn ask_with(
     method: &str,
     path: &str,
     headers: &str,
-) -> io::Result<Reply> {
+) -> io::Result<Received> {
     let host = if headers.starts_with("host:") { "" } else { "host: a\r\n" };
     write!(connection.get_mut(), "{method} {path} HTTP/1.1\r\n{host}{headers}\r\n")?;
     reply(connection, method != "HEAD")
 }
 
-fn reply(connection: &mut BufReader<Stream>, with_body: bool) -> io::Result<Reply> {
+fn reply(connection: &mut BufReader<Stream>, with_body: bool) -> io::Result<Received> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if connection.read_line(&mut head)? == 0 {
@@ -188,7 +188,7 @@ fn reply(connection: &mut BufReader<Stream>, with_body: bool) -> io::Result<Repl
         }
     }
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let mut reply = Reply { status, head, body: String::new() };
+    let mut reply = Received { status, head, body: String::new() };
     if with_body {
         let length = reply.header("content-length").unwrap().parse().unwrap();
         let mut body = vec![0; length];

@@ -1,6 +1,6 @@
 //! `/workers` and `/history`: where each worker runs, and what it did in the last seconds.
 
-use super::reply::Reply;
+use super::response::AdminResponse;
 use super::request::AdminRequest;
 use super::value::Value;
 
@@ -40,7 +40,7 @@ pub(super) fn page(asked: &AdminRequest) -> Value {
 }
 
 /// The samples from number `from` on.
-pub(super) fn history(asked: &AdminRequest) -> Reply {
+pub(super) fn history(asked: &AdminRequest) -> AdminResponse {
     let from = asked.query().get("from").and_then(|from| from.parse().ok()).unwrap_or(0);
     let view = asked.source().view();
     let (samples, next) = asked.history().from(from);
@@ -49,7 +49,7 @@ pub(super) fn history(asked: &AdminRequest) -> Reply {
         clusters == view.layout.clusters.len() && workers == view.shards.len()
     };
     let samples = samples.iter().filter(|it| fits(it.clusters.len(), it.workers.len()));
-    Reply::json(&Value::Record(vec![
+    AdminResponse::json(&Value::Record(vec![
         ("version", env!("CARGO_PKG_VERSION").into()),
         ("ready", asked.source().ready().into()),
         ("backend", view.backend.into()),

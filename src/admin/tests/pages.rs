@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::admin::history::Look;
 
-fn get(path: &str) -> Reply {
+fn get(path: &str) -> Received {
     let (admin, _gateway) = start_gateway(Limits::DEFAULT, Gateway::default());
     ask(&mut connect(&admin), "GET", path).unwrap()
 }

@@ -18,10 +18,10 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// An answer of one piece.
-pub(super) struct Reply(Response<Full<Bytes>>);
+pub(super) struct AdminResponse(Response<Full<Bytes>>);
 
-impl Reply {
-    pub(super) fn of(kind: &'static str, body: impl Into<Bytes>) -> Reply {
+impl AdminResponse {
+    pub(super) fn of(kind: &'static str, body: impl Into<Bytes>) -> AdminResponse {
         let mut response = Response::new(Full::new(body.into()));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -29,19 +29,19 @@ impl Reply {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // No page of another site has a piece of this one in it.
         headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
-        Reply(response)
+        AdminResponse(response)
     }
 
-    pub(super) fn text(text: impl Into<Bytes>) -> Reply {
-        Reply::of("text/plain; charset=utf-8", text)
+    pub(super) fn text(text: impl Into<Bytes>) -> AdminResponse {
+        AdminResponse::of("text/plain; charset=utf-8", text)
     }
 
-    pub(super) fn json(value: &Value) -> Reply {
-        Reply::of("application/json", value.json())
+    pub(super) fn json(value: &Value) -> AdminResponse {
+        AdminResponse::of("application/json", value.json())
     }
 
     /// An error in the shape of `google.rpc.Status`.
-    pub(super) fn error(status: StatusCode, message: &str) -> Reply {
+    pub(super) fn error(status: StatusCode, message: &str) -> AdminResponse {
         let code = match status {
             StatusCode::NOT_FOUND => Code::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Code::Unimplemented,
@@ -51,15 +51,15 @@ impl Reply {
         };
         let body =
             Value::Record(vec![("code", u64::from(code.number()).into()), ("message", message.into())]);
-        Reply::json(&body).status(status)
+        AdminResponse::json(&body).status(status)
     }
 
-    pub(super) fn status(mut self, status: StatusCode) -> Reply {
+    pub(super) fn status(mut self, status: StatusCode) -> AdminResponse {
         *self.0.status_mut() = status;
         self
     }
 
-    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Reply {
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> AdminResponse {
         self.0.headers_mut().insert(name, value);
         self
     }
@@ -69,7 +69,7 @@ impl Reply {
     }
 }
 
-pub(super) fn dashboard() -> Reply {
-    let page = Reply::of("text/html; charset=utf-8", DASHBOARD);
+pub(super) fn dashboard() -> AdminResponse {
+    let page = AdminResponse::of("text/html; charset=utf-8", DASHBOARD);
     page.with(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
 }
