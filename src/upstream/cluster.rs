@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::acquire::AcquireStream;
 use super::latencies::Latencies;
 use super::methods::{self, Method, Methods};
-use super::permits::{BreakerPermits, Refusal};
+use super::permits::{BreakerPermits, BreakerRefusal};
 use super::pool::Pool;
 use crate::config;
 use crate::http2::Heads;
@@ -156,7 +156,7 @@ impl Cluster {
     ///
     /// # Errors
     /// The refusal of the breaker that is open.
-    pub fn admit<'a>(&'a self, method: &'a Method, now: Moment) -> Result<BreakerPermits<'a>, Refusal> {
+    pub fn admit<'a>(&'a self, method: &'a Method, now: Moment) -> Result<BreakerPermits<'a>, BreakerRefusal> {
         let breakers = [self.breaker.as_deref(), method.breaker.as_deref()];
         breakers.into_iter().flatten().for_each(|breaker| self.reach(breaker, now));
         let passes = BreakerPermits::admit(breakers[0], breakers[1], now, &mut self.pool.random());

@@ -23,4 +23,4 @@ pub use cluster::{Cluster, ClusterInputs};
 pub use latencies::{Latencies, LatencySample};
 pub use lease::StreamLease;
 pub use methods::Method;
-pub use permits::{AttemptResult, BreakerPermits, Refusal};
+pub use permits::{AttemptResult, BreakerPermits, BreakerRefusal};

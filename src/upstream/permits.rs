@@ -27,7 +27,7 @@ struct PermitWithCodes<'a> {
 
 /// A breaker's refusal of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct BreakerRefusal {
     /// The time that the breaker stays open.
     pub rest: Duration,
     /// Whether the call may ask again in a moment.
@@ -63,14 +63,14 @@ impl<'a> BreakerPermits<'a> {
         method: Option<&'a LocalBreaker>,
         now: Moment,
         random: &mut Random,
-    ) -> Result<BreakerPermits<'a>, Refusal> {
+    ) -> Result<BreakerPermits<'a>, BreakerRefusal> {
         let mut admit = |breaker: &'a LocalBreaker| match breaker.admit(now, random) {
             Ok(permit) => {
                 Ok(PermitWithCodes { permit, failures: breaker.shared().settings().failure_status_codes })
             }
             Err(_) => {
                 let outcome = if breaker.holds() { AttemptOutcome::Held } else { AttemptOutcome::Ours };
-                Err(Refusal { rest: breaker.rest(now), outcome })
+                Err(BreakerRefusal { rest: breaker.rest(now), outcome })
             }
         };
         let cluster = cluster.map(&mut ask).transpose()?;
