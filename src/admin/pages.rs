@@ -3,8 +3,8 @@
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
 
+use super::request::{AdminError, AdminRequest};
 use super::response::{self, AdminResponse};
-use super::request::{AdminRequest, AdminError};
 use super::value::Value;
 use super::view::Hooks;
 use super::{breakers, clusters, process, routes, settings, workers};
@@ -67,7 +67,10 @@ pub(super) fn answer(asked: &AdminRequest) -> AdminResponse {
     let pages = || PAGES.iter().filter(|page| (page.exists)(hooks));
     let Some(page) = pages().find(|page| page.path == asked.path) else {
         let paths: Vec<&str> = pages().map(|page| page.path).collect();
-        return AdminResponse::error(StatusCode::NOT_FOUND, &format!("no such path; there are {}", paths.join(" ")));
+        return AdminResponse::error(
+            StatusCode::NOT_FOUND,
+            &format!("no such path; there are {}", paths.join(" ")),
+        );
     };
     if !page.methods.contains(&asked.method) {
         let allowed: Vec<&str> = page.methods.iter().map(Method::as_str).collect();
@@ -91,9 +94,10 @@ pub(super) fn answer(asked: &AdminRequest) -> AdminResponse {
 fn openapi(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
     match asked.source().openapi() {
         Some(document) => Ok(AdminResponse::of("application/json", document.to_string())),
-        None => {
-            Err(AdminError(StatusCode::NOT_FOUND, "no descriptors are configured in [transcoding]".to_owned()))
-        }
+        None => Err(AdminError(
+            StatusCode::NOT_FOUND,
+            "no descriptors are configured in [transcoding]".to_owned(),
+        )),
     }
 }
 
@@ -101,7 +105,9 @@ fn dashboard(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
     match asked.query().get("format") {
         None | Some("html") => Ok(reply::dashboard()),
         Some("json") => Ok(asked.page(index(asked.source().hooks()))),
-        Some(_) => Ok(AdminResponse::text(format!("ringway admin\n\n{}", index(asked.source().hooks()).text()))),
+        Some(_) => {
+            Ok(AdminResponse::text(format!("ringway admin\n\n{}", index(asked.source().hooks()).text())))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::request::{AdminRequest, AdminError};
+use super::request::{AdminError, AdminRequest};
 use super::value::Value;
 use crate::config::{Config, PathMatch, Route};
 use crate::policy::route::why_not;

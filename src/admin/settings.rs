@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 
+use super::request::{AdminError, AdminRequest};
 use super::response::AdminResponse;
-use super::request::{AdminRequest, AdminError};
 use super::value::Value;
 use crate::config::Setting;
 

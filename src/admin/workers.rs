@@ -1,7 +1,7 @@
 //! `/workers` and `/history`: where each worker runs, and what it did in the last seconds.
 
-use super::response::AdminResponse;
 use super::request::AdminRequest;
+use super::response::AdminResponse;
 use super::value::Value;
 
 /// Where each worker runs, its gauges as they are, its rates in the last second.

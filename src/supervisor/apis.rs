@@ -189,7 +189,7 @@ impl Sources {
 }
 
 /// The API that a gateway starts with, and its sources.
-pub(super) struct Opened {
+pub(super) struct OpenedSources {
     pub(super) api: Arc<Api>,
     pub(super) status: Arc<Status>,
     pub(super) sources: Sources,
@@ -200,14 +200,14 @@ pub(super) fn open(
     config: &Arc<Config>,
     targets: &Targets<'_>,
     before: Option<Arc<Status>>,
-) -> Result<Option<Opened>, Vec<Problem>> {
+) -> Result<Option<OpenedSources>, Vec<Problem>> {
     if !config.transcoding.is_configured() {
         return Ok(None);
     }
     let status = before.unwrap_or_default();
     let mut sources = Sources::new(config, targets);
     let api = sources.first(&status)?;
-    Ok(Some(Opened { api, status, sources }))
+    Ok(Some(OpenedSources { api, status, sources }))
 }
 
 /// Watches descriptors on threads of its own, until it is dropped.

@@ -360,7 +360,7 @@ fn view(
 
 /// Gives all workers each new API, if descriptors are watched.
 fn watch(
-    apis: Option<apis::Opened>,
+    apis: Option<apis::OpenedSources>,
     files: &Files,
     notifiers: Arc<Notifiers>,
 ) -> io::Result<Option<Watcher>> {

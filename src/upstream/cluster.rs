@@ -156,7 +156,11 @@ impl Cluster {
     ///
     /// # Errors
     /// The refusal of the breaker that is open.
-    pub fn admit<'a>(&'a self, method: &'a Method, now: Moment) -> Result<BreakerPermits<'a>, BreakerRefusal> {
+    pub fn admit<'a>(
+        &'a self,
+        method: &'a Method,
+        now: Moment,
+    ) -> Result<BreakerPermits<'a>, BreakerRefusal> {
         let breakers = [self.breaker.as_deref(), method.breaker.as_deref()];
         breakers.into_iter().flatten().for_each(|breaker| self.reach(breaker, now));
         let passes = BreakerPermits::admit(breakers[0], breakers[1], now, &mut self.pool.random());

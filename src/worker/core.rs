@@ -86,7 +86,7 @@ pub(super) struct Worker {
 }
 
 /// Inputs of a new [`Worker`].
-pub(super) struct Parts {
+pub(super) struct WorkerParts {
     pub(super) number: usize,
     pub(super) clock: Rc<Clock>,
     pub(super) control: Arc<Control>,
@@ -99,8 +99,8 @@ pub(super) struct Parts {
 }
 
 impl Worker {
-    pub(super) fn new(parts: Parts, snapshot: &ConfigSnapshot) -> Rc<Worker> {
-        let Parts { number, clock, control, local, balance, peers, calls, telemetry, seed } = parts;
+    pub(super) fn new(parts: WorkerParts, snapshot: &ConfigSnapshot) -> Rc<Worker> {
+        let WorkerParts { number, clock, control, local, balance, peers, calls, telemetry, seed } = parts;
         let heads = Heads::new();
         Rc::new(Worker {
             number,

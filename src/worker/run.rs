@@ -17,7 +17,7 @@ use super::call::{self, NewCall};
 use super::clock::Clock;
 use super::config::ConfigSnapshot;
 use super::control::{Control, Wanted, WorkerPeer};
-use super::core::{Parts, StartCall, Worker};
+use super::core::{StartCall, Worker, WorkerParts};
 use super::downstream::client::Client;
 use super::downstream::listener::ListenerState;
 use super::downstream::{accept, detect};
@@ -155,7 +155,7 @@ fn worker(plan: &Plan, clock: Rc<Clock>, local: Rc<IoContext>, calls: Weak<dyn S
     let seed =
         clock.entropy() ^ clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let telemetry = TelemetryBuffers::new(plan.telemetry.clone(), (&clock, &local), !seed);
-    let parts = Parts {
+    let parts = WorkerParts {
         number: plan.number,
         clock,
         control: Arc::clone(&plan.control),

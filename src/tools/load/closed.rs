@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
-use super::line::Line;
+use super::line::LoadConnection;
 use super::tally::Tally;
 
 /// When a lane may begin no more calls.
@@ -22,7 +22,12 @@ pub(super) enum End {
 }
 
 /// Keeps each of `lanes` busy until the end, and tallies what became of the calls. `begun` is shared by all threads.
-pub(super) async fn run(lanes: &[Rc<Line>], end: End, begun: &Arc<AtomicU64>, tally: &Rc<RefCell<Tally>>) {
+pub(super) async fn run(
+    lanes: &[Rc<LoadConnection>],
+    end: End,
+    begun: &Arc<AtomicU64>,
+    tally: &Rc<RefCell<Tally>>,
+) {
     let mut tasks = JoinSet::new();
     for line in lanes {
         let (line, begun, tally) = (Rc::clone(line), Arc::clone(begun), Rc::clone(tally));

@@ -18,7 +18,7 @@ use super::{grpc, json};
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A connection and the call that is made on it.
-pub(super) struct Line {
+pub(super) struct LoadConnection {
     address: SocketAddr,
     patience: Duration,
     traffic: Rc<Traffic>,
@@ -34,12 +34,16 @@ enum Protocol {
     Json(json::Call, RefCell<Option<json::Client>>),
 }
 
-impl Line {
+impl LoadConnection {
     /// A line that is not connected.
     ///
     /// # Errors
     /// When the target's path or header fields are none.
-    pub(super) fn new(target: &Target, traffic: &Rc<Traffic>, patience: Duration) -> io::Result<Rc<Line>> {
+    pub(super) fn new(
+        target: &Target,
+        traffic: &Rc<Traffic>,
+        patience: Duration,
+    ) -> io::Result<Rc<LoadConnection>> {
         let address = target.address;
         let protocol = match &target.request {
             Request::Grpc { path, message, headers } => Protocol::Grpc(
@@ -52,7 +56,7 @@ impl Line {
             ),
         };
         let traffic = Rc::clone(traffic);
-        Ok(Rc::new(Line { address, patience, traffic, protocol, answered: Cell::new(false) }))
+        Ok(Rc::new(LoadConnection { address, patience, traffic, protocol, answered: Cell::new(false) }))
     }
 
     /// Whether any call was answered, well or not.

@@ -12,19 +12,19 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
-use super::line::Line;
+use super::line::LoadConnection;
 use super::tally::{Ending, Tally};
 
 /// Places for calls in flight; a call that finds none waits, and its time runs.
 struct Places {
-    free: RefCell<VecDeque<Rc<Line>>>,
+    free: RefCell<VecDeque<Rc<LoadConnection>>>,
     count: Semaphore,
 }
 
 /// Makes a call at each of `moments`, on the lines in turn, each of which carries `streams` at once. Gives how late
 /// calls began, of which it is never the target's fault.
 pub(super) async fn run(
-    lines: &[Rc<Line>],
+    lines: &[Rc<LoadConnection>],
     streams: usize,
     mut moments: UnboundedReceiver<Instant>,
     begun: &Arc<AtomicU64>,

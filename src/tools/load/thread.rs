@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::task::{JoinSet, LocalSet};
 
-use super::line::Line;
+use super::line::LoadConnection;
 use super::plan::{Load, Pace, Request, STREAMS_MAX, Target};
 use super::round::Round;
 use super::tally::{Ending, Tally};
@@ -107,7 +107,7 @@ pub fn run_between(
 /// When the target's path or header fields are none.
 pub fn probe(target: &Target, patience: Duration) -> io::Result<Ending> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let line = Line::new(target, &Rc::default(), patience)?;
+    let line = LoadConnection::new(target, &Rc::default(), patience)?;
     Ok(LocalSet::new().block_on(&runtime, line.call()))
 }
 
@@ -144,7 +144,7 @@ struct Part {
 impl Part {
     fn new(load: &Load, number: usize, threads: usize) -> io::Result<Part> {
         // An error here is one of the caller; found before any thread waits for the others.
-        Line::new(&load.target, &Rc::default(), load.patience)?;
+        LoadConnection::new(&load.target, &Rc::default(), load.patience)?;
         let share = |all: usize| all / threads + usize::from(number < all % threads);
         Ok(Part {
             target: load.target.clone(),
@@ -162,8 +162,9 @@ impl Part {
             (tokio::runtime::Builder::new_current_thread().enable_all().build(), LocalSet::new());
         let ready = runtime.and_then(|runtime| {
             let traffic = Rc::new(Traffic::default());
-            let lines: io::Result<Vec<_>> =
-                (0..self.connections).map(|_| Line::new(&self.target, &traffic, self.patience)).collect();
+            let lines: io::Result<Vec<_>> = (0..self.connections)
+                .map(|_| LoadConnection::new(&self.target, &traffic, self.patience))
+                .collect();
             let lines = lines?;
             local.block_on(&runtime, self.warm_up(&lines));
             Ok((runtime, traffic, lines))
@@ -176,7 +177,7 @@ impl Part {
     }
 
     /// Opens the connections, and makes the calls that are not counted.
-    async fn warm_up(&self, lines: &[Rc<Line>]) {
+    async fn warm_up(&self, lines: &[Rc<LoadConnection>]) {
         let mut first = JoinSet::new();
         for line in lines.iter().map(Rc::clone) {
             first.spawn_local(async move { line.call().await });
@@ -195,7 +196,7 @@ impl Part {
         runtime: &Runtime,
         local: &LocalSet,
         traffic: &Rc<Traffic>,
-        lines: &[Rc<Line>],
+        lines: &[Rc<LoadConnection>],
         begun: &Arc<AtomicU64>,
     ) -> io::Result<Measured> {
         let (sent, received) = (traffic.sent.get(), traffic.received.get());

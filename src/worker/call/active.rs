@@ -36,7 +36,7 @@ use crate::policy::failure::Failure;
 use crate::policy::status::{CANCEL, Code};
 use crate::time::Moment;
 use crate::upstream::{AttemptError, Cluster, Method};
-use crate::wire::web::{WebEncoding, FromText};
+use crate::wire::web::{FromText, WebEncoding};
 use crate::worker::config::WorkerConfig;
 use crate::worker::core::Worker;
 use crate::worker::downstream::buffered::Buffered;
@@ -211,8 +211,8 @@ impl Call {
                 let transcoder = worker.transcoder();
                 let responder = &mut self.responder;
                 match connect::open(transcoder.as_ref(), responder, head, kind, body_max)? {
-                    connect::Opened::AsItIs(request) => Ok(request.map(UnreadRequest::Connect)),
-                    connect::Opened::Json(opened) => Ok(Some(UnreadRequest::Json(opened))),
+                    connect::OpenedRequest::AsItIs(request) => Ok(request.map(UnreadRequest::Connect)),
+                    connect::OpenedRequest::Json(opened) => Ok(Some(UnreadRequest::Json(opened))),
                 }
             }
             DownstreamProtocol::Json => {

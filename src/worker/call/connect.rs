@@ -25,7 +25,7 @@ pub(in crate::worker) struct UnaryRequest {
 }
 
 /// A request that is not refused by its head.
-pub(in crate::worker) enum Opened {
+pub(in crate::worker) enum OpenedRequest {
     /// Messages pass as they are. A unary request has still to be read.
     AsItIs(Option<UnaryRequest>),
     /// Messages are JSON of a method that the descriptors know, for a service that may not know JSON.
@@ -39,7 +39,7 @@ pub(in crate::worker) fn open(
     head: &mut Head,
     kind: Kind,
     length_max: usize,
-) -> Result<Opened, Failure> {
+) -> Result<OpenedRequest, Failure> {
     if !path::is_method(headers::path(head)) {
         return Err(Failure::BadPath);
     }
@@ -67,7 +67,7 @@ pub(in crate::worker) fn open(
         let mut opened = json::open(transcoder, responder, head, Some(kind))?;
         Kind::Stream.encodings().into_iter().for_each(|name| _ = head.remove_named(name));
         opened.given = given;
-        return Ok(Opened::Json(opened));
+        return Ok(OpenedRequest::Json(opened));
     }
     let is_compressed =
         encoding.as_ref().is_some_and(|encoding| !encoding.is_empty() && encoding != b"identity");
@@ -80,7 +80,7 @@ pub(in crate::worker) fn open(
         }
     }
     let unary = UnaryRequest { is_compressed, length, length_max, given };
-    Ok(Opened::AsItIs((kind == Kind::Unary).then_some(unary)))
+    Ok(OpenedRequest::AsItIs((kind == Kind::Unary).then_some(unary)))
 }
 
 fn is_of_connect(head: &Head) -> bool {

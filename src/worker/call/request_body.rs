@@ -10,23 +10,23 @@ use crate::worker::downstream::h1_bridge::H1Bridge;
 
 /// The body, as far as it has not been taken.
 pub(in crate::worker) struct RequestBody {
-    source: Source,
+    source: BodySource,
     received_bytes: u64,
 }
 
 /// The source of the body.
-enum Source {
+enum BodySource {
     Http2(Stream),
     Http1(Rc<H1Bridge>),
 }
 
 impl RequestBody {
     pub(in crate::worker) fn http2(stream: Stream) -> RequestBody {
-        RequestBody { source: Source::Http2(stream), received_bytes: 0 }
+        RequestBody { source: BodySource::Http2(stream), received_bytes: 0 }
     }
 
     pub(in crate::worker) fn http1(bridge: Rc<H1Bridge>) -> RequestBody {
-        RequestBody { source: Source::Http1(bridge), received_bytes: 0 }
+        RequestBody { source: BodySource::Http1(bridge), received_bytes: 0 }
     }
 
     /// Bytes that the client has sent of it, and that were taken.
@@ -49,8 +49,8 @@ impl RequestBody {
     /// Whether anything of it has come, or is known not to come. Of HTTP/1.1 this is known only by asking for it.
     pub(in crate::worker) fn has_begun(&self) -> bool {
         let has_come = match &self.source {
-            Source::Http2(stream) => stream.has_data(),
-            Source::Http1(_) => false,
+            BodySource::Http2(stream) => stream.has_data(),
+            BodySource::Http1(_) => false,
         };
         self.received_bytes > 0 || has_come || self.is_end()
     }
@@ -58,8 +58,8 @@ impl RequestBody {
     /// Whether it is known that no more comes.
     pub(in crate::worker) fn is_end(&self) -> bool {
         match &self.source {
-            Source::Http2(stream) => stream.is_end(),
-            Source::Http1(bridge) => bridge.body.is_end(),
+            BodySource::Http2(stream) => stream.is_end(),
+            BodySource::Http1(bridge) => bridge.body.is_end(),
         }
     }
 
@@ -67,14 +67,14 @@ impl RequestBody {
     /// it has to be released as it comes. A client of HTTP/1.1 has one body at a time.
     pub(in crate::worker) fn keep_whole(&mut self, size: usize) -> bool {
         match &mut self.source {
-            Source::Http2(stream) => stream.keep_whole(size),
-            Source::Http1(_) => true,
+            BodySource::Http2(stream) => stream.keep_whole(size),
+            BodySource::Http1(_) => true,
         }
     }
 
     /// Lets the client send as much again. hyper does so by itself.
     pub(in crate::worker) fn release(&mut self, length: usize) {
-        if let Source::Http2(stream) = &mut self.source {
+        if let BodySource::Http2(stream) = &mut self.source {
             stream.release(length);
         }
     }
@@ -82,21 +82,21 @@ impl RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let Source::Http1(bridge) = &self.source {
+        if let BodySource::Http1(bridge) = &self.source {
             bridge.leave_body();
         }
     }
 }
 
-impl Source {
+impl BodySource {
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Slice, Failure>>> {
         match self {
-            Source::Http2(stream) => stream.poll_data(cx).map(|chunk| match chunk {
+            BodySource::Http2(stream) => stream.poll_data(cx).map(|chunk| match chunk {
                 Ok(chunk) => chunk.map(Ok),
                 Err(StreamError::Malformed(_)) => Some(Err(Failure::BrokenBody)),
                 Err(_) => Some(Err(Failure::DownstreamReset)),
             }),
-            Source::Http1(bridge) => bridge.body.poll_chunk(cx),
+            BodySource::Http1(bridge) => bridge.body.poll_chunk(cx),
         }
     }
 }

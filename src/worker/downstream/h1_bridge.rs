@@ -32,7 +32,7 @@ pub(in crate::worker) struct H1Bridge {
     values: RefCell<BytesMut>,
     /// Names without a number that answers had, for the next ones; http keeps each in memory of its own.
     names: RefCell<Vec<HeaderName>>,
-    end: Cell<End>,
+    end: Cell<BodyEnd>,
     /// hyper has had a turn to write the last chunk before it gets the error of a cut body.
     flushed: Cell<bool>,
     /// The connection ends after the next answer.
@@ -50,7 +50,7 @@ const NAMES_KEPT: usize = 16;
 
 /// How the body ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum End {
+enum BodyEnd {
     /// The body goes on.
     #[default]
     NotYet,
@@ -82,7 +82,7 @@ impl H1Bridge {
         self.body.reset();
         self.head.take();
         self.chunks.borrow_mut().clear();
-        self.end.set(End::NotYet);
+        self.end.set(BodyEnd::NotYet);
         self.flushed.set(false);
         self.gone.set(false);
         self.call.take();
@@ -103,7 +103,7 @@ impl H1Bridge {
 
     pub(in crate::worker) fn begin(&self, head: &Head) {
         let mut response = self.response(head);
-        let is_whole = self.end.get() == End::Whole;
+        let is_whole = self.end.get() == BodyEnd::Whole;
         if (is_whole && self.body.answered()) || self.last.get() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -130,7 +130,7 @@ impl H1Bridge {
         if !last.is_empty() {
             self.chunks.borrow_mut().push_back(last.spare());
         }
-        self.end.set(End::Whole);
+        self.end.set(BodyEnd::Whole);
         self.wake_hyper();
     }
 
@@ -139,7 +139,7 @@ impl H1Bridge {
         if !last.is_empty() {
             self.chunks.borrow_mut().push_back(last.spare());
         }
-        self.end.set(End::Truncated);
+        self.end.set(BodyEnd::Truncated);
         self.wake_hyper();
     }
 
@@ -205,7 +205,7 @@ impl H1Bridge {
     // hyper's side.
 
     fn leave(&self) {
-        if self.end.get() == End::NotYet && !self.gone.replace(true) {
+        if self.end.get() == BodyEnd::NotYet && !self.gone.replace(true) {
             self.wake_call();
         }
     }
@@ -249,7 +249,7 @@ impl Future for ResponseFuture {
             let body = self.0.take().map(ResponseBody);
             return Poll::Ready(body.map(|body| head.map(|()| body)).ok_or(Truncated));
         }
-        if exchange.end.get() == End::Truncated {
+        if exchange.end.get() == BodyEnd::Truncated {
             return Poll::Ready(Err(Truncated));
         }
         wait(&exchange.hyper, cx);
@@ -282,13 +282,13 @@ impl Body for ResponseBody {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         match exchange.end.get() {
-            End::Whole => Poll::Ready(None),
-            End::Truncated if exchange.flushed.replace(true) => Poll::Ready(Some(Err(Truncated))),
-            End::Truncated => {
+            BodyEnd::Whole => Poll::Ready(None),
+            BodyEnd::Truncated if exchange.flushed.replace(true) => Poll::Ready(Some(Err(Truncated))),
+            BodyEnd::Truncated => {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            End::NotYet => {
+            BodyEnd::NotYet => {
                 wait(&exchange.hyper, cx);
                 Poll::Pending
             }
@@ -296,11 +296,11 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.end.get() == End::Whole && self.0.chunks.borrow().is_empty()
+        self.0.end.get() == BodyEnd::Whole && self.0.chunks.borrow().is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.0.end.get() != End::Whole {
+        if self.0.end.get() != BodyEnd::Whole {
             return SizeHint::default();
         }
         SizeHint::with_exact(self.0.chunks.borrow().iter().map(|chunk| chunk.len() as u64).sum())
