@@ -310,7 +310,7 @@ impl RingTransport {
                 (output, 0, bytes)
             }
             SendState::AwaitCqe(output, from, bytes) => (output, from, bytes),
-            // A CQE for a send that was already taken for done. We no longer know what the peer received, so abort.
+            // A CQE for a send that was already treated as finished. We no longer know what the peer received, so abort.
             other => {
                 connection.send = other;
                 connection.conn.abort();

@@ -77,7 +77,7 @@ impl Status {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.is_good.store(false, Ordering::Relaxed);
         tell(problems, |problem| tracing::error!("transcoding: {problem}"));
-        tracing::error!("the descriptors are not taken: the API in use stays");
+        tracing::error!("descriptor reload failed, keeping the current API");
     }
 
     /// Keeps an upstream's answer; true if it differs from the one before.

@@ -87,7 +87,7 @@ impl Waiters {
 /// The tickets of those that let others pass come after all others.
 const YIELDS: u64 = 1 << 63;
 
-/// How one stood who left.
+/// Whether the waiter that left had already been woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
     /// It was not its turn yet.

@@ -9,7 +9,7 @@ use crate::buffer::Slice;
 /// Cuts messages out of a stream.
 #[derive(Debug, Default)]
 pub struct Messages {
-    /// What has come and was not looked at.
+    /// Bytes that came and were not looked at.
     chunk: Slice,
     /// A message that is under way, with its head.
     partial: Vec<u8>,

@@ -177,7 +177,7 @@ fn decode_and_route<'c>(
     if call.answer_options(worker)? {
         return Ok(None);
     }
-    // Admit, before anything is read: has this worker more to do than it can?
+    // Admit, before anything is read: is this worker overloaded?
     if !worker.admit_overload(config, began) {
         call.retry_after(RELIEF);
         return Err(Failure::Overloaded);

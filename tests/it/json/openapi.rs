@@ -216,7 +216,7 @@ fn schemas_follow_the_mapping_to_json() {
     }
     let kind = &schemas["everything.v1.Kind"];
     assert_eq!(kind["enum"], json!(["KIND_UNSPECIFIED", "NOVEL", "STORY"]));
-    assert_eq!(kind["description"], "What it is.\n- `NOVEL`: A story.");
+    assert_eq!(kind["description"], "The kind of a book.\n- `NOVEL`: A story.");
     assert!(schemas["google.rpc.Status"].is_object());
     assert!(
         schemas

@@ -216,7 +216,7 @@ async fn a_changed_source_is_compiled_again_and_a_bad_one_is_told() {
         line.contains("ERROR") && line.contains("library.proto:15:11: name 'Nothing' is not defined"),
         "{line}"
     );
-    within(AT_MOST, "what follows", process.says("the descriptors are not taken: the API in use stays"))
+    within(AT_MOST, "what follows", process.says("descriptor reload failed, keeping the current API"))
         .await;
     all_see(&mut callers, 2, 1).await;
     write(3);

@@ -124,7 +124,7 @@ pub(super) const ROWS: &[Knob] = &[
     count("clusters.retry.budget_percent", 20, 0, 100,
         "For a hundred calls, so many retries and hedges."),
     count("clusters.retry.budget_min_retries", 10, 0, 1_000_000,
-        "And so many on top, once, over all workers; later calls pay for them."),
+        "Extra retries for all workers together before calls have earned any; later calls repay them."),
 
     table("clusters.breaker", "Gives a service that fails a rest (gobreaker's words). For limits see `max_requests`, for single endpoints `outlier_detection`."),
     flag("clusters.breaker.enabled", true,

@@ -45,7 +45,7 @@ pub(super) const ROWS: &[Knob] = &[
     time_or_none("overload.max_loop_delay", Some(Duration::from_millis(500)), Duration::from_millis(1), HOUR,
         "How late a worker may come to what has arrived. Of the calls that it comes to later, nearly all are refused, once it has been late for `interval`."),
     time("overload.interval", secs(1), Duration::from_millis(10), HOUR,
-        "So long it has to be later than that without a break: a short rush refuses nothing."),
+        "Calls are refused only after the delay has stayed above `max_loop_delay` for this long."),
 
     table("dns", "How host names of endpoints become addresses. They are asked for again and again; while that fails, the last good answer holds."),
     list("dns.servers", "an IP address and a port, such as \"10.0.0.2:53\"", 0, 8,
