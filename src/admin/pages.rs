@@ -103,7 +103,7 @@ fn openapi(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
 
 fn dashboard(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
     match asked.query().get("format") {
-        None | Some("html") => Ok(reply::dashboard()),
+        None | Some("html") => Ok(response::dashboard()),
         Some("json") => Ok(asked.page(index(asked.source().hooks()))),
         Some(_) => {
             Ok(AdminResponse::text(format!("ringway admin\n\n{}", index(asked.source().hooks()).text())))

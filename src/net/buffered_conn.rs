@@ -94,7 +94,7 @@ impl BufferedConn {
     /// The stage for bytes and payloads that are to be sent next. Bytes of the connection's own protocol leave at the
     /// end of the turn; others call [`BufferedConn::flush`].
     pub fn write_buf(&self) -> RefMut<'_, Output> {
-        RefMut::map(self.write_buffer.borrow_mut(), |write_buffer| write_buffer.stage(&self.buffers))
+        RefMut::map(self.write_buffer.borrow_mut(), |write_buffer| write_buffer.write_buf(&self.buffers))
     }
 
     /// How many bytes should still be staged. The bound is soft: a frame that is begun may be finished beyond it. After
@@ -377,7 +377,7 @@ impl BufferedConn {
             };
         }
         let written = room;
-        let bytes = write_buffer.stage(&self.buffers).bytes();
+        let bytes = write_buffer.write_buf(&self.buffers).bytes();
         bytes.reserve(written);
         for slice in slices {
             let n = slice.len().min(room);

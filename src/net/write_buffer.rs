@@ -191,14 +191,14 @@ mod tests {
         let buffers = Buffers::new();
         let mut write_buffer = WriteBuffer::default();
         assert_eq!((write_buffer.room(), write_buffer.is_blocked()), (LARGEST, false));
-        write_buffer.stage(&buffers).bytes().extend_from_slice(&[0; LARGEST - 1]);
+        write_buffer.write_buf(&buffers).bytes().extend_from_slice(&[0; LARGEST - 1]);
         assert_eq!((write_buffer.room(), write_buffer.is_blocked()), (1, false));
         // The bound is soft.
-        write_buffer.stage(&buffers).bytes().extend_from_slice(&[0; 9]);
+        write_buffer.write_buf(&buffers).bytes().extend_from_slice(&[0; 9]);
         assert_eq!((write_buffer.room(), write_buffer.is_blocked()), (0, true));
         let (stage, blocked) = write_buffer.take(Moment::ZERO).expect("it is staged");
         assert_eq!((stage.len(), blocked, write_buffer.room()), (LARGEST + 8, true, LARGEST));
-        write_buffer.stage(&buffers).bytes().push(1);
+        write_buffer.write_buf(&buffers).bytes().push(1);
         assert!(write_buffer.take(Moment::ZERO).is_none(), "one send at a time");
         write_buffer.sent(Ok(()));
         assert!(matches!(write_buffer.take(Moment::ZERO), Some((_, false))));
@@ -208,7 +208,7 @@ mod tests {
     fn of_records_all_or_nothing_counts_as_sent() {
         let buffers = Buffers::new();
         let mut write_buffer = WriteBuffer::default();
-        write_buffer.stage(&buffers).bytes().extend_from_slice(&[0; 100]);
+        write_buffer.write_buf(&buffers).bytes().extend_from_slice(&[0; 100]);
         let before = write_buffer.outgoing();
         let mut sent = |steps: &[i64]| {
             write_buffer.begin_sealed(Moment::ZERO, 100);
@@ -242,15 +242,15 @@ mod tests {
         let mut capacities = Vec::new();
         for bytes in [3000, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10] {
             assert_eq!(write_buffer.stage.capacity(), 0);
-            capacities.push(write_buffer.stage(&buffers).bytes().capacity());
-            write_buffer.stage(&buffers).bytes().extend_from_slice(&vec![0; bytes]);
+            capacities.push(write_buffer.write_buf(&buffers).bytes().capacity());
+            write_buffer.write_buf(&buffers).bytes().extend_from_slice(&vec![0; bytes]);
             let (stage, _) = write_buffer.take(Moment::ZERO).expect("it is staged");
             write_buffer.sent(Ok(()));
             buffers.give(stage);
         }
         assert!(capacities[0] < 8192 && capacities[1] == 8192, "{capacities:?}");
         assert!(capacities[capacities.len() - 1] < 8192, "{capacities:?}");
-        write_buffer.stage(&buffers);
+        write_buffer.write_buf(&buffers);
         write_buffer.release(&buffers, false);
         assert_eq!(write_buffer.stage.capacity(), 0);
     }

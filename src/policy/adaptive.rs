@@ -53,7 +53,7 @@ impl Adaptive {
     }
 
     /// The timeout for a call that begins now. Cheap: it is judged anew once a second at most.
-    pub fn timeout(&mut self, now: Moment) -> Option<Duration> {
+    pub fn timeout_at(&mut self, now: Moment) -> Option<Duration> {
         if self.judge_at <= now {
             self.forget(now);
             self.timeout = self.judge();

@@ -68,7 +68,7 @@ impl std::error::Error for ReflectionError {}
 
 /// A service's description of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reflected {
+pub struct ServerDescriptors {
     /// The files of its services and what they import, each a `google.protobuf.FileDescriptorProto`, in the order of
     /// their names.
     pub files: Vec<Vec<u8>>,
@@ -80,7 +80,7 @@ pub struct Reflected {
 ///
 /// # Errors
 /// The reason why there are none.
-pub async fn ask(target: impl Into<Target>) -> Result<Reflected, ReflectionError> {
+pub async fn ask(target: impl Into<Target>) -> Result<ServerDescriptors, ReflectionError> {
     let target = target.into();
     let all = async {
         let channel = connect(&target).await?;
@@ -109,7 +109,7 @@ async fn connect(target: &Target) -> Result<Channel, ReflectionError> {
     target.connect().await.map_err(failed)
 }
 
-async fn files(channel: Channel, path: &'static str) -> Result<Reflected, ReflectionError> {
+async fn files(channel: Channel, path: &'static str) -> Result<ServerDescriptors, ReflectionError> {
     let mut questions = Questions::new(channel, path);
     let services = match questions.ask(MessageRequest::ListServices("*".to_owned())).await? {
         MessageResponse::ListServicesResponse(list) => list.service,
@@ -139,7 +139,7 @@ async fn files(channel: Channel, path: &'static str) -> Result<Reflected, Reflec
         }
         found.imports(&mut questions).await?;
     }
-    Ok(Reflected { files: found.files.into_values().collect(), untold })
+    Ok(ServerDescriptors { files: found.files.into_values().collect(), untold })
 }
 
 /// Files on their way here.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::channel::Target;
 use super::guard;
-use super::reflection::{self, Reflected};
+use super::reflection::{self, ServerDescriptors};
 use crate::transcode::api::Reflected;
 
 /// The time after which an upstream is asked again that did not answer.
@@ -37,7 +37,7 @@ impl Upstream {
         let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for target in targets {
             match reflection::ask(target.clone()).await {
-                Ok(Reflected { files, untold }) => {
+                Ok(ServerDescriptors { files, untold }) => {
                     last.clear();
                     let origin = format!("reflection of cluster {:?}", self.cluster);
                     return Some(Reflected { origin, files, untold });

@@ -60,7 +60,7 @@ impl Latencies {
         let place = *known.places.get(path)?;
         let method = &mut known.methods[place].1;
         method.set_fixed(fixed);
-        Some((place, method.timeout(now)))
+        Some((place, method.timeout_at(now)))
     }
 
     /// Adds a method, whose timeout is `fixed` at most.

@@ -73,8 +73,8 @@ impl<'a> BreakerPermits<'a> {
                 Err(BreakerRefusal { rest: breaker.rest(now), outcome })
             }
         };
-        let cluster = cluster.map(&mut ask).transpose()?;
-        let method = method.map(&mut ask).transpose()?;
+        let cluster = cluster.map(&mut admit).transpose()?;
+        let method = method.map(&mut admit).transpose()?;
         Ok(BreakerPermits { cluster, method })
     }
 

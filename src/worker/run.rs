@@ -63,7 +63,7 @@ pub struct Plan {
     pub api: Option<Arc<Api>>,
     /// Orders of the supervisor.
     pub control: Arc<Control>,
-    /// Rings when these change.
+    /// Wakes the worker when these change.
     pub notifier: UnixStream,
     /// Counts of each worker's connections.
     pub balance: Arc<ConnectionBalance>,

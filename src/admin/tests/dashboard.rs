@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::*;
-use crate::admin::reply::DASHBOARD;
+use crate::admin::response::DASHBOARD;
 
 #[test]
 fn it_asks_nobody_but_this_address() {

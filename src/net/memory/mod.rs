@@ -281,7 +281,7 @@ pub(crate) struct World {
     cost: Duration,
     /// Parties whose turns are their own; the first is that of all others.
     parties: Cell<usize>,
-    has_asked_bells: Cell<bool>,
+    has_asked_notifiers: Cell<bool>,
     _entered: Box<dyn std::any::Any>,
 }
 
@@ -293,9 +293,9 @@ impl World {
         let current = Rc::new(Current { executor: Executor::new(), waits });
         current.executor.take_main();
         let entered = Box::new(current::enter(&current));
-        let (turns, has_asked_bells) = (Cell::new(0), Cell::new(false));
+        let (turns, has_asked_notifiers) = (Cell::new(0), Cell::new(false));
         let parties = Cell::new(1);
-        World { memory, current, turns, cost, parties, has_asked_bells, _entered: entered }
+        World { memory, current, turns, cost, parties, has_asked_notifiers, _entered: entered }
     }
 
     /// Begins a party: the tasks that `begin` adds, and those that these add, have turns of their own, as a worker with a
@@ -320,11 +320,11 @@ impl World {
             }
             return true;
         }
-        if !self.has_asked_bells.replace(true) {
+        if !self.has_asked_notifiers.replace(true) {
             self.memory.notifiers.take().into_iter().for_each(Waker::wake);
             return true;
         }
-        self.has_asked_bells.set(false);
+        self.has_asked_notifiers.set(false);
         self.memory.go_on()
     }
 

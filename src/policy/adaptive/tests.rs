@@ -18,14 +18,14 @@ fn settings() -> AdaptiveTimeout {
 /// The timeout after so many calls that took so long.
 fn asked(settings: AdaptiveTimeout, fixed: Option<Duration>, calls: &[(u32, Duration)]) -> Option<Duration> {
     let mut adaptive = Adaptive::new(settings, fixed);
-    assert_eq!(adaptive.timeout(at(0)), fixed);
+    assert_eq!(adaptive.timeout_at(at(0)), fixed);
     for (count, took) in calls {
         for _ in 0..*count {
             adaptive.took(*took);
         }
     }
-    assert_eq!(adaptive.timeout(at(999)), fixed, "it is judged anew each second");
-    adaptive.timeout(at(1_000))
+    assert_eq!(adaptive.timeout_at(at(999)), fixed, "it is judged anew each second");
+    adaptive.timeout_at(at(1_000))
 }
 
 fn near(timeout: Option<Duration>, wanted: Duration) -> bool {
@@ -68,15 +68,15 @@ fn few_calls_tell_nothing() {
 #[test]
 fn old_latencies_lose_their_weight() {
     let mut adaptive = Adaptive::new(settings(), FIXED);
-    let _ = adaptive.timeout(at(0));
+    let _ = adaptive.timeout_at(at(0));
     (0..1_000).for_each(|_| adaptive.took(ms(1_000)));
-    assert!(near(adaptive.timeout(at(9_999)), ms(3_000)));
+    assert!(near(adaptive.timeout_at(at(9_999)), ms(3_000)));
     // 60 s: six times halved, 15 slow calls among 3,000 quick ones.
-    let _ = adaptive.timeout(at(60_000));
+    let _ = adaptive.timeout_at(at(60_000));
     (0..3_000).for_each(|_| adaptive.took(ms(20)));
-    assert!(near(adaptive.timeout(at(61_000)), ms(60)));
+    assert!(near(adaptive.timeout_at(at(61_000)), ms(60)));
     // Long after, nothing is known any more.
-    assert_eq!(adaptive.timeout(at(10_000_000)), FIXED);
+    assert_eq!(adaptive.timeout_at(at(10_000_000)), FIXED);
 }
 
 /// A service becomes ten times slower. The timeout cuts its calls at first, and then makes room for them.
@@ -88,7 +88,7 @@ fn a_service_that_slows_down_is_not_cut_off_for_ever() {
     for millis in 0..60_000 {
         let slow = millis >= 20_000;
         let took = ms(if slow { 300 } else { 30 }).mul_f64(random.between(0.8, 1.2));
-        let timeout = adaptive.timeout(at(millis)).unwrap();
+        let timeout = adaptive.timeout_at(at(millis)).unwrap();
         assert!(timeout <= FIXED.unwrap());
         if took <= timeout {
             adaptive.took(took);
@@ -99,7 +99,7 @@ fn a_service_that_slows_down_is_not_cut_off_for_ever() {
     }
     assert_eq!(cut_late, 0);
     // And when the calls that were cut are long ago, it follows the latency again: 360 ms at most.
-    assert!(near(adaptive.timeout(at(61_000)), ms(1_000)), "{:?}", adaptive.timeout(at(61_000)));
+    assert!(near(adaptive.timeout_at(at(61_000)), ms(1_000)), "{:?}", adaptive.timeout_at(at(61_000)));
 }
 
 #[test]

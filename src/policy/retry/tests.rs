@@ -200,8 +200,8 @@ fn pushback_is_the_wait_and_begins_the_schedule_anew() {
     let policy = config::Retry { max_attempts: 10, ..policy() };
     let (mut retries, mut random, budget) = (Retries::default(), Random::seeded(4), plenty());
     let mut wait = |pushback| {
-        let outcome = Attempt { pushback, ..attempt(AttemptOutcome::Status(Code::Unavailable)) };
-        match retries.next(end, &policy, &budget, None, &mut random, NOW) {
+        let ended = Attempt { pushback, ..attempt(AttemptOutcome::Status(Code::Unavailable)) };
+        match retries.next(ended, &policy, &budget, None, &mut random, NOW) {
             Next::Again { wait, .. } => wait.as_millis(),
             other => panic!("{other:?}"),
         }
@@ -217,19 +217,19 @@ fn pushback_is_the_wait_and_begins_the_schedule_anew() {
 fn nothing_waits_past_its_deadline() {
     let (mut random, budget) = (Random::seeded(5), plenty());
     let millis = Duration::from_millis;
-    let outcome = |pushback| Attempt { pushback, ..attempt(AttemptOutcome::Status(Code::Unavailable)) };
+    let ended = |pushback| Attempt { pushback, ..attempt(AttemptOutcome::Status(Code::Unavailable)) };
     // The first wait is 80 to 120 ms.
     let table = [
-        (end(Pushback::None), millis(120), true),
-        (end(Pushback::None), millis(79), false),
-        (end(Pushback::After(millis(500))), millis(501), true),
-        (end(Pushback::After(millis(500))), millis(500), false),
+        (ended(Pushback::None), millis(120), true),
+        (ended(Pushback::None), millis(79), false),
+        (ended(Pushback::After(millis(500))), millis(501), true),
+        (ended(Pushback::After(millis(500))), millis(500), false),
         (attempt(AttemptOutcome::Refused), millis(1), true),
         (attempt(AttemptOutcome::Refused), millis(0), false),
     ];
-    for (outcome, left, again) in table {
-        let next = Retries::default().next(end, &policy(), &budget, Some(left), &mut random, NOW);
-        assert_eq!(next != Next::Stop(Why::Time), again, "{end:?} {left:?}");
+    for (ended, left, again) in table {
+        let next = Retries::default().next(ended, &policy(), &budget, Some(left), &mut random, NOW);
+        assert_eq!(next != Next::Stop(Why::Time), again, "{ended:?} {left:?}");
     }
 }
 

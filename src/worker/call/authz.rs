@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use prost::Message as _;
 
-use super::guards::Asker;
+use super::guards::CallerFacts;
 use super::headers;
 use crate::buffer::Slice;
 use crate::config::{ExtAuthz, fields};
@@ -17,10 +17,10 @@ use crate::wire::authz::{
 pub(super) const ANSWER_MAX: usize = 256 * 1024;
 
 /// The question about a call, as a message in its frame. `protocol` is the version of HTTP.
-pub(super) fn question(settings: &ExtAuthz, asker: &Asker<'_>, protocol: &str) -> Slice {
+pub(super) fn question(settings: &ExtAuthz, caller_facts: &CallerFacts<'_>, protocol: &str) -> Slice {
     let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-    let head = asker.head;
-    let certificate = asker.identity.certificate();
+    let head = caller_facts.head;
+    let certificate = caller_facts.identity.certificate();
     let principal = certificate.map(|it| match (it.uris.first(), it.dns_names.first()) {
         (Some(name), _) | (None, Some(name)) => name.clone(),
         (None, None) => it.subject.clone(),
@@ -30,19 +30,19 @@ pub(super) fn question(settings: &ExtAuthz, asker: &Asker<'_>, protocol: &str) -
         socket_address: Some(SocketAddress { address, port_value: u32::from(port) }),
     };
     let source = Peer {
-        address: Some(address(asker.caller.to_canonical().to_string(), asker.caller_port)),
+        address: Some(address(caller_facts.caller.to_canonical().to_string(), caller_facts.caller_port)),
         principal: principal.unwrap_or_default(),
         certificate: pem.unwrap_or_default(),
     };
     let destination =
-        Peer { address: Some(address(asker.listener.to_string(), asker.port)), ..Peer::default() };
+        Peer { address: Some(address(caller_facts.listener.to_string(), caller_facts.port)), ..Peer::default() };
     let http = HttpRequest {
         id: text(head.get(Name::X_REQUEST_ID)),
         method: text(head.method()),
         headers: fields(head),
         path: headers::path_and_query(head).to_owned(),
         host: text(head.authority()),
-        scheme: asker.identity.scheme().to_owned(),
+        scheme: caller_facts.identity.scheme().to_owned(),
         size: -1,
         protocol: protocol.to_owned(),
     };

@@ -54,7 +54,7 @@ enum Token {
 }
 
 /// Who calls.
-pub(super) struct Asker<'a> {
+pub(super) struct CallerFacts<'a> {
     pub(super) head: &'a Head,
     pub(super) path: &'a [u8],
     pub(super) caller: IpAddr,
@@ -183,7 +183,7 @@ impl Guards {
     /// be waited for.
     pub(super) fn check(
         &self,
-        asker: &Asker<'_>,
+        caller_facts: &CallerFacts<'_>,
         local: &IoContext,
         now: u64,
         may_wait: bool,
@@ -191,19 +191,19 @@ impl Guards {
         let policies = self.policies();
         let mut known = Known::default();
         if let Some(wanted) = &policies.jwt {
-            self.ask_token(asker.head, &mut known, (local, now), may_wait, wanted.allow_missing)?;
+            self.ask_token(caller_facts.head, &mut known, (local, now), may_wait, wanted.allow_missing)?;
         }
         if let Some(keys) = &policies.api_keys {
-            known.client = Some(client_of(keys, asker.head)?);
+            known.client = Some(client_of(keys, caller_facts.head)?);
         }
         if let Some(rules) = &policies.rbac {
             let question = rbac::Question {
-                path: asker.path,
-                headers: asker.head,
-                caller: asker.caller,
-                peer: asker.peer,
-                port: asker.port,
-                tls: asker.identity.tls.as_ref(),
+                path: caller_facts.path,
+                headers: caller_facts.head,
+                caller: caller_facts.caller,
+                peer: caller_facts.peer,
+                port: caller_facts.port,
+                tls: caller_facts.identity.tls.as_ref(),
                 token: known.token.as_deref(),
                 client: self.client(&known),
             };
@@ -216,17 +216,17 @@ impl Guards {
                 return Err(Stop::Refused(Failure::NotAllowed));
             }
         }
-        self.ask_rates(asker, &known)?;
+        self.ask_rates(caller_facts, &known)?;
         Ok(known)
     }
 
     /// Takes a token of each rate limit by caller.
-    fn ask_rates(&self, asker: &Asker<'_>, known: &Known) -> Result<(), Stop> {
+    fn ask_rates(&self, caller_facts: &CallerFacts<'_>, known: &Known) -> Result<(), Stop> {
         for (limit, rate) in self.policies().rate_limits.iter().zip(&self.rates) {
             let octets;
             let key = match &limit.key {
                 RateKey::RemoteAddress => {
-                    octets = match asker.caller {
+                    octets = match caller_facts.caller {
                         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
                         IpAddr::V6(v6) => v6.octets(),
                     };
@@ -236,9 +236,9 @@ impl Guards {
                 RateKey::Claim(name) => {
                     known.token.as_ref().and_then(|token| token.text(name)).unwrap_or_default().as_bytes()
                 }
-                RateKey::Header(name) => asker.head.get_named(name.as_bytes()).unwrap_or_default(),
+                RateKey::Header(name) => caller_facts.head.get_named(name.as_bytes()).unwrap_or_default(),
             };
-            rate.take(key, asker.now).map_err(Stop::Limited)?;
+            rate.take(key, caller_facts.now).map_err(Stop::Limited)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use prost::Message as _;
 use prost_types::FileDescriptorProto;
 use ringway::config::{self, Transcoding};
-use ringway::supervisor::reflection::{Reflected, ask};
+use ringway::supervisor::reflection::{ServerDescriptors, ask};
 use ringway::transcode::api::{Api, Reflected};
 use ringway::transcode::openapi;
 use ringway::transcode::problem::Problem;
@@ -398,7 +398,7 @@ async fn a_service_that_answers_anything_is_taken_as_far_as_it_goes() {
         let answer = ask(address).await;
         longest = longest.max(began.elapsed());
         assert!(began.elapsed() < AT_MOST, "seed {seed}: {:?}", began.elapsed());
-        let Ok(Reflected { files, untold }) = answer else { continue };
+        let Ok(ServerDescriptors { files, untold }) = answer else { continue };
         told += 1;
         let answers = [Reflected { origin: "cluster 0".to_owned(), files, untold }];
         let what = format!("seed {seed}");

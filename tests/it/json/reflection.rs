@@ -15,7 +15,7 @@ use crate::support::web::{Caller, Version};
 use ringway::config::parse;
 use ringway::demo::{self, FILE_DESCRIPTOR_SET};
 use ringway::supervisor::Gateway;
-use ringway::supervisor::reflection::{Reflected, ReflectionError, ask};
+use ringway::supervisor::reflection::{ServerDescriptors, ReflectionError, ask};
 use ringway::transcode::api::{Api, Reflected};
 use ringway::transcode::rules::{Captures, Found};
 use tokio::net::TcpListener;
@@ -35,8 +35,8 @@ use tonic_reflection::server::Builder;
 const REST: &str = "[transcoding]\nreflection = [\"echo\"]\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
     [[routes]]\ncluster = \"echo\"\n[[clusters]]\nname = \"echo\"\nendpoints = [\"127.0.0.1:1\"]\n";
 
-fn api(told: Reflected) -> Api {
-    let Reflected { files, untold } = told;
+fn api(told: ServerDescriptors) -> Api {
+    let ServerDescriptors { files, untold } = told;
     let settings = parse(REST, Path::new("r.toml")).unwrap().transcoding;
     let reflected = [Reflected { origin: "reflection of cluster \"echo\"".to_owned(), files, untold }];
     Api::load(&settings, Path::new(""), &reflected).unwrap_or_else(|problems| panic!("{problems:#?}"))

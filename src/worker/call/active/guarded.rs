@@ -13,7 +13,7 @@ use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::wire::authz::{CHECK, Verdict, read};
 use crate::worker::call::authz;
-use crate::worker::call::guards::{Asker, Guards, Stop, Tokens};
+use crate::worker::call::guards::{CallerFacts, Guards, Stop, Tokens};
 use crate::worker::call::headers;
 use crate::worker::call::mirror;
 use crate::worker::call::side_call::SideCall;
@@ -55,7 +55,7 @@ impl Call {
         let (known, question) = {
             let (identity, peer) = (self.client.identity(), self.client.peer());
             let listener = self.client.settings().address;
-            let asker = Asker {
+            let caller_facts = CallerFacts {
                 head: &self.head,
                 path: headers::path(&self.head),
                 caller: self.caller,
@@ -66,10 +66,10 @@ impl Call {
                 identity: &identity,
                 now: worker.clock.now(),
             };
-            let known = guards.check(&asker, &worker.local, now, may_wait);
+            let known = guards.check(&caller_facts, &worker.local, now, may_wait);
             let protocol = if self.client.speaks_http1.get() { "HTTP/1.1" } else { "HTTP/2" };
             let settings = guards.ext_authz().filter(|_| known.is_ok());
-            (known, settings.map(|settings| authz::question(settings, &asker, protocol)))
+            (known, settings.map(|settings| authz::question(settings, &caller_facts, protocol)))
         };
         let known = match known {
             Ok(known) => known,
