@@ -58,6 +58,29 @@ pub fn load_with(path: &Path, set: &[String]) -> Result<Config, Errors> {
 
 /// Checks the text of a file; `file` is its name in errors.
 ///
+/// ```
+/// use std::path::Path;
+///
+/// let text = r#"
+///     [[listeners]]
+///     address = "127.0.0.1:8080"
+///
+///     [[routes]]
+///     cluster = "echo"
+///
+///     [[clusters]]
+///     name = "echo"
+///     endpoints = ["127.0.0.1:50051"]
+/// "#;
+/// let config = ringway::config::parse(text, Path::new("ringway.toml"))?;
+/// assert_eq!(config.clusters[0].pool.max_connections_per_endpoint, 8, "its default");
+///
+/// let wrong = text.replace("cluster =", "clutser =");
+/// let errors = ringway::config::parse(&wrong, Path::new("ringway.toml")).unwrap_err().to_string();
+/// assert!(errors.starts_with("ringway.toml:6:5: routes.clutser"), "{errors}");
+/// # Ok::<(), ringway::config::Errors>(())
+/// ```
+///
 /// # Errors
 ///
 /// Everything that is wrong with it, in the order of the file.

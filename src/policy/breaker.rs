@@ -13,6 +13,23 @@
 //! A [`LocalBreaker`] belongs to one worker. While it is closed, asking reads one cell, and telling counts into the
 //! worker's own window. The shared part is in `shared.rs`, and each worker reads it at its tick. A worker adds the
 //! others' counts of the last tick to its own, and opens the breaker at once if they suffice.
+//!
+//! ```
+//! use ringway::config::Breaker;
+//! use ringway::policy::breaker::{LocalBreaker, SharedBreaker};
+//! use ringway::policy::outcome::Outcome;
+//! use ringway::random::Random;
+//! use ringway::time::Moment;
+//!
+//! let shared = SharedBreaker::new(Breaker { min_requests: 3, ..Breaker::default() }, 1);
+//! let breaker = LocalBreaker::new(shared, 0);
+//! let (now, mut random) = (Moment::ZERO, Random::seeded(1));
+//! for _ in 0..3 {
+//!     let permit = breaker.admit(now, &mut random).expect("a closed breaker admits all calls");
+//!     permit.record(Outcome::Failure, now);
+//! }
+//! assert!(breaker.admit(now, &mut random).is_err(), "an open breaker admits none");
+//! ```
 
 mod shared;
 mod window;

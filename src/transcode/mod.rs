@@ -4,6 +4,25 @@
 //! describes it to people. A [`plan::Schema`] is made once, too: each message becomes a table. All workers read them;
 //! nothing on the way of a call looks at a descriptor again: `rules.rs` finds the rule for its path, `read.rs` turns
 //! JSON into wire bytes, `write.rs` wire bytes into JSON.
+//!
+//! ```
+//! use prost_reflect::DescriptorPool;
+//! use ringway::transcode::options::PrintOptions;
+//! use ringway::transcode::plan::Schema;
+//! use ringway::transcode::read::{ReadOptions, read};
+//! use ringway::transcode::write::write;
+//!
+//! let schema = Schema::new(&DescriptorPool::global());
+//! let id = schema.message_id("google.protobuf.Method").expect("it is in the pool");
+//! let mut wire = Vec::new();
+//! read(&schema, id, br#"{"name": "Greet", "requestStreaming": true}"#, ReadOptions::default(), &mut wire)?;
+//! assert_eq!(wire, b"\x0a\x05Greet\x18\x01");
+//!
+//! let mut json = Vec::new();
+//! write(&schema, id, &wire, &PrintOptions::default(), &mut json).expect("it was read just now");
+//! assert_eq!(json, br#"{"name":"Greet","requestStreaming":true}"#);
+//! # Ok::<(), ringway::transcode::read::ReadError>(())
+//! ```
 
 mod annotation;
 pub mod api;

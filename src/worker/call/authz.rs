@@ -34,8 +34,10 @@ pub(super) fn question(settings: &ExtAuthz, caller_facts: &CallerFacts<'_>, prot
         principal: principal.unwrap_or_default(),
         certificate: pem.unwrap_or_default(),
     };
-    let destination =
-        Peer { address: Some(address(caller_facts.listener.to_string(), caller_facts.port)), ..Peer::default() };
+    let destination = Peer {
+        address: Some(address(caller_facts.listener.to_string(), caller_facts.port)),
+        ..Peer::default()
+    };
     let http = HttpRequest {
         id: text(head.get(Name::X_REQUEST_ID)),
         method: text(head.method()),

@@ -104,7 +104,7 @@ impl Gateway {
     /// Accepts no more, and ends when the last call has.
     pub(super) fn drain(&self) {
         self.workers.iter().for_each(|seat| seat.control.drain());
-        self.workers.iter().for_each(Seat::ring);
+        self.workers.iter().for_each(Seat::notify);
     }
 
     /// From now on another configuration holds.

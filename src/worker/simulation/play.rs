@@ -189,7 +189,7 @@ impl Play {
     fn context(&self) -> String {
         let clients = self.clients.borrow();
         let open: Vec<_> = clients.iter().filter(|peer| !peer.has_ended()).collect();
-        let ends: Vec<_> = open.iter().map(|peer| (&peer.session, &peer.pipe)).collect();
+        let ends: Vec<_> = open.iter().map(|peer| (&peer.session, &peer.conn)).collect();
         let calls = self.ledger.0.borrow();
         let open: Vec<_> = calls.iter().filter(|call| call.outcomes.is_empty()).collect();
         format!("RINGWAY_SEED={}; {}; {ends:?}; {open:?}", self.seed, self.gateway.describe())

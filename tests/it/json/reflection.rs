@@ -15,7 +15,7 @@ use crate::support::web::{Caller, Version};
 use ringway::config::parse;
 use ringway::demo::{self, FILE_DESCRIPTOR_SET};
 use ringway::supervisor::Gateway;
-use ringway::supervisor::reflection::{ServerDescriptors, ReflectionError, ask};
+use ringway::supervisor::reflection::{ReflectionError, ServerDescriptors, ask};
 use ringway::transcode::api::{Api, Reflected};
 use ringway::transcode::rules::{Captures, Found};
 use tokio::net::TcpListener;

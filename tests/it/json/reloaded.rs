@@ -216,8 +216,7 @@ async fn a_changed_source_is_compiled_again_and_a_bad_one_is_told() {
         line.contains("ERROR") && line.contains("library.proto:15:11: name 'Nothing' is not defined"),
         "{line}"
     );
-    within(AT_MOST, "what follows", process.says("descriptor reload failed, keeping the current API"))
-        .await;
+    within(AT_MOST, "what follows", process.says("descriptor reload failed, keeping the current API")).await;
     all_see(&mut callers, 2, 1).await;
     write(3);
     within(AT_MOST, "the source", process.says("new descriptors are in use")).await;
