@@ -115,8 +115,7 @@ fn half_open_it_lets_so_many_probes_out_and_all_must_succeed() {
     for failed in [None, Some(0), Some(4)] {
         let breaker = alone(settings());
         calls(&breaker, 10, Failure, at(0));
-        let probes: Vec<BreakerPermit<'_>> =
-            (0..5).map(|_| breaker.admit(at(2_000), &mut random).unwrap()).collect();
+        let probes: Vec<_> = (0..5).map(|_| breaker.admit(at(2_000), &mut random).unwrap()).collect();
         assert_eq!(breaker.admit(at(2_000), &mut random).unwrap_err(), Refused::HalfOpen);
         for (number, probe) in probes.into_iter().enumerate() {
             assert_ne!(breaker.shared().state(), State::Closed);
@@ -158,8 +157,7 @@ fn half_open_passes_on_by_time() {
         let breaker = alone(settings());
         calls(&breaker, 10, Failure, at(0));
         breaker.tick(at(2_000));
-        let lost: Vec<BreakerPermit<'_>> =
-            (0..lost).map(|_| breaker.admit(at(2_000), &mut random).unwrap()).collect();
+        let lost: Vec<_> = (0..lost).map(|_| breaker.admit(at(2_000), &mut random).unwrap()).collect();
         assert_eq!(calls(&breaker, succeed, Success, at(2_000)), succeed);
         for millis in [2_000, 3_999, 11_999] {
             breaker.tick(at(millis));
@@ -269,8 +267,7 @@ fn a_connection_ends_the_rest_if_there_was_none() {
     assert!(!all[0].holds());
     // It has one: probes go out, the other worker connects at once, and calls that come meanwhile wait.
     assert!(!all[0].reach(true, at(700)));
-    let probes: Vec<BreakerPermit<'_>> =
-        (0..5).map(|_| all[0].admit(at(700), &mut random).unwrap()).collect();
+    let probes: Vec<_> = (0..5).map(|_| all[0].admit(at(700), &mut random).unwrap()).collect();
     assert_eq!(all[0].admit(at(700), &mut random).unwrap_err(), Refused::HalfOpen);
     assert!(all[0].holds());
     assert!(all[1].reach(false, at(700)));
@@ -340,7 +337,7 @@ fn it_can_open_again_while_it_comes_back() {
 fn calls_of_an_earlier_time_say_nothing() {
     let mut random = Random::seeded(6);
     let breaker = alone(config::Breaker { ramp: Duration::ZERO, ..settings() });
-    let old: Vec<BreakerPermit<'_>> = (0..100).map(|_| breaker.admit(at(0), &mut random).unwrap()).collect();
+    let old: Vec<_> = (0..100).map(|_| breaker.admit(at(0), &mut random).unwrap()).collect();
     calls(&breaker, 100, Failure, at(0));
     calls(&breaker, 5, Success, at(2_000));
     for permit in old {
