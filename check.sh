@@ -38,7 +38,7 @@ all)
     mkdir -p target && rm -f "$RINGWAY_SKIPPED"
     step fmt cargo fmt --check
     step clippy cargo clippy --locked --all-targets -- -D warnings
-    step doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
+    step doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items
     step test cargo test --locked
     if has_benches; then step benches cargo test --locked --benches; fi
     if has_deny; then

@@ -1,7 +1,7 @@
 //! Ringway: an API gateway for gRPC services on Linux, one worker per core, each on its own io_uring.
 //!
 //! Three floors; a module imports only from floors below it, and `tests/tidy.rs` holds the law. To read the code, begin
-//! with `worker::call`: it is one call from its head to its last byte.
+//! with [`worker::call`]: it is one call from its head to its last byte.
 //!
 //! # Ground: without I/O, clock or runtime
 //!
@@ -36,6 +36,9 @@
 //!
 //! [`demo`] has four services to try the gateway with, [`tools`] the programs that measure and advise, and [`cli`] their
 //! arguments, logs and exit codes.
+
+// The docs are for those who work on it: `./check.sh` builds them with private items.
+#![allow(rustdoc::private_intra_doc_links)]
 
 pub mod alloc;
 pub mod buffer;

@@ -5,7 +5,7 @@
 //! open: the next one takes the place of the one that has asked nothing for longest. `/ready` and `/live` are answered by the thread that accepts; pages
 //! that add up counters are made beside it, a few at a time, so a large one delays no probe.
 //!
-//! Read `pages.rs` next: the table of all paths.
+//! Read [`pages`] next: the table of all paths.
 #![allow(clippy::disallowed_methods, reason = "the control plane has its own threads and clock")]
 
 mod breakers;

@@ -1,4 +1,4 @@
-//! Sets of gRPC codes, by number and by name. `policy/status.rs` describes the codes.
+//! Sets of gRPC codes, by number and by name. [`policy::status`](crate::policy::status) describes the codes.
 
 /// Some of the seventeen codes of gRPC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Chats: the calls and the three streams. `room.rs` has a chat and the operations on it.
+//! Chats: the calls and the three streams. [`room`] has a chat and the operations on it.
 
 mod room;
 

@@ -5,7 +5,7 @@
 //! `grpc.health.v1` and server reflection (`v1` and `v1alpha`). They are never on the way of a request through the
 //! gateway other than as its upstreams.
 //!
-//! The methods are described in `proto/ringway/demo/`. Read `employee.rs` next for what a service looks like.
+//! The methods are described in `proto/ringway/demo/`. Read [`employee`] next for what a service looks like.
 
 mod auth;
 mod chat;

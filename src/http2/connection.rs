@@ -1,7 +1,7 @@
 //! An HTTP/2 connection as a value: bytes that came go in, bytes to send come out, and its streams change.
 //!
-//! It does no I/O and reads no clock. `receive.rs` reads frames. `headers.rs` and `data.rs` handle those of streams,
-//! `control.rs` those of the connection. `send.rs` writes. `exchange.rs` opens streams.
+//! It does no I/O and reads no clock. [`receive`](super::receive) reads frames. [`headers`](super::headers) and [`data`](super::data) handle those of streams,
+//! [`control`](super::control) those of the connection. [`send`](super::send) writes. [`exchange`](super::exchange) opens streams.
 
 use std::collections::VecDeque;
 use std::fmt;

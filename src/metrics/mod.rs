@@ -1,8 +1,8 @@
 //! Everything the gateway counts, and the page that shows it.
 //!
 //! A core writes only its own [`Shard`]; the admin thread reads all of them, adds them up
-//! (`merge.rs`) and writes the page (`render.rs`). Nothing here does I/O, reads a clock or locks.
-//! Read `shard.rs` next: it is the list of what is counted.
+//! ([`merge`]) and writes the page ([`render`]). Nothing here does I/O, reads a clock or locks.
+//! Read [`shard`] next: it is the list of what is counted.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;

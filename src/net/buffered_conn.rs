@@ -5,7 +5,7 @@
 //! for the socket: a read takes what has arrived, a write only stages bytes. So all answers of one turn leave in one
 //! send. The stage is bounded: when the peer does not read, the protocol finds no room, and does not go on.
 //!
-//! The socket side is `stream.rs`, and `ring_transport.rs` where bytes go through the ring. The protocol is polled by the same
+//! The socket side is [`stream`](super::stream), and [`ring_transport`](super::ring_transport) where bytes go through the ring. The protocol is polled by the same
 //! task that moves the bytes, so it need not be woken for them.
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};

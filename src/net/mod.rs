@@ -2,7 +2,7 @@
 //!
 //! Above it a connection is a [`BufferedConn`]: bytes that arrived and bytes to be sent, which a protocol takes and stages
 //! without ever waiting. [`stream::drive`] moves them between it and the socket.
-//! Read `stream.rs` first.
+//! Read [`stream`] first.
 
 mod buffer_ring;
 pub mod buffered_conn;

@@ -1,4 +1,4 @@
-//! Checks that a ring does all that the transport (`ring_transport.rs`) relies on.
+//! Checks that a ring does all that the transport ([`ring_transport`](super::ring_transport)) relies on.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -1,7 +1,7 @@
 //! Carries the bytes of a worker's connections through its ring, so that `io_uring_enter` is all that touches a socket.
 //!
 //! A connection's receive stays posted for as long as the protocol takes bytes. The kernel puts them into buffers of
-//! its own choice (`buffer_ring.rs`). It would receive all that the socket holds before the protocol is asked. Where that
+//! its own choice ([`buffer_ring`](super::buffer_ring)). It would receive all that the socket holds before the protocol is asked. Where that
 //! was too much, a receive brings one buffer at a time until the socket is empty again.
 //!
 //! Connections stage bytes in a turn of the loop. At its end, one send for each of them goes into the ring. The sends

@@ -1,6 +1,6 @@
 //! A connected socket: receives and sends that never wait, and waits for the moment when they can go on.
 //!
-//! They are for epoll; where there is a ring, `ring_transport.rs` carries the bytes, and needs no more of this than the
+//! They are for epoll; where there is a ring, [`ring_transport`](super::ring_transport) carries the bytes, and needs no more of this than the
 //! descriptor.
 
 use std::cell::OnceCell;

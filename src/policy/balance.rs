@@ -1,7 +1,7 @@
 //! The choice of an endpoint for the next call.
 //!
 //! The cluster tells it of each endpoint: calls in flight, health, the part of its share, and whether this call has
-//! just failed there. Read `outlier.rs` next.
+//! just failed there. Read [`outlier`](super::outlier) next.
 
 use crate::config::LbPolicy;
 use crate::random::Random;

@@ -11,7 +11,7 @@
 //! for good: they wait for a moment ([`LocalBreaker::holds`]). So a breaker never costs calls that would succeed without.
 //!
 //! A [`LocalBreaker`] belongs to one worker. While it is closed, asking reads one cell, and telling counts into the
-//! worker's own window. The shared part is in `shared.rs`, and each worker reads it at its tick. A worker adds the
+//! worker's own window. The shared part is in [`shared`], and each worker reads it at its tick. A worker adds the
 //! others' counts of the last tick to its own, and opens the breaker at once if they suffice.
 //!
 //! ```

@@ -1,7 +1,7 @@
 //! The deadline of a call.
 //!
 //! The caller's `grpc-timeout` counts from the arrival of the request's head. The configured timeout caps it, and
-//! nothing ever extends it. `wire/timeout.rs` reads and writes the header.
+//! nothing ever extends it. [`wire::timeout`](crate::wire::timeout) reads and writes the header.
 
 use crate::time::Moment;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Policies: the gateway's decisions, as plain values. You ask a policy with `now`, and you tell it the outcome.
 //!
-//! No I/O, no clock, no runtime, and nothing a call asks for allocates. Begin with `failure.rs`, then `route.rs`.
+//! No I/O, no clock, no runtime, and nothing a call asks for allocates. Begin with [`failure`], then [`route`].
 
 pub mod adaptive;
 pub mod age;

@@ -1,7 +1,7 @@
 //! The rate limit of a route: a token bucket that is exact over workers although each is alone.
 //!
 //! Words and steps are those of Envoy's local rate limit. A full bucket has `max_tokens`, and at each `fill_interval`
-//! it gets `tokens_per_fill`, as far as they fit. As in `limit.rs`, a worker leases a batch of tokens and touches the
+//! it gets `tokens_per_fill`, as far as they fit. As in [`limit`](super::limit), a worker leases a batch of tokens and touches the
 //! shared bucket once per batch. It puts idle tokens back on its tick.
 //!
 //! Leased tokens count as if they were in the bucket until the worker asks for its next batch. So no more than

@@ -3,7 +3,7 @@
 //! The table is [`rule`]. A call that no application has seen may be sent again, for nothing. A call that one may have
 //! seen needs an idempotent method, or the service's word. A call whose answer has begun is never repeated.
 //! Sources: gRFC A6; RFC 9110 section 9.2.2, by which a proxy must not repeat what is not idempotent.
-//! Read `budget.rs` next: it pays for the attempts that count.
+//! Read [`budget`](super::budget) next: it pays for the attempts that count.
 
 use std::time::Duration;
 

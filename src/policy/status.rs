@@ -1,7 +1,7 @@
 //! The codes of calls, and their counterparts in HTTP and HTTP/2. Total tables, nothing else.
 //!
 //! Sources: gRPC `doc/statuscodes.md`, `doc/http-grpc-status-mapping.md`, and "Errors" in `doc/PROTOCOL-HTTP2.md`;
-//! towards HTTP as in grpc-gateway and Envoy. Read `failure.rs` next for the gateway's own failures.
+//! towards HTTP as in grpc-gateway and Envoy. Read [`failure`](super::failure) next for the gateway's own failures.
 
 /// `google.rpc.Code`, the codes of gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,5 +1,5 @@
 //! Watched files, by their metadata: a file that is changed in place, renamed over, or reached by another symbolic link
-//! is another file. A look at all of them is one `statx` each; `housekeeping.rs` says when.
+//! is another file. A look at all of them is one `statx` each; [`housekeeping`](super::housekeeping) says when.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,6 +1,6 @@
 //! Tools beside the gateway: loads, comparisons, checks, advice, and the diagnosis of a host.
 //!
-//! None of this is on the way of a call. Read `load/mod.rs` first: a load, how it is made and what it may claim.
+//! None of this is on the way of a call. Read [`load`] first: a load, how it is made and what it may claim.
 
 pub mod ab;
 pub mod advise;

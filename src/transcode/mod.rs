@@ -1,9 +1,9 @@
 //! Between HTTP/JSON and protobuf, by the descriptors of the services.
 //!
-//! `descriptors.rs` gathers files into a pool, `api.rs` compiles and checks what they say about HTTP, `openapi.rs`
+//! [`descriptors`] gathers files into a pool, [`api`] compiles and checks what they say about HTTP, [`openapi`]
 //! describes it to people. A [`plan::Schema`] is made once, too: each message becomes a table. All workers read them;
-//! nothing on the way of a call looks at a descriptor again: `rules.rs` finds the rule for its path, `read.rs` turns
-//! JSON into wire bytes, `write.rs` wire bytes into JSON.
+//! nothing on the way of a call looks at a descriptor again: [`rules`] finds the rule for its path, [`read`] turns
+//! JSON into wire bytes, [`write`] wire bytes into JSON.
 //!
 //! ```
 //! use prost_reflect::DescriptorPool;

@@ -1,7 +1,7 @@
 //! Two members of one oneof, from different parts of a request: path, query and body.
 //!
 //! On the wire the later one would win, and what the path said would be gone. JSON by itself is checked where it is read
-//! (`read.rs`), so only messages in which path or query have set a member need this.
+//! ([`read`](super::read)), so only messages in which path or query have set a member need this.
 
 use super::plan::{Cardinality, Field, Kind, MessageId, Schema, Shape};
 use super::wire::{BadWire, Raw, Wire};

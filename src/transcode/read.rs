@@ -2,7 +2,7 @@
 //!
 //! No tree is built: each value is written as soon as it is read, and strings are copied once. Nothing is allocated
 //! while `out` has room, but for a message of more than 256 fields (to know which were there) and for names, numbers
-//! and dates that are written with escapes. Time is linear in the text. `read/output.rs` says what lengths cost.
+//! and dates that are written with escapes. Time is linear in the text. [`read::output`](self::output) says what lengths cost.
 //!
 //! Stricter than some other readers: a field may be there only once, by whichever of its names, and a oneof too.
 

@@ -1,4 +1,4 @@
-//! Decodes the escapes of a path. `transcode/rules.rs` has the rule for it.
+//! Decodes the escapes of a path. [`transcode::rules`](super::rules) has the rule for it.
 
 /// The reason why a captured part of a path cannot be text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

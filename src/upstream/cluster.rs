@@ -2,7 +2,7 @@
 //!
 //! A new configuration replaces it as a whole; a call keeps the one it began with. Some parts hold learnt values, or
 //! counts over calls of both. The next cluster takes these over where their settings stay the same: breakers, limits,
-//! the retry budget, latencies, and the pool with endpoints and connections (`pool.rs`).
+//! the retry budget, latencies, and the pool with endpoints and connections ([`pool`](super::pool)).
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! The `grpc-timeout` header, read and written; and `x-request-timeout`, for those who do not speak gRPC.
 //!
 //! Source: "Requests" in gRPC `doc/PROTOCOL-HTTP2.md`: `TimeoutValue → {positive integer as ASCII string of at most 8
-//! digits}`, `TimeoutUnit → "H" / "M" / "S" / "m" / "u" / "n"`. `policy/deadline.rs` keeps the deadline.
+//! digits}`, `TimeoutUnit → "H" / "M" / "S" / "m" / "u" / "n"`. [`policy::deadline`](crate::policy::deadline) keeps the deadline.
 
 use std::ops::Deref;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! `ringway advise`: settings that a gateway's own metrics speak for, each with what was seen and the rule.
 //!
-//! A page of metrics becomes what was seen of each route and cluster (`observed.rs`); rules, which are plain functions,
-//! make advice of it (`rules.rs`); here it is fetched and written. Where too little was seen, the advice says so and
+//! A page of metrics becomes what was seen of each route and cluster ([`observed`]); rules, which are plain functions,
+//! make advice of it ([`rules`]); here it is fetched and written. Where too little was seen, the advice says so and
 //! sets nothing.
 #![allow(clippy::disallowed_methods, reason = "between two looks at a gateway time has to pass")]
 

@@ -1,7 +1,7 @@
 //! Can this host run the gateway well? Each finding with its value, what is wanted, why, and what mends it.
 //!
-//! `host.rs` takes a snapshot, `table/` judges it row by row, `report.rs` says what was found. The sysctl file and the
-//! guide in `tuning/` are written from the same rows by `guide.rs`.
+//! [`host`] takes a snapshot, `table/` judges it row by row, [`report`] says what was found. The sysctl file and the
+//! guide in `tuning/` are written from the same rows by [`guide`].
 #![allow(clippy::disallowed_methods, reason = "a tool of its own process: it watches counters for a moment")]
 
 mod check;

@@ -1,4 +1,4 @@
-//! The messages of `google.protobuf` that JSON treats in their own way; `Any` is in `any.rs`.
+//! The messages of `google.protobuf` that JSON treats in their own way; `Any` is in [`any`](super::any).
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
 //! An attempt of a call: queued for a connection, sent, its response streaming, ended.
 //!
-//! `retry.rs` drives one attempt after the other, `hedge.rs` several at once.
+//! [`retry`](super::retry) drives one attempt after the other, [`hedge`](super::hedge) several at once.
 
 use std::cell::Cell;
 use std::future::Future;

@@ -1,7 +1,7 @@
 //! A call that is sent several times at once: the first good response is the call's, and the other attempts are
 //! cancelled.
 //!
-//! `policy/hedge.rs` decides when an attempt begins, and the meaning of its end. At any time, one attempt may send the
+//! [`policy::hedge`](crate::policy::hedge) decides when an attempt begins, and the meaning of its end. At any time, one attempt may send the
 //! client's own stream. Others begin once all of the request is here, and send copies of it. So a request that is not
 //! kept whole, such as a long stream, is sent once. Adaptive timeouts do not apply to such calls: hedges do their work.
 

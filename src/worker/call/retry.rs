@@ -1,7 +1,7 @@
 //! The attempts of a call one after the other: sent, and sent again where the policy says so, until there is a response
 //! to pass on.
 //!
-//! `policy/retry.rs` decides the meaning of an attempt's end. A response that is a status alone is held back until
+//! [`policy::retry`](crate::policy::retry) decides the meaning of an attempt's end. A response that is a status alone is held back until
 //! then: the caller sees nothing of an attempt that is repeated.
 
 use std::future::{Future, pending, poll_fn};

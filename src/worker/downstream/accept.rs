@@ -1,4 +1,4 @@
-//! Accepts connections, several at a time, until the listener is stopped. `transfer.rs` decides which worker serves
+//! Accepts connections, several at a time, until the listener is stopped. [`transfer`](super::transfer) decides which worker serves
 //! them.
 
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! Bytes of JSON that is not whole, held for one connection; see `buffered.rs`.
+//! Bytes of JSON that is not whole, held for one connection; see [`buffered`](super::buffered).
 
 use std::cell::{Cell, RefCell};
 use std::task::Waker;

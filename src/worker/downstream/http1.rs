@@ -2,7 +2,7 @@
 //!
 //! hyper reads requests and writes answers; each request is a call like any other, in a slot of its own, which gives its
 //! answer through an [`H1Bridge`]. hyper reads the next request only after the answer to the one before. What a call has
-//! left of its body is read and dropped (`h1_body.rs`), or the connection is closed: it is never taken for a request.
+//! left of its body is read and dropped ([`h1_body`](super::h1_body)), or the connection is closed: it is never taken for a request.
 //!
 //! A guard against request smuggling: hyper accepts some `transfer-encoding` values that other parsers read
 //! differently. Here `chunked` alone is accepted. `upgrade` has no effect.
