@@ -122,6 +122,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("core_affinity", &["supervisor"]),
     ("fastrand", &["random"]),
     ("hyper", &["admin", "worker", "supervisor", "tools"]),
+    ("parking_lot", &["admin", "policy", "supervisor", "tls", "worker"]),
     ("prost_reflect", &["transcode"]),
     ("protox", &["transcode"]),
     ("hdrhistogram", &["tools"]),

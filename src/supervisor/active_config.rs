@@ -2,8 +2,10 @@
 //! come one at a time, and reach all workers.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::{fmt, mem};
+
+use parking_lot::Mutex;
 
 use super::apis::Watcher;
 use super::certificates::Certificates;
@@ -22,7 +24,7 @@ use crate::worker::{self, Clock};
 /// Room for endpoints comes in steps of this many.
 const ENDPOINTS: usize = 16;
 
-/// The running state, and the means to change it.
+/// The running state, and the means to change it. Holders keep its lock only while they tell the workers.
 pub(super) struct ActiveConfig {
     pub(super) state: Arc<State>,
     pub(super) notifiers: Arc<Notifiers>,
@@ -38,11 +40,6 @@ pub(super) struct ActiveConfig {
     pub(super) descriptors: Option<Watcher>,
 }
 
-/// Locks the active configuration. Holders keep it only while they tell the workers.
-pub(super) fn lock(active: &Mutex<ActiveConfig>) -> MutexGuard<'_, ActiveConfig> {
-    active.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The room that shards have: for endpoints more than there are, because a name may get another address.
 pub(super) fn layout(config: &Config, addresses: &[Vec<SocketAddr>]) -> Layout {
     let endpoints = addresses.iter().map(|addresses| addresses.len().next_multiple_of(ENDPOINTS));
@@ -54,7 +51,7 @@ pub(super) fn on_renamed(active: &Arc<Mutex<ActiveConfig>>) -> Renamed {
     let active = Arc::downgrade(active);
     Arc::new(move |host: &str, answer| {
         let Some(active) = active.upgrade() else { return false };
-        renamed(&mut lock(&active), host, answer);
+        renamed(&mut active.lock(), host, answer);
         true
     })
 }
@@ -86,7 +83,7 @@ impl ActiveConfig {
         self.key_fetches.set(&self.shared);
         let config = Arc::clone(&self.shared.config);
         let active = Arc::new(Mutex::new(self));
-        lock(&active).dns.keep(&config, &on_renamed(&active));
+        active.lock().dns.keep(&config, &on_renamed(&active));
         active
     }
 

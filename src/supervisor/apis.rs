@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::{fmt, io};
+
+use parking_lot::Mutex;
 
 use super::channel::Target;
 use super::files::{Absent, Files, WatchedFiles};
@@ -41,7 +43,7 @@ pub(super) struct Status {
 impl Status {
     /// The description of the API in use; empty while there is none.
     pub(super) fn openapi(&self) -> Arc<str> {
-        Arc::clone(&self.openapi.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.openapi.lock())
     }
 
     /// The values of the status for the metrics page.
@@ -64,7 +66,7 @@ impl Status {
         let wraps_stream_messages = config.transcoding.compatibility.wrap_stream_messages;
         let about = openapi::About { title, version: "1", print_options, wraps_stream_messages };
         let text = openapi::document(api, &about).to_string().into();
-        *self.openapi.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        *self.openapi.lock() = text;
         self.methods.store(api.methods().len() as u64, Ordering::Relaxed);
         self.rules.store(api.rules().len() as u64, Ordering::Relaxed);
         self.loads.fetch_add(1, Ordering::Relaxed);
@@ -87,13 +89,13 @@ impl Status {
             return false;
         };
         self.answers.fetch_add(1, Ordering::Relaxed);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         known.insert(cluster, answer.clone()) != Some(answer)
     }
 
     /// The last answer of a cluster.
     fn known(&self, cluster: &str) -> Option<Reflected> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(cluster).cloned()
+        self.known.lock().get(cluster).cloned()
     }
 }
 
@@ -247,7 +249,7 @@ impl Watcher {
     /// Sets the endpoints at which upstreams are asked: `of` gives those of a cluster.
     pub(super) fn relocate(&self, of: impl Fn(&str) -> Vec<Target>) {
         for upstream in &self.upstreams {
-            *upstream.targets.lock().unwrap_or_else(PoisonError::into_inner) = of(&upstream.cluster);
+            *upstream.targets.lock() = of(&upstream.cluster);
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The files of TLS that are watched, and the certificates that are in use.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::files::{Absent, Files, WatchedFiles};
 use crate::config::Config;
@@ -37,12 +39,12 @@ impl Status {
             (one.kind, &one.owner, &one.file) == (other.kind, &other.owner, &other.file)
         });
         let has_tls = !tls::files(config).is_empty();
-        *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = has_tls.then(|| all.into());
+        *self.rows.lock() = has_tls.then(|| all.into());
     }
 
     /// The certificates; `None` without TLS.
     pub(super) fn rows(&self) -> Option<Arc<[CertificateRow]>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.rows.lock().clone()
     }
 
     /// The values for the metrics page.

@@ -4,8 +4,10 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::{fmt, mem};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// All files whose owners want to be told of changes.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +80,7 @@ impl Files {
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -145,7 +147,7 @@ impl WatchedFiles {
     }
 
     fn state(&self) -> MutexGuard<'_, Watched> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

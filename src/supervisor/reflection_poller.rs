@@ -3,13 +3,15 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+
+use parking_lot::Mutex;
 
 use super::channel::Target;
 use super::guard;
@@ -34,7 +36,7 @@ impl Upstream {
     /// Asks one address after the other. A failure that differs from the `last` one is logged.
     async fn ask(&self, last: &mut String) -> Option<Reflected> {
         let mut failures = String::new();
-        let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let targets = self.targets.lock().clone();
         for target in targets {
             match reflection::ask(target.clone()).await {
                 Ok(ServerDescriptors { files, untold }) => {

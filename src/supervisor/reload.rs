@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::active_config::{self, lock};
+use super::active_config;
 use super::apis::{Status, Watcher};
 use super::shared_state::Found;
 use super::{Gateway, StartError, dns};
@@ -72,17 +72,17 @@ impl Gateway {
 
         // Steps that can fail, and steps that wait for others.
         let (missing, counts) = {
-            let dns = &lock(&self.active).dns;
+            let dns = &self.active.lock().dns;
             (dns.missing(&config), Arc::clone(dns.counts()))
         };
         let answers = dns::ask(self.background.handle(), &config.dns, &counts, &missing);
         let answers = dns::all_found(answers).map_err(ReloadError::Start)?;
         let addresses = {
-            let mut active = lock(&self.active);
+            let mut active = self.active.lock();
             active.dns.insert(answers);
             active.dns.addresses(&config, Some(&active.shared))
         };
-        let before_tls = Arc::clone(&lock(&self.active).shared.tls);
+        let before_tls = Arc::clone(&self.active.lock().shared.tls);
         let contexts = Contexts::load(&config, Some(&before_tls));
         let contexts = Arc::new(contexts.map_err(|problem| ReloadError::Start(StartError::Tls(problem)))?);
         let descriptors = match is_same_api(&config, &before.config) {
@@ -91,7 +91,7 @@ impl Gateway {
         };
 
         // From here on nothing fails.
-        let mut active = lock(&self.active);
+        let mut active = self.active.lock();
         let addresses = active.dns.addresses(&config, Some(&active.shared));
         active.series_base = self.sinks.register(&active_config::layout(&config, &addresses));
         if let Some((api, status, watcher)) = descriptors {
@@ -117,7 +117,7 @@ impl Gateway {
         addresses: Vec<Vec<SocketAddr>>,
         tls: &Arc<Contexts>,
     ) -> Result<NewApi, ReloadError> {
-        let hosts = lock(&self.active).dns.hosts(config);
+        let hosts = self.active.lock().dns.hosts(config);
         let found = Found { addresses, hosts, tls: Arc::clone(tls) };
         let opened = super::apis::open(config, &|cluster| found.targets(cluster), self.state.apis());
         let opened = opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?;

@@ -3,16 +3,18 @@
 //! All that is read is checked aside. What is good goes to all workers, and new connections have it from then on. A file
 //! that is wrong changes nothing for its listener or cluster.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
-use super::active_config::{ActiveConfig, lock};
+use parking_lot::Mutex;
+
+use super::active_config::ActiveConfig;
 use super::files::Files;
 
 /// Begins what goes on while the gateway runs. All files of TLS are read again when one of them changes.
 pub(super) fn begin(files: &Files, active: ActiveConfig) -> Arc<Mutex<ActiveConfig>> {
     let active = active.begin();
     let weak = Arc::downgrade(&active);
-    lock(&active).certificates.watch(files, move || renew(&weak));
+    active.lock().certificates.watch(files, move || renew(&weak));
     active
 }
 
@@ -20,7 +22,7 @@ pub(super) fn begin(files: &Files, active: ActiveConfig) -> Arc<Mutex<ActiveConf
 fn renew(active: &Weak<Mutex<ActiveConfig>>) {
     let Some(active) = active.upgrade() else { return };
     let (config, before) = {
-        let active = lock(&active);
+        let active = active.lock();
         (Arc::clone(&active.shared.config), Arc::clone(&active.shared.tls))
     };
     let (contexts, problems) = before.renew(&config);
@@ -28,7 +30,7 @@ fn renew(active: &Weak<Mutex<ActiveConfig>>) {
         tracing::error!("TLS: {problem}; what was read before stays in use");
     }
     let contexts = Arc::new(contexts);
-    let mut active = lock(&active);
+    let mut active = active.lock();
     if !Arc::ptr_eq(&active.shared.config, &config) {
         // A reload has read them meanwhile.
         return;

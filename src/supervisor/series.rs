@@ -1,6 +1,6 @@
 //! Maps the numbers of series in records to their labels, across all layouts so far.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use crate::metrics::{CallLabels, Layout};
 
@@ -18,7 +18,7 @@ struct Names {
 impl Series {
     /// Adds the labels of a layout. Gives the number to be added to those of its series.
     pub(super) fn register(&self, layout: &Layout) -> u32 {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.0.lock();
         if let Some((_, begin)) = names.begins.iter().find(|(known, _)| *known == layout.calls) {
             return *begin;
         }
@@ -30,7 +30,7 @@ impl Series {
 
     /// Looks at the labels of a series; at empty ones where it is not known.
     pub(super) fn with<T>(&self, series: u32, look: impl FnOnce(&CallLabels) -> T) -> T {
-        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.0.lock();
         look(names.all.get(series as usize).unwrap_or(&CallLabels::default()))
     }
 }

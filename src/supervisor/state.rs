@@ -1,8 +1,9 @@
 //! The state of the gateway that the admin thread shows.
 
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::apis::Status;
 use super::certificates;
@@ -85,17 +86,17 @@ impl State {
 
     /// Shows another configuration.
     pub(super) fn set_view(&self, view: GatewayView) {
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+        *self.view.lock() = Arc::new(view);
     }
 
     /// Shows another API, or none.
     pub(super) fn set_apis(&self, apis: Option<Arc<Status>>) {
-        *self.apis.lock().unwrap_or_else(PoisonError::into_inner) = apis;
+        *self.apis.lock() = apis;
     }
 
     /// The API that is shown.
     pub(super) fn apis(&self) -> Option<Arc<Status>> {
-        self.apis.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.apis.lock().clone()
     }
 
     /// Wakes the thread that waits for the gateway's end.
@@ -113,13 +114,13 @@ impl State {
     }
 
     pub(super) fn set_ring(&self, worker: usize, descriptor: Option<i32>) {
-        self.rings.lock().unwrap_or_else(PoisonError::into_inner)[worker].descriptor = descriptor;
+        self.rings.lock()[worker].descriptor = descriptor;
     }
 
     /// Adds the rings' progress since the last look. The kernel's own counts wrap at 2^32, which a busy ring reaches in
     /// hours, so looks have to be more frequent.
     pub(super) fn sample_rings(&self) -> Vec<RingCounts> {
-        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rings = self.rings.lock();
         let mut counts = Vec::new();
         for (worker, ring) in rings.iter_mut().enumerate() {
             let Some(descriptor) = ring.descriptor else { continue };
@@ -169,7 +170,7 @@ impl Source for State {
     }
 
     fn view(&self) -> Arc<GatewayView> {
-        Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.view.lock())
     }
 
     fn rings(&self) -> Vec<RingCounts> {

@@ -6,7 +6,8 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::problem::Problem;
 
@@ -32,7 +33,7 @@ impl rustls::KeyLog for KeyLog {
             }
             line.push(end);
         }
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.0.lock();
         // A full disk must not end connections.
         let _ = file.write_all(line.as_bytes());
     }

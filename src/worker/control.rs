@@ -7,8 +7,10 @@
 use std::fmt;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::config::ConfigSnapshot;
 use super::transfer_queue::TransferQueue;
@@ -53,7 +55,7 @@ impl Control {
 
     /// Sets the API for JSON; `None` turns JSON off.
     pub fn transcode(&self, api: Option<Arc<Api>>) {
-        *self.api.lock().unwrap_or_else(PoisonError::into_inner) = Some(api);
+        *self.api.lock() = Some(api);
     }
 
     /// The worker serves no more. Set before the supervisor's wait for that ends: the thread itself ends a little
@@ -82,12 +84,12 @@ impl Control {
 
     /// A new API, if there is one.
     pub(super) fn take_api(&self) -> Option<Option<Arc<Api>>> {
-        self.api.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.api.lock().take()
     }
 
     /// Sets the configuration.
     pub fn apply(&self, snapshot: ConfigSnapshot) {
-        let mut kept = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.snapshot.lock();
         // Its own certificates are at least as new, and the others may be of another configuration.
         drop(self.take_tls());
         *kept = Some(snapshot);
@@ -95,17 +97,17 @@ impl Control {
 
     /// Sets other certificates for the configuration in use.
     pub fn renew_tls(&self, tls: Arc<Contexts>) {
-        *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(tls);
+        *self.tls.lock() = Some(tls);
     }
 
     /// New certificates, if there are any.
     pub(super) fn take_tls(&self) -> Option<Arc<Contexts>> {
-        self.tls.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.tls.lock().take()
     }
 
     /// A new configuration, if there is one.
     pub(super) fn take_snapshot(&self) -> Option<ConfigSnapshot> {
-        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.snapshot.lock().take()
     }
 }
 

@@ -6,7 +6,8 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::net::socket::Unowned;
 
@@ -31,7 +32,7 @@ struct Queue {
 
 impl TransferQueue {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Adds a connection. Gives it back if `max` wait, or if the worker takes none any more.

@@ -4,8 +4,10 @@
     reason = "a worker takes the lock only where the number of the set has changed"
 )]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::KeySet;
 
@@ -39,12 +41,12 @@ impl SharedKeys {
 
     /// The keys.
     pub fn get(&self) -> Arc<KeySet> {
-        Arc::clone(&self.keys.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.keys.lock())
     }
 
     /// Replaces the keys.
     pub fn replace(&self, keys: KeySet) {
-        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        *self.keys.lock() = Arc::new(keys);
         self.is_stale.store(false, Ordering::Relaxed);
         self.generation.fetch_add(1, Ordering::Release);
     }
