@@ -5,7 +5,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use prost_reflect::prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
-use ringway::transcode::options::PrintOptions;
+use ringway::config::PrintOptions;
 use ringway::transcode::plan::Schema;
 use ringway::transcode::write::write;
 use std::hint::black_box;

@@ -9,7 +9,7 @@ mod support;
 
 use http::HeaderMap;
 use prost_reflect::DescriptorPool;
-use ringway::config::{self, LbPolicy, RateLimit, RetryBudget};
+use ringway::config::{self, LbPolicy, PrintOptions, RateLimit, RetryBudget};
 use ringway::metrics::render::{NameCounts, ReloadCounts};
 use ringway::metrics::{CallLabels, GatewayInfo, Histogram, Layout, Shard, Snapshot, call_totals, render};
 use ringway::policy::balance::{Balance, Candidate};
@@ -24,7 +24,6 @@ use ringway::policy::route::Routes;
 use ringway::random::Random;
 use ringway::time::Moment;
 use ringway::time::timers::Timers;
-use ringway::transcode::options::PrintOptions;
 use ringway::transcode::plan::Schema;
 use ringway::transcode::read::{ReadOptions, read};
 use ringway::transcode::write::write;

@@ -10,8 +10,8 @@ use std::io::{ErrorKind, Read, Write, stdin, stdout};
 use std::path::Path;
 
 use ringway::config;
+use ringway::config::PrintOptions;
 use ringway::transcode::api::Api;
-use ringway::transcode::options::PrintOptions;
 use ringway::transcode::plan::Schema;
 use ringway::transcode::read::{ReadOptions, read};
 use ringway::transcode::wire::{BadWire, Raw, Wire};

@@ -91,7 +91,8 @@ impl Connects {
     }
 }
 
-const JITTER: f64 = 0.2;
+/// The part of a wait that it may be longer or shorter by (gRFC A6).
+pub(super) const JITTER: f64 = 0.2;
 
 #[cfg(test)]
 mod tests {

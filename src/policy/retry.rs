@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::backoff::JITTER;
 use super::budget::Budget;
 use super::status::Code;
 use crate::config::{self, Codes};
@@ -309,8 +310,6 @@ fn backoff(policy: &config::Retry, waits: u32, random: &mut Random) -> Duration 
     let wait = wait * random.between(1.0 - JITTER, 1.0 + JITTER);
     Duration::try_from_secs_f64(wait).unwrap_or(policy.max_backoff)
 }
-
-const JITTER: f64 = 0.2;
 
 /// The time after which a held call asks again; it does so for two seconds.
 const HELD: Duration = Duration::from_millis(50);

@@ -3,15 +3,12 @@
 //! The interval of a median is taken from the order of the rounds alone (the sign test turned around): it holds
 //! whatever their distribution, and on shared machines that has long tails.
 
-/// Fewer rounds than this have no interval at 95 %.
-pub const ROUNDS_MIN: usize = 6;
-
 /// The median of some rounds, and where it lies with a confidence of at least 95 %.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     /// The median.
     pub median: f64,
-    /// The lower and the upper end; `None` with fewer than [`ROUNDS_MIN`] rounds.
+    /// The lower and the upper end; `None` with fewer than six rounds.
     pub ends: Option<(f64, f64)>,
 }
 

@@ -64,11 +64,6 @@ impl FieldPath {
         other.steps().starts_with(self.steps())
     }
 
-    /// May it be there more than once?
-    pub fn is_repeated(&self, schema: &Schema) -> bool {
-        self.field(schema).is_some_and(|field| !matches!(field.cardinality, Cardinality::Singular { .. }))
-    }
-
     /// Is it a member of a oneof, or inside one?
     pub fn is_of_oneof(&self, schema: &Schema) -> bool {
         self.steps().iter().any(|step| step.field(schema).oneof.is_some())

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use prost_reflect::DescriptorPool;
-//! use ringway::transcode::options::PrintOptions;
+//! use ringway::config::PrintOptions;
 //! use ringway::transcode::plan::Schema;
 //! use ringway::transcode::read::{ReadOptions, read};
 //! use ringway::transcode::write::write;
@@ -37,7 +37,6 @@ mod fields;
 pub mod http_body;
 pub mod oneof;
 pub mod openapi;
-pub mod options;
 pub mod plan;
 pub mod problem;
 pub mod query;

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::options::PrintOptions;
 use super::plan::Schema;
 use super::wire::{Raw, Wire};
 use super::write;
+use crate::config::PrintOptions;
 
 /// The prefix that most type URLs have.
 const ANY: &str = "google.protobuf.Any";

@@ -26,8 +26,8 @@ mod text;
 mod time;
 mod well_known;
 
-use super::options::PrintOptions;
 use super::plan::{MessageId, Schema};
+use crate::config::PrintOptions;
 use error::Stop;
 pub use error::{DEPTH_MAX, Fault, WriteError};
 use message::Writer;

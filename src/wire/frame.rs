@@ -28,11 +28,6 @@ impl Head {
     pub const fn is_compressed(self) -> bool {
         self.flags & 1 != 0
     }
-
-    /// Are the flags ones that gRPC knows: 0 or 1?
-    pub const fn is_known(self) -> bool {
-        self.flags <= 1
-    }
 }
 
 /// The result of one piece of the stream.
@@ -163,18 +158,15 @@ mod tests {
         assert_eq!(walker.feed(&[0xff]), Fed { ended: 0, heads: 1, length_max: u32::MAX, flags: 0 });
         let head = walker.head().unwrap();
         assert_eq!(head, Head { flags: 0, length: u32::MAX });
-        assert!(!head.is_compressed() && head.is_known());
+        assert!(!head.is_compressed());
         assert_eq!(walker.feed(&[0; 100]), Fed::default());
         assert!(!walker.is_between());
     }
 
     #[test]
     fn flags_are_told() {
-        for (flags, compressed, known) in
-            [(0, false, true), (1, true, true), (2, false, false), (3, true, false)]
-        {
-            let head = Head { flags, length: 0 };
-            assert_eq!((head.is_compressed(), head.is_known()), (compressed, known));
+        for (flags, compressed) in [(0, false), (1, true), (2, false), (3, true)] {
+            assert_eq!(Head { flags, length: 0 }.is_compressed(), compressed);
         }
     }
 

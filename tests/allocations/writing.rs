@@ -4,7 +4,7 @@ use crate::support::any_message::pool;
 use prost_reflect::DynamicMessage;
 use prost_reflect::prost::Message as _;
 use ringway::alloc::allocations_of_this_thread;
-use ringway::transcode::options::PrintOptions;
+use ringway::config::PrintOptions;
 use ringway::transcode::plan::Schema;
 use ringway::transcode::write;
 

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::super::options::PrintOptions;
 use super::super::plan::{Cardinality, Field, Kind, Message, MessageId, Schema, Shape, WireType};
 use super::super::wire::{Raw, Wire};
 use super::error::{DEPTH_MAX, Fault, Stop};
 use super::keys::Keys;
 use super::text;
+use crate::config::PrintOptions;
 
 /// Prints one message.
 pub(super) struct Writer<'a> {

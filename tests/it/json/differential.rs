@@ -5,7 +5,7 @@
 
 use crate::support::any_message::{Generator, pool};
 use prost_reflect::{DynamicMessage, ReflectMessage as _, SerializeOptions};
-use ringway::transcode::options::PrintOptions;
+use ringway::config::PrintOptions;
 use ringway::transcode::plan::Schema;
 use ringway::transcode::read::{self, ReadOptions};
 use ringway::transcode::write::{self, Fault};

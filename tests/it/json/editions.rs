@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use prost::Message as _;
 use prost_types::FileDescriptorProto;
+use ringway::config::PrintOptions;
 use ringway::config::{self, Transcoding};
 use ringway::transcode::api::{Api, Reflected};
-use ringway::transcode::options::PrintOptions;
 use ringway::transcode::read::{ReadOptions, read};
 use ringway::transcode::rules::{Captures, Found};
 use ringway::transcode::write::write;

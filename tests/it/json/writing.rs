@@ -6,7 +6,7 @@
 use crate::support::any_message::pool;
 use prost_reflect::DynamicMessage;
 use prost_reflect::prost::Message as _;
-use ringway::transcode::options::PrintOptions;
+use ringway::config::PrintOptions;
 use ringway::transcode::plan::Schema;
 use ringway::transcode::write::{self, WriteError};
 use std::sync::LazyLock;
