@@ -8,6 +8,7 @@
 #   ./check.sh simulate seed N   plays one seed again
 #   ./check.sh msrv    builds with the oldest Rust that Cargo.toml names, where it is installed
 #   ./check.sh fuzz N  runs each fuzz target for N seconds (nightly Rust and cargo-fuzz)
+#   ./check.sh loom    tries the atomics that workers share in every order (loom)
 #   ./check.sh ab A B  the end-to-end bench of two revisions in turn: is B faster than A? See scripts/ab.sh
 #
 # Stops at the first step that fails, with its exit code.
@@ -86,12 +87,15 @@ fuzz)
         step "fuzz $target" cargo +nightly fuzz run "$target" "target/fuzz/$target" fuzz/inputs -- "-max_total_time=$seconds"
     done
     ;;
+loom)
+    step loom cargo test --locked --manifest-path loom/Cargo.toml --target-dir target/loom --release
+    ;;
 ab)
     shift
     exec scripts/ab.sh "$@"
     ;;
 *)
-    sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

@@ -11,9 +11,9 @@
 //! count of free ones is negative: no call is let in until as many have ended. Until then a worker does not keep a
 //! token that a call gives back.
 
+use super::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The tokens no worker has. On a cache line of its own (two, as x86 fetches them in pairs).
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 pub mod adaptive;
 pub mod age;
 pub mod api_key;
+mod atomic;
 pub mod backoff;
 pub mod balance;
 pub mod breaker;

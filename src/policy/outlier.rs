@@ -9,9 +9,9 @@
 //!
 //! The state of an endpoint stays when settings or other endpoints change: see [`SharedOutliers::next`].
 
+use super::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::config::{OutlierDetection, SlowStart};

@@ -11,9 +11,9 @@
 //! The settings may change. Tokens in the bucket stay there, as far as they fit, and the new settings fill it from then
 //! on. The bucket holds the number of its settings, so one of them governs each exchange as a whole.
 
+use super::atomic::{AtomicU64, Ordering};
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::RateLimit;
 use crate::time::Moment;

@@ -4,8 +4,8 @@
 //! compare-and-swap of the whole word. So only one worker makes it, and the others see it. Probes carry the number of
 //! the change that let them out; older ones count for nothing.
 
+use super::super::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::window::{Counts, Tally};
