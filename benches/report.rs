@@ -1,4 +1,4 @@
-//! The eleven rows of the first report, like for like: `cargo bench --bench report`.
+//! Eleven parts of a call, like for like beside another gateway: `cargo bench --bench report`.
 //!
 //! The work of each row is beside it. `support/original.rs` does the original's on this machine, in turn with ours, and the
 //! bounds of a row are multiples of that. The original's own figures, in nanoseconds, are of an Apple M1 Pro, and stand

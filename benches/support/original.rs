@@ -1,5 +1,5 @@
-//! The work of the eleven rows as the first user's program does it: what is shared lies behind one lock, and each call
-//! allocates what it needs. Written for this comparison; the program itself is in another language.
+//! The original: the work of the eleven rows in a gateway whose shared state lies behind one lock, and each of whose
+//! calls allocates what it needs. Written for this comparison; the program itself is in another language.
 #![allow(clippy::disallowed_types, reason = "locks are what is compared with")]
 #![allow(clippy::disallowed_methods, reason = "clocks and waits are what is compared with")]
 

@@ -1,4 +1,4 @@
-//! `ringway verify`: the eight promises of the first report, each measured over real sockets.
+//! `ringway verify`: eight promises of the gateway, each measured over real sockets.
 //!
 //! A check asks a [`Subject`], which is nothing but addresses and the service behind them, so it can be tried on
 //! something that keeps no promise: see `tests/alone/verify.rs`.
