@@ -1,6 +1,6 @@
 //! An operator's settings, as checked types.
 //!
-//! [`parse`] turns text into these types once; afterwards the type is the proof. Every value here is within its
+//! [`mod@parse`] turns text into these types once; afterwards the type is the proof. Every value here is within its
 //! bounds, and every name it refers to exists. Read `knobs/table/` for bounds and defaults, `docs/CONFIG.md` for the
 //! table in Markdown, and [`reader`] for the way that errors are found.
 

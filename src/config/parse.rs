@@ -1,4 +1,4 @@
-//! A TOML tree to checked types: the file, its listeners and its clusters. Routes are in [`routes`](super::routes).
+//! A TOML tree to checked types: the file, its listeners and its clusters. Routes are in [`routes`].
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

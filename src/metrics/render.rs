@@ -1,7 +1,7 @@
 //! The page that Prometheus scrapes: text format 0.0.4.
 //!
 //! The tables in [`shard`](super::shard) say which families it has; the code here only writes them. Figures of
-//! the process itself (`process_…`) need the system and are added by [`admin::process`](crate::admin::process).
+//! the process itself (`process_…`) need the system and are added by `admin::process`.
 
 mod guards;
 mod tls;

@@ -1,7 +1,7 @@
 //! Polls the futures of one worker: its connections, accepts, connects, and all else that waits on its thread.
 //!
 //! Tasks are polled in the order in which they were woken. A waker is the number of a task's slot
-//! ([`numbered`](super::numbered)); it is good on the worker's thread alone, where all of them stay.
+//! ([`numbered`]); it is good on the worker's thread alone, where all of them stay.
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};

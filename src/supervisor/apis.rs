@@ -1,7 +1,7 @@
 //! The API that callers of plain HTTP have: read from descriptors at start, and again when these change.
 //!
 //! The gateway looks at files now and then ([`files`](super::files)). Beside that, it asks upstreams by server reflection
-//! ([`reflection_poller`](super::reflection_poller)). Descriptors that are wrong or cannot be read change nothing: the API in use stays. Each upstream's
+//! ([`reflection_poller`]). Descriptors that are wrong or cannot be read change nothing: the API in use stays. Each upstream's
 //! last answer stays, too, also when the configuration changes.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! TLS: certificates and rules from files ([`ServerContext`], [`ClientContext`]), and the records of one connection
 //! ([`Session`]). The only module that knows rustls.
 //!
-//! A context is made by the control side, and shared by all workers. A session belongs to one connection; [`net::secure`](crate::net::secure)
+//! A context is made by the control side, and shared by all workers. A session belongs to one connection; `net::secure`
 //! moves its bytes. The unbuffered interface of the library is used: it holds no buffers while a connection is idle.
 
 mod certificate;

@@ -3,7 +3,7 @@
 //! [`descriptors`] gathers files into a pool, [`api`] compiles and checks what they say about HTTP, [`openapi`]
 //! describes it to people. A [`plan::Schema`] is made once, too: each message becomes a table. All workers read them;
 //! nothing on the way of a call looks at a descriptor again: [`rules`] finds the rule for its path, [`read`] turns
-//! JSON into wire bytes, [`write`] wire bytes into JSON.
+//! JSON into wire bytes, [`mod@write`] wire bytes into JSON.
 //!
 //! ```
 //! use prost_reflect::DescriptorPool;

@@ -96,7 +96,7 @@ pub(super) struct RouteMatch<'s> {
 }
 
 impl WorkerConfig {
-    /// Takes over what can stay of the configuration before: see [`upstream::cluster`](crate::upstream::cluster).
+    /// Takes over what can stay of the configuration before: see `upstream::cluster`.
     pub(super) fn new(
         snapshot: &ConfigSnapshot,
         (local, heads): (&Rc<IoContext>, &Rc<Heads>),

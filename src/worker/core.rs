@@ -1,5 +1,5 @@
 //! [`Worker`]: the values that one core owns, and cheap questions about them. The tasks that change them stand in
-//! [`run`](super::run) and `downstream/`.
+//! [`run`](mod@super::run) and `downstream/`.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

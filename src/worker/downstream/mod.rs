@@ -1,8 +1,8 @@
 //! The clients' side: listeners, connections, and the protocols that clients speak.
 //!
-//! [`accept`](self::accept) takes connections, [`transfer`](self::transfer) decides which worker serves each,
-//! [`detect`](self::detect) tells HTTP/2 from HTTP/1.1 by the first bytes, and [`http2`](self::http2) or
-//! [`http1`](self::http1) makes calls of requests.
+//! [`accept`] takes connections, [`transfer`] decides which worker serves each,
+//! [`detect`] tells HTTP/2 from HTTP/1.1 by the first bytes, and [`http2`] or
+//! [`http1`] makes calls of requests.
 
 pub(in crate::worker) mod accept;
 pub(in crate::worker) mod buffered;
