@@ -20,7 +20,7 @@ use ringway::policy::limit::{Limit, SharedLimit};
 use ringway::policy::outcome::Outcome;
 use ringway::policy::rate::{Rate, SharedRate};
 use ringway::policy::rbac;
-use ringway::policy::route::Routes;
+use ringway::policy::route::{Question, Routes};
 use ringway::random::Random;
 use ringway::time::Moment;
 use ringway::time::timers::Timers;
@@ -76,13 +76,15 @@ fn main() {
     criterion.final_summary();
 }
 
+fn asked<'a>(path: &'a str, headers: &'a HeaderMap) -> Question<'a, HeaderMap> {
+    Question { path: path.as_bytes(), query: b"", host: b"gateway", headers, draw: 0 }
+}
+
 fn route(rows: &mut Rows<'_>) {
     let headers = HeaderMap::new();
     let four = Routes::new(&four_clusters().routes);
     let path = "/ringway.demo.structure.v1.StructureService/GetUniversity";
-    rows.extra("route: the last of 4 services", || {
-        four.find(black_box(path), black_box("gateway"), &headers)
-    });
+    rows.extra("route: the last of 4 services", || four.find(&asked(black_box(path), &headers)));
     let mut text = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[clusters]]\nname = \"c\"\nendpoints = [\"127.0.0.1:1\"]\n".to_owned();
     for number in 0..1000 {
         text +=
@@ -91,9 +93,7 @@ fn route(rows: &mut Rows<'_>) {
     let config = config::parse(&text, Path::new("bench.toml")).unwrap_or_else(|errors| panic!("{errors}"));
     let many = Routes::new(&config.routes);
     let last = "/bench.v1.Service999/Call";
-    rows.extra("route: the last of 1,000 services", || {
-        many.find(black_box(last), black_box("gateway"), &headers)
-    });
+    rows.extra("route: the last of 1,000 services", || many.find(&asked(black_box(last), &headers)));
 }
 
 fn guard(rows: &mut Rows<'_>) {

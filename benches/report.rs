@@ -19,7 +19,7 @@ use ringway::policy::deadline::Deadline;
 use ringway::policy::limit::SharedLimit;
 use ringway::policy::outcome::Outcome;
 use ringway::policy::retry::{Attempt, AttemptOutcome, Next, Pushback, Retries, Ruling, rule};
-use ringway::policy::route::Routes;
+use ringway::policy::route::{Question, Routes};
 use ringway::policy::shared_cluster::SharedClusterState;
 use ringway::policy::status::Code;
 use ringway::random::Random;
@@ -162,7 +162,9 @@ fn find<'a>(
     headers: &HeaderMap,
     random: &mut Random,
 ) -> &'a config::Cluster {
-    let route = routes.find(black_box(PATH), black_box("gateway:8080"), headers).expect("there is a route");
+    let (path, host) = (black_box(PATH).as_bytes(), black_box("gateway").as_bytes());
+    let found = routes.find(&Question { path, query: b"", host, headers, draw: 0 });
+    let route = found.expect("there is a route").route;
     let choice = routes.choose(route, random);
     &config.clusters[config.routes[route].clusters[choice].cluster]
 }

@@ -7,7 +7,7 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
 use ringway::config::{Match, PathMatch, Route, WeightedCluster};
-use ringway::policy::route::Routes;
+use ringway::policy::route::{Question, Routes};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ fn routes(count: usize, host: Option<&str>) -> Routes {
         matching: Match {
             path: PathMatch::Service(format!("shop.orders.v1.Service{number}")),
             host: host.map(str::to_owned),
-            headers: Vec::new(),
+            ..Match::default()
         },
         clusters: vec![WeightedCluster { cluster: 0, weight: 1 }],
         timeout: None,
@@ -28,8 +28,13 @@ fn routes(count: usize, host: Option<&str>) -> Routes {
         idle_timeout: None,
         rate_limit: None,
         policies: Default::default(),
+        actions: Default::default(),
     };
     Routes::new(&(0..count).map(route).collect::<Vec<_>>())
+}
+
+fn asked<'a>(path: &'a str, headers: &'a HeaderMap) -> Question<'a, HeaderMap> {
+    Question { path: path.as_bytes(), query: b"", host: b"api.example.com", headers, draw: 0 }
 }
 
 fn find(criterion: &mut Criterion) {
@@ -39,11 +44,10 @@ fn find(criterion: &mut Criterion) {
         for count in COUNTS {
             let routes = routes(count, host);
             let path = format!("/shop.orders.v1.Service{}/Get", count - 1);
-            assert_eq!(routes.find(&path, "api.example.com", &headers), Some(count - 1));
+            let asked = asked(&path, &headers);
+            assert_eq!(routes.find(&asked).map(|found| found.route), Some(count - 1));
             group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
-                bencher.iter(|| {
-                    routes.find(black_box(&path), black_box("api.example.com"), black_box(&headers))
-                });
+                bencher.iter(|| routes.find(black_box(&asked)));
             });
         }
         group.finish();
@@ -66,11 +70,7 @@ fn many_cost_little_more_than_one(_: &mut Criterion) {
             for (best, (routes, path)) in best.iter_mut().zip(&all) {
                 let began = Instant::now();
                 for _ in 0..LOOKUPS {
-                    black_box(routes.find(
-                        black_box(path),
-                        black_box("api.example.com"),
-                        black_box(&headers),
-                    ));
+                    black_box(routes.find(black_box(&asked(path, &headers))));
                 }
                 *best = (began.elapsed() / LOOKUPS).min(*best);
             }

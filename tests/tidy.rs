@@ -113,6 +113,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("h2", &["tools"]),
     ("quanta", &["worker"]),
     ("toml", &["config"]),
+    ("regex_automata", &["config"]),
     ("serde_json", &["config", "policy", "transcode", "tools", "admin", "supervisor", "worker"]),
     ("jsonwebtoken", &["policy"]),
     ("aws_lc_rs", &["policy", "tls"]),

@@ -46,7 +46,7 @@ const PAGES: &[Page] = &[
     Page { path: "/breakers", methods: GET, exists: always, serve: |asked| Ok(asked.page(breakers::page(asked))),
         about: "each breaker: its state, and how often it changed" },
     Page { path: "/routes", methods: GET, exists: always, serve: |asked| routes::page(asked).map(|page| asked.page(page)),
-        about: "all routes in order; ?explain=PATH&host=NAME&header=NAME:VALUE says which one takes a call, and why" },
+        about: "all routes in order; ?explain=PATH&host=NAME&header=NAME:VALUE says which one takes a call, and why; with &method=GET the path is one of JSON" },
     Page { path: "/config", methods: GET, exists: always, serve: |asked| Ok(settings::page(asked)),
         about: "the configuration with every default" },
     Page { path: "/config/reload", methods: POST, exists: |hooks| hooks.reload.is_some(), serve: settings::reload,

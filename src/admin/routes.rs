@@ -6,8 +6,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::request::{AdminError, AdminRequest};
 use super::value::Value;
-use crate::config::{Config, PathMatch, Route};
-use crate::policy::route::why_not;
+use crate::config::{Config, LocalAnswer, MILLION, PathRewrite, Route};
+use crate::policy::route::{Question, why_not};
+use crate::transcode::rules::{Captures, Found};
 
 pub(super) fn page(asked: &AdminRequest) -> Result<Value, AdminError> {
     let view = asked.source().view();
@@ -22,12 +23,13 @@ pub(super) fn page(asked: &AdminRequest) -> Result<Value, AdminError> {
 }
 
 fn entries(config: &Config, number: usize, route: &Route) -> Vec<(&'static str, Value)> {
-    let path = match &route.matching.path {
-        PathMatch::Path(path) => format!("path {path}"),
-        PathMatch::Prefix(prefix) => format!("prefix {prefix}"),
-        PathMatch::Service(service) => format!("service {service}"),
-    };
-    let headers = route.matching.headers.iter().map(|(name, value)| Value::Text(format!("{name}: {value}")));
+    let matching = &route.matching;
+    let path = matching.path.to_string().replacen(':', " ", 1);
+    let headers = matching.headers.iter().map(|(name, value)| Value::Text(format!("{name}: {value}")));
+    let headers = headers.chain(matching.header_matchers.iter().map(|it| Value::Text(it.to_string())));
+    let parameters = matching.query_parameters.iter().map(|it| Value::Text(it.to_string()));
+    let percent =
+        matching.runtime_fraction.map(|millionths| f64::from(millionths) / f64::from(MILLION / 100));
     let clusters = route.clusters.iter().map(|choice| {
         let name = &config.clusters[choice.cluster].name;
         Value::Text(if route.clusters.len() == 1 {
@@ -36,23 +38,109 @@ fn entries(config: &Config, number: usize, route: &Route) -> Vec<(&'static str, 
             format!("{name} ({})", choice.weight)
         })
     });
+    let answer = route.actions.answer.as_ref().map(|answer| match answer {
+        LocalAnswer::Direct(direct) => format!("status {}", direct.status),
+        LocalAnswer::Redirect(redirect) => format!("redirect {}", redirect.status),
+    });
     let time = |time: Option<Duration>| time.map(|time| time.as_secs_f64()).into();
     vec![
         ("route", (number + 1).into()),
         ("name", route.name.as_str().into()),
         ("matches", Value::Text(path)),
-        ("host", route.matching.host.as_deref().into()),
+        ("host", matching.host.as_deref().into()),
         ("headers", headers.collect()),
+        ("query_parameters", parameters.collect()),
+        ("runtime_fraction", percent.into()),
         ("clusters", clusters.collect()),
+        ("rewrite", route.actions.rewrite.as_ref().map(rewrite).map_or(Value::Null, Value::Text)),
+        ("answers", answer.map_or(Value::Null, Value::Text)),
         ("timeout_s", time(route.timeout)),
         ("max_stream_duration_s", time(route.max_stream_duration)),
         ("idle_timeout_s", time(route.idle_timeout)),
     ]
 }
 
+/// A rewrite of a path, in short.
+fn rewrite(rewrite: &PathRewrite) -> String {
+    match rewrite {
+        PathRewrite::Prefix { by, .. } => format!("{by}..."),
+        PathRewrite::Regex(substitution) => {
+            format!("{} -> {}", substitution.pattern(), substitution.template())
+        }
+    }
+}
+
 fn explain(config: &Config, path: &str, asked: &AdminRequest) -> Result<Value, AdminError> {
-    let path = path.split('?').next().unwrap_or_default();
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let host = asked.query().get("host").unwrap_or_default();
+    let headers = headers(asked)?;
+    let question = Question {
+        path: path.as_bytes(),
+        query: query.as_bytes(),
+        host: without_port(host).as_bytes(),
+        headers: &headers,
+        // The draw that no fraction has.
+        draw: MILLION,
+    };
+    let mut means = None;
+    let (mut passed, mut taken) = search(config, &question);
+    if let Some(method) = asked.query().get("method") {
+        // A path of plain HTTP means something to routes that take such paths, and else a method.
+        if !taken.is_some_and(|number| config.routes[number].actions.takes_paths()) {
+            let rpc = method_of(asked, method, path);
+            (passed, taken) = match &rpc {
+                Ok(rpc) => search(config, &Question { path: rpc.as_bytes(), ..question }),
+                Err(_) => (Vec::new(), None),
+            };
+            means = Some(rpc.unwrap_or_else(|reason| reason));
+        }
+    }
+    let answer = match taken.map(|number| &config.routes[number].actions.answer) {
+        Some(None) => "this route takes the call",
+        Some(Some(_)) => "this route answers the call by itself",
+        None if means.as_ref().is_some_and(|means| !means.starts_with('/')) => "the request means no method",
+        None => "no route takes the call: it is answered UNIMPLEMENTED",
+    };
+    let taken = taken.map(|number| Value::Record(entries(config, number, &config.routes[number])));
+    Ok(Value::Record(vec![
+        ("path", path.into()),
+        ("host", host.into()),
+        ("means", means.map_or(Value::Null, Value::Text)),
+        ("answer", answer.into()),
+        ("taken_by", taken.unwrap_or(Value::Null)),
+        ("passed_by", passed.into_iter().collect()),
+    ]))
+}
+
+/// The route that takes a call, and why those before it do not.
+fn search(config: &Config, question: &Question<'_, HeaderMap>) -> (Vec<Value>, Option<usize>) {
+    let mut passed = Vec::new();
+    for (number, route) in config.routes.iter().enumerate() {
+        let Some(because) = why_not(route, question) else { return (passed, Some(number)) };
+        passed.push(Value::Record(vec![
+            ("route", (number + 1).into()),
+            ("name", route.name.as_str().into()),
+            ("because", Value::Text(because)),
+        ]));
+    }
+    (passed, None)
+}
+
+/// The path of the method that a request of plain HTTP means, or why it means none.
+fn method_of(asked: &AdminRequest, method: &str, path: &str) -> Result<String, String> {
+    let api = asked.source().api().ok_or("there are no descriptors, so JSON is off")?;
+    match api.find(method, path, &mut Captures::default()) {
+        Found::Rule(rule) | Found::Head(rule) => {
+            Ok(api.methods()[api.rules()[rule].method].path.as_str().to_owned())
+        }
+        Found::WrongMethod(allow) => Err(format!("this path is for {allow}")),
+        Found::Nothing => Err("no method is mapped to this path".to_owned()),
+        Found::Unreadable(reason) => Err(reason.message().to_owned()),
+    }
+}
+
+/// The header fields that are asked about.
+fn headers(asked: &AdminRequest) -> Result<HeaderMap, AdminError> {
     let mut headers = HeaderMap::new();
     for header in asked.query().all("header") {
         let parsed = header.split_once(':').and_then(|(name, value)| {
@@ -65,32 +153,7 @@ fn explain(config: &Config, path: &str, asked: &AdminRequest) -> Result<Value, A
         };
         headers.append(name, value);
     }
-    let mut passed = Vec::new();
-    let mut taken = None;
-    for (number, route) in config.routes.iter().enumerate() {
-        match why_not(route, path, without_port(host), &headers) {
-            Some(because) => passed.push(Value::Record(vec![
-                ("route", (number + 1).into()),
-                ("name", route.name.as_str().into()),
-                ("because", Value::Text(because)),
-            ])),
-            None => {
-                taken = Some(Value::Record(entries(config, number, route)));
-                break;
-            }
-        }
-    }
-    let answer = match &taken {
-        Some(_) => "this route takes the call",
-        None => "no route takes the call: it is answered UNIMPLEMENTED",
-    };
-    Ok(Value::Record(vec![
-        ("path", path.into()),
-        ("host", host.into()),
-        ("answer", answer.into()),
-        ("taken_by", taken.unwrap_or(Value::Null)),
-        ("passed_by", passed.into_iter().collect()),
-    ]))
+    Ok(headers)
 }
 
 /// As the gateway looks at an authority.

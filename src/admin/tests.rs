@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::*;
 use crate::metrics::{CallLabels, EndpointState, EndpointView, Layout, RingCounts, Shard};
 use crate::policy::shared_cluster::SharedClusterState;
+use crate::transcode::api::Api;
 
 /// No read takes longer than this unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -98,6 +99,10 @@ pub(super) fn view() -> GatewayView {
 const HUGE: usize = 64 << 20;
 
 impl Source for Gateway {
+    fn api(&self) -> Option<Arc<Api>> {
+        None
+    }
+
     fn openapi(&self) -> Option<Arc<str>> {
         None
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::metrics::{Layout, RingCounts, Shard};
 use crate::policy::shared_cluster::SharedClusterState;
+use crate::transcode::api::Api;
 
 /// Questions of the admin thread to the gateway. Answers must not wait for a worker.
 pub trait Source: Send + Sync {
@@ -14,6 +15,8 @@ pub trait Source: Send + Sync {
     /// The page of `metrics::render::text`, without the figures of the process (`process_…`): those
     /// are added here.
     fn metrics(&self) -> String;
+    /// The API that callers of plain HTTP have, if there is one.
+    fn api(&self) -> Option<Arc<Api>>;
     /// The OpenAPI document of what is served as JSON, if that is configured.
     fn openapi(&self) -> Option<Arc<str>>;
     /// The running configuration, and where its workers count.

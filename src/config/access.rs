@@ -216,6 +216,8 @@ pub struct Mirror {
     pub percentage: f64,
     /// Copies of one worker that may be under way at once.
     pub max_active: u32,
+    /// Bytes of a copy that may wait for the mirror while the body is still coming.
+    pub max_buffered_bytes: u32,
     /// The time for one.
     pub timeout: Duration,
 }

@@ -24,6 +24,13 @@ const OFF_UNLESS_SET: &[&str] = &[
     "routes.rbac.shadow_rules",
     "routes.ext_authz",
     "routes.fault",
+    "routes.regex_rewrite",
+    "routes.direct_response",
+    "routes.redirect",
+    "routes.redirect.regex_rewrite",
+    "routes.retry",
+    "routes.hedging",
+    "routes.breaker",
     "routes.fault.delay",
     "routes.fault.abort",
     "jwt_providers.remote_jwks",
@@ -287,6 +294,8 @@ mod tests {
                 "routes.response_headers_to_add",
                 "routes.rate_limits",
                 "routes.request_mirror_policies",
+                "routes.match.header_matchers",
+                "routes.match.query_parameters",
             ];
             let optional = lists.into_iter().chain(added).any(|key| in_optional(&key))
                 || OFF_UNLESS_SET.iter().any(in_optional);

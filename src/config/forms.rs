@@ -4,7 +4,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Cidr, CpuPolicy, Endpoint};
+use super::{Cidr, Codes, CpuPolicy, Endpoint};
 
 /// The remedy, where it can be guessed.
 pub(super) type Hint = Option<&'static str>;
@@ -141,6 +141,105 @@ pub(super) fn prefix(text: &str) -> Result<String, Hint> {
     }
     let valid = text.split('/').all(|part| part.is_empty() || segment(part));
     valid.then(|| text.to_owned()).ok_or(None)
+}
+
+/// The beginning of a path that ends where one of its segments does.
+pub(super) fn whole_prefix(text: &str) -> Result<String, Hint> {
+    match text.ends_with('/') {
+        true => Err(Some("leave out the slash at its end: the next segment may follow, or nothing")),
+        false => prefix(text),
+    }
+}
+
+/// Any path, without a query.
+pub(super) fn any_path(text: &str) -> Result<String, Hint> {
+    prefix(text)
+}
+
+/// A path, perhaps with a query.
+pub(super) fn path_and_query(text: &str) -> Result<String, Hint> {
+    let (path, query) = text.split_once('?').unwrap_or((text, ""));
+    prefix(path)?;
+    match query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        true => Ok(text.to_owned()),
+        false => Err(None),
+    }
+}
+
+/// The text that takes the place of a match in a path.
+pub(super) fn substitution(text: &str) -> Result<String, Hint> {
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
+    match text.len() <= 1000 && text.bytes().all(allowed) {
+        true => Ok(text.to_owned()),
+        false => Err(None),
+    }
+}
+
+/// A host, perhaps with a port.
+pub(super) fn authority(text: &str) -> Result<String, Hint> {
+    let is_port =
+        |port: &str| port.parse::<u16>().is_ok_and(|number| number > 0 && number.to_string() == port);
+    let host = match text.rsplit_once(':') {
+        Some((host, port)) if is_port(port) && (host.ends_with(']') || !host.contains(':')) => host,
+        _ => text,
+    };
+    match match_host(host) {
+        Ok(_) if host.contains('*') => Err(Some("one host, without a star")),
+        Ok(_) => Ok(text.to_ascii_lowercase()),
+        Err(hint) => Err(hint.filter(|hint| !hint.contains("port"))),
+    }
+}
+
+/// The scheme of a page.
+pub(super) fn http_scheme(text: &str) -> Result<String, Hint> {
+    match text {
+        "http" | "https" => Ok(text.to_owned()),
+        _ => Err(None),
+    }
+}
+
+/// The number of a code that is not OK.
+pub(super) fn failing_code(text: &str) -> Result<u8, Hint> {
+    match Codes::number(text) {
+        Some(0) | None => Err(None),
+        Some(number) => Ok(number),
+    }
+}
+
+/// The body of an answer.
+pub(super) fn body(text: &str) -> Result<String, Hint> {
+    match text.len() <= 65_536 {
+        true => Ok(text.to_owned()),
+        false => Err(None),
+    }
+}
+
+/// The name of a parameter of a query.
+pub(super) fn parameter(text: &str) -> Result<String, Hint> {
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'&' | b'=' | b'#');
+    match (1..=200).contains(&text.len()) && text.bytes().all(allowed) {
+        true => Ok(text.to_owned()),
+        false => Err(None),
+    }
+}
+
+/// Two whole numbers, of which the second does not count any more.
+pub(super) fn range(text: &str) -> Result<(i64, i64), Hint> {
+    let ends = text.split_once("..").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    match ends {
+        Some((from, to)) if from >= to => Err(Some("nothing is between them: the second is not among them")),
+        Some(ends) => Ok(ends),
+        None => Err(None),
+    }
+}
+
+/// A part of the value of a header field or of a parameter.
+pub(super) fn part_of_value(text: &str) -> Result<String, Hint> {
+    let allowed = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    match !text.is_empty() && text.bytes().all(allowed) {
+        true => Ok(text.to_owned()),
+        false => Err(None),
+    }
 }
 
 /// The path of one gRPC method.

@@ -11,7 +11,6 @@ use super::access::{
     JwtRequirement, KeyedRateLimit, Mirror, RateKey, RemoteJwks, RoutePolicies,
 };
 use super::checks::{position, refuse_second};
-use super::codes::Codes;
 use super::rbac::{Action, Condition, Permission, Policy, Principal, Rbac, Rules};
 use super::reader::{Table, Value};
 use super::{Route, fields, forms, spelling, terms};
@@ -339,11 +338,11 @@ fn mirrors(route: &Table<'_>, clusters: &HashMap<String, usize>) -> Vec<Mirror> 
     let mut mirrors = Vec::new();
     for table in route.tables("request_mirror_policies") {
         let (percentage, max_active) = (table.ratio("percentage"), table.count("max_active"));
-        let timeout = table.time("timeout");
+        let (timeout, max_buffered_bytes) = (table.time("timeout"), table.size("max_buffered_bytes"));
         if let Some((name, value)) = table.needed("cluster", forms::reference)
             && let Some(cluster) = position(&name, &value, clusters)
         {
-            mirrors.push(Mirror { cluster, percentage, max_active, timeout });
+            mirrors.push(Mirror { cluster, percentage, max_active, max_buffered_bytes, timeout });
         }
     }
     mirrors
@@ -354,10 +353,7 @@ fn fault(route: &Table<'_>) -> Option<Fault> {
     let delay =
         table.table_if_set("delay").map(|delay| (delay.time("fixed_delay"), delay.ratio("percentage")));
     let abort = table.table_if_set("abort").map(|abort| {
-        let code = abort.text("grpc_status", |text| match Codes::number(text) {
-            Some(0) | None => Err(None),
-            Some(number) => Ok(number),
-        });
+        let code = abort.text("grpc_status", forms::failing_code);
         (code.map_or(UNAVAILABLE, |(number, _)| number), abort.ratio("percentage"))
     });
     Some(Fault { delay, abort, max_active_faults: table.count("max_active_faults") })

@@ -5,12 +5,15 @@
 //! table in Markdown, and [`reader`] for the way that errors are found.
 
 mod access;
+mod actions;
 mod addresses;
 mod callers;
 mod certificates;
 mod checks;
 mod codes;
+mod conditions;
 mod connections;
+mod destinations;
 mod edge;
 mod effective;
 mod errors;
@@ -22,11 +25,13 @@ mod host;
 mod init;
 pub mod knobs;
 mod load;
+mod matching;
 mod overrides;
 mod parse;
 mod policies;
 pub mod rbac;
 mod reader;
+mod regex;
 mod resilience;
 mod routes;
 mod scalars;
@@ -50,6 +55,7 @@ pub use access::{
     ApiKeys, AppendAction, ExtAuthz, Fault, HeaderMutation, HeaderToAdd, HeaderValue, JwtProvider,
     JwtRequirement, KeyedRateLimit, Mirror, RateKey, RemoteJwks, RoutePolicies,
 };
+pub use actions::{DirectResponse, LocalAnswer, Override, PathRewrite, Redirect, RouteActions};
 pub use addresses::{Addresses, Cidr};
 pub use callers::{Admission, CertDetails, ForwardCert, Forwarding, ProxyProtocol};
 pub use codes::Codes;
@@ -59,6 +65,8 @@ pub use errors::{Error, Errors, Place};
 pub use host::refuse;
 pub use init::template;
 pub use load::{load, load_with, parse, parse_with};
+pub use matching::{MILLION, Match, PathMatch, Percent, ValueMatch, ValueMatcher};
+pub use regex::{Regex, Substitution, Walk};
 pub use resilience::{
     AdaptiveTimeout, Breaker, HealthChecks, Hedging, OutlierDetection, Overload, RateLimit, Retry,
     RetryBudget, SlowStart, Throttling,
@@ -335,7 +343,8 @@ pub struct Route {
     pub name: String,
     /// The condition on its calls.
     pub matching: Match,
-    /// The clusters of its calls: one, or several by weight. Never empty, and the weights add up to at least 1.
+    /// The clusters of its calls: one, or several by weight, which add up to at least 1. Empty only where the route answers
+    /// by itself.
     pub clusters: Vec<WeightedCluster>,
     /// Time from the end of the request to the beginning of the answer. `None` where set to "0s".
     pub timeout: Option<Duration>,
@@ -347,42 +356,8 @@ pub struct Route {
     pub rate_limit: Option<RateLimit>,
     /// Who may call, and what is done to calls.
     pub policies: RoutePolicies,
-}
-
-/// The condition of a route. A call has to meet all parts that are set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Match {
-    /// The condition on the path.
-    pub path: PathMatch,
-    /// The authority without its port, in lower case; `*.example.com` matches any one or more labels before the rest.
-    pub host: Option<String>,
-    /// Header fields that must be there with just this value. Names in lower case.
-    pub headers: Vec<(String, String)>,
-}
-
-/// A condition on a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathMatch {
-    /// `/{service}/` and any method.
-    Service(String),
-    /// The path begins with this, which begins with a slash.
-    Prefix(String),
-    /// This path alone: `/{service}/{method}`.
-    Path(String),
-}
-
-impl PathMatch {
-    /// Whether a call of this path meets the condition.
-    pub fn takes(&self, path: &str) -> bool {
-        match self {
-            PathMatch::Service(service) => path
-                .strip_prefix('/')
-                .and_then(|rest| rest.strip_prefix(service))
-                .is_some_and(|rest| rest.starts_with('/')),
-            PathMatch::Prefix(prefix) => path.starts_with(prefix),
-            PathMatch::Path(known) => path == known,
-        }
-    }
+    /// Rewrites, answers of its own, and policies in place of its clusters'.
+    pub actions: RouteActions,
 }
 
 /// A cluster and its share of a route's calls.
@@ -431,6 +406,8 @@ pub struct Cluster {
     pub retry_budget: RetryBudget,
     /// The circuit breaker. `None` where it is turned off.
     pub breaker: Option<Breaker>,
+    /// Breakers in its place for the calls of single routes, by the name of the route.
+    pub route_breakers: Vec<(String, Breaker)>,
     /// Outlier detection, which ejects endpoints for a while. `None` where it is turned off.
     pub outlier_detection: Option<OutlierDetection>,
     /// Slow start of endpoints that come back.

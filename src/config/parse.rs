@@ -8,7 +8,7 @@ use super::effective::Effective;
 use super::reader::Table;
 use super::{
     AccessLog, Admin, Backend, ClientKeepalive, Cluster, Config, ConnectionAge, CpuPolicy, Dns, Http2, Io,
-    Keepalive, LbPolicy, Listener, OnUnavailable, Pool, ServerTiming, Tracing,
+    Keepalive, LbPolicy, Listener, OnUnavailable, Override, Pool, Route, ServerTiming, Tracing,
 };
 use super::{
     JwtProvider, Reconnect, Workers, certificates, edge, forms, guards, policies, routes, transcoding,
@@ -39,7 +39,7 @@ pub(super) fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let clusters: Vec<Option<Cluster>> = cluster_tables.iter().map(cluster).collect();
     let names = cluster_names(&cluster_tables);
     let (jwt_providers, providers) = guards::providers(root);
-    let routes = routes::read(root, &names, &providers);
+    let routes = routes::read(root, (&names, &clusters), &providers);
     let transcoding = transcoding::read(&root.table("transcoding"), &names);
     let jwt_providers: Vec<JwtProvider> = jwt_providers.into_iter().collect::<Option<_>>()?;
     let routes = routes?;
@@ -56,13 +56,24 @@ pub(super) fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
         overload,
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         files: of_clusters.chain(guards::files(&jwt_providers, &routes)).collect(),
+        clusters: with_route_breakers(clusters.into_iter().collect::<Option<_>>()?, &routes),
         routes,
         jwt_providers,
-        clusters: clusters.into_iter().collect::<Option<_>>()?,
         transcoding,
         directory: directory.to_owned(),
         effective: Effective::default(),
     })
+}
+
+/// The clusters, each with the breakers of routes that lead to it.
+fn with_route_breakers(mut clusters: Vec<Cluster>, routes: &[Route]) -> Vec<Cluster> {
+    for route in routes {
+        let Some(Override::Own(breaker)) = &route.actions.breaker else { continue };
+        for choice in &route.clusters {
+            clusters[choice.cluster].route_breakers.push((route.name.clone(), breaker.clone()));
+        }
+    }
+    clusters
 }
 
 fn io(table: &Table<'_>) -> Io {
@@ -305,6 +316,7 @@ fn cluster(table: &Table<'_>) -> Option<Cluster> {
         retry,
         retry_budget,
         breaker: policies::breaker_unless_off(&table.table("breaker")),
+        route_breakers: Vec::new(),
         outlier_detection: policies::outlier_detection(&table.table("outlier_detection")),
         slow_start: policies::slow_start(&table.table("slow_start")),
         adaptive_timeout: policies::adaptive_timeout(table),

@@ -35,19 +35,24 @@ pub(super) fn rate_limit(route: &Table<'_>) -> Option<RateLimit> {
 }
 
 pub(super) fn retry(table: &Table<'_>) -> (Retry, RetryBudget) {
-    let retry = Retry {
-        max_attempts: table.count("max_attempts"),
-        initial_backoff: table.time("initial_backoff"),
-        backoff_multiplier: table.ratio("backoff_multiplier"),
-        max_backoff: table.time("max_backoff"),
-        retryable_status_codes: table.codes("retryable_status_codes"),
-    };
+    let retry = retry_of(table);
     check_backoffs(table, retry.initial_backoff, retry.max_backoff);
     let budget = RetryBudget {
         percent: table.count("budget_percent"),
         min_retries: table.count("budget_min_retries"),
     };
     (retry, budget)
+}
+
+/// The retry policy alone.
+pub(super) fn retry_of(table: &Table<'_>) -> Retry {
+    Retry {
+        max_attempts: table.count("max_attempts"),
+        initial_backoff: table.time("initial_backoff"),
+        backoff_multiplier: table.ratio("backoff_multiplier"),
+        max_backoff: table.time("max_backoff"),
+        retryable_status_codes: table.codes("retryable_status_codes"),
+    }
 }
 
 pub(super) fn breaker_unless_off(table: &Table<'_>) -> Option<Breaker> {
@@ -115,7 +120,7 @@ pub(super) fn methods(cluster: &Table<'_>) -> Vec<Method> {
         let why = "leave it out for the route's timeout; if the method has none, write the longest";
         let timeout = table.time_if_set("timeout", why);
         let (unary, idempotent) = (table.flag("unary"), table.flag("idempotent"));
-        let hedging = hedging(&table);
+        let hedging = table.table_if_set("hedging").map(|table| hedging_of(&table));
         if let Some(value) = table.value("hedging")
             && !idempotent
         {
@@ -131,13 +136,12 @@ pub(super) fn methods(cluster: &Table<'_>) -> Vec<Method> {
     methods
 }
 
-fn hedging(method: &Table<'_>) -> Option<Hedging> {
-    let table = method.table_if_set("hedging")?;
-    Some(Hedging {
+pub(super) fn hedging_of(table: &Table<'_>) -> Hedging {
+    Hedging {
         max_attempts: table.count("max_attempts"),
         hedging_delay: table.time("hedging_delay"),
         non_fatal_status_codes: table.codes("non_fatal_status_codes"),
-    })
+    }
 }
 
 /// The file of the gRPC service config, if one is named.

@@ -146,6 +146,8 @@ block! {
             "Calls that were copied to a mirror.",
         mirrors_failed: Counter "ringway_mirrors_failed_total"
             "Copies to mirrors that got no answer.",
+        mirrors_dropped: Counter "ringway_mirrors_dropped_total"
+            "Copies of streams that were given up because their mirror was too slow.",
         rbac_denied: Counter "ringway_rbac_denied_total"
             "Calls refused by the rules of their route.",
         rbac_shadow_denied: Counter "ringway_rbac_shadow_denied_total"

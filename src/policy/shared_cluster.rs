@@ -24,6 +24,8 @@ pub struct SharedClusterState {
     pub breaker: Option<Arc<SharedBreaker>>,
     /// The breakers of single methods, by path.
     pub method_breakers: Vec<(String, Arc<SharedBreaker>)>,
+    /// The breakers of single routes, by the name of the route.
+    pub route_breakers: Vec<(String, Arc<SharedBreaker>)>,
     /// Health of the endpoints, if they are checked.
     pub health: Option<Arc<SharedHealth>>,
     /// Ejected endpoints. Without outlier detection none is ever ejected.
@@ -35,6 +37,8 @@ impl SharedClusterState {
     pub fn new(settings: &config::Cluster, endpoints: usize, workers: usize) -> Arc<SharedClusterState> {
         let breaker = |settings: &config::Breaker| SharedBreaker::new(settings.clone(), workers);
         let methods = method_breakers(settings).map(|(path, settings)| (path.to_owned(), breaker(settings)));
+        let routes = settings.route_breakers.iter();
+        let routes = routes.map(|(route, settings)| (route.clone(), breaker(settings)));
         let outliers = SharedOutliers::new(outlier_detection(settings), settings.slow_start, endpoints);
         Arc::new(SharedClusterState {
             cluster: settings.name.clone(),
@@ -43,6 +47,7 @@ impl SharedClusterState {
             budget: SharedBudget::new(settings.retry_budget),
             breaker: settings.breaker.as_ref().map(breaker),
             method_breakers: methods.collect(),
+            route_breakers: routes.collect(),
             health: settings.health_checks.as_ref().map(|_| SharedHealth::new(endpoints)),
             outliers,
         })
@@ -67,10 +72,13 @@ impl SharedClusterState {
         let breaker = fresh.breaker.as_ref().map(|wanted| {
             self.breaker.as_ref().map_or_else(|| Arc::clone(wanted), |known| same(known, wanted))
         });
-        let method_breakers = fresh.method_breakers.iter().map(|(path, wanted)| {
-            let known = self.method_breakers.iter().find(|(known, _)| known == path);
-            (path.clone(), known.map_or_else(|| Arc::clone(wanted), |(_, known)| same(known, wanted)))
-        });
+        let named = |known: &[(String, Arc<SharedBreaker>)], wanted: &[(String, Arc<SharedBreaker>)]| {
+            let next = |(name, wanted): &(String, Arc<SharedBreaker>)| {
+                let known = known.iter().find(|(known, _)| known == name);
+                (name.clone(), known.map_or_else(|| Arc::clone(wanted), |(_, known)| same(known, wanted)))
+            };
+            wanted.iter().map(next).collect()
+        };
         let same_budget = settings.retry_budget == before.retry_budget;
         // An operator that turns outlier detection off wants all endpoints back.
         let outliers = match &settings.outlier_detection {
@@ -83,7 +91,8 @@ impl SharedClusterState {
             pending: Arc::clone(&self.pending),
             budget: Arc::clone(if same_budget { &self.budget } else { &fresh.budget }),
             breaker,
-            method_breakers: method_breakers.collect(),
+            method_breakers: named(&self.method_breakers, &fresh.method_breakers),
+            route_breakers: named(&self.route_breakers, &fresh.route_breakers),
             health: fresh.health.as_ref().map(|wanted| {
                 self.health.as_ref().map_or_else(|| Arc::clone(wanted), |known| known.next(kept))
             }),
@@ -98,10 +107,36 @@ impl SharedClusterState {
         self.outliers.hand_over_to(&next.outliers);
     }
 
-    /// All its breakers: its own, and those of methods with their path.
-    pub fn breakers(&self) -> impl Iterator<Item = (Option<&str>, &SharedBreaker)> {
-        let methods = self.method_breakers.iter().map(|(path, breaker)| (Some(path.as_str()), &**breaker));
-        self.breaker.iter().map(|breaker| (None, &**breaker)).chain(methods)
+    /// All its breakers: its own, those of methods with their path, and those of routes with their name.
+    pub fn breakers(&self) -> impl Iterator<Item = (BreakerOf<'_>, &SharedBreaker)> {
+        let methods = self.method_breakers.iter();
+        let methods = methods.map(|(path, breaker)| (BreakerOf::Method(path), &**breaker));
+        let routes = self.route_breakers.iter();
+        let routes = routes.map(|(route, breaker)| (BreakerOf::Route(route), &**breaker));
+        self.breaker.iter().map(|breaker| (BreakerOf::Cluster, &**breaker)).chain(methods).chain(routes)
+    }
+}
+
+/// The calls of a cluster that a breaker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerOf<'a> {
+    /// All that no route has a breaker for.
+    Cluster,
+    /// Those of the method of this path.
+    Method(&'a str),
+    /// Those of the route of this name.
+    Route(&'a str),
+}
+
+impl<'a> BreakerOf<'a> {
+    /// The path of its method.
+    pub fn method(self) -> Option<&'a str> {
+        if let BreakerOf::Method(path) = self { Some(path) } else { None }
+    }
+
+    /// The name of its route.
+    pub fn route(self) -> Option<&'a str> {
+        if let BreakerOf::Route(name) = self { Some(name) } else { None }
     }
 }
 

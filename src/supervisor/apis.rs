@@ -27,6 +27,7 @@ use crate::transcode::problem::{self, Problem};
 /// The API in use, and counts of attempts to replace it. Outlives changes of the configuration.
 #[derive(Default)]
 pub(super) struct Status {
+    api: Mutex<Option<Arc<Api>>>,
     openapi: Mutex<Arc<str>>,
     /// The last answer of each cluster that reflection asks.
     known: Mutex<BTreeMap<String, Reflected>>,
@@ -60,7 +61,13 @@ impl Status {
         }
     }
 
-    fn loaded(&self, api: &Api, config: &Config) {
+    /// The API in use, if there is one.
+    pub(super) fn api(&self) -> Option<Arc<Api>> {
+        self.api.lock().clone()
+    }
+
+    fn loaded(&self, api: &Arc<Api>, config: &Config) {
+        *self.api.lock() = Some(Arc::clone(api));
         let title = "Services behind Ringway";
         let print_options = config.transcoding.print_options;
         let wraps_stream_messages = config.transcoding.compatibility.wrap_stream_messages;
@@ -172,8 +179,9 @@ impl Sources {
         let api = loaded.map_err(|defect| vec![defect])??;
         self.watch_imports(&api);
         self.watched.set(self.paths.iter().cloned().collect());
+        let api = Arc::new(api);
         status.loaded(&api, &self.config);
-        Ok(Arc::new(api))
+        Ok(api)
     }
 
     /// Watches imported files from now on, too.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::admin::GatewayView;
 use crate::policy::breaker::{self, Cause, SharedBreaker};
+use crate::policy::shared_cluster::BreakerOf;
 
 /// Counts and state of a breaker, at one look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,8 +46,13 @@ impl Breakers {
     pub(super) fn look(&mut self, view: &GatewayView) {
         let mut seen = BTreeMap::new();
         for shares in &view.shares {
-            for (method, breaker) in shares.breakers() {
-                let name = (shares.cluster.clone(), method.unwrap_or("all").to_owned());
+            for (of, breaker) in shares.breakers() {
+                let calls = match of {
+                    BreakerOf::Cluster => "all".to_owned(),
+                    BreakerOf::Method(path) => path.to_owned(),
+                    BreakerOf::Route(name) => format!("route {name}"),
+                };
+                let name = (shares.cluster.clone(), calls);
                 let now = BreakerCounts::of(breaker);
                 let before = self.0.get(&name).copied().unwrap_or_default();
                 news(before, now).into_iter().for_each(|news| say(&name, news));

@@ -13,6 +13,7 @@ use super::telemetry_sinks::Counts;
 use crate::admin::{GatewayView, Hooks, Source};
 use crate::metrics::render::{self, GatewayInfo, ReloadCounts, RingCounts};
 use crate::net::ring::{self, RingTails, RingUnavailable};
+use crate::transcode::api::Api;
 
 /// Read by the admin thread, written by the supervisor.
 pub(super) struct State {
@@ -163,6 +164,10 @@ impl Source for State {
             certificates: certificates.as_deref().map(|rows| self.certificates.info(rows)),
         };
         render::text(&info, &view.layout, &view.shards, &self.sample_rings())
+    }
+
+    fn api(&self) -> Option<Arc<Api>> {
+        self.apis()?.api()
     }
 
     fn openapi(&self) -> Option<Arc<str>> {

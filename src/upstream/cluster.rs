@@ -38,7 +38,20 @@ pub struct Cluster {
     limit: Rc<Limit>,
     budget: Rc<Budget>,
     breaker: Option<Rc<LocalBreaker>>,
+    /// Breakers in its place, in the order of the settings.
+    route_breakers: Vec<Rc<LocalBreaker>>,
     latencies: Option<Rc<Latencies>>,
+}
+
+/// The breaker that stands for the cluster in the calls of a route. A method's own is asked beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteBreaker {
+    /// The cluster's.
+    OfCluster,
+    /// None.
+    Off,
+    /// The one at this position in [`config::Cluster::route_breakers`].
+    Own(u32),
 }
 
 /// The inputs that a worker builds a [`Cluster`] from.
@@ -89,6 +102,13 @@ impl Cluster {
         let budget = before.filter(same_budget).map(|before| Rc::clone(&before.budget));
         let known = before.and_then(|before| before.breaker.as_ref());
         let breaker = shares.breaker.as_ref().map(|shared| methods::breaker(known, shared, worker));
+        let of_routes = |before: &'_ Cluster| before.route_breakers.clone();
+        let known = before.map(of_routes).unwrap_or_default();
+        let route_breakers = shares.route_breakers.iter().map(|(_, shared)| {
+            let known = known.iter().find(|known| Arc::ptr_eq(known.shared(), shared));
+            methods::breaker(known, shared, worker)
+        });
+        let route_breakers = route_breakers.collect();
         let latencies = settings.adaptive_timeout.as_ref().map(|wanted| {
             let known = before.and_then(|before| before.latencies.as_ref());
             let known = known.filter(|known| known.settings() == wanted);
@@ -100,6 +120,7 @@ impl Cluster {
             pool,
             budget: budget.unwrap_or_else(|| Rc::new(Budget::new(&shares.budget, throttling(&settings)))),
             breaker,
+            route_breakers,
             latencies,
             methods: Methods::new(&settings, shares, worker, before.map(|before| &before.methods)),
             limit: kept_limit.unwrap_or_else(|| Rc::new(Limit::new(limit))),
@@ -159,9 +180,17 @@ impl Cluster {
     pub fn admit<'a>(
         &'a self,
         method: &'a Method,
+        route: RouteBreaker,
         now: Moment,
     ) -> Result<BreakerPermits<'a>, BreakerRefusal> {
-        let breakers = [self.breaker.as_deref(), method.breaker.as_deref()];
+        let own = match route {
+            RouteBreaker::OfCluster => self.breaker.as_deref(),
+            RouteBreaker::Off => None,
+            RouteBreaker::Own(position) => {
+                self.route_breakers.get(position as usize).map(|breaker| &**breaker)
+            }
+        };
+        let breakers = [own, method.breaker.as_deref()];
         breakers.into_iter().flatten().for_each(|breaker| self.reach(breaker, now));
         let passes = BreakerPermits::admit(breakers[0], breakers[1], now, &mut self.pool.random());
         passes.inspect_err(|refusal| {
@@ -191,7 +220,7 @@ impl Cluster {
         self.limit.sync_shared();
         self.pool.sync_shared(now);
         self.methods.tick(now);
-        if let Some(breaker) = &self.breaker {
+        for breaker in self.breaker.iter().chain(&self.route_breakers) {
             breaker.tick(now);
             self.reach(breaker, now);
         }
@@ -199,7 +228,8 @@ impl Cluster {
 
     /// Whether there is nothing to synchronise without calls: all breakers are closed.
     pub fn is_at_rest(&self) -> bool {
-        self.breaker.as_ref().is_none_or(|breaker| breaker.is_closed()) && self.methods.are_closed()
+        let mut own = self.breaker.iter().chain(&self.route_breakers);
+        own.all(|breaker| breaker.is_closed()) && self.methods.are_closed()
     }
 
     /// Whether a connection to it has a send in flight.

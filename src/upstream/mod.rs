@@ -19,7 +19,7 @@ mod waiters;
 
 pub use acquire::AcquireStream;
 pub use attempt_error::AttemptError;
-pub use cluster::{Cluster, ClusterInputs};
+pub use cluster::{Cluster, ClusterInputs, RouteBreaker};
 pub use latencies::{Latencies, LatencySample};
 pub use lease::StreamLease;
 pub use methods::Method;

@@ -1,7 +1,7 @@
 //! A worker's view of one configuration: its routes, and the clusters that they lead to. Each new configuration
 //! replaces all of it; a call keeps the view that it began with.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell, RefMut};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,20 +10,21 @@ use super::call::guards::{Guards, Tokens};
 use super::call::known::KnownHeads;
 use super::call::timeouts::RouteTimeouts;
 use super::clock;
-use crate::config::{self, Config, Route};
+use crate::config::{self, Config, LocalAnswer, MILLION, Override, PathRewrite, Route, RouteActions};
 use crate::http2::{Head, Heads};
 use crate::metrics::{CallBlock, CallLabels, Layout, METHODS_SHOWN_MAX, Shard};
 use crate::net::IoContext;
+use crate::policy::failure::Failure;
 use crate::policy::jwt::SharedKeys;
 use crate::policy::keyed_rate::KeyedRate;
 use crate::policy::limit::SharedLimit;
 use crate::policy::rate::{Rate, SharedRate};
-use crate::policy::route::Routes;
+use crate::policy::route::{Found, Question, Rewriter, Routes};
 use crate::policy::shared_cluster::SharedClusterState;
 use crate::random::Random;
 use crate::time::Moment;
 use crate::tls::{ClusterContext, Contexts, Hosts};
-use crate::upstream::{Cluster, ClusterInputs, Method};
+use crate::upstream::{Cluster, ClusterInputs, Method, RouteBreaker};
 
 /// A configuration with its shared state, as the supervisor gives it to a worker.
 #[derive(Debug)]
@@ -66,6 +67,14 @@ impl ConfigSnapshot {
 pub(super) struct WorkerConfig {
     pub(super) config: Arc<Config>,
     routes: Routes,
+    /// The query of the call that is being routed.
+    query: RefCell<Vec<u8>>,
+    /// Whether a path of plain HTTP means something to a route, before it means a method.
+    takes_paths: bool,
+    /// The rewrite of each route that has one, for its service or for its callers.
+    rewriters: Vec<Option<Rewriter>>,
+    /// The path that a rewrite makes.
+    path: RefCell<Vec<u8>>,
     pub(super) known: KnownHeads,
     /// For each route, its choices.
     targets: Vec<Vec<Target>>,
@@ -86,6 +95,7 @@ pub(super) struct WorkerConfig {
 struct Target {
     cluster: usize,
     series: Vec<usize>,
+    breaker: RouteBreaker,
 }
 
 /// The target of a call.
@@ -93,6 +103,8 @@ pub(super) struct RouteMatch<'s> {
     pub(super) cluster: &'s Rc<Cluster>,
     /// Its series, by [`Method::place`].
     pub(super) series: &'s [usize],
+    /// The breaker that its attempts ask.
+    pub(super) breaker: RouteBreaker,
 }
 
 impl WorkerConfig {
@@ -133,6 +145,10 @@ impl WorkerConfig {
         let made = WorkerConfig {
             config: Arc::clone(config),
             routes: Routes::new(&config.routes),
+            query: RefCell::default(),
+            takes_paths: config.routes.iter().any(|route| route.actions.takes_paths()),
+            rewriters: config.routes.iter().map(|route| rewrite_of(route).map(Rewriter::new)).collect(),
+            path: RefCell::default(),
             known: KnownHeads::default(),
             targets: targets(config),
             timeouts: timeouts.collect(),
@@ -153,15 +169,56 @@ impl WorkerConfig {
         Rc::new(made)
     }
 
-    /// Finds the route of a call: its position.
-    pub(super) fn find(&self, path: &[u8], host: &[u8], headers: &Head) -> Option<usize> {
-        self.routes.find(path, host, headers)
+    /// Keeps the query of a call that is about to be routed, for its head may lose it before.
+    pub(super) fn keep_query(&self, query: &[u8]) {
+        if self.routes.asks_query() {
+            let mut kept = self.query.borrow_mut();
+            kept.clear();
+            kept.extend_from_slice(query);
+        }
+    }
+
+    /// A draw for a call that is about to be routed.
+    pub(super) fn draw(&self, random: &RefCell<Random>) -> u32 {
+        if self.routes.draws() { random.borrow_mut().below(MILLION) } else { 0 }
+    }
+
+    /// Finds the route of a call whose query was kept.
+    pub(super) fn find(&self, path: &[u8], host: &[u8], headers: &Head, draw: u32) -> Option<Found> {
+        let query = &self.query.borrow();
+        self.routes.find(&Question { path, query, host, headers, draw })
+    }
+
+    /// Whether a path of plain HTTP may mean something to a route, before it means a method.
+    pub(super) fn takes_paths(&self) -> bool {
+        self.takes_paths
+    }
+
+    /// The actions of a route.
+    pub(super) fn actions(&self, route: usize) -> &RouteActions {
+        &self.config.routes[route].actions
+    }
+
+    /// The path that this one becomes; `None` where the route has no rewrite.
+    pub(super) fn rewritten(
+        &self,
+        route: usize,
+        path: &[u8],
+    ) -> Result<Option<RefMut<'_, Vec<u8>>>, Failure> {
+        let Some(rewriter) = &self.rewriters[route] else { return Ok(None) };
+        let mut made = self.path.borrow_mut();
+        if rewriter.rewrite(path, &mut made) { Ok(Some(made)) } else { Err(Failure::BadPath) }
     }
 
     /// Chooses the one of a route's clusters that takes a call.
     pub(super) fn choose(&self, route: usize, random: &mut Random) -> RouteMatch<'_> {
-        let Target { cluster, series } = &self.targets[route][self.routes.choose(route, random)];
-        RouteMatch { cluster: &self.clusters[*cluster], series }
+        let Target { cluster, series, breaker } = &self.targets[route][self.routes.choose(route, random)];
+        RouteMatch { cluster: &self.clusters[*cluster], series, breaker: *breaker }
+    }
+
+    /// The series of a route that answers by itself.
+    pub(super) fn answered(&self, route: usize) -> usize {
+        self.targets[route][0].series[0]
     }
 
     /// Whether the rate limit of a route admits a call now.
@@ -252,27 +309,55 @@ fn reserved(config: &Config) -> Vec<Box<[u8]>> {
 /// before them one for all others.
 fn methods<'c>(route: &'c Route, cluster: &'c config::Cluster) -> impl Iterator<Item = Option<&'c str>> {
     let own = cluster.methods.iter().map(|method| method.path.as_str());
-    own.map(|path| route.matching.path.takes(path).then_some(path))
+    let may_come = |path: &str| route.actions.rewrite.is_some() || route.matching.path.takes(path);
+    own.map(move |path| may_come(path).then_some(path))
+}
+
+/// The rewrite of a route, for its service or for its callers.
+fn rewrite_of(route: &Route) -> Option<&PathRewrite> {
+    match &route.actions.answer {
+        Some(LocalAnswer::Redirect(redirect)) => redirect.rewrite.as_ref(),
+        Some(LocalAnswer::Direct(_)) => None,
+        None => route.actions.rewrite.as_ref(),
+    }
 }
 
 /// The order of series in the metrics, as [`layout`] has them.
 fn targets(config: &Config) -> Vec<Vec<Target>> {
-    let mut all = 0..;
-    let mut next = || all.next().expect("there is no end to numbers");
-    let mut target = |route: &Route, cluster: usize| {
+    let all = Cell::new(0);
+    let next = || all.replace(all.get() + 1);
+    let target = |route: &Route, cluster: usize| {
         let others = next();
-        let methods = methods(route, &config.clusters[cluster]);
-        let series = methods.map(|method| method.map_or(others, |_| next()));
-        Target { cluster, series: std::iter::once(others).chain(series.collect::<Vec<_>>()).collect() }
+        let settings = &config.clusters[cluster];
+        let series = methods(route, settings).map(|method| method.map_or(others, |_| next()));
+        let series = std::iter::once(others).chain(series.collect::<Vec<_>>()).collect();
+        let breaker = match &route.actions.breaker {
+            None => RouteBreaker::OfCluster,
+            Some(Override::Off) => RouteBreaker::Off,
+            Some(Override::Own(_)) => {
+                let mut own = (0..).zip(&settings.route_breakers);
+                let own = own.find(|(_, (name, _))| *name == route.name);
+                own.map_or(RouteBreaker::OfCluster, |(position, _)| RouteBreaker::Own(position))
+            }
+        };
+        Target { cluster, series, breaker }
     };
-    let routes = config.routes.iter();
-    routes.map(|route| route.clusters.iter().map(|choice| target(route, choice.cluster)).collect()).collect()
+    let all_of = |route: &Route| match route.clusters.is_empty() {
+        // It answers by itself, and has no cluster.
+        true => vec![Target { cluster: usize::MAX, series: vec![next()], breaker: RouteBreaker::Off }],
+        false => route.clusters.iter().map(|choice| target(route, choice.cluster)).collect(),
+    };
+    config.routes.iter().map(all_of).collect()
 }
 
 /// The labels of all series, in the order of the counts.
 pub fn layout(config: &Config) -> Layout {
     let mut calls = Vec::new();
     for route in &config.routes {
+        if route.clusters.is_empty() {
+            let (cluster, method) = Default::default();
+            calls.push(CallLabels { route: route.name.clone(), cluster, method });
+        }
         for choice in &route.clusters {
             let cluster = &config.clusters[choice.cluster];
             let methods = methods(route, cluster).flatten();

@@ -33,6 +33,8 @@ fn a_unary_call_allocates_nothing() {
     let keys = TempFile::new(&issuer.jwks());
     let authorization = format!("Bearer {}", issuer.token(",\"group\":[\"staff\"]"));
     for (backend, tables, is_guarded) in [
+        ("io_uring", ROUTES, false),
+        ("epoll", ROUTES, false),
         ("io_uring", "", false),
         ("epoll", "", false),
         ("io_uring", UNRECORDED, false),
@@ -43,6 +45,7 @@ fn a_unary_call_allocates_nothing() {
     ] {
         let gateway = match is_guarded {
             true => guarded(upstream, backend, &keys),
+            false if tables == ROUTES => routed(upstream, backend),
             false => gateway(upstream, backend, tables),
         };
         let client = runtime.block_on(connect(gateway.listeners()[0]));
@@ -67,6 +70,35 @@ fn the_counter_sees_what_a_worker_allocates() {
     let client = runtime.block_on(connect(gateway.listeners()[0]));
     run(&runtime, &client, CONCURRENCY, "none");
     assert!(runtime.block_on(at_rest(&gateway)) > before, "a new connection needs memory");
+}
+
+/// Routes that each call is looked up among anew, for chance has a say. The last one takes it, and gives the service
+/// another path.
+const ROUTES: &str = r#"
+[[routes]]
+match = { safe_regex = "/(?:[a-z]+\\.)+[A-Z][a-z]+/Get.*", runtime_fraction = 50.0 }
+cluster = "interop"
+
+[[routes]]
+match = { service = "ringway.test.Echo", runtime_fraction = 0.0 }
+cluster = "interop"
+
+[[routes]]
+match = { safe_regex = "/ringway\\.[a-z]+\\..*", header_matchers = [{ name = "user-agent", safe_regex = "grpc-go/.*" }], query_parameters = [{ name = "x" }] }
+cluster = "interop"
+
+[[routes]]
+match = { safe_regex = "/ringway\\.[a-z]+\\..*", header_matchers = [{ name = "user-agent", safe_regex = "grpc-[a-z]+/[0-9.]+" }, { name = "authorization", contains = "e" }] }
+cluster = "interop"
+regex_rewrite = { pattern = "^/ringway\\.([a-z]+)", substitution = "/other.\\1" }
+retry = { max_attempts = 2 }
+breaker = { min_requests = 10 }
+"#;
+
+/// A gateway with these routes.
+fn routed(upstream: SocketAddr, backend: &str) -> Gateway {
+    let config = gateway_config(&[upstream], backend, "").replace("workers = 2", "workers = 1");
+    start(&config.replacen("[[routes]]\n", &format!("{ROUTES}\n[[routes]]\n"), 1))
 }
 
 /// All policies that look at each call.

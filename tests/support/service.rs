@@ -37,6 +37,9 @@ pub enum Act {
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Asked {
+    /// With its query.
+    pub path: String,
+    pub authority: String,
     pub headers: HeaderMap,
     pub at: Instant,
     /// When its caller gave it up.
@@ -165,13 +168,18 @@ async fn answer(
 ) {
     let (head, mut body) = request.into_parts();
     let (headers, at) = (head.headers.clone(), Instant::now());
-    let asked = Asked { headers, at, cancelled_at: None, whole: false, bytes: 0 };
+    let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let authority = head.uri.authority().map(ToString::to_string).unwrap_or_default();
+    let asked = Asked { path, authority, headers, at, cancelled_at: None, whole: false, bytes: 0 };
     let at = shared.note(|all| {
         all.push(asked);
         all.len() - 1
     });
     let act = (shared.decide)(at, &head.headers);
-    while let Some(Ok(piece)) = body.data().await {
+    while let Some(piece) = body.data().await {
+        let Ok(piece) = piece else {
+            return shared.note(|all| all[at].cancelled_at = Some(Instant::now()));
+        };
         let _ = body.flow_control().release_capacity(piece.len());
         shared.note(|all| all[at].bytes += piece.len());
     }

@@ -4,6 +4,7 @@ mod access;
 mod clusters;
 mod listeners;
 mod process;
+mod resilience;
 mod routes;
 mod tls;
 mod transcoding;
@@ -14,14 +15,31 @@ use super::knob::Knob;
 /// Every key there is, in the order of the file.
 pub const KNOBS: &[Knob] = &ALL;
 
-const PARTS: [&[Knob]; 8] = [
+const PARTS: [&[Knob]; 25] = [
     process::ROWS,
     listeners::ROWS,
     tls::LISTENER_ROWS,
     transcoding::ROWS,
     routes::ROWS,
+    routes::HEADER_MATCHERS,
+    routes::QUERY_PARAMETERS,
+    routes::SHARES,
+    routes::ACTIONS,
+    routes::RETRY,
+    routes::HEDGING_TABLE,
+    routes::HEDGING,
+    routes::BREAKER_TABLE,
+    routes::BREAKER,
     access::ROWS,
     clusters::ROWS,
+    clusters::METHOD_HEDGING,
+    clusters::METHOD_BREAKER_TABLE,
+    clusters::METHOD_BREAKER,
+    clusters::RETRY_TABLE,
+    clusters::RETRY,
+    clusters::BREAKER_TABLE,
+    clusters::BREAKER,
+    clusters::OTHER_ROWS,
     tls::CLUSTER_ROWS,
 ];
 

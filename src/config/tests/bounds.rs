@@ -31,7 +31,16 @@ fn every_bound_is_taken_and_one_more_is_not() {
                 "[[clusters.methods]]\npath = \"/a/b\"\n{} = {value}",
                 key.trim_start_matches("methods.")
             )),
-            Some(("routes", key)) if key.starts_with("rate_limit.") || key.starts_with("fault.") => {
+            Some(("routes", key)) if key.starts_with("direct_response.") => {
+                route(&format!("{key} = {value}"))
+            }
+            Some(("routes", key)) if key.starts_with("hedging.") => {
+                let methods = "[[clusters.methods]]\npath = \"/a/b\"\nidempotent = true\n";
+                format!("{}{methods}", route(&format!("cluster = \"echo\"\n{key} = {value}")))
+            }
+            Some(("routes", key))
+                if ["rate_limit.", "fault.", "retry.", "breaker."].iter().any(|it| key.starts_with(it)) =>
+            {
                 route(&format!("cluster = \"echo\"\n{key} = {value}"))
             }
             Some(("jwt_providers", key)) => top(&format!(

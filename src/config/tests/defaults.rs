@@ -7,8 +7,8 @@ use super::super::{
     Admin, Admission, AllowOrigins, Backend, Breaker, ClientKeepalive, Cluster, Compatibility, Compression,
     Config, ConnectionAge, Cors, CpuPolicy, Dns, Effective, Endpoint, Forwarding, Http2, Io, Keepalive,
     LbPolicy, Listener, Match, OnBadRule, OnUnavailable, OutlierDetection, Overload, PathMatch, Pool,
-    PrintOptions, Reconnect, Retry, RetryBudget, Route, RoutePolicies, ServerTiming, SlowStart, Transcoding,
-    WeightedCluster, Workers,
+    PrintOptions, Reconnect, Retry, RetryBudget, Route, RouteActions, RoutePolicies, ServerTiming, SlowStart,
+    Transcoding, WeightedCluster, Workers,
 };
 use super::{parsed, top};
 
@@ -48,13 +48,14 @@ fn everything_has_a_default() {
         listeners: vec![default_listener()],
         routes: vec![Route {
             name: "prefix:/".to_owned(),
-            matching: Match { path: PathMatch::Prefix("/".to_owned()), host: None, headers: Vec::new() },
+            matching: Match { path: PathMatch::Prefix("/".to_owned()), ..Match::default() },
             clusters: vec![WeightedCluster { cluster: 0, weight: 1 }],
             timeout: Some(5 * SECOND),
             max_stream_duration: None,
             idle_timeout: Some(300 * SECOND),
             rate_limit: None,
             policies: RoutePolicies::default(),
+            actions: RouteActions::default(),
         }],
         clusters: vec![default_cluster()],
         jwt_providers: Vec::new(),
@@ -174,6 +175,7 @@ pub(super) fn default_cluster() -> Cluster {
         retry: Retry::default(),
         retry_budget: RetryBudget::default(),
         breaker: Some(Breaker::default()),
+        route_breakers: Vec::new(),
         outlier_detection: Some(OutlierDetection::default()),
         slow_start: SlowStart::default(),
         adaptive_timeout: None,

@@ -45,6 +45,7 @@ fn the_examples_parse_and_show_the_defaults() {
     let mut echo = full.clusters[0].clone();
     echo.endpoints.truncate(1);
     echo.methods.clear();
+    echo.route_breakers.clear();
     // These are off where they are not written down.
     assert!(echo.service_config.take().is_some_and(|config| config.methods.len() == 2));
     assert!(echo.adaptive_timeout.take().is_some() && echo.health_checks.take().is_some());

@@ -6,6 +6,7 @@ mod dns;
 mod files;
 mod mutations;
 mod refused;
+mod routes;
 mod schema;
 mod service_config;
 mod sources;

@@ -46,10 +46,16 @@ pub(super) fn write(page: &mut Page, shares: &[Arc<SharedClusterState>]) {
         for (name, kind, help, read) in BREAKER_ROWS {
             page.family(name, kind, help);
             for shares in shares {
-                for (method, breaker) in shares.breakers() {
-                    let (cluster, method) = (Escaped(&shares.cluster), Escaped(method.unwrap_or_default()));
+                for (of, breaker) in shares.breakers() {
+                    let cluster = Escaped(&shares.cluster);
+                    let method = Escaped(of.method().unwrap_or_default());
                     let labels = format_args!("cluster=\"{cluster}\",method=\"{method}\"");
-                    page.sample(name, &labels, read(breaker));
+                    match of.route().map(Escaped) {
+                        Some(route) => {
+                            page.sample(name, &format_args!("{labels},route=\"{route}\""), read(breaker));
+                        }
+                        None => page.sample(name, &labels, read(breaker)),
+                    }
                 }
             }
         }

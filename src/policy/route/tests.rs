@@ -1,38 +1,74 @@
+use http::HeaderMap;
+use http::header::HeaderName;
+
 use super::*;
-use crate::config::{Match, Route, WeightedCluster};
-use PathMatch::{Path, Prefix, Service};
+use crate::config::{MILLION, Match, PathMatch, Regex, Route, ValueMatch, ValueMatcher, WeightedCluster};
+use PathMatch::{Path, Prefix, SeparatedPrefix, Service};
 
 fn route(path: PathMatch, host: Option<&str>, headers: &[(&str, &str)]) -> Route {
+    of(Match {
+        path,
+        host: host.map(str::to_owned),
+        headers: headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        ..Match::default()
+    })
+}
+
+fn of(matching: Match) -> Route {
     Route {
         name: String::new(),
-        matching: Match {
-            path,
-            host: host.map(str::to_owned),
-            headers: headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        },
+        matching,
         clusters: vec![WeightedCluster { cluster: 0, weight: 1 }],
         timeout: None,
         max_stream_duration: None,
         idle_timeout: None,
         rate_limit: None,
         policies: Default::default(),
+        actions: Default::default(),
     }
+}
+
+fn regex(pattern: &str) -> PathMatch {
+    PathMatch::Regex(Regex::new(pattern).unwrap())
+}
+
+fn matcher(name: &str, value: ValueMatch, invert: bool) -> ValueMatcher {
+    ValueMatcher { name: name.to_owned(), value, invert }
+}
+
+/// A call to this path, with its query.
+fn asked<'a>(path: &'a str, host: &'a str, headers: &'a HeaderMap, draw: u32) -> Question<'a, HeaderMap> {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    Question { path: path.as_bytes(), query: query.as_bytes(), host: host.as_bytes(), headers, draw }
 }
 
 fn header_map(headers: &[(&'static str, &str)]) -> HeaderMap {
     headers.iter().map(|&(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
 }
 
-/// The expected result of `Routes::find`, as plainly as it can be put.
-fn find_plainly(routes: &[Route], path: &str, host: &str, headers: &HeaderMap) -> Option<usize> {
-    let host = host.to_ascii_lowercase();
-    routes.iter().position(|route| {
-        let path_matches = match &route.matching.path {
-            Path(wanted) => path == wanted,
+/// The expected result of `Routes::find`, as plainly as it can be put, and whether chance had a say.
+fn find_plainly(routes: &[Route], asked: &Question<'_, HeaderMap>) -> (Option<usize>, bool) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (path, query, host) = (text(asked.path), text(asked.query), text(asked.host).to_ascii_lowercase());
+    let joined = |name: &str| {
+        let values: Vec<_> = asked.headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
+        (!values.is_empty()).then(|| values.join(&b","[..]))
+    };
+    let parameter = |name: &str| {
+        let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.find(|(known, _)| *known == name).map(|(_, value)| value.as_bytes())
+    };
+    let mut drew = false;
+    let found = routes.iter().position(|route| {
+        let matching = &route.matching;
+        let path_matches = match &matching.path {
+            Path(wanted) => path == *wanted,
             Prefix(wanted) => path.starts_with(wanted.as_str()),
+            SeparatedPrefix(wanted) => path == *wanted || path.starts_with(&format!("{wanted}/")),
             Service(wanted) => path.starts_with(&format!("/{wanted}/")),
+            PathMatch::Regex(regex) => regex.is_match(path.as_bytes()),
         };
-        let host_matches = match route.matching.host.as_deref() {
+        let host_matches = match matching.host.as_deref() {
             None => true,
             Some(_) if host.len() > 255 => false,
             Some(wanted) => match wanted.strip_prefix('*') {
@@ -40,13 +76,18 @@ fn find_plainly(routes: &[Route], path: &str, host: &str, headers: &HeaderMap) -
                 None => host == wanted,
             },
         };
-        path_matches
+        let matches = path_matches
             && host_matches
-            && route.matching.headers.iter().all(|(name, wanted)| {
-                let values: Vec<_> = headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
-                !values.is_empty() && values.join(&b","[..]) == wanted.as_bytes()
-            })
-    })
+            && matching
+                .headers
+                .iter()
+                .all(|(name, wanted)| joined(name).is_some_and(|it| it == wanted.as_bytes()))
+            && matching.header_matchers.iter().all(|it| it.meets(joined(&it.name).as_deref()))
+            && matching.query_parameters.iter().all(|it| it.meets(parameter(&it.name)));
+        drew |= matches && matching.runtime_fraction.is_some();
+        matches && matching.runtime_fraction.is_none_or(|fraction| asked.draw < fraction)
+    });
+    (found, drew)
 }
 
 /// Path, host, headers, and the route they take.
@@ -56,11 +97,19 @@ fn check(routes: &[Route], calls: &[Call<'_>]) {
     let indexed = Routes::new(routes);
     for &(path, host, headers, wanted) in calls {
         let map = header_map(headers);
-        assert_eq!(indexed.find(path, host, &map), wanted, "{path} {host} {headers:?}");
-        assert_eq!(find_plainly(routes, path, host, &map), wanted, "{path} {host} {headers:?}");
-        let explained = routes.iter().position(|route| why_not(route, path, host, &map).is_none());
-        assert_eq!(explained, wanted, "{path} {host} {headers:?}");
+        let asked = asked(path, host, &map, 0);
+        check_one(routes, &indexed, &asked, wanted);
     }
+}
+
+fn check_one(routes: &[Route], indexed: &Routes, asked: &Question<'_, HeaderMap>, wanted: Option<usize>) {
+    let found = indexed.find(asked);
+    assert_eq!(found.map(|found| found.route), wanted, "{asked:?} {routes:#?}");
+    let (plainly, drew) = find_plainly(routes, asked);
+    assert_eq!(plainly, wanted, "{asked:?} {routes:#?}");
+    assert!(found.is_none_or(|found| found.is_fixed != drew), "{asked:?} {routes:#?}");
+    let explained = routes.iter().position(|route| why_not(route, asked).is_none());
+    assert_eq!(explained, wanted, "{asked:?} {routes:#?}");
 }
 
 #[test]
@@ -191,53 +240,189 @@ fn a_repeated_header_counts_as_its_values_joined() {
     );
 }
 
+#[test]
+fn patterns_match_whole_paths_and_separated_prefixes_whole_segments() {
+    let routes = [
+        route(regex("/v[0-9]+/[^/]*"), None, &[]),
+        route(SeparatedPrefix("/shop".into()), None, &[]),
+        route(regex("/sh.*"), None, &[("x-a", "1")]),
+        route(Prefix("/s".into()), None, &[]),
+        route(regex("/sh.*"), None, &[]),
+    ];
+    check(
+        &routes,
+        &[
+            ("/v1/a", "", &[], Some(0)),
+            ("/v1/a?x=/", "", &[], Some(0)),
+            ("/v1/a/b", "", &[], None),
+            ("x/v1/a", "", &[], None),
+            ("/v/a", "", &[], None),
+            ("/shop", "", &[], Some(1)),
+            ("/shop/", "", &[], Some(1)),
+            ("/shop/a", "", &[("x-a", "1")], Some(1)),
+            ("/shopping", "", &[("x-a", "1")], Some(2)),
+            ("/shopping", "", &[("x-a", "2")], Some(3)),
+        ],
+    );
+}
+
+#[test]
+fn fields_and_parameters_are_matched_in_many_ways() {
+    let with = |header_matchers: &[ValueMatcher], query_parameters: &[ValueMatcher]| {
+        of(Match {
+            header_matchers: header_matchers.to_vec(),
+            query_parameters: query_parameters.to_vec(),
+            ..Match::default()
+        })
+    };
+    let version = |value, invert| matcher("x-version", value, invert);
+    let routes = [
+        with(&[version(ValueMatch::Range(10, 20), false)], &[]),
+        with(
+            &[version(ValueMatch::Prefix("2.".into()), false)],
+            &[matcher("beta", ValueMatch::Present(true), false)],
+        ),
+        with(&[version(ValueMatch::Prefix("2.".into()), false)], &[]),
+        with(&[version(ValueMatch::Regex(Regex::new("[0-9]+,.*").unwrap()), false)], &[]),
+        with(&[version(ValueMatch::Exact("1".into()), true)], &[]),
+        with(&[], &[matcher("v", ValueMatch::Exact("2".into()), false)]),
+        with(&[version(ValueMatch::Present(false), false)], &[]),
+    ];
+    check(
+        &routes,
+        &[
+            ("/a/b", "", &[("x-version", "10")], Some(0)),
+            ("/a/b", "", &[("x-version", "20")], Some(4)),
+            ("/a/b", "", &[("x-version", "2.1")], Some(2)),
+            ("/a/b?beta", "", &[("x-version", "2.1")], Some(1)),
+            ("/a/b?a=1&beta=", "", &[("x-version", "2.1")], Some(1)),
+            ("/a/b?beta2=1&abeta=1", "", &[("x-version", "2.1")], Some(2)),
+            // Several are joined: the first does not count alone.
+            ("/a/b", "", &[("x-version", "2.1"), ("x-version", "3")], Some(2)),
+            ("/a/b", "", &[("x-version", "12"), ("x-version", "3")], Some(3)),
+            ("/a/b", "", &[("x-version", "1")], None),
+            ("/a/b?v=2", "", &[("x-version", "1")], Some(5)),
+            ("/a/b?v=1&v=2", "", &[("x-version", "1")], None),
+            ("/a/b?v=%32", "", &[("x-version", "1")], None),
+            ("/a/b", "", &[], Some(6)),
+        ],
+    );
+}
+
+#[test]
+fn one_draw_decides_about_all_routes() {
+    let part = |path: &str, percent: u32| {
+        of(Match {
+            path: Service(path.to_owned()),
+            runtime_fraction: Some(percent * MILLION / 100),
+            ..Match::default()
+        })
+    };
+    let routes = [part("a", 10), part("a", 30), route(Service("a".into()), None, &[]), part("b", 0)];
+    let indexed = Routes::new(&routes);
+    assert!(indexed.draws() && !indexed.asks_query());
+    let headers = HeaderMap::new();
+    let mut counts = [0; 3];
+    let mut random = Random::seeded(3);
+    for _ in 0..100_000 {
+        let found = indexed.find(&asked("/a/b", "", &headers, random.below(MILLION))).unwrap();
+        assert!(!found.is_fixed, "another draw, another route");
+        counts[found.route] += 1;
+    }
+    for (count, wanted) in counts.into_iter().zip([10_000_i32, 20_000, 70_000]) {
+        // Five standard deviations are 725 at most.
+        assert!((count - wanted).abs() < 725, "{counts:?}");
+    }
+    for (draw, wanted) in [(0, 0), (99_999, 0), (100_000, 1), (299_999, 1), (300_000, 2), (999_999, 2)] {
+        check_one(&routes, &indexed, &asked("/a/b", "", &headers, draw), Some(wanted));
+    }
+    check_one(&routes, &indexed, &asked("/b/b", "", &headers, 0), None);
+    // A route before them settles it.
+    let routes = [route(Path("/a/b".into()), None, &[]), part("a", 10)];
+    let found = Routes::new(&routes).find(&asked("/a/b", "", &headers, 0));
+    assert_eq!(found, Some(Found { route: 0, is_fixed: true }));
+}
+
+const WORDS: [&str; 7] = ["a", "a.A", "a.B", "b", "b/c", "", "aa"];
+const NAMES: [&str; 3] = ["x-1", "x-2", "x-3"];
+const VALUES: [&str; 5] = ["1", "2", "1,2", "", "1,"];
+
+fn one<'a, const N: usize>(from: &[&'a str; N], random: &mut Random) -> &'a str {
+    from[random.below(u32::try_from(N).unwrap()) as usize]
+}
+
+/// A condition on a value, of few words. `digit` is compiled once.
+fn some_matcher(digit: &Regex, random: &mut Random) -> ValueMatcher {
+    let text = one(&VALUES, random).to_owned();
+    let value = match random.below(7) {
+        0 => ValueMatch::Exact(text),
+        1 => ValueMatch::Prefix(text),
+        2 => ValueMatch::Suffix(text),
+        3 => ValueMatch::Contains("1".to_owned()),
+        4 => ValueMatch::Range(1, 2),
+        5 => ValueMatch::Regex(digit.clone()),
+        _ => ValueMatch::Present(random.below(2) == 0),
+    };
+    matcher(one(&NAMES, random), value, random.below(3) == 0)
+}
+
+/// A route of few words.
+fn some_route(patterns: &[PathMatch], digit: &Regex, random: &mut Random) -> Route {
+    const PREFIXES: [&str; 8] = ["/", "/a", "/a.", "/a.A", "/a.A/", "/a/", "/b/c", "/aa/b"];
+    const HOSTS: [&str; 6] = ["x.com", "y.x.com", "*.x.com", "*.com", "*.y.x.com", "com"];
+    let path = match random.below(5) {
+        0 => Path(format!("/{}/{}", one(&WORDS, random), one(&WORDS, random))),
+        1 => Service(one(&WORDS, random).into()),
+        2 => SeparatedPrefix(one(&["/a", "/b/c", "/aa"], random).into()),
+        3 => patterns[random.below(5) as usize].clone(),
+        _ => Prefix(one(&PREFIXES, random).into()),
+    };
+    let host = (random.below(2) == 0).then(|| one(&HOSTS, random));
+    let count = random.below(4).min(2);
+    let headers: Vec<_> = (0..count).map(|_| (one(&NAMES, random), one(&VALUES, random))).collect();
+    let mut route = route(path, host, &headers);
+    if random.below(3) == 0 {
+        route.matching.header_matchers.push(some_matcher(digit, random));
+    }
+    if random.below(4) == 0 {
+        route.matching.query_parameters.push(some_matcher(digit, random));
+    }
+    route.matching.runtime_fraction = (random.below(6) == 0).then(|| random.below(MILLION));
+    route
+}
+
 /// 20,000 random calls on 1,000 random configurations from few words, so that much matches and much almost does.
 #[test]
 fn the_indices_agree_with_asking_one_by_one() {
-    const WORDS: [&str; 7] = ["a", "a.A", "a.B", "b", "b/c", "", "aa"];
-    const PREFIXES: [&str; 8] = ["/", "/a", "/a.", "/a.A", "/a.A/", "/a/", "/b/c", "/aa/b"];
-    const HOSTS: [&str; 6] = ["x.com", "y.x.com", "*.x.com", "*.com", "*.y.x.com", "com"];
     const CALL_HOSTS: [&str; 8] = ["x.com", "Y.X.com", "z.x.com", "z.y.x.COM", "com", "q", "", ".x.com"];
-    const NAMES: [&str; 3] = ["x-1", "x-2", "x-3"];
-    const VALUES: [&str; 5] = ["1", "2", "1,2", "", "1,"];
-    fn one<'a, const N: usize>(from: &[&'a str; N], random: &mut Random) -> &'a str {
-        from[random.below(u32::try_from(N).unwrap()) as usize]
-    }
-
+    let patterns = ["/a.*", "/[ab]/.*", ".*/a", "/a/b", ".*"].map(regex);
+    let digit = Regex::new("[0-9],.*").unwrap();
     let mut random = Random::seeded(77);
-    let mut found = 0;
+    let (mut found, mut drawn) = (0, 0);
     for _ in 0..1_000 {
         let most = if random.below(4) == 0 { 60 } else { 8 };
         let count = 1 + random.below(most);
-        let routes: Vec<Route> = (0..count)
-            .map(|_| {
-                let path = match random.below(3) {
-                    0 => Path(format!("/{}/{}", one(&WORDS, &mut random), one(&WORDS, &mut random))),
-                    1 => Service(one(&WORDS, &mut random).into()),
-                    _ => Prefix(one(&PREFIXES, &mut random).into()),
-                };
-                let host = (random.below(2) == 0).then(|| one(&HOSTS, &mut random));
-                let headers: Vec<_> = (0..random.below(4).min(2))
-                    .map(|_| (one(&NAMES, &mut random), one(&VALUES, &mut random)))
-                    .collect();
-                route(path, host, &headers)
-            })
-            .collect();
+        let routes: Vec<Route> = (0..count).map(|_| some_route(&patterns, &digit, &mut random)).collect();
         let indexed = Routes::new(&routes);
         for _ in 0..20 {
-            let path = format!("/{}/{}", one(&WORDS, &mut random), one(&WORDS, &mut random));
+            let mut path = format!("/{}/{}", one(&WORDS, &mut random), one(&WORDS, &mut random));
+            for _ in 0..random.below(3) {
+                let mark = if path.contains('?') { '&' } else { '?' };
+                path += &format!("{mark}{}={}", one(&NAMES, &mut random), one(&VALUES, &mut random));
+            }
             let host = one(&CALL_HOSTS, &mut random);
             let sent: Vec<_> =
                 (0..random.below(5)).map(|_| (one(&NAMES, &mut random), one(&VALUES, &mut random))).collect();
             let headers = header_map(&sent);
-            let wanted = find_plainly(&routes, &path, host, &headers);
-            assert_eq!(indexed.find(&path, host, &headers), wanted, "{path} {host} {sent:?} {routes:#?}");
-            let explained = routes.iter().position(|route| why_not(route, &path, host, &headers).is_none());
-            assert_eq!(explained, wanted, "{path} {host} {sent:?} {routes:#?}");
+            let asked = asked(&path, host, &headers, random.below(MILLION));
+            let (wanted, drew) = find_plainly(&routes, &asked);
+            check_one(&routes, &indexed, &asked, wanted);
             found += u32::from(wanted.is_some());
+            drawn += u32::from(drew);
         }
     }
-    assert!((3_000..15_000).contains(&found), "{found} of 20000 found a route");
+    assert!((3_000..17_000).contains(&found), "{found} of 20000 found a route");
+    assert!(drawn > 500, "chance had a say for {drawn}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! A call in flight: its request, its response, its timeouts, and its telemetry. Its parts are private: drivers of a
 //! call use these verbs.
 
+mod answered;
 mod guarded;
+mod routing;
 mod upload;
 
 use std::future::{Future, poll_fn};
@@ -20,7 +22,6 @@ use super::forwarding;
 use super::guards::Guards;
 use super::headers::{self, Arrival, GatewayHeaders};
 use super::json;
-use super::known::Finding;
 use super::pace::Pace;
 use super::protocol::DownstreamProtocol;
 use super::request_body::RequestBody;
@@ -35,7 +36,7 @@ use crate::metrics::record::Stage;
 use crate::policy::failure::Failure;
 use crate::policy::status::{CANCEL, Code};
 use crate::time::Moment;
-use crate::upstream::{AttemptError, Cluster, Method};
+use crate::upstream::AttemptError;
 use crate::wire::web::{FromText, WebEncoding};
 use crate::worker::config::WorkerConfig;
 use crate::worker::core::Worker;
@@ -150,7 +151,9 @@ impl Call {
         let transcoder = worker.transcoder();
         let allow = transcoder.as_ref().and_then(|transcoder| transcoder.allowed(self.path()));
         let response = cors::answer_options(policy, &self.head, allow.as_deref(), &worker.heads);
-        response.map_or(Ok(false), |response| self.responder.send_plain(response).map(|()| true))
+        response.map_or(Ok(false), |response| {
+            self.responder.send_plain(response, Slice::default()).map(|()| true)
+        })
     }
 
     /// Reads the caller's requests to the gateway, and refuses a head that no upstream should see.
@@ -166,18 +169,6 @@ impl Call {
             self.telemetry.called_by(self.caller);
         }
         Ok(headers)
-    }
-
-    /// The findings of this head, if it came before, and nothing but itself decides them.
-    pub(super) fn known(&self, config: &WorkerConfig) -> Option<Finding> {
-        if self.client.settings().forwarding.is_on() { None } else { config.known.find(&self.head) }
-    }
-
-    /// Keeps what was found in a head of gRPC, unless its client has a part in that.
-    pub(super) fn keep_known(&self, config: &WorkerConfig, finding: Finding) {
-        if !finding.headers.is_of_proxy && !self.client.settings().forwarding.is_on() {
-            config.known.keep(&self.head, finding);
-        }
     }
 
     /// Tells the times of the call's stages, if the caller asks for them and may.
@@ -225,18 +216,6 @@ impl Call {
         }
     }
 
-    /// Finds the route.
-    pub(super) fn find_route(&self, config: &WorkerConfig) -> Result<usize, Failure> {
-        let (path, host) = (headers::path(&self.head), headers::host(&self.head));
-        config.find(path, host, &self.head).ok_or(Failure::NoRoute)
-    }
-
-    /// Notes the route that was found, and the series that counts the call.
-    pub(super) fn routed(&mut self, config: &WorkerConfig, series: usize) {
-        self.series = series;
-        self.telemetry.routed(config.logged(series), self.responder.timer());
-    }
-
     /// Sets the timeouts of caller and route.
     pub(super) fn set_limits(&mut self, asked: Option<Duration>, allowed: RouteTimeouts) {
         self.timeouts.set_limits(asked, allowed);
@@ -257,11 +236,6 @@ impl Call {
     }
 
     // Questions.
-
-    /// The cluster's settings of the method that is called.
-    pub(super) fn method<'c>(&self, cluster: &'c Cluster) -> &'c Method {
-        cluster.method(headers::path(&self.head))
-    }
 
     /// The path of the method that is called.
     pub(super) fn path(&self) -> &str {

@@ -13,6 +13,7 @@ use super::active::Call;
 use super::headers;
 use super::request_forwarder::UpstreamBody;
 use super::response_forwarder::ResponseForwarder;
+use crate::config::{Hedging, Override, Retry, RouteActions};
 use crate::http2::{Head, Stream};
 use crate::metrics::record::Stage;
 use crate::policy::balance::Tried;
@@ -23,7 +24,7 @@ use crate::policy::retry::AttemptOutcome;
 use crate::policy::status::Code;
 use crate::time::Moment;
 use crate::upstream::{
-    AcquireStream, AttemptError, AttemptResult, BreakerPermits, Cluster, Method, StreamLease,
+    AcquireStream, AttemptError, AttemptResult, BreakerPermits, Cluster, Method, RouteBreaker, StreamLease,
 };
 use crate::worker::core::Worker;
 use crate::worker::telemetry::trace::Span;
@@ -33,6 +34,9 @@ pub(super) struct Attempts<'a> {
     pub(super) worker: &'a Worker,
     pub(super) cluster: &'a Rc<Cluster>,
     pub(super) method: &'a Method,
+    /// The route's policies in place of those of cluster and method.
+    route: &'a RouteActions,
+    breaker: RouteBreaker,
     /// The method takes one message and answers with one.
     pub(super) is_unary: bool,
     /// Endpoints that attempts went to.
@@ -44,9 +48,24 @@ impl<'a> Attempts<'a> {
         worker: &'a Worker,
         cluster: &'a Rc<Cluster>,
         method: &'a Method,
+        (route, breaker): (&'a RouteActions, RouteBreaker),
         is_unary: bool,
     ) -> Attempts<'a> {
-        Attempts { worker, cluster, method, is_unary, tried: Cell::default() }
+        Attempts { worker, cluster, method, route, breaker, is_unary, tried: Cell::default() }
+    }
+
+    /// The retry policy.
+    pub(super) fn retry(&self) -> &'a Retry {
+        self.route.retry.as_ref().unwrap_or(&self.method.retry)
+    }
+
+    /// The hedging policy, if there is one.
+    pub(super) fn hedging(&self) -> Option<&'a Hedging> {
+        match &self.route.hedging {
+            None => self.method.hedging.as_ref(),
+            Some(Override::Own(hedging)) if self.method.idempotent => Some(hedging),
+            Some(_) => None,
+        }
     }
 }
 
@@ -132,8 +151,8 @@ impl<'a> Attempt<'a> {
         start: Start,
         now: Moment,
     ) -> Result<Attempt<'a>, AttemptError> {
-        let Attempts { cluster, method, .. } = *shared;
-        let permits = cluster.admit(method, now).map_err(|refusal| {
+        let Attempts { cluster, method, breaker, .. } = *shared;
+        let permits = cluster.admit(method, breaker, now).map_err(|refusal| {
             call.retry_after(refusal.rest);
             AttemptError { failure: Failure::BreakerOpen, outcome: refusal.outcome }
         })?;
@@ -218,8 +237,8 @@ impl<'a> Attempt<'a> {
         let Start { previous, .. } = self.start;
         let head = call.attempt_head(lease.address(), &mut self.span, previous, is_whole, self.connected);
         let stream = lease.open(head.map_err(AttemptError::terminal)?, false)?;
-        if is_whole && self.start.kind == Kind::First {
-            call.mirror(worker);
+        if self.start.kind == Kind::First {
+            call.mirror(worker, is_whole);
         }
         match &mut self.start.body {
             Some(copy) => copy.to(stream.clone()),

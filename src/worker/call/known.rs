@@ -18,6 +18,8 @@ pub(in crate::worker) struct Finding {
     pub(in crate::worker) headers: GatewayHeaders,
     /// The position of its route.
     pub(in crate::worker) route: usize,
+    /// The head has the path already that the route asks for.
+    pub(in crate::worker) is_rewritten: bool,
 }
 
 /// The findings of one configuration.

@@ -19,6 +19,7 @@ mod hedge;
 pub(in crate::worker) mod json;
 pub(in crate::worker) mod known;
 mod mirror;
+mod mirror_feed;
 mod mirror_target;
 mod mutation;
 mod pace;
@@ -41,19 +42,21 @@ use std::time::Duration;
 use self::active::{Call, UnreadRequest, Wait};
 use self::attempt::Attempts;
 use self::guards::Guards;
-use self::headers::{Arrival, GatewayHeaders};
+use self::headers::Arrival;
 use self::known::Finding;
 use self::protocol::DownstreamProtocol;
 use self::request_body::RequestBody;
 use self::responder::sink::ResponseSink;
+use self::timeouts::RouteTimeouts;
 use super::config::{RouteMatch, WorkerConfig};
 use super::core::Worker;
 use super::downstream::client::{Client, Counted};
 use super::executor::Inbox;
+use crate::config::LocalAnswer;
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::time::Moment;
-use crate::upstream::{Cluster, Method};
+use crate::upstream::{Cluster, Method, RouteBreaker};
 
 /// The time after which a caller of plain HTTP may try again that an overloaded worker refused.
 const RELIEF: Duration = Duration::from_secs(1);
@@ -95,7 +98,10 @@ pub(in crate::worker) async fn serve(calls: Inbox<NewCall>) -> Infallible {
         let NewCall { worker, config, client, counted, began, arrival, body, sink } = calls.next().await;
         let protocol = match config.known.find(&arrival.head) {
             Some(_) => DownstreamProtocol::Grpc,
-            None => protocol::of(&arrival.head, arrival.version, worker.transcodes()),
+            None => {
+                let takes_http = worker.transcodes() || config.takes_paths();
+                protocol::of(&arrival.head, arrival.version, takes_http)
+            }
         };
         let is_too_large = arrival.is_too_large;
         let mut call = Call::new(&worker, &config, client, (protocol, began), arrival, (body, sink));
@@ -124,11 +130,17 @@ fn run<'a>(
         let Some(routed) = decode_and_route(worker, config, call, protocol, began)? else {
             return Ok(Code::Ok);
         };
-        let RoutedCall { cluster, method, headers, unread, timeout, wait } = routed;
+        let RoutedCall { finding, destination, unread, timeout, wait } = routed;
         if let Some((guards, wait)) = wait {
             // In a box, for few calls wait for their guards.
             Box::pin(call.wait_for_guards(worker, config, guards, *wait)).await?;
         }
+        let (cluster, breaker, method) = match destination {
+            Destination::Here(answer) => return call.answer(config, finding.route, answer),
+            Destination::Cluster(cluster, breaker, method) => (cluster, breaker, method),
+        };
+        // After the guards, which judge the path that was called.
+        call.rewrite(config, finding)?;
         // A body that has to be read whole is read before there is room for the call. So a client that sends it slowly
         // takes no room from others.
         let message = match unread {
@@ -140,23 +152,31 @@ fn run<'a>(
             if call.has_begun() { None } else { Some(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await) };
         let now = worker.clock.now();
         call.admit(cluster, task, now)?;
-        call.prepare(&headers, cluster.settings().pool.replay_buffer_size, message);
+        call.prepare(&finding.headers, cluster.settings().pool.replay_buffer_size, message);
         // Attempt and respond, more than once if need be.
         let is_unary = timeout.is_some() && (method.unary || worker.takes_one_message(|| call.path()));
-        let attempts = Attempts::new(worker, cluster, method, is_unary);
+        let policies = (config.actions(finding.route), breaker);
+        let attempts = Attempts::new(worker, cluster, method, policies, is_unary);
         cluster.budget().earn(now);
-        match &method.hedging {
+        match attempts.hedging() {
             Some(hedging) => hedge::send(&attempts, hedging, call).await,
             None => retry::send(&attempts, call, timeout, now).await,
         }
     }
 }
 
+/// Where a call goes.
+enum Destination<'c> {
+    /// To a cluster, past this breaker, as a call of this method.
+    Cluster(&'c Rc<Cluster>, RouteBreaker, &'c Method),
+    /// Nowhere: the route answers by itself.
+    Here(&'c LocalAnswer),
+}
+
 /// A routed call, before anything of its body is read.
 struct RoutedCall<'c> {
-    cluster: &'c Rc<Cluster>,
-    method: &'c Method,
-    headers: GatewayHeaders,
+    finding: Finding,
+    destination: Destination<'c>,
     /// A request whose body has to be read before it is sent.
     unread: Option<UnreadRequest>,
     /// The time for the head of a response.
@@ -183,16 +203,27 @@ fn decode_and_route<'c>(
         return Err(Failure::Overloaded);
     }
     // Decode: from then on the head is that of a gRPC call. And route. What was found in a head holds when it comes again.
-    let (Finding { headers, route }, unread) = match call.known(config) {
+    let (finding, unread) = match call.known(config) {
         Some(finding) => {
             call.tell_time(worker, finding.headers);
             (finding, None)
         }
         None => read_head(worker, config, call, protocol)?,
     };
-    let RouteMatch { cluster, series } = config.choose(route, &mut worker.random.borrow_mut());
-    let method = call.method(cluster);
-    call.routed(config, series[method.place]);
+    let route = finding.route;
+    let (destination, timeouts) = match &config.actions(route).answer {
+        Some(answer) => {
+            call.routed(config, config.answered(route));
+            (Destination::Here(answer), RouteTimeouts::default())
+        }
+        None => {
+            let RouteMatch { cluster, series, breaker } =
+                config.choose(route, &mut worker.random.borrow_mut());
+            let method = call.method(config, cluster, finding)?;
+            call.routed(config, series[method.place]);
+            (Destination::Cluster(cluster, breaker, method), config.timeouts(route, method))
+        }
+    };
     // Admit: who calls, and may that caller; then the route's rate, and the deadline.
     let wait = match config.guards(route) {
         Some(guards) => call.ask_guards(worker, config, guards, true)?.map(|wait| (guards, Box::new(wait))),
@@ -202,9 +233,8 @@ fn decode_and_route<'c>(
         worker.local.counts().rate_limited.add(1);
         return Err(Failure::RateLimited);
     }
-    let timeouts = config.timeouts(route, method);
-    call.set_limits(headers.timeout, timeouts);
-    Ok(Some(RoutedCall { cluster, method, headers, unread, timeout: timeouts.answer, wait }))
+    call.set_limits(finding.headers.timeout, timeouts);
+    Ok(Some(RoutedCall { finding, destination, unread, timeout: timeouts.answer, wait }))
 }
 
 /// Reads a head that is not known, makes it that of a gRPC call, and finds its route.
@@ -217,10 +247,29 @@ fn read_head(
     let headers = call.read_headers(worker, protocol)?;
     // Before anything is refused: the refusal says it, too.
     call.tell_time(worker, headers);
+    call.keep_query(config);
+    let draw = config.draw(&worker.random);
+    if protocol == DownstreamProtocol::Json && config.takes_paths() {
+        // A path of plain HTTP may mean something to a route, before it means a method.
+        call.strip(config.reserved());
+        let found = call.find_route(config, draw).ok();
+        if let Some(found) = found.filter(|found| config.actions(found.route).takes_paths()) {
+            let finding = Finding { headers, route: found.route, is_rewritten: true };
+            if config.actions(found.route).answer.is_some() {
+                return Ok((finding, None));
+            }
+            call.rewrite_path(config, found.route)?;
+            let unread = call.decode(worker, config, protocol)?;
+            call.strip(config.reserved());
+            return Ok((finding, unread));
+        }
+    }
     let unread = call.decode(worker, config, protocol)?;
     call.strip(config.reserved());
-    let finding = Finding { headers, route: call.find_route(config)? };
-    if protocol == DownstreamProtocol::Grpc {
+    let found = call.find_route(config, draw)?;
+    let finding = Finding { headers, route: found.route, is_rewritten: false };
+    // A draw is made for each call anew.
+    if protocol == DownstreamProtocol::Grpc && found.is_fixed {
         call.keep_known(config, finding);
     }
     Ok((finding, unread))

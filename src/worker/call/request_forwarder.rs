@@ -6,6 +6,7 @@
 use std::task::{Context, Poll};
 
 use super::body_decoder::BodyDecoder;
+use super::mirror_feed::FeedWriter;
 use super::replay::ReplayBuffer;
 use super::request_body::RequestBody;
 use crate::buffer::Slice;
@@ -37,7 +38,12 @@ struct BodySource {
     /// Bytes of a body that is read whole which the client may not send anew yet.
     unreleased: usize,
     kept: ReplayBuffer,
+    /// Mirrors that get what comes. Apart, for few calls have any.
+    copies: Option<Box<Copies>>,
 }
+
+/// The ends of copies that a body is written to.
+struct Copies(Vec<FeedWriter>);
 
 /// The body's way to one upstream.
 pub(in crate::worker) struct UpstreamBody {
@@ -64,6 +70,7 @@ impl RequestForwarder {
                 whole: 0,
                 unreleased: 0,
                 kept,
+                copies: None,
             },
             feed: UpstreamBody::new(0),
         }
@@ -158,6 +165,18 @@ impl RequestForwarder {
     /// The pieces of the body that are kept.
     pub(in crate::worker) fn kept(&self) -> &[Slice] {
         self.source.kept.chunks()
+    }
+
+    /// Copies the body for mirrors from now on, and what has come of it. Nothing of it has been sent.
+    pub(in crate::worker) fn copy_to(&mut self, copies: Vec<FeedWriter>) {
+        let held = self.feed.held.iter().map(|(piece, _)| piece);
+        let kept = self.source.kept.chunks();
+        for copy in &copies {
+            // A piece that is held is among those kept, if any are.
+            kept.iter().chain(held.clone().filter(|_| kept.is_empty())).for_each(|piece| copy.push(piece));
+        }
+        self.source.copies = Some(Box::new(Copies(copies)));
+        self.source.end_copies();
     }
 
     /// Whether all of the body has come from the client.
@@ -347,8 +366,28 @@ impl BodySource {
         read
     }
 
-    /// The next piece from the client, and how much of its window that holds.
+    /// The next piece from the client, and how much of its window that holds. Mirrors get a copy.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Slice, usize)>, Failure>> {
+        let read = self.read_client(cx);
+        if let Some(copies) = &self.copies {
+            if let Poll::Ready(Ok(Some((piece, _)))) = &read {
+                copies.0.iter().for_each(|copy| copy.push(piece));
+            }
+            if matches!(read, Poll::Ready(Ok(_))) {
+                self.end_copies();
+            }
+        }
+        read
+    }
+
+    /// Ends the copies, if all of the body has come.
+    fn end_copies(&mut self) {
+        if let Some(copies) = self.copies.take_if(|_| self.received) {
+            copies.0.into_iter().for_each(FeedWriter::end);
+        }
+    }
+
+    fn read_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Slice, usize)>, Failure>> {
         loop {
             if self.received {
                 return Poll::Ready(Ok(None));

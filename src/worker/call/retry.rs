@@ -121,7 +121,7 @@ impl<'a> Retry<'a> {
             retry::Attempt { outcome, pushback, idempotent: method.idempotent, kept: call.is_kept() };
         let left = call.timeouts().left_for_answer(now);
         let random = &mut worker.random.borrow_mut();
-        match self.retries.next(attempt, &method.retry, cluster.budget(), left, random, now) {
+        match self.retries.next(attempt, self.shared.retry(), cluster.budget(), left, random, now) {
             Next::Again { wait, counted } => {
                 self.kind = match outcome {
                     _ if counted => Kind::Retry,

@@ -10,7 +10,7 @@ use crate::policy::balance::Tried;
 use crate::policy::failure::Failure;
 use crate::policy::retry::AttemptOutcome;
 use crate::policy::status::Code;
-use crate::upstream::{AttemptError, AttemptResult, Cluster};
+use crate::upstream::{AttemptError, AttemptResult, Cluster, RouteBreaker};
 use crate::worker::clock::Clock;
 
 /// How often a call is sent that no service has seen.
@@ -49,9 +49,14 @@ impl SideCall<'_> {
         let path = headers::path(self.head);
         let now = self.clock.now();
         let permits = match self.is_told {
-            true => Some(self.cluster.admit(self.cluster.method(path), now).map_err(|refusal| {
-                AttemptError { failure: Failure::BreakerOpen, outcome: refusal.outcome }
-            })?),
+            true => {
+                let method = self.cluster.method(path);
+                let permits = self.cluster.admit(method, RouteBreaker::OfCluster, now);
+                Some(permits.map_err(|refusal| AttemptError {
+                    failure: Failure::BreakerOpen,
+                    outcome: refusal.outcome,
+                })?)
+            }
             false => None,
         };
         let ended = self.exchange().await;
@@ -129,7 +134,7 @@ fn is_unseen(outcome: AttemptOutcome) -> bool {
 }
 
 /// A place among the calls in flight of a cluster.
-struct Place<'a>(&'a Cluster);
+pub(super) struct Place<'a>(pub(super) &'a Cluster);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {

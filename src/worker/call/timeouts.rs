@@ -10,7 +10,7 @@ use crate::time::Moment;
 use crate::time::timers::{Timer, Timers};
 
 /// The timeouts of a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::worker) struct RouteTimeouts {
     /// Until the head of the answer comes; waits for the client do not count.
     pub(in crate::worker) answer: Option<Duration>,

@@ -6,6 +6,7 @@ mod forwarding;
 mod jwks;
 mod limits;
 mod proxy_protocol;
+mod routes;
 mod tokens;
 
 use crate::support::gateway::{self, gateway_config};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::knob::Knob;
 use super::super::row::{count, flag, list, names, other, ratio, secs, size, table, tables, time, word};
-use super::values::{CHANGED, CLUSTER, DAY, HOUR, KIB, MS, NAME};
+use super::values::{CHANGED, CLUSTER, DAY, HOUR, KIB, MIB, MS, NAME};
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[
@@ -102,15 +102,17 @@ pub(super) const ROWS: &[Knob] = &[
     count("routes.rate_limits.max_keys", 65_536, 8, 16_777_216,
         "Callers that are told apart at once, 16 bytes each, rounded up to a power of two. Of more, those that have been silent longest begin anew with a full bucket."),
 
-    tables("routes.request_mirror_policies", 0, 4, "Clusters that get copies of unary calls. Their answers are dropped, and change nothing: not the call, no breaker, no outlier detection."),
+    tables("routes.request_mirror_policies", 0, 4, "Clusters that get copies of calls. Their answers are dropped, and change nothing: not the call, no breaker, no outlier detection."),
     other("routes.request_mirror_policies.cluster", CLUSTER,
         "The cluster; needed. Its `max_requests` holds."),
     ratio("routes.request_mirror_policies.percentage", 100.0, 0.0, 100.0,
         "The share of calls that are copied."),
     count("routes.request_mirror_policies.max_active", 100, 1, 1_000_000,
         "Copies of one worker under way at once; calls above it are not copied."),
+    size("routes.request_mirror_policies.max_buffered_bytes", 1024 * KIB, KIB, 64 * MIB,
+        "Bytes of one stream that may wait for the mirror; a mirror that is further behind gets no more of it."),
     time("routes.request_mirror_policies.timeout", secs(5), MS, HOUR,
-        "How long a copy may take."),
+        "How long a copy may take, once its request is whole."),
 
     tables("jwt_providers", 0, 64, "An issuer of tokens (JWTs)."),
     other("jwt_providers.name", "1 to 100 letters, digits, `_`, `-` or `.`",

@@ -6,6 +6,7 @@ use super::super::knob::Knob;
 use super::super::row::{
     codes, count, flag, list, other, ratio, secs, size, table, tables, time, time_if_set, time_or_none, word,
 };
+use super::resilience::{breaker_rows, hedging_rows, retry_rows};
 use super::values::{
     DAY, ENDPOINT, FRAME_MAX, HOUR, KIB, MIB, MONTH, MS, PATH, SERVICE, WINDOW_MAX, WINDOW_MIN,
 };
@@ -88,39 +89,29 @@ pub(super) const ROWS: &[Knob] = &[
     flag("clusters.methods.idempotent", false,
         "Whether to do it twice is as good as once. Then a call whose fate is unknown may be sent again."),
     table("clusters.methods.hedging", "Sends a call again before the first attempt has failed; for idempotent methods only. Off without this table."),
-    count("clusters.methods.hedging.max_attempts", 2, 2, 5,
-        "How often a call may be sent, the first time included; the retry budget pays for all but that."),
-    time("clusters.methods.hedging.hedging_delay", Duration::from_millis(100), Duration::ZERO, HOUR,
-        "The wait between two attempts."),
-    codes("clusters.methods.hedging.non_fatal_status_codes", &["UNAVAILABLE"],
-        "Answers after which the next attempt begins at once; others end the call."),
-    table("clusters.methods.breaker", "A breaker of the method's own, beside that of the cluster. Off without this table."),
-    count("clusters.methods.breaker.max_requests", 3, 1, 1_000_000,
-        "Probes that a half-open breaker lets through, over all workers; all must succeed to close it."),
-    time("clusters.methods.breaker.interval", secs(30), Duration::from_millis(100), HOUR,
-        "The window over which a closed breaker counts. Beside it is one of 1.5 s, for sudden outages."),
-    time("clusters.methods.breaker.timeout", secs(10), MS, HOUR,
-        "How long it stays open. Where connects had failed, one that succeeds ends it at once."),
-    count("clusters.methods.breaker.min_requests", 20, 1, 1_000_000,
-        "It does not open on fewer calls than this in the window."),
-    ratio("clusters.methods.breaker.failure_ratio", 0.5, 0.001, 1.0,
-        "The share of failed calls at which it opens; in the window of 1.5 s, half-way from it to all. No connection, one that breaks, the gateway's own timeouts and `failure_status_codes` are failures."),
-    time("clusters.methods.breaker.ramp", secs(1), Duration::ZERO, HOUR,
-        "Once closed, the share of calls let through grows from a tenth to all over this time."),
-    codes("clusters.methods.breaker.failure_status_codes", &["UNAVAILABLE"],
-        "Answers of the service that count as failures. Clients can cause most others by what they send."),
+];
 
+#[rustfmt::skip]
+pub(super) const METHOD_HEDGING: &[Knob] = hedging_rows!("clusters.methods.hedging");
+
+#[rustfmt::skip]
+pub(super) const METHOD_BREAKER_TABLE: &[Knob] = &[
+    table("clusters.methods.breaker", "A breaker of the method's own, beside that of the cluster. Off without this table."),
+];
+
+#[rustfmt::skip]
+pub(super) const METHOD_BREAKER: &[Knob] = breaker_rows!("clusters.methods.breaker");
+
+#[rustfmt::skip]
+pub(super) const RETRY_TABLE: &[Knob] = &[
     table("clusters.retry", "When a failed call is sent again (gRFC A6). What no service has seen is sent again in any case, once."),
-    count("clusters.retry.max_attempts", 3, 1, 10,
-        "How often a call may be sent, the first time included."),
-    time("clusters.retry.initial_backoff", Duration::from_millis(100), MS, HOUR,
-        "The wait before the second attempt, +-20 % as all of them."),
-    ratio("clusters.retry.backoff_multiplier", 2.0, 1.0, 10.0,
-        "Each next wait is this much longer."),
-    time("clusters.retry.max_backoff", secs(5), MS, HOUR,
-        "Never longer than this; not below `initial_backoff`."),
-    codes("clusters.retry.retryable_status_codes", &["UNAVAILABLE"],
-        "What a service may answer, instead of a head, for the call to be sent again."),
+];
+
+#[rustfmt::skip]
+pub(super) const RETRY: &[Knob] = retry_rows!("clusters.retry");
+
+#[rustfmt::skip]
+pub(super) const BREAKER_TABLE: &[Knob] = &[
     count("clusters.retry.budget_percent", 20, 0, 100,
         "For a hundred calls, so many retries and hedges."),
     count("clusters.retry.budget_min_retries", 10, 0, 1_000_000,
@@ -129,21 +120,13 @@ pub(super) const ROWS: &[Knob] = &[
     table("clusters.breaker", "Gives a service that fails a rest (gobreaker's words). For limits see `max_requests`, for single endpoints `outlier_detection`."),
     flag("clusters.breaker.enabled", true,
         "Whether there is one."),
-    count("clusters.breaker.max_requests", 3, 1, 1_000_000,
-        "Probes that a half-open breaker lets through, over all workers; all must succeed to close it."),
-    time("clusters.breaker.interval", secs(30), Duration::from_millis(100), HOUR,
-        "The window over which a closed breaker counts. Beside it is one of 1.5 s, for sudden outages."),
-    time("clusters.breaker.timeout", secs(10), MS, HOUR,
-        "How long it stays open. Where connects had failed, one that succeeds ends it at once."),
-    count("clusters.breaker.min_requests", 20, 1, 1_000_000,
-        "It does not open on fewer calls than this in the window."),
-    ratio("clusters.breaker.failure_ratio", 0.5, 0.001, 1.0,
-        "The share of failed calls at which it opens; in the window of 1.5 s, half-way from it to all. No connection, one that breaks, the gateway's own timeouts and `failure_status_codes` are failures."),
-    time("clusters.breaker.ramp", secs(1), Duration::ZERO, HOUR,
-        "Once closed, the share of calls let through grows from a tenth to all over this time."),
-    codes("clusters.breaker.failure_status_codes", &["UNAVAILABLE"],
-        "Answers of the service that count as failures. Clients can cause most others by what they send."),
+];
 
+#[rustfmt::skip]
+pub(super) const BREAKER: &[Knob] = breaker_rows!("clusters.breaker");
+
+#[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
+pub(super) const OTHER_ROWS: &[Knob] = &[
     table("clusters.outlier_detection", "Which endpoints get no calls for a while (Envoy's words)."),
     flag("clusters.outlier_detection.enabled", true,
         "Whether endpoints are ejected."),

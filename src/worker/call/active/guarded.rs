@@ -163,11 +163,19 @@ impl Call {
         }
     }
 
-    /// Sends copies of the call to the mirrors of its route. All of the request is here.
-    pub(in crate::worker::call) fn mirror(&self, worker: &Worker) {
+    /// Sends copies of the call to the mirrors of its route. `is_whole`: all of the request is here. Else its body follows as
+    /// it comes.
+    pub(in crate::worker::call) fn mirror(&mut self, worker: &Worker, is_whole: bool) {
         let Some(guards) = &self.guards else { return };
+        let mut followers = Vec::new();
         for (target, cluster) in guards.mirrors(&mut worker.random.borrow_mut()) {
-            mirror::send(target, worker, cluster, &self.head, self.request.kept());
+            match is_whole {
+                true => mirror::send(target, worker, cluster, &self.head, self.request.kept()),
+                false => followers.push(mirror::follow(target, worker, cluster, &self.head)),
+            }
+        }
+        if !followers.is_empty() {
+            self.request.copy_to(followers);
         }
     }
 

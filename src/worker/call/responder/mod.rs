@@ -200,10 +200,24 @@ impl Responder {
         self.denial = Some(Box::new(Denial { fields, body }));
     }
 
-    /// Sends a response that is no call's, such as that to a preflight.
-    pub(in crate::worker) fn send_plain(&mut self, mut head: Head) -> Result<(), Failure> {
+    /// Whether the caller takes any answer of plain HTTP.
+    pub(in crate::worker) fn speaks_http(&self) -> bool {
+        match &self.encoder {
+            ResponseEncoder::Http => true,
+            ResponseEncoder::Json(json) => !json.speaks_connect(),
+            ResponseEncoder::Grpc | ResponseEncoder::Web(_) | ResponseEncoder::Connect(_) => false,
+        }
+    }
+
+    /// The memory for heads.
+    pub(in crate::worker) fn heads(&self) -> &Rc<Heads> {
+        &self.heads
+    }
+
+    /// Sends a response of plain HTTP that is no service's, such as that to a preflight.
+    pub(in crate::worker) fn send_plain(&mut self, mut head: Head, body: Slice) -> Result<(), Failure> {
         self.extra.add_to(&mut head);
-        self.sink.send_whole(head, Slice::default(), self.is_head).map_err(|Gone| Failure::DownstreamReset)
+        self.sink.send_whole(head, body, self.is_head).map_err(|Gone| Failure::DownstreamReset)
     }
 
     /// Sends a head of the upstream that is all of its answer to `asked`.

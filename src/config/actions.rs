@@ -1,0 +1,105 @@
+//! The actions of a route besides choosing a cluster: other paths, answers of its own, and policies in place of the
+//! cluster's.
+
+use super::matching::PathMatch;
+use super::regex::Substitution;
+use super::resilience::{Breaker, Hedging, Retry};
+
+/// The actions of a route. By default none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RouteActions {
+    /// Another path for the service.
+    pub rewrite: Option<PathRewrite>,
+    /// Another authority for the service.
+    pub host_rewrite: Option<String>,
+    /// The answer of a route that asks no service. Only such a route has no cluster.
+    pub answer: Option<LocalAnswer>,
+    /// The retry policy in place of the clusters'.
+    pub retry: Option<Retry>,
+    /// The hedging policy in place of the methods'.
+    pub hedging: Option<Override<Hedging>>,
+    /// The breaker in place of the clusters'.
+    pub breaker: Option<Override<Breaker>>,
+}
+
+impl RouteActions {
+    /// Whether a path of plain HTTP means something to the route, before it means a method.
+    pub fn takes_paths(&self) -> bool {
+        self.rewrite.is_some() || self.answer.is_some()
+    }
+}
+
+/// A policy in place of another one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Override<T> {
+    /// There is none.
+    Off,
+    /// This one.
+    Own(T),
+}
+
+/// Another path (Envoy's words).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathRewrite {
+    /// The part of a path that matched, which has so many bytes, becomes this.
+    Prefix {
+        /// Bytes of the part that matched.
+        matched: usize,
+        /// Its substitution; it begins with a slash.
+        by: String,
+    },
+    /// All parts of a path that match a pattern become something else.
+    Regex(Substitution),
+}
+
+impl PathRewrite {
+    /// The rewrite of what a condition matches of a path; `None` where it matches no beginning.
+    pub(super) fn of_prefix(path: &PathMatch, by: String) -> Option<PathRewrite> {
+        let matched = match path {
+            PathMatch::Prefix(text) | PathMatch::SeparatedPrefix(text) | PathMatch::Path(text) => text.len(),
+            // With a slash at both ends.
+            PathMatch::Service(service) => service.len() + 2,
+            PathMatch::Regex(_) => return None,
+        };
+        Some(PathRewrite::Prefix { matched, by })
+    }
+}
+
+/// The answer of a route that asks no service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalAnswer {
+    /// This answer.
+    Direct(DirectResponse),
+    /// Where callers of plain HTTP find it.
+    Redirect(Redirect),
+}
+
+/// An answer that the operator has written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectResponse {
+    /// The HTTP status for callers of plain HTTP.
+    pub status: u16,
+    /// The number of the gRPC code for others, and of a status in JSON.
+    pub code: u8,
+    /// The message; with a content type, the body for callers of plain HTTP.
+    pub body: String,
+    /// The content type of the body. `None`: it is the message of a status in JSON.
+    pub content_type: Option<String>,
+}
+
+/// Where callers of plain HTTP find what they ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// The HTTP status.
+    pub status: u16,
+    /// The scheme; by default that of the request.
+    pub scheme: Option<String>,
+    /// The host, perhaps with a port; by default that of the request.
+    pub host: Option<String>,
+    /// The path, perhaps with a query of its own; by default that of the request.
+    pub path: Option<String>,
+    /// Another path, made of that of the request.
+    pub rewrite: Option<PathRewrite>,
+    /// Whether the query of the request is left out.
+    pub strip_query: bool,
+}

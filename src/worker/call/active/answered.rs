@@ -1,0 +1,130 @@
+//! A route that changes the path of its calls, or answers them by itself.
+
+use super::Call;
+use crate::buffer::Slice;
+use crate::config::{DirectResponse, LocalAnswer, Redirect};
+use crate::http2::Name;
+use crate::policy::failure::Failure;
+use crate::policy::status::Code;
+use crate::transcode::status;
+use crate::wire::{content, message};
+use crate::worker::call::headers;
+use crate::worker::call::known::Finding;
+use crate::worker::config::WorkerConfig;
+
+/// The message for callers whom a redirect means nothing.
+const MOVED: &str = "moved: only callers of plain HTTP are sent there";
+
+/// HTTP statuses from here on say that something is wrong.
+const BAD: u16 = 400;
+
+impl Call {
+    /// Gives the service the path and the authority that the route asks for.
+    pub(in crate::worker::call) fn rewrite(
+        &mut self,
+        config: &WorkerConfig,
+        finding: Finding,
+    ) -> Result<(), Failure> {
+        let actions = config.actions(finding.route);
+        if actions.rewrite.is_some() && !finding.is_rewritten {
+            self.rewrite_path(config, finding.route)?;
+        }
+        if let Some(host) = &actions.host_rewrite {
+            self.head.set_authority(host.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// Puts another path into the head, with the query of the one that was there.
+    pub(in crate::worker::call) fn rewrite_path(
+        &mut self,
+        config: &WorkerConfig,
+        route: usize,
+    ) -> Result<(), Failure> {
+        let path = headers::path(&self.head);
+        let query = &self.head.path().unwrap_or_default()[path.len()..];
+        let Some(mut made) = config.rewritten(route, path)? else { return Ok(()) };
+        made.extend_from_slice(query);
+        self.head.set_path(&made);
+        Ok(())
+    }
+
+    /// Answers as the route says, in the caller's language.
+    pub(in crate::worker::call) fn answer(
+        &mut self,
+        config: &WorkerConfig,
+        route: usize,
+        answer: &LocalAnswer,
+    ) -> Result<Code, Failure> {
+        match answer {
+            LocalAnswer::Direct(direct) if self.responder.speaks_http() => self.answer_http(direct),
+            LocalAnswer::Direct(direct) => self.answer_grpc(code_of(direct), &direct.body),
+            LocalAnswer::Redirect(redirect) if self.responder.speaks_http() => {
+                let location = self.location(config, route, redirect)?;
+                let mut head = headers::response(self.responder.heads(), redirect.status);
+                head.push_named(b"location", &location);
+                self.change_response(&mut head);
+                self.responder.send_plain(head, Slice::default()).map(|()| Code::Ok)
+            }
+            LocalAnswer::Redirect(_) => self.answer_grpc(Code::Unimplemented, MOVED),
+        }
+    }
+
+    fn answer_http(&mut self, direct: &DirectResponse) -> Result<Code, Failure> {
+        let code = if direct.status < BAD { Code::Ok } else { code_of(direct) };
+        let mut head = headers::response(self.responder.heads(), direct.status);
+        let body: Slice = match &direct.content_type {
+            Some(content_type) => {
+                head.push(Name::CONTENT_TYPE, content_type.as_bytes());
+                direct.body.clone().into_bytes().into()
+            }
+            None => {
+                head.push(Name::CONTENT_TYPE, b"application/json");
+                status::to_json(None, code.number(), &direct.body, None).into()
+            }
+        };
+        self.change_response(&mut head);
+        self.responder.send_plain(head, body).map(|()| code)
+    }
+
+    /// Answers with a status alone, as a service would.
+    fn answer_grpc(&mut self, code: Code, text: &str) -> Result<Code, Failure> {
+        let mut head = headers::response(self.responder.heads(), 200);
+        head.push(Name::CONTENT_TYPE, &content::of_grpc(headers::format(&self.head)));
+        head.push(Name::GRPC_STATUS, code.text().as_bytes());
+        head.push(Name::GRPC_MESSAGE, message::encode(text).as_bytes());
+        self.change_response(&mut head);
+        let sent = self.responder.send_whole(head, &self.head);
+        sent.map(|()| code).map_err(|error| error.failure)
+    }
+
+    /// Where a redirect leads.
+    fn location(&self, config: &WorkerConfig, route: usize, redirect: &Redirect) -> Result<Vec<u8>, Failure> {
+        let scheme = redirect.scheme.as_deref().unwrap_or(self.client.scheme());
+        let authority = self.head.authority().or_else(|| self.head.get(Name::HOST)).unwrap_or_default();
+        let host = match &redirect.host {
+            Some(host) => host.as_bytes(),
+            // Another scheme has another port, unless it is written down.
+            None if redirect.scheme.is_some() => headers::host(&self.head),
+            None => authority,
+        };
+        if host.is_empty() || !headers::is_host(host) {
+            return Err(Failure::BadPath);
+        }
+        let mut location = [scheme.as_bytes(), b"://", host].concat();
+        let path = headers::path(&self.head);
+        let made = config.rewritten(route, path)?;
+        let written = redirect.path.as_deref().map(str::as_bytes);
+        location.extend_from_slice(written.or(made.as_deref().map(Vec::as_slice)).unwrap_or(path));
+        let query = headers::query(&self.head).filter(|_| !redirect.strip_query);
+        if let Some(query) = query.filter(|_| !location.contains(&b'?')) {
+            location.push(b'?');
+            location.extend_from_slice(query.as_bytes());
+        }
+        Ok(location)
+    }
+}
+
+fn code_of(direct: &DirectResponse) -> Code {
+    Code::from_number(u32::from(direct.code)).unwrap_or(Code::Unknown)
+}
