@@ -11,6 +11,7 @@ mod support;
 
 use http::HeaderMap;
 use ringway::config::{self, Config, Retry, RetryBudget};
+use ringway::http2::{Heads, Memory};
 use ringway::metrics::{Layout, Shard};
 use ringway::net::IoContext;
 use ringway::policy::breaker::{LocalBreaker, SharedBreaker};
@@ -135,7 +136,7 @@ impl Service {
             counts: Arc::clone(&self.shard.clusters[index]),
             limit: Arc::clone(&self.limits[index]),
             shares: &self.shares[index],
-            heads: &ringway::http2::Heads::new(),
+            memory: &Memory::new(&Heads::new()),
             tls: None,
             before: None,
         };

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "no worker whose clock could be read")]
 
 use ringway::buffer::{Output, Slice};
-use ringway::http2::{Bounds, Connection, Ending, Heads, Name};
+use ringway::http2::{Bounds, Connection, Ending, Heads, Memory, Name};
 use ringway::time::Moment;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,7 +21,7 @@ fn main() -> std::io::Result<()> {
 /// Answers each request once it has come whole.
 fn serve(mut stream: TcpStream) -> std::io::Result<()> {
     let (heads, mut out, start) = (Heads::new(), Output::default(), Instant::now());
-    let mut connection = Connection::server(Rc::new(Bounds::default()), Rc::clone(&heads), &mut out);
+    let mut connection = Connection::server(Rc::new(Bounds::default()), Memory::new(&heads), &mut out);
     let mut open = Vec::new();
     let mut bytes = [0; 16_384];
     loop {

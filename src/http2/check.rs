@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::frame::ErrorCode;
+use super::resets::Resets;
 use super::session::Stream;
 use super::state::StreamState;
 
@@ -28,7 +29,7 @@ impl Connection {
             list.iter().all(|key| self.streams.iter().any(|(stream, _)| stream == *key))
         };
         assert!(are_streams(&self.waiting) && are_streams(&self.accepted));
-        self.resets.check();
+        self.resets.get().into_iter().for_each(Resets::check);
     }
 }
 

@@ -11,9 +11,10 @@ use std::task::{Context, Waker};
 use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{self, ErrorCode};
 use super::guard::{Flood, Guard};
-use super::head::Heads;
 use super::hpack::{Decoder, Encoder};
 use super::input::Input;
+use super::memory::Memory;
+use super::rare::Rare;
 use super::resets::Resets;
 use super::settings::{Bounds, DEFAULT_WINDOW, MAX_WINDOW, Peer};
 use super::state::{StreamError, StreamState};
@@ -105,7 +106,7 @@ pub struct Notes {
 pub struct Connection {
     pub(super) is_client: bool,
     pub(super) bounds: Rc<Bounds>,
-    pub(super) heads: Rc<Heads>,
+    pub(super) memory: Rc<Memory>,
     pub(super) peer: Peer,
     pub(super) has_settings: bool,
     /// The peer has taken over our settings.
@@ -131,20 +132,20 @@ pub struct Connection {
     /// The stream that we open next.
     pub(super) next_stream: u32,
     /// Streams to be reset once they are old enough.
-    pub(super) resets: Resets,
+    pub(super) resets: Rare<Resets>,
 
     pub(super) shutdown: Shutdown,
     pub(super) ping_sent: Option<Moment>,
     /// When the last ping was sent since which no stream has got anything.
     pub(super) quiet_ping: Option<Moment>,
-    pub(super) failed: Option<ConnectionError>,
+    pub(super) failed: Option<Box<ConnectionError>>,
     pub(super) is_over: bool,
-    pub(super) notes: Notes,
+    pub(super) notes: Rare<Notes>,
     pub(super) task: Option<Waker>,
 }
 
 impl Connection {
-    fn new(is_client: bool, bounds: Rc<Bounds>, heads: Rc<Heads>, out: &mut Output) -> Connection {
+    fn new(is_client: bool, bounds: Rc<Bounds>, memory: Rc<Memory>, out: &mut Output) -> Connection {
         if is_client {
             out.bytes().extend_from_slice(frame::PREFACE);
         }
@@ -158,7 +159,7 @@ impl Connection {
             is_client,
             input: Input::new(!is_client),
             bounds,
-            heads,
+            memory,
             peer: Peer::before_settings(),
             has_settings: false,
             knows_settings: false,
@@ -173,30 +174,30 @@ impl Connection {
             send_window: SendWindow::new(DEFAULT_WINDOW),
             waiting: VecDeque::new(),
             next_stream: 1,
-            resets: Resets::default(),
+            resets: Rare::default(),
             shutdown: Shutdown::No,
             ping_sent: None,
             quiet_ping: None,
             failed: None,
             is_over: false,
-            notes: Notes::default(),
+            notes: Rare::default(),
             task: None,
         }
     }
 
     /// The client's end of a connection; writes the preface and our settings.
-    pub fn client(bounds: Rc<Bounds>, heads: Rc<Heads>, out: &mut Output) -> Connection {
-        Connection::new(true, bounds, heads, out)
+    pub fn client(bounds: Rc<Bounds>, memory: Rc<Memory>, out: &mut Output) -> Connection {
+        Connection::new(true, bounds, memory, out)
     }
 
     /// The server's end of a connection; writes our settings. The client's preface is read as the first of its bytes.
-    pub fn server(bounds: Rc<Bounds>, heads: Rc<Heads>, out: &mut Output) -> Connection {
-        Connection::new(false, bounds, heads, out)
+    pub fn server(bounds: Rc<Bounds>, memory: Rc<Memory>, out: &mut Output) -> Connection {
+        Connection::new(false, bounds, memory, out)
     }
 
     /// The error that the connection has failed with: a violation of the peer.
     pub fn failed(&self) -> Option<ConnectionError> {
-        self.failed
+        self.failed.as_deref().copied()
     }
 
     /// Whether the peer's settings have come.
@@ -226,7 +227,7 @@ impl Connection {
 
     /// Takes the events counted since the last call.
     pub fn take_notes(&mut self) -> Notes {
-        std::mem::take(&mut self.notes)
+        self.notes.take().unwrap_or_default()
     }
 
     /// Keeps the waker of the connection's own task, which is woken when the connection can end.
@@ -253,7 +254,7 @@ impl Connection {
     /// Ends the connection over a violation, and tells the peer by a GOAWAY.
     pub fn fail(&mut self, error: ConnectionError, out: &mut Output) {
         if self.failed.is_none() {
-            self.failed = Some(error);
+            self.failed = Some(Box::new(error));
             let last = match self.shutdown {
                 Shutdown::Final(last) => last,
                 _ => self.last_peer_stream,
@@ -268,7 +269,7 @@ impl Connection {
         self.is_over = true;
         self.input.clear();
         self.waiting.clear();
-        self.resets.clear();
+        self.resets.take();
         for key in std::mem::take(&mut self.accepted) {
             self.streams.get_mut(key).holders -= 1;
         }
@@ -294,7 +295,7 @@ impl Connection {
         }
         let held = stream.receive_window.held();
         self.receive_window.release(held);
-        self.streams.remove(key);
+        self.streams.remove(key, &self.memory.tables);
         if self.streams.len() == 0 && self.is_done() {
             self.wake();
         }
@@ -311,7 +312,8 @@ impl Connection {
 
     /// Whether `max` streams are open, as the peer counts them.
     pub(super) fn has_open(&self, max: u32) -> bool {
-        let all = self.streams.len() + self.resets.len();
+        let held_resets = self.resets.get().map_or(0, Resets::len);
+        let all = self.streams.len() + held_resets;
         // Streams that are over and only held do not count. But a client's streams do that it has reset: work for them
         // may still go on here (CVE-2023-44487).
         let counts = |stream: &StreamState| match self.is_client {
@@ -319,8 +321,7 @@ impl Connection {
             false => !stream.is_complete(),
         };
         all >= max as usize
-            && self.streams.iter().filter(|(_, stream)| counts(stream)).count() + self.resets.len()
-                >= max as usize
+            && self.streams.iter().filter(|(_, stream)| counts(stream)).count() + held_resets >= max as usize
     }
 
     /// Whether a GOAWAY has told the client that this stream is not taken.
@@ -389,6 +390,7 @@ impl Connection {
             self.accepted = VecDeque::new();
             self.waiting = VecDeque::new();
             self.input.clear_memory();
+            self.memory.heads.forget([self.encoder.shrink(), None]);
         }
     }
 }
@@ -396,7 +398,7 @@ impl Connection {
 impl Drop for Connection {
     /// Heads that it repeated come no more.
     fn drop(&mut self) {
-        self.heads.forget([self.decoder.table_number(), self.encoder.table_number()]);
+        self.memory.heads.forget([self.decoder.table_number(), self.encoder.table_number()]);
     }
 }
 

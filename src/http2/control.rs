@@ -105,7 +105,7 @@ impl Connection {
             // A GOAWAY that takes an earlier one back comes too late for the streams; RFC 9113 section 6.8 forbids it.
             last_stream = last_stream.min(before.last_stream);
         }
-        self.notes.goaways += 1;
+        self.notes.get_mut().goaways += 1;
         let too_many_pings = payload[8..].starts_with(b"too_many_pings");
         let is_lower = self.goaway.is_none_or(|before| last_stream < before.last_stream);
         if !is_lower {
@@ -141,9 +141,9 @@ impl Connection {
         if !self.is_client {
             self.guard.take(Flood::Resets, &self.bounds.budgets, now)?;
         }
-        self.notes.resets += 1;
+        self.notes.get_mut().resets += 1;
         if number(payload) != ErrorCode::REFUSED_STREAM.0 {
-            self.resets.answered(head.stream);
+            self.resets.get_mut().answered(head.stream);
         }
         if let Found::Open(key) = self.streams.find(head.stream) {
             let stream = self.streams.get_mut(key);
@@ -183,7 +183,7 @@ impl Connection {
             return Err(ConnectionError::protocol("WINDOW_UPDATE on an idle stream"));
         }
         // A service reads a body once it has accepted the stream.
-        self.resets.answered(head.stream);
+        self.resets.get_mut().answered(head.stream);
         let Found::Open(key) = self.streams.find(head.stream) else { return Ok(()) };
         let stream = self.streams.get_mut(key);
         if stream.is_reset {
@@ -217,7 +217,7 @@ impl Connection {
             return Err(ConnectionError::protocol("PRIORITY on the connection"));
         }
         self.guard.take(Flood::Priorities, &self.bounds.budgets, now)?;
-        self.notes.priorities += 1;
+        self.notes.get_mut().priorities += 1;
         let (code, reason) = if payload.len() != 5 {
             (ErrorCode::FRAME_SIZE_ERROR, "PRIORITY of another size")
         } else if number(payload) & 0x7fff_ffff == head.stream {
@@ -252,7 +252,7 @@ impl Connection {
         frame: &'static str,
     ) -> Result<(), ConnectionError> {
         if self.is_disregarded(stream) {
-            self.notes.late_frames += 1;
+            self.notes.get_mut().late_frames += 1;
             return Ok(());
         }
         if self.is_idle(stream) {
@@ -262,7 +262,7 @@ impl Connection {
             }));
         }
         if self.is_client {
-            self.notes.late_frames += 1;
+            self.notes.get_mut().late_frames += 1;
             return Ok(());
         }
         match found {
@@ -285,7 +285,7 @@ impl Connection {
         now: Moment,
         out: &mut Output,
     ) -> Result<(), ConnectionError> {
-        self.notes.malformed += 1;
+        self.notes.get_mut().malformed += 1;
         match self.streams.find(id) {
             Found::Open(key) => {
                 if !self.is_client {

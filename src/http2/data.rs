@@ -61,7 +61,7 @@ impl Connection {
         let key = match self.streams.find(head.stream) {
             Found::Open(key) => key,
             Found::Reset => {
-                self.notes.late_frames += 1;
+                self.notes.get_mut().late_frames += 1;
                 return Ok(None);
             }
             found => return self.on_closed_stream(found, head.stream, "DATA").map(|()| None),

@@ -81,7 +81,7 @@ impl Connection {
         let id = self.next_stream;
         self.next_stream += 2;
         let receive = ReceiveWindow::new(self.bounds.stream_window, self.bounds.stream_window);
-        let key = self.streams.open(id, receive, self.peer.initial_window_size, now);
+        let key = self.streams.open(&self.memory.tables, id, receive, self.peer.initial_window_size, now);
         self.streams.get_mut(key).sent_end = end;
         self.write_head(id, head, end, out);
         Ok(key)

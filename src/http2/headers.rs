@@ -91,7 +91,7 @@ impl Connection {
         match self.streams.find(whole.stream) {
             Found::Open(key) => self.on_head_of(key, whole, now, out),
             Found::Reset => {
-                self.notes.late_frames += 1;
+                self.notes.get_mut().late_frames += 1;
                 if self.streams.late_head(whole.stream) > LATE_HEADS_MAX {
                     return Err(Flood::Interim.into());
                 }
@@ -99,7 +99,7 @@ impl Connection {
             }
             _ if self.is_disregarded(whole.stream) => {
                 self.last_peer_stream = self.last_peer_stream.max(whole.stream);
-                self.notes.late_frames += 1;
+                self.notes.get_mut().late_frames += 1;
                 self.skip(whole)
             }
             Found::Unknown if self.is_new(whole.stream) => self.on_request(whole, now, out),
@@ -125,7 +125,7 @@ impl Connection {
             list_size: self.bounds.max_header_list_size as usize,
             fields: self.bounds.max_headers_count as usize,
         };
-        let mut head = self.heads.head();
+        let mut head = self.memory.heads.head();
         match self.decoder.decode(whole.block, kind, limits, &mut head) {
             Err(_) => {
                 Err(ConnectionError::new(ErrorCode::COMPRESSION_ERROR, "a head cannot be decompressed"))
@@ -133,7 +133,7 @@ impl Connection {
             Ok(_) if whole.depends_on_itself => Ok(Decoded::Malformed("a stream depends on itself")),
             Ok(Verdict::Good) => Ok(Decoded::Good(head)),
             Ok(Verdict::TooLarge | Verdict::TooMany) => {
-                self.notes.heads_too_large += 1;
+                self.notes.get_mut().heads_too_large += 1;
                 Ok(Decoded::TooLarge(head))
             }
             Ok(Verdict::Malformed(malformed)) => Ok(Decoded::Malformed(malformed.as_str())),
@@ -145,14 +145,14 @@ impl Connection {
         self.last_peer_stream = whole.stream;
         let decoded = self.decode(whole, Kind::Request)?;
         if self.has_open(self.bounds.max_concurrent_streams) {
-            self.notes.refused_streams += 1;
+            self.notes.get_mut().refused_streams += 1;
             return self.reset_unknown(whole.stream, ErrorCode::REFUSED_STREAM, now, out);
         }
         let (head, is_too_large) = match decoded {
             Decoded::Good(head) => (head, false),
             Decoded::TooLarge(head) => (head, true),
             Decoded::Malformed(_) => {
-                self.notes.malformed += 1;
+                self.notes.get_mut().malformed += 1;
                 return self.reset_unknown(whole.stream, ErrorCode::PROTOCOL_ERROR, now, out);
             }
         };
@@ -160,7 +160,8 @@ impl Connection {
         // A client that has not heard of a smaller window may use the usual one.
         let known = if self.knows_settings { size } else { size.max(DEFAULT_WINDOW) };
         let window = ReceiveWindow::new(known, size);
-        let key = self.streams.open(whole.stream, window, self.peer.initial_window_size, now);
+        let key =
+            self.streams.open(&self.memory.tables, whole.stream, window, self.peer.initial_window_size, now);
         let stream = self.streams.get_mut(key);
         stream.is_new = true;
         stream.received.has_head = true;
@@ -235,7 +236,7 @@ impl Connection {
         received.content_left = head.content_length().filter(|_| !ends);
         received.head = Some(head);
         let stream = self.streams.get(key);
-        self.resets.answered(stream.id);
+        self.resets.get_mut().answered(stream.id);
         if !ends {
             stream.wake();
         }

@@ -58,7 +58,7 @@ impl<'a> Cursor<'a> {
 #[derive(Debug)]
 pub(super) struct Input {
     /// Bytes of the preface that have still to come.
-    pub(super) preface_left: usize,
+    pub(super) preface_left: u8,
     /// The beginning of a frame.
     pub(super) carry: Vec<u8>,
     /// The DATA frame whose payload comes.
@@ -69,7 +69,7 @@ pub(super) struct Input {
 
 impl Input {
     pub(super) fn new(expects_preface: bool) -> Input {
-        let preface_left = if expects_preface { PREFACE.len() } else { 0 };
+        let preface_left = if expects_preface { PREFACE.len() as u8 } else { 0 };
         Input { preface_left, carry: Vec::new(), data: None, block: None }
     }
 

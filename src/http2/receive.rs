@@ -63,12 +63,12 @@ impl Connection {
     }
 
     fn receive_preface(&mut self, input: &mut Cursor<'_>) -> Result<(), ConnectionError> {
-        let expected = &PREFACE[PREFACE.len() - self.input.preface_left..];
+        let expected = &PREFACE[PREFACE.len() - usize::from(self.input.preface_left)..];
         let n = expected.len().min(input.len());
         if input.rest()[..n] != expected[..n] {
             return Err(ConnectionError::protocol("no HTTP/2 preface"));
         }
-        self.input.preface_left -= n;
+        self.input.preface_left -= n as u8;
         input.advance(n);
         Ok(())
     }

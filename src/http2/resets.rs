@@ -86,11 +86,6 @@ impl Resets {
         None
     }
 
-    /// Forgets them all.
-    pub(super) fn clear(&mut self) {
-        *self = Resets::default();
-    }
-
     /// Whether one more stream may be reset; it is counted then.
     fn take(&mut self, stream: u32, opened: Moment, now: Moment) -> bool {
         if stream <= self.answered || opened.plus(WINDOW) <= now {

@@ -271,12 +271,12 @@ impl Connection {
     /// Puts off the reset of a stream that its service may not have looked at yet.
     fn hold_reset(&mut self, key: u32, code: ErrorCode, now: Moment) -> bool {
         let stream = self.streams.get_mut(key);
-        if self.resets.admit(stream.id, code, stream.opened, now) {
+        if self.resets.get_mut().admit(stream.id, code, stream.opened, now) {
             return false;
         }
         stream.fail(StreamError::Reset(code));
         stream.we_reset = true;
-        self.notes.held_resets += 1;
+        self.notes.get_mut().held_resets += 1;
         // The connection's task sends what is due.
         self.wake();
         self.forget_if_over(key);
@@ -285,12 +285,15 @@ impl Connection {
 
     /// The moment at which a reset that was put off is due next.
     pub fn next_due(&self) -> Option<Moment> {
-        self.resets.next_due()
+        self.resets.get()?.next_due()
     }
 
     /// Sends what is due.
     pub fn send_due(&mut self, now: Moment, out: &mut Output) {
-        while let Some(held) = self.resets.next(now) {
+        if self.resets.get().is_none() {
+            return;
+        }
+        while let Some(held) = self.resets.get_mut().next(now) {
             frame::rst_stream(out.bytes(), held.stream, held.code);
         }
     }
@@ -305,7 +308,7 @@ impl Connection {
             .map(|(key, _)| key)
             .collect();
         for key in stalled {
-            self.notes.stalled += 1;
+            self.notes.get_mut().stalled += 1;
             self.streams.get_mut(key).tail = None;
             self.end_unheld_if(key, now, out);
         }

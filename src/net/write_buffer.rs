@@ -51,7 +51,7 @@ pub(super) struct WriteBuffer {
     /// Bytes that wait for the send in flight to end. Without memory while there are none.
     stage: Output,
     /// Bytes of its own that a stage of this connection usually has.
-    usual: usize,
+    usual: u32,
     /// Whether a send is in flight, and since when the peer took nothing.
     sending_since: Option<Moment>,
     /// The protocol has found the stage full.
@@ -83,7 +83,7 @@ impl WriteBuffer {
     /// The stage, which the protocol writes to.
     pub(super) fn write_buf(&mut self, buffers: &Buffers) -> &mut Output {
         if self.stage.capacity() == 0 {
-            self.stage = buffers.lend(self.usual);
+            self.stage = buffers.lend(self.usual as usize);
         }
         &mut self.stage
     }
@@ -119,7 +119,8 @@ impl WriteBuffer {
         self.sending_since = Some(now);
         self.taken += stage.len() as u64;
         // The usual size follows a connection that stages less from now on.
-        self.usual = (self.usual - self.usual / 8).max(stage.bytes().len()).min(LARGEST);
+        let bytes = stage.bytes().len().min(LARGEST) as u32;
+        self.usual = (self.usual - self.usual / 8).max(bytes);
         Some((stage, std::mem::take(&mut self.blocked)))
     }
 

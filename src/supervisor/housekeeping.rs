@@ -14,7 +14,8 @@ use super::guard;
 use super::state::State;
 use crate::admin::{Admin, Source as _};
 
-const TURN: Duration = Duration::from_secs(2);
+/// A changed file is in use within two seconds: this time, and [`SOON`] if it is under way at first.
+const TURN: Duration = Duration::from_millis(1_700);
 
 /// The time until the next look at a file that is under way.
 const SOON: Duration = Duration::from_millis(250);

@@ -15,7 +15,7 @@ use super::methods::{self, Method, Methods};
 use super::permits::{BreakerPermits, BreakerRefusal};
 use super::pool::Pool;
 use crate::config;
-use crate::http2::Heads;
+use crate::http2::Memory;
 use crate::metrics::{ClusterBlock, EndpointSlot, TimeoutSlot};
 use crate::net::IoContext;
 use crate::policy::balance::Tried;
@@ -67,8 +67,8 @@ pub struct ClusterInputs<'a> {
     pub limit: Arc<SharedLimit>,
     /// Further state of the cluster that all workers share.
     pub shares: &'a SharedClusterState,
-    /// Memory for heads.
-    pub heads: &'a Rc<Heads>,
+    /// Memory of its connections.
+    pub memory: &'a Rc<Memory>,
     /// TLS towards its endpoints; `None` for plaintext.
     pub tls: Option<ClusterContext>,
     /// The cluster as the previous configuration had it, if it did.
@@ -83,7 +83,7 @@ impl Cluster {
         local: &Rc<IoContext>,
         seed: u64,
     ) -> Rc<Cluster> {
-        let ClusterInputs { worker, addresses, counts, limit, shares, heads, tls, before } = parts;
+        let ClusterInputs { worker, addresses, counts, limit, shares, memory, tls, before } = parts;
         let settings = Rc::new(settings);
         // The limit counts connections that are open, so it and they go together.
         let pool = match before.filter(|before| before.pool.counts_in(&shares.connections)) {
@@ -91,7 +91,7 @@ impl Cluster {
                 before.pool.adopt(&settings, addresses, shares);
                 Rc::clone(&before.pool)
             }
-            None => Pool::new(&settings, addresses, shares, &counts, (local, heads), seed),
+            None => Pool::new(&settings, addresses, shares, &counts, (local, memory), seed),
         };
         pool.set_tls(tls);
         let throttling = |settings: &config::Cluster| settings.service_config.as_ref()?.throttling;

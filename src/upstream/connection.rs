@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::config;
-use crate::http2::{self, Bounds, ErrorCode, Head, Heads, Notes, OpenError, Stream};
+use crate::http2::{self, Bounds, ErrorCode, Head, Memory, Notes, OpenError, Stream};
 use crate::metrics::TlsError;
 use crate::net::buffered_conn::Outgoing;
 use crate::net::{BufferedConn, IoContext, listener, stream};
@@ -139,8 +139,8 @@ impl Connection {
 pub(super) struct Connect {
     pub(super) address: SocketAddr,
     pub(super) local: Rc<IoContext>,
-    /// Memory for the heads of responses.
-    pub(super) heads: Rc<Heads>,
+    /// Memory for streams and the heads of responses.
+    pub(super) memory: Rc<Memory>,
     /// How long the connection may be silent before it is pinged.
     pub(super) ping_interval: Rc<Cell<Duration>>,
     /// TLS, or why there can be none; `None` for plaintext.
@@ -233,7 +233,7 @@ impl<O: Owner> Drop for Life<O> {
 
 /// Connects, and runs the connection to its end.
 pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = ()> {
-    let Connect { address, local, heads, ping_interval, tls } = connect;
+    let Connect { address, local, memory, ping_interval, tls } = connect;
     // Made before the first poll: a task that is dropped unpolled has failed, too.
     let life = Life {
         owner,
@@ -267,7 +267,7 @@ pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = (
         let age = life.owner.age(local.timers.now());
         let bounds = Rc::new(bounds(&settings.pool));
         let session = http2::Session::new(Rc::clone(&conn) as _, Rc::clone(&local.timers), |out| {
-            http2::Connection::client(bounds, heads, out)
+            http2::Connection::client(bounds, memory, out)
         });
         let connection = Connection::new(&session, &settings.pool, &conn);
         drop(settings);

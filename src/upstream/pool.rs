@@ -18,7 +18,7 @@ use super::endpoint::{Capacity, Endpoint};
 use super::lease::{Lessor, StreamLease};
 use super::waiters::Waiters;
 use crate::config;
-use crate::http2::Heads;
+use crate::http2::Memory;
 use crate::metrics::labels::Task;
 use crate::metrics::{ClusterBlock, EndpointSlot};
 use crate::net::{IoContext, runtime};
@@ -38,7 +38,7 @@ use crate::tls::{ClientContext, ClusterContext, SessionError};
 pub(super) struct Pool {
     // Set at start.
     local: Rc<IoContext>,
-    heads: Rc<Heads>,
+    memory: Rc<Memory>,
     counts: Arc<ClusterBlock>,
     /// This worker's side of the limit on connections.
     connections: Limit,
@@ -79,7 +79,7 @@ impl Pool {
         addresses: &[SocketAddr],
         shares: &SharedClusterState,
         counts: &Arc<ClusterBlock>,
-        (local, heads): (&Rc<IoContext>, &Rc<Heads>),
+        (local, memory): (&Rc<IoContext>, &Rc<Memory>),
         seed: u64,
     ) -> Rc<Pool> {
         let config = PoolConfig {
@@ -90,7 +90,7 @@ impl Pool {
         };
         let pool = Pool {
             local: Rc::clone(local),
-            heads: Rc::clone(heads),
+            memory: Rc::clone(memory),
             counts: Arc::clone(counts),
             connections: Limit::new(Arc::clone(&shares.connections)),
             pending: Limit::new(Arc::clone(&shares.pending)),
@@ -322,7 +322,7 @@ impl Pool {
         let connect = Connect {
             address: endpoint.address,
             local: Rc::clone(&self.local),
-            heads: Rc::clone(&self.heads),
+            memory: Rc::clone(&self.memory),
             ping_interval: Rc::clone(endpoint.ping_interval()),
             tls: self.tls.borrow().as_ref().map(|tls| tls.session(endpoint.address)),
         };

@@ -11,7 +11,7 @@ use super::call::known::KnownHeads;
 use super::call::timeouts::RouteTimeouts;
 use super::clock;
 use crate::config::{self, Config, LocalAnswer, MILLION, Override, PathRewrite, Route, RouteActions};
-use crate::http2::{Head, Heads};
+use crate::http2::{Head, Memory};
 use crate::metrics::{CallBlock, CallLabels, Layout, METHODS_SHOWN_MAX, Shard};
 use crate::net::IoContext;
 use crate::policy::failure::Failure;
@@ -111,7 +111,7 @@ impl WorkerConfig {
     /// Takes over what can stay of the configuration before: see `upstream::cluster`.
     pub(super) fn new(
         snapshot: &ConfigSnapshot,
-        (local, heads): (&Rc<IoContext>, &Rc<Heads>),
+        (local, memory): (&Rc<IoContext>, &Rc<Memory>),
         seed: u64,
         before: Option<&WorkerConfig>,
     ) -> Rc<WorkerConfig> {
@@ -125,7 +125,7 @@ impl WorkerConfig {
                 counts: Arc::clone(&snapshot.shard.clusters[index]),
                 limit: Arc::clone(&snapshot.limits[index]),
                 shares: &snapshot.shares[index],
-                heads,
+                memory,
                 tls: snapshot.cluster_tls(index),
                 before: known.find(|known| known.name() == settings.name).map(|known| &**known),
             };

@@ -21,7 +21,7 @@ use super::config::{ConfigSnapshot, WorkerConfig};
 use super::control::{Control, Wanted, WorkerPeer};
 use super::downstream::client::Client;
 use super::telemetry::buffers::TelemetryBuffers;
-use crate::http2::Heads;
+use crate::http2::{Heads, Memory};
 use crate::metrics::labels::Task;
 use crate::net::{IoContext, runtime};
 use crate::policy::connection_balance::ConnectionBalance;
@@ -59,6 +59,8 @@ pub(super) struct Worker {
     pub(super) local: Rc<IoContext>,
     /// Memory for the heads of requests and responses.
     pub(super) heads: Rc<Heads>,
+    /// Memory of client and upstream connections.
+    pub(super) memory: Rc<Memory>,
     pub(super) balance: Arc<ConnectionBalance>,
     pub(super) peers: Arc<[WorkerPeer]>,
     /// Weak, for calls hold the worker. It lives as long as the task that polls it.
@@ -102,6 +104,7 @@ impl Worker {
     pub(super) fn new(parts: WorkerParts, snapshot: &ConfigSnapshot) -> Rc<Worker> {
         let WorkerParts { number, clock, control, local, balance, peers, calls, telemetry, seed } = parts;
         let heads = Heads::new();
+        let memory = Memory::new(&heads);
         Rc::new(Worker {
             number,
             clock,
@@ -109,9 +112,10 @@ impl Worker {
             balance,
             peers,
             calls,
-            config: RefCell::new(WorkerConfig::new(snapshot, (&local, &heads), seed, None)),
+            config: RefCell::new(WorkerConfig::new(snapshot, (&local, &memory), seed, None)),
             local,
             heads,
+            memory,
             tls: RefCell::new(Arc::clone(&snapshot.tls)),
             transcoder: RefCell::default(),
             random: RefCell::new(Random::seeded(seed)),
@@ -135,7 +139,7 @@ impl Worker {
     pub(super) fn apply(&self, snapshot: &ConfigSnapshot) {
         let before = self.config();
         let seed = u64::from(self.random.borrow_mut().below(u32::MAX));
-        let config = WorkerConfig::new(snapshot, (&self.local, &self.heads), seed, Some(&before));
+        let config = WorkerConfig::new(snapshot, (&self.local, &self.memory), seed, Some(&before));
         before.retire(&config);
         *self.config.borrow_mut() = config;
         *self.tls.borrow_mut() = Arc::clone(&snapshot.tls);

@@ -1,7 +1,7 @@
 //! A unary exchange between a client and a server of our HTTP/2 engine costs no allocation once both are warm.
 
 use ringway::buffer::{Output, Slice};
-use ringway::http2::{Bounds, Connection, Ending, Heads, Name, Sent};
+use ringway::http2::{Bounds, Connection, Ending, Heads, Memory, Name, Sent};
 use ringway::time::Moment;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -24,9 +24,10 @@ const NOW: Moment = Moment::from_nanos(1);
 impl Pair {
     fn new() -> Pair {
         let heads = Heads::new();
-        let end = |make: fn(Rc<Bounds>, Rc<Heads>, &mut Output) -> Connection| {
+        let memory = Memory::new(&heads);
+        let end = |make: fn(Rc<Bounds>, Rc<Memory>, &mut Output) -> Connection| {
             let mut out = Output::default();
-            let connection = make(Rc::new(Bounds::default()), Rc::clone(&heads), &mut out);
+            let connection = make(Rc::new(Bounds::default()), Rc::clone(&memory), &mut out);
             End { connection, out }
         };
         let (client, server) = (end(Connection::client), end(Connection::server));

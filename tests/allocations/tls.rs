@@ -7,7 +7,7 @@ use crate::support::tunnel::{Tunnel, client_config};
 
 /// Head and message of a request come in one record or in two, the answer goes in one or two, and a service may be
 /// answered once more.
-const RECORDS_MAX: f64 = 4.0;
+const RECORDS_MAX: f64 = 1.0;
 
 #[test]
 fn a_call_over_tls_allocates_for_its_records_alone() {

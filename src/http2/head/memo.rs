@@ -101,7 +101,7 @@ impl Memos {
         before
     }
 
-    /// Gives up the heads of these tables, whose connection has ended, and the blocks that others have for them.
+    /// Gives up the heads of these tables, which are gone, and the blocks that others have for them.
     pub(super) fn forget(&mut self, tables: [Option<u64>; 2], mut give: impl FnMut(Rc<Parts>)) {
         let mut numbers = Vec::new();
         let is_theirs = |kept: &Kept| {

@@ -72,7 +72,7 @@ impl Head {
 }
 
 impl Heads {
-    /// Gives up what is kept for a connection that has ended, by the numbers of its tables.
+    /// Gives up what is kept for tables that are gone, by their numbers.
     pub(in super::super) fn forget(&self, tables: [Option<u64>; 2]) {
         if tables != [None, None] {
             self.memos.borrow_mut().forget(tables, |parts| self.spares.give(parts));

@@ -91,6 +91,12 @@ impl Encoder {
         self.lookup.as_ref()?.steady.id()
     }
 
+    /// Gives back the memory of an empty table, and the number by which heads of it were kept, if any were.
+    pub fn shrink(&mut self) -> Option<u64> {
+        let lookup = self.lookup.take_if(|lookup| lookup.table.is_empty())?;
+        lookup.steady.id()
+    }
+
     /// An encoder whose peer has not yet sent settings.
     pub fn new() -> Encoder {
         Encoder::default()

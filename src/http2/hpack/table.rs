@@ -53,6 +53,10 @@ impl<Mark: Copy + Default> Table<Mark> {
         Table { bytes: Vec::new(), used: 0, entries: Vec::new(), next: 0, count: 0, size: 0, max_size }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.count as usize

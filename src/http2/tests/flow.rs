@@ -204,7 +204,8 @@ fn a_client_may_use_the_usual_window_before_it_knows_ours() {
     let heads = super::Heads::new();
     let mut out = crate::buffer::Output::default();
     let bounds = std::rc::Rc::new(small(1_000));
-    let mut connection = super::Connection::server(bounds, std::rc::Rc::clone(&heads), &mut out);
+    let mut connection =
+        super::Connection::server(bounds, super::super::memory::Memory::new(&heads), &mut out);
     let mut wire = super::super::frame::PREFACE.to_vec();
     super::super::frame::write(&mut wire, kind::SETTINGS, 0, 0, &[]);
     let at = wire.len();

@@ -1,6 +1,8 @@
 //! Violations of RFC 9113: each ends its stream if it can, and the connection if it must.
 
 use super::super::frame::{ErrorCode, flag, kind};
+use super::super::head::Heads;
+use super::super::memory::Memory;
 use super::super::settings::Bounds;
 use super::super::state::StreamError;
 use super::raw::{Raw, block, literal};
@@ -360,7 +362,8 @@ fn a_connection_begins_with_a_preface_and_settings() {
     for start in starts {
         for cut in [1, usize::MAX] {
             let mut out = Output::default();
-            let mut connection = Connection::server(Default::default(), Default::default(), &mut out);
+            let memory = Memory::new(&Heads::new());
+            let mut connection = Connection::server(Default::default(), memory, &mut out);
             for piece in start.chunks(cut) {
                 connection.receive(&mut Slice::copy_of(piece), super::ms(0), &mut out);
             }

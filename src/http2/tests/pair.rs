@@ -6,6 +6,7 @@ use super::super::connection::Connection;
 use super::super::exchange::Incoming;
 use super::super::frame::{FrameHead, HEAD, PREFACE};
 use super::super::head::{Head, Heads};
+use super::super::memory::Memory;
 use super::super::send::Sent;
 use super::super::settings::Bounds;
 use super::super::state::Ending;
@@ -85,12 +86,13 @@ impl Pair {
     /// The client's bounds, and the server's.
     pub(super) fn with(client: Bounds, server: Bounds) -> Pair {
         let (heads, pool) = (Heads::new(), Pool::new(32));
+        let memory = Memory::new(&heads);
         Pair {
             client: End::new(client.stream_window, |out| {
-                Connection::client(Rc::new(client), Rc::clone(&heads), out)
+                Connection::client(Rc::new(client), Rc::clone(&memory), out)
             }),
             server: End::new(server.stream_window, |out| {
-                Connection::server(Rc::new(server), Rc::clone(&heads), out)
+                Connection::server(Rc::new(server), Rc::clone(&memory), out)
             }),
             heads,
             pool,

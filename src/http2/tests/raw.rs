@@ -6,6 +6,7 @@ use super::super::connection::Connection;
 use super::super::frame::{self, ErrorCode, FrameHead, HEAD, PREFACE, flag, kind};
 use super::super::head::{Head, Heads};
 use super::super::hpack::Encoder;
+use super::super::memory::Memory;
 use super::super::settings::Bounds;
 use super::{ms, request, response};
 use crate::buffer::{Output, Pool, Slice};
@@ -47,11 +48,11 @@ impl Raw {
     fn new(
         bounds: Bounds,
         preface: &[u8],
-        make: fn(Rc<Bounds>, Rc<Heads>, &mut Output) -> Connection,
+        make: fn(Rc<Bounds>, Rc<Memory>, &mut Output) -> Connection,
     ) -> Raw {
         let heads = Heads::new();
         let mut out = Output::default();
-        let connection = make(Rc::new(bounds), Rc::clone(&heads), &mut out);
+        let connection = make(Rc::new(bounds), Memory::new(&heads), &mut out);
         let mut raw = Raw { connection, out, heads, encoder: Encoder::new(), now: ms(0) };
         raw.bytes(preface);
         raw.frame(kind::SETTINGS, 0, 0, &[]);

@@ -26,7 +26,7 @@ pub(in crate::worker) fn serve(
 ) -> impl Future<Output = ()> {
     let bounds = client.bounds();
     let session = Session::new(Rc::clone(conn) as _, Rc::clone(&worker.local.timers), |out| {
-        http2::Connection::server(bounds, Rc::clone(&worker.heads), out)
+        http2::Connection::server(bounds, Rc::clone(&worker.memory), out)
     });
     let until = worker.local.timers.now().plus(client.settings().handshake_timeout);
     let mut connection =

@@ -17,6 +17,7 @@ use crate::time::Moment;
 pub(super) struct Far {
     pub(super) memory: Rc<Memory>,
     pub(super) heads: Rc<Heads>,
+    http2: Rc<http2::Memory>,
     local: Rc<IoContext>,
     panics: Cell<u32>,
 }
@@ -25,7 +26,9 @@ impl Far {
     pub(super) fn new(world: &World) -> Rc<Far> {
         let memory = Rc::clone(&world.memory);
         let local = IoContext::new(Default::default(), memory.now());
-        let far = Rc::new(Far { memory, heads: Heads::new(), local, panics: Cell::new(0) });
+        let heads = Heads::new();
+        let http2 = http2::Memory::new(&heads);
+        let far = Rc::new(Far { memory, heads, http2, local, panics: Cell::new(0) });
         far.spawn(Rc::clone(&far).tick());
         far
     }
@@ -103,10 +106,10 @@ impl Peer {
     ) -> Rc<Peer> {
         let local = Rc::clone(&far.local);
         let conn = BufferedConn::new(Rc::clone(&local.buffers), local.timers.now());
-        let (bounds, heads) = (Rc::new(bounds), Rc::clone(&far.heads));
+        let (bounds, memory) = (Rc::new(bounds), Rc::clone(&far.http2));
         let session = Session::new(Rc::clone(&conn) as _, Rc::clone(&local.timers), |out| match is_client {
-            true => http2::Connection::client(bounds, heads, out),
-            false => http2::Connection::server(bounds, heads, out),
+            true => http2::Connection::client(bounds, memory, out),
+            false => http2::Connection::server(bounds, memory, out),
         });
         let (has_ended, closes) = (Cell::new(false), Cell::new(false));
         let covers = Cell::new(u32::MAX);

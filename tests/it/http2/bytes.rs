@@ -5,7 +5,7 @@
 mod entry;
 
 use ringway::buffer::{Output, Slice};
-use ringway::http2::{Bounds, Connection, Ending, Head, Heads, Name};
+use ringway::http2::{Bounds, Connection, Ending, Head, Heads, Memory, Name};
 use ringway::random::Random;
 use ringway::time::Moment;
 use std::rc::Rc;
@@ -14,8 +14,8 @@ use std::rc::Rc;
 fn exchange(random: &mut Random) -> [Vec<u8>; 2] {
     let (heads, now) = (Heads::new(), Moment::from_nanos(1));
     let (mut up, mut down) = (Output::default(), Output::default());
-    let mut client = Connection::client(Rc::new(Bounds::default()), Rc::clone(&heads), &mut up);
-    let mut server = Connection::server(Rc::new(Bounds::default()), Rc::clone(&heads), &mut down);
+    let mut client = Connection::client(Rc::new(Bounds::default()), Memory::new(&heads), &mut up);
+    let mut server = Connection::server(Rc::new(Bounds::default()), Memory::new(&heads), &mut down);
     let mut sent = [vec![], vec![]];
     for _ in 0..1 + random.below(4) {
         let mut head = heads.head();

@@ -2,7 +2,7 @@
 
 use ringway::buffer::{Output, Slice};
 use ringway::http2::hpack::{Decoder, Kind, Limits};
-use ringway::http2::{Bounds, Connection, Ending, ErrorCode, Heads, Sent};
+use ringway::http2::{Bounds, Connection, Ending, ErrorCode, Heads, Memory, Sent};
 use ringway::time::Moment;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -104,7 +104,7 @@ impl Run<'_> {
 pub(crate) fn server(bytes: &[u8]) {
     let (choices, bytes) = bytes.split_at(bytes.len().min(16));
     let (heads, mut out) = (Heads::new(), Output::default());
-    let connection = Connection::server(bounds(), Rc::clone(&heads), &mut out);
+    let connection = Connection::server(bounds(), Memory::new(&heads), &mut out);
     let mut run = Run { connection, out, heads, choices, at: 0, now: Moment::from_nanos(1), keys: vec![] };
     let mut start = Slice::copy_of(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     run.connection.receive(&mut start, run.now, &mut run.out);
@@ -115,7 +115,7 @@ pub(crate) fn server(bytes: &[u8]) {
 pub(crate) fn client(bytes: &[u8]) {
     let (choices, bytes) = bytes.split_at(bytes.len().min(16));
     let (heads, mut out) = (Heads::new(), Output::default());
-    let connection = Connection::client(bounds(), Rc::clone(&heads), &mut out);
+    let connection = Connection::client(bounds(), Memory::new(&heads), &mut out);
     let mut run = Run { connection, out, heads, choices, at: 0, now: Moment::from_nanos(1), keys: vec![] };
     let mut start = Slice::copy_of(b"\0\0\0\x04\0\0\0\0\0");
     run.connection.receive(&mut start, run.now, &mut run.out);

@@ -3,7 +3,9 @@
 use super::plan::{End, Field, Message, Plan, ReceivedMessage, SeenEnd, check_sensitive};
 use super::{Record, Shared};
 use ringway::buffer::{Output, Slice};
-use ringway::http2::{Bounds, Connection, Ending, ErrorCode, Head, Heads, OpenError, Sent, StreamError};
+use ringway::http2::{
+    Bounds, Connection, Ending, ErrorCode, Head, Heads, Memory, OpenError, Sent, StreamError,
+};
 use ringway::random::Random;
 use ringway::time::Moment;
 use std::cell::{Cell, RefCell};
@@ -32,7 +34,7 @@ pub(crate) fn capacity(random: &mut Random) -> usize {
 }
 
 impl Ours {
-    fn new(random: &mut Random, make: fn(Rc<Bounds>, Rc<Heads>, &mut Output) -> Connection) -> Rc<Ours> {
+    fn new(random: &mut Random, make: fn(Rc<Bounds>, Rc<Memory>, &mut Output) -> Connection) -> Rc<Ours> {
         let bounds = Bounds {
             stream_window: [65_535, 70_000, 1 << 20][random.below(3) as usize],
             connection_window: [65_535, 1 << 20][random.below(2) as usize],
@@ -43,7 +45,7 @@ impl Ours {
         let heads = Heads::new();
         let mut out = Output::default();
         Rc::new(Ours {
-            connection: RefCell::new(make(Rc::new(bounds), Rc::clone(&heads), &mut out)),
+            connection: RefCell::new(make(Rc::new(bounds), Memory::new(&heads), &mut out)),
             out: RefCell::new(out),
             heads,
             now: Cell::new(Moment::from_nanos(1)),
