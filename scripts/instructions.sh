@@ -78,6 +78,11 @@ load() { # load CALLS: leaves a profile of each thread as $out/CALLS-NN
     h2load -t1 -n "$1" -c "$connections" -m "$streams" -d "$out/body" -H 'content-type: application/grpc' \
         -H 'te: trailers' "http://$front/echo.Echo/Unary" >"$out/h2load.log" 2>&1 || true
     grep -q "$1 succeeded, 0 failed, 0 errored" "$out/h2load.log" || { cat "$out/h2load.log" >&2; exit 1; }
+    # A gRPC call that fails has HTTP status 200, too.
+    local ok
+    ok=$(curl -sf "http://$admin/metrics" |
+        awk '/^ringway_calls_total{.*grpc_status="OK"/ { n += $NF } END { print n + 0 }')
+    [ "$ok" -eq "$1" ] || { echo "$ok of $1 calls ended with grpc-status 0" >&2; exit 1; }
     kill "$gateway" && wait "$gateway" || true
     kill "$back" && wait "$back" 2>/dev/null || true
     running=()

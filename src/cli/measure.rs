@@ -341,12 +341,12 @@ fn resolve(target: &str) -> io::Result<SocketAddr> {
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "a number is needed".to_owned())?;
-    if (0.1..=10_000_000.0).contains(&rate) { Ok(rate) } else { Err("must be 0.1 to 10 000 000".to_owned()) }
+    if (0.1..=10_000_000.0).contains(&rate) { Ok(rate) } else { Err("must be 0.1 to 10,000,000".to_owned()) }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed".to_owned())?;
-    if (0.1..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("must be 0.1 to 86 400".to_owned()) }
+    if (0.1..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("must be 0.1 to 86,400".to_owned()) }
 }
 
 fn hold(text: &str) -> Result<f64, String> {

@@ -252,8 +252,8 @@ mod tests {
             "original_ns": 14.5, "original_allocations": "0", "because": "of this" });
         let own = json!({ "row": "our own", "threads": 1, "ns": 5.0, "ops_per_second": 2e8 });
         let text = rows(&json!([own, row]));
-        let ours = "| client retrieval | 10.0 | 200 000 000 | 0.00 | 0.00 | 25.0 | 2.50 | 14.5 | 0 |";
-        let (at, own) = (text.find(ours), text.find("| our own | 5.00 | 200 000 000 | - | - |"));
+        let ours = "| client retrieval | 10.0 | 200,000,000 | 0.00 | 0.00 | 25.0 | 2.50 | 14.5 | 0 |";
+        let (at, own) = (text.find(ours), text.find("| our own | 5.00 | 200,000,000 | - | - |"));
         assert!(at.is_some() && at < own, "{text}");
         let scaling = "- client retrieval: 1.90 times what one does; the original's 0.50 times.";
         assert!(text.contains(scaling), "{text}");

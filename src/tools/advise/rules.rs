@@ -41,7 +41,7 @@ fn timeout_of(calls: &Calls, place: &Place) -> Advice {
         rule: rule.to_owned(),
     };
     if calls.count() < CALLS_FOR_TAILS {
-        return advice(None, "too few calls for the slowest thousandth: 10 000 are needed");
+        return advice(None, "too few calls for the slowest thousandth: 10,000 are needed");
     }
     let Some(slowest) = calls.quantile(0.999) else {
         return advice(
@@ -74,7 +74,7 @@ pub(super) fn retries(cluster: &Cluster) -> Advice {
         rule,
     };
     if cluster.calls.count() < CALLS_FOR_SHARES {
-        return advice(None, "too few calls to know how many fail: 1 000 are needed".to_owned());
+        return advice(None, "too few calls to know how many fail: 1,000 are needed".to_owned());
     }
     if share > 0.2 {
         let rule =
@@ -118,7 +118,7 @@ pub(super) fn pool(cluster: &Cluster) -> Advice {
         rule: rule.to_owned(),
     };
     if calls < CALLS_FOR_SHARES {
-        return advice(None, "too few calls to size a pool: 1 000 are needed");
+        return advice(None, "too few calls to size a pool: 1,000 are needed");
     }
     if cluster.pending_overflow > 0.0 {
         let each = (cluster.connections / cluster.workers).ceil().max(1.0);
@@ -154,6 +154,7 @@ pub(super) fn limit(cluster: &Cluster) -> Advice {
     let mut seen = format!("{} calls were refused at the limit", units::count(cluster.limit_refused));
     let mut setting = None;
     let rule = match cluster.in_flight {
+        _ if cluster.calls.count() < CALLS_FOR_SHARES => "too few calls to know an average: 1,000 are needed",
         None => {
             "how many calls are in flight is known only of a gateway that is called while it is looked at (--admin)"
         }
@@ -202,7 +203,7 @@ fn breaker_of(calls: &Calls, rate: Option<f64>, place: &Place) -> Vec<Advice> {
         return vec![advice(
             "failure_ratio",
             None,
-            "too few calls to know what is ordinary: 1 000 are needed",
+            "too few calls to know what is ordinary: 1,000 are needed",
         )];
     }
     if share > 0.2 {

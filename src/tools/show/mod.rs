@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 pub use document::Document;
 pub use plot::Plot;
-pub use table::{Align, Cell, Column, Table, Tone};
+pub use table::{Align, Cell, Column, Table, Tone, WIDTH_MAX};
 
 /// How a person wants it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,12 @@
 
 use std::fmt::Write as _;
 
+/// The columns of a terminal that a table takes at most.
+pub const WIDTH_MAX: usize = 100;
+
+/// The narrowest that a column of words becomes.
+const NARROWEST: usize = 12;
+
 /// On which side a column's texts end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -77,33 +83,52 @@ impl Table {
         Table { title: title.into(), columns: columns.collect(), rows: Vec::new() }
     }
 
-    /// Aligned text, with colours or without.
+    /// Aligned text of at most [`WIDTH_MAX`] columns, with colours or without. Where words do not fit they go on in the
+    /// next line.
     pub fn text(&self, colour: bool) -> String {
-        let width = |at: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.text.chars().count());
-            cells.fold(self.columns[at].name.chars().count(), usize::max)
-        };
-        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        let widths = self.widths();
         let mut text = String::new();
         if !self.title.is_empty() {
             let _ = writeln!(text, "{}", self.title);
         }
         let heads: Vec<Cell> = self.columns.iter().map(|column| Cell::new(column.name, Tone::Dim)).collect();
         for row in std::iter::once(&heads).chain(&self.rows) {
-            let mut line = String::new();
-            for ((cell, column), width) in row.iter().zip(&self.columns).zip(&widths) {
-                let blanks = " ".repeat(width.saturating_sub(cell.text.chars().count()));
-                let painted = paint(cell, colour);
-                line += "  ";
-                line += &match column.align {
-                    Align::Left => painted + &blanks,
-                    Align::Right => blanks + &painted,
-                };
+            let cells = row.iter().zip(&widths);
+            let cells: Vec<Vec<Cell>> = cells.map(|(cell, width)| folded(cell, *width)).collect();
+            for number in 0..cells.iter().map(Vec::len).max().unwrap_or(0) {
+                let mut line = String::new();
+                for ((cell, column), width) in cells.iter().zip(&self.columns).zip(&widths) {
+                    let nothing = Cell::default();
+                    let cell = cell.get(number).unwrap_or(&nothing);
+                    let blanks = " ".repeat(width.saturating_sub(cell.text.chars().count()));
+                    let painted = paint(cell, colour);
+                    line += "  ";
+                    line += &match column.align {
+                        Align::Left => painted + &blanks,
+                        Align::Right => blanks + &painted,
+                    };
+                }
+                text += line.trim_end();
+                text.push('\n');
             }
-            text += line.trim_end();
-            text.push('\n');
         }
         text
+    }
+
+    /// The widths of the columns. Those of the widest words give way until all fit.
+    fn widths(&self) -> Vec<usize> {
+        let width = |at: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.text.chars().count());
+            cells.fold(self.columns[at].name.chars().count(), usize::max)
+        };
+        let mut widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        loop {
+            let all: usize = widths.iter().map(|width| width + 2).sum();
+            let words = (0..widths.len()).filter(|at| self.columns[*at].align == Align::Left);
+            let widest = words.max_by_key(|at| widths[*at]).filter(|at| widths[*at] > NARROWEST);
+            let Some(widest) = widest.filter(|_| all > WIDTH_MAX) else { return widths };
+            widths[widest] -= (all - WIDTH_MAX).min(widths[widest] - NARROWEST).clamp(1, 8);
+        }
     }
 
     /// The table in Markdown.
@@ -120,6 +145,24 @@ impl Table {
         }
         text
     }
+}
+
+/// The lines of a cell, none of them wider than this. A word that is wider is cut in two.
+fn folded(cell: &Cell, width: usize) -> Vec<Cell> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    for word in cell.text.split_inclusive(' ') {
+        if line.chars().count() + word.trim_end().chars().count() > width && !line.trim().is_empty() {
+            lines.push(std::mem::take(&mut line));
+        }
+        line += word;
+        while line.trim_end().chars().count() > width.max(1) {
+            let rest = line.split_off(line.char_indices().nth(width.max(1)).map_or(line.len(), |(at, _)| at));
+            lines.push(std::mem::replace(&mut line, rest));
+        }
+    }
+    lines.push(line);
+    lines.into_iter().map(|line| Cell { text: line.trim_end().to_owned(), tone: cell.tone }).collect()
 }
 
 fn paint(cell: &Cell, colour: bool) -> String {
@@ -147,6 +190,18 @@ mod tests {
     #[test]
     fn columns_stand_under_each_other() {
         assert_eq!(table().text(false), "T\n  name        n\n  a           1\n  µs longer  23\n");
+    }
+
+    #[test]
+    fn a_wide_table_is_folded() {
+        let mut table = Table::new("", &["check", "how", ">n"]);
+        let how = "in an open loop of so many calls that the sentence about it does not fit on one line of a terminal";
+        table.rows.push(vec!["latency".into(), how.into(), "1,000".into()]);
+        table.rows.push(vec!["a-word-without-a-blank-".repeat(6).into(), "short".into(), "2".into()]);
+        let text = table.text(false);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH_MAX), "{text}");
+        let joined: String = text.split_whitespace().collect();
+        assert!(joined.contains(&how.replace(' ', "")[..20]) && joined.contains("1,000"), "{text}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub fn count(number: f64) -> String {
     let mut text = String::new();
     for (at, digit) in whole.chars().enumerate() {
         if at > 0 && (whole.len() - at).is_multiple_of(3) {
-            text.push(' ');
+            text.push(',');
         }
         text.push(digit);
     }
@@ -77,11 +77,11 @@ mod tests {
         for (nanos, text) in times {
             assert_eq!(time(Duration::from_nanos(nanos)), text);
         }
-        for (number, text) in [(0.0, "0.00 B"), (1023.0, "1 023 B"), (1536.0, "1.50 KiB"), (3e9, "2.79 GiB")]
+        for (number, text) in [(0.0, "0.00 B"), (1023.0, "1,023 B"), (1536.0, "1.50 KiB"), (3e9, "2.79 GiB")]
         {
             assert_eq!(bytes(number), text);
         }
-        for (number, text) in [(0.0, "0"), (999.4, "999"), (1e6, "1 000 000"), (-12_345.0, "-12 345")] {
+        for (number, text) in [(0.0, "0"), (999.4, "999"), (1e6, "1,000,000"), (-12_345.0, "-12,345")] {
             assert_eq!(count(number), text);
         }
         for (share, text) in [(0.0, "0 %"), (0.0123, "1.23 %"), (0.5, "50 %")] {

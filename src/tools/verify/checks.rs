@@ -30,7 +30,7 @@ pub const CHECKS: [Check; 8] = [
     },
     Check {
         name: "concurrent throughput",
-        required: "> 1 000 req/s",
+        required: "> 1,000 req/s",
         how: "50 calls in flight for a second and a half",
         setup: Setup::Plain,
         run: throughput,
