@@ -51,8 +51,9 @@ pub fn document(api: &Api, about: &About<'_>) -> Value {
         paths: Map::new(),
         by_shape: HashMap::new(),
     };
-    let named: HashSet<usize> = api.rules().iter().filter(|r| !r.is_auto).map(|rule| rule.method).collect();
-    for rule in api.rules().iter().filter(|rule| !rule.is_auto || !named.contains(&rule.method)) {
+    // Rules that the API's owner has written go first, and have the plain names.
+    let (auto, own): (Vec<&Rule>, Vec<&Rule>) = api.rules().iter().partition(|rule| rule.is_auto);
+    for rule in own.into_iter().chain(auto) {
         writer.rule(rule);
     }
     let tags: Vec<Value> = api
@@ -67,9 +68,9 @@ pub fn document(api: &Api, about: &About<'_>) -> Value {
     let mut schemas = schemas.finish(&mut comments);
     schemas.entry(ERROR).or_insert_with(error);
     let mut info = json!({ "title": about.title, "version": about.version });
-    if api.rules().iter().any(|rule| rule.is_auto && named.contains(&rule.method)) {
+    if api.rules().iter().any(|rule| rule.is_auto) {
         info["description"] =
-            "Every method also takes `POST /{service}/{method}` with its whole request as JSON.".into();
+            "Every method takes `POST /{service}/{method}` with its whole request as JSON.".into();
     }
     let failed = json!({
         "description": "The call failed.",
