@@ -11,7 +11,9 @@ use http::HeaderMap;
 use prost_reflect::DescriptorPool;
 use ringway::config::{self, LbPolicy, PrintOptions, RateLimit, RetryBudget};
 use ringway::metrics::render::{NameCounts, ReloadCounts};
-use ringway::metrics::{CallLabels, GatewayInfo, Histogram, Layout, Shard, Snapshot, call_totals, render};
+use ringway::metrics::{
+    CallLabels, Ending, GatewayInfo, Histogram, Layout, Shard, Snapshot, call_totals, render,
+};
 use ringway::policy::balance::{Balance, Candidate};
 use ringway::policy::breaker::{LocalBreaker, SharedBreaker};
 use ringway::policy::budget::{Budget, SharedBudget};
@@ -218,10 +220,17 @@ fn metrics(rows: &mut Rows<'_>) {
     let layout = Layout::new(vec!["c".to_owned()], (0..10).map(labels).collect());
     let shards: Vec<Arc<Shard>> = (0..8).map(|_| Shard::new(&layout)).collect();
     let took = Duration::from_micros(150);
-    rows.extra("metrics: a call counted", || shards[0].calls[0].ended(black_box(0), black_box(took)));
+    rows.extra("metrics: a call counted", || {
+        shards[0].calls[0].ended(Ending {
+            protocol: 0,
+            code: black_box(0),
+            is_stream: false,
+            took: black_box(took),
+        })
+    });
     let histogram = Histogram::default();
     rows.extra("metrics: a duration recorded", || histogram.record(black_box(took)));
-    rows.extra("metrics: one series merged over 8 workers", || call_totals(&shards, &[0]).sum_micros);
+    rows.extra("metrics: one series merged over 8 workers", || call_totals(&shards, &[0]).unary.sum_micros());
     let snapshot = histogram.snapshot();
     rows.extra("metrics: a quantile", || snapshot.quantile(black_box(0.99)));
     let mut sum = Snapshot::default();
@@ -243,7 +252,7 @@ fn page(rows: &mut Rows<'_>) {
     let layout = Layout::new(clusters, (0..2050).map(labels).collect());
     let shards: Vec<Arc<Shard>> = (0..4).map(|_| Shard::new(&layout)).collect();
     for block in shards.iter().flat_map(|shard| &shard.calls) {
-        block.ended(14, Duration::from_micros(700));
+        block.ended(Ending { protocol: 0, code: 14, is_stream: false, took: Duration::from_micros(700) });
     }
     let text = render::text(&INFO, &layout, &shards, &[]);
     assert!(text.lines().filter(|line| !line.starts_with('#')).count() >= 50_000);

@@ -12,7 +12,7 @@ mod support;
 use http::HeaderMap;
 use ringway::config::{self, Config, Retry, RetryBudget};
 use ringway::http2::{Heads, Memory};
-use ringway::metrics::{Layout, Shard};
+use ringway::metrics::{Ending, Layout, Shard};
 use ringway::net::IoContext;
 use ringway::policy::breaker::{LocalBreaker, SharedBreaker};
 use ringway::policy::budget::{Budget, SharedBudget};
@@ -328,7 +328,12 @@ fn metrics(rows: &mut Rows<'_>) {
     let theirs = original(15.1, "0", || metrics.record(black_box(Duration::from_micros(150))));
     rows.row("metrics collection", theirs, || count(&shard));
     rows.extra("metrics collection, a call", || {
-        shard.unrouted().ended(black_box(0), black_box(Duration::from_micros(150)));
+        shard.unrouted().ended(Ending {
+            protocol: 0,
+            code: black_box(0),
+            is_stream: false,
+            took: black_box(Duration::from_micros(150)),
+        });
     });
 }
 

@@ -7,6 +7,7 @@ mod measure;
 mod refuse;
 mod run;
 mod source;
+mod watch;
 mod write;
 
 use std::io::{self, IsTerminal, Write};
@@ -92,6 +93,10 @@ enum Command {
     },
     /// Print the manual page.
     Man,
+    /// Show the figures of a running gateway, live; once, as text, where the output is no terminal.
+    Top(watch::Top),
+    /// Show the calls that pass a running gateway, live; never what is in them.
+    Tap(Box<watch::Tap>),
     #[command(flatten)]
     Measure(Box<measure::Measure>),
     /// Can this host run the gateway well? Exit code 0, 1 with errors or warnings, 2 if it cannot tell.
@@ -133,6 +138,8 @@ pub fn main() -> ExitCode {
             Some(path) => check::check(&path, file.set()),
             None => which_file("ringway check FILE"),
         },
+        Some(Command::Top(arguments)) => watch::top(&arguments),
+        Some(Command::Tap(arguments)) => watch::tap(*arguments),
         Some(Command::Measure(command)) => measure::run(*command),
         Some(Command::Doctor { sysctl: true, .. }) => {
             print!("{}", doctor::conf());

@@ -25,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("buffer", &[]),
     ("config", &["time"]),
     ("policy", &["time", "random", "config"]),
-    ("metrics", &["policy", "config"]), // config: only its tests, for clusters
+    ("metrics", &["time", "policy", "config"]), // config: only its tests, for clusters
     // Middle: bytes and sockets.
     ("wire", &["policy", "config", "buffer", "random"]), // random: only its tests, for seeded bytes
     ("transcode", &["time", "config", "policy", "wire"]),
@@ -52,7 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("admin", &["alloc", "config", "metrics", "policy", "transcode"]),
+    ("admin", &["time", "alloc", "config", "metrics", "policy", "transcode"]),
     (
         "supervisor",
         &[
@@ -114,7 +114,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("quanta", &["worker"]),
     ("toml", &["config"]),
     ("regex_automata", &["config"]),
-    ("serde_json", &["config", "policy", "transcode", "tools", "admin", "supervisor", "worker"]),
+    ("serde_json", &["config", "policy", "metrics", "transcode", "tools", "admin", "supervisor", "worker"]),
     ("jsonwebtoken", &["policy"]),
     ("aws_lc_rs", &["policy", "tls"]),
     ("clap", &["cli", "main"]),

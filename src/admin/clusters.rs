@@ -7,7 +7,8 @@ use super::request::AdminRequest;
 use super::value::Value;
 use super::view::GatewayView;
 use crate::config::LbPolicy;
-use crate::metrics::{ClusterBlock, EndpointSlot, EndpointState, EndpointView};
+use crate::metrics::{ClusterBlock, ConnectError, EndpointState, EndpointView};
+use crate::time::Moment;
 
 /// All clusters, in the order of the configuration.
 pub(super) fn page(asked: &AdminRequest) -> Value {
@@ -36,7 +37,7 @@ pub(super) fn page(asked: &AdminRequest) -> Value {
             ("calls", sum(|block| block.calls.get())),
             ("replays", sum(|block| block.replays.get())),
             ("refused", sum(|block| block.limit_refused.get() + block.pending_overflow.get())),
-            ("endpoints", endpoints(&view, at)),
+            ("endpoints", endpoints(&view, at, asked.source().now())),
         ])
     });
     Value::Record(vec![("clusters", rows.collect())])
@@ -47,14 +48,22 @@ struct EndpointSummary {
     /// Workers in each state.
     states: [u64; EndpointState::ALL.len()],
     sum: EndpointView,
+    is_ejected: bool,
 }
 
-fn endpoints(view: &GatewayView, cluster: usize) -> Value {
+fn endpoints(view: &GatewayView, cluster: usize, now: Moment) -> Value {
+    let ejected: Vec<usize> = match view.shares.get(cluster) {
+        Some(shares) => shares.outliers.ejected_hosts().map(|(at, _)| at).collect(),
+        None => Vec::new(),
+    };
     let mut all: BTreeMap<SocketAddr, EndpointSummary> = BTreeMap::new();
     let slots = view.shards.iter().filter_map(|shard| shard.endpoints.get(cluster));
-    for view in slots.flat_map(|slots| slots.iter().filter_map(EndpointSlot::read)) {
+    let views = slots.flat_map(|slots| slots.iter().enumerate());
+    for (position, view) in views.filter_map(|(position, slot)| Some((position, slot.read()?))) {
         let seen = all.entry(view.address).or_insert_with(|| EndpointSummary {
             states: [0; EndpointState::ALL.len()],
+            // A slot has the position of its endpoint.
+            is_ejected: ejected.contains(&position),
             sum: EndpointView { connections: 0, calls_active: 0, calls: 0, connect_failures: 0, ..view },
         });
         seen.states[view.state as usize] += 1;
@@ -63,12 +72,14 @@ fn endpoints(view: &GatewayView, cluster: usize) -> Value {
         seen.sum.calls += view.calls;
         seen.sum.connect_failures += view.connect_failures;
         seen.sum.retry_in = seen.sum.retry_in.max(view.retry_in);
+        let newest = |one: &(ConnectError, Moment)| one.1;
+        seen.sum.last_error = seen.sum.last_error.into_iter().chain(view.last_error).max_by_key(newest);
     }
-    all.into_values().map(|seen| seen.value()).collect()
+    all.into_values().map(|seen| seen.value(now)).collect()
 }
 
 impl EndpointSummary {
-    fn value(&self) -> Value {
+    fn value(&self, now: Moment) -> Value {
         let in_state = |state: EndpointState| self.states[state as usize];
         // The state that matters most to an operator: whether calls go there, and if not, whether that is trouble.
         let state = [EndpointState::Connected, EndpointState::Backoff, EndpointState::Connecting]
@@ -86,6 +97,9 @@ impl EndpointSummary {
             ("calls_active", self.sum.calls_active.into()),
             ("calls", self.sum.calls.into()),
             ("connect_failures", self.sum.connect_failures.into()),
+            ("ejected", self.is_ejected.into()),
+            ("last_error", self.sum.last_error.map(|(error, _)| error.words()).into()),
+            ("last_error_ago_s", self.sum.last_error.map(|(_, at)| now.since(at).as_secs()).into()),
         ])
     }
 }

@@ -17,7 +17,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::process;
 use super::value::Value;
 use super::view::{GatewayView, Source};
-use crate::metrics::{CallBlock, CallLabels, GRPC_STATUS_NAMES, RingCounts, Snapshot};
+use crate::metrics::{BLAMED, CallBlock, CallLabels, GRPC_STATUS_NAMES, RingCounts, Snapshot};
 
 /// How long samples go on after an operator has looked.
 const LINGER: Duration = Duration::from_secs(60);
@@ -39,6 +39,8 @@ pub(super) struct History {
 #[derive(Debug, Default)]
 struct Kept {
     samples: VecDeque<Sample>,
+    /// The last sample by entries of the layout.
+    calls: Vec<CallRates>,
     /// The number of the next sample.
     next: u64,
     /// The last look.
@@ -54,8 +56,31 @@ pub(super) struct Look {
     view: Arc<GatewayView>,
     workers: Vec<WorkerLook>,
     clusters: Vec<ClusterLook>,
+    calls: Vec<CallLook>,
     by_code: [u64; CODES],
     process_cpu: Duration,
+}
+
+/// The counts of an entry of the layout.
+#[derive(Debug, Default)]
+struct CallLook {
+    by_code: [u64; CODES],
+    /// Kept of the first entries only: a configuration may have thousands.
+    durations: Option<Box<Snapshot>>,
+}
+
+/// Entries of the layout whose durations are kept.
+const TIMED: usize = 256;
+
+/// The calls of an entry of the layout in the last sample.
+#[derive(Clone, Debug)]
+pub(super) struct CallRates {
+    pub(super) labels: CallLabels,
+    pub(super) calls_per_s: f64,
+    pub(super) errors_per_s: f64,
+    /// Those for which the service or the gateway is to blame.
+    pub(super) failures_per_s: f64,
+    pub(super) latency: Latency,
 }
 
 #[derive(Debug, Default)]
@@ -118,6 +143,8 @@ pub(super) struct WorkerRates {
 pub(super) struct ClusterRates {
     pub(super) calls_per_s: f64,
     pub(super) errors_per_s: f64,
+    /// Those for which the service or the gateway is to blame.
+    pub(super) failures_per_s: f64,
     pub(super) latency: Latency,
     pub(super) connections: u64,
     pub(super) calls_active: u64,
@@ -152,6 +179,9 @@ impl Look {
         let place = |call: &CallLabels| by_name.get(call.cluster.as_str()).copied();
         let places: Vec<Option<usize>> = view.layout.calls.iter().map(place).collect();
         let mut by_code = [0; CODES];
+        let timed = |at: usize| (at < TIMED).then(Box::default);
+        let look = |at| CallLook { durations: timed(at), ..CallLook::default() };
+        let mut calls: Vec<CallLook> = (0..places.len()).map(look).collect();
         let mut workers = Vec::new();
         for (number, shard) in view.shards.iter().enumerate() {
             let mut worker = WorkerLook {
@@ -163,17 +193,41 @@ impl Look {
                 times: view.workers.get(number).and_then(|place| process::thread_times(place.thread?)),
                 durations: Snapshot::default(),
             };
-            for (block, place) in shard.calls.iter().zip(&places) {
-                worker.durations.add(&block.duration);
+            for ((block, place), call) in shard.calls.iter().zip(&places).zip(&mut calls) {
+                add_codes(&mut call.by_code, block);
+                call.durations.iter_mut().for_each(|durations| durations.add(&block.unary));
+                worker.durations.add(&block.unary);
+                worker.durations.add(&block.streams);
                 add_codes(&mut by_code, block);
                 if let Some(cluster) = place.and_then(|place| clusters.get_mut(place)) {
-                    cluster.durations.add(&block.duration);
+                    cluster.durations.add(&block.unary);
                     add_codes(&mut cluster.by_code, block);
                 }
             }
             workers.push(worker);
         }
-        Look { view, workers, clusters, by_code, process_cpu: process::cpu().unwrap_or_default() }
+        Look { view, workers, clusters, calls, by_code, process_cpu: process::cpu().unwrap_or_default() }
+    }
+
+    /// The rates of each entry of the layout since `before`; none where another configuration runs since then.
+    fn calls_since(&self, before: &Look, took: Duration) -> Vec<CallRates> {
+        if !Arc::ptr_eq(&self.view, &before.view) {
+            return Vec::new();
+        }
+        let seconds = took.as_secs_f64().max(1e-3);
+        let entries = self.view.layout.calls.iter().zip(self.calls.iter().zip(&before.calls));
+        let rates = entries.map(|(labels, (now, then))| {
+            let ended = rates(&now.by_code, &then.by_code, seconds);
+            let durations = now.durations.as_ref().zip(then.durations.as_ref());
+            CallRates {
+                labels: labels.clone(),
+                calls_per_s: ended.iter().sum(),
+                errors_per_s: ended[1..].iter().sum(),
+                failures_per_s: BLAMED.iter().map(|&code| ended[code]).sum(),
+                latency: durations.map(|(now, then)| Latency::of(&now.since(then))).unwrap_or_default(),
+            }
+        });
+        rates.collect()
     }
 
     fn calls(&self) -> u64 {
@@ -227,6 +281,7 @@ impl Look {
             ClusterRates {
                 calls_per_s: ended.iter().sum(),
                 errors_per_s: ended[1..].iter().sum(),
+                failures_per_s: BLAMED.iter().map(|&code| ended[code]).sum(),
                 latency: Latency::of(&now.durations.since(&then.durations)),
                 connections: sum(|block| block.connections_active.get()),
                 calls_active: sum(|block| block.calls_active.get()),
@@ -252,8 +307,8 @@ impl Look {
 }
 
 fn add_codes(total: &mut [u64; CODES], block: &CallBlock) {
-    for (total, count) in total.iter_mut().zip(&block.by_code) {
-        *total += count.get();
+    for (total, count) in total.iter_mut().zip(block.codes()) {
+        *total += count;
     }
 }
 
@@ -298,6 +353,11 @@ impl History {
         self.kept().samples.back().cloned()
     }
 
+    /// The rates of each entry of the layout in the last sample.
+    pub(super) fn latest_calls(&self) -> Vec<CallRates> {
+        self.kept().calls.clone()
+    }
+
     /// The samples from number `first` on, and the number of the next.
     pub(super) fn from(&self, first: u64) -> (Vec<Sample>, u64) {
         let kept = self.kept();
@@ -324,7 +384,9 @@ impl Kept {
             ran |= look.calls() != before.calls();
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
-            if let Some(sample) = look.since(before, begun.duration_since(*at), unix_ms) {
+            let took = begun.duration_since(*at);
+            self.calls = look.calls_since(before, took);
+            if let Some(sample) = look.since(before, took, unix_ms) {
                 self.push(sample);
             }
         }
@@ -398,6 +460,7 @@ impl ClusterRates {
         let mut entries = vec![
             ("calls_per_s", self.calls_per_s.into()),
             ("errors_per_s", self.errors_per_s.into()),
+            ("failures_per_s", self.failures_per_s.into()),
             ("connections", self.connections.into()),
             ("calls_active", self.calls_active.into()),
             ("pending", self.pending.into()),

@@ -8,10 +8,13 @@
 //! Read [`pages`] next: the table of all paths.
 #![allow(clippy::disallowed_methods, reason = "the control plane has its own threads and clock")]
 
+mod body;
 mod breakers;
+mod calls;
 mod clusters;
 mod history;
 mod hosts;
+mod openapi;
 mod pages;
 mod places;
 mod process;
@@ -20,6 +23,7 @@ mod request;
 mod response;
 mod routes;
 mod settings;
+mod tap;
 mod value;
 mod view;
 mod workers;
@@ -34,8 +38,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -45,6 +48,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use self::body::AdminBody;
 use self::history::History;
 use self::places::{Places, Sign};
 use self::request::AdminRequest;
@@ -253,7 +257,10 @@ async fn serve(
     }
 }
 
-async fn answer(asked: AdminRequest) -> Response<Full<Bytes>> {
+async fn answer(asked: AdminRequest) -> Response<AdminBody> {
+    if pages::is_live(&asked) {
+        return tap::open(&asked);
+    }
     let reply = match asked.is_quick() {
         true => pages::answer(&asked),
         false => match spawn_blocking(move || pages::answer(&asked)).await {

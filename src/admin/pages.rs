@@ -1,13 +1,13 @@
 //! Every path of the admin address, in one table.
 
-use http::header::ALLOW;
+use http::header::{ALLOW, VARY};
 use http::{HeaderValue, Method, StatusCode};
 
 use super::request::{AdminError, AdminRequest};
 use super::response::{self, AdminResponse};
 use super::value::Value;
 use super::view::Hooks;
-use super::{breakers, clusters, process, routes, settings, workers};
+use super::{breakers, calls, clusters, openapi, process, routes, settings, workers};
 
 /// A page: its path, and the function that serves it.
 struct Page {
@@ -24,6 +24,14 @@ const GET: &[Method] = &[Method::GET, Method::HEAD];
 const POST: &[Method] = &[Method::POST];
 const GET_AND_POST: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
 
+/// The page that is not made at once.
+const TAP: &str = "/tap";
+
+/// Whether the answer is live, and nothing else is to be said.
+pub(super) fn is_live(asked: &AdminRequest) -> bool {
+    asked.path == TAP && asked.method == Method::GET && asked.means_this_host()
+}
+
 fn always(_: &Hooks) -> bool {
     true
 }
@@ -38,11 +46,13 @@ const PAGES: &[Page] = &[
     Page { path: "/live", methods: GET, exists: always, serve: |_| Ok(AdminResponse::text("live\n")),
         about: "200 while the process runs" },
     Page { path: "/metrics", methods: GET, exists: always, serve: metrics,
-        about: "counters for Prometheus" },
+        about: "counters for Prometheus, also as OpenMetrics with exemplars" },
     Page { path: "/workers", methods: GET, exists: always, serve: |asked| Ok(asked.page(workers::page(asked))),
         about: "where each worker runs and what it does" },
     Page { path: "/clusters", methods: GET, exists: always, serve: |asked| Ok(asked.page(clusters::page(asked))),
         about: "each endpoint: its state, connections and calls" },
+    Page { path: "/calls", methods: GET, exists: always, serve: |asked| Ok(asked.page(calls::page(asked))),
+        about: "the calls of each route, cluster and method, those that fail first" },
     Page { path: "/breakers", methods: GET, exists: always, serve: |asked| Ok(asked.page(breakers::page(asked))),
         about: "each breaker: its state, and how often it changed" },
     Page { path: "/routes", methods: GET, exists: always, serve: |asked| routes::page(asked).map(|page| asked.page(page)),
@@ -51,8 +61,12 @@ const PAGES: &[Page] = &[
         about: "the configuration with every default" },
     Page { path: "/config/reload", methods: POST, exists: |hooks| hooks.reload.is_some(), serve: settings::reload,
         about: "POST: reads the configuration again and applies it" },
-    Page { path: "/openapi.json", methods: GET, exists: always, serve: openapi,
-        about: "what can be called with JSON, as OpenAPI 3.1" },
+    Page { path: "/openapi", methods: GET, exists: always, serve: openapi::page,
+        about: "what can be called with JSON, to click through" },
+    Page { path: "/openapi.json", methods: GET, exists: always, serve: openapi::document,
+        about: "the same as OpenAPI 3.1" },
+    Page { path: TAP, methods: GET, exists: always, serve: |_| Ok(AdminResponse::text("")),
+        about: "JSON: the calls that pass, live, a line each; ?path= status= errors=1 route= cluster= protocol= client= min_ms= sample= seconds=" },
     Page { path: "/history", methods: GET, exists: always, serve: |asked| Ok(workers::history(asked)),
         about: "JSON: each of the last seconds; ?from=NUMBER leaves out what came before" },
     Page { path: "/log_level", methods: GET_AND_POST, exists: |hooks| hooks.log_level.is_some(), serve: settings::log_level,
@@ -88,22 +102,14 @@ pub(super) fn answer(asked: &AdminRequest) -> AdminResponse {
     if asked.method == Method::POST && asked.is_of_browser {
         return AdminResponse::error(StatusCode::FORBIDDEN, "not from a browser: use a command such as curl");
     }
-    (page.serve)(asked).unwrap_or_else(|AdminError(status, message)| AdminResponse::error(status, &message))
-}
-
-fn openapi(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
-    match asked.source().openapi() {
-        Some(document) => Ok(AdminResponse::of("application/json", document.to_string())),
-        None => Err(AdminError(
-            StatusCode::NOT_FOUND,
-            "no descriptors are configured in [transcoding]".to_owned(),
-        )),
-    }
+    let response = (page.serve)(asked)
+        .unwrap_or_else(|AdminError(status, message)| AdminResponse::error(status, &message));
+    if asked.takes_gzip { response.gzip() } else { response }
 }
 
 fn dashboard(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
     match asked.query().get("format") {
-        None | Some("html") => Ok(response::dashboard()),
+        None | Some("html") => Ok(response::page(response::DASHBOARD)),
         Some("json") => Ok(asked.page(index(asked.source().hooks()))),
         Some(_) => {
             Ok(AdminResponse::text(format!("ringway admin\n\n{}", index(asked.source().hooks()).text())))
@@ -125,9 +131,10 @@ fn ready(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
 }
 
 fn metrics(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {
-    let mut page = asked.source().metrics();
+    let mut page = asked.source().metrics(asked.metrics);
     process::write(&mut page);
-    Ok(AdminResponse::of("text/plain; version=0.0.4; charset=utf-8", page))
+    Ok(AdminResponse::of(page.format().content_type(), page.finish())
+        .with(VARY, HeaderValue::from_static("accept")))
 }
 
 fn drain(asked: &AdminRequest) -> Result<AdminResponse, AdminError> {

@@ -2,11 +2,11 @@
 //!
 //! A figure that cannot be read is left out: a page without it is better than no page.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
 use crate::alloc;
+use crate::metrics::Page;
 
 /// CPU time of the whole process so far.
 pub(super) fn cpu() -> Option<Duration> {
@@ -56,8 +56,8 @@ pub(super) fn resident_bytes() -> Option<u64> {
     bytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:").map(|bytes| bytes as u64)
 }
 
-/// Appends what `/proc` says of this process to a page in text format 0.0.4.
-pub(super) fn write(page: &mut String) {
+/// Appends what `/proc` says of this process to a page of metrics.
+pub(super) fn write(page: &mut Page) {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -78,7 +78,7 @@ pub(super) fn write(page: &mut String) {
         (
             "ringway_heap_live_bytes",
             "gauge",
-            "Bytes of them, as they were asked for.",
+            "Bytes of heap allocations of the whole process that are not freed, as asked for.",
             live.map(|live| live.bytes as f64),
         ),
         ("process_cpu_seconds_total", "counter", "User and system CPU time spent in seconds.", cpu),
@@ -99,8 +99,8 @@ pub(super) fn write(page: &mut String) {
         ),
     ] {
         if let Some(value) = value {
-            write!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
-                .expect("a String takes every write");
+            page.family(name, kind, help);
+            page.sample(name, &"", value);
         }
     }
 }
@@ -159,6 +159,7 @@ fn open_files() -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Format;
 
     fn value(page: &str, name: &str) -> f64 {
         let begin = format!("{name} ");
@@ -168,8 +169,9 @@ mod tests {
 
     #[test]
     fn this_process_has_plausible_figures() {
-        let mut page = String::new();
+        let mut page = Page::new(Format::Text);
         write(&mut page);
+        let page = page.finish();
         assert!(value(&page, "process_cpu_seconds_total") >= 0.0);
         assert!(value(&page, "process_open_fds") >= 3.0);
         assert!(value(&page, "process_max_fds") >= value(&page, "process_open_fds"));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT, HOST, HeaderName, ORIGIN, REFERER};
+use http::header::{ACCEPT, ACCEPT_ENCODING, HOST, HeaderName, ORIGIN, REFERER};
 use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::history::History;
@@ -11,6 +11,7 @@ use super::query::Query;
 use super::response::AdminResponse;
 use super::value::Value;
 use super::view::Source;
+use crate::metrics::Format;
 
 /// A request, as pages see it.
 pub(super) struct AdminRequest {
@@ -18,6 +19,10 @@ pub(super) struct AdminRequest {
     pub(super) path: String,
     query: Query,
     as_json: bool,
+    /// The format of the page of metrics that it asks for.
+    pub(super) metrics: Format,
+    /// It takes bodies that are compressed with gzip.
+    pub(super) takes_gzip: bool,
     /// A browser sent it for some page, this one's or another's.
     pub(super) is_of_browser: bool,
     /// The host that it names.
@@ -48,6 +53,8 @@ impl AdminRequest {
             path: request.uri().path().to_owned(),
             query,
             as_json,
+            metrics: metrics_format(request.headers()),
+            takes_gzip: takes_gzip(request.headers()),
             is_of_browser: OF_BROWSERS.iter().any(|name| request.headers().contains_key(name)),
             host: host(request),
             source: Arc::clone(source),
@@ -70,6 +77,11 @@ impl AdminRequest {
         if self.as_json { AdminResponse::json(&value) } else { AdminResponse::text(value.text()) }
     }
 
+    /// The host that it names.
+    pub(super) fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
     pub(super) fn query(&self) -> &Query {
         &self.query
     }
@@ -80,6 +92,10 @@ impl AdminRequest {
 
     pub(super) fn is_post(&self) -> bool {
         self.method == Method::POST
+    }
+
+    pub(super) fn shared_source(&self) -> &Arc<dyn Source> {
+        &self.source
     }
 
     pub(super) fn source(&self) -> &dyn Source {
@@ -100,9 +116,70 @@ fn host<B>(request: &Request<B>) -> Option<String> {
     of_uri.or_else(|| field.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()))
 }
 
-fn accepts(headers: &HeaderMap, kind: &str) -> bool {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    values
+/// OpenMetrics, if it is asked for and not less than the plain text format is.
+fn metrics_format(headers: &HeaderMap) -> Format {
+    let weight = |kind: &str| {
+        let weights = items(headers, ACCEPT).filter_map(|item| weight(item, kind));
+        weights.fold(0.0, f32::max)
+    };
+    let open = weight("application/openmetrics-text");
+    let text = weight("text/plain");
+    if open > 0.0 && open >= text { Format::OpenMetrics } else { Format::Text }
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    items(headers, ACCEPT_ENCODING).filter_map(|item| weight(item, "gzip")).any(|weight| weight > 0.0)
+}
+
+/// The items of a header's list.
+fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .any(|item| item.split(';').next().is_some_and(|it| it.trim() == kind))
+}
+
+/// The weight (RFC 9110 section 12.4.2) of an item that is this word; `None` for another one.
+fn weight(item: &str, word: &str) -> Option<f32> {
+    let mut parts = item.split(';').map(str::trim);
+    if !parts.next()?.eq_ignore_ascii_case(word) {
+        return None;
+    }
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+    Some(weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0)))
+}
+
+fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    items(headers, ACCEPT).any(|item| item.split(';').next().is_some_and(|it| it.trim() == kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_and_codings_are_chosen_by_weight() {
+        // Prometheus sends this.
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;\
+                          q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        for (accept, wanted) in [
+            ("", Format::Text),
+            ("*/*", Format::Text),
+            ("text/plain", Format::Text),
+            (prometheus, Format::OpenMetrics),
+            ("application/openmetrics-text", Format::OpenMetrics),
+            ("text/plain;q=0.9, application/openmetrics-text;q=0.1", Format::Text),
+            ("application/openmetrics-text;q=0", Format::Text),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
+            assert_eq!(metrics_format(&headers), wanted, "{accept}");
+        }
+        for (accept, wanted) in [("gzip", true), ("br, GZIP;q=0.5", true), ("gzip;q=0", false), ("br", false)]
+        {
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, accept.parse().unwrap())]);
+            assert_eq!(takes_gzip(&headers), wanted, "{accept}");
+        }
+        assert!(!takes_gzip(&HeaderMap::new()));
+    }
 }

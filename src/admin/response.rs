@@ -1,10 +1,16 @@
 //! Answers of the admin address.
 
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Bytes;
 
+use super::body::AdminBody;
 use super::value::Value;
 use crate::policy::status::Code;
 
@@ -17,12 +23,15 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
+/// The smallest body that is compressed.
+const GZIP_BYTES_MIN: usize = 1024;
+
 /// An answer of one piece.
-pub(super) struct AdminResponse(Response<Full<Bytes>>);
+pub(super) struct AdminResponse(Response<Bytes>);
 
 impl AdminResponse {
     pub(super) fn of(kind: &'static str, body: impl Into<Bytes>) -> AdminResponse {
-        let mut response = Response::new(Full::new(body.into()));
+        let mut response = Response::new(body.into());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -64,12 +73,27 @@ impl AdminResponse {
         self
     }
 
-    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
-        self.0
+    /// The answer with its body compressed, if that is worth it.
+    pub(super) fn gzip(self) -> AdminResponse {
+        if self.0.body().len() < GZIP_BYTES_MIN {
+            return self;
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        let Ok(body) = encoder.write_all(self.0.body()).and_then(|()| encoder.finish()) else { return self };
+        let response = AdminResponse(self.0.map(|_| body.into()));
+        // After other fields that the answer depends on.
+        let mut response = response.with(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response.0.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
+        response
+    }
+
+    pub(super) fn into_response(self) -> Response<AdminBody> {
+        self.0.map(AdminBody::Whole)
     }
 }
 
-pub(super) fn dashboard() -> AdminResponse {
-    let page = AdminResponse::of("text/html; charset=utf-8", DASHBOARD);
+/// A page for browsers.
+pub(super) fn page(html: &'static str) -> AdminResponse {
+    let page = AdminResponse::of("text/html; charset=utf-8", html);
     page.with(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
 }

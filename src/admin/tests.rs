@@ -6,8 +6,13 @@ use std::net::{Ipv4Addr, TcpListener as Listener, TcpStream as Stream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
-use crate::metrics::{CallLabels, EndpointState, EndpointView, Layout, RingCounts, Shard};
+use crate::metrics::line::Headers;
+use crate::metrics::tap::Tap;
+use crate::metrics::{
+    CallLabels, ConnectError, Ending, EndpointState, EndpointView, Format, Layout, Page, RingCounts, Shard,
+};
 use crate::policy::shared_cluster::SharedClusterState;
+use crate::time::Moment;
 use crate::transcode::api::Api;
 
 /// No read takes longer than this unless something is broken.
@@ -20,12 +25,23 @@ pub(super) struct Gateway {
     huge: AtomicBool,
     hooks: Hooks,
     view: Arc<GatewayView>,
+    taps: Vec<Arc<Tap>>,
+    log_headers: Headers,
 }
 
 impl Default for Gateway {
     fn default() -> Gateway {
         let (ready, panics, panicked, huge) = Default::default();
-        Gateway { ready, panics, panicked, huge, hooks: Hooks::default(), view: Arc::new(view()) }
+        Gateway {
+            ready,
+            panics,
+            panicked,
+            huge,
+            hooks: Hooks::default(),
+            view: Arc::new(view()),
+            taps: vec![Arc::default()],
+            log_headers: Headers::default(),
+        }
     }
 }
 
@@ -66,8 +82,18 @@ pub(super) fn view() -> GatewayView {
         shard.worker.connections_active.raise();
         shard.worker.calls_started.add(2);
         shard.worker.turns.add(3);
-        shard.calls[0].ended(0, Duration::from_micros(300));
-        shard.calls[1].ended(14, Duration::from_millis(20));
+        shard.calls[0].ended(Ending {
+            protocol: 0,
+            code: 0,
+            is_stream: false,
+            took: Duration::from_micros(300),
+        });
+        shard.calls[1].ended(Ending {
+            protocol: 0,
+            code: 14,
+            is_stream: false,
+            took: Duration::from_millis(20),
+        });
         shard.endpoints[0][0].publish(&EndpointView {
             address: ([10, 0, 0, 1], 1).into(),
             state,
@@ -76,6 +102,7 @@ pub(super) fn view() -> GatewayView {
             calls: 3,
             connect_failures: 4,
             retry_in: Duration::from_millis(50),
+            last_error: Some((ConnectError::Refused, Moment::from_nanos(5_000_000_000))),
         });
     }
     let place = Place { core: Some(3), numa_node: Some(0), thread: None };
@@ -96,7 +123,7 @@ pub(super) fn view() -> GatewayView {
 }
 
 /// More than two sockets' buffers take.
-const HUGE: usize = 64 << 20;
+const HUGE: usize = 16 << 20;
 
 impl Source for Gateway {
     fn api(&self) -> Option<Arc<Api>> {
@@ -111,16 +138,37 @@ impl Source for Gateway {
         self.ready.load(Ordering::Relaxed)
     }
 
-    fn metrics(&self) -> String {
+    fn metrics(&self, format: Format) -> Page {
         assert!(!self.panics.load(Ordering::Relaxed), "asked to panic");
         if self.huge.load(Ordering::Relaxed) {
-            return "#".repeat(HUGE);
+            let mut page = Page::new(format);
+            page.family("huge", "gauge", &"#".repeat(HUGE));
+            return page;
         }
-        "# HELP a_total A.\n# TYPE a_total counter\na_total 1\n".to_owned()
+        let mut page = Page::new(format);
+        page.family("a_total", "counter", "A.");
+        page.sample("a_total", &"", 1);
+        page
     }
 
     fn view(&self) -> Arc<GatewayView> {
         Arc::clone(&self.view)
+    }
+
+    fn taps(&self) -> &[Arc<Tap>] {
+        &self.taps
+    }
+
+    fn labels(&self, series: u32, look: &mut dyn FnMut(&CallLabels)) {
+        look(&self.view.layout.calls[series as usize]);
+    }
+
+    fn log_headers(&self) -> &Headers {
+        &self.log_headers
+    }
+
+    fn now(&self) -> Moment {
+        Moment::from_nanos(125_000_000_000)
     }
 
     fn rings(&self) -> Vec<RingCounts> {
@@ -225,8 +273,8 @@ fn each_path_answers_on_one_connection() {
             "/nothing",
             404,
             "application/json",
-            "{\"code\":5,\"message\":\"no such path; there are / /ready /live /metrics /workers /clusters /breakers /routes \
-             /config /openapi.json /history /drain\"}\n",
+            "{\"code\":5,\"message\":\"no such path; there are / /ready /live /metrics /workers /clusters /calls /breakers \
+             /routes /config /openapi /openapi.json /tap /history /drain\"}\n",
         ),
         ("POST", "/ready", 405, "application/json", "{\"code\":12,\"message\":\"only GET, HEAD here\"}\n"),
     ] {
@@ -306,7 +354,7 @@ fn a_connection_does_not_live_for_ever() {
 /// time is over.
 #[test]
 fn a_client_that_does_not_read_is_cut() {
-    let (lifetime, grace) = (Duration::from_millis(50), Duration::from_millis(50));
+    let (lifetime, grace) = (Duration::from_millis(200), Duration::from_millis(200));
     let (admin, gateway) = start(Limits { lifetime, grace, ..Limits::DEFAULT });
     gateway.huge.store(true, Ordering::Relaxed);
     let mut lazy = connect(&admin);

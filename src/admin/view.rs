@@ -4,17 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::metrics::{Layout, RingCounts, Shard};
+use crate::metrics::line::Headers;
+use crate::metrics::tap::Tap;
+use crate::metrics::{CallLabels, Format, Layout, Page, RingCounts, Shard};
 use crate::policy::shared_cluster::SharedClusterState;
+use crate::time::Moment;
 use crate::transcode::api::Api;
 
 /// Questions of the admin thread to the gateway. Answers must not wait for a worker.
 pub trait Source: Send + Sync {
     /// Whether new calls are welcome: started, and not draining.
     fn ready(&self) -> bool;
-    /// The page of `metrics::render::text`, without the figures of the process (`process_…`): those
-    /// are added here.
-    fn metrics(&self) -> String;
+    /// The page of `metrics::render`, without the figures of the process (`process_…`): those are added here.
+    fn metrics(&self, format: Format) -> Page;
     /// The API that callers of plain HTTP have, if there is one.
     fn api(&self) -> Option<Arc<Api>>;
     /// The OpenAPI document of what is served as JSON, if that is configured.
@@ -23,6 +25,14 @@ pub trait Source: Send + Sync {
     fn view(&self) -> Arc<GatewayView>;
     /// Counts of each worker's ring; empty where nobody knows.
     fn rings(&self) -> Vec<RingCounts>;
+    /// Each worker's side of the tap; empty where calls may not be watched.
+    fn taps(&self) -> &[Arc<Tap>];
+    /// Shows the labels of a series, by its number in records.
+    fn labels(&self, series: u32, look: &mut dyn FnMut(&CallLabels));
+    /// The names of the fields that records keep.
+    fn log_headers(&self) -> &Headers;
+    /// The present moment of the workers' clock.
+    fn now(&self) -> Moment;
     /// Begins to drain, as SIGTERM does.
     fn drain(&self);
     /// Counts a panic in what was asked; it has been printed already.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::certificates;
 use super::refuse::refuse;
-use crate::config::{self, Config, PathMatch};
+use crate::config::{self, Config, LogSink, PathMatch};
 use crate::supervisor::host;
 use crate::transcode::api::Api;
 use crate::transcode::problem::{self, Problem};
@@ -76,7 +76,7 @@ fn warnings(config: &Config, api: &Api) -> Vec<String> {
             found.push(format!("clusters {:?}: no route leads to it", cluster.name));
         }
     }
-    if let Some(path) = config.access_log.as_ref().and_then(|log| log.path.as_deref()) {
+    if let LogSink::File(path) = &config.access_log.sink {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             found.push(format!("access_log.path = {path:?}: there is no folder {}", folder.display()));

@@ -12,7 +12,6 @@ use super::web::{GRPC_GATEWAY, GRPC_GATEWAY_FLAGS};
 
 /// Tables that switch something on just by being there: they are shown only where the file has them.
 const OFF_UNLESS_SET: &[&str] = &[
-    "access_log",
     "tracing",
     "listeners.proxy_protocol",
     "listeners.tls",

@@ -3,8 +3,9 @@
 //! Each function gives the text as the gateway keeps it, or else a hint of the probable remedy.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use super::{Cidr, Codes, CpuPolicy, Endpoint};
+use super::{Cidr, Codes, CpuPolicy, Endpoint, units};
 
 /// The remedy, where it can be guessed.
 pub(super) type Hint = Option<&'static str>;
@@ -86,6 +87,16 @@ pub(super) fn server_name(text: &str) -> Result<String, Hint> {
         Ok(name) if !name.starts_with("*.") => Ok(name),
         _ => Err(None),
     }
+}
+
+/// A bound of durations on the page of metrics.
+pub(super) fn latency_bucket(text: &str) -> Result<Duration, Hint> {
+    let bound = units::duration(text).map_err(|_| Some("a number and a unit, such as \"250ms\""))?;
+    if bound.subsec_nanos() % 1000 != 0 {
+        return Err(Some("whole microseconds are counted"));
+    }
+    let range = Duration::from_micros(1)..=Duration::from_secs(3600);
+    if range.contains(&bound) { Ok(bound) } else { Err(None) }
 }
 
 /// The collector's address for OTLP, without a slash at the end.

@@ -5,6 +5,7 @@
 //! table in Markdown, and [`reader`] for the way that errors are found.
 
 mod access;
+mod access_log;
 mod actions;
 mod addresses;
 mod callers;
@@ -25,6 +26,7 @@ mod host;
 mod init;
 pub mod knobs;
 mod load;
+mod logs;
 mod matching;
 mod overrides;
 mod parse;
@@ -55,6 +57,7 @@ pub use access::{
     ApiKeys, AppendAction, ExtAuthz, Fault, HeaderMutation, HeaderToAdd, HeaderValue, JwtProvider,
     JwtRequirement, KeyedRateLimit, Mirror, RateKey, RemoteJwks, RoutePolicies,
 };
+pub use access_log::{AccessLog, FIELDS as LOG_FIELDS, LogSink};
 pub use actions::{DirectResponse, LocalAnswer, Override, PathRewrite, Redirect, RouteActions};
 pub use addresses::{Addresses, Cidr};
 pub use callers::{Admission, CertDetails, ForwardCert, Forwarding, ProxyProtocol};
@@ -95,8 +98,10 @@ pub struct Config {
     pub admin: Admin,
     /// The resolution of host names.
     pub dns: Dns,
-    /// The access log, if there is one.
-    pub access_log: Option<AccessLog>,
+    /// The page of metrics.
+    pub metrics: Metrics,
+    /// The access log.
+    pub access_log: AccessLog,
     /// The export of spans, if there is one.
     pub tracing: Option<Tracing>,
     /// The time for calls in flight to finish after SIGTERM; then they are cut.
@@ -183,6 +188,8 @@ pub struct Admin {
     pub address: SocketAddr,
     /// Names besides addresses and names without a dot that a request may have as its host; in lower case.
     pub allowed_hosts: Vec<String>,
+    /// Whether calls may be watched live.
+    pub tap: bool,
 }
 
 /// The resolution of endpoints' host names.
@@ -202,15 +209,11 @@ pub struct Dns {
     pub required: bool,
 }
 
-/// The access log of calls.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AccessLog {
-    /// The file that lines are appended to; `None` is standard output.
-    pub path: Option<PathBuf>,
-    /// The share of calls that get a line.
-    pub sample: f64,
-    /// Whether each call that does not end with OK gets one.
-    pub errors: bool,
+/// The page of metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// The bounds of durations, in ascending order; empty for the default ones.
+    pub latency_buckets: Vec<Duration>,
 }
 
 /// The export of spans.

@@ -7,11 +7,11 @@ use super::checks::{check_backoffs, refuse_second};
 use super::effective::Effective;
 use super::reader::Table;
 use super::{
-    AccessLog, Admin, Backend, ClientKeepalive, Cluster, Config, ConnectionAge, CpuPolicy, Dns, Http2, Io,
+    Admin, Backend, ClientKeepalive, Cluster, Config, ConnectionAge, CpuPolicy, Dns, Http2, Io,
     Keepalive, LbPolicy, Listener, OnUnavailable, Override, Pool, Route, ServerTiming, Tracing,
 };
 use super::{
-    JwtProvider, Reconnect, Workers, certificates, edge, forms, guards, policies, routes, transcoding,
+    JwtProvider, Reconnect, Workers, certificates, edge, forms, guards, logs, policies, routes, transcoding,
 };
 
 /// The most entries of a ring's queue that one connection takes at once.
@@ -28,7 +28,8 @@ pub(super) fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
     let allowed_hosts = transcoding::unique(&admin_table, "allowed_hosts", forms::allowed_host);
     let overload = policies::overload(&root.table("overload"));
     let dns = dns(&root.table("dns"));
-    let access_log = access_log(&root.table("access_log"));
+    let metrics = logs::metrics(&root.table("metrics"));
+    let access_log = logs::access_log(&root.table("access_log"));
     let tracing = tracing(&root.table("tracing"));
     let listener_tables = root.tables("listeners");
     let listeners: Vec<Option<Listener>> = listener_tables.iter().map(listener).collect();
@@ -48,8 +49,9 @@ pub(super) fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
         workers,
         cpu_policy,
         io,
-        admin: Admin { address: admin?, allowed_hosts },
+        admin: Admin { address: admin?, allowed_hosts, tap: admin_table.flag("tap") },
         dns,
+        metrics,
         access_log,
         tracing,
         drain_timeout,
@@ -137,13 +139,6 @@ fn check_io(table: &Table<'_>, io: &Io, listeners: &[Option<Listener>]) {
             )),
         );
     }
-}
-
-fn access_log(table: &Table<'_>) -> Option<AccessLog> {
-    let (sample, errors) = (table.ratio("sample"), table.flag("errors"));
-    let (path, _) = table.text("path", forms::path_of_a_file)?;
-    let path = (path != "-").then(|| path.into());
-    Some(AccessLog { path, sample, errors })
 }
 
 fn tracing(table: &Table<'_>) -> Option<Tracing> {

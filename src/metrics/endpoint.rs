@@ -3,12 +3,14 @@
 //! A core publishes them at its tick, all of an endpoint at once, so no call pays for it. A reader's values are up to a
 //! tick old. The endpoints of a cluster may change while it runs, so each slot names its endpoint.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use super::address;
+use crate::time::Moment;
 
 /// The state of an endpoint, as one core sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +41,82 @@ impl EndpointState {
     }
 }
 
+/// Why a connect came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ConnectError {
+    /// Nothing listens there.
+    Refused = 1,
+    /// `connect_timeout` passed before the service sent a byte.
+    TimedOut = 2,
+    /// The host or its network cannot be reached.
+    Unreachable = 3,
+    /// The service ended the connection before it sent a byte.
+    Closed = 4,
+    /// The service answered in TLS, and plaintext is configured.
+    AnsweredTls = 5,
+    /// The service answered in HTTP/1.
+    AnsweredHttp1 = 6,
+    /// The service answered something else that is no HTTP/2.
+    NotHttp2 = 7,
+    /// The handshake of TLS failed.
+    TlsFailed = 8,
+    /// The system refused it for another reason.
+    Other = 9,
+}
+
+impl ConnectError {
+    /// All of them, by their numbers from 1.
+    pub const ALL: [ConnectError; 9] = [
+        Self::Refused,
+        Self::TimedOut,
+        Self::Unreachable,
+        Self::Closed,
+        Self::AnsweredTls,
+        Self::AnsweredHttp1,
+        Self::NotHttp2,
+        Self::TlsFailed,
+        Self::Other,
+    ];
+
+    /// The reason in a few words, and what to do about it where that is known.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Refused => "refused: nothing listens there",
+            Self::TimedOut => "timed out: no answer within connect_timeout",
+            Self::Unreachable => "unreachable: there is no way to the host",
+            Self::Closed => "closed before it answered",
+            Self::AnsweredTls => "it answered in TLS: set [clusters.tls]",
+            Self::AnsweredHttp1 => "it answered in HTTP/1: the service has to speak HTTP/2",
+            Self::NotHttp2 => "what it answered is no HTTP/2",
+            Self::TlsFailed => "the TLS handshake failed",
+            Self::Other => "the system refused the connect",
+        }
+    }
+
+    /// The error of a connect that the system refused.
+    pub fn of_system(error: &io::Error) -> ConnectError {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Self::Closed,
+            _ => Self::Other,
+        }
+    }
+
+    /// The error that the first bytes of a service tell, where a connection came to nothing.
+    pub fn of_first_bytes(bytes: &[u8]) -> ConnectError {
+        match bytes {
+            [] => Self::Closed,
+            // An alert, or a handshake, of any version of TLS.
+            [0x15 | 0x16, 3, ..] => Self::AnsweredTls,
+            _ if bytes.starts_with(b"HTTP/1.") => Self::AnsweredHttp1,
+            _ => Self::NotHttp2,
+        }
+    }
+}
+
 /// The values of an endpoint, as one core sees it at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointView {
@@ -56,6 +134,8 @@ pub struct EndpointView {
     pub connect_failures: u64,
     /// The time until the next connect may begin.
     pub retry_in: Duration,
+    /// Why the last connect that failed did, and when.
+    pub last_error: Option<(ConnectError, Moment)>,
 }
 
 /// Room for one endpoint. One core writes, anybody may read.
@@ -67,7 +147,7 @@ pub struct EndpointSlot {
     figures: [AtomicU64; FIGURES],
 }
 
-const FIGURES: usize = 6;
+const FIGURES: usize = 8;
 
 impl EndpointSlot {
     /// Publishes the present values. Only the owning core may call this.
@@ -90,6 +170,8 @@ impl EndpointSlot {
             view.calls,
             view.connect_failures,
             retry_ms,
+            view.last_error.map_or(0, |(error, _)| error as u64),
+            view.last_error.map_or(0, |(_, at)| at.as_nanos()),
         ];
         for (figure, new) in self.figures.iter().zip(figures) {
             figure.store(new, Relaxed);
@@ -107,8 +189,9 @@ impl EndpointSlot {
         let tag = self.tag.load(Acquire);
         let [high, low] = [0, 1].map(|at| self.address[at].load(Acquire));
         let address = address::unpack([tag, high, low])?;
-        let [state, connections, calls_active, calls, connect_failures, retry_ms] =
+        let [state, connections, calls_active, calls, connect_failures, retry_ms, error, failed_at] =
             std::array::from_fn(|at| self.figures[at].load(Relaxed));
+        let error = usize::try_from(error).ok()?.checked_sub(1).and_then(|at| ConnectError::ALL.get(at));
         Some(EndpointView {
             address,
             state: *EndpointState::ALL.get(usize::try_from(state).ok()?)?,
@@ -117,6 +200,7 @@ impl EndpointSlot {
             calls,
             connect_failures,
             retry_in: Duration::from_millis(retry_ms),
+            last_error: error.map(|error| (*error, Moment::from_nanos(failed_at))),
         })
     }
 }
@@ -134,6 +218,7 @@ mod tests {
             calls,
             connect_failures: 5,
             retry_in: Duration::from_millis(70),
+            last_error: Some((ConnectError::AnsweredTls, Moment::from_nanos(9))),
         }
     }
 
@@ -147,6 +232,21 @@ mod tests {
         }
         slot.clear();
         assert_eq!(slot.read(), None);
+    }
+
+    #[test]
+    fn the_first_bytes_tell_what_answered() {
+        for (number, error) in (1..).zip(ConnectError::ALL) {
+            assert_eq!(error as u64, number);
+        }
+        for (bytes, wanted) in [
+            (&b""[..], ConnectError::Closed),
+            (b"\x15\x03\x01\0\x02\x02\x16", ConnectError::AnsweredTls),
+            (b"HTTP/1.1 400 Bad Request\r\n", ConnectError::AnsweredHttp1),
+            (b"SSH-2.0-x\r\n", ConnectError::NotHttp2),
+        ] {
+            assert_eq!(ConnectError::of_first_bytes(bytes), wanted);
+        }
     }
 
     #[test]

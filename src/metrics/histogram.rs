@@ -4,60 +4,54 @@
 //! its value wide (1 µs below 32 µs). 464 buckets cover 1 µs to 2³² µs (71 minutes); what took
 //! longer counts in the last one.
 //!
-//! A bucket holds its upper edge and not its lower one, and durations are rounded *up* to whole
-//! microseconds first. Thus "at most `le`" is exact, not rounded, wherever `le` is an edge; and
-//! the powers of two that the page shows ([`BOUNDS_MICROS`]) are edges.
+//! A bucket holds its upper edge and not its lower one, and durations are rounded *up* to whole microseconds first.
+//! Where a bound of the page lies within a bucket, a counter beside the buckets has what is at most that. Thus "at most
+//! `le`" is exact, not rounded, for each of the [`Bounds`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Counter;
+use super::bounds::{self, BOUNDS_MAX, Bounds};
+use super::buckets::{BUCKETS, SUBS, bucket, upper_edge};
 
 /// A quantile is never below the true one, and above it by at most this share of it (or by 1 µs).
 pub const RELATIVE_ERROR: f64 = 1.0 / SUBS as f64;
 
-/// The `le` bounds on the page, in microseconds: 64 µs to 67 s, each twice the one before.
-pub const BOUNDS_MICROS: [u64; 21] = {
-    let mut bounds = [64; 21];
-    let mut at = 1;
-    while at < bounds.len() {
-        bounds[at] = bounds[at - 1] * 2;
-        at += 1;
-    }
-    bounds
-};
-
-/// Buckets per power of two, and its binary logarithm.
-const SUBS: usize = 1 << SUB_BITS;
-const SUB_BITS: u32 = 4;
-
-/// The upper edge of the last bucket, in microseconds.
-const MICROS_MAX: u64 = 1 << 32;
-
-const BUCKETS: usize = bucket(MICROS_MAX) + 1;
-
-const _: () = assert!(BUCKETS == 464);
-const _: () = assert!(BOUNDS_MICROS[BOUNDS_MICROS.len() - 1] < MICROS_MAX);
-
 /// The durations one core recorded. One writer, any readers, as with [`Counter`].
 #[derive(Debug)]
 pub struct Histogram {
+    bounds: Arc<Bounds>,
     buckets: [Counter; BUCKETS],
+    /// For each bound that divides a bucket, the durations there that are at most the bound.
+    within: [Counter; BOUNDS_MAX],
     sum_micros: Counter,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { buckets: [const { Counter::new() }; BUCKETS], sum_micros: Counter::new() }
+        Self::new(bounds::default())
     }
 }
 
 impl Histogram {
-    /// Counts one duration: two loads and two stores, whatever its size.
+    /// A histogram with these bounds on the page.
+    pub fn new(bounds: Arc<Bounds>) -> Self {
+        let (buckets, within) = ([const { Counter::new() }; BUCKETS], [const { Counter::new() }; BOUNDS_MAX]);
+        Self { bounds, buckets, within, sum_micros: Counter::new() }
+    }
+
+    /// Counts one duration: a few loads and two or three stores, whatever its size.
     #[inline]
     pub fn record(&self, took: Duration) {
         let whole = took.as_secs().saturating_mul(1_000_000);
         let nanos = u64::from(took.subsec_nanos());
-        self.buckets[bucket(whole.saturating_add(nanos.div_ceil(1000)))].add(1);
+        let micros = whole.saturating_add(nanos.div_ceil(1000));
+        let at = bucket(micros);
+        self.buckets[at].add(1);
+        if let Some(place) = self.bounds.within(at, micros) {
+            self.within[place].add(1);
+        }
         // The sum is rounded to the nearest: rounding up would add half a microsecond to each call.
         self.sum_micros.add(whole.saturating_add((nanos + 500) / 1000));
     }
@@ -74,12 +68,13 @@ impl Histogram {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     counts: [u64; BUCKETS],
+    within: [u64; BOUNDS_MAX],
     sum_micros: u64,
 }
 
 impl Default for Snapshot {
     fn default() -> Self {
-        Self { counts: [0; BUCKETS], sum_micros: 0 }
+        Self { counts: [0; BUCKETS], within: [0; BOUNDS_MAX], sum_micros: 0 }
     }
 }
 
@@ -89,12 +84,16 @@ impl Snapshot {
         for (count, bucket) in self.counts.iter_mut().zip(&histogram.buckets) {
             *count += bucket.get();
         }
+        for (count, within) in self.within.iter_mut().zip(&histogram.within) {
+            *count += within.get();
+        }
         self.sum_micros = self.sum_micros.wrapping_add(histogram.sum_micros.get());
     }
 
     /// Adds another snapshot.
     pub fn merge(&mut self, other: &Self) {
-        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+        let all = |of: &Self| of.counts.into_iter().chain(of.within);
+        for (count, more) in self.counts.iter_mut().chain(&mut self.within).zip(all(other)) {
             *count += more;
         }
         self.sum_micros = self.sum_micros.wrapping_add(other.sum_micros);
@@ -104,8 +103,9 @@ impl Snapshot {
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut since = self.clone();
-        for (count, before) in since.counts.iter_mut().zip(&earlier.counts) {
-            *count = count.saturating_sub(*before);
+        let all = |of: &Self| of.counts.into_iter().chain(of.within);
+        for (count, before) in since.counts.iter_mut().chain(&mut since.within).zip(all(earlier)) {
+            *count = count.saturating_sub(before);
         }
         since.sum_micros = self.sum_micros.wrapping_sub(earlier.sum_micros);
         since
@@ -121,17 +121,21 @@ impl Snapshot {
         self.sum_micros
     }
 
-    /// How many durations were at most each of [`BOUNDS_MICROS`], exactly; the last is the count.
-    pub fn at_most(&self) -> [u64; BOUNDS_MICROS.len() + 1] {
-        let mut at_most = [0; BOUNDS_MICROS.len() + 1];
-        let (mut from, mut seen) = (0, 0);
-        for (slot, &bound) in at_most.iter_mut().zip(&BOUNDS_MICROS) {
-            let to = bucket(bound) + 1;
+    /// How many durations were at most each of the bounds, exactly; the last is the count. The histograms must have been
+    /// made with these bounds.
+    pub fn at_most(&self, bounds: &Bounds) -> Vec<u64> {
+        let mut at_most = Vec::with_capacity(bounds.micros().len() + 1);
+        let (mut from, mut seen) = (0, 0_u64);
+        for (place, &bound) in bounds.micros().iter().enumerate() {
+            let to = bucket(bound) + usize::from(!bounds.divides(place));
             seen += self.counts[from..to].iter().sum::<u64>();
-            *slot = seen;
+            // A core may have counted one of them beside its bucket only, so far.
+            let before = at_most.last().copied().unwrap_or(0);
+            at_most.push(before.max(seen + self.within[place]));
             from = to;
         }
-        at_most[BOUNDS_MICROS.len()] = seen + self.counts[from..].iter().sum::<u64>();
+        let all = seen + self.counts[from..].iter().sum::<u64>();
+        at_most.push(all.max(at_most.last().copied().unwrap_or(0)));
         at_most
     }
 
@@ -151,25 +155,10 @@ impl Snapshot {
     }
 }
 
-/// Which bucket holds a duration of so many microseconds. No branch depends on the value.
-const fn bucket(micros: u64) -> usize {
-    // Minus 1, so that a bucket ends with its upper edge. Not more than fits the last bucket.
-    let value = micros.saturating_sub(1);
-    let value = if value < MICROS_MAX { value } else { MICROS_MAX - 1 };
-    // `| SUBS` makes the first two rows of sixteen, which are 1 µs wide, obey the same formula.
-    let shift = (value | SUBS as u64).ilog2() - SUB_BITS;
-    (shift as usize) * SUBS + (value >> shift) as usize
-}
-
-/// The longest duration that bucket `at` holds, in microseconds.
-const fn upper_edge(at: usize) -> u64 {
-    let shift = (at / SUBS).saturating_sub(1);
-    ((at - shift * SUBS + 1) as u64) << shift
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::buckets::MICROS_MAX;
 
     fn of(durations: &[Duration]) -> Snapshot {
         let histogram = Histogram::default();
@@ -177,21 +166,6 @@ mod tests {
             histogram.record(duration);
         }
         histogram.snapshot()
-    }
-
-    #[test]
-    fn buckets_follow_each_other_without_gap_or_overlap() {
-        assert_eq!(bucket(0), 0);
-        let mut lower = 0;
-        for at in 0..BUCKETS {
-            let upper = upper_edge(at);
-            assert!(lower < upper);
-            assert_eq!((bucket(lower + 1), bucket(upper)), (at, at), "({lower}, {upper}]");
-            lower = upper;
-        }
-        assert_eq!(lower, MICROS_MAX);
-        assert_eq!(bucket(MICROS_MAX + 1), BUCKETS - 1);
-        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
     }
 
     #[test]
@@ -221,20 +195,40 @@ mod tests {
 
     #[test]
     fn at_most_is_exact_at_every_bound() {
-        for (at, &bound) in BOUNDS_MICROS.iter().enumerate() {
+        let bounds = Bounds::default();
+        for (at, &bound) in bounds.micros().iter().enumerate() {
             let edge = Duration::from_micros(bound);
-            let at_most = of(&[edge, edge + Duration::from_nanos(1)]).at_most();
+            let at_most = of(&[edge, edge + Duration::from_nanos(1)]).at_most(&bounds);
             let before = if at == 0 { 0 } else { at_most[at - 1] };
             assert_eq!((before, at_most[at], at_most[at + 1]), (0, 1, 2), "{edge:?}");
         }
+    }
+
+    /// Method: durations all around each bound, counted one by one beside the histogram.
+    #[test]
+    fn bounds_of_any_kind_are_exact() {
+        let bounds = [77, 100, 4_999, 5_000, 8_192, 123_456, 3_600_000_000].map(Duration::from_micros);
+        let bounds: Vec<_> = bounds.into_iter().filter(|bound| bound.as_micros() != 5_000).collect();
+        let known = Bounds::new(&bounds).expect("they are far enough apart");
+        let histogram = Histogram::new(Arc::clone(&known));
+        let near = |bound: &Duration| {
+            let micros = bound.as_micros() as u64;
+            (micros - micros / 20..micros + micros / 20).step_by(1 + micros as usize / 300)
+        };
+        let durations: Vec<_> = bounds.iter().flat_map(near).map(Duration::from_micros).collect();
+        durations.iter().for_each(|&duration| histogram.record(duration));
+        let at_most = histogram.snapshot().at_most(&known);
+        let truth = |bound: &Duration| durations.iter().filter(|duration| *duration <= bound).count() as u64;
+        assert_eq!(at_most[..bounds.len()], bounds.iter().map(truth).collect::<Vec<_>>());
+        assert_eq!(at_most[bounds.len()], durations.len() as u64);
     }
 
     #[test]
     fn nothing_is_too_short_or_too_long_to_count() {
         let snapshot =
             of(&[Duration::ZERO, Duration::from_nanos(1), Duration::MAX, Duration::from_secs(5000)]);
-        let at_most = snapshot.at_most();
-        assert_eq!((at_most[0], at_most[20], at_most[21]), (2, 2, 4));
+        let at_most = snapshot.at_most(&Bounds::default());
+        assert_eq!((at_most[0], at_most[17], at_most[18]), (2, 2, 4));
         assert_eq!(snapshot.count(), 4);
     }
 

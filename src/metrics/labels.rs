@@ -1,5 +1,8 @@
 //! The values of labels that say what something was. Each list is all there are, so no client makes a series.
 
+/// The protocols of callers: the label `protocol` of `ringway_calls_total`, and so in access log and tap.
+pub const PROTOCOLS: [&str; 4] = ["grpc", "grpc-web", "json", "connect"];
+
 /// Where something panicked: the label `task` of `ringway_panics_total`.
 pub const TASKS: [&str; 3] = ["connection", "call", "upstream_connection"];
 

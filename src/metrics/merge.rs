@@ -6,31 +6,36 @@
 
 use std::sync::Arc;
 
-use super::{BOUNDS_MICROS, ClusterBlock, GRPC_STATUS_NAMES, Shard, Snapshot};
+use super::{ClusterBlock, GRPC_STATUS_NAMES, PROTOCOLS, Shard, Snapshot};
 
 /// How the calls under some labels ended, over all cores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallTotals {
-    /// Ended calls by gRPC status code.
-    pub by_code: [u64; GRPC_STATUS_NAMES.len()],
-    /// Calls that took at most each of [`BOUNDS_MICROS`]; the last is their count.
-    pub at_most: [u64; BOUNDS_MICROS.len() + 1],
-    /// All durations added up, in microseconds.
-    pub sum_micros: u64,
+    /// Ended calls by the caller's protocol and gRPC status code.
+    pub by_code: [[u64; GRPC_STATUS_NAMES.len()]; PROTOCOLS.len()],
+    /// How long unary calls took.
+    pub unary: Snapshot,
+    /// How long streams took.
+    pub streams: Snapshot,
+}
+
+impl CallTotals {
+    /// Ended calls by gRPC status code, over all protocols.
+    pub fn codes(&self) -> [u64; GRPC_STATUS_NAMES.len()] {
+        std::array::from_fn(|code| self.by_code.iter().map(|by_code| by_code[code]).sum())
+    }
 }
 
 /// The totals of the entries `members` of `Shard::calls`.
 pub fn call_totals(shards: &[Arc<Shard>], members: &[usize]) -> CallTotals {
     let mut totals = CallTotals::default();
-    let mut duration = Snapshot::default();
     for block in members.iter().flat_map(|&at| shards.iter().filter_map(move |s| s.calls.get(at))) {
-        for (total, counter) in totals.by_code.iter_mut().zip(&block.by_code) {
+        for (total, counter) in totals.by_code.iter_mut().flatten().zip(block.by_code.iter().flatten()) {
             *total += counter.get();
         }
-        duration.add(&block.duration);
+        totals.unary.add(&block.unary);
+        totals.streams.add(&block.streams);
     }
-    totals.at_most = duration.at_most();
-    totals.sum_micros = duration.sum_micros();
     totals
 }
 
@@ -50,7 +55,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::metrics::Layout;
+    use crate::metrics::{Bounds, Ending, Layout};
 
     const WRITERS: usize = 3;
     const CALLS: u64 = if cfg!(miri) { 50 } else { 30_000 };
@@ -59,15 +64,21 @@ mod tests {
         for n in 0..CALLS {
             shard.worker.calls_started.add(1);
             shard.clusters[0].calls.add(2);
-            shard.calls[0].ended((n % 17) as u8, Duration::from_micros(n * (writer as u64 + 1)));
+            let took = Duration::from_micros(n * (writer as u64 + 1));
+            let (protocol, code, is_stream) = ((n % 4) as u8, (n % 17) as u8, n % 3 == 0);
+            shard.calls[0].ended(Ending { protocol, code, is_stream, took });
         }
     }
 
     fn never_less(before: &CallTotals, after: &CallTotals) {
-        let pairs = before.by_code.iter().zip(&after.by_code);
-        assert!(pairs.chain(before.at_most.iter().zip(&after.at_most)).all(|(b, a)| b <= a));
-        assert!(before.at_most.is_sorted() && after.at_most.is_sorted());
-        assert!(before.sum_micros <= after.sum_micros);
+        let mut pairs = before.by_code.iter().flatten().zip(after.by_code.iter().flatten());
+        assert!(pairs.all(|(b, a)| b <= a));
+        for (before, after) in [(&before.unary, &after.unary), (&before.streams, &after.streams)] {
+            let [then, now] = [before, after].map(|snapshot| snapshot.at_most(&Bounds::default()));
+            assert!(then.iter().zip(&now).all(|(b, a)| b <= a), "{then:?} {now:?}");
+            assert!(then.is_sorted() && now.is_sorted());
+            assert!(before.sum_micros() <= after.sum_micros());
+        }
     }
 
     /// Method: three threads write each its shard while this one reads without pause; no total may
@@ -96,9 +107,11 @@ mod tests {
         });
         let totals = call_totals(&shards, &[0]);
         let all = CALLS * WRITERS as u64;
-        assert_eq!(totals.by_code.iter().sum::<u64>(), all);
-        assert_eq!(totals.at_most.last(), Some(&all));
-        assert_eq!(totals.sum_micros, CALLS * (CALLS - 1) / 2 * (1 + 2 + 3));
+        assert_eq!(totals.codes().iter().sum::<u64>(), all);
+        let [unary, streams] = [&totals.unary, &totals.streams].map(Snapshot::count);
+        assert_eq!((unary + streams, streams), (all, WRITERS as u64 * CALLS.div_ceil(3)));
+        let sum = totals.unary.sum_micros() + totals.streams.sum_micros();
+        assert_eq!(sum, CALLS * (CALLS - 1) / 2 * (1 + 2 + 3));
         assert_eq!(cluster_total(&shards, &[0], |block| block.calls.get()), all * 2);
     }
 }

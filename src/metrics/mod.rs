@@ -4,6 +4,7 @@
 //! ([`merge`]) and writes the page ([`render`]). Nothing here does I/O, reads a clock or locks.
 //! Read [`shard`] next: it is the list of what is counted.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -48,22 +49,31 @@ macro_rules! block {
 }
 
 mod address;
+mod bounds;
+mod buckets;
 mod endpoint;
+mod exemplar;
 mod histogram;
 pub mod labels;
+pub mod line;
 mod merge;
 mod page;
 pub mod record;
 pub mod render;
 mod shard;
+pub mod tap;
+pub mod texts;
 mod timeouts;
 
-pub use self::labels::{ProtocolError, TlsError};
-pub use endpoint::{EndpointSlot, EndpointState, EndpointView};
-pub use histogram::{BOUNDS_MICROS, Histogram, RELATIVE_ERROR, Snapshot};
+pub use self::labels::{PROTOCOLS, ProtocolError, TlsError};
+pub use bounds::{BOUNDS_MAX, BadBounds, Bounds, DEFAULT_BOUNDS_MICROS};
+pub use endpoint::{ConnectError, EndpointSlot, EndpointState, EndpointView};
+pub use exemplar::{Exemplar, ExemplarSlot};
+pub use histogram::{Histogram, RELATIVE_ERROR, Snapshot};
 pub use merge::{CallTotals, call_totals, cluster_total};
+pub use page::{Format, Page};
 pub use render::{AccessLogCounts, GatewayInfo, RingCounts, TraceCounts};
-pub use shard::{CallBlock, ClusterBlock, Shard, WorkerBlock};
+pub use shard::{CallBlock, ClusterBlock, Ending, Shard, WorkerBlock};
 pub use timeouts::{METHODS_SHOWN_MAX, TimeoutSlot};
 
 /// A number that only grows. One core adds, others only read; so a load and a store are enough,
@@ -232,6 +242,10 @@ pub struct Layout {
     pub endpoints: Vec<usize>,
     /// Methods of each cluster whose timeouts there is room for; `Shard::timeouts` has the same order.
     pub timeouts: Vec<usize>,
+    /// The bounds of durations on the page.
+    pub bounds: Arc<Bounds>,
+    /// Whether there is room for the traces of calls that fell into each bucket.
+    pub exemplars: bool,
 }
 
 impl Layout {
@@ -240,7 +254,7 @@ impl Layout {
     pub fn new(clusters: Vec<String>, mut calls: Vec<CallLabels>) -> Self {
         calls.push(CallLabels::default());
         let (endpoints, timeouts) = (vec![0; clusters.len()], vec![0; clusters.len()]);
-        Self { clusters, calls, endpoints, timeouts }
+        Self { clusters, calls, endpoints, timeouts, bounds: bounds::default(), exemplars: false }
     }
 
     /// This layout, with room for the timeouts of so many methods of each cluster.
@@ -250,6 +264,18 @@ impl Layout {
             *room = wanted;
         }
         self
+    }
+
+    /// This layout, with these bounds of durations.
+    #[must_use]
+    pub fn with_bounds(self, bounds: Arc<Bounds>) -> Self {
+        Self { bounds, ..self }
+    }
+
+    /// This layout, with room for exemplars.
+    #[must_use]
+    pub fn with_exemplars(self, exemplars: bool) -> Self {
+        Self { exemplars, ..self }
     }
 
     /// This layout, with room for so many endpoints of each cluster.
@@ -282,6 +308,10 @@ pub const GRPC_STATUS_NAMES: [&str; 17] = [
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ];
+
+/// Codes for which the service or the gateway is to blame, and not the caller: UNKNOWN, DEADLINE_EXCEEDED,
+/// RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE and DATA_LOSS.
+pub const BLAMED: [usize; 6] = [2, 4, 8, 13, 14, 15];
 
 #[cfg(test)]
 mod tests {

@@ -10,9 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::task::Waker;
 
 use super::address;
-
-/// Bytes of a path that are kept.
-pub const PATH_BYTES: usize = 128;
+use super::labels::PROTOCOLS;
+use super::texts::{INDEX_WORDS, TEXT_BYTES, TextField, Texts};
 
 /// A stage of a call, for the times that it spent in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +36,6 @@ pub const STAGE_NAMES: [&str; 6] = ["queue", "connect", "receive", "upstream", "
 /// HTTP methods that have a name in records; gRPC's is first, to be found first, and the last stands for all others.
 pub const METHOD_NAMES: [&str; 10] =
     ["POST", "GET", "HEAD", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER"];
-
-/// The protocols of callers, by the names in records.
-pub const LANGUAGE_NAMES: [&str; 4] = ["grpc", "grpc-web", "json", "connect"];
 
 /// The subject of a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,8 +72,8 @@ pub struct Record {
     pub code: u8,
     /// Envoy's response flags, at most eight letters; zeros behind them, and only zeros if none.
     pub flags: [u8; 8],
-    /// The caller's protocol: its place in [`LANGUAGE_NAMES`].
-    pub language: u8,
+    /// The caller's protocol: its place in [`PROTOCOLS`].
+    pub protocol: u8,
     /// The request's HTTP method: its place in [`METHOD_NAMES`].
     pub method: u8,
     /// The client's HTTP version, times ten.
@@ -98,10 +94,8 @@ pub struct Record {
     pub span_id: u64,
     /// The span it belongs to; zero if none.
     pub parent_id: u64,
-    /// How long the path was.
-    pub path_len: u16,
-    /// The beginning of the path.
-    pub path: [u8; PATH_BYTES],
+    /// Path, authority, chosen fields.
+    pub texts: Texts,
 }
 
 impl Default for Record {
@@ -118,7 +112,7 @@ impl Default for Record {
             attempts: 0,
             code: 0,
             flags: [0; 8],
-            language: 0,
+            protocol: 0,
             method: 0,
             version: 0,
             http_status: 0,
@@ -129,18 +123,22 @@ impl Default for Record {
             trace_id: 0,
             span_id: 0,
             parent_id: 0,
-            path_len: 0,
-            path: [0; PATH_BYTES],
+            texts: Texts::default(),
         }
     }
 }
 
 impl Record {
-    /// Keeps a path, or its beginning.
+    /// Forgets what another call left here, but for what is set for each call.
+    pub fn clear(&mut self) {
+        (self.routed_us, self.connected_us, self.answered_us) = (None, None, None);
+        (self.subject, self.attempts, self.upstream) = (Subject::Call, 0, None);
+        self.texts.clear();
+    }
+
+    /// Keeps the path as the client sent it, or its beginning.
     pub fn set_path(&mut self, path: &[u8]) {
-        let kept = path.len().min(PATH_BYTES);
-        self.path[..kept].copy_from_slice(&path[..kept]);
-        self.path_len = u16::try_from(path.len()).unwrap_or(u16::MAX);
+        self.texts.set(TextField::Path, path);
     }
 
     /// Keeps the letters of response flags.
@@ -158,13 +156,13 @@ impl Record {
     }
 
     /// The name of the caller's protocol.
-    pub fn language_name(&self) -> &'static str {
-        LANGUAGE_NAMES[usize::from(self.language).min(LANGUAGE_NAMES.len() - 1)]
+    pub fn protocol_name(&self) -> &'static str {
+        PROTOCOLS[usize::from(self.protocol).min(PROTOCOLS.len() - 1)]
     }
 
     /// Whether the caller speaks JSON.
     pub fn is_json(&self) -> bool {
-        self.language_name() == "json"
+        self.protocol_name() == "json"
     }
 
     /// The client's HTTP version.
@@ -183,11 +181,17 @@ impl Record {
 
     /// The bytes of the path that were kept.
     pub fn path(&self) -> &[u8] {
-        &self.path[..PATH_BYTES.min(usize::from(self.path_len))]
+        self.texts.get(TextField::Path).unwrap_or_default()
     }
 
-    fn pack(&self) -> [u64; WORDS] {
-        let mut words = [0; WORDS];
+    /// The path of the gRPC method, as far as it is kept; empty if none is known.
+    pub fn grpc_method(&self) -> &[u8] {
+        let own = if self.protocol == 0 { self.texts.get(TextField::Path) } else { None };
+        self.texts.get(TextField::GrpcMethod).or(own).unwrap_or_default()
+    }
+
+    fn pack(&self) -> [u64; HEAD_WORDS] {
+        let mut words = [0; HEAD_WORDS];
         let moment = |moment: Option<u32>| u64::from(moment.unwrap_or(NEVER));
         let bytes = |high: u8, low: u8| u64::from(high) << 8 | u64::from(low);
         words[0] = self.began_unix_us;
@@ -195,8 +199,7 @@ impl Record {
         words[2] = u64::from(self.series) << 32 | bytes(self.attempts, self.code);
         words[3] = u64::from_le_bytes(self.flags);
         words[4] = moment(self.routed_us) << 32 | moment(self.connected_us);
-        words[5] =
-            moment(self.answered_us) << 32 | u64::from(self.path_len) << 16 | u64::from(self.http_status);
+        words[5] = moment(self.answered_us) << 32 | u64::from(self.http_status);
         words[6] = self.bytes_received;
         words[7] = self.bytes_sent;
         words[8] = (self.trace_id >> 64) as u64;
@@ -208,25 +211,19 @@ impl Record {
         for (word, [high, low]) in words[18..21].iter_mut().zip(self.stages_us.as_chunks().0) {
             *word = u64::from(*high) << 32 | u64::from(*low);
         }
-        words[21] = bytes(u8::from(self.subject == Subject::Attempt), self.language) << 16
+        words[21] = bytes(u8::from(self.subject == Subject::Attempt), self.protocol) << 16
             | bytes(self.method, self.version);
-        for (word, bytes) in words[HEAD_WORDS..].iter_mut().zip(self.path.as_chunks().0) {
-            *word = u64::from_le_bytes(*bytes);
-        }
+        words[FIXED_WORDS..].copy_from_slice(&self.texts.index());
         words
     }
 
-    fn unpack(words: &[u64; WORDS]) -> Record {
+    fn unpack(words: &[u64; HEAD_WORDS], text: impl Iterator<Item = u64>) -> Record {
         let half = |word: u64, shift: u32| (word >> shift) as u32;
         let moment = |moment: u32| (moment != NEVER).then_some(moment);
         let address = |at: usize| address::unpack([words[at], words[at + 1], words[at + 2]]);
         let bytes = |word: u64| [(word >> 8) as u8, word as u8];
         let ([attempts, code], [method, version]) = (bytes(words[2]), bytes(words[21]));
-        let [is_attempt, language] = bytes(words[21] >> 16);
-        let mut path = [0; PATH_BYTES];
-        for (bytes, word) in path.as_chunks_mut().0.iter_mut().zip(&words[HEAD_WORDS..]) {
-            *bytes = word.to_le_bytes();
-        }
+        let [is_attempt, protocol] = bytes(words[21] >> 16);
         Record {
             subject: if is_attempt == 0 { Subject::Call } else { Subject::Attempt },
             began_unix_us: words[0],
@@ -235,7 +232,7 @@ impl Record {
             attempts,
             code,
             flags: words[3].to_le_bytes(),
-            language,
+            protocol,
             method,
             version,
             http_status: words[5] as u16,
@@ -243,7 +240,6 @@ impl Record {
             connected_us: moment(half(words[4], 0)),
             answered_us: moment(half(words[5], 32)),
             stages_us: std::array::from_fn(|at| half(words[18 + at / 2], if at % 2 == 0 { 32 } else { 0 })),
-            path_len: (words[5] >> 16) as u16,
             bytes_received: words[6],
             bytes_sent: words[7],
             trace_id: u128::from(words[8]) << 64 | u128::from(words[9]),
@@ -251,7 +247,7 @@ impl Record {
             parent_id: words[17],
             client: address(10),
             upstream: address(13),
-            path,
+            texts: Texts::of(&words[FIXED_WORDS..], text),
         }
     }
 }
@@ -259,9 +255,13 @@ impl Record {
 /// No moment; 71 minutes, so a later one is told as this many microseconds less one.
 const NEVER: u32 = u32::MAX;
 
-/// Words of a record, and of that before the path.
-const WORDS: usize = HEAD_WORDS + PATH_BYTES / 8;
-const HEAD_WORDS: usize = 22;
+/// Words of a record, of that before its texts, and of that before their index.
+const WORDS: usize = HEAD_WORDS + TEXT_BYTES / 8;
+const HEAD_WORDS: usize = FIXED_WORDS + INDEX_WORDS;
+const FIXED_WORDS: usize = 22;
+
+/// Bytes of a record in a ring.
+pub const RECORD_BYTES: usize = WORDS * 8;
 
 /// Records of one core that wait to be taken.
 #[derive(Debug)]
@@ -303,7 +303,7 @@ impl Ring {
             return false;
         }
         let slot = &self.slots[put & (self.slots.len() - 1)];
-        for (word, new) in slot.iter().zip(record.pack()) {
+        for (word, new) in slot.iter().zip(record.pack().into_iter().chain(record.texts.words())) {
             word.store(new, Relaxed);
         }
         self.put.count.store(put.wrapping_add(1), Release);
@@ -333,8 +333,9 @@ impl Ring {
         }
         let slot = &self.slots[taken & (self.slots.len() - 1)];
         let words = std::array::from_fn(|at| slot[at].load(Relaxed));
+        let record = Record::unpack(&words, slot[HEAD_WORDS..].iter().map(|word| word.load(Relaxed)));
         self.taken.count.store(taken.wrapping_add(1), Release);
-        Some(Record::unpack(&words))
+        Some(record)
     }
 }
 
@@ -356,7 +357,7 @@ mod tests {
             series: u32::MAX,
             attempts: 200,
             code: 16,
-            language: 2,
+            protocol: 2,
             method: 9,
             version: 11,
             http_status: 599,
@@ -371,6 +372,7 @@ mod tests {
             ..Record::default()
         };
         record.set_path(format!("/a.B/{number}").as_bytes());
+        record.texts.set(TextField::UserAgent, b"grpc-rust/1");
         record
     }
 
@@ -382,17 +384,6 @@ mod tests {
             assert_eq!(ring.take(), Some(record));
         }
         assert_eq!(ring.take(), None);
-    }
-
-    #[test]
-    fn a_long_path_keeps_its_beginning() {
-        let mut record = Record::default();
-        record.set_path("/é".repeat(100).as_bytes());
-        assert_eq!((record.path().len(), record.path_len), (PATH_BYTES, 300));
-        record.set_path(b"/a/b");
-        assert_eq!(record.path(), b"/a/b");
-        record.set_path("x".repeat(100_000).as_bytes());
-        assert_eq!((record.path().len(), record.path_len), (PATH_BYTES, u16::MAX));
     }
 
     #[test]

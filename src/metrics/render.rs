@@ -1,23 +1,24 @@
-//! The page that Prometheus scrapes: text format 0.0.4.
+//! The page that Prometheus scrapes: text format 0.0.4, or OpenMetrics.
 //!
 //! The tables in [`shard`](super::shard) say which families it has; the code here only writes them. Figures of
 //! the process itself (`process_…`) need the system and are added by `admin::process`.
 
+mod calls;
 mod guards;
 mod tls;
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::policy::shared_cluster::SharedClusterState;
 
+use self::calls::grouped;
 pub use self::tls::{CertificateRow, CertificatesInfo};
-use super::page::{Escaped, Page, Seconds};
+use super::page::{Escaped, Format, Page, Seconds};
 use super::{
-    BOUNDS_MICROS, CallTotals, ClusterBlock, EndpointSlot, EndpointView, GRPC_STATUS_NAMES, Kind, Layout,
-    PerWorker, Shard, TimeoutSlot, WorkerBlock, call_totals, cluster_total,
+    ClusterBlock, EndpointSlot, EndpointView, Kind, Layout, PerWorker, Shard, TimeoutSlot, WorkerBlock,
+    cluster_total,
 };
 
 /// Values of the page that concern the gateway as a whole.
@@ -127,13 +128,14 @@ pub struct RingCounts {
 ///
 /// Entries of the layout with equal labels are one series, their sum: a page with a series twice
 /// would be refused as a whole.
-pub fn text(
+pub fn page(
     gateway: &GatewayInfo<'_>,
     layout: &Layout,
     shards: &[Arc<Shard>],
     rings: &[RingCounts],
-) -> String {
-    let mut page = Page { text: String::with_capacity(16 << 10) };
+    format: Format,
+) -> Page {
+    let mut page = Page::new(format);
     info(&mut page, gateway);
     workers(&mut page, shards, gateway.control_panics);
     if gateway.backend == IO_URING {
@@ -150,19 +152,33 @@ pub fn text(
     endpoints(&mut page, layout, shards);
     timeouts(&mut page, layout, shards);
     guards::write(&mut page, gateway.shares);
-    calls(&mut page, layout, shards);
-    page.text
+    calls::write(&mut page, layout, shards);
+    page
+}
+
+/// The page in text format 0.0.4; see [`page`].
+pub fn text(
+    gateway: &GatewayInfo<'_>,
+    layout: &Layout,
+    shards: &[Arc<Shard>],
+    rings: &[RingCounts],
+) -> String {
+    page(gateway, layout, shards, rings, Format::Text).finish()
 }
 
 fn names(page: &mut Page, counts: &NameCounts) {
     for (name, help, count) in [
-        ("ringway_dns_lookups_total", "Times that the name of an endpoint was asked for.", counts.lookups),
+        ("ringway_dns_lookups_total", "Lookups of host names of endpoints.", counts.lookups),
         (
             "ringway_dns_failures_total",
-            "Of them those that failed; the last good answer holds.",
+            "Lookups of host names that failed; the last good answer holds.",
             counts.failures,
         ),
-        ("ringway_dns_changes_total", "Times that a cluster got other endpoints by it.", counts.changes),
+        (
+            "ringway_dns_changes_total",
+            "Times that a cluster got other endpoints by a lookup of a host name.",
+            counts.changes,
+        ),
     ] {
         page.family(name, "counter", help);
         page.sample(name, &"", count);
@@ -206,7 +222,7 @@ fn info(page: &mut Page, gateway: &GatewayInfo<'_>) {
     if let Some(counts) = gateway.traces {
         page.family("ringway_spans_exported_total", "counter", "Spans that the collector took.");
         page.sample("ringway_spans_exported_total", &"", counts.exported);
-        let failed = "Spans lost because the collector was not there or did not take them.";
+        let failed = "Spans lost because the collector was not there or refused the export.";
         page.family("ringway_spans_failed_total", "counter", failed);
         page.sample("ringway_spans_failed_total", &"", counts.failed);
     }
@@ -371,66 +387,6 @@ fn timeouts(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
         let labels = format_args!("cluster=\"{}\",method=\"{}\"", Escaped(cluster), Escaped(method));
         page.sample(name, &labels, Seconds(micros));
     }
-}
-
-fn calls(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
-    let labels = |call: &super::CallLabels| {
-        let mut text = format!("route=\"{}\",cluster=\"{}\"", Escaped(&call.route), Escaped(&call.cluster));
-        if !call.method.is_empty() {
-            let _ = write!(text, ",method=\"{}\"", Escaped(&call.method));
-        }
-        text
-    };
-    // Codes and durations are read together, so that under load they disagree by as little as can be.
-    let totals: Vec<(String, CallTotals)> = grouped(layout.calls.iter().map(labels))
-        .into_iter()
-        .map(|group| (group.labels, call_totals(shards, &group.members)))
-        .collect();
-
-    page.family("ringway_calls_total", "counter", "Calls that are over, by the gRPC status the client got.");
-    for (labels, total) in &totals {
-        for (code, (name, &count)) in GRPC_STATUS_NAMES.iter().zip(&total.by_code).enumerate() {
-            // OK is always there, so that a ratio has its denominator; others from their first call.
-            if code == 0 || count > 0 {
-                page.sample("ringway_calls_total", &format_args!("{labels},grpc_status=\"{name}\""), count);
-            }
-        }
-    }
-
-    let family = "ringway_call_duration_seconds";
-    page.family(family, "histogram", "How long calls took, from their head's arrival to their end.");
-    let bounds = BOUNDS_MICROS.map(|bound| Seconds(bound).to_string());
-    for (labels, total) in &totals {
-        let ends = bounds.iter().map(String::as_str).chain(["+Inf"]);
-        for (le, &count) in ends.zip(&total.at_most) {
-            page.sample("ringway_call_duration_seconds_bucket", &format_args!("{labels},le=\"{le}\""), count);
-        }
-        page.sample("ringway_call_duration_seconds_sum", labels, Seconds(total.sum_micros));
-        let [.., count] = total.at_most;
-        page.sample("ringway_call_duration_seconds_count", labels, count);
-    }
-}
-
-/// Places of a layout that are shown as one series.
-struct Group {
-    labels: String,
-    members: Vec<usize>,
-}
-
-/// Puts places with equal labels together, in the order of their first appearance.
-fn grouped(labels: impl Iterator<Item = String>) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for (at, labels) in labels.enumerate() {
-        match places.get(&labels) {
-            Some(&place) => groups[place].members.push(at),
-            None => {
-                places.insert(labels.clone(), groups.len());
-                groups.push(Group { labels, members: vec![at] });
-            }
-        }
-    }
-    groups
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Counter, EndpointSlot, GRPC_STATUS_NAMES, Histogram, Layout, TimeoutSlot, labels};
+use super::labels::{self, PROTOCOLS};
+use super::{
+    Bounds, Counter, EndpointSlot, Exemplar, ExemplarSlot, GRPC_STATUS_NAMES, Histogram, Layout, TimeoutSlot,
+};
 use crate::policy::failure::Failure;
 
 /// All counts of one core. That core writes, anybody may read.
@@ -33,8 +36,7 @@ impl Shard {
     /// # Panics
     /// When the layout has no calls at all: [`Layout::new`] always adds the last one.
     pub fn new(layout: &Layout) -> Arc<Self> {
-        let nothing =
-            Layout { clusters: Vec::new(), calls: Vec::new(), endpoints: Vec::new(), timeouts: Vec::new() };
+        let nothing = Layout { calls: Vec::new(), ..Layout::new(Vec::new(), Vec::new()) };
         let (clusters, calls, endpoints, timeouts) = Default::default();
         Shard { worker: Arc::default(), clusters, calls, endpoints, timeouts }.next(&nothing, layout)
     }
@@ -47,10 +49,14 @@ impl Shard {
         assert!(!next.calls.is_empty(), "a layout ends with the calls that found no route");
         let endpoints = next.endpoints.iter().map(|&count| slots(count));
         let timeouts = next.timeouts.iter().map(|&count| slots(count));
+        // Durations that were counted by other bounds cannot be counted on.
+        let is_alike = layout.bounds == next.bounds && layout.exemplars == next.exemplars;
+        let known: &[_] = if is_alike { &self.calls } else { &[] };
+        let calls = || CallBlock::new(&next.bounds, next.exemplars);
         Arc::new(Self {
             worker: Arc::clone(&self.worker),
-            clusters: taken_over(&layout.clusters, &self.clusters, &next.clusters),
-            calls: taken_over(&layout.calls, &self.calls, &next.calls),
+            clusters: taken_over(&layout.clusters, &self.clusters, &next.clusters, ClusterBlock::default),
+            calls: taken_over(&layout.calls, known, &next.calls, calls),
             // These hold present states, which the owners of the endpoints will publish anew.
             endpoints: endpoints.collect(),
             timeouts: timeouts.collect(),
@@ -68,31 +74,83 @@ fn slots<S: Default>(count: usize) -> Arc<[S]> {
 }
 
 /// The blocks for `next`: those of `labels` where they are the same, each at most once, and new ones.
-fn taken_over<L: Eq + Hash, B: Default>(labels: &[L], blocks: &[Arc<B>], next: &[L]) -> Box<[Arc<B>]> {
+fn taken_over<L: Eq + Hash, B>(
+    labels: &[L],
+    blocks: &[Arc<B>],
+    next: &[L],
+    new: impl Fn() -> B,
+) -> Box<[Arc<B>]> {
     let mut known: HashMap<&L, Vec<&Arc<B>>> = HashMap::new();
     for (label, block) in labels.iter().zip(blocks).rev() {
         known.entry(label).or_default().push(block);
     }
-    let take = |label| known.get_mut(label).and_then(Vec::pop).map(Arc::clone).unwrap_or_default();
+    let take = |label| match known.get_mut(label).and_then(Vec::pop) {
+        Some(block) => Arc::clone(block),
+        None => Arc::new(new()),
+    };
     next.iter().map(take).collect()
 }
 
 /// How the calls of one route to one cluster ended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 pub struct CallBlock {
-    /// Ended calls by gRPC status code.
-    pub by_code: [Counter; GRPC_STATUS_NAMES.len()],
-    /// How long they took, from the head's arrival to the last byte of the answer.
-    pub duration: Histogram,
+    /// Ended calls by the caller's protocol and gRPC status code.
+    pub by_code: [[Counter; GRPC_STATUS_NAMES.len()]; PROTOCOLS.len()],
+    /// How long calls of one message each way took, from the head's arrival to the last byte of the answer.
+    pub unary: Histogram,
+    /// How long all others took, streams.
+    pub streams: Histogram,
+    /// The traces of calls that fell into each bucket, by [`Bounds::micros`] and the rest; empty where none are kept.
+    pub exemplars: Box<[ExemplarSlot]>,
+    bounds: Arc<Bounds>,
+}
+
+/// The end of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    /// The caller's protocol: its place in [`PROTOCOLS`].
+    pub protocol: u8,
+    /// Its gRPC status code. One above 16 counts as 2, UNKNOWN, as gRPC reads it.
+    pub code: u8,
+    /// More than a message went one way.
+    pub is_stream: bool,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl CallBlock {
-    /// Counts one call that is over. A `code` above 16 counts as 2, UNKNOWN, as gRPC reads it.
+    /// A block of zeros.
+    pub fn new(bounds: &Arc<Bounds>, exemplars: bool) -> CallBlock {
+        let count = if exemplars { bounds.micros().len() + 1 } else { 0 };
+        CallBlock {
+            by_code: Default::default(),
+            unary: Histogram::new(Arc::clone(bounds)),
+            streams: Histogram::new(Arc::clone(bounds)),
+            exemplars: (0..count).map(|_| ExemplarSlot::default()).collect(),
+            bounds: Arc::clone(bounds),
+        }
+    }
+
+    /// Counts one call that is over.
     #[inline]
-    pub fn ended(&self, code: u8, took: Duration) {
-        self.by_code.get(usize::from(code)).unwrap_or(&self.by_code[UNKNOWN]).add(1);
-        self.duration.record(took);
+    pub fn ended(&self, Ending { protocol, code, is_stream, took }: Ending) {
+        let by_code = &self.by_code[usize::from(protocol).min(PROTOCOLS.len() - 1)];
+        by_code.get(usize::from(code)).unwrap_or(&by_code[UNKNOWN]).add(1);
+        if is_stream { &self.streams } else { &self.unary }.record(took);
+    }
+
+    /// Lets a unary call that is traced stand for its bucket. Only the owning core may call this.
+    pub fn set_exemplar(&self, trace_id: u128, took: Duration, unix_us: u64) {
+        let micros = u64::try_from(took.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX);
+        if let Some(slot) = self.exemplars.get(self.bounds.place_of(micros)) {
+            slot.set(Exemplar { trace_id, micros, unix_us });
+        }
+    }
+
+    /// Ended calls by gRPC status code, over all protocols.
+    pub fn codes(&self) -> [u64; GRPC_STATUS_NAMES.len()] {
+        std::array::from_fn(|code| self.by_code.iter().map(|by_code| by_code[code].get()).sum())
     }
 }
 
@@ -162,6 +220,8 @@ block! {
             "Calls cut because they were not over when the time to drain was.",
         client_resets: Counter "ringway_client_resets_total"
             "Calls the client gave up, by a reset or by closing its connection.",
+        options_answered: Counter "ringway_options_answered_total"
+            "OPTIONS requests that the gateway answered itself, preflights of CORS among them; they count as no calls.",
         turns: Counter "ringway_turns_total"
             "Turns of the event loop; each enters the kernel once.",
         sends: Counter "ringway_sends_total"
@@ -174,6 +234,10 @@ block! {
             "Bytes sent, to clients and to services.",
         access_log_dropped: Counter "ringway_access_log_dropped_total"
             "Calls left out of the access log because its writer was behind.",
+        access_log_suppressed: Counter "ringway_access_log_suppressed_total"
+            "Calls left out of the access log on standard error because there were more than stderr_lines_per_second.",
+        tap_dropped: Counter "ringway_tap_dropped_total"
+            "Calls left out of what an operator watches live because the reader was behind.",
         spans_dropped: Counter "ringway_spans_dropped_total"
             "Spans left out of traces because their exporter was behind.",
         accept_errors: Counter "ringway_accept_errors_total"
@@ -287,15 +351,44 @@ mod tests {
         assert!(Arc::ptr_eq(&shard.calls[0], &after.calls[0]), "calls without a route are in every layout");
     }
 
+    fn ending(code: u8, is_stream: bool) -> Ending {
+        Ending { protocol: 1, code, is_stream, took: Duration::from_micros(5) }
+    }
+
     #[test]
     fn a_call_counts_once_under_its_code() {
         let shard = Shard::new(&Layout::new(vec![], vec![]));
         for (code, counted) in [(0, 0), (2, 2), (16, 16), (17, 2), (255, 2)] {
-            let before = shard.unrouted().by_code[counted].get();
-            shard.unrouted().ended(code, Duration::from_micros(5));
-            assert_eq!(shard.unrouted().by_code[counted].get(), before + 1, "code {code}");
+            let before = shard.unrouted().by_code[1][counted].get();
+            shard.unrouted().ended(ending(code, false));
+            assert_eq!(shard.unrouted().by_code[1][counted].get(), before + 1, "code {code}");
         }
-        let total: u64 = shard.unrouted().by_code.iter().map(Counter::get).sum();
-        assert_eq!(total, 5);
+        assert_eq!(shard.unrouted().codes().iter().sum::<u64>(), 5);
+        shard.unrouted().ended(ending(0, true));
+        let [unary, streams] = [&shard.unrouted().unary, &shard.unrouted().streams];
+        assert_eq!([unary, streams].map(|histogram| histogram.snapshot().count()), [5, 1]);
+    }
+
+    #[test]
+    fn an_exemplar_stands_for_its_bucket() {
+        let bounds = Bounds::new(&[1, 2].map(Duration::from_millis)).unwrap();
+        let block = CallBlock::new(&bounds, true);
+        for (trace_id, micros) in [(7, 1000), (8, 1001), (9, 2001), (10, 5000)] {
+            block.set_exemplar(trace_id, Duration::from_micros(micros), 3);
+        }
+        let kept: Vec<_> = block.exemplars.iter().map(|slot| slot.get().unwrap().trace_id).collect();
+        assert_eq!(kept, [7, 8, 10]);
+        CallBlock::new(&bounds, false).set_exemplar(1, Duration::ZERO, 1);
+    }
+
+    #[test]
+    fn other_bounds_begin_anew() {
+        let layout = Layout::new(vec![], vec![]);
+        let shard = Shard::new(&layout);
+        shard.unrouted().ended(ending(0, false));
+        let bounds = Bounds::new(&[Duration::from_millis(5)]).unwrap();
+        let other = shard.next(&layout, &layout.clone().with_bounds(bounds));
+        assert_eq!(other.unrouted().codes()[0], 0);
+        assert_eq!(shard.next(&layout, &layout).unrouted().codes()[0], 1);
     }
 }

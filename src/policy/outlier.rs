@@ -120,6 +120,12 @@ impl SharedOutliers {
         &self.hosts[endpoint]
     }
 
+    /// The endpoints that are ejected now, by position, each with the end of that.
+    pub fn ejected_hosts(&self) -> impl Iterator<Item = (usize, Moment)> {
+        let standings = self.hosts.iter().map(|host| Standing::unpack(host.standing.load(Ordering::Acquire)));
+        standings.enumerate().filter(|(_, standing)| standing.ejected).map(|(at, standing)| (at, standing.at))
+    }
+
     /// How many are ejected now.
     pub fn ejected(&self) -> u32 {
         self.counts.ejected.load(Ordering::Relaxed)

@@ -1,7 +1,9 @@
 //! Logs when a breaker opens, lets probes out and closes: once for all workers, on a thread that is none of theirs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use super::failing::{self, Codes, codes_by_cluster};
 use crate::admin::GatewayView;
 use crate::policy::breaker::{self, Cause, SharedBreaker};
 use crate::policy::shared_cluster::BreakerOf;
@@ -39,12 +41,17 @@ enum News {
 
 /// Breakers as of the last look, by cluster and method.
 #[derive(Debug, Default)]
-pub(super) struct Breakers(BTreeMap<(String, String), BreakerCounts>);
+pub(super) struct Breakers {
+    known: BTreeMap<(String, String), BreakerCounts>,
+    /// Ended calls of each cluster as of the last look.
+    codes: BTreeMap<String, Codes>,
+}
 
 impl Breakers {
     /// Logs the events since the last look. An event that happened more than once is logged once, with a count.
     pub(super) fn look(&mut self, view: &GatewayView) {
         let mut seen = BTreeMap::new();
+        let codes = codes_by_cluster(view);
         for shares in &view.shares {
             for (of, breaker) in shares.breakers() {
                 let calls = match of {
@@ -54,12 +61,24 @@ impl Breakers {
                 };
                 let name = (shares.cluster.clone(), calls);
                 let now = BreakerCounts::of(breaker);
-                let before = self.0.get(&name).copied().unwrap_or_default();
-                news(before, now).into_iter().for_each(|news| say(&name, news));
+                let before = self.known.get(&name).copied().unwrap_or_default();
+                let all = news(before, now);
+                let opened = all.iter().any(|news| matches!(news, News::Opened(_)));
+                let status = if opened { self.status_of(&name.0, &codes) } else { None };
+                let probes_in = breaker.settings().timeout;
+                all.into_iter().for_each(|news| say(&name, news, status, probes_in));
                 seen.insert(name, now);
             }
         }
-        self.0 = seen;
+        self.known = seen;
+        self.codes = codes;
+    }
+
+    /// The most frequent status of a cluster's calls that did not end with OK, since the last look.
+    fn status_of(&self, cluster: &str, codes: &BTreeMap<String, Codes>) -> Option<&'static str> {
+        let (now, before) = (codes.get(cluster)?, self.codes.get(cluster).copied().unwrap_or_default());
+        let since = std::array::from_fn(|code| now[code].saturating_sub(before[code]));
+        failing::most(&since, &(1..since.len()).collect::<Vec<_>>())
     }
 }
 
@@ -84,12 +103,24 @@ fn news(before: BreakerCounts, now: BreakerCounts) -> Vec<News> {
     all
 }
 
-fn say((cluster, method): &(String, String), news: News) {
+fn say((cluster, method): &(String, String), news: News, status: Option<&'static str>, probes_in: Duration) {
     match news {
         News::Opened(Cause { calls, failed, unreached }) => {
             let reason =
                 if unreached * 2 >= failed { "no connection" } else { "bad answers or none in time" };
-            tracing::warn!(cluster, method, calls, failed, unreached, reason, "the breaker has opened");
+            let status = status.unwrap_or("-");
+            // Where connects fail, one that succeeds lets probes out at once.
+            tracing::warn!(
+                cluster,
+                method,
+                failed,
+                calls,
+                unreached,
+                reason,
+                status,
+                ?probes_in,
+                "the breaker has opened: {failed} of {calls} calls failed"
+            );
         }
         News::HalfOpen => tracing::info!(cluster, method, "the breaker is half-open: probes go out"),
         News::Reopened(times) => {

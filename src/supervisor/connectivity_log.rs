@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::admin::GatewayView;
-use crate::metrics::{EndpointSlot, EndpointState};
+use crate::metrics::{ConnectError, EndpointSlot, EndpointState};
 
 /// Endpoints, by cluster and address.
 type Endpoints<T> = BTreeMap<(String, SocketAddr), T>;
@@ -41,7 +41,8 @@ impl ConnectivityLog {
     pub(super) fn look(&mut self, view: &GatewayView) {
         for ((cluster, endpoint), is_out) in update(&mut self.0, look(view)) {
             if is_out {
-                tracing::warn!(cluster, %endpoint, "the endpoint cannot be connected to");
+                let reason = reason(view, &cluster, endpoint).map_or("", ConnectError::words);
+                tracing::warn!(cluster, %endpoint, reason, "the endpoint cannot be connected to");
             } else {
                 tracing::info!(cluster, %endpoint, "the endpoint is connected again");
             }
@@ -61,6 +62,15 @@ fn look(view: &GatewayView) -> Endpoints<EndpointSummary> {
         }
     }
     all
+}
+
+/// Why the last connect to an endpoint failed, of any worker.
+fn reason(view: &GatewayView, cluster: &str, endpoint: SocketAddr) -> Option<ConnectError> {
+    let at = view.config.clusters.iter().position(|known| known.name == cluster)?;
+    let slots = view.shards.iter().filter_map(|shard| shard.endpoints.get(at));
+    let views = slots.flat_map(|slots| slots.iter().filter_map(EndpointSlot::read));
+    let errors = views.filter(|view| view.address == endpoint).filter_map(|view| view.last_error);
+    errors.max_by_key(|(_, at)| *at).map(|(error, _)| error)
 }
 
 /// Takes over the new states, and gives the news: endpoints that are out now, and those that no longer are. Without an

@@ -5,10 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::breakers::Breakers;
 use super::connectivity_log::ConnectivityLog;
+use super::ejections::Ejections;
+use super::failing::Failing;
 use super::files::Files;
 use super::guard;
 use super::state::State;
@@ -35,6 +37,7 @@ impl Housekeeping {
         let (stop, stopped) = mpsc::channel();
         let body = move || {
             let (mut connectivity, mut breakers) = (ConnectivityLog::default(), Breakers::default());
+            let (mut ejections, mut failing) = (Ejections::default(), Failing::default());
             let (mut turns, mut calls, mut wait) = (0_u32, 0, TURN);
             // The first look, before anybody has called: the next one is compared with it.
             connectivity.look(&state.view());
@@ -42,6 +45,8 @@ impl Housekeeping {
                 wait = if files.look() { SOON } else { TURN };
                 connectivity.look(&state.view());
                 breakers.look(&state.view());
+                ejections.look(&state.view(), state.now());
+                failing.look(&state.view(), Instant::now());
                 let workers = || state.view().shards.clone().into_iter();
                 let begun = workers().map(|shard| shard.worker.calls_started.get()).sum();
                 if begun == calls && workers().all(|shard| shard.worker.calls_active.get() == 0) {

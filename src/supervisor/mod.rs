@@ -18,7 +18,9 @@ mod certificates;
 pub mod channel;
 mod connectivity_log;
 mod dns;
+mod ejections;
 mod error;
+mod failing;
 mod files;
 mod guard;
 mod health;
@@ -72,7 +74,7 @@ use self::telemetry_sinks::TelemetrySinks;
 use self::worker_thread::{Handle, Starting};
 use crate::admin::{Admin, GatewayView, Hooks, Place};
 use crate::config::{Config, OnUnavailable};
-use crate::metrics::{Layout, Shard};
+use crate::metrics::{Format, Layout, Shard};
 use crate::net::ring::{IoBackend, RingUnavailable};
 use crate::net::{listener, sys};
 use crate::transcode::api::Api;
@@ -149,7 +151,15 @@ impl Gateway {
         let view = view(&shared, layout, &shards, &starting, backend);
         let sinks = TelemetrySinks::start(&config, cores.len(), &view.layout)?;
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
-        let shown = Shown { refusal, hooks, waker: Waker::new(notify) };
+        let shown = Shown {
+            refusal,
+            hooks,
+            taps: if config.admin.tap { sinks.taps().to_vec() } else { Vec::new() },
+            series: sinks.series(),
+            log_headers: sinks.log_headers(&config),
+            clock: clock.clone(),
+            waker: Waker::new(notify),
+        };
         let counts = (Arc::clone(dns.counts()), Arc::clone(&certificates.status));
         let state = Arc::new(State::new(view, shown, status, sinks.counts(), counts));
         let launch = Launch {
@@ -220,7 +230,7 @@ impl Gateway {
 
     /// The page of metrics, as the admin address serves it but for the process's own figures.
     pub fn metrics(&self) -> String {
-        crate::admin::Source::metrics(&*self.state)
+        crate::admin::Source::metrics(&*self.state, Format::Text).finish()
     }
 
     /// The running configuration, with the shard of each worker.

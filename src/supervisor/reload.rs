@@ -135,7 +135,7 @@ impl Gateway {
             ("workers", before.workers == config.workers),
             ("cpu_policy", before.cpu_policy == config.cpu_policy),
             ("io", before.io == config.io),
-            ("admin", before.admin.address == config.admin.address),
+            ("admin", before.admin.address == config.admin.address && before.admin.tap == config.admin.tap),
             ("listeners", before.listeners == config.listeners),
             ("access_log", before.access_log == config.access_log),
             ("tracing", before.tracing == config.tracing),

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
 use crate::metrics::record::{Record, STAGE_NAMES, Subject};
+use crate::metrics::texts::TextField;
 use crate::metrics::{CallLabels, GRPC_STATUS_NAMES};
 
 /// W3C's flags of a span that is recorded; whether its parent is elsewhere is known, and that it is.
@@ -53,7 +54,10 @@ fn status_name(record: &Record) -> &'static str {
 fn is_error(record: &Record) -> bool {
     match record.subject {
         Subject::Attempt => record.code != 0,
-        Subject::Call if record.is_json() => record.http_status >= 500,
+        // A stream may fail after its head has said 200.
+        Subject::Call if record.is_json() => {
+            record.http_status >= 500 || (record.http_status < 300 && SERVER_ERRORS.contains(&record.code))
+        }
         Subject::Call => SERVER_ERRORS.contains(&record.code),
     }
 }
@@ -65,19 +69,25 @@ fn name(record: &Record, labels: &CallLabels) -> String {
         (true, true) => "grpc".to_owned(),
         (true, false) => String::from_utf8_lossy(record.path()).trim_start_matches('/').to_owned(),
         (false, true) => record.method_name().to_owned(),
-        (false, false) => format!("{} {}", record.method_name(), labels.route),
+        (false, false) => {
+            let rule = record.texts.show(TextField::HttpRoute);
+            format!("{} {}", record.method_name(), rule.as_deref().unwrap_or(&labels.route))
+        }
     }
 }
 
 fn attributes(record: &Record, worker: usize, labels: &CallLabels) -> Vec<KeyValue> {
     let mut all = Attributes(Vec::with_capacity(24));
     let path = String::from_utf8_lossy(record.path());
-    if record.subject == Subject::Attempt || !record.is_json() {
+    let is_rpc = record.subject == Subject::Attempt || !record.is_json();
+    let called = if record.subject == Subject::Attempt { record.path() } else { record.grpc_method() };
+    let called = String::from_utf8_lossy(if called.is_empty() && is_rpc { record.path() } else { called });
+    if let Some((service, method)) = called.trim_start_matches('/').split_once('/') {
+        all.text("rpc.service", service);
+        all.text("rpc.method", method);
+    }
+    if is_rpc {
         all.text("rpc.system", "grpc");
-        if let Some((service, method)) = path.trim_start_matches('/').split_once('/') {
-            all.text("rpc.service", service);
-            all.text("rpc.method", method);
-        }
         all.number("rpc.grpc.status_code", record.code.into());
     }
     match record.subject {
@@ -92,6 +102,17 @@ fn attributes(record: &Record, worker: usize, labels: &CallLabels) -> Vec<KeyVal
         Subject::Call => {
             all.text("http.request.method", record.method_name());
             all.text("url.path", &path);
+            for (key, field) in [
+                ("http.route", TextField::HttpRoute),
+                ("server.address", TextField::Authority),
+                ("user_agent.original", TextField::UserAgent),
+                ("ringway.request_id", TextField::RequestId),
+            ] {
+                record.texts.show(field).into_iter().for_each(|text| all.text(key, &text));
+            }
+            if !is_rpc && record.code != 0 {
+                all.number("rpc.grpc.status_code", record.code.into());
+            }
             if record.http_status != 0 {
                 all.number("http.response.status_code", record.http_status.into());
             }
@@ -151,13 +172,13 @@ impl Attributes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::record::LANGUAGE_NAMES;
+    use crate::metrics::PROTOCOLS;
 
-    fn record(language: &str, subject: Subject) -> Record {
-        let language = LANGUAGE_NAMES.iter().position(|name| *name == language).unwrap() as u8;
+    fn record(protocol: &str, subject: Subject) -> Record {
+        let protocol = PROTOCOLS.iter().position(|name| *name == protocol).unwrap() as u8;
         let mut record = Record {
             subject,
-            language,
+            protocol,
             trace_id: 0xabc,
             span_id: 0x12,
             parent_id: 7,
@@ -168,6 +189,9 @@ mod tests {
             ..Record::default()
         };
         record.set_path(b"/a.B/C");
+        if protocol == PROTOCOLS.iter().position(|name| *name == "json").unwrap() as u8 {
+            record.texts.set(TextField::HttpRoute, b"/v1/{name}");
+        }
         record
     }
 
@@ -187,15 +211,15 @@ mod tests {
 
     #[test]
     fn names_have_few_values() {
-        for (language, subject, labels, wanted) in [
+        for (protocol, subject, labels, wanted) in [
             ("grpc", Subject::Call, labels(), "a.B/C"),
             ("grpc-web", Subject::Call, labels(), "a.B/C"),
             ("grpc", Subject::Call, CallLabels::default(), "grpc"),
-            ("json", Subject::Call, labels(), "PUT prefix:/"),
+            ("json", Subject::Call, labels(), "PUT /v1/{name}"),
             ("json", Subject::Call, CallLabels::default(), "PUT"),
             ("json", Subject::Attempt, labels(), "a.B/C"),
         ] {
-            assert_eq!(name(&record(language, subject), &labels), wanted, "{language} {subject:?}");
+            assert_eq!(name(&record(protocol, subject), &labels), wanted, "{protocol} {subject:?}");
         }
     }
 
@@ -208,5 +232,8 @@ mod tests {
         assert_eq!(errors(Subject::Attempt), (1..17).collect::<Vec<u8>>());
         let json = |http_status| is_error(&Record { http_status, code: 13, ..record("json", Subject::Call) });
         assert_eq!([404, 500, 503].map(json), [false, true, true]);
+        // A stream that fails after its head, and one that its client gives up.
+        let after_head = |code| is_error(&Record { http_status: 200, code, ..record("json", Subject::Call) });
+        assert_eq!([0, 1, 5, 14].map(after_head), [false, false, false, true]);
     }
 }

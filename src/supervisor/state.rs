@@ -9,11 +9,17 @@ use super::apis::Status;
 use super::certificates;
 use super::dns;
 use super::notice::Waker;
+use super::series::Series;
 use super::telemetry_sinks::Counts;
 use crate::admin::{GatewayView, Hooks, Source};
+use crate::metrics::line::Headers;
 use crate::metrics::render::{self, GatewayInfo, ReloadCounts, RingCounts};
+use crate::metrics::tap::Tap;
+use crate::metrics::{CallLabels, Format, Page};
 use crate::net::ring::{self, RingTails, RingUnavailable};
+use crate::time::Moment;
 use crate::transcode::api::Api;
+use crate::worker::Clock;
 
 /// Read by the admin thread, written by the supervisor.
 pub(super) struct State {
@@ -38,6 +44,11 @@ pub(super) struct Shown {
     /// The reason why there is no ring.
     pub(super) refusal: Option<RingUnavailable>,
     pub(super) hooks: Hooks,
+    /// Each worker's side of the tap; none where it is forbidden.
+    pub(super) taps: Vec<Arc<Tap>>,
+    pub(super) series: Arc<Series>,
+    pub(super) log_headers: Headers,
+    pub(super) clock: Clock,
     /// Wakes the thread that waits for the gateway's end, when an operator asks to drain.
     pub(super) waker: Waker,
 }
@@ -141,7 +152,7 @@ impl Source for State {
         self.ready.load(Ordering::Acquire)
     }
 
-    fn metrics(&self) -> String {
+    fn metrics(&self, format: Format) -> Page {
         let view = self.view();
         let certificates = self.certificates.rows();
         let info = GatewayInfo {
@@ -163,7 +174,7 @@ impl Source for State {
             shares: &view.shares,
             certificates: certificates.as_deref().map(|rows| self.certificates.info(rows)),
         };
-        render::text(&info, &view.layout, &view.shards, &self.sample_rings())
+        render::page(&info, &view.layout, &view.shards, &self.sample_rings(), format)
     }
 
     fn api(&self) -> Option<Arc<Api>> {
@@ -180,6 +191,22 @@ impl Source for State {
 
     fn rings(&self) -> Vec<RingCounts> {
         self.sample_rings()
+    }
+
+    fn taps(&self) -> &[Arc<Tap>] {
+        &self.shown.taps
+    }
+
+    fn labels(&self, series: u32, look: &mut dyn FnMut(&CallLabels)) {
+        self.shown.series.with(series, look);
+    }
+
+    fn log_headers(&self) -> &Headers {
+        &self.shown.log_headers
+    }
+
+    fn now(&self) -> Moment {
+        self.shown.clock.now()
     }
 
     fn drain(&self) {

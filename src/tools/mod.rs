@@ -14,5 +14,7 @@ pub mod scrape;
 pub mod service;
 pub mod show;
 pub mod stage;
+pub mod tap;
+pub mod top;
 pub mod usage;
 pub mod verify;

@@ -95,7 +95,7 @@ pub fn fetch(admin: SocketAddr) -> io::Result<Page> {
 }
 
 /// Asks for `path` over HTTP/1.0, which ends the body with the connection and cuts it into no chunks.
-fn get(address: SocketAddr, path: &str) -> io::Result<String> {
+pub(super) fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -197,11 +197,16 @@ mod tests {
     #[test]
     fn the_gateways_own_page_can_be_read() {
         use crate::metrics::render::ReloadCounts;
-        use crate::metrics::{CallLabels, GatewayInfo, Layout, Shard, render};
+        use crate::metrics::{CallLabels, Ending, GatewayInfo, Layout, Shard, render};
         let labels = CallLabels { route: "service:a\"b".into(), cluster: "c".into(), method: String::new() };
         let layout = Layout::new(vec!["c".into()], vec![labels]);
         let shard = Shard::new(&layout);
-        shard.calls[0].ended(0, Duration::from_micros(100));
+        shard.calls[0].ended(Ending {
+            protocol: 0,
+            code: 0,
+            is_stream: false,
+            took: Duration::from_micros(100),
+        });
         let info = GatewayInfo {
             certificates: None,
             version: "1",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config;
 use crate::http2::{self, Bounds, ErrorCode, Head, Memory, Notes, OpenError, Stream};
-use crate::metrics::TlsError;
+use crate::metrics::{ConnectError, TlsError};
 use crate::net::buffered_conn::Outgoing;
 use crate::net::{BufferedConn, IoContext, listener, stream};
 use crate::policy::age::Age;
@@ -171,8 +171,8 @@ pub(super) enum ConnectionEvent {
     KeepaliveTimeout,
     /// A connection that was ready has ended.
     Closed(Rc<Connection>),
-    /// The connect failed, or the connection ended before the upstream sent a byte.
-    Failed(Failure),
+    /// The connect failed, or the connection ended before it could carry calls.
+    Failed(Failure, ConnectError),
 }
 
 /// The owner of a connection. Events are reported to it and applied at once. The last one is `Closed` or `Failed`.
@@ -191,6 +191,8 @@ struct Life<O: Owner> {
     ping_interval: Rc<Cell<Duration>>,
     /// The failure to report if it is dropped before the connection is ready.
     failure: Cell<Failure>,
+    /// And why.
+    error: Cell<ConnectError>,
     /// Set once the upstream has sent its first bytes.
     connection: OnceCell<Rc<Connection>>,
 }
@@ -209,12 +211,21 @@ impl<O: Owner> Life<O> {
 
     /// Reports that the handshake of TLS failed.
     fn tls_failed(&self, error: SessionError) {
+        self.error.set(ConnectError::TlsFailed);
         self.owner.apply(ConnectionEvent::TlsFailed(error));
+    }
+
+    /// Notes what the first bytes of the service say, for the case that nothing comes of the connection.
+    fn answered(&self, error: ConnectError) {
+        if self.error.get() == ConnectError::Closed {
+            self.error.set(error);
+        }
     }
 
     /// Notes that `connect_timeout` is over.
     fn timed_out(&self) {
         self.failure.set(Failure::ConnectTimedOut);
+        self.error.set(ConnectError::TimedOut);
     }
 }
 
@@ -226,7 +237,7 @@ impl<O: Owner> Drop for Life<O> {
                 connection.session.ask(http2::Connection::end);
                 ConnectionEvent::Closed(connection)
             }
-            None => ConnectionEvent::Failed(self.failure.get()),
+            None => ConnectionEvent::Failed(self.failure.get(), self.error.get()),
         });
     }
 }
@@ -239,6 +250,7 @@ pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = (
         owner,
         ping_interval,
         failure: Cell::new(Failure::ConnectFailed),
+        error: Cell::new(ConnectError::Closed),
         connection: OnceCell::new(),
     };
     async move {
@@ -249,6 +261,7 @@ pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = (
         let socket = match connected {
             Some(Ok(socket)) => socket,
             Some(Err(error)) => {
+                life.error.set(ConnectError::of_system(&error));
                 tracing::debug!(cluster = settings.name, endpoint = %address, %error, "connect failed");
                 return;
             }
@@ -360,6 +373,10 @@ impl<O: Owner> Protocol<'_, O> {
     fn poll(&self, cx: &mut Context<'_>, timer: &Timer, due: &Timer) -> Poll<()> {
         let session = &self.connection.session;
         session.ask(|http2| http2.keep_task(cx));
+        if !self.life.is_ready() {
+            // A service that speaks something else says so at once.
+            self.conn.look(|bytes| Some(self.life.answered(ConnectError::of_first_bytes(bytes))));
+        }
         session.pump();
         let has_ended = self.conn.read_end().is_some();
         self.note();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::connection::Connection;
 use crate::config;
-use crate::metrics::{EndpointState, EndpointView};
+use crate::metrics::{ConnectError, EndpointState, EndpointView};
 use crate::policy::backoff::{Backoff, Connects};
 use crate::policy::failure::Failure;
 use crate::random::Random;
@@ -27,6 +27,8 @@ pub(super) struct Endpoint {
     connects: RefCell<Connects>,
     /// Why the last connect failed.
     failure: Cell<Failure>,
+    /// The reason for that, and its moment.
+    error: Cell<Option<(ConnectError, Moment)>>,
     /// Calls sent here, and connects that failed, since the start.
     sent: Cell<u64>,
     failures: Cell<u64>,
@@ -54,6 +56,7 @@ impl Endpoint {
             calls: Cell::new(0),
             connects: RefCell::new(Connects::new(backoff(&settings.reconnect))),
             failure: Cell::new(Failure::ConnectFailed),
+            error: Cell::new(None),
             sent: Cell::new(0),
             failures: Cell::new(0),
             ping_interval: Rc::new(Cell::new(settings.keepalive.interval)),
@@ -155,8 +158,9 @@ impl Endpoint {
     }
 
     /// Notes that a connect failed, or that its connection ended before the upstream sent a byte.
-    pub(super) fn failed(&self, failure: Failure, now: Moment, random: &mut Random) {
+    pub(super) fn failed(&self, (failure, error): (Failure, ConnectError), now: Moment, random: &mut Random) {
         self.failure.set(failure);
+        self.error.set(Some((error, now)));
         self.failures.set(self.failures.get() + 1);
         self.connects.borrow_mut().failed(now, random);
     }
@@ -187,6 +191,7 @@ impl Endpoint {
             calls: self.sent.get(),
             connect_failures: self.failures.get(),
             retry_in,
+            last_error: self.error.get(),
         }
     }
 

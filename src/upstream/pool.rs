@@ -20,7 +20,7 @@ use super::waiters::Waiters;
 use crate::config;
 use crate::http2::Memory;
 use crate::metrics::labels::Task;
-use crate::metrics::{ClusterBlock, EndpointSlot};
+use crate::metrics::{ClusterBlock, ConnectError, EndpointSlot};
 use crate::net::{IoContext, runtime};
 use crate::policy::age::Age;
 use crate::policy::balance::{Balance, Candidate, Tried};
@@ -356,14 +356,14 @@ impl Pool {
     }
 
     /// Notes a failed connect: calls that wait look whether there is still hope.
-    fn connect_failed(&self, endpoint: &Endpoint, failure: Failure) {
+    fn connect_failed(&self, endpoint: &Endpoint, failure: Failure, error: ConnectError) {
         endpoint.connecting.set(false);
         match failure {
             Failure::ConnectTimedOut => self.counts().connect_timeouts.add(1),
             _ => self.counts().connect_failures.add(1),
         }
         let now = self.local.timers.now();
-        endpoint.failed(failure, now, &mut self.random.borrow_mut());
+        endpoint.failed((failure, error), now, &mut self.random.borrow_mut());
         self.record(endpoint, OutlierEvent::LocalOriginFailure, now);
         self.wake_waiters(u32::MAX);
     }
@@ -422,9 +422,9 @@ impl Owner for Place {
                 // Calls that waited for room on it need another connection.
                 pool.wake_waiters(u32::MAX);
             }
-            ConnectionEvent::Failed(failure) => {
+            ConnectionEvent::Failed(failure, error) => {
                 pool.connections.give();
-                pool.connect_failed(endpoint, failure);
+                pool.connect_failed(endpoint, failure, error);
             }
         }
     }

@@ -12,7 +12,7 @@ use super::call::timeouts::RouteTimeouts;
 use super::clock;
 use crate::config::{self, Config, LocalAnswer, MILLION, Override, PathRewrite, Route, RouteActions};
 use crate::http2::{Head, Memory};
-use crate::metrics::{CallBlock, CallLabels, Layout, METHODS_SHOWN_MAX, Shard};
+use crate::metrics::{Bounds, CallBlock, CallLabels, Layout, METHODS_SHOWN_MAX, Shard};
 use crate::net::IoContext;
 use crate::policy::failure::Failure;
 use crate::policy::jwt::SharedKeys;
@@ -372,6 +372,10 @@ pub fn layout(config: &Config) -> Layout {
         Some(_) => METHODS_SHOWN_MAX,
         None => 0,
     });
+    // The configuration has refused what cannot be.
+    let bounds = Bounds::new(&config.metrics.latency_buckets).unwrap_or_default();
     Layout::new(config.clusters.iter().map(|cluster| cluster.name.clone()).collect(), calls)
         .with_timeouts(timeouts)
+        .with_bounds(bounds)
+        .with_exemplars(config.tracing.is_some())
 }

@@ -176,9 +176,9 @@ impl Worker {
         self.transcoder.borrow().is_some()
     }
 
-    /// Whether the descriptors have the method of this path as one that takes one message and answers with one.
-    pub(super) fn takes_one_message<'p>(&self, path: impl FnOnce() -> &'p str) -> bool {
-        self.transcoder.borrow().as_ref().is_some_and(|transcoder| transcoder.is_unary(path()))
+    /// Whether the method of this path takes one message and answers with one; `None` where no descriptors have it.
+    pub(super) fn takes_one_message<'p>(&self, path: impl FnOnce() -> &'p str) -> Option<bool> {
+        self.transcoder.borrow().as_ref().and_then(|transcoder| transcoder.is_unary(path()))
     }
 
     /// Whether the worker still takes connections.

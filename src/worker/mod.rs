@@ -31,4 +31,4 @@ pub use self::clock::Clock;
 pub use self::config::{ConfigSnapshot, layout};
 pub use self::control::{Control, WorkerPeer};
 pub use self::run::{Plan, run};
-pub use self::telemetry::buffers::{Access, TelemetryConfig, Tracing};
+pub use self::telemetry::buffers::{Access, KeptHeaders, TelemetryConfig, Tracing};

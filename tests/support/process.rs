@@ -101,6 +101,11 @@ impl Process {
         within(WAIT_MAX, word, work).await
     }
 
+    /// Whether a line of its log with this word was read already.
+    pub fn has_said(&self, word: &str) -> bool {
+        self.read.iter().any(|line| line.contains(word))
+    }
+
     /// All that it has written to its log, once it has ended.
     pub async fn log(&mut self) -> Vec<String> {
         let rest = async {

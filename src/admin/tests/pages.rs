@@ -71,6 +71,7 @@ fn clusters_add_up_what_workers_see_of_an_endpoint() {
     let wanted = json!([{
         "address": "10.0.0.1:1", "state": "connected", "workers_connected": 1, "workers_in_backoff": 1,
         "retry_in_ms": 50, "connections": 2, "calls_active": 4, "calls": 6, "connect_failures": 8,
+        "ejected": false, "last_error": "refused: nothing listens there", "last_error_ago_s": 120,
     }]);
     assert_eq!(one["endpoints"], wanted);
     assert_eq!(page["clusters"][1]["endpoints"], json!([]));
@@ -232,10 +233,25 @@ fn a_sample_is_what_happened_between_two_looks() {
     shard.worker.turns.add(10);
     shard.worker.bytes_sent.add(4000);
     for _ in 0..9 {
-        shard.calls[0].ended(0, Duration::from_micros(1000));
+        shard.calls[0].ended(Ending {
+            protocol: 0,
+            code: 0,
+            is_stream: false,
+            took: Duration::from_micros(1000),
+        });
     }
-    shard.calls[0].ended(14, Duration::from_millis(100));
-    shard.unrouted().ended(12, Duration::from_micros(50));
+    shard.calls[0].ended(Ending {
+        protocol: 0,
+        code: 14,
+        is_stream: false,
+        took: Duration::from_millis(100),
+    });
+    shard.unrouted().ended(Ending {
+        protocol: 0,
+        code: 12,
+        is_stream: false,
+        took: Duration::from_micros(50),
+    });
     let after = Look::at(Arc::clone(&view), &rings(130));
     let history = History::default();
     history.push(after.since(&before, Duration::from_secs(2), 7).unwrap());

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::{
-    Admin, Admission, AllowOrigins, Backend, Breaker, ClientKeepalive, Cluster, Compatibility, Compression,
-    Config, ConnectionAge, Cors, CpuPolicy, Dns, Effective, Endpoint, Forwarding, Http2, Io, Keepalive,
-    LbPolicy, Listener, Match, OnBadRule, OnUnavailable, OutlierDetection, Overload, PathMatch, Pool,
-    PrintOptions, Reconnect, Retry, RetryBudget, Route, RouteActions, RoutePolicies, ServerTiming, SlowStart,
-    Transcoding, WeightedCluster, Workers,
+    AccessLog, Admin, Admission, AllowOrigins, Backend, Breaker, ClientKeepalive, Cluster, Compatibility,
+    Compression, Config, ConnectionAge, Cors, CpuPolicy, Dns, Effective, Endpoint, Forwarding, Http2, Io,
+    Keepalive, LbPolicy, Listener, Match, Metrics, OnBadRule, OnUnavailable, OutlierDetection, Overload,
+    PathMatch, Pool, PrintOptions, Reconnect, Retry, RetryBudget, Route, RouteActions, RoutePolicies,
+    ServerTiming, SlowStart, Transcoding, WeightedCluster, Workers,
 };
 use super::{parsed, top};
 
@@ -27,7 +27,7 @@ fn everything_has_a_default() {
             sqpoll_idle: None,
             busy_poll: None,
         },
-        admin: Admin { address: "127.0.0.1:9901".parse().unwrap(), allowed_hosts: Vec::new() },
+        admin: Admin { address: "127.0.0.1:9901".parse().unwrap(), allowed_hosts: Vec::new(), tap: true },
         dns: Dns {
             servers: Vec::new(),
             refresh_rate: 30 * SECOND,
@@ -36,7 +36,8 @@ fn everything_has_a_default() {
             max_addresses: 256,
             required: false,
         },
-        access_log: None,
+        metrics: Metrics::default(),
+        access_log: AccessLog::default(),
         tracing: None,
         drain_timeout: 30 * SECOND,
         overload: Overload {

@@ -7,8 +7,8 @@ use super::super::forms;
 use super::super::units::{self, Bytes, Refused, Time};
 use super::super::{
     AccessLog, AdaptiveTimeout, AllowOrigins, Backend, Breaker, Codes, CpuPolicy, Endpoint, HealthChecks,
-    Hedging, LbPolicy, Method, OnBadRule, OnUnavailable, PrintOptions, RateLimit, ServerTiming, Tracing,
-    Transcoding, Workers, parse,
+    Hedging, LbPolicy, LogSink, Method, OnBadRule, OnUnavailable, PrintOptions, RateLimit, ServerTiming,
+    Tracing, Transcoding, Workers, parse,
 };
 use super::defaults::default_transcoding;
 use super::{cluster, errors, listener, parsed, route, top};
@@ -128,13 +128,24 @@ fn every_word_has_its_meaning() {
 }
 
 #[test]
-fn an_access_log_has_a_path() {
+fn an_access_log_goes_where_it_is_told_to() {
     let log = |text: &str| parsed(&top(&format!("[access_log]\n{text}"))).access_log;
-    assert_eq!(log(""), None);
-    assert_eq!(log("sample = 1"), None);
-    assert_eq!(log("path = \"-\""), Some(AccessLog { path: None, sample: 0.01, errors: true }));
-    let wanted = AccessLog { path: Some("a/b.log".into()), sample: 0.5, errors: false };
-    assert_eq!(log("path = \"a/b.log\"\nsample = 0.5\nerrors = false"), Some(wanted));
+    assert_eq!(log(""), AccessLog::default());
+    assert_eq!(log("path = \"stderr\"\nsample = 1").sample, 1.0);
+    assert_eq!(log("path = \"-\"").sink, LogSink::Stdout);
+    let wanted = AccessLog {
+        sink: LogSink::File("a/b.log".into()),
+        sample: 0.5,
+        errors: false,
+        stderr_lines_per_second: 7,
+        fields: vec!["path".to_owned()],
+        request_headers: vec!["x-tenant".to_owned()],
+        response_headers: vec!["server".to_owned()],
+    };
+    let text = "path = \"a/b.log\"\nsample = 0.5\nerrors = false\nstderr_lines_per_second = 7\nfields = [\"path\"]\n\
+                request_headers = [\"x-tenant\"]\nresponse_headers = [\"server\"]";
+    assert_eq!(log(text), wanted);
+    assert!(wanted.sample > 0.0 && wanted.is_on() && !log("errors = false").is_on());
     for refused in ["", "a/", "a\\u0000b"] {
         let text = top(&format!("[access_log]\npath = \"{refused}\""));
         assert_eq!(errors(&text).len(), 1, "{refused:?}");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::config;
 use crate::metrics::labels::Task;
-use crate::metrics::{CallLabels, ProtocolError};
+use crate::metrics::{CallLabels, Ending, ProtocolError};
 use crate::policy::failure::Failure;
 
 const GATEWAY: GatewayInfo<'_> = GatewayInfo {
@@ -124,6 +124,11 @@ fn call(route: &str, cluster: &str) -> CallLabels {
     CallLabels { route: route.into(), cluster: cluster.into(), method: String::new() }
 }
 
+/// A unary call of gRPC.
+fn ending(code: u8, took: Duration) -> Ending {
+    Ending { protocol: 0, code, is_stream: false, took }
+}
+
 fn sample_world() -> (Layout, Vec<Arc<Shard>>) {
     let layout =
         Layout::new(vec!["auth".into(), "cart".into()], vec![call("login", "auth"), call("buy", "cart")]);
@@ -132,11 +137,11 @@ fn sample_world() -> (Layout, Vec<Arc<Shard>>) {
         shard.worker.turns.add(5);
         shard.worker.bytes_sent.add(1000);
         shard.clusters[1].calls.add(3);
-        shard.calls[0].ended(0, Duration::from_micros(300));
-        shard.calls[0].ended(14, Duration::from_millis(2));
+        shard.calls[0].ended(ending(0, Duration::from_micros(300)));
+        shard.calls[0].ended(ending(14, Duration::from_millis(2)));
     }
     shards[1].worker.connections_active.raise();
-    shards[1].unrouted().ended(12, Duration::from_nanos(1));
+    shards[1].unrouted().ended(ending(12, Duration::from_nanos(1)));
     (layout, shards)
 }
 
@@ -163,24 +168,42 @@ fn the_page_is_valid_and_says_what_was_counted() {
         (r#"ringway_connections_active{worker="1"}"#, 1.0),
         (r#"ringway_upstream_calls_total{cluster="cart"}"#, 6.0),
         (r#"ringway_upstream_calls_total{cluster="auth"}"#, 0.0),
-        (r#"ringway_calls_total{route="login",cluster="auth",grpc_status="OK"}"#, 2.0),
-        (r#"ringway_calls_total{route="login",cluster="auth",grpc_status="UNAVAILABLE"}"#, 2.0),
-        (r#"ringway_calls_total{route="buy",cluster="cart",grpc_status="OK"}"#, 0.0),
-        (r#"ringway_calls_total{route="",cluster="",grpc_status="UNIMPLEMENTED"}"#, 1.0),
-        (r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="0.000256"}"#, 0.0),
-        (r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="0.000512"}"#, 2.0),
-        (r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="0.002048"}"#, 4.0),
-        (r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="67.108864"}"#, 4.0),
-        (r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",le="+Inf"}"#, 4.0),
-        (r#"ringway_call_duration_seconds_sum{route="login",cluster="auth"}"#, 0.0046),
-        (r#"ringway_call_duration_seconds_count{route="login",cluster="auth"}"#, 4.0),
+        (r#"ringway_calls_total{route="login",cluster="auth",protocol="grpc",grpc_status="OK"}"#, 2.0),
+        (
+            r#"ringway_calls_total{route="login",cluster="auth",protocol="grpc",grpc_status="UNAVAILABLE"}"#,
+            2.0,
+        ),
+        (r#"ringway_calls_total{route="buy",cluster="cart",protocol="grpc",grpc_status="OK"}"#, 0.0),
+        (r#"ringway_calls_total{route="",cluster="",protocol="grpc",grpc_status="UNIMPLEMENTED"}"#, 1.0),
+        (
+            r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",grpc_type="unary",le="0.00025"}"#,
+            0.0,
+        ),
+        (
+            r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",grpc_type="unary",le="0.0005"}"#,
+            2.0,
+        ),
+        (
+            r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",grpc_type="unary",le="0.0025"}"#,
+            4.0,
+        ),
+        (
+            r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",grpc_type="unary",le="60.0"}"#,
+            4.0,
+        ),
+        (
+            r#"ringway_call_duration_seconds_bucket{route="login",cluster="auth",grpc_type="unary",le="+Inf"}"#,
+            4.0,
+        ),
+        (r#"ringway_call_duration_seconds_sum{route="login",cluster="auth",grpc_type="unary"}"#, 0.0046),
+        (r#"ringway_call_duration_seconds_count{route="login",cluster="auth",grpc_type="unary"}"#, 4.0),
     ] {
         assert_eq!(page.value(series), value, "{series}");
     }
     assert_eq!(page.sum("ringway_calls_total"), page.sum("ringway_call_duration_seconds_count"));
-    assert!(
-        !page.series.contains_key(r#"ringway_calls_total{route="buy",cluster="cart",grpc_status="ABORTED"}"#)
-    );
+    assert!(!page.series.contains_key(
+        r#"ringway_calls_total{route="buy",cluster="cart",protocol="grpc",grpc_status="ABORTED"}"#
+    ));
 }
 
 #[test]
@@ -237,10 +260,13 @@ fn equal_labels_are_one_series() {
     let shard = Shard::new(&layout);
     for at in 0..2 {
         shard.clusters[at].calls.add(1);
-        shard.calls[at].ended(0, Duration::ZERO);
+        shard.calls[at].ended(ending(0, Duration::ZERO));
     }
     let page = read(&text(&GATEWAY, &layout, &[shard], &[]));
-    assert_eq!(page.value(r#"ringway_calls_total{route="r",cluster="c",grpc_status="OK"}"#), 2.0);
+    assert_eq!(
+        page.value(r#"ringway_calls_total{route="r",cluster="c",protocol="grpc",grpc_status="OK"}"#),
+        2.0
+    );
     assert_eq!(page.value(r#"ringway_upstream_calls_total{cluster="c"}"#), 2.0);
 }
 
@@ -274,11 +300,11 @@ fn what_a_thing_was_is_a_label() {
 #[test]
 #[allow(clippy::disallowed_methods, reason = "a test of elapsed time reads the clock")]
 fn fifty_thousand_series_are_written_quickly() {
-    let routes = (0..2050).map(|n| call(&format!("route-{n}"), &format!("cluster-{}", n % 40))).collect();
+    let routes = (0..2300).map(|n| call(&format!("route-{n}"), &format!("cluster-{}", n % 40))).collect();
     let layout = Layout::new((0..40).map(|n| format!("cluster-{n}")).collect(), routes);
     let shards: Vec<_> = (0..4).map(|_| Shard::new(&layout)).collect();
     for block in shards.iter().flat_map(|shard| &shard.calls) {
-        block.ended(14, Duration::from_micros(700));
+        block.ended(ending(14, Duration::from_micros(700)));
     }
     let begun = Instant::now();
     let page = text(&GATEWAY, &layout, &shards, &[]);
@@ -346,6 +372,7 @@ fn endpoints_are_summed_over_cores() {
         calls: 10,
         connect_failures: 0,
         retry_in: Duration::ZERO,
+        last_error: None,
     };
     shards[0].endpoints[0][0].publish(&view(1, 2));
     shards[1].endpoints[0][1].publish(&view(1, 3));

@@ -138,7 +138,9 @@ impl Calls {
             *by_code.entry(sample.label("grpc_status").to_owned()).or_default() += sample.value;
         }
         let mut at_most: Vec<(f64, f64)> = Vec::new();
-        for sample in page.named(BUCKETS).filter(|sample| mine(sample)) {
+        // Streams are as long as they are meant to be.
+        let unary = |sample: &&Sample| mine(sample) && sample.label("grpc_type") != "stream";
+        for sample in page.named(BUCKETS).filter(unary) {
             let bound = sample.label("le").parse().unwrap_or(f64::INFINITY);
             match at_most.iter_mut().find(|(known, _)| *known == bound) {
                 Some((_, count)) => *count += sample.value,
@@ -159,8 +161,8 @@ impl Calls {
         if self.count() == 0.0 { 0.0 } else { ended / self.count() }
     }
 
-    /// The upper bound of the bucket that the share `q` ends in: never less than the true quantile, and at most twice
-    /// that. `None` for the last bucket, which has no bound.
+    /// The upper bound of the bucket that the share `q` ends in: never less than the true quantile, and at most two and
+    /// a half times that. `None` for the last bucket, which has no bound.
     pub(super) fn quantile(&self, q: f64) -> Option<Duration> {
         let all = self.at_most.last()?.1;
         let (bound, _) = self.at_most.iter().find(|(_, count)| *count >= q * all)?;

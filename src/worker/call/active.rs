@@ -2,8 +2,11 @@
 //! call use these verbs.
 
 mod answered;
+mod counted;
+mod decoded;
 mod guarded;
 mod routing;
+mod shape;
 mod upload;
 
 use std::future::{Future, poll_fn};
@@ -14,11 +17,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 pub(in crate::worker::call) use self::guarded::Wait;
+use self::shape::Shape;
 use super::admission::Permit;
-use super::body_decoder::BodyDecoder;
 use super::connect;
-use super::cors;
-use super::forwarding;
 use super::guards::Guards;
 use super::headers::{self, Arrival, GatewayHeaders};
 use super::json;
@@ -37,7 +38,6 @@ use crate::policy::failure::Failure;
 use crate::policy::status::{CANCEL, Code};
 use crate::time::Moment;
 use crate::upstream::AttemptError;
-use crate::wire::web::{FromText, WebEncoding};
 use crate::worker::config::WorkerConfig;
 use crate::worker::core::Worker;
 use crate::worker::downstream::buffered::Buffered;
@@ -63,6 +63,7 @@ pub(in crate::worker) struct Call {
     buffered: Buffered,
     permit: Option<Permit>,
     pace: Pace,
+    protocol: DownstreamProtocol,
     timeouts: CallTimeouts,
     began: Moment,
     /// The caller's address: that of the peer, or the one that a trusted peer names.
@@ -73,6 +74,7 @@ pub(in crate::worker) struct Call {
     attempt_ended: Option<Moment>,
     /// The series that counts it.
     series: usize,
+    shape: Shape,
     telemetry: CallTelemetry,
 }
 
@@ -100,6 +102,7 @@ impl Call {
             buffered: Buffered::default(),
             permit: None,
             pace: Pace::default(),
+            protocol,
             caller: client.peer().ip(),
             guards: None,
             client,
@@ -109,6 +112,7 @@ impl Call {
             began,
             attempt_ended: None,
             series,
+            shape: Shape::default(),
             telemetry,
         }
     }
@@ -126,7 +130,7 @@ impl Call {
         }
         let now = self.attempt_ended.unwrap_or_else(|| worker.clock.now());
         let took = now.since(self.began);
-        config.series(self.series).ended(outcome.unwrap_or_else(Failure::code).number(), took);
+        self.count(worker, config, outcome.unwrap_or_else(Failure::code), took);
         let ended = Ended {
             began: self.began,
             took,
@@ -137,83 +141,6 @@ impl Call {
         };
         self.telemetry.ended(ended, outcome);
         worker.replays.give(self.request.take_kept());
-    }
-
-    // Decode and route.
-
-    /// Notes the CORS grant of the page that calls. True if the request is a preflight, which has been answered.
-    pub(super) fn answer_options(&mut self, worker: &Worker) -> Result<bool, Failure> {
-        let policy = self.client.cors();
-        self.responder.grant(policy.and_then(|policy| policy.grant(&self.head)));
-        if self.head.method() != Some(b"OPTIONS") {
-            return Ok(false);
-        }
-        let transcoder = worker.transcoder();
-        let allow = transcoder.as_ref().and_then(|transcoder| transcoder.allowed(self.path()));
-        let response = cors::answer_options(policy, &self.head, allow.as_deref(), &worker.heads);
-        response.map_or(Ok(false), |response| {
-            self.responder.send_plain(response, Slice::default()).map(|()| true)
-        })
-    }
-
-    /// Reads the caller's requests to the gateway, and refuses a head that no upstream should see.
-    pub(super) fn read_headers(
-        &mut self,
-        worker: &Worker,
-        protocol: DownstreamProtocol,
-    ) -> Result<GatewayHeaders, Failure> {
-        let settings = self.client.settings();
-        let headers = headers::read(&self.head, settings.http2.max_headers_count as usize, protocol)?;
-        if headers.is_of_proxy || settings.forwarding.is_on() {
-            self.caller = forwarding::settle(&mut self.head, &self.client, &mut worker.random.borrow_mut());
-            self.telemetry.called_by(self.caller);
-        }
-        Ok(headers)
-    }
-
-    /// Tells the times of the call's stages, if the caller asks for them and may.
-    pub(super) fn tell_time(&mut self, worker: &Worker, headers: GatewayHeaders) {
-        if self.client.settings().tells_time(headers.timing) {
-            self.responder.timer_mut().tell(&worker.clock);
-        }
-    }
-
-    /// Turns the head into that of a gRPC call, from any protocol. Gives the request if its body has to be read before it
-    /// is sent.
-    pub(super) fn decode(
-        &mut self,
-        worker: &Worker,
-        config: &WorkerConfig,
-        protocol: DownstreamProtocol,
-    ) -> Result<Option<UnreadRequest>, Failure> {
-        let head = &mut self.head;
-        match protocol {
-            DownstreamProtocol::Grpc => headers::check_grpc(head, protocol).map(|()| None),
-            DownstreamProtocol::GrpcWeb(form, _) => {
-                headers::check_grpc(head, protocol)?;
-                if form == WebEncoding::Text {
-                    self.request.read_as(BodyDecoder::Text(FromText::default()));
-                }
-                headers::web_to_grpc(head);
-                Ok(None)
-            }
-            DownstreamProtocol::Connect(kind) => {
-                let body_max = config.config.transcoding.max_request_body_size as usize;
-                let transcoder = worker.transcoder();
-                let responder = &mut self.responder;
-                match connect::open(transcoder.as_ref(), responder, head, kind, body_max)? {
-                    connect::OpenedRequest::AsItIs(request) => Ok(request.map(UnreadRequest::Connect)),
-                    connect::OpenedRequest::Json(opened) => Ok(Some(UnreadRequest::Json(opened))),
-                }
-            }
-            DownstreamProtocol::Json => {
-                self.responder.timer().enter(Stage::Transcode);
-                let Some(transcoder) = worker.transcoder() else {
-                    return Err(json::off(&mut self.responder, head));
-                };
-                json::open(&transcoder, &mut self.responder, head, None).map(UnreadRequest::Json).map(Some)
-            }
-        }
     }
 
     /// Sets the timeouts of caller and route.
@@ -393,6 +320,7 @@ impl Call {
     /// Passes on the head of a response. From then on nothing is sent again.
     pub(super) fn begin_response(&mut self, mut head: Head) -> Result<(), AttemptError> {
         self.timeouts.response_started();
+        self.shape.responds();
         // A service may speak first.
         self.begun();
         self.request.forget();
@@ -401,7 +329,8 @@ impl Call {
     }
 
     /// Changes the head of a response as the route asks.
-    fn change_response(&self, head: &mut Head) {
+    fn change_response(&mut self, head: &mut Head) {
+        self.telemetry.keep_response(head);
         if let Some(guards) = &self.guards {
             guards.change_response(head, self.caller);
         }
@@ -424,6 +353,7 @@ impl Call {
             self.timeouts.moved();
         }
         if let Poll::Ready(trailers) = polled {
+            self.shape.responded(trailers.is_ok() && !response.has_several());
             return Poll::Ready(trailers.and_then(|trailers| self.end_response(trailers)));
         }
         let waits = response.waits_for_client();

@@ -154,7 +154,9 @@ fn run<'a>(
         call.admit(cluster, task, now)?;
         call.prepare(&finding.headers, cluster.settings().pool.replay_buffer_size, message);
         // Attempt and respond, more than once if need be.
-        let is_unary = timeout.is_some() && (method.unary || worker.takes_one_message(|| call.path()));
+        let is_unary = if method.unary { Some(true) } else { worker.takes_one_message(|| call.path()) };
+        call.set_unary(is_unary);
+        let is_unary = timeout.is_some() && is_unary == Some(true);
         let policies = (config.actions(finding.route), breaker);
         let attempts = Attempts::new(worker, cluster, method, policies, is_unary);
         cluster.budget().earn(now);

@@ -24,6 +24,18 @@ pub(in crate::worker) enum DownstreamProtocol {
     Json,
 }
 
+impl DownstreamProtocol {
+    /// Its place in [`PROTOCOLS`](crate::metrics::PROTOCOLS).
+    pub(in crate::worker) const fn number(self) -> u8 {
+        match self {
+            DownstreamProtocol::Grpc => 0,
+            DownstreamProtocol::GrpcWeb(..) => 1,
+            DownstreamProtocol::Json => 2,
+            DownstreamProtocol::Connect(_) => 3,
+        }
+    }
+}
+
 /// Reads the protocol from a head. `transcodes` says whether plain HTTP is understood at all.
 pub(in crate::worker) fn of(head: &Head, version: Version, transcodes: bool) -> DownstreamProtocol {
     let content_type = value(head, Name::CONTENT_TYPE);

@@ -33,6 +33,9 @@ struct BodySource {
     received: bool,
     /// Where in its messages it is.
     walker: Walker,
+    /// Bytes of the first message with its frame, and of all of them; zero until they have come.
+    first_bytes: u64,
+    passed_bytes: u64,
     /// Bytes of it, if it was read whole before it is sent.
     whole: u32,
     /// Bytes of a body that is read whole which the client may not send anew yet.
@@ -67,6 +70,8 @@ impl RequestForwarder {
                 reading,
                 received: false,
                 walker: Walker::new(),
+                first_bytes: 0,
+                passed_bytes: 0,
                 whole: 0,
                 unreleased: 0,
                 kept,
@@ -260,6 +265,11 @@ impl RequestForwarder {
         }
     }
 
+    /// Whether more than a message has come from the client.
+    pub(in crate::worker) fn has_several(&self) -> bool {
+        self.source.passed_bytes > self.source.first_bytes && self.source.first_bytes > 0
+    }
+
     /// Bytes of the body that came from the client, however often they were sent on.
     pub(in crate::worker) fn received_bytes(&self) -> u64 {
         self.source.body.received_bytes()
@@ -401,6 +411,12 @@ impl BodySource {
                     if !matches!(self.reading, BodyDecoder::Values(_)) {
                         self.walker.pass(&chunk);
                     }
+                    if self.passed_bytes == 0
+                        && let [_, a, b, c, d, ..] = chunk[..]
+                    {
+                        self.first_bytes = 5 + u64::from(u32::from_be_bytes([a, b, c, d]));
+                    }
+                    self.passed_bytes += chunk.len() as u64;
                     if chunk.is_empty() && length > 0 && !self.received {
                         self.release(length);
                         continue;

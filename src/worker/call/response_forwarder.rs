@@ -15,15 +15,22 @@ pub(in crate::worker) struct ResponseForwarder {
     stream: Stream,
     held: Option<(Slice, usize)>,
     moved_bytes: u64,
+    /// Bytes of the first message with its frame; zero until it has come.
+    first_bytes: u64,
 }
 
 impl ResponseForwarder {
     pub(in crate::worker) fn new(stream: Stream) -> ResponseForwarder {
-        ResponseForwarder { stream, held: None, moved_bytes: 0 }
+        ResponseForwarder { stream, held: None, moved_bytes: 0, first_bytes: 0 }
     }
 
     pub(in crate::worker) fn moved_bytes(&self) -> u64 {
         self.moved_bytes
+    }
+
+    /// Whether more than a message has come.
+    pub(in crate::worker) fn has_several(&self) -> bool {
+        self.moved_bytes > self.first_bytes && self.first_bytes > 0
     }
 
     /// Whether it waits for the client to take bytes.
@@ -43,6 +50,12 @@ impl ResponseForwarder {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(Some(chunk))) => {
                         let length = chunk.len();
+                        if self.moved_bytes == 0
+                            && let [_, a, b, c, d, ..] = chunk[..]
+                        {
+                            // The only look into a message: one that is all of the answer has this length.
+                            self.first_bytes = 5 + u64::from(u32::from_be_bytes([a, b, c, d]));
+                        }
                         self.held = Some((chunk, length));
                     }
                     // Nothing is replayed once the client has a head.

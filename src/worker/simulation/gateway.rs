@@ -98,7 +98,7 @@ impl Gateway {
     /// Calls that ended with this code, whatever their route.
     pub(super) fn ended_with(&self, code: usize) -> u64 {
         let calls = self.workers.iter().flat_map(|seat| seat.shard.calls.iter());
-        calls.map(|block| block.by_code[code].get()).sum()
+        calls.map(|block| block.codes()[code]).sum()
     }
 
     /// Accepts no more, and ends when the last call has.
@@ -306,7 +306,7 @@ impl Shared {
             snapshot: self.snapshot(number, &shard),
             backend: IoBackend::Epoll,
             sockets: listeners.map(|listener| Bound::Memory(listener.address)).collect(),
-            telemetry: TelemetryConfig { access_log: None, tracing: None },
+            telemetry: TelemetryConfig::default(),
             api: None,
             control: Arc::clone(&door.control),
             notifier: door.theirs,

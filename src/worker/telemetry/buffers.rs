@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::metrics::record::{Record, Ring};
+use crate::metrics::tap::Tap;
 use crate::net::IoContext;
 use crate::policy::status::Code;
 use crate::random::Random;
@@ -15,12 +16,25 @@ use crate::worker::clock::{self, Clock};
 const NOISE_US: u64 = 1000;
 
 /// The sinks of a worker's records, and the calls that get records.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TelemetryConfig {
     /// For the access log.
     pub access_log: Option<Access>,
     /// For traces.
     pub tracing: Option<Tracing>,
+    /// For those who watch calls live, if that is allowed.
+    pub tap: Option<Arc<Tap>>,
+    /// Fields that records keep.
+    pub headers: Arc<KeptHeaders>,
+}
+
+/// Fields of requests and of responses that records keep: at most [`HEADERS_MAX`](crate::metrics::texts::HEADERS_MAX) together.
+#[derive(Clone, Debug, Default)]
+pub struct KeptHeaders {
+    /// Of requests.
+    pub request: Vec<String>,
+    /// Of the heads of responses.
+    pub response: Vec<String>,
 }
 
 /// A core's part of the access log.
@@ -32,6 +46,8 @@ pub struct Access {
     pub sample: f64,
     /// Whether each call that does not end with OK gets a line.
     pub errors: bool,
+    /// Lines per second, at most; others are counted.
+    pub rate_max: Option<u32>,
 }
 
 /// A core's part of tracing.
@@ -54,19 +70,21 @@ pub(in crate::worker) struct TelemetryBuffers {
     /// Records that calls no longer use.
     #[allow(clippy::vec_box, reason = "a call takes the box as it is")]
     spare: RefCell<Vec<Box<Record>>>,
+    /// The second that lines are counted in, and how many there were.
+    lines: Cell<(u64, u32)>,
 }
 
 /// The most of them that are kept.
 const SPARE_MAX: usize = 1024;
 
 impl TelemetryBuffers {
-    /// `None` without access log and tracing.
+    /// `None` without access log, tracing and tap.
     pub(in crate::worker) fn new(
         config: TelemetryConfig,
         (clock, local): (&Rc<Clock>, &Rc<IoContext>),
         seed: u64,
     ) -> Option<Rc<TelemetryBuffers>> {
-        if config.access_log.is_none() && config.tracing.is_none() {
+        if config.access_log.is_none() && config.tracing.is_none() && config.tap.is_none() {
             return None;
         }
         let buffers = TelemetryBuffers {
@@ -76,6 +94,7 @@ impl TelemetryBuffers {
             random: RefCell::new(Random::seeded(seed)),
             epoch_us: Cell::new(0),
             spare: RefCell::default(),
+            lines: Cell::default(),
         };
         buffers.settle();
         Some(Rc::new(buffers))
@@ -102,7 +121,7 @@ impl TelemetryBuffers {
     /// An empty record, in memory that a call used before if there is any.
     pub(in crate::worker) fn take_record(&self) -> Box<Record> {
         let mut record = self.spare.borrow_mut().pop().unwrap_or_default();
-        *record = Record::default();
+        record.clear();
         record
     }
 
@@ -132,15 +151,49 @@ impl TelemetryBuffers {
     pub(in crate::worker) fn access_log(&self, code: Code) -> Option<&Access> {
         self.config.access_log.as_ref().filter(|access| {
             let always = access.errors && code != Code::Ok;
-            always || self.random().between(0.0, 1.0) < access.sample
+            always || self.is_of_share(access.sample)
         })
     }
 
-    /// Puts a line into the ring of the access log, if there is room.
+    /// Whether a call is of this share of all calls.
+    fn is_of_share(&self, share: f64) -> bool {
+        share > 0.0 && self.random().between(0.0, 1.0) < share
+    }
+
+    /// Whether those who watch calls live are to see one more.
+    pub(in crate::worker) fn tapped(&self) -> Option<&Ring> {
+        let (ring, sample) = self.config.tap.as_ref()?.sink()?;
+        self.is_of_share(sample).then_some(ring)
+    }
+
+    /// Whether every call has a record.
+    pub(in crate::worker) fn wants_all(&self) -> bool {
+        self.config.access_log.is_some() || self.config.tap.as_ref().is_some_and(|tap| tap.is_open())
+    }
+
+    /// Shows a record to those who watch, if there is room.
+    pub(in crate::worker) fn put_tapped(&self, ring: &Ring, record: &Record) {
+        if !ring.put(record) {
+            self.local.counts().tap_dropped.add(1);
+        }
+    }
+
+    /// Puts a line into the ring of the access log, if there is room, and there are not too many.
     pub(in crate::worker) fn put_line(&self, access: &Access, record: &Record) {
-        if !access.ring.put(record) {
+        if access.rate_max.is_some_and(|max| !self.is_in_time(max)) {
+            self.local.counts().access_log_suppressed.add(1);
+        } else if !access.ring.put(record) {
             self.local.counts().access_log_dropped.add(1);
         }
+    }
+
+    /// Counts a line; whether there are no more than so many in this second.
+    fn is_in_time(&self, max: u32) -> bool {
+        let second = self.now().as_nanos() / 1_000_000_000;
+        let (counted, lines) = self.lines.get();
+        let lines = if counted == second { lines } else { 0 };
+        self.lines.set((second, lines.saturating_add(1)));
+        lines < max
     }
 
     /// Puts a span into the ring of the exporter, if there is room.

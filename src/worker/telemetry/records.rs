@@ -3,15 +3,17 @@
 //! A call that no record is kept of costs only the filling, in memory that later calls reuse. No code here allocates or
 //! waits. Without access log and tracing, a call has little room for its telemetry.
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::buffers::TelemetryBuffers;
+use super::buffers::{KeptHeaders, TelemetryBuffers};
 use super::stage_timer::StageTimer;
 use super::trace::{Span, Trace, Unrecorded};
-use crate::http2::Head;
+use crate::http2::{Head, Name};
 use crate::metrics::record::{METHOD_NAMES, Record, Stage};
+use crate::metrics::texts::{TextField, Texts};
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::time::Moment;
@@ -48,20 +50,15 @@ impl CallTelemetry {
             Some(tracing) => Trace::begin(&mut buffers.random(), tracing.sample, head),
             None => Trace::read(head),
         };
-        if buffers.config().access_log.is_none() && !trace.is_recorded() {
+        if !buffers.wants_all() && !trace.is_recorded() {
             return CallTelemetry { unrecorded: trace.unrecorded, active: None };
         }
         let mut record = buffers.take_record();
         (record.trace_id, record.span_id, record.parent_id) = (trace.id, trace.span, trace.parent);
         record.client = Some(client);
         record.series = series;
-        record.language = match protocol {
-            DownstreamProtocol::Grpc => 0,
-            DownstreamProtocol::GrpcWeb(..) => 1,
-            DownstreamProtocol::Json => 2,
-            DownstreamProtocol::Connect(_) => 3,
-        };
-        record.set_path(headers::path(head));
+        record.protocol = protocol.number();
+        keep_texts(&mut record.texts, head, &buffers.config().headers.request);
         let named = METHOD_NAMES.iter().position(|name| Some(name.as_bytes()) == head.method());
         record.method = named.unwrap_or(METHOD_NAMES.len() - 1) as u8;
         record.version = version as u8;
@@ -78,15 +75,34 @@ impl CallTelemetry {
         }
     }
 
+    /// The trace of a call that is recorded and ends at this moment, and that moment in microseconds since 1970.
+    pub(in crate::worker) fn recorded(&self, ended: Moment) -> Option<(u128, u64)> {
+        let ActiveRecord { record, buffers } = self.active.as_ref().filter(|it| it.record.span_id != 0)?;
+        Some((record.trace_id, buffers.unix_us(ended)))
+    }
+
     /// The clock for the stages of the call, if it has a record.
     pub(in crate::worker) fn stage_clock(&self) -> Option<&Rc<Clock>> {
         self.active.as_ref().map(|active| active.buffers.clock())
     }
 
-    /// Notes the route, and the series that counts the call.
-    pub(in crate::worker) fn routed(&mut self, series: u32, timer: &StageTimer) {
+    /// Notes the path of the rule that a request in JSON matched.
+    pub(in crate::worker) fn mapped(&mut self, route: &dyn Display) {
+        if let Some(ActiveRecord { record, .. }) = &mut self.active {
+            record.texts.write(TextField::HttpRoute, route);
+        }
+    }
+
+    /// Notes the route, and the series that counts the call. The head is that of a gRPC call now.
+    pub(in crate::worker) fn routed(&mut self, series: u32, head: &Head, timer: &StageTimer) {
         let Some(ActiveRecord { record, buffers }) = &mut self.active else { return };
         record.series = series;
+        if record.protocol != 0 {
+            record.texts.set(TextField::GrpcMethod, headers::path(head));
+        }
+        if let Some(id) = head.get(Name::X_REQUEST_ID) {
+            record.texts.set(TextField::RequestId, id);
+        }
         record.routed_us = Some(timer.offset_us(buffers.now()));
     }
 
@@ -134,13 +150,21 @@ impl CallTelemetry {
         record.answered_us = Some(timer.offset_us(now));
     }
 
+    /// Keeps the chosen fields of a response's head.
+    pub(in crate::worker) fn keep_response(&mut self, head: &Head) {
+        let Some(ActiveRecord { record, buffers }) = &mut self.active else { return };
+        let KeptHeaders { request, response } = &*buffers.config().headers;
+        keep_fields(&mut record.texts, head, response, request.len());
+    }
+
     /// Ends the telemetry of a call: its record goes into the rings that want it.
     pub(in crate::worker) fn ended(&mut self, call: Ended<'_>, outcome: Result<Code, Failure>) {
         let Some(ActiveRecord { buffers, mut record }) = self.active.take() else { return };
         let code = outcome.unwrap_or_else(Failure::code);
         let logged = buffers.access_log(code);
         let is_recorded = record.span_id != 0;
-        if logged.is_some() || is_recorded {
+        let tapped = buffers.tapped();
+        if logged.is_some() || tapped.is_some() || is_recorded {
             call.fill(&mut record, &buffers);
             record.code = code.number();
             record.set_flags(outcome.err().map_or("", Failure::flags));
@@ -148,10 +172,36 @@ impl CallTelemetry {
         if is_recorded {
             buffers.put_span(&record);
         }
+        if let Some(ring) = tapped {
+            buffers.put_tapped(ring, &record);
+        }
         if let Some(access) = logged {
             buffers.put_line(access, &record);
         }
         buffers.give_record(record);
+    }
+}
+
+/// Keeps the texts of a request's head as it came.
+fn keep_texts(texts: &mut Texts, head: &Head, chosen: &[String]) {
+    texts.set(TextField::Path, headers::path(head));
+    texts.set(TextField::Authority, headers::host(head));
+    for field in head.iter() {
+        match field.name {
+            Name::USER_AGENT => texts.set(TextField::UserAgent, field.value),
+            Name::X_REQUEST_ID => texts.set(TextField::RequestId, field.value),
+            _ => {}
+        }
+    }
+    keep_fields(texts, head, chosen, 0);
+}
+
+/// Keeps chosen fields, whose positions begin at `first`.
+fn keep_fields(texts: &mut Texts, head: &Head, chosen: &[String], first: usize) {
+    for (number, name) in (first..).zip(chosen) {
+        if let Some(value) = head.get_named(name.as_bytes()) {
+            texts.set(TextField::Header(number), value);
+        }
     }
 }
 

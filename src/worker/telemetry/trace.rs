@@ -132,6 +132,8 @@ impl Span {
             upstream: None,
             ..*record
         };
+        // An attempt has the path that services get.
+        record.texts.clear();
         record.set_path(path);
         Span { buffers: Rc::clone(buffers), began: buffers.now(), record }
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ringway::admin::GatewayView;
 use ringway::metrics::{
-    BOUNDS_MICROS, ClusterBlock, EndpointSlot, GRPC_STATUS_NAMES, Kind, PerWorker, Shard, WorkerBlock,
-    call_totals,
+    ClusterBlock, DEFAULT_BOUNDS_MICROS, EndpointSlot, GRPC_STATUS_NAMES, Kind, PROTOCOLS, PerWorker, Shard,
+    WorkerBlock, call_totals,
 };
 use ringway::supervisor::Gateway;
 use ringway::tools::scrape::{Page, Sample};
@@ -73,17 +73,21 @@ impl Numbers {
     /// I4: a histogram has all calls of its route, and its buckets never fall.
     pub fn histograms_fit(&self) {
         const FAMILY: &str = "ringway_call_duration_seconds";
-        for count in self.0.named("ringway_call_duration_seconds_count") {
+        let unary = |sample: &&Sample| sample.label("grpc_type") == "unary";
+        for count in self.0.named("ringway_call_duration_seconds_count").filter(unary) {
             let same = |sample: &&Sample| {
                 sample.label("route") == count.label("route")
                     && sample.label("cluster") == count.label("cluster")
             };
             let calls: f64 =
                 self.0.named("ringway_calls_total").filter(same).map(|sample| sample.value).sum();
-            assert_eq!(calls, count.value, "{count:?}");
+            let counts = self.0.named("ringway_call_duration_seconds_count").filter(same);
+            assert_eq!(calls, counts.map(|sample| sample.value).sum::<f64>(), "{count:?}");
             let bucket = format!("{FAMILY}_bucket");
-            let buckets: Vec<f64> = self.0.named(&bucket).filter(same).map(|sample| sample.value).collect();
-            assert!(buckets.is_sorted() && buckets.len() > BOUNDS_MICROS.len(), "{count:?}: {buckets:?}");
+            let buckets = self.0.named(&bucket).filter(same).filter(unary).map(|sample| sample.value);
+            let buckets: Vec<f64> = buckets.collect();
+            let bounds = DEFAULT_BOUNDS_MICROS.len();
+            assert!(buckets.is_sorted() && buckets.len() > bounds, "{count:?}: {buckets:?}");
             assert_eq!(buckets.last(), Some(&count.value), "{count:?}");
         }
     }
@@ -133,7 +137,9 @@ impl Watch {
 }
 
 /// Families that no core counts: what they say is of the gateway as a whole, or of what its cores share.
-const OF_THE_WHOLE: [&str; 19] = [
+const OF_THE_WHOLE: [&str; 21] = [
+    "ringway_access_log_lines_total",
+    "ringway_access_log_failed_total",
     "ringway_build_info",
     "ringway_io_backend",
     "ringway_ready",
@@ -239,20 +245,26 @@ fn calls(view: &GatewayView, shard: &Arc<Shard>, add: &mut impl FnMut(&str, Kind
     const FAMILY: &str = "ringway_call_duration_seconds";
     for (at, (labels, block)) in view.layout.calls.iter().zip(&shard.calls).enumerate() {
         let labels = [("route", labels.route.as_str()), ("cluster", labels.cluster.as_str())];
-        for (code, counter) in block.by_code.iter().enumerate() {
-            let labels = [labels[0], labels[1], ("grpc_status", GRPC_STATUS_NAMES[code])];
-            add("ringway_calls_total", Kind::Counter, &labels, counter.get() as f64);
+        for (protocol, by_code) in PROTOCOLS.iter().zip(&block.by_code) {
+            for (code, counter) in by_code.iter().enumerate() {
+                let status = GRPC_STATUS_NAMES[code];
+                let labels = [labels[0], labels[1], ("protocol", *protocol), ("grpc_status", status)];
+                add("ringway_calls_total", Kind::Counter, &labels, counter.get() as f64);
+            }
         }
         // The durations of a single shard; their sum over shards is under test.
         let own = call_totals(std::slice::from_ref(shard), &[at]);
-        let bounds =
-            BOUNDS_MICROS.iter().map(|bound| format!("{}.{:06}", bound / 1_000_000, bound % 1_000_000));
-        for (le, count) in bounds.chain(["+Inf".to_owned()]).zip(own.at_most) {
-            let labels = [labels[0], labels[1], ("le", le.as_str())];
-            add(&format!("{FAMILY}_bucket"), Kind::Counter, &labels, count as f64);
+        for (kind, durations) in [("unary", &own.unary), ("stream", &own.streams)] {
+            let labels = [labels[0], labels[1], ("grpc_type", kind)];
+            let bounds = DEFAULT_BOUNDS_MICROS.iter().map(|bound| format!("{:?}", *bound as f64 / 1e6));
+            let at_most = durations.at_most(&view.layout.bounds);
+            for (le, count) in bounds.chain(["+Inf".to_owned()]).zip(&at_most) {
+                let labels = [labels[0], labels[1], labels[2], ("le", le.as_str())];
+                add(&format!("{FAMILY}_bucket"), Kind::Counter, &labels, *count as f64);
+            }
+            let sum = durations.sum_micros() as f64 / 1e6;
+            add(&format!("{FAMILY}_sum"), Kind::Counter, &labels, sum);
+            add(&format!("{FAMILY}_count"), Kind::Counter, &labels, durations.count() as f64);
         }
-        let sum = own.sum_micros as f64 / 1e6;
-        add(&format!("{FAMILY}_sum"), Kind::Counter, &labels, sum);
-        add(&format!("{FAMILY}_count"), Kind::Counter, &labels, own.at_most[BOUNDS_MICROS.len()] as f64);
     }
 }

@@ -254,7 +254,8 @@ async fn a_caller_of_json_has_a_span_of_http_above_that_of_grpc() {
 
         let spans = collector.wait_for(3).await;
         let [call, attempt, missing] = &spans[..] else { panic!("{spans:?}") };
-        assert_eq!((&*call.span.name, call.parent()), ("GET prefix:/", CALLER.to_owned()));
+        let name = "GET /v1/{name=shelves/*/books/*}";
+        assert_eq!((&*call.span.name, call.parent()), (name, CALLER.to_owned()));
         assert_eq!((&*attempt.span.name, attempt.parent()), ("test.web.v1.Library/Get", call.id()));
         assert_eq!(library.take().headers["traceparent"], attempt.traceparent());
         assert_eq!(&*missing.span.name, "GET");
@@ -267,6 +268,9 @@ async fn a_caller_of_json_has_a_span_of_http_above_that_of_grpc() {
             (call, "http.response.body.size", Some(&*size)),
             (call, "network.protocol.version", Some(http)),
             (call, "rpc.system", None),
+            (call, "http.route", Some("/v1/{name=shelves/*/books/*}")),
+            (call, "rpc.service", Some("test.web.v1.Library")),
+            (call, "rpc.method", Some("Get")),
             (attempt, "rpc.method", Some("Get")),
             (attempt, "rpc.grpc.status_code", Some("0")),
             (missing, "http.response.status_code", Some("404")),

@@ -65,7 +65,7 @@ async fn only_the_gateways_own_limits_count() {
             assert_eq!(metric(&gateway, OPENS), opens, "{act:?} {headers:?}");
             let counted = metric(
                 &gateway,
-                "ringway_calls_total{route=\"prefix:/\",cluster=\"interop\",grpc_status=\"DEADLINE_EXCEEDED\"}",
+                "ringway_calls_total{route=\"prefix:/\",cluster=\"interop\",protocol=\"grpc\",grpc_status=\"DEADLINE_EXCEEDED\"}",
             );
             assert_eq!(counted, 30, "{act:?} {headers:?}");
         }

@@ -34,6 +34,8 @@ pub(super) const ROWS: &[Knob] = &[
     table("admin", "The address for operators."),
     address("admin.address", Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901)),
         "Where the dashboard, `/metrics` and all other pages for operators are served. Keep it off public networks."),
+    flag("admin.tap", true,
+        "Whether `/tap` and `ringway tap` may show live which calls pass: paths, callers, statuses and chosen fields, never what is in them."),
     list("admin.allowed_hosts", "a host name without a port, such as \"ringway.example.com\" or \"*.example.com\", or \"*\" for every one", 0, 64,
         "Names that requests may have as their host there, besides addresses and names without a dot; others get 403, for a page on the web can make a browser ask under a name of its own. `/ready` and `/live` answer everybody."),
 
@@ -61,13 +63,25 @@ pub(super) const ROWS: &[Knob] = &[
     flag("dns.required", false,
         "Whether a name without an address ends the start. Else its cluster has no endpoint there until it has one; it is asked for again and again. A reload refuses new names without an address in any case."),
 
-    table("access_log", "A line of JSON for each call, or for a share of them."),
-    other("access_log.path", "the path of a file, or \"-\" for standard output",
-        "Where lines are appended; no access log without it. SIGUSR1 opens the file anew."),
-    ratio("access_log.sample", 0.01, 0.0, 1.0,
+    table("metrics", "The page of metrics."),
+    list("metrics.latency_buckets", "a duration from \"1us\" to \"1h\"", 0, 32,
+        "The bounds (`le`) of the histogram of durations, in ascending order, each above the one before by a sixteenth at least. By default 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250 and 500 ms, 1, 2.5, 5, 10, 30 and 60 s."),
+
+    table("access_log", "A line of JSON for calls that fail, and for a share of all calls."),
+    other("access_log.path", "the path of a file, \"-\" for standard output, or \"stderr\"",
+        "Where lines are appended; \"stderr\" by default. SIGUSR1 opens a file anew."),
+    ratio("access_log.sample", 0.0, 0.0, 1.0,
         "The share of calls that get a line."),
     flag("access_log.errors", true,
         "Whether each call that does not end with OK gets one, whatever the share is."),
+    count("access_log.stderr_lines_per_second", 10, 1, 1_000_000,
+        "Lines per second on standard error, over all workers; further ones are counted. Files and standard output get all."),
+    list("access_log.fields", "the name of a field of a line, such as \"path\"", 0, 64,
+        "The fields of a line; all of them by default. docs/OPERATING.md lists them."),
+    list("access_log.request_headers", LOGGED, 0, 8,
+        "Fields of requests that are shown, each up to 64 bytes, in lines and to `ringway tap`."),
+    list("access_log.response_headers", LOGGED, 0, 8,
+        "Fields of the heads of answers that are shown likewise."),
 
     table("tracing", "Spans for an OpenTelemetry collector, over OTLP: one for each call, and one for each of its attempts. W3C's `traceparent` is followed, and passes untouched where tracing is off."),
     other("tracing.endpoint", "\"http://\", a host and a port, such as \"http://127.0.0.1:4317\"",
@@ -77,7 +91,7 @@ pub(super) const ROWS: &[Knob] = &[
     other("tracing.service_name", "1 to 100 printable characters",
         "`service.name` of all spans; \"ringway\" by default."),
     power_of_two("tracing.queue_spans", 2048, 64, 65_536,
-        "Spans of one worker that may wait to be exported, 304 bytes each; more are left out and counted."),
+        "Spans of one worker that may wait to be exported, 784 bytes each; more are left out and counted."),
     count("tracing.batch_spans", 512, 1, 65_536,
         "Spans that are exported at once."),
     time("tracing.interval", secs(1), MS, secs(60),
@@ -85,3 +99,5 @@ pub(super) const ROWS: &[Knob] = &[
     time("tracing.timeout", secs(5), MS, secs(60),
         "How long the collector may take for one export; spans it did not take after three tries are lost and counted."),
 ];
+
+const LOGGED: &str = "the name of a header field, in lower case, that holds no credentials";

@@ -39,7 +39,7 @@ impl Call {
     /// Notes the route that was found, and the series that counts the call.
     pub(in crate::worker::call) fn routed(&mut self, config: &WorkerConfig, series: usize) {
         self.series = series;
-        self.telemetry.routed(config.logged(series), self.responder.timer());
+        self.telemetry.routed(config.logged(series), &self.head, self.responder.timer());
     }
 
     /// The cluster's settings of the method that is called, by the path that the service gets. It may be in the

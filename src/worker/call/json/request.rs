@@ -14,6 +14,7 @@ use crate::transcode::coding;
 use crate::transcode::oneof;
 use crate::transcode::plan::{Cardinality, Kind, Shape};
 use crate::transcode::rules::{Captures, Found};
+use crate::transcode::template::Template;
 use crate::wire::connect;
 use crate::wire::content;
 use crate::worker::call::headers;
@@ -64,6 +65,13 @@ fn not_found(api: &Api, responder: &mut Responder, head: &Head) -> Failure {
             Failure::NotMappedYet
         }
         failure => failure,
+    }
+}
+
+impl TranscodedRequest {
+    /// The path of the rule that the request matched.
+    pub(in crate::worker::call) fn template(&self) -> &Template {
+        &self.transcoder.rule(self.rule).template
     }
 }
 

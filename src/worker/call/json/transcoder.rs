@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 
 use crate::buffer::Blocks;
 use crate::config::Transcoding;
@@ -17,8 +17,8 @@ use crate::transcode::rules::{Captures, Found};
 pub(in crate::worker) struct Transcoder {
     pub(in crate::worker) api: Arc<Api>,
     pub(in crate::worker) settings: Transcoding,
-    /// Paths of methods that take one message and answer with one.
-    unary: FxHashSet<Box<str>>,
+    /// Paths of methods, each with whether it takes one message and answers with one.
+    unary: FxHashMap<Box<str>, bool>,
     pub(in crate::worker) captures: RefCell<Captures>,
     pub(in crate::worker) query: RefCell<Query>,
     /// Memory for messages and answers.
@@ -33,16 +33,16 @@ const SPARE_BYTES_MAX: usize = 4096;
 
 impl Transcoder {
     pub(in crate::worker) fn new(api: Arc<Api>, settings: Transcoding) -> Rc<Transcoder> {
-        let unary =
-            api.methods().iter().filter(|method| !method.client_streaming && !method.server_streaming);
-        let unary = unary.map(|method| method.path.as_str().into()).collect();
+        let is_unary = |method: &Method| !method.client_streaming && !method.server_streaming;
+        let unary = api.methods().iter().map(|method| (method.path.as_str().into(), is_unary(method)));
+        let unary = unary.collect();
         let (captures, query, blocks, spare) = Default::default();
         Rc::new(Transcoder { api, settings, unary, captures, query, blocks, spare })
     }
 
-    /// Whether this is the path of a method that takes one message and answers with one.
-    pub(in crate::worker) fn is_unary(&self, path: &str) -> bool {
-        self.unary.contains(path)
+    /// Whether the method of this path takes one message and answers with one; `None` for one that is not known.
+    pub(in crate::worker) fn is_unary(&self, path: &str) -> Option<bool> {
+        self.unary.get(path).copied()
     }
 
     /// Whether a POST of JSON to a method's own path calls it.

@@ -1,0 +1,107 @@
+//! Incidents in the log of the program, and the lines of calls that fail, as an operator reads them.
+
+use crate::support::gateway::gateway_config;
+use crate::support::process::Process;
+use crate::support::raw::{EMPTY_CALL, RawClient};
+use crate::support::service::{Act, Service};
+use serde_json::Value;
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+/// A server that answers whatever comes with these bytes, and ends the connection.
+async fn answering(bytes: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut preface = [0; 24];
+            let _ = stream.read_exact(&mut preface).await;
+            let _ = stream.write_all(bytes).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    address
+}
+
+fn refusing() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound")
+}
+
+#[tokio::test]
+async fn the_log_says_why_an_endpoint_cannot_be_connected_to() {
+    const ALERT: &[u8] = b"\x15\x03\x01\x00\x02\x02\x46";
+    let http1: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    for backend in ["io_uring", "epoll"] {
+        for (endpoint, reason) in [
+            (refusing(), "refused: nothing listens there"),
+            (answering(ALERT).await, "it answered in TLS"),
+            (answering(http1).await, "it answered in HTTP/1"),
+            (answering(b"").await, "closed before it answered"),
+        ] {
+            let mut process = Process::start(&gateway_config(&[endpoint], backend, "")).await;
+            let reply = RawClient::connect(process.listener).await.call(EMPTY_CALL, &[], b"").await;
+            assert_eq!(reply.grpc_status(), Some("14"), "{reply:?}");
+            let line = process.says("the endpoint cannot be connected to").await;
+            assert!(line.contains(reason) && line.contains(&endpoint.to_string()), "{line}");
+            let page: Value = {
+                let answer = process.page("/clusters?format=json").await;
+                let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+                serde_json::from_str(body).expect("JSON")
+            };
+            let seen = &page["clusters"][0]["endpoints"][0];
+            assert!(seen["last_error"].as_str().is_some_and(|error| error.contains(reason)), "{seen}");
+            assert!(seen["last_error_ago_s"].as_u64().is_some_and(|ago| ago < 60), "{seen}");
+        }
+    }
+}
+
+/// With no word of configuration about it.
+#[tokio::test]
+async fn a_call_that_fails_has_a_line_on_standard_error_and_a_flood_of_them_has_few() {
+    let mut process = Process::start(&gateway_config(&[refusing()], "io_uring", "")).await;
+    let mut client = RawClient::connect(process.listener).await;
+    client.call(EMPTY_CALL, &[("user-agent", "a-test/1"), ("x-request-id", "id-7")], b"").await;
+    let line = process.says("\"grpc_status\":\"UNAVAILABLE\"").await;
+    let line: Value = serde_json::from_str(&line).expect("it is JSON");
+    for (key, wanted) in [
+        ("path", EMPTY_CALL),
+        ("grpc_method", EMPTY_CALL),
+        ("protocol", "grpc"),
+        ("user_agent", "a-test/1"),
+        ("request_id", "id-7"),
+        ("flags", "UF"),
+        ("cluster", "interop"),
+    ] {
+        assert_eq!(line[key], wanted, "{key}: {line}");
+    }
+    assert!(line["authority"].is_string(), "{line}");
+    for _ in 0..200 {
+        client.call(EMPTY_CALL, &[], b"").await;
+    }
+    // Half of ten a second for each of two workers.
+    let suppressed = process.metric("ringway_access_log_suppressed_total").await;
+    assert!(suppressed > 0, "{suppressed}");
+}
+
+#[tokio::test]
+async fn the_log_says_what_opened_a_breaker_and_that_calls_fail() {
+    let service = Service::start(|_, _| Act::Status(14, None)).await;
+    let retry = "[clusters.retry]\nmax_attempts = 1\n";
+    let breaker = "[clusters.breaker]\ntimeout = \"30s\"\n";
+    let config = gateway_config(&[service.address()], "epoll", &format!("{retry}{breaker}"));
+    let mut process = Process::start(&config).await;
+    let mut client = RawClient::connect(process.listener).await;
+    for _ in 0..60 {
+        client.call(EMPTY_CALL, &[], b"").await;
+    }
+    let line = process.says("the breaker has opened").await;
+    for part in ["cluster=\"interop\"", "calls failed", "UNAVAILABLE", "probes_in=30s"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let share = "100 % of the calls to interop fail";
+    if !process.has_said(share) {
+        process.says(share).await;
+    }
+}
