@@ -5,27 +5,35 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::*;
+use crate::admin::openapi;
 use crate::admin::response::DASHBOARD;
 
 #[test]
-fn it_asks_nobody_but_this_address() {
-    for forbidden in
-        ["http://", "https://", "//cdn", "@import", "url(", "src=", "import(", "WebSocket", "eval("]
+fn pages_ask_nobody_but_this_address() {
+    let forbidden =
+        ["http://", "https://", "//cdn", "@import", "url(", "src=", "import(", "WebSocket", "eval("];
+    for (page, forbidden) in
+        [DASHBOARD, openapi::PAGE].into_iter().flat_map(|page| forbidden.map(|it| (page, it)))
     {
-        let names: Vec<&str> = DASHBOARD
+        let names: Vec<&str> = page
             .match_indices(forbidden)
-            .map(|(at, _)| DASHBOARD[at..].split(['"', '\'', ')', '`']).next().unwrap_or_default())
+            .map(|(at, _)| page[at..].split(['"', '\'', ')', '`']).next().unwrap_or_default())
             // The names of two languages, which nobody fetches.
             .filter(|name| !name.starts_with("http://www.w3.org/"))
             .collect();
         assert!(names.is_empty(), "{forbidden}: {names:?}");
     }
     let (admin, _gateway) = start_gateway(Limits::DEFAULT, Gateway::default());
-    let reply = ask(&mut connect(&admin), "GET", "/").unwrap();
-    let policy = reply.header("content-security-policy").unwrap();
-    assert!(policy.starts_with("default-src 'none';") && policy.contains("connect-src 'self'"), "{policy}");
-    assert!(!reply.body.contains("innerHTML"), "names in a configuration are text, not markup");
-    assert!(reply.body.len() < 32 << 10, "{} bytes", reply.body.len());
+    for path in ["/", "/openapi"] {
+        let reply = ask(&mut connect(&admin), "GET", path).unwrap();
+        let policy = reply.header("content-security-policy").unwrap();
+        assert!(
+            policy.starts_with("default-src 'none';") && policy.contains("connect-src 'self'"),
+            "{policy}"
+        );
+        assert!(!reply.body.contains("innerHTML"), "names in a configuration are text, not markup");
+        assert!(reply.body.len() < 32 << 10, "{} bytes", reply.body.len());
+    }
 }
 
 /// Method: the script names what it reads by one letter, as its first comment says. Each `letter.field` in it has to
@@ -47,6 +55,7 @@ fn every_field_it_reads_exists() {
         assert!(begun.elapsed() < PATIENCE);
     };
     let (workers, clusters) = (get("/workers?format=json"), get("/clusters?format=json"));
+    let (calls, breakers) = (get("/calls?format=json"), get("/breakers?format=json"));
     let sample = &history["samples"][0];
     let mut read = 0;
     for (letter, answer) in [
@@ -57,6 +66,8 @@ fn every_field_it_reads_exists() {
         ('p', &workers["workers"][0]),
         ('k', &clusters["clusters"][0]),
         ('e', &clusters["clusters"][0]["endpoints"][0]),
+        ('m', &calls["calls"][0]),
+        ('b', &breakers["breakers"][0]),
     ] {
         let fields = fields_of(letter);
         assert!(!fields.is_empty(), "{letter} is not used");
@@ -65,8 +76,8 @@ fn every_field_it_reads_exists() {
         }
         read += fields.len();
     }
-    assert!(read > 35, "{read} fields");
-    for (page, list) in [(&workers, "workers"), (&clusters, "clusters")] {
+    assert!(read > 50, "{read} fields");
+    for (page, list) in [(&workers, "workers"), (&clusters, "clusters"), (&calls, "calls")] {
         assert!(DASHBOARD.contains(&format!("page.{list}")) && page[list].is_array());
     }
 }
