@@ -22,6 +22,27 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(in_tuning(path)).expect("a file of tuning/")
 }
 
+/// Families that say more about less than a panel of the dashboard is for.
+const BESIDE: [&str; 17] = [
+    "process_start_time_seconds",
+    "process_virtual_memory_bytes",
+    "ringway_call_duration_seconds_sum",
+    "ringway_client_keepalive_timeouts_total",
+    "ringway_connections_aged_total",
+    "ringway_endpoint_calls_active",
+    "ringway_late_frames_total",
+    "ringway_mirrored_total",
+    "ringway_mirrors_failed_total",
+    "ringway_options_answered_total",
+    "ringway_priority_frames_total",
+    "ringway_transcoding_loads_total",
+    "ringway_transcoding_reflections_total",
+    "ringway_upstream_connections_refused_total",
+    "ringway_upstream_held_resets_total",
+    "ringway_upstream_late_frames_total",
+    "ringway_upstream_pending_failed_total",
+];
+
 /// The labels of each metric on a page.
 type Metrics = BTreeMap<String, BTreeSet<String>>;
 
@@ -46,7 +67,7 @@ fn page(admin: SocketAddr) -> Metrics {
 /// A gateway that has answered a call, with all that gives it series.
 async fn metrics() -> Metrics {
     let server = InteropServer::start();
-    let extra = "[clusters.breaker]\n[clusters.outlier_detection]\n";
+    let extra = "[clusters.breaker]\n[clusters.outlier_detection]\n[clusters.health_checks]\n";
     let log = "[access_log]\npath = \"/dev/null\"\n";
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart");
     let json =
@@ -56,8 +77,24 @@ async fn metrics() -> Metrics {
     let reply = client.call(EMPTY_CALL, &[], b"").await;
     assert_eq!(reply.grpc_status(), Some("0"), "{reply:?}");
     let admin = gateway.admin();
-    tokio::task::spawn_blocking(move || page(admin)).await.expect("no panic")
+    let mut metrics = tokio::task::spawn_blocking(move || page(admin)).await.expect("no panic");
+    for (name, labels) in ELSEWHERE {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        assert!(metrics.insert((*name).to_owned(), labels).is_none(), "{name} is on the page");
+    }
+    metrics
 }
+
+/// Series that a gateway has only as a program of its own, with TLS, with tracing or after many calls, and the one that Prometheus makes itself.
+const ELSEWHERE: [(&str, &[&str]); 7] = [
+    ("ringway_heap_live_bytes", &[]),
+    ("up", &[]),
+    ("ringway_certificate_good", &[]),
+    ("ringway_certificate_not_after_seconds", &["listener", "cluster", "file"]),
+    ("ringway_adaptive_timeout_seconds", &["cluster", "method"]),
+    ("ringway_spans_exported_total", &[]),
+    ("ringway_spans_failed_total", &[]),
+];
 
 /// An expression of PromQL as words and signs. Quoted texts are left out.
 fn words(expression: &str) -> Vec<String> {
@@ -84,7 +121,7 @@ fn check(expression: &str, metrics: &Metrics, wrong: &mut Vec<String>) -> BTreeS
     let (mut known, mut grouped) = (BTreeSet::new(), BTreeSet::new());
     let mut used = 0;
     for (at, word) in words.iter().enumerate() {
-        if word.starts_with("ringway_") || word.starts_with("process_") {
+        if word == "up" || word.starts_with("ringway_") || word.starts_with("process_") {
             used += 1;
             let Some(labels) = metrics.get(word) else {
                 wrong.push(format!("{word} is no metric: {expression}"));
@@ -160,6 +197,17 @@ async fn the_dashboard_asks_for_what_there_is() {
             assert!(labels.contains(label), "{query}");
         }
     }
+    let shown = serde_json::to_string(&dashboard).expect("it is JSON");
+    let missing: Vec<&String> = metrics.keys().filter(|name| !shown.contains(name.as_str())).collect();
+    assert_eq!(missing, BESIDE, "families that no panel asks for");
+    for states in ["ringway_breaker_state", "min(ringway_ready", "ringway_config_good"] {
+        let mut panels = Vec::new();
+        with_key(&dashboard, "targets", &mut panels);
+        let asks = |panel: &&&Value| panel["targets"].to_string().contains(states);
+        let panel = panels.iter().find(asks).unwrap_or_else(|| panic!("no panel of {states}"));
+        let words = &panel["fieldConfig"]["defaults"]["mappings"][0]["options"];
+        assert!(words["0"]["text"].is_string(), "{states}: its numbers have no words: {words}");
+    }
     let panels = dashboard["panels"].as_array().expect("a list");
     let ids: BTreeSet<u64> = panels.iter().filter_map(|panel| panel["id"].as_u64()).collect();
     assert_eq!(ids.len(), panels.len(), "each panel has a number of its own");
@@ -190,6 +238,17 @@ async fn alerts_ask_for_what_there_is() {
     }
     assert!(names.len() > 10, "{names:?}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Prometheus's own tests have a moment for each at which it fires, and one at which it does not yet.
+    let tests = text("prometheus/alerts.test.yml");
+    let tests = YamlLoader::load_from_str(&tests).expect("it is YAML");
+    let moments = tests[0]["tests"].as_vec().expect("a list").iter();
+    let moments = moments.flat_map(|test| test["alert_rule_test"].as_vec().expect("a list"));
+    let tried = moments.map(|moment| {
+        let fires = moment["exp_alerts"].as_vec().is_some_and(|alerts| !alerts.is_empty());
+        (moment["alertname"].as_str().expect("a name"), fires)
+    });
+    let wanted = names.iter().flat_map(|name| [(*name, false), (*name, true)]);
+    assert_eq!(tried.collect::<BTreeSet<_>>(), wanted.collect());
 }
 
 #[test]
@@ -201,6 +260,7 @@ fn what_is_misspelt_is_found() {
         ("ringway_b_total", 1),
         ("ringway_a_total{wrker=\"ringway_b\"}", 1),
         ("sum by (cluster) (ringway_a_total)", 1),
+        ("time() == 0", 1),
         ("up == 0", 1),
     ] {
         let mut wrong = Vec::new();
