@@ -82,18 +82,10 @@ pub(super) fn view() -> GatewayView {
         shard.worker.connections_active.raise();
         shard.worker.calls_started.add(2);
         shard.worker.turns.add(3);
-        shard.calls[0].ended(Ending {
-            protocol: 0,
-            code: 0,
-            is_stream: false,
-            took: Duration::from_micros(300),
-        });
-        shard.calls[1].ended(Ending {
-            protocol: 0,
-            code: 14,
-            is_stream: false,
-            took: Duration::from_millis(20),
-        });
+        let ending =
+            |code, took| Ending { protocol: 0, code, is_stream: false, took: Duration::from_micros(took) };
+        shard.calls[0].ended(ending(0, 300));
+        shard.calls[1].ended(ending(14, 20_000));
         shard.endpoints[0][0].publish(&EndpointView {
             address: ([10, 0, 0, 1], 1).into(),
             state,

@@ -7,8 +7,8 @@ use super::checks::{check_backoffs, refuse_second};
 use super::effective::Effective;
 use super::reader::Table;
 use super::{
-    Admin, Backend, ClientKeepalive, Cluster, Config, ConnectionAge, CpuPolicy, Dns, Http2, Io,
-    Keepalive, LbPolicy, Listener, OnUnavailable, Override, Pool, Route, ServerTiming, Tracing,
+    Admin, Backend, ClientKeepalive, Cluster, Config, ConnectionAge, CpuPolicy, Dns, Http2, Io, Keepalive,
+    LbPolicy, Listener, OnUnavailable, Override, Pool, Route, ServerTiming, Tracing,
 };
 use super::{
     JwtProvider, Reconnect, Workers, certificates, edge, forms, guards, logs, policies, routes, transcoding,

@@ -146,9 +146,8 @@ impl Texts {
 
     /// The texts of such words.
     pub(super) fn of(index: &[u64], text: impl Iterator<Item = u64>) -> Texts {
-        let mut texts = Texts::default();
-        texts.cut = (index[0] >> 16) as u32;
-        texts.used = (index[0] as u16).min(TEXT_BYTES as u16);
+        let (cut, used) = ((index[0] >> 16) as u32, (index[0] as u16).min(TEXT_BYTES as u16));
+        let mut texts = Texts { cut, used, ..Texts::default() };
         let place = |half: u64| ((half >> 16) as u16, half as u16);
         for (places, word) in texts.places.chunks_mut(2).zip(&index[1..]) {
             (places[0], places[1]) = (place(word >> 32), place(*word));

@@ -32,8 +32,9 @@ fn look(view: &GatewayView) -> BTreeMap<(String, SocketAddr), Moment> {
     for (at, shares) in view.shares.iter().enumerate() {
         for (position, until) in shares.outliers.ejected_hosts() {
             // A slot has the position of its endpoint.
-            let slots = view.shards.iter().filter_map(|shard| shard.endpoints.get(at)?.get(position)?.read());
-            if let Some(view) = slots.last() {
+            let mut slots =
+                view.shards.iter().filter_map(|shard| shard.endpoints.get(at)?.get(position)?.read());
+            if let Some(view) = slots.next_back() {
                 all.insert((shares.cluster.clone(), view.address), until);
             }
         }

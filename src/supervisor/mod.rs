@@ -46,7 +46,7 @@ mod worker_thread;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -151,15 +151,7 @@ impl Gateway {
         let view = view(&shared, layout, &shards, &starting, backend);
         let sinks = TelemetrySinks::start(&config, cores.len(), &view.layout)?;
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
-        let shown = Shown {
-            refusal,
-            hooks,
-            taps: if config.admin.tap { sinks.taps().to_vec() } else { Vec::new() },
-            series: sinks.series(),
-            log_headers: sinks.log_headers(&config),
-            clock: clock.clone(),
-            waker: Waker::new(notify),
-        };
+        let shown = shown(&config, &sinks, (refusal, hooks), (&clock, notify));
         let counts = (Arc::clone(dns.counts()), Arc::clone(&certificates.status));
         let state = Arc::new(State::new(view, shown, status, sinks.counts(), counts));
         let launch = Launch {
@@ -379,6 +371,24 @@ fn watch(
     let Some(apis) = apis else { return Ok(None) };
     let tell = move |api: &Arc<Api>| notifiers.transcode(Some(api));
     Watcher::start(apis.sources, apis.status, files, tell).map(Some)
+}
+
+/// Further things that operators get, beside the view.
+fn shown(
+    config: &Config,
+    sinks: &TelemetrySinks,
+    (refusal, hooks): (Option<RingUnavailable>, Hooks),
+    (clock, notify): (&Clock, Sender<Notice>),
+) -> Shown {
+    Shown {
+        refusal,
+        hooks,
+        taps: if config.admin.tap { sinks.taps().to_vec() } else { Vec::new() },
+        series: sinks.series(),
+        log_headers: sinks.log_headers(config),
+        clock: clock.clone(),
+        waker: Waker::new(notify),
+    }
 }
 
 /// The back-end for all workers: the weakest that any of them can have.

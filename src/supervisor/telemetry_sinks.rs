@@ -66,6 +66,7 @@ impl TelemetrySinks {
             ring: log.ring(worker),
             sample: settings.sample,
             errors: settings.errors,
+            stages: settings.sink != LogSink::Stderr || settings.sample > 0.0,
             rate_max: (settings.sink == LogSink::Stderr).then_some(share.max(1)),
         });
         let tracing = self

@@ -1,4 +1,5 @@
 //! `ringway top`: the figures of a gateway in a terminal, live, from its admin address.
+#![allow(clippy::disallowed_methods, reason = "a tool of its own process: it waits between two looks")]
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;

@@ -375,7 +375,10 @@ impl<O: Owner> Protocol<'_, O> {
         session.ask(|http2| http2.keep_task(cx));
         if !self.life.is_ready() {
             // A service that speaks something else says so at once.
-            self.conn.look(|bytes| Some(self.life.answered(ConnectError::of_first_bytes(bytes))));
+            self.conn.look(|bytes| {
+                self.life.answered(ConnectError::of_first_bytes(bytes));
+                Some(())
+            });
         }
         session.pump();
         let has_ended = self.conn.read_end().is_some();

@@ -24,7 +24,7 @@ use super::guards::Guards;
 use super::headers::{self, Arrival, GatewayHeaders};
 use super::json;
 use super::pace::Pace;
-use super::protocol::DownstreamProtocol;
+use super::protocol::{DownstreamProtocol, Version};
 use super::request_body::RequestBody;
 use super::request_forwarder::{RequestForwarder, UpstreamBody};
 use super::responder::Responder;
@@ -64,6 +64,7 @@ pub(in crate::worker) struct Call {
     permit: Option<Permit>,
     pace: Pace,
     protocol: DownstreamProtocol,
+    version: Version,
     timeouts: CallTimeouts,
     began: Moment,
     /// The caller's address: that of the peer, or the one that a trusted peer names.
@@ -103,6 +104,7 @@ impl Call {
             permit: None,
             pace: Pace::default(),
             protocol,
+            version,
             caller: client.peer().ip(),
             guards: None,
             client,
@@ -139,6 +141,12 @@ impl Call {
             http_status: self.responder.status(),
             timer: self.responder.timer(),
         };
+        if outcome != Ok(Code::Ok) {
+            let (buffers, logged) = (worker.telemetry.as_ref(), config.logged(self.series));
+            let client = self.client.peer();
+            self.telemetry.failed(buffers, client, logged, (self.protocol, self.version), &self.head);
+            self.telemetry.called_by(self.caller);
+        }
         self.telemetry.ended(ended, outcome);
         worker.replays.give(self.request.take_kept());
     }

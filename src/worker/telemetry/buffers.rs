@@ -46,6 +46,8 @@ pub struct Access {
     pub sample: f64,
     /// Whether each call that does not end with OK gets a line.
     pub errors: bool,
+    /// Whether a line has all stages of its call. Otherwise a call that fails has a record from its end on, and others none.
+    pub stages: bool,
     /// Lines per second, at most; others are counted.
     pub rate_max: Option<u32>,
 }
@@ -166,9 +168,15 @@ impl TelemetryBuffers {
         self.is_of_share(sample).then_some(ring)
     }
 
-    /// Whether every call has a record.
+    /// Whether a call that fails gets a line.
+    pub(in crate::worker) fn logs_errors(&self) -> bool {
+        self.config.access_log.as_ref().is_some_and(|access| access.errors)
+    }
+
+    /// Whether every call has a record from its beginning on.
     pub(in crate::worker) fn wants_all(&self) -> bool {
-        self.config.access_log.is_some() || self.config.tap.as_ref().is_some_and(|tap| tap.is_open())
+        self.config.access_log.as_ref().is_some_and(|access| access.stages)
+            || self.config.tap.as_ref().is_some_and(|tap| tap.is_open())
     }
 
     /// Shows a record to those who watch, if there is room.

@@ -53,17 +53,24 @@ impl CallTelemetry {
         if !buffers.wants_all() && !trace.is_recorded() {
             return CallTelemetry { unrecorded: trace.unrecorded, active: None };
         }
-        let mut record = buffers.take_record();
+        let mut active = ActiveRecord::begin(buffers, client, series, (protocol, version), head);
+        let record = &mut active.record;
         (record.trace_id, record.span_id, record.parent_id) = (trace.id, trace.span, trace.parent);
-        record.client = Some(client);
-        record.series = series;
-        record.protocol = protocol.number();
-        keep_texts(&mut record.texts, head, &buffers.config().headers.request);
-        let named = METHOD_NAMES.iter().position(|name| Some(name.as_bytes()) == head.method());
-        record.method = named.unwrap_or(METHOD_NAMES.len() - 1) as u8;
-        record.version = version as u8;
-        let active = Some(ActiveRecord { buffers: Rc::clone(buffers), record });
-        CallTelemetry { unrecorded: trace.unrecorded, active }
+        CallTelemetry { unrecorded: trace.unrecorded, active: Some(active) }
+    }
+
+    /// Begins the record of a call that has failed and has none, if it gets a line: its end alone is known.
+    pub(in crate::worker) fn failed(
+        &mut self,
+        buffers: Option<&Rc<TelemetryBuffers>>,
+        client: SocketAddr,
+        series: u32,
+        (protocol, version): (DownstreamProtocol, Version),
+        head: &Head,
+    ) {
+        if let Some(buffers) = buffers.filter(|buffers| self.active.is_none() && buffers.logs_errors()) {
+            self.active = Some(ActiveRecord::begin(buffers, client, series, (protocol, version), head));
+        }
     }
 
     /// Notes the caller's address, where it is not the peer's.
@@ -179,6 +186,27 @@ impl CallTelemetry {
             buffers.put_line(access, &record);
         }
         buffers.give_record(record);
+    }
+}
+
+impl ActiveRecord {
+    /// A record of what the head says.
+    fn begin(
+        buffers: &Rc<TelemetryBuffers>,
+        client: SocketAddr,
+        series: u32,
+        (protocol, version): (DownstreamProtocol, Version),
+        head: &Head,
+    ) -> ActiveRecord {
+        let mut record = buffers.take_record();
+        record.client = Some(client);
+        record.series = series;
+        record.protocol = protocol.number();
+        keep_texts(&mut record.texts, head, &buffers.config().headers.request);
+        let named = METHOD_NAMES.iter().position(|name| Some(name.as_bytes()) == head.method());
+        record.method = named.unwrap_or(METHOD_NAMES.len() - 1) as u8;
+        record.version = version as u8;
+        ActiveRecord { buffers: Rc::clone(buffers), record }
     }
 }
 

@@ -32,6 +32,7 @@ const BESIDE: [&str; 17] = [
     "ringway_endpoint_calls_active",
     "ringway_late_frames_total",
     "ringway_mirrored_total",
+    "ringway_mirrors_dropped_total",
     "ringway_mirrors_failed_total",
     "ringway_options_answered_total",
     "ringway_priority_frames_total",
