@@ -23,7 +23,7 @@ fn text(path: &str) -> String {
 }
 
 /// Families that say more about less than a panel of the dashboard is for.
-const BESIDE: [&str; 17] = [
+const BESIDE: [&str; 18] = [
     "process_start_time_seconds",
     "process_virtual_memory_bytes",
     "ringway_call_duration_seconds_sum",
