@@ -26,8 +26,8 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// The time that the rings stay empty before the writer sleeps until one is not.
 const AWAKE: Duration = Duration::from_secs(1);
 
-/// The longest sleep. A record that has not woken the writer is written then; see `Ring::put`.
-const SLEEP: Duration = Duration::from_secs(2);
+/// The longest sleep. A record that has not woken the writer is written then; see `Ring::put`. An idle gateway wakes seldom.
+const SLEEP: Duration = Duration::from_secs(10);
 
 /// Records that one worker can have waiting: 20 ms of calls at 200,000 a second, in three megabytes.
 const RECORDS: usize = 4096;
