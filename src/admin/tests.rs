@@ -115,7 +115,7 @@ pub(super) fn view() -> GatewayView {
 }
 
 /// More than two sockets' buffers take.
-const HUGE: usize = 16 << 20;
+const HUGE: usize = 64 << 20;
 
 impl Source for Gateway {
     fn api(&self) -> Option<Arc<Api>> {
