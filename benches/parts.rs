@@ -249,7 +249,7 @@ fn page(rows: &mut Rows<'_>) {
         method: String::new(),
     };
     let clusters = (0..40).map(|number| format!("cluster-{number}")).collect();
-    let layout = Layout::new(clusters, (0..2050).map(labels).collect());
+    let layout = Layout::new(clusters, (0..2200).map(labels).collect());
     let shards: Vec<Arc<Shard>> = (0..4).map(|_| Shard::new(&layout)).collect();
     for block in shards.iter().flat_map(|shard| &shard.calls) {
         block.ended(Ending { protocol: 0, code: 14, is_stream: false, took: Duration::from_micros(700) });
