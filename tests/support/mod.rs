@@ -10,6 +10,7 @@ pub mod any_message;
 pub mod callers;
 pub mod child;
 pub mod collector;
+pub mod edits;
 pub mod gateway;
 pub mod health;
 pub mod http1;

@@ -1,6 +1,7 @@
 //! The program as it is built, packaged and first started.
 
 mod builds;
+mod damaged;
 mod embedded;
 mod files;
 mod first_minutes;
