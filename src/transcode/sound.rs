@@ -14,8 +14,21 @@ use super::editions::{Edition, camel_case};
 /// Oneofs of one message.
 const ONEOFS_MAX: usize = 65_535;
 
+/// How often the library may compare a number of a file with a range. It compares each field of a message with each range
+/// that is reserved there or left to extensions, and values of enums alike: so many take a quarter of a second.
+const COMPARISONS_MAX: u64 = 100_000_000;
+/// Ranges of a message that may have extensions, each of which is compared with all of them, in whatever file it is.
+const RANGES_MAX: usize = 1_000;
+
 /// Says what is wrong with a file, if anything is.
 pub(super) fn check(file: &FileDescriptorProto) -> Result<(), String> {
+    let messages = file.message_type.iter().map(comparisons);
+    if messages.chain(file.enum_type.iter().map(comparisons_of_enum)).fold(0, u64::saturating_add)
+        > COMPARISONS_MAX
+    {
+        return Err("too many ranges of numbers are reserved or left to extensions, beside too many fields"
+            .to_owned());
+    }
     if !file.package().is_empty() {
         name("a package", file.package(), true)?;
     }
@@ -29,6 +42,22 @@ pub(super) fn check(file: &FileDescriptorProto) -> Result<(), String> {
         service.method.iter().try_for_each(|method| name("a method", method.name(), false))?;
     }
     Ok(())
+}
+
+/// Ranges of numbers that are reserved or left to extensions.
+fn ranges(message: &DescriptorProto) -> usize {
+    message.reserved_range.len() + message.extension_range.len()
+}
+
+fn comparisons(message: &DescriptorProto) -> u64 {
+    let own = message.field.len() as u64 * ranges(message) as u64;
+    let nested = message.nested_type.iter().map(comparisons);
+    let enums = message.enum_type.iter().map(comparisons_of_enum);
+    nested.chain(enums).fold(own, u64::saturating_add)
+}
+
+fn comparisons_of_enum(one: &EnumDescriptorProto) -> u64 {
+    one.value.len() as u64 * one.reserved_range.len() as u64
 }
 
 /// Whether a name is one that protobuf has.
@@ -45,6 +74,11 @@ fn message(message: &DescriptorProto, scope: &str) -> Result<(), String> {
         if scope.is_empty() { message.name().to_owned() } else { format!("{scope}.{}", message.name()) };
     if message.oneof_decl.len() > ONEOFS_MAX {
         return Err(format!("{full_name} has more than {ONEOFS_MAX} oneofs"));
+    }
+    if !message.extension_range.is_empty() && ranges(message) > RANGES_MAX {
+        return Err(format!(
+            "{full_name} may have extensions, and has more than {RANGES_MAX} ranges of numbers"
+        ));
     }
     message.field.iter().try_for_each(field)?;
     message.extension.iter().try_for_each(field)?;

@@ -454,3 +454,32 @@ fn a_file_with_20_000_fields_is_read_soon() {
         println!("{label} {kind} {end}: {took:?}, {checked:?} with a start of the program");
     }
 }
+
+/// The library compares each field with each range of numbers that is reserved or left to extensions.
+#[test]
+fn a_file_with_20_000_ranges_is_read_or_refused_soon() {
+    let scratch = Scratch::new("ranges");
+    let lines = |line: &dyn Fn(u32) -> String| (0..20_000).map(line).collect::<String>();
+    let fields = lines(&|number| format!("optional int32 f{number} = {};\n", number + 100_000));
+    let reserved = lines(&|number| format!("reserved {};\n", 2 * number + 200_000));
+    let left = lines(&|number| format!("extensions {};\n", 2 * number + 200_000));
+    let added = lines(&|number| format!("optional int32 e{number} = {};\n", 2 * number + 200_000));
+    let values = lines(&|number| format!("V{number} = {number};\n"));
+    let unused = lines(&|number| format!("reserved {};\n", 2 * number + 200_000));
+    let texts = [
+        ("reserved", false, format!("message Big {{ {fields}{reserved} }}")),
+        ("extensions", false, format!("message Big {{ {fields}{left} }}")),
+        ("extended", false, format!("message Big {{ {left} }} extend Big {{ {added} }}")),
+        ("an enum", false, format!("message Big {{ optional E e = 1; }} enum E {{ {values}{unused} }}")),
+        ("ranges alone", true, format!("message Big {{ optional int32 f = 1; {reserved} }}")),
+    ];
+    for (what, is_good, text) in texts {
+        let text = format!("syntax = \"proto2\"; service S {{ rpc M(Big) returns (Big); }}\n{text}");
+        fs::write(scratch.0.join("ranges.proto"), text).unwrap();
+        let settings = settings("protos = [\"ranges.proto\"]");
+        let mut took = Duration::ZERO;
+        assert_eq!(try_out(what, &settings, &scratch.0, &[], &mut took), is_good, "{what}");
+        let checked = check(0, &scratch, "protos = [\"ranges.proto\"]", is_good);
+        println!("{what}: {took:?}, {checked:?} with a start of the program");
+    }
+}
