@@ -153,7 +153,8 @@ async fn call(
         (kind.speech == Speech::Cancelled && kind.act == SILENCE).then(|| calls.service.arrival(&id));
     let mut client = client.clone().ready().await?;
     let (response, mut body) = client.send_request(head(kind, &id), false)?;
-    body.send_data(sent(kind), true)?;
+    // A call that is refused for its head may be over by now. Its answer says so.
+    let _ = body.send_data(sent(kind), true);
     if kind.speech == Speech::Cancelled {
         match arrival {
             Some(arrived) => arrived.await.expect("the service tells"),

@@ -7,7 +7,7 @@ mod mapping;
 mod memory;
 mod mutated;
 mod openapi;
-mod reflection;
+pub(crate) mod reflection;
 mod reloaded;
 mod rules;
 mod transcoding;

@@ -305,7 +305,7 @@ fn a_service_that_never_answers_delays_no_file() {
 
 /// A service that lists what it does not describe, ends its stream over it, does not know what its own files import by the
 /// names that they use, and knows a file by another name.
-struct Odd;
+pub(crate) struct Odd;
 
 impl Odd {
     /// The file of this name, whose message has this field of this type.

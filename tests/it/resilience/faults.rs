@@ -4,9 +4,12 @@
 //! f4a7b0d, that one has to do what it did: so the inputs are those that found the faults.
 #![allow(clippy::disallowed_methods, reason = "some faults are how long a thing takes")]
 
+mod descriptors;
+mod operation;
+mod web;
+
 use std::path::Path;
 use std::pin::Pin;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::gateway::{gateway_config, sum_of};
@@ -17,8 +20,6 @@ use crate::support::raw::{self, EMPTY_CALL, RawClient};
 use crate::support::service::{Act, Service};
 use crate::support::within;
 use h2::Reason;
-use prost::Message as _;
-use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -184,27 +185,6 @@ fn nobody_there(program: &Path) -> Replies<'_> {
         }
         yes_or_no(begun.elapsed() < Duration::from_millis(400), "at once", "after a wait")
     })
-}
-
-/// A set of one file with this syntax, as `check` takes it.
-fn checked(program: &Path, syntax: &str) -> String {
-    let scratch = Scratch::new();
-    let file = FileDescriptorProto {
-        name: Some("a.proto".to_owned()),
-        syntax: Some(syntax.to_owned()),
-        ..FileDescriptorProto::default()
-    };
-    let (set, config) = (scratch.0.join("a.protoset"), scratch.0.join("r.toml"));
-    std::fs::write(&set, FileDescriptorSet { file: vec![file] }.encode_to_vec()).expect("a folder");
-    let tables = format!("[transcoding]\ndescriptor_sets = [{set:?}]\n");
-    std::fs::write(&config, gateway_config(&[([127, 0, 0, 1], 1).into()], "epoll", &tables))
-        .expect("a folder");
-    let done = Command::new(program).args(["check", "--config"]).arg(&config).output().expect("it runs");
-    format!("exit {}", done.status.code().unwrap_or(-1))
-}
-
-fn unknown_syntax(program: &Path) -> Replies<'_> {
-    Box::pin(async move { checked(program, "proto4") })
 }
 
 fn oneof(program: &Path) -> Replies<'_> {
@@ -383,12 +363,21 @@ const ROWS: &[Row] = &[
     ("8: a service that cancels when the caller's time is over", late_cancel, "some cancelled", "all late"),
     ("11: `te: gzip` of a JSON caller", te, "none", "\"trailers\""),
     ("12: 30 calls that end INTERNAL", internal, "opens 1", "opens 0"),
-    ("17: a descriptor set of an unknown syntax", unknown_syntax, "exit 101", "exit 1"),
+    ("13: a compressed message of gRPC-Web", web::compressed, "none", "gzip"),
+    ("14: gRPC-Web of JSON", web::codec, "application/grpc", "application/grpc+json"),
+    ("15: an answer of trailers alone", web::trailers_only, "in the head only", "in the body"),
+    ("16: a type close to gRPC-Web", web::unknown_type, "404", "415"),
+    ("17: a descriptor set of an unknown syntax", descriptors::unknown_syntax, "exit 101", "exit 1"),
+    ("18: what reflection cannot describe", descriptors::half_described, "not served", "served"),
     ("19: two members of a oneof, from path and query", oneof, "200", "400"),
     ("20: an upload of nothing", empty_upload, "0 messages", "1 messages"),
+    ("21: a key of a map that comes twice", descriptors::key_twice, r#"{"m":{"1":0,"1":1}}"#, r#"{"m":{"1":1}}"#),
     ("22: trailing metadata of a failure after a head", late_metadata, "none", "Bearer realm=\"x\""),
     ("24: an empty segment where any number may stand", empty_segment, "404", "200"),
+    ("25: one rule that is not allowed", descriptors::one_bad_rule, "not served", "served"),
+    ("26: an outage after a time of success", operation::outage, "opens late", "opens within 3 s"),
     ("27: all endpoints in backoff", nobody_there, "after a wait", "at once"),
+    ("37: an answer before its request is whole", web::unread_body, "closed unannounced", "kept or announced"),
     ("38: values of a stream without lines between", values_without_lines, "400", "200"),
     ("48: probes that are answered UNAVAILABLE", probes, "closes", "stays open"),
     ("49: deadlines that the caller sets", callers_deadlines, "opens 1", "opens 0"),
@@ -402,6 +391,8 @@ const ROWS: &[Row] = &[
     ("56: a foreign host at the admin address", foreign_host, "200", "403"),
     ("56: a POST from another site", cross_site, "200", "403"),
     ("56: `/ready` beside 80 idle connections", idle_at_admin, "late", "at once"),
+    ("58: no descriptors left", operation::no_descriptors, "many lines", "few lines"),
+    ("59: 20,000 fields", descriptors::many_fields, "too long", "in time"),
 ];
 
 /// The rows in which a program does not do as wanted.
