@@ -1,10 +1,9 @@
-//! The files in `tuning/` work: the unit, the profile, the manifests, the scripts.
+//! The files in `tuning/` work: the unit, the profile, the container file, the scripts.
 
 use crate::support::tools::tool;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use yaml_rust2::{Yaml, YamlLoader};
 
 fn in_tuning(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tuning").join(path)
@@ -83,81 +82,6 @@ fn the_limits_are_what_the_doctor_asks_for() {
     let limits = text("ringway.service.d/limits.conf");
     assert!(limits.lines().any(|line| line == "LimitNOFILE=1048576"));
     assert!(limits.lines().any(|line| line == "LimitMEMLOCK=64M"));
-}
-
-#[test]
-fn the_manifests_fit_the_gateway() {
-    let manifest = text("kubernetes/ringway.yaml");
-    // The configuration in the manifest is one that the gateway takes.
-    let (_, after) = manifest.split_once("  ringway.toml: |\n").unwrap();
-    let (config, _) = after.split_once("---\n").unwrap();
-    let config = ringway::config::parse(config, Path::new("ringway.yaml")).unwrap();
-    let (port, admin) = (config.listeners[0].address.port(), config.admin.address.port());
-    assert!(manifest.contains(&format!("{{ name: grpc, containerPort: {port} }}")));
-    assert!(manifest.contains(&format!("{{ name: admin, containerPort: {admin} }}")));
-    assert!(manifest.contains("readinessProbe:\n            httpGet: { path: /ready, port: admin }"));
-    assert!(manifest.contains("livenessProbe:\n            httpGet: { path: /live, port: admin }"));
-    let number = |before: &str| -> u64 {
-        let (_, after) = manifest.split_once(before).unwrap();
-        after.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
-    };
-    let grace = number("terminationGracePeriodSeconds: ");
-    assert!(
-        grace > number("sleep: { seconds: ") + config.drain_timeout.as_secs(),
-        "the kubelet would cut a drain"
-    );
-    let offered = manifest.rsplit("kind: Service").next().unwrap();
-    assert!(!offered.contains("9901"), "the admin address is offered to the cluster");
-}
-
-/// The value at a path of keys and positions.
-fn at<'a>(document: &'a Yaml, path: &str) -> &'a Yaml {
-    path.split('.').fold(document, |value, key| match key.parse::<usize>() {
-        Ok(place) => &value[place],
-        Err(_) => &value[key],
-    })
-}
-
-#[test]
-fn the_manifests_are_yaml_whose_parts_find_each_other() {
-    let documents = YamlLoader::load_from_str(&text("kubernetes/ringway.yaml")).expect("it is YAML");
-    let kinds: Vec<_> = documents.iter().map(|document| document["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["ConfigMap", "Deployment", "PodDisruptionBudget", "Service"]);
-    let [map, deployment, budget, service] = &documents[..] else { unreachable!("there are four") };
-    for (document, version) in documents.iter().zip(["v1", "apps/v1", "policy/v1", "v1"]) {
-        assert_eq!(document["apiVersion"].as_str(), Some(version));
-        assert_eq!(at(document, "metadata.name").as_str(), Some("ringway"));
-    }
-    let labels = at(deployment, "spec.template.metadata.labels");
-    let selectors = [
-        at(deployment, "spec.selector.matchLabels"),
-        at(budget, "spec.selector.matchLabels"),
-        at(service, "spec.selector"),
-        at(deployment, "spec.template.spec.topologySpreadConstraints.0.labelSelector.matchLabels"),
-        at(deployment, "spec.template.spec.topologySpreadConstraints.1.labelSelector.matchLabels"),
-    ];
-    assert!(labels.as_hash().is_some_and(|labels| !labels.is_empty()));
-    assert!(selectors.iter().all(|selector| *selector == labels), "{selectors:?}");
-
-    let pod = at(deployment, "spec.template.spec");
-    assert_eq!(pod["volumes"][0]["configMap"]["name"], map["metadata"]["name"]);
-    assert_eq!(at(pod, "securityContext.seccompProfile.type").as_str(), Some("Localhost"));
-    let container = at(pod, "containers.0");
-    assert_eq!(container["volumeMounts"][0]["name"], pod["volumes"][0]["name"]);
-    let folder = container["volumeMounts"][0]["mountPath"].as_str().unwrap();
-    let file = container["args"][2].as_str().unwrap().strip_prefix(folder).unwrap();
-    assert!(map["data"][file.trim_start_matches('/')].as_str().is_some(), "{file}");
-    let ports: Vec<_> =
-        container["ports"].as_vec().unwrap().iter().map(|port| port["name"].as_str().unwrap()).collect();
-    for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
-        assert!(
-            ports.contains(&at(container, &format!("{probe}.httpGet.port")).as_str().unwrap()),
-            "{probe}"
-        );
-    }
-    assert!(ports.contains(&at(service, "spec.ports.0.targetPort").as_str().unwrap()));
-    let same = |what: &str| at(container, &format!("resources.requests.{what}")).clone();
-    assert_eq!(same("cpu"), *at(container, "resources.limits.cpu"));
 }
 
 #[test]

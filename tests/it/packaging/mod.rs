@@ -5,5 +5,6 @@ mod damaged;
 mod embedded;
 mod files;
 mod first_minutes;
+mod manifests;
 mod mistakes;
 mod quickstart;
