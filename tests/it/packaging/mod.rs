@@ -7,4 +7,5 @@ mod files;
 mod first_minutes;
 mod manifests;
 mod mistakes;
+mod packages;
 mod quickstart;
