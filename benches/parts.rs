@@ -51,7 +51,7 @@ const INFO: GatewayInfo<'_> = GatewayInfo {
     workers: 8,
     access_log: None,
     traces: None,
-    reloads: ReloadCounts { taken: 0, refused: 0, refused_last: false },
+    reloads: ReloadCounts { taken: 0, refused: 0, refused_last: false, keys_waiting: 0, files_missing: 0 },
     names: NameCounts { lookups: 0, failures: 0, changes: 0 },
     shares: &[],
     transcoding: None,

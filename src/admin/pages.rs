@@ -59,6 +59,8 @@ const PAGES: &[Page] = &[
         about: "all routes in order; ?explain=PATH&host=NAME&header=NAME:VALUE says which one takes a call, and why; with &method=GET the path is one of JSON" },
     Page { path: "/config", methods: GET, exists: always, serve: |asked| Ok(settings::page(asked)),
         about: "the configuration with every default" },
+    Page { path: "/config/waiting", methods: GET, exists: always, serve: |asked| Ok(asked.page(settings::waiting(asked))),
+        about: "the keys whose values in the file wait for a restart" },
     Page { path: "/config/reload", methods: POST, exists: |hooks| hooks.reload.is_some(), serve: settings::reload,
         about: "POST: reads the configuration again and applies it" },
     Page { path: "/openapi", methods: GET, exists: always, serve: openapi::page,

@@ -1,11 +1,11 @@
-//! `/config`, `/config/reload` and `/log_level`.
+//! `/config`, `/config/waiting`, `/config/reload` and `/log_level`.
 
 use http::StatusCode;
 
 use super::request::{AdminError, AdminRequest};
 use super::response::AdminResponse;
 use super::value::Value;
-use crate::config::Setting;
+use crate::config::{Setting, Waiting};
 
 /// The configuration with every default, as JSON or as the file that would say all of it.
 pub(super) fn page(asked: &AdminRequest) -> AdminResponse {
@@ -14,6 +14,21 @@ pub(super) fn page(asked: &AdminRequest) -> AdminResponse {
         true => AdminResponse::json(&names(view.config.effective.settings())),
         false => AdminResponse::of("application/toml; charset=utf-8", view.config.effective.toml()),
     }
+}
+
+/// The keys whose values in the file wait for a restart.
+pub(super) fn waiting(asked: &AdminRequest) -> Value {
+    let view = asked.source().view();
+    let text = |text: &Option<String>| Value::from(text.as_deref());
+    let row = |key: &Waiting| {
+        Value::Record(vec![
+            ("key", key.key.into()),
+            ("place", key.place.as_str().into()),
+            ("found", text(&key.found)),
+            ("in_use", text(&key.in_use)),
+        ])
+    };
+    view.waiting.iter().map(row).collect()
 }
 
 fn names(settings: &[(String, Setting)]) -> Value {

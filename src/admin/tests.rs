@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, TcpListener as Listener, TcpStream as Stream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
+use crate::config::Waiting;
 use crate::metrics::line::Headers;
 use crate::metrics::tap::Tap;
 use crate::metrics::{
@@ -105,6 +106,7 @@ pub(super) fn view() -> GatewayView {
         .collect();
     GatewayView {
         config,
+        waiting: waiting(),
         layout,
         shares,
         shards,
@@ -112,6 +114,13 @@ pub(super) fn view() -> GatewayView {
         backend: "io_uring",
         flags: "none",
     }
+}
+
+/// A key that waits for a restart.
+fn waiting() -> Arc<[Waiting]> {
+    let text = |text: &str| Some(text.to_owned());
+    let place = "test.toml:3:11".to_owned();
+    Arc::new([Waiting { key: "workers", place, found: text("4"), in_use: text("2") }])
 }
 
 /// More than two sockets' buffers take.
@@ -266,7 +275,7 @@ fn each_path_answers_on_one_connection() {
             404,
             "application/json",
             "{\"code\":5,\"message\":\"no such path; there are / /ready /live /metrics /workers /clusters /calls /breakers \
-             /routes /config /openapi /openapi.json /tap /history /drain\"}\n",
+             /routes /config /config/waiting /openapi /openapi.json /tap /history /drain\"}\n",
         ),
         ("POST", "/ready", 405, "application/json", "{\"code\":12,\"message\":\"only GET, HEAD here\"}\n"),
     ] {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, Waiting};
 use crate::metrics::line::Headers;
 use crate::metrics::tap::Tap;
 use crate::metrics::{CallLabels, Format, Layout, Page, RingCounts, Shard};
@@ -46,6 +46,8 @@ pub trait Source: Send + Sync {
 pub struct GatewayView {
     /// The operator's configuration.
     pub config: Arc<Config>,
+    /// Keys whose values in the file wait for a restart.
+    pub waiting: Arc<[Waiting]>,
     /// The layout of the shards.
     pub layout: Layout,
     /// The counts of each worker.

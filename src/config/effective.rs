@@ -88,6 +88,40 @@ impl Effective {
         &self.0
     }
 
+    /// The value of a key that is in no list of tables, as the file would say it. `None` if it has none.
+    pub(super) fn literal(&self, key: &str) -> Option<String> {
+        let mut settings = &self.0;
+        let (tables, name) = key.rsplit_once('.').map_or((None, key), |(tables, name)| (Some(tables), name));
+        for table in tables.into_iter().flat_map(|tables| tables.split('.')) {
+            let (_, Setting::Table(inner)) = settings.iter().find(|(key, _)| key == table)? else {
+                return None;
+            };
+            settings = inner;
+        }
+        settings.iter().find(|(key, _)| key == name).map(|(_, setting)| Literal(setting).to_string())
+    }
+
+    /// Takes over the value of a key at the top or in one table.
+    pub(super) fn keep(&mut self, key: &str, from: &Effective) {
+        let (table, name) = key.split_once('.').map_or((None, key), |(table, name)| (Some(table), name));
+        let mut theirs = &from.0;
+        let mut ours = &mut self.0;
+        if let Some(table) = table {
+            let is_it =
+                |(key, setting): &&(String, Setting)| key == table && matches!(setting, Setting::Table(_));
+            theirs = match theirs.iter().find(is_it) {
+                Some((_, Setting::Table(inner))) => inner,
+                _ => return,
+            };
+            ours = match ours.iter_mut().find(|entry| is_it(&&**entry)) {
+                Some((_, Setting::Table(inner))) => inner,
+                _ => return,
+            };
+        }
+        ours.retain(|(key, _)| key != name);
+        ours.extend(theirs.iter().find(|(key, _)| key == name).cloned());
+    }
+
     /// The settings as the text of a file.
     pub fn toml(&self) -> String {
         let mut out = String::new();

@@ -66,9 +66,14 @@ fn section(out: &mut String, table: &str) {
             continue;
         }
         let default = knob.default().map_or(String::new(), |text| format!("`{text}`"));
-        let _ = writeln!(out, "| `{}` | {} | {default} | {} |", knob.name(), knob.wanted(), knob.about);
+        let start = if knob.is_at_start { AT_START } else { "" };
+        let (name, wanted, about) = (knob.name(), knob.wanted(), knob.about);
+        let _ = writeln!(out, "| `{name}` | {wanted} | {default} | {about}{start} |");
     }
 }
+
+/// Added to the sentence of a key that only a start applies.
+const AT_START: &str = " A reload keeps the value in use.";
 
 const INTRODUCTION: &str = "\
 # Configuration

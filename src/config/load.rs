@@ -8,6 +8,7 @@ use toml::de::DeTable;
 use super::effective::Effective;
 use super::errors::{Errors, Place};
 use super::parse::config;
+use super::places::Places;
 use super::reader::{Source, Table};
 use super::variables::{self, Lookup};
 use super::{Config, format, overrides};
@@ -108,10 +109,11 @@ pub(super) fn read(text: &str, file: &Path, set: &[String], lookup: Lookup<'_>) 
         config(&Table::root(&source, &tree), directory)
     });
     let config = config.flatten();
+    let places = Places::of(&tree, |at| source.place(at));
     match (source.into_errors(), config) {
         (None, Some(config)) => {
             let routes = config.routes.iter().map(|route| route.name.as_str());
-            Ok(Config { effective: Effective::of(&tree, routes), ..config })
+            Ok(Config { effective: Effective::of(&tree, routes), places, ..config })
         }
         (Some(errors), _) => Err(errors),
         (None, None) => unreachable!("whatever is left out of a configuration has been reported"),

@@ -8,6 +8,7 @@ mod access;
 mod access_log;
 mod actions;
 mod addresses;
+mod at_start;
 mod callers;
 mod certificates;
 mod checks;
@@ -30,6 +31,7 @@ mod logs;
 mod matching;
 mod overrides;
 mod parse;
+mod places;
 mod policies;
 pub mod rbac;
 mod reader;
@@ -60,6 +62,7 @@ pub use access::{
 pub use access_log::{AccessLog, FIELDS as LOG_FIELDS, LogSink};
 pub use actions::{DirectResponse, LocalAnswer, Override, PathRewrite, Redirect, RouteActions};
 pub use addresses::{Addresses, Cidr};
+pub use at_start::Waiting;
 pub use callers::{Admission, CertDetails, ForwardCert, Forwarding, ProxyProtocol};
 pub use codes::Codes;
 pub use connections::{ClientKeepalive, ConnectionAge, Keepalive, Pool, Reconnect};
@@ -69,6 +72,7 @@ pub use host::refuse;
 pub use init::template;
 pub use load::{load, load_with, parse, parse_with};
 pub use matching::{MILLION, Match, PathMatch, Percent, ValueMatch, ValueMatcher};
+pub use places::Places;
 pub use regex::{Regex, Substitution, Walk};
 pub use resilience::{
     AdaptiveTimeout, Breaker, HealthChecks, Hedging, OutlierDetection, Overload, RateLimit, Retry,
@@ -124,6 +128,8 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// All settings as text, for people.
     pub effective: Effective,
+    /// Where some values stand in the file.
+    pub places: Places,
 }
 
 /// The number of workers.

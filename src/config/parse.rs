@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::checks::{check_backoffs, refuse_second};
 use super::effective::Effective;
+use super::places::Places;
 use super::reader::Table;
 use super::{
     Admin, Backend, ClientKeepalive, Cluster, Config, ConnectionAge, CpuPolicy, Dns, Http2, Io, Keepalive,
@@ -64,6 +65,7 @@ pub(super) fn config(root: &Table<'_>, directory: &Path) -> Option<Config> {
         transcoding,
         directory: directory.to_owned(),
         effective: Effective::default(),
+        places: Places::default(),
     })
 }
 

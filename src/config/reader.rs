@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::ops::{Range, RangeInclusive};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -93,12 +93,25 @@ impl<'a> Source<'a> {
     ) {
         let mut errors = self.errors.borrow_mut();
         if errors.len() < ERRORS_MAX {
-            let setting = at.checked_sub(self.text.len() + 1).and_then(|number| self.set.get(number));
-            let (file, place) = match setting {
-                Some(setting) => (one_line(&format!("--set {setting}")).into(), None),
-                None => (self.file.to_owned(), Some(Place::of(self.text, at))),
-            };
+            let (file, place) = self.file_and_place(at);
             errors.push(Error { file, place, key: one_line(key), found, wanted, hint });
+        }
+    }
+
+    /// The file of a byte of the text and its position there, or a setting of the command line.
+    fn file_and_place(&self, at: usize) -> (PathBuf, Option<Place>) {
+        let setting = at.checked_sub(self.text.len() + 1).and_then(|number| self.set.get(number));
+        match setting {
+            Some(setting) => (one_line(&format!("--set {setting}")).into(), None),
+            None => (self.file.to_owned(), Some(Place::of(self.text, at))),
+        }
+    }
+
+    /// A byte of the text, or a setting of the command line, as errors name it: `ringway.toml:2:11`.
+    pub(super) fn place(&self, at: usize) -> String {
+        match self.file_and_place(at) {
+            (file, Some(Place { line, column })) => format!("{}:{line}:{column}", file.display()),
+            (setting, None) => setting.display().to_string(),
         }
     }
 

@@ -79,6 +79,10 @@ pub struct ReloadCounts {
     pub refused: u64,
     /// Whether the last configuration was wrong.
     pub refused_last: bool,
+    /// Keys whose values in the file wait for a restart.
+    pub keys_waiting: usize,
+    /// Files of the configuration that are missing.
+    pub files_missing: usize,
 }
 
 /// Counts of host name lookups.
@@ -233,6 +237,12 @@ fn info(page: &mut Page, gateway: &GatewayInfo<'_>) {
     page.sample("ringway_config_reloads_total", &"result=\"error\"", gateway.reloads.refused);
     page.family("ringway_config_good", "gauge", good);
     page.sample("ringway_config_good", &"", u64::from(!gateway.reloads.refused_last));
+    let waiting = "Keys whose values in the file wait for a restart; /config/waiting names them.";
+    page.family("ringway_config_keys_waiting", "gauge", waiting);
+    page.sample("ringway_config_keys_waiting", &"", gateway.reloads.keys_waiting as u64);
+    let missing = "Files of the configuration that are missing; what was read before stays in use.";
+    page.family("ringway_config_files_missing", "gauge", missing);
+    page.sample("ringway_config_files_missing", &"", gateway.reloads.files_missing as u64);
     if let Some(info) = &gateway.transcoding {
         transcoding(page, info);
     }

@@ -16,7 +16,7 @@ use super::notifiers::Notifiers;
 use super::shared_state::{Found, SharedState};
 use super::state::State;
 use crate::admin::{GatewayView, Source as _};
-use crate::config::Config;
+use crate::config::{Config, Waiting};
 use crate::metrics::Layout;
 use crate::tls::Contexts;
 use crate::worker::{self, Clock};
@@ -30,6 +30,8 @@ pub(super) struct ActiveConfig {
     pub(super) notifiers: Arc<Notifiers>,
     pub(super) clock: Clock,
     pub(super) shared: SharedState,
+    /// Keys whose values in the file wait for a restart.
+    pub(super) waiting: Arc<[Waiting]>,
     /// Added to the number of a series for the access log.
     pub(super) series_base: u32,
     pub(super) dns: DnsResolver,
@@ -125,6 +127,7 @@ impl ActiveConfig {
         }
         self.state.set_view(GatewayView {
             config: Arc::clone(config),
+            waiting: Arc::clone(&self.waiting),
             shares: shared.shares.clone(),
             layout: next,
             shards,

@@ -1,6 +1,7 @@
 //! Watched files, by their metadata: a file that is changed in place, renamed over, or reached by another symbolic link
 //! is another file. A look at all of them is one `statx` each; [`housekeeping`](super::housekeeping) says when.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,8 @@ struct Watched {
     read: Stamps,
     /// Fingerprints at the last look.
     seen: Stamps,
+    /// Whether each file was missing at two looks, which the log has said.
+    missing: Vec<bool>,
 }
 
 /// The fingerprint of each file; `None` for a missing one.
@@ -77,6 +80,13 @@ impl Files {
             true
         });
         is_under_way
+    }
+
+    /// How many of them are missing whose owners are not told of that; a file that several owners watch counts once.
+    pub(super) fn missing(&self) -> usize {
+        let all = self.all();
+        let watched = all.iter().filter_map(|entry| entry.watched.upgrade());
+        watched.flat_map(|watched| watched.missing()).collect::<BTreeSet<_>>().len()
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Entry>> {
@@ -117,15 +127,16 @@ impl WatchedFiles {
         let before = mem::take(&mut *state);
         for path in &paths {
             let known = before.paths.iter().position(|known| known == path);
-            let (read, seen) = match known {
-                Some(at) => (before.read[at], before.seen[at]),
+            let (read, seen, missing) = match known {
+                Some(at) => (before.read[at], before.seen[at], before.missing[at]),
                 None => {
                     let now = stamp(path);
-                    (now, now)
+                    (now, now, false)
                 }
             };
             state.read.push(read);
             state.seen.push(seen);
+            state.missing.push(missing);
         }
         state.paths = paths;
     }
@@ -134,6 +145,9 @@ impl WatchedFiles {
     fn look(&self) -> Look {
         let mut state = self.state();
         let now = stamps(&state.paths);
+        if self.absent == Absent::IsUnderWay {
+            state.note_missing(&now);
+        }
         if now != state.seen {
             state.seen = now;
             return Look::UnderWay;
@@ -146,8 +160,33 @@ impl WatchedFiles {
         Look::Same
     }
 
+    /// The files that are missing.
+    fn missing(&self) -> Vec<PathBuf> {
+        let state = self.state();
+        let all = state.paths.iter().zip(&state.missing);
+        all.filter(|(_, is_missing)| **is_missing).map(|(path, _)| path.clone()).collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, Watched> {
         self.state.lock()
+    }
+}
+
+impl Watched {
+    /// Notes which files are missing, and logs each once. A file that is renamed over is gone for less than two looks.
+    fn note_missing(&mut self, now: &Stamps) {
+        let all = self.paths.iter().zip(now).zip(&self.seen).zip(&mut self.missing);
+        for (((path, now), seen), missing) in all {
+            let file = path.display();
+            match (now.is_none(), seen.is_none(), *missing) {
+                (true, true, false) => {
+                    tracing::error!(%file, "the file is missing; what was read of it stays in use")
+                }
+                (false, _, true) => tracing::info!(%file, "the file is there again"),
+                _ => continue,
+            }
+            *missing = now.is_none();
+        }
     }
 }
 
@@ -194,9 +233,19 @@ mod tests {
 
             fs::remove_file(&one).unwrap();
             look("gone", true, 0);
+            assert_eq!(files.missing(), 0, "it may be renamed over");
             look("stays away", false, u32::from(absent == Absent::IsAChange));
+            let counts = usize::from(absent == Absent::IsUnderWay);
+            assert_eq!(files.missing(), counts, "an owner who is told says it himself");
+            look("is still away", false, 0);
+            let other = WatchedFiles::new(vec![one.clone(), folder.join("never")], absent);
+            files.watch(&other, || ());
+            assert!(!files.look());
+            assert_eq!(files.missing(), 2 * counts, "one that two owners watch, and one that never was");
+            drop(other);
             fs::write(&one, "is back").unwrap();
             look("back", true, 0);
+            assert_eq!(files.missing(), 0);
             watched.are_read();
             look("read by its owner", false, 0);
 

@@ -151,7 +151,8 @@ impl Gateway {
         let view = view(&shared, layout, &shards, &starting, backend);
         let sinks = TelemetrySinks::start(&config, cores.len(), &view.layout)?;
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
-        let shown = shown(&config, &sinks, (refusal, hooks), (&clock, notify));
+        let files = Files::default();
+        let shown = shown(&config, (&sinks, &files), (refusal, hooks), (&clock, notify));
         let counts = (Arc::clone(dns.counts()), Arc::clone(&certificates.status));
         let state = Arc::new(State::new(view, shown, status, sinks.counts(), counts));
         let launch = Launch {
@@ -164,7 +165,6 @@ impl Gateway {
         };
         let workers = launch.run(starting, sockets, &state)?;
         let notifiers = Notifiers::of(&workers).map_err(StartError::System)?;
-        let files = Files::default();
         let descriptors = watch(apis, &files, Arc::clone(&notifiers)).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
         state.set_ready(true);
@@ -175,6 +175,7 @@ impl Gateway {
             key_fetches: KeyFetches::new(background.handle()),
             clock,
             shared,
+            waiting: Arc::default(),
             series_base: 0,
             dns,
             certificates,
@@ -359,7 +360,8 @@ fn view(
 ) -> GatewayView {
     let workers: Vec<Place> = starting.iter().map(|starting| starting.place).collect();
     let (config, shares, shards) = (Arc::clone(&shared.config), shared.shares.clone(), shards.to_vec());
-    GatewayView { config, shares, layout, shards, workers, backend: backend.name(), flags: backend.flags() }
+    let (backend, flags, waiting) = (backend.name(), backend.flags(), Arc::default());
+    GatewayView { config, waiting, shares, layout, shards, workers, backend, flags }
 }
 
 /// Gives all workers each new API, if descriptors are watched.
@@ -376,7 +378,7 @@ fn watch(
 /// Further things that operators get, beside the view.
 fn shown(
     config: &Config,
-    sinks: &TelemetrySinks,
+    (sinks, files): (&TelemetrySinks, &Files),
     (refusal, hooks): (Option<RingUnavailable>, Hooks),
     (clock, notify): (&Clock, Sender<Notice>),
 ) -> Shown {
@@ -387,6 +389,7 @@ fn shown(
         series: sinks.series(),
         log_headers: sinks.log_headers(config),
         clock: clock.clone(),
+        files: files.clone(),
         waker: Waker::new(notify),
     }
 }

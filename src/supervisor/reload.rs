@@ -13,7 +13,7 @@ use super::apis::{Status, Watcher};
 use super::shared_state::Found;
 use super::{Gateway, StartError, dns};
 use crate::admin::Source as _;
-use crate::config::Config;
+use crate::config::{Config, Waiting};
 use crate::tls::Contexts;
 use crate::transcode::api::Api;
 
@@ -40,7 +40,7 @@ impl fmt::Display for ReloadError {
 impl std::error::Error for ReloadError {}
 
 /// The changes of a reload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
     /// Routes that there are now.
     pub routes: usize,
@@ -48,12 +48,15 @@ pub struct Reloaded {
     pub clusters: usize,
     /// Clusters among them that are new or have other settings.
     pub clusters_changed: usize,
+    /// Keys whose values in the file wait for a restart; the values in use stay.
+    pub waiting: Arc<[Waiting]>,
 }
 
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Reloaded { routes, clusters, clusters_changed } = self;
-        write!(f, "{routes} routes, {clusters} clusters, of which {clusters_changed} are new or changed")
+        let Reloaded { routes, clusters, clusters_changed, waiting } = self;
+        write!(f, "{routes} routes, {clusters} clusters, of which {clusters_changed} are new or changed")?;
+        waiting.iter().try_for_each(|key| write!(f, "; {key}"))
     }
 }
 
@@ -66,6 +69,7 @@ impl Gateway {
     pub fn reload(&mut self, mut config: Config) -> Result<Reloaded, ReloadError> {
         let before = self.state.view();
         self.check(&config)?;
+        let waiting: Arc<[Waiting]> = config.keep_what_started(&self.asked).into();
         // A port of 0 is settled.
         config.listeners.clone_from(&before.config.listeners);
         let config = Arc::new(config);
@@ -101,13 +105,18 @@ impl Gateway {
             self.notifiers.transcode(api.as_ref());
             active.descriptors = watcher;
         }
+        active.waiting = Arc::clone(&waiting);
         let clusters_changed = active.apply(&config, addresses, Arc::clone(&contexts));
         active.certificates.set(&config);
         active.certificates.status.set(&config, &contexts, true);
         active.dns.keep(&config, &active_config::on_renamed(&self.active));
         drop(active);
         self.drain_timeout = config.drain_timeout;
-        Ok(Reloaded { routes: config.routes.len(), clusters: config.clusters.len(), clusters_changed })
+        for key in &*waiting {
+            tracing::warn!("{key}");
+        }
+        let (routes, clusters) = (config.routes.len(), config.clusters.len());
+        Ok(Reloaded { routes, clusters, clusters_changed, waiting })
     }
 
     /// Reads all descriptors, and begins to watch them.
@@ -131,11 +140,8 @@ impl Gateway {
     fn check(&self, config: &Config) -> Result<(), ReloadError> {
         let before = &self.asked;
         let mut keys = Vec::new();
-        let same: [(&str, bool); 7] = [
-            ("workers", before.workers == config.workers),
-            ("cpu_policy", before.cpu_policy == config.cpu_policy),
-            ("io", before.io == config.io),
-            ("admin", before.admin.address == config.admin.address && before.admin.tap == config.admin.tap),
+        let same: [(&str, bool); 4] = [
+            ("admin.tap", before.admin.tap == config.admin.tap),
             ("listeners", before.listeners == config.listeners),
             ("access_log", before.access_log == config.access_log),
             ("tracing", before.tracing == config.tracing),

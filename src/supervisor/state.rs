@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::apis::Status;
 use super::certificates;
 use super::dns;
+use super::files::Files;
 use super::notice::Waker;
 use super::series::Series;
 use super::telemetry_sinks::Counts;
@@ -49,6 +50,8 @@ pub(super) struct Shown {
     pub(super) series: Arc<Series>,
     pub(super) log_headers: Headers,
     pub(super) clock: Clock,
+    /// All files that are watched.
+    pub(super) files: Files,
     /// Wakes the thread that waits for the gateway's end, when an operator asks to drain.
     pub(super) waker: Waker,
 }
@@ -167,6 +170,8 @@ impl Source for State {
                 taken: self.reloads.load(Ordering::Relaxed),
                 refused: self.reload_failures.load(Ordering::Relaxed),
                 refused_last: self.reload_failed_last.load(Ordering::Relaxed),
+                keys_waiting: view.waiting.len(),
+                files_missing: self.shown.files.missing(),
             },
             names: self.dns.get(),
             control_panics: super::guard::panics(),

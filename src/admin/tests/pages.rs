@@ -118,6 +118,14 @@ fn routes_are_listed_and_explained() {
 }
 
 #[test]
+fn keys_that_wait_for_a_restart_are_shown() {
+    let json = get_json("/config/waiting?format=json");
+    let wanted = json!([{ "key": "workers", "place": "test.toml:3:11", "found": "4", "in_use": "2" }]);
+    assert_eq!(json, wanted);
+    assert!(get("/config/waiting").body.contains("test.toml:3:11"));
+}
+
+#[test]
 fn the_configuration_is_shown_whole() {
     let text = get("/config").body;
     let parsed = crate::config::parse(&text, std::path::Path::new("shown.toml")).unwrap();

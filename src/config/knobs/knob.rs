@@ -14,6 +14,8 @@ pub struct Knob {
     pub kind: Kind,
     /// The effect of the key, in a sentence.
     pub about: &'static str,
+    /// Whether only a start applies the key, and no reload.
+    pub is_at_start: bool,
 }
 
 /// The kind of a key's value.
@@ -145,6 +147,11 @@ pub enum Kind {
 }
 
 impl Knob {
+    /// The row, of a key that only a start applies.
+    pub(super) const fn at_start(self) -> Knob {
+        Knob { is_at_start: true, ..self }
+    }
+
     /// The table the key is in; `""` is the top.
     pub fn table(&self) -> &'static str {
         self.key.rsplit_once('.').map_or("", |(table, _)| table)

@@ -11,12 +11,12 @@ pub(super) const fn secs(n: u64) -> Duration {
 
 pub(super) const fn count(key: &'static str, default: u32, min: u32, max: u32, about: &'static str) -> Knob {
     let kind = Kind::Count { default, min, max };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn size(key: &'static str, default: u32, min: u32, max: u32, about: &'static str) -> Knob {
     let kind = Kind::Size { default, min, max };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn time(
@@ -27,7 +27,7 @@ pub(super) const fn time(
     about: &'static str,
 ) -> Knob {
     let kind = Kind::Time { default, min, max };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn time_or_none(
@@ -38,17 +38,17 @@ pub(super) const fn time_or_none(
     about: &'static str,
 ) -> Knob {
     let kind = Kind::TimeOrNone { default, min, max };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn ratio(key: &'static str, default: f64, min: f64, max: f64, about: &'static str) -> Knob {
     let kind = Kind::Ratio { default, min, max };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn flag(key: &'static str, default: bool, about: &'static str) -> Knob {
     let kind = Kind::Flag { default };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn word(
@@ -58,17 +58,17 @@ pub(super) const fn word(
     about: &'static str,
 ) -> Knob {
     let kind = Kind::Word { default, words };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn other(key: &'static str, wanted: &'static str, about: &'static str) -> Knob {
     let kind = Kind::Other { wanted };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn count_or_auto(key: &'static str, min: u32, max: u32, about: &'static str) -> Knob {
     let kind = Kind::CountOrAuto { min, max };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn power_of_two(
@@ -79,7 +79,7 @@ pub(super) const fn power_of_two(
     about: &'static str,
 ) -> Knob {
     let kind = Kind::PowerOfTwo { default, min, max };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn time_if_set(
@@ -89,27 +89,27 @@ pub(super) const fn time_if_set(
     about: &'static str,
 ) -> Knob {
     let kind = Kind::TimeIfSet { min, max };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn address(key: &'static str, default: Option<SocketAddr>, about: &'static str) -> Knob {
     let kind = Kind::Address { default };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn table(key: &'static str, about: &'static str) -> Knob {
     let kind = Kind::Table;
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn tables(key: &'static str, min: usize, max: usize, about: &'static str) -> Knob {
     let kind = Kind::Tables { min, max };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn names(key: &'static str, max: usize, about: &'static str) -> Knob {
     let kind = Kind::Names { max };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn list(
@@ -120,10 +120,10 @@ pub(super) const fn list(
     about: &'static str,
 ) -> Knob {
     let kind = Kind::List { wanted, min, max };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }
 
 pub(super) const fn codes(key: &'static str, default: &'static [&'static str], about: &'static str) -> Knob {
     let kind = Kind::Codes { default };
-    Knob { key, kind, about }
+    Knob { key, kind, about, is_at_start: false }
 }

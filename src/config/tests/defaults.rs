@@ -7,7 +7,7 @@ use super::super::{
     AccessLog, Admin, Admission, AllowOrigins, Backend, Breaker, ClientKeepalive, Cluster, Compatibility,
     Compression, Config, ConnectionAge, Cors, CpuPolicy, Dns, Effective, Endpoint, Forwarding, Http2, Io,
     Keepalive, LbPolicy, Listener, Match, Metrics, OnBadRule, OnUnavailable, OutlierDetection, Overload,
-    PathMatch, Pool, PrintOptions, Reconnect, Retry, RetryBudget, Route, RouteActions, RoutePolicies,
+    PathMatch, Places, Pool, PrintOptions, Reconnect, Retry, RetryBudget, Route, RouteActions, RoutePolicies,
     ServerTiming, SlowStart, Transcoding, WeightedCluster, Workers,
 };
 use super::{parsed, top};
@@ -64,6 +64,7 @@ fn everything_has_a_default() {
         directory: PathBuf::new(),
         files: Vec::new(),
         effective: Effective::default(),
+        places: Places::default(),
     };
     assert_eq!(parsed(&top("")), wanted);
     assert_ne!(parsed(&top("workers = 2")), wanted);

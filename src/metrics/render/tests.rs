@@ -20,7 +20,7 @@ const GATEWAY: GatewayInfo<'_> = GatewayInfo {
     traces: Some(TraceCounts { exported: 6, failed: 1 }),
     transcoding: None,
     control_panics: 0,
-    reloads: ReloadCounts { taken: 0, refused: 0, refused_last: false },
+    reloads: ReloadCounts { taken: 0, refused: 0, refused_last: false, keys_waiting: 0, files_missing: 0 },
     names: NameCounts { lookups: 0, failures: 0, changes: 0 },
     shares: &[],
 };

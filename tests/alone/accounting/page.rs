@@ -137,7 +137,7 @@ impl Watch {
 }
 
 /// Families that no core counts: what they say is of the gateway as a whole, or of what its cores share.
-const OF_THE_WHOLE: [&str; 21] = [
+const OF_THE_WHOLE: [&str; 23] = [
     "ringway_access_log_lines_total",
     "ringway_access_log_failed_total",
     "ringway_build_info",
@@ -146,6 +146,8 @@ const OF_THE_WHOLE: [&str; 21] = [
     "ringway_workers",
     "ringway_config_reloads_total",
     "ringway_config_good",
+    "ringway_config_keys_waiting",
+    "ringway_config_files_missing",
     "ringway_transcoding_methods",
     "ringway_transcoding_rules",
     "ringway_transcoding_loads_total",

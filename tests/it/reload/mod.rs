@@ -4,3 +4,4 @@ mod carry_over;
 mod discovery;
 mod drain;
 mod signals;
+mod told;
