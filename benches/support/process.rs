@@ -4,7 +4,7 @@ use ringway::tools::usage::Side;
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -30,15 +30,12 @@ impl Process {
         std::fs::write(&file, config)?;
         let mut command = Command::new(program);
         command.args(["run", "--config"]).arg(&file).env_remove("RINGWAY_LOG").stderr(Stdio::piped());
-        let child = command.spawn().map_err(|error| format!("{}: {error}", program.display()));
-        let started = child.map_err(Into::into).and_then(Process::ready);
-        let _ = std::fs::remove_file(&file);
-        started
+        let child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
+        Process::ready(Kill { child, config: file })
     }
 
-    fn ready(child: Child) -> Result<Process, Box<dyn Error>> {
-        let mut child = Kill(child);
-        let mut lines = BufReader::new(child.0.stderr.take().ok_or("no log")?).lines();
+    fn ready(mut child: Kill) -> Result<Process, Box<dyn Error>> {
+        let mut lines = BufReader::new(child.child.stderr.take().ok_or("no log")?).lines();
         let mut addresses = None;
         while addresses.is_none() {
             let Some(line) = lines.next().transpose()? else { break };
@@ -48,32 +45,42 @@ impl Process {
                 eprintln!("{line}");
             }
         }
-        // Later lines are for people to see, and must not fill the pipe.
-        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
+        // Later lines are for people to see, but for those of calls that failed, and must not fill the pipe.
+        let shown = |line: String| {
+            if !line.starts_with('{') {
+                eprintln!("{line}")
+            }
+        };
+        thread::spawn(move || lines.map_while(Result::ok).for_each(shown));
         let (listener, admin) = addresses.ok_or("the gateway has ended before it served")?;
         Ok(Process { child, listener, admin })
     }
 
     /// Whose usage is read.
     pub fn side(&self) -> Side {
-        Side::process("gateway", self.child.0.id())
+        Side::process("gateway", self.child.child.id())
     }
 
     /// Asks it to end, and waits until it has.
     pub fn end(mut self) -> Result<(), Box<dyn Error>> {
-        Command::new("kill").arg(self.child.0.id().to_string()).status()?;
-        let status = self.child.0.wait()?;
+        Command::new("kill").arg(self.child.child.id().to_string()).status()?;
+        let status = self.child.child.wait()?;
         if status.success() { Ok(()) } else { Err(format!("the gateway ended with {status}").into()) }
     }
 }
 
 /// Ends with this process, whatever becomes of it.
-struct Kill(Child);
+struct Kill {
+    child: Child,
+    /// The file with its configuration, which it looks at as long as it runs.
+    config: PathBuf,
+}
 
 impl Drop for Kill {
     fn drop(&mut self) {
         // It has ended if all went well.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.config);
     }
 }
