@@ -86,7 +86,8 @@ pub use tls::{
     TlsParams, TlsVersion, ValidationContext,
 };
 pub use web::{
-    AllowOrigins, Compatibility, Compression, ContentCoding, Cors, OnBadRule, PrintOptions, Transcoding,
+    AllowOrigins, Compatibility, Compression, ContentCoding, Cors, GrpcCompression, OnBadRule, PrintOptions,
+    Transcoding,
 };
 
 /// A whole, checked configuration.

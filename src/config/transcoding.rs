@@ -8,7 +8,7 @@ use super::forms::{self, Hint};
 use super::reader::Table;
 use super::web::{
     AllowOrigins, Compatibility, Compression, ContentCoding, Cors, GRPC_GATEWAY, GRPC_GATEWAY_FLAGS,
-    OnBadRule, PrintOptions, Transcoding,
+    GrpcCompression, OnBadRule, PrintOptions, Transcoding,
 };
 
 /// `clusters` has the position of each name.
@@ -39,6 +39,7 @@ pub(super) fn read(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Tran
         max_request_body_size: table.size("max_request_body_size"),
         max_response_message_size: table.size("max_response_message_size"),
         compression: compression(&table.table("compression")),
+        grpc_compression: grpc_compression(&table.table("grpc_compression")),
         ignore_unknown_fields: flag("ignore_unknown_fields"),
         ignore_unknown_query_parameters: flag("ignore_unknown_query_parameters"),
         service_configs: unique(table, "service_configs", forms::file)
@@ -70,13 +71,31 @@ pub(super) fn read(table: &Table<'_>, clusters: &HashMap<String, usize>) -> Tran
     transcoding
 }
 
-fn compression(table: &Table<'_>) -> Compression {
-    let coding = |name: &str| match name {
+fn coding(name: &str) -> Result<ContentCoding, Hint> {
+    match name {
         "gzip" => Ok(ContentCoding::Gzip),
         "br" => Ok(ContentCoding::Brotli),
         "zstd" => Ok(ContentCoding::Zstd),
         _ => Err(None),
+    }
+}
+
+fn grpc_compression(table: &Table<'_>) -> GrpcCompression {
+    // gRPC knows no `br`.
+    let of_grpc = |name: &str| {
+        coding(name).and_then(|coding| match coding {
+            ContentCoding::Brotli => Err(None),
+            coding => Ok(coding),
+        })
     };
+    GrpcCompression {
+        accept: table.list("accept", of_grpc).into_iter().map(|(coding, _)| coding).collect(),
+        request: coding(table.word("request")).ok(),
+        min_message_length: table.size("min_message_length"),
+    }
+}
+
+fn compression(table: &Table<'_>) -> Compression {
     let algorithms = table.list("algorithms", coding).into_iter().map(|(coding, _)| coding).collect();
     Compression { algorithms, min_content_length: table.size("min_content_length") }
 }

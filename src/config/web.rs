@@ -28,6 +28,8 @@ pub struct Transcoding {
     pub max_response_message_size: u32,
     /// The compression of answers.
     pub compression: Compression,
+    /// The compression of messages from and to services.
+    pub grpc_compression: GrpcCompression,
     /// Whether unknown fields of a JSON request are left out; else they are errors.
     pub ignore_unknown_fields: bool,
     /// Whether query parameters that are no fields are left out; else they are errors.
@@ -47,6 +49,17 @@ pub struct Compression {
     pub algorithms: Vec<ContentCoding>,
     /// Bytes of a body below which it is sent as it is.
     pub min_content_length: u32,
+}
+
+/// The compression of gRPC messages that the gateway makes and reads itself, for calls in JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcCompression {
+    /// Codings that services may answer with, gzip and zstd; none if they are to send messages as they are.
+    pub accept: Vec<ContentCoding>,
+    /// The coding of messages to services.
+    pub request: Option<ContentCoding>,
+    /// Bytes of a message to a service below which it is sent as it is.
+    pub min_message_length: u32,
 }
 
 /// A content coding of HTTP.

@@ -29,6 +29,16 @@ pub const fn name(coding: ContentCoding) -> &'static str {
     }
 }
 
+/// Codings of gRPC as a `grpc-accept-encoding` has them.
+pub fn grpc_accept_encoding(codings: &[ContentCoding]) -> &'static str {
+    match codings {
+        [] => "identity",
+        [one] => name(*one),
+        [ContentCoding::Gzip, ..] => "gzip,zstd",
+        _ => "zstd,gzip",
+    }
+}
+
 /// Reads a `content-encoding`: `None` in it stands for a body that is not encoded.
 ///
 /// # Errors

@@ -4,6 +4,9 @@
 //! flags, four of length in network order, then the message. Nothing is kept but the place in the current message, so
 //! the bytes can be cut anywhere.
 
+/// The flag of a message that is compressed.
+pub const COMPRESSED: u8 = 1;
+
 /// Walks over the bytes of one direction of a call.
 #[derive(Clone, Debug, Default)]
 pub struct Walker {
@@ -26,7 +29,7 @@ pub struct Head {
 impl Head {
     /// Is the message compressed?
     pub const fn is_compressed(self) -> bool {
-        self.flags & 1 != 0
+        self.flags & COMPRESSED != 0
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::super::{
     AccessLog, Admin, Admission, AllowOrigins, Backend, Breaker, ClientKeepalive, Cluster, Compatibility,
-    Compression, Config, ConnectionAge, Cors, CpuPolicy, Dns, Effective, Endpoint, Forwarding, Http2, Io,
-    Keepalive, LbPolicy, Listener, Match, Metrics, OnBadRule, OnUnavailable, OutlierDetection, Overload,
-    PathMatch, Places, Pool, PrintOptions, Reconnect, Retry, RetryBudget, Route, RouteActions, RoutePolicies,
-    ServerTiming, SlowStart, Transcoding, WeightedCluster, Workers,
+    Compression, Config, ConnectionAge, Cors, CpuPolicy, Dns, Effective, Endpoint, Forwarding,
+    GrpcCompression, Http2, Io, Keepalive, LbPolicy, Listener, Match, Metrics, OnBadRule, OnUnavailable,
+    OutlierDetection, Overload, PathMatch, Places, Pool, PrintOptions, Reconnect, Retry, RetryBudget, Route,
+    RouteActions, RoutePolicies, ServerTiming, SlowStart, Transcoding, WeightedCluster, Workers,
 };
 use super::{parsed, top};
 
@@ -129,6 +129,7 @@ pub(super) fn default_transcoding() -> Transcoding {
         max_request_body_size: 4096 * KIB,
         max_response_message_size: 4096 * KIB,
         compression: Compression { algorithms: Vec::new(), min_content_length: KIB },
+        grpc_compression: GrpcCompression { accept: Vec::new(), request: None, min_message_length: KIB },
         ignore_unknown_fields: false,
         ignore_unknown_query_parameters: false,
         service_configs: Vec::new(),

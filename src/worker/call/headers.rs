@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::protocol::{DownstreamProtocol, Version};
+use crate::config::GrpcCompression;
 use crate::http2::{Head, Heads, Name};
 use crate::policy::caller;
 use crate::policy::failure::Failure;
 use crate::policy::retry::Pushback;
 use crate::policy::route;
 use crate::policy::status::Code;
+use crate::transcode::coding;
 use crate::upstream::AttemptError;
 use crate::wire::trace_context::TraceParent;
 use crate::wire::{binary, connect, content, path as wire_path, timeout};
@@ -184,9 +186,15 @@ pub(in crate::worker) fn is_not_sent_on(name: Name) -> bool {
 
 /// Turns the head of a request in JSON into that of a call of the method with this path. Its messages are made here, and
 /// read here, so encodings are none of the caller's.
-pub(in crate::worker) fn json_to_grpc(head: &mut Head, path: &str) {
+pub(in crate::worker) fn json_to_grpc(head: &mut Head, path: &str, compression: &GrpcCompression) {
     head.remove(Name::GRPC_ENCODING);
     head.remove(Name::GRPC_ACCEPT_ENCODING);
+    if let Some(coding) = compression.request {
+        head.push(Name::GRPC_ENCODING, coding::name(coding).as_bytes());
+    }
+    if !compression.accept.is_empty() {
+        head.push(Name::GRPC_ACCEPT_ENCODING, coding::grpc_accept_encoding(&compression.accept).as_bytes());
+    }
     head.remove(Name::CONTENT_ENCODING);
     to_grpc(head, &content::of_grpc(None));
     head.set_path(path.as_bytes());
@@ -318,6 +326,7 @@ pub(in crate::worker) fn response(heads: &std::rc::Rc<Heads>, status: u16) -> He
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ContentCoding;
 
     fn request() -> Head {
         let mut head = Heads::new().head();
@@ -397,8 +406,15 @@ mod tests {
         ];
         assert_eq!(fields(&web), wanted.map(owned));
         let mut json = asked();
-        json_to_grpc(&mut json, "/x.Y/Z");
+        let mut off = GrpcCompression { accept: Vec::new(), request: None, min_message_length: 1 };
+        json_to_grpc(&mut json, "/x.Y/Z", &off);
         assert_eq!(fields(&json), [owned(("content-type", "application/grpc"))]);
+        let mut compressed = asked();
+        (off.accept, off.request) =
+            (vec![ContentCoding::Zstd, ContentCoding::Gzip], Some(ContentCoding::Gzip));
+        json_to_grpc(&mut compressed, "/x.Y/Z", &off);
+        let ours = [("grpc-encoding", "gzip"), ("grpc-accept-encoding", "zstd,gzip")];
+        assert_eq!(fields(&compressed)[..2], ours.map(owned));
         assert_eq!(json.path(), Some(&b"/x.Y/Z"[..]));
     }
 

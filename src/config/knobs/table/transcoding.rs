@@ -57,6 +57,14 @@ pub(super) const ROWS: &[Knob] = &[
     size("transcoding.compression.min_content_length", KIB, 1, 1024 * MIB,
         "Bytes of a body below which it is sent as it is."),
 
+    table("transcoding.grpc_compression", "Compression of gRPC messages between the gateway and services, of calls in JSON. Messages of callers in gRPC and gRPC-Web pass as they are."),
+    list("transcoding.grpc_compression.accept", "\"gzip\" or \"zstd\"", 0, 2,
+        "Codings that services may answer with, sent as `grpc-accept-encoding`. Empty: none."),
+    word("transcoding.grpc_compression.request", "identity", &["identity", "gzip", "zstd"],
+        "The coding of messages to services, sent as `grpc-encoding`. Services must know it."),
+    size("transcoding.grpc_compression.min_message_length", KIB, 1, 1024 * MIB,
+        "Bytes of a message to a service below which it is sent as it is."),
+
     table("transcoding.print_options", "How JSON is written."),
     flag("transcoding.print_options.add_whitespace", false,
         "Lines and indents, for people."),

@@ -14,7 +14,7 @@ use crate::transcode::query::QueryError;
 use crate::transcode::read::mask::field_mask;
 use crate::transcode::read::{ReadError, ReadOptions, read, read_field};
 use crate::transcode::split::{SplitReason, Splitter};
-use crate::wire::frame::HEAD_BYTES;
+use crate::wire::frame::{COMPRESSED, HEAD_BYTES};
 use crate::wire::messages::Messages;
 
 /// A body that has been received whole.
@@ -136,10 +136,26 @@ impl TranscodedRequest {
         if has_oneof || self.has_oneof {
             self.check_oneofs(&out[head_at + HEAD_BYTES..])?;
         }
+        self.compress(out, head_at);
         let length =
             u32::try_from(out.len() - head_at - HEAD_BYTES).map_err(|_| (Failure::BodyTooLarge, None))?;
         out[head_at + 1..head_at + HEAD_BYTES].copy_from_slice(&length.to_be_bytes());
         Ok(())
+    }
+
+    /// Compresses the message whose frame begins there, if that is configured and makes it shorter.
+    fn compress(&self, out: &mut Vec<u8>, head_at: usize) {
+        let settings = &self.transcoder.settings.grpc_compression;
+        let message = &out[head_at + HEAD_BYTES..];
+        let is_long = message.len() >= settings.min_message_length as usize;
+        let Some(coding) = settings.request.filter(|_| is_long) else { return };
+        if let Ok(encoded) = coding::encode(coding, message)
+            && encoded.len() < message.len()
+        {
+            out.truncate(head_at + HEAD_BYTES);
+            out.extend_from_slice(&encoded);
+            out[head_at] = COMPRESSED;
+        }
     }
 
     /// Refuses a message of which the body has one member of a oneof, and path or query have another one.

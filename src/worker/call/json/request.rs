@@ -128,7 +128,11 @@ pub(in crate::worker) fn open(
         let mut encoder = opened.connect_encoder();
         encoder.compress(head.get(Name::ACCEPT_ENCODING).unwrap_or_default());
         responder.encode_json(encoder);
-        headers::json_to_grpc(head, transcoder.method(rule).path.as_str());
+        headers::json_to_grpc(
+            head,
+            transcoder.method(rule).path.as_str(),
+            &transcoder.settings.grpc_compression,
+        );
         return Ok(opened);
     }
     let compatibility = &transcoder.settings.compatibility;
@@ -139,7 +143,7 @@ pub(in crate::worker) fn open(
     let mut encoder = JsonEncoder::new(Rc::clone(transcoder), rule, format);
     encoder.compress(head.get(Name::ACCEPT_ENCODING).unwrap_or_default());
     responder.encode_json(encoder);
-    headers::json_to_grpc(head, transcoder.method(rule).path.as_str());
+    headers::json_to_grpc(head, transcoder.method(rule).path.as_str(), &transcoder.settings.grpc_compression);
     // After the fields of the connection are gone.
     if compatibility.metadata_prefixes {
         prefixes::strip(head);

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use super::codings;
 use super::connect;
 use super::extra::ExtraHeaders;
 use super::format::Format;
@@ -45,6 +46,8 @@ pub(in crate::worker) struct JsonEncoder {
     ended: Option<AttemptError>,
     /// The coding that a whole answer may have.
     coding: Option<ContentCoding>,
+    /// The coding of the service's messages, if it is one that it was offered.
+    message_coding: Option<ContentCoding>,
     /// How much of it is held until it is whole.
     held: Option<BufferedAnswer>,
 }
@@ -66,6 +69,7 @@ impl JsonEncoder {
             is_empty: true,
             ended: None,
             coding: None,
+            message_coding: None,
             held: None,
         }
     }
@@ -74,25 +78,6 @@ impl JsonEncoder {
     pub(in crate::worker) fn compress(&mut self, accept_encoding: &[u8]) {
         let offered = &self.transcoder.settings.compression.algorithms;
         self.coding = coding::choose(accept_encoding, offered);
-    }
-
-    /// The body as it is sent, and what the head says of that.
-    fn encoded(&self, body: Slice, head: &mut Head) -> Slice {
-        let settings = &self.transcoder.settings.compression;
-        if settings.algorithms.is_empty() {
-            return body;
-        }
-        head.push(Name::VARY, b"accept-encoding");
-        let is_long = body.len() >= settings.min_content_length as usize;
-        let is_encoded = head.get(Name::CONTENT_ENCODING).is_some();
-        let Some(coding) = self.coding.filter(|_| is_long && !is_encoded) else { return body };
-        match coding::encode(coding, &body) {
-            Ok(encoded) if encoded.len() < body.len() => {
-                head.push(Name::CONTENT_ENCODING, coding::name(coding).as_bytes());
-                encoded.into()
-            }
-            _ => body,
-        }
     }
 
     /// The caller speaks Connect: errors and trailers are in its form.
@@ -140,6 +125,7 @@ impl JsonEncoder {
         for field in head.iter().filter(|field| is_status(field.name)) {
             trailers.push(field.name, field.value);
         }
+        self.message_coding = codings::of_messages(&self.transcoder.settings.grpc_compression, &head);
         head.retain(|field| {
             !is_status(field.name)
                 && !matches!(
@@ -213,21 +199,21 @@ impl JsonEncoder {
         let length_max = self.transcoder.settings.max_response_message_size;
         while out.len() < ENOUGH {
             let Some(message) = self.messages.next(length_max).map_err(|_| BAD)? else { break };
-            // The upstream was not told that it may compress.
-            if message.is_compressed || self.only.is_some() {
+            if self.only.is_some() {
                 return Err(BAD);
             }
+            let message = codings::message(self.message_coding, message, length_max).ok_or(BAD)?;
             if self.format == Format::Value {
-                self.only = Some(self.whole(&message.bytes));
+                self.only = Some(self.whole(&message));
                 continue;
             }
             let before = out.len();
-            if let Err(failed) = self.append(&message.bytes, out) {
+            if let Err(failed) = self.append(&message, out) {
                 out.truncate(before);
                 return Err(failed);
             }
             if !sink.is_begun() {
-                self.set_type(&message.bytes)?;
+                self.set_type(&message)?;
                 self.begin_on(sink, extra, is_head)?;
                 if is_head {
                     out.clear();
@@ -347,7 +333,8 @@ impl JsonEncoder {
             let body = self.only.take().ok_or(BAD)??;
             let mut head = self.head_with(extra)?;
             self.add_metadata(&mut head, trailers);
-            let body = if is_head { body } else { self.encoded(body, &mut head) };
+            let settings = &self.transcoder.settings.compression;
+            let body = if is_head { body } else { codings::body(settings, self.coding, body, &mut head) };
             return Ok(sink.send_whole(head, body, is_head)?);
         }
         if !sink.is_begun() {

@@ -3,6 +3,7 @@
 //! An upstream's response is always gRPC: a head, messages in their frames, trailers. gRPC callers get just that; for
 //! others an encoder turns it into gRPC-Web or JSON.
 
+mod codings;
 mod connect;
 mod extra;
 pub(in crate::worker) mod format;
