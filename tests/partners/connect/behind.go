@@ -153,7 +153,7 @@ func startGateway(gateway *exec.Cmd) (uint64, error) {
 	if err := gateway.Start(); err != nil {
 		return 0, err
 	}
-	ready := regexp.MustCompile(`ready listeners=\[([^\]]+)\]`)
+	ready := regexp.MustCompile(`ready .*listeners=\[([^\]]+)\]`)
 	found := make(chan uint64, 1)
 	go func() {
 		defer close(found)
