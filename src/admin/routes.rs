@@ -1,5 +1,6 @@
 //! `/routes`: all routes in order, or which one takes a call and why those before it do not.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -7,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::request::{AdminError, AdminRequest};
 use super::value::Value;
 use crate::config::{Config, LocalAnswer, MILLION, PathRewrite, Route};
+use crate::policy::rbac;
 use crate::policy::route::{Question, why_not};
 use crate::transcode::rules::{Captures, Found};
 
@@ -101,6 +103,11 @@ fn explain(config: &Config, path: &str, asked: &AdminRequest) -> Result<Value, A
         None if means.as_ref().is_some_and(|means| !means.starts_with('/')) => "the request means no method",
         None => "no route takes the call: it is answered UNIMPLEMENTED",
     };
+    let route = taken.map(|number| &config.routes[number]);
+    let client = client(asked)?;
+    // Rules see the path of the method that a request of plain HTTP means.
+    let seen = means.as_deref().filter(|means| means.starts_with('/')).unwrap_or(path);
+    let access = client.map(|client| access(config, route, client, seen, &headers));
     let taken = taken.map(|number| Value::Record(entries(config, number, &config.routes[number])));
     Ok(Value::Record(vec![
         ("path", path.into()),
@@ -109,7 +116,49 @@ fn explain(config: &Config, path: &str, asked: &AdminRequest) -> Result<Value, A
         ("answer", answer.into()),
         ("taken_by", taken.unwrap_or(Value::Null)),
         ("passed_by", passed.into_iter().collect()),
+        ("client", client.map_or(Value::Null, |client| Value::Text(client.to_string()))),
+        ("access", access.unwrap_or(Value::Null)),
     ]))
+}
+
+/// The address of the client that is asked about.
+fn client(asked: &AdminRequest) -> Result<Option<IpAddr>, AdminError> {
+    let Some(text) = asked.query().get("client") else { return Ok(None) };
+    let refused = || AdminError(StatusCode::BAD_REQUEST, format!("client={text} is not an IP address"));
+    text.parse().map(Some).map_err(|_| refused())
+}
+
+/// Whether a client of this address may connect to each listener, and what the rules of the route say of its call without
+/// a certificate, a token or a key.
+fn access(config: &Config, route: Option<&Route>, client: IpAddr, path: &str, headers: &HeaderMap) -> Value {
+    let rules = route.and_then(|route| route.policies.rbac.as_ref());
+    let rows = config.listeners.iter().map(|listener| {
+        let verdict = rules.map(|rules| {
+            let question = rbac::Question {
+                path: path.as_bytes(),
+                headers,
+                caller: client,
+                peer: client,
+                port: listener.address.port(),
+                tls: None,
+                token: None,
+                client: None,
+            };
+            rbac::authorize(rules, &question)
+        });
+        let word = |allowed: Option<bool>| match allowed {
+            Some(true) => Value::from("allowed"),
+            Some(false) => Value::from("denied"),
+            None => Value::Null,
+        };
+        Value::Record(vec![
+            ("listener", Value::Text(listener.address.to_string())),
+            ("connects", listener.admission.admits(client).into()),
+            ("rbac", word(verdict.map(|verdict| verdict.allowed))),
+            ("shadow_rbac", word(verdict.and_then(|verdict| verdict.shadow))),
+        ])
+    });
+    rows.collect()
 }
 
 /// The route that takes a call, and why those before it do not.

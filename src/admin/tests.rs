@@ -51,6 +51,7 @@ pub(super) fn view() -> GatewayView {
     let config = r#"
         [[listeners]]
         address = "127.0.0.1:8080"
+        deny_cidrs = ["10.9.0.0/16"]
         [[routes]]
         match = { path = "/a.A/Get", headers = { x-canary = "1" } }
         weighted_clusters = [{ name = "one", weight = 9 }, { name = "two", weight = 1 }]
@@ -61,6 +62,9 @@ pub(super) fn view() -> GatewayView {
         match = { prefix = "/b" }
         cluster = "two"
         timeout = "0s"
+        [routes.rbac]
+        action = "DENY"
+        policies = [{ name = "inside", permissions = ["path:/bc/*"], principals = ["remote_ip:10.0.0.0/8"] }]
         [[clusters]]
         name = "one"
         endpoints = ["10.0.0.1:1", "10.0.0.2:1"]

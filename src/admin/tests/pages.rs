@@ -112,6 +112,22 @@ fn routes_are_listed_and_explained() {
         )
     );
     assert_eq!(taken("/a.A/Get&host=example.com").0, None);
+    let access = |query: &str| get_json(&format!("/routes?format=json&explain={query}"))["access"].take();
+    for (query, connects, rbac) in [
+        ("/bc/D&client=10.0.0.7", true, json!("denied")),
+        ("/bc/D&client=10.9.0.7", false, json!("denied")),
+        ("/bc/D&client=192.0.2.1", true, json!("allowed")),
+        ("/bd/D&client=10.0.0.7", true, json!("allowed")),
+        ("/a.A/Get&host=api.example.com&client=::1", true, Value::Null),
+    ] {
+        let wanted = json!([{
+            "listener": "127.0.0.1:8080", "connects": connects, "rbac": rbac, "shadow_rbac": null,
+        }]);
+        assert_eq!(access(query), wanted, "{query}");
+    }
+    assert_eq!(access("/bc/D"), Value::Null);
+    let refused = get("/routes?explain=/bc/D&client=localhost");
+    assert!(refused.status == 400 && refused.body.contains("is not an IP address"), "{}", refused.body);
     let refused = get("/routes?explain=/a&header=nonsense");
     assert_eq!(refused.status, 400, "{}", refused.body);
     assert!(get("/routes?explain=/bc/D").body.contains("taken_by:\n  route: 3\n"));
