@@ -10,10 +10,15 @@
 //! The limit may change while calls are in flight. They keep their tokens. If more are out than the new limit, the
 //! count of free ones is negative: no call is let in until as many have ended. Until then a worker does not keep a
 //! token that a call gives back.
+//!
+//! A caller may take all of it as long as nobody else wants a part. Once a caller within its share was refused, the last
+//! eighth of all tokens is for such callers, until none has come for two seconds.
 
 use super::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::time::Moment;
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The tokens no worker has. On a cache line of its own (two, as x86 fetches them in pairs).
 #[derive(Debug)]
@@ -24,7 +29,19 @@ pub struct SharedLimit {
     wanted: AtomicU32,
     /// Of the limit, a batch is this part; none where tokens are not leased.
     batches: Option<u32>,
+    starved: Starved,
 }
+
+/// Until when the last tokens are for callers within their share, in nanoseconds. Calls read it, and it is hardly ever written: it has a
+/// cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Starved(AtomicU64);
+
+/// How long the last tokens are kept for callers within their share.
+const STARVED: Duration = Duration::from_secs(2);
+/// A caller's share is this part of all, and so is what is kept.
+const SHARES: u32 = 8;
 
 /// The tokens as one word: how many there are, and how many of them are free, less than none if that many have to come
 /// back first.
@@ -54,14 +71,16 @@ impl SharedLimit {
     pub fn new(max: u32, workers: usize) -> Arc<Self> {
         let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
         let batches = Some(workers.saturating_mul(8));
-        Arc::new(Self { tokens: AtomicU64::new(Tokens::new(max).pack()), wanted: AtomicU32::new(0), batches })
+        let (tokens, wanted) = (AtomicU64::new(Tokens::new(max).pack()), AtomicU32::new(0));
+        Arc::new(Self { tokens, wanted, batches, starved: Starved::default() })
     }
 
     /// A limit for rare things, such as connections or the wait for one: each take asks the atomic, and no refusal is
     /// early.
     pub fn unleased(max: u32) -> Arc<Self> {
         let tokens = AtomicU64::new(Tokens::new(max).pack());
-        Arc::new(Self { tokens, wanted: AtomicU32::new(0), batches: None })
+        let (wanted, starved) = (AtomicU32::new(0), Starved::default());
+        Arc::new(Self { tokens, wanted, batches: None, starved })
     }
 
     /// The most calls that can be in flight.
@@ -85,6 +104,31 @@ impl SharedLimit {
         let _ = self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |wanted| {
             (wanted < WANTED_MAX).then_some(wanted + 1)
         });
+    }
+
+    /// The calls of one caller that make up its share.
+    pub fn share(&self) -> u32 {
+        (self.max() / SHARES).max(1)
+    }
+
+    /// A caller within its share was refused, or needed what is kept for it.
+    pub fn starve(&self, now: Moment) {
+        let until = now.plus(STARVED).as_nanos();
+        let known = self.starved.0.load(Ordering::Relaxed);
+        // Not for each refusal, for all workers read it.
+        if until.saturating_sub(known) > (STARVED / 8).as_nanos() as u64 {
+            self.starved.0.store(until, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the last tokens are kept for callers within their share.
+    pub fn is_starved(&self, now: Moment) -> bool {
+        now.as_nanos() < self.starved.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether no more tokens are free than are kept.
+    pub fn is_scarce(&self) -> bool {
+        self.free() <= self.share()
     }
 
     /// Whether a token is wanted; who is told so gives one back.

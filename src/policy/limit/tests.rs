@@ -1,5 +1,6 @@
 use super::*;
 use crate::random::Random;
+use crate::time::Moment;
 use std::sync::atomic::AtomicU32;
 use std::thread;
 
@@ -260,4 +261,21 @@ fn wants_are_few_and_each_is_taken_once() {
     (0..100).for_each(|_| shared.want());
     let taken = (0..100).filter(|_| shared.take_want()).count();
     assert_eq!(taken, WANTED_MAX as usize);
+}
+
+#[test]
+fn a_refusal_within_a_share_holds_others_to_theirs_for_a_while() {
+    let shared = SharedLimit::new(1_024, 2);
+    let at = |millis: u64| Moment::from_nanos(millis * 1_000_000);
+    assert_eq!((shared.share(), SharedLimit::new(3, 1).share()), (128, 1));
+    assert!(!shared.is_starved(at(5_000)));
+    shared.starve(at(5_000));
+    assert!(shared.is_starved(at(5_000)) && shared.is_starved(at(6_999)) && !shared.is_starved(at(7_000)));
+    // Refusals that follow at once are not written down, later ones are.
+    shared.starve(at(5_200));
+    assert!(!shared.is_starved(at(7_000)));
+    shared.starve(at(5_300));
+    assert!(shared.is_starved(at(7_299)) && !shared.is_starved(at(7_300)));
+    shared.starve(at(1_000));
+    assert!(shared.is_starved(at(7_299)), "an older moment takes nothing back");
 }

@@ -4,6 +4,9 @@
 //! Such a call waits in a list. Where `max_requests` is reached, a call of a client that has fewer takes the place of
 //! one in it; if this worker has none, the others give places back on their tick. So it is with the streams of connections
 //! to the cluster: a call in the list lets others pass that wait for one, and gives its own to them.
+//!
+//! Calls whose bodies have begun keep their places. But once a client was refused that has no more than an eighth of
+//! `max_requests`, the last eighth of all places is for such clients, until none has come for two seconds.
 
 use std::cell::{Cell, RefCell};
 use std::ptr;
@@ -77,8 +80,19 @@ impl Unbegun {
         unbegun: Option<Waker>,
         now: Moment,
     ) -> Option<Permit> {
-        if !cluster.limit().take() && !self.take_over(cluster.limit(), &**caller, now) {
-            cluster.limit().shared().want();
+        let (limit, shared) = (cluster.limit(), cluster.limit().shared());
+        if shared.is_starved(now) {
+            match caller.calls() <= shared.share() {
+                true => shared.starve(now),
+                false if shared.is_scarce() => return None,
+                false => {}
+            }
+        }
+        if !limit.take() && !self.take_over(limit, &**caller, now) {
+            shared.want();
+            if caller.calls() <= shared.share() {
+                shared.starve(now);
+            }
             return None;
         }
         let cluster = Rc::clone(cluster);

@@ -205,6 +205,31 @@ fn a_limit_on_calls_is_exact_over_workers_and_all_of_it_is_used() {
     }
 }
 
+/// Four clients keep all places taken by calls that services work on for a second.
+#[test]
+fn clients_that_want_all_places_leave_others_theirs() {
+    const SECONDS: usize = 8;
+    for seed in 0..3 {
+        let cluster = "max_requests = 200\n[clusters.breaker]\nenabled = false";
+        let text = Text { workers: 4, cluster, max_attempts: 1, ..Text::default() };
+        let scene = scene(seed, &text);
+        let (greedy, stranger) = (one_each(&scene), scene.client());
+        let slow = Behaviour::Answer { after: ms(1_000), messages: vec![20], code: 0 };
+        let slow = scene.offer(&greedy, ms(1), 1_000 * SECONDS, plan(PLAIN, &[slow]));
+        scene.pass(ms(1_000));
+        let calls = scene.offer(std::slice::from_ref(&stranger), ms(50), 20 * (SECONDS - 2), echo());
+        let calls = scene.ended(&calls, 20 * (SECONDS - 2));
+        // Within two seconds places come back, and from then on there always is one.
+        let later = &calls[2 * 20..];
+        assert!(later.iter().all(|(outcome, _)| is_ok(outcome)), "seed {seed}: {calls:?}");
+        assert!(calls.iter().any(|(outcome, _)| !is_ok(outcome)), "seed {seed}: there was no want");
+        let greedy = scene.ended(&slow, 1_000 * SECONDS);
+        let served = greedy.iter().filter(|(outcome, _)| is_ok(outcome)).count();
+        // All but what is kept.
+        assert!(served >= 160 * (SECONDS - 1), "seed {seed}: {served}");
+    }
+}
+
 #[test]
 fn a_breaker_counts_what_all_workers_see_and_holds_for_all() {
     for seed in SEEDS {

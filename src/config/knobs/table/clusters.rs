@@ -23,7 +23,7 @@ pub(super) const ROWS: &[Knob] = &[
     time("clusters.connect_timeout", secs(1), MS, HOUR,
         "How long a connect may take, the HTTP/2 handshake included."),
     count("clusters.max_requests", 1024, 1, 1_000_000_000,
-        "Calls in flight at once, over all workers."),
+        "Calls in flight at once, over all workers. Once a client connection was refused that has at most an eighth of them, the last eighth is for such connections, until none has come for two seconds."),
     count("clusters.max_pending_requests", 1024, 1, 1_000_000_000,
         "Calls that may wait for a connection at once, over all workers."),
     count("clusters.max_connections", 1024, 1, 1_000_000,
