@@ -132,7 +132,7 @@ impl Service {
         let address: SocketAddr = ([127, 0, 0, 1], 50051).into();
         let parts = ClusterInputs {
             worker: 0,
-            addresses: &[address],
+            addresses: &[address.into()],
             counts: Arc::clone(&self.shard.clusters[index]),
             limit: Arc::clone(&self.limits[index]),
             shares: &self.shares[index],

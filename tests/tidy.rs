@@ -25,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("buffer", &[]),
     ("config", &["time"]),
     ("policy", &["time", "random", "config"]),
-    ("metrics", &["time", "policy", "config"]), // config: only its tests, for clusters
+    ("metrics", &["time", "policy", "config"]),
     // Middle: bytes and sockets.
     ("wire", &["policy", "config", "buffer", "random"]), // random: only its tests, for seeded bytes
     ("transcode", &["time", "config", "policy", "wire"]),

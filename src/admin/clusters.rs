@@ -1,12 +1,11 @@
 //! `/clusters`: each cluster with its limits, and each of its endpoints as the workers see it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use super::request::AdminRequest;
 use super::value::Value;
 use super::view::GatewayView;
-use crate::config::LbPolicy;
+use crate::config::{EndpointAddress, LbPolicy};
 use crate::metrics::{ClusterBlock, ConnectError, EndpointState, EndpointView};
 use crate::time::Moment;
 
@@ -56,7 +55,7 @@ fn endpoints(view: &GatewayView, cluster: usize, now: Moment) -> Value {
         Some(shares) => shares.outliers.ejected_hosts().map(|(at, _)| at).collect(),
         None => Vec::new(),
     };
-    let mut all: BTreeMap<SocketAddr, EndpointSummary> = BTreeMap::new();
+    let mut all: BTreeMap<EndpointAddress, EndpointSummary> = BTreeMap::new();
     let slots = view.shards.iter().filter_map(|shard| shard.endpoints.get(cluster));
     let views = slots.flat_map(|slots| slots.iter().enumerate());
     for (position, view) in views.filter_map(|(position, slot)| Some((position, slot.read()?))) {

@@ -92,7 +92,7 @@ pub(super) fn view() -> GatewayView {
         shard.calls[0].ended(ending(0, 300));
         shard.calls[1].ended(ending(14, 20_000));
         shard.endpoints[0][0].publish(&EndpointView {
-            address: ([10, 0, 0, 1], 1).into(),
+            address: SocketAddr::from(([10, 0, 0, 1], 1)).into(),
             state,
             connections: 1,
             calls_active: 2,

@@ -83,12 +83,17 @@ fn warnings(config: &Config, api: &Api) -> Vec<String> {
         }
     }
     for (name, reason) in host::unresolved(config) {
-        let clusters =
-            config.clusters.iter().filter(|cluster| cluster.endpoints.iter().any(|at| at.host == name));
+        let clusters = config
+            .clusters
+            .iter()
+            .filter(|cluster| cluster.endpoints.iter().any(|at| at.host() == Some(&name)));
         for cluster in clusters {
             found
                 .push(format!("clusters {:?}: the name {name} does not resolve now: {reason}", cluster.name));
         }
+    }
+    for (cluster, path, reason) in host::missing_sockets(config) {
+        found.push(format!("clusters {cluster:?}: {path}: {reason}"));
     }
     for (key, address, error) in host::unavailable(config) {
         found.push(format!("{key} = \"{address}\": {error}"));

@@ -5,7 +5,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{Cidr, Codes, CpuPolicy, Endpoint, units};
+use super::{Cidr, Codes, CpuPolicy, Endpoint, UnixPath, units};
 
 /// The remedy, where it can be guessed.
 pub(super) type Hint = Option<&'static str>;
@@ -111,7 +111,7 @@ pub(super) fn collector(text: &str) -> Result<String, Hint> {
     if address.contains('/') {
         return Err(Some("leave out the path: OTLP is spoken over gRPC"));
     }
-    endpoint(address).map(|_| format!("http://{address}"))
+    host_and_port(address).map(|_| format!("http://{address}"))
 }
 
 /// Where keys are published: host and port, and the path.
@@ -124,7 +124,7 @@ pub(super) fn jwks_uri(text: &str) -> Result<(String, String), Hint> {
     let rest = text.strip_prefix("http://").ok_or(Some("it begins with http://"))?;
     let (authority, path) = rest.split_once('/').ok_or(Some("the path is missing"))?;
     let with_port = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
-    endpoint(&with_port)?;
+    host_and_port(&with_port)?;
     let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
     is_plain.then(|| (with_port, format!("/{path}"))).ok_or(None)
 }
@@ -273,13 +273,34 @@ fn segment(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#'))
 }
 
-/// An instance of a service: `ip:port` or `host:port`.
+/// An instance of a service: `ip:port`, `host:port` or `unix:///path`.
 pub(super) fn endpoint(text: &str) -> Result<Endpoint, Hint> {
-    if text.starts_with("unix:") {
-        return Err(Some(
-            "unix sockets are not supported yet: let the service listen on a port of 127.0.0.1",
-        ));
+    match unix_socket(text) {
+        Some(path) => path.map(Endpoint::Unix),
+        None => host_and_port(text).map(|(host, port)| Endpoint::Tcp { host, port }),
     }
+}
+
+/// The path of a Unix socket, `unix:///path`. `None` if the text is meant to be something else.
+pub(super) fn unix_socket(text: &str) -> Option<Result<UnixPath, Hint>> {
+    let rest = text.strip_prefix("unix")?.strip_prefix([':', '-'])?;
+    let path = rest.strip_prefix("//").filter(|path| path.starts_with('/'));
+    Some(match path {
+        _ if text.starts_with("unix-") => {
+            Err(Some("sockets without a file are not supported: \"unix:///run/echo.sock\""))
+        }
+        None => Err(Some("the path is absolute, behind three slashes: \"unix:///run/echo.sock\"")),
+        Some(path) if path.ends_with('/') => Err(Some("the path is a socket's, not a folder's")),
+        Some(path) if path.len() > UnixPath::MAX => {
+            Err(Some("the kernel takes paths of up to 107 bytes: let the socket be in a shorter folder"))
+        }
+        Some(path) if path.bytes().any(|byte| byte.is_ascii_control()) => Err(None),
+        Some(path) => Ok(UnixPath::new(path)),
+    })
+}
+
+/// An IP address or a host name, and a port.
+fn host_and_port(text: &str) -> Result<(String, u16), Hint> {
     if text.contains("://") {
         return Err(Some("leave out the scheme"));
     }
@@ -287,7 +308,7 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, Hint> {
         return match address {
             SocketAddr::V6(v6) if v6.scope_id() != 0 => Err(Some("addresses with a scope are not supported")),
             _ if address.port() == 0 => Err(Some("the port is 1 to 65535")),
-            _ => Ok(Endpoint { host: address.ip().to_string(), port: address.port() }),
+            _ => Ok((address.ip().to_string(), address.port())),
         };
     }
     if text.parse::<Ipv6Addr>().is_ok() {
@@ -299,7 +320,7 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, Hint> {
     let port = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok()).flatten();
     match port {
         None | Some(0) => Err(Some("the port is 1 to 65535")),
-        Some(port) if dns_name(host) => Ok(Endpoint { host: host.to_ascii_lowercase(), port }),
+        Some(port) if dns_name(host) => Ok((host.to_ascii_lowercase(), port)),
         Some(_) => Err(None),
     }
 }

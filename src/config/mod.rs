@@ -18,6 +18,7 @@ mod connections;
 mod destinations;
 mod edge;
 mod effective;
+mod endpoint_address;
 mod errors;
 pub mod fields;
 mod format;
@@ -67,6 +68,7 @@ pub use callers::{Admission, CertDetails, ForwardCert, Forwarding, ProxyProtocol
 pub use codes::Codes;
 pub use connections::{ClientKeepalive, ConnectionAge, Keepalive, Pool, Reconnect};
 pub use effective::{Effective, Setting};
+pub use endpoint_address::{EndpointAddress, UnixPath};
 pub use errors::{Error, Errors, Place};
 pub use host::refuse;
 pub use init::template;
@@ -430,13 +432,28 @@ pub struct Cluster {
     pub tls: Option<ClusterTls>,
 }
 
-/// The address of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// An IP address or a host name.
-    pub host: String,
-    /// The TCP port.
-    pub port: u16,
+/// An endpoint, as it is configured.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A TCP socket.
+    Tcp {
+        /// An IP address or a host name.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(UnixPath),
+}
+
+impl Endpoint {
+    /// The IP address or host name. `None` for a Unix socket.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Endpoint::Tcp { host, .. } => Some(host),
+            Endpoint::Unix(_) => None,
+        }
+    }
 }
 
 /// The policy that chooses an endpoint for each call.

@@ -283,7 +283,7 @@ fn cluster(table: &Table<'_>) -> Option<Cluster> {
     let mut seen = HashSet::new();
     let endpoints = table.list("endpoints", forms::endpoint);
     for (endpoint, value) in &endpoints {
-        if !seen.insert((&endpoint.host, endpoint.port)) {
+        if !seen.insert(endpoint) {
             value.refuse(
                 "must be unique",
                 Some("an endpoint listed twice would get twice the connections".to_owned()),

@@ -4,12 +4,12 @@
 //! tick old. The endpoints of a cluster may change while it runs, so each slot names its endpoint.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use super::address;
+use crate::config::EndpointAddress;
 use crate::time::Moment;
 
 /// The state of an endpoint, as one core sees it.
@@ -63,11 +63,13 @@ pub enum ConnectError {
     TlsFailed = 8,
     /// The system refused it for another reason.
     Other = 9,
+    /// The socket's file, or its folder, is not for this user.
+    Denied = 10,
 }
 
 impl ConnectError {
     /// All of them, by their numbers from 1.
-    pub const ALL: [ConnectError; 9] = [
+    pub const ALL: [ConnectError; 10] = [
         Self::Refused,
         Self::TimedOut,
         Self::Unreachable,
@@ -77,6 +79,7 @@ impl ConnectError {
         Self::NotHttp2,
         Self::TlsFailed,
         Self::Other,
+        Self::Denied,
     ];
 
     /// The reason in a few words, and what to do about it where that is known.
@@ -91,13 +94,16 @@ impl ConnectError {
             Self::NotHttp2 => "what it answered is no HTTP/2",
             Self::TlsFailed => "the TLS handshake failed",
             Self::Other => "the system refused the connect",
+            Self::Denied => "permission denied: this user may not write to the socket's file",
         }
     }
 
     /// The error of a connect that the system refused.
     pub fn of_system(error: &io::Error) -> ConnectError {
         match error.kind() {
-            io::ErrorKind::ConnectionRefused => Self::Refused,
+            // A Unix socket whose file is not there is one on which nobody listens yet.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
+            io::ErrorKind::PermissionDenied => Self::Denied,
             io::ErrorKind::TimedOut => Self::TimedOut,
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Self::Closed,
@@ -121,7 +127,7 @@ impl ConnectError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointView {
     /// The endpoint's address.
-    pub address: SocketAddr,
+    pub address: EndpointAddress,
     /// The state of the endpoint.
     pub state: EndpointState,
     /// Connections that are open.
@@ -152,7 +158,7 @@ const FIGURES: usize = 8;
 impl EndpointSlot {
     /// Publishes the present values. Only the owning core may call this.
     pub fn publish(&self, view: &EndpointView) {
-        let [tag, words @ ..] = address::pack(view.address);
+        let [tag, words @ ..] = address::pack_endpoint(view.address);
         let same = self.tag.load(Relaxed) == tag
             && self.address.iter().zip(words).all(|(word, new)| word.load(Relaxed) == new);
         if !same {
@@ -188,7 +194,7 @@ impl EndpointSlot {
     pub fn read(&self) -> Option<EndpointView> {
         let tag = self.tag.load(Acquire);
         let [high, low] = [0, 1].map(|at| self.address[at].load(Acquire));
-        let address = address::unpack([tag, high, low])?;
+        let address = address::unpack_endpoint([tag, high, low])?;
         let [state, connections, calls_active, calls, connect_failures, retry_ms, error, failed_at] =
             std::array::from_fn(|at| self.figures[at].load(Relaxed));
         let error = usize::try_from(error).ok()?.checked_sub(1).and_then(|at| ConnectError::ALL.get(at));
@@ -208,10 +214,11 @@ impl EndpointSlot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::UnixPath;
 
-    fn view(address: &str, calls: u64) -> EndpointView {
+    fn view(address: EndpointAddress, calls: u64) -> EndpointView {
         EndpointView {
-            address: address.parse().unwrap(),
+            address,
             state: EndpointState::Backoff,
             connections: 2,
             calls_active: 3,
@@ -226,7 +233,17 @@ mod tests {
     fn what_is_published_is_read() {
         let slot = EndpointSlot::default();
         assert_eq!(slot.read(), None);
-        for view in [view("10.0.0.7:50051", 4), view("[2001:db8::1]:0", 1), view("0.0.0.0:65535", 0)] {
+        let ip = |text: &str| EndpointAddress::Ip(text.parse().expect(text));
+        let unix = |path: &str| EndpointAddress::Unix(UnixPath::new(path));
+        let addresses = [
+            ip("10.0.0.7:50051"),
+            ip("[2001:db8::1]:0"),
+            unix("/run/published.sock"),
+            ip("0.0.0.0:65535"),
+            unix("/run/another.sock"),
+        ];
+        for (calls, address) in (0..).zip(addresses) {
+            let view = view(address, calls);
             slot.publish(&view);
             assert_eq!(slot.read(), Some(view));
         }

@@ -244,7 +244,7 @@ mod tests {
     fn record() -> Record {
         let mut record = Record {
             client: Some("[::1]:5".parse().unwrap()),
-            upstream: Some("10.0.0.7:1".parse().unwrap()),
+            upstream: Some(std::net::SocketAddr::from(([10, 0, 0, 7], 1)).into()),
             attempts: 2,
             code: 14,
             flags: *b"UF\0\0\0\0\0\0",

@@ -11,6 +11,8 @@ use std::task::Waker;
 
 use super::address;
 use super::labels::PROTOCOLS;
+use crate::config::EndpointAddress;
+
 use super::texts::{INDEX_WORDS, TEXT_BYTES, TextField, Texts};
 
 /// A stage of a call, for the times that it spent in each.
@@ -87,7 +89,7 @@ pub struct Record {
     /// The client's address.
     pub client: Option<SocketAddr>,
     /// The endpoint of the last attempt.
-    pub upstream: Option<SocketAddr>,
+    pub upstream: Option<EndpointAddress>,
     /// The trace it belongs to; zero if none.
     pub trace_id: u128,
     /// Its own span in that trace; zero if it is not recorded.
@@ -205,7 +207,7 @@ impl Record {
         words[8] = (self.trace_id >> 64) as u64;
         words[9] = self.trace_id as u64;
         words[10..13].copy_from_slice(&self.client.map_or([0; 3], address::pack));
-        words[13..16].copy_from_slice(&self.upstream.map_or([0; 3], address::pack));
+        words[13..16].copy_from_slice(&self.upstream.map_or([0; 3], address::pack_endpoint));
         words[16] = self.span_id;
         words[17] = self.parent_id;
         for (word, [high, low]) in words[18..21].iter_mut().zip(self.stages_us.as_chunks().0) {
@@ -246,7 +248,7 @@ impl Record {
             span_id: words[16],
             parent_id: words[17],
             client: address(10),
-            upstream: address(13),
+            upstream: address::unpack_endpoint([words[13], words[14], words[15]]),
             texts: Texts::of(&words[FIXED_WORDS..], text),
         }
     }
@@ -367,7 +369,7 @@ mod tests {
             bytes_received: u64::MAX,
             bytes_sent: number,
             client: Some("[2001:db8::1]:65535".parse().unwrap()),
-            upstream: Some("10.0.0.7:1".parse().unwrap()),
+            upstream: Some(SocketAddr::from(([10, 0, 0, 7], 1)).into()),
             trace_id: u128::MAX - u128::from(number),
             ..Record::default()
         };

@@ -8,9 +8,9 @@ mod guards;
 mod tls;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::config::EndpointAddress;
 use crate::policy::shared_cluster::SharedClusterState;
 
 use self::calls::grouped;
@@ -350,7 +350,7 @@ const ENDPOINT_ROWS: [EndpointRow; 4] = [
 ];
 
 fn endpoints(page: &mut Page, layout: &Layout, shards: &[Arc<Shard>]) {
-    let mut totals: BTreeMap<(&str, SocketAddr), [u64; ENDPOINT_ROWS.len()]> = BTreeMap::new();
+    let mut totals: BTreeMap<(&str, EndpointAddress), [u64; ENDPOINT_ROWS.len()]> = BTreeMap::new();
     for shard in shards {
         for (cluster, slots) in layout.clusters.iter().zip(&shard.endpoints) {
             for view in slots.iter().filter_map(EndpointSlot::read) {

@@ -6,12 +6,13 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 
 use super::current::{Waits, current};
 use super::epoll::Source;
 use super::ring::IoBackend;
 use super::socket::Socket;
+use crate::config::EndpointAddress;
 
 /// Binds a listening socket that shares its address with those of the other workers.
 ///
@@ -138,17 +139,28 @@ impl Listener {
     }
 }
 
+/// How long a connect waits for room in the queue of a Unix socket before it looks again.
+const FULL_QUEUE: Duration = Duration::from_millis(5);
+
 /// Connects to an upstream.
 ///
 /// # Errors
 /// When it refuses or cannot be reached.
-pub async fn connect(address: SocketAddr) -> io::Result<Socket> {
+pub async fn connect(address: EndpointAddress) -> io::Result<Socket> {
     #[cfg(test)]
-    if let Waits::Memory(memory) = current().waits.clone() {
+    if let (Waits::Memory(memory), EndpointAddress::Ip(address)) = (current().waits.clone(), address) {
         return memory.connect(address, None).await.map(Socket::in_memory);
     }
-    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    set_connection_options(&SockRef::from(&socket))?;
+    let (socket, address) = match address {
+        EndpointAddress::Ip(address) => {
+            let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            set_connection_options(&SockRef::from(&socket))?;
+            (socket, SockAddr::from(address))
+        }
+        EndpointAddress::Unix(path) => {
+            (RawSocket::new(Domain::UNIX, Type::STREAM, None)?, SockAddr::unix(path.path())?)
+        }
+    };
     let socket = Socket::adopt(socket.into())?;
     match &current().waits {
         Waits::Ring(operations) => operations.connect(socket.descriptor(), address).await?,
@@ -157,14 +169,18 @@ pub async fn connect(address: SocketAddr) -> io::Result<Socket> {
             let raw = SockRef::from(&descriptor);
             raw.set_nonblocking(true)?;
             let source = epoll.source(descriptor)?;
-            match raw.connect(&address.into()) {
-                Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
-                    // Readiness from before the connect says nothing of it.
-                    source.not_writable();
-                    poll_fn(|cx| source.poll_writable(cx)).await;
-                    raw.take_error()?.map_or(Ok(()), Err)?;
+            loop {
+                match raw.connect(&address) {
+                    Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+                        // Readiness from before the connect says nothing of it.
+                        source.not_writable();
+                        poll_fn(|cx| source.poll_writable(cx)).await;
+                        break raw.take_error()?.map_or(Ok(()), Err)?;
+                    }
+                    // The queue of a Unix socket is full, and no event says when it has room.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => epoll.pause(FULL_QUEUE).await,
+                    connected => break connected?,
                 }
-                connected => connected?,
             }
         }
         #[cfg(test)]

@@ -68,11 +68,10 @@ impl Operations {
     }
 
     /// Connects a socket.
-    pub(super) async fn connect(self: &Rc<Self>, socket: BorrowedFd<'_>, to: SocketAddr) -> io::Result<()> {
+    pub(super) async fn connect(self: &Rc<Self>, socket: BorrowedFd<'_>, to: SockAddr) -> io::Result<()> {
         let operation = self.begin(false, |memory| {
-            let address = SockAddr::from(to);
-            memory.length = address.len();
-            memory.address = address.as_storage();
+            memory.length = to.len();
+            memory.address = to.as_storage();
             let address = (&raw const memory.address).cast();
             opcode::Connect::new(types::Fd(socket.as_raw_fd()), address, memory.length).build()
         })?;

@@ -271,17 +271,17 @@ fn connections_are_made_and_taken_and_those_that_nobody_waits_for_are_not_lost()
                 assert!(begun_and_dropped(door.accept()).await.is_pending());
                 // The cancelled accept ends in this time.
                 runtime::sleep(Duration::from_millis(1)).await;
-                let near = listener::connect(address).await.expect("it listens");
+                let near = listener::connect(address.into()).await.expect("it listens");
                 let (far, peer) = door.accept().await.expect("a connection");
                 assert_eq!(peer.ip(), address.ip(), "{backend:?}");
                 drop((near, far));
                 // Its socket must not be closed before the kernel knows of the connect: the next one has its number.
-                let _ = begun_and_dropped(listener::connect(elsewhere)).await;
+                let _ = begun_and_dropped(listener::connect(elsewhere.into())).await;
             }
             let refused = TcpListener::bind("127.0.0.1:0").expect("a free port");
             let gone = refused.local_addr().expect("it is bound");
             drop(refused);
-            let error = listener::connect(gone).await.expect_err("nobody listens there");
+            let error = listener::connect(gone.into()).await.expect_err("nobody listens there");
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{backend:?}");
             door.stop();
             while door.accept().await.is_ok() {}

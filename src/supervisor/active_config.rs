@@ -1,7 +1,6 @@
 //! The running state of the gateway. A reload changes it, and so does a name that leads to other addresses. Changes
 //! come one at a time, and reach all workers.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::{fmt, mem};
 
@@ -16,7 +15,7 @@ use super::notifiers::Notifiers;
 use super::shared_state::{Found, SharedState};
 use super::state::State;
 use crate::admin::{GatewayView, Source as _};
-use crate::config::{Config, Waiting};
+use crate::config::{Config, EndpointAddress, Waiting};
 use crate::metrics::Layout;
 use crate::tls::Contexts;
 use crate::worker::{self, Clock};
@@ -43,7 +42,7 @@ pub(super) struct ActiveConfig {
 }
 
 /// The room that shards have: for endpoints more than there are, because a name may get another address.
-pub(super) fn layout(config: &Config, addresses: &[Vec<SocketAddr>]) -> Layout {
+pub(super) fn layout(config: &Config, addresses: &[Vec<EndpointAddress>]) -> Layout {
     let endpoints = addresses.iter().map(|addresses| addresses.len().next_multiple_of(ENDPOINTS));
     worker::layout(config).with_endpoints(endpoints)
 }
@@ -102,7 +101,7 @@ impl ActiveConfig {
     pub(super) fn apply(
         &mut self,
         config: &Arc<Config>,
-        addresses: Vec<Vec<SocketAddr>>,
+        addresses: Vec<Vec<EndpointAddress>>,
         tls: Arc<Contexts>,
     ) -> usize {
         let before = self.state.view();

@@ -9,18 +9,19 @@ use std::task::{Context, Poll};
 
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tonic::codegen::Service;
 use tonic::transport::{Channel, Endpoint, Error};
 
+use crate::config::EndpointAddress;
 use crate::tls::ClusterContext;
 
 /// An endpoint, and TLS towards it.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Its address.
-    pub address: SocketAddr,
+    pub address: EndpointAddress,
     /// TLS; `None` for plaintext.
     pub tls: Option<ClusterContext>,
 }
@@ -28,7 +29,7 @@ pub struct Target {
 /// In plaintext.
 impl From<SocketAddr> for Target {
     fn from(address: SocketAddr) -> Target {
-        Target { address, tls: None }
+        Target { address: address.into(), tls: None }
     }
 }
 
@@ -55,7 +56,11 @@ impl Target {
     }
 
     fn endpoint(&self) -> Result<Endpoint, Error> {
-        Endpoint::from_shared(format!("http://{}", self.address))
+        match self.address {
+            EndpointAddress::Ip(address) => Endpoint::from_shared(format!("http://{address}")),
+            // As gRPC names the authority of a Unix socket.
+            EndpointAddress::Unix(_) => Ok(Endpoint::from_static("http://localhost")),
+        }
     }
 }
 
@@ -85,9 +90,15 @@ impl Service<http::Uri> for Connector {
 }
 
 async fn connect(target: &Target) -> io::Result<Box<dyn Stream>> {
-    let stream = TcpStream::connect(target.address).await?;
-    stream.set_nodelay(true)?;
-    let Some(tls) = &target.tls else { return Ok(Box::new(stream)) };
+    let stream: Box<dyn Stream> = match target.address {
+        EndpointAddress::Ip(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Box::new(stream)
+        }
+        EndpointAddress::Unix(path) => Box::new(UnixStream::connect(path.path()).await?),
+    };
+    let Some(tls) = &target.tls else { return Ok(stream) };
     let name = tls.name(target.address).map_err(io::Error::other)?;
     let stream = TlsConnector::from(Arc::clone(tls.context.config())).connect(name, stream).await?;
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {

@@ -2,13 +2,13 @@
 //! of theirs. An endpoint gets no more than a line in the time between two looks.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use crate::admin::GatewayView;
+use crate::config::EndpointAddress;
 use crate::metrics::{ConnectError, EndpointSlot, EndpointState};
 
 /// Endpoints, by cluster and address.
-type Endpoints<T> = BTreeMap<(String, SocketAddr), T>;
+type Endpoints<T> = BTreeMap<(String, EndpointAddress), T>;
 
 /// An endpoint's state, over all workers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,7 +65,7 @@ fn look(view: &GatewayView) -> Endpoints<EndpointSummary> {
 }
 
 /// Why the last connect to an endpoint failed, of any worker.
-fn reason(view: &GatewayView, cluster: &str, endpoint: SocketAddr) -> Option<ConnectError> {
+fn reason(view: &GatewayView, cluster: &str, endpoint: EndpointAddress) -> Option<ConnectError> {
     let at = view.config.clusters.iter().position(|known| known.name == cluster)?;
     let slots = view.shards.iter().filter_map(|shard| shard.endpoints.get(at));
     let views = slots.flat_map(|slots| slots.iter().filter_map(EndpointSlot::read));
@@ -78,7 +78,7 @@ fn reason(view: &GatewayView, cluster: &str, endpoint: SocketAddr) -> Option<Con
 fn update(
     known: &mut Endpoints<Known>,
     seen: Endpoints<EndpointSummary>,
-) -> Vec<((String, SocketAddr), bool)> {
+) -> Vec<((String, EndpointAddress), bool)> {
     let mut news = Vec::new();
     known.retain(|endpoint, last| {
         let was_missing = std::mem::replace(&mut last.is_missing, !seen.contains_key(endpoint));
@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn an_outage_is_said_once_and_its_end_too() {
-        let endpoint = ("echo".to_owned(), "10.0.0.1:1".parse().unwrap());
+        let address: std::net::SocketAddr = "10.0.0.1:1".parse().expect("an address");
+        let endpoint = ("echo".to_owned(), EndpointAddress::Ip(address));
         let mut known = Endpoints::new();
         let seen = |connected, waiting, failures| Some(EndpointSummary { connected, waiting, failures });
         for (what, seen, news) in [

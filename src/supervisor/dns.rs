@@ -24,7 +24,7 @@ use super::error::StartError;
 use super::guard;
 use super::shared_state::SharedState;
 
-use crate::config::{Config, Dns};
+use crate::config::{Config, Dns, Endpoint, EndpointAddress};
 use crate::metrics::render::NameCounts;
 use crate::tls::Hosts;
 
@@ -150,25 +150,37 @@ impl DnsResolver {
 
     /// The addresses of all endpoints of each cluster. Earlier addresses of a cluster come first, in their order. So
     /// the order in an answer does not matter.
-    pub(super) fn addresses(&self, config: &Config, before: Option<&SharedState>) -> Vec<Vec<SocketAddr>> {
+    pub(super) fn addresses(
+        &self,
+        config: &Config,
+        before: Option<&SharedState>,
+    ) -> Vec<Vec<EndpointAddress>> {
         let of_cluster = |cluster: &crate::config::Cluster| {
-            let mut found: Vec<SocketAddr> = Vec::new();
-            for endpoint in &cluster.endpoints {
-                let literal = endpoint.host.parse().ok();
-                let known = self.known.get(&endpoint.host).map(|known| &known.answer.addresses[..]);
-                let all = literal.as_ref().map_or(known.unwrap_or_default(), std::slice::from_ref);
-                for address in all.iter().map(|ip| SocketAddr::new(*ip, endpoint.port)) {
-                    if !found.contains(&address) {
-                        found.push(address);
-                    }
+            let mut found: Vec<EndpointAddress> = Vec::new();
+            for address in cluster.endpoints.iter().flat_map(|endpoint| self.addresses_of(endpoint)) {
+                if !found.contains(&address) {
+                    found.push(address);
                 }
             }
             let before = before.map_or(&[][..], |before| before.addresses_of(&cluster.name));
-            let place = |address: &SocketAddr| before.iter().position(|known| known == address);
+            let place = |address: &EndpointAddress| before.iter().position(|known| known == address);
             found.sort_by_key(|address| place(address).unwrap_or(usize::MAX));
             found
         };
         config.clusters.iter().map(of_cluster).collect()
+    }
+
+    /// The addresses of one endpoint as they are now.
+    fn addresses_of(&self, endpoint: &Endpoint) -> Vec<EndpointAddress> {
+        match endpoint {
+            Endpoint::Unix(path) => vec![EndpointAddress::Unix(*path)],
+            Endpoint::Tcp { host, port } => {
+                let literal = host.parse().ok();
+                let known = self.known.get(host).map(|known| &known.answer.addresses[..]);
+                let all = literal.as_ref().map_or(known.unwrap_or_default(), std::slice::from_ref);
+                all.iter().map(|ip| SocketAddr::new(*ip, *port).into()).collect()
+            }
+        }
     }
 
     /// For each cluster with TLS, the host of each address: that of the first endpoint that leads there.
@@ -176,10 +188,11 @@ impl DnsResolver {
         let of_cluster = |cluster: &crate::config::Cluster| {
             let mut found = BTreeMap::new();
             for endpoint in cluster.endpoints.iter().filter(|_| cluster.tls.is_some()) {
-                let known = self.known.get(&endpoint.host).map(|known| &known.answer.addresses[..]);
-                for ip in known.unwrap_or_default() {
-                    let address = SocketAddr::new(*ip, endpoint.port);
-                    found.entry(address).or_insert_with(|| endpoint.host.clone());
+                let Some(host) = endpoint.host().filter(|host| self.known.contains_key(*host)) else {
+                    continue;
+                };
+                for address in self.addresses_of(endpoint) {
+                    found.entry(address).or_insert_with(|| host.to_owned());
                 }
             }
             Arc::new(found)
@@ -197,7 +210,7 @@ impl Drop for DnsResolver {
 /// The host names among the endpoints.
 fn hosts(config: &Config) -> impl Iterator<Item = &str> {
     let endpoints = config.clusters.iter().flat_map(|cluster| &cluster.endpoints);
-    endpoints.map(|endpoint| endpoint.host.as_str()).filter(|host| host.parse::<IpAddr>().is_err())
+    endpoints.filter_map(Endpoint::host).filter(|host| host.parse::<IpAddr>().is_err())
 }
 
 /// The answers, if every name has one.
@@ -229,7 +242,7 @@ fn found_or_awaited(config: &Config, answers: Answers) -> BTreeMap<String, Answe
 /// The names of the clusters with an endpoint at this host.
 fn clusters_at<'a>(config: &'a Config, host: &'a str) -> impl Iterator<Item = &'a str> {
     let is_there =
-        move |cluster: &&crate::config::Cluster| cluster.endpoints.iter().any(|at| at.host == host);
+        move |cluster: &&crate::config::Cluster| cluster.endpoints.iter().any(|at| at.host() == Some(host));
     config.clusters.iter().filter(is_there).map(|cluster| cluster.name.as_str())
 }
 

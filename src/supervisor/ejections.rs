@@ -1,14 +1,14 @@
 //! Logs which endpoints are ejected and which return: once for all workers.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use crate::admin::GatewayView;
+use crate::config::EndpointAddress;
 use crate::time::Moment;
 
 /// The endpoints that are ejected, as of the last look, each with the end of that.
 #[derive(Debug, Default)]
-pub(super) struct Ejections(BTreeMap<(String, SocketAddr), Moment>);
+pub(super) struct Ejections(BTreeMap<(String, EndpointAddress), Moment>);
 
 impl Ejections {
     /// Logs changes since the last look; the workers' clock stands at `now`.
@@ -27,7 +27,7 @@ impl Ejections {
     }
 }
 
-fn look(view: &GatewayView) -> BTreeMap<(String, SocketAddr), Moment> {
+fn look(view: &GatewayView) -> BTreeMap<(String, EndpointAddress), Moment> {
     let mut all = BTreeMap::new();
     for (at, shares) in view.shares.iter().enumerate() {
         for (position, until) in shares.outliers.ejected_hosts() {

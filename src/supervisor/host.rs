@@ -1,10 +1,13 @@
 //! Demands of a configuration on this host, and whether the host meets them.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt as _;
 
 use super::background::BackgroundRuntime;
 use super::{dns, error, placement};
-use crate::config::{Config, Io};
+use crate::config::{Config, Endpoint, Io, UnixPath};
 use crate::net::{listener, ring};
 
 /// The keys whose demands this host does not meet, each with the reason. Tried for real, on this thread.
@@ -31,6 +34,37 @@ pub fn unresolved(config: &Config) -> Vec<(String, String)> {
     match BackgroundRuntime::start() {
         Ok(background) => dns::unresolved(background.handle(), config),
         Err(_) => Vec::new(), // a host that gives no thread has said so to whoever asked before
+    }
+}
+
+/// The Unix sockets of endpoints to which nobody can connect now: each with its cluster and the reason.
+pub fn missing_sockets(config: &Config) -> Vec<(&str, UnixPath, String)> {
+    let of_cluster = |cluster: &'_ crate::config::Cluster| {
+        let sockets = cluster.endpoints.iter().filter_map(|endpoint| match endpoint {
+            Endpoint::Unix(path) => Some(*path),
+            Endpoint::Tcp { .. } => None,
+        });
+        sockets.filter_map(|path| Some((path, no_socket(path)?))).collect::<Vec<_>>()
+    };
+    let all = config.clusters.iter();
+    all.flat_map(|cluster| {
+        of_cluster(cluster).into_iter().map(|(path, reason)| (cluster.name.as_str(), path, reason))
+    })
+    .collect()
+}
+
+/// Why a path leads to no socket. `None` if it leads to one.
+fn no_socket(path: UnixPath) -> Option<String> {
+    match fs::metadata(path.path()) {
+        Ok(file) if file.file_type().is_socket() => None,
+        Ok(_) => Some("it is not a socket".to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let folder = path.path().parent().filter(|folder| !folder.is_dir());
+            Some(folder.map_or("nobody listens there now".to_owned(), |folder| {
+                format!("there is no folder {}", folder.display())
+            }))
+        }
+        Err(error) => Some(error.to_string()),
     }
 }
 

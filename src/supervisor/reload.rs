@@ -5,7 +5,6 @@
 //! change keeps its learnt state. Connections stay if they would be made just so again.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::active_config;
@@ -13,7 +12,7 @@ use super::apis::{Status, Watcher};
 use super::shared_state::Found;
 use super::{Gateway, StartError, dns};
 use crate::admin::Source as _;
-use crate::config::{Config, Waiting};
+use crate::config::{Config, EndpointAddress, Waiting};
 use crate::tls::Contexts;
 use crate::transcode::api::Api;
 
@@ -123,7 +122,7 @@ impl Gateway {
     fn open_apis(
         &self,
         config: &Arc<Config>,
-        addresses: Vec<Vec<SocketAddr>>,
+        addresses: Vec<Vec<EndpointAddress>>,
         tls: &Arc<Contexts>,
     ) -> Result<NewApi, ReloadError> {
         let hosts = self.active.lock().dns.hosts(config);

@@ -1,10 +1,9 @@
 //! The state of one configuration that all workers share, made before the first of them starts.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::channel::Target;
-use crate::config::{Config, JwtProvider, Route};
+use crate::config::{Config, EndpointAddress, JwtProvider, Route};
 use crate::metrics::Shard;
 use crate::policy::jwt::{KeySet, SharedKeys};
 use crate::policy::keyed_rate::KeyedRate;
@@ -19,7 +18,7 @@ use crate::worker::ConfigSnapshot;
 #[derive(Debug)]
 pub(super) struct SharedState {
     pub(super) config: Arc<Config>,
-    pub(super) addresses: Vec<Vec<SocketAddr>>,
+    pub(super) addresses: Vec<Vec<EndpointAddress>>,
     /// For each cluster.
     limits: Vec<Arc<SharedLimit>>,
     pub(super) shares: Vec<Arc<SharedClusterState>>,
@@ -38,7 +37,7 @@ pub(super) struct SharedState {
 /// The part of the state that files and names decide.
 pub(super) struct Found {
     /// The addresses of each cluster's endpoints.
-    pub(super) addresses: Vec<Vec<SocketAddr>>,
+    pub(super) addresses: Vec<Vec<EndpointAddress>>,
     /// The hosts by which these are configured.
     pub(super) hosts: Hosts,
     /// TLS of listeners and clusters.
@@ -52,7 +51,7 @@ impl Found {
     }
 }
 
-fn targets(addresses: &[SocketAddr], (tls, hosts): (&Contexts, &Hosts), cluster: usize) -> Vec<Target> {
+fn targets(addresses: &[EndpointAddress], (tls, hosts): (&Contexts, &Hosts), cluster: usize) -> Vec<Target> {
     let tls = tls.cluster(cluster).map(|context| ClusterContext {
         context: Arc::clone(context),
         hosts: hosts.get(cluster).cloned().unwrap_or_default(),
@@ -166,7 +165,7 @@ impl SharedState {
     }
 
     /// The addresses of a cluster; none if there is no such one.
-    pub(super) fn addresses_of(&self, cluster: &str) -> &[SocketAddr] {
+    pub(super) fn addresses_of(&self, cluster: &str) -> &[EndpointAddress] {
         self.position(cluster).map_or(&[], |at| &self.addresses[at])
     }
 

@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
+use crate::config::EndpointAddress;
 use crate::metrics::record::{Record, STAGE_NAMES, Subject};
 use crate::metrics::texts::TextField;
 use crate::metrics::{CallLabels, GRPC_STATUS_NAMES};
@@ -93,8 +94,8 @@ fn attributes(record: &Record, worker: usize, labels: &CallLabels) -> Vec<KeyVal
     match record.subject {
         Subject::Attempt => {
             all.text("network.protocol.version", "2");
-            all.address("server.address", "server.port", record.upstream);
-            all.address("network.peer.address", "network.peer.port", record.upstream);
+            all.endpoint("server.address", "server.port", record.upstream);
+            all.endpoint("network.peer.address", "network.peer.port", record.upstream);
             if record.attempts > 0 {
                 all.number("http.request.resend_count", record.attempts.into());
             }
@@ -159,6 +160,15 @@ impl Attributes {
 
     fn number(&mut self, key: &str, value: u64) {
         self.0.push(attribute(key, Value::IntValue(i64::try_from(value).unwrap_or(i64::MAX))));
+    }
+
+    /// An endpoint's address. That of a Unix socket is its path, and has no port.
+    fn endpoint(&mut self, host: &str, port: &str, address: Option<EndpointAddress>) {
+        match address {
+            Some(EndpointAddress::Unix(path)) => self.text(host, &path.path().to_string_lossy()),
+            Some(EndpointAddress::Ip(address)) => self.address(host, port, Some(address)),
+            None => {}
+        }
     }
 
     fn address(&mut self, host: &str, port: &str, address: Option<SocketAddr>) {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,10 +10,10 @@ use super::client::{ClientContext, ServerName};
 use super::problem::Problem;
 use super::server::ServerContext;
 use super::session::Session;
-use crate::config::{Cluster, Config, Listener};
+use crate::config::{Cluster, Config, EndpointAddress, Listener};
 
 /// For each cluster, the hosts by which its endpoints' addresses are configured.
-pub type Hosts = Vec<Arc<BTreeMap<SocketAddr, String>>>;
+pub type Hosts = Vec<Arc<BTreeMap<EndpointAddress, String>>>;
 
 /// TLS towards one cluster: its context, and the names of its endpoints.
 #[derive(Clone, Debug)]
@@ -22,7 +21,7 @@ pub struct ClusterContext {
     /// Certificates, keys and rules.
     pub context: Arc<ClientContext>,
     /// The hosts by which the endpoints are configured.
-    pub hosts: Arc<BTreeMap<SocketAddr, String>>,
+    pub hosts: Arc<BTreeMap<EndpointAddress, String>>,
 }
 
 impl ClusterContext {
@@ -30,7 +29,7 @@ impl ClusterContext {
     ///
     /// # Errors
     /// When the endpoint's host is no name that a certificate can have.
-    pub fn session(&self, address: SocketAddr) -> Result<Session, Problem> {
+    pub fn session(&self, address: EndpointAddress) -> Result<Session, Problem> {
         self.with_host(address, |host| self.context.session(host))
     }
 
@@ -38,14 +37,16 @@ impl ClusterContext {
     ///
     /// # Errors
     /// When its host is no name that a certificate can have.
-    pub fn name(&self, address: SocketAddr) -> Result<ServerName, Problem> {
+    pub fn name(&self, address: EndpointAddress) -> Result<ServerName, Problem> {
         self.with_host(address, |host| self.context.name(host))
     }
 
-    fn with_host<T>(&self, address: SocketAddr, ask: impl FnOnce(&str) -> T) -> T {
-        match self.hosts.get(&address) {
-            Some(host) => ask(host),
-            None => ask(&address.ip().to_string()),
+    fn with_host<T>(&self, address: EndpointAddress, ask: impl FnOnce(&str) -> T) -> T {
+        match (self.hosts.get(&address), address) {
+            (Some(host), _) => ask(host),
+            (None, EndpointAddress::Ip(address)) => ask(&address.ip().to_string()),
+            // As gRPC names the authority of a Unix socket.
+            (None, EndpointAddress::Unix(_)) => ask("localhost"),
         }
     }
 }

@@ -5,7 +5,6 @@
 //! the retry budget, latencies, and the pool with endpoints and connections ([`pool`](super::pool)).
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use super::latencies::Latencies;
 use super::methods::{self, Method, Methods};
 use super::permits::{BreakerPermits, BreakerRefusal};
 use super::pool::Pool;
-use crate::config;
+use crate::config::{self, EndpointAddress};
 use crate::http2::Memory;
 use crate::metrics::{ClusterBlock, EndpointSlot, TimeoutSlot};
 use crate::net::IoContext;
@@ -60,7 +59,7 @@ pub struct ClusterInputs<'a> {
     /// The number of the worker.
     pub worker: usize,
     /// The addresses of its endpoints.
-    pub addresses: &'a [SocketAddr],
+    pub addresses: &'a [EndpointAddress],
     /// The counters of the cluster on this worker.
     pub counts: Arc<ClusterBlock>,
     /// The limit on calls in flight.

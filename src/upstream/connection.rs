@@ -2,12 +2,11 @@
 
 use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::config;
+use crate::config::{self, EndpointAddress};
 use crate::http2::{self, Bounds, ErrorCode, Head, Memory, Notes, OpenError, Stream};
 use crate::metrics::{ConnectError, TlsError};
 use crate::net::buffered_conn::Outgoing;
@@ -137,7 +136,7 @@ impl Connection {
 
 /// Inputs of a connect.
 pub(super) struct Connect {
-    pub(super) address: SocketAddr,
+    pub(super) address: EndpointAddress,
     pub(super) local: Rc<IoContext>,
     /// Memory for streams and the heads of responses.
     pub(super) memory: Rc<Memory>,
@@ -309,7 +308,7 @@ fn bounds(pool: &config::Pool) -> Bounds {
 /// The protocol of a connection: HTTP/2, and pings.
 struct Protocol<'a, O: Owner> {
     life: &'a Life<O>,
-    address: SocketAddr,
+    address: EndpointAddress,
     connection: &'a Rc<Connection>,
     conn: &'a BufferedConn,
     local: &'a IoContext,

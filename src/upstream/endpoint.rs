@@ -1,12 +1,11 @@
 //! An address of a cluster: its connections, and when to connect again.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::connection::Connection;
-use crate::config;
+use crate::config::{self, EndpointAddress};
 use crate::metrics::{ConnectError, EndpointState, EndpointView};
 use crate::policy::backoff::{Backoff, Connects};
 use crate::policy::failure::Failure;
@@ -17,7 +16,7 @@ use crate::time::Moment;
 pub(super) struct Endpoint {
     /// Its position in the cluster; `None` if the cluster has it no more.
     pub(super) index: Cell<Option<usize>>,
-    pub(super) address: SocketAddr,
+    pub(super) address: EndpointAddress,
     /// At most `pool.max_connections_per_endpoint` that take calls, and others that drain.
     connections: RefCell<Vec<Rc<Connection>>>,
     /// A connect is under way; there is never more than one.
@@ -47,7 +46,7 @@ pub(super) enum Capacity {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr, settings: &config::Cluster) -> Endpoint {
+    pub(super) fn new(address: EndpointAddress, settings: &config::Cluster) -> Endpoint {
         Endpoint {
             index: Cell::new(None),
             address,

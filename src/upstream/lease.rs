@@ -2,13 +2,13 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::attempt_error::AttemptError;
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::permits::AttemptResult;
+use crate::config::EndpointAddress;
 use crate::http2::{Head, Stream};
 use crate::metrics::ClusterBlock;
 use crate::net::buffered_conn::Outgoing;
@@ -95,7 +95,7 @@ impl StreamLease {
     }
 
     /// The address of its endpoint.
-    pub fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> EndpointAddress {
         self.endpoint.address
     }
 }

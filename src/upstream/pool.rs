@@ -9,7 +9,6 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use super::connection::{self, Connect, Connection, ConnectionEvent, Owner};
 use super::endpoint::{Capacity, Endpoint};
 use super::lease::{Lessor, StreamLease};
 use super::waiters::Waiters;
-use crate::config;
+use crate::config::{self, EndpointAddress};
 use crate::http2::Memory;
 use crate::metrics::labels::Task;
 use crate::metrics::{ClusterBlock, ConnectError, EndpointSlot};
@@ -76,7 +75,7 @@ impl Pool {
     /// A pool without connections.
     pub(super) fn new(
         settings: &Rc<config::Cluster>,
-        addresses: &[SocketAddr],
+        addresses: &[EndpointAddress],
         shares: &SharedClusterState,
         counts: &Arc<ClusterBlock>,
         (local, memory): (&Rc<IoContext>, &Rc<Memory>),
@@ -114,7 +113,7 @@ impl Pool {
     pub(super) fn adopt(
         &self,
         settings: &Rc<config::Cluster>,
-        addresses: &[SocketAddr],
+        addresses: &[EndpointAddress],
         shares: &SharedClusterState,
     ) {
         let config = &mut *self.config.borrow_mut();

@@ -2,7 +2,6 @@
 //! replaces all of it; a call keeps the view that it began with.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,7 +9,9 @@ use super::call::guards::{Guards, Tokens};
 use super::call::known::KnownHeads;
 use super::call::timeouts::RouteTimeouts;
 use super::clock;
-use crate::config::{self, Config, LocalAnswer, MILLION, Override, PathRewrite, Route, RouteActions};
+use crate::config::{
+    self, Config, EndpointAddress, LocalAnswer, MILLION, Override, PathRewrite, Route, RouteActions,
+};
 use crate::http2::{Head, Memory};
 use crate::metrics::{Bounds, CallBlock, CallLabels, Layout, METHODS_SHOWN_MAX, Shard};
 use crate::net::IoContext;
@@ -32,7 +33,7 @@ pub struct ConfigSnapshot {
     /// The operator's configuration.
     pub config: Arc<Config>,
     /// The resolved addresses of each cluster's endpoints.
-    pub addresses: Vec<Vec<SocketAddr>>,
+    pub addresses: Vec<Vec<EndpointAddress>>,
     /// The number of the worker.
     pub worker: usize,
     /// The limit on calls in flight of each cluster.

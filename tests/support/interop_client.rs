@@ -37,7 +37,12 @@ pub async fn connect(address: SocketAddr) -> Channel {
 }
 
 pub async fn empty_unary(channel: &Channel) {
-    client(channel).empty_call(Empty {}).await.expect("empty_unary");
+    try_empty_unary(channel).await.expect("empty_unary");
+}
+
+/// An empty call, which may fail.
+pub async fn try_empty_unary(channel: &Channel) -> Result<(), Status> {
+    client(channel).empty_call(Empty {}).await.map(drop)
 }
 
 pub async fn large_unary(channel: &Channel) {

@@ -31,6 +31,7 @@ pub mod sites;
 pub mod speaker;
 pub mod tools;
 pub mod tunnel;
+pub mod unix;
 pub mod watch;
 pub mod web;
 

@@ -141,7 +141,7 @@ pub(super) fn default_transcoding() -> Transcoding {
 pub(super) fn default_cluster() -> Cluster {
     Cluster {
         name: "echo".to_owned(),
-        endpoints: vec![Endpoint { host: "10.0.0.7".to_owned(), port: 50051 }],
+        endpoints: vec![Endpoint::Tcp { host: "10.0.0.7".to_owned(), port: 50051 }],
         lb_policy: LbPolicy::LeastRequest,
         connect_timeout: SECOND,
         max_requests: 1024,

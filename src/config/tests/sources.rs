@@ -43,7 +43,7 @@ fn strings_may_name_variables_of_the_environment() {
     assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8080");
     assert!(!config.listeners[0].balance_connections);
     assert_eq!(config.routes[0].name, "costs $5 or ${x}");
-    let hosts: Vec<&str> = config.clusters[0].endpoints.iter().map(|at| at.host.as_str()).collect();
+    let hosts: Vec<&str> = config.clusters[0].endpoints.iter().filter_map(|at| at.host()).collect();
     assert_eq!(hosts, ["10.0.0.1", "10.0.0.2"]);
     assert!(config.effective.toml().contains("workers = 3"), "{}", config.effective.toml());
 }

@@ -8,7 +8,7 @@ use super::super::units::{self, Bytes, Refused, Time};
 use super::super::{
     AccessLog, AdaptiveTimeout, AllowOrigins, Backend, Breaker, Codes, CpuPolicy, Endpoint, HealthChecks,
     Hedging, LbPolicy, LogSink, Method, OnBadRule, OnUnavailable, PrintOptions, RateLimit, ServerTiming,
-    Tracing, Transcoding, Workers, parse,
+    Tracing, Transcoding, UnixPath, Workers, parse,
 };
 use super::defaults::default_transcoding;
 use super::{cluster, errors, listener, parsed, route, top};
@@ -363,7 +363,11 @@ fn endpoints_are_addresses_or_names() {
         ("localhost:50051", "localhost", 50_051),
     ];
     for (text, host, port) in taken {
-        assert_eq!(forms::endpoint(text), Ok(Endpoint { host: (*host).to_owned(), port: *port }), "{text}");
+        assert_eq!(
+            forms::endpoint(text),
+            Ok(Endpoint::Tcp { host: (*host).to_owned(), port: *port }),
+            "{text}"
+        );
     }
     let refused = [
         "",
@@ -390,10 +394,24 @@ fn endpoints_are_addresses_or_names() {
         "a/b:1",
         "a:1/",
         "*.a:1",
+        "unix:/run/a.sock",
+        "unix:a.sock",
+        "unix://run/a.sock",
+        "unix://",
+        "unix:///",
+        "unix:///run/",
+        "unix:///run/a\0b",
+        "unix-abstract:a",
     ];
     for text in refused {
         assert!(forms::endpoint(text).is_err(), "{text}");
     }
+    let longest = format!("unix:///{}", "a".repeat(UnixPath::MAX - 1));
+    for text in ["unix:///run/echo.sock", "unix:///a", &longest] {
+        let path = UnixPath::new(text.strip_prefix("unix://").expect(text));
+        assert_eq!(forms::endpoint(text), Ok(Endpoint::Unix(path)), "{text}");
+    }
+    assert!(forms::endpoint(&format!("{longest}a")).is_err());
 }
 
 #[test]

@@ -365,7 +365,7 @@ fn endpoints_are_summed_over_cores() {
     let layout = Layout::new(vec!["a".into(), "b".into()], vec![]).with_endpoints([2, 1]);
     let shards: Vec<_> = (0..2).map(|_| Shard::new(&layout)).collect();
     let view = |port: u16, connections| EndpointView {
-        address: ([10, 0, 0, 7], port).into(),
+        address: std::net::SocketAddr::from(([10, 0, 0, 7], port)).into(),
         state: crate::metrics::EndpointState::Connected,
         connections,
         calls_active: 1,

@@ -10,7 +10,7 @@ mod shape;
 mod upload;
 
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -32,6 +32,7 @@ use super::responder::sink::ResponseSink;
 use super::response_forwarder::ResponseForwarder;
 use super::timeouts::{CallTimeouts, RouteTimeouts};
 use crate::buffer::Slice;
+use crate::config::EndpointAddress;
 use crate::http2::{Head, Stream};
 use crate::metrics::record::Stage;
 use crate::policy::failure::Failure;
@@ -243,7 +244,7 @@ impl Call {
     }
 
     /// Notes that an attempt has a connection to this endpoint.
-    pub(super) fn connected(&mut self, upstream: SocketAddr) {
+    pub(super) fn connected(&mut self, upstream: EndpointAddress) {
         self.telemetry.connected(upstream, self.responder.timer());
     }
 
@@ -256,7 +257,7 @@ impl Call {
     /// the trace. `is_whole`: the request and its response are one message each, and all of the request is here.
     pub(super) fn attempt_head(
         &mut self,
-        upstream: SocketAddr,
+        upstream: EndpointAddress,
         span: &mut Option<Box<Span>>,
         previous: u32,
         is_whole: bool,
@@ -311,7 +312,7 @@ impl Call {
     // The response.
 
     /// Notes the head of a response from this endpoint, whose connection was there at `connected`.
-    pub(super) fn responded(&mut self, upstream: SocketAddr, connected: Moment) {
+    pub(super) fn responded(&mut self, upstream: EndpointAddress, connected: Moment) {
         self.telemetry.responded((upstream, connected), self.responder.timer());
     }
 

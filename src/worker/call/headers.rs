@@ -1,10 +1,9 @@
 //! Reads and changes the heads of calls and answers.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::protocol::{DownstreamProtocol, Version};
-use crate::config::GrpcCompression;
+use crate::config::{EndpointAddress, GrpcCompression};
 use crate::http2::{Head, Heads, Name};
 use crate::policy::caller;
 use crate::policy::failure::Failure;
@@ -252,7 +251,7 @@ pub(in crate::worker) fn prepare(head: &mut Head, asked: &GatewayHeaders) {
 /// in the trace.
 pub(in crate::worker) fn upstream(
     head: &mut Head,
-    address: SocketAddr,
+    address: EndpointAddress,
     left: Option<Duration>,
     previous: u32,
     traceparent: Option<TraceParent>,
@@ -274,7 +273,10 @@ pub(in crate::worker) fn upstream(
     }
     // gRPC servers want an authority.
     if head.authority().is_none() {
-        head.set_authority(address.to_string().as_bytes());
+        match address {
+            EndpointAddress::Ip(address) => head.set_authority(address.to_string().as_bytes()),
+            EndpointAddress::Unix(_) => head.set_authority(b"localhost"),
+        }
     }
     Ok(())
 }

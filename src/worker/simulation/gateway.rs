@@ -14,7 +14,7 @@ use super::super::control::{Control, WorkerPeer};
 use super::super::core::{StartCall, Worker};
 use super::super::run::{self, Plan};
 use super::super::telemetry::buffers::TelemetryConfig;
-use crate::config::{self, Config, Workers};
+use crate::config::{self, Config, EndpointAddress, Workers};
 use crate::metrics::{ClusterBlock, Layout, Shard, WorkerBlock};
 use crate::net::IoContext;
 use crate::net::listener::Bound;
@@ -343,11 +343,14 @@ fn with_endpoints(config: &Config) -> Layout {
     layout(config).with_endpoints(config.clusters.iter().map(|cluster| cluster.endpoints.len()))
 }
 
-fn addresses(config: &Config) -> Vec<Vec<SocketAddr>> {
-    config.clusters.iter().map(|cluster| cluster.endpoints.iter().map(address).collect()).collect()
+fn addresses(config: &Config) -> Vec<Vec<EndpointAddress>> {
+    let of_cluster =
+        |cluster: &config::Cluster| cluster.endpoints.iter().map(|at| address(at).into()).collect();
+    config.clusters.iter().map(of_cluster).collect()
 }
 
 /// Where an endpoint is.
 pub(super) fn address(endpoint: &config::Endpoint) -> SocketAddr {
-    format!("{}:{}", endpoint.host, endpoint.port).parse().expect("simulations name addresses")
+    let config::Endpoint::Tcp { host, port } = endpoint else { panic!("the network in memory has no files") };
+    format!("{host}:{port}").parse().expect("simulations name addresses")
 }

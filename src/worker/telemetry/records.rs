@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::buffers::{KeptHeaders, TelemetryBuffers};
 use super::stage_timer::StageTimer;
 use super::trace::{Span, Trace, Unrecorded};
+use crate::config::EndpointAddress;
 use crate::http2::{Head, Name};
 use crate::metrics::record::{METHOD_NAMES, Record, Stage};
 use crate::metrics::texts::{TextField, Texts};
@@ -124,7 +125,7 @@ impl CallTelemetry {
     pub(in crate::worker) fn traceparent(
         &self,
         span: &mut Option<Box<Span>>,
-        upstream: SocketAddr,
+        upstream: EndpointAddress,
     ) -> Option<TraceParent> {
         match span {
             Some(span) => Some(span.sent(upstream)),
@@ -133,7 +134,7 @@ impl CallTelemetry {
     }
 
     /// Notes that an attempt has a connection to this endpoint.
-    pub(in crate::worker) fn connected(&mut self, upstream: SocketAddr, timer: &StageTimer) {
+    pub(in crate::worker) fn connected(&mut self, upstream: EndpointAddress, timer: &StageTimer) {
         let Some(now) = timer.now() else { return };
         timer.enter_at(Stage::Upstream, now);
         let Some(ActiveRecord { record, .. }) = &mut self.active else { return };
@@ -145,7 +146,7 @@ impl CallTelemetry {
     /// Notes the head of a response from this endpoint, whose connection was there at `connected`.
     pub(in crate::worker) fn responded(
         &mut self,
-        (upstream, connected): (SocketAddr, Moment),
+        (upstream, connected): (EndpointAddress, Moment),
         timer: &StageTimer,
     ) {
         let Some(now) = timer.now() else { return };

@@ -6,10 +6,10 @@
 //!
 //! A `traceparent` of the gateway is new each time, so no table of a connection keeps it.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::buffers::TelemetryBuffers;
+use crate::config::EndpointAddress;
 use crate::http2::{Head, Name};
 use crate::metrics::record::{Record, Subject};
 use crate::policy::failure::Failure;
@@ -139,7 +139,7 @@ impl Span {
     }
 
     /// Notes the attempt's endpoint, and gives the field that it sends.
-    pub(in crate::worker) fn sent(&mut self, upstream: SocketAddr) -> TraceParent {
+    pub(in crate::worker) fn sent(&mut self, upstream: EndpointAddress) -> TraceParent {
         self.record.upstream = Some(upstream);
         let Record { trace_id, span_id: parent_id, .. } = self.record;
         TraceParent { trace_id, parent_id, sampled: true }

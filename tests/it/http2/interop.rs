@@ -10,11 +10,11 @@ use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-const CASE_MAX: Duration = Duration::from_secs(10);
+pub(super) const CASE_MAX: Duration = Duration::from_secs(10);
 const LOAD_MAX: Duration = Duration::from_secs(120);
 
 /// Every case, one after the other. `client_address` is where a client connects: the server, or a gateway before it.
-async fn run_all(client_address: SocketAddr, server: &InteropServer) {
+pub(super) async fn run_all(client_address: SocketAddr, server: &InteropServer) {
     let channel = within(CASE_MAX, "connect", cases::connect(client_address)).await;
     let channel = &channel;
     macro_rules! run {

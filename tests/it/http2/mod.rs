@@ -7,4 +7,5 @@ mod interop;
 mod keepalive;
 mod misbehaving;
 mod slow_upstream;
+mod unix;
 mod upstream;

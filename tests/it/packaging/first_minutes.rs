@@ -221,7 +221,7 @@ fn check_warns_of_what_works_and_was_hardly_meant() {
         &scratch.0,
         "127.0.0.1:0",
         "match.service = \"p.Ecco\"\n[[clusters]]\nname = \"a\"\nendpoints = [\"nowhere.invalid:1\"]\n\
-         [[clusters]]\nname = \"b\"\nendpoints = [\"127.0.0.1:1\"]\n\
+         [[clusters]]\nname = \"b\"\nendpoints = [\"127.0.0.1:1\", \"unix:///no/such/folder/echo.sock\", \"unix:///dev/null\"]\n\
          [access_log]\npath = \"/no/such/folder/access.log\"\n[transcoding]\nprotos = [\"p.proto\"]\n\
          [dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"500ms\"\n",
     );
@@ -232,6 +232,8 @@ fn check_warns_of_what_works_and_was_hardly_meant() {
         "warning: routes.match.service = \"p.Ecco\": no such service in the descriptors (did you mean \"p.Echo\"?)",
         "warning: clusters \"b\": no route leads to it",
         "there is no folder /no/such/folder",
+        "warning: clusters \"b\": unix:///no/such/folder/echo.sock: there is no folder /no/such/folder",
+        "warning: clusters \"b\": unix:///dev/null: it is not a socket",
         "warning: clusters \"a\": the name nowhere.invalid does not resolve now: ",
     ] {
         assert!(text.contains(words), "no {words:?} in {text}");
