@@ -154,6 +154,11 @@ pub(super) fn clusters(table: &Table<'_>, clusters: &HashMap<String, usize>) -> 
             None
         }
         (Some(_), None) => {
+            if let Some(value) = single.as_ref().filter(|value| value.it.is_array()) {
+                let hint = "for several write weighted_clusters = [{ name = \"a\", weight = 1 }, ...]";
+                value.refuse("must be a string: the name of a cluster", Some(hint.to_owned()));
+                return None;
+            }
             let (name, value) = table.text("cluster", forms::reference)?;
             Some(vec![WeightedCluster { cluster: position(&name, &value, clusters)?, weight: 1 }])
         }

@@ -169,7 +169,8 @@ impl<'a> Table<'a> {
 
     /// A guess at the key that an unknown one was meant to be.
     fn likely(&self, name: &str) -> String {
-        if let Some(near) = spelling::nearest(name, knobs::keys_in(&self.path)) {
+        let near = spelling::nearest(name, knobs::keys_in(&self.path));
+        if let Some(near) = near.filter(|near| spelling::is_slip(name, near)) {
             return format!("did you mean `{near}`?");
         }
         let same_name = |knob: &&Knob| knob.name() == name && !matches!(knob.kind, Kind::Later { .. });
@@ -180,8 +181,29 @@ impl<'a> Table<'a> {
         if !elsewhere.is_empty() {
             return format!("it belongs in {}", elsewhere.join(" or "));
         }
+        if let Some(near) = near {
+            return format!("did you mean `{near}`?");
+        }
+        let with_word: Vec<&str> = self.keys_with(name).collect();
+        let (own, deeper): (Vec<_>, Vec<_>) = with_word.into_iter().partition(|key| !key.contains('.'));
+        let meant = if own.is_empty() { deeper } else { own };
+        if (1..=3).contains(&meant.len()) {
+            return format!("did you mean `{}`?", meant.join("` or `"));
+        }
         let known: Vec<&str> = knobs::keys_in(&self.path).collect();
         format!("known here: {}", known.join(", "))
+    }
+
+    /// Keys of this table, and of the tables in it, of which the name is a word: `safe_regex` for `regex`.
+    fn keys_with(&self, name: &str) -> impl Iterator<Item = &'static str> {
+        let is_word = move |word: &str| word == name || word.strip_suffix('s') == Some(name);
+        let keys = knobs::KNOBS.iter().filter_map(|knob| match self.path.as_str() {
+            "" => Some(knob.key),
+            path => knob.key.strip_prefix(path)?.strip_prefix('.'),
+        });
+        let has_word =
+            move |key: &&str| key.rsplit('.').next().is_some_and(|last| last.split('_').any(is_word));
+        keys.filter(has_word)
     }
 
     /// The value of a key, if it is set.

@@ -8,6 +8,7 @@ use toml::de::DeValue;
 use super::codes::Codes;
 use super::knobs::{Kind, Knob};
 use super::reader::{Table, Value, misread};
+use super::spelling;
 use super::units::{self, Refused};
 
 impl Table<'_> {
@@ -141,7 +142,9 @@ impl Table<'_> {
             return default;
         };
         value.it.as_bool().unwrap_or_else(|| {
-            value.refuse(format!("must be {}", knob.wanted()), None);
+            let is_quoted = matches!(value.it.as_str(), Some("true" | "false"));
+            let hint = is_quoted.then(|| "leave out the quotes".to_owned());
+            value.refuse(format!("must be {}", knob.wanted()), hint);
             default
         })
     }
@@ -175,7 +178,7 @@ impl Table<'_> {
         let names = value.it.as_array().map(|items| items.iter().map(|item| item.get_ref().as_str()));
         let codes = names.and_then(|mut names| names.try_fold(Codes::NONE, |codes, name| add(codes, name?)));
         codes.unwrap_or_else(|| {
-            value.refuse(format!("must be {}", knob.wanted()), None);
+            value.refuse(format!("must be {}", knob.wanted()), meant_code(value.it));
             default()
         })
     }
@@ -207,6 +210,25 @@ impl Table<'_> {
         };
         value.refuse(format!("must be {}", knob.wanted()), hint);
         default
+    }
+}
+
+/// The code that the first wrong entry of a list was meant to be. `None` if there is no guess.
+fn meant_code(list: &DeValue<'_>) -> Option<String> {
+    let is_wrong =
+        |item: &&DeValue<'_>| item.as_str().and_then(Codes::number).is_none_or(|number| number == 0);
+    let Some(items) = list.as_array() else { return Some("put it in brackets".to_owned()) };
+    let wrong = items.iter().map(|item| item.get_ref()).find(is_wrong)?;
+    match wrong.as_str() {
+        Some(text) if text.eq_ignore_ascii_case("OK") => Some("OK is no failure".to_owned()),
+        Some(text) => {
+            let begins = |name: &&&str| name.starts_with(&text.to_ascii_uppercase());
+            let names = Codes::NAMES.iter();
+            let near = names.clone().find(begins).copied();
+            let near = near.or_else(|| spelling::nearest(text, names.copied()))?;
+            Some(format!("did you mean \"{near}\"?"))
+        }
+        None => Some("write names: gRPC's codes, not statuses of HTTP".to_owned()),
     }
 }
 

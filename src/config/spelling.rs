@@ -15,6 +15,11 @@ pub fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&
         .map(|(_, word)| word)
 }
 
+/// Whether one slip of the finger turns one word into the other.
+pub(super) fn is_slip(text: &str, word: &str) -> bool {
+    text.len() <= 100 && distance(text, word) <= 1
+}
+
 /// How many characters have to be put in, taken out, changed or swapped with their neighbour to get from one to the
 /// other (optimal string alignment). Case is free: `Timeout` is `timeout`.
 fn distance(from: &str, to: &str) -> usize {

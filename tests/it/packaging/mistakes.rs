@@ -78,6 +78,13 @@ fn of_addresses() -> Vec<Mistake> {
             "an address of its own",
         ),
         mistake(to("[\"http://127.0.0.1:1\"]"), "7:14", "and a port", "leave out the scheme"),
+        mistake(to("[\"unix:run/echo.sock\"]"), "7:14", "a Unix socket", "behind three slashes"),
+        mistake(
+            to(&format!("[\"unix:///{}\"]", "a".repeat(107))),
+            "7:14",
+            "a Unix socket",
+            "the kernel takes paths of up to 107 bytes",
+        ),
         mistake(to("[\"echo.internal\"]"), "7:14", "and a port", "add the port"),
         mistake(to("\"127.0.0.1:1\""), "7:13", "must be a list", "put it in brackets"),
         mistake(to("[\"${NO_SUCH_HOST}:1\"]"), "7:14", "NO_SUCH_HOST is not set", "${NO_SUCH_HOST:-default}"),
@@ -90,6 +97,34 @@ fn of_keys() -> Vec<Mistake> {
     let end = |text: &str| format!("{LISTENER}{ROUTE}{CLUSTER}{text}\n");
     vec![
         mistake(end("timeut = \"5s\""), "8:1", "unknown key", "did you mean `timeout`?"),
+        mistake(end("max_request_body_size = \"1MiB\""), "8:1", "unknown key", "belongs in transcoding"),
+        mistake(
+            end("[clusters.tls]\nca = \"ca.pem\""),
+            "9:1",
+            "unknown key",
+            "`validation_context.trusted_ca`",
+        ),
+        mistake(end("timeout = \"5\""), "8:11", "between 1ms and 24h", "\"5s\" for seconds"),
+        mistake(end("lb_policy = \"random\""), "8:13", "must be", "\"least_request\" or \"round_robin\""),
+        mistake(
+            end("retry.retryable_status_codes = [\"unavail\"]"),
+            "8:32",
+            "a list of gRPC codes",
+            "did you mean \"UNAVAILABLE\"?",
+        ),
+        mistake(end("[admin]\ntap = \"true\""), "9:7", "must be true or false", "leave out the quotes"),
+        mistake(
+            format!("{LISTENER}[[routes]]\nmatch.regex = \"/a\"\ncluster = \"echo\"\n{CLUSTER}"),
+            "4:7",
+            "unknown key",
+            "did you mean `safe_regex`?",
+        ),
+        mistake(
+            format!("{LISTENER}[[routes]]\ncluster = [\"echo\"]\n{CLUSTER}"),
+            "4:11",
+            "the name of a cluster",
+            "weighted_clusters",
+        ),
         mistake(end("workers = 2"), "8:1", "unknown key", "at the top of the file"),
         mistake(top("drain_timeout = 30"), "1:17", "between 0s and 1h", "\"30s\" for seconds"),
         mistake(top("workers = \"4\""), "1:11", "or between 1 and 1024", "leave out the quotes"),
