@@ -11,6 +11,9 @@ use super::file::File;
 use super::pool::Pool;
 use super::{builtin, prune};
 
+/// The origin of files that are built in.
+const BUILT_IN: &str = "built in";
+
 /// Files, each of which goes with all others.
 #[derive(Debug, Default)]
 pub(super) struct Group {
@@ -111,7 +114,7 @@ impl Group {
                 |file: &&Arc<File>| file.imports.iter().all(|import| !names.contains(self.name_of(import)));
             let (ready, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_ready);
             for file in ready {
-                let wrong = if file.is_reflected { &mut *refused } else { &mut *problems };
+                let wrong = if building.is_of_services(file) { &mut *refused } else { &mut *problems };
                 building.add(file, wrong);
             }
             if later.len() == before {
@@ -183,7 +186,7 @@ impl Group {
     /// Adds a file that is built in, if there is one of that name.
     fn add_built_in(&mut self, name: &str) -> bool {
         let Some(file) = builtin::open(name) else { return false };
-        let Ok(file) = File::read("built in", &file.file_descriptor_proto().encode_to_vec()) else {
+        let Ok(file) = File::read(BUILT_IN, &file.file_descriptor_proto().encode_to_vec()) else {
             return false;
         };
         if !self.takes(&file) {
@@ -215,6 +218,16 @@ impl<'g> Building<'g> {
             added: Vec::new(),
             known: HashSet::new(),
         }
+    }
+
+    /// Whether a fault in this file is one of a service: it is reflected, or it is built in and imports such a file, which
+    /// goes by the name of another built-in one.
+    fn is_of_services(&self, file: &File) -> bool {
+        let is_reflected = |import: &String| {
+            let at = self.group.by_name.get(self.group.name_of(import));
+            at.is_some_and(|at| self.files[*at].is_reflected)
+        };
+        file.is_reflected || (file.origin == BUILT_IN && file.imports.iter().any(is_reflected))
     }
 
     fn add(&mut self, file: &File, wrong: &mut Vec<Problem>) {

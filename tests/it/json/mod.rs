@@ -3,6 +3,7 @@
 mod descriptors;
 mod differential;
 mod editions;
+mod lacking;
 mod mapping;
 mod memory;
 mod mutated;
