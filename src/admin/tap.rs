@@ -33,27 +33,27 @@ const PIECES: usize = 16;
 /// Records that are taken from a ring at once.
 const AT_ONCE: usize = 512;
 
-/// The only right to watch. Dropping it closes all taps.
-struct Watching(Arc<dyn Source>);
+/// The only right to watch. Dropping it closes all taps, also where watching has been forbidden meanwhile.
+struct Watching {
+    source: Arc<dyn Source>,
+    taps: Vec<Arc<Tap>>,
+}
 
 impl Watching {
     fn begin(source: &Arc<dyn Source>, sample: f64) -> Option<Watching> {
-        if !source.taps().first().is_some_and(|tap| tap.claim()) {
+        let taps = source.taps().to_vec();
+        if !taps.first().is_some_and(|tap| tap.claim()) {
             return None;
         }
-        for tap in source.taps() {
-            tap.open(sample);
-        }
-        Some(Watching(Arc::clone(source)))
+        taps.iter().for_each(|tap| tap.open(sample));
+        Some(Watching { source: Arc::clone(source), taps })
     }
 }
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        for tap in self.0.taps() {
-            tap.close();
-        }
-        self.0.taps().first().into_iter().for_each(|tap| tap.give_back());
+        self.taps.iter().for_each(|tap| tap.close());
+        self.taps.first().into_iter().for_each(|tap| tap.give_back());
     }
 }
 
@@ -160,19 +160,20 @@ fn begin(asked: &AdminRequest) -> Result<Response<AdminBody>, AdminError> {
 
 /// Passes on the records that are wanted, until the time is over or nobody reads.
 async fn watch(watching: Watching, filter: Filter, send: Sender<Bytes>) {
-    let source = &watching.0;
+    let Watching { source, taps } = &watching;
     // Records of the last one who watched are left there.
-    source.taps().iter().filter_map(|tap| tap.ring()).for_each(|ring| while ring.take().is_some() {});
+    taps.iter().filter_map(|tap| tap.ring()).for_each(|ring| while ring.take().is_some() {});
     let ends_at = Instant::now() + Duration::from_secs_f64(filter.seconds);
     let (mut seen, mut shown, mut unread) = (0_u64, 0_u64, 0_u64);
     let lost_before = lost(&**source);
-    while Instant::now() < ends_at && !send.is_closed() {
+    while Instant::now() < ends_at && !send.is_closed() && !source.taps().is_empty() {
         let (mut text, mut lines) = (String::new(), 0);
-        for (worker, tap) in source.taps().iter().enumerate() {
+        for (worker, tap) in taps.iter().enumerate() {
             seen += take(tap, |record| {
+                let headers = source.log_headers(record.headers);
                 source.labels(record.series, &mut |labels| {
                     if filter.wants(record, labels) {
-                        line::write(&mut text, (worker, record), labels, source.log_headers(), Fields::ALL);
+                        line::write(&mut text, (worker, record), labels, &headers, Fields::ALL);
                         lines += 1;
                     }
                 });

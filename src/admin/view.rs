@@ -29,8 +29,8 @@ pub trait Source: Send + Sync {
     fn taps(&self) -> &[Arc<Tap>];
     /// Shows the labels of a series, by its number in records.
     fn labels(&self, series: u32, look: &mut dyn FnMut(&CallLabels));
-    /// The names of the fields that records keep.
-    fn log_headers(&self) -> &Headers;
+    /// The names of the chosen fields of a record, by the number that it has of their list.
+    fn log_headers(&self, number: u32) -> Arc<Headers>;
     /// The present moment of the workers' clock.
     fn now(&self) -> Moment;
     /// Begins to drain, as SIGTERM does.

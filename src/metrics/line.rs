@@ -15,7 +15,7 @@ struct Line<'a> {
 }
 
 /// The names of chosen fields: of requests, then of responses.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
     /// Of requests.
     pub request: Vec<String>,

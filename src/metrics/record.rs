@@ -96,6 +96,8 @@ pub struct Record {
     pub span_id: u64,
     /// The span it belongs to; zero if none.
     pub parent_id: u64,
+    /// The number of the list that names its chosen fields.
+    pub headers: u32,
     /// Path, authority, chosen fields.
     pub texts: Texts,
 }
@@ -125,6 +127,7 @@ impl Default for Record {
             trace_id: 0,
             span_id: 0,
             parent_id: 0,
+            headers: 0,
             texts: Texts::default(),
         }
     }
@@ -213,7 +216,8 @@ impl Record {
         for (word, [high, low]) in words[18..21].iter_mut().zip(self.stages_us.as_chunks().0) {
             *word = u64::from(*high) << 32 | u64::from(*low);
         }
-        words[21] = bytes(u8::from(self.subject == Subject::Attempt), self.protocol) << 16
+        words[21] = u64::from(self.headers) << 32
+            | bytes(u8::from(self.subject == Subject::Attempt), self.protocol) << 16
             | bytes(self.method, self.version);
         words[FIXED_WORDS..].copy_from_slice(&self.texts.index());
         words
@@ -247,6 +251,7 @@ impl Record {
             trace_id: u128::from(words[8]) << 64 | u128::from(words[9]),
             span_id: words[16],
             parent_id: words[17],
+            headers: half(words[21], 32),
             client: address(10),
             upstream: address::unpack_endpoint([words[13], words[14], words[15]]),
             texts: Texts::of(&words[FIXED_WORDS..], text),
@@ -296,6 +301,11 @@ impl Ring {
         assert!(records.is_power_of_two(), "positions are found with a mask");
         let slots = (0..records).map(|_| [const { AtomicU64::new(0) }; WORDS]).collect();
         Ring { slots, taken: Place::default(), reader, put: Place::default() }
+    }
+
+    /// Records that it has room for.
+    pub fn room(&self) -> usize {
+        self.slots.len()
     }
 
     /// Puts a record in; false if there is no room. Only the owning core may call this.
@@ -365,6 +375,7 @@ mod tests {
             http_status: 599,
             span_id: number,
             parent_id: u64::MAX,
+            headers: number as u32,
             flags: *b"UPE\0\0\0\0\0",
             bytes_received: u64::MAX,
             bytes_sent: number,

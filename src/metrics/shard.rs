@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::labels::{self, PROTOCOLS};
@@ -50,13 +50,15 @@ impl Shard {
         let endpoints = next.endpoints.iter().map(|&count| slots(count));
         let timeouts = next.timeouts.iter().map(|&count| slots(count));
         // Durations that were counted by other bounds cannot be counted on.
-        let is_alike = layout.bounds == next.bounds && layout.exemplars == next.exemplars;
-        let known: &[_] = if is_alike { &self.calls } else { &[] };
-        let calls = || CallBlock::new(&next.bounds, next.exemplars);
+        let known: &[_] = if layout.bounds == next.bounds { &self.calls } else { &[] };
+        let calls = taken_over(&layout.calls, known, &next.calls, || CallBlock::new(&next.bounds));
+        if next.exemplars {
+            calls.iter().for_each(|block| block.keep_exemplars());
+        }
         Arc::new(Self {
             worker: Arc::clone(&self.worker),
             clusters: taken_over(&layout.clusters, &self.clusters, &next.clusters, ClusterBlock::default),
-            calls: taken_over(&layout.calls, known, &next.calls, calls),
+            calls,
             // These hold present states, which the owners of the endpoints will publish anew.
             endpoints: endpoints.collect(),
             timeouts: timeouts.collect(),
@@ -101,8 +103,9 @@ pub struct CallBlock {
     pub unary: Histogram,
     /// How long all others took, streams.
     pub streams: Histogram,
-    /// The traces of calls that fell into each bucket, by [`Bounds::micros`] and the rest; empty where none are kept.
-    pub exemplars: Box<[ExemplarSlot]>,
+    /// The traces of calls that fell into each bucket, by [`Bounds::micros`] and the rest. There is room from the first
+    /// layout on that has exemplars.
+    exemplars: OnceLock<Box<[ExemplarSlot]>>,
     bounds: Arc<Bounds>,
 }
 
@@ -121,13 +124,12 @@ pub struct Ending {
 
 impl CallBlock {
     /// A block of zeros.
-    pub fn new(bounds: &Arc<Bounds>, exemplars: bool) -> CallBlock {
-        let count = if exemplars { bounds.micros().len() + 1 } else { 0 };
+    pub fn new(bounds: &Arc<Bounds>) -> CallBlock {
         CallBlock {
             by_code: Default::default(),
             unary: Histogram::new(Arc::clone(bounds)),
             streams: Histogram::new(Arc::clone(bounds)),
-            exemplars: (0..count).map(|_| ExemplarSlot::default()).collect(),
+            exemplars: OnceLock::new(),
             bounds: Arc::clone(bounds),
         }
     }
@@ -140,10 +142,21 @@ impl CallBlock {
         if is_stream { &self.streams } else { &self.unary }.record(took);
     }
 
+    /// Makes room for exemplars, where there is none.
+    fn keep_exemplars(&self) {
+        let room = || (0..=self.bounds.micros().len()).map(|_| ExemplarSlot::default()).collect();
+        self.exemplars.get_or_init(room);
+    }
+
+    /// The exemplar of each bucket; empty where none are kept.
+    pub fn exemplars(&self) -> &[ExemplarSlot] {
+        self.exemplars.get().map_or(&[], |slots| slots)
+    }
+
     /// Lets a unary call that is traced stand for its bucket. Only the owning core may call this.
     pub fn set_exemplar(&self, trace_id: u128, took: Duration, unix_us: u64) {
         let micros = u64::try_from(took.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX);
-        if let Some(slot) = self.exemplars.get(self.bounds.place_of(micros)) {
+        if let Some(slot) = self.exemplars().get(self.bounds.place_of(micros)) {
             slot.set(Exemplar { trace_id, micros, unix_us });
         }
     }
@@ -372,13 +385,27 @@ mod tests {
     #[test]
     fn an_exemplar_stands_for_its_bucket() {
         let bounds = Bounds::new(&[1, 2].map(Duration::from_millis)).unwrap();
-        let block = CallBlock::new(&bounds, true);
+        let block = CallBlock::new(&bounds);
+        block.keep_exemplars();
         for (trace_id, micros) in [(7, 1000), (8, 1001), (9, 2001), (10, 5000)] {
             block.set_exemplar(trace_id, Duration::from_micros(micros), 3);
         }
-        let kept: Vec<_> = block.exemplars.iter().map(|slot| slot.get().unwrap().trace_id).collect();
+        let kept: Vec<_> = block.exemplars().iter().map(|slot| slot.get().unwrap().trace_id).collect();
         assert_eq!(kept, [7, 8, 10]);
-        CallBlock::new(&bounds, false).set_exemplar(1, Duration::ZERO, 1);
+        CallBlock::new(&bounds).set_exemplar(1, Duration::ZERO, 1);
+    }
+
+    #[test]
+    fn exemplars_that_come_later_cost_no_count() {
+        let layout = Layout::new(vec![], vec![]);
+        let shard = Shard::new(&layout);
+        shard.unrouted().ended(ending(0, false));
+        let next = layout.clone().with_exemplars(true);
+        let with = shard.next(&layout, &next);
+        assert_eq!(with.unrouted().codes().iter().sum::<u64>(), 1);
+        assert!(!with.unrouted().exemplars().is_empty());
+        let without = with.next(&next, &layout);
+        assert_eq!(without.unrouted().codes().iter().sum::<u64>(), 1);
     }
 
     #[test]

@@ -2,22 +2,25 @@
 //!
 //! If the file or the reader of standard output is slow, the writer waits and the workers do not. Their rings fill, and
 //! lines that do not fit are left out and counted.
+//!
+//! A reload replaces the sink and keeps writer and rings. Records that lie in the rings by then go to the sink of before.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use super::StartError;
+use parking_lot::Mutex;
+
 use super::guard;
 use super::series::Series;
-use crate::config::{self, Config, LogSink};
+use crate::config::{self, LogSink};
 use crate::metrics::AccessLogCounts;
-use crate::metrics::line::{self, Fields, Headers};
+use crate::metrics::line::{self, Fields};
 use crate::metrics::record::Ring;
 
 /// How often the rings are emptied.
@@ -38,7 +41,7 @@ const RECORDS_OF_FEW: usize = 256;
 /// Text that is written at once.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// The time for the last lines when the gateway ends.
+/// The time for the last lines when the gateway ends, or when the sink is replaced.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The interval of the log's warnings about lost lines.
@@ -46,6 +49,8 @@ const COMPLAINT: Duration = Duration::from_secs(60);
 
 /// The writer's thread. Dropping it writes what is left.
 pub(super) struct AccessLog {
+    /// The settings of its sink.
+    settings: config::AccessLog,
     rings: Vec<Arc<Ring>>,
     shared: Arc<LogCounters>,
     notifier: Arc<Notifier>,
@@ -71,6 +76,24 @@ pub(super) struct LogCounters {
     failed: AtomicU64,
     reopen: AtomicBool,
     ends: AtomicBool,
+    /// Taken by the writer once it has emptied the rings.
+    next: Mutex<Option<Next>>,
+}
+
+/// Another sink for the writer.
+#[derive(Debug)]
+struct Next {
+    /// `None` where the one it has stays.
+    sink: Option<Sink>,
+    fields: Fields,
+    /// Rings to be read from now on, too.
+    rings: Vec<Arc<Ring>>,
+}
+
+/// Another sink that is open, and has not begun.
+pub(super) struct Change {
+    settings: config::AccessLog,
+    next: Next,
 }
 
 impl LogCounters {
@@ -81,38 +104,22 @@ impl LogCounters {
 }
 
 impl AccessLog {
-    /// The log as configured, if it is.
-    pub(super) fn of(
-        config: &Config,
+    /// A log for so many workers; fails where its file cannot be opened.
+    pub(super) fn start(
+        settings: &config::AccessLog,
         workers: usize,
         series: &Arc<Series>,
-    ) -> Result<Option<AccessLog>, StartError> {
-        let settings = &config.access_log;
-        if !settings.is_on() {
-            return Ok(None);
-        }
-        let started = AccessLog::start(settings, workers, series);
-        started.map(Some).map_err(|error| StartError::AccessLog(settings.sink.to_string().into(), error))
-    }
-
-    /// A log for so many workers; fails where its file cannot be opened.
-    fn start(settings: &config::AccessLog, workers: usize, series: &Arc<Series>) -> io::Result<AccessLog> {
+    ) -> io::Result<AccessLog> {
         let notifier = Arc::new(Notifier::default());
-        let is_few = settings.sink == LogSink::Stderr;
-        let room = if is_few { RECORDS_OF_FEW } else { RECORDS };
-        let ring = |_| Arc::new(Ring::new(room, Waker::from(Arc::clone(&notifier))));
-        let rings: Vec<_> = (0..workers).map(ring).collect();
+        let rings = rings(room(settings), workers, &notifier);
         let shared = Arc::new(LogCounters::default());
         let writer = Writer {
-            rings: rings.clone(),
+            rings: rings.iter().cloned().enumerate().collect(),
+            current: rings.len(),
             shared: Arc::clone(&shared),
             series: Arc::clone(series),
             sink: Sink::open(&settings.sink)?,
             fields: Fields::of(&settings.fields),
-            headers: Headers {
-                request: settings.request_headers.clone(),
-                response: settings.response_headers.clone(),
-            },
             text: String::new(),
             lines: 0,
             complained: None,
@@ -123,7 +130,48 @@ impl AccessLog {
         })?;
         // The writer looks for a while before it sleeps, so this is in time.
         let _ = notifier.0.set(thread.thread().clone());
-        Ok(AccessLog { rings, shared, notifier, thread: Some(thread) })
+        Ok(AccessLog { settings: settings.clone(), rings, shared, notifier, thread: Some(thread) })
+    }
+
+    /// Opens the sink of other settings; fails where its file cannot be opened.
+    pub(super) fn prepare(&self, settings: &config::AccessLog) -> io::Result<Change> {
+        let is_same = settings.sink == self.settings.sink;
+        let sink = if is_same { None } else { Some(Sink::open(&settings.sink)?) };
+        // Rings that are larger than they need be stay.
+        let is_larger = room(settings) > self.room();
+        let rings =
+            if is_larger { rings(room(settings), self.rings.len(), &self.notifier) } else { Vec::new() };
+        let next = Next { sink, fields: Fields::of(&settings.fields), rings };
+        Ok(Change { settings: settings.clone(), next })
+    }
+
+    /// Lets the writer take another sink, and waits until it has: lines of the sink of before are written by then. A
+    /// writer that is stuck takes it later.
+    pub(super) fn change(&mut self, Change { settings, next }: Change) {
+        self.settings = settings;
+        if !next.rings.is_empty() {
+            self.rings.clone_from(&next.rings);
+        }
+        let mut waiting = self.shared.next.lock();
+        *waiting = Some(match waiting.take() {
+            // The writer is stuck. Workers may have the rings of the change that it has not come to.
+            Some(missed) => Next {
+                sink: next.sink.or(missed.sink),
+                rings: missed.rings.into_iter().chain(next.rings).collect(),
+                ..next
+            },
+            None => next,
+        });
+        drop(waiting);
+        Arc::clone(&self.notifier).wake();
+        let given_up_at = Instant::now() + FAREWELL;
+        while self.shared.next.lock().is_some() && Instant::now() < given_up_at {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn room(&self) -> usize {
+        self.rings.first().map_or(0, |ring| ring.room())
     }
 
     /// The ring of a worker.
@@ -158,7 +206,17 @@ impl Drop for AccessLog {
     }
 }
 
+/// Records that one worker can have waiting.
+fn room(settings: &config::AccessLog) -> usize {
+    if settings.sink == LogSink::Stderr { RECORDS_OF_FEW } else { RECORDS }
+}
+
+fn rings(room: usize, workers: usize, notifier: &Arc<Notifier>) -> Vec<Arc<Ring>> {
+    (0..workers).map(|_| Arc::new(Ring::new(room, Waker::from(Arc::clone(notifier))))).collect()
+}
+
 /// The target of lines.
+#[derive(Debug)]
 enum Sink {
     Stderr,
     Stdout,
@@ -199,12 +257,14 @@ impl Sink {
 }
 
 struct Writer {
-    rings: Vec<Arc<Ring>>,
+    /// The rings of the workers, each with the number of its worker. Those of before come first, until nobody has them.
+    rings: Vec<(usize, Arc<Ring>)>,
+    /// How many of them are in use: one for each worker.
+    current: usize,
     shared: Arc<LogCounters>,
     series: Arc<Series>,
     sink: Sink,
     fields: Fields,
-    headers: Headers,
     /// Text to be written, and its number of lines.
     text: String,
     lines: u64,
@@ -215,7 +275,7 @@ impl Writer {
     fn run(&mut self) {
         let mut written_at = Instant::now();
         loop {
-            let sleeps = written_at.elapsed() >= AWAKE && self.rings.iter().all(|ring| ring.sleep());
+            let sleeps = written_at.elapsed() >= AWAKE && self.rings.iter().all(|(_, ring)| ring.sleep());
             thread::park_timeout(if sleeps { SLEEP } else { INTERVAL });
             let ends = self.shared.ends.load(Ordering::Acquire);
             if self.shared.reopen.swap(false, Ordering::Acquire)
@@ -223,7 +283,12 @@ impl Writer {
             {
                 tracing::error!(%error, "the access log cannot be opened anew; it goes on in the old file");
             }
+            let next = self.shared.next.lock().is_some();
             if self.empty_rings() {
+                written_at = Instant::now();
+            }
+            if next {
+                self.take_next();
                 written_at = Instant::now();
             }
             if ends {
@@ -232,22 +297,45 @@ impl Writer {
         }
     }
 
+    /// Takes another sink, whose rings are read from now on.
+    fn take_next(&mut self) {
+        let mut next = self.shared.next.lock();
+        let Some(Next { sink, fields, rings }) = next.take() else { return };
+        self.fields = fields;
+        if let Some(sink) = sink {
+            self.sink = sink;
+        }
+        // Of several changes at once, each has a ring for each worker.
+        let rings = rings.into_iter().enumerate().map(|(at, ring)| (at % self.current, ring));
+        self.rings.extend(rings);
+    }
+
     /// Writes all waiting records. True if there were any.
     fn empty_rings(&mut self) -> bool {
-        let mut found = false;
-        for worker in 0..self.rings.len() {
+        let (mut found, mut at) = (false, 0);
+        while at < self.rings.len() {
+            let (worker, ring) = self.rings[at].clone();
+            // A ring of before that only the writer has gets nothing more; the other one is this clone.
+            let is_left = at + self.current < self.rings.len() && Arc::strong_count(&ring) == 2;
+            fence(Ordering::Acquire);
             // No more than were there, so that one busy worker does not keep the others waiting.
             for _ in 0..RECORDS {
-                let Some(record) = self.rings[worker].take() else { break };
+                let Some(record) = ring.take() else { break };
                 found = true;
-                let (text, headers, fields) = (&mut self.text, &self.headers, self.fields);
+                let (text, fields) = (&mut self.text, self.fields);
+                let headers = self.series.headers(record.headers);
                 self.series.with(record.series, |labels| {
-                    line::write(text, (worker, &record), labels, headers, fields);
+                    line::write(text, (worker, &record), labels, &headers, fields);
                 });
                 self.lines += 1;
                 if self.text.len() >= BATCH_BYTES {
                     self.write();
                 }
+            }
+            if is_left {
+                self.rings.remove(at);
+            } else {
+                at += 1;
             }
         }
         self.write();
@@ -294,5 +382,51 @@ mod tests {
         let shared = log.shared();
         drop(log);
         assert_eq!(shared.counts(), AccessLogCounts { written: 0, failed: 1 });
+    }
+
+    /// Method: records are put into rings before and after each of two changes. Each file has those that were put while it
+    /// was in use, also where a larger ring takes the place of one that a worker still has.
+    #[test]
+    fn another_file_begins_where_the_one_before_ends() {
+        let folder = std::env::temp_dir().join(format!("ringway-access-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let series = Arc::new(Series::default());
+        let settings = |sink: LogSink| config::AccessLog {
+            sink,
+            sample: 1.0,
+            fields: vec!["took_us".to_owned()],
+            ..config::AccessLog::default()
+        };
+        let file = |name: &str| LogSink::File(folder.join(name));
+        let put = |ring: &Ring, from: u64, count: u64| {
+            (from..from + count)
+                .for_each(|took_us| assert!(ring.put(&Record { took_us, ..Record::default() })));
+        };
+        let read = |name: &str| -> Vec<u64> {
+            let text = std::fs::read_to_string(folder.join(name)).unwrap();
+            let number = |line: &str| line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+            text.lines().map(number).collect()
+        };
+        let mut log = AccessLog::start(&settings(file("one")), 1, &series).unwrap();
+        put(&log.ring(0), 0, 3000);
+        log.change(log.prepare(&settings(file("two"))).unwrap());
+        assert_eq!(read("one"), (0..3000).collect::<Vec<_>>());
+        put(&log.ring(0), 3000, 10);
+        assert!(log.prepare(&settings(LogSink::File(folder.join("no/where")))).is_err());
+        log.change(log.prepare(&settings(LogSink::Stderr)).unwrap());
+        assert_eq!(read("two"), (3000..3010).collect::<Vec<_>>());
+
+        let mut log = AccessLog::start(&settings(LogSink::Stderr), 1, &series).unwrap();
+        let before = log.ring(0);
+        log.change(log.prepare(&settings(file("three"))).unwrap());
+        assert_eq!((before.room(), log.ring(0).room()), (RECORDS_OF_FEW, RECORDS));
+        put(&before, 0, 7);
+        put(&log.ring(0), 7, 9);
+        drop(before);
+        let shared = log.shared();
+        drop(log);
+        assert_eq!(read("three"), (0..16).collect::<Vec<_>>());
+        assert_eq!(shared.counts(), AccessLogCounts { written: 16, failed: 0 });
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -152,7 +152,7 @@ impl Gateway {
         let sinks = TelemetrySinks::start(&config, cores.len(), &view.layout)?;
         let status = apis.as_ref().map(|apis| Arc::clone(&apis.status));
         let files = Files::default();
-        let shown = shown(&config, (&sinks, &files), (refusal, hooks), (&clock, notify));
+        let shown = shown((&sinks, &files), (refusal, hooks), (&clock, notify));
         let counts = (Arc::clone(dns.counts()), Arc::clone(&certificates.status));
         let state = Arc::new(State::new(view, shown, status, sinks.counts(), counts));
         let launch = Launch {
@@ -377,7 +377,6 @@ fn watch(
 
 /// Further things that operators get, beside the view.
 fn shown(
-    config: &Config,
     (sinks, files): (&TelemetrySinks, &Files),
     (refusal, hooks): (Option<RingUnavailable>, Hooks),
     (clock, notify): (&Clock, Sender<Notice>),
@@ -385,9 +384,8 @@ fn shown(
     Shown {
         refusal,
         hooks,
-        taps: if config.admin.tap { sinks.taps().to_vec() } else { Vec::new() },
+        taps: sinks.taps().to_vec(),
         series: sinks.series(),
-        log_headers: sinks.log_headers(config),
         clock: clock.clone(),
         files: files.clone(),
         waker: Waker::new(notify),

@@ -29,6 +29,12 @@ impl Notifiers {
         self.notify();
     }
 
+    /// Gives each worker an order of its own, by its number, and wakes all.
+    pub(super) fn tell_each(&self, what: impl Fn(usize, &Control)) {
+        self.0.iter().enumerate().for_each(|(number, (control, _))| what(number, control));
+        self.notify();
+    }
+
     /// Wakes all workers, so that each looks at its orders now.
     pub(super) fn notify(&self) {
         for (_, notifier) in &self.0 {

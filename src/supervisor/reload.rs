@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::active_config;
 use super::apis::{Status, Watcher};
 use super::shared_state::Found;
-use super::{Gateway, StartError, dns};
+use super::telemetry_sinks::Changes;
+use super::{Gateway, StartError, dns, telemetry_sinks};
 use crate::admin::Source as _;
 use crate::config::{Config, EndpointAddress, Waiting};
 use crate::tls::Contexts;
@@ -23,6 +24,8 @@ pub enum ReloadError {
     NeedsRestart(Vec<&'static str>),
     /// The gateway would not start with it.
     Start(StartError),
+    /// Nor with this key, which stands at this place of the file.
+    Key(String, StartError),
 }
 
 impl fmt::Display for ReloadError {
@@ -32,6 +35,7 @@ impl fmt::Display for ReloadError {
                 write!(f, "a change of {} takes a restart", keys.join(", "))
             }
             ReloadError::Start(error) => error.fmt(f),
+            ReloadError::Key(place, error) => write!(f, "{place}: {error}"),
         }
     }
 }
@@ -93,6 +97,8 @@ impl Gateway {
             false => Some(self.open_apis(&config, addresses, &contexts)?),
         };
 
+        let sinks = self.prepare_sinks(&before.config, &config)?;
+
         // From here on nothing fails.
         let mut active = self.active.lock();
         let addresses = active.dns.addresses(&config, Some(&active.shared));
@@ -110,12 +116,32 @@ impl Gateway {
         active.certificates.status.set(&config, &contexts, true);
         active.dns.keep(&config, &active_config::on_renamed(&self.active));
         drop(active);
-        self.drain_timeout = config.drain_timeout;
-        for key in &*waiting {
-            tracing::warn!("{key}");
+        if let Some(changes) = sinks {
+            self.change_sinks(&config, changes);
         }
+        self.drain_timeout = config.drain_timeout;
+        waiting.iter().for_each(|key| tracing::warn!("{key}"));
         let (routes, clusters) = (config.routes.len(), config.clusters.len());
         Ok(Reloaded { routes, clusters, clusters_changed, waiting })
+    }
+
+    /// Opens the sinks of the access log and of traces, if they are to change.
+    fn prepare_sinks(&self, before: &Config, config: &Config) -> Result<Option<Changes>, ReloadError> {
+        if !telemetry_sinks::differ(before, config) {
+            return Ok(None);
+        }
+        let placed = |error| match error {
+            StartError::AccessLog(..) => ReloadError::Key(config.places.access_log().to_owned(), error),
+            other => ReloadError::Start(other),
+        };
+        self.sinks.prepare(config).map(Some).map_err(placed)
+    }
+
+    /// Lets all workers use other sinks. Lines of the access log of before are written then.
+    fn change_sinks(&mut self, config: &Config, changes: Changes) {
+        self.sinks.change(changes);
+        self.state.set_told(self.sinks.counts());
+        self.notifiers.tell_each(|worker, control| control.observe(self.sinks.config(config, worker)));
     }
 
     /// Reads all descriptors, and begins to watch them.
@@ -139,12 +165,7 @@ impl Gateway {
     fn check(&self, config: &Config) -> Result<(), ReloadError> {
         let before = &self.asked;
         let mut keys = Vec::new();
-        let same: [(&str, bool); 4] = [
-            ("admin.tap", before.admin.tap == config.admin.tap),
-            ("listeners", before.listeners == config.listeners),
-            ("access_log", before.access_log == config.access_log),
-            ("tracing", before.tracing == config.tracing),
-        ];
+        let same: [(&str, bool); 1] = [("listeners", before.listeners == config.listeners)];
         keys.extend(same.iter().filter(|(_, same)| !same).map(|(key, _)| *key));
         if keys.is_empty() { Ok(()) } else { Err(ReloadError::NeedsRestart(keys)) }
     }

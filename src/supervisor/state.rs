@@ -26,7 +26,7 @@ use crate::worker::Clock;
 pub(super) struct State {
     view: Mutex<Arc<GatewayView>>,
     shown: Shown,
-    told: Counts,
+    told: Mutex<Counts>,
     dns: Arc<dns::Counts>,
     certificates: Arc<certificates::Status>,
     /// The status of the API for JSON, if that is configured.
@@ -45,10 +45,9 @@ pub(super) struct Shown {
     /// The reason why there is no ring.
     pub(super) refusal: Option<RingUnavailable>,
     pub(super) hooks: Hooks,
-    /// Each worker's side of the tap; none where it is forbidden.
+    /// Each worker's side of the tap, shown where that is allowed.
     pub(super) taps: Vec<Arc<Tap>>,
     pub(super) series: Arc<Series>,
-    pub(super) log_headers: Headers,
     pub(super) clock: Clock,
     /// All files that are watched.
     pub(super) files: Files,
@@ -80,7 +79,7 @@ impl State {
             view: Mutex::new(Arc::new(view)),
             shown,
             apis: Mutex::new(apis),
-            told,
+            told: Mutex::new(told),
             dns,
             certificates,
             ready,
@@ -102,6 +101,11 @@ impl State {
     /// Shows another configuration.
     pub(super) fn set_view(&self, view: GatewayView) {
         *self.view.lock() = Arc::new(view);
+    }
+
+    /// Shows the counts of other sinks.
+    pub(super) fn set_told(&self, told: Counts) {
+        *self.told.lock() = told;
     }
 
     /// Shows another API, or none.
@@ -158,14 +162,15 @@ impl Source for State {
     fn metrics(&self, format: Format) -> Page {
         let view = self.view();
         let certificates = self.certificates.rows();
+        let told = self.told.lock().clone();
         let info = GatewayInfo {
             version: env!("CARGO_PKG_VERSION"),
             backend: view.backend,
             backend_reason: self.shown.refusal.as_ref().map(|refusal| refusal.reason.as_str()),
             ready: self.ready(),
             workers: view.shards.len(),
-            access_log: self.told.access_log(),
-            traces: self.told.traces(),
+            access_log: told.access_log(),
+            traces: told.traces(),
             reloads: ReloadCounts {
                 taken: self.reloads.load(Ordering::Relaxed),
                 refused: self.reload_failures.load(Ordering::Relaxed),
@@ -199,15 +204,18 @@ impl Source for State {
     }
 
     fn taps(&self) -> &[Arc<Tap>] {
-        &self.shown.taps
+        match self.view.lock().config.admin.tap {
+            true => &self.shown.taps,
+            false => &[],
+        }
     }
 
     fn labels(&self, series: u32, look: &mut dyn FnMut(&CallLabels)) {
         self.shown.series.with(series, look);
     }
 
-    fn log_headers(&self) -> &Headers {
-        &self.shown.log_headers
+    fn log_headers(&self, number: u32) -> Arc<Headers> {
+        self.shown.series.headers(number)
     }
 
     fn now(&self) -> Moment {

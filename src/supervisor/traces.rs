@@ -3,10 +3,12 @@
 //!
 //! If the collector is slow or gone, the exporter waits and the workers do not. Their rings fill, and spans that do not
 //! fit are left out and counted.
+//!
+//! A reload may name another collector. Exporter and rings stay; spans that lie there by then go to the collector of before.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut as _, Bytes};
 use http::uri::PathAndQuery;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tonic::client::Grpc;
 use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
@@ -52,6 +55,7 @@ const COMPLAINT: Duration = Duration::from_secs(60);
 /// The exporter's thread. Dropping it sends what is left.
 pub(super) struct Traces {
     rings: Vec<Arc<Ring>>,
+    notifier: Arc<Notifier>,
     shared: Arc<ExportCounters>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -72,6 +76,17 @@ impl Wake for Notifier {
 pub(super) struct ExportCounters {
     exported: AtomicU64,
     failed: AtomicU64,
+    /// Taken by the exporter once it has emptied the rings.
+    next: Mutex<Option<Change>>,
+}
+
+/// Another collector, or other settings.
+#[derive(Debug)]
+pub(super) struct Change {
+    settings: config::Tracing,
+    endpoint: Endpoint,
+    /// Rings to be read from now on, too.
+    rings: Vec<Arc<Ring>>,
 }
 
 impl ExportCounters {
@@ -89,23 +104,22 @@ impl Traces {
         series: &Arc<Series>,
     ) -> io::Result<Traces> {
         let notifier = Arc::new(Notifier::default());
-        let ring = |_| Arc::new(Ring::new(settings.queue_spans as usize, Waker::from(Arc::clone(&notifier))));
-        let rings: Vec<_> = (0..workers).map(ring).collect();
+        let rings = rings(settings, workers, &notifier);
         let shared = Arc::new(ExportCounters::default());
-        let endpoint = Endpoint::from_shared(settings.endpoint.clone()).map_err(io::Error::other)?;
-        let endpoint = endpoint.connect_timeout(settings.timeout).timeout(settings.timeout);
+        let endpoint = endpoint(settings)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
-        let (settings, rings_taken, counts) = (settings.clone(), rings.clone(), Arc::clone(&shared));
-        let series = Arc::clone(series);
+        let (settings, counts, series) = (settings.clone(), Arc::clone(&shared), Arc::clone(series));
+        let (read, woken) = (rings.iter().cloned().enumerate().collect(), Arc::clone(&notifier));
         let body = move || {
             runtime.block_on(async {
                 let client = Grpc::new(endpoint.connect_lazy());
                 let (batch, complained) = (Batch::new(&settings.service_name), None);
                 let exporter = Exporter {
                     settings,
-                    rings: rings_taken,
-                    notifier,
+                    rings: read,
+                    current: workers,
+                    notifier: woken,
                     shared: counts,
                     series,
                     client,
@@ -116,7 +130,29 @@ impl Traces {
             });
         };
         let thread = thread::Builder::new().name("traces".to_owned()).spawn(body)?;
-        Ok(Traces { rings, shared, stop: Some(stop), thread: Some(thread) })
+        Ok(Traces { rings, notifier, shared, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Makes ready for other settings; fails where the collector's address cannot be used.
+    pub(super) fn prepare(&self, settings: &config::Tracing) -> io::Result<Change> {
+        let room = self.rings.first().map_or(0, |ring| ring.room());
+        let is_same = room == settings.queue_spans as usize;
+        let rings = if is_same { Vec::new() } else { rings(settings, self.rings.len(), &self.notifier) };
+        Ok(Change { settings: settings.clone(), endpoint: endpoint(settings)?, rings })
+    }
+
+    /// Lets the exporter take other settings, once it has sent what lies in the rings.
+    pub(super) fn change(&mut self, mut change: Change) {
+        let mut next = self.shared.next.lock();
+        if !change.rings.is_empty() {
+            self.rings.clone_from(&change.rings);
+        }
+        // Workers may have the rings of a change that the exporter has not come to.
+        let missed = next.take().map(|missed| missed.rings).unwrap_or_default();
+        change.rings.splice(0..0, missed);
+        *next = Some(change);
+        drop(next);
+        self.notifier.0.notify_one();
     }
 
     /// The ring of a worker.
@@ -144,9 +180,22 @@ impl Drop for Traces {
     }
 }
 
+fn rings(settings: &config::Tracing, workers: usize, notifier: &Arc<Notifier>) -> Vec<Arc<Ring>> {
+    let room = settings.queue_spans as usize;
+    (0..workers).map(|_| Arc::new(Ring::new(room, Waker::from(Arc::clone(notifier))))).collect()
+}
+
+fn endpoint(settings: &config::Tracing) -> io::Result<Endpoint> {
+    let endpoint = Endpoint::from_shared(settings.endpoint.clone()).map_err(io::Error::other)?;
+    Ok(endpoint.connect_timeout(settings.timeout).timeout(settings.timeout))
+}
+
 struct Exporter {
     settings: config::Tracing,
-    rings: Vec<Arc<Ring>>,
+    /// The rings of the workers, each with the number of its worker. Those of before come first, until nobody has them.
+    rings: Vec<(usize, Arc<Ring>)>,
+    /// How many of them are in use: one for each worker.
+    current: usize,
     notifier: Arc<Notifier>,
     shared: Arc<ExportCounters>,
     series: Arc<Series>,
@@ -161,10 +210,14 @@ impl Exporter {
         let (mut sent_at, mut found_at) = (Instant::now(), Instant::now());
         loop {
             let ends = self.rest(&mut stopped, found_at).await;
-            let is_due = ends || sent_at.elapsed() >= self.settings.interval;
+            let next = self.shared.next.lock().take();
+            let is_due = ends || next.is_some() || sent_at.elapsed() >= self.settings.interval;
             while self.fill() || (is_due && self.batch.len() > 0) {
                 sent_at = Instant::now();
-                self.send(&mut stopped).await;
+                self.send(&mut stopped, next.is_some()).await;
+            }
+            if let Some(next) = next {
+                self.take(next);
             }
             if self.batch.len() > 0 || sent_at > found_at {
                 found_at = Instant::now();
@@ -177,7 +230,7 @@ impl Exporter {
 
     /// Waits for the next look at the rings. True if the gateway ends.
     async fn rest(&self, stopped: &mut oneshot::Receiver<()>, found_at: Instant) -> bool {
-        if found_at.elapsed() < AWAKE || !self.rings.iter().all(|ring| ring.sleep()) {
+        if found_at.elapsed() < AWAKE || !self.rings.iter().all(|(_, ring)| ring.sleep()) {
             return is_told_to_end(stopped, CHECK_INTERVAL).await;
         }
         tokio::select! {
@@ -189,18 +242,36 @@ impl Exporter {
     /// Takes spans from the rings, up to a batch. True if that is full.
     fn fill(&mut self) -> bool {
         let room = self.settings.batch_spans as usize;
-        for (worker, ring) in self.rings.iter().enumerate() {
-            while self.batch.len() < room {
-                let Some(record) = ring.take() else { break };
-                let span = self.series.with(record.series, |labels| spans::span(&record, worker, labels));
-                self.batch.push(&span);
+        let mut of_before = self.rings.len().saturating_sub(self.current);
+        let (batch, series) = (&mut self.batch, &self.series);
+        self.rings.retain(|(worker, ring)| {
+            // A ring of before that only the exporter has gets nothing more.
+            let is_left = of_before > 0 && Arc::strong_count(ring) == 1;
+            of_before = of_before.saturating_sub(1);
+            fence(Ordering::Acquire);
+            while batch.len() < room {
+                let Some(record) = ring.take() else { return !is_left };
+                let span = series.with(record.series, |labels| spans::span(&record, *worker, labels));
+                batch.push(&span);
             }
-        }
+            true
+        });
         self.batch.len() >= room
     }
 
-    /// Sends the batch; several times if the collector may take it later, but only once when the gateway ends.
-    async fn send(&mut self, stopped: &mut oneshot::Receiver<()>) {
+    /// Takes other settings.
+    fn take(&mut self, Change { settings, endpoint, rings }: Change) {
+        self.client = Grpc::new(endpoint.connect_lazy());
+        self.batch = Batch::new(&settings.service_name);
+        self.settings = settings;
+        // Of several changes at once, each has a ring for each worker.
+        let rings = rings.into_iter().enumerate().map(|(at, ring)| (at % self.current, ring));
+        self.rings.extend(rings);
+    }
+
+    /// Sends the batch; several times if the collector may take it later, but only once when the gateway ends, or when it
+    /// is the last one for this collector.
+    async fn send(&mut self, stopped: &mut oneshot::Receiver<()>, is_last: bool) {
         let count = self.batch.len() as u64;
         let request = self.batch.take();
         for tried in 1.. {
@@ -215,7 +286,7 @@ impl Exporter {
                 }
                 Err(error) => error,
             };
-            let last = tried == TRIES || !may_pass(&error);
+            let last = is_last || tried == TRIES || !may_pass(&error);
             if last || is_told_to_end(stopped, self.settings.interval).await {
                 return self.lost(count, &error);
             }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use parking_lot::Mutex;
 
 use super::config::ConfigSnapshot;
+use super::telemetry::buffers::TelemetryConfig;
 use super::transfer_queue::TransferQueue;
 use crate::tls::Contexts;
 use crate::transcode::api::Api;
@@ -24,6 +25,7 @@ pub struct Control {
     api: Mutex<Option<Option<Arc<Api>>>>,
     snapshot: Mutex<Option<ConfigSnapshot>>,
     tls: Mutex<Option<Arc<Contexts>>>,
+    telemetry: Mutex<Option<TelemetryConfig>>,
     queue: TransferQueue,
     ended: AtomicBool,
 }
@@ -103,6 +105,16 @@ impl Control {
     /// New certificates, if there are any.
     pub(super) fn take_tls(&self) -> Option<Arc<Contexts>> {
         self.tls.lock().take()
+    }
+
+    /// Sets other sinks for records, or other calls that get records.
+    pub fn observe(&self, telemetry: TelemetryConfig) {
+        *self.telemetry.lock() = Some(telemetry);
+    }
+
+    /// New sinks for records, if there are any.
+    pub(super) fn take_telemetry(&self) -> Option<TelemetryConfig> {
+        self.telemetry.lock().take()
     }
 
     /// A new configuration, if there is one.

@@ -20,7 +20,7 @@ use super::clock::Clock;
 use super::config::{ConfigSnapshot, WorkerConfig};
 use super::control::{Control, Wanted, WorkerPeer};
 use super::downstream::client::Client;
-use super::telemetry::buffers::TelemetryBuffers;
+use super::telemetry::buffers::{TelemetryBuffers, TelemetryConfig};
 use crate::http2::{Heads, Memory};
 use crate::metrics::labels::Task;
 use crate::net::{IoContext, runtime};
@@ -77,8 +77,8 @@ pub(super) struct Worker {
     pub(super) overload: RefCell<Overload>,
     pub(super) replays: ReplayBufferPool,
     pub(super) unbegun: Rc<Unbegun>,
-    /// None if nothing is told of calls.
-    pub(super) telemetry: Option<Rc<TelemetryBuffers>>,
+    /// `None` if nothing is told of calls. Replaced when the sinks of records change; a call keeps those it began with.
+    pub(super) telemetry: RefCell<Option<Rc<TelemetryBuffers>>>,
     clients: RefCell<Slab<Rc<Client>>>,
     /// Accepts that are pending.
     pub(super) accepting: Cell<u32>,
@@ -122,7 +122,7 @@ impl Worker {
             overload: RefCell::default(),
             replays: ReplayBufferPool::default(),
             unbegun: Rc::default(),
-            telemetry,
+            telemetry: RefCell::new(telemetry),
             clients: RefCell::default(),
             accepting: Cell::new(0),
             ended: Cell::new(false),
@@ -158,6 +158,14 @@ impl Worker {
     /// TLS of a listener, if there is any.
     pub(super) fn listener_tls(&self, number: usize) -> Option<Arc<ServerContext>> {
         self.tls.borrow().listener(number).map(Arc::clone)
+    }
+
+    /// Takes over other sinks for records, and other decisions which calls get records.
+    pub(super) fn observe(&self, telemetry: TelemetryConfig) {
+        let seed = u64::from(self.random.borrow_mut().below(u32::MAX));
+        let before = self.telemetry.take();
+        let next = TelemetryBuffers::new(telemetry, (&self.clock, &self.local), seed, before.as_deref());
+        *self.telemetry.borrow_mut() = next;
     }
 
     /// The transcoder of JSON, if there is one.

@@ -154,7 +154,7 @@ pub(super) fn begin(
 fn worker(plan: &Plan, clock: Rc<Clock>, local: Rc<IoContext>, calls: Weak<dyn StartCall>) -> Rc<Worker> {
     let seed =
         clock.entropy() ^ clock.now().as_nanos() ^ (plan.number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let telemetry = TelemetryBuffers::new(plan.telemetry.clone(), (&clock, &local), !seed);
+    let telemetry = TelemetryBuffers::new(plan.telemetry.clone(), (&clock, &local), !seed, None);
     let parts = WorkerParts {
         number: plan.number,
         clock,
@@ -214,7 +214,7 @@ fn sync_shared(worker: &Worker) {
     let now = worker.clock.now();
     worker.unbegun.sync_shared(now);
     worker.config().sync_shared(now);
-    if let Some(telemetry) = &worker.telemetry {
+    if let Some(telemetry) = &*worker.telemetry.borrow() {
         telemetry.settle();
     }
     let allocations = &worker.local.counts().allocations;
@@ -239,6 +239,9 @@ async fn handle_commands(
         }
         if let Some(tls) = worker.control.take_tls() {
             worker.renew_tls(tls);
+        }
+        if let Some(telemetry) = worker.control.take_telemetry() {
+            worker.observe(telemetry);
         }
         if let Some(api) = worker.control.take_api() {
             worker.transcode(api);

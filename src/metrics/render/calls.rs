@@ -88,7 +88,7 @@ fn durations(page: &mut Page, layout: &Layout, series: &[Series]) {
 fn exemplars(shards: &[Arc<Shard>], members: &[usize]) -> Vec<Option<Exemplar>> {
     let mut newest: Vec<Option<Exemplar>> = Vec::new();
     let blocks = members.iter().flat_map(|&at| shards.iter().filter_map(move |shard| shard.calls.get(at)));
-    let kept = blocks.flat_map(|block: &Arc<CallBlock>| block.exemplars.iter().enumerate());
+    let kept = blocks.flat_map(|block: &Arc<CallBlock>| block.exemplars().iter().enumerate());
     for (bucket, exemplar) in kept.filter_map(|(bucket, slot)| Some((bucket, slot.get()?))) {
         newest.resize(newest.len().max(bucket + 1), None);
         if newest[bucket].is_none_or(|known| known.unix_us < exemplar.unix_us) {

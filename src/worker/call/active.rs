@@ -94,8 +94,9 @@ impl Call {
         let is_head = head.method() == Some(b"HEAD");
         let mut responder = Responder::new(&worker.heads, sink, protocol, is_head, began);
         let series = config.unrouted();
-        let (buffers, logged) = (worker.telemetry.as_ref(), config.logged(series));
-        let telemetry = CallTelemetry::begin(buffers, client.peer(), logged, (protocol, version), &mut head);
+        let (buffers, logged) = (worker.telemetry.borrow(), config.logged(series));
+        let peer = client.peer();
+        let telemetry = CallTelemetry::begin(buffers.as_ref(), peer, logged, (protocol, version), &mut head);
         if let Some(clock) = telemetry.stage_clock() {
             responder.timer_mut().keep(clock);
         }
@@ -143,9 +144,15 @@ impl Call {
             timer: self.responder.timer(),
         };
         if outcome != Ok(Code::Ok) {
-            let (buffers, logged) = (worker.telemetry.as_ref(), config.logged(self.series));
+            let (buffers, logged) = (worker.telemetry.borrow(), config.logged(self.series));
             let client = self.client.peer();
-            self.telemetry.failed(buffers, client, logged, (self.protocol, self.version), &self.head);
+            self.telemetry.failed(
+                buffers.as_ref(),
+                client,
+                logged,
+                (self.protocol, self.version),
+                &self.head,
+            );
             self.telemetry.called_by(self.caller);
         }
         self.telemetry.ended(ended, outcome);

@@ -31,6 +31,8 @@ pub struct TelemetryConfig {
 /// Fields of requests and of responses that records keep: at most [`HEADERS_MAX`](crate::metrics::texts::HEADERS_MAX) together.
 #[derive(Clone, Debug, Default)]
 pub struct KeptHeaders {
+    /// The number of this list: records have it, for they outlive the list that names their fields.
+    pub number: u32,
     /// Of requests.
     pub request: Vec<String>,
     /// Of the heads of responses.
@@ -80,11 +82,12 @@ pub(in crate::worker) struct TelemetryBuffers {
 const SPARE_MAX: usize = 1024;
 
 impl TelemetryBuffers {
-    /// `None` without access log, tracing and tap.
+    /// `None` without access log, tracing and tap. The memory of records is that of `before`, and so is the count of lines.
     pub(in crate::worker) fn new(
         config: TelemetryConfig,
         (clock, local): (&Rc<Clock>, &Rc<IoContext>),
         seed: u64,
+        before: Option<&TelemetryBuffers>,
     ) -> Option<Rc<TelemetryBuffers>> {
         if config.access_log.is_none() && config.tracing.is_none() && config.tap.is_none() {
             return None;
@@ -95,8 +98,8 @@ impl TelemetryBuffers {
             local: Rc::clone(local),
             random: RefCell::new(Random::seeded(seed)),
             epoch_us: Cell::new(0),
-            spare: RefCell::default(),
-            lines: Cell::default(),
+            spare: RefCell::new(before.map(|before| before.spare.take()).unwrap_or_default()),
+            lines: Cell::new(before.map(|before| before.lines.get()).unwrap_or_default()),
         };
         buffers.settle();
         Some(Rc::new(buffers))

@@ -161,7 +161,7 @@ impl CallTelemetry {
     /// Keeps the chosen fields of a response's head.
     pub(in crate::worker) fn keep_response(&mut self, head: &Head) {
         let Some(ActiveRecord { record, buffers }) = &mut self.active else { return };
-        let KeptHeaders { request, response } = &*buffers.config().headers;
+        let KeptHeaders { request, response, .. } = &*buffers.config().headers;
         keep_fields(&mut record.texts, head, response, request.len());
     }
 
@@ -203,6 +203,7 @@ impl ActiveRecord {
         record.client = Some(client);
         record.series = series;
         record.protocol = protocol.number();
+        record.headers = buffers.config().headers.number;
         keep_texts(&mut record.texts, head, &buffers.config().headers.request);
         let named = METHOD_NAMES.iter().position(|name| Some(name.as_bytes()) == head.method());
         record.method = named.unwrap_or(METHOD_NAMES.len() - 1) as u8;

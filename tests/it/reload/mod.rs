@@ -4,4 +4,5 @@ mod carry_over;
 mod discovery;
 mod drain;
 mod signals;
+mod sinks;
 mod told;
