@@ -128,6 +128,28 @@ impl Listener {
         }
     }
 
+    /// The next connection that waits already; `None` if none does. For a listener that is about to stop.
+    pub fn accept_now(&self) -> Option<(Socket, SocketAddr)> {
+        #[allow(irrefutable_let_patterns, reason = "in tests there is another kind")]
+        let Bound::Socket(listening) = &self.socket else { return None };
+        // With io_uring it waits otherwise.
+        listening.set_nonblocking(true).ok()?;
+        let (socket, peer) = listening.accept().ok()?;
+        Socket::adopt(socket.into()).ok().map(|socket| (socket, peer))
+    }
+
+    /// Lets the kernel hold so many connections that are not accepted.
+    ///
+    /// # Errors
+    /// When the socket does not listen any more.
+    pub fn set_backlog(&self, backlog: u32) -> io::Result<()> {
+        match &self.socket {
+            Bound::Socket(socket) => SockRef::from(socket).listen(i32::try_from(backlog).unwrap_or(i32::MAX)),
+            #[cfg(test)]
+            Bound::Memory(_) => Ok(()),
+        }
+    }
+
     /// Ends all pending accepts with an error and refuses new connections.
     pub fn stop(&self) {
         match &self.socket {

@@ -11,14 +11,29 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// connections, balance matters less than the wake-up of another core.
 const SLACK: u32 = 8;
 
-/// The connections of all workers.
+/// The connections of each worker, by all listeners.
 #[derive(Debug)]
-pub struct ConnectionBalance(Box<[Counts]>);
+pub struct ConnectionBalance(Box<[Count]>);
 
-/// The connections of one worker, by listener. On cache lines of their own.
+/// The connections that each worker has by one listener.
 #[derive(Debug)]
+pub struct ListenerLoad(Box<[Count]>);
+
+/// The connections of one worker. On cache lines of their own.
+#[derive(Debug, Default)]
 #[repr(align(128))]
-struct Counts(Box<[AtomicU32]>);
+struct Count(AtomicU32);
+
+fn zeros(workers: usize) -> Box<[Count]> {
+    (0..workers).map(|_| Count::default()).collect()
+}
+
+impl ListenerLoad {
+    /// The load of a listener that so many workers have, without connections.
+    pub fn new(workers: usize) -> ListenerLoad {
+        ListenerLoad(zeros(workers))
+    }
+}
 
 /// A worker, as a new connection sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,19 +63,18 @@ pub fn choose(own: usize, workers: impl IntoIterator<Item = WorkerLoad>) -> Opti
 }
 
 impl ConnectionBalance {
-    /// A balance for so many workers, each with so many listeners, without connections.
-    pub fn new(workers: usize, listeners: usize) -> Arc<ConnectionBalance> {
-        let counts = |_| Counts((0..listeners).map(|_| AtomicU32::new(0)).collect());
-        Arc::new(ConnectionBalance((0..workers).map(counts).collect()))
+    /// A balance for so many workers, without connections.
+    pub fn new(workers: usize) -> Arc<ConnectionBalance> {
+        Arc::new(ConnectionBalance(zeros(workers)))
     }
 
     /// Counts a connection that worker `own` has accepted, at the worker that shall have it. Gives the number of that
     /// worker. `None` if every worker has the `max` of a listener.
-    pub fn place(&self, own: usize, listener: usize, max: u32) -> Option<usize> {
+    pub fn place(&self, own: usize, listener: &ListenerLoad, max: u32) -> Option<usize> {
         loop {
             let seen = (0..self.0.len()).map(|worker| WorkerLoad {
                 connections: self.connections(worker),
-                has_room: self.count(worker, listener).load(Ordering::Relaxed) < max,
+                has_room: listener.0[worker].0.load(Ordering::Relaxed) < max,
             });
             let worker = choose(own, seen)?;
             if self.enter(worker, listener, max) {
@@ -70,25 +84,27 @@ impl ConnectionBalance {
     }
 
     /// Counts a connection at a worker; false if it has `max` on this listener.
-    pub fn enter(&self, worker: usize, listener: usize, max: u32) -> bool {
+    pub fn enter(&self, worker: usize, listener: &ListenerLoad, max: u32) -> bool {
         let one_more = |open: u32| (open < max).then(|| open + 1);
+        let open = &listener.0[worker].0;
+        if open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
+            return false;
+        }
         // Ordered with the check of a worker that is about to end: see `connections`.
-        self.count(worker, listener).fetch_update(Ordering::SeqCst, Ordering::Relaxed, one_more).is_ok()
+        self.0[worker].0.fetch_add(1, Ordering::SeqCst);
+        true
     }
 
     /// Takes back the count of a connection that has ended, or never began.
-    pub fn leave(&self, worker: usize, listener: usize) {
-        let before = self.count(worker, listener).fetch_sub(1, Ordering::SeqCst);
+    pub fn leave(&self, worker: usize, listener: &ListenerLoad) {
+        let before = listener.0[worker].0.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "a connection left twice");
+        self.0[worker].0.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// All connections of a worker: those it serves, and those on the way to it.
     pub fn connections(&self, worker: usize) -> u32 {
-        self.0[worker].0.iter().map(|open| open.load(Ordering::SeqCst)).sum()
-    }
-
-    fn count(&self, worker: usize, listener: usize) -> &AtomicU32 {
-        &self.0[worker].0[listener]
+        self.0[worker].0.load(Ordering::SeqCst)
     }
 }
 
@@ -138,25 +154,27 @@ mod tests {
 
     #[test]
     fn a_burst_that_one_worker_accepts_is_spread() {
-        let balance = ConnectionBalance::new(4, 1);
+        let (balance, listener) = (ConnectionBalance::new(4), ListenerLoad::new(4));
         for _ in 0..8 {
-            assert!(balance.place(2, 0, 100).is_some());
+            assert!(balance.place(2, &listener, 100).is_some());
         }
         assert_eq!([0, 1, 2, 3].map(|worker| balance.connections(worker)), [2; 4]);
     }
 
     #[test]
     fn all_listeners_count_and_each_has_its_limit() {
-        let balance = ConnectionBalance::new(2, 2);
-        assert_eq!(balance.place(0, 0, 1), Some(0));
+        let balance = ConnectionBalance::new(2);
+        let [first, second] = [(); 2].map(|()| ListenerLoad::new(2));
+        assert_eq!(balance.place(0, &first, 1), Some(0));
         // Fewer connections, whatever the listener.
-        assert_eq!(balance.place(0, 1, 1), Some(1));
+        assert_eq!(balance.place(0, &second, 1), Some(1));
         // The first listener of the first worker is full.
-        assert_eq!(balance.place(0, 0, 1), Some(1));
-        assert_eq!((balance.place(0, 0, 1), balance.place(1, 0, 1)), (None, None));
-        assert!(!balance.enter(1, 1, 1) && balance.enter(0, 1, 1));
-        balance.leave(1, 0);
-        assert_eq!(balance.place(0, 0, 1), Some(1));
+        assert_eq!(balance.place(0, &first, 1), Some(1));
+        assert_eq!((balance.place(0, &first, 1), balance.place(1, &first, 1)), (None, None));
+        assert!(!balance.enter(1, &second, 1) && balance.enter(0, &second, 1));
+        balance.leave(1, &first);
+        assert_eq!(balance.place(0, &first, 1), Some(1));
+        assert_eq!([0, 1].map(|worker| balance.connections(worker)), [2, 2]);
     }
 
     /// Connections come to workers at random, most to one of them, and go again. None is refused while there is room
@@ -166,7 +184,8 @@ mod tests {
         for (seed, (workers, max)) in [(1, 5), (2, 3), (2, 1_000), (8, 40), (64, 10)].into_iter().enumerate()
         {
             let mut random = Random::seeded(seed as u64);
-            let balance = ConnectionBalance::new(workers, 2);
+            let balance = ConnectionBalance::new(workers);
+            let listeners = [(); 2].map(|()| ListenerLoad::new(workers));
             let mut open: Vec<(usize, usize)> = Vec::new();
             let mut handed = 0;
             for step in 0..8_000_u32 {
@@ -177,7 +196,7 @@ mod tests {
                     let listener = usize::from(random.below(4) == 0);
                     let fewest = (0..workers).map(|worker| balance.connections(worker)).min().unwrap_or(0);
                     let at = |worker| open.iter().filter(|it| **it == (worker, listener)).count();
-                    match balance.place(own, listener, max) {
+                    match balance.place(own, &listeners[listener], max) {
                         Some(worker) => {
                             let has = balance.connections(worker);
                             let fair = has <= fewest + fewest / SLACK + 1;
@@ -193,11 +212,11 @@ mod tests {
                     }
                 } else if !open.is_empty() {
                     let (worker, listener) = open.swap_remove(random.below(open.len() as u32) as usize);
-                    balance.leave(worker, listener);
+                    balance.leave(worker, &listeners[listener]);
                 }
             }
             assert!((handed > 0) == (workers > 1));
-            open.iter().for_each(|(worker, listener)| balance.leave(*worker, *listener));
+            open.iter().for_each(|(worker, listener)| balance.leave(*worker, &listeners[*listener]));
             assert!((0..workers).all(|worker| balance.connections(worker) == 0));
         }
     }
@@ -205,11 +224,11 @@ mod tests {
     /// Real threads that all accept at once, and let go of nothing.
     #[test]
     fn threads_together_spread_and_keep_the_limit() {
-        let balance = ConnectionBalance::new(4, 1);
+        let (balance, listener) = (ConnectionBalance::new(4), ListenerLoad::new(4));
         let accepted: u32 = thread::scope(|scope| {
             let accept = |own| {
-                let balance = &balance;
-                scope.spawn(move || (0..500).filter(|_| balance.place(own, 0, 300).is_some()).count())
+                let (balance, listener) = (&balance, &listener);
+                scope.spawn(move || (0..500).filter(|_| balance.place(own, listener, 300).is_some()).count())
             };
             let threads = [0, 0, 1, 3].map(accept);
             threads.into_iter().map(|thread| thread.join().unwrap() as u32).sum()

@@ -12,13 +12,13 @@ use super::dns::{Answer, DnsResolver, Renamed};
 use super::health::Checks;
 use super::jwks::KeyFetches;
 use super::notifiers::Notifiers;
-use super::shared_state::{Found, SharedState};
+use super::shared_state::{Found, ListenerChanges, SharedState};
 use super::state::State;
 use crate::admin::{GatewayView, Source as _};
 use crate::config::{Config, EndpointAddress, Waiting};
 use crate::metrics::Layout;
 use crate::tls::Contexts;
-use crate::worker::{self, Clock};
+use crate::worker::{self, Clock, ListenerIdentity, NewSocket};
 
 /// Room for endpoints comes in steps of this many.
 const ENDPOINTS: usize = 16;
@@ -74,7 +74,15 @@ fn renamed(active: &mut ActiveConfig, host: &str, answer: Answer) {
         }
     }
     let tls = Arc::clone(&active.shared.tls);
-    active.apply(&config, addresses, tls);
+    active.apply(&config, (addresses, tls), (active.shared.identities(), Vec::new()));
+}
+
+/// How a configuration differs from the one before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Changes {
+    /// Clusters that are new or changed.
+    pub(super) clusters: usize,
+    pub(super) listeners: ListenerChanges,
 }
 
 impl ActiveConfig {
@@ -96,14 +104,14 @@ impl ActiveConfig {
         }
     }
 
-    /// Applies a configuration to all workers. Nothing here can fail. Gives the number of clusters that are new or
-    /// changed.
+    /// Applies a configuration to all workers. `sockets` are those of new listeners, for each worker. Nothing here can
+    /// fail.
     pub(super) fn apply(
         &mut self,
         config: &Arc<Config>,
-        addresses: Vec<Vec<EndpointAddress>>,
-        tls: Arc<Contexts>,
-    ) -> usize {
+        (addresses, tls): (Vec<Vec<EndpointAddress>>, Arc<Contexts>),
+        (listeners, sockets): (Vec<Arc<ListenerIdentity>>, Vec<Vec<NewSocket>>),
+    ) -> Changes {
         let before = self.state.view();
         let next = layout(config, &addresses);
         let same = Arc::ptr_eq(config, &before.config) && next.endpoints == before.layout.endpoints;
@@ -112,12 +120,15 @@ impl ActiveConfig {
             false => before.shards.iter().map(|shard| shard.next(&before.layout, &next)).collect(),
         };
         let now = self.clock.now();
-        let found = Found { addresses, hosts: self.dns.hosts(config), tls };
+        let found = Found { addresses, hosts: self.dns.hosts(config), tls, listeners };
         let shared = self.shared.next(config, found, shards.len(), now);
-        let changed = self.shared.changed_in(&shared);
+        let listeners = self.shared.hand_over_listeners(&shared);
+        let changes = Changes { clusters: self.shared.changed_in(&shared), listeners };
         self.shared.hand_over_to(&shared, now);
+        let mut sockets = sockets.into_iter();
         for (number, shard) in shards.iter().enumerate() {
-            self.notifiers.control(number).apply(shared.snapshot(number, shard, self.series_base));
+            let snapshot = shared.snapshot(number, shard, self.series_base);
+            self.notifiers.control(number).apply(snapshot, sockets.next().unwrap_or_default());
         }
         self.checks.set(&shared);
         self.key_fetches.set(&shared);
@@ -138,7 +149,7 @@ impl ActiveConfig {
         self.renew_targets();
         // The workers take it over when they are notified.
         self.notifiers.notify();
-        changed
+        changes
     }
 }
 

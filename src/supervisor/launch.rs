@@ -1,7 +1,6 @@
 //! Starts the workers' service, one worker after the other.
 
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::metrics::Shard;
 use crate::net::ring::{self, IoBackend};
 use crate::policy::connection_balance::ConnectionBalance;
 use crate::transcode::api::Api;
-use crate::worker::{Clock, Control, Plan, WorkerPeer};
+use crate::worker::{Clock, Control, NewSocket, Plan, WorkerPeer};
 
 /// Inputs that all workers begin with.
 pub(super) struct Launch<'a> {
@@ -31,10 +30,10 @@ impl Launch<'_> {
     pub(super) fn run(
         &self,
         starting: Vec<Starting>,
-        sockets: Vec<Vec<TcpListener>>,
+        sockets: Vec<Vec<NewSocket>>,
         state: &State,
     ) -> Result<Vec<Handle>, StartError> {
-        let balance = ConnectionBalance::new(starting.len(), self.shared.config.listeners.len());
+        let balance = ConnectionBalance::new(starting.len());
         let notifiers: Vec<_> =
             starting.iter().map(|_| notifier()).collect::<Result<_, _>>().map_err(StartError::System)?;
         let controls: Vec<_> = notifiers.iter().map(|_| Arc::new(Control::default())).collect();
@@ -57,7 +56,7 @@ impl Launch<'_> {
                 clock: self.clock.clone(),
                 snapshot: self.shared.snapshot(number, shard, 0),
                 backend: self.backend,
-                sockets: sockets.into_iter().map(Into::into).collect(),
+                sockets,
                 telemetry: self.sinks.config(&self.shared.config, number),
                 api: self.api.map(Arc::clone),
                 control: Arc::clone(&control),

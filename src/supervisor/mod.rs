@@ -28,6 +28,7 @@ pub mod host;
 mod housekeeping;
 mod jwks;
 mod launch;
+mod listeners;
 mod notice;
 mod notifiers;
 pub(crate) mod placement;
@@ -64,10 +65,12 @@ use self::health::Checks;
 use self::housekeeping::Housekeeping;
 use self::jwks::KeyFetches;
 use self::launch::Launch;
+use self::listeners::Running;
 use self::notice::Notice;
 pub use self::notice::Waker;
 use self::notifiers::Notifiers;
 pub use self::reload::{ReloadError, Reloaded};
+pub use self::shared_state::ListenerChanges;
 use self::shared_state::{Found, SharedState};
 use self::state::{Shown, State};
 use self::telemetry_sinks::TelemetrySinks;
@@ -76,9 +79,9 @@ use crate::admin::{Admin, GatewayView, Hooks, Place};
 use crate::config::{Config, OnUnavailable};
 use crate::metrics::{Format, Layout, Shard};
 use crate::net::ring::{IoBackend, RingUnavailable};
-use crate::net::{listener, sys};
+use crate::net::sys;
 use crate::transcode::api::Api;
-use crate::worker::{Clock, Control};
+use crate::worker::{Clock, Control, ListenerIdentity};
 
 /// The time for a worker to stop; after it the worker is left behind.
 const STOP: Duration = Duration::from_secs(2);
@@ -88,7 +91,7 @@ pub struct Gateway {
     state: Arc<State>,
     workers: Vec<Handle>,
     notices: Receiver<Notice>,
-    listeners: Vec<SocketAddr>,
+    listeners: Vec<Running>,
     admin: Admin,
     drain_timeout: Duration,
     /// Workers that had ended, without an order, when the drain began.
@@ -134,9 +137,9 @@ impl Gateway {
         let dns = DnsResolver::first(background.handle(), &config)?;
         let admin_listener = bind_admin(&config)?;
         let asked = config.clone();
-        let sockets = bind(&mut config, cores.len())?;
+        let opened = listeners::open(&mut config, &[], cores.len()).map_err(|(_, error)| error)?;
         let config = Arc::new(config);
-        let (certificates, found) = found(&config, &dns)?;
+        let (certificates, found) = found(&config, &dns, opened.identities())?;
         let targets = |cluster| found.targets(cluster);
         let apis = apis::open(&config, &targets, None).map_err(StartError::Transcoding)?;
         let layout = active_config::layout(&config, &found.addresses);
@@ -163,7 +166,7 @@ impl Gateway {
             sinks: &sinks,
             backend,
         };
-        let workers = launch.run(starting, sockets, &state)?;
+        let workers = launch.run(starting, opened.sockets, &state)?;
         let notifiers = Notifiers::of(&workers).map_err(StartError::System)?;
         let descriptors = watch(apis, &files, Arc::clone(&notifiers)).map_err(StartError::System)?;
         let admin = Admin::start(admin_listener, Arc::clone(&state) as _).map_err(StartError::System)?;
@@ -186,7 +189,7 @@ impl Gateway {
             state,
             workers,
             notices,
-            listeners: config.listeners.iter().map(|listener| listener.address).collect(),
+            listeners: opened.running,
             admin,
             drain_timeout: config.drain_timeout,
             lost: OnceLock::new(),
@@ -203,7 +206,7 @@ impl Gateway {
     /// The addresses that clients connect to, in the order of the configuration. A port that was 0 is the real one
     /// here.
     pub fn listeners(&self) -> Vec<SocketAddr> {
-        self.listeners.clone()
+        self.listeners.iter().map(|listener| listener.address).collect()
     }
 
     /// The address that operators connect to.
@@ -321,7 +324,7 @@ impl Drop for Gateway {
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gateway")
-            .field("listeners", &self.listeners)
+            .field("listeners", &self.listeners())
             .field("backend", &self.backend)
             .finish_non_exhaustive()
     }
@@ -332,11 +335,15 @@ fn all<T>(results: impl Iterator<Item = io::Result<T>>) -> Result<Vec<T>, StartE
     results.collect::<io::Result<_>>().map_err(StartError::System)
 }
 
-/// Decisions of names and files at the start.
-fn found(config: &Config, dns: &DnsResolver) -> Result<(Certificates, Found), StartError> {
+/// Decisions of names, files and sockets at the start.
+fn found(
+    config: &Config,
+    dns: &DnsResolver,
+    listeners: Vec<Arc<ListenerIdentity>>,
+) -> Result<(Certificates, Found), StartError> {
     let (certificates, tls) = Certificates::open(config).map_err(StartError::Tls)?;
     let (addresses, hosts) = (dns.addresses(config, None), dns.hosts(config));
-    Ok((certificates, Found { addresses, hosts, tls }))
+    Ok((certificates, Found { addresses, hosts, tls, listeners }))
 }
 
 fn bind_admin(config: &Config) -> Result<TcpListener, StartError> {
@@ -421,25 +428,4 @@ fn decide(
         "io_uring is not available, all workers use epoll: {refusal}"
     );
     Ok((decided, Some(refusal)))
-}
-
-/// Binds a socket per listener for each worker. The first socket settles a port of 0.
-fn bind(config: &mut Config, workers: usize) -> Result<Vec<Vec<TcpListener>>, StartError> {
-    // Workers share an address, and so would another gateway, each with a part of the clients.
-    for listener in config.listeners.iter().filter(|listener| !listener.reuse_port) {
-        listener::is_free(listener.address).map_err(|error| StartError::Bind(listener.address, error))?;
-    }
-    let mut all = Vec::new();
-    for _ in 0..workers {
-        let mut sockets = Vec::new();
-        for listener in &mut config.listeners {
-            let failed = |error| StartError::Bind(listener.address, error);
-            let socket = listener::bind(listener.address, listener.backlog).map_err(failed)?;
-            let address = socket.local_addr().map_err(failed)?;
-            listener.address = address;
-            sockets.push(socket);
-        }
-        all.push(sockets);
-    }
-    Ok(all)
 }

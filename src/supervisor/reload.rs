@@ -4,14 +4,14 @@
 //! between two turns. Calls that have begun keep the old one to their end. Each part of a cluster whose settings do not
 //! change keeps its learnt state. Connections stay if they would be made just so again.
 
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, mem};
 
 use super::active_config;
 use super::apis::{Status, Watcher};
 use super::shared_state::Found;
 use super::telemetry_sinks::Changes;
-use super::{Gateway, StartError, dns, telemetry_sinks};
+use super::{Gateway, ListenerChanges, StartError, dns, listeners, telemetry_sinks};
 use crate::admin::Source as _;
 use crate::config::{Config, EndpointAddress, Waiting};
 use crate::tls::Contexts;
@@ -20,8 +20,6 @@ use crate::transcode::api::Api;
 /// The reason why a new configuration was refused.
 #[derive(Debug)]
 pub enum ReloadError {
-    /// These keys take effect only when the gateway starts.
-    NeedsRestart(Vec<&'static str>),
     /// The gateway would not start with it.
     Start(StartError),
     /// Nor with this key, which stands at this place of the file.
@@ -31,9 +29,6 @@ pub enum ReloadError {
 impl fmt::Display for ReloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ReloadError::NeedsRestart(keys) => {
-                write!(f, "a change of {} takes a restart", keys.join(", "))
-            }
             ReloadError::Start(error) => error.fmt(f),
             ReloadError::Key(place, error) => write!(f, "{place}: {error}"),
         }
@@ -51,14 +46,19 @@ pub struct Reloaded {
     pub clusters: usize,
     /// Clusters among them that are new or have other settings.
     pub clusters_changed: usize,
+    /// How listeners differ from those before.
+    pub listeners: ListenerChanges,
     /// Keys whose values in the file wait for a restart; the values in use stay.
     pub waiting: Arc<[Waiting]>,
 }
 
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Reloaded { routes, clusters, clusters_changed, waiting } = self;
+        let Reloaded { routes, clusters, clusters_changed, listeners, waiting } = self;
         write!(f, "{routes} routes, {clusters} clusters, of which {clusters_changed} are new or changed")?;
+        if *listeners != ListenerChanges::default() {
+            write!(f, "; {listeners}")?;
+        }
         waiting.iter().try_for_each(|key| write!(f, "; {key}"))
     }
 }
@@ -71,11 +71,7 @@ impl Gateway {
     /// The reason of the refusal. Nothing has changed then.
     pub fn reload(&mut self, mut config: Config) -> Result<Reloaded, ReloadError> {
         let before = self.state.view();
-        self.check(&config)?;
         let waiting: Arc<[Waiting]> = config.keep_what_started(&self.asked).into();
-        // A port of 0 is settled.
-        config.listeners.clone_from(&before.config.listeners);
-        let config = Arc::new(config);
 
         // Steps that can fail, and steps that wait for others.
         let (missing, counts) = {
@@ -94,10 +90,14 @@ impl Gateway {
         let contexts = Arc::new(contexts.map_err(|problem| ReloadError::Start(StartError::Tls(problem)))?);
         let descriptors = match is_same_api(&config, &before.config) {
             true => None,
-            false => Some(self.open_apis(&config, addresses, &contexts)?),
+            false => Some(self.open_apis(&Arc::new(config.clone()), addresses, &contexts)?),
         };
-
         let sinks = self.prepare_sinks(&before.config, &config)?;
+        // Clients may connect to these from now on, so they come last.
+        let opened = listeners::open(&mut config, &self.listeners, self.workers.len());
+        let placed = |(number, error)| ReloadError::Key(config.places.listener(number).to_owned(), error);
+        let opened = opened.map_err(placed)?;
+        let config = Arc::new(config);
 
         // From here on nothing fails.
         let mut active = self.active.lock();
@@ -111,7 +111,8 @@ impl Gateway {
             active.descriptors = watcher;
         }
         active.waiting = Arc::clone(&waiting);
-        let clusters_changed = active.apply(&config, addresses, Arc::clone(&contexts));
+        let (identities, listening) = (opened.identities(), (addresses, Arc::clone(&contexts)));
+        let changes = active.apply(&config, listening, (identities, opened.sockets));
         active.certificates.set(&config);
         active.certificates.status.set(&config, &contexts, true);
         active.dns.keep(&config, &active_config::on_renamed(&self.active));
@@ -119,10 +120,12 @@ impl Gateway {
         if let Some(changes) = sinks {
             self.change_sinks(&config, changes);
         }
+        listeners::wait_until_closed(&mem::replace(&mut self.listeners, opened.running));
         self.drain_timeout = config.drain_timeout;
         waiting.iter().for_each(|key| tracing::warn!("{key}"));
         let (routes, clusters) = (config.routes.len(), config.clusters.len());
-        Ok(Reloaded { routes, clusters, clusters_changed, waiting })
+        let (clusters_changed, listeners) = (changes.clusters, changes.listeners);
+        Ok(Reloaded { routes, clusters, clusters_changed, listeners, waiting })
     }
 
     /// Opens the sinks of the access log and of traces, if they are to change.
@@ -152,22 +155,13 @@ impl Gateway {
         tls: &Arc<Contexts>,
     ) -> Result<NewApi, ReloadError> {
         let hosts = self.active.lock().dns.hosts(config);
-        let found = Found { addresses, hosts, tls: Arc::clone(tls) };
+        let found = Found { addresses, hosts, tls: Arc::clone(tls), listeners: Vec::new() };
         let opened = super::apis::open(config, &|cluster| found.targets(cluster), self.state.apis());
         let opened = opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?;
         let (api, status) = opened.as_ref().map(|it| (Arc::clone(&it.api), Arc::clone(&it.status))).unzip();
         let watcher = super::watch(opened, &self.files, Arc::clone(&self.notifiers));
         let watcher = watcher.map_err(|error| ReloadError::Start(StartError::System(error)))?;
         Ok((api, status, watcher))
-    }
-
-    /// Finds changes that only a restart can apply.
-    fn check(&self, config: &Config) -> Result<(), ReloadError> {
-        let before = &self.asked;
-        let mut keys = Vec::new();
-        let same: [(&str, bool); 1] = [("listeners", before.listeners == config.listeners)];
-        keys.extend(same.iter().filter(|(_, same)| !same).map(|(key, _)| *key));
-        if keys.is_empty() { Ok(()) } else { Err(ReloadError::NeedsRestart(keys)) }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The state of one configuration that all workers share, made before the first of them starts.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::channel::Target;
-use crate::config::{Config, EndpointAddress, JwtProvider, Route};
+use crate::config::{self, Config, EndpointAddress, JwtProvider, Route};
 use crate::metrics::Shard;
 use crate::policy::jwt::{KeySet, SharedKeys};
 use crate::policy::keyed_rate::KeyedRate;
@@ -12,7 +13,7 @@ use crate::policy::rate::SharedRate;
 use crate::policy::shared_cluster::SharedClusterState;
 use crate::time::Moment;
 use crate::tls::{ClusterContext, Contexts, Hosts};
-use crate::worker::ConfigSnapshot;
+use crate::worker::{ConfigSnapshot, ListenerIdentity, SharedListener};
 
 /// The state of one configuration that all workers share.
 #[derive(Debug)]
@@ -32,9 +33,35 @@ pub(super) struct SharedState {
     pub(super) tls: Arc<Contexts>,
     /// The hosts by which the endpoints are configured.
     hosts: Arc<Hosts>,
+    /// For each listener.
+    listeners: Vec<Arc<SharedListener>>,
 }
 
-/// The part of the state that files and names decide.
+/// How listeners differ from those before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenerChanges {
+    /// Listeners that are new.
+    pub added: usize,
+    /// Listeners that there are no longer.
+    pub removed: usize,
+    /// Listeners with other settings.
+    pub changed: usize,
+}
+
+impl fmt::Display for ListenerChanges {
+    /// `1 listener added, 2 removed`; nothing where none changes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [(self.added, "added"), (self.removed, "removed"), (self.changed, "changed")];
+        let mut separator = "listeners: ";
+        for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{separator}{count} {what}")?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
+/// The part of the state that files, names and sockets decide.
 pub(super) struct Found {
     /// The addresses of each cluster's endpoints.
     pub(super) addresses: Vec<Vec<EndpointAddress>>,
@@ -42,6 +69,8 @@ pub(super) struct Found {
     pub(super) hosts: Hosts,
     /// TLS of listeners and clusters.
     pub(super) tls: Arc<Contexts>,
+    /// The identity of each listener.
+    pub(super) listeners: Vec<Arc<ListenerIdentity>>,
 }
 
 impl Found {
@@ -62,7 +91,10 @@ fn targets(addresses: &[EndpointAddress], (tls, hosts): (&Contexts, &Hosts), clu
 impl SharedState {
     /// The state for so many workers, whose clock stands at `now`.
     pub(super) fn new(config: &Arc<Config>, found: Found, workers: usize, now: Moment) -> SharedState {
-        let Found { addresses, hosts, tls } = found;
+        let Found { addresses, hosts, tls, listeners } = found;
+        let listener = |(settings, identity): (&config::Listener, _)| {
+            Arc::new(SharedListener { settings: settings.clone(), identity })
+        };
         let clusters = || config.clusters.iter().zip(&addresses);
         let rate = |settings| SharedRate::new(settings, workers, now);
         SharedState {
@@ -73,6 +105,7 @@ impl SharedState {
             rates: config.routes.iter().map(|route| route.rate_limit.map(rate)).collect(),
             keyed_rates: config.routes.iter().map(keyed_rates).collect(),
             keys: config.jwt_providers.iter().map(|provider| Arc::new(keys_of(provider))).collect(),
+            listeners: config.listeners.iter().zip(listeners).map(listener).collect(),
             config: Arc::clone(config),
             addresses,
             tls,
@@ -114,6 +147,15 @@ impl SharedState {
                 next.keys[at] = Arc::clone(keys);
             }
         }
+        for listener in &mut next.listeners {
+            let mut known = self.listeners.iter();
+            let is_same = |known: &&Arc<SharedListener>| {
+                Arc::ptr_eq(&known.identity, &listener.identity) && known.settings == listener.settings
+            };
+            if let Some(known) = known.find(is_same) {
+                *listener = Arc::clone(known);
+            }
+        }
         for (at, before) in self.routes_in(config).into_iter().enumerate() {
             if let Some((wanted, known)) =
                 next.rates[at].as_mut().zip(before.and_then(|at| self.rates[at].as_ref()))
@@ -145,6 +187,33 @@ impl SharedState {
                 rate.change(settings, now);
             }
         }
+    }
+
+    /// The identity of each listener.
+    pub(super) fn identities(&self) -> Vec<Arc<ListenerIdentity>> {
+        self.listeners.iter().map(|listener| Arc::clone(&listener.identity)).collect()
+    }
+
+    /// Marks listeners that `next` has no longer, and counts how listeners change.
+    pub(super) fn hand_over_listeners(&self, next: &SharedState) -> ListenerChanges {
+        let is_in = |listener: &SharedListener, all: &[Arc<SharedListener>]| {
+            all.iter().any(|other| Arc::ptr_eq(&other.identity, &listener.identity))
+        };
+        let mut changes = ListenerChanges::default();
+        for listener in self.listeners.iter().filter(|listener| !is_in(listener, &next.listeners)) {
+            listener.identity.remove();
+            changes.removed += 1;
+        }
+        for listener in &next.listeners {
+            match is_in(listener, &self.listeners) {
+                false => changes.added += 1,
+                true if !self.listeners.iter().any(|known| Arc::ptr_eq(known, listener)) => {
+                    changes.changed += 1
+                }
+                true => {}
+            }
+        }
+        changes
     }
 
     /// Clusters of `next` that are new or have other settings or addresses.
@@ -201,6 +270,7 @@ impl SharedState {
             series_base,
             tls: Arc::clone(&self.tls),
             hosts: Arc::clone(&self.hosts),
+            listeners: self.listeners.clone(),
         }
     }
 }

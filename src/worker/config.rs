@@ -9,6 +9,7 @@ use super::call::guards::{Guards, Tokens};
 use super::call::known::KnownHeads;
 use super::call::timeouts::RouteTimeouts;
 use super::clock;
+use super::shared_listener::SharedListener;
 use crate::config::{
     self, Config, EndpointAddress, LocalAnswer, MILLION, Override, PathRewrite, Route, RouteActions,
 };
@@ -54,6 +55,8 @@ pub struct ConfigSnapshot {
     pub tls: Arc<Contexts>,
     /// The hosts of the clusters' endpoints.
     pub hosts: Arc<Hosts>,
+    /// The listeners, in the order of the configuration.
+    pub listeners: Vec<Arc<SharedListener>>,
 }
 
 impl ConfigSnapshot {

@@ -4,6 +4,7 @@
     reason = "locked by the supervisor, and by the worker only when it is notified"
 )]
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use parking_lot::Mutex;
 
 use super::config::ConfigSnapshot;
+use super::shared_listener::NewSocket;
 use super::telemetry::buffers::TelemetryConfig;
 use super::transfer_queue::TransferQueue;
 use crate::tls::Contexts;
@@ -23,7 +25,8 @@ use crate::transcode::api::Api;
 pub struct Control {
     wanted: AtomicU8,
     api: Mutex<Option<Option<Arc<Api>>>>,
-    snapshot: Mutex<Option<ConfigSnapshot>>,
+    /// One, and before it those that add listeners.
+    snapshots: Mutex<VecDeque<(ConfigSnapshot, Vec<NewSocket>)>>,
     tls: Mutex<Option<Arc<Contexts>>>,
     telemetry: Mutex<Option<TelemetryConfig>>,
     queue: TransferQueue,
@@ -89,12 +92,16 @@ impl Control {
         self.api.lock().take()
     }
 
-    /// Sets the configuration.
-    pub fn apply(&self, snapshot: ConfigSnapshot) {
-        let mut kept = self.snapshot.lock();
+    /// Sets the configuration. `sockets` are those of listeners that it adds. The worker takes one that adds listeners even
+    /// if the next one is there already: these listen, and clients may have connected to them.
+    pub fn apply(&self, snapshot: ConfigSnapshot, sockets: Vec<NewSocket>) {
+        let mut kept = self.snapshots.lock();
         // Its own certificates are at least as new, and the others may be of another configuration.
         drop(self.take_tls());
-        *kept = Some(snapshot);
+        if kept.back().is_some_and(|(_, sockets)| sockets.is_empty()) {
+            kept.pop_back();
+        }
+        kept.push_back((snapshot, sockets));
     }
 
     /// Sets other certificates for the configuration in use.
@@ -117,9 +124,9 @@ impl Control {
         self.telemetry.lock().take()
     }
 
-    /// A new configuration, if there is one.
-    pub(super) fn take_snapshot(&self) -> Option<ConfigSnapshot> {
-        self.snapshot.lock().take()
+    /// The next new configuration, if there is one, with the sockets of listeners that it adds.
+    pub(super) fn take_snapshot(&self) -> Option<(ConfigSnapshot, Vec<NewSocket>)> {
+        self.snapshots.lock().pop_front()
     }
 }
 

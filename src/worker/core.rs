@@ -28,7 +28,7 @@ use crate::policy::connection_balance::ConnectionBalance;
 use crate::policy::overload::{Overload, Verdict};
 use crate::random::Random;
 use crate::time::Moment;
-use crate::tls::{Contexts, ServerContext};
+use crate::tls::Contexts;
 use crate::transcode::api::Api;
 
 /// Begins calls and polls them. The core holds it as an object, so that only its maker names the future of a call.
@@ -67,8 +67,6 @@ pub(super) struct Worker {
     calls: Weak<dyn StartCall>,
     /// Replaced when the configuration changes.
     config: RefCell<Rc<WorkerConfig>>,
-    /// Replaced when certificates or the configuration change.
-    tls: RefCell<Arc<Contexts>>,
     /// Replaced when descriptors change.
     transcoder: RefCell<Option<Rc<Transcoder>>>,
 
@@ -116,7 +114,6 @@ impl Worker {
             local,
             heads,
             memory,
-            tls: RefCell::new(Arc::clone(&snapshot.tls)),
             transcoder: RefCell::default(),
             random: RefCell::new(Random::seeded(seed)),
             overload: RefCell::default(),
@@ -142,22 +139,15 @@ impl Worker {
         let config = WorkerConfig::new(snapshot, (&self.local, &self.memory), seed, Some(&before));
         before.retire(&config);
         *self.config.borrow_mut() = config;
-        *self.tls.borrow_mut() = Arc::clone(&snapshot.tls);
     }
 
-    /// Takes over other certificates. Connections that have begun keep theirs.
-    pub(super) fn renew_tls(&self, tls: Arc<Contexts>) {
+    /// Takes over other certificates of clusters. Connections that have begun keep theirs.
+    pub(super) fn renew_tls(&self, tls: &Contexts) {
         for (number, cluster) in self.config().clusters.iter().enumerate() {
             if let Some(context) = tls.cluster(number) {
                 cluster.renew_tls(context);
             }
         }
-        *self.tls.borrow_mut() = tls;
-    }
-
-    /// TLS of a listener, if there is any.
-    pub(super) fn listener_tls(&self, number: usize) -> Option<Arc<ServerContext>> {
-        self.tls.borrow().listener(number).map(Arc::clone)
     }
 
     /// Takes over other sinks for records, and other decisions which calls get records.
@@ -244,7 +234,7 @@ impl Worker {
         let key = self.clients.borrow_mut().insert(Rc::clone(client));
         self.local.counts().connections_accepted.add(1);
         self.local.counts().connections_active.raise();
-        if self.control.wanted() != Wanted::Serve {
+        if self.control.wanted() != Wanted::Serve || client.came_by().is_removed() {
             client.drain();
         }
         Registered { worker: Rc::clone(self), key }

@@ -22,6 +22,7 @@ mod core;
 mod downstream;
 mod executor;
 mod run;
+mod shared_listener;
 #[cfg(test)]
 mod simulation;
 mod telemetry;
@@ -31,4 +32,5 @@ pub use self::clock::Clock;
 pub use self::config::{ConfigSnapshot, layout};
 pub use self::control::{Control, WorkerPeer};
 pub use self::run::{Plan, run};
+pub use self::shared_listener::{ListenerIdentity, NewSocket, SharedListener};
 pub use self::telemetry::buffers::{Access, KeptHeaders, TelemetryConfig, Tracing};

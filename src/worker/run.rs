@@ -19,21 +19,17 @@ use super::config::ConfigSnapshot;
 use super::control::{Control, Wanted, WorkerPeer};
 use super::core::{StartCall, Worker, WorkerParts};
 use super::downstream::client::Client;
-use super::downstream::listener::ListenerState;
-use super::downstream::{accept, detect};
+use super::downstream::detect;
+use super::downstream::listeners::Listeners;
 use super::executor::CallExecutor;
+use super::shared_listener::NewSocket;
 use super::telemetry::buffers::{TelemetryBuffers, TelemetryConfig};
 use crate::net::IoContext;
-use crate::net::listener::{Bound, Listener};
 use crate::net::ring::IoBackend;
 use crate::net::runtime::{self, Loop, Notifier};
 use crate::policy::connection_balance::ConnectionBalance;
 use crate::time::timers;
 use crate::transcode::api::Api;
-
-/// Accepts of one listener that are pending at once, so that a burst of connections comes in one turn. With epoll there
-/// is one, which takes the connections one after the other.
-const ACCEPTS: usize = 4;
 
 /// The interval in which a worker publishes and settles state for others.
 const TICK: Duration = Duration::from_millis(100);
@@ -55,8 +51,8 @@ pub struct Plan {
     pub snapshot: ConfigSnapshot,
     /// The back-end that was decided for all workers.
     pub backend: IoBackend,
-    /// A bound socket for each of the config's listeners, in the same order.
-    pub sockets: Vec<Bound>,
+    /// A bound socket for each of the snapshot's listeners.
+    pub sockets: Vec<NewSocket>,
     /// The sinks of its records.
     pub telemetry: TelemetryConfig,
     /// The API for JSON at the start, if there is one.
@@ -135,15 +131,8 @@ pub(super) fn begin(
     let worker = worker(&plan, clock, local, Rc::downgrade(&calls) as Weak<dyn StartCall>);
     worker.transcode(plan.api);
     let notifier = Notifier::new(plan.notifier, plan.backend)?;
-    let mut listeners = Vec::new();
-    for (number, (settings, socket)) in plan.snapshot.config.listeners.iter().zip(plan.sockets).enumerate() {
-        let listener = ListenerState::new(number, settings.clone(), Listener::new(socket, plan.backend)?);
-        let accepts = if plan.backend == IoBackend::Epoll { 1 } else { ACCEPTS };
-        for _ in 0..accepts {
-            worker.spawn(accept::run(Rc::clone(&worker), Rc::clone(&listener)));
-        }
-        listeners.push(listener);
-    }
+    let mut listeners = Listeners::new(plan.backend);
+    listeners.apply(&worker, &plan.snapshot, plan.sockets)?;
     worker.spawn(Rc::clone(&executor).run());
     worker.spawn(tick(Rc::clone(&worker)));
     let wake_calls = move || executor.wake_all();
@@ -225,20 +214,25 @@ fn sync_shared(worker: &Worker) {
 async fn handle_commands(
     worker: Rc<Worker>,
     mut notifier: Notifier,
-    listeners: Vec<Rc<ListenerState>>,
+    mut listeners: Listeners,
     wake_calls: impl Fn(),
 ) {
     loop {
         notifier.notified().await;
-        while let Some((listener, slot, accepted)) = worker.take_transferred() {
-            let listener = Rc::clone(&listeners[listener]);
-            worker.spawn(detect::serve(Rc::clone(&worker), listener, slot, accepted));
-        }
-        if let Some(snapshot) = worker.control.take_snapshot() {
+        while let Some((snapshot, sockets)) = worker.control.take_snapshot() {
             worker.apply(&snapshot);
+            if let Err(error) = listeners.apply(&worker, &snapshot, sockets) {
+                tracing::error!(worker = worker.number, %error, "the worker cannot listen on a new address");
+            }
         }
         if let Some(tls) = worker.control.take_tls() {
-            worker.renew_tls(tls);
+            worker.renew_tls(&tls);
+            listeners.renew_tls(&tls);
+        }
+        while let Some(transferred) = worker.take_transferred() {
+            let listener = listeners.of(&transferred);
+            let (slot, accepted) = (transferred.slot, transferred.accepted);
+            worker.spawn(detect::serve(Rc::clone(&worker), listener, slot, accepted));
         }
         if let Some(telemetry) = worker.control.take_telemetry() {
             worker.observe(telemetry);
@@ -250,9 +244,7 @@ async fn handle_commands(
         if wanted == Wanted::Serve {
             continue;
         }
-        for listener in &listeners {
-            listener.socket.stop();
-        }
+        listeners.stop();
         let clients = worker.clients();
         for client in &clients {
             client.drain();

@@ -6,17 +6,21 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::shared_listener::SharedListener;
 use crate::net::socket::Unowned;
+use crate::tls::ServerContext;
 
 /// A connection on its way to another worker, which counts it already.
 pub(super) struct TransferredConnection {
     pub(super) socket: Unowned,
     pub(super) peer: SocketAddr,
-    /// The number of the listener.
-    pub(super) listener: usize,
+    /// The listener that has brought it, which the other worker may not have yet, or no longer.
+    pub(super) listener: Arc<SharedListener>,
+    pub(super) tls: Option<Arc<ServerContext>>,
 }
 
 /// Connections that were transferred to a worker and wait for it.
@@ -73,38 +77,44 @@ mod tests {
     use std::io::Read as _;
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
+    use std::path::Path;
 
     use super::*;
+    use crate::worker::shared_listener::ListenerIdentity;
 
-    /// A connection to be transferred, and the client's end of it.
-    fn connection() -> (TransferredConnection, UnixStream) {
+    /// A connection to be transferred, from this port of the client, and the client's end of it.
+    fn connection(port: u16) -> (TransferredConnection, UnixStream) {
+        const CONFIG: &str = "[[listeners]]\naddress = \"127.0.0.1:1\"\n[[routes]]\ncluster = \"c\"\n\
+                              [[clusters]]\nname = \"c\"\nendpoints = [\"127.0.0.1:2\"]\n";
+        let settings = crate::config::parse(CONFIG, Path::new("c.toml")).unwrap().listeners.remove(0);
+        let listener = Arc::new(SharedListener { settings, identity: ListenerIdentity::new(1) });
         let (socket, client) = UnixStream::pair().unwrap();
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        (TransferredConnection { socket: OwnedFd::from(socket).into(), peer, listener: 0 }, client)
+        let (socket, peer) = (OwnedFd::from(socket).into(), SocketAddr::from(([127, 0, 0, 1], port)));
+        (TransferredConnection { socket, peer, listener, tls: None }, client)
     }
 
     #[test]
     fn a_queue_has_a_bound_and_an_order() {
         let queue = TransferQueue::default();
-        let sent = [0, 1, 2].map(|listener| TransferredConnection { listener, ..connection().0 });
-        let results =
-            sent.map(|transferred| queue.put(transferred, 2).map_err(|transferred| transferred.listener));
+        let sent = [0, 1, 2].map(|port| connection(port).0);
+        let port = |transferred: TransferredConnection| transferred.peer.port();
+        let results = sent.map(|transferred| queue.put(transferred, 2).map_err(port));
         assert_eq!(results, [Ok(()), Ok(()), Err(2)]);
-        let taken = [(); 3].map(|()| queue.take().map(|transferred| transferred.listener));
+        let taken = [(); 3].map(|()| queue.take().map(port));
         assert_eq!(taken, [Some(0), Some(1), None]);
     }
 
     #[test]
     fn a_worker_that_ends_leaves_nobody_waiting() {
         let queue = TransferQueue::default();
-        let (transferred, mut client) = connection();
+        let (transferred, mut client) = connection(1);
         assert!(queue.put(transferred, 9).is_ok());
         assert!(!queue.close_if_empty(), "one is on the way");
         // A worker that has not ended takes connections; the queue closes those that it never looks at.
-        assert!(queue.put(connection().0, 9).is_ok());
+        assert!(queue.put(connection(2).0, 9).is_ok());
         queue.close();
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
-        assert!(queue.put(connection().0, 9).is_err() && queue.take().is_none());
+        assert!(queue.put(connection(3).0, 9).is_err() && queue.take().is_none());
         assert!(TransferQueue::default().close_if_empty());
     }
 }

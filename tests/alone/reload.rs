@@ -1,5 +1,6 @@
 //! A configuration that changes while the gateway runs: nothing is lost, and a bad one changes nothing.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::support::raw::{self, EMPTY_CALL, RawClient};
 use crate::support::service::{Act, Service};
 use ringway::config;
 use ringway::supervisor::{Gateway, ReloadError};
+use tokio::net::TcpStream;
 
 /// Reloads under load; each gives all workers another configuration.
 const RELOADS: usize = 200;
@@ -64,13 +66,18 @@ fn patient(max_requests: &str) -> String {
     )
 }
 
+/// Gives a process another file, and tells it to read that. Gives its answer.
+async fn reload_once(process: &Process, text: &str) -> String {
+    let next = process.config().with_extension("next");
+    std::fs::write(&next, text).expect("the test's file");
+    std::fs::rename(&next, process.config()).expect("the test's file");
+    process.posted("/config/reload").await
+}
+
 /// Tells a process `RELOADS` times to read its file again, each time one of these.
 async fn reload_process(process: &Process, texts: [&str; 2]) {
     for round in 0..RELOADS {
-        let next = process.config().with_extension("next");
-        std::fs::write(&next, texts[round % 2]).expect("the test's file");
-        std::fs::rename(&next, process.config()).expect("the test's file");
-        let answer = process.posted("/config/reload").await;
+        let answer = reload_once(process, texts[round % 2]).await;
         // Where the process is slow it has found the changed file by itself before it was told.
         assert!(answer.contains(" 1 clusters, of which "), "{round}: {answer}");
     }
@@ -150,22 +157,78 @@ async fn a_cluster_that_stays_keeps_its_connections_and_one_that_goes_closes_the
     }
 }
 
-#[tokio::test]
-async fn what_takes_a_restart_is_refused_as_a_whole() {
+/// An address that nobody listens on.
+fn free() -> SocketAddr {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("it is bound")
+}
+
+/// Method: a process is told two hundred times to read its file again, under a load of 1,000 calls a second on a listener
+/// that stays. Each time another listener gets other settings, one more is added or removed, and they change places in the
+/// file. Clients of the listener that changes keep their connections. On the one that comes and goes a client connects and
+/// opens a call each time, which has to end well although its listener is removed; a GOAWAY may tell it that the call was
+/// not looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_listener_reloads_under_load_fail_no_call() {
     let _alone = crate::alone();
-    let server = InteropServer::start();
-    let plain = gateway_config(&[server.address()], "epoll", "");
-    let mut gateway = gateway::start(&plain);
-    for (from, to, key) in [
-        ("[admin]\n", "[admin]\ntap = false\n", "admin.tap"),
-        ("[[listeners]]\n", "[[listeners]]\nbacklog = 7\n", "listeners"),
-    ] {
-        let text = plain.replacen(from, to, 1).replacen("timeout = \"30s\"", "timeout = \"1s\"", 1);
-        let refused = reload(&mut gateway, &text).expect_err("it takes a restart");
-        assert_eq!(refused.to_string(), format!("a change of {key} takes a restart"));
+    const CALLS_PER_SECOND: u32 = 1_000;
+    for backend in BACKENDS {
+        let service = Service::start(|_, _| Act::Answer).await;
+        let text = gateway_config(&[service.address()], backend, &patient("9000"));
+        // A call that is held open on purpose is not cut, however slow the machine is.
+        let text = text.replace("drain_timeout = \"5s\"", "drain_timeout = \"60s\"");
+        let (steady, [changing, coming]) = ("[[listeners]]\naddress = \"127.0.0.1:0\"\n", [free(), free()]);
+        let listener =
+            |address: SocketAddr, keys: &str| format!("[[listeners]]\naddress = \"{address}\"\n{keys}");
+        let few = listener(changing, "max_connections = 1000\nbacklog = 100\n");
+        let many =
+            listener(changing, "max_connections = 2000\nbacklog = 200\nhttp2.max_headers_count = 50\n");
+        let texts = [
+            text.replace(steady, &format!("{}{many}{steady}", listener(coming, ""))),
+            text.replace(steady, &format!("{steady}{few}")),
+        ];
+        let process = Process::start(&texts[1]).await;
+        let load = OpenLoop::start(process.listener, CALLS_PER_SECOND, Duration::from_secs(20)).await;
+        let stays = Callers::start(changing, 2, 1_000_000);
+        let (mut leaving, mut ended, mut unseen) = (None, 0, 0);
+        for round in 0..RELOADS {
+            load.go_on(Duration::from_millis(25)).await;
+            let answer = reload_once(&process, &texts[round % 2]).await;
+            assert!(answer.contains(" 1 clusters, of which 0 "), "{backend} {round}: {answer}");
+            leaving = match leaving.take() {
+                None => {
+                    let mut client = RawClient::connect(coming).await;
+                    let call = client.open(EMPTY_CALL, &[]).await;
+                    Some((client, call))
+                }
+                Some((client, mut call)) => {
+                    call.send(raw::message(0, b""), true);
+                    let reply: raw::RawReply = call.reply().await;
+                    let is_unseen = reply.was_told_unseen();
+                    assert!(is_unseen || reply.grpc_status() == Some("0"), "{backend} {round}: {reply:?}");
+                    unseen += usize::from(is_unseen);
+                    client.closed().await;
+                    assert!(TcpStream::connect(coming).await.is_err(), "{backend} {round}: it is closed");
+                    ended += 1;
+                    None
+                }
+            };
+        }
+        assert_eq!((ended, leaving.is_none()), (RELOADS / 2, true));
+        load.go_on(Duration::from_millis(500)).await;
+        let outcomes = load.stop().await;
+        assert_eq!(stays.stop().await, 2, "{backend}: no client of another listener was sent away");
+        let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_ok()).collect();
+        println!(
+            "{backend}: {RELOADS} reloads, {} calls, {} failed; of {ended} on listeners that went {unseen} unseen",
+            outcomes.len(),
+            failed.len()
+        );
+        assert!(failed.is_empty(), "{backend}: {} of {}: {:?}", failed.len(), outcomes.len(), failed[0]);
+        assert_eq!(process.metric("ringway_panics_total").await, 0, "{backend}");
+        assert_eq!(process.metric("ringway_accept_errors_total").await, 0, "{backend}");
+        assert_eq!(process.metric("ringway_connections_refused_total").await, 0, "{backend}");
     }
-    let mut client = RawClient::connect(gateway.listeners()[0]).await;
-    assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
 }
 
 #[tokio::test]

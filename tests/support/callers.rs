@@ -87,9 +87,7 @@ async fn call(address: SocketAddr, calls_per_connection: usize, tally: Arc<Tally
 /// without a word has waited in the queue of a socket that was closed. A connection that was closed in order, without a
 /// word or after one, was accepted and then dropped. That is a failure.
 fn may_redial(reply: &RawReply, client: &RawClient) -> bool {
-    let Some(error) = &reply.error else { return false };
-    let told_unseen = error.is_go_away() && error.is_remote();
-    told_unseen || (client.was_reset() && !client.was_accepted())
+    reply.error.is_some() && (reply.was_told_unseen() || (client.was_reset() && !client.was_accepted()))
 }
 
 /// A duplex call that has reached the server and is open on both sides.

@@ -261,6 +261,11 @@ impl RawReply {
         last.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// Whether the peer's GOAWAY says that it has not looked at the call, so that any client makes it again elsewhere.
+    pub fn was_told_unseen(&self) -> bool {
+        self.error.as_ref().is_some_and(|error| error.is_go_away() && error.is_remote())
+    }
+
     pub fn grpc_status(&self) -> Option<&str> {
         self.field("grpc-status")
     }

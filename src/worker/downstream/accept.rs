@@ -1,12 +1,13 @@
 //! Accepts connections, several at a time, until the listener is stopped. [`transfer`](super::transfer) decides which worker serves
 //! them.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::detect;
-use super::listener::ListenerState;
-use crate::net::runtime;
+use super::listener::OpenListener;
+use crate::net::{Socket, runtime};
 use crate::time::seldom::Seldom;
 use crate::worker::core::Worker;
 
@@ -18,27 +19,40 @@ static FAILURES: Seldom = Seldom::new();
 
 /// Accepts and serves until the listener is stopped. Each accept is awaited to its end, for a dropped one may lose a
 /// connection.
-pub(in crate::worker) async fn run(worker: Rc<Worker>, listener: Rc<ListenerState>) {
+pub(in crate::worker) async fn run(worker: Rc<Worker>, listener: Rc<OpenListener>) {
     let _pending = PendingAccept::begin(&worker);
     loop {
-        let accepted = listener.socket.accept().await;
+        let accepted = listener.accept().await;
         let counts = worker.local.counts();
         match accepted {
-            Ok((socket, peer)) => {
-                let Some((slot, socket)) = worker.assign(&listener, (socket, peer)) else { continue };
-                let listener = Rc::clone(&listener);
-                worker.spawn(detect::serve(Rc::clone(&worker), listener, slot, (socket, peer)));
-            }
-            Err(_) if !worker.serves() => return,
+            Ok(accepted) => begin(&worker, &listener, accepted),
+            Err(_) if listener.is_closing() || !worker.serves() => return,
             Err(error) => {
                 counts.accept_errors.add(1);
                 if let Some(more) = FAILURES.pass(worker.clock.now()) {
-                    tracing::warn!(address = %listener.settings.address, %error, more, "accept failed");
+                    let address = listener.state().settings().address;
+                    tracing::warn!(%address, %error, more, "accept failed");
                 }
                 runtime::sleep(PAUSE).await;
             }
         }
     }
+}
+
+/// Serves all connections that wait to be accepted: the listener is about to close, which would reset them.
+pub(in crate::worker) fn take_waiting(worker: &Rc<Worker>, listener: &OpenListener) {
+    // More than the backlog come only while this runs.
+    for _ in 0..=listener.state().settings().backlog {
+        let Some(accepted) = listener.accept_now() else { return };
+        begin(worker, listener, accepted);
+    }
+}
+
+/// Begins to serve a connection that was accepted here.
+fn begin(worker: &Rc<Worker>, listener: &OpenListener, (socket, peer): (Socket, SocketAddr)) {
+    let state = listener.state();
+    let Some((slot, socket)) = worker.assign(&state, (socket, peer)) else { return };
+    worker.spawn(detect::serve(Rc::clone(worker), state, slot, (socket, peer)));
 }
 
 /// A pending accept of a worker. The worker does not end before it has come back: it may bring a connection.

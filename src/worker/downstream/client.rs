@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::random::Random;
 use crate::time::Moment;
 use crate::worker::call::admission::{Caller, Unbegun};
 use crate::worker::call::cors;
+use crate::worker::shared_listener::ListenerIdentity;
 
 /// How often a connection is checked for idleness and for a peer that does not read.
 pub(in crate::worker) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -62,7 +64,7 @@ impl Client {
         random: &mut Random,
     ) -> Rc<Client> {
         let now = local.timers.now();
-        let age = Age::begin(&listener.settings.age, now, random);
+        let age = Age::begin(&listener.settings().age, now, random);
         Rc::new(Client {
             peer: Cell::new(peer),
             peer_text: OnceCell::new(),
@@ -122,7 +124,12 @@ impl Client {
 
     /// The settings of the listener that the client came in by.
     pub(in crate::worker) fn settings(&self) -> &config::Listener {
-        &self.listener.settings
+        self.listener.settings()
+    }
+
+    /// The listener that the client came in by, whatever its settings are now.
+    pub(in crate::worker) fn came_by(&self) -> &Arc<ListenerIdentity> {
+        self.listener.identity()
     }
 
     /// The bounds of an HTTP/2 connection where it came in.

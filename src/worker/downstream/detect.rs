@@ -31,7 +31,7 @@ pub(in crate::worker) fn serve(
     let local = Rc::clone(&worker.local);
     local.timers.stir(worker.clock.now());
     let conn = BufferedConn::new(Rc::clone(&local.buffers), local.timers.now());
-    let tls = worker.listener_tls(listener.number);
+    let tls = listener.tls();
     let shared = (Rc::clone(&local), Rc::clone(&worker.unbegun));
     let client = Client::new(shared, listener, peer, &mut worker.random.borrow_mut());
     let registered = worker.register(&client);

@@ -15,5 +15,6 @@ mod held;
 pub(in crate::worker) mod http1;
 pub(in crate::worker) mod http2;
 pub(in crate::worker) mod listener;
+pub(in crate::worker) mod listeners;
 mod proxy_protocol;
 pub(in crate::worker) mod transfer;

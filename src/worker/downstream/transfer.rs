@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::listener::ListenerState;
 use crate::net::Socket;
 use crate::time::seldom::Seldom;
+use crate::tls::ServerContext;
 use crate::worker::core::Worker;
+use crate::worker::shared_listener::{ListenerIdentity, SharedListener};
 use crate::worker::transfer_queue::TransferredConnection;
 
 /// Connections of all workers that were lost on their way.
@@ -15,14 +18,22 @@ static FAILURES: Seldom = Seldom::new();
 /// A connection's count at the worker that serves it, until this is dropped.
 pub(in crate::worker) struct ConnectionSlot {
     worker: Rc<Worker>,
-    listener: usize,
+    listener: Arc<ListenerIdentity>,
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.worker.balance.leave(self.worker.number, self.listener);
+        self.worker.balance.leave(self.worker.number, &self.listener.load);
         self.worker.end_if_alone();
     }
+}
+
+/// A connection that another worker has transferred, and the listener that has brought it.
+pub(in crate::worker) struct Transferred {
+    pub(in crate::worker) listener: Arc<SharedListener>,
+    pub(in crate::worker) tls: Option<Arc<ServerContext>>,
+    pub(in crate::worker) slot: ConnectionSlot,
+    pub(in crate::worker) accepted: (Socket, SocketAddr),
 }
 
 impl Worker {
@@ -33,23 +44,25 @@ impl Worker {
         accepted: (Socket, SocketAddr),
     ) -> Option<(ConnectionSlot, Socket)> {
         let (socket, peer) = accepted;
-        let (own, listener, max) = (self.number, at.number, at.settings.max_connections);
+        let (own, listener, max) = (self.number, at.identity(), at.settings().max_connections);
+        let load = &listener.load;
         let counts = self.local.counts();
-        let balances = at.settings.balance_connections && self.serves();
+        let balances = at.settings().balance_connections && self.serves();
         let place = if balances {
-            self.balance.place(own, listener, max)
+            self.balance.place(own, load, max)
         } else {
-            self.balance.enter(own, listener, max).then_some(own)
+            self.balance.enter(own, load, max).then_some(own)
         };
         match place {
             Some(number) if number == own => return Some((self.slot(listener), socket)),
             Some(number) => {
-                let transferred = TransferredConnection { socket: socket.release(), peer, listener };
-                match self.transfer(number, transferred, at.settings.backlog) {
+                let (socket, listener) = (socket.release(), Arc::clone(at.shared()));
+                let transferred = TransferredConnection { socket, peer, listener, tls: at.tls() };
+                match self.transfer(number, transferred, at.settings().backlog) {
                     Ok(()) => counts.connections_handed.add(1),
                     // Serving it here is better than not at all.
-                    Err(transferred) if self.balance.enter(own, listener, max) => {
-                        return self.receive(transferred).map(|(slot, socket, _)| (slot, socket));
+                    Err(transferred) if self.balance.enter(own, load, max) => {
+                        return self.receive(transferred).map(|it| (it.slot, it.accepted.0));
                     }
                     Err(_) => counts.connections_refused.add(1),
                 }
@@ -66,37 +79,32 @@ impl Worker {
         transferred: TransferredConnection,
         max: u32,
     ) -> Result<(), TransferredConnection> {
-        let (peer_worker, listener) = (&self.peers[number], transferred.listener);
+        let (peer_worker, listener) = (&self.peers[number], Arc::clone(&transferred.listener));
         let result = peer_worker.control.queue().put(transferred, max);
         if result.is_err() {
-            self.balance.leave(number, listener);
+            self.balance.leave(number, &listener.identity.load);
         }
         // The peer is notified even of a refused connection: a worker that drains may have waited for just this one.
         peer_worker.notify();
         result
     }
 
-    /// The next connection that was transferred to this worker: its listener's number, its count, and the socket.
-    pub(in crate::worker) fn take_transferred(
-        self: &Rc<Self>,
-    ) -> Option<(usize, ConnectionSlot, (Socket, SocketAddr))> {
+    /// The next connection that was transferred to this worker.
+    pub(in crate::worker) fn take_transferred(self: &Rc<Self>) -> Option<Transferred> {
         loop {
             let transferred = self.control.queue().take()?;
-            let listener = transferred.listener;
-            if let Some((slot, socket, peer)) = self.receive(transferred) {
-                return Some((listener, slot, (socket, peer)));
+            if let Some(received) = self.receive(transferred) {
+                return Some(received);
             }
         }
     }
 
     /// Takes a transferred connection over into this loop.
-    fn receive(
-        self: &Rc<Self>,
-        transferred: TransferredConnection,
-    ) -> Option<(ConnectionSlot, Socket, SocketAddr)> {
-        let slot = self.slot(transferred.listener);
-        match Socket::take_over(transferred.socket) {
-            Ok(socket) => Some((slot, socket, transferred.peer)),
+    fn receive(self: &Rc<Self>, transferred: TransferredConnection) -> Option<Transferred> {
+        let TransferredConnection { socket, peer, listener, tls } = transferred;
+        let slot = self.slot(&listener.identity);
+        match Socket::take_over(socket) {
+            Ok(socket) => Some(Transferred { listener, tls, slot, accepted: (socket, peer) }),
             Err(error) => {
                 self.local.counts().accept_errors.add(1);
                 if let Some(more) = FAILURES.pass(self.clock.now()) {
@@ -107,7 +115,7 @@ impl Worker {
         }
     }
 
-    fn slot(self: &Rc<Self>, listener: usize) -> ConnectionSlot {
-        ConnectionSlot { worker: Rc::clone(self), listener }
+    fn slot(self: &Rc<Self>, listener: &Arc<ListenerIdentity>) -> ConnectionSlot {
+        ConnectionSlot { worker: Rc::clone(self), listener: Arc::clone(listener) }
     }
 }

@@ -13,6 +13,7 @@ use super::super::config::{ConfigSnapshot, layout};
 use super::super::control::{Control, WorkerPeer};
 use super::super::core::{StartCall, Worker};
 use super::super::run::{self, Plan};
+use super::super::shared_listener::{ListenerIdentity, NewSocket, SharedListener};
 use super::super::telemetry::buffers::TelemetryConfig;
 use crate::config::{self, Config, EndpointAddress, Workers};
 use crate::metrics::{ClusterBlock, Layout, Shard, WorkerBlock};
@@ -51,6 +52,7 @@ pub(super) struct Shared {
     pub(super) limits: Vec<Arc<SharedLimit>>,
     pub(super) clusters: Vec<Arc<SharedClusterState>>,
     rates: Vec<Option<Arc<SharedRate>>>,
+    listeners: Vec<Arc<SharedListener>>,
     tls: Arc<Contexts>,
     layout: Layout,
 }
@@ -112,7 +114,7 @@ impl Gateway {
         let next = self.shared.next(parse(text), self.workers.len(), &self.clock);
         for (number, seat) in self.workers.iter_mut().enumerate() {
             seat.shard = seat.shard.next(&self.shared.layout, &next.layout);
-            seat.control.apply(next.snapshot(number, &seat.shard));
+            seat.control.apply(next.snapshot(number, &seat.shard), Vec::new());
             seat.notify();
         }
         self.shared = next;
@@ -240,11 +242,15 @@ impl ControlLink {
 
 impl Shared {
     fn new(config: Arc<Config>, clock: &Clock) -> Shared {
-        let (workers, listeners) = (workers(&config), config.listeners.len());
+        let workers = workers(&config);
+        let listener = |settings: &config::Listener| {
+            Arc::new(SharedListener { settings: settings.clone(), identity: ListenerIdentity::new(workers) })
+        };
         let rate = |settings| SharedRate::new(settings, workers, clock.now());
         let clusters = || config.clusters.iter();
         Shared {
-            balance: ConnectionBalance::new(workers, listeners),
+            balance: ConnectionBalance::new(workers),
+            listeners: config.listeners.iter().map(listener).collect(),
             limits: clusters().map(|cluster| SharedLimit::new(cluster.max_requests, workers)).collect(),
             clusters: clusters()
                 .map(|cluster| SharedClusterState::new(cluster, cluster.endpoints.len(), workers))
@@ -270,7 +276,13 @@ impl Shared {
             self.limits[number].resize(settings.max_requests);
             clusters.push(next);
         }
-        Shared { clusters, limits: self.limits.clone(), balance: Arc::clone(&self.balance), ..fresh }
+        let listener = |(settings, known): (&config::Listener, &Arc<SharedListener>)| {
+            let identity = Arc::clone(&known.identity);
+            Arc::new(SharedListener { settings: settings.clone(), identity })
+        };
+        let listeners = config.listeners.iter().zip(&self.listeners).map(listener).collect();
+        let (limits, balance) = (self.limits.clone(), Arc::clone(&self.balance));
+        Shared { clusters, limits, balance, listeners, ..fresh }
     }
 
     fn snapshot(&self, worker: usize, shard: &Arc<Shard>) -> ConfigSnapshot {
@@ -287,6 +299,7 @@ impl Shared {
             series_base: 0,
             tls: Arc::clone(&self.tls),
             hosts: Arc::default(),
+            listeners: self.listeners.clone(),
         }
     }
 
@@ -299,13 +312,15 @@ impl Shared {
         peers: &Arc<[WorkerPeer]>,
     ) -> Seat {
         let shard = Shard::new(&self.layout);
-        let listeners = self.config.listeners.iter();
+        let socket = |listener: &Arc<SharedListener>| {
+            NewSocket::new(Bound::Memory(listener.settings.address), &listener.identity)
+        };
         let plan = Plan {
             number,
             clock: clock.clone(),
             snapshot: self.snapshot(number, &shard),
             backend: IoBackend::Epoll,
-            sockets: listeners.map(|listener| Bound::Memory(listener.address)).collect(),
+            sockets: self.listeners.iter().map(socket).collect(),
             telemetry: TelemetryConfig::default(),
             api: None,
             control: Arc::clone(&door.control),

@@ -3,6 +3,7 @@
 mod carry_over;
 mod discovery;
 mod drain;
+mod listeners;
 mod signals;
 mod sinks;
 mod told;
