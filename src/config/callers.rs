@@ -80,6 +80,10 @@ pub struct Admission {
     pub allow_cidrs: Addresses,
     /// Addresses that may not, whatever `allow_cidrs` says.
     pub deny_cidrs: Addresses,
+    /// Connections of one client address, over all workers; 0 for any number.
+    pub max_connections_per_address: u32,
+    /// Of them, those that have not said yet what they speak; 0 for any number.
+    pub max_handshakes_per_address: u32,
 }
 
 impl Admission {

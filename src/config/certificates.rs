@@ -28,6 +28,7 @@ pub(super) fn listener(listener: &Table<'_>) -> Option<ListenerTls> {
             None => PROTOCOLS.map(str::to_owned).to_vec(),
         },
         params: params(&table),
+        strict_transport_security: table.text("strict_transport_security", forms::hsts).map(|(text, _)| text),
         require_sni: table.flag("require_sni"),
         require_client_certificate: requires,
         session_ticket_keys: paths(&table, "session_ticket_keys"),

@@ -65,10 +65,25 @@ pub(super) fn proxy_protocol(listener: &Table<'_>) -> Option<ProxyProtocol> {
     })
 }
 
+/// The port that plain HTTP is sent to. With TLS there would be no end to it.
+pub(super) fn https_redirect_port(listener: &Table<'_>) -> u16 {
+    let port = listener.count("https_redirect_port");
+    if port > 0
+        && listener.value("tls").is_some()
+        && let Some(value) = listener.value("https_redirect_port")
+    {
+        let hint = "it is for a listener in plaintext, beside the one with TLS".to_owned();
+        value.refuse("the listener has [listeners.tls]", Some(hint));
+    }
+    u16::try_from(port).expect("the table of keys bounds it")
+}
+
 pub(super) fn admission(listener: &Table<'_>) -> Admission {
     Admission {
         allow_cidrs: addresses(listener, "allow_cidrs"),
         deny_cidrs: addresses(listener, "deny_cidrs"),
+        max_connections_per_address: listener.count("max_connections_per_address"),
+        max_handshakes_per_address: listener.count("max_handshakes_per_address"),
     }
 }
 

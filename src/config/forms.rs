@@ -89,6 +89,17 @@ pub(super) fn server_name(text: &str) -> Result<String, Hint> {
     }
 }
 
+/// A `strict-transport-security`, by its only directive that must be there (RFC 6797 section 6.1).
+pub(super) fn hsts(text: &str) -> Result<String, Hint> {
+    let mut directives = text.split(';').map(str::trim);
+    let seconds = directives.find_map(|directive| directive.strip_prefix("max-age="));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match seconds.is_some_and(is_number) && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        true => Ok(text.to_owned()),
+        false => Err(Some("it needs max-age=SECONDS")),
+    }
+}
+
 /// A bound of durations on the page of metrics.
 pub(super) fn latency_bucket(text: &str) -> Result<Duration, Hint> {
     let bound = units::duration(text).map_err(|_| Some("a number and a unit, such as \"250ms\""))?;

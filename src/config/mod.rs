@@ -299,6 +299,8 @@ pub struct Listener {
     pub max_unread_body_size: u32,
     /// The condition for a `server-timing` in answers.
     pub server_timing: ServerTiming,
+    /// The port of `https` that plain HTTP is sent to; 0 if it is served.
+    pub https_redirect_port: u16,
     /// HTTP/2 settings towards clients.
     pub http2: Http2,
     /// Calls from pages of other origins.

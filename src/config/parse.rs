@@ -202,6 +202,7 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
                 timeout: http2.time("keepalive_timeout"),
             },
         },
+        https_redirect_port: edge::https_redirect_port(table),
         cors: transcoding::cors(&table.table("cors")),
         forwarding: edge::forwarding(table),
         proxy_protocol: edge::proxy_protocol(table),

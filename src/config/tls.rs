@@ -10,6 +10,8 @@ pub struct ListenerTls {
     pub alpn_protocols: Vec<String>,
     /// Versions, cipher suites and groups.
     pub params: TlsParams,
+    /// The `strict-transport-security` of answers to callers that are not of gRPC.
+    pub strict_transport_security: Option<String>,
     /// Whether a client has to ask for a name that a certificate has.
     pub require_sni: bool,
     /// Whether a client has to show a certificate; else it may, if there is a `trusted_ca`.

@@ -108,6 +108,20 @@ impl ProtocolError {
     }
 }
 
+/// Why a connection was closed at once: the label `reason` of `ringway_connections_denied_total`.
+pub const DENIALS: [&str; 3] = ["address", "connections_per_address", "handshakes_per_address"];
+
+/// A place in [`DENIALS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// `allow_cidrs` and `deny_cidrs` do not admit it.
+    Address,
+    /// Its address has as many connections as it may.
+    Connections,
+    /// Its address has as many handshakes under way as it may.
+    Handshakes,
+}
+
 /// Why a connection over TLS ended: the label `reason` of `ringway_tls_errors_total`.
 pub const TLS_ERRORS: [&str; 15] = [
     "plaintext",

@@ -65,7 +65,7 @@ pub mod tap;
 pub mod texts;
 mod timeouts;
 
-pub use self::labels::{PROTOCOLS, ProtocolError, TlsError};
+pub use self::labels::{Denial, PROTOCOLS, ProtocolError, TlsError};
 pub use bounds::{BOUNDS_MAX, BadBounds, Bounds, DEFAULT_BOUNDS_MICROS};
 pub use endpoint::{ConnectError, EndpointSlot, EndpointState, EndpointView};
 pub use exemplar::{Exemplar, ExemplarSlot};

@@ -181,8 +181,6 @@ block! {
             "Client connections whose packets arrived at the CPU of the worker that serves them.",
         connections_refused: Counter "ringway_connections_refused_total"
             "Client connections closed at once because the limit of connections was reached.",
-        connections_denied: Counter "ringway_connections_denied_total"
-            "Client connections closed at once because allow_cidrs or deny_cidrs say so.",
         connections_handed: Counter "ringway_connections_handed_total"
             "Client connections accepted here and handed to a worker that had fewer.",
         handshake_timeouts: Counter "ringway_handshake_timeouts_total"
@@ -269,6 +267,8 @@ block! {
             "Calls refused because their token was not good, by why.",
         ext_authz: "ringway_ext_authz_total" "result" labels::EXT_AUTHZ, Each,
             "Questions to authorization services, by what came of them.",
+        connections_denied: "ringway_connections_denied_total" "reason" labels::DENIALS, Sum,
+            "Client connections closed at once for their address, by why.",
         tls_handshakes: "ringway_tls_handshakes_total" "handshake" labels::TLS_HANDSHAKES, Sum,
             "Handshakes of clients that are done, by version and whether an earlier session went on.",
         tls_errors: "ringway_tls_errors_total" "reason" labels::TLS_ERRORS, Sum,

@@ -3,6 +3,7 @@
 //! No I/O, no clock, no runtime, and nothing a call asks for allocates. Begin with [`failure`], then [`route`].
 
 pub mod adaptive;
+pub mod address_counts;
 pub mod age;
 pub mod api_key;
 mod atomic;

@@ -59,6 +59,7 @@ impl Files {
         ListenerTls {
             alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
             params: PARAMS,
+            strict_transport_security: None,
             require_sni: false,
             require_client_certificate: false,
             session_ticket_keys: Vec::new(),

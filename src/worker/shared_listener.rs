@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::config;
 use crate::net::listener::Bound;
+use crate::policy::address_counts::AddressCounts;
 use crate::policy::connection_balance::ListenerLoad;
 
 /// A listener by one configuration: its settings, and the identity that it keeps over reloads.
@@ -24,13 +25,17 @@ pub struct ListenerIdentity {
     /// Sockets of workers that are not closed.
     sockets: AtomicU32,
     is_removed: AtomicBool,
+    /// Connections of each client address, and of them those that have not said yet what they speak.
+    pub(super) connections: Arc<AddressCounts>,
+    pub(super) handshakes: Arc<AddressCounts>,
 }
 
 impl ListenerIdentity {
     /// A listener of so many workers, without sockets and connections.
     pub fn new(workers: usize) -> Arc<ListenerIdentity> {
-        let (sockets, is_removed) = Default::default();
-        Arc::new(ListenerIdentity { load: ListenerLoad::new(workers), sockets, is_removed })
+        let (sockets, is_removed, connections, handshakes) = Default::default();
+        let load = ListenerLoad::new(workers);
+        Arc::new(ListenerIdentity { load, sockets, is_removed, connections, handshakes })
     }
 
     /// Marks it as removed: connections that it still brings are drained.

@@ -49,6 +49,11 @@ impl Http1Answer {
 impl Http1 {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = within(WAIT_MAX, "connect", TcpStream::connect(address)).await.expect("it listens");
+        Self::over(stream)
+    }
+
+    /// A client of a connection that was made otherwise.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a TCP socket");
         Self { stream, bytes: Vec::new() }
     }

@@ -86,6 +86,7 @@ pub(super) fn default_listener() -> Listener {
         min_rate: 256,
         max_buffered_bytes: 16 * 1024 * KIB,
         server_timing: ServerTiming::OnRequest,
+        https_redirect_port: 0,
         http2: Http2 {
             max_concurrent_streams: 256,
             initial_stream_window_size: 128 * KIB,

@@ -93,6 +93,9 @@ impl Call {
         let Arrival { mut head, version, .. } = arrival;
         let is_head = head.method() == Some(b"HEAD");
         let mut responder = Responder::new(&worker.heads, sink, protocol, is_head, began);
+        if protocol != DownstreamProtocol::Grpc {
+            responder.keep_secure(client.hsts());
+        }
         let series = config.unrouted();
         let (buffers, logged) = (worker.telemetry.borrow(), config.logged(series));
         let peer = client.peer();

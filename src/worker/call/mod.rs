@@ -99,7 +99,8 @@ pub(in crate::worker) async fn serve(calls: Inbox<NewCall>) -> Infallible {
         let protocol = match config.known.find(&arrival.head) {
             Some(_) => DownstreamProtocol::Grpc,
             None => {
-                let takes_http = worker.transcodes() || config.takes_paths();
+                let redirects = client.settings().https_redirect_port > 0;
+                let takes_http = worker.transcodes() || config.takes_paths() || redirects;
                 protocol::of(&arrival.head, arrival.version, takes_http)
             }
         };
@@ -127,6 +128,9 @@ fn run<'a>(
     began: Moment,
 ) -> impl Future<Output = Result<Code, Failure>> + 'a {
     async move {
+        if call.redirect_to_https()? {
+            return Ok(Code::Ok);
+        }
         let Some(routed) = decode_and_route(worker, config, call, protocol, began)? else {
             return Ok(Code::Ok);
         };

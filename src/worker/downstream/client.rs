@@ -132,6 +132,16 @@ impl Client {
         self.listener.identity()
     }
 
+    /// The listener that it came in by, whatever its settings.
+    pub(in crate::worker) fn listener_identity(&self) -> &ListenerIdentity {
+        self.listener.identity()
+    }
+
+    /// The `strict-transport-security` of that listener.
+    pub(in crate::worker) fn hsts(&self) -> Option<Rc<str>> {
+        self.listener.hsts.clone()
+    }
+
     /// The bounds of an HTTP/2 connection where it came in.
     pub(in crate::worker) fn bounds(&self) -> Rc<Bounds> {
         Rc::clone(&self.listener.bounds)

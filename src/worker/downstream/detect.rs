@@ -12,8 +12,9 @@ use super::transfer::ConnectionSlot;
 use super::{http1, http2, proxy_protocol};
 use crate::config::TlsVersion;
 use crate::http2::frame::PREFACE;
-use crate::metrics::TlsError;
+use crate::metrics::{Denial, TlsError};
 use crate::net::{BufferedConn, Socket, stream};
+use crate::policy::address_counts::{AddressCounts, AddressPlace};
 use crate::time::seldom::Seldom;
 use crate::tls::{Alpn, Facts, ServerContext, SessionError};
 use crate::worker::core::Worker;
@@ -60,15 +61,19 @@ fn detect_protocol(
                 return conn.abort();
             }
         }
-        if !client.settings().admission.admits(client.peer().ip()) {
-            worker.local.counts().connections_denied.add(1);
-            return conn.abort();
-        }
+        let places = match Places::take(&client) {
+            Ok(places) => places,
+            Err(denial) => {
+                worker.local.counts().connections_denied.add(denial as usize);
+                return conn.abort();
+            }
+        };
         let due = worker.local.timers.now().plus(client.settings().handshake_timeout);
         let is_secure = tls.is_some();
         // In a box that is gone when the client is known: a connection would hold its memory to its end.
         let greeting = Box::pin(handshake_and_detect(&worker, &client, &conn, tls));
         let protocol = timer.within(due, greeting).await;
+        let _connection = places.greeted();
         match protocol {
             Some(Ok(Protocol::Http2)) => {
                 http2::serve(Rc::clone(&worker), Rc::clone(&client), &conn, timer).await
@@ -86,6 +91,43 @@ fn detect_protocol(
         if is_secure && let Some(error) = conn.take_tls_error() {
             failed(&client, &error);
         }
+    }
+}
+
+/// What a connection is counted by, with its address. In boxes, for most listeners count nothing.
+#[derive(Default)]
+struct Places {
+    connection: Option<Box<AddressPlace>>,
+    handshake: Option<Box<AddressPlace>>,
+}
+
+impl Places {
+    /// Counts a connection, unless its address may have no more.
+    fn take(client: &Client) -> Result<Places, Denial> {
+        let (settings, address) = (&client.settings().admission, client.peer().ip());
+        if !settings.admits(address) {
+            return Err(Denial::Address);
+        }
+        // Those speak for many.
+        if client.settings().forwarding.trusted_cidrs.contains(address) {
+            return Ok(Places::default());
+        }
+        let identity = client.listener_identity();
+        let enter = |counts: &Arc<AddressCounts>, max: u32, denial| match max {
+            0 => Ok(None),
+            max => counts.enter(address, max).map(|place| Some(Box::new(place))).ok_or(denial),
+        };
+        let connections = settings.max_connections_per_address;
+        let connection = enter(&identity.connections, connections, Denial::Connections)?;
+        let handshakes = settings.max_handshakes_per_address;
+        let handshake = enter(&identity.handshakes, handshakes, Denial::Handshakes)?;
+        Ok(Places { connection, handshake })
+    }
+
+    /// The client has said what it speaks. Gives the place that its connection keeps.
+    fn greeted(self) -> Option<Box<AddressPlace>> {
+        drop(self.handshake);
+        self.connection
     }
 }
 

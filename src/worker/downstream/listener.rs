@@ -22,6 +22,8 @@ pub(in crate::worker) struct ListenerState {
     pub(in crate::worker) bounds: Rc<Bounds>,
     /// The listener's CORS policy, if it has one.
     pub(in crate::worker) cors: Option<cors::Policy>,
+    /// Its `strict-transport-security`, if it has one.
+    pub(in crate::worker) hsts: Option<Rc<str>>,
     /// Replaced when certificates change.
     tls: RefCell<Option<Arc<ServerContext>>>,
 }
@@ -33,7 +35,9 @@ impl ListenerState {
     ) -> Rc<ListenerState> {
         let cors = cors::Policy::new(&shared.settings.cors);
         let bounds = Rc::new(bounds(&shared.settings));
-        Rc::new(ListenerState { shared: Arc::clone(shared), bounds, cors, tls: RefCell::new(tls) })
+        let secure = shared.settings.tls.as_ref();
+        let hsts = secure.and_then(|tls| tls.strict_transport_security.as_deref()).map(Rc::from);
+        Rc::new(ListenerState { shared: Arc::clone(shared), bounds, cors, hsts, tls: RefCell::new(tls) })
     }
 
     /// The operator's settings.

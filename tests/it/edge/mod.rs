@@ -2,6 +2,7 @@
 
 mod access;
 mod authz;
+mod connections;
 mod forwarding;
 mod jwks;
 mod limits;

@@ -2,9 +2,12 @@
 
 use super::{NAME, Site, config};
 use crate::support::gateway::{self, BACKENDS, metric};
+use crate::support::http1::Http1;
 use crate::support::interop_client as cases;
 use crate::support::interop_server::InteropServer;
 use crate::support::pki::names;
+use crate::support::raw::{EMPTY_CALL, RawClient};
+use crate::support::service::{Act, Service};
 use crate::support::tunnel::{Tunnel, client_config, connect};
 use crate::support::within;
 use std::sync::Arc;
@@ -150,5 +153,29 @@ async fn json_over_tls_is_answered_and_the_end_is_told_in_order() {
         // Without close_notify this would be an error.
         within(CASE_MAX, "the end", stream.read_to_string(&mut answer)).await.expect("an end in order");
         assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_over_tls_tell_browsers_to_stay_with_it() {
+    let site = Site::new();
+    for backend in BACKENDS {
+        let service = Service::start(|_, _| Act::Answer).await;
+        let value = "max-age=31536000; includeSubDomains";
+        let listener = site.listener(&format!("strict_transport_security = \"{value}\"\n"));
+        let gateway = gateway::start(&config(&[service.address()], backend, &listener, ""));
+        let http1 = client_config(&site.ca.pem(), &["http/1.1"], None);
+        let tunnel = Tunnel::to_tls(gateway.listeners()[0], http1, NAME).await;
+        let mut client = Http1::connect(tunnel.address).await;
+        let web = [("content-type", "application/grpc-web")];
+        for (line, fields) in [("GET /nowhere", &[][..]), ("POST /grpc.testing.TestService/EmptyCall", &web)]
+        {
+            let answer = client.ask(line, fields, b"\0\0\0\0\0").await;
+            assert_eq!(answer.field("strict-transport-security"), Some(value), "{backend} {answer:?}");
+        }
+        let http2 = client_config(&site.ca.pem(), &["h2"], None);
+        let tunnel = Tunnel::to_tls(gateway.listeners()[0], http2, NAME).await;
+        let reply = RawClient::connect(tunnel.address).await.call(EMPTY_CALL, &[], b"").await;
+        assert_eq!((reply.grpc_status(), reply.field("strict-transport-security")), (Some("0"), None));
     }
 }

@@ -19,6 +19,8 @@ pub(super) const LISTENER_ROWS: &[Knob] = &[
         "Cipher suites of TLS 1.2 and 1.3, the preferred one first; by default all that there are."),
     list("listeners.tls.ecdh_curves", GROUP, 0, 8,
         "Groups of the key exchange, the preferred one first; by default all that there are, X25519MLKEM768 first."),
+    other("listeners.tls.strict_transport_security", "a value such as \"max-age=31536000; includeSubDomains\"",
+        "Answers to pages and other callers of plain HTTP, gRPC-Web and Connect have this as `strict-transport-security` (RFC 6797). Browsers keep to `https` for so many seconds."),
     flag("listeners.tls.require_sni", false,
         "Whether a client has to ask for a name that a certificate has; else those that do not get the first certificate."),
     flag("listeners.tls.require_client_certificate", false,

@@ -15,6 +15,9 @@ use crate::worker::config::WorkerConfig;
 /// The message for callers whom a redirect means nothing.
 const MOVED: &str = "moved: only callers of plain HTTP are sent there";
 
+/// The message for callers who follow no redirect, where everybody is sent to `https`.
+const HTTPS: &str = "this port sends callers of plain HTTP to https, and serves nobody";
+
 /// HTTP statuses from here on say that something is wrong.
 const BAD: u16 = 400;
 
@@ -47,6 +50,30 @@ impl Call {
         made.extend_from_slice(query);
         self.head.set_path(&made);
         Ok(())
+    }
+
+    /// Sends a caller of plain HTTP to `https`, if the listener is there for that. True if the call has been answered.
+    pub(in crate::worker::call) fn redirect_to_https(&mut self) -> Result<bool, Failure> {
+        let port = self.client.settings().https_redirect_port;
+        if port == 0 {
+            return Ok(false);
+        }
+        if !self.responder.speaks_http() {
+            self.responder.explain(HTTPS.to_owned());
+            return Err(Failure::NoRoute);
+        }
+        let host = headers::host(&self.head);
+        if host.is_empty() || !headers::is_host(host) {
+            return Err(Failure::BadPath);
+        }
+        let mut location = [b"https://", host].concat();
+        if port != 443 {
+            location.extend_from_slice(format!(":{port}").as_bytes());
+        }
+        location.extend_from_slice(self.head.path().unwrap_or(b"/"));
+        let mut head = headers::response(self.responder.heads(), 308);
+        head.push_named(b"location", &location);
+        self.responder.send_plain(head, Slice::default()).map(|()| true)
     }
 
     /// Answers as the route says, in the caller's language.

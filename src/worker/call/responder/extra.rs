@@ -1,5 +1,7 @@
 //! Headers that the gateway adds to a service's response.
 
+use std::rc::Rc;
+
 use crate::http2::{Head, Name};
 use crate::worker::call::cors::Granted;
 use crate::worker::telemetry::stage_timer::StageTimer;
@@ -8,6 +10,8 @@ use crate::worker::telemetry::stage_timer::StageTimer;
 pub(in crate::worker) struct ExtraHeaders {
     /// The CORS grant of the page that asks.
     pub(in crate::worker) granted: Option<Granted>,
+    /// The `strict-transport-security` of the listener, for callers that keep it.
+    pub(in crate::worker) hsts: Option<Rc<str>>,
     /// Times the stages of the call.
     pub(in crate::worker) timer: StageTimer,
 }
@@ -17,6 +21,9 @@ impl ExtraHeaders {
     pub(in crate::worker) fn add_to(&self, head: &mut Head) {
         if let Some(granted) = &self.granted {
             granted.add_to(head);
+        }
+        if let Some(value) = &self.hsts {
+            head.push(Name::STRICT_TRANSPORT_SECURITY, value.as_bytes());
         }
         self.add_time(head);
     }

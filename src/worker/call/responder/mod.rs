@@ -106,7 +106,7 @@ impl Responder {
             }
             DownstreamProtocol::Json => ResponseEncoder::Http,
         };
-        let extra = ExtraHeaders { granted: None, timer: StageTimer::new(began) };
+        let extra = ExtraHeaders { granted: None, hsts: None, timer: StageTimer::new(began) };
         let heads = Rc::clone(heads);
         Responder {
             heads,
@@ -144,6 +144,11 @@ impl Responder {
     /// Sets the CORS grant of the page that asks.
     pub(in crate::worker) fn grant(&mut self, granted: Option<Granted>) {
         self.extra.granted = granted;
+    }
+
+    /// Tells a caller that keeps it to come by `https` alone.
+    pub(in crate::worker) fn keep_secure(&mut self, hsts: Option<Rc<str>>) {
+        self.extra.hsts = hsts;
     }
 
     /// The timer of the call's stages.
