@@ -394,6 +394,8 @@ pub struct Cluster {
     pub lb_policy: LbPolicy,
     /// The time that a connect may take, the HTTP/2 handshake included.
     pub connect_timeout: Duration,
+    /// Whether connections begin with a header of the PROXY protocol, version 2.
+    pub sends_proxy_protocol: bool,
     /// Calls in flight at once, over all workers.
     pub max_requests: u32,
     /// Calls that may wait for a connection at once, over all workers.

@@ -301,6 +301,7 @@ fn cluster(table: &Table<'_>) -> Option<Cluster> {
             _ => LbPolicy::LeastRequest,
         },
         connect_timeout: table.time("connect_timeout"),
+        sends_proxy_protocol: table.word("proxy_protocol") == "v2",
         max_requests: table.count("max_requests"),
         max_pending_requests: table.count("max_pending_requests"),
         pool: pool(&table.table("pool")),

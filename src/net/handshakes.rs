@@ -97,6 +97,14 @@ impl BufferedConn {
         debug_assert!(is_first, "a connection has one session");
     }
 
+    /// Sends bytes as they are before anything else, TLS included.
+    pub fn say_first(&self, bytes: &[u8]) {
+        match self.secure.get() {
+            Some(secure) => secure.borrow_mut().say_first(bytes),
+            None => self.write_buf().bytes().extend_from_slice(bytes),
+        }
+    }
+
     /// Shakes hands. `max` handshakes go on in one turn of the loop.
     ///
     /// # Errors

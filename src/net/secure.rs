@@ -58,6 +58,12 @@ enum Closing {
 }
 
 impl Secure {
+    /// Sends bytes as they are before the handshake, which has not begun.
+    pub(super) fn say_first(&mut self, bytes: &[u8]) {
+        debug_assert!(self.replies.is_empty(), "nothing was said yet");
+        self.replies.extend_from_slice(bytes);
+    }
+
     pub(super) fn new(session: Session) -> Secure {
         Secure {
             session,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tonic::codegen::Service;
@@ -16,12 +16,15 @@ use tonic::transport::{Channel, Endpoint, Error};
 
 use crate::config::EndpointAddress;
 use crate::tls::ClusterContext;
+use crate::wire::proxy_protocol;
 
 /// An endpoint, and TLS towards it.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Its address.
     pub address: EndpointAddress,
+    /// Whether connections begin with a header of the PROXY protocol, version 2.
+    pub sends_proxy_protocol: bool,
     /// TLS; `None` for plaintext.
     pub tls: Option<ClusterContext>,
 }
@@ -29,7 +32,7 @@ pub struct Target {
 /// In plaintext.
 impl From<SocketAddr> for Target {
     fn from(address: SocketAddr) -> Target {
-        Target { address: address.into(), tls: None }
+        Target { address: address.into(), sends_proxy_protocol: false, tls: None }
     }
 }
 
@@ -38,6 +41,7 @@ impl Target {
     pub(super) fn is(&self, other: &Target) -> bool {
         let same = |one: &ClusterContext, other: &ClusterContext| Arc::ptr_eq(&one.context, &other.context);
         self.address == other.address
+            && self.sends_proxy_protocol == other.sends_proxy_protocol
             && match (&self.tls, &other.tls) {
                 (Some(one), Some(other)) => same(one, other),
                 (None, None) => true,
@@ -90,7 +94,7 @@ impl Service<http::Uri> for Connector {
 }
 
 async fn connect(target: &Target) -> io::Result<Box<dyn Stream>> {
-    let stream: Box<dyn Stream> = match target.address {
+    let mut stream: Box<dyn Stream> = match target.address {
         EndpointAddress::Ip(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
@@ -98,6 +102,9 @@ async fn connect(target: &Target) -> io::Result<Box<dyn Stream>> {
         }
         EndpointAddress::Unix(path) => Box::new(UnixStream::connect(path.path()).await?),
     };
+    if target.sends_proxy_protocol {
+        stream.write_all(&proxy_protocol::LOCAL).await?;
+    }
     let Some(tls) = &target.tls else { return Ok(stream) };
     let name = tls.name(target.address).map_err(io::Error::other)?;
     let stream = TlsConnector::from(Arc::clone(tls.context.config())).connect(name, stream).await?;

@@ -140,7 +140,7 @@ impl Gateway {
         let opened = listeners::open(&mut config, &[], cores.len()).map_err(|(_, error)| error)?;
         let config = Arc::new(config);
         let (certificates, found) = found(&config, &dns, opened.identities())?;
-        let targets = |cluster| found.targets(cluster);
+        let targets = |cluster| found.targets(&config, cluster);
         let apis = apis::open(&config, &targets, None).map_err(StartError::Transcoding)?;
         let layout = active_config::layout(&config, &found.addresses);
         let shards: Vec<_> = cores.iter().map(|_| Shard::new(&layout)).collect();

@@ -156,7 +156,7 @@ impl Gateway {
     ) -> Result<NewApi, ReloadError> {
         let hosts = self.active.lock().dns.hosts(config);
         let found = Found { addresses, hosts, tls: Arc::clone(tls), listeners: Vec::new() };
-        let opened = super::apis::open(config, &|cluster| found.targets(cluster), self.state.apis());
+        let opened = super::apis::open(config, &|cluster| found.targets(config, cluster), self.state.apis());
         let opened = opened.map_err(|problems| ReloadError::Start(StartError::Transcoding(problems)))?;
         let (api, status) = opened.as_ref().map(|it| (Arc::clone(&it.api), Arc::clone(&it.status))).unzip();
         let watcher = super::watch(opened, &self.files, Arc::clone(&self.notifiers));

@@ -75,17 +75,24 @@ pub(super) struct Found {
 
 impl Found {
     /// The endpoints of a cluster, as the control side reaches them.
-    pub(super) fn targets(&self, cluster: usize) -> Vec<Target> {
-        targets(&self.addresses[cluster], (&self.tls, &self.hosts), cluster)
+    pub(super) fn targets(&self, config: &Config, cluster: usize) -> Vec<Target> {
+        targets(&self.addresses[cluster], (config, &self.tls, &self.hosts), cluster)
     }
 }
 
-fn targets(addresses: &[EndpointAddress], (tls, hosts): (&Contexts, &Hosts), cluster: usize) -> Vec<Target> {
+fn targets(
+    addresses: &[EndpointAddress],
+    (config, tls, hosts): (&Config, &Contexts, &Hosts),
+    cluster: usize,
+) -> Vec<Target> {
+    let sends_proxy_protocol = config.clusters[cluster].sends_proxy_protocol;
     let tls = tls.cluster(cluster).map(|context| ClusterContext {
         context: Arc::clone(context),
         hosts: hosts.get(cluster).cloned().unwrap_or_default(),
     });
-    addresses.iter().map(|address| Target { address: *address, tls: tls.clone() }).collect()
+    let target =
+        |address: &EndpointAddress| Target { address: *address, sends_proxy_protocol, tls: tls.clone() };
+    addresses.iter().map(target).collect()
 }
 
 impl SharedState {
@@ -225,7 +232,7 @@ impl SharedState {
 
     /// The endpoints of a cluster, as the control side reaches them.
     pub(super) fn targets(&self, cluster: usize) -> Vec<Target> {
-        targets(&self.addresses[cluster], (&self.tls, &self.hosts), cluster)
+        targets(&self.addresses[cluster], (&self.config, &self.tls, &self.hosts), cluster)
     }
 
     /// The endpoints of the cluster of this name; none if there is no such one.

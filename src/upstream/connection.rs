@@ -16,6 +16,7 @@ use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::time::timers::Timer;
 use crate::tls::{Alpn, Problem, Session, SessionError};
+use crate::wire::proxy_protocol;
 
 /// A connection that may carry calls.
 pub(super) struct Connection {
@@ -276,6 +277,9 @@ pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = (
         }
         // A reload may have changed the configuration by now.
         let settings = life.owner.settings();
+        if settings.sends_proxy_protocol {
+            conn.say_first(&proxy_protocol::LOCAL);
+        }
         let age = life.owner.age(local.timers.now());
         let bounds = Rc::new(bounds(&settings.pool));
         let session = http2::Session::new(Rc::clone(&conn) as _, Rc::clone(&local.timers), |out| {

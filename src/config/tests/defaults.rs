@@ -145,6 +145,7 @@ pub(super) fn default_cluster() -> Cluster {
         endpoints: vec![Endpoint::Tcp { host: "10.0.0.7".to_owned(), port: 50051 }],
         lb_policy: LbPolicy::LeastRequest,
         connect_timeout: SECOND,
+        sends_proxy_protocol: false,
         max_requests: 1024,
         max_pending_requests: 1024,
         pool: Pool {

@@ -1,10 +1,16 @@
 //! The PROXY protocol before HTTP/2 and HTTP/1.1, cut anywhere; and addresses that may not connect.
 
+use std::time::Duration;
+
 use super::behind;
-use crate::support::gateway::{BACKENDS, metric, metric_becomes};
+use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
 use crate::support::http1::Http1;
-use crate::support::raw::{EMPTY_CALL, exchange, half_said, message};
+use crate::support::raw::{EMPTY_CALL, RawClient, exchange, half_said, message};
 use crate::support::service::{Act, Service};
+use crate::support::within;
+use crate::tls::{self, NAME, Site};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
 
 const TELL: &str = "use_remote_address = true\n[listeners.proxy_protocol]\n";
 const LINE: &[u8] = b"PROXY TCP4 6.6.6.6 10.0.0.1 4711 80\r\n";
@@ -139,5 +145,51 @@ async fn addresses_may_connect_or_not() {
             }
         }
         metric_becomes(&gateway, "ringway_connections_denied_total", 1).await;
+    }
+}
+
+/// The first bytes of the next connection.
+async fn first_bytes(listener: &TcpListener, count: usize) -> Vec<u8> {
+    let accept = async {
+        let (mut stream, _) = listener.accept().await.expect("a loopback port");
+        let mut bytes = vec![0; count];
+        stream.read_exact(&mut bytes).await.expect("so many come");
+        bytes
+    };
+    within(Duration::from_secs(5), "a connection", accept).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_to_a_cluster_may_begin_with_a_header() {
+    let local: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0PRI * HTTP/2.0";
+    for backend in BACKENDS {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        // Reflection is asked by the control side, on a channel of its own.
+        let extra = "proxy_protocol = \"v2\"\n[transcoding]\nreflection = [\"interop\"]\n";
+        let config = gateway_config(&[address], backend, extra);
+        let starting = tokio::task::spawn_blocking(move || gateway::start(&config));
+        assert_eq!(first_bytes(&listener, local.len()).await, local, "{backend}: the control side");
+        let gateway = starting.await.expect("it starts");
+        let mut client = RawClient::connect(gateway.listeners()[0]).await;
+        let _call = client.open(EMPTY_CALL, &[]).await;
+        assert_eq!(first_bytes(&listener, local.len()).await, local, "{backend}: a worker");
+
+        // Before a gateway that demands the header, and speaks TLS behind it.
+        let (service, site) = (Service::start(|_, _| Act::Answer).await, Site::new());
+        let inner = site.listener("[listeners.proxy_protocol]\n");
+        let inner = gateway::start(&tls::config(&[service.address()], backend, &inner, ""));
+        for (proxied, status) in [("v2", "0"), ("none", "14")] {
+            let trusted = format!(
+                "proxy_protocol = \"{proxied}\"\n[clusters.retry]\nmax_attempts = 1\n[clusters.tls]\nsni = \"{NAME}\"\n\
+                 [clusters.tls.validation_context]\ntrusted_ca = {:?}\n",
+                site.path("ca.pem")
+            );
+            let outer = gateway::start(&gateway_config(&[inner.listeners()[0]], backend, &trusted));
+            let mut client = RawClient::connect(outer.listeners()[0]).await;
+            let reply = client.call(EMPTY_CALL, &[], b"").await;
+            assert_eq!(reply.grpc_status(), Some(status), "{backend} {proxied}: {reply:?}");
+        }
+        assert_eq!(service.count(), 1, "{backend}");
     }
 }

@@ -10,15 +10,15 @@ mod upstream;
 use crate::support::pki::{Authority, Folder, Identity, names};
 
 /// An authority, a certificate of a gateway, and the files of both.
-struct Site {
+pub(crate) struct Site {
     folder: Folder,
     ca: Authority,
 }
 
-const NAME: &str = "api.example.org";
+pub(crate) const NAME: &str = "api.example.org";
 
 impl Site {
-    fn new() -> Site {
+    pub(crate) fn new() -> Site {
         let (folder, ca) = (Folder::new("site"), Authority::new("root"));
         let site = Site { folder, ca };
         site.folder.write("ca.pem", site.ca.pem());
@@ -31,12 +31,12 @@ impl Site {
         self.folder.write(&format!("{name}.key"), &identity.key);
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().expect("a path of letters").to_owned()
     }
 
     /// A listener's keys of TLS, with more of them; `more` may end with tables.
-    fn listener(&self, more: &str) -> String {
+    pub(crate) fn listener(&self, more: &str) -> String {
         let (keys, tables) = more.split_at(more.find("[[").or_else(|| more.find('[')).unwrap_or(more.len()));
         format!(
             "[listeners.tls]\n{keys}\n[[listeners.tls.tls_certificates]]\ncertificate_chain = \"{}\"\n\
@@ -53,7 +53,12 @@ impl Site {
 }
 
 /// A configuration with this text in its listener.
-fn config(backends: &[std::net::SocketAddr], io_backend: &str, listener: &str, cluster: &str) -> String {
+pub(crate) fn config(
+    backends: &[std::net::SocketAddr],
+    io_backend: &str,
+    listener: &str,
+    cluster: &str,
+) -> String {
     let text = crate::support::gateway::gateway_config(backends, io_backend, cluster);
     let address = "[[listeners]]\naddress = \"127.0.0.1:0\"\n";
     assert!(text.contains(address));

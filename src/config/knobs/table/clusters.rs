@@ -22,6 +22,8 @@ pub(super) const ROWS: &[Knob] = &[
         "Which endpoint takes the next call: the one with fewer calls in flight out of two taken at random, or one after the other."),
     time("clusters.connect_timeout", secs(1), MS, HOUR,
         "How long a connect may take, the HTTP/2 handshake included."),
+    word("clusters.proxy_protocol", "none", &["none", "v2"],
+        "Whether connections begin with a header of the PROXY protocol, version 2, before TLS. It says LOCAL, for calls of many callers share a connection: `x-forwarded-for` says who called."),
     count("clusters.max_requests", 1024, 1, 1_000_000_000,
         "Calls in flight at once, over all workers. Once a client connection was refused that has at most an eighth of them, the last eighth is for such connections, until none has come for two seconds."),
     count("clusters.max_pending_requests", 1024, 1, 1_000_000_000,
