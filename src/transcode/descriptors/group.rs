@@ -152,7 +152,8 @@ impl Group {
             let missing: Vec<&String> = missing.iter().filter(|import| !self.add_built_in(import)).collect();
             if let Some(import) = missing.first() {
                 let wrong = format!("{} imports {import}, which is nowhere", file.name);
-                if file.is_reflected {
+                // A built-in file lacks another one only where a service's file has what that would define.
+                if file.is_reflected || (file.origin == BUILT_IN && self.has_reflected()) {
                     self.replace_imports(at, refused, &wrong);
                 } else {
                     let hint = "make descriptor sets with --include_imports";
@@ -161,6 +162,10 @@ impl Group {
             }
             at += 1;
         }
+    }
+
+    fn has_reflected(&self) -> bool {
+        self.files.iter().any(|file| file.is_reflected)
     }
 
     /// Lets a file import those that define what it names.
@@ -180,7 +185,8 @@ impl Group {
             refused.push(Problem::new(&file.origin, wrong));
         }
         let imports = imports.into_iter().collect();
-        self.files[at] = Arc::new(File { imports, lacks_import: true, ..File::clone(&file) });
+        self.files[at] =
+            Arc::new(File { imports, lacks_import: true, is_reflected: true, ..File::clone(&file) });
     }
 
     /// Adds a file that is built in, if there is one of that name.

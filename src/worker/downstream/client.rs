@@ -138,7 +138,7 @@ impl Client {
     }
 
     /// The `strict-transport-security` of that listener.
-    pub(in crate::worker) fn hsts(&self) -> Option<Rc<str>> {
+    pub(in crate::worker) fn hsts(&self) -> Option<Rc<Box<str>>> {
         self.listener.hsts.clone()
     }
 

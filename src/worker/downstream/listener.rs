@@ -23,7 +23,7 @@ pub(in crate::worker) struct ListenerState {
     /// The listener's CORS policy, if it has one.
     pub(in crate::worker) cors: Option<cors::Policy>,
     /// Its `strict-transport-security`, if it has one.
-    pub(in crate::worker) hsts: Option<Rc<str>>,
+    pub(in crate::worker) hsts: Option<Rc<Box<str>>>,
     /// Replaced when certificates change.
     tls: RefCell<Option<Arc<ServerContext>>>,
 }
@@ -36,7 +36,8 @@ impl ListenerState {
         let cors = cors::Policy::new(&shared.settings.cors);
         let bounds = Rc::new(bounds(&shared.settings));
         let secure = shared.settings.tls.as_ref();
-        let hsts = secure.and_then(|tls| tls.strict_transport_security.as_deref()).map(Rc::from);
+        let hsts =
+            secure.and_then(|tls| tls.strict_transport_security.as_deref()).map(|text| Rc::new(text.into()));
         Rc::new(ListenerState { shared: Arc::clone(shared), bounds, cors, hsts, tls: RefCell::new(tls) })
     }
 

@@ -63,9 +63,14 @@ fn a_service_whose_files_lack_types_spoils_no_others() {
             options: None,
         });
     });
-    for (what, files, served) in
-        [("a map", vec![map], "/t.S/Good"), ("a built-in name", vec![http, good], "/u.S/M")]
-    {
+    // One that defines what a built-in file does, under another name.
+    let text = "syntax = \"proto3\"; package google.api; message HttpRule {} message Http {}";
+    let elsewhere = reflected("my/http.proto", text, |_| {});
+    for (what, files, served) in [
+        ("a built-in type", vec![elsewhere, good.clone()], "/u.S/M"),
+        ("a map", vec![map], "/t.S/Good"),
+        ("a built-in name", vec![http, good], "/u.S/M"),
+    ] {
         let answers = [Reflected { origin: "cluster 0".to_owned(), files, untold: Vec::new() }];
         let api = Api::load(&settings, Path::new(""), &answers);
         let api = api.unwrap_or_else(|problems| panic!("{what}: it is fatal: {problems:#?}"));

@@ -11,7 +11,7 @@ pub(in crate::worker) struct ExtraHeaders {
     /// The CORS grant of the page that asks.
     pub(in crate::worker) granted: Option<Granted>,
     /// The `strict-transport-security` of the listener, for callers that keep it.
-    pub(in crate::worker) hsts: Option<Rc<str>>,
+    pub(in crate::worker) hsts: Option<Rc<Box<str>>>,
     /// Times the stages of the call.
     pub(in crate::worker) timer: StageTimer,
 }

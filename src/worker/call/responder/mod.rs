@@ -147,7 +147,7 @@ impl Responder {
     }
 
     /// Tells a caller that keeps it to come by `https` alone.
-    pub(in crate::worker) fn keep_secure(&mut self, hsts: Option<Rc<str>>) {
+    pub(in crate::worker) fn keep_secure(&mut self, hsts: Option<Rc<Box<str>>>) {
         self.extra.hsts = hsts;
     }
 
