@@ -113,8 +113,9 @@ async fn two_hundred_reloads_of_a_process_cost_no_call_and_no_memory() {
         live.push(process.metric("ringway_heap_live_bytes").await);
     }
     println!("{} calls; live after each {RELOADS} reloads: {live:?} bytes", outcomes.len());
-    // Less than 100 bytes for each reload.
-    assert!(live[2] <= live[1] + 100 * RELOADS as u64, "memory grows: {live:?}");
+    // Less than 100 bytes for each reload, above the most that there was: a configuration that goes late is no growth.
+    let before = live[0].max(live[1]);
+    assert!(live[2] <= before + 100 * RELOADS as u64, "memory grows: {live:?}");
 }
 
 #[tokio::test]
