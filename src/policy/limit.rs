@@ -42,6 +42,8 @@ struct Starved(AtomicU64);
 const STARVED: Duration = Duration::from_secs(2);
 /// A caller's share is this part of all, and so is what is kept.
 const SHARES: u32 = 8;
+/// Of fewer tokens nothing is kept: an eighth would be too much of them.
+const SHARED_MIN: u32 = 64;
 
 /// The tokens as one word: how many there are, and how many of them are free, less than none if that many have to come
 /// back first.
@@ -106,9 +108,10 @@ impl SharedLimit {
         });
     }
 
-    /// The calls of one caller that make up its share.
+    /// The calls of one caller that make up its share. Of a small limit there are no shares.
     pub fn share(&self) -> u32 {
-        (self.max() / SHARES).max(1)
+        let max = self.max();
+        if max < SHARED_MIN { u32::MAX } else { max / SHARES }
     }
 
     /// A caller within its share was refused, or needed what is kept for it.

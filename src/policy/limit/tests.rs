@@ -267,7 +267,8 @@ fn wants_are_few_and_each_is_taken_once() {
 fn a_refusal_within_a_share_holds_others_to_theirs_for_a_while() {
     let shared = SharedLimit::new(1_024, 2);
     let at = |millis: u64| Moment::from_nanos(millis * 1_000_000);
-    assert_eq!((shared.share(), SharedLimit::new(3, 1).share()), (128, 1));
+    let shares = [3, 63, 64].map(|max| SharedLimit::new(max, 1).share());
+    assert_eq!((shared.share(), shares), (128, [u32::MAX, u32::MAX, 8]));
     assert!(!shared.is_starved(at(5_000)));
     shared.starve(at(5_000));
     assert!(shared.is_starved(at(5_000)) && shared.is_starved(at(6_999)) && !shared.is_starved(at(7_000)));

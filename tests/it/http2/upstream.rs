@@ -183,7 +183,8 @@ async fn an_upstream_that_says_nothing_at_all_costs_the_deadline() {
 
 /// An address where nobody listens.
 fn dead_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
+    // Not 127.0.0.1, where the next test could get the port.
+    let listener = std::net::TcpListener::bind("127.0.0.9:0").expect("a free loopback port");
     listener.local_addr().expect("a bound socket has an address")
 }
 

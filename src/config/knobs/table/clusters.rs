@@ -25,7 +25,7 @@ pub(super) const ROWS: &[Knob] = &[
     word("clusters.proxy_protocol", "none", &["none", "v2"],
         "Whether connections begin with a header of the PROXY protocol, version 2, before TLS. It says LOCAL, for calls of many callers share a connection: `x-forwarded-for` says who called."),
     count("clusters.max_requests", 1024, 1, 1_000_000_000,
-        "Calls in flight at once, over all workers. Once a client connection was refused that has at most an eighth of them, the last eighth is for such connections, until none has come for two seconds."),
+        "Calls in flight at once, over all workers. Of 64 and more: once a client connection was refused that has at most an eighth of them, the last eighth is for such connections, until none has come for two seconds."),
     count("clusters.max_pending_requests", 1024, 1, 1_000_000_000,
         "Calls that may wait for a connection at once, over all workers."),
     count("clusters.max_connections", 1024, 1, 1_000_000,
