@@ -32,8 +32,8 @@ pub struct SharedLimit {
     starved: Starved,
 }
 
-/// Until when the last tokens are for callers within their share, in nanoseconds. Calls read it, and it is hardly ever written: it has a
-/// cache line of its own.
+/// Until when the last tokens are for callers within their share, in nanoseconds. Calls read it, and it is hardly ever
+/// written: it has a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Starved(AtomicU64);
@@ -116,6 +116,9 @@ impl SharedLimit {
 
     /// A caller within its share was refused, or needed what is kept for it.
     pub fn starve(&self, now: Moment) {
+        if self.max() < SHARED_MIN {
+            return;
+        }
         let until = now.plus(STARVED).as_nanos();
         let known = self.starved.0.load(Ordering::Relaxed);
         // Not for each refusal, for all workers read it.

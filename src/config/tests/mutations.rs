@@ -49,8 +49,9 @@ fn no_text_makes_the_parser_panic() {
 
 #[test]
 fn beginnings_of_the_example_are_taken_or_refused() {
-    // 31 has no factor in common with the lengths of lines: ends fall on all that a line has.
-    for end in (0..EXAMPLE.len()).step_by(31).filter(|end| EXAMPLE.is_char_boundary(*end)) {
+    // Ends fall on all that a line has; all of them take some ten times as long.
+    let step = if std::env::var_os("RINGWAY_MUTATIONS").is_some() { 1 } else { 31 };
+    for end in (0..EXAMPLE.len()).step_by(step).filter(|end| EXAMPLE.is_char_boundary(*end)) {
         let _ = errors(&EXAMPLE[..end]);
     }
 }

@@ -269,7 +269,9 @@ fn a_refusal_within_a_share_holds_others_to_theirs_for_a_while() {
     let at = |millis: u64| Moment::from_nanos(millis * 1_000_000);
     let shares = [3, 63, 64].map(|max| SharedLimit::new(max, 1).share());
     assert_eq!((shared.share(), shares), (128, [u32::MAX, u32::MAX, 8]));
-    assert!(!shared.is_starved(at(5_000)));
+    let small = SharedLimit::new(63, 1);
+    small.starve(at(5_000));
+    assert!(!small.is_starved(at(5_000)) && !shared.is_starved(at(5_000)));
     shared.starve(at(5_000));
     assert!(shared.is_starved(at(5_000)) && shared.is_starved(at(6_999)) && !shared.is_starved(at(7_000)));
     // Refusals that follow at once are not written down, later ones are.

@@ -132,11 +132,6 @@ impl Client {
         self.listener.identity()
     }
 
-    /// The listener that it came in by, whatever its settings.
-    pub(in crate::worker) fn listener_identity(&self) -> &ListenerIdentity {
-        self.listener.identity()
-    }
-
     /// The `strict-transport-security` of that listener.
     pub(in crate::worker) fn hsts(&self) -> Option<Rc<Box<str>>> {
         self.listener.hsts.clone()

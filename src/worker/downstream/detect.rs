@@ -112,7 +112,7 @@ impl Places {
         if client.settings().forwarding.trusted_cidrs.contains(address) {
             return Ok(Places::default());
         }
-        let identity = client.listener_identity();
+        let identity = client.came_by();
         let enter = |counts: &Arc<AddressCounts>, max: u32, denial| match max {
             0 => Ok(None),
             max => counts.enter(address, max).map(|place| Some(Box::new(place))).ok_or(denial),

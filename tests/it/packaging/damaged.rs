@@ -61,5 +61,6 @@ fn a_damaged_configuration_is_good_or_refused() {
     }
     println!("{rounds} configurations, {good} of them good, {longest:?} at most");
     // Of many, both are seen: edits that do no harm, and edits that do.
-    assert!(good < rounds && (rounds < 1_000 || good > rounds / 50), "{good} of {rounds} were good");
+    assert!(good < rounds, "{good} of {rounds} were good");
+    assert!(rounds < 1_000 || (rounds / 20..rounds / 6 * 5).contains(&good), "{good} of {rounds} were good");
 }

@@ -62,11 +62,7 @@ impl Call {
             self.responder.explain(HTTPS.to_owned());
             return Err(Failure::NoRoute);
         }
-        let host = headers::host(&self.head);
-        if host.is_empty() || !headers::is_host(host) {
-            return Err(Failure::BadPath);
-        }
-        let mut location = [b"https://", host].concat();
+        let mut location = [b"https://", well_formed(headers::host(&self.head))?].concat();
         if port != 443 {
             location.extend_from_slice(format!(":{port}").as_bytes());
         }
@@ -135,10 +131,7 @@ impl Call {
             None if redirect.scheme.is_some() => headers::host(&self.head),
             None => authority,
         };
-        if host.is_empty() || !headers::is_host(host) {
-            return Err(Failure::BadPath);
-        }
-        let mut location = [scheme.as_bytes(), b"://", host].concat();
+        let mut location = [scheme.as_bytes(), b"://", well_formed(host)?].concat();
         let path = headers::path(&self.head);
         let made = config.rewritten(route, path)?;
         let written = redirect.path.as_deref().map(str::as_bytes);
@@ -150,6 +143,11 @@ impl Call {
         }
         Ok(location)
     }
+}
+
+/// A host that may stand in a `location`.
+fn well_formed(host: &[u8]) -> Result<&[u8], Failure> {
+    if host.is_empty() || !headers::is_host(host) { Err(Failure::BadPath) } else { Ok(host) }
 }
 
 fn code_of(direct: &DirectResponse) -> Code {
