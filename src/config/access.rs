@@ -12,17 +12,18 @@ pub struct RoutePolicies {
     pub request_headers: HeaderMutation,
     /// Changes to the head of an answer.
     pub response_headers: HeaderMutation,
-    /// The tokens that callers need. `None` by default.
+    /// The tokens that callers need; others get UNAUTHENTICATED. `None` where it is not set.
     pub jwt: Option<JwtRequirement>,
-    /// The keys that callers need. `None` by default.
+    /// The keys that callers need; others get UNAUTHENTICATED. `None` where it is not set.
     pub api_keys: Option<ApiKeys>,
-    /// Who may call. `None` by default.
+    /// Who may call (Envoy's RBAC); others get PERMISSION_DENIED. `None` where it is not set.
     pub rbac: Option<Rbac>,
-    /// The service that says who may call. `None` by default.
+    /// A service that says who may call: `envoy.service.auth.v3.Authorization/Check`, asked after all of the above.
+    /// `None` where it is not set.
     pub ext_authz: Option<ExtAuthz>,
-    /// Faults that are injected. `None` by default.
+    /// Faults that are injected on purpose. `None` where it is not set.
     pub fault: Option<Fault>,
-    /// Rate limits by caller.
+    /// Rate limits by caller, exact over all workers; refused with RESOURCE_EXHAUSTED above them.
     pub rate_limits: Vec<KeyedRateLimit>,
     /// Clusters that get copies of calls.
     pub mirrors: Vec<Mirror>,
@@ -47,11 +48,11 @@ impl HeaderMutation {
 /// A field that is added to a head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderToAdd {
-    /// Its name.
+    /// The field.
     pub key: String,
     /// Its value.
     pub value: HeaderValue,
-    /// The treatment of fields that are there already.
+    /// What becomes of fields of this name that are there already.
     pub append_action: AppendAction,
 }
 
@@ -82,38 +83,38 @@ pub enum AppendAction {
 pub struct JwtRequirement {
     /// Positions in `Config::jwt_providers`; a token of any of them will do.
     pub requires_any: Vec<usize>,
-    /// A call without a token passes; one with a bad token never does.
+    /// Whether a call without a token passes.
     pub allow_missing: bool,
 }
 
 /// An issuer of tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JwtProvider {
-    /// Its name in routes and rules.
+    /// Its name in `routes.jwt` and in rules.
     pub name: String,
-    /// The value that `iss` has to have.
+    /// What `iss` of a token has to be.
     pub issuer: String,
-    /// One of these has to be in `aud`; if there are none, `aud` is not read.
+    /// One of these has to be in `aud`; where there are none, `aud` is not read.
     pub audiences: Vec<String>,
-    /// A file of keys, and its text.
+    /// A file with the issuer's public keys (JWKS). `None` where it is not set.
     pub local_jwks: Option<(PathBuf, String)>,
-    /// Where the keys are fetched.
+    /// Where the issuer publishes its keys. `None` where it is not set.
     pub remote_jwks: Option<RemoteJwks>,
-    /// The field that has the token.
+    /// The field that has the token; "authorization" by default.
     pub header: String,
-    /// The text before the token there.
+    /// What stands before the token in its field; "Bearer " by default.
     pub value_prefix: String,
     /// Whether services get the token.
     pub forward: bool,
-    /// Whether a token has to say when it expires.
+    /// Whether a token without `exp` is refused.
     pub require_expiration: bool,
-    /// How much the clocks of the issuer and of the gateway may differ.
+    /// By how much the issuer's clock may differ.
     pub clock_skew: Duration,
-    /// Tokens that one worker remembers.
+    /// Tokens that one worker remembers as good, until they expire or keys change.
     pub jwt_cache_size: u32,
-    /// The longest token that is read.
+    /// A longer token is refused.
     pub jwt_max_token_size: u32,
-    /// Fields that services get, and the claims in them.
+    /// Fields that services get, and the claims in them: `{ "x-user" = "sub" }`.
     pub claim_to_headers: Vec<(String, String)>,
 }
 
@@ -124,32 +125,36 @@ pub struct RemoteJwks {
     pub authority: String,
     /// The path, with its slash.
     pub path: String,
-    /// How long keys are used before they are fetched again.
+    /// Keys are fetched again after this time.
     pub cache_duration: Duration,
-    /// The time for one fetch.
+    /// How long a fetch may take.
     pub timeout: Duration,
-    /// The time between two fetches because of unknown keys.
+    /// A token with an unknown key has the keys fetched at once, but no sooner than this after the last fetch, whoever
+    /// sends it.
     pub cooldown: Duration,
-    /// How long keys are used although they cannot be fetched again.
+    /// While fetches fail, keys are used for this long after `cache_duration`; then all calls are refused with
+    /// UNAVAILABLE.
     pub max_stale: Duration,
-    /// How long a call with an unknown key waits for a fetch.
+    /// How long a call whose key is unknown waits for a fetch.
     pub unknown_key_wait: Duration,
-    /// Calls of one worker that may wait so.
+    /// Calls of one worker that may wait for a fetch; others are refused at once.
     pub max_waiting: u32,
 }
 
 /// The keys that callers of a route need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKeys {
-    /// The field that has the key.
+    /// The field that has the key; "x-api-key" by default.
     pub header: String,
-    /// The field that tells services the client of the key, if they are told.
+    /// The field that tells services the client of the key; by default none.
     pub forward_header: Option<String>,
     /// Whether services do not get the key.
     pub hide_credentials: bool,
     /// The SHA-256 of each key, and the name of its client. Sorted.
     pub keys: Vec<([u8; 32], String)>,
-    /// The file they are in.
+    /// A TOML file with a line for each key, its SHA-256 in hex and its client: `"9f86..." = "partner-a"`.
+    ///
+    /// The path of the file.
     pub file: PathBuf,
 }
 
@@ -169,28 +174,28 @@ pub struct Fault {
 pub struct ExtAuthz {
     /// Position in `Config::clusters`.
     pub cluster: usize,
-    /// The time for its answer.
+    /// How long the service may take, connecting included.
     pub timeout: Duration,
-    /// Whether calls pass that it does not answer for.
+    /// Whether calls pass that the service does not answer for; else they get UNAVAILABLE.
     pub failure_mode_allow: bool,
-    /// Whether it gets the caller's certificate.
+    /// Whether the service gets the caller's certificate.
     pub include_peer_certificate: bool,
-    /// Bytes of its answer's body that a caller gets.
+    /// Bytes of the body of a refusal that a caller of plain HTTP gets.
     pub max_denied_response_body_bytes: u32,
 }
 
 /// A rate limit by caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyedRateLimit {
-    /// The property that tells callers apart.
+    /// What tells callers apart.
     pub key: RateKey,
-    /// Calls at once.
+    /// Calls of one caller at once: a full bucket.
     pub max_tokens: u32,
-    /// So many more at each `fill_interval`.
+    /// Calls that each `fill_interval` adds, spread evenly, as far as they fit.
     pub tokens_per_fill: u32,
-    /// See `tokens_per_fill`.
+    /// The time in which `tokens_per_fill` calls are added.
     pub fill_interval: Duration,
-    /// Callers that are told apart at once.
+    /// Callers that are told apart at once, 16 bytes each, rounded up to a power of two.
     pub max_keys: u32,
 }
 
@@ -212,12 +217,12 @@ pub enum RateKey {
 pub struct Mirror {
     /// Position in `Config::clusters`.
     pub cluster: usize,
-    /// The share of calls in percent.
+    /// The share of calls that are copied.
     pub percentage: f64,
-    /// Copies of one worker that may be under way at once.
+    /// Copies of one worker under way at once; calls above it are not copied.
     pub max_active: u32,
-    /// Bytes of a copy that may wait for the mirror while the body is still coming.
+    /// Bytes of one stream that may wait for the mirror; a mirror that is further behind gets no more of it.
     pub max_buffered_bytes: u32,
-    /// The time for one.
+    /// How long a copy may take, once its request is whole.
     pub timeout: Duration,
 }

@@ -6,19 +6,19 @@ use std::path::PathBuf;
 /// The access log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccessLog {
-    /// Where lines go.
+    /// Where lines are appended; "stderr" by default.
     pub sink: LogSink,
     /// The share of calls that get a line.
     pub sample: f64,
-    /// Whether each call that does not end with OK gets one.
+    /// Whether each call that does not end with OK gets one, whatever the share is.
     pub errors: bool,
-    /// Lines per second on standard error, at most, over all workers.
+    /// Lines per second on standard error, over all workers; further ones are counted.
     pub stderr_lines_per_second: u32,
-    /// The names of the fields of a line; empty for all.
+    /// The fields of a line; all of them by default.
     pub fields: Vec<String>,
-    /// Fields of requests that are shown.
+    /// Fields of requests that are shown, each up to 64 bytes, in lines and to `ringway tap`.
     pub request_headers: Vec<String>,
-    /// Fields of the heads of responses that are shown.
+    /// Fields of the heads of answers that are shown, each up to 64 bytes, in lines and to `ringway tap`.
     pub response_headers: Vec<String>,
 }
 

@@ -10,15 +10,15 @@ use super::resilience::{Breaker, Hedging, Retry};
 pub struct RouteActions {
     /// Another path for the service.
     pub rewrite: Option<PathRewrite>,
-    /// Another authority for the service.
+    /// The authority that the service gets. `None` where it is not set.
     pub host_rewrite: Option<String>,
     /// The answer of a route that asks no service. Only such a route has no cluster.
     pub answer: Option<LocalAnswer>,
-    /// The retry policy in place of the clusters'.
+    /// When a failed call of this route is sent again, in place of what its clusters say; their budget pays.
     pub retry: Option<Retry>,
-    /// The hedging policy in place of the methods'.
+    /// How idempotent methods are hedged on this route, in place of what `[[clusters.methods]]` say.
     pub hedging: Option<Override<Hedging>>,
-    /// The breaker in place of the clusters'.
+    /// A breaker for the calls of this route, one for each of its clusters, in place of theirs.
     pub breaker: Option<Override<Breaker>>,
 }
 
@@ -81,9 +81,9 @@ pub struct DirectResponse {
     pub status: u16,
     /// The number of the gRPC code for others, and of a status in JSON.
     pub code: u8,
-    /// The message; with a content type, the body for callers of plain HTTP.
+    /// The message.
     pub body: String,
-    /// The content type of the body. `None`: it is the message of a status in JSON.
+    /// The type of the body for callers of plain HTTP. `None` where it is not set.
     pub content_type: Option<String>,
 }
 
@@ -92,11 +92,11 @@ pub struct DirectResponse {
 pub struct Redirect {
     /// The HTTP status.
     pub status: u16,
-    /// The scheme; by default that of the request.
+    /// The scheme there; by default that of the request.
     pub scheme: Option<String>,
-    /// The host, perhaps with a port; by default that of the request.
+    /// The host there; by default that of the request.
     pub host: Option<String>,
-    /// The path, perhaps with a query of its own; by default that of the request.
+    /// The path there; by default that of the request.
     pub path: Option<String>,
     /// Another path, made of that of the request.
     pub rewrite: Option<PathRewrite>,

@@ -10,17 +10,20 @@ use super::addresses::Addresses;
 pub struct Forwarding {
     /// Peers that may say who called.
     pub trusted_cidrs: Addresses,
-    /// Addresses at the end of `x-forwarded-for` that trusted proxies wrote. 0 for those in `trusted_cidrs`.
+    /// How many addresses at the end of `x-forwarded-for` trusted proxies wrote: the first of these is the caller.
     pub xff_num_trusted_hops: u32,
-    /// Whether services are told who called.
+    /// Whether services are told who called: the caller's address is added to `x-forwarded-for`, and
+    /// `x-forwarded-proto` and `x-forwarded-host` are set unless a trusted peer has.
     pub use_remote_address: bool,
-    /// Whether they are told in `forwarded`, too.
+    /// Whether services are told who called in `forwarded` (RFC 7239), too, and trusted peers without `x-forwarded-for`
+    /// are believed in it.
     pub forwarded: bool,
-    /// Whether each call has an `x-request-id` of the gateway's or of a trusted peer.
+    /// Whether each call gets a new `x-request-id`, but for those that trusted peers send.
     pub generate_request_id: bool,
-    /// The treatment of `x-forwarded-client-cert`.
+    /// What becomes of `x-forwarded-client-cert`: removed; passed if the peer has a verified certificate; given one
+    /// element more for that certificate; removed and set to it; passed if the peer is trusted (Envoy's words).
     pub forward_client_cert_details: ForwardCert,
-    /// Its facts about the caller's certificate, besides the hash.
+    /// What an element of `x-forwarded-client-cert` that is added says besides `By` and `Hash`.
     pub set_current_client_cert_details: CertDetails,
 }
 
@@ -65,24 +68,25 @@ impl Forwarding {
 /// The PROXY protocol towards clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyProtocol {
-    /// Peers that may send it. Empty for all.
+    /// Peers that may send it; empty for all.
     pub trusted_cidrs: Addresses,
     /// Whether a connection may begin without it.
     pub allow_requests_without_proxy_protocol: bool,
-    /// The time for it.
+    /// How long a connection may take to the end of its header; then it is closed.
     pub timeout: Duration,
 }
 
 /// Addresses that may connect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admission {
-    /// Addresses that may. Empty for all.
+    /// Addresses that may connect; empty for all.
     pub allow_cidrs: Addresses,
-    /// Addresses that may not, whatever `allow_cidrs` says.
+    /// Addresses that may not connect, whatever `allow_cidrs` says.
     pub deny_cidrs: Addresses,
-    /// Connections of one client address, over all workers; 0 for any number.
+    /// Connections of one client address (of IPv6: one /64), over all workers; more are closed at once.
     pub max_connections_per_address: u32,
-    /// Of them, those that have not said yet what they speak; 0 for any number.
+    /// Connections of one client address that have not finished their TLS handshake or, in plaintext, not begun to
+    /// speak HTTP.
     pub max_handshakes_per_address: u32,
 }
 

@@ -1,6 +1,7 @@
 //! The configuration's keys: each with its bounds, its default and one sentence.
 //!
-//! The parser takes bounds and defaults from here and `docs/CONFIG.md` is written from here, so they cannot disagree.
+//! The parser takes bounds and defaults from here. `docs/CONFIG.md`, the comments of `examples/` and the docs of the
+//! fields in [`config`](super) are written from here, so they cannot disagree.
 //! The rows are in `knobs/table/`, and the kinds of values in [`knobs::knob`](self::knob).
 
 mod knob;

@@ -12,13 +12,19 @@ pub const MILLION: u32 = 1_000_000;
 pub struct Match {
     /// The condition on the path.
     pub path: PathMatch,
-    /// The authority without its port, in lower case; `*.example.com` matches any one or more labels before the rest.
+    /// The call's authority without its port. `None` where it is not set.
+    ///
+    /// In lower case; `*.example.com` matches any one or more labels before the rest.
     pub host: Option<String>,
-    /// Header fields that must be there with just this value. Names in lower case.
+    /// Header fields that must be there with just this value: `{ "x-canary" = "1" }`.
+    ///
+    /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Further conditions on header fields. Names in lower case.
+    /// Further conditions on header fields (Envoy's words), all of which must hold.
+    ///
+    /// Names in lower case.
     pub header_matchers: Vec<ValueMatcher>,
-    /// Conditions on parameters of the query.
+    /// Conditions on parameters of the query, all of which must hold.
     pub query_parameters: Vec<ValueMatcher>,
     /// The share of such calls that the route takes, in millionths. `None` for all of them.
     pub runtime_fraction: Option<u32>,

@@ -34,6 +34,7 @@ mod overrides;
 mod parse;
 mod places;
 mod policies;
+mod process;
 pub mod rbac;
 mod reader;
 mod regex;
@@ -75,6 +76,7 @@ pub use init::template;
 pub use load::{load, load_with, parse, parse_with};
 pub use matching::{MILLION, Match, PathMatch, Percent, ValueMatch, ValueMatcher};
 pub use places::Places;
+pub use process::{Admin, Backend, CpuPolicy, Dns, Io, Metrics, OnUnavailable, Tracing, Workers};
 pub use regex::{Regex, Substitution, Walk};
 pub use resilience::{
     AdaptiveTimeout, Breaker, HealthChecks, Hedging, OutlierDetection, Overload, RateLimit, Retry,
@@ -95,35 +97,37 @@ pub use web::{
 /// A whole, checked configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The number of workers.
+    /// Worker threads; `auto` is one for each CPU this process may use: affinity, cpuset and cgroup quota are
+    /// respected.
     pub workers: Workers,
-    /// The CPUs that workers may take.
+    /// Which of the CPUs this process may use workers take: all, one of each core, or those of one memory node.
     pub cpu_policy: CpuPolicy,
-    /// The I/O back-end and its ring.
+    /// How workers talk to the kernel.
     pub io: Io,
     /// The address for operators.
     pub admin: Admin,
-    /// The resolution of host names.
+    /// How host names of endpoints become addresses.
     pub dns: Dns,
     /// The page of metrics.
     pub metrics: Metrics,
-    /// The access log.
+    /// A line of JSON for calls that fail, and for a share of all calls.
     pub access_log: AccessLog,
-    /// The export of spans, if there is one.
+    /// Spans for an OpenTelemetry collector, over OTLP: one for each call, and one for each of its attempts. `None`
+    /// where it is not set.
     pub tracing: Option<Tracing>,
-    /// The time for calls in flight to finish after SIGTERM; then they are cut.
+    /// How long calls in flight may take to finish after SIGTERM before they are cut.
     pub drain_timeout: Duration,
-    /// The guard against overload.
+    /// When a worker has more than it can do, it refuses calls with UNAVAILABLE before anything of them is read.
     pub overload: Overload,
-    /// The addresses that clients connect to; at least one.
+    /// An address that clients connect to.
     pub listeners: Vec<Listener>,
-    /// The routes; the first that matches wins.
+    /// A route: which calls go where.
     pub routes: Vec<Route>,
-    /// The services behind the gateway.
+    /// A service behind the gateway.
     pub clusters: Vec<Cluster>,
-    /// The issuers of tokens.
+    /// An issuer of tokens (JWTs).
     pub jwt_providers: Vec<JwtProvider>,
-    /// JSON in front of gRPC.
+    /// JSON in front of gRPC: the rules of `google.api.http`; on where any descriptors are named.
     pub transcoding: Transcoding,
     /// The folder of the file: relative paths in it begin here. Empty for the current directory.
     pub directory: PathBuf,
@@ -133,115 +137,6 @@ pub struct Config {
     pub effective: Effective,
     /// Where some values stand in the file.
     pub places: Places,
-}
-
-/// The number of workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Workers {
-    /// A worker for each CPU this process may use: affinity, cpuset and cgroup quota are respected.
-    Auto,
-    /// A fixed number, at least 1.
-    Count(u32),
-}
-
-/// The CPUs that workers may take, of those this process may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CpuPolicy {
-    /// All CPUs.
-    All,
-    /// A single CPU of each core, where a core has several threads.
-    PhysicalCores,
-    /// The CPUs of one memory node.
-    NumaNode(u32),
-}
-
-/// The I/O back-end and its ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Io {
-    /// The back-end to use.
-    pub backend: Backend,
-    /// Submission queue entries of each worker's ring, a power of two.
-    pub entries: u32,
-    /// The reaction where io_uring is wanted but not available.
-    pub on_unavailable: OnUnavailable,
-    /// Let a thread of the kernel take submissions, which sleeps after this long without any. `None` by default.
-    pub sqpoll_idle: Option<Duration>,
-    /// The time that a receive may poll the interface's queue before it sleeps. `None` by default.
-    pub busy_poll: Option<Duration>,
-}
-
-/// The I/O back-end to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
-    /// io_uring where every core can have a ring, epoll otherwise.
-    Auto,
-    /// io_uring; `on_unavailable` says what happens without it.
-    IoUring,
-    /// epoll.
-    Epoll,
-}
-
-/// The reaction where io_uring is wanted but not available.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnUnavailable {
-    /// Warn and use epoll on all cores.
-    Fallback,
-    /// Exit with code 78.
-    Fail,
-}
-
-/// The address for operators.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// The address of the dashboard, /metrics and all other pages for operators.
-    pub address: SocketAddr,
-    /// Names besides addresses and names without a dot that a request may have as its host; in lower case.
-    pub allowed_hosts: Vec<String>,
-    /// Whether calls may be watched live.
-    pub tap: bool,
-}
-
-/// The resolution of endpoints' host names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dns {
-    /// The name servers to ask; where empty, those that the system asks.
-    pub servers: Vec<SocketAddr>,
-    /// The longest time until a name is asked for again.
-    pub refresh_rate: Duration,
-    /// The shortest such time, however short the TTL is.
-    pub min_refresh_rate: Duration,
-    /// The time that an answer may take.
-    pub timeout: Duration,
-    /// The most addresses of one name that are used.
-    pub max_addresses: u32,
-    /// Whether a start fails where a name has no address.
-    pub required: bool,
-}
-
-/// The page of metrics.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Metrics {
-    /// The bounds of durations, in ascending order; empty for the default ones.
-    pub latency_buckets: Vec<Duration>,
-}
-
-/// The export of spans.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tracing {
-    /// The collector's address, as `http://host:port`.
-    pub endpoint: String,
-    /// The share of calls without a caller's decision that get spans.
-    pub sample: f64,
-    /// This gateway's name in traces.
-    pub service_name: String,
-    /// Spans of one worker that may wait; a power of two.
-    pub queue_spans: u32,
-    /// Spans of one export.
-    pub batch_spans: u32,
-    /// The time that spans are collected for one export.
-    pub interval: Duration,
-    /// The time that one export may take.
-    pub timeout: Duration,
 }
 
 impl Listener {
@@ -269,49 +164,55 @@ pub enum ServerTiming {
 /// An address that clients connect to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
-    /// The address, shared by all workers with SO_REUSEPORT.
+    /// The address.
     pub address: SocketAddr,
     /// Connections the kernel may hold for one worker before it accepts them, and others may have handed to it.
     pub backlog: u32,
-    /// Connections one worker serves at once on this listener; a connection that no worker has room for is closed at
-    /// once.
+    /// Connections one worker serves at once on this listener; what no worker has room for is closed at once.
     pub max_connections: u32,
-    /// Whether a worker transfers a connection to one that has clearly fewer.
+    /// Whether a worker hands a connection it accepts to one that has clearly fewer; else it keeps what the kernel
+    /// gives it.
     pub balance_connections: bool,
-    /// Whether another process may listen on the address at the same time.
+    /// Whether another process may listen on the address, too, so that a new gateway can take over from one that runs.
     pub reuse_port: bool,
-    /// How long a client may take from its connect to the end of its HTTP/2 preface; over HTTP/1.1 for a head, or for the
-    /// rest of a body whose answer is whole.
+    /// From a client's connect to the end of its HTTP/2 preface; over HTTP/1.1 the time for a head, or for the rest of
+    /// a body whose answer is whole.
     pub handshake_timeout: Duration,
     /// A connection without calls for this long is closed.
     pub idle_timeout: Duration,
     /// How old a connection may become.
     pub age: ConnectionAge,
-    /// A connection whose peer takes no bytes for this long while some wait is closed.
+    /// A connection whose client takes no bytes for this long, while some wait, is closed.
     pub write_timeout: Duration,
-    /// A call whose client has begun a message and sends nothing more of it for this long is ended.
+    /// A call whose client has begun a message, or a body of JSON, and sends nothing more of it for this long is ended.
     pub read_timeout: Duration,
-    /// Bytes a second, for both directions: a client that moves fewer is as one that moves none.
+    /// Bytes a second, for both directions: a client that sends or takes fewer, of what it owes or what waits for it,
+    /// is as one that sends or takes none.
     pub min_rate: u32,
-    /// Bytes of unfinished JSON requests that one connection may have held.
+    /// Bytes of unfinished JSON requests and answers that one connection may have held, if they are of more than one
+    /// call.
     pub max_buffered_bytes: u32,
-    /// Over HTTP/1.1, bytes of a body that are read and dropped once no call wants them.
+    /// Over HTTP/1.1, what a call leaves of its body is read and dropped up to this size; where more is left, the
+    /// connection is closed.
     pub max_unread_body_size: u32,
-    /// The condition for a `server-timing` in answers.
+    /// Whether answers say in `server-timing` where their time went: when the request has `x-ringway-timing`, never, or
+    /// always.
     pub server_timing: ServerTiming,
-    /// The port of `https` that plain HTTP is sent to; 0 if it is served.
+    /// Plain HTTP is sent to `https` on this port of the requested host (308), whatever its path; gRPC is refused, for
+    /// it follows nobody.
     pub https_redirect_port: u16,
-    /// HTTP/2 settings towards clients.
+    /// HTTP/2 towards clients.
     pub http2: Http2,
-    /// Calls from pages of other origins.
+    /// Calls from web pages of other origins.
     pub cors: Cors,
     /// The trust in addresses that callers state, and the fields that are added.
     pub forwarding: Forwarding,
-    /// The PROXY protocol. `None` by default.
+    /// The PROXY protocol, versions 1 and 2, before anything else on a connection: the address in it is the peer.
+    /// `None` where it is not set.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Addresses that may connect.
     pub admission: Admission,
-    /// TLS; `None` for plaintext.
+    /// TLS towards clients (Envoy's words); without this table the port takes plaintext. `None` where it is not set.
     pub tls: Option<ListenerTls>,
 }
 
@@ -320,29 +221,34 @@ pub struct Listener {
 pub struct Http2 {
     /// Calls one connection may have open at once.
     pub max_concurrent_streams: u32,
-    /// Bytes a client may send on one call before the upstream has taken them.
+    /// Bytes a client may send on one call before the upstream has taken them, at first; calls whose bytes are taken as
+    /// fast as they come get more, up to a quarter of the connection's.
     pub initial_stream_window_size: u32,
-    /// Bytes a client may send on one connection before the upstreams have taken them.
+    /// Bytes a client may send on one connection before the upstreams have taken them; not below the window of a
+    /// stream.
     pub initial_connection_window_size: u32,
-    /// The largest frame a client may send, 16 KiB to 16 MiB.
+    /// The largest frame a client may send.
     pub max_frame_size: u32,
-    /// Bytes of all header fields of a request, counted as RFC 9113 section 6.5.2 does (32 more for each field).
+    /// Bytes of all header fields of a request, and 32 more for each field, as RFC 9113 section 6.5.2 counts.
     pub max_header_list_size: u32,
     /// Header fields of a request.
     pub max_headers_count: u32,
-    /// Bytes of one answer that may wait in memory for the client's window.
+    /// Bytes of answers that one connection may have staged for the client to read; while there are more, nothing more
+    /// is read from it.
     pub max_send_buffer_size: u32,
     /// Calls a client may cancel before their answer began, per second; twice as many at once.
     pub max_resets_per_second: u32,
-    /// PING frames a second that no payload has earned; twice as many at once, as of all below.
+    /// PING frames a client may send per second, but for one since payload was last sent; twice as many at once.
     pub max_pings_per_second: u32,
-    /// SETTINGS frames a second.
+    /// SETTINGS frames a client may send per second; twice as many at once.
     pub max_settings_per_second: u32,
-    /// DATA frames a second without payload.
+    /// DATA frames without payload that end nothing, per second; twice as many at once.
     pub max_empty_frames_per_second: u32,
-    /// WINDOW_UPDATE frames a second that no payload has earned.
+    /// WINDOW_UPDATE frames a client may send per second, but for two for each DATA frame that was sent; twice as many
+    /// at once.
     pub max_window_updates_per_second: u32,
-    /// PRIORITY frames a second, and frames of unknown kinds.
+    /// PRIORITY frames and frames of unknown kinds, which change nothing, that a client may send per second; twice as
+    /// many at once.
     pub max_priority_frames_per_second: u32,
     /// CONTINUATION frames of one head.
     pub max_continuations: u32,
@@ -353,20 +259,22 @@ pub struct Http2 {
 /// A route: the calls that it matches, and the clusters that they go to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
-    /// The name in metrics; by default what the route matches.
+    /// The name in metrics; by default what the route matches, such as `service:bench.v1.Echo`.
     pub name: String,
-    /// The condition on its calls.
+    /// What a call must look like; all that is given must match.
     pub matching: Match,
     /// The clusters of its calls: one, or several by weight, which add up to at least 1. Empty only where the route answers
     /// by itself.
     pub clusters: Vec<WeightedCluster>,
-    /// Time from the end of the request to the beginning of the answer. `None` where set to "0s".
+    /// The time until the answer begins, the waits for the client's own body left out; all attempts together. `None`
+    /// for "0s".
     pub timeout: Option<Duration>,
-    /// Time a whole call may take, streams included; caps the caller's grpc-timeout. `None` by default.
+    /// The time of a whole call, streams included; caps the caller's grpc-timeout. `None` for "0s".
     pub max_stream_duration: Option<Duration>,
-    /// The time after which a call is ended on which no bytes move. `None` where set to "0s".
+    /// A call on which nothing moves for this long is ended. `None` for "0s".
     pub idle_timeout: Option<Duration>,
-    /// The rate limit. `None` by default.
+    /// Calls that the route takes, exact over all workers; refused with RESOURCE_EXHAUSTED above it. `None` where it is
+    /// not set.
     pub rate_limit: Option<RateLimit>,
     /// Who may call, and what is done to calls.
     pub policies: RoutePolicies,
@@ -379,7 +287,7 @@ pub struct Route {
 pub struct WeightedCluster {
     /// Position in `Config::clusters`.
     pub cluster: usize,
-    /// Its share of the calls is this over the sum of all weights.
+    /// A cluster's share is this over the sum of all; the sum must be at least 1.
     pub weight: u32,
 }
 
@@ -388,51 +296,58 @@ pub struct WeightedCluster {
 pub struct Cluster {
     /// Its name in routes and metrics.
     pub name: String,
-    /// The endpoints; never empty.
+    /// Where the service runs.
     pub endpoints: Vec<Endpoint>,
-    /// The policy that chooses an endpoint for each call.
+    /// Which endpoint takes the next call: the one with fewer calls in flight out of two taken at random, or one after
+    /// the other.
     pub lb_policy: LbPolicy,
-    /// The time that a connect may take, the HTTP/2 handshake included.
+    /// How long a connect may take, the HTTP/2 handshake included.
     pub connect_timeout: Duration,
-    /// Whether connections begin with a header of the PROXY protocol, version 2.
+    /// Whether connections begin with a header of the PROXY protocol, version 2, before TLS.
     pub sends_proxy_protocol: bool,
     /// Calls in flight at once, over all workers.
     pub max_requests: u32,
     /// Calls that may wait for a connection at once, over all workers.
     pub max_pending_requests: u32,
-    /// Connections to all endpoints at once, over all workers.
+    /// Connections to all its endpoints, over all workers.
     pub max_connections: u32,
-    /// The timeout in place of the routes'.
+    /// In place of the routes' `timeout`. `None` where it is not set.
     pub timeout: Option<Duration>,
-    /// The cluster's gRPC service config, if it has one.
+    /// Timeouts, retries, hedging and the retry throttle of methods, as gRPC clients take them (gRFC A6). `None` where
+    /// it is not set.
     pub service_config: Option<ServiceConfig>,
-    /// Where less than this share of the endpoints is fit, all are used.
+    /// Where less than this percentage of the endpoints is neither ejected nor unhealthy, all are used.
     pub healthy_panic_threshold: u32,
-    /// Connections to each endpoint.
+    /// Connections of one worker to each endpoint.
     pub pool: Pool,
     /// Pings that find dead connections.
     pub keepalive: Keepalive,
-    /// The wait before connecting again after a failed connect.
+    /// The wait before connecting again after a failed connect, +-20 %.
     pub reconnect: Reconnect,
-    /// Settings of single methods.
+    /// What is special about one method of the cluster.
     pub methods: Vec<Method>,
-    /// The retry policy.
+    /// When a failed call is sent again (gRFC A6).
     pub retry: Retry,
     /// The retry budget, which bounds retries and hedges.
     pub retry_budget: RetryBudget,
-    /// The circuit breaker. `None` where it is turned off.
+    /// Gives a service that fails a rest (gobreaker's words).
+    ///
+    /// `None` where it is turned off.
     pub breaker: Option<Breaker>,
     /// Breakers in its place for the calls of single routes, by the name of the route.
     pub route_breakers: Vec<(String, Breaker)>,
-    /// Outlier detection, which ejects endpoints for a while. `None` where it is turned off.
+    /// Which endpoints get no calls for a while (Envoy's words).
+    ///
+    /// `None` where it is turned off.
     pub outlier_detection: Option<OutlierDetection>,
-    /// Slow start of endpoints that come back.
+    /// How an endpoint that comes back gets its share of calls (Envoy's words).
     pub slow_start: SlowStart,
-    /// The adaptive timeout, which follows the latency. `None` by default.
+    /// A timeout for each method that follows its latency, never above the fixed one. `None` where it is not set.
     pub adaptive_timeout: Option<AdaptiveTimeout>,
-    /// Active health checks. `None` by default.
+    /// Asks each endpoint how it is, by `grpc.health.v1`. `None` where it is not set.
     pub health_checks: Option<HealthChecks>,
-    /// TLS towards the endpoints; `None` for plaintext.
+    /// TLS towards the cluster's endpoints (Envoy's words), for calls, health checks and reflection; without this table
+    /// they are spoken to in plaintext. `None` where it is not set.
     pub tls: Option<ClusterTls>,
 }
 
@@ -472,16 +387,16 @@ pub enum LbPolicy {
 /// Settings of one method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Method {
-    /// `/{service}/{method}`.
+    /// The method.
     pub path: String,
-    /// The timeout in place of the route's or the cluster's.
+    /// In place of the route's `timeout`. `None` where it is not set.
     pub timeout: Option<Duration>,
-    /// It takes one message and answers with one.
+    /// Whether the method takes one message and answers with one, where no descriptors say so.
     pub unary: bool,
-    /// A second execution does no harm.
+    /// Whether to do the method twice is as good as once.
     pub idempotent: bool,
-    /// The hedging policy. Only if the method is idempotent.
+    /// Sends a call again before the first attempt has failed; for idempotent methods only. `None` where it is not set.
     pub hedging: Option<Hedging>,
-    /// A breaker of its own, beside that of the cluster.
+    /// A breaker of the method's own, beside that of the cluster. `None` where it is not set.
     pub breaker: Option<Breaker>,
 }

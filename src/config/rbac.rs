@@ -7,16 +7,16 @@ use super::addresses::Addresses;
 pub struct Rbac {
     /// The rules in force.
     pub rules: Rules,
-    /// Rules that are counted and change nothing.
+    /// Rules that change nothing: what they would refuse is counted. `None` where it is not set.
     pub shadow_rules: Option<Rules>,
 }
 
 /// An action, and the policies that decide about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// The effect of a match.
+    /// What it means that one of the policies matches: only such calls pass; no such call passes; nothing.
     pub action: Action,
-    /// The policies; a call matches if one of them does.
+    /// A policy matches if one of its permissions and one of its principals do.
     pub policies: Vec<Policy>,
 }
 
@@ -34,11 +34,11 @@ pub enum Action {
 /// A policy: who may do what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Its name, for people.
+    /// Its name.
     pub name: String,
-    /// Permissions: one of these has to match.
+    /// What is called.
     pub permissions: Vec<Condition<Permission>>,
-    /// Who: one of these has to match.
+    /// Who calls.
     pub principals: Vec<Condition<Principal>>,
 }
 

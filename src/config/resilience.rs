@@ -7,11 +7,12 @@ use super::codes::Codes;
 /// The guard of a worker against more load than it can take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overload {
-    /// Calls that one worker has at once.
+    /// Calls one worker has at once, streams included; more are refused.
     pub max_active_calls: u32,
-    /// Bytes of unfinished JSON requests that one worker holds.
+    /// Bytes of unfinished JSON requests and answers that one worker holds, if they are of more than one call; calls
+    /// above it are refused.
     pub max_buffered_bytes: u32,
-    /// How late its loop may be. `None` where set to "0s".
+    /// How late a worker may come to what has arrived. `None` for "0s".
     pub max_loop_delay: Option<Duration>,
     /// Calls are refused only after the delay has stayed above `max_loop_delay` for this long.
     pub interval: Duration,
@@ -20,15 +21,17 @@ pub struct Overload {
 /// The retry policy (the words of gRFC A6).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
-    /// Attempts of a call, the first included. With 1, only a call that no service has seen is sent again.
+    /// How often a call may be sent, the first time included.
+    ///
+    /// With 1, only a call that no service has seen is sent again.
     pub max_attempts: u32,
     /// The wait before the second attempt, +-20 % as all of them.
     pub initial_backoff: Duration,
-    /// The factor from each wait to the next.
+    /// Each next wait is this much longer.
     pub backoff_multiplier: f64,
-    /// The longest wait, before the jitter.
+    /// No wait is longer than this; not below `initial_backoff`.
     pub max_backoff: Duration,
-    /// Codes of trailers-only answers on which the call is sent again.
+    /// Codes that a service may answer with, instead of a head, for the call to be sent again.
     pub retryable_status_codes: Codes,
 }
 
@@ -47,9 +50,9 @@ impl Default for Retry {
 /// The retry budget of a cluster: bounds on retries and hedges beside its calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryBudget {
-    /// Retries per hundred calls.
+    /// For a hundred calls, so many retries and hedges.
     pub percent: u32,
-    /// Retries that all workers together may borrow on top; later calls repay them.
+    /// Extra retries for all workers together before calls have earned any; later calls repay them.
     pub min_retries: u32,
 }
 
@@ -71,31 +74,30 @@ pub struct Throttling {
 /// The hedging policy (the words of gRFC A6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hedging {
-    /// Attempts of a call, the first included.
+    /// How often a call may be sent, the first time included; the retry budget pays for all but that.
     pub max_attempts: u32,
     /// The wait between two attempts.
     pub hedging_delay: Duration,
-    /// Answers that do not end the call while other attempts are left.
+    /// Answers after which the next attempt begins at once; others end the call.
     pub non_fatal_status_codes: Codes,
 }
 
 /// The circuit breaker (gobreaker's words).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Breaker {
-    /// Calls that a half-open breaker lets through, over all workers; all of them must succeed to close it.
+    /// Probes that a half-open breaker lets through, over all workers; all must succeed to close it.
     pub max_requests: u32,
     /// The window over which a closed breaker counts.
     pub interval: Duration,
-    /// The time that it stays open.
+    /// How long a breaker stays open.
     pub timeout: Duration,
-    /// The fewest calls in the window that it opens on.
+    /// A breaker does not open on fewer calls than this in the window.
     pub min_requests: u32,
-    /// The share of failed calls at which it opens. In the short window beside the long one, the share is half-way from
-    /// there to all.
+    /// The share of failed calls at which a breaker opens; in the window of 1.5 s, half-way from it to all.
     pub failure_ratio: f64,
-    /// The time, once closed, until all calls are let through again.
+    /// Once a breaker closes, the share of calls let through grows from a tenth to all over this time.
     pub ramp: Duration,
-    /// Codes of answers that count as failures.
+    /// Answers of the service that count as failures.
     pub failure_status_codes: Codes,
 }
 
@@ -116,30 +118,30 @@ impl Default for Breaker {
 /// The adaptive timeout, which follows the latency of a method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdaptiveTimeout {
-    /// The percentile of the latency.
+    /// The latency that this share of calls, in percent, is not above.
     pub percentile: f64,
-    /// The factor from the percentile to the timeout.
+    /// The timeout is this much longer than that latency.
     pub multiplier: f64,
-    /// The shortest timeout.
+    /// The timeout is never shorter than this.
     pub floor: Duration,
-    /// The age at which a latency counts for half.
+    /// After this time a latency counts for half.
     pub window: Duration,
 }
 
 /// Outlier detection: the ejection of an endpoint for a while (Envoy's words).
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutlierDetection {
-    /// Failed answers in a row that eject an endpoint. 0 is off.
+    /// UNAVAILABLE (HTTP: 502, 503, 504) so often in a row ejects.
     pub consecutive_gateway_failure: u32,
-    /// Failed connects, resets and timeouts in a row that eject it. 0 is off.
+    /// Failed connects, lost connections, resets and timeouts of the gateway's own, so often in a row, eject.
     pub consecutive_local_origin_failure: u32,
-    /// The first ejection's time; the n-th in short order takes n times as long.
+    /// The first ejection lasts this long, the n-th in short order n times as long.
     pub base_ejection_time: Duration,
-    /// The longest ejection.
+    /// No ejection lasts longer than this.
     pub max_ejection_time: Duration,
-    /// The largest share of the endpoints that is ejected at once.
+    /// No more than this share of the endpoints is ejected at once.
     pub max_ejection_percent: u32,
-    /// The time without failures after which one ejection of an endpoint is forgotten.
+    /// An endpoint that stays well for this long has one ejection forgotten.
     pub interval: Duration,
 }
 
@@ -159,11 +161,11 @@ impl Default for OutlierDetection {
 /// Slow start: the share of calls of an endpoint that comes back (Envoy's words).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlowStart {
-    /// The time until it has its whole share. Zero is at once.
+    /// The time until an endpoint has its whole share.
     pub window: Duration,
     /// 1 is a straight line; above it, the share grows faster at first.
     pub aggression: f64,
-    /// The share at the beginning.
+    /// The share an endpoint begins with, in percent.
     pub min_weight_percent: u32,
 }
 
@@ -176,25 +178,27 @@ impl Default for SlowStart {
 /// The rate limit of a route (the words of Envoy's local rate limit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Calls at once, over all workers.
+    /// Calls at once: a full bucket.
     pub max_tokens: u32,
-    /// Calls that each `fill_interval` adds.
+    /// Calls that each `fill_interval` adds, as far as they fit.
     pub tokens_per_fill: u32,
-    /// See `tokens_per_fill`.
+    /// The time after which `tokens_per_fill` calls are added.
     pub fill_interval: Duration,
 }
 
 /// Active health checks of each endpoint, by `grpc.health.v1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthChecks {
-    /// The time between two questions to one endpoint.
+    /// The time between two questions to one endpoint, from all workers together.
     pub interval: Duration,
-    /// The time that an answer may take.
+    /// How long an answer may take.
     pub timeout: Duration,
-    /// Bad answers in a row, after which the endpoint gets no calls.
+    /// So many bad answers in a row and it gets no calls.
     pub unhealthy_threshold: u32,
-    /// Good answers in a row, after which it gets calls again.
+    /// So many good answers in a row and it gets calls again.
     pub healthy_threshold: u32,
-    /// The service that is asked about; empty is the server as a whole.
+    /// The service that is asked for; by default the server as a whole.
+    ///
+    /// Empty is the server as a whole.
     pub service: String,
 }

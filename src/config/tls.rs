@@ -6,46 +6,48 @@ use std::time::Duration;
 /// TLS towards clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerTls {
-    /// The protocols that are offered by ALPN, the preferred one first.
+    /// What is offered by ALPN, the preferred one first; by default both, and nothing for an empty list.
     pub alpn_protocols: Vec<String>,
     /// Versions, cipher suites and groups.
     pub params: TlsParams,
-    /// The `strict-transport-security` of answers to callers that are not of gRPC.
+    /// Answers to pages and other callers of plain HTTP, gRPC-Web and Connect have this as `strict-transport-security`
+    /// (RFC 6797). `None` where it is not set.
     pub strict_transport_security: Option<String>,
-    /// Whether a client has to ask for a name that a certificate has.
+    /// Whether a client has to ask for a name that a certificate has; else those that do not get the first certificate.
     pub require_sni: bool,
-    /// Whether a client has to show a certificate; else it may, if there is a `trusted_ca`.
+    /// Whether a client has to show a certificate.
     pub require_client_certificate: bool,
-    /// The keys of session tickets: the first seals, all open. Empty for keys of this process.
+    /// Keys of session tickets, for several gateways that resume one another's sessions: the first seals, all open.
     pub session_ticket_keys: Vec<PathBuf>,
     /// Whether sessions may be resumed.
     pub resumes: bool,
-    /// The life of a session ticket.
+    /// How long a ticket is good.
     pub session_timeout: Duration,
-    /// Handshakes that one worker goes on with in one turn of its loop.
+    /// Handshakes that a worker goes on with in one turn of its loop; others wait for the next, oldest first.
     pub max_handshakes_per_turn: u32,
-    /// The file that the keys of connections are written to, for a look into captured packets.
+    /// Where the keys of connections are written, for Wireshark; whoever reads the file can read what they carry.
+    /// `None` where it is not set.
     pub key_log: Option<PathBuf>,
-    /// The certificates; at least one. The first is for clients that ask for no name, or for an unknown one.
+    /// A certificate: it serves the DNS names it has; the first one also those that no other has.
     pub certificates: Vec<TlsCertificate>,
-    /// The rules for certificates of clients.
+    /// Which certificates of clients are taken. `None` where it is not set.
     pub validation: Option<ValidationContext>,
 }
 
 /// TLS towards a cluster's endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterTls {
-    /// The name to ask for; else the endpoint's host.
+    /// The name to ask for, which the certificate has to have; by default the endpoint's host.
     pub sni: Option<String>,
-    /// Whether the name that is asked for must be one of the certificate's.
+    /// Whether the certificate has to have that name.
     pub auto_sni_san_validation: bool,
-    /// Sessions of each endpoint that are kept to be resumed.
+    /// Sessions of a name that are kept to be resumed; 0 for none.
     pub max_session_keys: u32,
     /// Versions, cipher suites and groups.
     pub params: TlsParams,
-    /// The gateway's own certificate, if services ask for one.
+    /// The gateway's own certificate, for services that ask for one. `None` where it is not set.
     pub certificate: Option<TlsCertificate>,
-    /// The rules for the services' certificates.
+    /// Which certificates of services are taken.
     pub validation: ValidationContext,
 }
 
@@ -56,9 +58,9 @@ pub struct TlsParams {
     pub minimum: TlsVersion,
     /// The highest version.
     pub maximum: TlsVersion,
-    /// IANA's names of cipher suites, the preferred one first; empty for the library's own.
+    /// Cipher suites of TLS 1.2 and 1.3, the preferred one first; by default all that there are.
     pub cipher_suites: Vec<String>,
-    /// Names of groups for the key exchange, the preferred one first; empty for the library's own.
+    /// Groups of the key exchange, the preferred one first; by default all that there are, X25519MLKEM768 first.
     pub ecdh_curves: Vec<String>,
 }
 
@@ -74,11 +76,11 @@ pub enum TlsVersion {
 /// A certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsCertificate {
-    /// The certificate and those between it and the root, in PEM.
+    /// The certificate, and those between it and the root.
     pub certificate_chain: PathBuf,
-    /// The private key, in PEM.
+    /// Its key.
     pub private_key: PathBuf,
-    /// A response of OCSP in DER, sent as it is.
+    /// A response of OCSP in DER, which is sent as it is. `None` where it is not set.
     pub ocsp_staple: Option<PathBuf>,
 }
 
@@ -89,18 +91,19 @@ pub struct ValidationContext {
     pub trusted_ca: Option<PathBuf>,
     /// Whether the system's authorities are trusted.
     pub system_root_certs: bool,
-    /// One of these has to fit a name of the certificate; empty for any.
+    /// If there are any, one of them has to fit a name of the certificate.
     pub names: Vec<SanMatcher>,
-    /// Lists of revoked certificates, in PEM.
+    /// Lists of revoked certificates; a certificate of an authority without a list is taken. `None` where it is not
+    /// set.
     pub crl: Option<PathBuf>,
-    /// The certificate has one of these SHA-256 hashes; empty for any.
+    /// If set, only certificates with one of these are taken.
     pub hashes: Vec<[u8; 32]>,
 }
 
 /// A condition on a name in a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SanMatcher {
-    /// The kind of the name.
+    /// Which names it is about.
     pub kind: SanKind,
     /// The condition.
     pub matcher: StringMatcher,

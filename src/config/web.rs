@@ -6,46 +6,52 @@ use std::time::Duration;
 /// JSON to gRPC: the sources of descriptors, the services to serve, and the form of JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transcoding {
-    /// Files with a `google.protobuf.FileDescriptorSet`, by their paths in the file; see `Config::directory`.
+    /// Files with a `google.protobuf.FileDescriptorSet`, as `protoc --include_imports --descriptor_set_out` and `buf
+    /// build` write them.
+    ///
+    /// By their paths in the file; see `Config::directory`.
     pub descriptor_sets: Vec<PathBuf>,
-    /// `.proto` files, by their paths in the file.
+    /// `.proto` files, compiled at start.
     pub protos: Vec<PathBuf>,
-    /// Folders in which imports of `protos` are looked for, in this order.
+    /// Where imports are looked for, in this order; by default this file's directory.
     pub proto_paths: Vec<PathBuf>,
-    /// Positions in `Config::clusters` of those that reflection asks for descriptors.
+    /// Clusters whose server reflection is asked for descriptors: v1, else v1alpha.
+    ///
+    /// Positions in `Config::clusters`.
     pub reflection: Vec<usize>,
-    /// The time between two such questions.
+    /// How often these clusters are asked; one that has not answered, each second.
     pub reflection_interval: Duration,
-    /// Full names of the services to serve; empty for all.
+    /// The services to serve as JSON; empty for all that the descriptors have.
     pub services: Vec<String>,
-    /// Whether `POST /{service}/{method}` with JSON works for every method.
+    /// Whether `POST /{service}/{method}` with a JSON body works for every method, annotated or not.
     pub auto_mapping: bool,
-    /// The reaction to a rule that is wrong.
+    /// What becomes of an HTTP rule that is wrong or means the same requests as another: `skip` leaves it out, names
+    /// it, and serves the others; `fail` refuses the descriptors as a whole.
     pub on_bad_rule: OnBadRule,
-    /// Bytes of a JSON request that is held while it is turned into messages.
+    /// Bytes of a JSON request; more are answered with 413.
     pub max_request_body_size: u32,
-    /// Bytes of an answer's message that is held while it is turned into JSON.
+    /// Bytes of one message of an answer, which is held while it is turned into JSON.
     pub max_response_message_size: u32,
-    /// The compression of answers.
+    /// Compression of JSON answers that are whole, by `accept-encoding`.
     pub compression: Compression,
-    /// The compression of messages from and to services.
+    /// Compression of gRPC messages between the gateway and services, of calls in JSON.
     pub grpc_compression: GrpcCompression,
-    /// Whether unknown fields of a JSON request are left out; else they are errors.
+    /// Whether fields that a message does not have are left out of a JSON request; else they are errors.
     pub ignore_unknown_fields: bool,
-    /// Whether query parameters that are no fields are left out; else they are errors.
+    /// Whether query parameters that no field has are left out; else they are errors.
     pub ignore_unknown_query_parameters: bool,
-    /// Files with further HTTP rules.
+    /// `google.api.Service` files, YAML or JSON.
     pub service_configs: Vec<PathBuf>,
     /// The habits of other gateways that are on.
     pub compatibility: Compatibility,
-    /// The form of the JSON that is written.
+    /// How JSON is written.
     pub print_options: PrintOptions,
 }
 
 /// The compression of JSON answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compression {
-    /// Codings that callers may be given, the best first; none if it is off.
+    /// Codings that callers may be given; of those they weigh alike, the first.
     pub algorithms: Vec<ContentCoding>,
     /// Bytes of a body below which it is sent as it is.
     pub min_content_length: u32,
@@ -54,9 +60,11 @@ pub struct Compression {
 /// The compression of gRPC messages that the gateway makes and reads itself, for calls in JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrpcCompression {
-    /// Codings that services may answer with, gzip and zstd; none if they are to send messages as they are.
+    /// Codings that services may answer with, sent as `grpc-accept-encoding`.
     pub accept: Vec<ContentCoding>,
-    /// The coding of messages to services.
+    /// The coding of messages to services, sent as `grpc-encoding`.
+    ///
+    /// `None` for "identity".
     pub request: Option<ContentCoding>,
     /// Bytes of a message to a service below which it is sent as it is.
     pub min_message_length: u32,
@@ -81,19 +89,21 @@ impl ContentCoding {
 /// Habits of grpc-gateway where `google.api.http` says something else, or nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compatibility {
-    /// A body that a rule has no use for is ignored.
+    /// Whether a body is ignored that is sent to a rule without `body`; else it is an error.
     pub ignore_unused_body: bool,
-    /// A query parameter that names a field of the path or the body is ignored.
+    /// Whether a query parameter is ignored that names a field of the path or the body; else it is an error.
     pub ignore_bound_query_parameters: bool,
-    /// Forms are read like queries.
+    /// Whether a body of the type `application/x-www-form-urlencoded` is read like a query.
     pub form_bodies: bool,
-    /// `?labels[key]=value` is an entry of a map.
+    /// Whether `?labels[key]=value` sets an entry of the map `labels`.
     pub map_query_parameters: bool,
-    /// PATCH names the fields of the body in the request's only `FieldMask`.
+    /// Whether PATCH with a `body` that is one field sets the request's only `FieldMask`, if nothing else does, to the
+    /// fields in the body.
     pub fill_update_mask: bool,
-    /// A stream of answers is lines of `{"result": ...}` or `{"error": ...}`.
+    /// Whether a stream of answers is `{"result": ...}` lines, the last of which may be `{"error": ...}`.
     pub wrap_stream_messages: bool,
-    /// Metadata has a prefix in HTTP.
+    /// Whether a request's `grpc-metadata-x` is the metadata `x`, and an answer's metadata is `grpc-metadata-x` or, if
+    /// it came last, `grpc-trailer-x`.
     pub metadata_prefixes: bool,
 }
 
@@ -128,24 +138,28 @@ pub enum OnBadRule {
 pub struct PrintOptions {
     /// Lines and indents, for people.
     pub add_whitespace: bool,
-    /// Fields without presence are written although they hold their default.
+    /// Write fields that hold their default, where the message cannot tell them from unset ones.
     pub always_print_primitive_fields: bool,
-    /// Enum values are written as numbers.
+    /// Write enum values as numbers.
     pub always_print_enums_as_ints: bool,
-    /// `snake_case` as in the file, in place of `camelCase`.
+    /// Write `snake_case` names as in the `.proto` file, in place of `camelCase`.
     pub preserve_proto_field_names: bool,
 }
 
 /// CORS: the origins that may call, and the headers that they may send and read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cors {
-    /// The origins; with none of them, nothing about CORS is answered.
+    /// Origins whose pages may call.
     pub allow_origins: AllowOrigins,
-    /// Request headers besides those that JSON, gRPC-Web and deadlines need; in lower case.
+    /// What a page may send besides the headers that JSON, gRPC-Web, Connect and deadlines need.
+    ///
+    /// In lower case.
     pub allow_headers: Vec<String>,
-    /// Answer headers besides those of gRPC; in lower case.
+    /// What a page may read besides the headers of gRPC.
+    ///
+    /// In lower case.
     pub expose_headers: Vec<String>,
-    /// The time that a browser may keep the answer to a preflight.
+    /// How long a browser may remember the answer to a preflight.
     pub max_age: Duration,
 }
 

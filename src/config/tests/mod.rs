@@ -8,6 +8,7 @@ mod mutations;
 mod refused;
 mod routes;
 mod schema;
+mod sentences;
 mod service_config;
 mod sources;
 mod taken;

@@ -13,9 +13,9 @@ use super::values::{BUFFERED_MAX, HOUR, KIB, MIB, MS};
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[
     count_or_auto("workers", 1, 1024,
-        "Worker threads. `auto` is one for each CPU this process may use: affinity, cpuset and cgroup quota are respected.").at_start(),
+        "Worker threads; `auto` is one for each CPU this process may use: affinity, cpuset and cgroup quota are respected.").at_start(),
     other("cpu_policy", "\"all\", \"physical_cores\" or \"numa_node:0\"",
-        "Which of those CPUs workers take: all, one of each core, or those of one memory node. By default all. Where workers are fewer, CPUs that take an interface's packets for all of them are left out, unless there is such a CPU for each worker.").at_start(),
+        "Which of the CPUs this process may use workers take: all, one of each core, or those of one memory node. By default all. Where workers are fewer, CPUs that take an interface's packets for all of them are left out, unless there is such a CPU for each worker.").at_start(),
     time("drain_timeout", secs(30), Duration::ZERO, HOUR,
         "How long calls in flight may take to finish after SIGTERM before they are cut."),
 
@@ -55,13 +55,13 @@ pub(super) const ROWS: &[Knob] = &[
     time("dns.refresh_rate", secs(30), Duration::from_millis(10), HOUR,
         "A name is asked for again after this time, or sooner if the TTL of its answer is over."),
     time("dns.min_refresh_rate", secs(1), Duration::from_millis(10), HOUR,
-        "But never sooner than this, which is also the first wait after a failure; not above `refresh_rate`."),
+        "A name is asked for again no sooner than this, which is also the first wait after a failure; not above `refresh_rate`."),
     time("dns.timeout", secs(5), MS, HOUR,
-        "An answer that takes longer is none. A reload waits no longer than this for names that are new."),
+        "How long an answer may take. A reload waits no longer than this for names that are new."),
     count("dns.max_addresses", 256, 1, 4096,
         "Of the addresses of one name, so many are used."),
     flag("dns.required", false,
-        "Whether a name without an address ends the start. Else its cluster has no endpoint there until it has one; it is asked for again and again. A reload refuses new names without an address in any case."),
+        "Whether a name without an address ends the start; else its cluster has no endpoint there until it has one; it is asked for again and again. A reload refuses new names without an address in any case."),
 
     table("metrics", "The page of metrics."),
     list("metrics.latency_buckets", "a duration from \"1us\" to \"1h\"", 0, 32,
@@ -81,7 +81,7 @@ pub(super) const ROWS: &[Knob] = &[
     list("access_log.request_headers", LOGGED, 0, 8,
         "Fields of requests that are shown, each up to 64 bytes, in lines and to `ringway tap`."),
     list("access_log.response_headers", LOGGED, 0, 8,
-        "Fields of the heads of answers that are shown likewise."),
+        "Fields of the heads of answers that are shown, each up to 64 bytes, in lines and to `ringway tap`."),
 
     table("tracing", "Spans for an OpenTelemetry collector, over OTLP: one for each call, and one for each of its attempts. W3C's `traceparent` is followed, and passes untouched where tracing is off."),
     other("tracing.endpoint", "\"http://\", a host and a port, such as \"http://127.0.0.1:4317\"",

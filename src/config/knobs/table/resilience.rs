@@ -12,9 +12,9 @@ macro_rules! retry_rows {
             ratio(concat!($table, ".backoff_multiplier"), 2.0, 1.0, 10.0,
                 "Each next wait is this much longer."),
             time(concat!($table, ".max_backoff"), secs(5), MS, HOUR,
-                "Never longer than this; not below `initial_backoff`."),
+                "No wait is longer than this; not below `initial_backoff`."),
             codes(concat!($table, ".retryable_status_codes"), &["UNAVAILABLE"],
-                "What a service may answer, instead of a head, for the call to be sent again."),
+                "Codes that a service may answer with, instead of a head, for the call to be sent again."),
         ]
     };
 }
@@ -44,13 +44,13 @@ macro_rules! breaker_rows {
             time(concat!($table, ".interval"), secs(30), Duration::from_millis(100), HOUR,
                 "The window over which a closed breaker counts. Beside it is one of 1.5 s, for sudden outages."),
             time(concat!($table, ".timeout"), secs(10), MS, HOUR,
-                "How long it stays open. Where connects had failed, one that succeeds ends it at once."),
+                "How long a breaker stays open. Where connects had failed, one that succeeds ends it at once."),
             count(concat!($table, ".min_requests"), 20, 1, 1_000_000,
-                "It does not open on fewer calls than this in the window."),
+                "A breaker does not open on fewer calls than this in the window."),
             ratio(concat!($table, ".failure_ratio"), 0.5, 0.001, 1.0,
-                "The share of failed calls at which it opens; in the window of 1.5 s, half-way from it to all. No connection, one that breaks, the gateway's own timeouts and `failure_status_codes` are failures."),
+                "The share of failed calls at which a breaker opens; in the window of 1.5 s, half-way from it to all. No connection, one that breaks, the gateway's own timeouts and `failure_status_codes` are failures."),
             time(concat!($table, ".ramp"), secs(1), Duration::ZERO, HOUR,
-                "Once closed, the share of calls let through grows from a tenth to all over this time."),
+                "Once a breaker closes, the share of calls let through grows from a tenth to all over this time."),
             codes(concat!($table, ".failure_status_codes"), &["UNAVAILABLE"],
                 "Answers of the service that count as failures. Clients can cause most others by what they send."),
         ]

@@ -11,24 +11,24 @@ use super::values::{CLUSTER, DAY, HEADER, HOUR, MONTH, MS, NAME, PATH, SERVICE};
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[
-    tables("routes", 1, 4096, "Which calls go where. The first route that matches takes the call."),
+    tables("routes", 1, 4096, "A route: which calls go where. The first route that matches takes the call."),
     other("routes.name", NAME,
         "The name in metrics; by default what the route matches, such as `service:bench.v1.Echo`."),
     other("routes.cluster", CLUSTER,
-        "Where the calls go. This or `weighted_clusters`."),
+        "The cluster the calls go to. This or `weighted_clusters`."),
     time_or_none("routes.timeout", Some(secs(5)), MS, DAY,
-        "Until the answer begins, the waits for the client's own body left out; all attempts together. A cluster and its methods may have their own."),
+        "The time until the answer begins, the waits for the client's own body left out; all attempts together. A cluster and its methods may have their own."),
     time_or_none("routes.max_stream_duration", None, MS, MONTH,
-        "A whole call, streams included; caps the caller's grpc-timeout."),
+        "The time of a whole call, streams included; caps the caller's grpc-timeout."),
     time_or_none("routes.idle_timeout", Some(secs(300)), MS, DAY,
         "A call on which nothing moves for this long is ended."),
     table("routes.rate_limit", "Calls that the route takes, exact over all workers; refused with RESOURCE_EXHAUSTED above it. No limit without this table."),
     count("routes.rate_limit.max_tokens", 100, 1, 1_048_575,
-        "So many calls at once: a full bucket."),
+        "Calls at once: a full bucket."),
     count("routes.rate_limit.tokens_per_fill", 100, 1, 1_048_575,
-        "So many more at each `fill_interval`, as far as they fit."),
+        "Calls that each `fill_interval` adds, as far as they fit."),
     time("routes.rate_limit.fill_interval", secs(1), Duration::from_millis(50), HOUR,
-        "See `tokens_per_fill`."),
+        "The time after which `tokens_per_fill` calls are added."),
     table("routes.match", "What a call must look like; all that is given must match. Empty or left out: every call."),
     other("routes.match.service", SERVICE,
         "All methods of one service. One of `service`, `prefix`, `path_separated_prefix`, `path`, `safe_regex` at most."),
@@ -99,7 +99,7 @@ pub(super) const SHARES: &[Knob] = &[
     other("routes.weighted_clusters.name", CLUSTER,
         "One of them; needed."),
     count("routes.weighted_clusters.weight", 1, 0, 1_000_000,
-        "Its share is this over the sum of all; the sum must be at least 1."),
+        "A cluster's share is this over the sum of all; the sum must be at least 1."),
 ];
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
@@ -134,8 +134,8 @@ pub(super) const ACTIONS: &[Knob] = &[
     other("routes.redirect.path_redirect", "a path, perhaps with a query",
         "The path there; by default that of the request."),
     other("routes.redirect.prefix_rewrite", "the beginning of a path, with its slash: \"/v1/\"",
-        "See `routes.prefix_rewrite`."),
-    table("routes.redirect.regex_rewrite", "See `routes.regex_rewrite`."),
+        "A path in which this stands for what the route's `prefix`, `path_separated_prefix`, `path` or `service` has matched."),
+    table("routes.redirect.regex_rewrite", "A path in which all that matches is replaced."),
     other("routes.redirect.regex_rewrite.pattern", REGEX,
         "What is replaced; needed."),
     other("routes.redirect.regex_rewrite.substitution", SUBSTITUTION,
@@ -155,7 +155,7 @@ pub(super) const RETRY: &[Knob] = retry_rows!("routes.retry");
 pub(super) const HEDGING_TABLE: &[Knob] = &[
     table("routes.hedging", "How idempotent methods are hedged on this route, in place of what `[[clusters.methods]]` say. Theirs without this table."),
     flag("routes.hedging.enabled", true,
-        "Whether they are at all."),
+        "Whether calls of this route are hedged at all."),
 ];
 
 #[rustfmt::skip]
@@ -165,7 +165,7 @@ pub(super) const HEDGING: &[Knob] = hedging_rows!("routes.hedging");
 pub(super) const BREAKER_TABLE: &[Knob] = &[
     table("routes.breaker", "A breaker for the calls of this route, one for each of its clusters, in place of theirs. Theirs without this table."),
     flag("routes.breaker.enabled", true,
-        "Whether there is any: `false` lets these calls pass whatever the clusters' breakers say, which do not hear of them."),
+        "Whether the route has a breaker: `false` lets these calls pass whatever the clusters' breakers say, which do not hear of them."),
 ];
 
 #[rustfmt::skip]

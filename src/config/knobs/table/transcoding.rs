@@ -6,7 +6,7 @@ use super::values::{CLUSTER, DAY, FILE, FOLDER, KIB, MIB};
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[
-    table("transcoding", "JSON in front of gRPC: the rules of `google.api.http`. On where any descriptors are named. Relative paths begin at this file's directory."),
+    table("transcoding", "JSON in front of gRPC: the rules of `google.api.http`; on where any descriptors are named. Relative paths begin at this file's directory."),
     list("transcoding.descriptor_sets", FILE, 0, 256,
         "Files with a `google.protobuf.FileDescriptorSet`, as `protoc --include_imports --descriptor_set_out` and `buf build` write them."),
     list("transcoding.protos", FILE, 0, 4096,
@@ -16,7 +16,7 @@ pub(super) const ROWS: &[Knob] = &[
     list("transcoding.reflection", CLUSTER, 0, 1024,
         "Clusters whose server reflection is asked for descriptors: v1, else v1alpha. The last good answer is kept."),
     time("transcoding.reflection_interval", secs(60), secs(1), DAY,
-        "How often they are asked; one that has not answered, each second."),
+        "How often these clusters are asked; one that has not answered, each second."),
     list("transcoding.services", "a service's full name, such as \"bench.v1.Echo\"", 0, 4096,
         "The services to serve as JSON; empty for all that the descriptors have."),
     flag("transcoding.auto_mapping", true,
@@ -30,7 +30,7 @@ pub(super) const ROWS: &[Knob] = &[
     flag("transcoding.ignore_unknown_fields", false,
         "Whether fields that a message does not have are left out of a JSON request; else they are errors."),
     flag("transcoding.ignore_unknown_query_parameters", false,
-        "The same for query parameters."),
+        "Whether query parameters that no field has are left out; else they are errors."),
 
     list("transcoding.service_configs", FILE, 0, 256,
         "`google.api.Service` files, YAML or JSON. The HTTP rules in them are added to those of the descriptors."),
