@@ -23,13 +23,11 @@ fn text(path: &str) -> String {
 }
 
 /// Families that say more about less than a panel of the dashboard is for.
-const BESIDE: [&str; 20] = [
+const BESIDE: [&str; 18] = [
     "process_start_time_seconds",
     "process_virtual_memory_bytes",
     "ringway_call_duration_seconds_sum",
     "ringway_client_keepalive_timeouts_total",
-    "ringway_config_files_missing",
-    "ringway_config_keys_waiting",
     "ringway_connections_aged_total",
     "ringway_endpoint_calls_active",
     "ringway_late_frames_total",
