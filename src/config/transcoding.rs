@@ -97,7 +97,11 @@ fn grpc_compression(table: &Table<'_>) -> GrpcCompression {
 
 fn compression(table: &Table<'_>) -> Compression {
     let algorithms = table.list("algorithms", coding).into_iter().map(|(coding, _)| coding).collect();
-    Compression { algorithms, min_content_length: table.size("min_content_length") }
+    Compression {
+        algorithms,
+        min_content_length: table.size("min_content_length"),
+        max_streams: table.count("max_streams"),
+    }
 }
 
 /// Clusters that are asked for their descriptors.

@@ -55,6 +55,8 @@ pub struct Compression {
     pub algorithms: Vec<ContentCoding>,
     /// Bytes of a body below which it is sent as it is.
     pub min_content_length: u32,
+    /// Streams that a worker compresses at a time.
+    pub max_streams: u32,
 }
 
 /// The compression of gRPC messages that the gateway makes and reads itself, for calls in JSON.

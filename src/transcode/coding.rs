@@ -138,10 +138,80 @@ pub fn encode(coding: ContentCoding, body: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Encodes a body that comes in pieces, each of which can be decoded when it is there.
+pub struct StreamEncoder(Encoder);
+
+/// An encoder with what it has written and nobody has taken.
+enum Encoder {
+    Gzip(flate2::write::GzEncoder<Vec<u8>>),
+    Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
+    Zstd(zstd::Encoder<'static, Vec<u8>>),
+}
+
+impl StreamEncoder {
+    /// An encoder of a body that begins.
+    ///
+    /// # Errors
+    /// When the library has no memory.
+    pub fn new(coding: ContentCoding) -> io::Result<StreamEncoder> {
+        let out = Vec::new();
+        let encoder = match coding {
+            ContentCoding::Gzip => {
+                Encoder::Gzip(flate2::write::GzEncoder::new(out, flate2::Compression::fast()))
+            }
+            ContentCoding::Brotli => {
+                let writer = brotli::CompressorWriter::new(out, BUFFER, BROTLI_QUALITY, STREAM_WINDOW_LOG);
+                Encoder::Brotli(Box::new(writer))
+            }
+            ContentCoding::Zstd => {
+                let mut encoder = zstd::Encoder::new(out, ZSTD_LEVEL)?;
+                encoder.window_log(STREAM_WINDOW_LOG)?;
+                Encoder::Zstd(encoder)
+            }
+        };
+        Ok(StreamEncoder(encoder))
+    }
+
+    /// Puts the coded form of what stands in `out` from `start` on in its place.
+    ///
+    /// # Errors
+    /// When the library fails; `out` then ends at `start`.
+    pub fn encode(&mut self, out: &mut Vec<u8>, start: usize) -> io::Result<()> {
+        let writer: &mut dyn Write = match &mut self.0 {
+            Encoder::Gzip(encoder) => encoder,
+            Encoder::Brotli(encoder) => encoder,
+            Encoder::Zstd(encoder) => encoder,
+        };
+        let written = writer.write_all(&out[start..]).and_then(|()| writer.flush());
+        out.truncate(start);
+        written?;
+        out.append(match &mut self.0 {
+            Encoder::Gzip(encoder) => encoder.get_mut(),
+            Encoder::Brotli(encoder) => encoder.get_mut(),
+            Encoder::Zstd(encoder) => encoder.get_mut(),
+        });
+        Ok(())
+    }
+
+    /// The coded end of the body, behind these last bytes of it.
+    ///
+    /// # Errors
+    /// When the library fails.
+    pub fn finish(self, last: &[u8]) -> io::Result<Vec<u8>> {
+        match self.0 {
+            Encoder::Gzip(mut encoder) => encoder.write_all(last).and_then(|()| encoder.finish()),
+            Encoder::Brotli(mut encoder) => encoder.write_all(last).map(|()| encoder.into_inner()),
+            Encoder::Zstd(mut encoder) => encoder.write_all(last).and_then(|()| encoder.finish()),
+        }
+    }
+}
+
 const BUFFER: usize = 4096;
 const BROTLI_QUALITY: u32 = 3;
 const BROTLI_WINDOW_LOG: u32 = 20;
 const ZSTD_LEVEL: i32 = 1;
+/// Streams are many and last long, so each has a window of 64 KiB.
+const STREAM_WINDOW_LOG: u32 = 16;
 /// 8 MiB, as RFC 9659 asks of the coding `zstd`.
 const WINDOW_LOG_MAX: u32 = 23;
 
@@ -163,6 +233,43 @@ mod tests {
             assert_eq!(cut, Err(DecodeError::Malformed), "{coding:?}");
             assert_eq!(decode(coding, b"not this", 100), Err(DecodeError::Malformed), "{coding:?}");
         }
+    }
+
+    /// Each piece can be read before the next one is there, and repetition pays across pieces.
+    #[test]
+    fn a_stream_is_decoded_piece_by_piece() {
+        let piece = b"{\"name\": \"shelves/a\", \"text\": \"it is on the shelf, between others\"}\n";
+        for coding in ALL {
+            let mut encoder = StreamEncoder::new(coding).expect("memory is enough");
+            let (mut wire, mut plain) = (Vec::new(), Vec::new());
+            for _ in 0..50 {
+                let start = wire.len();
+                wire.extend_from_slice(piece);
+                encoder.encode(&mut wire, start).expect("memory is enough");
+                plain.extend_from_slice(piece);
+                assert_eq!(begun(coding, &wire), plain, "{coding:?}");
+            }
+            let end = encoder.finish(b"]").expect("memory is enough");
+            assert!(wire.len() * 2 < plain.len(), "{coding:?}: {} of {}", wire.len(), plain.len());
+            wire.extend(end);
+            plain.extend_from_slice(b"]");
+            assert_eq!(decode(coding, &wire, 10_000), Ok(plain), "{coding:?}");
+        }
+    }
+
+    /// What can be read of a body that has not ended.
+    fn begun(coding: ContentCoding, wire: &[u8]) -> Vec<u8> {
+        let mut decoder: Box<dyn Read + '_> = match coding {
+            ContentCoding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(wire)),
+            ContentCoding::Brotli => Box::new(brotli::Decompressor::new(wire, BUFFER)),
+            ContentCoding::Zstd => Box::new(zstd::Decoder::new(wire).expect("memory is enough")),
+        };
+        let mut plain = Vec::new();
+        let mut piece = [0; 512];
+        while let Ok(length @ 1..) = decoder.read(&mut piece) {
+            plain.extend_from_slice(&piece[..length]);
+        }
+        plain
     }
 
     #[test]

@@ -166,7 +166,9 @@ impl Worker {
     /// Sets the API for JSON. Calls in flight keep the one that they began with.
     pub(super) fn transcode(&self, api: Option<Arc<Api>>) {
         let settings = &self.config().config.transcoding;
-        *self.transcoder.borrow_mut() = api.map(|api| Transcoder::new(api, settings.clone()));
+        let before = self.transcoder.take();
+        let next = api.map(|api| Transcoder::new(api, settings.clone(), before.as_deref()));
+        *self.transcoder.borrow_mut() = next;
     }
 
     /// Whether JSON is transcoded at all.

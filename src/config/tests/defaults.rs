@@ -129,7 +129,7 @@ pub(super) fn default_transcoding() -> Transcoding {
         on_bad_rule: OnBadRule::Skip,
         max_request_body_size: 4096 * KIB,
         max_response_message_size: 4096 * KIB,
-        compression: Compression { algorithms: Vec::new(), min_content_length: KIB },
+        compression: Compression { algorithms: Vec::new(), min_content_length: KIB, max_streams: 100 },
         grpc_compression: GrpcCompression { accept: Vec::new(), request: None, min_message_length: KIB },
         ignore_unknown_fields: false,
         ignore_unknown_query_parameters: false,

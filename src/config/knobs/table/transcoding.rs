@@ -1,7 +1,7 @@
 //! Rows: JSON in front of gRPC.
 
 use super::super::knob::Knob;
-use super::super::row::{flag, list, secs, size, table, time, word};
+use super::super::row::{count, flag, list, secs, size, table, time, word};
 use super::values::{CLUSTER, DAY, FILE, FOLDER, KIB, MIB};
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
@@ -51,11 +51,13 @@ pub(super) const ROWS: &[Knob] = &[
     flag("transcoding.metadata_prefixes", false,
         "Whether a request's `grpc-metadata-x` is the metadata `x`, and an answer's metadata is `grpc-metadata-x` or, if it came last, `grpc-trailer-x`."),
 
-    table("transcoding.compression", "Compression of JSON answers that are whole, by `accept-encoding`. Streams are not compressed. Off by default: compressed secrets beside what a caller chooses can be guessed by size (BREACH)."),
+    table("transcoding.compression", "Compression of JSON answers, by `accept-encoding`. Of streams, each message can be read as soon as it comes. Off by default: compressed secrets beside what a caller chooses can be guessed by size (BREACH)."),
     list("transcoding.compression.algorithms", "\"gzip\", \"br\" or \"zstd\"", 0, 3,
         "Codings that callers may be given; of those they weigh alike, the first. Empty: off."),
     size("transcoding.compression.min_content_length", KIB, 1, 1024 * MIB,
-        "Bytes of a body below which it is sent as it is."),
+        "Bytes of a body below which it is sent as it is; not of streams, whose length nobody knows."),
+    count("transcoding.compression.max_streams", 100, 0, 1_000_000,
+        "Streams that a worker compresses at a time, each with some 300 KiB of memory; others are sent as they are."),
 
     table("transcoding.grpc_compression", "Compression of gRPC messages between the gateway and services, of calls in JSON. Messages of callers in gRPC and gRPC-Web pass as they are."),
     list("transcoding.grpc_compression.accept", "\"gzip\" or \"zstd\"", 0, 2,

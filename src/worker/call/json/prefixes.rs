@@ -55,6 +55,18 @@ pub(in crate::worker) fn push(head: &mut Head, prefix: &[u8], field: Field<'_>) 
     }
 }
 
+/// Fields about the body's framing, which a service must not send behind its last message.
+pub(in crate::worker) fn is_of_a_body(name: Name) -> bool {
+    matches!(
+        name,
+        Name::CONTENT_TYPE
+            | Name::CONTENT_LENGTH
+            | Name::TRAILER
+            | Name::TRANSFER_ENCODING
+            | Name::CONNECTION
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! The API as one worker has it, and memory that JSON requests use one after the other.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub(in crate::worker) struct Transcoder {
     pub(in crate::worker) query: RefCell<Query>,
     /// Memory for messages and answers.
     pub(in crate::worker) blocks: Blocks,
+    /// How many streams of answers are compressed at this time.
+    pub(in crate::worker) compressed_streams: Rc<Cell<u32>>,
     /// Memory of calls that have ended, for those that begin.
     spare: RefCell<Vec<Vec<u8>>>,
 }
@@ -32,12 +34,19 @@ const SPARE_MAX: usize = 64;
 const SPARE_BYTES_MAX: usize = 4096;
 
 impl Transcoder {
-    pub(in crate::worker) fn new(api: Arc<Api>, settings: Transcoding) -> Rc<Transcoder> {
+    /// The transcoder of this API. Streams that began with the one `before` count on.
+    pub(in crate::worker) fn new(
+        api: Arc<Api>,
+        settings: Transcoding,
+        before: Option<&Transcoder>,
+    ) -> Rc<Transcoder> {
         let is_unary = |method: &Method| !method.client_streaming && !method.server_streaming;
         let unary = api.methods().iter().map(|method| (method.path.as_str().into(), is_unary(method)));
         let unary = unary.collect();
+        let compressed_streams =
+            before.map(|before| Rc::clone(&before.compressed_streams)).unwrap_or_default();
         let (captures, query, blocks, spare) = Default::default();
-        Rc::new(Transcoder { api, settings, unary, captures, query, blocks, spare })
+        Rc::new(Transcoder { api, settings, unary, captures, query, blocks, compressed_streams, spare })
     }
 
     /// Whether the method of this path takes one message and answers with one; `None` for one that is not known.

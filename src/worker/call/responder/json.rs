@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::codings;
+use super::codings::{self, StreamCoding};
 use super::connect;
 use super::extra::ExtraHeaders;
 use super::format::Format;
@@ -44,8 +44,10 @@ pub(in crate::worker) struct JsonEncoder {
     is_empty: bool,
     /// The error that ends the answer, once the bytes before it have been sent.
     ended: Option<AttemptError>,
-    /// The coding that a whole answer may have.
+    /// The coding that the answer may have.
     coding: Option<ContentCoding>,
+    /// The coding of a stream that has begun.
+    stream_coding: Option<Box<StreamCoding>>,
     /// The coding of the service's messages, if it is one that it was offered.
     message_coding: Option<ContentCoding>,
     /// How much of it is held until it is whole.
@@ -69,12 +71,13 @@ impl JsonEncoder {
             is_empty: true,
             ended: None,
             coding: None,
+            stream_coding: None,
             message_coding: None,
             held: None,
         }
     }
 
-    /// Compresses a whole answer, if that is configured and the caller takes it.
+    /// Compresses the answer, if that is configured and the caller takes it.
     pub(in crate::worker) fn compress(&mut self, accept_encoding: &[u8]) {
         let offered = &self.transcoder.settings.compression.algorithms;
         self.coding = coding::choose(accept_encoding, offered);
@@ -175,6 +178,8 @@ impl JsonEncoder {
             let Ok(pending) = transcoder.blocks.write(|out| {
                 // A message that cannot be written does not take along those before it.
                 self.ended = self.append_next(sink, extra, is_head, out).err();
+                let coded = self.stream_coding.as_mut().map_or(Ok(()), |coding| coding.encode(out));
+                self.ended = self.ended.take().or(coded.is_err().then_some(BAD));
                 Ok::<(), Infallible>(())
             });
             self.pending = pending;
@@ -232,7 +237,11 @@ impl JsonEncoder {
         extra: &ExtraHeaders,
         is_head: bool,
     ) -> Result<(), AttemptError> {
-        let head = self.head_with(extra)?;
+        let mut head = self.head_with(extra)?;
+        // Frames of Connect have codings of their own, and only the service knows what bodies of other types are.
+        if !is_head && !self.is_framed() && !self.rule().gives_http_body {
+            self.stream_coding = StreamCoding::begin(&self.transcoder, self.coding, &mut head);
+        }
         let sent = if is_head { sink.send_head(&head) } else { sink.begin(&head) };
         sent.map_err(AttemptError::from)
     }
@@ -350,7 +359,14 @@ impl JsonEncoder {
             return Ok(sink.end(connect::end_frame(None, trailers))?);
         }
         let end = if self.rule().gives_http_body { b"" } else { self.format.end(self.is_empty) };
-        Ok(sink.end(Slice::copy_of(end))?)
+        Ok(sink.end(self.last(Slice::copy_of(end)))?)
+    }
+
+    /// The last bytes of a body, in its coding.
+    fn last(&mut self, bytes: Slice) -> Slice {
+        let Some(coding) = self.stream_coding.take() else { return bytes };
+        // Without the end of the coding a caller sees that the body is not whole.
+        coding.finish(&bytes).unwrap_or_default()
     }
 
     /// Sends the client the service's failure.
@@ -371,7 +387,8 @@ impl JsonEncoder {
         let schema = Some(self.transcoder.api.schema_of(self.transcoder.method(self.rule)));
         let body = status::to_json(schema, code.number(), &text, details.as_deref());
         if sink.is_begun() {
-            return Ok(self.end_begun(sink, self.error(&body))?);
+            let last = self.last(self.error(&body));
+            return Ok(self.end_begun(sink, last)?);
         }
         let mut head = self.head_with(extra)?;
         head.set_status(code.http());
@@ -416,7 +433,8 @@ impl JsonEncoder {
         let error = if self.is_framed() {
             connect::failed_frame(failure, detail)
         } else {
-            self.error(&status_body(failure, detail))
+            let error = self.error(&status_body(failure, detail));
+            self.last(error)
         };
         if self.pending.is_empty() {
             return error;
@@ -447,7 +465,7 @@ impl JsonEncoder {
             false => b"",
         };
         for field in trailers.iter() {
-            if !field.name_bytes.starts_with(b"grpc-") && !is_of_a_body(field.name) {
+            if !field.name_bytes.starts_with(b"grpc-") && !prefixes::is_of_a_body(field.name) {
                 prefixes::push(head, prefix, field);
             }
         }
@@ -456,18 +474,6 @@ impl JsonEncoder {
     fn has_prefixes(&self) -> bool {
         !self.connect && self.transcoder.settings.compatibility.metadata_prefixes
     }
-}
-
-/// Fields about the body's framing, which a service must not send behind its last message.
-fn is_of_a_body(name: Name) -> bool {
-    matches!(
-        name,
-        Name::CONTENT_TYPE
-            | Name::CONTENT_LENGTH
-            | Name::TRAILER
-            | Name::TRANSFER_ENCODING
-            | Name::CONNECTION
-    )
 }
 
 /// Whether these bytes may be the value of a field (RFC 9110 section 5.5).

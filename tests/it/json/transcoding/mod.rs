@@ -3,6 +3,7 @@
 mod bodies;
 mod broken;
 mod calls;
+mod coded_streams;
 mod codings;
 mod compatible;
 mod described;
