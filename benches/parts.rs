@@ -22,7 +22,7 @@ use ringway::policy::limit::{Limit, SharedLimit};
 use ringway::policy::outcome::Outcome;
 use ringway::policy::rate::{Rate, SharedRate};
 use ringway::policy::rbac;
-use ringway::policy::route::{Question, Routes};
+use ringway::policy::route::{Pseudo, Question, Routes};
 use ringway::random::Random;
 use ringway::time::Moment;
 use ringway::time::timers::Timers;
@@ -79,7 +79,7 @@ fn main() {
 }
 
 fn asked<'a>(path: &'a str, headers: &'a HeaderMap) -> Question<'a, HeaderMap> {
-    Question { path: path.as_bytes(), query: b"", host: b"gateway", headers, draw: 0 }
+    Question { path: path.as_bytes(), came: Pseudo::default(), host: b"gateway", headers, draw: 0 }
 }
 
 fn route(rows: &mut Rows<'_>) {

@@ -20,7 +20,7 @@ use ringway::policy::deadline::Deadline;
 use ringway::policy::limit::SharedLimit;
 use ringway::policy::outcome::Outcome;
 use ringway::policy::retry::{Attempt, AttemptOutcome, Next, Pushback, Retries, Ruling, rule};
-use ringway::policy::route::{Question, Routes};
+use ringway::policy::route::{Pseudo, Question, Routes};
 use ringway::policy::shared_cluster::SharedClusterState;
 use ringway::policy::status::Code;
 use ringway::random::Random;
@@ -164,7 +164,7 @@ fn find<'a>(
     random: &mut Random,
 ) -> &'a config::Cluster {
     let (path, host) = (black_box(PATH).as_bytes(), black_box("gateway").as_bytes());
-    let found = routes.find(&Question { path, query: b"", host, headers, draw: 0 });
+    let found = routes.find(&Question { path, came: Pseudo::default(), host, headers, draw: 0 });
     let route = found.expect("there is a route").route;
     let choice = routes.choose(route, random);
     &config.clusters[config.routes[route].clusters[choice].cluster]

@@ -7,7 +7,7 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
 use ringway::config::{Match, PathMatch, Route, WeightedCluster};
-use ringway::policy::route::{Question, Routes};
+use ringway::policy::route::{Pseudo, Question, Routes};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ fn routes(count: usize, host: Option<&str>) -> Routes {
 }
 
 fn asked<'a>(path: &'a str, headers: &'a HeaderMap) -> Question<'a, HeaderMap> {
-    Question { path: path.as_bytes(), query: b"", host: b"api.example.com", headers, draw: 0 }
+    Question { path: path.as_bytes(), came: Pseudo::default(), host: b"api.example.com", headers, draw: 0 }
 }
 
 fn find(criterion: &mut Criterion) {

@@ -9,7 +9,7 @@ use super::request::{AdminError, AdminRequest};
 use super::value::Value;
 use crate::config::{Config, LocalAnswer, MILLION, PathRewrite, Route};
 use crate::policy::rbac;
-use crate::policy::route::{Question, why_not};
+use crate::policy::route::{Pseudo, Question, why_not};
 use crate::transcode::rules::{Captures, Found};
 
 pub(super) fn page(asked: &AdminRequest) -> Result<Value, AdminError> {
@@ -73,13 +73,18 @@ fn rewrite(rewrite: &PathRewrite) -> String {
 }
 
 fn explain(config: &Config, path: &str, asked: &AdminRequest) -> Result<Value, AdminError> {
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let (whole, path) = (path, path.split('?').next().unwrap_or(path));
     let host = asked.query().get("host").unwrap_or_default();
     let headers = headers(asked)?;
     let question = Question {
         path: path.as_bytes(),
-        query: query.as_bytes(),
         host: without_port(host).as_bytes(),
+        came: Pseudo {
+            // A call of gRPC, unless the page is asked about plain HTTP.
+            method: asked.query().get("method").unwrap_or("POST").as_bytes(),
+            path: whole.as_bytes(),
+            authority: host.as_bytes(),
+        },
         headers: &headers,
         // The draw that no fraction has.
         draw: MILLION,

@@ -18,10 +18,12 @@ pub(super) fn matching(table: &Table<'_>, any_path: bool) -> Option<Match> {
     let host = table.text("host", forms::match_host).map(|(host, _)| host);
     let mut headers = headers(table);
     let mut header_matchers = Vec::new();
-    for matcher in matchers(table, "header_matchers", forms::header_name) {
+    for matcher in matchers(table, "header_matchers", forms::matched_name) {
         match matcher {
             // They are found in an index.
-            ValueMatcher { name, value: ValueMatch::Exact(text), invert: false } => {
+            ValueMatcher { name, value: ValueMatch::Exact(text), invert: false }
+                if !name.starts_with(':') =>
+            {
                 headers.push((name, text));
             }
             other => header_matchers.push(other),

@@ -436,11 +436,22 @@ pub(super) fn header_name(text: &str) -> Result<String, Hint> {
     // RFC 9110 section 5.6.2: tchar.
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if text.starts_with(':') {
-        return Err(Some("match the path with `path`, `prefix` or `service`, the authority with `host`"));
+        return Err(Some(
+            "match the path with `path`, `prefix` or `service`, the authority with `host`, others in `header_matchers`",
+        ));
     }
     match !text.is_empty() && text.bytes().all(allowed) {
         true => Ok(text.to_ascii_lowercase()),
         false => Err(None),
+    }
+}
+
+/// The name of what a condition of a route is about: a header field, or one of three pseudo-fields of a request.
+pub(super) fn matched_name(text: &str) -> Result<String, Hint> {
+    match text {
+        ":method" | ":path" | ":authority" => Ok(text.to_owned()),
+        _ if text.starts_with(':') => Err(None),
+        _ => header_name(text),
     }
 }
 

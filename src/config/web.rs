@@ -32,7 +32,7 @@ pub struct Transcoding {
     pub max_request_body_size: u32,
     /// Bytes of one message of an answer, which is held while it is turned into JSON.
     pub max_response_message_size: u32,
-    /// Compression of JSON answers that are whole, by `accept-encoding`.
+    /// Compression of JSON answers, by `accept-encoding`.
     pub compression: Compression,
     /// Compression of gRPC messages between the gateway and services, of calls in JSON.
     pub grpc_compression: GrpcCompression,
@@ -53,9 +53,9 @@ pub struct Transcoding {
 pub struct Compression {
     /// Codings that callers may be given; of those they weigh alike, the first.
     pub algorithms: Vec<ContentCoding>,
-    /// Bytes of a body below which it is sent as it is.
+    /// Bytes of a body below which it is sent as it is; not of streams, whose length nobody knows.
     pub min_content_length: u32,
-    /// Streams that a worker compresses at a time.
+    /// Streams that a worker compresses at a time, each with some 300 KiB of memory; others are sent as they are.
     pub max_streams: u32,
 }
 

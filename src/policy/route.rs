@@ -27,7 +27,7 @@ use crate::random::Random;
 
 pub use explain::why_not;
 pub use rewrite::Rewriter;
-pub use rule::{Headers, Question};
+pub use rule::{Headers, Pseudo, Question};
 
 /// The route of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub struct Routes {
     rules: Box<[Rule]>,
     /// Whether chance has a say in any of them.
     draws: bool,
-    /// Whether any of them asks for parameters of the query.
-    asks_query: bool,
+    /// Whether any of them asks for the request as it came: its query, or pseudo-fields.
+    asks_request: bool,
     /// Memory for values that are joined.
     joined: RefCell<Vec<u8>>,
     /// Routes for any host.
@@ -83,8 +83,8 @@ impl Routes {
         let hosts = hosts.into_iter().map(|(host, indices)| (host, table(&indices))).collect();
         let suffixes = ByLength::all(suffixes, table);
         let draws = rules.iter().any(Rule::draws);
-        let asks_query = rules.iter().any(Rule::asks_query);
-        Routes { rules, draws, asks_query, joined: RefCell::default(), any, hosts, suffixes }
+        let asks_request = rules.iter().any(Rule::asks_request);
+        Routes { rules, draws, asks_request, joined: RefCell::default(), any, hosts, suffixes }
     }
 
     /// Whether chance has a say, so that a call needs a draw.
@@ -92,9 +92,9 @@ impl Routes {
         self.draws
     }
 
-    /// Whether the query of a call has a say.
-    pub fn asks_query(&self) -> bool {
-        self.asks_query
+    /// Whether the request as it came has a say: its query, or pseudo-fields.
+    pub fn asks_request(&self) -> bool {
+        self.asks_request
     }
 
     /// The route of a call.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::call::guards::{Guards, Tokens};
+use super::call::headers;
 use super::call::known::KnownHeads;
 use super::call::timeouts::RouteTimeouts;
 use super::clock;
@@ -21,7 +22,7 @@ use crate::policy::jwt::SharedKeys;
 use crate::policy::keyed_rate::KeyedRate;
 use crate::policy::limit::SharedLimit;
 use crate::policy::rate::{Rate, SharedRate};
-use crate::policy::route::{Found, Question, Rewriter, Routes};
+use crate::policy::route::{Found, Pseudo, Question, Rewriter, Routes};
 use crate::policy::shared_cluster::SharedClusterState;
 use crate::random::Random;
 use crate::time::Moment;
@@ -67,12 +68,19 @@ impl ConfigSnapshot {
     }
 }
 
+/// What routes may ask of a request as it came.
+#[derive(Default)]
+struct KeptRequest {
+    method: Vec<u8>,
+    path: Vec<u8>,
+}
+
 /// A worker's own form of a [`ConfigSnapshot`].
 pub(super) struct WorkerConfig {
     pub(super) config: Arc<Config>,
     routes: Routes,
-    /// The query of the call that is being routed.
-    query: RefCell<Vec<u8>>,
+    /// The request of the call that is being routed, as it came.
+    came: RefCell<KeptRequest>,
     /// Whether a path of plain HTTP means something to a route, before it means a method.
     takes_paths: bool,
     /// The rewrite of each route that has one, for its service or for its callers.
@@ -149,7 +157,7 @@ impl WorkerConfig {
         let made = WorkerConfig {
             config: Arc::clone(config),
             routes: Routes::new(&config.routes),
-            query: RefCell::default(),
+            came: RefCell::default(),
             takes_paths: config.routes.iter().any(|route| route.actions.takes_paths()),
             rewriters: config.routes.iter().map(|route| rewrite_of(route).map(Rewriter::new)).collect(),
             path: RefCell::default(),
@@ -173,12 +181,15 @@ impl WorkerConfig {
         Rc::new(made)
     }
 
-    /// Keeps the query of a call that is about to be routed, for its head may lose it before.
-    pub(super) fn keep_query(&self, query: &[u8]) {
-        if self.routes.asks_query() {
-            let mut kept = self.query.borrow_mut();
-            kept.clear();
-            kept.extend_from_slice(query);
+    /// Keeps what a head says of its request, if a route asks for that: decoding changes it.
+    pub(super) fn keep_request(&self, head: &Head) {
+        if self.routes.asks_request() {
+            let mut kept = self.came.borrow_mut();
+            let KeptRequest { method, path } = &mut *kept;
+            for (to, from) in [(method, head.method()), (path, head.path())] {
+                to.clear();
+                to.extend_from_slice(from.unwrap_or_default());
+            }
         }
     }
 
@@ -187,10 +198,12 @@ impl WorkerConfig {
         if self.routes.draws() { random.borrow_mut().below(MILLION) } else { 0 }
     }
 
-    /// Finds the route of a call whose query was kept.
-    pub(super) fn find(&self, path: &[u8], host: &[u8], headers: &Head, draw: u32) -> Option<Found> {
-        let query = &self.query.borrow();
-        self.routes.find(&Question { path, query, host, headers, draw })
+    /// Finds the route of a call whose request was kept.
+    pub(super) fn find(&self, head: &Head, draw: u32) -> Option<Found> {
+        let KeptRequest { method, path } = &*self.came.borrow();
+        let came = Pseudo { method, path, authority: headers::authority(head) };
+        let (path, host) = (headers::path(head), headers::host(head));
+        self.routes.find(&Question { path, host, came, headers: head, draw })
     }
 
     /// Whether a path of plain HTTP may mean something to a route, before it means a method.

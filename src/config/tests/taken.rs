@@ -442,6 +442,16 @@ fn hosts_paths_and_headers_have_their_forms() {
     for text in ["", ":path", "a b", "a:", "é", "a\n", "(a)"] {
         assert!(forms::header_name(text).is_err(), "{text}");
     }
+    for (text, wanted) in [
+        (":method", true),
+        (":authority", true),
+        ("X-A", true),
+        (":scheme", false),
+        (":Path", false),
+        ("a b", false),
+    ] {
+        assert_eq!(forms::matched_name(text).is_ok(), wanted, "{text}");
+    }
     for text in ["", "1", "a b", "a\tb", "\"x\""] {
         assert!(forms::header_value(text).is_ok(), "{text}");
     }

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::rule::{self, Question, matches};
+use super::rule::{self, Pseudo, Question, matches};
 use super::table::HOST_BYTES_MAX;
 use crate::config::{PathMatch, Percent, Route, ValueMatch, ValueMatcher};
 
@@ -15,8 +15,12 @@ pub fn why_not(route: &Route, question: &Question<'_, HeaderMap>) -> Option<Stri
         .or_else(|| {
             matching.headers.iter().find_map(|(name, value)| header_differs(name, value, question.headers))
         })
-        .or_else(|| matching.header_matchers.iter().find_map(|it| field_differs(it, question.headers)))
-        .or_else(|| matching.query_parameters.iter().find_map(|it| parameter_differs(it, question.query)))
+        .or_else(|| {
+            matching.header_matchers.iter().find_map(|it| field_differs(it, question.headers, &question.came))
+        })
+        .or_else(|| {
+            matching.query_parameters.iter().find_map(|it| parameter_differs(it, question.came.query()))
+        })
         .or_else(|| {
             let fraction = matching.runtime_fraction.filter(|fraction| question.draw >= *fraction)?;
             Some(format!("it takes {} % of such calls, by chance", Percent(fraction)))
@@ -60,9 +64,12 @@ fn header_differs(name: &str, wanted: &str, headers: &HeaderMap) -> Option<Strin
     })
 }
 
-fn field_differs(wanted: &ValueMatcher, headers: &HeaderMap) -> Option<String> {
-    let is_there = headers.contains_key(wanted.name.as_str());
-    let is_met = rule::meets(headers, wanted, &mut Vec::new());
+fn field_differs(wanted: &ValueMatcher, headers: &HeaderMap, came: &Pseudo<'_>) -> Option<String> {
+    let is_there = match came.get(&wanted.name) {
+        Some(value) => value.is_some(),
+        None => headers.contains_key(wanted.name.as_str()),
+    };
+    let is_met = rule::meets(headers, came, wanted, &mut Vec::new());
     (!is_met).then(|| value_differs(wanted, "header", is_there))
 }
 

@@ -39,14 +39,44 @@ impl Headers for HeaderMap {
 pub struct Question<'a, H> {
     /// The path, without its query.
     pub path: &'a [u8],
-    /// The query, without its question mark.
-    pub query: &'a [u8],
     /// The authority without its port.
     pub host: &'a [u8],
+    /// The pseudo-fields of the request as it came.
+    pub came: Pseudo<'a>,
     /// The header fields.
     pub headers: &'a H,
     /// Chance, below a million: a route takes the calls whose draw is below its fraction.
     pub draw: u32,
+}
+
+/// Pseudo-fields of a request as it came, before its path meant a method.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pseudo<'a> {
+    /// `:method`.
+    pub method: &'a [u8],
+    /// `:path`: the path, and the query behind a question mark.
+    pub path: &'a [u8],
+    /// `:authority`, with the port; of HTTP/1.1 `host`.
+    pub authority: &'a [u8],
+}
+
+impl<'a> Pseudo<'a> {
+    /// The query, without its question mark.
+    pub(super) fn query(&self) -> &'a [u8] {
+        let mark = self.path.iter().position(|byte| *byte == b'?');
+        mark.map_or(b"", |mark| &self.path[mark + 1..])
+    }
+
+    /// The pseudo-field of this name, unless the name is that of a field. `None` where the request has none.
+    pub(super) fn get(&self, name: &str) -> Option<Option<&'a [u8]>> {
+        let value = match name {
+            ":method" => self.method,
+            ":path" => self.path,
+            ":authority" => self.authority,
+            _ => return None,
+        };
+        Some(Some(value).filter(|value| !value.is_empty()))
+    }
 }
 
 /// A header that a route asks for: its name and its value.
@@ -108,8 +138,13 @@ impl Rule {
         self.fraction < MILLION
     }
 
-    pub(super) fn asks_query(&self) -> bool {
+    fn asks_query(&self) -> bool {
         !self.query_parameters.is_empty()
+    }
+
+    /// Whether the request as it came has a say.
+    pub(super) fn asks_request(&self) -> bool {
+        self.asks_query() || self.header_matchers.iter().any(|matcher| matcher.name.starts_with(':'))
     }
 }
 
@@ -137,8 +172,9 @@ impl<H: Headers> Search<'_, H> {
             return met;
         }
         let joined = &mut *self.joined;
-        let of_query = |matcher: &ValueMatcher| matcher.meets(parameter(self.question.query, &matcher.name));
-        let met = rule.header_matchers.iter().all(|matcher| meets(headers, matcher, joined))
+        let came = &self.question.came;
+        let of_query = |matcher: &ValueMatcher| matcher.meets(parameter(came.query(), &matcher.name));
+        let met = rule.header_matchers.iter().all(|matcher| meets(headers, came, matcher, joined))
             && rule.query_parameters.iter().all(of_query);
         if met && rule.draws() {
             self.drawn = self.drawn.min(index);
@@ -156,8 +192,16 @@ pub(super) fn parameter<'q>(query: &'q [u8], name: &str) -> Option<&'q [u8]> {
     })
 }
 
-/// Whether the values of a header field meet a condition. Several are joined, in `joined`.
-pub(super) fn meets(headers: &impl Headers, matcher: &ValueMatcher, joined: &mut Vec<u8>) -> bool {
+/// Whether the values of a header field, or a pseudo-field, meet a condition. Several are joined, in `joined`.
+pub(super) fn meets(
+    headers: &impl Headers,
+    came: &Pseudo<'_>,
+    matcher: &ValueMatcher,
+    joined: &mut Vec<u8>,
+) -> bool {
+    if let Some(value) = came.get(&matcher.name) {
+        return matcher.meets(value);
+    }
     let name = matcher.name.as_bytes();
     let mut all = headers.values(name);
     let (first, second) = (all.next(), all.next());

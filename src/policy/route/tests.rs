@@ -38,8 +38,9 @@ fn matcher(name: &str, value: ValueMatch, invert: bool) -> ValueMatcher {
 
 /// A call to this path, with its query.
 fn asked<'a>(path: &'a str, host: &'a str, headers: &'a HeaderMap, draw: u32) -> Question<'a, HeaderMap> {
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    Question { path: path.as_bytes(), query: query.as_bytes(), host: host.as_bytes(), headers, draw }
+    let came = Pseudo { method: b"POST", path: path.as_bytes(), authority: host.as_bytes() };
+    let path = path.split('?').next().unwrap_or(path);
+    Question { path: path.as_bytes(), came, host: host.as_bytes(), headers, draw }
 }
 
 fn header_map(headers: &[(&'static str, &str)]) -> HeaderMap {
@@ -49,8 +50,14 @@ fn header_map(headers: &[(&'static str, &str)]) -> HeaderMap {
 /// The expected result of `Routes::find`, as plainly as it can be put, and whether chance had a say.
 fn find_plainly(routes: &[Route], asked: &Question<'_, HeaderMap>) -> (Option<usize>, bool) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let (path, query, host) = (text(asked.path), text(asked.query), text(asked.host).to_ascii_lowercase());
+    let (path, host) = (text(asked.path), text(asked.host).to_ascii_lowercase());
+    let Pseudo { method, path: whole, authority } = asked.came;
+    let query = text(whole).split_once('?').map_or(String::new(), |(_, query)| query.to_owned());
     let joined = |name: &str| {
+        let pseudo = [(":method", method), (":path", whole), (":authority", authority)];
+        if let Some((_, value)) = pseudo.iter().find(|(known, _)| *known == name) {
+            return (!value.is_empty()).then(|| value.to_vec());
+        }
         let values: Vec<_> = asked.headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
         (!values.is_empty()).then(|| values.join(&b","[..]))
     };
@@ -310,6 +317,41 @@ fn fields_and_parameters_are_matched_in_many_ways() {
 }
 
 #[test]
+fn pseudo_fields_are_those_of_the_request_as_it_came() {
+    let with = |name: &str, value, invert| {
+        of(Match { header_matchers: vec![matcher(name, value, invert)], ..Match::default() })
+    };
+    let routes = [
+        with(":method", ValueMatch::Exact("GET".into()), false),
+        with(":path", ValueMatch::Suffix("?beta=1".into()), false),
+        with(":path", ValueMatch::Regex(Regex::new("/v[0-9]+/.*").unwrap()), false),
+        with(":authority", ValueMatch::Suffix(":8443".into()), false),
+        with(":authority", ValueMatch::Present(false), false),
+        with(":method", ValueMatch::Exact("POST".into()), true),
+    ];
+    assert!(Routes::new(&routes).asks_request());
+    let headers = header_map(&[]);
+    let indexed = Routes::new(&routes);
+    for (method, path, authority, wanted) in [
+        ("GET", "/a", "h", Some(0)),
+        ("get", "/a", "h", Some(5)),
+        ("POST", "/a?beta=1", "h", Some(1)),
+        ("POST", "/a?beta=12", "h", None),
+        ("POST", "/v1/a", "h", Some(2)),
+        ("POST", "/a", "h:8443", Some(3)),
+        ("POST", "/a", "", Some(4)),
+        ("POST", "/a", "h", None),
+        ("PUT", "/a", "h:844", Some(5)),
+    ] {
+        // The path by which routes are found is the one of the method that a request of JSON means.
+        let came =
+            Pseudo { method: method.as_bytes(), path: path.as_bytes(), authority: authority.as_bytes() };
+        let question = Question { path: b"/a.B/C", came, host: b"h", headers: &headers, draw: 0 };
+        check_one(&routes, &indexed, &question, wanted);
+    }
+}
+
+#[test]
 fn one_draw_decides_about_all_routes() {
     let part = |path: &str, percent: u32| {
         of(Match {
@@ -320,7 +362,7 @@ fn one_draw_decides_about_all_routes() {
     };
     let routes = [part("a", 10), part("a", 30), route(Service("a".into()), None, &[]), part("b", 0)];
     let indexed = Routes::new(&routes);
-    assert!(indexed.draws() && !indexed.asks_query());
+    assert!(indexed.draws() && !indexed.asks_request());
     let headers = HeaderMap::new();
     let mut counts = [0; 3];
     let mut random = Random::seeded(3);

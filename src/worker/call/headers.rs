@@ -144,10 +144,15 @@ pub(in crate::worker) fn format(head: &Head) -> Option<&[u8]> {
     head.get(Name::CONTENT_TYPE).and_then(content::format)
 }
 
+/// The authority that the caller means to reach; of HTTP/1.1 `host`.
+pub(in crate::worker) fn authority(head: &Head) -> &[u8] {
+    head.authority().or_else(|| head.get(Name::HOST)).unwrap_or_default()
+}
+
 /// The host that the caller means to reach. A port is cut off only if digits follow the last `:`, and no other stands
 /// outside brackets. A value with several addresses is compared as it is.
 pub(in crate::worker) fn host(head: &Head) -> &[u8] {
-    let authority = head.authority().or_else(|| head.get(Name::HOST)).unwrap_or_default();
+    let authority = authority(head);
     let Some(colon) = authority.iter().rposition(|byte| *byte == b':') else { return authority };
     let (host, port) = (&authority[..colon], &authority[colon + 1..]);
     let is_one = host.ends_with(b"]") || !host.contains(&b':');

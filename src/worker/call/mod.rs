@@ -253,7 +253,7 @@ fn read_head(
     let headers = call.read_headers(worker, protocol)?;
     // Before anything is refused: the refusal says it, too.
     call.tell_time(worker, headers);
-    call.keep_query(config);
+    call.keep_request(config);
     let draw = config.draw(&worker.random);
     if protocol == DownstreamProtocol::Json && config.takes_paths() {
         // A path of plain HTTP may mean something to a route, before it means a method.

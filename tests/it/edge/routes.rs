@@ -12,7 +12,7 @@ use crate::support::http1::Http1;
 use crate::support::library::{Library, Source, front_with};
 use crate::support::raw::{EMPTY_CALL, RawClient, message};
 use crate::support::service::{Act, Service};
-use crate::support::web::{Caller, JSON, VERSIONS, Version};
+use crate::support::web::{Caller, JSON, VERSIONS, Version, answer};
 
 /// A gateway with these routes before the one that takes all calls, and these tables in its cluster.
 fn before(service: &Service, backend: &str, routes: &str, tables: &str) -> (Gateway, SocketAddr) {
@@ -53,6 +53,8 @@ async fn each_condition_leads_to_its_route() {
             "header_matchers = [{ name = \"x-plain\", present = false }, { name = \"x-tag\", safe_regex = '[a-z]{3}' }]",
             "",
         ),
+        marked("whole", "header_matchers = [{ name = \":path\", suffix = \"/Whole?v=2\" }]", ""),
+        marked("never", "header_matchers = [{ name = \":method\", exact = \"GET\" }]", ""),
     ];
     for backend in BACKENDS {
         let service = service().await;
@@ -75,6 +77,8 @@ async fn each_condition_leads_to_its_route() {
             ("/a.B/C", &[("x-tag", "abc")], Some("bare")),
             ("/a.B/C", &[("x-tag", "abc"), ("x-plain", "")], None),
             ("/a.B/C", &[("x-tag", "abcd")], None),
+            ("/a.B/Whole?v=2", &[], Some("whole")),
+            ("/a.B/Whole", &[], None),
         ]
         .repeat(2)
         {
@@ -267,6 +271,71 @@ async fn a_path_of_json_is_rewritten_before_it_means_a_method() {
     let page = front.gateway.metrics();
     let of_api = |line: &&str| line.starts_with("ringway_calls_total") && line.contains("route=\"api\"");
     assert!(page.lines().any(|line| of_api(&line) && line.ends_with(" 2")), "{page}");
+}
+
+/// Of JSON, too, pseudo-fields are those of the request, and not of the call that it becomes.
+#[tokio::test]
+async fn a_route_asks_for_the_request_of_json_as_it_came() {
+    let library = Library::start();
+    let routes = [
+        ("get", "name = \":method\", exact = \"GET\""),
+        ("path", "name = \":path\", prefix = \"/v1/shelves/b/\""),
+        ("port", "name = \":authority\", suffix = \".test:8443\""),
+    ];
+    let routes = routes.map(|(name, matcher)| {
+        format!("[[routes]]\nname = \"{name}\"\nmatch.header_matchers = [{{ {matcher} }}]\ncluster = \"interop\"\n")
+    });
+    let change = |config: String| config.replacen("[[routes]]\n", &(routes.concat() + "[[routes]]\n"), 1);
+    let front = front_with(library.address(), "epoll", Source::DescriptorSet, "", change);
+    let mut admin = Http1::connect(front.gateway.admin()).await;
+    for version in VERSIONS {
+        let mut caller = Caller::connect(version, front.address).await;
+        for (line, host, wanted) in [
+            ("POST /v1/shelves/a/books", "ringway.test", "prefix:/"),
+            ("POST /v1/shelves/b/books", "ringway.test", "path"),
+            ("GET /v1/shelves/b/books/c", "ringway.test", "get"),
+            ("POST /v1/shelves/a/books", "ringway.test:8443", "port"),
+        ] {
+            let before = calls_of(&front.gateway, wanted);
+            ask_at(&mut caller, host, line).await;
+            assert_eq!(calls_of(&front.gateway, wanted), before + 1, "{line} at {host} by {version:?}");
+            let (method, path) = line.split_once(' ').expect("a method and a path");
+            let explain = format!("GET /routes?format=json&explain={path}&method={method}&host={host}");
+            let page = admin.ask(&explain, &[], b"").await.json();
+            assert_eq!(page["taken_by"]["name"], wanted, "{page}");
+        }
+    }
+}
+
+/// Asks with this authority, and waits for the answer.
+async fn ask_at(caller: &mut Caller, host: &str, line: &str) {
+    let body = if line.starts_with("GET") { "" } else { "{\"title\": \"x\"}" };
+    match caller {
+        Caller::Http1(client) => {
+            let length = body.len();
+            let fields = format!("host: {host}\r\n{}: {}\r\ncontent-length: {length}", JSON.0, JSON.1);
+            client.say(format!("{line} HTTP/1.1\r\n{fields}\r\n\r\n{body}")).await;
+            client.answer().await;
+        }
+        Caller::Http2(client) => {
+            let (method, path) = line.split_once(' ').expect("a method and a path");
+            let request = http::Request::builder().method(method).uri(format!("http://{host}{path}"));
+            let request = request.header(JSON.0, JSON.1).body(()).expect("it is a request");
+            let mut call = client.send(request, body.is_empty()).await;
+            if !body.is_empty() {
+                call.send(Bytes::from_static(body.as_bytes()), true);
+            }
+            answer(call).await;
+        }
+    }
+}
+
+/// How many calls a route has counted.
+fn calls_of(gateway: &Gateway, route: &str) -> u64 {
+    let label = format!("route=\"{route}\"");
+    let page = gateway.metrics();
+    let lines = page.lines().filter(|line| line.starts_with("ringway_calls_total{") && line.contains(&label));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::super::row::{
     codes, count, flag, names, other, ratio, secs, table, tables, time, time_or_none, word,
 };
 use super::resilience::{breaker_rows, hedging_rows, retry_rows};
-use super::values::{CLUSTER, DAY, HEADER, HOUR, MONTH, MS, NAME, PATH, SERVICE};
+use super::values::{CLUSTER, DAY, HOUR, MONTH, MS, NAME, PATH, SERVICE};
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[
@@ -86,7 +86,7 @@ macro_rules! matcher_rows {
 #[rustfmt::skip]
 pub(super) const HEADER_MATCHERS: &[Knob] = matcher_rows!("routes.match.header_matchers",
     "Further conditions on header fields (Envoy's words), all of which must hold. Several fields of one name count as their values with commas between them.",
-    HEADER, "field");
+    "the name of a header field, or `:method`, `:path` or `:authority`", "field");
 
 #[rustfmt::skip]
 pub(super) const QUERY_PARAMETERS: &[Knob] = matcher_rows!("routes.match.query_parameters",

@@ -124,7 +124,7 @@ impl Call {
     /// Where a redirect leads.
     fn location(&self, config: &WorkerConfig, route: usize, redirect: &Redirect) -> Result<Vec<u8>, Failure> {
         let scheme = redirect.scheme.as_deref().unwrap_or(self.client.scheme());
-        let authority = self.head.authority().or_else(|| self.head.get(Name::HOST)).unwrap_or_default();
+        let authority = headers::authority(&self.head);
         let host = match &redirect.host {
             Some(host) => host.as_bytes(),
             // Another scheme has another port, unless it is written down.

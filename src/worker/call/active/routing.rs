@@ -21,9 +21,9 @@ impl Call {
         }
     }
 
-    /// Keeps the query, for decoding may take it away and routes may ask for it.
-    pub(in crate::worker::call) fn keep_query(&self, config: &WorkerConfig) {
-        config.keep_query(headers::query(&self.head).unwrap_or_default().as_bytes());
+    /// Keeps the request as it came, for decoding changes it and routes may ask for it.
+    pub(in crate::worker::call) fn keep_request(&self, config: &WorkerConfig) {
+        config.keep_request(&self.head);
     }
 
     /// Finds the route, with this draw.
@@ -32,8 +32,7 @@ impl Call {
         config: &WorkerConfig,
         draw: u32,
     ) -> Result<Found, Failure> {
-        let (path, host) = (headers::path(&self.head), headers::host(&self.head));
-        config.find(path, host, &self.head, draw).ok_or(Failure::NoRoute)
+        config.find(&self.head, draw).ok_or(Failure::NoRoute)
     }
 
     /// Notes the route that was found, and the series that counts the call.
