@@ -21,7 +21,7 @@ use ringway::policy::jwt::{self, Cache, KeySet};
 use ringway::policy::limit::{Limit, SharedLimit};
 use ringway::policy::outcome::Outcome;
 use ringway::policy::rate::{Rate, SharedRate};
-use ringway::policy::rbac;
+use ringway::policy::rbac::{self, Rbac};
 use ringway::policy::route::{Pseudo, Question, Routes};
 use ringway::random::Random;
 use ringway::time::Moment;
@@ -147,7 +147,8 @@ fn access(rows: &mut Rows<'_>) {
     assert!(cache.find(&token, 1, now).is_none());
     cache.insert(&token, Rc::clone(&verified));
     rows.extra(CACHED_TOKEN, || cache.find(black_box(&token), 1, now).is_some());
-    let (headers, rules) = (HeaderMap::new(), config.routes[0].policies.rbac.as_ref().expect("rules"));
+    let headers = HeaderMap::new();
+    let rules = Rbac::new(config.routes[0].policies.rbac.as_ref().expect("rules"));
     let question = rbac::Question {
         path: b"/bench.v1.Service60/Call",
         headers: &headers,
@@ -158,8 +159,8 @@ fn access(rows: &mut Rows<'_>) {
         token: Some(&verified),
         client: None,
     };
-    assert!(rbac::authorize(rules, &question).allowed);
-    rows.extra(SIXTY_RULES, || rbac::authorize(black_box(rules), black_box(&question)).allowed);
+    assert!(rules.authorize(&question).allowed);
+    rows.extra(SIXTY_RULES, || black_box(&rules).authorize(black_box(&question)).allowed);
 }
 
 fn resilience(rows: &mut Rows<'_>) {

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::request::{AdminError, AdminRequest};
 use super::value::Value;
 use crate::config::{Config, LocalAnswer, MILLION, PathRewrite, Route};
-use crate::policy::rbac;
+use crate::policy::rbac::{self, Rbac};
 use crate::policy::route::{Pseudo, Question, why_not};
 use crate::transcode::rules::{Captures, Found};
 
@@ -136,9 +136,9 @@ fn client(asked: &AdminRequest) -> Result<Option<IpAddr>, AdminError> {
 /// Whether a client of this address may connect to each listener, and what the rules of the route say of its call without
 /// a certificate, a token or a key.
 fn access(config: &Config, route: Option<&Route>, client: IpAddr, path: &str, headers: &HeaderMap) -> Value {
-    let rules = route.and_then(|route| route.policies.rbac.as_ref());
+    let rules = route.and_then(|route| route.policies.rbac.as_ref()).map(Rbac::new);
     let rows = config.listeners.iter().map(|listener| {
-        let verdict = rules.map(|rules| {
+        let verdict = rules.as_ref().map(|rules| {
             let question = rbac::Question {
                 path: path.as_bytes(),
                 headers,
@@ -149,7 +149,7 @@ fn access(config: &Config, route: Option<&Route>, client: IpAddr, path: &str, he
                 token: None,
                 client: None,
             };
-            rbac::authorize(rules, &question)
+            rules.authorize(&question)
         });
         let word = |allowed: Option<bool>| match allowed {
             Some(true) => Value::from("allowed"),

@@ -5,12 +5,12 @@
 mod cache;
 mod shared;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::rc::Rc;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 pub use cache::Cache;
 pub use shared::SharedKeys;
@@ -278,9 +278,40 @@ impl Verified {
             Some(Value::String(text)) => of_text(text),
             Some(Value::Array(all)) => all.iter().any(|part| part.as_str().is_some_and(&wanted)),
             Some(Value::Bool(flag)) => wanted(if *flag { "true" } else { "false" }),
-            Some(Value::Number(number)) => wanted(&number.to_string()),
+            Some(Value::Number(number)) => wanted(Digits::of(number).as_str()),
             _ => false,
         }
+    }
+}
+
+/// A number as text, in place: calls are compared with it, and nothing is allocated for them.
+struct Digits {
+    bytes: [u8; DIGITS_MAX],
+    length: usize,
+}
+
+/// Far more than the longest number of JSON has that is kept as one: a sign, seventeen digits, a dot, an exponent.
+const DIGITS_MAX: usize = 40;
+
+impl Digits {
+    fn of(number: &Number) -> Digits {
+        let mut digits = Digits { bytes: [0; DIGITS_MAX], length: 0 };
+        // All numbers fit; nothing but an empty text would be seen of one that did not.
+        let _ = write!(digits, "{number}");
+        digits
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Digits {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
     }
 }
 

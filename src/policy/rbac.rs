@@ -3,12 +3,15 @@
 //! A header that comes several times is read so that nobody gains by a further value: a rule that allows needs all of
 //! its values to match, and one that denies needs any. Where a term is negated it is the other way round.
 
+mod index;
+
 use std::net::IpAddr;
 
+use self::index::Index;
 use super::jwt::Verified;
 use super::peer::TlsPeer;
 use super::route::Headers;
-use crate::config::rbac::{Action, Condition, Permission, Policy, Principal, Rbac, Rules, Text};
+use crate::config::rbac::{self, Action, Condition, Permission, Policy, Principal, Text};
 
 /// Facts about a call.
 #[derive(Debug)]
@@ -40,22 +43,54 @@ pub struct Verdict {
     pub shadow: Option<bool>,
 }
 
-/// Asks the rules of a route.
-pub fn authorize<H: Headers>(rules: &Rbac, question: &Question<'_, H>) -> Verdict {
-    Verdict {
-        allowed: allows(&rules.rules, question),
-        shadow: rules.shadow_rules.as_ref().map(|rules| allows(rules, question)),
+/// The rules of a route, ready to be asked.
+#[derive(Debug)]
+pub struct Rbac {
+    rules: Rules,
+    shadow_rules: Option<Rules>,
+}
+
+#[derive(Debug)]
+struct Rules {
+    action: Action,
+    policies: Vec<Policy>,
+    index: Index,
+}
+
+impl Rbac {
+    /// The rules that a configuration has.
+    pub fn new(config: &rbac::Rbac) -> Rbac {
+        Rbac { rules: Rules::new(&config.rules), shadow_rules: config.shadow_rules.as_ref().map(Rules::new) }
+    }
+
+    /// Asks whether a call may pass.
+    pub fn authorize<H: Headers>(&self, question: &Question<'_, H>) -> Verdict {
+        Verdict {
+            allowed: self.rules.allow(question),
+            shadow: self.shadow_rules.as_ref().map(|rules| rules.allow(question)),
+        }
     }
 }
 
-/// Whether a call passes these rules.
-fn allows<H: Headers>(rules: &Rules, question: &Question<'_, H>) -> bool {
-    let is_strict = rules.action == Action::Allow;
-    let matches = || rules.policies.iter().any(|policy| policy_matches(policy, question, is_strict));
-    match rules.action {
-        Action::Allow => matches(),
-        Action::Deny => !matches(),
-        Action::Log => true,
+impl Rules {
+    fn new(config: &rbac::Rules) -> Rules {
+        Rules {
+            action: config.action,
+            policies: config.policies.clone(),
+            index: Index::new(&config.policies),
+        }
+    }
+
+    /// Whether a call passes these rules.
+    fn allow<H: Headers>(&self, question: &Question<'_, H>) -> bool {
+        let is_strict = self.action == Action::Allow;
+        let is_match = |number: usize| policy_matches(&self.policies[number], question, is_strict);
+        let any = || self.index.any(question.path, question.token, is_match);
+        match self.action {
+            Action::Allow => any(),
+            Action::Deny => !any(),
+            Action::Log => true,
+        }
     }
 }
 

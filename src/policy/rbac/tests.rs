@@ -1,5 +1,6 @@
 //! Rules beside calls: sixty rows and more.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use http::HeaderMap;
@@ -7,9 +8,10 @@ use http::HeaderMap;
 use super::*;
 use crate::config;
 use crate::policy::peer::Certificate;
+use crate::random::Random;
 
 /// The rules of a route with one policy, as the file has them.
-fn rules(action: &str, permissions: &[&str], principals: &[&str]) -> Rbac {
+fn rules(action: &str, permissions: &[&str], principals: &[&str]) -> rbac::Rbac {
     let list = |all: &[&str]| all.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ");
     let text = format!(
         "[[listeners]]\naddress = \"127.0.0.1:8080\"\n[[clusters]]\nname = \"c\"\nendpoints = [\"h:1\"]\n\
@@ -71,9 +73,9 @@ fn call(name: &str) -> Call {
     call
 }
 
-fn passes(rules: &Rbac, call: &Call) -> bool {
-    let question = Question {
-        path: b"/orders.v1.Orders/GetOrder",
+fn question<'a>(path: &'a str, call: &'a Call) -> Question<'a, HeaderMap> {
+    Question {
+        path: path.as_bytes(),
         headers: &call.headers,
         caller: [203, 0, 113, 7].into(),
         peer: [10, 0, 0, 1].into(),
@@ -81,8 +83,11 @@ fn passes(rules: &Rbac, call: &Call) -> bool {
         tls: call.tls.as_ref(),
         token: call.token.as_ref(),
         client: call.client,
-    };
-    authorize(rules, &question).allowed
+    }
+}
+
+fn passes(rules: &rbac::Rbac, call: &Call) -> bool {
+    Rbac::new(rules).authorize(&question("/orders.v1.Orders/GetOrder", call)).allowed
 }
 
 /// Action, permissions, principals, call, whether it passes.
@@ -197,7 +202,8 @@ fn every_row_decides_as_it_says() {
 #[test]
 fn no_policy_allows_nothing_and_denies_nothing() {
     for (action, wanted) in [(Action::Allow, false), (Action::Deny, true), (Action::Log, true)] {
-        let rules = Rbac { rules: Rules { action, policies: Vec::new() }, shadow_rules: None };
+        let rules = rbac::Rules { action, policies: Vec::new() };
+        let rules = rbac::Rbac { rules, shadow_rules: None };
         assert_eq!(passes(&rules, &call("plain")), wanted, "{action:?}");
     }
 }
@@ -205,17 +211,99 @@ fn no_policy_allows_nothing_and_denies_nothing() {
 #[test]
 fn shadow_rules_say_what_they_would_do() {
     let (allow, deny) = (rules("ALLOW", ANY, ANY), rules("DENY", ANY, ANY));
-    let both = Rbac { rules: allow.rules, shadow_rules: Some(deny.rules) };
-    let plain = call("plain");
-    let question = Question {
-        path: b"/a.B/C",
-        headers: &plain.headers,
-        caller: [203, 0, 113, 7].into(),
-        peer: [10, 0, 0, 1].into(),
-        port: 8443,
-        tls: None,
-        token: None,
-        client: None,
+    let both = Rbac::new(&rbac::Rbac { rules: allow.rules, shadow_rules: Some(deny.rules) });
+    let verdict = both.authorize(&question("/a.B/C", &call("plain")));
+    assert_eq!(verdict, Verdict { allowed: true, shadow: Some(false) });
+}
+
+/// Policies of terms that an index finds, and of others, beside calls to few methods.
+#[test]
+fn the_index_leaves_out_no_policy_that_matches() {
+    const PERMISSIONS: [&str; 9] = [
+        "any",
+        "path:/a.B/C",
+        "path:/a.B/*",
+        "path:/a.B/C*",
+        "!path:/a.B/C",
+        "path:/d.E/*",
+        "path:/*",
+        "path:/a.B/C/",
+        "path:/d.E/* && path:*/C",
+    ];
+    const PRINCIPALS: [&str; 8] = [
+        "any",
+        "jwt:idp:group=staff",
+        "jwt:idp:group=guests",
+        "!jwt:idp:group=staff",
+        "jwt:idp:scope=write && remote_ip:203.0.113.0/24",
+        "jwt:other:group=staff",
+        "jwt:idp:org.id=7",
+        "jwt:idp:sub=a*",
+    ];
+    const PATHS: [&str; 8] = ["/a.B/C", "/a.B/D", "/a.B/C/", "/a.B/C/x", "/d.E/C", "/d.E", "/", ""];
+    let parsed = |permission, principal| {
+        let rules = rules("ALLOW", &[permission], &[principal]).rules.policies.remove(0);
+        (rules.permissions[0].clone(), rules.principals[0].clone())
     };
-    assert_eq!(authorize(&both, &question), Verdict { allowed: true, shadow: Some(false) });
+    let terms: Vec<_> =
+        PERMISSIONS.iter().zip(PRINCIPALS.iter().cycle()).map(|(one, other)| parsed(one, other)).collect();
+    let mut random = Random::seeded(11);
+    let mut matches = [0, 0];
+    for _ in 0..2_000 {
+        let mut some = || -> Vec<usize> {
+            (0..random.below(3)).map(|_| random.below(terms.len() as u32) as usize).collect()
+        };
+        // So few that not every call matches one.
+        let policy = |number: usize| Policy {
+            name: number.to_string(),
+            permissions: some().into_iter().map(|at| terms[at].0.clone()).collect(),
+            principals: some().into_iter().map(|at| terms[at].1.clone()).collect(),
+        };
+        let policies: Vec<Policy> = (0..6).map(policy).collect();
+        let index = Index::new(&policies);
+        for (path, name) in PATHS.iter().zip(["plain", "token"].iter().cycle()) {
+            let call = call(name);
+            let question = question(path, &call);
+            for is_strict in [true, false] {
+                let one_by_one = policies.iter().any(|policy| policy_matches(policy, &question, is_strict));
+                let found = index.any(question.path, question.token, |number| {
+                    policy_matches(&policies[number], &question, is_strict)
+                });
+                assert_eq!(found, one_by_one, "{path} {name} {policies:#?}");
+                matches[usize::from(found)] += 1;
+            }
+        }
+    }
+    assert!(matches.iter().all(|count| *count > 2_000), "{matches:?}");
+}
+
+/// So a call costs as much beside sixty rules as beside one.
+#[test]
+fn few_of_many_policies_are_compared() {
+    let policies = |permission: &dyn Fn(u32) -> String, principal: &dyn Fn(u32) -> String| -> Vec<Policy> {
+        let one =
+            |number| rules("ALLOW", &[&permission(number)], &[&principal(number)]).rules.policies.remove(0);
+        (0..60).map(one).collect()
+    };
+    let any = |_| "any".to_owned();
+    let group = |number| if number == 7 { "staff".to_owned() } else { format!("g{number}") };
+    for (policies, path) in [
+        (policies(&|number| format!("path:/a.S{number}/M"), &any), "/a.S7/M"),
+        (policies(&|number| format!("path:/a.S{number}/*"), &any), "/a.S7/M"),
+        (policies(&any, &|number| format!("jwt:idp:group={}", group(number))), "/a.S7/M"),
+        // One path for all: then the claims tell them apart.
+        (
+            policies(&|_| "path:/a.S/M".to_owned(), &|number| format!("jwt:idp:group={}", group(number))),
+            "/a.S/M",
+        ),
+    ] {
+        let compared = Cell::new(0);
+        let token = call("token");
+        let question = question(path, &token);
+        let found = Index::new(&policies).any(question.path, question.token, |number| {
+            compared.set(compared.get() + 1);
+            policy_matches(&policies[number], &question, true)
+        });
+        assert_eq!((found, compared.get()), (true, 1), "{:?}", policies[0]);
+    }
 }

@@ -16,7 +16,7 @@ use crate::policy::failure::Failure;
 use crate::policy::jwt::{self, Cache, KeySet, Problem, SharedKeys, Verified};
 use crate::policy::keyed_rate::KeyedRate;
 use crate::policy::peer::Peer;
-use crate::policy::rbac;
+use crate::policy::rbac::{self, Rbac};
 use crate::random::Random;
 use crate::time::Moment;
 use crate::upstream::Cluster;
@@ -26,6 +26,7 @@ pub(in crate::worker) struct Guards {
     config: Arc<Config>,
     route: usize,
     tokens: Vec<Rc<Tokens>>,
+    rbac: Option<Rbac>,
     rates: Vec<Arc<KeyedRate>>,
     /// Each with its cluster.
     mirrors: Vec<(MirrorTarget, Rc<Cluster>)>,
@@ -166,6 +167,7 @@ impl Guards {
                     config: Arc::clone(config),
                     route,
                     tokens: wanted.map(|number| Rc::clone(&tokens[*number])).collect(),
+                    rbac: settings.policies.rbac.as_ref().map(Rbac::new),
                     rates: rates[route].clone(),
                     mirrors: mirrors.map(target).collect(),
                     active_faults: Cell::new(0),
@@ -196,7 +198,7 @@ impl Guards {
         if let Some(keys) = &policies.api_keys {
             known.client = Some(client_of(keys, caller_facts.head)?);
         }
-        if let Some(rules) = &policies.rbac {
+        if let Some(rules) = &self.rbac {
             let question = rbac::Question {
                 path: caller_facts.path,
                 headers: caller_facts.head,
@@ -207,7 +209,7 @@ impl Guards {
                 token: known.token.as_deref(),
                 client: self.client(&known),
             };
-            let verdict = rbac::authorize(rules, &question);
+            let verdict = rules.authorize(&question);
             if verdict.shadow == Some(false) {
                 local.counts().rbac_shadow_denied.add(1);
             }
