@@ -152,8 +152,8 @@ fn access(rows: &mut Rows<'_>) {
     let question = rbac::Question {
         path: b"/bench.v1.Service60/Call",
         headers: &headers,
-        caller: [203, 0, 113, 7].into(),
-        peer: [10, 0, 0, 1].into(),
+        caller: Some([203, 0, 113, 7].into()),
+        peer: Some([10, 0, 0, 1].into()),
         port: 8443,
         tls: None,
         token: Some(&verified),

@@ -179,7 +179,7 @@ fn run_configuration(origin: &Origin, hooks: Hooks) -> ExitCode {
     run::run(config, Some(origin), hooks, |gateway| {
         tracing::info!(
             dashboard = format!("http://{}/", gateway.admin()),
-            listeners = ?gateway.listeners(),
+            listeners = ?gateway.addresses(),
             admin = %gateway.admin(),
             workers = gateway.workers(),
             backend = gateway.backend().name(),
@@ -219,7 +219,7 @@ fn run_demo(addresses: &DemoAddresses, hooks: Hooks) -> ExitCode {
 }
 
 fn greet(gateway: &Gateway, demo: &Demo, out: &mut impl Write) -> io::Result<()> {
-    let listeners = gateway.listeners();
+    let listeners = gateway.addresses();
     writeln!(out, "Ringway {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  dashboard http://{}/", gateway.admin())?;
     for address in &listeners {

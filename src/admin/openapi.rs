@@ -24,7 +24,7 @@ pub(super) fn document(asked: &AdminRequest) -> Result<AdminResponse, AdminError
     let view = asked.source().view();
     let text = match serde_json::from_str(&text) {
         Ok(Value::Object(mut document)) => {
-            let urls = view.config.listeners.iter().map(|listener| url(listener, asked.host()));
+            let urls = view.config.listeners.iter().filter_map(|listener| url(listener, asked.host()));
             document.insert("servers".to_owned(), urls.map(|url| json!({ "url": url })).collect());
             Value::Object(document).to_string()
         }
@@ -34,15 +34,17 @@ pub(super) fn document(asked: &AdminRequest) -> Result<AdminResponse, AdminError
     Ok(AdminResponse::of("application/json", text))
 }
 
-/// Where a listener is reached: under the host by which the admin address was asked, if it listens on all of them.
-fn url(listener: &Listener, host: Option<&str>) -> String {
+/// Where a listener is reached: under the host by which the admin address was asked, if it listens on all of them. `None`
+/// of a Unix socket, which has no URL.
+fn url(listener: &Listener, host: Option<&str>) -> Option<String> {
     let scheme = if listener.tls.is_some() { "https" } else { "http" };
-    let port = listener.address.port();
-    if !listener.address.ip().is_unspecified() {
-        return format!("{scheme}://{}", listener.address);
+    let address = listener.address.tcp()?;
+    let port = address.port();
+    if !address.ip().is_unspecified() {
+        return Some(format!("{scheme}://{address}"));
     }
     let name = host.and_then(|host| host.parse::<http::uri::Authority>().ok());
     let name = name.map_or_else(|| "localhost".to_owned(), |authority| authority.host().to_owned());
     let is_address = name.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6());
-    if is_address { format!("{scheme}://[{name}]:{port}") } else { format!("{scheme}://{name}:{port}") }
+    Some(if is_address { format!("{scheme}://[{name}]:{port}") } else { format!("{scheme}://{name}:{port}") })
 }

@@ -138,6 +138,8 @@ fn client(asked: &AdminRequest) -> Result<Option<IpAddr>, AdminError> {
 fn access(config: &Config, route: Option<&Route>, client: IpAddr, path: &str, headers: &HeaderMap) -> Value {
     let rules = route.and_then(|route| route.policies.rbac.as_ref()).map(Rbac::new);
     let rows = config.listeners.iter().map(|listener| {
+        // Who comes by a Unix socket has no address.
+        let client = listener.address.tcp().map(|_| client);
         let verdict = rules.as_ref().map(|rules| {
             let question = rbac::Question {
                 path: path.as_bytes(),

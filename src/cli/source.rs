@@ -1,6 +1,6 @@
 //! The configuration that a command is about: a file, with settings that go before it, or a service's address alone.
 
-use std::net::SocketAddr;
+use std::net::{AddrParseError, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -45,11 +45,18 @@ pub(super) struct ServiceArguments {
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["file", "config"])]
     to: Option<String>,
     /// Where clients connect.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", requires = "to")]
-    listen: SocketAddr,
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", requires = "to", value_parser = address)]
+    listen: String,
     /// Ask the service for its descriptors by server reflection, and serve its methods as JSON.
     #[arg(long, requires = "to")]
     reflection: bool,
+}
+
+/// An address to listen on. The configuration says what is wrong with a path.
+fn address(text: &str) -> Result<String, AddrParseError> {
+    let is_unix = text.starts_with("unix:");
+    let checked = if is_unix { Ok(()) } else { text.parse::<SocketAddr>().map(drop) };
+    checked.map(|()| text.to_owned())
 }
 
 /// Where a running configuration is from, and how to read it again.
@@ -74,7 +81,7 @@ impl Origin {
             return file.path().map(|path| Origin::file(path, file.set()));
         };
         let mut text = format!(
-            "[[listeners]]\naddress = \"{}\"\n[[routes]]\ncluster = \"service\"\n\
+            "[[listeners]]\naddress = {:?}\n[[routes]]\ncluster = \"service\"\n\
              [[clusters]]\nname = \"service\"\nendpoints = [{to:?}]\n",
             service.listen
         );

@@ -55,6 +55,11 @@ impl Addresses {
         self.ranges.is_empty()
     }
 
+    /// Whether there is an address, and it is one of them.
+    pub fn holds(&self, address: Option<IpAddr>) -> bool {
+        address.is_some_and(|address| self.contains(address))
+    }
+
     /// Whether the address is one of them. An IPv4 address is equal to its form in IPv6 (`::ffff:10.0.0.1`).
     pub fn contains(&self, address: IpAddr) -> bool {
         let wanted = number(address);

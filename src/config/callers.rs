@@ -91,9 +91,8 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Whether the address may connect.
-    pub fn admits(&self, address: IpAddr) -> bool {
-        (self.allow_cidrs.is_empty() || self.allow_cidrs.contains(address))
-            && !self.deny_cidrs.contains(address)
+    /// Whether the address may connect. `None`: a client of a Unix socket has none.
+    pub fn admits(&self, address: Option<IpAddr>) -> bool {
+        (self.allow_cidrs.is_empty() || self.allow_cidrs.holds(address)) && !self.deny_cidrs.holds(address)
     }
 }

@@ -1,5 +1,6 @@
 //! Text to checked types: who called, and who may connect.
 
+use super::EndpointAddress;
 use super::addresses::Addresses;
 use super::callers::{Admission, CertDetails, ForwardCert, Forwarding, ProxyProtocol};
 use super::forms;
@@ -63,6 +64,23 @@ pub(super) fn proxy_protocol(listener: &Table<'_>) -> Option<ProxyProtocol> {
         allow_requests_without_proxy_protocol: table.flag("allow_requests_without_proxy_protocol"),
         timeout: table.time("timeout"),
     })
+}
+
+/// The permissions of a listener's file. TCP has none, and its `reuse_port` is not for Unix sockets.
+pub(super) fn mode(listener: &Table<'_>, address: Option<EndpointAddress>) -> Option<u32> {
+    let is_unix = matches!(address, Some(EndpointAddress::Unix(_)));
+    if is_unix
+        && listener.flag("reuse_port")
+        && let Some(value) = listener.value("reuse_port")
+    {
+        let hint = "two gateways cannot share the path of a Unix socket".to_owned();
+        value.refuse("is for TCP, and the listener's address is a Unix socket", Some(hint));
+    }
+    let (mode, value) = listener.text("mode", forms::mode)?;
+    if address.is_some() && !is_unix {
+        value.refuse("is for Unix sockets, and the listener's address is of TCP", None);
+    }
+    Some(mode)
 }
 
 /// The port that plain HTTP is sent to. With TLS there would be no end to it.

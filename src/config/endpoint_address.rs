@@ -1,4 +1,4 @@
-//! Addresses of endpoints: an IP address and a port, or the path of a Unix socket.
+//! Addresses of endpoints and listeners: an IP address and a port, or the path of a Unix socket.
 //!
 //! Workers hand an address on with each call, and records of calls hold it as plain words. So it is a value to copy, and
 //! each path is kept once, under a number, until the process ends. Paths come from configurations alone, so they are few.
@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 /// All paths so far, at the positions of their numbers.
 static PATHS: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 
-/// Where an endpoint listens.
+/// The address that an endpoint or a listener listens on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndpointAddress {
     /// A TCP socket.
@@ -61,6 +61,21 @@ impl UnixPath {
     /// The path, for the file system.
     pub fn path(self) -> &'static Path {
         Path::new(self.text)
+    }
+}
+
+impl EndpointAddress {
+    /// The address of a TCP socket; `None` if it is a Unix socket's.
+    pub fn tcp(self) -> Option<SocketAddr> {
+        match self {
+            EndpointAddress::Ip(address) => Some(address),
+            EndpointAddress::Unix(_) => None,
+        }
+    }
+
+    /// The port of a TCP socket; 0 if it is a Unix socket, which has none.
+    pub fn port(self) -> u16 {
+        self.tcp().map_or(0, |address| address.port())
     }
 }
 

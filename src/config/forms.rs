@@ -310,6 +310,16 @@ pub(super) fn unix_socket(text: &str) -> Option<Result<UnixPath, Hint>> {
     })
 }
 
+/// The permissions of a file, in octal digits.
+pub(super) fn mode(text: &str) -> Result<u32, Hint> {
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    match u32::from_str_radix(text, 8) {
+        // The bits above these say nothing of a socket.
+        Ok(mode) if is_octal && mode <= 0o777 => Ok(mode),
+        _ => Err(None),
+    }
+}
+
 /// An IP address or a host name, and a port.
 fn host_and_port(text: &str) -> Result<(String, u16), Hint> {
     if text.contains("://") {

@@ -53,7 +53,6 @@ mod units;
 mod variables;
 mod web;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -165,7 +164,9 @@ pub enum ServerTiming {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     /// The address.
-    pub address: SocketAddr,
+    pub address: EndpointAddress,
+    /// Permissions of a Unix socket's file; without it those that the umask leaves. `None` where it is not set.
+    pub mode: Option<u32>,
     /// Connections the kernel may hold for one worker before it accepts them, and others may have handed to it.
     pub backlog: u32,
     /// Connections one worker serves at once on this listener; what no worker has room for is closed at once.

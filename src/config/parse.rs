@@ -8,8 +8,8 @@ use super::effective::Effective;
 use super::places::Places;
 use super::reader::Table;
 use super::{
-    Admin, Backend, ClientKeepalive, Cluster, Config, ConnectionAge, CpuPolicy, Dns, Http2, Io, Keepalive,
-    LbPolicy, Listener, OnUnavailable, Override, Pool, Route, ServerTiming, Tracing,
+    Admin, Backend, ClientKeepalive, Cluster, Config, ConnectionAge, CpuPolicy, Dns, EndpointAddress, Http2,
+    Io, Keepalive, LbPolicy, Listener, OnUnavailable, Override, Pool, Route, ServerTiming, Tracing,
 };
 use super::{
     JwtProvider, Reconnect, Workers, certificates, edge, forms, guards, logs, policies, routes, transcoding,
@@ -160,11 +160,12 @@ fn tracing(table: &Table<'_>) -> Option<Tracing> {
 }
 
 fn listener(table: &Table<'_>) -> Option<Listener> {
-    let address = table.address("address");
+    let address = table.address_or_unix("address");
     let http2 = table.table("http2");
     let (initial_stream_window_size, initial_connection_window_size) = windows(&http2);
     let listener = Listener {
-        address: address.unwrap_or_else(|| ([0, 0, 0, 0], 0).into()),
+        address: address.unwrap_or_else(|| std::net::SocketAddr::from(([0, 0, 0, 0], 0)).into()),
+        mode: edge::mode(table, address),
         backlog: table.count("backlog"),
         max_connections: table.count("max_connections"),
         balance_connections: table.flag("balance_connections"),
@@ -241,16 +242,21 @@ fn windows(table: &Table<'_>) -> (u32, u32) {
 fn check_addresses(admin: &Table<'_>, listeners: &[Table<'_>]) {
     let mut taken = HashMap::new();
     let written = std::iter::once(admin).chain(listeners).filter_map(|table| {
-        let text = table.value("address");
-        let address = text.as_ref()?.it.as_str()?.parse::<std::net::SocketAddr>().ok()?;
-        Some((address, text))
+        let value = table.value("address");
+        let text = value.as_ref()?.it.as_str()?;
+        let address = match forms::unix_socket(text) {
+            Some(path) => EndpointAddress::Unix(path.ok()?),
+            None => text.parse::<std::net::SocketAddr>().ok()?.into(),
+        };
+        Some((address, value))
     });
     // The operators' address counts even if it is not written down.
     let default = match admin.value("address") {
-        None => admin.address("address").map(|address| (address, None)),
+        None => admin.address("address").map(|address| (address.into(), None)),
         Some(_) => None,
     };
-    for (address, value) in default.into_iter().chain(written).filter(|(address, _)| address.port() != 0) {
+    let is_fixed = |address: EndpointAddress| address.tcp().is_none_or(|address| address.port() != 0);
+    for (address, value) in default.into_iter().chain(written).filter(|(address, _)| is_fixed(*address)) {
         let Some(value) = value else {
             taken.insert(address, "the default of admin.address".to_owned());
             continue;

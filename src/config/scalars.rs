@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::EndpointAddress;
 use super::codes::Codes;
+use super::forms;
 use super::knobs::{Kind, Knob};
 use super::reader::{Table, Value, misread};
 use super::spelling;
@@ -186,7 +188,7 @@ impl Table<'_> {
     /// An IP address and a port. `None` where it has no default and is not set or wrong.
     pub(super) fn address(&self, name: &str) -> Option<SocketAddr> {
         let knob = self.knob(name);
-        let Kind::Address { default } = knob.kind else { misread(knob) };
+        let Kind::Address { default, or_unix: false } = knob.kind else { misread(knob) };
         let Some(value) = self.value(name) else {
             if default.is_none() {
                 self.refuse_missing(name);
@@ -197,19 +199,45 @@ impl Table<'_> {
         if let Ok(address) = text.parse() {
             return Some(address);
         }
-        let hint = match text.rsplit_once(':') {
-            _ if text.starts_with("unix:") => Some("unix sockets are not supported yet".to_owned()),
-            Some(("", port)) if port.parse::<u16>().is_ok() => {
-                Some(format!("for all addresses write \"0.0.0.0:{port}\""))
-            }
-            Some(("localhost", port)) => {
-                Some(format!("a name may have several addresses: write \"127.0.0.1:{port}\""))
-            }
-            None if !text.is_empty() => Some("add the port".to_owned()),
-            _ => None,
+        let hint = match text.starts_with("unix:") {
+            true => Some("operators connect over TCP: their pages are for browsers".to_owned()),
+            false => meant_address(text),
         };
         value.refuse(format!("must be {}", knob.wanted()), hint);
         default
+    }
+
+    /// An IP address and a port, or a Unix socket. `None` where it is not set or wrong.
+    pub(super) fn address_or_unix(&self, name: &str) -> Option<EndpointAddress> {
+        let knob = self.knob(name);
+        let Kind::Address { or_unix: true, .. } = knob.kind else { misread(knob) };
+        let Some(value) = self.value(name) else {
+            self.refuse_missing(name);
+            return None;
+        };
+        let text = value.it.as_str().unwrap_or_default();
+        let hint = match (text.parse::<SocketAddr>(), forms::unix_socket(text)) {
+            (Ok(address), _) => return Some(address.into()),
+            (_, Some(Ok(path))) => return Some(EndpointAddress::Unix(path)),
+            (_, Some(Err(hint))) => hint.map(str::to_owned),
+            (_, None) => meant_address(text),
+        };
+        value.refuse(format!("must be {}", knob.wanted()), hint);
+        None
+    }
+}
+
+/// The address that this text was meant to be. `None` if there is no guess.
+fn meant_address(text: &str) -> Option<String> {
+    match text.rsplit_once(':') {
+        Some(("", port)) if port.parse::<u16>().is_ok() => {
+            Some(format!("for all addresses write \"0.0.0.0:{port}\""))
+        }
+        Some(("localhost", port)) => {
+            Some(format!("a name may have several addresses: write \"127.0.0.1:{port}\""))
+        }
+        None if !text.is_empty() => Some("add the port".to_owned()),
+        _ => None,
     }
 }
 

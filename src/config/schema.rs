@@ -45,7 +45,7 @@ fn object(table: &str) -> Map<String, Value> {
 fn is_needed(knob: &Knob) -> bool {
     match knob.kind {
         Kind::Tables { min, .. } | Kind::List { min, .. } => min > 0,
-        Kind::Address { default } => default.is_none(),
+        Kind::Address { default, .. } => default.is_none(),
         _ => knob.key == "clusters.name" || knob.key == "routes.weighted_clusters.name",
     }
 }

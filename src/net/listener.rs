@@ -1,9 +1,12 @@
-//! Listening sockets, one per worker and address, and connecting ones.
+//! Listening sockets, and connecting ones. Of a TCP address each worker has a socket of its own, of a Unix socket all have
+//! the same.
 
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, TcpKeepalive, Type};
@@ -26,11 +29,16 @@ pub fn bind(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListen
     socket.set_reuse_port(true)?;
     set_connection_options(&SockRef::from(&socket))?;
     socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    socket.listen(backlog_of(backlog))?;
     Ok(socket.into())
 }
 
-/// Whether nobody listens on an address, so that [`bind`] will share it with none but ourselves.
+/// The length of a queue, for the kernel.
+pub(super) fn backlog_of(backlog: u32) -> i32 {
+    i32::try_from(backlog).unwrap_or(i32::MAX)
+}
+
+/// Whether nobody listens on a TCP address, so that [`bind`] will share it with none but ourselves.
 ///
 /// # Errors
 /// When it is taken or not ours.
@@ -51,11 +59,27 @@ fn set_connection_options(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(Duration::from_secs(20)))
 }
 
+/// A listening socket that all workers accept from.
+#[derive(Debug)]
+pub struct SharedSocket {
+    socket: RawSocket,
+    /// The kernel does not tell an accept that never waits.
+    is_stopped: AtomicBool,
+}
+
+impl SharedSocket {
+    pub(super) fn new(socket: RawSocket) -> Arc<SharedSocket> {
+        Arc::new(SharedSocket { socket, is_stopped: AtomicBool::new(false) })
+    }
+}
+
 /// A listening socket that no loop has taken over yet.
 #[derive(Debug)]
 pub enum Bound {
-    /// A listening socket of the kernel.
+    /// A listening socket of the kernel, for one worker.
     Socket(std::net::TcpListener),
+    /// One for all workers.
+    Shared(Arc<SharedSocket>),
     /// An address of the network in memory.
     #[cfg(test)]
     Memory(SocketAddr),
@@ -64,6 +88,29 @@ pub enum Bound {
 impl From<std::net::TcpListener> for Bound {
     fn from(socket: std::net::TcpListener) -> Bound {
         Bound::Socket(socket)
+    }
+}
+
+impl From<&Arc<SharedSocket>> for Bound {
+    fn from(socket: &Arc<SharedSocket>) -> Bound {
+        Bound::Shared(Arc::clone(socket))
+    }
+}
+
+impl Bound {
+    /// The socket of the kernel. `None` if it is in memory.
+    fn socket(&self) -> Option<SockRef<'_>> {
+        match self {
+            Bound::Socket(socket) => Some(SockRef::from(socket)),
+            Bound::Shared(shared) => Some(SockRef::from(&shared.socket)),
+            #[cfg(test)]
+            Bound::Memory(_) => None,
+        }
+    }
+
+    /// Whether a socket that workers share was stopped by one of them.
+    fn is_stopped(&self) -> bool {
+        matches!(self, Bound::Shared(shared) if shared.is_stopped.load(Ordering::Acquire))
     }
 }
 
@@ -82,35 +129,32 @@ impl Listener {
     /// When the descriptor cannot be set up for this loop.
     pub fn new(bound: impl Into<Bound>, backend: IoBackend) -> io::Result<Listener> {
         let bound = bound.into();
-        let source = match &bound {
-            Bound::Socket(socket) => {
+        let source = match (bound.socket(), &current().waits) {
+            (Some(socket), waits) => {
                 // io_uring answers EAGAIN on non-blocking sockets instead of waiting; epoll needs them.
                 socket.set_nonblocking(backend == IoBackend::Epoll)?;
-                match &current().waits {
+                match waits {
                     Waits::Epoll(epoll) => Some(epoll.source(socket.as_fd())?),
                     _ => None,
                 }
             }
-            #[cfg(test)]
-            Bound::Memory(_) => None,
+            (None, _) => None,
         };
         Ok(Listener { source, socket: bound })
     }
 
-    /// The next connection. Must be awaited to its end: an accept that is dropped may lose its connection.
+    /// The next connection, and its peer's address unless it came by a Unix socket. Must be awaited to its end: an accept
+    /// that is dropped may lose its connection.
     ///
     /// # Errors
     /// After [`Listener::stop`], and when descriptors run out.
-    pub async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
-        #[allow(clippy::infallible_destructuring_match, reason = "in tests there is another kind")]
-        let listening = match &self.socket {
-            Bound::Socket(listening) => listening,
-            #[cfg(test)]
-            Bound::Memory(address) => {
-                let (end, peer) = super::memory::of_this_thread().accept(*address).await?;
-                return Ok((Socket::in_memory(end), peer));
-            }
-        };
+    pub async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        #[cfg(test)]
+        if let Bound::Memory(address) = &self.socket {
+            let (end, peer) = super::memory::of_this_thread().accept(*address).await?;
+            return Ok((Socket::in_memory(end), Some(peer)));
+        }
+        let Some(listening) = self.socket.socket() else { return Err(io::ErrorKind::Unsupported.into()) };
         let Some(source) = &self.source else {
             let Waits::Ring(operations) = current().waits.clone() else {
                 return Err(io::ErrorKind::Unsupported.into());
@@ -121,21 +165,28 @@ impl Listener {
         loop {
             poll_fn(|cx| source.poll_readable(cx)).await;
             match listening.accept() {
-                Ok((socket, peer)) => return Ok((Socket::adopt(socket.into())?, peer)),
+                Ok((socket, peer)) => return Ok((Socket::adopt(socket.into())?, peer.as_socket())),
+                // All that waited when it was stopped has been accepted.
+                Err(error) if self.socket.is_stopped() => return Err(error),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => source.not_readable(),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// The next connection that waits already; `None` if none does. For a listener that is about to stop.
-    pub fn accept_now(&self) -> Option<(Socket, SocketAddr)> {
-        #[allow(irrefutable_let_patterns, reason = "in tests there is another kind")]
+    /// The next connection that waits already, of a listener that is about to stop. `None` if none does, or if the socket
+    /// is shared: then the pending accepts get those that wait.
+    pub fn accept_now(&self) -> Option<(Socket, Option<SocketAddr>)> {
         let Bound::Socket(listening) = &self.socket else { return None };
         // With io_uring it waits otherwise.
         listening.set_nonblocking(true).ok()?;
         let (socket, peer) = listening.accept().ok()?;
-        Socket::adopt(socket.into()).ok().map(|socket| (socket, peer))
+        Socket::adopt(socket.into()).ok().map(|socket| (socket, Some(peer)))
+    }
+
+    /// Whether another worker has stopped the socket, which they share.
+    pub fn is_stopped(&self) -> bool {
+        self.socket.is_stopped()
     }
 
     /// Lets the kernel hold so many connections that are not accepted.
@@ -143,21 +194,20 @@ impl Listener {
     /// # Errors
     /// When the socket does not listen any more.
     pub fn set_backlog(&self, backlog: u32) -> io::Result<()> {
-        match &self.socket {
-            Bound::Socket(socket) => SockRef::from(socket).listen(i32::try_from(backlog).unwrap_or(i32::MAX)),
-            #[cfg(test)]
-            Bound::Memory(_) => Ok(()),
-        }
+        self.socket.socket().map_or(Ok(()), |socket| socket.listen(backlog_of(backlog)))
     }
 
     /// Ends all pending accepts with an error and refuses new connections.
     pub fn stop(&self) {
-        match &self.socket {
-            // A listening socket that is shut down leaves the group that shares the address, and wakes its waiters.
-            Bound::Socket(socket) => drop(SockRef::from(socket).shutdown(Shutdown::Both)),
-            #[cfg(test)]
-            Bound::Memory(address) => super::memory::of_this_thread().stop(*address),
+        if let Bound::Shared(shared) = &self.socket {
+            shared.is_stopped.store(true, Ordering::Release);
         }
+        #[cfg(test)]
+        if let Bound::Memory(address) = &self.socket {
+            super::memory::of_this_thread().stop(*address);
+        }
+        // A listening socket that is shut down leaves the group that shares the address, and wakes its waiters.
+        self.socket.socket().into_iter().for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
     }
 }
 

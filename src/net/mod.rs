@@ -37,6 +37,7 @@ pub mod sys;
 #[cfg(test)]
 mod tests;
 mod transport;
+pub mod unix_socket;
 mod write_buffer;
 
 pub use buffered_conn::BufferedConn;

@@ -55,8 +55,11 @@ impl Operations {
         Rc::new(Operations { ring, slots: RefCell::default(), free: RefCell::default() })
     }
 
-    /// Takes a connection of a listening socket, with its peer's address.
-    pub(super) async fn accept(self: &Rc<Self>, socket: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    /// Takes a connection of a listening socket, with its peer's address unless it is a Unix socket.
+    pub(super) async fn accept(
+        self: &Rc<Self>,
+        socket: BorrowedFd<'_>,
+    ) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
         let operation = self.begin(true, |memory| {
             memory.length = memory.address.size_of();
             let address = (&raw mut memory.address).cast();
@@ -177,7 +180,7 @@ struct Operation {
 }
 
 impl Operation {
-    async fn accepted(mut self) -> io::Result<(OwnedFd, SocketAddr)> {
+    async fn accepted(mut self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
         let socket = owned(result_of((&mut self).await)?);
         let mut slots = self.operations.slots.borrow_mut();
         let Memory { address, length, .. } = &mut *slots[self.key].memory;
@@ -185,8 +188,7 @@ impl Operation {
         // WHY UNSAFE: the kernel wrote the address.
         // SAFETY: it is that of the accept that has just completed, of `length` bytes; the slot is still this one's.
         let address = unsafe { SockAddr::new(address, *length) };
-        let peer = address.as_socket().ok_or(io::ErrorKind::Unsupported)?;
-        Ok((socket, peer))
+        Ok((socket, address.as_socket()))
     }
 }
 

@@ -17,8 +17,8 @@ use super::listener::{self, Listener};
 use super::ring::tests::IO;
 use super::ring::{self, IoBackend};
 use super::runtime::Loop;
-use super::{BufferedConn, IoContext, Socket, buffers, required, runtime, stream};
-use crate::config::Io;
+use super::{BufferedConn, IoContext, Socket, buffers, required, runtime, stream, unix_socket};
+use crate::config::{EndpointAddress, Io, UnixPath};
 use crate::metrics::WorkerBlock;
 use crate::time::Moment;
 
@@ -273,7 +273,7 @@ fn connections_are_made_and_taken_and_those_that_nobody_waits_for_are_not_lost()
                 runtime::sleep(Duration::from_millis(1)).await;
                 let near = listener::connect(address.into()).await.expect("it listens");
                 let (far, peer) = door.accept().await.expect("a connection");
-                assert_eq!(peer.ip(), address.ip(), "{backend:?}");
+                assert_eq!(peer.expect("an address").ip(), address.ip(), "{backend:?}");
                 drop((near, far));
                 // Its socket must not be closed before the kernel knows of the connect: the next one has its number.
                 let _ = begun_and_dropped(listener::connect(elsewhere.into())).await;
@@ -285,6 +285,56 @@ fn connections_are_made_and_taken_and_those_that_nobody_waits_for_are_not_lost()
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{backend:?}");
             door.stop();
             while door.accept().await.is_ok() {}
+        });
+    }
+}
+
+#[test]
+fn a_stop_ends_all_accepts_of_a_shared_socket_and_loses_no_connection() {
+    for backend in backends() {
+        run(backend, async |_| {
+            let name = format!("ringway-shared-{}.sock", std::process::id());
+            let path = UnixPath::new(std::env::temp_dir().join(name).to_str().expect("text"));
+            // One epoll takes a descriptor once.
+            let count = if backend.0 == IoBackend::Epoll { 1 } else { 2 };
+            let all = |socket: &Arc<listener::SharedSocket>| -> Vec<Listener> {
+                (0..count).map(|_| Listener::new(socket, backend.0).expect("it is taken")).collect()
+            };
+            let (socket, file) = unix_socket::bind(path, None, 16).expect("a free path");
+            let doors = all(&socket);
+            let near = listener::connect(EndpointAddress::Unix(path)).await.expect("it listens");
+            let (far, peer) = doors[0].accept().await.expect("a connection");
+            assert_eq!(peer, None, "{backend:?}: it has no address");
+            drop((near, far));
+            // Both wait in the kernel when one is stopped, and then both have ended.
+            let mut pending = doors.iter().map(|door| Box::pin(door.accept())).collect::<Vec<_>>();
+            for accept in &mut pending {
+                assert!(poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await.is_pending());
+            }
+            runtime::sleep(Duration::from_millis(1)).await;
+            doors[0].stop();
+            for accept in pending {
+                assert!(accept.await.is_err(), "{backend:?}");
+            }
+            let last = doors.last().expect("one at least");
+            assert!(last.is_stopped() && last.accept().await.is_err(), "{backend:?}");
+
+            // Those that wait are accepted first, and nobody else can come.
+            drop((doors, file, socket));
+            let (socket, _file) = unix_socket::bind(path, None, 16).expect("it is free again");
+            let doors = all(&socket);
+            let mut waiting = Vec::new();
+            for _ in 0..5 {
+                waiting.push(listener::connect(EndpointAddress::Unix(path)).await.expect("it listens"));
+            }
+            doors.last().expect("one at least").stop();
+            let late = listener::connect(EndpointAddress::Unix(path)).await.expect_err("it is stopped");
+            assert_eq!(late.kind(), std::io::ErrorKind::ConnectionRefused, "{backend:?}");
+            let mut served = 0;
+            while doors[0].accept().await.is_ok() {
+                served += 1;
+            }
+            assert_eq!(served, waiting.len(), "{backend:?}");
         });
     }
 }

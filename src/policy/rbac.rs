@@ -20,11 +20,11 @@ pub struct Question<'a, H> {
     pub path: &'a [u8],
     /// Its fields.
     pub headers: &'a H,
-    /// The caller's address.
-    pub caller: IpAddr,
-    /// The address of the connection's peer.
-    pub peer: IpAddr,
-    /// The port of the listener.
+    /// The caller's address; `None` if it called by a Unix socket.
+    pub caller: Option<IpAddr>,
+    /// The address of the connection's peer; `None` of a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// The port of the listener; 0 of a Unix socket.
     pub port: u16,
     /// The identity that TLS has proven.
     pub tls: Option<&'a TlsPeer>,
@@ -122,8 +122,8 @@ fn is_principal<H: Headers>(term: &Principal, question: &Question<'_, H>, is_str
     match term {
         Principal::Any => true,
         Principal::Authenticated(wanted) => is_authenticated(wanted, question.tls),
-        Principal::RemoteIp(addresses) => addresses.contains(question.caller),
-        Principal::DirectRemoteIp(addresses) => addresses.contains(question.peer),
+        Principal::RemoteIp(addresses) => addresses.holds(question.caller),
+        Principal::DirectRemoteIp(addresses) => addresses.holds(question.peer),
         Principal::Header(name, wanted) => header_matches(name, wanted, question.headers, is_strict),
         Principal::Jwt(provider, claim) => question.token.is_some_and(|token| {
             *token.provider == **provider

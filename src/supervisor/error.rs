@@ -1,9 +1,9 @@
 //! Errors of a gateway's start.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::{fmt, io};
 
+use crate::config::{EndpointAddress, UnixPath};
 use crate::net::ring::RingUnavailable;
 use crate::tls;
 use crate::transcode::problem::Problem;
@@ -16,7 +16,7 @@ pub enum StartError {
     /// `io.sqpoll_idle` or `io.busy_poll` is set, and the kernel lacks it.
     Option(RingUnavailable),
     /// An address could not be bound.
-    Bind(SocketAddr, io::Error),
+    Bind(EndpointAddress, io::Error),
     /// An endpoint's name has no address.
     Resolve(String, io::Error),
     /// The file of the access log could not be opened.
@@ -85,7 +85,11 @@ impl std::error::Error for StartError {}
 const UNPRIVILEGED_PORTS: u16 = 1024;
 
 /// Why an address cannot be listened on, and the remedy.
-pub(super) fn bind_reason(address: SocketAddr, error: &io::Error) -> String {
+pub(super) fn bind_reason(address: EndpointAddress, error: &io::Error) -> String {
+    let address = match address {
+        EndpointAddress::Ip(address) => address,
+        EndpointAddress::Unix(path) => return unix_reason(path, error),
+    };
     match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             "port {0} is taken by another process (ss -ltnp 'sport = :{0}' shows which; listeners.reuse_port = true \
@@ -103,13 +107,33 @@ pub(super) fn bind_reason(address: SocketAddr, error: &io::Error) -> String {
     }
 }
 
+/// Why there can be no listening socket at a path, and the remedy.
+fn unix_reason(path: UnixPath, error: &io::Error) -> String {
+    let path = path.path();
+    let folder = path.parent().unwrap_or(path).display();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("another process listens there (ss -lxp 'src {}' shows which)", path.display())
+        }
+        io::ErrorKind::AlreadyExists => "the file there is no socket, and is left as it is".to_owned(),
+        io::ErrorKind::NotFound => format!("there is no folder {folder}"),
+        io::ErrorKind::PermissionDenied => {
+            format!("this user may not connect to a socket there, nor make a file in {folder}")
+        }
+        _ => error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
     fn an_address_that_cannot_be_had_says_how_it_could() {
         let address: SocketAddr = "10.1.2.3:80".parse().expect("an address");
+        let address = EndpointAddress::from(address);
         for (kind, word) in [
             (io::ErrorKind::AddrInUse, "port 80 is taken"),
             (io::ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt as _;
 
 use super::background::BackgroundRuntime;
 use super::{dns, error, placement};
-use crate::config::{Config, Endpoint, Io, UnixPath};
-use crate::net::{listener, ring};
+use crate::config::{Config, Endpoint, EndpointAddress, Io, UnixPath};
+use crate::net::{listener, ring, unix_socket};
 
 /// The keys whose demands this host does not meet, each with the reason. Tried for real, on this thread.
 pub fn refusals(config: &Config) -> Vec<(&'static str, String)> {
@@ -69,12 +68,16 @@ fn no_socket(path: UnixPath) -> Option<String> {
 }
 
 /// The addresses that cannot be listened on now: each with its key and the reason.
-pub fn unavailable(config: &Config) -> Vec<(&'static str, SocketAddr, String)> {
+pub fn unavailable(config: &Config) -> Vec<(&'static str, EndpointAddress, String)> {
     let listeners = config.listeners.iter().filter(|listener| !listener.reuse_port);
     let listeners = listeners.map(|listener| ("listeners.address", listener.address));
-    let all = std::iter::once(("admin.address", config.admin.address)).chain(listeners);
+    let all = std::iter::once(("admin.address", config.admin.address.into())).chain(listeners);
     all.filter_map(|(key, address)| {
-        let error = listener::is_free(address).err()?;
+        let is_free = match address {
+            EndpointAddress::Ip(address) => listener::is_free(address),
+            EndpointAddress::Unix(path) => unix_socket::is_free(path),
+        };
+        let error = is_free.err()?;
         Some((key, address, error::bind_reason(address, &error)))
     })
     .collect()

@@ -3,14 +3,15 @@
 //! A listener is known by its address. All sockets of new listeners, for every worker, are bound before anything changes,
 //! so that an address that cannot be had refuses the whole configuration.
 
-use std::net::SocketAddr;
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::StartError;
-use crate::config::Config;
+use crate::config::{self, Config, EndpointAddress};
 use crate::net::listener;
+use crate::net::unix_socket::{self, SocketFile};
 use crate::worker::{ListenerIdentity, NewSocket};
 
 /// The time that workers have to close a listener; one that takes longer closes it later. Until then nobody else can have
@@ -21,10 +22,12 @@ const CLOSING: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(super) struct Running {
     /// The address as the file has it; its port may be 0.
-    asked: SocketAddr,
+    asked: EndpointAddress,
     /// The address that clients connect to.
-    pub(super) address: SocketAddr,
+    pub(super) address: EndpointAddress,
     identity: Arc<ListenerIdentity>,
+    /// The file of a Unix socket.
+    file: Option<Arc<SocketFile>>,
 }
 
 /// The listeners of a configuration, with the sockets of those that are new.
@@ -55,35 +58,59 @@ pub(super) fn open(
     let found = assigned(config, known);
     // Workers share an address, and so would another gateway, each with a part of the clients.
     for (number, listener) in config.listeners.iter().enumerate() {
+        // Binding a Unix socket tells whether it is free.
+        let EndpointAddress::Ip(address) = listener.address else { continue };
         let is_ours = known.iter().any(|known| overlap(known.address, listener.address));
         if found[number].is_none() && !listener.reuse_port && !is_ours {
-            let failed = |error| (number, StartError::Bind(listener.address, error));
-            listener::is_free(listener.address).map_err(failed)?;
+            listener::is_free(address).map_err(|error| (number, StartError::Bind(address.into(), error)))?;
         }
     }
     let mut opened = Opened { running: Vec::new(), sockets: (0..workers).map(|_| Vec::new()).collect() };
     for ((number, listener), found) in config.listeners.iter_mut().enumerate().zip(found) {
-        let asked = listener.address;
-        let identity = match found {
-            Some(at) => {
-                listener.address = known[at].address;
-                Arc::clone(&known[at].identity)
-            }
+        let running = match found {
+            Some(at) => Running { asked: listener.address, ..known[at].clone() },
             None => {
-                let identity = ListenerIdentity::new(workers);
-                for sockets in &mut opened.sockets {
-                    let failed = |error| (number, StartError::Bind(listener.address, error));
-                    let socket = listener::bind(listener.address, listener.backlog).map_err(failed)?;
-                    // The first socket settles a port of 0.
-                    listener.address = socket.local_addr().map_err(failed)?;
-                    sockets.push(NewSocket::new(socket, &identity));
-                }
-                identity
+                let bound = bind(listener, workers, &mut opened.sockets);
+                bound.map_err(|error| (number, StartError::Bind(listener.address, error)))?
             }
         };
-        opened.running.push(Running { asked, address: listener.address, identity });
+        listener.address = running.address;
+        opened.running.push(running);
     }
+    // Nothing is refused any more.
+    config.listeners.iter().zip(&opened.running).for_each(|(listener, running)| set_mode(listener, running));
     Ok(opened)
+}
+
+/// Binds the sockets of a new listener, for each worker.
+fn bind(listener: &config::Listener, workers: usize, sockets: &mut [Vec<NewSocket>]) -> io::Result<Running> {
+    let (asked, identity) = (listener.address, ListenerIdentity::new(workers));
+    let (mut address, mut file) = (asked, None);
+    match asked {
+        EndpointAddress::Ip(mut free) => {
+            for sockets in sockets {
+                let socket = listener::bind(free, listener.backlog)?;
+                // The first socket settles a port of 0.
+                free = socket.local_addr()?;
+                sockets.push(NewSocket::new(socket, &identity));
+            }
+            address = free.into();
+        }
+        EndpointAddress::Unix(path) => {
+            let (socket, its_file) = unix_socket::bind(path, listener.mode, listener.backlog)?;
+            sockets.iter_mut().for_each(|sockets| sockets.push(NewSocket::new(&socket, &identity)));
+            file = Some(Arc::new(its_file));
+        }
+    }
+    Ok(Running { asked, address, identity, file })
+}
+
+/// Gives the file of a Unix socket the permissions of this configuration.
+fn set_mode(listener: &config::Listener, running: &Running) {
+    let Some((file, mode)) = running.file.as_ref().zip(listener.mode) else { return };
+    if let Err(error) = file.set_mode(mode) {
+        tracing::warn!(address = %running.address, %error, "cannot set the permissions of the socket's file");
+    }
 }
 
 /// For each listener of a configuration the position of the one in use that it is: by the address as it was asked for, or
@@ -91,7 +118,7 @@ pub(super) fn open(
 fn assigned(config: &Config, known: &[Running]) -> Vec<Option<usize>> {
     let mut is_taken = vec![false; known.len()];
     let mut found = vec![None; config.listeners.len()];
-    let ways: [fn(&Running) -> SocketAddr; 2] = [|known| known.asked, |known| known.address];
+    let ways: [fn(&Running) -> EndpointAddress; 2] = [|known| known.asked, |known| known.address];
     for way in ways {
         for (listener, found) in config.listeners.iter().zip(&mut found).filter(|(_, found)| found.is_none())
         {
@@ -106,13 +133,20 @@ fn assigned(config: &Config, known: &[Running]) -> Vec<Option<usize>> {
 }
 
 /// Whether the sockets of two listeners would be in each other's way.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+fn overlap(one: EndpointAddress, other: EndpointAddress) -> bool {
+    let Some((one, other)) = one.tcp().zip(other.tcp()) else { return one == other };
     let is_wide = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && (is_wide || one.ip() == other.ip())
 }
 
+/// Removes the files of these listeners: nobody shall find them any more.
+pub(super) fn remove_files<'a>(listeners: impl IntoIterator<Item = &'a Running>) {
+    listeners.into_iter().filter_map(|listener| listener.file.as_ref()).for_each(|file| file.remove());
+}
+
 /// Waits until the workers have closed the listeners that are not in use any more.
 pub(super) fn wait_until_closed(before: &[Running]) {
+    remove_files(before.iter().filter(|known| known.identity.is_removed()));
     let given_up_at = Instant::now() + CLOSING;
     let is_open = |known: &Running| known.identity.is_removed() && known.identity.sockets() > 0;
     while before.iter().any(is_open) && Instant::now() < given_up_at {
@@ -122,19 +156,20 @@ pub(super) fn wait_until_closed(before: &[Running]) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::path::Path;
 
     use super::*;
 
-    fn config(addresses: &[SocketAddr]) -> Config {
+    fn config(addresses: &[EndpointAddress]) -> Config {
         let listeners: Vec<String> =
             addresses.iter().map(|address| format!("[[listeners]]\naddress = \"{address}\"\n")).collect();
         let rest = "[[routes]]\ncluster = \"c\"\n[[clusters]]\nname = \"c\"\nendpoints = [\"127.0.0.1:2\"]\n";
-        crate::config::parse(&format!("{}{rest}", listeners.concat()), Path::new("c.toml")).unwrap()
+        config::parse(&format!("{}{rest}", listeners.concat()), Path::new("c.toml")).unwrap()
     }
 
-    fn loopback(last: u8, port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, last], port))
+    fn loopback(last: u8, port: u16) -> EndpointAddress {
+        SocketAddr::from(([127, 0, 0, last], port)).into()
     }
 
     #[test]
@@ -164,12 +199,12 @@ mod tests {
     #[test]
     fn an_address_that_is_taken_is_named_and_nothing_stays_open() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = taken.local_addr().unwrap();
+        let address = EndpointAddress::from(taken.local_addr().unwrap());
         let (number, error) = open(&mut config(&[loopback(1, 0), address]), &[], 2).err().unwrap();
         assert!(matches!(error, StartError::Bind(at, _) if at == address), "{error}");
         assert_eq!(number, 1);
         // One that we have ourselves is in nobody's way: it may be about to go.
-        assert!(overlap(loopback(1, 80), SocketAddr::from(([0, 0, 0, 0], 80))));
+        assert!(overlap(loopback(1, 80), SocketAddr::from(([0, 0, 0, 0], 80)).into()));
         assert!(!overlap(loopback(1, 80), loopback(2, 80)) && !overlap(loopback(1, 80), loopback(1, 81)));
     }
 }

@@ -76,7 +76,7 @@ use self::state::{Shown, State};
 use self::telemetry_sinks::TelemetrySinks;
 use self::worker_thread::{Handle, Starting};
 use crate::admin::{Admin, GatewayView, Hooks, Place};
-use crate::config::{Config, OnUnavailable};
+use crate::config::{Config, EndpointAddress, OnUnavailable};
 use crate::metrics::{Format, Layout, Shard};
 use crate::net::ring::{IoBackend, RingUnavailable};
 use crate::net::sys;
@@ -205,8 +205,13 @@ impl Gateway {
 
     /// The addresses that clients connect to, in the order of the configuration. A port that was 0 is the real one
     /// here.
-    pub fn listeners(&self) -> Vec<SocketAddr> {
+    pub fn addresses(&self) -> Vec<EndpointAddress> {
         self.listeners.iter().map(|listener| listener.address).collect()
+    }
+
+    /// Those of TCP among [`Gateway::addresses`].
+    pub fn listeners(&self) -> Vec<SocketAddr> {
+        self.addresses().into_iter().filter_map(EndpointAddress::tcp).collect()
     }
 
     /// The address that operators connect to.
@@ -243,6 +248,7 @@ impl Gateway {
     pub fn drain(&self) {
         self.state.set_ready(false);
         self.count_lost();
+        listeners::remove_files(&self.listeners);
         self.notifiers.tell(Control::drain);
     }
 
@@ -324,7 +330,7 @@ impl Drop for Gateway {
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gateway")
-            .field("listeners", &self.listeners())
+            .field("listeners", &self.addresses())
             .field("backend", &self.backend)
             .finish_non_exhaustive()
     }
@@ -348,7 +354,7 @@ fn found(
 
 fn bind_admin(config: &Config) -> Result<TcpListener, StartError> {
     let address = config.admin.address;
-    TcpListener::bind(address).map_err(|error| StartError::Bind(address, error))
+    TcpListener::bind(address).map_err(|error| StartError::Bind(address.into(), error))
 }
 
 fn raise_limits() {

@@ -53,6 +53,17 @@ pub struct Address {
     /// The address of a socket.
     #[prost(message, optional, tag = "1")]
     pub socket_address: Option<SocketAddress>,
+    /// The path of a Unix socket.
+    #[prost(message, optional, tag = "2")]
+    pub pipe: Option<Pipe>,
+}
+
+/// `envoy.config.core.v3.Pipe`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Pipe {
+    /// The path.
+    #[prost(string, tag = "1")]
+    pub path: String,
 }
 
 /// `envoy.config.core.v3.SocketAddress`.

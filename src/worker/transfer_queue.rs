@@ -17,7 +17,8 @@ use crate::tls::ServerContext;
 /// A connection on its way to another worker, which counts it already.
 pub(super) struct TransferredConnection {
     pub(super) socket: Unowned,
-    pub(super) peer: SocketAddr,
+    /// `None` if it came by a Unix socket.
+    pub(super) peer: Option<SocketAddr>,
     /// The listener that has brought it, which the other worker may not have yet, or no longer.
     pub(super) listener: Arc<SharedListener>,
     pub(super) tls: Option<Arc<ServerContext>>,
@@ -89,7 +90,7 @@ mod tests {
         let settings = crate::config::parse(CONFIG, Path::new("c.toml")).unwrap().listeners.remove(0);
         let listener = Arc::new(SharedListener { settings, identity: ListenerIdentity::new(1) });
         let (socket, client) = UnixStream::pair().unwrap();
-        let (socket, peer) = (OwnedFd::from(socket).into(), SocketAddr::from(([127, 0, 0, 1], port)));
+        let (socket, peer) = (OwnedFd::from(socket).into(), Some(SocketAddr::from(([127, 0, 0, 1], port))));
         (TransferredConnection { socket, peer, listener, tls: None }, client)
     }
 
@@ -97,7 +98,7 @@ mod tests {
     fn a_queue_has_a_bound_and_an_order() {
         let queue = TransferQueue::default();
         let sent = [0, 1, 2].map(|port| connection(port).0);
-        let port = |transferred: TransferredConnection| transferred.peer.port();
+        let port = |transferred: TransferredConnection| transferred.peer.expect("an address").port();
         let results = sent.map(|transferred| queue.put(transferred, 2).map_err(port));
         assert_eq!(results, [Ok(()), Ok(()), Err(2)]);
         let taken = [(); 3].map(|()| queue.take().map(port));

@@ -1,9 +1,10 @@
-//! A Unix socket in front of a service that listens on TCP: so every service of these tests can be reached by one.
+//! A Unix socket in front of a service that listens on TCP, and a TCP port in front of a Unix socket: so every service and
+//! every client of these tests can use one.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::net::{TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// The socket. Dropping it closes its connections and removes its file.
@@ -17,6 +18,43 @@ impl UnixFront {
     pub fn start(path: PathBuf, service: SocketAddr) -> UnixFront {
         let listener = UnixListener::bind(&path).expect("a free path of the test's folder");
         UnixFront { path, task: tokio::spawn(pass(listener, service)) }
+    }
+}
+
+/// A TCP port for clients of a Unix socket. Dropping it closes its connections.
+pub struct UnixDoor {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl UnixDoor {
+    /// Listens for clients of the socket at `path`. Where nobody listens there, their connections are closed.
+    pub async fn start(path: &Path) -> UnixDoor {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let (address, path) = (listener.local_addr().expect("it is bound"), path.to_owned());
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((mut client, _)) = listener.accept().await {
+                let path = path.clone();
+                connections.spawn(async move {
+                    let Ok(mut gateway) = UnixStream::connect(path).await else { return };
+                    let _ = client.set_nodelay(true);
+                    // Either side may end the connection as it likes.
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut gateway).await;
+                });
+            }
+        });
+        UnixDoor { address, task }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for UnixDoor {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

@@ -105,6 +105,8 @@ pub enum Kind {
     Address {
         /// The value if the key is not set; `None` where it has to be set.
         default: Option<SocketAddr>,
+        /// Whether it may be a Unix socket, too.
+        or_unix: bool,
     },
     /// Text in a form of its own, with no default or one that depends on other keys.
     Other {
@@ -181,7 +183,12 @@ impl Knob {
                 let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
                 quoted.join(" or ")
             }
-            Kind::Address { .. } => {
+            Kind::Address { or_unix: true, .. } => {
+                "an IP address and a port, or a Unix socket, such as \"127.0.0.1:8080\", \"[::1]:8080\" or \
+                 \"unix:///run/ringway.sock\""
+                    .to_owned()
+            }
+            Kind::Address { or_unix: false, .. } => {
                 "an IP address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"".to_owned()
             }
             Kind::Other { wanted } => wanted.to_owned(),
@@ -209,7 +216,7 @@ impl Knob {
             Kind::Ratio { default, .. } => Some(format!("{default:?}")),
             Kind::Flag { default } => Some(default.to_string()),
             Kind::Word { default, .. } => Some(format!("{default:?}")),
-            Kind::Address { default } => default.map(|address| format!("\"{address}\"")),
+            Kind::Address { default, .. } => default.map(|address| format!("\"{address}\"")),
             Kind::Codes { default } => Some(format!("{default:?}")),
             Kind::TimeIfSet { .. } | Kind::Other { .. } | Kind::Later { .. } => None,
             Kind::Table | Kind::Names { .. } | Kind::Tables { .. } | Kind::List { .. } => None,

@@ -93,7 +93,12 @@ pub(super) const fn time_if_set(
 }
 
 pub(super) const fn address(key: &'static str, default: Option<SocketAddr>, about: &'static str) -> Knob {
-    let kind = Kind::Address { default };
+    let kind = Kind::Address { default, or_unix: false };
+    Knob { key, kind, about, is_at_start: false }
+}
+
+pub(super) const fn address_or_unix(key: &'static str, about: &'static str) -> Knob {
+    let kind = Kind::Address { default: None, or_unix: true };
     Knob { key, kind, about, is_at_start: false }
 }
 

@@ -72,7 +72,8 @@ fn everything_has_a_default() {
 
 pub(super) fn default_listener() -> Listener {
     Listener {
-        address: "127.0.0.1:8080".parse().unwrap(),
+        address: std::net::SocketAddr::from(([127, 0, 0, 1], 8080)).into(),
+        mode: None,
         backlog: 4096,
         max_connections: 65_536,
         balance_connections: true,

@@ -37,6 +37,8 @@ fn the_examples_parse_and_show_the_defaults() {
     listeners[0].cors = minimal.listeners[0].cors.clone();
     // It is off where it is not written down.
     assert!(listeners[0].proxy_protocol.take().is_some());
+    let unix = listeners.pop().expect("a second listener");
+    assert_eq!((unix.address.to_string().as_str(), unix.mode), ("unix:///tmp/ringway.sock", Some(0o660)));
     assert_eq!(listeners, minimal.listeners);
     let service = full.routes.iter().find(|route| route.name == "service:bench.v1.Echo").unwrap();
     assert_eq!(service.timeout, minimal.routes[0].timeout);

@@ -77,8 +77,8 @@ fn question<'a>(path: &'a str, call: &'a Call) -> Question<'a, HeaderMap> {
     Question {
         path: path.as_bytes(),
         headers: &call.headers,
-        caller: [203, 0, 113, 7].into(),
-        peer: [10, 0, 0, 1].into(),
+        caller: Some([203, 0, 113, 7].into()),
+        peer: Some([10, 0, 0, 1].into()),
         port: 8443,
         tls: call.tls.as_ref(),
         token: call.token.as_ref(),

@@ -127,7 +127,8 @@ impl Wanted {
     /// The demands of this configuration.
     pub(super) fn of(config: &Config) -> Wanted {
         let listeners = config.listeners.iter();
-        let mut ports: Vec<u16> = listeners.clone().map(|listener| listener.address.port()).collect();
+        let mut ports: Vec<u16> =
+            listeners.clone().filter_map(|listener| Some(listener.address.tcp()?.port())).collect();
         ports.push(config.admin.address.port());
         Wanted {
             backlog: listeners.clone().map(|listener| listener.backlog).max().unwrap_or(0),

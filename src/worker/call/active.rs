@@ -68,8 +68,8 @@ pub(in crate::worker) struct Call {
     version: Version,
     timeouts: CallTimeouts,
     began: Moment,
-    /// The caller's address: that of the peer, or the one that a trusted peer names.
-    caller: IpAddr,
+    /// The caller's address: that of the peer, or the one that a trusted peer names. `None` of a Unix socket.
+    caller: Option<IpAddr>,
     /// The guards and changes of its route; `None` until they were asked.
     guards: Option<Rc<Guards>>,
     /// When its last attempt ended, if nothing was waited for since then.
@@ -110,7 +110,7 @@ impl Call {
             pace: Pace::default(),
             protocol,
             version,
-            caller: client.peer().ip(),
+            caller: client.ip(),
             guards: None,
             client,
             responder,

@@ -1,20 +1,42 @@
 //! Calls that an authorization service decides about: the question, and what its answer changes.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use prost::Message as _;
 
 use super::guards::CallerFacts;
 use super::headers;
 use crate::buffer::Slice;
-use crate::config::{ExtAuthz, fields};
+use crate::config::{EndpointAddress, ExtAuthz, fields};
 use crate::http2::{Head, Name};
 use crate::wire::authz::{
-    Address, AppendAction, Attributes, Change, CheckRequest, HttpRequest, Peer, Request, SocketAddress,
+    Address, AppendAction, Attributes, Change, CheckRequest, HttpRequest, Peer, Pipe, Request, SocketAddress,
 };
 
 /// The longest answer that is read.
 pub(super) const ANSWER_MAX: usize = 256 * 1024;
+
+/// The address of the caller; `None` if it called by a Unix socket. The port is known only of the peer.
+fn caller_address(caller_facts: &CallerFacts<'_>) -> Option<Address> {
+    let caller = caller_facts.caller?;
+    let peer = caller_facts.peer.filter(|peer| peer.ip() == caller);
+    Some(socket_address(caller.to_canonical(), peer.map_or(0, |peer| peer.port())))
+}
+
+fn listener_address(listener: EndpointAddress) -> Address {
+    match listener {
+        EndpointAddress::Ip(address) => socket_address(address.ip(), address.port()),
+        EndpointAddress::Unix(path) => {
+            Address { socket_address: None, pipe: Some(Pipe { path: path.path().display().to_string() }) }
+        }
+    }
+}
+
+fn socket_address(ip: IpAddr, port: u16) -> Address {
+    let socket_address = SocketAddress { address: ip.to_string(), port_value: u32::from(port) };
+    Address { socket_address: Some(socket_address), pipe: None }
+}
 
 /// The question about a call, as a message in its frame. `protocol` is the version of HTTP.
 pub(super) fn question(settings: &ExtAuthz, caller_facts: &CallerFacts<'_>, protocol: &str) -> Slice {
@@ -26,18 +48,12 @@ pub(super) fn question(settings: &ExtAuthz, caller_facts: &CallerFacts<'_>, prot
         (None, None) => it.subject.clone(),
     });
     let pem = certificate.filter(|_| settings.include_peer_certificate).map(|it| url_encoded(&it.pem()));
-    let address = |address: String, port: u16| Address {
-        socket_address: Some(SocketAddress { address, port_value: u32::from(port) }),
-    };
     let source = Peer {
-        address: Some(address(caller_facts.caller.to_canonical().to_string(), caller_facts.caller_port)),
+        address: caller_address(caller_facts),
         principal: principal.unwrap_or_default(),
         certificate: pem.unwrap_or_default(),
     };
-    let destination = Peer {
-        address: Some(address(caller_facts.listener.to_string(), caller_facts.port)),
-        ..Peer::default()
-    };
+    let destination = Peer { address: Some(listener_address(caller_facts.listener)), ..Peer::default() };
     let http = HttpRequest {
         id: text(head.get(Name::X_REQUEST_ID)),
         method: text(head.method()),

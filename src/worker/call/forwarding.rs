@@ -10,17 +10,20 @@ use crate::random::Random;
 use crate::worker::downstream::client::Client;
 
 /// Settles who called, and makes the head say it. The head holds what the client sent.
-pub(super) fn settle(head: &mut Head, client: &Client, random: &mut Random) -> IpAddr {
+pub(super) fn settle(head: &mut Head, client: &Client, random: &mut Random) -> Option<IpAddr> {
     let settings = &client.settings().forwarding;
-    let peer = client.peer().ip();
-    let is_trusted = settings.trusted_cidrs.contains(peer);
+    let peer = client.ip();
+    let is_trusted = settings.trusted_cidrs.holds(peer);
     let how = settings.forward_client_cert_details;
     let cert_passes = client_cert::passes(how, is_trusted, &client.identity());
     head.retain(|field| match field.name_bytes == client_cert::NAME {
         true => cert_passes,
         false => is_trusted || !caller::is_of_proxies(field.name_bytes),
     });
-    let caller = if is_trusted { named(head, settings, peer) } else { peer };
+    let caller = match peer {
+        Some(peer) if is_trusted => Some(named(head, settings, peer)),
+        other => other,
+    };
     if matches!(how, ForwardCert::AppendForward | ForwardCert::SanitizeSet) {
         tell_cert(head, client);
     }
@@ -45,7 +48,9 @@ fn named(head: &Head, settings: &Forwarding, peer: IpAddr) -> IpAddr {
 /// Tells services who called.
 fn tell(head: &mut Head, client: &Client, settings: &Forwarding) {
     let (peer, proto) = (client.peer_text(), client.scheme());
-    head.append_value(Name::X_FORWARDED_FOR, peer.as_bytes());
+    if let Some(peer) = peer {
+        head.append_value(Name::X_FORWARDED_FOR, peer.as_bytes());
+    }
     let mut host = [0; HOST_MAX];
     let authority = head.authority().filter(|authority| authority.len() <= HOST_MAX).unwrap_or_default();
     let host = &mut host[..authority.len()];
@@ -81,14 +86,20 @@ fn tell_cert(head: &mut Head, client: &Client) {
 const HOST_MAX: usize = 261;
 const ELEMENT_MAX: usize = HOST_MAX + 96;
 
-/// An element of `forwarded`. What has a colon stands in quotes (RFC 7239 section 4).
-fn element_of<'b>(buffer: &'b mut [u8; ELEMENT_MAX], peer: &str, proto: &str, host: &[u8]) -> &'b [u8] {
+/// An element of `forwarded`. What has a colon stands in quotes, and who has no address is `unknown` (RFC 7239 sections 4
+/// and 6.2).
+fn element_of<'b>(
+    buffer: &'b mut [u8; ELEMENT_MAX],
+    peer: Option<&str>,
+    proto: &str,
+    host: &[u8],
+) -> &'b [u8] {
     let mut rest = &mut buffer[..];
     // A quote in a host would end the value early; no host name has one.
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"\\".contains(byte);
-    let _ = match peer.contains(':') {
-        true => write!(rest, "for=\"[{peer}]\""),
-        false => write!(rest, "for={peer}"),
+    let _ = match peer {
+        Some(peer) if peer.contains(':') => write!(rest, "for=\"[{peer}]\""),
+        peer => write!(rest, "for={}", peer.unwrap_or("unknown")),
     };
     if !host.is_empty() && host.iter().all(is_plain) {
         let _ = rest.write_all(b";host=\"");
@@ -137,17 +148,18 @@ mod tests {
     #[test]
     fn an_element_is_quoted_where_it_has_to_be() {
         for (peer, host, wanted) in [
-            ("6.6.6.6", "api.example.com", "for=6.6.6.6;host=\"api.example.com\";proto=http"),
-            ("2001:db8::7", "h:80", "for=\"[2001:db8::7]\";host=\"h:80\";proto=http"),
-            ("6.6.6.6", "", "for=6.6.6.6;proto=http"),
-            ("6.6.6.6", "a\"b", "for=6.6.6.6;proto=http"),
+            (Some("6.6.6.6"), "api.example.com", "for=6.6.6.6;host=\"api.example.com\";proto=http"),
+            (Some("2001:db8::7"), "h:80", "for=\"[2001:db8::7]\";host=\"h:80\";proto=http"),
+            (Some("6.6.6.6"), "", "for=6.6.6.6;proto=http"),
+            (Some("6.6.6.6"), "a\"b", "for=6.6.6.6;proto=http"),
+            (None, "h", "for=unknown;host=\"h\";proto=http"),
         ] {
             let mut buffer = [0; ELEMENT_MAX];
             assert_eq!(element_of(&mut buffer, peer, "http", host.as_bytes()), wanted.as_bytes());
         }
         let (longest, mut buffer) = ("x".repeat(HOST_MAX), [0; ELEMENT_MAX]);
         let peer = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255";
-        let whole = element_of(&mut buffer, peer, "https", longest.as_bytes());
+        let whole = element_of(&mut buffer, Some(peer), "https", longest.as_bytes());
         assert!(whole.ends_with(b"\";proto=https"));
     }
 }

@@ -1,14 +1,14 @@
 //! The guards of a route, as one worker holds them.
 
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::mirror_target::MirrorTarget;
 use super::mutation;
-use crate::config::{self, Config, ExtAuthz, JwtProvider, RateKey, RoutePolicies};
+use crate::config::{self, Config, EndpointAddress, ExtAuthz, JwtProvider, RateKey, RoutePolicies};
 use crate::http2::{Head, Name};
 use crate::net::IoContext;
 use crate::policy::api_key;
@@ -58,12 +58,10 @@ enum Token {
 pub(super) struct CallerFacts<'a> {
     pub(super) head: &'a Head,
     pub(super) path: &'a [u8],
-    pub(super) caller: IpAddr,
-    pub(super) peer: IpAddr,
-    pub(super) caller_port: u16,
-    pub(super) port: u16,
-    /// The address of the listener.
-    pub(super) listener: IpAddr,
+    /// `None` if it called by a Unix socket.
+    pub(super) caller: Option<IpAddr>,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) listener: EndpointAddress,
     pub(super) identity: &'a Peer,
     pub(super) now: Moment,
 }
@@ -203,8 +201,8 @@ impl Guards {
                 path: caller_facts.path,
                 headers: caller_facts.head,
                 caller: caller_facts.caller,
-                peer: caller_facts.peer,
-                port: caller_facts.port,
+                peer: caller_facts.peer.map(|peer| peer.ip()),
+                port: caller_facts.listener.port(),
                 tls: caller_facts.identity.tls.as_ref(),
                 token: known.token.as_deref(),
                 client: self.client(&known),
@@ -229,8 +227,10 @@ impl Guards {
             let key = match &limit.key {
                 RateKey::RemoteAddress => {
                     octets = match caller_facts.caller {
-                        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-                        IpAddr::V6(v6) => v6.octets(),
+                        Some(IpAddr::V4(v4)) => v4.to_ipv6_mapped().octets(),
+                        Some(IpAddr::V6(v6)) => v6.octets(),
+                        // Callers by Unix sockets share one rate.
+                        None => [0; 16],
                     };
                     &octets[..]
                 }
@@ -298,7 +298,7 @@ impl Guards {
     }
 
     /// Makes the head of a call that passes the one that services get.
-    pub(super) fn change_request(&self, head: &mut Head, known: &Known, caller: IpAddr) {
+    pub(super) fn change_request(&self, head: &mut Head, known: &Known, caller: Option<IpAddr>) {
         let policies = self.policies();
         if let Some(issuer) = known.issuer.as_ref().filter(|issuer| !issuer.settings().forward) {
             head.remove_named(issuer.settings().header.as_bytes());
@@ -318,7 +318,7 @@ impl Guards {
     }
 
     /// Changes the head of a service's answer.
-    pub(super) fn change_response(&self, head: &mut Head, caller: IpAddr) {
+    pub(super) fn change_response(&self, head: &mut Head, caller: Option<IpAddr>) {
         mutation::apply(&self.policies().response_headers, head, caller);
     }
 

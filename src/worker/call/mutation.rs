@@ -10,7 +10,7 @@ use crate::http2::Head;
 const ADDRESS_MAX: usize = 45;
 
 /// Applies all changes.
-pub(super) fn apply(mutation: &HeaderMutation, head: &mut Head, caller: IpAddr) {
+pub(super) fn apply(mutation: &HeaderMutation, head: &mut Head, caller: Option<IpAddr>) {
     for name in &mutation.remove {
         head.remove_named(name.as_bytes());
     }
@@ -32,6 +32,8 @@ pub(super) fn apply(mutation: &HeaderMutation, head: &mut Head, caller: IpAddr) 
         match &field.value {
             HeaderValue::Text(text) => head.push_named(name, text.as_bytes()),
             HeaderValue::Caller => {
+                // A caller by a Unix socket has none.
+                let Some(caller) = caller else { continue };
                 let mut buffer = [0; ADDRESS_MAX];
                 let mut rest = &mut buffer[..];
                 let _ = write!(rest, "{}", caller.to_canonical()); // the buffer has room for the longest
@@ -65,7 +67,7 @@ mod tests {
                     let add = vec![HeaderToAdd { key: name.to_owned(), value, append_action: action }];
                     let mutation = HeaderMutation { remove: vec!["x-gone".to_owned()], add };
                     head.push_named(b"x-gone", b"1");
-                    apply(&mutation, &mut head, [10, 0, 0, 7].into());
+                    apply(&mutation, &mut head, Some([10, 0, 0, 7].into()));
                     let fields = head.iter().filter(|field| field.name_bytes == name.as_bytes());
                     let values: Vec<&[u8]> = fields.map(|field| field.value).collect();
                     let wanted: Vec<&[u8]> = wanted.iter().map(|value| value.as_bytes()).collect();
@@ -78,18 +80,22 @@ mod tests {
 
     #[test]
     fn the_caller_is_written_as_an_address() {
-        for (caller, wanted) in
-            [("10.0.0.7", "10.0.0.7"), ("::ffff:10.0.0.7", "10.0.0.7"), ("2001:db8::7", "2001:db8::7")]
-        {
+        for (caller, wanted) in [
+            (Some("10.0.0.7"), Some("10.0.0.7")),
+            (Some("::ffff:10.0.0.7"), Some("10.0.0.7")),
+            (Some("2001:db8::7"), Some("2001:db8::7")),
+            (None, None),
+        ] {
             let mut head = Heads::new().head();
+            head.push_named(b"x-caller", b"forged");
             let field = HeaderToAdd {
                 key: "x-caller".to_owned(),
                 value: HeaderValue::Caller,
                 append_action: AppendAction::OverwriteIfExistsOrAdd,
             };
             let mutation = HeaderMutation { remove: Vec::new(), add: vec![field] };
-            apply(&mutation, &mut head, caller.parse().expect("an address"));
-            assert_eq!(head.get_named(b"x-caller"), Some(wanted.as_bytes()));
+            apply(&mutation, &mut head, caller.map(|text| text.parse().expect("an address")));
+            assert_eq!(head.get_named(b"x-caller"), wanted.map(str::as_bytes));
         }
     }
 }

@@ -49,7 +49,7 @@ pub(in crate::worker) fn take_waiting(worker: &Rc<Worker>, listener: &OpenListen
 }
 
 /// Begins to serve a connection that was accepted here.
-fn begin(worker: &Rc<Worker>, listener: &OpenListener, (socket, peer): (Socket, SocketAddr)) {
+fn begin(worker: &Rc<Worker>, listener: &OpenListener, (socket, peer): (Socket, Option<SocketAddr>)) {
     let state = listener.state();
     let Some((slot, socket)) = worker.assign(&state, (socket, peer)) else { return };
     worker.spawn(detect::serve(Rc::clone(worker), state, slot, (socket, peer)));

@@ -1,7 +1,7 @@
 //! A client's connection, as its calls see it, and its end.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -29,8 +29,8 @@ pub(in crate::worker) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A client's connection, as its calls see it.
 pub(in crate::worker) struct Client {
     pub(in crate::worker) local: Rc<IoContext>,
-    /// Its address, or the one that the PROXY protocol names.
-    peer: Cell<SocketAddr>,
+    /// Its address, or the one that the PROXY protocol names. `None` of a Unix socket.
+    peer: Cell<Option<SocketAddr>>,
     /// The text of that address, if services are told.
     peer_text: OnceCell<Box<str>>,
     /// The field about its certificate for services, if they get one.
@@ -60,7 +60,7 @@ impl Client {
     pub(in crate::worker) fn new(
         (local, unbegun): (Rc<IoContext>, Rc<Unbegun>),
         listener: Rc<ListenerState>,
-        peer: SocketAddr,
+        peer: Option<SocketAddr>,
         random: &mut Random,
     ) -> Rc<Client> {
         let now = local.timers.now();
@@ -95,19 +95,25 @@ impl Client {
         *self.identity.borrow_mut() = peer;
     }
 
-    /// Its address, or the one that the PROXY protocol names.
-    pub(in crate::worker) fn peer(&self) -> SocketAddr {
+    /// Its address, or the one that the PROXY protocol names. `None` of a Unix socket.
+    pub(in crate::worker) fn peer(&self) -> Option<SocketAddr> {
         self.peer.get()
     }
 
     /// Takes the address that the PROXY protocol names. To be called before the first call.
     pub(in crate::worker) fn is_behind(&self, address: SocketAddr) {
-        self.peer.set(address);
+        self.peer.set(Some(address));
     }
 
-    /// The text of its address, without a port.
-    pub(in crate::worker) fn peer_text(&self) -> &str {
-        self.peer_text.get_or_init(|| self.peer().ip().to_canonical().to_string().into())
+    /// Its IP address. `None` of a Unix socket.
+    pub(in crate::worker) fn ip(&self) -> Option<IpAddr> {
+        self.peer().map(|peer| peer.ip())
+    }
+
+    /// The text of its address, without a port. `None` of a Unix socket.
+    pub(in crate::worker) fn peer_text(&self) -> Option<&str> {
+        let ip = self.ip()?;
+        Some(self.peer_text.get_or_init(|| ip.to_canonical().to_string().into()))
     }
 
     /// The field about its certificate for services; `None` if it has shown none.

@@ -27,7 +27,7 @@ pub(in crate::worker) fn serve(
     worker: Rc<Worker>,
     listener: Rc<ListenerState>,
     slot: ConnectionSlot,
-    (socket, peer): (Socket, SocketAddr),
+    (socket, peer): (Socket, Option<SocketAddr>),
 ) -> impl Future<Output = ()> {
     let local = Rc::clone(&worker.local);
     local.timers.stir(worker.clock.now());
@@ -104,10 +104,11 @@ struct Places {
 impl Places {
     /// Counts a connection, unless its address may have no more.
     fn take(client: &Client) -> Result<Places, Denial> {
-        let (settings, address) = (&client.settings().admission, client.peer().ip());
+        let (settings, address) = (&client.settings().admission, client.ip());
         if !settings.admits(address) {
             return Err(Denial::Address);
         }
+        let Some(address) = address else { return Ok(Places::default()) };
         // Those speak for many.
         if client.settings().forwarding.trusted_cidrs.contains(address) {
             return Ok(Places::default());
@@ -192,8 +193,8 @@ fn failed(client: &Client, error: &SessionError) {
     if error.kind != TlsError::Closed
         && let Some(more) = FAILURES.pass(client.local.timers.now())
     {
-        let (listener, peer) = (client.settings().address, client.peer());
-        tracing::info!(%listener, %peer, reason = %error, more, "a client's connection ended over TLS");
+        let (listener, peer) = (client.settings().address, client.peer().map(tracing::field::display));
+        tracing::info!(%listener, peer, reason = %error, more, "a client's connection ended over TLS");
     }
 }
 

@@ -135,18 +135,18 @@ impl OpenListener {
     }
 
     /// The next connection. Must be awaited to its end; see [`Listener::accept`].
-    pub(in crate::worker) async fn accept(&self) -> io::Result<(crate::net::Socket, SocketAddr)> {
+    pub(in crate::worker) async fn accept(&self) -> io::Result<(crate::net::Socket, Option<SocketAddr>)> {
         self.socket.accept().await
     }
 
     /// The next connection that waits already.
-    pub(in crate::worker) fn accept_now(&self) -> Option<(crate::net::Socket, SocketAddr)> {
+    pub(in crate::worker) fn accept_now(&self) -> Option<(crate::net::Socket, Option<SocketAddr>)> {
         self.socket.accept_now()
     }
 
     /// Whether it is closed, or about to be: an accept that fails is the last one.
     pub(in crate::worker) fn is_closing(&self) -> bool {
-        self.is_closing.get()
+        self.is_closing.get() || self.socket.is_stopped()
     }
 
     /// Ends all pending accepts and refuses new connections.

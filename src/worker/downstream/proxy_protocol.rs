@@ -20,7 +20,7 @@ pub(super) async fn read(
     conn: &BufferedConn,
     timer: &Timer,
 ) -> Result<(), Refused> {
-    let is_trusted = settings.trusted_cidrs.is_empty() || settings.trusted_cidrs.contains(client.peer().ip());
+    let is_trusted = settings.trusted_cidrs.is_empty() || settings.trusted_cidrs.holds(client.ip());
     let due = timer.now().plus(settings.timeout);
     let look = |bytes: &[u8]| match proxy_protocol::read(bytes) {
         Preface::Part => None,

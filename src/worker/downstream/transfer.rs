@@ -33,7 +33,7 @@ pub(in crate::worker) struct Transferred {
     pub(in crate::worker) listener: Arc<SharedListener>,
     pub(in crate::worker) tls: Option<Arc<ServerContext>>,
     pub(in crate::worker) slot: ConnectionSlot,
-    pub(in crate::worker) accepted: (Socket, SocketAddr),
+    pub(in crate::worker) accepted: (Socket, Option<SocketAddr>),
 }
 
 impl Worker {
@@ -41,7 +41,7 @@ impl Worker {
     pub(in crate::worker) fn assign(
         self: &Rc<Self>,
         at: &ListenerState,
-        accepted: (Socket, SocketAddr),
+        accepted: (Socket, Option<SocketAddr>),
     ) -> Option<(ConnectionSlot, Socket)> {
         let (socket, peer) = accepted;
         let (own, listener, max) = (self.number, at.identity(), at.settings().max_connections);

@@ -63,7 +63,7 @@ impl Gateway {
         let config = parse(text);
         let clock = Clock::simulated(world.memory.clock());
         let shared = Shared::new(config, &clock);
-        let address = shared.config.listeners[0].address;
+        let address = address_of(&shared.config.listeners[0]);
         world.memory.open(address, Answer::Accept, link);
         let doors: Vec<_> = (0..workers(&shared.config)).map(|_| ControlLink::new()).collect();
         let peers: Arc<[WorkerPeer]> = doors.iter().map(ControlLink::peer).collect();
@@ -313,7 +313,7 @@ impl Shared {
     ) -> Seat {
         let shard = Shard::new(&self.layout);
         let socket = |listener: &Arc<SharedListener>| {
-            NewSocket::new(Bound::Memory(listener.settings.address), &listener.identity)
+            NewSocket::new(Bound::Memory(address_of(&listener.settings)), &listener.identity)
         };
         let plan = Plan {
             number,
@@ -356,6 +356,11 @@ fn workers(config: &Config) -> usize {
 
 fn with_endpoints(config: &Config) -> Layout {
     layout(config).with_endpoints(config.clusters.iter().map(|cluster| cluster.endpoints.len()))
+}
+
+/// The address of a listener.
+fn address_of(listener: &config::Listener) -> SocketAddr {
+    listener.address.tcp().expect("simulations have no files")
 }
 
 fn addresses(config: &Config) -> Vec<Vec<EndpointAddress>> {

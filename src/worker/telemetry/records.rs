@@ -41,7 +41,7 @@ impl CallTelemetry {
     /// until its route is known.
     pub(in crate::worker) fn begin(
         buffers: Option<&Rc<TelemetryBuffers>>,
-        client: SocketAddr,
+        client: Option<SocketAddr>,
         series: u32,
         (protocol, version): (DownstreamProtocol, Version),
         head: &mut Head,
@@ -64,7 +64,7 @@ impl CallTelemetry {
     pub(in crate::worker) fn failed(
         &mut self,
         buffers: Option<&Rc<TelemetryBuffers>>,
-        client: SocketAddr,
+        client: Option<SocketAddr>,
         series: u32,
         (protocol, version): (DownstreamProtocol, Version),
         head: &Head,
@@ -75,9 +75,11 @@ impl CallTelemetry {
     }
 
     /// Notes the caller's address, where it is not the peer's.
-    pub(in crate::worker) fn called_by(&mut self, caller: IpAddr) {
+    pub(in crate::worker) fn called_by(&mut self, caller: Option<IpAddr>) {
         let Some(ActiveRecord { record, .. }) = &mut self.active else { return };
-        if record.client.is_some_and(|client| client.ip() != caller) {
+        if let Some(caller) =
+            caller.filter(|caller| record.client.is_some_and(|client| client.ip() != *caller))
+        {
             // Nobody says which port the caller has.
             record.client = Some(SocketAddr::new(caller, 0));
         }
@@ -194,13 +196,13 @@ impl ActiveRecord {
     /// A record of what the head says.
     fn begin(
         buffers: &Rc<TelemetryBuffers>,
-        client: SocketAddr,
+        client: Option<SocketAddr>,
         series: u32,
         (protocol, version): (DownstreamProtocol, Version),
         head: &Head,
     ) -> ActiveRecord {
         let mut record = buffers.take_record();
-        record.client = Some(client);
+        record.client = client;
         record.series = series;
         record.protocol = protocol.number();
         record.headers = buffers.config().headers.number;

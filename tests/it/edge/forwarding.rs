@@ -30,7 +30,7 @@ const FORGED: [(&str, &str); 20] = [
     ("x-envoy-fault-delay-request", "60000"),
 ];
 
-async fn service() -> Service {
+pub(super) async fn service() -> Service {
     Service::start(|_, _| Act::Answer).await
 }
 
@@ -38,7 +38,7 @@ fn last(service: &Service) -> Asked {
     service.asked().pop().expect("the service was asked")
 }
 
-fn all<'a>(asked: &'a Asked, name: &str) -> Vec<&'a str> {
+pub(super) fn all<'a>(asked: &'a Asked, name: &str) -> Vec<&'a str> {
     asked.headers.get_all(name).iter().map(|value| value.to_str().expect("text")).collect()
 }
 

@@ -9,6 +9,7 @@ mod limits;
 mod proxy_protocol;
 mod routes;
 mod tokens;
+mod unix_clients;
 
 use crate::support::gateway::{self, gateway_config};
 use crate::support::service::Service;

@@ -1,4 +1,4 @@
-//! Endpoints behind Unix sockets.
+//! Endpoints behind Unix sockets, and clients that come by one.
 
 use super::interop::{CASE_MAX, run_all};
 use crate::support::gateway::{self, BACKENDS, metric, metric_becomes};
@@ -6,7 +6,8 @@ use crate::support::health::health_service;
 use crate::support::http1::Http1;
 use crate::support::interop_client as cases;
 use crate::support::interop_server::InteropServer;
-use crate::support::unix::{UnixFront, free_path, pass};
+use crate::support::raw::{EMPTY_CALL, RawClient, message};
+use crate::support::unix::{UnixDoor, UnixFront, free_path, pass};
 use crate::support::within;
 use ringway::supervisor::Gateway;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -121,5 +122,40 @@ async fn health_is_asked_over_a_unix_socket() {
         metric_becomes(&gateway, "ringway_health_unhealthy", 1).await;
         reporter.set_service_status("a.A", tonic_health::ServingStatus::Serving).await;
         metric_becomes(&gateway, "ringway_health_unhealthy", 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_case_passes_from_clients_of_a_unix_socket() {
+    for backend in BACKENDS {
+        let (server, path) = (InteropServer::start(), free_path());
+        let config = gateway::gateway_config(&[server.address()], backend, "");
+        let listener = format!("[[listeners]]\naddress = \"unix://{}\"", path.display());
+        let gateway = gateway::start(&config.replace("[[listeners]]\naddress = \"127.0.0.1:0\"", &listener));
+        let door = UnixDoor::start(&path).await;
+        run_all(door.address(), &server).await;
+        let web = [("content-type", "application/grpc-web+proto")];
+        let mut client = Http1::connect(door.address()).await;
+        for _ in 0..3 {
+            let answer = client.ask(&format!("POST {EMPTY_CALL}"), &web, &message(0, b"")).await;
+            assert_eq!(answer.status, 200, "{backend}: {answer:?}");
+        }
+        // All workers accept, and connections are balanced.
+        let mut open = Vec::new();
+        for _ in 0..16 {
+            let mut client = RawClient::connect(door.address()).await;
+            assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"), "{backend}");
+            open.push(client);
+        }
+        let page = gateway.metrics();
+        let of_worker = |worker: usize| {
+            let family = format!("ringway_connections_active{{worker=\"{worker}\"}} ");
+            let line = page.lines().find_map(|line| line.strip_prefix(&family)).expect("the family");
+            line.parse::<u64>().expect("a number")
+        };
+        assert!(of_worker(0) > 0 && of_worker(1) > 0, "{backend}: {} and {}", of_worker(0), of_worker(1));
+        assert_eq!(metric(&gateway, "ringway_panics_total"), 0);
+        drop(gateway);
+        assert!(!path.exists(), "{backend}");
     }
 }

@@ -18,15 +18,15 @@ use ringway::supervisor::{Gateway, ReloadError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const LISTENER: &str = "[[listeners]]\naddress = \"127.0.0.1:0\"\n";
+pub(super) const LISTENER: &str = "[[listeners]]\naddress = \"127.0.0.1:0\"\n";
 
-fn reload(gateway: &mut Gateway, text: &str) -> Result<String, ReloadError> {
+pub(super) fn reload(gateway: &mut Gateway, text: &str) -> Result<String, ReloadError> {
     let config = config::parse(text, Path::new("test.toml")).unwrap_or_else(|errors| panic!("{errors}"));
     gateway.reload(config).map(|reloaded| reloaded.to_string())
 }
 
 /// The configuration with these listeners in place of its only one.
-fn with(server: &InteropServer, backend: &str, listeners: &str) -> String {
+pub(super) fn with(server: &InteropServer, backend: &str, listeners: &str) -> String {
     let text = gateway_config(&[server.address()], backend, "");
     assert!(text.contains(LISTENER));
     text.replace(LISTENER, listeners)
@@ -42,7 +42,7 @@ fn at(address: SocketAddr, keys: &str) -> String {
     format!("[[listeners]]\naddress = \"{address}\"\n{keys}\n")
 }
 
-fn check(reply: &RawReply) {
+pub(super) fn check(reply: &RawReply) {
     assert_eq!((reply.grpc_status(), reply.error.is_none()), (Some("0"), true), "{reply:?}");
 }
 

@@ -7,3 +7,4 @@ mod listeners;
 mod signals;
 mod sinks;
 mod told;
+mod unix_listeners;

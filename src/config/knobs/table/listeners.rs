@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use super::super::knob::Knob;
 use super::super::row::{
-    address, count, flag, list, ratio, secs, size, table, tables, time, time_or_none, word,
+    address_or_unix, count, flag, list, other, ratio, secs, size, table, tables, time, time_or_none, word,
 };
 use super::values::{
-    BUFFERED_MAX, CIDR, DAY, FRAME_MAX, HEADER, HOUR, KIB, MIB, MONTH, MS, ORIGIN, WINDOW_MAX, WINDOW_MIN,
+    BUFFERED_MAX, CIDR, DAY, FRAME_MAX, HEADER, HOUR, KIB, MIB, MODE, MONTH, MS, ORIGIN, WINDOW_MAX,
+    WINDOW_MIN,
 };
 
 #[rustfmt::skip] // one row, one key: columns are easier to compare than rustfmt's six lines for each
 pub(super) const ROWS: &[Knob] = &[
     tables("listeners", 1, 64, "An address that clients connect to."),
-    address("listeners.address", None,
-        "The address; needed. All workers share it with SO_REUSEPORT."),
+    address_or_unix("listeners.address",
+        "The address; needed. All workers share it: over TCP by SO_REUSEPORT, a Unix socket as it is. Clients of a Unix socket have no IP address: no list of CIDRs holds them, limits by address do not count them, and no field says who called."),
+    other("listeners.mode", MODE,
+        "Permissions of a Unix socket's file; without it those that the umask leaves. Who may write to the file may connect."),
     count("listeners.backlog", 4096, 1, 65_535,
         "Connections the kernel may hold for one worker before it accepts them, and others may have handed to it."),
     count("listeners.max_connections", 65_536, 1, 1_000_000,

@@ -20,6 +20,7 @@ pub(super) const DAY: Duration = Duration::from_secs(86_400);
 pub(super) const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 pub(super) const ENDPOINT: &str = "an IP address or host name and a port, or a Unix socket, such as \"10.0.0.7:50051\", \"echo.internal:50051\" or \"unix:///run/echo.sock\"";
+pub(super) const MODE: &str = "permissions in octal digits, such as \"0660\"";
 pub(super) const CHANGED: &str = "the name of a header field that is not of a connection, nor of gRPC";
 pub(super) const CIDR: &str =
     "a block of addresses, such as \"10.0.0.0/8\" or \"2001:db8::/32\", or an address";

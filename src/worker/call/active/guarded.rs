@@ -59,10 +59,8 @@ impl Call {
                 head: &self.head,
                 path: headers::path(&self.head),
                 caller: self.caller,
-                caller_port: if self.caller == peer.ip() { peer.port() } else { 0 },
-                peer: peer.ip(),
-                listener: listener.ip(),
-                port: listener.port(),
+                peer,
+                listener,
                 identity: &identity,
                 now: worker.clock.now(),
             };
