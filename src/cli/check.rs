@@ -39,19 +39,19 @@ pub(super) fn check(path: &Path, set: &[String]) -> ExitCode {
     }
     let served = match config.transcoding.is_configured() {
         true => format!(
-            ", {} services, {} methods, {} rules",
-            api.services().len(),
-            api.methods().len(),
-            api.rules().len()
+            ", {}, {}, {}",
+            counted(api.services().len(), "service"),
+            counted(api.methods().len(), "method"),
+            counted(api.rules().len(), "rule")
         ),
         false => String::new(),
     };
     println!(
-        "{}: good ({} listeners, {} routes, {} clusters{served})",
+        "{}: good ({}, {}, {}{served})",
         path.display(),
-        config.listeners.len(),
-        config.routes.len(),
-        config.clusters.len()
+        counted(config.listeners.len(), "listener"),
+        counted(config.routes.len(), "route"),
+        counted(config.clusters.len(), "cluster")
     );
     if !config.transcoding.reflection.is_empty() {
         println!("what server reflection answers is checked when the gateway runs");
@@ -99,6 +99,12 @@ fn warnings(config: &Config, api: &Api) -> Vec<String> {
         found.push(format!("{key} = \"{address}\": {error}"));
     }
     found
+}
+
+/// So many of them, in words: `1 route`, `2 routes`.
+fn counted(count: usize, name: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {name}{end}")
 }
 
 /// Routes by a service that the descriptors do not have. Where reflection adds to them, that cannot be told.

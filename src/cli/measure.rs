@@ -23,7 +23,7 @@ pub(super) enum Measure {
     LoadTest(LoadTest),
     /// Compare gRPC with JSON and the gateway with none: the same method of the same service in turn.
     Compare(Compare),
-    /// Measure the eight promises of the gateway over real sockets: PASS or FAIL for each.
+    /// Measure over real sockets what the gateway promises, such as deadlines kept and nothing sent twice: PASS or FAIL for each.
     ///
     /// Exit code 1 if one has failed. Takes about half a minute.
     Verify(Verify),

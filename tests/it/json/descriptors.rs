@@ -410,13 +410,13 @@ fn check_reads_descriptors_and_names_every_problem() {
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         (output.status.code(), text.replace(&*path.to_string_lossy(), "FILE"))
     };
-    let wanted = "FILE: good (1 listeners, 1 routes, 1 clusters, 1 services, 1 methods, 1 rules)\n";
+    let wanted = "FILE: good (1 listener, 1 route, 1 cluster, 1 service, 1 method, 1 rule)\n";
     assert_eq!(check("ringway.toml"), (Some(0), wanted.to_owned()));
     let wanted = "FILE: t.proto: t.v1.S.M: GET /{nam}: path \"nam\": t.v1.Q has no such field (did you mean \"name\"?)\n\
         FILE: t.proto: t.v1.S.M: GET /{nam}: response_body \"zzz\": t.v1.A has no such field\n";
     assert_eq!(check("bad/strict.toml"), (Some(1), wanted.to_owned()));
     let wanted = format!(
-        "FILE: good (1 listeners, 1 routes, 1 clusters, 1 services, 1 methods, 1 rules)\n{wanted}\
+        "FILE: good (1 listener, 1 route, 1 cluster, 1 service, 1 method, 1 rule)\n{wanted}\
         what is wrong there is left out, all else is served (transcoding.on_bad_rule = \"fail\" refuses it)\n"
     );
     assert_eq!(check("bad/ringway.toml"), (Some(0), wanted));
