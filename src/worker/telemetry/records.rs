@@ -51,7 +51,10 @@ impl CallTelemetry {
             Some(tracing) => Trace::begin(&mut buffers.random(), tracing.sample, head),
             None => Trace::read(head),
         };
-        if !buffers.wants_all() && !trace.is_recorded() {
+        // By the end of a call that is translated, its head is no longer what the caller sent.
+        let is_translated = matches!(protocol, DownstreamProtocol::Json | DownstreamProtocol::Connect(_));
+        let keeps_head = is_translated && buffers.logs_errors();
+        if !buffers.wants_all() && !trace.is_recorded() && !keeps_head {
             return CallTelemetry { unrecorded: trace.unrecorded, active: None };
         }
         let mut active = ActiveRecord::begin(buffers, client, series, (protocol, version), head);
@@ -70,7 +73,11 @@ impl CallTelemetry {
         head: &Head,
     ) {
         if let Some(buffers) = buffers.filter(|buffers| self.active.is_none() && buffers.logs_errors()) {
-            self.active = Some(ActiveRecord::begin(buffers, client, series, (protocol, version), head));
+            let mut active = ActiveRecord::begin(buffers, client, series, (protocol, version), head);
+            if protocol.number() != 0 {
+                active.record.texts.set(TextField::GrpcMethod, headers::path(head));
+            }
+            self.active = Some(active);
         }
     }
 

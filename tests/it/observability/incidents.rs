@@ -1,6 +1,8 @@
 //! Incidents in the log of the program, and the lines of calls that fail, as an operator reads them.
 
 use crate::support::gateway::gateway_config;
+use crate::support::http1::Http1;
+use crate::support::pki::Folder;
 use crate::support::process::Process;
 use crate::support::raw::{EMPTY_CALL, RawClient};
 use crate::support::service::{Act, Service};
@@ -83,6 +85,32 @@ async fn a_call_that_fails_has_a_line_on_standard_error_and_a_flood_of_them_has_
     // Half of ten a second for each of two workers.
     let suppressed = process.metric("ringway_access_log_suppressed_total").await;
     assert!(suppressed > 0, "{suppressed}");
+}
+
+/// A request that is translated has another method and path by its end.
+#[tokio::test]
+async fn the_line_of_a_call_in_json_has_what_the_caller_sent() {
+    const PROTO: &str = "syntax = \"proto3\"; package a; import \"google/api/annotations.proto\";\n\
+        message Q { string name = 1; }\n\
+        service A { rpc Get(Q) returns (Q) { option (google.api.http) = { get: \"/v1/{name}\" }; } }\n";
+    let folder = Folder::new("incidents");
+    let proto = folder.write("a.proto", PROTO);
+    let extra = format!("[transcoding]\nprotos = [{proto:?}]\n");
+    let mut process = Process::start(&gateway_config(&[refusing()], "io_uring", &extra)).await;
+    let answer = Http1::connect(process.listener).await.ask("GET /v1/x", &[], b"").await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    let line = process.says("\"grpc_status\":\"UNAVAILABLE\"").await;
+    let line: Value = serde_json::from_str(&line).expect("it is JSON");
+    for (key, wanted) in [
+        ("protocol", "json"),
+        ("method", "GET"),
+        ("path", "/v1/x"),
+        ("grpc_method", "/a.A/Get"),
+        ("http_route", "/v1/{name}"),
+        ("flags", "UF"),
+    ] {
+        assert_eq!(line[key], wanted, "{key}: {line}");
+    }
 }
 
 #[tokio::test]
