@@ -6,8 +6,13 @@ use super::slice::Slice;
 const COPIED_BELOW: usize = 1024;
 
 /// Bytes that are to be sent, in order: its own, and slices between them.
+///
+/// It is a pointer, and nothing while it has no memory: connections that wait have several of these.
 #[derive(Debug, Default)]
-pub struct Output {
+pub struct Output(Option<Box<Parts>>);
+
+#[derive(Debug, Default)]
+struct Parts {
     bytes: Vec<u8>,
     /// Each stands after so many of `bytes`.
     slices: Vec<(usize, Slice)>,
@@ -18,41 +23,47 @@ pub struct Output {
 impl Output {
     /// Nothing, with memory for so many bytes of its own.
     pub fn with_capacity(bytes: usize) -> Output {
-        Output { bytes: Vec::with_capacity(bytes), ..Output::default() }
+        Output(Some(Box::new(Parts { bytes: Vec::with_capacity(bytes), ..Parts::default() })))
+    }
+
+    #[inline]
+    fn parts_mut(&mut self) -> &mut Parts {
+        self.0.get_or_insert_default()
     }
 
     /// Bytes in all.
     #[inline]
     pub fn len(&self) -> usize {
-        self.bytes.len() + self.slices_length
+        self.0.as_ref().map_or(0, |parts| parts.bytes.len() + parts.slices_length)
     }
 
     /// Whether there is nothing to send.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.slices.is_empty()
+        self.len() == 0
     }
 
     /// The memory that its own bytes are written to, at the end; what is there already must stay.
     #[inline]
     pub fn bytes(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
+        &mut self.parts_mut().bytes
     }
 
     /// Its own bytes so far.
     #[inline]
     pub fn own(&self) -> &[u8] {
-        &self.bytes
+        self.0.as_ref().map_or(&[], |parts| &parts.bytes)
     }
 
     /// Adds a payload; a large one is not copied.
     #[inline]
     pub fn push(&mut self, slice: Slice) {
+        let parts = self.parts_mut();
         if slice.len() < COPIED_BELOW {
-            self.bytes.extend_from_slice(&slice);
+            parts.bytes.extend_from_slice(&slice);
         } else {
-            self.slices_length += slice.len();
-            self.slices.push((self.bytes.len(), slice));
+            parts.slices_length += slice.len();
+            parts.slices.push((parts.bytes.len(), slice));
         }
     }
 
@@ -60,10 +71,11 @@ impl Output {
     pub fn parts(&self, from: usize) -> impl Iterator<Item = &[u8]> {
         let mut skip = from;
         let mut at = 0;
-        let ends = self.slices.iter().map(|(end, slice)| (*end, Some(slice)));
-        ends.chain([(self.bytes.len(), None)])
+        let (bytes, slices) = self.0.as_ref().map_or((&[][..], &[][..]), |it| (&it.bytes, &it.slices));
+        let ends = slices.iter().map(|(end, slice)| (*end, Some(slice)));
+        ends.chain([(bytes.len(), None)])
             .flat_map(move |(end, slice)| {
-                let own = &self.bytes[at..end];
+                let own = &bytes[at..end];
                 at = end;
                 [own, slice.map_or(&[][..], |slice| slice)]
             })
@@ -77,30 +89,33 @@ impl Output {
 
     /// How many parts there are at most.
     pub fn parts_max(&self) -> usize {
-        self.slices.len() * 2 + 1
+        self.0.as_ref().map_or(0, |parts| parts.slices.len()) * 2 + 1
     }
 
     /// So many of the bytes answer the peer's frames.
     pub fn note_answers(&mut self, bytes: usize) {
-        self.answers += bytes;
+        self.parts_mut().answers += bytes;
     }
 
     /// Bytes that answer the peer's frames.
     pub fn answers(&self) -> usize {
-        self.answers
+        self.0.as_ref().map_or(0, |parts| parts.answers)
     }
 
     /// Forgets everything and keeps the memory of its own bytes.
     pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.slices.clear();
-        self.slices_length = 0;
-        self.answers = 0;
+        let Some(parts) = &mut self.0 else { return };
+        parts.bytes.clear();
+        parts.slices.clear();
+        parts.slices_length = 0;
+        parts.answers = 0;
     }
 
     /// Bytes of memory that it keeps for its own bytes and for its list of slices.
     pub fn capacity(&self) -> usize {
-        self.bytes.capacity() + self.slices.capacity() * size_of::<(usize, Slice)>()
+        let of =
+            |parts: &Parts| parts.bytes.capacity() + parts.slices.capacity() * size_of::<(usize, Slice)>();
+        self.0.as_deref().map_or(0, of)
     }
 }
 
@@ -129,6 +144,13 @@ mod tests {
             assert!(output.parts(from).all(|part| !part.is_empty()));
             assert!(output.parts(from).count() <= output.parts_max());
         }
+    }
+
+    #[test]
+    fn an_output_without_memory_is_a_pointer() {
+        let output = Output::default();
+        assert_eq!((size_of::<Output>(), output.len(), output.capacity()), (8, 0, 0));
+        assert!(output.is_empty() && output.own().is_empty() && output.parts(0).next().is_none());
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! It does no I/O and reads no clock. [`receive`](super::receive) reads frames. [`headers`](super::headers) and [`data`](super::data) handle those of streams,
 //! [`control`](super::control) those of the connection. [`send`](super::send) writes. [`exchange`](super::exchange) opens streams.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 use std::task::{Context, Waker};
@@ -118,8 +117,6 @@ pub struct Connection {
     pub(super) decoder: Decoder,
     pub(super) receive_window: ReceiveWindow,
     pub(super) guard: Guard,
-    /// Streams of a client that nobody has accepted yet.
-    pub(super) accepted: VecDeque<u32>,
     /// The highest stream that the peer has opened.
     pub(super) last_peer_stream: u32,
     pub(super) goaway: Option<GoAway>,
@@ -127,8 +124,6 @@ pub struct Connection {
     // Sending.
     pub(super) encoder: Encoder,
     pub(super) send_window: SendWindow,
-    /// Streams that wait for the connection's window, or for room.
-    pub(super) waiting: VecDeque<u32>,
     /// The stream that we open next.
     pub(super) next_stream: u32,
     /// Streams to be reset once they are old enough.
@@ -167,12 +162,10 @@ impl Connection {
             decoder: Decoder::new(HEADER_TABLE_SIZE),
             receive_window,
             guard: Guard::default(),
-            accepted: VecDeque::new(),
             last_peer_stream: 0,
             goaway: None,
             encoder: Encoder::new(),
             send_window: SendWindow::new(DEFAULT_WINDOW),
-            waiting: VecDeque::new(),
             next_stream: 1,
             resets: Rare::default(),
             shutdown: Shutdown::No,
@@ -268,9 +261,9 @@ impl Connection {
     pub fn end(&mut self) {
         self.is_over = true;
         self.input.clear();
-        self.waiting.clear();
+        while self.streams.next_waiting().is_some() {}
         self.resets.take();
-        for key in std::mem::take(&mut self.accepted) {
+        while let Some(key) = self.streams.next_accepted() {
             self.streams.get_mut(key).holders -= 1;
         }
         for (_, stream) in self.streams.iter_mut() {
@@ -288,12 +281,10 @@ impl Connection {
         if stream.is_held() || !stream.is_closed() || stream.tail.is_some() {
             return;
         }
-        if stream.is_waiting
-            && let Some(at) = self.waiting.iter().position(|waiting| *waiting == key)
-        {
-            self.waiting.remove(at);
+        if stream.is_waiting {
+            self.streams.waiting().retain(|waiting| *waiting != key);
         }
-        let held = stream.receive_window.held();
+        let held = self.streams.get(key).receive_window.held();
         self.receive_window.release(held);
         self.streams.remove(key, &self.memory.tables);
         if self.streams.len() == 0 && self.is_done() {
@@ -387,9 +378,8 @@ impl Connection {
     pub fn shrink(&mut self) {
         if self.streams.len() == 0 {
             self.streams.shrink();
-            self.accepted = VecDeque::new();
-            self.waiting = VecDeque::new();
             self.input.clear_memory();
+            self.decoder.shrink();
             self.memory.heads.forget([self.encoder.shrink(), None]);
         }
     }

@@ -322,8 +322,9 @@ impl Connection {
             let held = stream.receive_window.held();
             stream.receive_window.release(held);
             self.release_connection(held, out);
-            if let Some(at) = self.accepted.iter().rposition(|accepted| *accepted == key) {
-                self.accepted.remove(at);
+            let accepted = self.streams.accepted();
+            if let Some(at) = accepted.iter().rposition(|accepted| *accepted == key) {
+                accepted.remove(at);
             }
         }
         self.forget_if_over(key);

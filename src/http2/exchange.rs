@@ -36,7 +36,7 @@ impl Connection {
     /// The next request of a client.
     pub fn accept(&mut self) -> Option<Incoming> {
         loop {
-            let key = self.accepted.pop_front()?;
+            let key = self.streams.next_accepted()?;
             let stream = self.streams.get_mut(key);
             stream.is_new = false;
             if let Some(head) = stream.received.head.take() {

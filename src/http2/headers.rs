@@ -172,7 +172,7 @@ impl Connection {
             stream.received.content_left = None;
             stream.is_too_large = true;
         }
-        self.accepted.push_back(key);
+        self.streams.accepted().push_back(key);
         if whole.ends_stream { self.on_end_stream(key, now, out) } else { Ok(()) }
     }
 

@@ -33,7 +33,7 @@ impl Connection {
 
     /// Whether something waits until less is staged.
     pub fn wants_room(&self, out: &Output) -> bool {
-        !self.is_over && (!self.waiting.is_empty() || !self.takes_input(out))
+        !self.is_over && (self.streams.waiting_len() > 0 || !self.takes_input(out))
     }
 
     /// Takes bytes that came from the peer at `now`. Some are left if too much is staged.

@@ -89,7 +89,7 @@ impl Connection {
         // A stream whose own window is shut is woken when that opens.
         if stream.send_window.available() > 0 && !stream.is_waiting {
             stream.is_waiting = true;
-            self.waiting.push_back(key);
+            self.streams.waiting().push_back(key);
         }
         Sent::Blocked
     }
@@ -97,7 +97,7 @@ impl Connection {
     /// Writes frames; true if all of it is written, and the end.
     fn write_data(&mut self, key: u32, data: &mut Slice, end: bool, out: &mut Output) -> bool {
         let max_frame = self.peer.max_frame_size as usize;
-        let mut quantum = if self.waiting.is_empty() { usize::MAX } else { QUANTUM };
+        let mut quantum = if self.streams.waiting_len() == 0 { usize::MAX } else { QUANTUM };
         let stream = self.streams.get_mut(key);
         if data.is_empty() {
             if end {
@@ -185,11 +185,11 @@ impl Connection {
 
     /// Lets waiting streams go on: the connection's window has opened, or there is room again.
     pub fn wake_waiting(&mut self, now: Moment, out: &mut Output) {
-        for _ in 0..self.waiting.len() {
+        for _ in 0..self.streams.waiting_len() {
             if self.send_window.available() == 0 || out.len() >= self.bounds.max_payload() {
                 return;
             }
-            let Some(key) = self.waiting.pop_front() else { return };
+            let Some(key) = self.streams.next_waiting() else { return };
             let stream = self.streams.get_mut(key);
             stream.is_waiting = false;
             if stream.tail.is_some() {

@@ -3,6 +3,7 @@
 //! Thousands of connections wait at once and few have streams, so memory is kept by the worker and not by each of them.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 
 use super::ids::Ids;
 use super::state::StreamState;
@@ -20,6 +21,10 @@ pub(super) struct StreamTable {
     pub(super) free: Vec<u32>,
     /// Keys; and other values for streams that are over, which [`Streams`](super::streams::Streams) knows.
     pub(super) ids: Ids,
+    /// Streams of a client that nobody has accepted yet.
+    pub(super) accepted: VecDeque<u32>,
+    /// Streams that wait for the connection's window, or for room.
+    pub(super) waiting: VecDeque<u32>,
 }
 
 impl StreamTable {
@@ -51,6 +56,7 @@ impl SpareTables {
     #[inline]
     pub(super) fn give(&self, table: Box<StreamTable>) {
         debug_assert!(table.len() == 0 && table.ids.is_empty());
+        debug_assert!(table.accepted.is_empty() && table.waiting.is_empty());
         let slots = table.slots.capacity();
         let all = self.slots.get() + slots;
         if slots <= SLOTS_MAX && all <= SPARE_MAX {

@@ -60,7 +60,7 @@ impl Streams {
         now: Moment,
     ) -> u32 {
         self.promised += u64::from(receive.size());
-        let StreamTable { slots, free, ids } = &mut **self.table.get_or_insert_with(|| spares.take());
+        let StreamTable { slots, free, ids, .. } = &mut **self.table.get_or_insert_with(|| spares.take());
         let key = match free.pop() {
             Some(key) => {
                 slots[key as usize].reopen(id, receive, send, now);
@@ -137,10 +137,40 @@ impl Streams {
         (0..).zip(slots).filter(|(_, stream)| stream.id != 0)
     }
 
+    /// Streams of a client that nobody has accepted yet. There has to be a stream.
+    #[inline]
+    pub(super) fn accepted(&mut self) -> &mut VecDeque<u32> {
+        &mut self.table().accepted
+    }
+
+    /// Takes the next stream off those.
+    #[inline]
+    pub(super) fn next_accepted(&mut self) -> Option<u32> {
+        self.table.as_mut()?.accepted.pop_front()
+    }
+
+    /// Streams that wait for the connection's window, or for room. There has to be a stream.
+    #[inline]
+    pub(super) fn waiting(&mut self) -> &mut VecDeque<u32> {
+        &mut self.table().waiting
+    }
+
+    /// Takes the next stream off those.
+    #[inline]
+    pub(super) fn next_waiting(&mut self) -> Option<u32> {
+        self.table.as_mut()?.waiting.pop_front()
+    }
+
+    /// How many streams wait for the connection's window, or for room.
+    #[inline]
+    pub(super) fn waiting_len(&self) -> usize {
+        self.table.as_ref().map_or(0, |table| table.waiting.len())
+    }
+
     /// Forgets a stream that is over.
     pub(super) fn remove(&mut self, key: u32, spares: &SpareTables) {
         self.body_is_over(key);
-        let StreamTable { slots, free, ids } = self.table();
+        let StreamTable { slots, free, ids, .. } = self.table();
         let stream = &mut slots[key as usize];
         let (id, we_reset) = (stream.id, stream.we_reset);
         stream.end();
@@ -242,6 +272,13 @@ impl Streams {
         heads
     }
 
+    /// Streams that nobody has accepted yet, and those that wait. There has to be a stream.
+    #[cfg(test)]
+    pub(super) fn lists(&self) -> [&VecDeque<u32>; 2] {
+        let table = self.table.as_ref().expect(NO_STREAM);
+        [&table.accepted, &table.waiting]
+    }
+
     /// Holds at any time.
     #[cfg(test)]
     pub(super) fn check(&self) {
@@ -263,6 +300,7 @@ impl Streams {
             && table.len() == 0
         {
             (table.slots, table.free) = (Vec::new(), Vec::new());
+            (table.accepted, table.waiting) = (VecDeque::new(), VecDeque::new());
         }
         if self.len() == 0 {
             self.waiting_for_window.take();

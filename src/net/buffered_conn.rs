@@ -57,9 +57,9 @@ pub(super) enum Sender {
     #[default]
     None,
     /// The end of the turn, for a key of this list.
-    EndOfTurn(Rc<ReadyList>, usize),
-    /// The connection's task.
-    Task(Waker),
+    EndOfTurn(Rc<ReadyList>, u32),
+    /// The connection's task. In a box, for a ring needs none.
+    Task(Box<Waker>),
 }
 
 impl BufferedConn {
@@ -113,6 +113,11 @@ impl BufferedConn {
             Sender::EndOfTurn(list, key) => list.push(*key),
             Sender::Task(task) => task.wake_by_ref(),
         }
+    }
+
+    /// Gives back memory that only a connection on which bytes move needs.
+    pub fn shrink(&self) {
+        self.read_buffer.borrow_mut().shrink();
     }
 
     /// Cuts the connection: nothing more is sent, not even what is staged.

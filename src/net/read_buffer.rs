@@ -67,6 +67,13 @@ impl ReadBuffer {
         }
     }
 
+    /// Gives back the room for slices, while there are none.
+    pub(super) fn shrink(&mut self) {
+        if self.is_empty() {
+            self.slices = VecDeque::new();
+        }
+    }
+
     /// Copies as many bytes to the protocol as it has room for.
     pub(super) fn read(&mut self, room: &mut ReadBuf<'_>) {
         while let Some(first) = self.slices.front_mut()

@@ -132,7 +132,8 @@ impl RingTransport {
             send: SendState::Idle,
             left: false,
         });
-        conn.set_sender(Sender::EndOfTurn(Rc::clone(&self.ready), key));
+        let short = u32::try_from(key).expect("far fewer connections than 2^32");
+        conn.set_sender(Sender::EndOfTurn(Rc::clone(&self.ready), short));
         RingConnection { transport: Rc::clone(self), key }
     }
 
@@ -141,7 +142,7 @@ impl RingTransport {
     pub(super) fn send(&self) -> bool {
         let woken = Cell::new(false);
         // Connections for which the ring has no room wait for the kernel to take its entries.
-        self.ready.drain(|key| self.send_for(key, &woken));
+        self.ready.drain(|key| self.send_for(key as usize, &woken));
         self.buffer_ring.refill();
         woken.get() | self.feed_starved()
     }
@@ -371,7 +372,7 @@ impl RingTransport {
     /// Asks for `send_for` once the kernel has taken entries of a full ring.
     fn wait_for_room(&self, key: usize, connection: &mut Connection) {
         if connection.conn.ask() {
-            self.ready.push(key);
+            self.ready.push(key as u32);
         }
     }
 }

@@ -22,8 +22,8 @@ use crate::buffer::{Output, Pool};
 
 /// A connected socket.
 pub struct Socket {
-    /// With epoll, once it was waited for. Dropped before the descriptor is closed.
-    source: OnceCell<Source>,
+    /// With epoll, once it was waited for; in a box, for a ring needs none. Dropped before the descriptor is closed.
+    source: OnceCell<Box<Source>>,
     means: Means,
 }
 
@@ -159,7 +159,7 @@ impl Socket {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let source = epoll.source(self.descriptor())?;
-        Ok(self.source.get_or_init(|| source))
+        Ok(self.source.get_or_init(|| Box::new(source)))
     }
 
     /// Tells the peer that nothing more comes.

@@ -30,7 +30,6 @@ const ROUNDS: usize = 8;
 ///
 /// Thousands of these wait at once, so they are small: the protocol comes in a box of its own, what epoll alone needs is in
 /// boxes, and the future is a block, for that of an `async fn` holds its arguments twice.
-#[expect(clippy::manual_async_fn, reason = "see above")]
 pub fn drive<K>(
     local: Rc<IoContext>,
     conn: Rc<BufferedConn>,
@@ -38,25 +37,20 @@ pub fn drive<K>(
     protocol: Pin<Box<impl Future<Output = ()>>>,
     kept: K,
 ) -> impl Future<Output = ()> {
+    let ends = Ends { local, conn, socket };
     async move {
-        let mut connection = Connection {
-            signal: Arc::new(Signal::default()),
-            linger: None,
-            finished: false,
-            local: &local,
-            conn: &conn,
-            socket: &socket,
-        };
+        let Ends { local, conn, socket } = &ends;
+        let mut connection = Connection { signal: Arc::new(Signal::default()), linger: None, ends: &ends };
         match local.transport() {
             Some(transport) => {
-                let registered = poll_fn(|cx| Poll::Ready(transport.register(&socket, &conn, cx))).await;
+                let registered = poll_fn(|cx| Poll::Ready(transport.register(socket, conn, cx))).await;
                 connection.run(|cx| registered.turn(cx), protocol).await;
             }
             None => {
-                let mut receive = Box::pin(receive(&local, &conn, &socket));
-                let mut send = Box::pin(send(&local, &conn, &socket));
+                let mut receive = Box::pin(receive(local, conn, socket));
+                let mut send = Box::pin(send(local, conn, socket));
                 let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-                conn.set_sender(Sender::Task(task));
+                conn.set_sender(Sender::Task(Box::new(task)));
                 let transfer = |cx: &mut Context<'_>| {
                     conn.take_asked();
                     let _ = receive.as_mut().poll(cx);
@@ -67,19 +61,23 @@ pub fn drive<K>(
         }
         // The socket is closed before whoever counts it learns that it is gone.
         drop(connection);
-        drop(socket);
+        drop(ends);
         drop(kept);
     }
 }
 
+/// A socket, the bytes that move there, and the loop that moves them.
+struct Ends {
+    local: Rc<IoContext>,
+    conn: Rc<BufferedConn>,
+    socket: Socket,
+}
+
 struct Connection<'a> {
     signal: Arc<Signal>,
-    /// Made when the protocol is done: most of the time there are many that are not.
-    linger: Option<Timer>,
-    finished: bool,
-    local: &'a IoContext,
-    conn: &'a BufferedConn,
-    socket: &'a Socket,
+    /// Since the protocol is done: most of the time there are many that are not.
+    linger: Option<Box<Timer>>,
+    ends: &'a Ends,
 }
 
 impl Connection<'_> {
@@ -95,12 +93,12 @@ impl Connection<'_> {
             let waker = Waker::from(Arc::clone(&self.signal));
             poll_fn(|cx| self.turn(cx, &waker, &mut transfer, protocol.as_mut())).await;
             drop(protocol);
-            if self.conn.is_aborted() || self.conn.write_end().is_some() {
+            if self.ends.conn.is_aborted() || self.ends.conn.write_end().is_some() {
                 return;
             }
             // Closing while bytes of the peer are unread would make the kernel reset the connection, and the peer might
             // lose our last answer: close our side only, and read on until the peer has closed its own.
-            self.socket.shut();
+            self.ends.socket.shut();
             poll_fn(|cx| self.linger(cx, &mut transfer)).await;
         }
     }
@@ -116,13 +114,15 @@ impl Connection<'_> {
         self.signal.begin_turn(cx);
         for _ in 0..ROUNDS {
             transfer(cx);
-            self.conn.open_received();
-            if self.conn.is_aborted() || (self.finished && (self.conn.is_drained() || self.has_lingered())) {
+            self.ends.conn.open_received();
+            if self.ends.conn.is_aborted()
+                || (self.is_finished() && (self.ends.conn.is_drained() || self.has_lingered()))
+            {
                 return Poll::Ready(());
             }
-            let is_ready = self.conn.take_protocol_ready();
-            if self.finished {
-                self.conn.discard_received();
+            let is_ready = self.ends.conn.take_protocol_ready();
+            if self.is_finished() {
+                self.ends.conn.discard_received();
                 if !is_ready {
                     return Poll::Pending;
                 }
@@ -130,8 +130,7 @@ impl Connection<'_> {
                 self.signal.end_turn();
                 return Poll::Pending;
             } else if protocol.as_mut().poll(protocol_cx).is_ready() {
-                self.finished = true;
-                self.conn.close();
+                self.ends.conn.close();
                 self.begin_to_linger(cx);
             }
         }
@@ -140,26 +139,30 @@ impl Connection<'_> {
         Poll::Pending
     }
 
+    fn is_finished(&self) -> bool {
+        self.linger.is_some()
+    }
+
     fn begin_to_linger(&mut self, cx: &Context<'_>) {
-        let timer = self.linger.get_or_insert_with(|| self.local.timers.timer());
+        let timer = self.linger.get_or_insert_with(|| Box::new(self.ends.local.timers.timer()));
         timer.arm(timer.now().plus(LINGER), cx.waker());
     }
 
     fn has_lingered(&self) -> bool {
-        self.linger.as_ref().is_some_and(Timer::fired)
+        self.linger.as_ref().is_some_and(|timer| timer.fired())
     }
 
     fn linger(&mut self, cx: &mut Context<'_>, transfer: &mut impl FnMut(&mut Context<'_>)) -> Poll<()> {
-        if !self.linger.as_ref().is_some_and(Timer::is_armed) && !self.has_lingered() {
+        if !self.linger.as_ref().is_some_and(|timer| timer.is_armed()) && !self.has_lingered() {
             self.begin_to_linger(cx);
         }
         for _ in 0..ROUNDS {
-            self.conn.discard_received();
+            self.ends.conn.discard_received();
             transfer(cx);
-            if self.conn.read_end().is_some() || self.has_lingered() {
+            if self.ends.conn.read_end().is_some() || self.has_lingered() {
                 return Poll::Ready(());
             }
-            if !self.conn.take_protocol_ready() {
+            if !self.ends.conn.take_protocol_ready() {
                 return Poll::Pending;
             }
         }

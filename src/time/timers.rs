@@ -23,7 +23,7 @@ pub const TICK: Duration = Duration::from_millis(5);
 const SLOTS: usize = 1024;
 
 /// The end of a slot's list.
-const NONE: usize = usize::MAX;
+const NONE: u32 = u32::MAX;
 
 /// All timers of one worker.
 pub struct Timers {
@@ -46,7 +46,7 @@ struct Tick {
 struct Wheel {
     entries: Slab<Entry>,
     /// The first entry of each slot.
-    heads: Box<[usize]>,
+    heads: Box<[u32]>,
 }
 
 struct Entry {
@@ -59,9 +59,9 @@ struct Entry {
 /// The place of an armed entry in the list of its slot.
 #[derive(Clone, Copy)]
 struct Links {
-    slot: usize,
-    previous: usize,
-    next: usize,
+    slot: u16,
+    previous: u32,
+    next: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ enum State {
 /// A timer; dropping it disarms it.
 pub struct Timer {
     timers: Rc<Timers>,
-    key: usize,
+    key: u32,
 }
 
 impl Timers {
@@ -110,6 +110,7 @@ impl Timers {
         let links = Links { slot: 0, previous: NONE, next: NONE };
         let entry = Entry { at: Moment::ZERO, state: State::Idle, links, waker: None };
         let key = self.wheel.borrow_mut().entries.insert(entry);
+        let key = u32::try_from(key).expect("far fewer timers than 2^32");
         Timer { timers: Rc::clone(self), key }
     }
 
@@ -161,19 +162,18 @@ impl Timers {
     fn fire_slot(&self, wheel: &mut Wheel, slot: usize, now: Moment) {
         let mut key = wheel.heads[slot];
         while key != NONE {
-            let next = wheel.entries[key].links.next;
-            if wheel.entries[key].at <= now {
-                let links = wheel.entries[key].links;
+            let Entry { at, links, .. } = *wheel.entry(key);
+            if at <= now {
                 wheel.unlink(links);
                 self.armed.set(self.armed.get() - 1);
                 self.fired.set(self.fired.get() + 1);
-                let entry = &mut wheel.entries[key];
+                let entry = wheel.entry(key);
                 entry.state = State::Fired;
                 if let Some(waker) = &entry.waker {
                     waker.wake_by_ref();
                 }
             }
-            key = next;
+            key = links.next;
         }
     }
 }
@@ -189,7 +189,7 @@ impl Timer {
     pub fn arm(&self, at: Moment, waker: &Waker) {
         let timers = &*self.timers;
         let mut wheel = timers.wheel.borrow_mut();
-        let Entry { state, links, .. } = wheel.entries[self.key];
+        let Entry { state, links, .. } = *wheel.entry(self.key);
         if state == State::Armed {
             wheel.unlink(links);
         } else {
@@ -197,7 +197,7 @@ impl Timer {
         }
         // A moment that has passed already goes into the current slot, which the next advance looks at.
         let slot = slot_index(slot_number(at.max(timers.now.get())));
-        let entry = &mut wheel.entries[self.key];
+        let entry = wheel.entry(self.key);
         entry.at = at;
         entry.state = State::Armed;
         match &mut entry.waker {
@@ -213,22 +213,22 @@ impl Timer {
     /// Disarms it, until it is armed again.
     pub fn disarm(&self) {
         let mut wheel = self.timers.wheel.borrow_mut();
-        let Entry { state, links, .. } = wheel.entries[self.key];
+        let Entry { state, links, .. } = *wheel.entry(self.key);
         if state == State::Armed {
             wheel.unlink(links);
             self.timers.armed.set(self.timers.armed.get() - 1);
         }
-        wheel.entries[self.key].state = State::Idle;
+        wheel.entry(self.key).state = State::Idle;
     }
 
     /// Whether it has fired since it was armed.
     pub fn fired(&self) -> bool {
-        self.timers.wheel.borrow().entries[self.key].state == State::Fired
+        self.timers.wheel.borrow_mut().entry(self.key).state == State::Fired
     }
 
     /// Whether it is armed and has not fired.
     pub fn is_armed(&self) -> bool {
-        self.timers.wheel.borrow().entries[self.key].state == State::Armed
+        self.timers.wheel.borrow_mut().entry(self.key).state == State::Armed
     }
 
     /// Waits for `future`, until `at` at the longest; `None` if that passed first.
@@ -259,7 +259,7 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         let mut wheel = self.timers.wheel.borrow_mut();
-        let entry = wheel.entries.remove(self.key);
+        let entry = wheel.entries.remove(self.key as usize);
         if entry.state == State::Armed {
             wheel.unlink(entry.links);
             self.timers.armed.set(self.timers.armed.get() - 1);
@@ -274,21 +274,26 @@ impl fmt::Debug for Timer {
 }
 
 impl Wheel {
-    fn link(&mut self, key: usize, slot: usize) {
+    #[inline]
+    fn entry(&mut self, key: u32) -> &mut Entry {
+        &mut self.entries[key as usize]
+    }
+
+    fn link(&mut self, key: u32, slot: usize) {
         let first = std::mem::replace(&mut self.heads[slot], key);
-        self.entries[key].links = Links { slot, previous: NONE, next: first };
+        self.entry(key).links = Links { slot: slot as u16, previous: NONE, next: first };
         if first != NONE {
-            self.entries[first].links.previous = key;
+            self.entry(first).links.previous = key;
         }
     }
 
     fn unlink(&mut self, Links { slot, previous, next }: Links) {
         match previous {
-            NONE => self.heads[slot] = next,
-            _ => self.entries[previous].links.next = next,
+            NONE => self.heads[usize::from(slot)] = next,
+            _ => self.entry(previous).links.next = next,
         }
         if next != NONE {
-            self.entries[next].links.previous = previous;
+            self.entry(next).links.previous = previous;
         }
     }
 }

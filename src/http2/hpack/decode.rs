@@ -44,6 +44,11 @@ impl Decoder {
         }
     }
 
+    /// Gives back memory that the table does not need as it is.
+    pub fn shrink(&mut self) {
+        self.table.shrink();
+    }
+
     /// Reads a whole header block into `head`, which has to be empty. After a verdict other than `Good` the head
     /// holds the fields before the fault.
     ///

@@ -185,6 +185,11 @@ impl<Mark: Copy + Default> Table<Mark> {
         }
     }
 
+    /// Gives back memory for bytes that it does not have.
+    pub(super) fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
     /// The memory it holds on the heap.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {

@@ -28,7 +28,7 @@ impl Buffered {
     pub(in crate::worker) fn hold(&mut self, client: &Client, bytes: usize) -> Result<(), Failure> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if bytes > self.bytes {
-            let others = client.held.all.get() - u64::from(self.bytes);
+            let others = client.held().all.get() - u64::from(self.bytes);
             if others > 0 && others + u64::from(bytes) > u64::from(client.settings().max_buffered_bytes) {
                 return Err(Failure::TooMuchBuffered);
             }
@@ -50,9 +50,9 @@ impl Buffered {
         let gauge = &client.local.counts().buffered_bytes;
         let changed = |all: u64| (all + u64::from(bytes)).saturating_sub(u64::from(self.bytes));
         gauge.set(changed(gauge.get()));
-        client.held.all.set(changed(client.held.all.get()));
+        client.held().all.set(changed(client.held().all.get()));
         if bytes < self.bytes {
-            client.held.wake_all();
+            client.held().wake_all();
         }
         self.bytes = bytes;
     }
@@ -84,7 +84,7 @@ impl BufferedAnswer {
         cx: &mut Context<'_>,
         bytes: usize,
     ) -> Poll<Result<(), Failure>> {
-        let held = &self.client.held;
+        let held = self.client.held();
         let bytes_max = u64::from(self.client.settings().max_buffered_bytes);
         let others = held.all.get() - u64::from(self.buffered.bytes);
         if others > 0 && others + bytes as u64 > bytes_max && !self.exceeds {
@@ -116,9 +116,9 @@ impl BufferedAnswer {
 impl Drop for BufferedAnswer {
     fn drop(&mut self) {
         if self.exceeds {
-            self.client.held.is_exceeded.set(false);
+            self.client.held().is_exceeded.set(false);
         }
         self.buffered.set(&self.client, 0);
-        self.client.held.wake_all();
+        self.client.held().wake_all();
     }
 }

@@ -31,10 +31,8 @@ pub(in crate::worker) struct Client {
     pub(in crate::worker) local: Rc<IoContext>,
     /// Its address, or the one that the PROXY protocol names. `None` of a Unix socket.
     peer: Cell<Option<SocketAddr>>,
-    /// The text of that address, if services are told.
-    peer_text: OnceCell<Box<str>>,
-    /// The field about its certificate for services, if they get one.
-    cert_element: OnceCell<Option<Box<str>>>,
+    /// In a box, for most services are not told who calls.
+    texts: OnceCell<Box<PeerTexts>>,
     /// The identity that its connection has proven.
     identity: RefCell<Rc<Peer>>,
     /// The listener that it came in by.
@@ -48,12 +46,21 @@ pub(in crate::worker) struct Client {
     /// Its calls end now.
     cut: Cell<bool>,
     pub(in crate::worker) speaks_http1: Cell<bool>,
-    /// Bytes of its JSON requests and answers that are not whole.
-    pub(super) held: HeldBytes,
+    /// Bytes of its JSON requests and answers that are not whole. In a box, for most clients have none.
+    held: OnceCell<Box<HeldBytes>>,
     /// Where its calls wait of which only the head has come.
     pub(in crate::worker) unbegun: Rc<Unbegun>,
     /// Wakes its task.
     waker: RefCell<Option<Waker>>,
+}
+
+/// Texts about a client, for services.
+#[derive(Default)]
+struct PeerTexts {
+    /// Its address.
+    address: OnceCell<Box<str>>,
+    /// The field about its certificate, if it has shown one.
+    cert_element: OnceCell<Option<Box<str>>>,
 }
 
 impl Client {
@@ -67,8 +74,7 @@ impl Client {
         let age = Age::begin(&listener.settings().age, now, random);
         Rc::new(Client {
             peer: Cell::new(peer),
-            peer_text: OnceCell::new(),
-            cert_element: OnceCell::new(),
+            texts: OnceCell::new(),
             identity: RefCell::new(nobody()),
             listener,
             calls: Cell::new(0),
@@ -77,7 +83,7 @@ impl Client {
             drains: Cell::new(false),
             cut: Cell::new(false),
             speaks_http1: Cell::new(false),
-            held: HeldBytes::default(),
+            held: OnceCell::new(),
             unbegun,
             waker: RefCell::new(None),
             local,
@@ -113,14 +119,20 @@ impl Client {
     /// The text of its address, without a port. `None` of a Unix socket.
     pub(in crate::worker) fn peer_text(&self) -> Option<&str> {
         let ip = self.ip()?;
-        Some(self.peer_text.get_or_init(|| ip.to_canonical().to_string().into()))
+        let texts = self.texts.get_or_init(Box::default);
+        Some(texts.address.get_or_init(|| ip.to_canonical().to_string().into()))
     }
 
     /// The field about its certificate for services; `None` if it has shown none.
     pub(in crate::worker) fn cert_element(&self) -> Option<&str> {
         let details = self.settings().forwarding.set_current_client_cert_details;
         let element = || client_cert::element(details, &self.identity.borrow()).map(Into::into);
-        self.cert_element.get_or_init(element).as_deref()
+        self.texts.get_or_init(Box::default).cert_element.get_or_init(element).as_deref()
+    }
+
+    /// Bytes of its JSON requests and answers that are not whole.
+    pub(super) fn held(&self) -> &HeldBytes {
+        self.held.get_or_init(Box::default)
     }
 
     /// The scheme that its requests come by.

@@ -71,21 +71,21 @@ fn detect_protocol(
         let due = worker.local.timers.now().plus(client.settings().handshake_timeout);
         let is_secure = tls.is_some();
         // In a box that is gone when the client is known: a connection would hold its memory to its end.
-        let greeting = Box::pin(handshake_and_detect(&worker, &client, &conn, tls));
-        let protocol = timer.within(due, greeting).await;
-        let _connection = places.greeted();
-        match protocol {
-            Some(Ok(Protocol::Http2)) => {
-                http2::serve(Rc::clone(&worker), Rc::clone(&client), &conn, timer).await
-            }
-            // In a box, for a connection is either of the two, and would hold the larger one.
-            Some(Ok(Protocol::Http1)) => {
-                Box::pin(http1::serve(Rc::clone(&worker), Rc::clone(&client), &conn, timer)).await;
-            }
+        let greeting = Box::pin(timer.within(due, handshake_and_detect(&worker, &client, &conn, tls)));
+        let protocol = match greeting.await {
+            Some(Ok(protocol)) => protocol,
             Some(Err(error)) => return failed(&client, &error),
             None => {
                 worker.local.counts().handshake_timeouts.add(1);
                 return conn.abort();
+            }
+        };
+        let _connection = places.greeted();
+        match protocol {
+            Protocol::Http2 => http2::serve(Rc::clone(&worker), Rc::clone(&client), &conn, &timer).await,
+            // In a box, for a connection is either of the two, and would hold the larger one.
+            Protocol::Http1 => {
+                Box::pin(http1::serve(Rc::clone(&worker), Rc::clone(&client), &conn, &timer)).await;
             }
         }
         if is_secure && let Some(error) = conn.take_tls_error() {

@@ -52,7 +52,7 @@ pub(in crate::worker) async fn serve(
     worker: Rc<Worker>,
     client: Rc<Client>,
     conn: &Rc<BufferedConn>,
-    timer: Timer,
+    timer: &Timer,
 ) {
     client.speaks_http1.set(true);
     let exchange = Rc::new(H1Bridge::new(client.settings().max_unread_body_size));
@@ -202,7 +202,7 @@ struct H1Timeouts<'a> {
     client: &'a Client,
     exchange: &'a H1Bridge,
     conn: &'a BufferedConn,
-    timer: Timer,
+    timer: &'a Timer,
     /// Since when the client has been sending a head, or what its last call left of its body.
     head_since: Option<Moment>,
     /// The next answer announces the end of the connection, which is closed at this time if no request follows.

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::client::Client;
 use crate::http2::{self, Notes, Session};
@@ -17,13 +18,17 @@ use crate::worker::call::request_body::RequestBody;
 use crate::worker::call::responder::sink::ResponseSink;
 use crate::worker::core::Worker;
 
+/// When a connection is checked first. Many clients make a call and then wait, and it gives memory back that it needs for
+/// calls alone: so few hold that at once while thousands connect.
+const FIRST_CHECK: Duration = Duration::from_millis(100);
+
 /// Serves a connection whose client has sent the preface.
-pub(in crate::worker) fn serve(
+pub(in crate::worker) fn serve<'a>(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    conn: &Rc<BufferedConn>,
-    timer: Timer,
-) -> impl Future<Output = ()> {
+    conn: &'a Rc<BufferedConn>,
+    timer: &'a Timer,
+) -> impl Future<Output = ()> + 'a {
     let bounds = client.bounds();
     let session = Session::new(Rc::clone(conn) as _, Rc::clone(&worker.local.timers), |out| {
         http2::Connection::server(bounds, Rc::clone(&worker.memory), out)
@@ -40,7 +45,7 @@ struct Connection<'a> {
     client: Rc<Client>,
     conn: &'a BufferedConn,
     session: Rc<Session>,
-    timer: Timer,
+    timer: &'a Timer,
     /// The client's settings have to come by then.
     greets_until: Option<Moment>,
     /// A GOAWAY was sent.
@@ -104,10 +109,12 @@ impl Connection<'_> {
             return;
         }
         let now = self.timer.now();
+        let mut next = self.client.next_check(now);
         if self.timer.fired() {
             self.check(now);
+        } else {
+            next = next.min(now.plus(FIRST_CHECK));
         }
-        let next = self.client.next_check(now);
         self.timer.arm(self.greets_until.map_or(next, |until| next.min(until)), cx.waker());
     }
 
@@ -143,6 +150,7 @@ impl Connection<'_> {
         }
         if !self.client.has_calls() {
             self.session.ask(http2::Connection::shrink);
+            self.conn.shrink();
         }
     }
 

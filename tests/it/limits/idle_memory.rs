@@ -13,8 +13,8 @@ use crate::support::within;
 /// its call, is not a cost of each.
 const CONNECTIONS: usize = 400;
 const BEFORE: usize = 400;
-/// Bytes of one.
-const MOST: usize = 5 << 10;
+/// Bytes of one, by back-end: with epoll each has futures of its own that receive and send.
+const MOST: [usize; 2] = [2560, 5 << 10];
 
 /// So many connections, each after one call.
 async fn connect(process: &Process, count: usize) -> Vec<RawClient> {
@@ -46,7 +46,7 @@ async fn at_rest(process: &Process) {
 
 #[tokio::test]
 async fn an_idle_connection_holds_little_memory() {
-    for backend in BACKENDS {
+    for (backend, most) in BACKENDS.into_iter().zip(MOST) {
         let server = InteropServer::start();
         let config = gateway_config(&[server.address()], backend, "");
         let process = Process::start(&config.replace("workers = 2", "workers = 1")).await;
@@ -57,6 +57,6 @@ async fn an_idle_connection_holds_little_memory() {
         at_rest(&process).await;
         let each = process.memory("VmRSS").saturating_sub(before) / CONNECTIONS;
         println!("{backend}: {each} bytes");
-        assert!(0 < each && each <= MOST, "{backend}: {each} bytes for each idle connection");
+        assert!(0 < each && each <= most, "{backend}: {each} bytes for each idle connection");
     }
 }
