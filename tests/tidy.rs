@@ -123,6 +123,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("core_affinity", &["supervisor"]),
     ("fastrand", &["random"]),
     ("hyper", &["admin", "worker", "supervisor", "tools"]),
+    ("form_urlencoded", &["admin"]),
+    ("thiserror", &["net", "supervisor", "tls", "tools", "transcode", "worker"]),
     ("parking_lot", &["admin", "policy", "supervisor", "tls", "worker"]),
     ("prost_reflect", &["transcode"]),
     ("protox", &["transcode"]),

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-/// A piece of a page's content. Keys keep their order.
+/// A piece of a page's content. Unlike `serde_json::Value`, whose map is sorted, it keeps the order of keys.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Null,
@@ -230,17 +230,7 @@ fn write_rows(out: &mut String, indent: &str, rows: &[Value]) {
 
 /// A string of JSON.
 fn write_quoted(out: &mut String, text: &str) {
-    out.push('"');
-    for letter in text.chars() {
-        match letter {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            control if control < ' ' => drop(write!(out, "\\u{:04x}", u32::from(control))),
-            plain => out.push(plain),
-        }
-    }
-    out.push('"');
+    *out += &serde_json::Value::from(text).to_string();
 }
 
 #[cfg(test)]

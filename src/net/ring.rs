@@ -5,7 +5,6 @@
 //! weakest answer decides for all.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -27,7 +26,8 @@ pub enum IoBackend {
 }
 
 /// The reason why io_uring cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
 pub struct RingUnavailable {
     /// The kernel's errno; 0 where an operation is missing.
     pub errno: i32,
@@ -186,14 +186,6 @@ impl RingUnavailable {
         RingUnavailable { errno: error.raw_os_error().unwrap_or(0), reason }
     }
 }
-
-impl fmt::Display for RingUnavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl std::error::Error for RingUnavailable {}
 
 /// The file descriptors of all rings of this process.
 pub fn descriptors() -> BTreeSet<i32> {

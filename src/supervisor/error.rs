@@ -1,7 +1,9 @@
 //! Errors of a gateway's start.
 
+use std::io;
 use std::path::PathBuf;
-use std::{fmt, io};
+
+use thiserror::Error;
 
 use crate::config::{EndpointAddress, UnixPath};
 use crate::net::ring::RingUnavailable;
@@ -9,27 +11,37 @@ use crate::tls;
 use crate::transcode::problem::Problem;
 
 /// The reason why a gateway did not start.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum StartError {
     /// io_uring was demanded and is not there.
+    #[error("io_uring is not available, and io.on_unavailable is \"fail\": {0}")]
     NoIoUring(RingUnavailable),
     /// `io.sqpoll_idle` or `io.busy_poll` is set, and the kernel lacks it.
+    #[error("io.sqpoll_idle and io.busy_poll need io_uring as they ask for it: {0}")]
     Option(RingUnavailable),
     /// An address could not be bound.
+    #[error("cannot listen on {0}, an address of [[listeners]] or [admin]: {reason}", reason = bind_reason(*.0, .1))]
     Bind(EndpointAddress, io::Error),
     /// An endpoint's name has no address.
+    #[error("cannot resolve the endpoint {0}: {1}")]
     Resolve(String, io::Error),
     /// The file of the access log could not be opened.
+    #[error("cannot open the access log {path}: {1}", path = .0.display())]
     AccessLog(PathBuf, io::Error),
     /// `cpu_policy` leaves no CPU.
+    #[error("{0}")]
     Place(String),
     /// Descriptors, or what they say of HTTP, are wrong.
+    #[error("transcoding: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Transcoding(Vec<Problem>),
     /// A file of TLS cannot be used.
+    #[error("TLS: {0}")]
     Tls(tls::Problem),
     /// A worker could not set itself up.
+    #[error("worker {0} cannot start: {1}")]
     Worker(usize, String),
     /// A thread or a socket pair could not be made.
+    #[error("cannot start: {0}")]
     System(io::Error),
 }
 
@@ -49,37 +61,6 @@ impl StartError {
         }
     }
 }
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::NoIoUring(refusal) => {
-                write!(f, "io_uring is not available, and io.on_unavailable is \"fail\": {refusal}")
-            }
-            StartError::Option(refusal) => {
-                write!(f, "io.sqpoll_idle and io.busy_poll need io_uring as they ask for it: {refusal}")
-            }
-            StartError::Bind(address, error) => {
-                let reason = bind_reason(*address, error);
-                write!(f, "cannot listen on {address}, an address of [[listeners]] or [admin]: {reason}")
-            }
-            StartError::Resolve(name, error) => write!(f, "cannot resolve the endpoint {name}: {error}"),
-            StartError::AccessLog(path, error) => {
-                write!(f, "cannot open the access log {}: {error}", path.display())
-            }
-            StartError::Place(reason) => write!(f, "{reason}"),
-            StartError::Transcoding(problems) => {
-                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                write!(f, "transcoding: {}", lines.join("; "))
-            }
-            StartError::Tls(problem) => write!(f, "TLS: {problem}"),
-            StartError::Worker(number, reason) => write!(f, "worker {number} cannot start: {reason}"),
-            StartError::System(error) => write!(f, "cannot start: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// Ports below it belong to programs with a capability, unless the host says otherwise.
 const UNPRIVILEGED_PORTS: u16 = 1024;

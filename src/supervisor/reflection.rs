@@ -1,11 +1,11 @@
 //! Asks an upstream for its descriptors: by `grpc.reflection.v1`, or else by `v1alpha`, whose messages do not differ.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::Duration;
 
 use prost::Message as _;
 use prost_types::FileDescriptorProto;
+use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::Streaming;
@@ -33,38 +33,27 @@ const PATHS: [&str; 2] = [
 ];
 
 /// The reason why an upstream's descriptors are not there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReflectionError {
     /// The upstream cannot be reached.
+    #[error("cannot connect: {0}")]
     Connect(String),
     /// The upstream has no server reflection.
+    #[error("it offers no server reflection")]
     NotOffered,
     /// The upstream did not answer all questions in time.
+    #[error("not done after {TIMEOUT:?}")]
     TimedOut,
     /// The upstream has more files, or larger ones, than the bounds allow.
+    #[error("more than {FILES_MAX} files or {} MiB", BYTES_MAX / 1024 / 1024)]
     TooMuch,
     /// The upstream has answered, and does so no longer.
+    #[error("its answers ended: {0}")]
     Lost(String),
     /// The upstream's answer does not fit the question.
+    #[error("{0}")]
     Failed(String),
 }
-
-impl fmt::Display for ReflectionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ReflectionError::Connect(error) => write!(f, "cannot connect: {error}"),
-            ReflectionError::NotOffered => f.write_str("it offers no server reflection"),
-            ReflectionError::TimedOut => write!(f, "not done after {TIMEOUT:?}"),
-            ReflectionError::TooMuch => {
-                write!(f, "more than {FILES_MAX} files or {} MiB", BYTES_MAX / 1024 / 1024)
-            }
-            ReflectionError::Lost(error) => write!(f, "its answers ended: {error}"),
-            ReflectionError::Failed(error) => f.write_str(error),
-        }
-    }
-}
-
-impl std::error::Error for ReflectionError {}
 
 /// A service's description of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::{fmt, mem};
 
+use thiserror::Error;
+
 use super::active_config;
 use super::apis::{Status, Watcher};
 use super::shared_state::Found;
@@ -18,24 +20,15 @@ use crate::tls::Contexts;
 use crate::transcode::api::Api;
 
 /// The reason why a new configuration was refused.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum ReloadError {
     /// The gateway would not start with it.
+    #[error("{0}")]
     Start(StartError),
     /// Nor with this key, which stands at this place of the file.
+    #[error("{0}: {1}")]
     Key(String, StartError),
 }
-
-impl fmt::Display for ReloadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ReloadError::Start(error) => error.fmt(f),
-            ReloadError::Key(place, error) => write!(f, "{place}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ReloadError {}
 
 /// The changes of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -39,7 +39,8 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// The reason why a connection ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
 pub struct SessionError {
     /// Its kind, for the metrics.
     pub kind: TlsError,
@@ -91,11 +92,3 @@ fn of_certificate(error: &CertificateError) -> TlsError {
         _ => TlsError::CertificateRefused,
     }
 }
-
-impl fmt::Display for SessionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
-    }
-}
-
-impl std::error::Error for SessionError {}

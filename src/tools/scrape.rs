@@ -34,7 +34,8 @@ pub struct Page {
 }
 
 /// A line that is not in the format.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} is not a metric: {text}")]
 pub struct Malformed {
     /// Its number, from 1.
     pub line: usize,
@@ -42,16 +43,8 @@ pub struct Malformed {
     pub text: String,
 }
 
-impl std::fmt::Display for Malformed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "line {} is not a metric: {}", self.line, self.text)
-    }
-}
-
-impl std::error::Error for Malformed {}
-
 impl Page {
-    /// Reads text format 0.0.4.
+    /// Reads text format 0.0.4. The crate `prometheus-parse` passes over lines that it cannot read; this names the first.
     ///
     /// # Errors
     /// The first line that is neither a comment nor a sample.

@@ -1,6 +1,6 @@
 //! The query of a URL into the fields of a message.
 
-use std::fmt;
+use thiserror::Error;
 
 use super::bind::{FieldPath, bind, bind_entry};
 use super::plan::{MessageId, Schema};
@@ -21,21 +21,14 @@ pub struct QueryOptions {
 }
 
 /// Why a query cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("query parameter `{parameter}`: {reason}")]
 pub struct QueryError {
     /// The parameter's name, as far as an error repeats it.
     pub parameter: String,
     /// The fault of the parameter.
     pub reason: String,
 }
-
-impl fmt::Display for QueryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "query parameter `{}`: {}", self.parameter, self.reason)
-    }
-}
-
-impl std::error::Error for QueryError {}
 
 /// A summary of the fields that a query has set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,7 +115,8 @@ fn entry(name: &str) -> Option<(&str, &str)> {
     name.strip_suffix(']')?.split_once('[')
 }
 
-/// The text with `+` and `%20` resolved, in `memory` if there are any.
+/// The text with `+` and `%20` resolved, in `memory` if there are any. Unlike `form_urlencoded` it refuses an escape that is
+/// none, and bytes that are not UTF-8.
 fn decode<'t>(text: &'t str, memory: &'t mut Vec<u8>) -> Result<&'t str, String> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Ok(text);

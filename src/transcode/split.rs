@@ -2,7 +2,7 @@
 //!
 //! The splitter reads only enough to know where a value ends; the reader of the value finds its faults.
 
-use std::fmt;
+use thiserror::Error;
 
 use super::read::end_of_plain;
 
@@ -55,7 +55,8 @@ impl Inside {
 }
 
 /// Why a body cannot be cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("offset {offset}: {reason}")]
 pub struct SplitError {
     /// The position in the body, in bytes.
     pub offset: u64,
@@ -64,24 +65,15 @@ pub struct SplitError {
 }
 
 /// The fault of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SplitReason {
     /// Something else should be here.
+    #[error("expected {0}")]
     Expected(&'static str),
     /// A value has more bytes than are allowed.
+    #[error("the value is too large")]
     TooLarge,
 }
-
-impl fmt::Display for SplitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.reason {
-            SplitReason::Expected(what) => write!(f, "offset {}: expected {what}", self.offset),
-            SplitReason::TooLarge => write!(f, "offset {}: the value is too large", self.offset),
-        }
-    }
-}
-
-impl std::error::Error for SplitError {}
 
 impl Splitter {
     /// No value may have more bytes than this.

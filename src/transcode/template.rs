@@ -15,6 +15,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use thiserror::Error;
+
 /// A path template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -50,21 +52,14 @@ pub struct Variable {
 }
 
 /// Why a text is no template.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("column {column}: {wanted}")]
 pub struct BadTemplate {
     /// The character it is about, from 1; one more than there are for the end.
     pub column: usize,
     /// The expected part at this column.
     pub wanted: &'static str,
 }
-
-impl fmt::Display for BadTemplate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "column {}: {}", self.column, self.wanted)
-    }
-}
-
-impl std::error::Error for BadTemplate {}
 
 /// Segments and variables of one template; more is no path that anybody writes.
 const SEGMENTS_MAX: usize = 64;

@@ -54,27 +54,18 @@ pub struct Options {
 }
 
 /// Why there is no report.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Unable {
     /// The configuration is wrong.
+    #[error("{0}")]
     Config(Errors),
     /// The gateway's metrics cannot be read.
+    #[error("cannot read http://{0}/metrics: {1}")]
     Admin(SocketAddr, io::Error),
     /// The report cannot be written.
+    #[error("cannot write the report: {0}")]
     Write(io::Error),
 }
-
-impl std::fmt::Display for Unable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Unable::Config(errors) => write!(f, "{errors}"),
-            Unable::Admin(address, error) => write!(f, "cannot read http://{address}/metrics: {error}"),
-            Unable::Write(error) => write!(f, "cannot write the report: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for Unable {}
 
 /// Looks at the host and tells what it found. True if there is neither an error nor a warning.
 ///

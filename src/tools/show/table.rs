@@ -1,4 +1,5 @@
-//! Tables whose columns stand under each other.
+//! Tables whose columns stand under each other. Words are folded and numbers never, and Markdown aligns numbers to the
+//! right: `comfy-table` does neither.
 
 use std::fmt::Write as _;
 

@@ -1,9 +1,10 @@
 //! Why a text is not the JSON of a message.
 
-use std::fmt;
+use thiserror::Error;
 
 /// Why a text is not the JSON of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("offset {offset}: {reason}")]
 pub struct ReadError {
     /// The position in the text, in bytes.
     pub offset: usize,
@@ -17,11 +18,3 @@ impl ReadError {
         Self { offset, reason: reason.into() }
     }
 }
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "offset {}: {}", self.offset, self.reason)
-    }
-}
-
-impl std::error::Error for ReadError {}

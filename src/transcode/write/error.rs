@@ -1,6 +1,6 @@
 //! Why a message cannot be JSON.
 
-use std::fmt;
+use thiserror::Error;
 
 use super::super::plan::{MessageId, Schema};
 use super::super::wire::BadWire;
@@ -9,7 +9,8 @@ use super::super::wire::BadWire;
 pub const DEPTH_MAX: u32 = 100;
 
 /// Why a message cannot be JSON, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{place} {fault}")]
 pub struct WriteError {
     /// The fault.
     pub fault: Fault,
@@ -18,43 +19,33 @@ pub struct WriteError {
 }
 
 /// The fault of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
     /// The bytes are cut short or no protobuf.
+    #[error("is not valid protobuf")]
     Malformed,
     /// A field's bytes are of another wire type than the descriptor's: the service has another version of the file.
+    #[error("has another type than in its descriptor")]
     OtherType,
     /// A string is not UTF-8.
+    #[error("is not UTF-8")]
     NotText,
     /// More than [`DEPTH_MAX`] messages in each other.
+    #[error("nests deeper than {DEPTH_MAX} messages")]
     TooDeep,
     /// A `Timestamp` or `Duration` outside what the type allows.
+    #[error("is out of range")]
     OutOfRange,
     /// A `Value` that is NaN or infinite.
+    #[error("is not a finite number")]
     NotFinite,
     /// A `FieldMask` path that JSON cannot give back as it was.
+    #[error("has a path that JSON cannot express")]
     BadPath,
     /// An `Any` of a type that no descriptor describes.
+    #[error("has a type that no descriptor describes")]
     UnknownType,
 }
-
-impl fmt::Display for WriteError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.fault {
-            Fault::Malformed => "is not valid protobuf",
-            Fault::OtherType => "has another type than in its descriptor",
-            Fault::NotText => "is not UTF-8",
-            Fault::TooDeep => "nests deeper than 100 messages",
-            Fault::OutOfRange => "is out of range",
-            Fault::NotFinite => "is not a finite number",
-            Fault::BadPath => "has a path that JSON cannot express",
-            Fault::UnknownType => "has a type that no descriptor describes",
-        };
-        write!(formatter, "{} {what}", self.place)
-    }
-}
-
-impl std::error::Error for WriteError {}
 
 /// Why printing stopped.
 #[derive(Clone, Copy, Debug)]

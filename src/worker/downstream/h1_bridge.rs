@@ -60,16 +60,9 @@ enum BodyEnd {
 }
 
 /// The error of a body that was cut.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was cut")]
 pub(in crate::worker) struct Truncated;
-
-impl fmt::Display for Truncated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the answer was cut")
-    }
-}
-
-impl std::error::Error for Truncated {}
 
 impl H1Bridge {
     /// A bridge that reads and drops up to so many bytes of what a call leaves of its body.
