@@ -1,7 +1,7 @@
 //! Ringway: an API gateway for gRPC services on Linux, one worker per core, each on its own io_uring.
 //!
 //! Three floors; a module imports only from floors below it, and `tests/tidy.rs` holds the law. To read the code, begin
-//! with `worker::call`: it is one call from its head to its last byte.
+//! with [`worker::call`]: it is one call from its head to its last byte.
 //!
 //! # Ground: without I/O, clock or runtime
 //!
@@ -34,8 +34,8 @@
 //! [`worker`] is all that one core owns, from accepting a connection to the record of a call. [`supervisor`] starts, watches,
 //! reloads and ends the workers, and does everything that a worker must not wait for. [`admin`] shows what they do.
 //!
-//! [`demo`] has four services to try the gateway with, [`tools`] the programs that measure and advise, and [`cli`] their
-//! arguments, logs and exit codes.
+//! [`background`] is a thread that ends with its owner. [`demo`] has four services to try the gateway with, [`tools`] the
+//! programs that measure and advise, and [`cli`] their arguments, logs and exit codes.
 
 // The docs are for those who work on it: `./check.sh` builds them with private items.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -56,6 +56,7 @@ pub mod upstream;
 pub mod wire;
 
 pub mod admin;
+pub mod background;
 pub mod cli;
 pub mod demo;
 pub mod supervisor;

@@ -34,6 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("net", &["time", "random", "buffer", "config", "metrics", "tls"]), // random: only simulations, for chance with a seed
     ("upstream", &["time", "random", "buffer", "config", "policy", "metrics", "wire", "tls", "http2", "net"]),
     // Upper: cores, threads, people.
+    ("background", &[]),
     (
         "worker",
         &[
@@ -52,7 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("admin", &["time", "alloc", "config", "metrics", "policy", "transcode"]),
+    ("admin", &["time", "alloc", "config", "metrics", "policy", "transcode", "background"]),
     (
         "supervisor",
         &[
@@ -69,12 +70,25 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "upstream",
             "worker",
             "admin",
+            "background",
         ],
     ),
-    ("demo", &["config"]),
+    ("demo", &["config", "background"]),
     (
         "tools",
-        &["time", "random", "config", "policy", "metrics", "wire", "transcode", "net", "supervisor", "demo"],
+        &[
+            "time",
+            "random",
+            "config",
+            "policy",
+            "metrics",
+            "wire",
+            "transcode",
+            "net",
+            "supervisor",
+            "demo",
+            "background",
+        ],
     ),
     (
         "cli",

@@ -34,7 +34,6 @@ use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
@@ -53,14 +52,14 @@ use self::history::History;
 use self::places::{Places, Sign};
 use self::request::AdminRequest;
 pub use self::view::{GatewayView, Hooks, LogLevel, Place, Reload, SetLevel, Source};
+use crate::background::BackgroundThread;
 
 /// The admin thread. Dropping it closes all its connections and waits until the thread has ended.
 #[derive(Debug)]
 pub struct Admin {
     address: SocketAddr,
     attention: Attention,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _thread: BackgroundThread<oneshot::Sender<()>>,
 }
 
 /// Tells the admin thread that there is something to see.
@@ -109,21 +108,8 @@ impl Admin {
         let (stop, stopped) = oneshot::channel();
         let history = Arc::new(History::default());
         let attention = Attention(Arc::clone(&history));
-        let thread = thread::Builder::new()
-            .name("admin".to_owned())
-            .spawn(move || run(&runtime, listener, source, history, limits, stopped))?;
-        Ok(Self { address, attention, stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Admin {
-    fn drop(&mut self) {
-        // Dropping the sender is the signal.
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there has already been printed; here it changes nothing any more.
-            let _ = thread.join();
-        }
+        let body = move || run(&runtime, listener, source, history, limits, stopped);
+        Ok(Self { address, attention, _thread: BackgroundThread::start("admin", stop, body)? })
     }
 }
 

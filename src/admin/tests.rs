@@ -326,7 +326,7 @@ fn a_panic_in_the_source_ends_one_connection() {
     assert!(ask(&mut unlucky, "GET", "/metrics").is_err());
     gateway.panics.store(false, Ordering::Relaxed);
     while gateway.panicked.load(Ordering::Relaxed) != 1 {
-        thread::yield_now();
+        std::thread::yield_now();
     }
     assert_eq!(ask(&mut connect(&admin), "GET", "/metrics").unwrap().status, 200);
 }

@@ -17,7 +17,7 @@ mod structure;
 mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::{fmt, io, thread};
+use std::{fmt, io};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -38,6 +38,8 @@ use proto::employee::employee_service_server;
 use proto::structure::structure_service_server;
 use structure::Structure;
 
+use crate::background::BackgroundThread;
+
 /// Every file of `proto/` and what it imports, as an encoded `google.protobuf.FileDescriptorSet` with the
 /// `google.api.http` options in it.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ringway.demo.protoset"));
@@ -46,8 +48,7 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 pub struct Demo {
     /// The services, and where each runs.
     pub services: Vec<Service>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
+    _thread: BackgroundThread<oneshot::Sender<()>>,
 }
 
 /// A running service.
@@ -82,7 +83,7 @@ pub fn start() -> io::Result<Demo> {
     }
 
     let (stop, stopped) = oneshot::channel();
-    let thread = thread::Builder::new().name("demo".into()).spawn(move || {
+    let body = move || {
         runtime.block_on(async {
             tokio::select! {
                 _ = stopped => {}
@@ -92,8 +93,8 @@ pub fn start() -> io::Result<Demo> {
         // Streams may be open for ever, so nothing is waited for: the runtime goes, and every call with it.
         drop(servers);
         runtime.shutdown_background();
-    })?;
-    Ok(Demo { services, stop: Some(stop), thread: Some(thread) })
+    };
+    Ok(Demo { services, _thread: BackgroundThread::start("demo", stop, body)? })
 }
 
 impl Demo {
@@ -122,20 +123,6 @@ impl Demo {
             text += &format!("[[clusters]]\nname = \"{name}\"\nendpoints = [\"{address}\"]\n");
         }
         text
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            // Fails only if the thread is already gone, which is what we want.
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the demo's thread panicked");
-        }
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::config::Codes;
+
 /// Defines a block of counters and gauges and, from the same lines, the table that the page is
 /// written from. A field that is not on the page cannot be written down.
 macro_rules! block {
@@ -289,25 +291,7 @@ impl Layout {
 }
 
 /// The names of the gRPC status codes 0 to 16, as the label `grpc_status` shows them.
-pub const GRPC_STATUS_NAMES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
+pub const GRPC_STATUS_NAMES: [&str; 17] = Codes::NAMES;
 
 /// Codes for which the service or the gateway is to blame, and not the caller: UNKNOWN, DEADLINE_EXCEEDED,
 /// RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE and DATA_LOSS.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::background::join_within;
 use super::guard;
 use super::series::Series;
 use crate::config::{self, LogSink};
@@ -194,15 +195,8 @@ impl Drop for AccessLog {
     fn drop(&mut self) {
         self.shared.ends.store(true, Ordering::Release);
         Arc::clone(&self.notifier).wake();
-        let Some(thread) = self.thread.take() else { return };
-        let given_up_at = Instant::now() + FAREWELL;
-        while !thread.is_finished() && Instant::now() < given_up_at {
-            thread::sleep(Duration::from_millis(1));
-        }
         // A writer that is stuck on a reader who does not read is left behind.
-        if thread.is_finished() {
-            let _ = thread.join();
-        }
+        join_within(self.thread.take(), FAREWELL);
     }
 }
 

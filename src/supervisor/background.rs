@@ -1,16 +1,18 @@
-//! A thread for tasks on behalf of all workers: health checks and name resolution.
+//! A thread for tasks on behalf of all workers: health checks and name resolution; and the end of threads.
 
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::background::BackgroundThread;
+
 /// The thread. Dropping it ends it, and all of its tasks.
 pub(super) struct BackgroundRuntime {
     handle: Handle,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _thread: BackgroundThread<oneshot::Sender<()>>,
 }
 
 impl BackgroundRuntime {
@@ -22,8 +24,8 @@ impl BackgroundRuntime {
         let body = move || {
             let _ = runtime.block_on(stopped); // an error is the end, too
         };
-        let thread = thread::Builder::new().name("background".to_owned()).spawn(body)?;
-        Ok(BackgroundRuntime { handle, stop: Some(stop), thread: Some(thread) })
+        let thread = BackgroundThread::start("background", stop, body)?;
+        Ok(BackgroundRuntime { handle, _thread: thread })
     }
 
     /// The handle that tasks are spawned on.
@@ -32,17 +34,20 @@ impl BackgroundRuntime {
     }
 }
 
-impl Drop for BackgroundRuntime {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 impl fmt::Debug for BackgroundRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BackgroundRuntime").finish_non_exhaustive()
+    }
+}
+
+/// Waits until a thread has ended that has been told to, or for so long.
+pub(super) fn join_within(thread: Option<JoinHandle<()>>, farewell: Duration) {
+    let Some(thread) = thread else { return };
+    let given_up_at = Instant::now() + farewell;
+    while !thread.is_finished() && Instant::now() < given_up_at {
+        thread::sleep(Duration::from_millis(1));
+    }
+    if thread.is_finished() {
+        let _ = thread.join();
     }
 }

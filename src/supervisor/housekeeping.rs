@@ -4,7 +4,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::breakers::Breakers;
@@ -15,6 +14,7 @@ use super::files::Files;
 use super::guard;
 use super::state::State;
 use crate::admin::{Admin, Source as _};
+use crate::background::BackgroundThread;
 
 /// A changed file is in use within two seconds: this time, and [`SOON`] if it is under way at first.
 const TURN: Duration = Duration::from_millis(1_700);
@@ -27,8 +27,7 @@ const TURNS_OF_RINGS: u32 = 30;
 
 /// Ends its thread when it is dropped.
 pub(super) struct Housekeeping {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _thread: BackgroundThread<Sender<()>>,
 }
 
 impl Housekeeping {
@@ -61,16 +60,6 @@ impl Housekeeping {
             }
         };
         let body = move || guard::keep("housekeeping", &body);
-        let thread = thread::Builder::new().name("housekeeping".to_owned()).spawn(body)?;
-        Ok(Housekeeping { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Housekeeping {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        Ok(Housekeeping { _thread: BackgroundThread::start("housekeeping", stop, body)? })
     }
 }

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -16,6 +15,7 @@ use parking_lot::Mutex;
 use super::channel::Target;
 use super::guard;
 use super::reflection::{self, ServerDescriptors};
+use crate::background::BackgroundThread;
 use crate::transcode::api::Reflected;
 
 /// The time after which an upstream is asked again that did not answer.
@@ -79,8 +79,7 @@ pub(super) fn ask_once(upstreams: &[Upstream]) -> io::Result<Vec<Answered>> {
 
 /// Asks until it is dropped.
 pub(super) struct ReflectionPoller {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _thread: BackgroundThread<oneshot::Sender<()>>,
 }
 
 impl ReflectionPoller {
@@ -105,8 +104,7 @@ impl ReflectionPoller {
             // The questions end with the runtime.
             let _ = runtime.block_on(stopped);
         };
-        let thread = thread::Builder::new().name("reflection".to_owned()).spawn(body)?;
-        Ok(ReflectionPoller { stop: Some(stop), thread: Some(thread) })
+        Ok(ReflectionPoller { _thread: BackgroundThread::start("reflection", stop, body)? })
     }
 }
 
@@ -117,15 +115,6 @@ async fn keep_asking(upstream: Upstream, interval: Duration, tell: Arc<impl Fn(A
         let wait = if answer.is_some() { interval } else { ASK_AGAIN };
         tell((upstream.cluster.clone(), answer));
         tokio::time::sleep(wait).await;
-    }
-}
-
-impl Drop for ReflectionPoller {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -24,6 +24,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 use tonic_prost::ProstDecoder;
 
+use super::background::join_within;
 use super::batch::Batch;
 use super::series::Series;
 use super::spans;
@@ -168,15 +169,8 @@ impl Traces {
 impl Drop for Traces {
     fn drop(&mut self) {
         drop(self.stop.take());
-        let Some(thread) = self.thread.take() else { return };
-        let given_up_at = Instant::now() + FAREWELL;
-        while !thread.is_finished() && Instant::now() < given_up_at {
-            thread::sleep(Duration::from_millis(1));
-        }
         // An exporter that waits for a silent collector is left behind.
-        if thread.is_finished() {
-            let _ = thread.join();
-        }
+        join_within(self.thread.take(), FAREWELL);
     }
 }
 

@@ -6,7 +6,6 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,6 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use super::load;
+use crate::background::BackgroundThread;
 
 /// The method it has; any other is answered the same way.
 pub const METHOD: &str = "/ringway.measure.v1.Measure/Echo";
@@ -27,8 +27,7 @@ pub const METHOD: &str = "/ringway.measure.v1.Measure/Echo";
 pub struct Service {
     address: SocketAddr,
     state: Arc<State>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _thread: BackgroundThread<oneshot::Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -67,7 +66,7 @@ impl Service {
         });
         let (stop, stopped) = oneshot::channel();
         let served = Arc::clone(&state);
-        let thread = thread::Builder::new().name("service".to_owned()).spawn(move || {
+        let body = move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
                 tokio::select! {
@@ -75,8 +74,8 @@ impl Service {
                     () = accept(listener, served) => {}
                 }
             });
-        })?;
-        Ok(Service { address, state, stop: Some(stop), thread: Some(thread) })
+        };
+        Ok(Service { address, state, _thread: BackgroundThread::start("service", stop, body)? })
     }
 
     /// Where it listens.
@@ -124,17 +123,6 @@ impl Service {
     /// Answers nothing that comes in the next `span` before it is over.
     pub fn pause(&self, span: Duration) {
         self.state.paused_until.store(micros(self.state.began.elapsed() + span), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

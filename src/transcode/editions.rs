@@ -18,7 +18,8 @@ use self::edition::malformed;
 pub(super) use self::features::Features;
 pub(super) use self::message::camel_case;
 use self::message::{enumeration, extension, message as rewrite};
-use super::fields::{Fields, put_bytes};
+use super::fields::Fields;
+use super::wire::put_bytes;
 
 /// The numbers of the fields of `google.protobuf.FileDescriptorProto`.
 mod file {

@@ -1,6 +1,6 @@
 //! An encoded message field by field, for descriptors whose bytes are kept: options that nobody here knows of survive.
 
-use super::wire::{BadWire, Raw, Wire};
+use super::wire::{BadWire, Raw, Wire, put_varint};
 
 /// Groups in each other. Only options of a kind that few people write are groups.
 const GROUPS_MAX: u32 = 100;
@@ -58,23 +58,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Appends a field of bytes: a text or a message.
-pub(super) fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
-    put_varint(u64::from(number) << 3 | 2, out);
-    put_varint(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
-}
-
 /// Appends a number, an enum or a bool.
 pub(super) fn put_int(number: u32, value: u32, out: &mut Vec<u8>) {
     put_varint(u64::from(number) << 3, out);
     put_varint(u64::from(value), out);
-}
-
-fn put_varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
-    }
-    out.push(value.to_le_bytes()[0]);
 }

@@ -191,5 +191,22 @@ impl Raw<'_> {
 /// 64 bits, seven in a byte.
 const VARINT_BYTES_MAX: usize = 10;
 
+/// Appends a varint.
+#[inline]
+pub fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+/// Appends a field of bytes: a text or a message.
+pub fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
+    put_varint(u64::from(number) << 3 | 2, out);
+    put_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
 #[cfg(test)]
 mod tests;

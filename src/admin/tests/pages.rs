@@ -354,6 +354,6 @@ fn samples_come_by_themselves() {
             return;
         }
         assert!(begun.elapsed() < PATIENCE, "{}", reply.body);
-        thread::yield_now();
+        std::thread::yield_now();
     }
 }

@@ -7,9 +7,10 @@ use prost_reflect::prost_types::{
 
 use super::super::comments::Comments;
 use super::super::editions::{self, Edition};
-use super::super::fields::{Fields, put_bytes};
+use super::super::fields::Fields;
 use super::super::problem::Problem;
 use super::super::sound;
+use super::super::wire::put_bytes;
 
 /// The numbers of the fields of `google.protobuf.FileDescriptorProto`.
 const DEPENDENCY: u32 = 3;

@@ -1,6 +1,7 @@
 //! A file without what names types that nobody has defined: the rest of it can be served.
 
-use super::super::fields::{Field, Fields, put_bytes};
+use super::super::fields::{Field, Fields};
+use super::super::wire::put_bytes;
 use super::file::full_name;
 
 /// A pruned file, and a list of the parts that it lost.

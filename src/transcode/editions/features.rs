@@ -2,7 +2,8 @@
 
 use super::edition::{Edition, malformed};
 use super::source::DEFAULT;
-use crate::transcode::fields::{Field, Fields, put_bytes, put_int};
+use crate::transcode::fields::{Field, Fields, put_int};
+use crate::transcode::wire::put_bytes;
 
 /// Where a `FeatureSet` stands in the options of its kind.
 pub(super) const IN_FILE: u32 = 50;

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use super::edition::malformed;
 use super::features::{self, Features, IN_ENUM, IN_FIELD, IN_MESSAGE, IN_ONEOF, Presence};
-use crate::transcode::fields::{Fields, put_bytes, put_int};
+use crate::transcode::fields::{Fields, put_int};
+use crate::transcode::wire::put_bytes;
 
 /// The numbers of the fields of `google.protobuf.DescriptorProto`.
 mod in_message {

@@ -5,6 +5,7 @@
 //! similar sizes that is the first one only; at worst each byte moves once for each message around it.
 
 use super::super::plan::Tag;
+use super::super::wire::put_varint;
 
 /// Depths from here on share their guess.
 const LEVELS: usize = 32;
@@ -58,12 +59,8 @@ impl<'o> Output<'o> {
     }
 
     #[inline]
-    pub(in crate::transcode) fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.bytes.push(value.to_le_bytes()[0] | 0x80);
-            value >>= 7;
-        }
-        self.bytes.push(value.to_le_bytes()[0]);
+    pub(in crate::transcode) fn varint(&mut self, value: u64) {
+        put_varint(value, self.bytes);
     }
 
     /// Bytes with their length.

@@ -14,6 +14,7 @@ use crate::transcode::query::QueryError;
 use crate::transcode::read::mask::field_mask;
 use crate::transcode::read::{ReadError, ReadOptions, read, read_field};
 use crate::transcode::split::{SplitReason, Splitter};
+use crate::transcode::wire::put_bytes;
 use crate::wire::frame::{COMPRESSED, HEAD_BYTES};
 use crate::wire::messages::Messages;
 
@@ -187,7 +188,7 @@ impl TranscodedRequest {
             Body::Field(field) if rule.takes_http_body => {
                 let mut inner = Vec::with_capacity(value.len() + 64);
                 self.append_http_body(value, is_first, &mut inner);
-                append_bytes(field.descriptor().number(), &inner, out);
+                put_bytes(field.descriptor().number(), &inner, out);
                 Ok(())
             }
             _ if is_empty => Ok(()),
@@ -216,7 +217,7 @@ impl TranscodedRequest {
         let mut paths = Vec::with_capacity(64);
         // A message that is no object of its fields has no paths.
         if field_mask(schema, id, value, &mut paths).is_ok() {
-            append_bytes(number, &paths, out);
+            put_bytes(number, &paths, out);
         }
         Ok(())
     }
@@ -238,7 +239,7 @@ impl TranscodedRequest {
         let Kind::Message(id) = field.kind else { return Err(bad("this body is no form".to_owned())) };
         let mut inner = Vec::with_capacity(form.len());
         query.bind(schema, id, form, &[], options, &mut inner).map_err(failed)?;
-        append_bytes(field.number, &inner, out);
+        put_bytes(field.number, &inner, out);
         // The message around it may be a member itself, and the fields in it are members of another one.
         Ok(true)
     }
@@ -248,29 +249,14 @@ impl TranscodedRequest {
         if let Some(content_type) = &self.content_type
             && is_first
         {
-            append_bytes(1, content_type.as_bytes(), out);
+            put_bytes(1, content_type.as_bytes(), out);
         }
-        append_bytes(2, data, out);
+        put_bytes(2, data, out);
     }
 }
 
 fn bad(error: &ReadError) -> Refused {
     (Failure::BadBody, Some(error.to_string()))
-}
-
-/// Appends a field of bytes, a string, or a message.
-fn append_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
-    append_varint(u64::from(number) << 3 | 2, out);
-    append_varint(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
-}
-
-fn append_varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 /// Cuts values out of a body.
