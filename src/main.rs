@@ -1,4 +1,4 @@
-//! The `ringway` program. All of it is in the library; see `cli.rs`.
+//! The `ringway` program. All of it is in the library; see [`ringway::cli`].
 
 use std::process::ExitCode;
 

@@ -52,7 +52,7 @@ pub struct HeaderToAdd {
     pub key: String,
     /// Its value.
     pub value: HeaderValue,
-    /// What becomes of fields of this name that are there already.
+    /// The treatment of fields of this name that are there already.
     pub append_action: AppendAction,
 }
 
@@ -92,7 +92,7 @@ pub struct JwtRequirement {
 pub struct JwtProvider {
     /// Its name in `routes.jwt` and in rules.
     pub name: String,
-    /// What `iss` of a token has to be.
+    /// The value that `iss` of a token has to have.
     pub issuer: String,
     /// One of these has to be in `aud`; where there are none, `aud` is not read.
     pub audiences: Vec<String>,
@@ -102,7 +102,7 @@ pub struct JwtProvider {
     pub remote_jwks: Option<RemoteJwks>,
     /// The field that has the token; "authorization" by default.
     pub header: String,
-    /// What stands before the token in its field; "Bearer " by default.
+    /// The text before the token in its field; "Bearer " by default.
     pub value_prefix: String,
     /// Whether services get the token.
     pub forward: bool,
@@ -187,7 +187,7 @@ pub struct ExtAuthz {
 /// A rate limit by caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyedRateLimit {
-    /// What tells callers apart.
+    /// The property that tells callers apart.
     pub key: RateKey,
     /// Calls of one caller at once: a full bucket.
     pub max_tokens: u32,

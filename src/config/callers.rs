@@ -20,10 +20,10 @@ pub struct Forwarding {
     pub forwarded: bool,
     /// Whether each call gets a new `x-request-id`, but for those that trusted peers send.
     pub generate_request_id: bool,
-    /// What becomes of `x-forwarded-client-cert`: removed; passed if the peer has a verified certificate; given one
+    /// The treatment of `x-forwarded-client-cert`: removed; passed if the peer has a verified certificate; given one
     /// element more for that certificate; removed and set to it; passed if the peer is trusted (Envoy's words).
     pub forward_client_cert_details: ForwardCert,
-    /// What an element of `x-forwarded-client-cert` that is added says besides `By` and `Hash`.
+    /// Parts of an element that is added to `x-forwarded-client-cert`, besides `By` and `Hash`.
     pub set_current_client_cert_details: CertDetails,
 }
 

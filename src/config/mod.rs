@@ -262,7 +262,7 @@ pub struct Http2 {
 pub struct Route {
     /// The name in metrics; by default what the route matches, such as `service:bench.v1.Echo`.
     pub name: String,
-    /// What a call must look like; all that is given must match.
+    /// The conditions on a call; all that are given must hold.
     pub matching: Match,
     /// The clusters of its calls: one, or several by weight, which add up to at least 1. Empty only where the route answers
     /// by itself.
@@ -325,7 +325,7 @@ pub struct Cluster {
     pub keepalive: Keepalive,
     /// The wait before connecting again after a failed connect, +-20 %.
     pub reconnect: Reconnect,
-    /// What is special about one method of the cluster.
+    /// Settings of one method of the cluster.
     pub methods: Vec<Method>,
     /// When a failed call is sent again (gRFC A6).
     pub retry: Retry,

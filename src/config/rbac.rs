@@ -14,7 +14,7 @@ pub struct Rbac {
 /// An action, and the policies that decide about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// What it means that one of the policies matches: only such calls pass; no such call passes; nothing.
+    /// The effect of a policy that matches: only such calls pass; no such call passes; nothing.
     pub action: Action,
     /// A policy matches if one of its permissions and one of its principals do.
     pub policies: Vec<Policy>,
@@ -36,9 +36,9 @@ pub enum Action {
 pub struct Policy {
     /// Its name.
     pub name: String,
-    /// What is called.
+    /// Calls that the policy is about.
     pub permissions: Vec<Condition<Permission>>,
-    /// Who calls.
+    /// Callers that the policy is about.
     pub principals: Vec<Condition<Principal>>,
 }
 

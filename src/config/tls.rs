@@ -6,7 +6,7 @@ use std::time::Duration;
 /// TLS towards clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerTls {
-    /// What is offered by ALPN, the preferred one first; by default both, and nothing for an empty list.
+    /// Protocols that are offered by ALPN, the preferred one first; by default both, and nothing for an empty list.
     pub alpn_protocols: Vec<String>,
     /// Versions, cipher suites and groups.
     pub params: TlsParams,

@@ -25,7 +25,7 @@ pub struct Transcoding {
     pub services: Vec<String>,
     /// Whether `POST /{service}/{method}` with a JSON body works for every method, annotated or not.
     pub auto_mapping: bool,
-    /// What becomes of an HTTP rule that is wrong or means the same requests as another: `skip` leaves it out, names
+    /// The treatment of an HTTP rule that is wrong or means the same requests as another: `skip` leaves it out, names
     /// it, and serves the others; `fail` refuses the descriptors as a whole.
     pub on_bad_rule: OnBadRule,
     /// Bytes of a JSON request; more are answered with 413.
@@ -153,11 +153,11 @@ pub struct PrintOptions {
 pub struct Cors {
     /// Origins whose pages may call.
     pub allow_origins: AllowOrigins,
-    /// What a page may send besides the headers that JSON, gRPC-Web, Connect and deadlines need.
+    /// Headers that a page may send, besides those that JSON, gRPC-Web, Connect and deadlines need.
     ///
     /// In lower case.
     pub allow_headers: Vec<String>,
-    /// What a page may read besides the headers of gRPC.
+    /// Headers that a page may read, besides those of gRPC.
     ///
     /// In lower case.
     pub expose_headers: Vec<String>,

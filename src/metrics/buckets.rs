@@ -1,4 +1,5 @@
-//! The buckets of durations: each power of two of microseconds is cut into sixteen of equal width. See `histogram.rs`.
+//! The buckets of durations: each power of two of microseconds is cut into sixteen of equal width. See
+//! [`histogram`](super::histogram).
 
 /// Buckets per power of two, and its binary logarithm.
 pub(super) const SUBS: usize = 1 << SUB_BITS;

@@ -257,7 +257,7 @@ mod tests {
         }
     }
 
-    /// What can be read of a body that has not ended.
+    /// The bytes that can be read of a body that has not ended.
     fn begun(coding: ContentCoding, wire: &[u8]) -> Vec<u8> {
         let mut decoder: Box<dyn Read + '_> = match coding {
             ContentCoding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(wire)),

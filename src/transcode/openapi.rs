@@ -227,7 +227,7 @@ impl Writer<'_> {
     fn answer(&mut self, rule: &Rule, method: &Method) -> Value {
         let schema = match &rule.response_body {
             _ if rule.gives_http_body => {
-                return json!({ "description": "What the service sends.", "content": { "*/*": {} } });
+                return json!({ "description": "The body that the service sends.", "content": { "*/*": {} } });
             }
             None => self.schemas.of_message(&method.descriptor.output()),
             Some(field) => self.schemas.of_field(field.descriptor()),

@@ -68,7 +68,7 @@ impl ConfigSnapshot {
     }
 }
 
-/// What routes may ask of a request as it came.
+/// The properties of a request, as it came, that routes may ask for.
 #[derive(Default)]
 struct KeptRequest {
     method: Vec<u8>,

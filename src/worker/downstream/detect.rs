@@ -94,7 +94,7 @@ fn detect_protocol(
     }
 }
 
-/// What a connection is counted by, with its address. In boxes, for most listeners count nothing.
+/// The counts that a connection is part of, with its address. In boxes, for most listeners count nothing.
 #[derive(Default)]
 struct Places {
     connection: Option<Box<AddressPlace>>,

@@ -1,8 +1,9 @@
 //! A worker without a kernel: clients, the gateway and scripted services in one thread, from one seed, in virtual time.
 //!
-//! The worker's code is the one that runs in production, over the memory transport of `net/memory`. Read `play.rs` first:
-//! it plays a seed, and judges it. `timing.rs`, `outages.rs` and `load.rs` hold promises about time exactly, `fleet.rs` what
-//! several workers share; `rude/` bounds what rude peers cost others.
+//! The worker's code is the one that runs in production, over the memory transport of
+//! [`net::memory`](crate::net::memory). Read [`play`] first: it plays a seed, and judges it. [`timing`], [`outages`] and
+//! [`load`] hold promises about time exactly, [`fleet`] what several workers share; [`rude`] bounds what rude peers cost
+//! others.
 
 mod ages;
 mod client;

@@ -285,7 +285,7 @@ async fn a_route_asks_for_the_request_of_json_as_it_came() {
     let routes = routes.map(|(name, matcher)| {
         format!("[[routes]]\nname = \"{name}\"\nmatch.header_matchers = [{{ {matcher} }}]\ncluster = \"interop\"\n")
     });
-    let change = |config: String| config.replacen("[[routes]]\n", &(routes.concat() + "[[routes]]\n"), 1);
+    let change = |config: GatewayBuilder| config.routes_before(&routes.concat());
     let front = front_with(library.address(), "epoll", Source::DescriptorSet, "", change);
     let mut admin = Http1::connect(front.gateway.admin()).await;
     for version in VERSIONS {

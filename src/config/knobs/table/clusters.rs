@@ -81,7 +81,7 @@ pub(super) const ROWS: &[Knob] = &[
     time("clusters.reconnect.max_backoff", secs(10), MS, HOUR,
         "No wait is longer than this; not below `initial_backoff`."),
 
-    tables("clusters.methods", 0, 4096, "What is special about one method of the cluster."),
+    tables("clusters.methods", 0, 4096, "Settings of one method of the cluster."),
     other("clusters.methods.path", PATH,
         "The method; needed."),
     time_if_set("clusters.methods.timeout", MS, DAY,

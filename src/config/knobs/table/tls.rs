@@ -10,7 +10,7 @@ use super::values::{CERTIFICATE_HASH, FILE, GROUP, PEM_FILE, SAN, SUITE, VERSION
 pub(super) const LISTENER_ROWS: &[Knob] = &[
     table("listeners.tls", "TLS towards clients (Envoy's words); without this table the port takes plaintext. See [TLS.md](TLS.md)."),
     list("listeners.tls.alpn_protocols", "\"h2\" or \"http/1.1\"", 0, 2,
-        "What is offered by ALPN, the preferred one first; by default both, and nothing for an empty list. A client without ALPN is told by its first bytes; one that offers others alone is refused."),
+        "Protocols that are offered by ALPN, the preferred one first; by default both, and nothing for an empty list. A client without ALPN is told by its first bytes; one that offers others alone is refused."),
     word("listeners.tls.tls_minimum_protocol_version", "TLSv1_2", &VERSIONS,
         "The lowest version."),
     word("listeners.tls.tls_maximum_protocol_version", "TLSv1_3", &VERSIONS,

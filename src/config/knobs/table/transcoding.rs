@@ -22,7 +22,7 @@ pub(super) const ROWS: &[Knob] = &[
     flag("transcoding.auto_mapping", true,
         "Whether `POST /{service}/{method}` with a JSON body works for every method, annotated or not."),
     word("transcoding.on_bad_rule", "skip", &["skip", "fail"],
-        "What becomes of an HTTP rule that is wrong or means the same requests as another: `skip` leaves it out, names it, and serves the others; `fail` refuses the descriptors as a whole."),
+        "The treatment of an HTTP rule that is wrong or means the same requests as another: `skip` leaves it out, names it, and serves the others; `fail` refuses the descriptors as a whole."),
     size("transcoding.max_request_body_size", 4 * MIB, KIB, 1024 * MIB,
         "Bytes of a JSON request; more are answered with 413."),
     size("transcoding.max_response_message_size", 4 * MIB, KIB, 1024 * MIB,

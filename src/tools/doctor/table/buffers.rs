@@ -62,7 +62,7 @@ pub(super) const CHECKS: &[Check] = &[
     ),
     leave("net.core.rmem_max", "Bounds SO_RCVBUF, which Ringway does not set; tcp_rmem is what counts."),
     leave("net.core.wmem_max", "Bounds SO_SNDBUF, which Ringway does not set; tcp_wmem is what counts."),
-    leave("net.ipv4.tcp_limit_output_bytes", "What one connection may have queued at the interface."),
+    leave("net.ipv4.tcp_limit_output_bytes", "Bytes that one connection may have queued at the interface."),
     leave("net.ipv4.tcp_autocorking", "Ringway gathers a turn's bytes into one send itself."),
 ];
 

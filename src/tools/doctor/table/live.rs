@@ -108,7 +108,7 @@ pub(super) const CHECKS: &[Check] = &[
         Severity::Warning,
         backend,
         "io_uring",
-        "What the running gateway says it uses, and why.",
+        "The back-end that the running gateway says it uses, and why.",
         "see its reason, and io_uring_disabled and seccomp above; restart the gateway afterwards",
     ),
     page(

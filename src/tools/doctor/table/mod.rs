@@ -39,7 +39,7 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         name: "CPU and memory",
-        about: "What else the workers' cores do, and how long they take to wake up.",
+        about: "Other work of the workers' cores, and how long they take to wake up.",
         checks: cpu::CHECKS,
     },
     Group {

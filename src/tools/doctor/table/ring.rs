@@ -141,7 +141,7 @@ pub(super) const CHECKS: &[Check] = &[
     tell(
         "cpus",
         |host| Some(format!("{} of this process", host.cpus().len())),
-        "What affinity and cpuset leave us.",
+        "CPUs that affinity and cpuset leave us.",
     ),
     tell(
         "iowait",
