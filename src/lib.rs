@@ -1,7 +1,7 @@
 //! Ringway: an API gateway for gRPC services on Linux, one worker per core, each on its own io_uring.
 //!
 //! Three floors; a module imports only from floors below it, and `tests/tidy.rs` holds the law. To read the code, begin
-//! with [`worker::call`]: it is one call from its head to its last byte.
+//! with `worker::call`: it is one call from its head to its last byte.
 //!
 //! # Ground: without I/O, clock or runtime
 //!

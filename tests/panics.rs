@@ -8,7 +8,7 @@ mod support;
 
 use std::fmt::{Debug, Write as _};
 use std::time::Duration;
-use support::gateway::{self, BACKENDS, metric, metric_becomes};
+use support::gateway::{BACKENDS, GatewayBuilder, metric, metric_becomes};
 use support::raw::{self, EMPTY_CALL, PREFACE, RawClient};
 use support::raw_server::{RawServer, Step};
 use support::within;
@@ -77,9 +77,8 @@ async fn a_panic_in_a_clients_connection_ends_that_one_alone() {
     set_the_trap();
     for backend in BACKENDS {
         let server = RawServer::start(&[Step::Answer]).await;
-        let config = gateway::gateway_config(&[server.address()], backend, "");
         // All are on the worker that panics.
-        let gateway = gateway::start(&config.replace("workers = 2", "workers = 1"));
+        let gateway = GatewayBuilder::new(&[server.address()], backend).set("workers", 1).start();
         let address = gateway.listeners()[0];
         let mut beside = RawClient::connect(address).await;
         let mut begun = beside.open(EMPTY_CALL, &[]).await;
@@ -103,8 +102,7 @@ async fn a_panic_in_an_upstreams_connection_costs_its_calls_and_no_more() {
     set_the_trap();
     for backend in BACKENDS {
         let server = RawServer::start(&[Step::Answer, Step::BrokenPing, Step::Answer]).await;
-        let config = gateway::gateway_config(&[server.address()], backend, "");
-        let gateway = gateway::start(&config.replace("workers = 2", "workers = 1"));
+        let gateway = GatewayBuilder::new(&[server.address()], backend).set("workers", 1).start();
         let mut client = RawClient::connect(gateway.listeners()[0]).await;
         let mut statuses = Vec::new();
         for _ in 0..3 {

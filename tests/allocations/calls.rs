@@ -1,6 +1,7 @@
 //! A unary call makes no heap allocation on a worker, on either back-end, whatever looks at it.
 
-use crate::support::gateway::{gateway_config, metric, start};
+use crate::at_rest;
+use crate::support::gateway::GatewayBuilder;
 use crate::support::issuer::{Issuer, TempFile};
 use crate::support::within;
 use bytes::Bytes;
@@ -97,8 +98,7 @@ breaker = { min_requests = 10 }
 
 /// A gateway with these routes.
 fn routed(upstream: SocketAddr, backend: &str) -> Gateway {
-    let config = gateway_config(&[upstream], backend, "").replace("workers = 2", "workers = 1");
-    start(&config.replacen("[[routes]]\n", &format!("{ROUTES}\n[[routes]]\n"), 1))
+    GatewayBuilder::new(&[upstream], backend).set("workers", 1).routes_before(ROUTES).start()
 }
 
 /// All policies that look at each call.
@@ -119,7 +119,7 @@ fn guarded(upstream: SocketAddr, backend: &str, keys: &TempFile) -> Gateway {
     };
     let others: String = (1..60).map(|number| policy(number, &format!("other{number}.v1.Service"))).collect();
     let route = format!(
-        "timeout = \"30s\"\n[[routes.request_headers_to_add]]\nkey = \"x-caller\"\n\
+        "[[routes.request_headers_to_add]]\nkey = \"x-caller\"\n\
          value = \"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%\"\n[[routes.response_headers_to_add]]\nkey = \"x-by\"\n\
          value = \"ringway\"\n[routes.jwt]\nrequires_any = [\"idp\"]\n[routes.rbac]\n{others}{}",
         policy(60, "ringway.test.Echo")
@@ -129,15 +129,19 @@ fn guarded(upstream: SocketAddr, backend: &str, keys: &TempFile) -> Gateway {
          claim_to_headers = {{ \"x-user\" = \"sub\" }}\n",
         keys.path()
     );
-    let listener = "[[listeners]]\nuse_remote_address = true\nforwarded = true\ngenerate_request_id = true\n";
-    let config = gateway_config(&[upstream], backend, &provider).replace("workers = 2", "workers = 1");
-    start(&config.replacen("timeout = \"30s\"\n", &route, 1).replacen("[[listeners]]\n", listener, 1))
+    GatewayBuilder::new(&[upstream], backend)
+        .set("workers", 1)
+        .set("listeners.use_remote_address", true)
+        .set("listeners.forwarded", true)
+        .set("listeners.generate_request_id", true)
+        .route(&route)
+        .extra(&provider)
+        .start()
 }
 
 /// A gateway with one worker.
 fn gateway(upstream: SocketAddr, backend: &str, tables: &str) -> Gateway {
-    let config = gateway_config(&[upstream], backend, tables);
-    start(&config.replace("workers = 2", "workers = 1"))
+    GatewayBuilder::new(&[upstream], backend).set("workers", 1).extra(tables).start()
 }
 
 /// Allocations of its worker for each call, once it is warm.
@@ -153,25 +157,6 @@ pub(super) fn per_call(
     let per_call = (runtime.block_on(at_rest(gateway)) - before) as f64 / CALLS as f64;
     println!("{per_call:.3} allocations per call on {:?}", gateway.backend());
     per_call
-}
-
-/// The counter, once it has not changed from one publication to the next.
-async fn at_rest(gateway: &Gateway) -> u64 {
-    // A worker publishes every 100 ms, so two looks this far apart see two publications.
-    let mut looks = tokio::time::interval(Duration::from_millis(250));
-    looks.tick().await;
-    let rest = async {
-        let mut seen = metric(gateway, "ringway_allocations_total");
-        loop {
-            looks.tick().await;
-            let now = metric(gateway, "ringway_allocations_total");
-            if now == seen {
-                return now;
-            }
-            seen = now;
-        }
-    };
-    within(Duration::from_secs(10), "the worker is at rest", rest).await
 }
 
 /// Makes `calls` calls, a few at once.

@@ -1,11 +1,9 @@
 //! Heap allocations of one unary call in JSON on a worker, over either version of HTTP, libraries included.
 
-use std::time::Duration;
-
-use crate::support::gateway::{gateway_config, metric, start};
+use crate::at_rest;
+use crate::support::gateway::GatewayBuilder;
 use crate::support::library::{Library, Scratch, descriptor_set};
 use crate::support::web::{Caller, JSON, VERSIONS, Version};
-use crate::support::within;
 use ringway::supervisor::Gateway;
 
 const WARM_UP: usize = 500;
@@ -36,13 +34,11 @@ fn a_unary_call_in_json_allocates_little_and_a_large_one_holds_little() {
     let scratch = Scratch::new();
     let path = scratch.0.join("library.protoset");
     std::fs::write(&path, descriptor_set()).expect("a folder for temporary files");
-    let config = gateway_config(
-        &[library.address()],
-        "epoll",
-        &format!("[transcoding]\ndescriptor_sets = [{path:?}]\n"),
-    );
-    let config = config.replace("backend = \"epoll\"\non_unavailable = \"fail\"", "backend = \"auto\"");
-    let gateway = start(&config.replace("workers = 2", "workers = 1"));
+    let gateway = GatewayBuilder::new(&[library.address()], "auto")
+        .unset("io.on_unavailable")
+        .set("workers", 1)
+        .extra(&format!("[transcoding]\ndescriptor_sets = [{path:?}]"))
+        .start();
 
     let body = r#"{"id": "17", "title": "Ünïcödé and more", "tags": ["a", "b"], "pages": "300"}"#;
     for (line, body) in
@@ -110,25 +106,6 @@ fn large_bodies(runtime: &tokio::runtime::Runtime, gateway: &Gateway) {
             assert!(least <= 2 * body.len() + BESIDES, "{version:?} {what}: {least}");
         }
     }
-}
-
-/// The counter, once it has not changed from one publication to the next.
-async fn at_rest(gateway: &Gateway) -> u64 {
-    // A worker publishes every 100 ms, so two looks this far apart see two publications.
-    let mut looks = tokio::time::interval(Duration::from_millis(250));
-    looks.tick().await;
-    let rest = async {
-        let mut seen = metric(gateway, "ringway_allocations_total");
-        loop {
-            looks.tick().await;
-            let now = metric(gateway, "ringway_allocations_total");
-            if now == seen {
-                return now;
-            }
-            seen = now;
-        }
-    };
-    within(Duration::from_secs(10), "the worker is at rest", rest).await
 }
 
 async fn run(callers: &mut [Caller], line: &str, body: &str, calls: usize) {

@@ -15,6 +15,12 @@ mod tls;
 mod writing;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ringway::supervisor::Gateway;
+
+use support::gateway::metric;
+use support::within;
 
 #[global_allocator]
 static ALLOCATOR: ringway::alloc::Counting = ringway::alloc::Counting;
@@ -29,4 +35,23 @@ struct Alone {
 fn alone() -> Alone {
     static RUNNING: Mutex<()> = Mutex::new(());
     Alone { _held: RUNNING.lock().unwrap_or_else(PoisonError::into_inner) }
+}
+
+/// The counter of allocations, once it has not changed from one publication to the next.
+async fn at_rest(gateway: &Gateway) -> u64 {
+    // A worker publishes every 100 ms, so two looks this far apart see two publications.
+    let mut looks = tokio::time::interval(Duration::from_millis(250));
+    looks.tick().await;
+    let rest = async {
+        let mut seen = metric(gateway, "ringway_allocations_total");
+        loop {
+            looks.tick().await;
+            let now = metric(gateway, "ringway_allocations_total");
+            if now == seen {
+                return now;
+            }
+            seen = now;
+        }
+    };
+    within(Duration::from_secs(10), "the worker is at rest", rest).await
 }

@@ -1,7 +1,7 @@
 //! A call over TLS costs less than one allocation, on both back-ends.
 
 use super::calls::{connect, echo, per_call};
-use crate::support::gateway::{gateway_config, start};
+use crate::support::gateway::GatewayBuilder;
 use crate::support::pki::{Authority, Folder, names};
 use crate::support::tunnel::{Tunnel, client_config};
 
@@ -22,8 +22,7 @@ fn a_call_over_tls_allocates_for_its_records_alone() {
         folder.write("server.key", &identity.key)
     );
     for backend in ["io_uring", "epoll"] {
-        let config = gateway_config(&[upstream], backend, "").replace("workers = 2", "workers = 1");
-        let gateway = start(&config.replacen("[[routes]]", &format!("{tls}\n[[routes]]"), 1));
+        let gateway = GatewayBuilder::new(&[upstream], backend).set("workers", 1).listener(&tls).start();
         let client = client_config(&ca.pem(), &["h2"], None);
         let tunnel = runtime.block_on(Tunnel::to_tls(gateway.listeners()[0], client, "api.example.org"));
         let client = runtime.block_on(connect(tunnel.address));

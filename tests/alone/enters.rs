@@ -1,6 +1,6 @@
 //! How often a worker enters the kernel's ring for one call, while it is busy.
 
-use crate::support::gateway::{gateway_config, metric, start};
+use crate::support::gateway::{GatewayBuilder, metric};
 use ringway::tools::load::{self, Load, Pace};
 use ringway::tools::service::Service;
 
@@ -14,8 +14,8 @@ fn a_busy_worker_enters_the_kernel_for_many_calls_at_once() {
     let _alone = crate::alone();
     let service = Service::start().expect("a free port");
     let extra = "max_requests = 100000\n[clusters.pool]\nmax_connections_per_endpoint = 16\n";
-    let config = gateway_config(&[service.address()], "io_uring", extra);
-    let gateway = start(&config.replace("workers = 2", "workers = 1"));
+    let gateway =
+        GatewayBuilder::new(&[service.address()], "io_uring").set("workers", 1).extra(extra).start();
     let counts = || ["ringway_turns_total", "ringway_calls_started_total"].map(|name| metric(&gateway, name));
     for (connections, at_once, calls, most) in TABLE {
         let target = Service::target(gateway.listeners()[0], 20);

@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test waits for the kernel, with an end")]
 
 use crate::support::callers::Callers;
-use crate::support::gateway::{gateway_config, metric, start};
+use crate::support::gateway::{GatewayBuilder, metric, start};
 use crate::support::interop_server::InteropServer;
 use crate::support::raw::{EMPTY_CALL, RawClient};
 use crate::support::seccomp::{ALLOWED, Filter, fails};
@@ -18,9 +18,11 @@ const OPTIONS: [&str; 3] =
 
 /// A gateway's configuration with these keys in `[io]`, for so few connections that a submission thread may serve them.
 fn config(server: &InteropServer, options: &str) -> String {
-    gateway_config(&[server.address()], "io_uring", "")
-        .replace("on_unavailable = \"fail\"", &format!("on_unavailable = \"fallback\"\n{options}"))
-        .replace("[[listeners]]\n", "[[listeners]]\nmax_connections = 1000\n")
+    let config = GatewayBuilder::new(&[server.address()], "io_uring")
+        .set("io.on_unavailable", "fallback")
+        .set("listeners.max_connections", 1000);
+    let options = options.lines().filter_map(|line| line.split_once(" = "));
+    options.fold(config, |config, (key, value)| config.set_toml(&format!("io.{key}"), value)).text()
 }
 
 /// Whether this kernel can give what is asked for.

@@ -1,7 +1,7 @@
 //! A worker that is asked for more than it can do: it refuses early, and does what it can. Times are held where they are
 //! virtual, and so is a loop that is late: `src/worker/simulation/load.rs`.
 
-use crate::support::gateway::{self, BACKENDS, asked, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{self, BACKENDS, GatewayBuilder, asked, metric, metric_becomes};
 use crate::support::http1::Http1;
 use crate::support::raw::{self, EMPTY_CALL, RawClient, RawReply};
 use crate::support::service::{Act, Service};
@@ -16,10 +16,8 @@ const TOO_LATE: &str = "ringway_overload_loop_delay_refused_total";
 
 /// A gateway of one worker.
 fn start(service: &Service, backend: &str, overload: &str, extra: &str) -> (Gateway, SocketAddr) {
-    let config = gateway_config(&[service.address()], backend, extra)
-        .replace("workers = 2", "workers = 1")
-        .replace("[admin]", &format!("[overload]\n{overload}\n[admin]"));
-    let gateway = gateway::start(&config);
+    let config = GatewayBuilder::new(&[service.address()], backend).set("workers", 1).extra(extra);
+    let gateway = gateway::start(&format!("{}[overload]\n{overload}\n", config.text()));
     let address = gateway.listeners()[0];
     (gateway, address)
 }

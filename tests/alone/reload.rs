@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::callers::{Callers, open_call};
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{self, BACKENDS, GatewayBuilder, gateway_config, metric, metric_becomes};
 use crate::support::interop_server::InteropServer;
 use crate::support::open_loop::OpenLoop;
 use crate::support::process::Process;
@@ -17,6 +17,16 @@ use tokio::net::TcpStream;
 
 /// Reloads under load; each gives all workers another configuration.
 const RELOADS: usize = 200;
+
+/// A route before the one there was, for a service that nobody calls.
+const NOT_THERE: &str = "[[routes]]\nmatch = { service = \"not.There\" }\ncluster = \"interop\"";
+
+/// The configuration with these listeners in place of its only one.
+fn with(config: &GatewayBuilder, listeners: &str) -> String {
+    let (text, usual) = (config.text(), "[[listeners]]\naddress = \"127.0.0.1:0\"\n");
+    assert!(text.contains(usual));
+    text.replace(usual, listeners)
+}
 
 fn reload(gateway: &mut Gateway, text: &str) -> Result<String, ReloadError> {
     let config = config::parse(text, Path::new("test.toml")).unwrap_or_else(|errors| panic!("{errors}"));
@@ -30,11 +40,10 @@ async fn two_hundred_reloads_under_load_lose_no_call() {
         let servers = [InteropServer::start(), InteropServer::start()];
         let plain = gateway_config(&[servers[0].address()], backend, "");
         // Other settings, another endpoint, another route before the one there was.
-        let other = gateway_config(&[servers[1].address()], backend, "max_requests = 500\n").replacen(
-            "[[routes]]",
-            "[[routes]]\nmatch = { service = \"not.There\" }\ncluster = \"interop\"\n[[routes]]",
-            1,
-        );
+        let other = GatewayBuilder::new(&[servers[1].address()], backend)
+            .set("clusters.max_requests", 500)
+            .routes_before(NOT_THERE)
+            .text();
         let mut gateway = gateway::start(&plain);
         let callers = Callers::start(gateway.listeners()[0], 4, 1_000_000);
         callers.progress(100).await;
@@ -91,11 +100,10 @@ async fn two_hundred_reloads_of_a_process_cost_no_call_and_no_memory() {
     const CALLS_PER_SECOND: u32 = 1_000;
     let services = [Service::start(|_, _| Act::Answer).await, Service::start(|_, _| Act::Answer).await];
     let plain = gateway_config(&[services[0].address()], "io_uring", &patient("9000"));
-    let other = gateway_config(&[services[1].address()], "io_uring", &patient("9001")).replacen(
-        "[[routes]]",
-        "[[routes]]\nmatch = { service = \"not.There\" }\ncluster = \"interop\"\n[[routes]]",
-        1,
-    );
+    let other = GatewayBuilder::new(&[services[1].address()], "io_uring")
+        .extra(&patient("9001"))
+        .routes_before(NOT_THERE)
+        .text();
     let process = Process::start(&plain).await;
     let load = OpenLoop::start(process.listener, CALLS_PER_SECOND, Duration::from_secs(20)).await;
     load.go_on(Duration::from_millis(500)).await;
@@ -123,17 +131,14 @@ async fn a_cluster_that_stays_keeps_its_connections_and_one_that_goes_closes_the
     let _alone = crate::alone();
     for backend in BACKENDS {
         let server = InteropServer::start();
-        let plain = gateway_config(&[server.address()], backend, "");
-        let mut gateway = gateway::start(&plain);
+        let plain = GatewayBuilder::new(&[server.address()], backend);
+        let mut gateway = plain.start();
         let mut client = RawClient::connect(gateway.listeners()[0]).await;
         assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
         let opened = metric(&gateway, "ringway_upstream_connections_opened_total");
 
-        let more_routes = plain.replacen(
-            "[[routes]]",
-            "[[routes]]\nname = \"new\"\nmatch = { service = \"grpc.testing.TestService\" }\ncluster = \"interop\"\n[[routes]]",
-            1,
-        );
+        let new = "[[routes]]\nname = \"new\"\nmatch = { service = \"grpc.testing.TestService\" }\ncluster = \"interop\"\n";
+        let more_routes = plain.routes_before(new).text();
         let said = reload(&mut gateway, &more_routes).expect("it is taken");
         assert_eq!(said, "2 routes, 1 clusters, of which 0 are new or changed");
         assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
@@ -175,9 +180,9 @@ async fn two_hundred_listener_reloads_under_load_fail_no_call() {
     const CALLS_PER_SECOND: u32 = 1_000;
     for backend in BACKENDS {
         let service = Service::start(|_, _| Act::Answer).await;
-        let text = gateway_config(&[service.address()], backend, &patient("9000"));
+        let config = GatewayBuilder::new(&[service.address()], backend).extra(&patient("9000"));
         // A call that is held open on purpose is not cut, however slow the machine is.
-        let text = text.replace("drain_timeout = \"5s\"", "drain_timeout = \"60s\"");
+        let config = config.set("drain_timeout", "60s");
         let (steady, [changing, coming]) = ("[[listeners]]\naddress = \"127.0.0.1:0\"\n", [free(), free()]);
         let listener =
             |address: SocketAddr, keys: &str| format!("[[listeners]]\naddress = \"{address}\"\n{keys}");
@@ -185,8 +190,8 @@ async fn two_hundred_listener_reloads_under_load_fail_no_call() {
         let many =
             listener(changing, "max_connections = 2000\nbacklog = 200\nhttp2.max_headers_count = 50\n");
         let texts = [
-            text.replace(steady, &format!("{}{many}{steady}", listener(coming, ""))),
-            text.replace(steady, &format!("{steady}{few}")),
+            with(&config, &format!("{}{many}{steady}", listener(coming, ""))),
+            with(&config, &format!("{steady}{few}")),
         ];
         let process = Process::start(&texts[1]).await;
         let load = OpenLoop::start(process.listener, CALLS_PER_SECOND, Duration::from_secs(20)).await;
@@ -236,18 +241,18 @@ async fn two_hundred_listener_reloads_under_load_fail_no_call() {
 async fn the_program_takes_a_changed_file_a_signal_and_a_request() {
     let _alone = crate::alone();
     let server = InteropServer::start();
-    let text = gateway_config(&[server.address()], "io_uring", "");
+    let config = GatewayBuilder::new(&[server.address()], "io_uring");
     let methods = std::env::temp_dir().join(format!("ringway-test-{}-methods.json", std::process::id()));
     let said = |timeout: &str| {
         let json = format!("{{\"methodConfig\": [{{\"name\": [{{}}], \"timeout\": \"{timeout}\"}}]}}");
         std::fs::write(&methods, json).expect("the test's file");
     };
     said("7s");
-    let text = format!("{text}service_config = {methods:?}\n");
-    let mut process = Process::start(&text).await;
+    let config = config.set("clusters.service_config", methods.display().to_string());
+    let mut process = Process::start(&config.text()).await;
 
     // A changed file is found without being told.
-    let named = |name: &str| text.replacen("[[routes]]", &format!("[[routes]]\nname = \"{name}\""), 1);
+    let named = |name: &str| config.clone().set("routes.name", name).text();
     std::fs::write(process.config(), named("by-file")).expect("the test's file");
     process.says("new configuration").await;
     assert!(process.page("/routes").await.contains("by-file"));

@@ -1,6 +1,7 @@
 //! The gateway's side of a test: its configuration, how it starts, and what it has counted.
 
 use super::within;
+use ringway::config::knobs;
 use ringway::supervisor::Gateway;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -72,35 +73,164 @@ pub async fn asked(admin: SocketAddr, path: &str) -> String {
 /// `io_backend` is "io_uring" or "epoll"; the gateway fails where it cannot have that one. `extra` is TOML that goes
 /// at the end, inside the only cluster's table: first its keys, then whatever tables follow.
 pub fn gateway_config(backends: &[SocketAddr], io_backend: &str, extra: &str) -> String {
-    let mut endpoints = String::new();
-    for (at, backend) in backends.iter().enumerate() {
-        let comma = if at == 0 { "" } else { ", " };
-        write!(endpoints, "{comma}\"{backend}\"").expect("writing to a String cannot fail");
+    GatewayBuilder::new(backends, io_backend).extra(extra).text()
+}
+
+/// A configuration like [`gateway_config`]'s, of which a test changes single keys.
+#[derive(Clone, Debug)]
+pub struct GatewayBuilder {
+    /// Keys with their tables, and their values as TOML.
+    values: Vec<(&'static str, String)>,
+    /// What follows the keys of the listener, what stands before the route and follows its keys, and the cluster's.
+    listener: String,
+    routes: String,
+    route: String,
+    extra: String,
+}
+
+/// Tables of which a file may have several, last in it.
+const LISTS: [&str; 3] = ["listeners", "routes", "clusters"];
+
+impl GatewayBuilder {
+    /// Sends every call to `backends`.
+    pub fn new(backends: &[SocketAddr], io_backend: &str) -> Self {
+        let endpoints: Vec<String> = backends.iter().map(|backend| format!("\"{backend}\"")).collect();
+        let [listener, routes, route, extra] = [const { String::new() }; 4];
+        let empty = Self { values: Vec::new(), listener, routes, route, extra };
+        empty
+            .set("workers", 2)
+            .set("drain_timeout", "5s")
+            .set("io.backend", io_backend)
+            .set("io.on_unavailable", "fail")
+            .set("admin.address", "127.0.0.1:0")
+            .set("listeners.address", "127.0.0.1:0")
+            .set_toml("routes.match", "{ prefix = \"/\" }")
+            .set("routes.cluster", "interop")
+            .set("routes.timeout", "30s")
+            .set("clusters.name", "interop")
+            .set_toml("clusters.endpoints", format!("[{}]", endpoints.join(", ")))
     }
-    format!(
-        r#"
-workers = 2
-drain_timeout = "5s"
 
-[io]
-backend = "{io_backend}"
-on_unavailable = "fail"
+    /// Sets a key: a string, a number or a flag. Its table is part of it: `listeners.http2.max_frame_size`.
+    pub fn set(self, key: &str, value: impl Value) -> Self {
+        self.set_toml(key, value.toml())
+    }
 
-[admin]
-address = "127.0.0.1:0"
+    /// Sets a key to a value in TOML. A key that the gateway does not know fails the test.
+    pub fn set_toml(mut self, key: &str, value: impl Into<String>) -> Self {
+        let knob = knobs::find(key).unwrap_or_else(|| panic!("the gateway has no key {key}"));
+        match self.values.iter_mut().find(|(set, _)| *set == knob.key) {
+            Some((_, old)) => *old = value.into(),
+            None => self.values.push((knob.key, value.into())),
+        }
+        self
+    }
 
-[[listeners]]
-address = "127.0.0.1:0"
+    /// Leaves out a key that was set.
+    pub fn unset(mut self, key: &str) -> Self {
+        let before = self.values.len();
+        self.values.retain(|(set, _)| *set != key);
+        assert_eq!(self.values.len() + 1, before, "{key} is not set");
+        self
+    }
 
-[[routes]]
-match = {{ prefix = "/" }}
-cluster = "interop"
-timeout = "30s"
+    /// TOML that follows the keys of the listener: further keys, its tables, other listeners.
+    pub fn listener(mut self, text: &str) -> Self {
+        self.listener += text;
+        self.listener.push('\n');
+        self
+    }
 
-[[clusters]]
-name = "interop"
-endpoints = [{endpoints}]
-{extra}
-"#
-    )
+    /// TOML of other routes, which stand before the one that takes every call.
+    pub fn routes_before(mut self, text: &str) -> Self {
+        self.routes += text;
+        self.routes.push('\n');
+        self
+    }
+
+    /// TOML that follows the keys of the route: further keys, its tables, other routes.
+    pub fn route(mut self, text: &str) -> Self {
+        self.route += text;
+        self.route.push('\n');
+        self
+    }
+
+    /// TOML at the end, inside the only cluster's table: first its keys, then whatever tables follow.
+    pub fn extra(mut self, text: &str) -> Self {
+        self.extra += text;
+        self.extra.push('\n');
+        self
+    }
+
+    /// The text of the file.
+    pub fn text(&self) -> String {
+        let mut tables: Vec<&str> = Vec::new();
+        for table in self.values.iter().filter_map(|(key, _)| key.split_once('.')).map(|(table, _)| table) {
+            if !tables.contains(&table) && !LISTS.contains(&table) {
+                tables.push(table);
+            }
+        }
+        let mut text = format!("\n{}", self.keys_of(""));
+        for table in tables {
+            text += &format!("\n[{table}]\n{}", self.keys_of(table));
+        }
+        text += &format!("\n[[listeners]]\n{}{}\n", self.keys_of("listeners"), self.listener);
+        text += &format!("{}[[routes]]\n{}{}\n", self.routes, self.keys_of("routes"), self.route);
+        text + &format!("[[clusters]]\n{}{}", self.keys_of("clusters"), self.extra)
+    }
+
+    /// The keys of a table, each on a line.
+    fn keys_of(&self, table: &str) -> String {
+        let mut lines = String::new();
+        for (key, value) in &self.values {
+            let name = match key.split_once('.') {
+                Some((first, name)) if first == table => name,
+                None if table.is_empty() => key,
+                _ => continue,
+            };
+            writeln!(lines, "{name} = {value}").expect("writing to a String cannot fail");
+        }
+        lines
+    }
+
+    /// A gateway of it, which serves when this returns.
+    pub fn start(&self) -> Gateway {
+        start(&self.text())
+    }
+}
+
+/// A value of a key.
+pub trait Value {
+    /// The value as TOML.
+    fn toml(&self) -> String;
+}
+
+impl Value for &str {
+    fn toml(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Value for String {
+    fn toml(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Value for i32 {
+    fn toml(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for usize {
+    fn toml(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for bool {
+    fn toml(&self) -> String {
+        self.to_string()
+    }
 }

@@ -2,8 +2,9 @@
 //!
 //! It answers what it is asked for. While it is held back, it answers only as many messages as were let go.
 
+use super::gateway::GatewayBuilder;
 use super::raw::message;
-use super::{gateway, within};
+use super::within;
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
@@ -231,7 +232,7 @@ pub fn front_with(
     backend: &str,
     source: Source,
     settings: &str,
-    change: impl FnOnce(String) -> String,
+    change: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
 ) -> Front {
     let scratch = Scratch::new();
     let from = match source {
@@ -246,10 +247,10 @@ pub fn front_with(
         Source::Reflection => "reflection = [\"interop\"]".to_owned(),
     };
     let tables = format!("[transcoding]\n{from}\n{settings}\n");
-    let config = change(gateway::gateway_config(&[upstream], backend, &tables));
+    let config = change(GatewayBuilder::new(&[upstream], backend).extra(&tables));
     // Reflection is asked for at start, by a thread that waits.
     let start = || {
-        let gateway = gateway::start(&config);
+        let gateway = config.start();
         let address = gateway.listeners()[0];
         (gateway, address)
     };

@@ -157,9 +157,9 @@ async fn callers_of_json_get_its_body() {
     let (authz, answer) = speaker().await;
     let address = authz.address();
     let front = front_with(library.address(), "io_uring", Source::DescriptorSet, "", |config| {
-        let route = "[routes.ext_authz]\ncluster = \"authz\"\nmax_denied_response_body_bytes = 8\n";
-        let config = config.replacen("[[clusters]]", &format!("{route}[[clusters]]"), 1);
-        format!("{config}\n[[clusters]]\nname = \"authz\"\nendpoints = [\"{address}\"]\n")
+        let config = config.set("routes.ext_authz.cluster", "authz");
+        let config = config.set("routes.ext_authz.max_denied_response_body_bytes", 8);
+        config.extra(&format!("[[clusters]]\nname = \"authz\"\nendpoints = [\"{address}\"]"))
     });
     let mut client = Http1::connect(front.address).await;
     let headers = vec![field("content-type", "text/html", None), field("www-authenticate", "Basic", None)];

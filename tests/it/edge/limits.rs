@@ -5,7 +5,7 @@ use std::time::Duration;
 use h2::Reason;
 
 use super::routed;
-use crate::support::gateway::{BACKENDS, metric, metric_becomes};
+use crate::support::gateway::{BACKENDS, GatewayBuilder, metric, metric_becomes};
 use crate::support::http1::Http1;
 use crate::support::raw::{EMPTY_CALL, RawClient, message};
 use crate::support::service::{Act, Service};
@@ -50,10 +50,10 @@ async fn callers_behind_a_trusted_proxy_are_told_apart() {
     let service = service().await;
     let route = "[[routes.rate_limits]]\nkey = \"remote_address\"\nmax_tokens = 2\ntokens_per_fill = 1\n\
                  fill_interval = \"1h\"\n";
-    let config = crate::support::gateway::gateway_config(&[service.address()], "io_uring", "");
-    let config = config.replacen("timeout = \"30s\"\n", &format!("timeout = \"30s\"\n{route}"), 1);
-    let config = config.replacen("[[listeners]]\n", "[[listeners]]\ntrusted_cidrs = [\"127.0.0.0/8\"]\n", 1);
-    let gateway = crate::support::gateway::start(&config);
+    let gateway = GatewayBuilder::new(&[service.address()], "io_uring")
+        .route(route)
+        .set_toml("listeners.trusted_cidrs", "[\"127.0.0.0/8\"]")
+        .start();
     let mut client = Http1::connect(gateway.listeners()[0]).await;
     for (caller, passes) in [("6.6.6.6", 2), ("6.6.6.7", 2), ("2001:db8::1", 2), ("::ffff:6.6.6.6", 0)] {
         let mut passed = 0;

@@ -11,29 +11,21 @@ mod routes;
 mod tokens;
 mod unix_clients;
 
-use crate::support::gateway::{self, gateway_config};
+use crate::support::gateway::GatewayBuilder;
 use crate::support::service::Service;
 use ringway::supervisor::Gateway;
 use std::net::SocketAddr;
 
 /// A gateway in front of the service, with these keys of its listener.
 fn behind(listener: &str, service: &Service, backend: &str) -> (Gateway, SocketAddr) {
-    let config = gateway_config(&[service.address()], backend, "");
-    let config = config.replacen(
-        "[[listeners]]\naddress = \"127.0.0.1:0\"\n",
-        &format!("[[listeners]]\naddress = \"127.0.0.1:0\"\n{listener}\n"),
-        1,
-    );
-    let gateway = gateway::start(&config);
+    let gateway = GatewayBuilder::new(&[service.address()], backend).listener(listener).start();
     let address = gateway.listeners()[0];
     (gateway, address)
 }
 
 /// A gateway whose only route has these keys, with these tables at the end.
 fn routed(service: &Service, backend: &str, route: &str, tables: &str) -> (Gateway, SocketAddr) {
-    let config = gateway_config(&[service.address()], backend, "");
-    let config = config.replacen("timeout = \"30s\"\n", &format!("timeout = \"30s\"\n{route}\n"), 1);
-    let gateway = gateway::start(&format!("{config}\n{tables}"));
+    let gateway = GatewayBuilder::new(&[service.address()], backend).route(route).extra(tables).start();
     let address = gateway.listeners()[0];
     (gateway, address)
 }

@@ -7,7 +7,7 @@ use ringway::supervisor::Gateway;
 use tokio::net::TcpListener;
 
 use super::routed;
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{BACKENDS, GatewayBuilder, metric, metric_becomes};
 use crate::support::http1::Http1;
 use crate::support::library::{Library, Source, front_with};
 use crate::support::raw::{EMPTY_CALL, RawClient, message};
@@ -16,8 +16,8 @@ use crate::support::web::{Caller, JSON, VERSIONS, Version, answer};
 
 /// A gateway with these routes before the one that takes all calls, and these tables in its cluster.
 fn before(service: &Service, backend: &str, routes: &str, tables: &str) -> (Gateway, SocketAddr) {
-    let config = gateway_config(&[service.address()], backend, tables).replace("workers = 2", "workers = 1");
-    let gateway = gateway::start(&config.replacen("[[routes]]\n", &format!("{routes}\n[[routes]]\n"), 1));
+    let config = GatewayBuilder::new(&[service.address()], backend).set("workers", 1).extra(tables);
+    let gateway = config.routes_before(routes).start();
     let address = gateway.listeners()[0];
     (gateway, address)
 }
@@ -243,7 +243,7 @@ async fn services_get_other_paths() {
 async fn a_path_of_json_is_rewritten_before_it_means_a_method() {
     let library = Library::start();
     let routes = "[[routes]]\nname = \"api\"\nmatch = { path_separated_prefix = \"/api\" }\nprefix_rewrite = \"/\"\ncluster = \"interop\"\n";
-    let change = |config: String| config.replacen("[[routes]]\n", &format!("{routes}[[routes]]\n"), 1);
+    let change = |config: GatewayBuilder| config.routes_before(routes);
     let front = front_with(library.address(), "epoll", Source::DescriptorSet, "", change);
     for version in VERSIONS {
         let mut caller = Caller::connect(version, front.address).await;

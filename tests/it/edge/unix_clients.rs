@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::forwarding::{all, service};
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric};
+use crate::support::gateway::{BACKENDS, GatewayBuilder, metric};
 use crate::support::http1::Http1;
 use crate::support::raw::{EMPTY_CALL, RawClient};
 use crate::support::service::Service;
@@ -12,9 +12,8 @@ use ringway::supervisor::Gateway;
 
 /// A gateway in front of the service, which listens at the path with these keys of its listener.
 fn at(path: &Path, keys: &str, service: &Service, backend: &str) -> Gateway {
-    let listener = format!("[[listeners]]\naddress = \"unix://{}\"\n{keys}\n", path.display());
-    let config = gateway_config(&[service.address()], backend, "");
-    gateway::start(&config.replacen("[[listeners]]\naddress = \"127.0.0.1:0\"\n", &listener, 1))
+    let config = GatewayBuilder::new(&[service.address()], backend);
+    config.set("listeners.address", format!("unix://{}", path.display())).listener(keys).start()
 }
 
 async fn status(client: &mut RawClient, headers: &[(&str, &str)]) -> Option<String> {

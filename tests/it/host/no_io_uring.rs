@@ -1,6 +1,6 @@
 //! The program on a host that refuses io_uring: it says so once, and all workers use epoll; or it does not start.
 
-use crate::support::gateway::gateway_config;
+use crate::support::gateway::GatewayBuilder;
 use crate::support::process::Process;
 use crate::support::raw::{EMPTY_CALL, RawClient};
 use crate::support::raw_server::{RawServer, Step};
@@ -16,9 +16,8 @@ fn filters() -> Vec<Filter> {
 }
 
 fn config(server: &RawServer, backend: &str, on_unavailable: &str) -> String {
-    let config = gateway_config(&[server.address()], backend, "");
-    let config = config.replace("workers = 2", &format!("workers = {WORKERS}"));
-    config.replace("on_unavailable = \"fail\"", &format!("on_unavailable = \"{on_unavailable}\""))
+    let config = GatewayBuilder::new(&[server.address()], backend).set("workers", WORKERS);
+    config.set("io.on_unavailable", on_unavailable).text()
 }
 
 #[tokio::test]

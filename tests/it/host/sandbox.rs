@@ -1,7 +1,7 @@
 //! The gateway under `tuning/seccomp.json`, as the kernel applies it in a container.
 #![cfg(target_arch = "x86_64")]
 
-use crate::support::gateway::{BACKENDS, asked, gateway_config};
+use crate::support::gateway::{BACKENDS, GatewayBuilder, asked, gateway_config};
 use crate::support::interop_server::InteropServer;
 use crate::support::process::Process;
 use crate::support::raw::{EMPTY_CALL, RawClient};
@@ -47,12 +47,11 @@ fn profile(left_out: &[&str]) -> Filter {
 /// Calls, new connections, a reload, a drain: all of a gateway's life.
 async fn live(filter: &Filter, backend: &str, expected: &str) {
     let server = InteropServer::start();
-    let config = gateway_config(&[server.address()], backend, "");
-    let config = config.replace("on_unavailable = \"fail\"", "on_unavailable = \"fallback\"");
+    let config = GatewayBuilder::new(&[server.address()], backend).set("io.on_unavailable", "fallback");
     static LOGS: AtomicU32 = AtomicU32::new(0);
     let (process, number) = (std::process::id(), LOGS.fetch_add(1, Ordering::Relaxed));
     let log = std::env::temp_dir().join(format!("ringway-sandbox-{process}-{number}.log"));
-    let config = format!("{config}\n[access_log]\npath = {log:?}\nsample = 1.0\n");
+    let config = config.extra(&format!("[access_log]\npath = {log:?}\nsample = 1.0")).text();
     let mut process = Process::start_with(&config, |command| filter.around(command)).await;
     for round in 0..20 {
         let mut client = RawClient::connect(process.listener).await;
@@ -118,9 +117,8 @@ async fn without_socket_calls_epoll_serves_nobody() {
 async fn under_a_profile_without_rings_it_falls_back_to_epoll() {
     let docker = profile(&["io_uring_setup", "io_uring_enter", "io_uring_register"]);
     let server = InteropServer::start();
-    let config = gateway_config(&[server.address()], "auto", "");
-    let config = config.replace("on_unavailable = \"fail\"", "on_unavailable = \"fallback\"");
-    let process = Process::start_with(&config, |command| docker.around(command)).await;
+    let config = GatewayBuilder::new(&[server.address()], "auto").set("io.on_unavailable", "fallback");
+    let process = Process::start_with(&config.text(), |command| docker.around(command)).await;
     let mut client = RawClient::connect(process.listener).await;
     assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
     let rings = std::fs::read_dir(format!("/proc/{}/fd", process.id())).expect("it runs").flatten();

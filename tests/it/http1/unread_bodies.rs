@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{BACKENDS, GatewayBuilder, metric, metric_becomes};
 use crate::support::http1::{Http1, Http1Answer};
 use crate::support::raw::message;
 use crate::support::speaker::{Answer, Fields, Speaker};
@@ -24,8 +24,8 @@ async fn before(answers_well: bool, backend: &str, listener: &str) -> (Speaker, 
     let service = Speaker::start(move |_| answer.clone()).await;
     let described = "[transcoding]\nprotos = [\"tests/protos/library.proto\"]\n\
                      proto_paths = [\"tests/protos\", \"proto\"]\n";
-    let config = gateway_config(&[service.address()], backend, described);
-    let gateway = gateway::start(&config.replace("[[listeners]]\n", &format!("[[listeners]]\n{listener}")));
+    let config = GatewayBuilder::new(&[service.address()], backend).extra(described);
+    let gateway = config.listener(listener).start();
     let address = gateway.listeners()[0];
     (service, gateway, address)
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{BACKENDS, GatewayBuilder, metric, metric_becomes};
 use crate::support::http1::Http1;
 use crate::support::interop::{
     EchoStatus, ResponseParameters, SimpleRequest, SimpleResponse, StreamingOutputCallRequest,
@@ -24,12 +24,7 @@ const BINARY: (&str, &str) = ("content-type", "application/grpc-web+proto");
 const TEXT: (&str, &str) = ("content-type", "application/grpc-web-text");
 
 fn start(server: &InteropServer, backend: &str, listener: &str) -> (Gateway, SocketAddr) {
-    let config = gateway_config(&[server.address()], backend, "");
-    let config = config.replace(
-        "[[listeners]]\naddress = \"127.0.0.1:0\"\n",
-        &format!("[[listeners]]\naddress = \"127.0.0.1:0\"\n{listener}"),
-    );
-    let gateway = gateway::start(&config);
+    let gateway = GatewayBuilder::new(&[server.address()], backend).listener(listener).start();
     let address = gateway.listeners()[0];
     (gateway, address)
 }

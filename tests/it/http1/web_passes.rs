@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use crate::support::gateway::{self, BACKENDS, gateway_config};
+use crate::support::gateway::{BACKENDS, GatewayBuilder};
 use crate::support::http1::Http1Answer;
 use crate::support::raw::{RawClient, message};
 use crate::support::speaker::{Answer, Fields, Speaker};
@@ -21,10 +21,12 @@ const UNARY: &str = "POST /test.web.v1.Anything/Unary";
 const GRPC: Fields = &[("content-type", "application/grpc")];
 
 fn before(service: &Speaker, backend: &str, listener: &str, extra: &str) -> (Gateway, SocketAddr) {
-    let config = gateway_config(&[service.address()], backend, extra);
-    let config =
-        config.replace("[[listeners]]\n", &format!("[[listeners]]\n{listener}")).replace("interop", "c");
-    let gateway = gateway::start(&config);
+    let gateway = GatewayBuilder::new(&[service.address()], backend)
+        .set("routes.cluster", "c")
+        .set("clusters.name", "c")
+        .listener(listener)
+        .extra(extra)
+        .start();
     let address = gateway.listeners()[0];
     (gateway, address)
 }
@@ -199,10 +201,8 @@ async fn all_of_a_trailers_only_answer_is_in_the_body() {
     ];
     for backend in BACKENDS {
         let service = Speaker::start(|_| Answer::head_alone(FAILED)).await;
-        let cors = "[listeners.cors]\nallow_origins = [\"*\"]\n";
-        let config = gateway_config(&[service.address()], backend, "");
-        let config = config.replace("[[routes]]", &format!("{cors}[[routes]]"));
-        let gateway = gateway::start(&config);
+        let config = GatewayBuilder::new(&[service.address()], backend);
+        let gateway = config.set_toml("listeners.cors.allow_origins", "[\"*\"]").start();
         for (version, form) in VERSIONS.into_iter().flat_map(|version| {
             ["application/grpc-web+proto", "application/grpc-web-text"].map(|form| (version, form))
         }) {

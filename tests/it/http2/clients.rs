@@ -1,6 +1,6 @@
 //! Clients that misbehave, and those beside them that notice nothing.
 
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{BACKENDS, GatewayBuilder, metric, metric_becomes};
 use crate::support::interop_server::{Call, Ended, InteropServer};
 use crate::support::raw::{self, PREFACE, RawCall, RawClient, RawReply};
 use crate::support::within;
@@ -23,10 +23,8 @@ fn with_listener(
     listener: &str,
     extra: &str,
 ) -> (Gateway, SocketAddr) {
-    let usual = "address = \"127.0.0.1:0\"\n\n[[routes]]";
-    let changed = format!("address = \"127.0.0.1:0\"\n{listener}\n[[routes]]");
-    let config = gateway_config(&[server.address()], backend, extra).replace(usual, &changed);
-    let gateway = gateway::start(&config.replace("workers = 2", "workers = 1"));
+    let config = GatewayBuilder::new(&[server.address()], backend).listener(listener).extra(extra);
+    let gateway = config.set("workers", 1).start();
     let address = gateway.listeners()[0];
     (gateway, address)
 }
@@ -237,9 +235,9 @@ async fn a_head_that_no_upstream_should_see_is_refused() {
     ];
     for backend in BACKENDS {
         let server = InteropServer::start();
-        let config = gateway_config(&[server.address()], backend, "");
-        let only = "match = { service = \"grpc.testing.TestService\" }";
-        let gateway = gateway::start(&config.replace("match = { prefix = \"/\" }", only));
+        let config = GatewayBuilder::new(&[server.address()], backend);
+        let only = "{ service = \"grpc.testing.TestService\" }";
+        let gateway = config.set_toml("routes.match", only).start();
         let mut client = RawClient::connect(gateway.listeners()[0]).await;
         for (method, path, headers, status, grpc_status) in table {
             let reply = sent(&mut client, method, path, headers).await;

@@ -1,7 +1,7 @@
 //! Endpoints behind Unix sockets, and clients that come by one.
 
 use super::interop::{CASE_MAX, run_all};
-use crate::support::gateway::{self, BACKENDS, metric, metric_becomes};
+use crate::support::gateway::{BACKENDS, GatewayBuilder, metric, metric_becomes};
 use crate::support::health::health_service;
 use crate::support::http1::Http1;
 use crate::support::interop_client as cases;
@@ -18,9 +18,9 @@ use tonic::Code;
 
 /// A gateway before the socket of this path, and where clients connect.
 fn before(path: &Path, backend: &str, extra: &str) -> (Gateway, SocketAddr) {
-    let endpoints = format!("endpoints = [\"unix://{}\"]", path.display());
-    let config = gateway::gateway_config(&[], backend, extra).replace("endpoints = []", &endpoints);
-    let gateway = gateway::start(&config);
+    let endpoints = format!("[\"unix://{}\"]", path.display());
+    let config = GatewayBuilder::new(&[], backend).set_toml("clusters.endpoints", endpoints);
+    let gateway = config.extra(extra).start();
     let address = gateway.listeners()[0];
     (gateway, address)
 }
@@ -129,9 +129,8 @@ async fn health_is_asked_over_a_unix_socket() {
 async fn every_case_passes_from_clients_of_a_unix_socket() {
     for backend in BACKENDS {
         let (server, path) = (InteropServer::start(), free_path());
-        let config = gateway::gateway_config(&[server.address()], backend, "");
-        let listener = format!("[[listeners]]\naddress = \"unix://{}\"", path.display());
-        let gateway = gateway::start(&config.replace("[[listeners]]\naddress = \"127.0.0.1:0\"", &listener));
+        let config = GatewayBuilder::new(&[server.address()], backend);
+        let gateway = config.set("listeners.address", format!("unix://{}", path.display())).start();
         let door = UnixDoor::start(&path).await;
         run_all(door.address(), &server).await;
         let web = [("content-type", "application/grpc-web+proto")];

@@ -1,7 +1,7 @@
 //! Upstreams that misbehave, and what a call through the gateway comes to.
 #![allow(clippy::disallowed_methods, reason = "a test measures how long an answer takes")]
 
-use crate::support::gateway::{self, BACKENDS, metric, metric_becomes};
+use crate::support::gateway::{self, BACKENDS, GatewayBuilder, metric, metric_becomes};
 use crate::support::raw::{self, RawClient, RawReply};
 use crate::support::raw_server::{
     CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM, RawServer, Stage, Step,
@@ -311,10 +311,11 @@ async fn clusters_of_a_route_share_its_calls_by_weight() {
             format!("[[clusters]]\nname = \"{name}\"\nendpoints = [\"{}\"]\n", server.address())
         };
         let more = cluster("few", &servers[1]) + &cluster("none", &none);
-        let config = gateway::gateway_config(&[servers[0].address()], backend, &more);
-        let weighted = "weighted_clusters = [{ name = \"interop\", weight = 80 }, { name = \"few\", weight = 20 }, \
+        let config = GatewayBuilder::new(&[servers[0].address()], backend).extra(&more);
+        let weighted = "[{ name = \"interop\", weight = 80 }, { name = \"few\", weight = 20 }, \
                         { name = \"none\", weight = 0 }]";
-        let gateway = gateway::start(&config.replace("cluster = \"interop\"", weighted));
+        let config = config.unset("routes.cluster").set_toml("routes.weighted_clusters", weighted);
+        let gateway = config.start();
         let mut client = RawClient::connect(gateway.listeners()[0]).await;
         for _ in 0..CALLS {
             assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"), "{backend}");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::gateway::{BACKENDS, gateway_config};
+use crate::support::gateway::{BACKENDS, GatewayBuilder};
 use crate::support::http1::Http1;
 use crate::support::library::{Ended, Library, SERVICE, Scratch, descriptor_set, from_json};
 use crate::support::process::Process;
@@ -26,8 +26,8 @@ async fn start(library: &Library, scratch: &Scratch, backend: &str) -> Process {
     let path = scratch.0.join("library.protoset");
     std::fs::write(&path, descriptor_set()).expect("a folder for temporary files");
     let tables = format!("[transcoding]\ndescriptor_sets = [{path:?}]\n");
-    let config = gateway_config(&[library.address()], backend, &tables);
-    Process::start(&config.replace("workers = 2", "workers = 1")).await
+    let config = GatewayBuilder::new(&[library.address()], backend).set("workers", 1).extra(&tables);
+    Process::start(&config.text()).await
 }
 
 /// How much memory the process takes beyond what it had, at most, while `work` is done.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::gateway::{BACKENDS, gateway_config};
+use crate::support::gateway::{BACKENDS, GatewayBuilder};
 use crate::support::interop_server::InteropServer;
 use crate::support::process::Process;
 use crate::support::raw::{EMPTY_CALL, RawClient};
@@ -48,8 +48,8 @@ async fn at_rest(process: &Process) {
 async fn an_idle_connection_holds_little_memory() {
     for (backend, most) in BACKENDS.into_iter().zip(MOST) {
         let server = InteropServer::start();
-        let config = gateway_config(&[server.address()], backend, "");
-        let process = Process::start(&config.replace("workers = 2", "workers = 1")).await;
+        let config = GatewayBuilder::new(&[server.address()], backend).set("workers", 1);
+        let process = Process::start(&config.text()).await;
         let _first = connect(&process, BEFORE).await;
         at_rest(&process).await;
         let before = process.memory("VmRSS");

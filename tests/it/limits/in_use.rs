@@ -1,6 +1,6 @@
 //! Limits that hold over all workers, however unevenly callers are spread over them.
 
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{BACKENDS, GatewayBuilder, metric, metric_becomes};
 use crate::support::interop_server::InteropServer;
 use crate::support::raw::{self, EMPTY_CALL, RawClient, RawReply};
 use crate::support::service::{Act, Service};
@@ -24,8 +24,8 @@ const OVERFLOW: &str = "ringway_upstream_pending_overflow_total";
 async fn start(backend: &str, extra: &str) -> (Service, Gateway, Vec<RawClient>) {
     let service = Service::start(|_, _| Act::Silence).await;
     let extra = format!("{extra}[clusters.retry]\nmax_attempts = 1\n");
-    let config = gateway_config(&[service.address()], backend, &extra);
-    let gateway = gateway::start(&config.replace("workers = 2", &format!("workers = {WORKERS}")));
+    let gateway =
+        GatewayBuilder::new(&[service.address()], backend).set("workers", WORKERS).extra(&extra).start();
     let clients = clients(&gateway, gateway.listeners()[0]).await;
     (service, gateway, clients)
 }
@@ -154,8 +154,8 @@ async fn calls_of_which_only_heads_come_give_their_places_to_others() {
     for (backend, workers) in BACKENDS.into_iter().flat_map(|backend| [(backend, 1), (backend, WORKERS)]) {
         let server = InteropServer::start();
         let extra = format!("max_requests = {MAX}\n[clusters.retry]\nmax_attempts = 1\n");
-        let config = gateway_config(&[server.address()], backend, &extra);
-        let gateway = gateway::start(&config.replace("workers = 2", &format!("workers = {workers}")));
+        let gateway =
+            GatewayBuilder::new(&[server.address()], backend).set("workers", workers).extra(&extra).start();
         let mut clients = Vec::new();
         for number in 1..=WORKERS {
             clients.push(RawClient::connect(gateway.listeners()[0]).await);

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::support::gateway::{BACKENDS, gateway_config};
+use crate::support::gateway::{BACKENDS, GatewayBuilder};
 use crate::support::library::{Library, Scratch, descriptor_set};
 use crate::support::process::Process;
 use crate::support::raw::{PREFACE, RawClient};
@@ -158,11 +158,12 @@ async fn rudeness_leaves_nothing_behind() {
             frozen.address()
         );
         let routes = "[[routes]]\nmatch = { service = \"frozen.S\" }\ncluster = \"frozen\"\n\
-                      [[routes]]\nmatch = { service = \"interim.S\" }\ncluster = \"interim\"\n[[routes]]\nmatch";
-        let config = gateway_config(&[library.address()], backend, &others)
-            .replace("workers = 2", "workers = 1")
-            .replace("[[routes]]\nmatch", routes);
-        let process = Process::start(&config).await;
+                      [[routes]]\nmatch = { service = \"interim.S\" }\ncluster = \"interim\"\n";
+        let config = GatewayBuilder::new(&[library.address()], backend)
+            .set("workers", 1)
+            .routes_before(routes)
+            .extra(&others);
+        let process = Process::start(&config.text()).await;
         // Buffers that a worker keeps are touched by the first ones.
         for _ in 0..8 {
             rudeness(&process).await;

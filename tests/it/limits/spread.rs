@@ -1,6 +1,6 @@
 //! Which worker serves a connection: a few that live long must not all stay with one.
 
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{BACKENDS, GatewayBuilder, metric, metric_becomes};
 use crate::support::http1::Http1;
 use crate::support::raw::{EMPTY_CALL, RawClient};
 use crate::support::service::{Act, Service};
@@ -15,11 +15,11 @@ const REFUSED: &str = "ringway_connections_refused_total";
 
 /// A gateway of so many workers, with more lines in its listener.
 fn start(service: &Service, backend: &str, workers: usize, listener: &str) -> (Gateway, SocketAddr) {
-    let config = gateway_config(&[service.address()], backend, "")
-        .replace("drain_timeout = \"5s\"", "drain_timeout = \"60s\"")
-        .replace("workers = 2", &format!("workers = {workers}"))
-        .replace("[[routes]]", &format!("{listener}\n[[routes]]"));
-    let gateway = gateway::start(&config);
+    let gateway = GatewayBuilder::new(&[service.address()], backend)
+        .set("drain_timeout", "60s")
+        .set("workers", workers)
+        .listener(listener)
+        .start();
     let address = gateway.listeners()[0];
     (gateway, address)
 }

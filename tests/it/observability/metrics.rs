@@ -1,7 +1,7 @@
 //! The page of metrics over HTTP: its formats, its labels, and what a service level can be read from.
 
 use crate::support::collector::Collector;
-use crate::support::gateway::{gateway_config, metric, metric_becomes, start};
+use crate::support::gateway::{GatewayBuilder, gateway_config, metric, metric_becomes, start};
 use crate::support::http1::{Http1, Http1Answer};
 use crate::support::interop_server::InteropServer;
 use crate::support::library::{Library, Source, front};
@@ -75,9 +75,8 @@ async fn prometheus_finds_no_fault_with_names_and_help_texts() {
 #[tokio::test]
 async fn calls_are_told_apart_by_protocol_and_streams_from_unary_calls() {
     let server = InteropServer::start();
-    let cors = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[listeners.cors]\nallow_origins = [\"*\"]\n";
-    let config = gateway_config(&[server.address()], "io_uring", "");
-    let gateway = start(&config.replace("[[listeners]]\naddress = \"127.0.0.1:0\"\n", cors));
+    let config = GatewayBuilder::new(&[server.address()], "io_uring");
+    let gateway = config.set_toml("listeners.cors.allow_origins", "[\"*\"]").start();
     let mut client = RawClient::connect(gateway.listeners()[0]).await;
     for _ in 0..3 {
         assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));

@@ -1,7 +1,7 @@
 //! Operators' views and orders: the admin address of a gateway that works, and its access log.
 #![allow(clippy::disallowed_methods, reason = "a test measures how long an answer takes")]
 
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{self, BACKENDS, GatewayBuilder, gateway_config, metric, metric_becomes};
 use crate::support::interop_server::InteropServer;
 use crate::support::library::{Library, Source, front};
 use crate::support::process::Process;
@@ -46,8 +46,8 @@ fn lines(path: &Path) -> Vec<Value> {
 
 /// A gateway with one worker that writes an access log with these settings.
 fn logging(server: SocketAddr, backend: &str, log: &Scratch, settings: &str) -> Gateway {
-    let config = gateway_config(&[server], backend, "").replace("workers = 2", "workers = 1");
-    gateway::start(&format!("{config}\n[access_log]\npath = {:?}\n{settings}\n", log.0))
+    let table = format!("[access_log]\npath = {:?}\n{settings}\n", log.0);
+    GatewayBuilder::new(&[server], backend).set("workers", 1).extra(&table).start()
 }
 
 /// The body of an answer of the admin address.

@@ -1,6 +1,6 @@
 //! `/tap`, `ringway tap` and `ringway top`: a gateway watched live.
 
-use crate::support::gateway::{gateway_config, metric_becomes, start};
+use crate::support::gateway::{GatewayBuilder, gateway_config, metric_becomes, start};
 use crate::support::http1::Http1;
 use crate::support::interop_server::InteropServer;
 use crate::support::raw::{EMPTY_CALL, RawClient};
@@ -78,8 +78,7 @@ async fn a_tap_ends_by_itself_and_says_what_it_saw() {
 #[tokio::test]
 async fn the_operator_may_forbid_it() {
     let server = InteropServer::start();
-    let config = gateway_config(&[server.address()], "epoll", "").replace("[admin]", "[admin]\ntap = false");
-    let gateway = start(&config);
+    let gateway = GatewayBuilder::new(&[server.address()], "epoll").set("admin.tap", false).start();
     let answer = Http1::connect(gateway.admin()).await.ask("GET /tap", &[], b"").await;
     assert_eq!(answer.status, 403, "{answer:?}");
 }

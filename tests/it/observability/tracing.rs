@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::support::collector::{self, Collector, ReceivedSpan};
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{self, BACKENDS, GatewayBuilder, gateway_config, metric, metric_becomes};
 use crate::support::interop_server::InteropServer;
 use crate::support::library::{Library, Source, front};
 use crate::support::process::Process;
@@ -328,9 +328,8 @@ async fn a_collector_that_is_dead_delays_no_call_and_what_is_lost_is_counted() {
     for (address, timeout) in [(gone_at, "5s"), (silent_at, "100ms")] {
         let settings = format!("sample = 1\nqueue_spans = 64\nbatch_spans = 32\ntimeout = \"{timeout}\"");
         let tables = collector::table(address, &settings);
-        let config =
-            gateway_config(&[server.address()], "epoll", &tables).replace("workers = 2", "workers = 1");
-        let gateway = gateway::start(&config);
+        let gateway =
+            GatewayBuilder::new(&[server.address()], "epoll").set("workers", 1).extra(&tables).start();
         let slowest = slowest_of(CALLS, gateway.listeners()[0]).await;
         assert!(slowest < Duration::from_secs(1), "{slowest:?}");
         let all = async {
@@ -429,10 +428,8 @@ async fn an_answer_says_where_its_time_went_if_that_is_wanted() {
 async fn the_operator_says_who_may_know_where_time_goes() {
     let server = InteropServer::start();
     for (setting, asked, wanted) in [("off", true, false), ("always", false, true)] {
-        let config = gateway_config(&[server.address()], "epoll", "");
-        let listener = "[[listeners]]\naddress = \"127.0.0.1:0\"\n";
-        let gateway =
-            gateway::start(&config.replace(listener, &format!("{listener}server_timing = \"{setting}\"\n")));
+        let config = GatewayBuilder::new(&[server.address()], "epoll");
+        let gateway = config.set("listeners.server_timing", setting).start();
         let fields: &[_] = if asked { &[("x-ringway-timing", "1")] } else { &[] };
         let reply = RawClient::connect(gateway.listeners()[0]).await.call(EMPTY_CALL, fields, b"").await;
         assert_eq!(reply.field("server-timing").is_some(), wanted, "{setting}: {reply:?}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{self, BACKENDS, GatewayBuilder, gateway_config, metric, metric_becomes};
 use crate::support::health::health_service;
 use crate::support::raw::{self, EMPTY_CALL, RawCall, RawClient};
 use crate::support::service::{Act, Service};
@@ -188,12 +188,12 @@ async fn what_is_used_of_a_rate_stays_used() {
     for backend in BACKENDS {
         let service = Service::start(|_, _| Act::Answer).await;
         let config = |max: u32, timeout: u32| {
-            let rate = format!(
-                "timeout = \"{timeout}s\"\n[routes.rate_limit]\nmax_tokens = {max}\ntokens_per_fill = 1\nfill_interval = \"1h\""
-            );
-            gateway_config(&[service.address()], backend, "")
-                .replace("prefix = \"/\"", "prefix = \"/grpc.testing.TestService/\"")
-                .replace("timeout = \"30s\"", &rate)
+            let rate = format!("{{ max_tokens = {max}, tokens_per_fill = 1, fill_interval = \"1h\" }}");
+            GatewayBuilder::new(&[service.address()], backend)
+                .set_toml("routes.match", "{ prefix = \"/grpc.testing.TestService/\" }")
+                .set("routes.timeout", format!("{timeout}s"))
+                .set_toml("routes.rate_limit", rate)
+                .text()
         };
         let last = format!(
             "{}[[routes]]\nmatch = {{ prefix = \"/last/\" }}\ncluster = \"interop\"\n",

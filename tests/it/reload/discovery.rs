@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{self, BACKENDS, GatewayBuilder, metric, metric_becomes};
 use crate::support::interop_server::InteropServer;
 use crate::support::raw::{self, EMPTY_CALL, RawClient};
 use crate::support::service::{Act, Service};
@@ -123,12 +123,16 @@ fn hosts(numbers: &[u8]) -> Vec<Ipv4Addr> {
 
 /// A configuration whose endpoint is a name.
 fn config(names: &NameServer, backend: &str, name: &str, port: u16, extra: &str) -> String {
-    let dns = format!(
-        "[dns]\nservers = [\"{}\"]\nrefresh_rate = \"2s\"\nmin_refresh_rate = \"20ms\"\ntimeout = \"300ms\"\n\n[io]",
-        names.address
-    );
-    let text = gateway_config(&[SocketAddr::from(([127, 0, 0, 1], port))], backend, extra);
-    text.replacen("[io]", &dns, 1).replacen(&format!("127.0.0.1:{port}"), &format!("{name}:{port}"), 1)
+    builder(names, backend, name, port).extra(extra).text()
+}
+
+fn builder(names: &NameServer, backend: &str, name: &str, port: u16) -> GatewayBuilder {
+    GatewayBuilder::new(&[], backend)
+        .set_toml("dns.servers", format!("[\"{}\"]", names.address))
+        .set("dns.refresh_rate", "2s")
+        .set("dns.min_refresh_rate", "20ms")
+        .set("dns.timeout", "300ms")
+        .set_toml("clusters.endpoints", format!("[\"{name}:{port}\"]"))
 }
 
 fn parsed(text: &str) -> config::Config {
@@ -309,9 +313,8 @@ async fn what_the_system_says_goes_first_and_a_name_may_be_required_to_resolve()
     let gateway = gateway::start(&config(&names, "epoll", "localhost", port, ""));
     are_used(&mut clients(&gateway).await, &services, &[0]).await;
     assert_eq!(names.count("localhost"), 0, "/etc/hosts has it");
-    let required =
-        config(&names, "epoll", "nowhere.test", port, "").replace("[dns]\n", "[dns]\nrequired = true\n");
-    let failed = Gateway::start(parsed(&required));
+    let required = builder(&names, "epoll", "nowhere.test", port).set("dns.required", true);
+    let failed = Gateway::start(parsed(&required.text()));
     assert!(matches!(&failed, Err(StartError::Resolve(name, _)) if name == "nowhere.test"), "{failed:?}");
     let told = failed.expect_err("it failed").to_string();
     assert!(told.ends_with("cannot resolve the endpoint nowhere.test: there is no such name"), "{told}");

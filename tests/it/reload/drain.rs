@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test measures how long an end takes")]
 
 use crate::support::callers::{Callers, open_call};
-use crate::support::gateway::{self, BACKENDS, asked, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{self, BACKENDS, GatewayBuilder, asked, metric, metric_becomes};
 use crate::support::interop_server::InteropServer;
 use crate::support::raw::{self, EMPTY_CALL, RawClient};
 use crate::support::raw_server::{RawServer, Step};
@@ -22,15 +22,14 @@ async fn join(gateway: Gateway) -> Ended {
 
 async fn hand_over_many_times(backend: &str) {
     let server = InteropServer::start();
-    let config = gateway_config(&[server.address()], backend, "");
-    let mut current = gateway::start(&config);
+    let config = GatewayBuilder::new(&[server.address()], backend);
+    let mut current = config.start();
     let address = current.listeners()[0];
-    let here = format!("[[listeners]]\naddress = \"{address}\"\nreuse_port = true");
-    let config = config.replace("[[listeners]]\naddress = \"127.0.0.1:0\"", &here);
+    let config = config.set("listeners.address", address.to_string()).set("listeners.reuse_port", true);
     let callers = Callers::start(address, 4, 50);
     for round in 0..ROUNDS {
         callers.progress(50).await;
-        let next = gateway::start(&config);
+        let next = config.start();
         assert_eq!(next.listeners(), [address]);
         current.drain();
         assert_eq!(join(std::mem::replace(&mut current, next)).await, CLEAN, "round {round}");
@@ -128,9 +127,8 @@ async fn goodbye_is_said_twice() {
 async fn a_call_that_never_ends_is_cut_at_drain_timeout() {
     for backend in BACKENDS {
         let server = RawServer::start(&[Step::Never]).await;
-        let config = gateway_config(&[server.address()], backend, "");
-        let config = config.replace("drain_timeout = \"5s\"", "drain_timeout = \"200ms\"");
-        let gateway = gateway::start(&config);
+        let config = GatewayBuilder::new(&[server.address()], backend).set("drain_timeout", "200ms");
+        let gateway = config.start();
         let mut client = RawClient::connect(gateway.listeners()[0]).await;
         let mut call = client.open(EMPTY_CALL, &[]).await;
         call.send(raw::message(0, b""), true);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::callers::open_call;
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{self, BACKENDS, GatewayBuilder, metric, metric_becomes};
 use crate::support::interop_server::InteropServer;
 use crate::support::pki::{Authority, Folder, names};
 use crate::support::raw::{self, EMPTY_CALL, RawClient, RawReply};
@@ -27,7 +27,11 @@ pub(super) fn reload(gateway: &mut Gateway, text: &str) -> Result<String, Reload
 
 /// The configuration with these listeners in place of its only one.
 pub(super) fn with(server: &InteropServer, backend: &str, listeners: &str) -> String {
-    let text = gateway_config(&[server.address()], backend, "");
+    placed(&GatewayBuilder::new(&[server.address()], backend), listeners)
+}
+
+fn placed(config: &GatewayBuilder, listeners: &str) -> String {
+    let text = config.text();
     assert!(text.contains(LISTENER));
     text.replace(LISTENER, listeners)
 }
@@ -119,7 +123,8 @@ async fn a_call_of_a_removed_listener_is_cut_at_drain_timeout() {
         let server = InteropServer::start();
         let other = free();
         let short = |listeners: &str| {
-            with(&server, backend, listeners).replace("drain_timeout = \"5s\"", "drain_timeout = \"200ms\"")
+            let config = GatewayBuilder::new(&[server.address()], backend).set("drain_timeout", "200ms");
+            placed(&config, listeners)
         };
         let mut gateway = gateway::start(&short(&format!("{LISTENER}{}", at(other, ""))));
         let mut steady = RawClient::connect(gateway.listeners()[0]).await;
@@ -143,7 +148,8 @@ async fn an_address_that_cannot_be_had_is_named_and_changes_nothing() {
         let (taken, other) = (taken.local_addr().expect("it is bound"), (free(), taken));
         let mut gateway = gateway::start(&with(&server, backend, LISTENER));
         let listeners = format!("{LISTENER}{}{}", at(other.0, ""), at(taken, ""));
-        let text = with(&server, backend, &listeners).replace("timeout = \"30s\"", "timeout = \"29s\"");
+        let config = GatewayBuilder::new(&[server.address()], backend).set("routes.timeout", "29s");
+        let text = placed(&config, &listeners);
         let line = text.lines().position(|line| line.contains(&taken.to_string())).expect("it is there") + 1;
         let refused = reload(&mut gateway, &text).expect_err("the port is taken").to_string();
         assert!(refused.starts_with(&format!("test.toml:{line}:11: cannot listen on {taken}")), "{refused}");

@@ -1,7 +1,7 @@
 //! The program as an operator sees it: a process that gets signals.
 
 use crate::support::callers::{Callers, open_call};
-use crate::support::gateway::{BACKENDS, asked, gateway_config};
+use crate::support::gateway::{BACKENDS, GatewayBuilder, asked, gateway_config};
 use crate::support::interop_server::InteropServer;
 use crate::support::process::Process;
 use crate::support::raw::{self, EMPTY_CALL, RawClient};
@@ -57,15 +57,14 @@ async fn a_hang_up_does_not_end_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_is_lost_when_one_process_takes_over_from_another() {
     let server = InteropServer::start();
-    let config = |round: usize| gateway_config(&[server.address()], BACKENDS[round % 2], "");
-    let mut current = Process::start(&config(0)).await;
+    let config = |round: usize| GatewayBuilder::new(&[server.address()], BACKENDS[round % 2]);
+    let mut current = Process::start(&config(0).text()).await;
     let address = current.listener;
     let callers = Callers::start(address, 4, usize::MAX);
     for round in 1..=ROUNDS {
         callers.progress(50).await;
-        let here = format!("[[listeners]]\naddress = \"{address}\"\nreuse_port = true");
-        let next = config(round).replace("[[listeners]]\naddress = \"127.0.0.1:0\"", &here);
-        let next = Process::start(&next).await;
+        let next = config(round).set("listeners.address", address.to_string());
+        let next = Process::start(&next.set("listeners.reuse_port", true).text()).await;
         assert_eq!(next.listener, address);
         current.signal("TERM");
         let ended = std::mem::replace(&mut current, next).ended().await;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::support::callers::{Callers, open_call};
 use crate::support::collector::Collector;
-use crate::support::gateway::{self, BACKENDS, asked, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{
+    self, BACKENDS, GatewayBuilder, asked, gateway_config, metric, metric_becomes,
+};
 use crate::support::interop_server::InteropServer;
 use crate::support::raw::{self, EMPTY_CALL, RawClient};
 use crate::support::within;
@@ -191,15 +193,15 @@ async fn spans_go_to_the_collector_in_use_and_none_is_lost() {
 
 #[tokio::test]
 async fn the_tap_is_forbidden_and_allowed_by_reload() {
-    let text = |extra: &str| {
-        let config = gateway_config(&[([127, 0, 0, 1], 9).into()], BACKENDS[1], "");
-        config.replace("[admin]\n", &format!("[admin]\n{extra}"))
+    let text = |tap: bool| {
+        let config = GatewayBuilder::new(&[([127, 0, 0, 1], 9).into()], BACKENDS[1]);
+        config.set("admin.tap", tap).text()
     };
-    let mut gateway = gateway::start(&text(""));
+    let mut gateway = gateway::start(&text(true));
     let status = async |gateway: &Gateway| asked(gateway.admin(), "/tap?seconds=0.1").await;
     assert_eq!(status(&gateway).await, "HTTP/1.1 200 OK");
-    reload(&mut gateway, &text("tap = false\n")).expect("it is taken");
+    reload(&mut gateway, &text(false)).expect("it is taken");
     assert_eq!(status(&gateway).await, "HTTP/1.1 403 Forbidden");
-    reload(&mut gateway, &text("")).expect("it is taken");
+    reload(&mut gateway, &text(true)).expect("it is taken");
     assert_eq!(status(&gateway).await, "HTTP/1.1 200 OK");
 }

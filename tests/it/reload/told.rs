@@ -1,6 +1,6 @@
 //! Keys that wait for a restart, and files that are gone: operators are told, and all else goes on.
 
-use crate::support::gateway::{BACKENDS, gateway_config};
+use crate::support::gateway::{BACKENDS, GatewayBuilder};
 use crate::support::interop_server::InteropServer;
 use crate::support::process::Process;
 use crate::support::raw::{EMPTY_CALL, RawClient};
@@ -9,20 +9,24 @@ use crate::support::raw::{EMPTY_CALL, RawClient};
 async fn a_key_that_waits_for_a_restart_is_named_and_the_rest_is_applied() {
     for backend in BACKENDS {
         let server = InteropServer::start();
-        let text = gateway_config(&[server.address()], backend, "");
-        let mut process = Process::start(&text).await;
+        let config = GatewayBuilder::new(&[server.address()], backend);
+        let mut process = Process::start(&config.text()).await;
         let mut client = RawClient::connect(process.listener).await;
-        let other = text
-            .replace("workers = 2", "workers = 3\ncpu_policy = \"physical_cores\"")
-            .replace("on_unavailable = \"fail\"", "entries = 512")
-            .replace("[admin]\naddress = \"127.0.0.1:0\"", "[admin]\naddress = \"127.0.0.1:1\"")
-            .replace("[[routes]]", "[[routes]]\nname = \"renamed\"");
+        let other = config
+            .clone()
+            .set("workers", 3)
+            .set("cpu_policy", "physical_cores")
+            .unset("io.on_unavailable")
+            .set("io.entries", 512)
+            .set("admin.address", "127.0.0.1:1")
+            .set("routes.name", "renamed")
+            .text();
         std::fs::write(process.config(), &other).expect("the test's file");
         let answer = process.posted("/config/reload").await;
         let file = process.config().display().to_string();
         let waiting = [
             ("2:11", "workers", "3", "2"),
-            ("3:14", "cpu_policy", "\"physical_cores\"", "the default"),
+            ("4:14", "cpu_policy", "\"physical_cores\"", "the default"),
             ("8:11", "io.entries", "512", "4096"),
             ("6:1", "io.on_unavailable", "\"fallback\"", "\"fail\""),
             ("11:11", "admin.address", "\"127.0.0.1:1\"", "\"127.0.0.1:0\""),
@@ -47,7 +51,7 @@ async fn a_key_that_waits_for_a_restart_is_named_and_the_rest_is_applied() {
         assert!(shown.contains("name = \"renamed\""), "{shown}");
         assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"), "{backend}");
 
-        std::fs::write(process.config(), &text).expect("the test's file");
+        std::fs::write(process.config(), config.text()).expect("the test's file");
         process.posted("/config/reload").await;
         assert_eq!(process.metric("ringway_config_keys_waiting").await, 0);
         process.signal("TERM");
@@ -58,8 +62,8 @@ async fn a_key_that_waits_for_a_restart_is_named_and_the_rest_is_applied() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_file_is_noticed_once_and_what_was_read_stays() {
     let server = InteropServer::start();
-    let text = gateway_config(&[server.address()], BACKENDS[0], "");
-    let mut process = Process::start(&text).await;
+    let config = GatewayBuilder::new(&[server.address()], BACKENDS[0]);
+    let mut process = Process::start(&config.text()).await;
     let mut client = RawClient::connect(process.listener).await;
     assert_eq!(process.metric("ringway_config_files_missing").await, 0);
     std::fs::remove_file(process.config()).expect("the test's file");
@@ -68,8 +72,7 @@ async fn a_deleted_file_is_noticed_once_and_what_was_read_stays() {
     assert_eq!(process.metric("ringway_config_files_missing").await, 1);
     assert_eq!(client.call(EMPTY_CALL, &[], b"").await.grpc_status(), Some("0"));
 
-    std::fs::write(process.config(), text.replace("[[routes]]", "[[routes]]\nname = \"renamed\""))
-        .expect("the test's file");
+    std::fs::write(process.config(), config.set("routes.name", "renamed").text()).expect("the test's file");
     process.says("the file is there again").await;
     process.says("new configuration").await;
     assert_eq!(process.metric("ringway_config_files_missing").await, 0);
@@ -80,4 +83,10 @@ async fn a_deleted_file_is_noticed_once_and_what_was_read_stays() {
     let count = said.iter().filter(|line| line.contains("the file is missing")).count();
     assert_eq!(count, 1, "{said:?}");
     assert_eq!(process.ended().await.code(), Some(0));
+}
+
+#[test]
+#[should_panic(expected = "the gateway has no key worker")]
+fn no_test_sets_a_key_that_the_gateway_does_not_know() {
+    let _ = GatewayBuilder::new(&[], BACKENDS[0]).set("worker", 1);
 }

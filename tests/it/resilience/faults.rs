@@ -12,7 +12,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use crate::support::gateway::{gateway_config, sum_of};
+use crate::support::gateway::{GatewayBuilder, sum_of};
 use crate::support::http1::Http1;
 use crate::support::library::{Library, Scratch, descriptor_set};
 use crate::support::process::Process;
@@ -39,13 +39,13 @@ struct Front {
     _scratch: Scratch,
 }
 
-async fn front(program: &Path, change: impl FnOnce(String) -> String) -> Front {
+async fn front(program: &Path, change: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Front {
     let (library, scratch) = (Library::start(), Scratch::new());
     let path = scratch.0.join("library.protoset");
     std::fs::write(&path, descriptor_set()).expect("a folder for temporary files");
     let tables = format!("[transcoding]\ndescriptor_sets = [{path:?}]\n");
-    let config = change(gateway_config(&[library.address()], "epoll", &tables));
-    let process = Process::start_program(program, &config).await;
+    let config = change(GatewayBuilder::new(&[library.address()], "epoll").extra(&tables));
+    let process = Process::start_program(program, &config.text()).await;
     Front { library, process, _scratch: scratch }
 }
 
@@ -58,8 +58,8 @@ async fn status(front: &Front, request: &str) -> String {
 
 /// A program in front of a service, and a client of it.
 async fn before(program: &Path, service: &Service, extra: &str) -> (Process, RawClient) {
-    let config = gateway_config(&[service.address()], "epoll", extra).replace("workers = 2", "workers = 1");
-    let process = Process::start_program(program, &config).await;
+    let config = GatewayBuilder::new(&[service.address()], "epoll").set("workers", 1).extra(extra);
+    let process = Process::start_program(program, &config.text()).await;
     let client = RawClient::connect(process.listener).await;
     (process, client)
 }
@@ -175,8 +175,8 @@ fn nobody_there(program: &Path) -> Replies<'_> {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let dead = closed.expect("a free port");
         let extra = "[clusters.breaker]\nenabled = false\n[clusters.reconnect]\ninitial_backoff = \"10s\"\n";
-        let config = gateway_config(&[dead], "epoll", extra).replace("workers = 2", "workers = 1");
-        let process = Process::start_program(program, &config).await;
+        let config = GatewayBuilder::new(&[dead], "epoll").set("workers", 1).extra(extra);
+        let process = Process::start_program(program, &config.text()).await;
         let mut client = RawClient::connect(process.listener).await;
         calls(&mut client, 1, &[]).await;
         let begun = Instant::now();
@@ -237,8 +237,8 @@ fn user_in_host(program: &Path) -> Replies<'_> {
 
 fn absolute_form(program: &Path) -> Replies<'_> {
     Box::pin(async move {
-        let only = "match = { prefix = \"/\", host = \"a.example\" }";
-        let front = front(program, |config| config.replace("match = { prefix = \"/\" }", only)).await;
+        let only = "{ prefix = \"/\", host = \"a.example\" }";
+        let front = front(program, |config| config.set_toml("routes.match", only)).await;
         let request = "GET http://a.example/v1/shelves/a/books/b HTTP/1.1\r\nhost: b.example\r\n\r\n";
         status(&front, request).await
     })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric};
+use crate::support::gateway::{self, BACKENDS, GatewayBuilder, gateway_config, metric};
 use crate::support::http1::Http1;
 use crate::support::raw::{self, EMPTY_CALL, RawClient, RawReply};
 use crate::support::raw_server::{RawServer, Step};
@@ -23,8 +23,8 @@ const fn ms(n: u64) -> Duration {
 
 /// A gateway whose route has this timeout; `keys` belong to its cluster.
 fn before(backends: &[SocketAddr], backend: &str, route: &str, keys: &str) -> (Gateway, SocketAddr) {
-    let config = gateway_config(backends, backend, &format!("{keys}{QUIET}"));
-    let gateway = gateway::start(&config.replace("timeout = \"30s\"", &format!("timeout = \"{route}\"")));
+    let config = GatewayBuilder::new(backends, backend).extra(&format!("{keys}{QUIET}"));
+    let gateway = config.set("routes.timeout", route).start();
     let address = gateway.listeners()[0];
     (gateway, address)
 }
@@ -61,8 +61,9 @@ async fn every_timeout_holds_caps_the_callers_and_is_told_reduced() {
         BACKENDS.into_iter().flat_map(|backend| table.clone().map(|row| (backend, row)))
     {
         let service = Service::start(|_, _| Act::Silence).await;
-        let config = gateway_config(&[service.address()], backend, &format!("{keys}{QUIET}{methods}"));
-        let gateway = gateway::start(&config.replace("timeout = \"30s\"", &format!("timeout = \"{route}\"")));
+        let config = GatewayBuilder::new(&[service.address()], backend);
+        let config = config.set("routes.timeout", route).extra(&format!("{keys}{QUIET}{methods}"));
+        let gateway = config.start();
         let mut client = RawClient::connect(gateway.listeners()[0]).await;
         // How late it may be at most is held where time is virtual: `src/worker/simulation/timing.rs`.
         for (deadline, at_least, at_most) in
@@ -181,8 +182,8 @@ async fn a_wait_between_attempts_counts() {
                  [clusters.breaker]\nenabled = false\n[clusters.outlier_detection]\nenabled = false\n";
     for backend in BACKENDS {
         let service = Service::start(|_, _| Act::Status(14, None)).await;
-        let config = gateway_config(&[service.address()], backend, waits);
-        let gateway = gateway::start(&config.replace("timeout = \"30s\"", "timeout = \"700ms\""));
+        let config = GatewayBuilder::new(&[service.address()], backend).extra(waits);
+        let gateway = config.set("routes.timeout", "700ms").start();
         let mut client = RawClient::connect(gateway.listeners()[0]).await;
         let (reply, took) = call(&mut client, None).await;
         // A second wait would end after it, so there is none.
@@ -238,8 +239,8 @@ async fn a_timeout_that_follows_the_latency_is_for_one_attempt() {
     for backend in BACKENDS {
         let mood = Mood::default();
         let service = mood.service().await;
-        let config = gateway_config(&[service.address()], backend, &extra);
-        let gateway = gateway::start(&config.replace("timeout = \"30s\"", "timeout = \"2s\""));
+        let config = GatewayBuilder::new(&[service.address()], backend).extra(&extra);
+        let gateway = config.set("routes.timeout", "2s").start();
         let mut client = RawClient::connect(gateway.listeners()[0]).await;
         let learn = async {
             while shown(&gateway).is_none_or(|seconds| seconds > 0.3) {
@@ -274,10 +275,9 @@ async fn a_timeout_that_follows_the_latency_is_for_one_attempt() {
 async fn a_message_that_drips_ends_its_call() {
     for backend in BACKENDS {
         let service = Service::start(|_, _| Act::Silence).await;
-        let usual = "address = \"127.0.0.1:0\"\n\n[[routes]]";
-        let config = gateway_config(&[service.address()], backend, QUIET);
-        let changed = "address = \"127.0.0.1:0\"\nread_timeout = \"300ms\"\nmin_rate = 1000\n\n[[routes]]";
-        let gateway = gateway::start(&config.replace(usual, changed));
+        let config = GatewayBuilder::new(&[service.address()], backend).extra(QUIET);
+        let config = config.set("listeners.read_timeout", "300ms").set("listeners.min_rate", 1000);
+        let gateway = config.start();
         let mut client = RawClient::connect(gateway.listeners()[0]).await;
         let mut patient = client.open(EMPTY_CALL, &[]).await;
         patient.send(raw::message(0, b"x"), false);

@@ -59,10 +59,8 @@ pub(crate) fn config(
     listener: &str,
     cluster: &str,
 ) -> String {
-    let text = crate::support::gateway::gateway_config(backends, io_backend, cluster);
-    let address = "[[listeners]]\naddress = \"127.0.0.1:0\"\n";
-    assert!(text.contains(address));
-    text.replace(address, &format!("{address}{listener}\n"))
+    let config = crate::support::gateway::GatewayBuilder::new(backends, io_backend);
+    config.listener(listener).extra(cluster).text()
 }
 
 /// Panics if a call has failed.

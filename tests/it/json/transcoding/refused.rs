@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::support::gateway::{BACKENDS, metric, metric_becomes};
+use crate::support::gateway::{BACKENDS, GatewayBuilder, metric, metric_becomes};
 use crate::support::http1::Http1;
 use crate::support::library::{Library, Source, front, front_with};
 use crate::support::raw::RawClient;
@@ -173,11 +173,8 @@ async fn what_is_refused_by_its_head_is_not_asked_for() {
 }
 
 /// Adds keys to the listener, and leaves one worker.
-fn listener(keys: &'static str) -> impl FnOnce(String) -> String {
-    move |config| {
-        let changed = format!("[[listeners]]\n{keys}");
-        config.replace("workers = 2", "workers = 1").replace("[[listeners]]", &changed)
-    }
+fn listener(keys: &'static str) -> impl FnOnce(GatewayBuilder) -> GatewayBuilder {
+    move |config| config.set("workers", 1).listener(keys)
 }
 
 /// Row 45: what clients have begun and do not finish is held within bounds, by connection and by worker.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Replies, counted, yes_or_no};
-use crate::support::gateway::gateway_config;
+use crate::support::gateway::{GatewayBuilder, gateway_config};
 use crate::support::library::Scratch;
 use crate::support::process::Process;
 use crate::support::raw::{self, EMPTY_CALL, RawClient};
@@ -29,9 +29,8 @@ async fn calls(client: &mut RawClient, time: Duration) {
 pub(super) fn outage(program: &Path) -> Replies<'_> {
     Box::pin(async move {
         let (one, two) = (Service::start(|_, _| Act::Answer).await, Service::start(|_, _| Act::Answer).await);
-        let config = gateway_config(&[one.address(), two.address()], "epoll", "");
-        let config = config.replace("workers = 2", "workers = 1");
-        let process = Process::start_program(program, &config).await;
+        let config = GatewayBuilder::new(&[one.address(), two.address()], "epoll").set("workers", 1);
+        let process = Process::start_program(program, &config.text()).await;
         let mut client = RawClient::connect(process.listener).await;
         calls(&mut client, Duration::from_secs(10)).await;
         drop((one, two));

@@ -4,7 +4,7 @@ use ringway::supervisor::Gateway;
 use std::time::Duration;
 
 use super::{clients, round};
-use crate::support::gateway::{self, BACKENDS, gateway_config, metric, metric_becomes};
+use crate::support::gateway::{self, BACKENDS, GatewayBuilder, metric, metric_becomes};
 use crate::support::raw::{self, EMPTY_CALL};
 use crate::support::raw_server::{RawServer, Step};
 use crate::support::service::{Act, Service};
@@ -12,11 +12,10 @@ use crate::support::within;
 
 #[tokio::test]
 async fn a_rate_limit_is_exact_over_workers() {
-    let limit = "timeout = \"30s\"\n[routes.rate_limit]\nmax_tokens = 100\ntokens_per_fill = 1\nfill_interval = \"1h\"";
+    let limit = "[routes.rate_limit]\nmax_tokens = 100\ntokens_per_fill = 1\nfill_interval = \"1h\"";
     for backend in BACKENDS {
         let service = Service::start(|_, _| Act::Answer).await;
-        let config = gateway_config(&[service.address()], backend, "").replace("timeout = \"30s\"", limit);
-        let gateway = gateway::start(&config);
+        let gateway = GatewayBuilder::new(&[service.address()], backend).route(limit).start();
         let mut clients = clients(gateway.listeners()[0]).await;
         // Idle tokens of one worker reach the other at its tick, so it may take more than one round.
         let all = async {
