@@ -55,6 +55,12 @@ impl Output {
         self.0.as_ref().map_or(&[], |parts| &parts.bytes)
     }
 
+    /// Its own bytes so far, to be changed in place.
+    #[inline]
+    pub fn own_mut(&mut self) -> &mut [u8] {
+        self.0.as_mut().map_or(&mut [], |parts| &mut parts.bytes)
+    }
+
     /// Adds a payload; a large one is not copied.
     #[inline]
     pub fn push(&mut self, slice: Slice) {
@@ -148,9 +154,13 @@ mod tests {
 
     #[test]
     fn an_output_without_memory_is_a_pointer() {
-        let output = Output::default();
-        assert_eq!((size_of::<Output>(), output.len(), output.capacity()), (8, 0, 0));
-        assert!(output.is_empty() && output.own().is_empty() && output.parts(0).next().is_none());
+        let mut output = Output::default();
+        assert!(output.is_empty() && output.own_mut().is_empty() && output.parts(0).next().is_none());
+        output.clear();
+        assert_eq!(
+            (size_of::<Output>(), output.len(), output.capacity(), output.0.is_none()),
+            (8, 0, 0, true)
+        );
     }
 
     #[test]

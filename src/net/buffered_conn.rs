@@ -118,6 +118,9 @@ impl BufferedConn {
     /// Gives back memory that only a connection on which bytes move needs.
     pub fn shrink(&self) {
         self.read_buffer.borrow_mut().shrink();
+        if let Some(secure) = self.secure.get() {
+            secure.borrow_mut().shrink();
+        }
     }
 
     /// Cuts the connection: nothing more is sent, not even what is staged.

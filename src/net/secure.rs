@@ -192,7 +192,7 @@ impl Secure {
 
     /// Shows the session what waits. True if the peer sends nothing more.
     fn advance_waiting(&mut self, plain: &mut Plain<'_>) -> Result<bool, SessionError> {
-        let progress = advance(&mut self.session, self.waiting.bytes(), plain, &mut self.replies);
+        let progress = advance(&mut self.session, self.waiting.own_mut(), plain, &mut self.replies);
         let progress = progress.inspect_err(|_| self.phase = Phase::Failed)?;
         let waiting = self.waiting.bytes();
         waiting.drain(..progress.used);
@@ -229,11 +229,11 @@ impl Secure {
     fn write(&mut self, stage: Option<&Output>, out: &mut Vec<u8>) -> Result<(), SessionError> {
         let mut used = 0;
         if let Some(stage) = stage {
-            used += seal_parts(&mut self.session, self.waiting.bytes(), stage, out)?;
+            used += seal_parts(&mut self.session, self.waiting.own_mut(), stage, out)?;
         }
         if self.is_open() && self.closing == Closing::Wanted {
             self.closing = Closing::Told;
-            used += self.session.close(&mut self.waiting.bytes()[used..], out)?;
+            used += self.session.close(&mut self.waiting.own_mut()[used..], out)?;
         }
         if used > 0 {
             self.waiting.bytes().drain(..used);
@@ -259,6 +259,13 @@ impl Secure {
         self.received.clear();
         if self.waiting.capacity() > 0 {
             buffers.give(mem::take(&mut self.waiting));
+        }
+    }
+
+    /// Gives back the room for received slices, while there are none.
+    pub(super) fn shrink(&mut self) {
+        if self.received.is_empty() {
+            self.received = VecDeque::new();
         }
     }
 
