@@ -39,8 +39,14 @@ protos = [\"$protos/connectrpc/conformance/v1/service.proto\"]
 proto_paths = [\"$protos\"]
 "
 
-# features PROTOCOLS CODECS COMPRESSIONS: what the server under test can do. Without TLS, HTTP/2 is known by its preface.
+# features PROTOCOLS CODECS COMPRESSIONS [secure]: what the server under test can do. Without TLS, HTTP/2 is known by its
+# preface. With it, all cases run over TLS and again with certificates of clients, and no others.
 features() {
+    local secure=false
+    if [ "${4-}" = secure ]; then
+        secure=true
+        printf 'exclude_cases:\n  - use_tls: false\n'
+    fi
     cat <<YAML
 features:
   versions: [HTTP_VERSION_1, HTTP_VERSION_2]
@@ -48,7 +54,8 @@ features:
   codecs: [$2]
   compressions: [$3]
   supportsH2c: true
-  supportsTls: false
+  supportsTls: $secure
+  supportsTlsClientCerts: $secure
   supportsHalfDuplexBidiOverHttp1: true
 YAML
 }
@@ -60,6 +67,9 @@ features $web $proto "$few" >"$cache/web.yaml"
 features "$grpc, $web" "$proto, CODEC_JSON" "$many" >"$cache/all.yaml"
 features PROTOCOL_CONNECT "$proto, CODEC_JSON" "$many" >"$cache/connect.yaml"
 cp "$cache/connect.yaml" "$cache/connect-json.yaml"
+features "$grpc, $web" $proto "$few" secure >"$cache/tls.yaml"
+features PROTOCOL_CONNECT "$proto, CODEC_JSON" "$few" secure >"$cache/tls-connect.yaml"
+echo "  supportsConnectGet: false" >>"$cache/tls-connect.yaml"
 echo "  supportsConnectGet: false" >>"$cache/connect.yaml"
 echo "  supportsConnectGet: true" >>"$cache/connect-json.yaml"
 
@@ -71,7 +81,7 @@ conformance() {
     grep -q '^Total cases: [1-9]' "$log" || { cat "$log" >&2; missing "the suite did not run"; }
 }
 
-row='%-8s %-5s %-36s %6s %7s %16s %15s\n'
+row='%-8s %-12s %-36s %6s %7s %16s %15s\n'
 
 # table SERVER NAME ALONE THROUGH: a line for each suite, of what failed in the two logs. Exit code 1 if Ringway causes a
 # failure.
@@ -110,7 +120,7 @@ echo "connectrpc/conformance $version, $("$ringway" --version | head -n 1), $(go
 printf "\n$row" server conf suite cases passed "failing without" "failing by it"
 code=0
 # The server of grpc-go knows neither JSON nor most of the compressions.
-for pair in referenceserver:grpc referenceserver:web referenceserver:all referenceserver:connect referenceserver:connect-json grpcserver:grpc grpcserver:web; do
+for pair in referenceserver:grpc referenceserver:web referenceserver:all referenceserver:connect referenceserver:connect-json referenceserver:tls referenceserver:tls-connect grpcserver:grpc grpcserver:web; do
     server=$bin/${pair%:*} name=${pair#*:} log=$cache/${pair/:/.}
     options=("$@")
     # A request of a type that nobody knows is answered as JSON of no protocol: see docs/CONFORMANCE.md.

@@ -27,9 +27,15 @@ import (
 const (
 	requestProtocol    = 1
 	requestHTTPVersion = 2
+	requestUseTLS      = 4
+	requestClientCert  = 5
 	requestReadLimit   = 6
+	requestCreds       = 7
+	credsCert          = 1
+	credsKey           = 2
 	responseHost       = 1
 	responsePort       = 2
+	responseCert       = 3
 
 	protocolGRPC = 2
 	http2        = 2
@@ -43,7 +49,7 @@ const config = `workers = 1
 address = "127.0.0.1:0"
 [[listeners]]
 address = "127.0.0.1:0"
-[[routes]]
+%s[[routes]]
 cluster = "conformance"
 timeout = "0s"
 [[clusters]]
@@ -51,8 +57,11 @@ name = "conformance"
 endpoints = ["127.0.0.1:%d"]
 `
 
-// numbers are the fields of a message that hold one.
-type numbers map[uint64]uint64
+// fields are those of a message: numbers, and bytes.
+type fields struct {
+	numbers map[uint64]uint64
+	bytes   map[uint64][]byte
+}
 
 func main() {
 	log.SetFlags(0)
@@ -74,7 +83,7 @@ func run(ringway string, command []string) error {
 	}
 	server := exec.Command(command[0], command[1:]...)
 	server.Stderr = os.Stderr
-	port, err := startServer(server, asked[requestReadLimit])
+	port, err := startServer(server, asked.numbers[requestReadLimit])
 	if err != nil {
 		return fmt.Errorf("%s: %w", command[0], err)
 	}
@@ -86,7 +95,11 @@ func run(ringway string, command []string) error {
 	}
 	defer os.RemoveAll(folder)
 	path := folder + "/ringway.toml"
-	text := fmt.Appendf(nil, config, port)
+	cert, tls, err := listenerTLS(asked, folder)
+	if err != nil {
+		return err
+	}
+	text := fmt.Appendf(nil, config, tls, port)
 	if err := os.WriteFile(path, append(text, os.Getenv("BEHIND_CONFIG")...), 0o600); err != nil {
 		return err
 	}
@@ -100,10 +113,38 @@ func run(ringway string, command []string) error {
 	answer := binary.AppendUvarint(nil, responseHost<<3|2)
 	answer = append(binary.AppendUvarint(answer, uint64(len(host))), host...)
 	answer = binary.AppendUvarint(binary.AppendUvarint(answer, responsePort<<3), ours)
+	if len(cert) > 0 {
+		answer = binary.AppendUvarint(binary.AppendUvarint(answer, responseCert<<3|2), uint64(len(cert)))
+		answer = append(answer, cert...)
+	}
 	if err := write(os.Stdout, answer); err != nil {
 		return err
 	}
 	return wait(told, server, gateway)
+}
+
+// listenerTLS writes the files that the runner's certificates are, and gives the listener's own certificate and the tables
+// that name them. Nothing without TLS.
+func listenerTLS(asked fields, folder string) ([]byte, string, error) {
+	if asked.numbers[requestUseTLS] == 0 {
+		return nil, "", nil
+	}
+	creds, err := parse(asked.bytes[requestCreds])
+	if err != nil {
+		return nil, "", fmt.Errorf("the server's certificate: %w", err)
+	}
+	cert, clients := creds.bytes[credsCert], asked.bytes[requestClientCert]
+	for name, content := range map[string][]byte{"tls.crt": cert, "tls.key": creds.bytes[credsKey], "clients.pem": clients} {
+		if err := os.WriteFile(folder+"/"+name, content, 0o600); err != nil {
+			return nil, "", err
+		}
+	}
+	tables := ""
+	if len(clients) > 0 {
+		tables = "[listeners.tls]\nrequire_client_certificate = true\n" +
+			"[listeners.tls.validation_context]\ntrusted_ca = \"clients.pem\"\n"
+	}
+	return cert, tables + "[[listeners.tls.tls_certificates]]\ncertificate_chain = \"tls.crt\"\nprivate_key = \"tls.key\"\n", nil
 }
 
 // wait ends when the runner says so, or with an error when a program ends before.
@@ -141,7 +182,7 @@ func startServer(server *exec.Cmd, readLimit uint64) (uint64, error) {
 		return 0, err
 	}
 	answer, err := read(out)
-	return answer[responsePort], err
+	return answer.numbers[responsePort], err
 }
 
 // startGateway starts Ringway, and gives the port that it listens on once it is ready.
@@ -184,16 +225,20 @@ func write(to io.Writer, message []byte) error {
 	return err
 }
 
-func read(from io.Reader) (numbers, error) {
-	found := numbers{}
+func read(from io.Reader) (fields, error) {
 	var length [4]byte
 	if _, err := io.ReadFull(from, length[:]); err != nil {
-		return found, err
+		return fields{}, err
 	}
 	message := make([]byte, binary.BigEndian.Uint32(length[:]))
 	if _, err := io.ReadFull(from, message); err != nil {
-		return found, err
+		return fields{}, err
 	}
+	return parse(message)
+}
+
+func parse(message []byte) (fields, error) {
+	found := fields{map[uint64]uint64{}, map[uint64][]byte{}}
 	number := func() uint64 {
 		value, size := binary.Uvarint(message)
 		message = message[max(size, 0):]
@@ -206,8 +251,9 @@ func read(from io.Reader) (numbers, error) {
 		case len(message) == before || (key&7 == 2 && value > uint64(len(message))):
 			return found, errors.New("the message is cut")
 		case key&7 == 0:
-			found[key>>3] = value
+			found.numbers[key>>3] = value
 		case key&7 == 2:
+			found.bytes[key>>3] = message[:value]
 			message = message[value:]
 		default:
 			return found, fmt.Errorf("field %d is neither a number nor bytes", key>>3)
