@@ -278,7 +278,7 @@ impl BufferedConn {
     pub(super) fn discard_received(&self) {
         self.read_buffer.borrow_mut().discard();
         if let Some(secure) = self.secure.get() {
-            secure.borrow_mut().discard(&self.buffers);
+            secure.borrow_mut().deafen();
         }
     }
 

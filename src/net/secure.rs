@@ -35,6 +35,8 @@ pub(super) struct Secure {
     /// Bytes to be sent as they are: handshakes, alerts, answers to key updates.
     replies: Vec<u8>,
     closing: Closing,
+    /// The protocol is done, and nothing is opened any more. What is staged may still have to go.
+    is_deaf: bool,
     /// The reason why records come or go no more.
     error: Option<SessionError>,
 }
@@ -72,6 +74,7 @@ impl Secure {
             waiting: Output::default(),
             replies: Vec::new(),
             closing: Closing::No,
+            is_deaf: false,
             error: None,
         }
     }
@@ -90,8 +93,8 @@ impl Secure {
         match self.phase {
             // Buffers are for all connections, and a handshake may wait.
             Phase::Shaking => self.wait_for_more(&slice, buffers),
-            Phase::Open => self.received.push_back(slice),
-            Phase::Failed => {}
+            Phase::Open if !self.is_deaf => self.received.push_back(slice),
+            Phase::Open | Phase::Failed => {}
         }
     }
 
@@ -254,7 +257,14 @@ impl Secure {
         self.replies = answer.to_vec();
     }
 
-    /// Drops what has come.
+    /// Drops what has come and what will come. The part of a record that waits stays: without it the next bytes would be
+    /// no record, and the session would fail before all is sent.
+    pub(super) fn deafen(&mut self) {
+        self.is_deaf = true;
+        self.received.clear();
+    }
+
+    /// Drops what has come, as does the connection.
     pub(super) fn discard(&mut self, buffers: &Buffers) {
         self.received.clear();
         if self.waiting.capacity() > 0 {

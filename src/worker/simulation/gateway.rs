@@ -53,7 +53,7 @@ pub(super) struct Shared {
     pub(super) clusters: Vec<Arc<SharedClusterState>>,
     rates: Vec<Option<Arc<SharedRate>>>,
     listeners: Vec<Arc<SharedListener>>,
-    tls: Arc<Contexts>,
+    pub(super) tls: Arc<Contexts>,
     layout: Layout,
 }
 
@@ -256,7 +256,7 @@ impl Shared {
                 .map(|cluster| SharedClusterState::new(cluster, cluster.endpoints.len(), workers))
                 .collect(),
             rates: config.routes.iter().map(|route| route.rate_limit.map(rate)).collect(),
-            tls: Arc::default(),
+            tls: Arc::new(Contexts::load(&config, None).expect("its files are there")),
             layout: with_endpoints(&config),
             config,
         }
@@ -282,7 +282,8 @@ impl Shared {
         };
         let listeners = config.listeners.iter().zip(&self.listeners).map(listener).collect();
         let (limits, balance) = (self.limits.clone(), Arc::clone(&self.balance));
-        Shared { clusters, limits, balance, listeners, ..fresh }
+        let tls = Contexts::load(&config, Some(&self.tls)).expect("its files are there");
+        Shared { clusters, limits, balance, listeners, tls: Arc::new(tls), ..fresh }
     }
 
     fn snapshot(&self, worker: usize, shard: &Arc<Shard>) -> ConfigSnapshot {

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::http2::{self, Bounds, Head, Heads, Session, Stream};
 use crate::net::memory::{End, Memory, World};
 use crate::net::{BufferedConn, IoContext, Socket, runtime, stream};
 use crate::time::Moment;
+use crate::tls::{self, Contexts};
 
 /// The state that all peers of a simulation share.
 pub(super) struct Far {
@@ -19,6 +21,8 @@ pub(super) struct Far {
     pub(super) heads: Rc<Heads>,
     http2: Rc<http2::Memory>,
     local: Rc<IoContext>,
+    /// TLS of all peers, if there is any: that of the gateway, in the other role.
+    tls: RefCell<Option<Arc<Contexts>>>,
     panics: Cell<u32>,
 }
 
@@ -28,9 +32,26 @@ impl Far {
         let local = IoContext::new(Default::default(), memory.now());
         let heads = Heads::new();
         let http2 = http2::Memory::new(&heads);
-        let far = Rc::new(Far { memory, heads, http2, local, panics: Cell::new(0) });
+        let (tls, panics) = Default::default();
+        let far = Rc::new(Far { memory, heads, http2, local, tls, panics });
         far.spawn(Rc::clone(&far).tick());
         far
+    }
+
+    /// From now on connections have TLS where the gateway has it.
+    pub(super) fn secure(&self, tls: &Arc<Contexts>) {
+        *self.tls.borrow_mut() = Some(Arc::clone(tls)).filter(|tls| tls.listener(0).is_some());
+    }
+
+    /// The session of a peer's new connection.
+    fn session(&self, is_client: bool) -> Option<tls::Session> {
+        let tls = self.tls.borrow();
+        let tls = tls.as_ref()?;
+        let session = match is_client {
+            true => tls.cluster(0)?.session("the settings have a name"),
+            false => tls.listener(0)?.session(),
+        };
+        Some(session.expect("the gateway takes these settings, too"))
     }
 
     /// Adds a task to the simulation. That it has panicked is known by [`Far::check`].
@@ -114,7 +135,8 @@ impl Peer {
         let (has_ended, closes) = (Cell::new(false), Cell::new(false));
         let covers = Cell::new(u32::MAX);
         let peer = Rc::new(Peer { session, conn, has_ended, closes, covers, task: RefCell::default() });
-        let protocol = Rc::clone(&peer).run(Rc::clone(&local), accepted);
+        let is_secure = far.session(is_client).map(|session| peer.conn.secure(session)).is_some();
+        let protocol = Rc::clone(&peer).run(Rc::clone(&local), is_secure, accepted);
         let (told, conn) = (Rc::clone(&peer), Rc::clone(&peer.conn));
         let socket = Socket::in_memory(end);
         far.spawn(async move {
@@ -125,7 +147,15 @@ impl Peer {
         peer
     }
 
-    async fn run(self: Rc<Self>, local: Rc<IoContext>, accepted: impl Fn(&Rc<Peer>, Stream, Head)) {
+    async fn run(
+        self: Rc<Self>,
+        local: Rc<IoContext>,
+        is_secure: bool,
+        accepted: impl Fn(&Rc<Peer>, Stream, Head),
+    ) {
+        if is_secure && self.conn.handshake(&local.handshakes, u32::MAX).await.is_err() {
+            return;
+        }
         let due = local.timers.timer();
         let session = &self.session;
         poll_fn(|cx| {

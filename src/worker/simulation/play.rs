@@ -154,15 +154,23 @@ fn longest_send(way: WireConditions, turn: Duration) -> Duration {
 
 impl Play {
     fn new(seed: u64) -> Play {
+        Play::over(seed, "", "")
+    }
+
+    /// Plays it with these tables of the listener and of the cluster.
+    fn over(seed: u64, listener: &str, tables: &str) -> Play {
         let mut dice = Dice(Random::seeded(seed));
         let turn = Duration::from_micros(dice.of(&[0, 1, 50]));
         let world = World::new(seed, turn);
         let mut longest = Duration::ZERO;
         let far = Far::new(&world);
         let workers = dice.of(&[1, 1, 2, 3, 4]);
-        let text =
-            |cluster| Text { workers, route: ROUTE, endpoints: 3, cluster, ..Text::default() }.to_string();
+        let text = |cluster| {
+            let cluster = &format!("{cluster}\n{tables}");
+            Text { workers, listener, route: ROUTE, endpoints: 3, cluster, ..Text::default() }.to_string()
+        };
         let gateway = Gateway::start(&world, &text(dice.of(CLUSTERS)), Link::default());
+        far.secure(&gateway.shared.tls);
         let turns_to = match dice.below(12) {
             0..3 => Some((dice.ms(500), Turn::Reload(text(dice.of(CLUSTERS))))),
             3 => Some((dice.ms(500), Turn::Drain)),
@@ -361,6 +369,16 @@ fn whatever_clients_and_services_do_each_call_has_one_answer() {
         if seed % 1_000 == 999 {
             eprintln!("{} seeds, {calls} calls", seed + 1 - all.start);
         }
+    }
+    assert!(calls > 0);
+}
+
+/// Plays so many seeds with these tables of the listener and of the cluster.
+pub(super) fn seeds_over(listener: &str, tables: &str, usual: u64) {
+    let mut calls = 0;
+    for seed in seeds(usual) {
+        let played = std::panic::catch_unwind(|| Play::over(seed, listener, tables).play());
+        calls += played.unwrap_or_else(|_| panic!("RINGWAY_SEED={seed} fails")).1;
     }
     assert!(calls > 0);
 }

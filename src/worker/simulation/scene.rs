@@ -56,14 +56,24 @@ impl Scene {
 
     /// Plays the scene by another seed, which chooses the order of events that have none.
     pub(super) fn seeded(seed: u64, text: &str, cost: Duration) -> Scene {
+        Scene::start(seed, text, cost, Link::default())
+    }
+
+    /// Services are reached over this link. A turn takes no time.
+    pub(super) fn linked(text: &str, services: Link) -> Scene {
+        Scene::start(7, text, Duration::ZERO, services)
+    }
+
+    fn start(seed: u64, text: &str, cost: Duration, link: Link) -> Scene {
         let world = World::new(seed, cost);
         let far = Far::new(&world);
         let gateway = Gateway::start(&world, text, Link::default());
+        far.secure(&gateway.shared.tls);
         let ledger = Rc::<Ledger>::default();
         let clusters = gateway.shared.config.clusters.iter().filter(|cluster| cluster.name != RAW);
         let serve = |endpoint| {
             let address = gateway::address(endpoint);
-            world.memory.open(address, Answer::Accept, Link::default());
+            world.memory.open(address, Answer::Accept, link);
             // As many calls as the gateway likes.
             let bounds = Bounds { max_concurrent_streams: 10_000, ..Bounds::default() };
             (address, service::start(&far, &ledger, address, bounds))
