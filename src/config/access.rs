@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::rbac::Rbac;
+use super::tls::ClusterTls;
 
 /// Changes to the calls of a route besides passing them on. By default none.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -123,6 +124,8 @@ pub struct JwtProvider {
 pub struct RemoteJwks {
     /// Host and port.
     pub authority: String,
+    /// TLS towards the issuer, for a URI of `https`; none of it is needed. `None` where it is not set.
+    pub tls: Option<ClusterTls>,
     /// The path, with its slash.
     pub path: String,
     /// Keys are fetched again after this time.

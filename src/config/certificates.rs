@@ -1,4 +1,4 @@
-//! Reads `[listeners.tls]` and `[clusters.tls]`.
+//! Reads `[listeners.tls]`, `[clusters.tls]`, and TLS towards servers that a URI names.
 
 use std::path::PathBuf;
 
@@ -64,6 +64,52 @@ pub(super) fn cluster(cluster: &Table<'_>) -> Option<ClusterTls> {
         params: params(&table),
         certificate: table.tables("tls_certificates").iter().find_map(certificate),
         validation: rules,
+    })
+}
+
+/// Reads TLS towards a server that a URI names; there is some where that says `https`.
+pub(super) fn of_uri(parent: &Table<'_>, is_secure: bool) -> Option<ClusterTls> {
+    if !is_secure {
+        if parent.value("tls").is_some() {
+            let hint = "write https:// before the host".to_owned();
+            parent.refuse("tls", "is for an address of https", Some(hint));
+        }
+        return None;
+    }
+    let table = parent.table("tls");
+    let trusted_ca = path(&table, "trusted_ca");
+    let certificate = match (path(&table, "certificate_chain"), path(&table, "private_key")) {
+        (Some(certificate_chain), Some(private_key)) => {
+            Some(TlsCertificate { certificate_chain, private_key, ocsp_staple: None })
+        }
+        (None, None) => None,
+        (Some(_), None) => {
+            table.refuse("private_key", "missing: a certificate needs its key", None);
+            None
+        }
+        (None, Some(_)) => {
+            table.refuse("certificate_chain", "missing: a key needs its certificate", None);
+            None
+        }
+    };
+    Some(ClusterTls {
+        sni: table.text("sni", forms::server_name).map(|(name, _)| name),
+        auto_sni_san_validation: true,
+        max_session_keys: 0,
+        params: TlsParams {
+            minimum: TlsVersion::V1_2,
+            maximum: TlsVersion::V1_3,
+            cipher_suites: Vec::new(),
+            ecdh_curves: Vec::new(),
+        },
+        certificate,
+        validation: ValidationContext {
+            system_root_certs: trusted_ca.is_none(),
+            trusted_ca,
+            names: Vec::new(),
+            crl: None,
+            hashes: Vec::new(),
+        },
     })
 }
 

@@ -110,34 +110,34 @@ pub(super) fn latency_bucket(text: &str) -> Result<Duration, Hint> {
     if range.contains(&bound) { Ok(bound) } else { Err(None) }
 }
 
+/// Whether a URI asks for TLS, and what follows its scheme.
+fn scheme(text: &str) -> Result<(bool, &str), Hint> {
+    let secure = text.strip_prefix("https://").map(|rest| (true, rest));
+    secure
+        .or(text.strip_prefix("http://").map(|rest| (false, rest)))
+        .ok_or(Some("it begins with http:// or https://"))
+}
+
 /// The collector's address for OTLP, without a slash at the end.
 pub(super) fn collector(text: &str) -> Result<String, Hint> {
-    if text.starts_with("https://") {
-        return Err(Some("TLS is not spoken here: let a collector beside the gateway speak it"));
-    }
-    let Some(rest) = text.strip_prefix("http://") else {
-        return Err(Some("it begins with http://"));
-    };
+    let (_, rest) = scheme(text)?;
     let address = rest.strip_suffix('/').unwrap_or(rest);
     if address.contains('/') {
         return Err(Some("leave out the path: OTLP is spoken over gRPC"));
     }
-    host_and_port(address).map(|_| format!("http://{address}"))
+    host_and_port(address).map(|_| text[..text.len() - rest.len()].to_owned() + address)
 }
 
-/// Where keys are published: host and port, and the path.
-pub(super) fn jwks_uri(text: &str) -> Result<(String, String), Hint> {
-    if text.starts_with("https://") {
-        return Err(Some(
-            "TLS is not spoken here yet: let a proxy beside the gateway fetch it, or write local_jwks",
-        ));
-    }
-    let rest = text.strip_prefix("http://").ok_or(Some("it begins with http://"))?;
+/// Where keys are published: whether over TLS, host and port, and the path.
+pub(super) fn jwks_uri(text: &str) -> Result<(bool, String, String), Hint> {
+    let (is_secure, rest) = scheme(text)?;
     let (authority, path) = rest.split_once('/').ok_or(Some("the path is missing"))?;
-    let with_port = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
+    let has_port = authority.rsplit(']').next().is_some_and(|end| end.contains(':'));
+    let port = if is_secure { 443 } else { 80 };
+    let with_port = if has_port { authority.to_owned() } else { format!("{authority}:{port}") };
     host_and_port(&with_port)?;
     let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
-    is_plain.then(|| (with_port, format!("/{path}"))).ok_or(None)
+    is_plain.then(|| (is_secure, with_port, format!("/{path}"))).ok_or(None)
 }
 
 /// The name of this gateway in traces.

@@ -13,7 +13,7 @@ use super::access::{
 use super::checks::{position, refuse_second};
 use super::rbac::{Action, Condition, Permission, Policy, Principal, Rbac, Rules};
 use super::reader::{Table, Value};
-use super::{Route, fields, forms, spelling, terms};
+use super::{Route, certificates, fields, forms, spelling, terms};
 
 /// The largest file of keys that is read.
 const KEYS_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -99,9 +99,11 @@ fn remote_jwks(table: &Table<'_>) -> Option<RemoteJwks> {
         max_stale: table.time("max_stale"),
         unknown_key_wait: table.time("unknown_key_wait"),
         max_waiting: table.count("max_waiting"),
+        tls: None,
     };
-    let ((authority, path), _) = uri?;
-    Some(RemoteJwks { authority, path, ..remote })
+    let ((is_secure, authority, path), _) = uri?;
+    let tls = certificates::of_uri(table, is_secure);
+    Some(RemoteJwks { authority, path, tls, ..remote })
 }
 
 /// Files whose contents are part of the configuration.

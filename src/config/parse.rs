@@ -154,9 +154,11 @@ fn tracing(table: &Table<'_>) -> Option<Tracing> {
         batch_spans: table.count("batch_spans"),
         interval: table.time("interval"),
         timeout: table.time("timeout"),
+        tls: None,
     };
     let (endpoint, _) = table.text("endpoint", forms::collector)?;
-    Some(Tracing { endpoint, ..tracing })
+    let tls = certificates::of_uri(table, endpoint.starts_with("https://"));
+    Some(Tracing { endpoint, tls, ..tracing })
 }
 
 fn listener(table: &Table<'_>) -> Option<Listener> {

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::tls::ClusterTls;
+
 /// The number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workers {
@@ -111,6 +113,8 @@ pub struct Metrics {
 pub struct Tracing {
     /// Where the collector takes OTLP over gRPC; no tracing without it.
     pub endpoint: String,
+    /// TLS towards the collector, for an endpoint of `https`; none of it is needed. `None` where it is not set.
+    pub tls: Option<ClusterTls>,
     /// The share of calls that get spans, of those that come without a decision; a caller's decision is followed.
     pub sample: f64,
     /// `service.name` of all spans; "ringway" by default.

@@ -55,7 +55,7 @@ pub struct Compression {
     pub algorithms: Vec<ContentCoding>,
     /// Bytes of a body below which it is sent as it is; not of streams, whose length nobody knows.
     pub min_content_length: u32,
-    /// Streams that a worker compresses at a time, each with some 300 KiB of memory; others are sent as they are.
+    /// Streams that a worker compresses at a time, each with 100 to 500 KiB of memory; others are sent as they are.
     pub max_streams: u32,
 }
 

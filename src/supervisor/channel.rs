@@ -14,8 +14,8 @@ use tokio_rustls::TlsConnector;
 use tonic::codegen::Service;
 use tonic::transport::{Channel, Endpoint, Error};
 
-use crate::config::EndpointAddress;
-use crate::tls::ClusterContext;
+use crate::config::{ClusterTls, EndpointAddress};
+use crate::tls::{ClientContext, ClusterContext};
 use crate::wire::proxy_protocol;
 
 /// An endpoint, and TLS towards it.
@@ -51,12 +51,12 @@ impl Target {
 
     /// A channel that connects when it is used; `set` changes its settings.
     pub(super) fn lazy(&self, set: impl FnOnce(Endpoint) -> Endpoint) -> Result<Channel, Error> {
-        Ok(set(self.endpoint()?).connect_with_connector_lazy(Connector(self.clone())))
+        Ok(set(self.endpoint()?).connect_with_connector_lazy(Connector(Place::Target(self.clone()))))
     }
 
     /// A channel that is connected.
     pub(super) async fn connect(&self) -> Result<Channel, Error> {
-        self.endpoint()?.connect_with_connector(Connector(self.clone())).await
+        self.endpoint()?.connect_with_connector(Connector(Place::Target(self.clone()))).await
     }
 
     fn endpoint(&self) -> Result<Endpoint, Error> {
@@ -68,11 +68,19 @@ impl Target {
     }
 }
 
-/// Connects to a target, whatever the URI says.
+/// Connects to this place, whatever the URI says.
 #[derive(Clone)]
-struct Connector(Target);
+struct Connector(Place);
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+#[derive(Clone)]
+enum Place {
+    Target(Target),
+    /// Host and port, as a URI has them.
+    Uri(String, Box<ClusterTls>),
+}
+
+/// A connection, with or without TLS.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
@@ -88,8 +96,14 @@ impl Service<http::Uri> for Connector {
     }
 
     fn call(&mut self, _: http::Uri) -> Connecting {
-        let target = self.0.clone();
-        Box::pin(async move { connect(&target).await.map(TokioIo::new) })
+        let place = self.0.clone();
+        Box::pin(async move {
+            let stream = match &place {
+                Place::Target(target) => connect(target).await,
+                Place::Uri(authority, tls) => connect_to(authority, Some(tls), b"h2").await,
+            };
+            stream.map(TokioIo::new)
+        })
     }
 }
 
@@ -112,4 +126,26 @@ async fn connect(target: &Target) -> io::Result<Box<dyn Stream>> {
         return Err(io::Error::other("the service does not offer h2 by ALPN"));
     }
     Ok(Box::new(stream))
+}
+
+/// Connects to the server that a URI names by host and port, and speaks this protocol with it if there is TLS. Its files
+/// are read anew, so certificates that have changed are used.
+pub(super) async fn connect_to(
+    authority: &str,
+    tls: Option<&ClusterTls>,
+    protocol: &[u8],
+) -> io::Result<Box<dyn Stream>> {
+    let stream = TcpStream::connect(authority).await?;
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else { return Ok(Box::new(stream)) };
+    let context = ClientContext::read(tls).map_err(io::Error::other)?;
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let name = context.name(host.trim_matches(['[', ']'])).map_err(io::Error::other)?;
+    let stream = TlsConnector::from(context.config_for(protocol)).connect(name, stream).await?;
+    Ok(Box::new(stream))
+}
+
+/// A channel by these settings to the server that a URI names by host and port, over TLS. It connects when it is used.
+pub(super) fn lazy_to(endpoint: &Endpoint, authority: &str, tls: &ClusterTls) -> Channel {
+    endpoint.connect_with_connector_lazy(Connector(Place::Uri(authority.to_owned(), Box::new(tls.clone()))))
 }

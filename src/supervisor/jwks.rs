@@ -13,13 +13,12 @@ use http::Request;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use super::guard;
 use super::shared_state::SharedState;
+use super::{channel, guard};
 use crate::config::RemoteJwks;
 use crate::policy::jwt::{KeySet, SharedKeys};
 
@@ -174,7 +173,7 @@ fn now() -> Instant {
 
 /// The body of the answer at this address.
 async fn get(remote: &RemoteJwks) -> io::Result<Bytes> {
-    let socket = TcpStream::connect(&remote.authority).await?;
+    let socket = channel::connect_to(&remote.authority, remote.tls.as_ref(), b"http/1.1").await?;
     let (mut client, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
     let request = Request::get(&remote.path)
         .header("host", &remote.authority)

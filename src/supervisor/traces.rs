@@ -26,6 +26,7 @@ use tonic_prost::ProstDecoder;
 
 use super::background::join_within;
 use super::batch::Batch;
+use super::channel;
 use super::series::Series;
 use super::spans;
 use crate::config;
@@ -114,7 +115,7 @@ impl Traces {
         let (read, woken) = (rings.iter().cloned().enumerate().collect(), Arc::clone(&notifier));
         let body = move || {
             runtime.block_on(async {
-                let client = Grpc::new(endpoint.connect_lazy());
+                let client = Grpc::new(connection(&settings, &endpoint));
                 let (batch, complained) = (Batch::new(&settings.service_name), None);
                 let exporter = Exporter {
                     settings,
@@ -180,8 +181,24 @@ fn rings(settings: &config::Tracing, workers: usize, notifier: &Arc<Notifier>) -
 }
 
 fn endpoint(settings: &config::Tracing) -> io::Result<Endpoint> {
-    let endpoint = Endpoint::from_shared(settings.endpoint.clone()).map_err(io::Error::other)?;
-    Ok(endpoint.connect_timeout(settings.timeout).timeout(settings.timeout))
+    // The library refuses another scheme, for it does not know who speaks TLS here.
+    let address = format!("http://{}", authority(settings));
+    let endpoint = Endpoint::from_shared(address).map_err(io::Error::other)?;
+    let origin = settings.endpoint.parse().map_err(io::Error::other)?;
+    Ok(endpoint.origin(origin).connect_timeout(settings.timeout).timeout(settings.timeout))
+}
+
+/// Host and port of the collector.
+fn authority(settings: &config::Tracing) -> &str {
+    settings.endpoint.split_once("://").map_or(&settings.endpoint, |(_, authority)| authority)
+}
+
+/// The connection to the collector, which is opened when it is used.
+fn connection(settings: &config::Tracing, endpoint: &Endpoint) -> Channel {
+    match &settings.tls {
+        None => endpoint.connect_lazy(),
+        Some(tls) => channel::lazy_to(endpoint, authority(settings), tls),
+    }
 }
 
 struct Exporter {
@@ -255,7 +272,7 @@ impl Exporter {
 
     /// Takes other settings.
     fn take(&mut self, Change { settings, endpoint, rings }: Change) {
-        self.client = Grpc::new(endpoint.connect_lazy());
+        self.client = Grpc::new(connection(&settings, &endpoint));
         self.batch = Batch::new(&settings.service_name);
         self.settings = settings;
         // Of several changes at once, each has a ring for each worker.

@@ -56,6 +56,21 @@ impl ClientContext {
         Ok(ClientContext { config: Arc::new(config), verifier, sni, certificates, origin })
     }
 
+    /// Reads the files as they are now, for one connection of the control side.
+    ///
+    /// # Errors
+    /// The file that cannot be used, and the reason.
+    pub fn read(settings: &ClusterTls) -> Result<ClientContext, Problem> {
+        ClientContext::load(Origin::of(settings, settings.files())?)
+    }
+
+    /// The library's settings for a server that speaks this protocol.
+    pub fn config_for(&self, protocol: &[u8]) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Arc::new(config)
+    }
+
     /// The name to ask for at an endpoint that is configured by this host.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::client::{ClientContext, ServerName};
 use super::problem::Problem;
 use super::server::ServerContext;
 use super::session::Session;
-use crate::config::{Cluster, Config, EndpointAddress, Listener};
+use crate::config::{Cluster, ClusterTls, Config, EndpointAddress, Listener};
 
 /// For each cluster, the hosts by which its endpoints' addresses are configured.
 pub type Hosts = Vec<Arc<BTreeMap<EndpointAddress, String>>>;
@@ -71,6 +71,8 @@ impl Contexts {
         let cluster = |cluster: &Cluster| client(before, cluster).transpose();
         let listeners: Result<_, _> = config.listeners.iter().map(listener).collect();
         let clusters: Result<_, _> = config.clusters.iter().map(cluster).collect();
+        // They are read again at each connect, but what is wrong with them is told now.
+        of_uris(config).try_for_each(|settings| ClientContext::read(settings).map(drop))?;
         Ok(Contexts { listeners: listeners?, clusters: clusters? })
     }
 
@@ -136,12 +138,21 @@ fn client(before: Option<&Contexts>, cluster: &Cluster) -> Option<Result<Arc<Cli
     }))
 }
 
+/// TLS towards servers that a URI names: the collector of spans, and issuers that publish keys.
+fn of_uris(config: &Config) -> impl Iterator<Item = &ClusterTls> {
+    let collector = config.tracing.iter().filter_map(|tracing| tracing.tls.as_ref());
+    let remote = config.jwt_providers.iter().filter_map(|provider| provider.remote_jwks.as_ref());
+    collector.chain(remote.filter_map(|remote| remote.tls.as_ref()))
+}
+
 /// All files that a configuration names for TLS.
 pub fn files(config: &Config) -> Vec<PathBuf> {
     let listeners = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let clusters = config.clusters.iter().filter_map(|cluster| cluster.tls.as_ref());
-    let mut files: Vec<PathBuf> =
-        listeners.flat_map(|tls| tls.files()).chain(clusters.flat_map(|tls| tls.files())).collect();
+    let mut files: Vec<PathBuf> = listeners
+        .flat_map(|tls| tls.files())
+        .chain(clusters.chain(of_uris(config)).flat_map(|tls| tls.files()))
+        .collect();
     files.sort();
     files.dedup();
     files

@@ -94,6 +94,10 @@ impl Collector {
         Self { address, taken, task }
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// `[tracing]` that names it, with these settings.
     pub fn table(&self, settings: &str) -> String {
         table(self.address, settings)

@@ -30,6 +30,10 @@ impl Idp {
         Idp { address, state, task }
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn uri(&self) -> String {
         format!("http://{}/keys", self.address)
     }

@@ -15,8 +15,9 @@ use super::knob::Knob;
 /// Every key there is, in the order of the file.
 pub const KNOBS: &[Knob] = &ALL;
 
-const PARTS: [&[Knob]; 25] = [
+const PARTS: [&[Knob]; 27] = [
     process::ROWS,
+    tls::TRACING_ROWS,
     listeners::ROWS,
     tls::LISTENER_ROWS,
     transcoding::ROWS,
@@ -31,6 +32,7 @@ const PARTS: [&[Knob]; 25] = [
     routes::BREAKER_TABLE,
     routes::BREAKER,
     access::ROWS,
+    tls::JWKS_ROWS,
     clusters::ROWS,
     clusters::METHOD_HEDGING,
     clusters::METHOD_BREAKER_TABLE,

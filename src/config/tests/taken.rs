@@ -158,6 +158,7 @@ fn tracing_has_an_endpoint() {
     assert_eq!(tracing("sample = 1"), None);
     let plain = Tracing {
         endpoint: "http://[::1]:4317".to_owned(),
+        tls: None,
         sample: 0.01,
         service_name: "ringway".to_owned(),
         queue_spans: 2048,
@@ -169,6 +170,11 @@ fn tracing_has_an_endpoint() {
     let wanted = Tracing { sample: 0.5, service_name: "edge é".to_owned(), ..plain };
     let text = "endpoint = \"http://[::1]:4317\"\nsample = 0.5\nservice_name = \"edge é\"";
     assert_eq!(tracing(text), Some(wanted));
+    let secure =
+        tracing("endpoint = \"https://c:4317\"\n[tracing.tls]\ntrusted_ca = \"/ca.pem\"").expect("it is on");
+    let tls = secure.tls.expect("it is https");
+    assert_eq!((&*secure.endpoint, tls.validation.system_root_certs), ("https://c:4317", false));
+    assert!(tracing("endpoint = \"https://c:4317\"").unwrap().tls.unwrap().validation.system_root_certs);
     let timing =
         |text: &str| parsed(&listener(&format!("server_timing = \"{text}\""))).listeners[0].server_timing;
     assert_eq!([timing("off"), timing("always")], [ServerTiming::Off, ServerTiming::Always]);

@@ -3,6 +3,7 @@
 
 mod bytes;
 mod calls;
+mod control;
 mod handshakes;
 mod renewal;
 mod upstream;

@@ -140,7 +140,7 @@ pub(super) const ROWS: &[Knob] = &[
     names("jwt_providers.claim_to_headers", 32,
         "Fields that services get, and the claims in them: `{ \"x-user\" = \"sub\" }`. A dot leads into an object. No caller can send these fields, on any route."),
     table("jwt_providers.remote_jwks", "Where the issuer publishes its keys. This or `local_jwks`."),
-    other("jwt_providers.remote_jwks.uri", "\"http://\", a host, perhaps a port, and a path",
+    other("jwt_providers.remote_jwks.uri", "\"https://\" or \"http://\", a host, perhaps a port, and a path",
         "The address; needed."),
     time("jwt_providers.remote_jwks.cache_duration", secs(600), secs(1), DAY,
         "Keys are fetched again after this time."),

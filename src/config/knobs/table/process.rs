@@ -84,7 +84,7 @@ pub(super) const ROWS: &[Knob] = &[
         "Fields of the heads of answers that are shown, each up to 64 bytes, in lines and to `ringway tap`."),
 
     table("tracing", "Spans for an OpenTelemetry collector, over OTLP: one for each call, and one for each of its attempts. W3C's `traceparent` is followed, and passes untouched where tracing is off."),
-    other("tracing.endpoint", "\"http://\", a host and a port, such as \"http://127.0.0.1:4317\"",
+    other("tracing.endpoint", "\"http://\" or \"https://\", a host and a port, such as \"http://127.0.0.1:4317\"",
         "Where the collector takes OTLP over gRPC; no tracing without it."),
     ratio("tracing.sample", 0.01, 0.0, 1.0,
         "The share of calls that get spans, of those that come without a decision; a caller's decision is followed."),

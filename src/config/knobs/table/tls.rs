@@ -64,6 +64,32 @@ pub(super) const LISTENER_ROWS: &[Knob] = &[
         "Its end, such as \".example.org\"."),
 ];
 
+/// Rows: TLS towards a server that a URI names.
+#[rustfmt::skip] // see above
+macro_rules! uri_rows {
+    ($table:literal, $about:literal) => {
+        &[
+            table($table, $about),
+            other(concat!($table, ".sni"), "a host name",
+                "The name to ask for, which the certificate has to have; by default the host."),
+            other(concat!($table, ".trusted_ca"), PEM_FILE,
+                "The authorities of that server; by default those of the system. Files are read at each connect."),
+            other(concat!($table, ".certificate_chain"), PEM_FILE,
+                "The gateway's own certificate, if that server asks for one."),
+            other(concat!($table, ".private_key"), PEM_FILE,
+                "Its key."),
+        ]
+    };
+}
+
+pub(super) const TRACING_ROWS: &[Knob] =
+    uri_rows!("tracing.tls", "TLS towards the collector, for an endpoint of `https`; none of it is needed.");
+
+pub(super) const JWKS_ROWS: &[Knob] = uri_rows!(
+    "jwt_providers.remote_jwks.tls",
+    "TLS towards the issuer, for a URI of `https`; none of it is needed."
+);
+
 #[rustfmt::skip] // see above
 pub(super) const CLUSTER_ROWS: &[Knob] = &[
     table("clusters.tls", "TLS towards the cluster's endpoints (Envoy's words), for calls, health checks and reflection; without this table they are spoken to in plaintext. See [TLS.md](TLS.md)."),

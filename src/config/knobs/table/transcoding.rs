@@ -57,7 +57,7 @@ pub(super) const ROWS: &[Knob] = &[
     size("transcoding.compression.min_content_length", KIB, 1, 1024 * MIB,
         "Bytes of a body below which it is sent as it is; not of streams, whose length nobody knows."),
     count("transcoding.compression.max_streams", 100, 0, 1_000_000,
-        "Streams that a worker compresses at a time, each with some 300 KiB of memory; others are sent as they are."),
+        "Streams that a worker compresses at a time, each with 100 to 500 KiB of memory; others are sent as they are."),
 
     table("transcoding.grpc_compression", "Compression of gRPC messages between the gateway and services, of calls in JSON. Messages of callers in gRPC and gRPC-Web pass as they are."),
     list("transcoding.grpc_compression.accept", "\"gzip\" or \"zstd\"", 0, 2,
