@@ -104,6 +104,16 @@ impl Authority {
         Authority { issuer, chain }
     }
 
+    /// An authority below this one, with something wrong about it.
+    pub fn below_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Authority {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = authority(name);
+        change(&mut params);
+        let issuer = CertifiedIssuer::signed_by(params, key, &self.issuer).expect("it is signed");
+        let chain = format!("{}{}", issuer.pem(), self.chain);
+        Authority { issuer, chain }
+    }
+
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
@@ -115,6 +125,15 @@ impl Authority {
             KeyPair::generate().expect("a key")
         };
         let (params, serial) = params(leaf);
+        let certificate = params.signed_by(&key, &self.issuer).expect("it is signed");
+        Identity { chain: format!("{}{}", certificate.pem(), self.chain), key: key.serialize_pem(), serial }
+    }
+
+    /// A certificate with something about it that others do not have.
+    pub fn issue_with(&self, leaf: &Leaf<'_>, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let key = KeyPair::generate().expect("a key");
+        let (mut params, serial) = params(leaf);
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).expect("it is signed");
         Identity { chain: format!("{}{}", certificate.pem(), self.chain), key: key.serialize_pem(), serial }
     }
@@ -174,6 +193,11 @@ fn params(leaf: &Leaf<'_>) -> (CertificateParams, u64) {
     params.serial_number = Some(SerialNumber::from(serial));
     params.use_authority_key_identifier_extension = true;
     (params, serial)
+}
+
+/// The dates between which something is valid, in seconds from now.
+pub fn dates(from: i64, to: i64) -> impl FnOnce(&mut CertificateParams) {
+    move |params| (params.not_before, params.not_after) = (date(from), date(to))
 }
 
 /// A date in so many seconds.

@@ -126,6 +126,83 @@ fn clients_show_certificates_that_the_rules_take() {
     }
 }
 
+/// Certificates of clients that should not get in, beside those of `clients`.
+fn forged(files: &Files) -> Vec<(&'static str, Identity)> {
+    use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose as Usage, IsCa};
+    let (ca, web) = (&files.ca, names(&[WEB]));
+    let named = |name: &'static str| ca.issue(&names(&[name]));
+    let by =
+        |name: &str, change: &dyn Fn(&mut rcgen::CertificateParams)| ca.below_with(name, change).issue(&web);
+    let depth = |most: u8| {
+        move |params: &mut rcgen::CertificateParams| {
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(most));
+        }
+    };
+    let middle = ca.below("a middle that is left out").issue(&web);
+    let first_of =
+        |chain: &str| chain.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap_or("").to_owned();
+    vec![
+        ("an authority that has expired", ca.below_with("old", pki::dates(-200, -100)).issue(&web)),
+        ("an authority that is not valid yet", ca.below_with("new", pki::dates(100, 200)).issue(&web)),
+        ("by one that is no authority", by("none", &|params| params.is_ca = IsCa::ExplicitNoCa)),
+        ("by one that does not say that it is one", by("silent", &|params| params.is_ca = IsCa::NoCa)),
+        ("an authority too deep", ca.below_with("last", depth(0)).below("deeper").issue(&web)),
+        (
+            "an authority for servers",
+            by("servers", &|params| params.extended_key_usages = vec![Usage::ServerAuth]),
+        ),
+        ("without the authority between", Identity { chain: first_of(&middle.chain), ..middle }),
+        ("of an authority of the same name", Authority::new("root").issue(&web)),
+        (
+            "an authority's own",
+            ca.issue_with(&web, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
+        ),
+        ("for e-mail", ca.issue(&Leaf { usages: &[Usage::EmailProtection], ..web.clone() })),
+        ("a host that begins like ours", named("spiffe://prod.example.org.evil.test/web")),
+        ("our host as a user", named("spiffe://prod.example.org@evil.test/web")),
+        ("our host in a path", named("spiffe://evil.test/spiffe://prod.example.org/web")),
+        ("another scheme", named("https://prod.example.org/web")),
+        ("no path", named("spiffe://prod.example.org")),
+        ("other letters", named("spiffe://Prod.example.org/web")),
+        (
+            "the name as a subject",
+            ca.issue_with(&names(&["x.example.org"]), |params| {
+                params.distinguished_name.push(rcgen::DnType::CommonName, WEB);
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn no_forged_certificate_gets_in() {
+    let files = Files::new();
+    let known = clients(&files, &files.ca.below("middle"));
+    let known = known.into_iter().filter(|(what, _, wanted)| wanted.is_some() && *what != "revoked");
+    let known = known.filter_map(|(what, identity, _)| Some((what, identity?)));
+    let all: Vec<_> = known.chain(forged(&files)).collect();
+    assert!(all.len() >= 20, "{}", all.len());
+    let mut settings = files.server(&names(&["a.example.org"]));
+    settings.require_client_certificate = true;
+    settings.validation = Some(ValidationContext {
+        names: vec![SanMatcher {
+            kind: SanKind::Uri,
+            matcher: StringMatcher::Prefix("spiffe://prod.example.org/".to_owned()),
+        }],
+        ..files.trusting()
+    });
+    for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
+        settings.params = TlsParams { minimum: version, maximum: version, ..PARAMS };
+        let server = server_of(&settings);
+        for (what, identity) in &all {
+            let certificate = Some(files.identity("client", identity));
+            let client = client_of(&ClusterTls { certificate, ..files.client() });
+            let pair = Pair::shaken(&server, &client, "a.example.org");
+            assert!(pair.errors().0.is_some() && pair.server.got.is_empty(), "{version:?}: {what} got in");
+            assert!(pair.facts().is_err(), "{version:?}: {what}");
+        }
+    }
+}
+
 #[test]
 fn a_certificate_may_be_left_out_or_be_known_by_its_hash() {
     let files = Files::new();

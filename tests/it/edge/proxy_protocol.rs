@@ -193,3 +193,22 @@ async fn connections_to_a_cluster_may_begin_with_a_header() {
         assert_eq!(service.count(), 1, "{backend}");
     }
 }
+
+#[tokio::test]
+async fn a_header_that_ends_at_any_byte_names_nobody() {
+    for backend in BACKENDS {
+        let service = service().await;
+        let (gateway, address) = behind(TELL, &service, backend);
+        for header in [LINE, &binary()] {
+            for cut in 0..header.len() {
+                // It is closed where this drops it.
+                drop(half_said(address, &header[..cut]).await);
+            }
+        }
+        metric_becomes(&gateway, "ringway_connections_active", 0).await;
+        assert_eq!((service.count(), metric(&gateway, "ringway_panics_total")), (0, 0), "{backend}");
+        let mut client = Http1::connect(address).await;
+        client.say(LINE).await;
+        assert_eq!(call(&mut client).await, 200, "{backend}: others are served");
+    }
+}

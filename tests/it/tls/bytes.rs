@@ -131,3 +131,72 @@ async fn what_is_no_record_ends_the_connection_with_an_alert() {
         drop(RawClient::connect(tunnel.address).await);
     }
 }
+
+/// A port that forwards to another one over TLS, in records of at most `cut` bytes. After each `refresh` of them the keys
+/// are new, and new ones are asked for.
+async fn in_records(address: SocketAddr, site: &Site, cut: usize, refresh: Option<usize>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let near = listener.local_addr().expect("it is bound");
+    let client = Arc::new(client_config(&site.ca.pem(), &["h2"], None));
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = connect(address, &client, NAME).await.expect("it shakes hands");
+            near.set_nodelay(true).expect("a socket");
+            tokio::spawn(relay(near, far, cut, refresh));
+        }
+    });
+    near
+}
+
+async fn relay(
+    near: TcpStream,
+    mut far: tokio_rustls::client::TlsStream<TcpStream>,
+    cut: usize,
+    refresh: Option<usize>,
+) -> std::io::Result<()> {
+    let (mut near_in, mut near_out) = near.into_split();
+    let (mut up, mut down) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let mut records = 0;
+    loop {
+        tokio::select! {
+            biased;
+            n = far.read(&mut down) => match n? {
+                0 => return near_out.shutdown().await,
+                n => near_out.write_all(&down[..n]).await?,
+            },
+            n = near_in.read(&mut up) => {
+                let n = n?;
+                if n == 0 {
+                    return far.shutdown().await;
+                }
+                for piece in up[..n].chunks(cut) {
+                    // Each write is a record.
+                    far.write_all(piece).await?;
+                    records += 1;
+                    if refresh.is_some_and(|each| records % each == 0) {
+                        far.get_mut().1.refresh_traffic_keys().expect("it is TLS 1.3");
+                    }
+                }
+                far.flush().await?;
+            }
+        }
+    }
+}
+
+/// Some 270,000 records of one byte in one direction; and keys that are new after each ten records.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_may_come_in_tiny_records_and_keys_may_change() {
+    let site = Site::new();
+    for backend in BACKENDS {
+        let server = InteropServer::start();
+        let gateway = gateway::start(&config(&[server.address()], backend, &site.listener(""), ""));
+        for (cut, refresh) in [(1, None), (1_000, Some(10))] {
+            let address = in_records(gateway.listeners()[0], &site, cut, refresh).await;
+            let channel = within(CASE_MAX, "connect", cases::connect(address)).await;
+            within(CASE_MAX, "large_unary", cases::large_unary(&channel)).await;
+            within(CASE_MAX, "ping_pong", cases::ping_pong(&channel)).await;
+            within(CASE_MAX, "server_streaming", cases::server_streaming(&channel)).await;
+        }
+        assert_eq!(metric(&gateway, "ringway_tls_errors_total"), 0, "{backend}");
+    }
+}

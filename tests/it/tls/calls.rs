@@ -1,12 +1,14 @@
 //! Calls over TLS: gRPC's own cases, HTTP/1.1, and what the protocols agree on.
 
 use super::{NAME, Site, config};
+use crate::support::callers::open_call;
 use crate::support::gateway::{self, BACKENDS, metric};
 use crate::support::http1::Http1;
 use crate::support::interop_client as cases;
 use crate::support::interop_server::InteropServer;
 use crate::support::pki::names;
-use crate::support::raw::{EMPTY_CALL, RawClient};
+use crate::support::process::Process;
+use crate::support::raw::{EMPTY_CALL, RawClient, message};
 use crate::support::service::{Act, Service};
 use crate::support::tunnel::{Tunnel, client_config, connect};
 use crate::support::within;
@@ -177,5 +179,68 @@ async fn answers_over_tls_tell_browsers_to_stay_with_it() {
         let tunnel = Tunnel::to_tls(gateway.listeners()[0], http2, NAME).await;
         let reply = RawClient::connect(tunnel.address).await.call(EMPTY_CALL, &[], b"").await;
         assert_eq!((reply.grpc_status(), reply.field("strict-transport-security")), (Some("0"), None));
+    }
+}
+
+/// Keys of connections are written down where the configuration says so, and nowhere else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_variable_has_keys_written_down() {
+    let site = Site::new();
+    for is_configured in [false, true] {
+        let [by_variable, by_key] = ["variable.log", "key.log"].map(|name| site.path(name));
+        let keys = if is_configured { format!("key_log = {by_key:?}\n") } else { String::new() };
+        let text = config(&[([127, 0, 0, 1], 9).into()], "epoll", &site.listener(&keys), "");
+        let process = Process::start_with(&text, |command| {
+            command.env("SSLKEYLOGFILE", &by_variable);
+        })
+        .await;
+        let client = Arc::new(client_config(&site.ca.pem(), &["h2"], None));
+        let mut stream = connect(process.listener, &client, NAME).await.expect("it shakes hands");
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("it takes it");
+        stream.read_exact(&mut [0; 9]).await.expect("its settings");
+        assert!(!std::path::Path::new(&by_variable).exists());
+        let written = std::fs::read_to_string(&by_key).unwrap_or_default();
+        assert_eq!(written.contains("SERVER_TRAFFIC_SECRET_0 "), is_configured, "{written}");
+    }
+}
+
+/// A gateway that drains lets a call finish, and says that nothing more comes before it closes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_over_tls_ends_connections_in_order() {
+    let site = Site::new();
+    for backend in BACKENDS {
+        let server = InteropServer::start();
+        let gateway = gateway::start(&config(&[server.address()], backend, &site.listener(""), ""));
+        let settings = client_config(&site.ca.pem(), &["h2"], None);
+        let tunnel = Tunnel::to_tls(gateway.listeners()[0], settings.clone(), NAME).await;
+        let mut client = RawClient::connect(tunnel.address).await;
+        let mut call = open_call(&mut client, &server).await;
+        let mut idle = connect(gateway.listeners()[0], &Arc::new(settings), NAME).await.expect("it listens");
+        idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("it takes it");
+        idle.read_exact(&mut [0; 9]).await.expect("its settings");
+        gateway.drain();
+        let mut rest = Vec::new();
+        // Without close_notify this would be an error.
+        let end = within(CASE_MAX, "the end", async {
+            let mut bytes = [0; 1024];
+            loop {
+                match idle.read(&mut bytes).await {
+                    Ok(0) => return Ok(()),
+                    Ok(n) => rest.extend_from_slice(&bytes[..n]),
+                    Err(error) => return Err(error),
+                }
+                // A PING comes between the two GOAWAYs, and wants its answer.
+                if let Some(at) = rest.windows(9).position(|head| head[..5] == [0, 0, 8, 6, 0]) {
+                    let ping: Vec<u8> = rest.drain(..at + 17).collect();
+                    let answer = [&[0, 0, 8, 6, 1, 0, 0, 0, 0], &ping[at + 9..]].concat();
+                    idle.write_all(&answer).await?;
+                }
+            }
+        });
+        end.await.unwrap_or_else(|error| panic!("{backend}: {error}"));
+        call.send(message(0, b""), true);
+        let reply = call.reply().await;
+        assert_eq!((reply.grpc_status(), reply.error.is_none()), (Some("0"), true), "{backend}: {reply:?}");
+        client.closed().await;
     }
 }

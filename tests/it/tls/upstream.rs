@@ -94,3 +94,37 @@ async fn a_service_that_is_not_the_right_one_gets_no_call() {
         assert_eq!(server.calls().len(), usize::from(is_taken), "{what}");
     }
 }
+
+/// A service that asks for a certificate gets the one that is in the file now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_own_certificate_changes_with_its_file() {
+    let site = Site::new();
+    let service = site.ca.issue(&names(&["orders.example.org"]));
+    site.install("own", &Authority::new("other").issue(&names(&["spiffe://example.org/gateway"])));
+    for backend in BACKENDS {
+        let server = InteropServer::start();
+        let far =
+            Tunnel::from_tls(server.address(), server_config(&service, &["h2"], Some(&site.ca.pem()))).await;
+        let keys = format!(
+            "sni = \"orders.example.org\"\ntls_certificates = [{{ certificate_chain = {:?}, private_key = {:?} }}]",
+            site.path("own.crt"),
+            site.path("own.key")
+        );
+        let cluster =
+            format!("breaker.enabled = false\noutlier_detection.enabled = false\n{}", tls(&site, &keys, ""));
+        let gateway = gateway::start(&config(&[far.address], backend, "", &cluster));
+        let mut client = RawClient::connect(gateway.listeners()[0]).await;
+        assert_eq!(status(&client.call(EMPTY_CALL, &[], &[]).await), Some("14"), "{backend}: of a stranger");
+        assert_eq!(server.calls().len(), 0, "{backend}");
+        site.install("own", &site.ca.issue(&names(&["spiffe://example.org/gateway"])));
+        let mut looks = tokio::time::interval(Duration::from_millis(50));
+        let calls = async {
+            while status(&client.call(EMPTY_CALL, &[], &[]).await) != Some("0") {
+                looks.tick().await;
+            }
+        };
+        within(CASE_MAX, "a call that is taken", calls).await;
+        assert!(metric(&gateway, "ringway_upstream_tls_failures_total") > 0, "{backend}");
+        site.install("own", &Authority::new("other").issue(&names(&["spiffe://example.org/gateway"])));
+    }
+}
