@@ -3,6 +3,9 @@
 # io_uring and on epoll.
 #
 #   tests/partners/tls.sh [RINGWAY]      the program to ask; target/release/ringway if none is named
+#
+# With TLSFUZZER, a checkout of tlsfuzzer, its scripts of tlsfuzzer.txt run, too; with TESTSSL, the path of testssl.sh, so
+# does that. Without them it is said that they did not.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 ringway=${1:-target/release/ringway}
@@ -14,6 +17,11 @@ done
 if [ ! -x "$cache/tls/bin/sslyze" ]; then
     python3 -m venv "$cache/tls"
     "$cache/tls/bin/pip" install --quiet 'sslyze==6.3.1' 'grpcio>=1.70'
+fi
+
+if [ -n "${TLSFUZZER-}" ] && [ ! -x "$cache/tlsfuzzer/bin/python" ]; then
+    python3 -m venv "$cache/tlsfuzzer"
+    "$cache/tlsfuzzer/bin/pip" install --quiet --pre tlslite-ng==0.9.0b2
 fi
 
 scratch=$(mktemp -d)
@@ -54,13 +62,15 @@ part() {
 said() { # said KEY: a string of that line
     sed -E "s/.*\"$1\":\"(([^\"\\\\]|\\\\.)*)\".*/\1/; s/\\\\n/\n/g; s/\\\\\"/\"/g" <<<"$place"
 }
-tls() { # tls MORE: the tables of a listener
-    printf '[listeners.tls]\nkey_log = "%s/keys.log"\n%s\n' "$scratch" "$1"
+tls() { # tls REQUIRED: the tables of a listener, which may ask for certificates: true, false, or never
+    local more=
+    [ "$1" = never ] || more="require_client_certificate = $1"
+    printf '[listeners.tls]\nkey_log = "%s/keys.log"\n%s\n' "$scratch" "$more"
     for name in rsa ecdsa; do
         printf '[[listeners.tls.tls_certificates]]\ncertificate_chain = "%s"\nprivate_key = "%s"\n' \
             "$scratch/$name.crt" "$scratch/$name.key"
     done
-    printf '[listeners.tls.validation_context]\ntrusted_ca = "%s/ca.pem"\n' "$scratch"
+    [ "$1" = never ] || printf '[listeners.tls.validation_context]\ntrusted_ca = "%s/ca.pem"\n' "$scratch"
 }
 
 failed=0
@@ -81,14 +91,51 @@ request() { # request ARGUMENTS...: an answer over TLS, or what went wrong
     (printf 'GET /nothing HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'; sleep 1) | client -quiet -alpn http/1.1 "$@"
 }
 export -f client request
+
+# The findings of testssl.sh that count. The certificates name no list of revoked ones, and fields such as a
+# content-security-policy are a service's.
+severe='
+import json, sys
+found = [it for it in json.load(open(sys.argv[1])) if it["severity"] in ("MEDIUM", "HIGH", "CRITICAL", "FATAL")]
+known = ("cert_revocation", "security_headers")
+print("\n".join(it["id"] + ": " + it["finding"] for it in found if not it["id"].startswith(known)) or "none")
+'
+
+# fuzz: each script of tlsfuzzer.txt. A conversation that fails has to be one that is listed there.
+fuzz() {
+    local script options listed name
+    while IFS='|' read -r script listed; do
+        case $script in '#'* | '') continue ;; esac
+        read -r script options <<<"$script"
+        # What may fail stands between the first bar and the last.
+        listed=$(sed -E 's/^ *//; s/ *\|[^|]*$//' <<<"$listed")
+        # shellcheck disable=SC2086
+        (cd "$TLSFUZZER" && PYTHONPATH=. timeout 300 "$cache/tlsfuzzer/bin/python" "scripts/$script.py" \
+            -h localhost -p "${listener##*:}" $options) </dev/null >"$scratch/fuzzed" 2>&1 || true
+        grep -q '^TOTAL: [1-9]' "$scratch/fuzzed" || { echo "  FAILED  tlsfuzzer $script did not run"; failed=1; continue; }
+        sed -n "/^FAILED:/,\$s/^\t'\(.*\)'$/\1/p" "$scratch/fuzzed" >"$scratch/names"
+        if [ -n "$listed" ]; then
+            grep -vE -- "$listed" "$scratch/names" >"$scratch/unlisted" || true
+        else
+            cp "$scratch/names" "$scratch/unlisted"
+        fi
+        name="tlsfuzzer $script: $(sed -n 's/^PASS: //p' "$scratch/fuzzed") pass, $(sort -u "$scratch/names" | wc -l) as listed"
+        if [ -s "$scratch/unlisted" ]; then
+            echo "  FAILED  $name; and: $(head -n 3 "$scratch/unlisted" | tr '\n' ';')"
+            failed=1
+        else
+            echo "  ok      $name"
+        fi
+    done <tests/partners/tlsfuzzer.txt
+}
 export scratch
 
 part services
 demo=$(said config)
 for backend in io_uring epoll; do
-    for is_required in false true; do
-        echo "$backend, require_client_certificate = $is_required"
-        config=$(awk -v tls="$(tls "require_client_certificate = $is_required")" \
+    for is_required in false true never; do
+        echo "$backend, certificates of clients are required: $is_required"
+        config=$(awk -v tls="$(tls $is_required)" \
             '{ print } /^\[\[listeners\]\]/ { here = 1 } /^address = / && here { print tls; here = 0 }' <<<"$demo")
         part gateway "$(printf 'workers = 2\n%s\n[io]\nbackend = "%s"\n' "$config" "$backend")"
         listener=$(said listener)
@@ -103,6 +150,21 @@ for backend in io_uring epoll; do
             expect 'no tickets' '^0$' bash -c "client $own | grep -c 'Post-Handshake New Session Ticket'"
             "$cache/tls/bin/python" tests/partners/tls_grpc.py "$listener" "$scratch" mutual >"$scratch/grpc" 2>&1 || true
             expect 'grpcio with its certificate' '^100 answers$' cat "$scratch/grpc"
+            exec {input}>&-
+            wait %% || true
+            rm -f "$scratch"/gateway.*
+            continue
+        fi
+        if [ $is_required = never ]; then
+            if [ -n "${TLSFUZZER-}" ]; then fuzz; else echo '  not run: tlsfuzzer (TLSFUZZER names no checkout)'; fi
+            if [ -n "${TESTSSL-}" ]; then
+                "$TESTSSL" --quiet --color 0 --nodns none --warnings off --severity MEDIUM --openssl "$(command -v openssl)" \
+                    --add-ca "$scratch/ca.pem" --jsonfile "$scratch/testssl.json" "$listener" </dev/null >"$scratch/testssl" 2>&1 || true
+                expect 'testssl.sh: nothing of severity MEDIUM or above' '^none$' python3 -c "$severe" "$scratch/testssl.json"
+                rm -f "$scratch/testssl.json"
+            else
+                echo '  not run: testssl.sh (TESTSSL names none)'
+            fi
             exec {input}>&-
             wait %% || true
             rm -f "$scratch"/gateway.*
