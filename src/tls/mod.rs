@@ -13,7 +13,7 @@ mod problem;
 mod server;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tickets;
 mod verify;
 

@@ -10,7 +10,7 @@ use crate::metrics::TlsError;
 
 #[path = "../../tests/support/pki.rs"]
 #[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
-mod pki;
+pub(crate) mod pki;
 
 use pki::{Authority, Folder, Identity, Leaf, names};
 

@@ -10,12 +10,7 @@ use super::play;
 use super::scene::{Scene, echo, plan};
 use super::text::Text;
 use crate::net::memory::{Link, WireConditions};
-
-#[path = "../../../tests/support/pki.rs"]
-#[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
-mod pki;
-
-use pki::{Authority, Folder, names};
+use crate::tls::tests::pki::{Authority, Folder, names};
 
 /// The name of the gateway and of its services.
 const NAME: &str = "svc.example.org";
