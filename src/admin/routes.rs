@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::request::{AdminError, AdminRequest};
 use super::value::Value;
-use crate::config::{Config, LocalAnswer, MILLION, PathRewrite, Route};
+use crate::config::{Config, LocalResponse, MILLION, PathRewrite, Route};
 use crate::policy::rbac::{self, Rbac};
 use crate::policy::route::{Pseudo, Question, why_not};
 use crate::transcode::rules::{Captures, Found};
@@ -40,9 +40,9 @@ fn entries(config: &Config, number: usize, route: &Route) -> Vec<(&'static str, 
             format!("{name} ({})", choice.weight)
         })
     });
-    let answer = route.actions.answer.as_ref().map(|answer| match answer {
-        LocalAnswer::Direct(direct) => format!("status {}", direct.status),
-        LocalAnswer::Redirect(redirect) => format!("redirect {}", redirect.status),
+    let response = route.actions.response.as_ref().map(|response| match response {
+        LocalResponse::Direct(direct) => format!("status {}", direct.status),
+        LocalResponse::Redirect(redirect) => format!("redirect {}", redirect.status),
     });
     let time = |time: Option<Duration>| time.map(|time| time.as_secs_f64()).into();
     vec![
@@ -55,7 +55,7 @@ fn entries(config: &Config, number: usize, route: &Route) -> Vec<(&'static str, 
         ("runtime_fraction", percent.into()),
         ("clusters", clusters.collect()),
         ("rewrite", route.actions.rewrite.as_ref().map(rewrite).map_or(Value::Null, Value::Text)),
-        ("answers", answer.map_or(Value::Null, Value::Text)),
+        ("answers", response.map_or(Value::Null, Value::Text)),
         ("timeout_s", time(route.timeout)),
         ("max_stream_duration_s", time(route.max_stream_duration)),
         ("idle_timeout_s", time(route.idle_timeout)),
@@ -102,7 +102,7 @@ fn explain(config: &Config, path: &str, asked: &AdminRequest) -> Result<Value, A
             means = Some(rpc.unwrap_or_else(|reason| reason));
         }
     }
-    let answer = match taken.map(|number| &config.routes[number].actions.answer) {
+    let answer = match taken.map(|number| &config.routes[number].actions.response) {
         Some(None) => "this route takes the call",
         Some(Some(_)) => "this route answers the call by itself",
         None if means.as_ref().is_some_and(|means| !means.starts_with('/')) => "the request means no method",

@@ -13,7 +13,7 @@ pub struct RouteActions {
     /// The authority that the service gets. `None` where it is not set.
     pub host_rewrite: Option<String>,
     /// The answer of a route that asks no service. Only such a route has no cluster.
-    pub answer: Option<LocalAnswer>,
+    pub response: Option<LocalResponse>,
     /// When a failed call of this route is sent again, in place of what its clusters say; their budget pays.
     pub retry: Option<Retry>,
     /// How idempotent methods are hedged on this route, in place of what `[[clusters.methods]]` say.
@@ -25,7 +25,7 @@ pub struct RouteActions {
 impl RouteActions {
     /// Whether a path of plain HTTP means something to the route, before it means a method.
     pub fn takes_paths(&self) -> bool {
-        self.rewrite.is_some() || self.answer.is_some()
+        self.rewrite.is_some() || self.response.is_some()
     }
 }
 
@@ -67,7 +67,7 @@ impl PathRewrite {
 
 /// The answer of a route that asks no service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LocalAnswer {
+pub enum LocalResponse {
     /// This answer.
     Direct(DirectResponse),
     /// Where callers of plain HTTP find it.

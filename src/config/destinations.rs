@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::actions::{DirectResponse, LocalAnswer, Override, PathRewrite, Redirect, RouteActions};
+use super::actions::{DirectResponse, LocalResponse, Override, PathRewrite, Redirect, RouteActions};
 use super::checks::{check_backoffs, position, refuse_second};
 use super::codes::Codes;
 use super::matching::Match;
@@ -34,7 +34,7 @@ pub(super) fn actions(route: &Table<'_>, matching: Option<&Match>) -> RouteActio
     RouteActions {
         rewrite,
         host_rewrite: route.text("host_rewrite_literal", forms::authority).map(|(host, _)| host),
-        answer: direct.map(LocalAnswer::Direct).or(redirect.map(LocalAnswer::Redirect)),
+        response: direct.map(LocalResponse::Direct).or(redirect.map(LocalResponse::Redirect)),
         retry: retry(route),
         hedging: route.table_if_set("hedging").map(|table| {
             let hedging = policies::hedging_of(&table);

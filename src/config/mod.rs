@@ -61,7 +61,7 @@ pub use access::{
     JwtRequirement, KeyedRateLimit, Mirror, RateKey, RemoteJwks, RoutePolicies,
 };
 pub use access_log::{AccessLog, FIELDS as LOG_FIELDS, LogSink};
-pub use actions::{DirectResponse, LocalAnswer, Override, PathRewrite, Redirect, RouteActions};
+pub use actions::{DirectResponse, LocalResponse, Override, PathRewrite, Redirect, RouteActions};
 pub use addresses::{Addresses, Cidr};
 pub use at_start::Waiting;
 pub use callers::{Admission, CertDetails, ForwardCert, Forwarding, ProxyProtocol};

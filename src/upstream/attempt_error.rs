@@ -14,7 +14,7 @@ pub struct AttemptError {
 }
 
 impl AttemptError {
-    /// The gateway ended it, or its answer had begun: it must not be repeated.
+    /// The gateway ended it, or its response had begun: it must not be repeated.
     pub const fn terminal(failure: Failure) -> AttemptError {
         AttemptError { failure, outcome: AttemptOutcome::Ours }
     }
@@ -28,7 +28,7 @@ impl AttemptError {
             StreamError::Reset(code) => (Failure::UpstreamReset(code.0), AttemptOutcome::Lost),
             StreamError::Unprocessed => (Failure::UpstreamDisconnected, AttemptOutcome::AboveGoaway),
             StreamError::ConnectionEnded => (Failure::UpstreamDisconnected, AttemptOutcome::Lost),
-            // The service has seen the call, and its answer cannot be passed on.
+            // The service has seen the call, and its response cannot be passed on.
             StreamError::Malformed(_) => {
                 (Failure::UpstreamReset(ErrorCode::PROTOCOL_ERROR.0), AttemptOutcome::Lost)
             }

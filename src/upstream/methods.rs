@@ -20,7 +20,7 @@ use crate::time::Moment;
 pub struct Method {
     /// Its place among the methods of the cluster that the configuration names, from 1; 0 for all others.
     pub place: usize,
-    /// The timeout until the head of the answer, in place of the route's.
+    /// The timeout until the head of the response, in place of the route's.
     pub timeout: Option<Duration>,
     /// The timeout of the whole call.
     pub whole: Option<Duration>,

@@ -78,7 +78,7 @@ impl<'a> BreakerPermits<'a> {
         Ok(BreakerPermits { cluster, method })
     }
 
-    /// Notes that the head of an answer has come.
+    /// Notes that the head of a response has come.
     pub fn answered(&mut self, now: Moment) {
         if let Some(held) = &mut self.cluster {
             held.permit.answered(now);

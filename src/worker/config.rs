@@ -12,7 +12,7 @@ use super::call::timeouts::RouteTimeouts;
 use super::clock;
 use super::shared_listener::SharedListener;
 use crate::config::{
-    self, Config, EndpointAddress, LocalAnswer, MILLION, Override, PathRewrite, Route, RouteActions,
+    self, Config, EndpointAddress, LocalResponse, MILLION, Override, PathRewrite, Route, RouteActions,
 };
 use crate::http2::{Head, Memory};
 use crate::metrics::{Bounds, CallBlock, CallLabels, Layout, METHODS_SHOWN_MAX, Shard};
@@ -144,7 +144,7 @@ impl WorkerConfig {
             clusters.push(Cluster::new(settings.clone(), parts, local, seed));
         }
         let timeouts = config.routes.iter().map(|route| RouteTimeouts {
-            answer: route.timeout,
+            response: route.timeout,
             whole: route.max_stream_duration,
             idle: route.idle_timeout,
         });
@@ -260,9 +260,9 @@ impl WorkerConfig {
 
     /// The timeouts of a call of this route to this method.
     pub(super) fn timeouts(&self, route: usize, method: &Method) -> RouteTimeouts {
-        let RouteTimeouts { answer, whole, idle } = self.timeouts[route];
+        let RouteTimeouts { response, whole, idle } = self.timeouts[route];
         let whole = whole.into_iter().chain(method.whole).min();
-        RouteTimeouts { answer: method.timeout.or(answer), whole, idle }
+        RouteTimeouts { response: method.timeout.or(response), whole, idle }
     }
 
     /// The series of calls that found no route.
@@ -332,9 +332,9 @@ fn methods<'c>(route: &'c Route, cluster: &'c config::Cluster) -> impl Iterator<
 
 /// The rewrite of a route, for its service or for its callers.
 fn rewrite_of(route: &Route) -> Option<&PathRewrite> {
-    match &route.actions.answer {
-        Some(LocalAnswer::Redirect(redirect)) => redirect.rewrite.as_ref(),
-        Some(LocalAnswer::Direct(_)) => None,
+    match &route.actions.response {
+        Some(LocalResponse::Redirect(redirect)) => redirect.rewrite.as_ref(),
+        Some(LocalResponse::Direct(_)) => None,
         None => route.actions.rewrite.as_ref(),
     }
 }

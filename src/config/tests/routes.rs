@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::{
-    DirectResponse, LocalAnswer, Match, Override, PathMatch, PathRewrite, Regex, Retry, Substitution,
+    DirectResponse, LocalResponse, Match, Override, PathMatch, PathRewrite, Regex, Retry, Substitution,
     ValueMatch, ValueMatcher,
 };
 use super::{cluster, parsed, route};
@@ -44,8 +44,8 @@ fn actions_become_values() {
     assert_eq!(regex.rewrite, Some(PathRewrite::Regex(Substitution::new("a", r"\0\0").unwrap())));
     for (status, code) in [(200, 2), (404, 12), (403, 7), (503, 14), (500, 2)] {
         let direct = DirectResponse { status, code, body: String::new(), content_type: None };
-        let answer = of(&format!("direct_response.status = {status}")).answer;
-        assert_eq!(answer, Some(LocalAnswer::Direct(direct)));
+        let answer = of(&format!("direct_response.status = {status}")).response;
+        assert_eq!(answer, Some(LocalResponse::Direct(direct)));
     }
     assert!(parsed(&route("direct_response.status = 404")).routes[0].clusters.is_empty());
 }

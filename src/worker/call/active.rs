@@ -1,10 +1,10 @@
 //! A call in flight: its request, its response, its timeouts, and its telemetry. Its parts are private: drivers of a
 //! call use these verbs.
 
-mod answered;
 mod counted;
 mod decoded;
 mod guarded;
+mod local_response;
 mod routing;
 mod shape;
 mod upload;

@@ -1,4 +1,4 @@
-//! Calls that an authorization service decides about: the question, and what its answer changes.
+//! Calls that an authorization service decides about: the question, and what its response changes.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::wire::authz::{
 };
 
 /// The longest answer that is read.
-pub(super) const ANSWER_MAX: usize = 256 * 1024;
+pub(super) const RESPONSE_MAX: usize = 256 * 1024;
 
 /// The address of the caller; `None` if it called by a Unix socket. The port is known only of the peer.
 fn caller_address(caller_facts: &CallerFacts<'_>) -> Option<Address> {

@@ -104,7 +104,7 @@ pub(in crate::worker) fn answer_options(
 }
 
 impl Granted {
-    /// Adds the grant to the head of an answer.
+    /// Adds the grant to the head of a response.
     pub(in crate::worker) fn add_to(&self, head: &mut Head) {
         head.insert(Name::ACCESS_CONTROL_ALLOW_ORIGIN, &self.origin);
         head.insert(Name::ACCESS_CONTROL_EXPOSE_HEADERS, self.expose.as_bytes());

@@ -323,7 +323,7 @@ pub(in crate::worker) fn set_status(trailers: &mut Head, code: Code, message: &s
     trailers.insert(Name::GRPC_MESSAGE, message.as_bytes());
 }
 
-/// The head of an answer with this HTTP status.
+/// The head of a response with this HTTP status.
 pub(in crate::worker) fn response(heads: &std::rc::Rc<Heads>, status: u16) -> Head {
     let mut head = heads.head();
     head.set_status(status);

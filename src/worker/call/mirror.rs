@@ -50,7 +50,7 @@ pub(super) fn send(
             cluster: &cluster,
             head: &copy,
             body: &body,
-            answer_max: 0,
+            response_max: 0,
             is_told: false,
         };
         let timer = local.timers.timer();
@@ -107,7 +107,7 @@ pub(super) fn follow(
     writer
 }
 
-/// Sends the copy of a stream, and drops its answer.
+/// Sends the copy of a stream, and drops its response.
 async fn exchange(cluster: &Rc<Cluster>, head: &Head, body: &FeedReader) -> End {
     if !cluster.limit().take() {
         return End::Failed;
@@ -140,7 +140,7 @@ struct Copy<'a> {
     piece: Option<(Slice, bool)>,
     /// All has been sent, or the mirror wants no more.
     is_sent: bool,
-    /// The answer has begun.
+    /// The response has begun.
     is_answered: bool,
 }
 

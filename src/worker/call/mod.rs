@@ -52,7 +52,7 @@ use super::config::{RouteMatch, WorkerConfig};
 use super::core::Worker;
 use super::downstream::client::{Client, Counted};
 use super::executor::Inbox;
-use crate::config::LocalAnswer;
+use crate::config::LocalResponse;
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
 use crate::time::Moment;
@@ -140,7 +140,7 @@ fn run<'a>(
             Box::pin(call.wait_for_guards(worker, config, guards, *wait)).await?;
         }
         let (cluster, breaker, method) = match destination {
-            Destination::Here(answer) => return call.answer(config, finding.route, answer),
+            Destination::Here(response) => return call.answer(config, finding.route, response),
             Destination::Cluster(cluster, breaker, method) => (cluster, breaker, method),
         };
         // After the guards, which judge the path that was called.
@@ -176,7 +176,7 @@ enum Destination<'c> {
     /// To a cluster, past this breaker, as a call of this method.
     Cluster(&'c Rc<Cluster>, RouteBreaker, &'c Method),
     /// Nowhere: the route answers by itself.
-    Here(&'c LocalAnswer),
+    Here(&'c LocalResponse),
 }
 
 /// A routed call, before anything of its body is read.
@@ -217,10 +217,10 @@ fn decode_and_route<'c>(
         None => read_head(worker, config, call, protocol)?,
     };
     let route = finding.route;
-    let (destination, timeouts) = match &config.actions(route).answer {
-        Some(answer) => {
+    let (destination, timeouts) = match &config.actions(route).response {
+        Some(response) => {
             call.routed(config, config.answered(route));
-            (Destination::Here(answer), RouteTimeouts::default())
+            (Destination::Here(response), RouteTimeouts::default())
         }
         None => {
             let RouteMatch { cluster, series, breaker } =
@@ -240,7 +240,7 @@ fn decode_and_route<'c>(
         return Err(Failure::RateLimited);
     }
     call.set_limits(finding.headers.timeout, timeouts);
-    Ok(Some(RoutedCall { finding, destination, unread, timeout: timeouts.answer, wait }))
+    Ok(Some(RoutedCall { finding, destination, unread, timeout: timeouts.response, wait }))
 }
 
 /// Reads a head that is not known, makes it that of a gRPC call, and finds its route.
@@ -261,7 +261,7 @@ fn read_head(
         let found = call.find_route(config, draw).ok();
         if let Some(found) = found.filter(|found| config.actions(found.route).takes_paths()) {
             let finding = Finding { headers, route: found.route, is_rewritten: true };
-            if config.actions(found.route).answer.is_some() {
+            if config.actions(found.route).response.is_some() {
                 return Ok((finding, None));
             }
             call.rewrite_path(config, found.route)?;

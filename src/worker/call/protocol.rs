@@ -18,7 +18,7 @@ pub(in crate::worker) enum Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) enum DownstreamProtocol {
     Grpc,
-    /// The form of the request's body, and that of the answer.
+    /// The form of the request's body, and that of the response.
     GrpcWeb(WebEncoding, WebEncoding),
     Connect(Kind),
     Json,
@@ -45,7 +45,7 @@ pub(in crate::worker) fn of(head: &Head, version: Version, transcodes: bool) -> 
         return if is_http2 { DownstreamProtocol::Grpc } else { DownstreamProtocol::Json };
     }
     if let Some(form) = WebEncoding::of(content_type) {
-        return DownstreamProtocol::GrpcWeb(form, answer_form(head, form));
+        return DownstreamProtocol::GrpcWeb(form, response_form(head, form));
     }
     if let Some(kind) = Kind::of(content_type, false) {
         return DownstreamProtocol::Connect(kind);
@@ -75,7 +75,7 @@ fn calls_method(head: &Head) -> bool {
 }
 
 /// The form that is asked for, or that of the request.
-fn answer_form(head: &Head, request: WebEncoding) -> WebEncoding {
+fn response_form(head: &Head, request: WebEncoding) -> WebEncoding {
     WebEncoding::of(value(head, Name::ACCEPT)).unwrap_or(request)
 }
 

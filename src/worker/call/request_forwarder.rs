@@ -334,7 +334,7 @@ impl UpstreamBody {
                     }
                 }
                 Sent::Gone => {
-                    // The upstream has reset the stream; the answer's side tells why.
+                    // The upstream has reset the stream; the response's side tells why.
                     self.done = true;
                     self.held = None;
                     return Poll::Ready(Ok(()));

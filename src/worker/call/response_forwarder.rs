@@ -1,4 +1,4 @@
-//! Moves an answer's body piece by piece from the upstream to the client, only as fast as the client takes it.
+//! Moves a response's body piece by piece from the upstream to the client, only as fast as the client takes it.
 //!
 //! The upstream's window opens again only for bytes that the client's window has taken. So a slow reader holds at most
 //! one window of bytes here.
@@ -10,7 +10,7 @@ use crate::buffer::Slice;
 use crate::http2::{Head, Stream};
 use crate::upstream::AttemptError;
 
-/// The answer's body, on its way from the upstream to the client.
+/// The response's body, on its way from the upstream to the client.
 pub(in crate::worker) struct ResponseForwarder {
     stream: Stream,
     held: Option<(Slice, usize)>,
@@ -53,7 +53,7 @@ impl ResponseForwarder {
                         if self.moved_bytes == 0
                             && let [_, a, b, c, d, ..] = chunk[..]
                         {
-                            // The only look into a message: one that is all of the answer has this length.
+                            // The only look into a message: one that is all of the response has this length.
                             self.first_bytes = 5 + u64::from(u32::from_be_bytes([a, b, c, d]));
                         }
                         self.held = Some((chunk, length));

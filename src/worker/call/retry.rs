@@ -119,7 +119,7 @@ impl<'a> Retry<'a> {
         let now = worker.clock.now();
         let attempt =
             retry::Attempt { outcome, pushback, idempotent: method.idempotent, kept: call.is_kept() };
-        let left = call.timeouts().left_for_answer(now);
+        let left = call.timeouts().left_for_response(now);
         let random = &mut worker.random.borrow_mut();
         match self.retries.next(attempt, self.shared.retry(), cluster.budget(), left, random, now) {
             Next::Again { wait, counted } => {

@@ -23,14 +23,14 @@ pub(super) struct SideCall<'a> {
     pub(super) head: &'a Head,
     /// The body: a message in its frame, or several pieces of one.
     pub(super) body: &'a [Slice],
-    /// Bytes of an answer that are kept. Of one that is larger, nothing is.
-    pub(super) answer_max: usize,
+    /// Bytes of a response that are kept. Of one that is larger, nothing is.
+    pub(super) response_max: usize,
     /// Whether breakers and endpoints are told how it ended.
     pub(super) is_told: bool,
 }
 
 impl SideCall<'_> {
-    /// Makes the call: the service's code, and the frames of its answer.
+    /// Makes the call: the service's code, and the frames of its response.
     pub(super) async fn make(&self) -> Result<(Code, Vec<u8>), Failure> {
         if !self.cluster.limit().take() {
             return Err(Failure::LimitReached);
@@ -102,12 +102,12 @@ impl SideCall<'_> {
         Ok(answer)
     }
 
-    /// The body of an answer, and the code in its trailers.
+    /// The body of a response, and the code in its trailers.
     async fn body_of(&self, stream: &Stream) -> Result<(Code, Vec<u8>), AttemptError> {
         let mut bytes = Vec::new();
         let mut is_too_large = false;
         while let Some(piece) = poll_fn(|cx| stream.poll_data(cx)).await.map_err(AttemptError::from_stream)? {
-            is_too_large |= bytes.len() + piece.len() > self.answer_max;
+            is_too_large |= bytes.len() + piece.len() > self.response_max;
             if !is_too_large {
                 bytes.extend_from_slice(&piece);
             }
@@ -116,7 +116,7 @@ impl SideCall<'_> {
         let code = stream.take_trailers().as_ref().and_then(headers::status);
         let code = code.ok_or(AttemptError::terminal(Failure::UpstreamNoStatus))?;
         match is_too_large {
-            true if self.answer_max > 0 => Err(AttemptError::terminal(Failure::UpstreamBadMessage)),
+            true if self.response_max > 0 => Err(AttemptError::terminal(Failure::UpstreamBadMessage)),
             _ => Ok((code, bytes)),
         }
     }

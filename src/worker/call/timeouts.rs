@@ -1,4 +1,4 @@
-//! The timeouts of one call: the caller's deadline, the wait for the head of the answer, and silence.
+//! The timeouts of one call: the caller's deadline, the wait for the head of the response, and silence.
 
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -12,18 +12,18 @@ use crate::time::timers::{Timer, Timers};
 /// The timeouts of a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::worker) struct RouteTimeouts {
-    /// Until the head of the answer comes; waits for the client do not count.
-    pub(in crate::worker) answer: Option<Duration>,
+    /// Until the head of the response comes; waits for the client do not count.
+    pub(in crate::worker) response: Option<Duration>,
     /// For the whole call; caps the caller's timeout.
     pub(in crate::worker) whole: Option<Duration>,
     /// For silence: the time while no bytes move.
     pub(in crate::worker) idle: Option<Duration>,
 }
 
-/// The time for the head of the answer. It stands still while the client is waited for.
+/// The time for the head of the response. It stands still while the client is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Countdown {
-    /// Without a limit, or after the answer.
+    /// Without a limit, or after the response.
     Off,
     /// Stands still with this time left.
     Stopped(Duration),
@@ -52,10 +52,10 @@ pub(in crate::worker) struct CallTimeouts {
     began: Moment,
     /// The end of the whole call.
     deadline: Deadline,
-    answer: Countdown,
-    /// The answer's time that was left when the head of the current attempt was sent.
+    response: Countdown,
+    /// The response's time that was left when the head of the current attempt was sent.
     left_for_body: Option<Duration>,
-    /// For the answer of each attempt; `answer` is for all of them together.
+    /// For the response of each attempt; `response` is for all of them together.
     attempt: Option<Duration>,
     attempt_due: Option<Moment>,
     is_answered: bool,
@@ -63,7 +63,7 @@ pub(in crate::worker) struct CallTimeouts {
     advertised_own: bool,
     /// The moment when this attempt's request had been sent whole.
     asked_at: Option<Moment>,
-    /// The time from then to the head of the answer.
+    /// The time from then to the head of the response.
     waited: Option<Duration>,
     idle: Option<Duration>,
     moved_at: Moment,
@@ -80,7 +80,7 @@ impl CallTimeouts {
             timer: timers.timer(),
             began,
             deadline: Deadline::default(),
-            answer: Countdown::Off,
+            response: Countdown::Off,
             left_for_body: None,
             attempt: None,
             attempt_due: None,
@@ -98,15 +98,15 @@ impl CallTimeouts {
     /// Sets the timeouts of caller and route, counted from the arrival of the head.
     pub(in crate::worker) fn set_limits(&mut self, asked: Option<Duration>, allowed: RouteTimeouts) {
         self.deadline = Deadline::new(self.began, asked, allowed.whole);
-        self.answer = allowed.answer.map_or(Countdown::Off, Countdown::Stopped);
+        self.response = allowed.response.map_or(Countdown::Off, Countdown::Stopped);
         self.idle = allowed.idle;
     }
 
-    /// Begins an attempt, which has this time for its answer. Its wait for a connection counts: that is not the
+    /// Begins an attempt, which has this time for its response. Its wait for a connection counts: that is not the
     /// client's.
-    pub(in crate::worker) fn begin_attempt(&mut self, answer: Option<Duration>) {
+    pub(in crate::worker) fn begin_attempt(&mut self, response: Option<Duration>) {
         self.end_attempt();
-        self.attempt = answer;
+        self.attempt = response;
     }
 
     /// Ends an attempt; the call waits for the next one.
@@ -118,7 +118,7 @@ impl CallTimeouts {
 
     /// Notes that the head of an attempt was sent, and that its body follows.
     pub(in crate::worker) fn sent_head(&mut self) {
-        self.left_for_body = self.answer.left(self.now());
+        self.left_for_body = self.response.left(self.now());
     }
 
     /// The request is on its way. `moved`: the upstream has taken some of it; then what that took is forgotten.
@@ -128,17 +128,17 @@ impl CallTimeouts {
         if moved {
             self.moved();
             if let (Some(left), false) = (self.left_for_body, self.is_answered) {
-                self.answer = Countdown::Stopped(left);
+                self.response = Countdown::Stopped(left);
             }
         }
         if let Some(since) = stalled {
             self.run_from(since);
-        } else if let Countdown::Runs(until) = self.answer {
-            self.answer = Countdown::Stopped(until.since(self.now()));
+        } else if let Countdown::Runs(until) = self.response {
+            self.response = Countdown::Stopped(until.since(self.now()));
         }
     }
 
-    /// Notes that the request has been sent whole: from now on the answer is waited for.
+    /// Notes that the request has been sent whole: from now on the response is waited for.
     pub(in crate::worker) fn request_sent(&mut self) {
         self.upload_progress(true, Some(self.now()));
         self.asked_at = Some(self.moved_at);
@@ -146,8 +146,8 @@ impl CallTimeouts {
     }
 
     fn run_from(&mut self, since: Moment) {
-        if let Countdown::Stopped(left) = self.answer {
-            self.answer = Countdown::Runs(since.plus(left));
+        if let Countdown::Stopped(left) = self.response {
+            self.response = Countdown::Runs(since.plus(left));
         }
     }
 
@@ -162,11 +162,11 @@ impl CallTimeouts {
     }
 
     /// The timeout to tell the service of an attempt that is sent now. The operator's counts only for a call with one
-    /// message as its answer: for a stream it ends with the head.
+    /// message as its response: for a stream it ends with the head.
     pub(in crate::worker) fn advertised_timeout(&mut self, now: Moment, is_unary: bool) -> Option<Duration> {
-        let (left, answer) = (self.left(now), self.answer.left(now).filter(|_| is_unary));
-        self.advertised_own = answer.is_some_and(|answer| left.is_none_or(|left| answer < left));
-        left.into_iter().chain(answer).min()
+        let (left, response) = (self.left(now), self.response.left(now).filter(|_| is_unary));
+        self.advertised_own = response.is_some_and(|response| left.is_none_or(|left| response < left));
+        left.into_iter().chain(response).min()
     }
 
     /// Whether a service that reports a timeout means that of the operator.
@@ -174,37 +174,37 @@ impl CallTimeouts {
         self.advertised_own
     }
 
-    /// Time left until the answer must begin.
-    pub(in crate::worker) fn left_for_answer(&self, now: Moment) -> Option<Duration> {
-        self.left(now).into_iter().chain(self.answer.left(now)).min()
+    /// Time left until the response must begin.
+    pub(in crate::worker) fn left_for_response(&self, now: Moment) -> Option<Duration> {
+        self.left(now).into_iter().chain(self.response.left(now)).min()
     }
 
-    /// Notes that the head of the answer has come.
+    /// Notes that the head of the response has come.
     pub(in crate::worker) fn response_started(&mut self) {
         self.moved();
         self.is_answered = true;
         self.waited = self.asked_at.map(|asked| self.moved_at.since(asked));
-        self.answer = Countdown::Off;
+        self.response = Countdown::Off;
         self.attempt_due = None;
     }
 
-    /// The wait for the head of the answer, once the request had been sent whole.
+    /// The wait for the head of the response, once the request had been sent whole.
     pub(in crate::worker) fn waited(&self) -> Option<Duration> {
         self.waited
     }
 
     /// The owner of the limit that has passed, if one has.
     pub(in crate::worker) fn passed(&self) -> Option<Whose> {
-        let own = earlier(earlier(self.answer.due(), self.attempt_due), self.deadline.own());
+        let own = earlier(earlier(self.response.due(), self.attempt_due), self.deadline.own());
         deadline::passed(own, self.deadline.callers(), self.now())
     }
 
-    /// Whether the answer has not come within the operator's timeout, as opposed to the caller's.
+    /// Whether the response has not come within the operator's timeout, as opposed to the caller's.
     pub(in crate::worker) fn is_overdue(&self) -> bool {
-        self.is_attempt_overdue() || self.answer.due().is_some_and(|due| due <= self.timer.now())
+        self.is_attempt_overdue() || self.response.due().is_some_and(|due| due <= self.timer.now())
     }
 
-    /// Whether the answer to this attempt is late; another attempt may still be answered.
+    /// Whether the response to this attempt is late; another attempt may still be answered.
     pub(in crate::worker) fn is_attempt_overdue(&self) -> bool {
         self.attempt_due.is_some_and(|due| due <= self.timer.now())
     }
@@ -214,7 +214,7 @@ impl CallTimeouts {
         self.asked_at.is_some()
     }
 
-    /// Whether the head of the answer has come.
+    /// Whether the head of the response has come.
     pub(in crate::worker) fn is_answered(&self) -> bool {
         self.is_answered
     }
@@ -241,7 +241,7 @@ impl CallTimeouts {
         if fired {
             let now = self.timer.now();
             let passed = |limit: Option<Moment>| limit.is_some_and(|limit| limit <= now);
-            if self.deadline.passed(now) || passed(self.answer.due()) || passed(self.attempt_due) {
+            if self.deadline.passed(now) || passed(self.response.due()) || passed(self.attempt_due) {
                 return Poll::Ready(Failure::DeadlineExceeded);
             }
             if passed(self.idle_due()) {
@@ -251,7 +251,7 @@ impl CallTimeouts {
                 return Poll::Ready(Failure::ClientTooSlow);
             }
         }
-        let limits = [self.answer.due(), self.attempt_due, self.idle_due(), self.owed_by];
+        let limits = [self.response.due(), self.attempt_due, self.idle_due(), self.owed_by];
         let next = limits.into_iter().fold(self.deadline.at(), earlier);
         // A limit that moved away needs no change: the timer fires too early, finds nothing passed, and is armed anew.
         if let Some(next) = next
@@ -266,7 +266,7 @@ impl CallTimeouts {
     /// Whether the call itself, and not only an attempt, has no time left.
     pub(in crate::worker) fn is_expired(&self) -> bool {
         let now = self.timer.now();
-        self.deadline.passed(now) || self.answer.due().is_some_and(|due| due <= now)
+        self.deadline.passed(now) || self.response.due().is_some_and(|due| due <= now)
     }
 
     fn idle_due(&self) -> Option<Moment> {
@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     const TIMEOUTS: RouteTimeouts = RouteTimeouts {
-        answer: Some(Duration::from_secs(5)),
+        response: Some(Duration::from_secs(5)),
         whole: Some(Duration::from_secs(100)),
         idle: Some(Duration::from_secs(30)),
     };
@@ -347,7 +347,7 @@ mod tests {
         let mut queued = timeouts(&timers, None);
         queued.begin_attempt(None);
         assert_eq!(polled(&mut queued, &timers, sec(4)), Poll::Pending);
-        assert_eq!(queued.left_for_answer(sec(4)), Some(Duration::from_secs(1)));
+        assert_eq!(queued.left_for_response(sec(4)), Some(Duration::from_secs(1)));
         // The wait's time is gone for good, also once the request has been sent.
         queued.sent_head();
         queued.request_sent();
@@ -391,7 +391,7 @@ mod tests {
             assert!(timeouts.is_attempt_overdue() && !timeouts.is_expired());
             timeouts.end_attempt();
             assert!(!timeouts.is_overdue());
-            assert_eq!(timeouts.left_for_answer(sec(ends)), Some(Duration::from_secs(5 - ends)));
+            assert_eq!(timeouts.left_for_response(sec(ends)), Some(Duration::from_secs(5 - ends)));
         }
         timers.advance(sec(4));
         timeouts.begin_attempt(Some(Duration::from_secs(3)));

@@ -1,7 +1,7 @@
 //! Bytes of JSON requests and of their answers that are held until they are whole, counted at their connection and at
 //! their worker.
 //!
-//! A request above the connection's bound is refused: its client sends more than it may. An answer waits instead: its
+//! A request above the connection's bound is refused: its client sends more than it may. A response waits instead: its
 //! service keeps it back, as it does for a client that does not read. One answer at a time may go over the bound, or
 //! answers that hold parts of their messages would wait for each other.
 
@@ -65,20 +65,20 @@ impl Buffered {
 }
 
 /// How much one answer holds, until it is dropped.
-pub(in crate::worker) struct BufferedAnswer {
+pub(in crate::worker) struct BufferedResponse {
     client: Rc<Client>,
     buffered: Buffered,
     /// It is the one that may go over the connection's bound.
     exceeds: bool,
 }
 
-impl BufferedAnswer {
-    /// An answer of a worker that may hold `worker_max` bytes in all.
-    pub(in crate::worker) fn new(client: Rc<Client>, worker_max: u32) -> BufferedAnswer {
-        BufferedAnswer { client, buffered: Buffered { bytes: 0, worker_max }, exceeds: false }
+impl BufferedResponse {
+    /// A response of a worker that may hold `worker_max` bytes in all.
+    pub(in crate::worker) fn new(client: Rc<Client>, worker_max: u32) -> BufferedResponse {
+        BufferedResponse { client, buffered: Buffered { bytes: 0, worker_max }, exceeds: false }
     }
 
-    /// Ready when it may hold so much. An answer that is alone may be as large as answers may be.
+    /// Ready when it may hold so much. A response that is alone may be as large as answers may be.
     pub(in crate::worker) fn poll_hold(
         &mut self,
         cx: &mut Context<'_>,
@@ -113,7 +113,7 @@ impl BufferedAnswer {
     }
 }
 
-impl Drop for BufferedAnswer {
+impl Drop for BufferedResponse {
     fn drop(&mut self) {
         if self.exceeds {
             self.client.held().is_exceeded.set(false);

@@ -3,7 +3,7 @@
 //! A service may answer before it has all of a request. hyper closes a connection whose body nobody reads, and does not say
 //! so: the client learns of it when its next request fails. So the connection itself reads what a call has left, and
 //! drops it. It does so up to a bound, for a longer body is worth less than a connection. Where it is known before the
-//! answer that the bound will not do, the answer says that the connection ends, and the client may send on meanwhile.
+//! answer that the bound will not do, the response says that the connection ends, and the client may send on meanwhile.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error as _;
@@ -78,7 +78,7 @@ impl H1Body {
 
     // The connection's side.
 
-    /// The answer is whole, and about to be sent. True if the connection ends with it: more is to come of the body than
+    /// The response is whole, and about to be sent. True if the connection ends with it: more is to come of the body than
     /// the bound, or its sender still waits to be asked for it.
     pub(super) fn answered(&self) -> bool {
         let incoming = self.incoming.borrow();
@@ -87,7 +87,7 @@ impl H1Body {
         };
         let is_last = self.awaits.get() || incoming.size_hint().lower() > self.bound;
         if is_last {
-            // To hang up on a client that sends might take the answer from it.
+            // To hang up on a client that sends might take the response from it.
             self.left_over.set(u64::MAX);
         }
         is_last

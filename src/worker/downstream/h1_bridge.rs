@@ -1,8 +1,8 @@
-//! A request over HTTP/1.1 and its answer, between hyper and the call.
+//! A request over HTTP/1.1 and its response, between hyper and the call.
 //!
-//! hyper asks for the head of the answer and then for its body; the call gives them when it has them. Both run on this
+//! hyper asks for the head of the response and then for its body; the call gives them when it has them. Both run on this
 //! worker, in tasks of their own: each wakes the other. One exchange serves all requests of a connection, one after the
-//! other, so a request allocates nothing here: the answer's fields are put where those of the request were, which hyper
+//! other, so a request allocates nothing here: the response's fields are put where those of the request were, which hyper
 //! then reads the next request into.
 
 use std::cell::{Cell, RefCell};
@@ -27,7 +27,7 @@ use crate::http2::{Field, Head, Name};
 pub(in crate::worker) struct H1Bridge {
     head: RefCell<Option<Response<()>>>,
     chunks: RefCell<VecDeque<Slice>>,
-    /// Memory for the fields of the answer, and for their values.
+    /// Memory for the fields of the response, and for their values.
     fields: Cell<HeaderMap>,
     values: RefCell<BytesMut>,
     /// Names without a number that answers had, for the next ones; http keeps each in memory of its own.
@@ -37,7 +37,7 @@ pub(in crate::worker) struct H1Bridge {
     flushed: Cell<bool>,
     /// The connection ends after the next answer.
     last: Cell<bool>,
-    /// hyper waits for the answer no more.
+    /// hyper waits for the response no more.
     gone: Cell<bool>,
     /// The body of the request.
     pub(in crate::worker) body: H1Body,
@@ -143,7 +143,7 @@ impl H1Bridge {
         self.wake_hyper();
     }
 
-    /// Ready when hyper waits for the answer no more.
+    /// Ready when hyper waits for the response no more.
     pub(in crate::worker) fn poll_gone(&self, cx: &Context<'_>) -> Poll<()> {
         if self.gone.get() {
             return Poll::Ready(());
@@ -224,7 +224,7 @@ impl fmt::Debug for H1Bridge {
     }
 }
 
-/// The answer that hyper waits for; dropped unfinished if the client goes.
+/// The response that hyper waits for; dropped unfinished if the client goes.
 pub(in crate::worker) struct ResponseFuture(Option<Rc<H1Bridge>>);
 
 impl ResponseFuture {
@@ -258,7 +258,7 @@ impl Drop for ResponseFuture {
     }
 }
 
-/// The body of an answer, in hyper's form.
+/// The body of a response, in hyper's form.
 pub(in crate::worker) struct ResponseBody(Rc<H1Bridge>);
 
 impl Body for ResponseBody {

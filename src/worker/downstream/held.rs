@@ -7,7 +7,7 @@ use std::task::Waker;
 #[derive(Debug, Default)]
 pub(super) struct HeldBytes {
     pub(super) all: Cell<u64>,
-    /// An answer goes over the bound.
+    /// A response goes over the bound.
     pub(super) is_exceeded: Cell<bool>,
     /// Calls whose answers wait for room.
     pub(super) waiting: RefCell<Vec<Waker>>,

@@ -1,7 +1,7 @@
 //! A client's HTTP/1.1 connection, until either side ends it.
 //!
 //! hyper reads requests and writes answers; each request is a call like any other, in a slot of its own, which gives its
-//! answer through an [`H1Bridge`]. hyper reads the next request only after the answer to the one before. What a call has
+//! answer through an [`H1Bridge`]. hyper reads the next request only after the response to the one before. What a call has
 //! left of its body is read and dropped ([`h1_body`](super::h1_body)), or the connection is closed: it is never taken for a request.
 //!
 //! A guard against request smuggling: hyper accepts some `transfer-encoding` values that other parsers read
@@ -91,7 +91,7 @@ pub(in crate::worker) async fn serve(
 
 fn builder(listener: &config::Listener) -> Builder {
     let mut builder = Builder::new();
-    // A client that closes its side has gone: HTTP/1.1 knows no half-closed requests worth an answer.
+    // A client that closes its side has gone: HTTP/1.1 knows no half-closed requests worth a response.
     builder.half_close(false);
     // We answer a head above the bound, with a body, if hyper takes it.
     builder.max_buf_size(HEAD_BYTES_MIN.max(listener.http2.max_header_list_size as usize * ANSWERED_UP_TO));

@@ -11,7 +11,7 @@ use crate::worker::core::Worker;
 impl Call {
     /// Counts the call that is over, with its trace if it is recorded.
     pub(super) fn count(&self, worker: &Worker, config: &WorkerConfig, code: Code, took: Duration) {
-        if self.shape.is_answered_here() {
+        if self.shape.is_local_response() {
             return worker.local.counts().options_answered.add(1);
         }
         let is_stream = self.shape.is_stream(self.request.has_several());

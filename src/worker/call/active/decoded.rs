@@ -24,7 +24,7 @@ impl Call {
         let allow = transcoder.as_ref().and_then(|transcoder| transcoder.allowed(self.path()));
         let response = cors::answer_options(policy, &self.head, allow.as_deref(), &worker.heads);
         let Some(response) = response else { return Ok(false) };
-        self.shape.answered_here();
+        self.shape.responded_here();
         self.responder.send_plain(response, Slice::default()).map(|()| true)
     }
 

@@ -26,7 +26,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// The bytes before a message: its flag and its length.
 const FRAME_HEAD: usize = 5;
 
-/// The answers that a call has to wait for.
+/// The responses that a call has to wait for.
 pub(in crate::worker::call) enum Wait {
     /// Keys, for that of its token is unknown.
     Keys(Rc<Tokens>),
@@ -125,7 +125,7 @@ impl Call {
         headers::of_own_call(&mut head, CHECK, cluster.name(), settings.timeout);
         let body = [question];
         let (clock, head, body) = (&*worker.clock, &head, &body);
-        let call = SideCall { clock, cluster, head, body, answer_max: authz::ANSWER_MAX, is_told: true };
+        let call = SideCall { clock, cluster, head, body, response_max: authz::RESPONSE_MAX, is_told: true };
         let timer = worker.local.timers.timer();
         let until = worker.clock.now().plus(settings.timeout);
         let answered = self.wait_for(timer.within(until, call.make())).await?;

@@ -15,7 +15,7 @@ pub(super) struct Shape {
 
 impl Shape {
     /// Notes that the gateway answers itself what is no call.
-    pub(super) fn answered_here(&mut self) {
+    pub(super) fn responded_here(&mut self) {
         self.is_plain = true;
     }
 
@@ -35,7 +35,7 @@ impl Shape {
     }
 
     /// Whether the gateway answers itself what is no call.
-    pub(super) fn is_answered_here(self) -> bool {
+    pub(super) fn is_local_response(self) -> bool {
         self.is_plain
     }
 

@@ -15,7 +15,7 @@ use crate::worker::call::body_decoder::BodyDecoder;
 use crate::worker::call::connect::UnaryRequest;
 use crate::worker::call::json;
 use crate::worker::config::WorkerConfig;
-use crate::worker::downstream::buffered::BufferedAnswer;
+use crate::worker::downstream::buffered::BufferedResponse;
 
 impl Call {
     /// Reads a body before anything of it is sent. Gives the message that it became, if it is one.
@@ -28,8 +28,8 @@ impl Call {
         match request {
             UnreadRequest::Json(opened) => self.read_json(opened, buffered_max).await,
             UnreadRequest::Connect(request) => {
-                let answer_max = config.config.transcoding.max_response_message_size;
-                self.read_unary(request, (buffered_max, answer_max)).await.map(Some)
+                let response_max = config.config.transcoding.max_response_message_size;
+                self.read_unary(request, (buffered_max, response_max)).await.map(Some)
             }
         }
     }
@@ -43,7 +43,7 @@ impl Call {
     ) -> Result<Option<Slice>, Failure> {
         self.enter(Stage::Receive);
         self.buffered.limit(buffered_max);
-        self.responder.count(BufferedAnswer::new(Rc::clone(&self.client), buffered_max));
+        self.responder.count(BufferedResponse::new(Rc::clone(&self.client), buffered_max));
         opened.check_length()?;
         if opened.is_stream() || opened.is_framed() {
             self.request.read_as(BodyDecoder::Values(Box::new(json::Stream::new(opened))));
@@ -69,15 +69,16 @@ impl Call {
         })
     }
 
-    /// Reads the body of a unary call in Connect, whose answer may have `answer_max` bytes.
+    /// Reads the body of a unary call in Connect, whose answer may have `response_max` bytes.
     async fn read_unary(
         &mut self,
         mut request: UnaryRequest,
-        (buffered_max, answer_max): (u32, u32),
+        (buffered_max, response_max): (u32, u32),
     ) -> Result<Slice, Failure> {
         self.enter(Stage::Receive);
         self.buffered.limit(buffered_max);
-        self.responder.count_unary(BufferedAnswer::new(Rc::clone(&self.client), buffered_max), answer_max);
+        self.responder
+            .count_unary(BufferedResponse::new(Rc::clone(&self.client), buffered_max), response_max);
         let (announced, length_max) = (request.announced(), request.length_max());
         if announced.is_some_and(|length| length > length_max as u64) {
             return Err(Failure::BodyTooLarge);

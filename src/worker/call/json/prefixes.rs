@@ -36,7 +36,7 @@ fn is_metadata(name: &[u8]) -> bool {
     !(is_reserved || is_of_the_way || headers::is_not_sent_on(number))
 }
 
-/// Gives each field of an answer the prefix.
+/// Gives each field of a response the prefix.
 pub(in crate::worker) fn add(heads: &Rc<Heads>, head: &mut Head) {
     let mut fields = heads.head();
     fields.append_from(head);

@@ -1,4 +1,4 @@
-//! Codings of an answer in JSON: those of the service's messages, which are undone, and that of the body.
+//! Codings of a response in JSON: those of the service's messages, which are undone, and that of the body.
 
 use std::cell::Cell;
 use std::io;
@@ -27,7 +27,7 @@ pub(super) fn message(coding: Option<ContentCoding>, message: Message, length_ma
     coding::decode(coding?, &message.bytes, length_max as usize).ok().map(Slice::from)
 }
 
-/// The body of an answer as it is sent, in the coding that the caller takes if any. The head says so.
+/// The body of a response as it is sent, in the coding that the caller takes if any. The head says so.
 pub(super) fn body(
     settings: &Compression,
     coding: Option<ContentCoding>,

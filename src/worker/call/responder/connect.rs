@@ -16,7 +16,7 @@ use crate::wire::frame::Walker;
 use crate::wire::messages::{Message, Messages};
 use crate::wire::{binary, message};
 use crate::worker::call::headers;
-use crate::worker::downstream::buffered::BufferedAnswer;
+use crate::worker::downstream::buffered::BufferedResponse;
 
 /// The failure of a service's unary answer that is not one message.
 const BAD: AttemptError = AttemptError::terminal(Failure::UpstreamBadMessage);
@@ -30,7 +30,7 @@ pub(super) struct ConnectEncoder {
     /// The only message of a unary response.
     only: Option<Message>,
     /// How much of a unary response is held until its end.
-    held: Option<(BufferedAnswer, u32)>,
+    held: Option<(BufferedResponse, u32)>,
     /// Where in its frames a stream is.
     walker: Walker,
 }
@@ -48,7 +48,7 @@ impl ConnectEncoder {
     }
 
     /// Counts what is held of a unary response, whose message may have so many bytes.
-    pub(super) fn count(&mut self, held: BufferedAnswer, length_max: u32) {
+    pub(super) fn count(&mut self, held: BufferedResponse, length_max: u32) {
         self.held = Some((held, length_max));
     }
 

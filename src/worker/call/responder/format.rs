@@ -2,7 +2,7 @@
 
 use crate::wire::frame::HEAD_BYTES;
 
-/// The format in which the messages of an answer stand in its body.
+/// The format in which the messages of a response stand in its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) enum Format {
     /// A single value: the method answers once.

@@ -1,4 +1,4 @@
-//! The answer to a caller of plain HTTP: one value of JSON, or a stream of them.
+//! The response to a caller of plain HTTP: one value of JSON, or a stream of them.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -25,9 +25,9 @@ use crate::wire::{binary, connect as wire_connect, frame, message};
 use crate::worker::call::headers;
 use crate::worker::call::json::prefixes;
 use crate::worker::call::json::transcoder::Transcoder;
-use crate::worker::downstream::buffered::BufferedAnswer;
+use crate::worker::downstream::buffered::BufferedResponse;
 
-/// The answer of one call.
+/// The response of one call.
 pub(in crate::worker) struct JsonEncoder {
     transcoder: Rc<Transcoder>,
     rule: usize,
@@ -42,16 +42,16 @@ pub(in crate::worker) struct JsonEncoder {
     /// In the client's language, and not yet taken.
     pending: Slice,
     is_empty: bool,
-    /// The error that ends the answer, once the bytes before it have been sent.
+    /// The error that ends the response, once the bytes before it have been sent.
     ended: Option<AttemptError>,
-    /// The coding that the answer may have.
+    /// The coding that the response may have.
     coding: Option<ContentCoding>,
     /// The coding of a stream that has begun.
     stream_coding: Option<Box<StreamCoding>>,
     /// The coding of the service's messages, if it is one that it was offered.
     message_coding: Option<ContentCoding>,
     /// How much of it is held until it is whole.
-    held: Option<BufferedAnswer>,
+    held: Option<BufferedResponse>,
 }
 
 /// The failure of an upstream's answer that has no form in JSON.
@@ -77,7 +77,7 @@ impl JsonEncoder {
         }
     }
 
-    /// Compresses the answer, if that is configured and the caller takes it.
+    /// Compresses the response, if that is configured and the caller takes it.
     pub(in crate::worker) fn compress(&mut self, accept_encoding: &[u8]) {
         let offered = &self.transcoder.settings.compression.algorithms;
         self.coding = coding::choose(accept_encoding, offered);
@@ -98,8 +98,8 @@ impl JsonEncoder {
         self.format == Format::Frames
     }
 
-    /// Counts what is held of the answer from now on.
-    pub(in crate::worker) fn count(&mut self, held: BufferedAnswer) {
+    /// Counts what is held of the response from now on.
+    pub(in crate::worker) fn count(&mut self, held: BufferedResponse) {
         self.held = Some(held);
     }
 
@@ -119,7 +119,7 @@ impl JsonEncoder {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes the upstream's head. Gives back its fields about the status, which count if it is all of the answer.
+    /// Takes the upstream's head. Gives back its fields about the status, which count if it is all of the response.
     pub(in crate::worker) fn begin(&mut self, heads: &Rc<Heads>, mut head: Head) -> Head {
         let mut trailers = heads.head();
         let is_status = |name: Name| {
@@ -323,7 +323,7 @@ impl JsonEncoder {
         Ok(())
     }
 
-    /// Ends the answer with the upstream's trailers.
+    /// Ends the response with the upstream's trailers.
     pub(in crate::worker) fn end(
         &mut self,
         sink: &mut ResponseSink,
@@ -481,7 +481,7 @@ fn is_field_value(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f)) && bytes.trim_ascii() == bytes
 }
 
-/// The body of an answer that the gateway makes itself: a `google.rpc.Status` in JSON. `detail` takes the place of the
+/// The body of a response that the gateway makes itself: a `google.rpc.Status` in JSON. `detail` takes the place of the
 /// failure's own sentence.
 pub(in crate::worker) fn status_body(failure: Failure, detail: Option<&str>) -> Slice {
     let message = detail.unwrap_or_else(|| failure.message());

@@ -31,16 +31,16 @@ use crate::policy::failure::Failure;
 use crate::time::Moment;
 use crate::upstream::AttemptError;
 use crate::wire::authz::Change;
-use crate::worker::downstream::buffered::BufferedAnswer;
+use crate::worker::downstream::buffered::BufferedResponse;
 use crate::worker::telemetry::stage_timer::StageTimer;
 
-/// The answer to one call.
+/// The response to one call.
 pub(in crate::worker) struct Responder {
     /// Memory for the heads that are made here.
     heads: Rc<Heads>,
     sink: ResponseSink,
     encoder: ResponseEncoder,
-    /// The request is a HEAD: the answer has no body.
+    /// The request is a HEAD: the response has no body.
     is_head: bool,
     /// Headers that the gateway adds.
     extra: ExtraHeaders,
@@ -80,7 +80,7 @@ impl Denial {
     }
 }
 
-/// The protocol of the answer.
+/// The protocol of the response.
 enum ResponseEncoder {
     Grpc,
     Web(Web),
@@ -127,15 +127,15 @@ impl Responder {
         self.encoder = ResponseEncoder::Json(Box::new(encoder));
     }
 
-    /// Counts what is held of an answer in JSON.
-    pub(in crate::worker) fn count(&mut self, held: BufferedAnswer) {
+    /// Counts what is held of a response in JSON.
+    pub(in crate::worker) fn count(&mut self, held: BufferedResponse) {
         if let ResponseEncoder::Json(json) = &mut self.encoder {
             json.count(held);
         }
     }
 
     /// Counts what is held of a unary answer in Connect, whose message may have so many bytes.
-    pub(in crate::worker) fn count_unary(&mut self, held: BufferedAnswer, length_max: u32) {
+    pub(in crate::worker) fn count_unary(&mut self, held: BufferedResponse, length_max: u32) {
         if let ResponseEncoder::Connect(connect) = &mut self.encoder {
             connect.count(held, length_max);
         }
@@ -226,7 +226,7 @@ impl Responder {
         self.sink.send_whole(head, body, self.is_head).map_err(|Gone| Failure::DownstreamReset)
     }
 
-    /// Sends a head of the upstream that is all of its answer to `asked`.
+    /// Sends a head of the upstream that is all of its response to `asked`.
     pub(in crate::worker) fn send_whole(&mut self, mut head: Head, asked: &Head) -> Result<(), AttemptError> {
         match &mut self.encoder {
             ResponseEncoder::Grpc => {
@@ -250,7 +250,7 @@ impl Responder {
         }
     }
 
-    /// Takes the head of an answer to `asked`.
+    /// Takes the head of a response to `asked`.
     pub(in crate::worker) fn begin(&mut self, mut head: Head, asked: &Head) -> Result<(), AttemptError> {
         match &mut self.encoder {
             ResponseEncoder::Grpc => Ok(self.sink.begin(&head)?),
@@ -285,7 +285,7 @@ impl Responder {
         }
     }
 
-    /// Ends the answer with the upstream's trailers.
+    /// Ends the response with the upstream's trailers.
     pub(in crate::worker) fn end(&mut self, mut trailers: Head) -> Result<(), AttemptError> {
         match &mut self.encoder {
             ResponseEncoder::Grpc => {
@@ -303,7 +303,7 @@ impl Responder {
         }
     }
 
-    /// Ends the answer to `asked` with a failure: as all of it, or as its end if it had begun. Nothing for a client that
+    /// Ends the response to `asked` with a failure: as all of it, or as its end if it had begun. Nothing for a client that
     /// has gone.
     pub(in crate::worker) fn fail(&mut self, failure: Failure, asked: &Head) {
         if failure == Failure::DownstreamReset {

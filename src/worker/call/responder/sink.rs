@@ -18,7 +18,7 @@ pub(in crate::worker) struct ResponseSink {
     sent_bytes: u64,
 }
 
-/// The progress of the answer to one request.
+/// The progress of the response to one request.
 enum State {
     /// HTTP/2, nothing has been sent.
     Http2(Stream),
@@ -63,7 +63,7 @@ impl ResponseSink {
         self.sent_bytes
     }
 
-    /// Gives up the answer: its client has gone. HTTP/1.1 waits for an answer to every request, so its connection ends.
+    /// Gives up the response: its client has gone. HTTP/1.1 waits for a response to every request, so its connection ends.
     pub(in crate::worker) fn close(&mut self) {
         if let State::Http1(bridge) | State::Http1Begun(bridge) =
             std::mem::replace(&mut self.state, State::Over)
@@ -77,7 +77,7 @@ impl ResponseSink {
         matches!(self.state, State::Over)
     }
 
-    /// Sends an answer that is known as a whole. For HEAD the body is left out.
+    /// Sends a response that is known as a whole. For HEAD the body is left out.
     pub(in crate::worker) fn send_whole(
         &mut self,
         mut head: Head,
@@ -108,7 +108,7 @@ impl ResponseSink {
         }
     }
 
-    /// Sends the head of an answer to HEAD, whatever its body would be.
+    /// Sends the head of a response to HEAD, whatever its body would be.
     pub(in crate::worker) fn send_head(&mut self, head: &Head) -> Result<(), Gone> {
         self.status = head.status().unwrap_or(0);
         match std::mem::replace(&mut self.state, State::Over) {
@@ -122,7 +122,7 @@ impl ResponseSink {
         }
     }
 
-    /// Sends the head of an answer.
+    /// Sends the head of a response.
     pub(in crate::worker) fn begin(&mut self, head: &Head) -> Result<(), Gone> {
         self.status = head.status().unwrap_or(0);
         match std::mem::replace(&mut self.state, State::Over) {
@@ -189,7 +189,7 @@ impl ResponseSink {
         }
     }
 
-    /// Ends the answer with trailers, which only HTTP/2 has.
+    /// Ends the response with trailers, which only HTTP/2 has.
     pub(in crate::worker) fn end_with(&mut self, trailers: &Head) -> Result<(), Gone> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Http2Begun(stream) => stream.send_head(trailers, true).map_err(|_| Gone),
@@ -200,7 +200,7 @@ impl ResponseSink {
         }
     }
 
-    /// Sends `last` and ends the answer in a way that shows that it is not whole.
+    /// Sends `last` and ends the response in a way that shows that it is not whole.
     pub(in crate::worker) fn cut(&mut self, last: Slice) {
         self.sent_bytes += last.len() as u64;
         match std::mem::replace(&mut self.state, State::Over) {

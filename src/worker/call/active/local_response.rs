@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::buffer::Slice;
-use crate::config::{DirectResponse, LocalAnswer, Redirect};
+use crate::config::{DirectResponse, LocalResponse, Redirect};
 use crate::http2::Name;
 use crate::policy::failure::Failure;
 use crate::policy::status::Code;
@@ -77,19 +77,19 @@ impl Call {
         &mut self,
         config: &WorkerConfig,
         route: usize,
-        answer: &LocalAnswer,
+        answer: &LocalResponse,
     ) -> Result<Code, Failure> {
         match answer {
-            LocalAnswer::Direct(direct) if self.responder.speaks_http() => self.answer_http(direct),
-            LocalAnswer::Direct(direct) => self.answer_grpc(code_of(direct), &direct.body),
-            LocalAnswer::Redirect(redirect) if self.responder.speaks_http() => {
+            LocalResponse::Direct(direct) if self.responder.speaks_http() => self.answer_http(direct),
+            LocalResponse::Direct(direct) => self.answer_grpc(code_of(direct), &direct.body),
+            LocalResponse::Redirect(redirect) if self.responder.speaks_http() => {
                 let location = self.location(config, route, redirect)?;
                 let mut head = headers::response(self.responder.heads(), redirect.status);
                 head.push_named(b"location", &location);
                 self.change_response(&mut head);
                 self.responder.send_plain(head, Slice::default()).map(|()| Code::Ok)
             }
-            LocalAnswer::Redirect(_) => self.answer_grpc(Code::Unimplemented, MOVED),
+            LocalResponse::Redirect(_) => self.answer_grpc(Code::Unimplemented, MOVED),
         }
     }
 
