@@ -8,7 +8,7 @@ use super::super::annotation::{self, HttpRule};
 use super::super::binding::{check, place};
 use super::super::descriptors::Pool;
 use super::super::plan::Schema;
-use super::super::problem::Problem;
+use super::super::problem::{Problem, guarded};
 use super::super::rule::{Body, Idempotency, Method, Rule};
 use super::super::rules::{Pattern, Rules};
 use super::super::service_config::Selected;
@@ -224,9 +224,16 @@ impl Builder {
             descriptor: descriptor.clone(),
             schema,
         });
-        let carried = self.options[schema].as_ref().and_then(|option| annotation::of(descriptor, option));
-        if let Some(written) = carried {
-            self.all_written(schema, descriptor, descriptor.parent_file().name(), &written);
+        // The library decodes options as late as this, with extensions that other files bring.
+        let carried = self.options[schema]
+            .as_ref()
+            .map(|option| guarded(descriptor.full_name(), || annotation::of(descriptor, option)));
+        match carried.transpose().map(Option::flatten) {
+            Ok(Some(written)) => {
+                self.all_written(schema, descriptor, descriptor.parent_file().name(), &written);
+            }
+            Ok(None) => {}
+            Err(problem) => self.refuse(problem),
         }
         for one in selected.iter().filter(|one| one.selector == descriptor.full_name()) {
             self.all_written(schema, descriptor, &one.origin, &one.rule);
