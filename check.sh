@@ -83,8 +83,10 @@ fuzz)
     for target in fuzz/fuzz_targets/*.rs; do
         target=$(basename "$target" .rs)
         # New inputs go to the first folder; those of the repository are where it begins.
+        inputs=fuzz/inputs/$target
+        [ -d "$inputs" ] || inputs=fuzz/inputs/http2
         mkdir -p "target/fuzz/$target"
-        step "fuzz $target" cargo +nightly fuzz run "$target" "target/fuzz/$target" fuzz/inputs -- "-max_total_time=$seconds"
+        step "fuzz $target" cargo +nightly fuzz run "$target" "target/fuzz/$target" "$inputs" -- "-max_total_time=$seconds"
     done
     ;;
 loom)

@@ -1,4 +1,4 @@
-//! Header blocks: `cargo +nightly fuzz run hpack fuzz/inputs`.
+//! Header blocks: `cargo +nightly fuzz run hpack fuzz/inputs/http2`.
 #![no_main]
 
 #[path = "../../tests/it/http2/bytes/entry.rs"]

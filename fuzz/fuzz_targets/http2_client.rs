@@ -1,4 +1,4 @@
-//! A service's bytes, and what we do meanwhile: `cargo +nightly fuzz run http2_client fuzz/inputs`.
+//! A service's bytes, and what we do meanwhile: `cargo +nightly fuzz run http2_client fuzz/inputs/http2`.
 #![no_main]
 
 #[path = "../../tests/it/http2/bytes/entry.rs"]

@@ -1,4 +1,4 @@
-//! A client's bytes, and what we do meanwhile: `cargo +nightly fuzz run http2_server fuzz/inputs`.
+//! A client's bytes, and what we do meanwhile: `cargo +nightly fuzz run http2_server fuzz/inputs/http2`.
 #![no_main]
 
 #[path = "../../tests/it/http2/bytes/entry.rs"]

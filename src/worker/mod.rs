@@ -31,6 +31,7 @@ mod transfer_queue;
 pub use self::clock::Clock;
 pub use self::config::{ConfigSnapshot, layout};
 pub use self::control::{Control, WorkerPeer};
+pub use self::downstream::content_lengths::followed_by_http1;
 pub use self::run::{Plan, run};
 pub use self::shared_listener::{ListenerIdentity, NewSocket, SharedListener};
 pub use self::telemetry::buffers::{Access, KeptHeaders, TelemetryConfig, Tracing};

@@ -8,6 +8,7 @@
 mod support;
 
 mod edge;
+mod fuzzed;
 mod host;
 mod http1;
 mod http2;

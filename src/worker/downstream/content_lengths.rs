@@ -178,6 +178,19 @@ impl Scan {
     }
 }
 
+/// Follows requests that come in these pieces: gives the lengths in their heads, and whether a line of trailers is broken.
+pub fn followed_by_http1<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (usize, bool) {
+    let mut scan = Scan::default();
+    for piece in pieces {
+        let passed = scan.look(piece);
+        assert!(passed <= piece.len(), "hyper has what has come");
+        if scan.is_broken {
+            break;
+        }
+    }
+    (scan.seen, scan.is_broken)
+}
+
 impl ContentLengthScanner {
     /// Counts the lengths that a head shows.
     pub(in crate::worker) fn show(&self, count: usize) {

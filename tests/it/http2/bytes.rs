@@ -133,9 +133,9 @@ fn mutated_exchanges_end_in_order_or_in_errors() {
 /// Inputs that are kept: each function takes each of them.
 #[test]
 fn kept_inputs_are_taken() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/inputs");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/inputs/http2");
     let inputs: Vec<Vec<u8>> = std::fs::read_dir(&folder)
-        .expect("fuzz/inputs is there")
+        .expect("fuzz/inputs/http2 is there")
         .map(|entry| std::fs::read(entry.expect("an entry").path()).expect("it can be read"))
         .collect();
     assert!(inputs.len() >= 8, "{} in {}", inputs.len(), folder.display());
