@@ -37,7 +37,7 @@ type Exchange = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
 fn run(role: u64, exchange: fn(Rc<[Plan]>, Random, Shared<Record>) -> Exchange) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    let cases = number("RINGWAY_CASES").unwrap_or(1_500);
+    let cases = number("RINGWAY_CASES").unwrap_or(600);
     let one = number("RINGWAY_SEED");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let (mut done, mut seed, mut told) = (0, one.unwrap_or(role), Instant::now());

@@ -12,7 +12,7 @@ use ringway::transcode::write::{self, Fault};
 use std::thread;
 
 /// In the debug profile; a release build does a hundred times as many in the same time.
-const CASES: u64 = 100_000;
+const CASES: u64 = 30_000;
 const THREADS: u64 = 2;
 
 /// Messages that `prost-reflect` knows once it has their bytes. It reads the inside of an `Any` later, and takes
