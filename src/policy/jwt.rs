@@ -296,7 +296,7 @@ const DIGITS_MAX: usize = 40;
 impl Digits {
     fn of(number: &Number) -> Digits {
         let mut digits = Digits { bytes: [0; DIGITS_MAX], length: 0 };
-        // All numbers fit; nothing but an empty text would be seen of one that did not.
+        // All numbers fit.
         let _ = write!(digits, "{number}");
         digits
     }

@@ -17,17 +17,7 @@ command -v go >/dev/null || { echo "h2spec: Go is not installed" >&2; exit 2; }
 scratch=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$scratch"' EXIT
 
-# part PLAY...: this program as services, or as a gateway before them. It says where it is in a line of JSON, and ends
-# with its standard input, $input.
-part() {
-    mkfifo "$scratch/$1.in" "$scratch/$1.out"
-    "$ringway" stage "$@" <"$scratch/$1.in" >"$scratch/$1.out" 2>"$scratch/$1.log" &
-    exec {input}>"$scratch/$1.in"
-    IFS= read -r place <"$scratch/$1.out" || { cat "$scratch/$1.log" >&2; exit 1; }
-}
-said() { # said KEY: a string of that line
-    sed -E "s/.*\"$1\":\"(([^\"\\\\]|\\\\.)*)\".*/\1/; s/\\\\n/\n/g; s/\\\\\"/\"/g" <<<"$place"
-}
+. tests/partners/stage.sh
 
 part services
 demo=$(said config)

@@ -51,17 +51,7 @@ trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$scratch"' EXIT
     issue stranger $'subjectAltName=URI:spiffe://example.org/client\nextendedKeyUsage=clientAuth' other
 )
 
-# part PLAY...: this program as services, or as a gateway before them. It says where it is in a line of JSON, and ends
-# with its standard input, $input.
-part() {
-    mkfifo "$scratch/$1.in" "$scratch/$1.out"
-    "$ringway" stage "$@" <"$scratch/$1.in" >"$scratch/$1.out" 2>"$scratch/$1.log" &
-    exec {input}>"$scratch/$1.in"
-    IFS= read -r place <"$scratch/$1.out" || { cat "$scratch/$1.log" >&2; exit 1; }
-}
-said() { # said KEY: a string of that line
-    sed -E "s/.*\"$1\":\"(([^\"\\\\]|\\\\.)*)\".*/\1/; s/\\\\n/\n/g; s/\\\\\"/\"/g" <<<"$place"
-}
+. tests/partners/stage.sh
 tls() { # tls REQUIRED: the tables of a listener, which may ask for certificates: true, false, or never
     local more=
     [ "$1" = never ] || more="require_client_certificate = $1"
