@@ -145,12 +145,18 @@ impl Connection {
         if number(payload) != ErrorCode::REFUSED_STREAM.0 {
             self.resets.get_mut().answered(head.stream);
         }
-        if let Found::Open(key) = self.streams.find(head.stream) {
-            let stream = self.streams.get_mut(key);
-            if !stream.is_closed() {
-                stream.fail(StreamError::Reset(ErrorCode(number(payload))));
+        match self.streams.find(head.stream) {
+            Found::Open(key) => {
+                let stream = self.streams.get_mut(key);
+                stream.peer_reset = true;
+                if !stream.is_closed() {
+                    stream.fail(StreamError::Reset(ErrorCode(number(payload))));
+                }
+                self.after_end(key, out);
             }
-            self.after_end(key, out);
+            // The resets of both sides crossed.
+            Found::Reset if !self.is_client => self.streams.forget_reset(head.stream, &self.memory.tables),
+            Found::Reset | Found::Ended | Found::Unknown => {}
         }
         Ok(())
     }
@@ -271,6 +277,17 @@ impl Connection {
             }
             _ => Err(ConnectionError::new(ErrorCode::STREAM_CLOSED, "a frame on a stream that is over")),
         }
+    }
+
+    /// Judges a DATA or HEADERS frame for a stream that was reset and that somebody still holds. We have reset it while the
+    /// frame was on its way, or the peer has before it sent the frame (RFC 9113 section 5.1).
+    pub(super) fn on_reset_stream(
+        &mut self,
+        peer_reset: bool,
+        stream: u32,
+        frame: &'static str,
+    ) -> Result<(), ConnectionError> {
+        if peer_reset { self.on_closed_stream(Found::Ended, stream, frame) } else { Ok(()) }
     }
 
     /// Ends a stream over a violation of the peer.

@@ -68,7 +68,8 @@ impl Connection {
         };
         let stream = self.streams.get_mut(key);
         let verdict = if stream.is_reset {
-            return Ok(None);
+            let peer_reset = stream.peer_reset;
+            return self.on_reset_stream(peer_reset, head.stream, "DATA").map(|()| None);
         } else if stream.received.end {
             Some((ErrorCode::STREAM_CLOSED, "DATA after the end of the stream"))
         } else if !stream.received.has_head {

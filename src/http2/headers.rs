@@ -186,8 +186,10 @@ impl Connection {
     ) -> Result<(), ConnectionError> {
         let stream = self.streams.get(key);
         let (has_head, has_end, is_reset) = (stream.received.has_head, stream.received.end, stream.is_reset);
+        let peer_reset = stream.peer_reset;
         let decoded = self.decode(whole, if has_head { Kind::Trailers } else { Kind::Response })?;
         if is_reset {
+            self.on_reset_stream(peer_reset, whole.stream, "HEADERS")?;
             let heads = &mut self.streams.get_mut(key).received.interim;
             *heads = heads.saturating_add(1);
             return if *heads > LATE_HEADS_MAX { Err(Flood::Interim.into()) } else { Ok(()) };

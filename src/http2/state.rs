@@ -88,6 +88,8 @@ pub(super) struct StreamState {
     pub(super) is_reset: bool,
     /// We have reset it: its peer may send more before it knows.
     pub(super) we_reset: bool,
+    /// The peer has reset it: nothing of it may follow.
+    pub(super) peer_reset: bool,
     /// Its head is above our bounds.
     pub(super) is_too_large: bool,
     /// It waits to be accepted; the list of those holds it.
@@ -116,6 +118,7 @@ impl StreamState {
             error: None,
             is_reset: false,
             we_reset: false,
+            peer_reset: false,
             is_too_large: false,
             is_new: false,
             holders: 1,
@@ -143,6 +146,7 @@ impl StreamState {
         self.error = None;
         self.is_reset = false;
         self.we_reset = false;
+        self.peer_reset = false;
         self.is_too_large = false;
         self.is_new = false;
         self.holders = 1;

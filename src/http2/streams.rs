@@ -172,17 +172,15 @@ impl Streams {
         self.body_is_over(key);
         let StreamTable { slots, free, ids, .. } = self.table();
         let stream = &mut slots[key as usize];
-        let (id, we_reset) = (stream.id, stream.we_reset);
+        let (id, may_go_on) = (stream.id, stream.we_reset && !stream.peer_reset);
         stream.end();
         free.push(key);
-        if we_reset {
+        if may_go_on {
             return self.remember_reset(id);
         }
         ids.remove(id);
         let is_last = ids.is_empty();
-        let at = usize::from(self.ended_at) % ENDED_REMEMBERED;
-        self.ended[at] = id;
-        self.ended_at = self.ended_at.wrapping_add(1);
+        self.remember_ended(id);
         if is_last && let Some(table) = self.table.take() {
             spares.give(table);
         }
@@ -246,6 +244,28 @@ impl Streams {
             self.waiting_for_window.get_mut().pop_front();
         }
         None
+    }
+
+    /// From now on frames for this stream are a fault.
+    fn remember_ended(&mut self, id: u32) {
+        let at = usize::from(self.ended_at) % ENDED_REMEMBERED;
+        self.ended[at] = id;
+        self.ended_at = self.ended_at.wrapping_add(1);
+    }
+
+    /// The peer has reset a stream that we have reset: nothing of it is on its way any more.
+    pub(super) fn forget_reset(&mut self, id: u32, spares: &SpareTables) {
+        let ids = &mut self.table().ids;
+        ids.remove(id);
+        let is_last = ids.is_empty();
+        let resets = self.resets.get_mut();
+        if let Some(at) = resets.iter().rposition(|reset| *reset == id) {
+            resets.remove(at);
+        }
+        self.remember_ended(id);
+        if is_last && let Some(table) = self.table.take() {
+            spares.give(table);
+        }
     }
 
     /// From now on frames for this stream are ignored.

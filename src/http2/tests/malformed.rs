@@ -286,6 +286,55 @@ fn frames_after_the_end_are_judged_by_the_state_of_their_stream() {
     }
 }
 
+/// RFC 9113 section 5.1: what a client sends before it knows of our reset is ignored, and nothing may follow its own.
+#[test]
+fn nothing_follows_a_clients_own_reset() {
+    let late = |raw: &mut Raw, is_data: bool| match is_data {
+        true => raw.frame(kind::DATA, flag::END_STREAM, 3, b"late"),
+        false => {
+            let trailers = trailers(&raw.heads);
+            raw.head(3, &trailers, true);
+        }
+    };
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum LetGo {
+        BeforeReset,
+        AfterReset,
+        Last,
+    }
+    use LetGo::{AfterReset, BeforeReset, Last};
+    for (is_data, we_reset, peer_resets, let_go) in
+        (0..8).map(|bits| (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0)).flat_map(|(is_data, we, peer)| {
+            [BeforeReset, AfterReset, Last].map(|let_go| (is_data, we, peer, let_go))
+        })
+    {
+        let mut raw = Raw::server(Bounds::default());
+        let other = raw.accepted(1, false);
+        let key = raw.accepted(3, false);
+        if we_reset {
+            raw.connection.reset(key, ErrorCode::NO_ERROR, &mut raw.out);
+        }
+        if let_go == BeforeReset {
+            raw.let_go(key);
+        }
+        if peer_resets {
+            raw.frame(kind::RST_STREAM, 0, 3, &ErrorCode::CANCEL.0.to_be_bytes());
+        }
+        if let_go == AfterReset {
+            raw.let_go(key);
+        }
+        late(&mut raw, is_data);
+        let expected = peer_resets.then_some(ErrorCode::STREAM_CLOSED);
+        assert_eq!(raw.failed(), expected, "{is_data} {we_reset} {peer_resets} {let_go:?}");
+        if let_go == Last {
+            raw.let_go(key);
+        }
+        if !peer_resets {
+            server_lives(&mut raw, other, 5);
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_put_right_ends_the_connection() {
     use ErrorCode as E;
