@@ -60,7 +60,7 @@ impl<'a> Setting<'a, '_> {
         let key = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
         let spanned = || Spanned::new(self.span.clone(), Cow::Borrowed(*name));
         if below.is_empty() {
-            let value = typed(&key, self.text, self.span);
+            let value = quoted(self.text).unwrap_or_else(|| typed(&key, self.text, self.span));
             table.remove(*name);
             table.insert(spanned(), Spanned::new(self.span.clone(), value));
             return Ok(());
@@ -115,6 +115,13 @@ impl<'a> Setting<'a, '_> {
             _ => Err(Wrong::new(format!("{key}.{chosen}"), "is no table in the file")),
         }
     }
+}
+
+/// Text in quotes, as a file has it.
+fn quoted(text: &str) -> Option<DeValue<'_>> {
+    let value =
+        if text.starts_with(['"', '\'']) { DeValue::parse(text).ok()?.into_inner() } else { return None };
+    matches!(value, DeValue::String(_)).then_some(value)
 }
 
 /// The parts of a key between its dots; a part in quotes may have dots. `None` if a quote does not end.
