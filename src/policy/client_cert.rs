@@ -23,7 +23,7 @@ pub fn element(details: CertDetails, peer: &Peer) -> Option<String> {
     let certificate = certificate.as_ref()?;
     let mut text = String::new();
     // Writing to a String cannot fail.
-    for uri in local_uris {
+    for uri in local_uris.iter() {
         let _ = write!(text, "By={};", quoted(uri));
     }
     let _ = write!(text, "Hash={}", certificate.sha256_hex());
@@ -74,8 +74,8 @@ mod tests {
             sha256: [0xab; 32],
             der: vec![1, 2, 3],
         };
-        let local_uris = vec!["spiffe://prod/gateway".to_owned()];
-        Peer { tls: Some(TlsPeer { server_name: None, certificate: Some(certificate), local_uris }) }
+        let local_uris = ["spiffe://prod/gateway".to_owned()].into();
+        Peer { tls: Some(TlsPeer { server_name: None, certificate: Some(certificate.into()), local_uris }) }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! [`Peer`]: what a connection proves of its other end. Rules about callers, and headers that name them, read it.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -14,11 +16,11 @@ pub struct Peer {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsPeer {
     /// The name that the peer asked for (SNI), in lower case.
-    pub server_name: Option<String>,
+    pub server_name: Option<Box<str>>,
     /// The verified certificate of the peer, if it has shown one.
-    pub certificate: Option<Certificate>,
+    pub certificate: Option<Box<Certificate>>,
     /// The URI names of our own certificate on this connection.
-    pub local_uris: Vec<String>,
+    pub local_uris: Arc<[String]>,
 }
 
 /// A verified certificate.
@@ -49,7 +51,7 @@ impl Peer {
 
     /// The verified certificate, if there is one.
     pub fn certificate(&self) -> Option<&Certificate> {
-        self.tls.as_ref()?.certificate.as_ref()
+        self.tls.as_ref()?.certificate.as_deref()
     }
 }
 

@@ -10,6 +10,7 @@ mod contexts;
 mod key_log;
 mod params;
 mod problem;
+mod record_keys;
 mod server;
 mod session;
 #[cfg(test)]
@@ -21,5 +22,6 @@ pub use certificate::CertificateInfo;
 pub use client::{ClientContext, ServerName};
 pub use contexts::{ClusterContext, Contexts, Hosts, files};
 pub use problem::{Problem, SessionError};
+pub use record_keys::forget_unused_keys;
 pub use server::ServerContext;
 pub use session::{Alpn, Facts, Progress, RECORD_OVERHEAD, RECORD_PAYLOAD, Session};

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 
+use super::record_keys;
 use crate::config::{TlsParams, TlsVersion};
 
 /// The library with only those suites and groups that the operator allows.
 pub(super) fn provider(params: &TlsParams) -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
-    let mut suites = provider.cipher_suites.clone();
+    let mut suites = record_keys::suites(&provider.cipher_suites);
     if !params.cipher_suites.is_empty() {
-        suites = chosen(&params.cipher_suites, aws_lc_rs::ALL_CIPHER_SUITES, suite_name);
+        suites =
+            chosen(&params.cipher_suites, &record_keys::suites(aws_lc_rs::ALL_CIPHER_SUITES), suite_name);
     }
     suites.retain(|suite| allows(params, suite.version()));
     provider.cipher_suites = suites;

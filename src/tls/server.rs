@@ -95,9 +95,9 @@ impl ServerContext {
     }
 
     /// The URI names of the certificate that serves a name.
-    pub(super) fn local_uris(&self, name: Option<&str>) -> Vec<String> {
+    pub(super) fn local_uris(&self, name: Option<&str>) -> Arc<[String]> {
         let group = self.names.group(name);
-        group.first().map(|choice| choice.uris.clone()).unwrap_or_default()
+        group.first().map(|choice| Arc::clone(&choice.uris)).unwrap_or_default()
     }
 }
 
@@ -125,7 +125,7 @@ fn fingerprint(settings: &ListenerTls) -> Result<Vec<u8>, Problem> {
 struct Choice {
     key: Arc<CertifiedKey>,
     is_rsa: bool,
-    uris: Vec<String>,
+    uris: Arc<[String]>,
 }
 
 /// The certificates by the names that they serve.
@@ -142,7 +142,7 @@ struct Names {
 impl Names {
     fn new(keys: &[(Arc<CertifiedKey>, CertificateInfo)], is_required: bool) -> Names {
         let choice = |(key, info): &(Arc<CertifiedKey>, CertificateInfo)| {
-            Arc::new(Choice { key: Arc::clone(key), is_rsa: info.is_rsa, uris: info.uris.clone() })
+            Arc::new(Choice { key: Arc::clone(key), is_rsa: info.is_rsa, uris: info.uris.as_slice().into() })
         };
         let choices: Vec<_> = keys.iter().map(choice).collect();
         let mut names =

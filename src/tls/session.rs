@@ -35,8 +35,12 @@ pub struct Session {
     asked: Option<Box<str>>,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most sessions are with clients, and one is moved into its own memory"
+)]
 enum Side {
-    Server(Box<UnbufferedServerConnection>, Arc<ServerContext>),
+    Server(UnbufferedServerConnection, Arc<ServerContext>),
     Client(Box<UnbufferedClientConnection>, Arc<ClientContext>, Box<ServerName>),
 }
 
@@ -91,7 +95,7 @@ impl ServerContext {
     pub fn session(self: &Arc<Self>) -> Result<Session, Problem> {
         let connection =
             UnbufferedServerConnection::new(Arc::clone(self.config())).map_err(Problem::general)?;
-        Ok(Session { side: Side::Server(Box::new(connection), Arc::clone(self)), asked: None })
+        Ok(Session { side: Side::Server(connection, Arc::clone(self)), asked: None })
     }
 }
 
@@ -195,7 +199,7 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Result<usize, SessionError> {
         let sealed = match &mut self.side {
-            Side::Server(connection, _) => write(&mut **connection, waiting, Some(plain), out),
+            Side::Server(connection, _) => write(connection, waiting, Some(plain), out),
             Side::Client(connection, ..) => write(&mut **connection, waiting, Some(plain), out),
         };
         sealed.map_err(|error| SessionError::of(&error))
@@ -207,51 +211,48 @@ impl Session {
     /// When the session can send no more.
     pub fn close(&mut self, waiting: &mut [u8], out: &mut Vec<u8>) -> Result<usize, SessionError> {
         let closed = match &mut self.side {
-            Side::Server(connection, _) => write(&mut **connection, waiting, None, out),
+            Side::Server(connection, _) => write(connection, waiting, None, out),
             Side::Client(connection, ..) => write(&mut **connection, waiting, None, out),
         };
         closed.map_err(|error| SessionError::of(&error))
     }
 
-    /// The agreement of the handshake. A session that goes on is checked again: certificate and rules may not be what
+    /// The agreement of the handshake, which is asked for once. A session that goes on is checked again: certificate and rules may not be what
     /// they were when it began.
     ///
     /// # Errors
     /// The reason why the connection has to end.
-    pub fn facts(&self) -> Result<Facts, SessionError> {
+    pub fn facts(&mut self) -> Result<Facts, SessionError> {
         let common = self.common();
         let is_resumed = common.handshake_kind() == Some(HandshakeKind::Resumed);
         if is_resumed {
             self.verify_again().map_err(|error| SessionError::of(&error))?;
         }
-        Ok(Facts {
-            alpn: match common.alpn_protocol() {
-                Some(b"h2") => Some(Alpn::H2),
-                Some(_) => Some(Alpn::Http1),
-                None => None,
-            },
-            version: match common.protocol_version() {
-                Some(ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
-                _ => TlsVersion::V1_2,
-            },
-            is_resumed,
-            peer: self.peer()?,
-        })
+        let alpn = match common.alpn_protocol() {
+            Some(b"h2") => Some(Alpn::H2),
+            Some(_) => Some(Alpn::Http1),
+            None => None,
+        };
+        let version = match common.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
+            _ => TlsVersion::V1_2,
+        };
+        Ok(Facts { alpn, version, is_resumed, peer: self.peer()? })
     }
 
-    fn peer(&self) -> Result<Peer, SessionError> {
+    fn peer(&mut self) -> Result<Peer, SessionError> {
         let shown = self.common().peer_certificates().and_then(<[_]>::first);
         let certificate = shown.map(certificate::proven).transpose();
         let certificate =
             certificate.map_err(|reason| SessionError::new(TlsError::CertificateRefused, reason))?;
-        let server_name = self.asked.as_deref().map(str::to_owned);
+        let server_name = self.asked.take();
         let local_uris = match &self.side {
             Side::Server(_, context) => context.local_uris(server_name.as_deref()),
             Side::Client(_, context, _) => {
-                context.certificates().first().map(|own| own.uris.clone()).unwrap_or_default()
+                context.certificates().first().map(|own| own.uris.as_slice().into()).unwrap_or_default()
             }
         };
-        Ok(Peer { tls: Some(TlsPeer { server_name, certificate, local_uris }) })
+        Ok(Peer { tls: Some(TlsPeer { server_name, certificate: certificate.map(Box::new), local_uris }) })
     }
 
     fn verify_again(&self) -> Result<(), Error> {

@@ -158,7 +158,7 @@ impl Pair {
     }
 
     /// The facts of the server's side, if both have shaken hands.
-    fn facts(&self) -> Result<Facts, SessionError> {
+    fn facts(&mut self) -> Result<Facts, SessionError> {
         for end in [&self.server, &self.client] {
             if let Some(error) = &end.error {
                 return Err(error.clone());

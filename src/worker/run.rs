@@ -29,6 +29,7 @@ use crate::net::ring::IoBackend;
 use crate::net::runtime::{self, Loop, Notifier};
 use crate::policy::connection_balance::ConnectionBalance;
 use crate::time::timers;
+use crate::tls::forget_unused_keys;
 use crate::transcode::api::Api;
 
 /// The interval in which a worker publishes and settles state for others.
@@ -164,9 +165,14 @@ async fn tick(worker: Rc<Worker>) {
     let timers = &worker.local.timers;
     let mut settled_at = worker.clock.now();
     let mut settled = 0;
+    let mut forgot_at = settled_at;
     loop {
         let now = worker.clock.now();
         timers.advance(now);
+        if IDLE <= now.since(forgot_at) {
+            forgot_at = now;
+            forget_unused_keys();
+        }
         let counts = worker.local.counts();
         let ended = counts.calls_started.get() - counts.calls_active.get();
         if TICK <= now.since(settled_at) {

@@ -39,6 +39,14 @@ impl RawClient {
         let work = async {
             let stream = TcpStream::connect(address).await?;
             let _ = stream.set_nodelay(true); // a connection that has just been reset says so at its first call
+            Self::over(stream).await
+        };
+        within(WAIT_MAX, "connect", work).await
+    }
+
+    /// Speaks HTTP/2 over a connection that there is already, such as one of TLS.
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> std::io::Result<Self> {
+        let work = async {
             let mut builder = h2::client::Builder::new();
             builder.data_frame_budget(1 << 26); // a thousand small answers at once are no attack here
             let seen = Arc::<FirstEvents>::default();
@@ -46,7 +54,7 @@ impl RawClient {
             let (send, connection) = builder.handshake(listening).await.map_err(std::io::Error::other)?;
             Ok::<_, std::io::Error>((send, connection, seen))
         };
-        let (send, connection, seen) = within(WAIT_MAX, "connect", work).await?;
+        let (send, connection, seen) = within(WAIT_MAX, "an HTTP/2 peer", work).await?;
         let connection = tokio::spawn(async move {
             let _ = connection.await; // its calls tell how it ended
         });
@@ -127,12 +135,12 @@ struct FirstEvents {
 }
 
 /// A stream that notes it.
-struct Listening {
-    stream: TcpStream,
+struct Listening<S> {
+    stream: S,
     seen: Arc<FirstEvents>,
 }
 
-impl Listening {
+impl<S> Listening<S> {
     fn note<T>(&self, polled: Poll<std::io::Result<T>>) -> Poll<std::io::Result<T>> {
         if let Poll::Ready(Err(error)) = &polled
             && error.kind() == std::io::ErrorKind::ConnectionReset
@@ -143,7 +151,7 @@ impl Listening {
     }
 }
 
-impl AsyncRead for Listening {
+impl<S: AsyncRead + Unpin> AsyncRead for Listening<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -158,7 +166,7 @@ impl AsyncRead for Listening {
     }
 }
 
-impl AsyncWrite for Listening {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Listening<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

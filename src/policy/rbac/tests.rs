@@ -45,8 +45,8 @@ fn call(name: &str) -> Call {
         ..Certificate::default()
     };
     let tls = |certificate| TlsPeer {
-        server_name: Some("api.example.com".to_owned()),
-        certificate,
+        server_name: Some("api.example.com".into()),
+        certificate: Option::map(certificate, Box::new),
         ..TlsPeer::default()
     };
     match name {

@@ -38,7 +38,7 @@ fn the_name_chooses_the_certificate() {
     ] {
         let facts = Pair::shaken(&server, &strict, host).facts().expect(host);
         let peer = facts.peer.tls.expect("it is TLS");
-        assert_eq!(peer.server_name, Some(host.to_ascii_lowercase()));
+        assert_eq!(peer.server_name, Some(host.to_ascii_lowercase().into()));
         let is_wild = host.starts_with("x.");
         assert_eq!(peer.local_uris.concat(), if is_wild { "spiffe://example.org/wild" } else { "" });
     }
@@ -114,7 +114,7 @@ fn clients_show_certificates_that_the_rules_take() {
         for (what, identity, wanted) in &cases {
             let certificate = identity.as_ref().map(|identity| files.identity("client", identity));
             let client = client_of(&ClusterTls { certificate, ..files.client() });
-            let pair = Pair::shaken(&server, &client, "a.example.org");
+            let mut pair = Pair::shaken(&server, &client, "a.example.org");
             assert_eq!(pair.errors().0, *wanted, "{version:?}, {what}: {:?}", pair.server.error);
             if wanted.is_none() {
                 let peer = pair.facts().expect("they shake hands").peer;
@@ -196,7 +196,7 @@ fn no_forged_certificate_gets_in() {
         for (what, identity) in &all {
             let certificate = Some(files.identity("client", identity));
             let client = client_of(&ClusterTls { certificate, ..files.client() });
-            let pair = Pair::shaken(&server, &client, "a.example.org");
+            let mut pair = Pair::shaken(&server, &client, "a.example.org");
             assert!(pair.errors().0.is_some() && pair.server.got.is_empty(), "{version:?}: {what} got in");
             assert!(pair.facts().is_err(), "{version:?}: {what}");
         }
@@ -277,7 +277,7 @@ fn a_session_goes_on_where_it_may_and_is_checked_again() {
     let identity = files.identity("client", &files.ca.issue(&names(&["spiffe://example.org/web"])));
     let client = || client_of(&ClusterTls { certificate: Some(identity.clone()), ..files.client() });
     let resumed = |server: &Arc<ServerContext>, client: &Arc<ClientContext>| {
-        let pair = Pair::shaken(server, client, "a.example.org");
+        let mut pair = Pair::shaken(server, client, "a.example.org");
         pair.facts().map(|facts| facts.is_resumed).map_err(|error| error.kind)
     };
     for version in [TlsVersion::V1_2, TlsVersion::V1_3] {

@@ -47,6 +47,11 @@ impl Site {
         )
     }
 
+    /// Its authority.
+    pub(crate) fn ca_pem(&self) -> String {
+        self.ca.pem()
+    }
+
     /// The rules for clients' certificates of this site's authority.
     fn clients(&self, more: &str) -> String {
         format!("[listeners.tls.validation_context]\ntrusted_ca = \"{}\"\n{more}", self.path("ca.pem"))
