@@ -323,7 +323,8 @@ pub struct Cluster {
     pub pool: Pool,
     /// Pings that find dead connections.
     pub keepalive: Keepalive,
-    /// The wait before connecting again after a failed connect, +-20 %.
+    /// The wait before connecting again after a failed connect, or a connection that the service ended within
+    /// `initial_backoff` and before any call, +-20 %.
     pub reconnect: Reconnect,
     /// Settings of one method of the cluster.
     pub methods: Vec<Method>,

@@ -286,7 +286,7 @@ block! {
         connections_active: Gauge "ringway_upstream_connections_active"
             "Connections to the cluster's endpoints open now.",
         connect_failures: Counter "ringway_upstream_connect_failures_total"
-            "Attempts to connect that failed.",
+            "Attempts to connect that failed, and connections that a service ended at once, before any call.",
         connect_timeouts: Counter "ringway_upstream_connect_timeouts_total"
             "Attempts to connect that took longer than connect_timeout.",
         calls: Counter "ringway_upstream_calls_total"

@@ -34,7 +34,7 @@ impl Backoff {
         Duration::try_from_secs_f64(jittered).map_or(self.max, |wait| wait.min(self.max))
     }
 
-    /// Notes a successful connect: the next failure waits for the initial time again.
+    /// Notes that a connection was of use: the next failure waits for the initial time again.
     pub fn succeeded(&mut self) {
         self.next = self.initial;
     }
@@ -84,9 +84,13 @@ impl Connects {
         }
     }
 
-    /// Notes a successful connect: the next failure waits for the initial time again.
-    pub fn succeeded(&mut self) {
+    /// Notes a connect that did not fail. A connection has yet to be of use.
+    pub fn connected(&mut self) {
         self.hurried = false;
+    }
+
+    /// Notes that a connection was of use: the next failure waits for the initial time again.
+    pub fn succeeded(&mut self) {
         self.backoff.succeeded();
     }
 }
@@ -150,6 +154,7 @@ mod tests {
         connects.failed(at(3_000), &mut random);
         assert!(connects.rest(at(3_000)) > SECOND * 15 / 10);
         connects.hurry();
+        connects.connected();
         connects.succeeded();
         connects.failed(at(9_000), &mut random);
         assert!(!connects.may_begin(at(9_000)) && connects.rest(at(9_000)) <= SECOND * 12 / 10);

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::places::Connection;
 use crate::config::{self, EndpointAddress};
-use crate::http2::{self, Bounds, ErrorCode, Head, Memory, Notes, OpenError, Stream};
+use crate::http2::{self, Bounds, ErrorCode, Memory, Notes};
 use crate::metrics::{ConnectError, TlsError};
-use crate::net::buffered_conn::Outgoing;
 use crate::net::{BufferedConn, IoContext, listener, stream};
 use crate::policy::age::Age;
 use crate::policy::failure::Failure;
@@ -17,123 +17,6 @@ use crate::time::Moment;
 use crate::time::timers::Timer;
 use crate::tls::{Alpn, Problem, Session, SessionError};
 use crate::wire::proxy_protocol;
-
-/// A connection that may carry calls.
-pub(super) struct Connection {
-    session: Rc<http2::Session>,
-    state: Cell<State>,
-    active: Cell<u32>,
-    /// Calls it may still begin in its life.
-    left: Cell<u32>,
-    /// Calls it carries at once: our limit or the upstream's, whichever is lower.
-    cap: Cell<u32>,
-    own_cap: u32,
-    conn: Rc<BufferedConn>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    TakesCalls,
-    /// Finishes the calls it has.
-    Draining,
-}
-
-impl Connection {
-    fn new(session: &Rc<http2::Session>, pool: &config::Pool, conn: &Rc<BufferedConn>) -> Rc<Connection> {
-        Rc::new(Connection {
-            session: Rc::clone(session),
-            state: Cell::new(State::TakesCalls),
-            active: Cell::new(0),
-            left: Cell::new(pool.max_requests_per_connection),
-            cap: Cell::new(pool.max_streams_per_connection),
-            own_cap: pool.max_streams_per_connection,
-            conn: Rc::clone(conn),
-        })
-    }
-
-    pub(super) fn takes_calls(&self) -> bool {
-        self.state.get() == State::TakesCalls
-    }
-
-    pub(super) fn has_room(&self) -> bool {
-        self.takes_calls() && self.active.get() < self.cap.get()
-    }
-
-    pub(super) fn is_nearly_full(&self) -> bool {
-        u64::from(self.active.get()) * 10 >= u64::from(self.cap.get()) * 8
-    }
-
-    pub(super) fn active(&self) -> u32 {
-        self.active.get()
-    }
-
-    /// Whether a request can be sent now. A connection that has failed, or got a GOAWAY, takes no more.
-    pub(super) fn is_usable(&self) -> bool {
-        let (can_open, takes_streams) = self.session.ask(|http2| (http2.can_open(), http2.takes_streams()));
-        if !takes_streams {
-            self.drain();
-        } else if !can_open {
-            // Streams of calls that are over have not ended on the wire yet.
-            self.cap.set(self.active.get().min(self.cap.get()));
-        }
-        can_open
-    }
-
-    /// Counts a call that begins.
-    pub(super) fn begin(&self) {
-        self.active.set(self.active.get() + 1);
-        self.left.set(self.left.get().saturating_sub(1));
-        if self.left.get() == 0 {
-            self.drain();
-        }
-    }
-
-    /// Counts a call that ends.
-    pub(super) fn end(&self) {
-        debug_assert!(0 < self.active.get());
-        self.active.set(self.active.get() - 1);
-        self.close_if_done();
-    }
-
-    /// Sends a request's head.
-    pub(super) fn open(&self, head: &Head, end: bool) -> Result<Stream, OpenError> {
-        self.session.open(head, end)
-    }
-
-    /// How many bytes have gone out so far.
-    pub(super) fn outgoing(&self) -> Outgoing {
-        self.conn.outgoing()
-    }
-
-    /// Whether a send is in flight.
-    #[cfg(test)]
-    pub(super) fn is_sending(&self) -> bool {
-        self.conn.sending_since().is_some()
-    }
-
-    /// Whether the connection is over, and nothing was sent after `before`.
-    pub(super) fn ended_at(&self, before: Outgoing) -> bool {
-        self.conn.ended_at(before)
-    }
-
-    /// Drains: takes no more calls, and ends with the last of those it has.
-    pub(super) fn drain(&self) {
-        self.state.set(State::Draining);
-        self.close_if_done();
-    }
-
-    fn close_if_done(&self) {
-        if self.state.get() == State::Draining && self.active.get() == 0 {
-            self.session.with(|http2, out, _| http2.shut_down(out));
-        }
-    }
-
-    /// Takes over the upstream's limit, which may change at any time.
-    fn refresh_cap(&self) {
-        let theirs = self.session.ask(|http2| http2.peer().max_concurrent_streams);
-        self.cap.set(theirs.min(self.own_cap));
-    }
-}
 
 /// Inputs of a connect.
 pub(super) struct Connect {
@@ -169,6 +52,10 @@ pub(super) enum ConnectionEvent {
     TlsFailed(SessionError),
     /// A ping was not answered.
     KeepaliveTimeout,
+    /// A connection that was ready is about to end. It has carried a call, or has lived for a while.
+    WasOfUse,
+    /// A connection that was ready is about to end. The service has ended it before anything came of it.
+    WasOfNoUse,
     /// A connection that was ready has ended.
     Closed(Rc<Connection>),
     /// The connect failed, or the connection ended before it could carry calls.
@@ -233,8 +120,7 @@ impl<O: Owner> Drop for Life<O> {
     fn drop(&mut self) {
         self.owner.apply(match self.connection.take() {
             Some(connection) => {
-                connection.state.set(State::Draining);
-                connection.session.ask(http2::Connection::end);
+                connection.end_all();
                 ConnectionEvent::Closed(connection)
             }
             None => ConnectionEvent::Failed(self.failure.get(), self.error.get()),
@@ -285,7 +171,7 @@ pub(super) fn run(connect: Connect, owner: impl Owner) -> impl Future<Output = (
         let session = http2::Session::new(Rc::clone(&conn) as _, Rc::clone(&local.timers), |out| {
             http2::Connection::client(bounds, memory, out)
         });
-        let connection = Connection::new(&session, &settings.pool, &conn);
+        let connection = Connection::new(&session, &settings, &conn, local.timers.now());
         drop(settings);
         let (connection, conn, local) = (&connection, &conn, &local);
         let protocol = Protocol { life: &life, address, connection, conn, local, is_secure, age };
@@ -413,7 +299,7 @@ impl<O: Owner> Protocol<'_, O> {
             self.life.owner.apply(ConnectionEvent::Capacity(self.connection.cap.get() - before));
         }
         if session.ask(|http2| !http2.takes_streams()) {
-            self.connection.drain();
+            self.connection.stop_taking_calls();
         }
         self.keep_alive(cx, timer);
         Poll::Pending
@@ -483,6 +369,13 @@ impl<O: Owner> Protocol<'_, O> {
     }
 
     fn ended(&self) {
+        if self.life.is_ready() {
+            if self.connection.was_of_use(self.local.timers.now()) {
+                self.life.owner.apply(ConnectionEvent::WasOfUse);
+            } else if !self.connection.is_retired.get() {
+                self.life.owner.apply(ConnectionEvent::WasOfNoUse);
+            }
+        }
         if let Some(error) = self.connection.session.ask(|http2| http2.failed()) {
             self.life.owner.apply(ConnectionEvent::ProtocolError);
             tracing::debug!(

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::connection::Connection;
+use super::places::Connection;
 use crate::config::{self, EndpointAddress};
 use crate::metrics::{ConnectError, EndpointState, EndpointView};
 use crate::policy::backoff::{Backoff, Connects};
@@ -156,8 +156,11 @@ impl Endpoint {
         self.connections.borrow_mut().retain(|other| !Rc::ptr_eq(other, connection));
     }
 
-    /// Notes that a connect failed, or that its connection ended before the upstream sent a byte.
+    /// Notes that a connect failed, or that its connection ended before it was of use.
     pub(super) fn failed(&self, (failure, error): (Failure, ConnectError), now: Moment, random: &mut Random) {
+        if self.connections.borrow().iter().any(|connection| connection.was_of_use(now)) {
+            self.succeeded();
+        }
         self.failure.set(failure);
         self.error.set(Some((error, now)));
         self.failures.set(self.failures.get() + 1);
@@ -210,6 +213,11 @@ impl Endpoint {
     }
 
     /// Notes that the upstream has sent its first bytes.
+    pub(super) fn connected(&self) {
+        self.connects.borrow_mut().connected();
+    }
+
+    /// Notes that a connection was of use.
     pub(super) fn succeeded(&self) {
         self.connects.borrow_mut().succeeded();
     }

@@ -5,9 +5,9 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::attempt_error::AttemptError;
-use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::permits::AttemptResult;
+use super::places::Connection;
 use crate::config::EndpointAddress;
 use crate::http2::{Head, Stream};
 use crate::metrics::ClusterBlock;

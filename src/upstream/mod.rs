@@ -2,8 +2,8 @@
 //!
 //! Read [`cluster`] first: a service as one configuration has it. [`pool`] outlives it: it chooses endpoint and
 //! connection of the next call, and holds the calls that wait ([`acquire`], [`waiters`]). [`connection`] is one
-//! HTTP/2 connection from its connect to its end; it reports events, which its pool applies. [`lease`] is a call's
-//! place on one. Workers share nothing here but the parts in [`policy::shared_cluster`](crate::policy::shared_cluster).
+//! HTTP/2 connection from its connect to its end; it reports events, which its pool applies. [`places`] are those for
+//! calls on one, and [`lease`] is a call's. Workers share nothing here but the parts in [`policy::shared_cluster`](crate::policy::shared_cluster).
 
 mod acquire;
 mod attempt_error;
@@ -14,6 +14,7 @@ mod latencies;
 mod lease;
 mod methods;
 mod permits;
+mod places;
 mod pool;
 mod waiters;
 

@@ -12,9 +12,10 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::connection::{self, Connect, Connection, ConnectionEvent, Owner};
+use super::connection::{self, Connect, ConnectionEvent, Owner};
 use super::endpoint::{Capacity, Endpoint};
 use super::lease::{Lessor, StreamLease};
+use super::places::Connection;
 use super::waiters::Waiters;
 use crate::config::{self, EndpointAddress};
 use crate::http2::Memory;
@@ -333,7 +334,7 @@ impl Pool {
     /// Adds a new connection to this endpoint.
     fn connected(&self, endpoint: &Endpoint, connection: &Rc<Connection>) {
         endpoint.connecting.set(false);
-        endpoint.succeeded();
+        endpoint.connected();
         endpoint.add(Rc::clone(connection));
         self.counts().connections_opened.add(1);
         self.counts().connections_active.raise();
@@ -354,9 +355,8 @@ impl Pool {
         }
     }
 
-    /// Notes a failed connect: calls that wait look whether there is still hope.
+    /// Notes a failed connect, or one of which nothing came: calls that wait look whether there is still hope.
     fn connect_failed(&self, endpoint: &Endpoint, failure: Failure, error: ConnectError) {
-        endpoint.connecting.set(false);
         match failure {
             Failure::ConnectTimedOut => self.counts().connect_timeouts.add(1),
             _ => self.counts().connect_failures.add(1),
@@ -412,6 +412,11 @@ impl Owner for Place {
             }
             ConnectionEvent::ProtocolError => pool.counts().protocol_errors.add(1),
             ConnectionEvent::TlsFailed(error) => pool.tls_failed(endpoint, &error),
+            ConnectionEvent::WasOfUse => endpoint.succeeded(),
+            // A service that closes whatever it accepts would be dialled in a loop.
+            ConnectionEvent::WasOfNoUse => {
+                pool.connect_failed(endpoint, Failure::ConnectFailed, ConnectError::Closed);
+            }
             ConnectionEvent::KeepaliveTimeout => pool.counts().keepalive_timeouts.add(1),
             ConnectionEvent::Closed(connection) => {
                 // Another connection may be opened in its place.
@@ -423,6 +428,7 @@ impl Owner for Place {
             }
             ConnectionEvent::Failed(failure, error) => {
                 pool.connections.give();
+                endpoint.connecting.set(false);
                 pool.connect_failed(endpoint, failure, error);
             }
         }

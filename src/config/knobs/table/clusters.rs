@@ -73,7 +73,7 @@ pub(super) const ROWS: &[Knob] = &[
     flag("clusters.keepalive.without_calls", false,
         "Whether connections without calls are pinged too. Many gRPC servers forbid it."),
 
-    table("clusters.reconnect", "The wait before connecting again after a failed connect, +-20 %."),
+    table("clusters.reconnect", "The wait before connecting again after a failed connect, or a connection that the service ended within `initial_backoff` and before any call, +-20 %."),
     time("clusters.reconnect.initial_backoff", Duration::from_millis(100), MS, HOUR,
         "The wait after the first failed connect."),
     ratio("clusters.reconnect.backoff_multiplier", 1.6, 1.0, 10.0,

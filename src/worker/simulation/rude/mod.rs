@@ -5,6 +5,7 @@
 //! that are rude themselves are others.
 
 mod calls;
+mod fleeting;
 mod http1;
 mod http2;
 mod raw;

@@ -14,7 +14,7 @@ use crate::net::memory::{Answer, End, Link};
 
 /// `:status` 103; and 200 with the content type of gRPC.
 const EARLY: &[u8] = b"\x08\x03103";
-const OK: &[u8] = b"\x88\x0f\x10\x10application/grpc";
+pub(super) const OK: &[u8] = b"\x88\x0f\x10\x10application/grpc";
 
 /// A service of frames.
 #[derive(Clone, Copy)]
@@ -31,14 +31,14 @@ struct Script {
 const SCRIPT: Script =
     Script { settings: Some(&[]), next: |_, _| None, pause: Duration::ZERO, closes: false };
 
-fn framed(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn framed(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     frame::write(&mut bytes, kind, flags, stream, payload);
     bytes
 }
 
 /// Reads until the head of a request has come: the number of its stream.
-async fn first_stream(end: &End) -> Option<u32> {
+pub(super) async fn first_stream(end: &End) -> Option<u32> {
     let mut bytes = Vec::new();
     let mut at = frame::PREFACE.len();
     loop {
