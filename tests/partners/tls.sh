@@ -4,6 +4,7 @@
 #
 #   tests/partners/tls.sh [RINGWAY]      the program to ask; target/release/ringway if none is named
 #
+# Where tshark is installed, it reads a capture of the loopback with the gateway's key log, which needs the right to capture.
 # With TLSFUZZER, a checkout of tlsfuzzer, its scripts of tlsfuzzer.txt run, too; with TESTSSL, the path of testssl.sh, so
 # does that. Without them it is said that they did not.
 set -euo pipefail
@@ -54,8 +55,8 @@ trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$scratch"' EXIT
 . tests/partners/stage.sh
 tls() { # tls REQUIRED: the tables of a listener, which may ask for certificates: true, false, or never
     local more=
-    [ "$1" = never ] || more="require_client_certificate = $1"
-    printf '[listeners.tls]\nkey_log = "%s/keys.log"\n%s\n' "$scratch" "$more"
+    [ "$1" = never ] || more=$(printf 'key_log = "%s/keys.log"\nrequire_client_certificate = %s' "$scratch" "$1")
+    printf '[listeners.tls]\n%s\n' "$more"
     for name in rsa ecdsa; do
         printf '[[listeners.tls.tls_certificates]]\ncertificate_chain = "%s"\nprivate_key = "%s"\n' \
             "$scratch/$name.crt" "$scratch/$name.key"
@@ -127,7 +128,10 @@ for backend in io_uring epoll; do
         echo "$backend, certificates of clients are required: $is_required"
         config=$(awk -v tls="$(tls $is_required)" \
             '{ print } /^\[\[listeners\]\]/ { here = 1 } /^address = / && here { print tls; here = 0 }' <<<"$demo")
+        # Nobody but the configuration has keys written down.
+        [ $is_required = never ] && export SSLKEYLOGFILE=$scratch/variable.log
         part gateway "$(printf 'workers = 2\n%s\n[io]\nbackend = "%s"\n' "$config" "$backend")"
+        unset SSLKEYLOGFILE
         listener=$(said listener)
         export listener
         if [ $is_required = true ]; then
@@ -146,6 +150,8 @@ for backend in io_uring epoll; do
             continue
         fi
         if [ $is_required = never ]; then
+            expect 'without key_log' '^HTTP/1.1 4' bash -c request
+            expect 'no keys by SSLKEYLOGFILE' '^none$' bash -c '[ -e "$scratch/variable.log" ] || echo none'
             if [ -n "${TLSFUZZER-}" ]; then fuzz; else echo '  not run: tlsfuzzer (TLSFUZZER names no checkout)'; fi
             if [ -n "${TESTSSL-}" ]; then
                 "$TESTSSL" --quiet --color 0 --nodns none --warnings off --severity MEDIUM --openssl "$(command -v openssl)" \
@@ -179,6 +185,31 @@ for backend in io_uring epoll; do
         expect 'JSON by HTTP/1.1' '^HTTP/1.1 200' \
             curl -sSi --http1.1 --cacert "$scratch/ca.pem" "https://$listener/v1/employees/1"
         expect 'plaintext is told' 'This port takes TLS' curl -sS "http://$listener/v1/employees/1"
+        if command -v tshark >/dev/null; then
+            tshark -q -i lo -f "tcp port ${listener##*:}" -w "$scratch/capture" 2>"$scratch/tshark" &
+            capturing=$!
+            for _ in $(seq 100); do
+                if grep -q 'Capture started' "$scratch/tshark"; then break; fi
+                sleep 0.1
+            done
+            for version in 2 3; do
+                curl -sS --http2 --tlsv1.$version --tls-max 1.$version --cacert "$scratch/ca.pem" \
+                    "https://$listener/v1/employees/$version" >/dev/null || true
+            done
+            sleep 1
+            kill -INT $capturing && wait $capturing || true
+            read_keys() {
+                tshark -r "$scratch/capture" -d "tcp.port==${listener##*:},tls" -o "tls.keylog_file:$1" -Y http2.headers.path \
+                    -T fields -e http2.headers.path 2>/dev/null | sort | tr '\n' ' '
+            }
+            export -f read_keys
+            expect 'tshark reads calls by the key log' '/v1/employees/2 /v1/employees/3 ' \
+                bash -c 'read_keys "$scratch/keys.log"'
+            expect 'tshark reads nothing without it' '^\(\)$' bash -c 'echo "($(read_keys /dev/null))"'
+            rm -f "$scratch/capture"
+        else
+            echo '  not run: tshark (it is not installed)'
+        fi
         expect 'keys are logged' '^(CLIENT_RANDOM|SERVER_TRAFFIC_SECRET_0) ' cat "$scratch/keys.log"
         "$cache/tls/bin/python" tests/partners/tls_grpc.py "$listener" "$scratch" >"$scratch/grpc" 2>&1 || true
         expect 'grpcio' '^100 answers$' cat "$scratch/grpc"
