@@ -69,7 +69,7 @@ fn the_counter_sees_what_a_worker_allocates() {
     let gateway = gateway(upstream, "io_uring", "");
     let before = runtime.block_on(at_rest(&gateway));
     let client = runtime.block_on(connect(gateway.listeners()[0]));
-    run(&runtime, &client, CONCURRENCY, "none");
+    run(&runtime, &client, CONCURRENCY, CONCURRENCY, "none");
     assert!(runtime.block_on(at_rest(&gateway)) > before, "a new connection needs memory");
 }
 
@@ -145,35 +145,36 @@ fn gateway(upstream: SocketAddr, backend: &str, tables: &str) -> Gateway {
 }
 
 /// Allocations of its worker for each call, once it is warm.
-pub(super) fn per_call(
-    runtime: &Runtime,
-    gateway: &Gateway,
-    client: &SendRequest<Bytes>,
-    authorization: &str,
-) -> f64 {
-    run(runtime, client, WARM_UP, authorization);
+fn per_call(runtime: &Runtime, gateway: &Gateway, client: &SendRequest<Bytes>, authorization: &str) -> f64 {
+    run(runtime, client, WARM_UP, CONCURRENCY, authorization);
     let before = runtime.block_on(at_rest(gateway));
-    run(runtime, client, CALLS, authorization);
+    run(runtime, client, CALLS, CONCURRENCY, authorization);
     let per_call = (runtime.block_on(at_rest(gateway)) - before) as f64 / CALLS as f64;
     println!("{per_call:.3} allocations per call on {:?}", gateway.backend());
     per_call
 }
 
-/// Makes `calls` calls, a few at once.
-fn run(runtime: &Runtime, client: &SendRequest<Bytes>, calls: usize, authorization: &str) {
+/// Makes `calls` calls, so many at once.
+pub(super) fn run(
+    runtime: &Runtime,
+    client: &SendRequest<Bytes>,
+    calls: usize,
+    at_once: usize,
+    authorization: &str,
+) {
     let all = async {
         let mut lanes = tokio::task::JoinSet::new();
-        for _ in 0..CONCURRENCY {
+        for _ in 0..at_once {
             let (client, authorization) = (client.clone(), authorization.to_owned());
             lanes.spawn(async move {
-                for _ in 0..calls / CONCURRENCY {
+                for _ in 0..calls / at_once {
                     call(&client, &authorization).await;
                 }
             });
         }
         lanes.join_all().await;
     };
-    assert_eq!(calls % CONCURRENCY, 0, "every lane makes the same number of calls");
+    assert_eq!(calls % at_once, 0, "every lane makes the same number of calls");
     runtime.block_on(within(Duration::from_secs(120), "the calls", all));
 }
 

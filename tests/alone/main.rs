@@ -18,6 +18,7 @@ mod overload;
 mod performance_monitoring;
 mod reload;
 mod slow_reader;
+mod tls;
 mod verify;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
