@@ -244,11 +244,12 @@ async fn slow_handshakes_are_cut_and_cost_little() {
         let (_tunnel, load) = mounted.load(&process, rate).await;
         load.go_on(Duration::from_secs(2)).await;
         let (begun, before) = (load.elapsed(), process.memory("VmRSS"));
-        let mut all = JoinSet::new();
+        let (mut all, mut ticks) = (JoinSet::new(), tokio::time::interval(Duration::from_secs(1) / slow));
         for _ in 0..slow {
+            ticks.tick().await;
             all.spawn(slow_handshake(process.listener));
         }
-        load.go_on(Duration::from_secs(2)).await;
+        load.go_on(Duration::from_secs(1)).await;
         let each = process.memory("VmRSS").saturating_sub(before) / slow as usize;
         let times = all.join_all().await;
         let ended = load.elapsed();
