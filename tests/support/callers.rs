@@ -27,8 +27,18 @@ struct Tally {
 impl Callers {
     /// `count` clients, which also redial after so many calls for no reason.
     pub fn start(address: SocketAddr, count: usize, calls_per_connection: usize) -> Self {
+        Self::with_pauses(address, count, calls_per_connection, Duration::ZERO)
+    }
+
+    /// The clients of `start`, each of which makes no more than one call in each `pause`.
+    pub fn with_pauses(
+        address: SocketAddr,
+        count: usize,
+        calls_per_connection: usize,
+        pause: Duration,
+    ) -> Self {
         let tally = Arc::new(Tally::default());
-        let call = |_| tokio::spawn(call(address, calls_per_connection, Arc::clone(&tally)));
+        let call = |_| tokio::spawn(call(address, calls_per_connection, pause, Arc::clone(&tally)));
         let tasks = (0..count).map(call).collect();
         Self { tally, tasks }
     }
@@ -57,7 +67,9 @@ impl Callers {
     }
 }
 
-async fn call(address: SocketAddr, calls_per_connection: usize, tally: Arc<Tally>) {
+async fn call(address: SocketAddr, calls_per_connection: usize, pause: Duration, tally: Arc<Tally>) {
+    // Of no length there is no interval.
+    let mut turns = (!pause.is_zero()).then(|| tokio::time::interval(pause));
     while !tally.stop.load(Ordering::Relaxed) {
         // A connection that waits in the queue of a socket that closes is reset: it has not been accepted.
         let Ok(mut client) = RawClient::try_connect(address).await else { continue };
@@ -65,6 +77,9 @@ async fn call(address: SocketAddr, calls_per_connection: usize, tally: Arc<Tally
         for on_this_connection in 0..calls_per_connection {
             if tally.stop.load(Ordering::Relaxed) {
                 return;
+            }
+            if let Some(turns) = &mut turns {
+                turns.tick().await;
             }
             let Some(reply) = client.try_call(EMPTY_CALL, b"").await else { break };
             if reply.grpc_status() == Some("0") && reply.error.is_none() {

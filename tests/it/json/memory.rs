@@ -119,7 +119,7 @@ async fn a_large_body_costs_its_own_size_besides_the_message() {
 }
 
 /// Each message is 100 KiB; all of them would be 50 MiB.
-const MESSAGES: usize = 500;
+const MESSAGES: usize = 200;
 
 #[tokio::test]
 async fn a_reader_that_does_not_read_costs_bounded_memory() {

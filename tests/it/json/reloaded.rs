@@ -20,6 +20,8 @@ use tokio::task::JoinSet;
 const SOON: Duration = Duration::from_secs(3);
 /// The time that a test waits on a machine that is busy with other things.
 const AT_MOST: Duration = Duration::from_secs(10);
+/// A caller makes a call so often: all the time there is one under way, and the machine has time for the reload.
+const PAUSE: Duration = Duration::from_millis(5);
 /// Connections that look at each change; both workers have some of them.
 const LOOKERS: usize = 16;
 
@@ -38,7 +40,9 @@ impl Load {
             let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
             tasks.spawn(async move {
                 let mut caller = Caller::connect(version, address).await;
+                let mut turns = tokio::time::interval(PAUSE);
                 while !stop.load(Ordering::Relaxed) {
+                    turns.tick().await;
                     let answer = caller.ask("GET /v1/shelves/a/books/b", &[], b"").await;
                     assert_eq!(answer.status, 200, "{answer:?}");
                     done.fetch_add(1, Ordering::Relaxed);

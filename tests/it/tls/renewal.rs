@@ -54,7 +54,7 @@ async fn other_certificates_are_served_at_once_and_no_call_fails() {
         let client = client_config(&site.ca.pem(), &["h2"], None);
         let tunnel = Tunnel::to_tls(gateway.listeners()[0], client, NAME).await;
         // They dial again after some calls, so that both old and new connections carry calls.
-        let callers = Callers::start(tunnel.address, 3, 50);
+        let callers = Callers::with_pauses(tunnel.address, 3, 20, Duration::from_millis(5));
         let issue = || site.ca.issue(&names(&[NAME]));
 
         let in_place = issue();
