@@ -26,6 +26,7 @@ use self::group::Group;
 pub(super) use self::pool::Pool;
 pub use self::reflected::Reflected;
 use super::fields::Fields;
+use super::options;
 use super::problem::Problem;
 use crate::config::Transcoding;
 
@@ -129,7 +130,9 @@ impl Descriptors {
         let mut pools = Vec::new();
         for (number, group) in self.groups.into_iter().enumerate() {
             let mut problems = Vec::new();
-            pools.push(group.into_pool(&mut problems, &mut self.refused));
+            let mut pool = group.into_pool(&mut problems, &mut self.refused);
+            pool.incomplete.extend(options::undecodable(&pool.descriptors));
+            pools.push(pool);
             // Later groups repeat the configured files, which the first group has judged.
             if number == 0 {
                 self.problems.append(&mut problems);

@@ -37,6 +37,7 @@ mod fields;
 pub mod http_body;
 pub mod oneof;
 pub mod openapi;
+mod options;
 pub mod plan;
 pub mod problem;
 pub mod query;

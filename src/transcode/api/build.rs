@@ -233,7 +233,7 @@ impl Builder {
                 self.all_written(schema, descriptor, descriptor.parent_file().name(), &written);
             }
             Ok(None) => {}
-            Err(problem) => self.refuse(problem),
+            Err(_) => self.refuse(Problem::new(descriptor.full_name(), "its options cannot be decoded")),
         }
         for one in selected.iter().filter(|one| one.selector == descriptor.full_name()) {
             self.all_written(schema, descriptor, &one.origin, &one.rule);

@@ -12,7 +12,7 @@ pub(in crate::transcode) struct Pool {
     pub(in crate::transcode) descriptors: DescriptorPool,
     /// Comments of a source on its definitions, by its name; the descriptors do not have them.
     pub(in crate::transcode) comments: HashMap<String, Comments>,
-    /// Messages that lack a field, and why.
+    /// Messages whose form is not known whole, and why.
     pub(in crate::transcode) incomplete: HashMap<String, String>,
     /// For each reflected file, the service that answered with it.
     pub(in crate::transcode) reflected: HashMap<String, String>,

@@ -8,6 +8,7 @@ use prost_reflect::{
 };
 use serde_json::{Map, Value, json};
 
+use super::super::options;
 use super::comments::{AllComments, described};
 use crate::config::PrintOptions;
 
@@ -207,7 +208,9 @@ impl Schemas {
         if option.containing_message().full_name() != "google.protobuf.FieldOptions" {
             return Vec::new();
         }
-        match field.options().get_extension(&option).as_ref() {
+        // The field is described all the same if its options cannot be decoded.
+        let Some(options) = options::of_field(field) else { return Vec::new() };
+        match options.get_extension(&option).as_ref() {
             Reflected::List(items) => items.iter().filter_map(Reflected::as_enum_number).collect(),
             _ => Vec::new(),
         }

@@ -1,8 +1,7 @@
 //! An enum: its names, its numbers.
 
-use super::super::editions::Features;
-use prost_reflect::prost::Message as _;
-use prost_reflect::{EnumDescriptor, Syntax};
+use super::super::options;
+use prost_reflect::EnumDescriptor;
 use rustc_hash::FxHashMap;
 
 /// An enum: its names and numbers.
@@ -30,8 +29,8 @@ impl Enum {
         values.dedup_by_key(|(number, _)| *number);
         Self {
             is_null: descriptor.full_name() == "google.protobuf.NullValue",
-            is_closed: descriptor.parent_file().syntax() == Syntax::Proto2
-                && !(proto.options.is_some() && Features::is_open(&descriptor.options().encode_to_vec())),
+            // An enum of which this is not known is in no message that is served.
+            is_closed: options::is_closed(descriptor).unwrap_or(true),
             default: descriptor.default_value().number(),
             values: values.into(),
             by_name,

@@ -1,11 +1,10 @@
 //! A field: its type, how often it may be there, and its key and tag ready to be written.
 
-use super::super::editions::Features;
+use super::super::options;
 use super::ids::Ids;
 use super::kind::Kind;
 use super::wire_type::WireType;
-use prost_reflect::prost::Message as _;
-use prost_reflect::{ExtensionDescriptor, FieldDescriptor, Kind as DescriptorKind, Syntax};
+use prost_reflect::{ExtensionDescriptor, FieldDescriptor, Kind as DescriptorKind};
 
 /// A field, or one extension that the pool knows.
 #[derive(Debug)]
@@ -73,7 +72,9 @@ impl Field {
                 if field.is_list() {
                     Cardinality::Repeated { is_packed: field.is_packed() }
                 } else {
-                    Cardinality::Singular { has_presence: field.supports_presence() && !is_implicit(field) }
+                    // A message with a field of which this is not known is served to nobody.
+                    let is_implicit = options::is_implicit(field).unwrap_or(false);
+                    Cardinality::Singular { has_presence: field.supports_presence() && !is_implicit }
                 },
             ),
         };
@@ -114,15 +115,6 @@ impl Field {
             end_tag: Tag::new(number, WireType::GroupEnd),
         }
     }
-}
-
-/// Whether a file of an edition says that the field has no presence, where proto2 has no word for that.
-fn is_implicit(field: &FieldDescriptor) -> bool {
-    field.containing_oneof().is_none()
-        && field.field_descriptor_proto().options.is_some()
-        && field.parent_file().syntax() == Syntax::Proto2
-        && !matches!(field.kind(), DescriptorKind::Message(_))
-        && Features::is_implicit(&field.options().encode_to_vec())
 }
 
 /// A name as the key of a JSON object, with its colon.
