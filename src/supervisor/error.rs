@@ -1,6 +1,7 @@
 //! Errors of a gateway's start.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -19,9 +20,12 @@ pub enum StartError {
     /// `io.sqpoll_idle` or `io.busy_poll` is set, and the kernel lacks it.
     #[error("io.sqpoll_idle and io.busy_poll need io_uring as they ask for it: {0}")]
     Option(RingUnavailable),
-    /// An address could not be bound.
-    #[error("cannot listen on {0}, an address of [[listeners]] or [admin]: {reason}", reason = bind_reason(*.0, .1))]
+    /// An address of a listener could not be bound.
+    #[error("cannot listen on {0}, an address of [[listeners]]: {reason}", reason = bind_reason(*.0, .1, true))]
     Bind(EndpointAddress, io::Error),
+    /// The address of the admin pages could not be bound.
+    #[error("cannot listen on {0}, the address of [admin]: {reason}", reason = bind_reason((*.0).into(), .1, false))]
+    BindAdmin(SocketAddr, io::Error),
     /// An endpoint's name has no address.
     #[error("cannot resolve the endpoint {0}: {1}")]
     Resolve(String, io::Error),
@@ -51,6 +55,7 @@ impl StartError {
         match self {
             StartError::NoIoUring(_) | StartError::Option(_) => 78,
             StartError::Bind(..)
+            | StartError::BindAdmin(..)
             | StartError::Resolve(..)
             | StartError::AccessLog(..)
             | StartError::Place(_)
@@ -65,18 +70,24 @@ impl StartError {
 /// Ports below it belong to programs with a capability, unless the host says otherwise.
 const UNPRIVILEGED_PORTS: u16 = 1024;
 
-/// Why an address cannot be listened on, and the remedy.
-pub(super) fn bind_reason(address: EndpointAddress, error: &io::Error) -> String {
+/// Why an address cannot be listened on, and the remedy. `may_share`: another gateway may take such an address over.
+pub(super) fn bind_reason(address: EndpointAddress, error: &io::Error, may_share: bool) -> String {
     let address = match address {
         EndpointAddress::Ip(address) => address,
         EndpointAddress::Unix(path) => return unix_reason(path, error),
     };
     match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
-            "port {0} is taken by another process (ss -ltnp 'sport = :{0}' shows which; listeners.reuse_port = true \
-             lets a new gateway take over from a running one)",
-            address.port()
-        ),
+        io::ErrorKind::AddrInUse => {
+            let remedy = if may_share {
+                "listeners.reuse_port = true lets a new gateway take over from a running one"
+            } else {
+                "admin.address may have another port, and 0 for any that is free"
+            };
+            format!(
+                "port {0} is taken by another process (ss -ltnp 'sport = :{0}' shows which; {remedy})",
+                address.port()
+            )
+        }
         io::ErrorKind::PermissionDenied if address.port() < UNPRIVILEGED_PORTS => format!(
             "a port below {UNPRIVILEGED_PORTS} needs the capability CAP_NET_BIND_SERVICE (setcap \
              cap_net_bind_service=+ep on the program, AmbientCapabilities=CAP_NET_BIND_SERVICE in its systemd unit, or \
@@ -107,8 +118,6 @@ fn unix_reason(path: UnixPath, error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
 
     #[test]
@@ -123,5 +132,15 @@ mod tests {
             let error = StartError::Bind(address, kind.into()).to_string();
             assert!(error.contains("10.1.2.3:80") && error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn a_taken_port_of_the_admin_pages_gets_no_hint_for_listeners() {
+        let address: SocketAddr = "127.0.0.1:9901".parse().expect("an address");
+        let of_admin = StartError::BindAdmin(address, io::ErrorKind::AddrInUse.into()).to_string();
+        assert!(of_admin.contains("port 9901 is taken") && of_admin.contains("admin.address"), "{of_admin}");
+        assert!(!of_admin.contains("reuse_port"), "{of_admin}");
+        let of_listener = StartError::Bind(address.into(), io::ErrorKind::AddrInUse.into()).to_string();
+        assert!(of_listener.contains("listeners.reuse_port"), "{of_listener}");
     }
 }

@@ -78,7 +78,7 @@ pub fn unavailable(config: &Config) -> Vec<(&'static str, EndpointAddress, Strin
             EndpointAddress::Unix(path) => unix_socket::is_free(path),
         };
         let error = is_free.err()?;
-        Some((key, address, error::bind_reason(address, &error)))
+        Some((key, address, error::bind_reason(address, &error, key != "admin.address")))
     })
     .collect()
 }

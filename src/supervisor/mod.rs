@@ -354,7 +354,7 @@ fn found(
 
 fn bind_admin(config: &Config) -> Result<TcpListener, StartError> {
     let address = config.admin.address;
-    TcpListener::bind(address).map_err(|error| StartError::Bind(address.into(), error))
+    TcpListener::bind(address).map_err(|error| StartError::BindAdmin(address, error))
 }
 
 fn raise_limits() {
