@@ -21,7 +21,7 @@ pub struct Error<'a> {
 }
 
 impl Error<'_> {
-    /// `{"code": "not_found", "message": "...", "details": [...]}`: the body of a unary answer.
+    /// `{"code": "not_found", "message": "...", "details": [...]}`: the body of a unary response.
     pub fn to_json(&self) -> Vec<u8> {
         self.value().to_string().into_bytes()
     }

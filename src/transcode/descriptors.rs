@@ -4,7 +4,7 @@
 //! first counts and the other must define the same; a file that stands under two names with the same content is one.
 //! An import that no source has comes from the built-in files: `google/protobuf` and the usual ones of `google/api`.
 //!
-//! Files that the configuration names have to be right as a whole. Answers of server reflection are taken as far as
+//! Files that the configuration names have to be right as a whole. Responses of server reflection are taken as far as
 //! they can be described. There, a file that is wrong, or lacks an import, costs only the methods that need it. A
 //! cluster that has another version of a file than the sources before it gets a pool of its own.
 
@@ -97,7 +97,7 @@ impl Descriptors {
         }
     }
 
-    /// Adds what a cluster's reflection has answered.
+    /// Adds what a cluster's reflection has sent.
     pub fn add_reflected(&mut self, reflected: &Reflected) {
         let origin = &reflected.origin;
         self.refused.extend(reflected.untold.iter().map(|untold| Problem::new(origin, untold)));

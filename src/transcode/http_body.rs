@@ -1,4 +1,4 @@
-//! `google.api.HttpBody`: an answer that is no JSON, but a body of any type.
+//! `google.api.HttpBody`: a response that is no JSON, but a body of any type.
 
 use super::wire::{BadWire, Raw, Wire};
 

@@ -26,7 +26,7 @@ pub struct About<'a> {
     pub title: &'a str,
     /// The version of the API, in whatever form.
     pub version: &'a str,
-    /// How the answers are written.
+    /// How the responses are written.
     pub print_options: PrintOptions,
     /// Whether each message of a stream is `{"result": ...}`.
     pub wraps_stream_messages: bool,

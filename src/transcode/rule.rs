@@ -14,11 +14,11 @@ pub struct Method {
     pub path: PathAndQuery,
     /// The request's message.
     pub input: MessageId,
-    /// The answer's message.
+    /// The response's message.
     pub output: MessageId,
     /// Whether it takes a stream of requests.
     pub client_streaming: bool,
-    /// Whether it answers with a stream.
+    /// Whether it responds with a stream.
     pub server_streaming: bool,
     /// The effect of a second call.
     pub idempotency: Idempotency,
@@ -54,13 +54,13 @@ pub struct Rule {
     pub body: Body,
     /// Fields of the request that the path or the body has; the query may not bind them.
     pub taken: Vec<FieldPath>,
-    /// The field that becomes the answer's body; `None` for the whole message.
+    /// The field that becomes the response's body; `None` for the whole message.
     pub response_body: Option<BoundField>,
     /// The request's only `google.protobuf.FieldMask`, of a PATCH whose body is one message in a field.
     pub update_mask: Option<BoundField>,
     /// Whether the HTTP body is not JSON but what a `google.api.HttpBody` holds.
     pub takes_http_body: bool,
-    /// Whether the answer is not JSON but the content of a `google.api.HttpBody`.
+    /// Whether the response is not JSON but the content of a `google.api.HttpBody`.
     pub gives_http_body: bool,
     /// Made by `auto_mapping`.
     pub is_auto: bool,

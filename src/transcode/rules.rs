@@ -54,7 +54,7 @@ pub struct Conflict {
 pub enum Found<'a> {
     /// The rule of this number. The captures are filled.
     Rule(usize),
-    /// A rule for GET, found for HEAD: the answer goes out without its body.
+    /// A rule for GET, found for HEAD: the response goes out without its body.
     Head(usize),
     /// The path is known, but not with this method: the value of `Allow`.
     WrongMethod(&'a str),

@@ -1,5 +1,5 @@
 //! Checks of a descriptor that the library behind the descriptors relies on. Compilers always write sound ones. But
-//! reflection may answer anything, and a file may be damaged.
+//! reflection may send anything, and a file may be damaged.
 
 use std::collections::HashSet;
 

@@ -142,10 +142,10 @@ pub struct DeniedResponse {
     /// The HTTP status.
     #[prost(message, optional, tag = "1")]
     pub status: Option<HttpStatus>,
-    /// Fields of the answer.
+    /// Fields of the response.
     #[prost(message, repeated, tag = "2")]
     pub headers: Vec<HeaderValueOption>,
-    /// The body of the answer.
+    /// The body of the response.
     #[prost(string, tag = "3")]
     pub body: String,
 }
@@ -234,9 +234,9 @@ pub enum Verdict {
     Denied {
         /// The HTTP status.
         status: u16,
-        /// Fields of the answer.
+        /// Fields of the response.
         headers: Vec<Change>,
-        /// The body of the answer.
+        /// The body of the response.
         body: String,
     },
 }
@@ -252,7 +252,7 @@ pub struct Change {
     pub action: AppendAction,
 }
 
-/// The answer to a denied caller where the service names none.
+/// The status of the response to a denied caller where the service names none.
 const FORBIDDEN: u16 = 403;
 
 /// Reads the answer of the service. `None` if it is none.

@@ -26,7 +26,7 @@ pub const VERSION: (&[u8], &[u8]) = (b"connect-protocol-version", b"1");
 /// The field for the time that a call may take.
 pub const TIMEOUT: &[u8] = b"connect-timeout-ms";
 
-/// The prefix of the names of trailers in the head of a unary answer.
+/// The prefix of the names of trailers in the head of a unary response.
 pub const TRAILER_PREFIX: &[u8] = b"trailer-";
 
 /// The flag of the frame that ends a stream.

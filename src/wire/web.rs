@@ -38,8 +38,8 @@ impl WebEncoding {
         }
     }
 
-    /// The content type of an answer in this form, with messages in `format`. A caller takes it for `proto` where none is
-    /// named, and should not have to.
+    /// The content type of a response in this form, with messages in `format`. A caller takes it for `proto` where none
+    /// is named, and should not have to.
     pub fn content_type(self, format: Option<&[u8]>) -> Cow<'static, [u8]> {
         match (self, format.unwrap_or(b"proto")) {
             (WebEncoding::Binary, b"proto") => Cow::Borrowed(b"application/grpc-web+proto"),

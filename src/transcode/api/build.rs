@@ -198,7 +198,7 @@ impl Builder {
     fn method(&mut self, schema: usize, descriptor: &MethodDescriptor, selected: &[Selected]) {
         use prost_reflect::prost_types::method_options::IdempotencyLevel;
         let path = format!("/{}/{}", descriptor.parent_service().full_name(), descriptor.name());
-        // Reflection may answer what no compiler would let pass.
+        // Reflection may send what no compiler would let pass.
         if !is_name(descriptor.parent_service().full_name()) || !is_name(descriptor.name()) {
             let file = descriptor.parent_file();
             self.problems.push(Problem::new(file.name(), format!("{path:?} is not the path of a method")));

@@ -36,7 +36,7 @@ pub(super) struct File {
     pub(super) content: FileDescriptorProto,
     /// Full names of its definitions.
     pub(super) symbols: Vec<String>,
-    /// Whether a service answered with it, which may send anything.
+    /// Whether it came by a service's reflection, which may send anything.
     pub(super) is_reflected: bool,
     /// Whether errors in it have lines and columns.
     pub(super) is_source: bool,

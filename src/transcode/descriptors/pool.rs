@@ -14,6 +14,6 @@ pub(in crate::transcode) struct Pool {
     pub(in crate::transcode) comments: HashMap<String, Comments>,
     /// Messages whose form is not known whole, and why.
     pub(in crate::transcode) incomplete: HashMap<String, String>,
-    /// For each reflected file, the service that answered with it.
+    /// For each reflected file, the service that sent it.
     pub(in crate::transcode) reflected: HashMap<String, String>,
 }

@@ -1,12 +1,12 @@
-//! Files that server reflection has answered.
+//! Files that server reflection has sent.
 
-/// Files that server reflection has answered.
+/// Files that server reflection has sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reflected {
-    /// The answering cluster, for people: `reflection of cluster "echo"`.
+    /// The cluster that sent them, for people: `reflection of cluster "echo"`.
     pub origin: String,
     /// Each a `google.protobuf.FileDescriptorProto`.
     pub files: Vec<Vec<u8>>,
-    /// Gaps in the answers, each as a sentence.
+    /// Gaps in the responses, each as a sentence.
     pub untold: Vec<String>,
 }

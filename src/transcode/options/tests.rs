@@ -102,7 +102,7 @@ fn options() -> FileDescriptorProto {
     }
 }
 
-/// The API of a service whose reflection answers with both files.
+/// The API of a service whose reflection responds with both files.
 fn api(syntax: &str) -> Api {
     let mut bytes = file(syntax).encode_to_vec();
     let mut replaced = 0;
