@@ -60,9 +60,9 @@ pub struct LocalBreaker {
     others: Cell<Tally>,
     /// The verdict has changed since [`LocalBreaker::reach`] saw it.
     is_news: Cell<bool>,
-    /// Probes whose answer has begun and not ended, by their numbers, and since when.
+    /// Probes whose response has begun and not ended, by their numbers, and since when.
     answering: RefCell<Vec<(NonZeroU32, Moment)>>,
-    /// Probes that had an answer so far.
+    /// Probes that had a response so far.
     numbered: Cell<NonZeroU32>,
 }
 
@@ -241,7 +241,7 @@ impl LocalBreaker {
         self.others.set(self.shared.counts_without(self.worker));
     }
 
-    /// Counts answers that go on and on as good ones: a long stream would keep all others waiting.
+    /// Counts responses that go on and on as good ones: a long stream would keep all others waiting.
     fn settle_probes(&self, now: Moment) {
         let mut answering = self.answering.borrow_mut();
         let before = answering.len();
@@ -284,7 +284,7 @@ pub struct BreakerPermit<'a> {
     epoch: u32,
     probe: bool,
     is_told: bool,
-    /// The number of a probe whose answer has begun.
+    /// The number of a probe whose response has begun.
     answering: Option<NonZeroU32>,
 }
 
@@ -294,7 +294,7 @@ impl BreakerPermit<'_> {
         self.probe
     }
 
-    /// Notes the head of an answer. The end of the answer decides how a probe went. Only if that stays away for a
+    /// Notes the head of a response. The end of the response decides how a probe went. Only if that stays away for a
     /// second, as with streams, its head decides.
     pub fn answered(&mut self, now: Moment) {
         if self.probe && self.answering.is_none() && self.epoch == self.breaker.verdict.get().epoch {
@@ -327,7 +327,7 @@ impl BreakerPermit<'_> {
         self.breaker.look(now);
     }
 
-    /// It has not counted yet, like an answer that stays open.
+    /// It has not counted yet, like a response that stays open.
     fn is_undecided(&mut self) -> bool {
         let Some(number) = self.answering.take() else { return self.probe };
         let mut answering = self.breaker.answering.borrow_mut();
@@ -350,7 +350,7 @@ impl Drop for BreakerPermit<'_> {
 
 const RAMP_BEGINS: f64 = 0.1;
 
-/// An answer that has not ended so long after its head counts as a stream.
+/// A response that has not ended so long after its head counts as a stream.
 const STAYS_OPEN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub enum Failure {
     HeadTooLarge,
     /// The head is larger than the upstream takes.
     UpstreamTakesNoHead,
-    /// The head or the trailers of the answer are larger than `pool.max_header_list_size`.
+    /// The head or the trailers of the response are larger than `pool.max_header_list_size`.
     UpstreamHeadTooLarge,
     /// No route is for this call.
     NoRoute,
@@ -66,11 +66,11 @@ pub enum Failure {
     UpstreamReset(u32),
     /// The connection to the upstream ended: end of file, reset, or no answer to a keepalive ping.
     UpstreamDisconnected,
-    /// The upstream answered something that is not gRPC, with this HTTP status.
+    /// The upstream's response is not gRPC, and has this HTTP status.
     UpstreamNotGrpc(u16),
-    /// The upstream's answer ended without a `grpc-status`.
+    /// The upstream's response ended without a `grpc-status`.
     UpstreamNoStatus,
-    /// The upstream's answer cannot be translated into the caller's protocol.
+    /// The upstream's response cannot be translated into the caller's protocol.
     UpstreamBadMessage,
     /// The client cancelled or its connection ended.
     DownstreamReset,
@@ -248,9 +248,9 @@ impl Failure {
         }
     }
 
-    /// The HTTP status of the answer to a caller of gRPC: 200 whatever the code. Only a caller that may not speak gRPC
-    /// at all, or does not speak HTTP, is told in HTTP. For a content type that is not gRPC, `doc/PROTOCOL-HTTP2.md`
-    /// asks for 415.
+    /// The HTTP status of the response to a caller of gRPC: 200 whatever the code. Only a caller that may not speak
+    /// gRPC at all, or does not speak HTTP, is told in HTTP. For a content type that is not gRPC,
+    /// `doc/PROTOCOL-HTTP2.md` asks for 415.
     pub const fn http_of_grpc(self) -> u16 {
         match self {
             Failure::NotGrpc => 415,
@@ -260,7 +260,7 @@ impl Failure {
         }
     }
 
-    /// The HTTP status of the answer to a caller of plain HTTP: that of the code, unless HTTP has a better one.
+    /// The HTTP status of the response to a caller of plain HTTP: that of the code, unless HTTP has a better one.
     pub const fn http(self) -> u16 {
         match self {
             Failure::NotGrpc | Failure::WrongContentType => 415,

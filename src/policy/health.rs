@@ -1,6 +1,6 @@
 //! Active health checks, in Envoy's words: each endpoint's own word on its health.
 //!
-//! An endpoint gets no calls after so many bad answers in a row. It gets them again after so many good ones. The
+//! An endpoint gets no calls after so many bad responses in a row. It gets them again after so many good ones. The
 //! supervisor asks; workers only read the outcome.
 
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl SharedHealth {
         &self.endpoints[endpoint]
     }
 
-    /// Where bad answers are counted, and those that never came.
+    /// Where bad responses are counted, and those that never came.
     pub fn failures(&self) -> &Arc<AtomicU64> {
         &self.failures
     }
@@ -71,13 +71,13 @@ impl SharedHealth {
     }
 }
 
-/// Judges one endpoint by its answers in a row.
+/// Judges one endpoint by its responses in a row.
 #[derive(Clone, Copy, Debug)]
 pub struct Judge {
     unhealthy_threshold: u32,
     healthy_threshold: u32,
     healthy: bool,
-    /// Answers in a row that contradict `healthy`.
+    /// Responses in a row that contradict `healthy`.
     against: u32,
 }
 
@@ -88,7 +88,7 @@ impl Judge {
         Self { unhealthy_threshold, healthy_threshold, healthy, against: 0 }
     }
 
-    /// Notes an answer. Tells whether the endpoint is healthy from now on, if that has changed.
+    /// Notes a response. Tells whether the endpoint is healthy from now on, if that has changed.
     pub fn record(&mut self, well: bool) -> Option<bool> {
         if well == self.healthy {
             self.against = 0;
@@ -145,9 +145,9 @@ mod tests {
         assert_eq!([false, true, true, true].map(|well| judge.record(well)), [None, None, Some(true), None]);
     }
 
-    /// Endpoints that are ill and well by turns, answers of which some say the wrong thing, and now and then a judge that
-    /// takes over from another one. At each step what is held of an endpoint is what the last answers say, and workers
-    /// read just that.
+    /// Endpoints that are ill and well by turns, responses of which some say the wrong thing, and now and then a judge
+    /// that takes over from another one. At each step what is held of an endpoint is what the last responses say, and
+    /// workers read just that.
     #[test]
     fn no_order_of_answers_leaves_an_endpoint_misjudged() {
         const ENDPOINTS: usize = 5;
@@ -157,7 +157,7 @@ mod tests {
             let settings = settings(thresholds.0, thresholds.1);
             let mut health = SharedHealth::new(ENDPOINTS);
             let mut judges = [(); ENDPOINTS].map(|()| Judge::new(&settings, true));
-            // The health by the rule, and the answers in a row against it.
+            // The health by the rule, and the responses in a row against it.
             let mut held = [(true, 0_u32); ENDPOINTS];
             let mut changes = 0;
             for _ in 0..20_000 {

@@ -1,8 +1,8 @@
-//! Hedging: when the next attempt of a call begins, and which answer ends it (gRFC A6, "Hedging Policy").
+//! Hedging: when the next attempt of a call begins, and which response ends it (gRFC A6, "Hedging Policy").
 //!
-//! Only methods that are declared idempotent are hedged: several attempts run at once, and the first good answer is the
-//! call's. Another attempt begins after each `hedging_delay`, and at once when one fails in a way that is not fatal.
-//! The budget pays for all but the first.
+//! Only methods that are declared idempotent are hedged: several attempts run at once, and the first good response is
+//! the call's. Another attempt begins after each `hedging_delay`, and at once when one fails in a way that is not
+//! fatal. The budget pays for all but the first.
 
 use std::time::Duration;
 

@@ -31,7 +31,7 @@ impl Outcome {
         matches!(self, Outcome::Failure | Outcome::Unreached)
     }
 
-    /// The verdict by the service's answer. `failures` are the codes that count as failures.
+    /// The verdict by the service's response. `failures` are the codes that count as failures.
     pub fn of_code(code: Code, failures: Codes) -> Outcome {
         match code {
             _ if failures.has(code.number()) && code != Code::Ok => Outcome::Failure,

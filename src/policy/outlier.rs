@@ -1,4 +1,4 @@
-//! Passive outlier detection, in Envoy's words: endpoints that answer badly get no calls for a while.
+//! Passive outlier detection, in Envoy's words: endpoints that respond badly get no calls for a while.
 //!
 //! So many failures in a row eject an endpoint, for `base_ejection_time`. If that happens again soon, it lasts a
 //! multiple of that. No more than `max_ejection_percent` of the endpoints are ejected at once. An endpoint that comes
@@ -20,11 +20,11 @@ use crate::time::Moment;
 /// The result of one attempt, as far as it judges the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutlierEvent {
-    /// It answered as a service that is well.
+    /// It responded as a service that is well.
     Success,
-    /// It answered that it, or a service behind it, is ill: `consecutive_gateway_failure`.
+    /// It responded that it, or a service behind it, is ill: `consecutive_gateway_failure`.
     GatewayFailure,
-    /// It did not answer: no connection, a reset, too late: `consecutive_local_origin_failure`.
+    /// It did not respond: no connection, a reset, too late: `consecutive_local_origin_failure`.
     LocalOriginFailure,
 }
 

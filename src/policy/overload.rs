@@ -5,7 +5,7 @@
 //! not come waits as long as that. One long turn says nothing. A loop that is late at every tick for `interval` has a
 //! queue that does not get shorter (a standing queue, in the words of CoDel, RFC 8289); from then on each turn takes
 //! what it comes to in time and refuses the rest, until a tick is in time again. Refusing is cheap, so the turns get
-//! shorter, and the calls that are taken are answered while somebody still waits for them.
+//! shorter, and the calls that are taken get their responses while somebody still waits for them.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::config;
 use crate::time::Moment;
 
 /// Of so many calls, one is taken however late it is. A worker may need all its time to read requests, and would
-/// otherwise answer none of them.
+/// otherwise respond to none of them.
 const ALWAYS: u32 = 32;
 
 /// A worker's guard against more than it can do.

@@ -1,7 +1,7 @@
 //! The next step of a call whose attempt failed: one table, and one call's way through it.
 //!
 //! The table is [`rule`]. A call that no application has seen may be sent again, for nothing. A call that one may have
-//! seen needs an idempotent method, or the service's word. A call whose answer has begun is never repeated.
+//! seen needs an idempotent method, or the service's word. A call whose response has begun is never repeated.
 //! Sources: gRFC A6; RFC 9110 section 9.2.2, by which a proxy must not repeat what is not idempotent.
 //! Read [`budget`](super::budget) next: it pays for the attempts that count.
 
@@ -30,11 +30,11 @@ pub enum AttemptOutcome {
     /// GOAWAY, and the stream is above the last one it covers.
     AboveGoaway,
     /// The request was sent, and then the stream was reset for another reason or the connection ended, before any
-    /// answer. The service may have seen it.
+    /// response. The service may have seen it.
     Lost,
-    /// The head of an answer came, and more was to follow.
+    /// The head of a response came, and more was to follow.
     Answered,
-    /// An answer of trailers only: the code of the service.
+    /// A response of trailers only: the code of the service.
     Status(Code),
     /// The gateway ended it: no time left, the client gone, a limit reached, or the end of the process.
     Ours,
@@ -100,7 +100,7 @@ pub enum Ruling {
 pub enum Why {
     /// The gateway ended it.
     Ours,
-    /// Its answer has begun.
+    /// Its response has begun.
     Answered,
     /// A service may have seen it, and its method is not idempotent.
     NotIdempotent,
@@ -129,7 +129,7 @@ pub fn rule(attempt: Attempt, replayed: bool, codes: Codes) -> Ruling {
         AttemptOutcome::NotWritten => Ruling::Unsent,
         AttemptOutcome::NeverOpened => Ruling::StillQueued,
         AttemptOutcome::Refused | AttemptOutcome::AboveGoaway if !replayed => Ruling::Replay,
-        // Unseen once more: this counts as if the service had answered UNAVAILABLE.
+        // Unseen once more: this counts as if the service had responded with UNAVAILABLE.
         AttemptOutcome::Refused | AttemptOutcome::AboveGoaway => {
             by_code(Code::Unavailable, attempt.pushback, codes)
         }

@@ -105,7 +105,7 @@ impl Code {
         Code::from_number(number).unwrap_or(Code::Unknown)
     }
 
-    /// The HTTP status that stands for this code in an answer over plain HTTP.
+    /// The HTTP status that stands for this code in a response over plain HTTP.
     pub const fn http(self) -> u16 {
         match self {
             Code::Ok => 200,
@@ -123,8 +123,8 @@ impl Code {
         }
     }
 
-    /// The code for an answer of this HTTP status without a `grpc-status`. Never `Ok`: 200 without a `grpc-status` is
-    /// `Unknown`, says `doc/http-grpc-status-mapping.md`.
+    /// The code for a response with this HTTP status without a `grpc-status`. Never `Ok`: 200 without a `grpc-status`
+    /// is `Unknown`, says `doc/http-grpc-status-mapping.md`.
     pub const fn from_http(status: u16) -> Code {
         match status {
             400 => Code::Internal,

@@ -329,8 +329,8 @@ impl SharedBreaker {
         }
     }
 
-    /// Takes a failed probe. `unreached`: it had no connection. A probe that was answered badly holds back the next
-    /// ones for a moment, however good their connections are.
+    /// Takes a failed probe. `unreached`: it had no connection. A probe that got a bad response holds back the
+    /// next ones for a moment, however good their connections are.
     pub(super) fn probe_failed(&self, epoch: u32, unreached: bool, now: Moment) {
         let verdict = self.verdict();
         if (verdict.epoch, verdict.state) != (epoch, State::HalfOpen) {
@@ -396,7 +396,7 @@ fn halved(mut counts: Counts) -> Counts {
 /// The longest half-open time without a change.
 const PASSES_ON: Duration = Duration::from_secs(10);
 
-/// The pause after a probe that was answered badly, on a connection that had come back.
+/// The pause after a probe that got a bad response, on a connection that had come back.
 const REACH_PAUSE: Duration = Duration::from_secs(1);
 
 /// The time between two workers that connect out of turn.

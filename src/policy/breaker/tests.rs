@@ -179,7 +179,7 @@ fn half_open_passes_on_by_time() {
 
 #[test]
 fn a_probe_is_judged_by_its_end_and_by_its_head_only_if_it_stays_open() {
-    // When the head came the answer ended after this time, or not at all; what the breaker is 1.2 s after the head.
+    // When the head came the response ended after this time, or not at all; what the breaker is 1.2 s after the head.
     let table = [
         (Some((50, Failure)), State::Open),
         (Some((50, Success)), State::Closed),

@@ -87,9 +87,9 @@ fn some_calls_are_taken_however_late_it_is() {
 struct Outcome {
     offered: u32,
     refused: u32,
-    /// Answered within a second of their arrival.
+    /// Those with a response within a second of their arrival.
     good: u32,
-    /// The longest wait for an answer or a refusal, in the second half.
+    /// The longest wait for a response or a refusal, in the second half.
     longest: Duration,
 }
 
@@ -143,7 +143,7 @@ fn a_worker_that_can_do_its_work_refuses_nothing() {
     }
 }
 
-/// With refusals at a fifth of a call's price, of `load` times its capacity a worker can at best answer
+/// With refusals at a fifth of a call's price, of `load` times its capacity a worker can at best serve
 /// `(1 - load / 5) / (1 - 1 / 5)`; all the rest of its time goes into refusing.
 #[test]
 fn one_that_has_too_much_answers_what_it_can_in_time() {

@@ -70,7 +70,7 @@ fn only_codes_that_the_policy_lists_are_retried() {
     for code in Code::ALL {
         let listed = Codes::NONE.with(code.number());
         let never = Ruling::Never(Why::NotRetryable);
-        // Idempotent or not, the service has answered.
+        // Idempotent or not, the service has responded.
         for idempotent in [false, true] {
             let attempt = Attempt { idempotent, ..attempt(AttemptOutcome::Status(code)) };
             assert_eq!(rule(attempt, false, Codes::NONE), never, "{code:?}");
