@@ -1,4 +1,4 @@
-//! Bodies of answers: of one piece, or live.
+//! Bodies of responses: of one piece, or live.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::mpsc::Receiver;
 
-/// The body of an answer.
+/// The body of a response.
 pub(super) enum AdminBody {
     /// All of it, until it has been sent.
     Whole(Bytes),

@@ -1,9 +1,9 @@
 //! Does a request mean this address? A page on the web can make a browser ask here under a name of the page's own (DNS
-//! rebinding), and read the answer. Such a name has a dot, and is no address.
+//! rebinding), and read the response. Such a name has a dot, and is no address.
 
 use std::net::IpAddr;
 
-/// Whether a request with this host, which may have a port, is answered.
+/// Whether a request with this host, which may have a port, is served.
 pub(super) fn is_allowed(host: &str, allowed: &[String]) -> bool {
     let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
     let address = name.trim_start_matches('[').trim_end_matches(']');

@@ -2,8 +2,9 @@
 //!
 //! Never on the way of a call: it only reads what the workers have counted. Every wait here ends by
 //! itself: a head must arrive within 5 s, a connection lives at most a minute, and at most 64 are
-//! open: the next one takes the place of the one that has asked nothing for longest. `/ready` and `/live` are answered by the thread that accepts; pages
-//! that add up counters are made beside it, a few at a time, so a large one delays no probe.
+//! open: the next one takes the place of the one that has asked nothing for longest. The thread that accepts connections
+//! responds to `/ready` and `/live`. Pages that add up counters are made beside it, a few at a time, so a large one
+//! delays no probe.
 //!
 //! Read [`pages`] next: the table of all paths.
 #![allow(clippy::disallowed_methods, reason = "the control plane has its own threads and clock")]
@@ -122,7 +123,7 @@ struct Limits {
     head_wait: Duration,
     /// After this long a connection takes no further request.
     lifetime: Duration,
-    /// How long the last answer may take after that.
+    /// How long the last response may take after that.
     grace: Duration,
     /// How often the history gets a sample.
     sample: Duration,

@@ -27,7 +27,7 @@ const GET_AND_POST: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
 /// The page that is not made at once.
 const TAP: &str = "/tap";
 
-/// Whether the answer is live, and nothing else is to be said.
+/// Whether the response is live, and nothing else is to be said.
 pub(super) fn is_live(asked: &AdminRequest) -> bool {
     asked.path == TAP && asked.method == Method::GET && asked.means_this_host()
 }
@@ -77,7 +77,7 @@ const PAGES: &[Page] = &[
         about: "POST: finish what was begun and exit, as on SIGTERM" },
 ];
 
-/// The answer to a request.
+/// The response to a request.
 pub(super) fn answer(asked: &AdminRequest) -> AdminResponse {
     let hooks = asked.source().hooks();
     let pages = || PAGES.iter().filter(|page| (page.exists)(hooks));

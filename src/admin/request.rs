@@ -62,7 +62,7 @@ impl AdminRequest {
         }
     }
 
-    /// Whether the answer needs no look at counters, so that it is given at once.
+    /// Whether the response needs no look at counters, so that it is given at once.
     pub(super) fn is_quick(&self) -> bool {
         matches!(self.path.as_str(), "/ready" | "/live")
     }

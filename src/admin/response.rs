@@ -1,4 +1,4 @@
-//! Answers of the admin address.
+//! Responses of the admin address.
 
 use std::io::Write as _;
 
@@ -26,7 +26,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// The smallest body that is compressed.
 const GZIP_BYTES_MIN: usize = 1024;
 
-/// An answer of one piece.
+/// A response of one piece.
 pub(super) struct AdminResponse(Response<Bytes>);
 
 impl AdminResponse {
@@ -73,7 +73,7 @@ impl AdminResponse {
         self
     }
 
-    /// The answer with its body compressed, if that is worth it.
+    /// The response with its body compressed, if that is worth it.
     pub(super) fn gzip(self) -> AdminResponse {
         if self.0.body().len() < GZIP_BYTES_MIN {
             return self;
@@ -81,7 +81,7 @@ impl AdminResponse {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         let Ok(body) = encoder.write_all(self.0.body()).and_then(|()| encoder.finish()) else { return self };
         let response = AdminResponse(self.0.map(|_| body.into()));
-        // After other fields that the answer depends on.
+        // After other fields that the response depends on.
         let mut response = response.with(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response.0.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
         response

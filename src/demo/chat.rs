@@ -227,5 +227,5 @@ fn too_slow() -> Status {
     Status::resource_exhausted("events were lost because they were read too slowly")
 }
 
-/// Answers of a live chat that wait to be sent.
+/// Responses of a live chat that wait to be sent.
 const LIVE_QUEUE: usize = 16;

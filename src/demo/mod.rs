@@ -1,7 +1,7 @@
 //! Four small services of a university, for trying the gateway, for its tests and for its measurements.
 //!
 //! They run in this process, on one thread of their own, each on its own port, and keep everything in memory: what
-//! they know at the start is always the same, and it is gone when [`Demo`] is dropped. Each also answers
+//! they know at the start is always the same, and it is gone when [`Demo`] is dropped. Each also serves
 //! `grpc.health.v1` and server reflection (`v1` and `v1alpha`). They are never on the way of a request through the
 //! gateway other than as its upstreams.
 //!

@@ -1,4 +1,4 @@
-//! The demo as a client sees it: every service answers, says the right things are wrong, and streams.
+//! The demo as a client sees it: every service responds, says the right things are wrong, and streams.
 //!
 //! Each test starts a demo of its own, so that none sees what another did, and has to end within `TEST_TIME`.
 

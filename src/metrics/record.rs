@@ -28,7 +28,7 @@ pub enum Stage {
     Upstream,
     /// It is turned from JSON into a message, or back.
     Transcode,
-    /// The client takes the answer.
+    /// The client takes the response.
     Write,
 }
 
@@ -62,7 +62,7 @@ pub struct Record {
     pub routed_us: Option<u32>,
     /// When the last attempt had a connection.
     pub connected_us: Option<u32>,
-    /// When the head of the answer came.
+    /// When the head of the response came.
     pub answered_us: Option<u32>,
     /// Microseconds spent in each [`Stage`].
     pub stages_us: [u32; STAGE_NAMES.len()],

@@ -99,7 +99,7 @@ fn taken_over<L: Eq + Hash, B>(
 pub struct CallBlock {
     /// Ended calls by the caller's protocol and gRPC status code.
     pub by_code: [[Counter; GRPC_STATUS_NAMES.len()]; PROTOCOLS.len()],
-    /// How long calls of one message each way took, from the head's arrival to the last byte of the answer.
+    /// How long calls of one message each way took, from the head's arrival to the last byte of the response.
     pub unary: Histogram,
     /// How long all others took, streams.
     pub streams: Histogram,

@@ -37,7 +37,7 @@ struct Patient {
     settings: HealthChecks,
     target: Target,
     health: Arc<Fitness>,
-    /// Where bad answers are counted.
+    /// Where bad responses are counted.
     failures: Arc<AtomicU64>,
     host: Arc<Host>,
 }
@@ -123,7 +123,7 @@ impl Patient {
         let mut client = HealthClient::new(channel);
         match tokio::time::timeout(self.settings.timeout, client.check(request)).await {
             Ok(Ok(answer)) => answer.into_inner().status() == ServingStatus::Serving,
-            // An endpoint without such a service answers at least (gRFC A17).
+            // An endpoint without such a service responds at least (gRFC A17).
             Ok(Err(status)) => status.code() == Code::Unimplemented,
             Err(_) => false,
         }

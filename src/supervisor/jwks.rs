@@ -26,7 +26,7 @@ use crate::policy::jwt::{KeySet, SharedKeys};
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// The waits after failed fetches: the first, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// The largest answer that is read.
+/// The largest response that is read.
 const JWKS_BYTES_MAX: usize = 1024 * 1024;
 
 /// The issuers whose keys are fetched. Dropping it ends the fetches.
@@ -171,7 +171,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// The body of the answer at this address.
+/// The body of the response at this address.
 async fn get(remote: &RemoteJwks) -> io::Result<Bytes> {
     let socket = channel::connect_to(&remote.authority, remote.tls.as_ref(), b"http/1.1").await?;
     let (mut client, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
@@ -191,7 +191,7 @@ async fn get(remote: &RemoteJwks) -> io::Result<Bytes> {
     tokio::pin!(ask);
     tokio::select! {
         answer = &mut ask => answer,
-        // The answer may have come whole although the connection has ended.
+        // The response may have come whole although the connection has ended.
         _ = connection => ask.await,
     }
 }

@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const FILES_MAX: usize = 4096;
 /// Bytes of all of them.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Bytes of one answer.
+/// Bytes of one response.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const PATHS: [&str; 2] = [

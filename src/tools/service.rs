@@ -19,7 +19,7 @@ use tokio::task::LocalSet;
 use super::load;
 use crate::background::BackgroundThread;
 
-/// The method it has; any other is answered the same way.
+/// The method it has; any other gets the same response.
 pub const METHOD: &str = "/ringway.measure.v1.Measure/Echo";
 
 /// A running service. Dropping it closes the port and every connection.
@@ -35,7 +35,7 @@ struct State {
     began: Instant,
     /// Calls whose head arrived.
     calls: AtomicU64,
-    /// Calls that were given up before they were answered.
+    /// Calls that were given up before they had a response.
     cancelled: AtomicU64,
     connections_opened: AtomicU64,
     connections_ended: AtomicU64,
@@ -95,7 +95,7 @@ impl Service {
         self.state.calls.load(Ordering::Relaxed)
     }
 
-    /// Calls that were given up before they were answered.
+    /// Calls that were given up before they had a response.
     pub fn cancelled(&self) -> u64 {
         self.state.cancelled.load(Ordering::Relaxed)
     }
@@ -110,24 +110,24 @@ impl Service {
         self.connections_opened().saturating_sub(self.state.connections_ended.load(Ordering::Relaxed))
     }
 
-    /// Whether it answers UNAVAILABLE, without a message.
+    /// Whether it responds with UNAVAILABLE, without a message.
     pub fn set_failing(&self, failing: bool) {
         self.state.failing.store(failing, Ordering::Relaxed);
     }
 
-    /// How long each call waits for its answer.
+    /// How long each call waits for its response.
     pub fn set_wait(&self, wait: Duration) {
         self.state.wait_micros.store(micros(wait), Ordering::Relaxed);
     }
 
-    /// Answers nothing that comes in the next `span` before it is over.
+    /// Responds to nothing that comes in the next `span` before it is over.
     pub fn pause(&self, span: Duration) {
         self.state.paused_until.store(micros(self.state.began.elapsed() + span), Ordering::Relaxed);
     }
 }
 
 impl State {
-    /// How long a call that comes now waits for its answer.
+    /// How long a call that comes now waits for its response.
     fn wait(&self) -> Duration {
         let paused = self.paused_until.load(Ordering::Relaxed).saturating_sub(micros(self.began.elapsed()));
         Duration::from_micros(paused.max(self.wait_micros.load(Ordering::Relaxed)))

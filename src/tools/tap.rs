@@ -21,7 +21,7 @@ pub struct Options {
     pub json: bool,
 }
 
-/// How long the gateway may take to answer.
+/// How long the gateway may take to respond.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The longest time of one tap; then it is asked for anew.
@@ -30,7 +30,7 @@ const SPELL: f64 = 30.0;
 /// Shows calls until it is interrupted, or its end has come.
 ///
 /// # Errors
-/// When the gateway refuses, does not answer, or the output cannot be written.
+/// When the gateway refuses, does not respond, or the output cannot be written.
 pub fn run(admin: SocketAddr, options: &Options) -> io::Result<()> {
     let (mut left, mut rest) = (options.count.unwrap_or(u64::MAX), options.duration);
     loop {

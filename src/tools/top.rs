@@ -28,7 +28,7 @@ pub struct Options {
 /// Rows of each table.
 const ROWS: usize = 20;
 
-/// The answers of the admin address at one look.
+/// The responses of the admin address at one look.
 struct Look {
     history: Value,
     clusters: Value,
@@ -39,7 +39,7 @@ struct Look {
 /// Shows figures until it is interrupted, or once.
 ///
 /// # Errors
-/// When the gateway does not answer at the first look, or the output cannot be written.
+/// When the gateway does not respond at the first look, or the output cannot be written.
 pub fn run(options: &Options) -> io::Result<()> {
     let mut out = io::stdout();
     let is_live = out.is_terminal() && !options.once && !options.json;

@@ -1,4 +1,4 @@
-//! The dashboard against the answers that it reads.
+//! The dashboard against the responses that it reads.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ fn pages_ask_nobody_but_this_address() {
 }
 
 /// Method: the script names what it reads by one letter, as its first comment says. Each `letter.field` in it has to
-/// be a key of the answer that the letter stands for.
+/// be a key of the response that the letter stands for.
 #[test]
 fn every_field_it_reads_exists() {
     let limits = Limits { sample: Duration::from_millis(10), ..Limits::DEFAULT };

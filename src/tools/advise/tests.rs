@@ -112,7 +112,7 @@ fn breakers_follow_what_is_ordinary() {
         let (found, _) = value(&advise(&page(codes, &[], ""), before), "breaker", key);
         assert_eq!(found.as_deref(), wanted, "{codes:?} {key}");
     }
-    // NOT_FOUND is an answer of a service that is well.
+    // NOT_FOUND is a response of a service that is well.
     let (ratio, _) = value(
         &advise(&page(&[("OK", 5_000), ("NOT_FOUND", 5000)], &[], ""), None),
         "breaker",

@@ -23,7 +23,7 @@ pub(super) struct LoadConnection {
     patience: Duration,
     traffic: Rc<Traffic>,
     protocol: Protocol,
-    /// Whether a call was answered on it.
+    /// Whether a call got its response on it.
     answered: Cell<bool>,
 }
 
@@ -59,7 +59,7 @@ impl LoadConnection {
         Ok(Rc::new(LoadConnection { address, patience, traffic, protocol, answered: Cell::new(false) }))
     }
 
-    /// Whether any call was answered, well or not.
+    /// Whether any call got a response, good or bad.
     pub(super) fn answered(&self) -> bool {
         self.answered.get()
     }

@@ -8,11 +8,11 @@ use crate::tools::usage::Cpu;
 /// The results of a load.
 #[derive(Clone, Debug)]
 pub struct Round {
-    /// The load's connections, and those of them on which a call was answered.
+    /// The load's connections, and those of them on which a call got its response.
     pub connections: usize,
-    /// Connections on which the first call was answered.
+    /// Connections on which the first call got its response.
     pub admitted: usize,
-    /// From the first call to the last answer.
+    /// From the first call to the last response.
     pub took: Duration,
     /// The calls' ends and times.
     pub tally: Tally,

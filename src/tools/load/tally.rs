@@ -11,7 +11,7 @@ use crate::policy::status::Code;
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ending {
-    /// With this gRPC status; an HTTP answer of 2xx counts as OK.
+    /// With this gRPC status; an HTTP response with 2xx counts as OK.
     Answered(Code),
     /// With this HTTP status and no gRPC status.
     Http(u16),

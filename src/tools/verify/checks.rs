@@ -85,7 +85,7 @@ impl Subject<'_> {
         Load::new(self.through(), Pace::Calls { calls, at_once })
     }
 
-    /// Makes so many calls that nobody waits for: they are cancelled before the service answers.
+    /// Makes so many calls that nobody waits for: they are cancelled before the service responds.
     fn cancelled(&self, calls: u64) -> io::Result<()> {
         let mut cut = self.closed(calls, 50);
         (cut.warm_up, cut.patience) = (0, Duration::from_millis(20));

@@ -22,7 +22,7 @@ pub use checks::CHECKS;
 pub struct Options {
     /// The one check, by its name; all if there is none.
     pub only: Option<String>,
-    /// How long the service waits with each answer.
+    /// How long the service waits with each response.
     pub hold: Duration,
     /// How it is shown.
     pub output: Output,
