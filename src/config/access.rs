@@ -11,7 +11,7 @@ use super::tls::ClusterTls;
 pub struct RoutePolicies {
     /// Changes to the head of a request.
     pub request_headers: HeaderMutation,
-    /// Changes to the head of an answer.
+    /// Changes to the head of a response.
     pub response_headers: HeaderMutation,
     /// The tokens that callers need; others get UNAUTHENTICATED. `None` where it is not set.
     pub jwt: Option<JwtRequirement>,

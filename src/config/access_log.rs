@@ -18,7 +18,7 @@ pub struct AccessLog {
     pub fields: Vec<String>,
     /// Fields of requests that are shown, each up to 64 bytes, in lines and to `ringway tap`.
     pub request_headers: Vec<String>,
-    /// Fields of the heads of answers that are shown, each up to 64 bytes, in lines and to `ringway tap`.
+    /// Fields of the heads of responses that are shown, each up to 64 bytes, in lines and to `ringway tap`.
     pub response_headers: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The actions of a route besides choosing a cluster: other paths, answers of its own, and policies in place of the
+//! The actions of a route besides choosing a cluster: other paths, responses of its own, and policies in place of the
 //! cluster's.
 
 use super::matching::PathMatch;
@@ -12,7 +12,7 @@ pub struct RouteActions {
     pub rewrite: Option<PathRewrite>,
     /// The authority that the service gets. `None` where it is not set.
     pub host_rewrite: Option<String>,
-    /// The answer of a route that asks no service. Only such a route has no cluster.
+    /// The response of a route that asks no service. Only such a route has no cluster.
     pub response: Option<LocalResponse>,
     /// When a failed call of this route is sent again, in place of what its clusters say; their budget pays.
     pub retry: Option<Retry>,
@@ -65,16 +65,16 @@ impl PathRewrite {
     }
 }
 
-/// The answer of a route that asks no service.
+/// The response of a route that asks no service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LocalResponse {
-    /// This answer.
+    /// This response.
     Direct(DirectResponse),
     /// Where callers of plain HTTP find it.
     Redirect(Redirect),
 }
 
-/// An answer that the operator has written.
+/// A response that the operator has written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectResponse {
     /// The HTTP status for callers of plain HTTP.

@@ -44,7 +44,7 @@ pub struct Pool {
     pub initial_connection_window_size: u32,
     /// The largest frame the upstream may send.
     pub max_frame_size: u32,
-    /// Bytes of all header fields of an answer, counted as for requests.
+    /// Bytes of all header fields of a response, counted as for requests.
     pub max_header_list_size: u32,
     /// Bytes of requests that one connection may have staged for the upstream to read; while there are more, nothing
     /// more is read from it.

@@ -1,4 +1,4 @@
-//! Text to checked types: where the calls of a route go, or how it answers them itself.
+//! Text to checked types: where the calls of a route go, or the response of its own.
 
 use std::collections::HashMap;
 

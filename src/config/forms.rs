@@ -228,7 +228,7 @@ pub(super) fn failing_code(text: &str) -> Result<u8, Hint> {
     }
 }
 
-/// The body of an answer.
+/// The body of a response.
 pub(super) fn body(text: &str) -> Result<String, Hint> {
     match text.len() <= 65_536 {
         true => Ok(text.to_owned()),

@@ -139,7 +139,7 @@ pub struct Config {
 }
 
 impl Listener {
-    /// Whether an answer has a `server-timing`; `asked`: the request wants one.
+    /// Whether a response has a `server-timing`; `asked`: the request wants one.
     pub fn tells_time(&self, asked: bool) -> bool {
         match self.server_timing {
             ServerTiming::Off => false,
@@ -149,7 +149,7 @@ impl Listener {
     }
 }
 
-/// The condition for a `server-timing` in answers.
+/// The condition for a `server-timing` in responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerTiming {
     /// Never.
@@ -177,7 +177,7 @@ pub struct Listener {
     /// Whether another process may listen on the address, too, so that a new gateway can take over from one that runs.
     pub reuse_port: bool,
     /// From a client's connect to the end of its HTTP/2 preface; over HTTP/1.1 the time for a head, or for the rest of
-    /// a body whose answer is whole.
+    /// a body whose response is whole.
     pub handshake_timeout: Duration,
     /// A connection without calls for this long is closed.
     pub idle_timeout: Duration,
@@ -190,14 +190,14 @@ pub struct Listener {
     /// Bytes a second, for both directions: a client that sends or takes fewer, of what it owes or what waits for it,
     /// is as one that sends or takes none.
     pub min_rate: u32,
-    /// Bytes of unfinished JSON requests and answers that one connection may have held, if they are of more than one
+    /// Bytes of unfinished JSON requests and responses that one connection may have held, if they are of more than one
     /// call.
     pub max_buffered_bytes: u32,
     /// Over HTTP/1.1, what a call leaves of its body is read and dropped up to this size; where more is left, the
     /// connection is closed.
     pub max_unread_body_size: u32,
-    /// Whether answers say in `server-timing` where their time went: when the request has `x-ringway-timing`, never, or
-    /// always.
+    /// Whether responses say in `server-timing` where their time went: when the request has `x-ringway-timing`, never,
+    /// or always.
     pub server_timing: ServerTiming,
     /// Plain HTTP is sent to `https` on this port of the requested host (308), whatever its path; gRPC is refused, for
     /// it follows nobody.
@@ -234,10 +234,10 @@ pub struct Http2 {
     pub max_header_list_size: u32,
     /// Header fields of a request.
     pub max_headers_count: u32,
-    /// Bytes of answers that one connection may have staged for the client to read; while there are more, nothing more
-    /// is read from it.
+    /// Bytes of responses that one connection may have staged for the client to read; while there are more, nothing
+    /// more is read from it.
     pub max_send_buffer_size: u32,
-    /// Calls a client may cancel before their answer began, per second; twice as many at once.
+    /// Calls a client may cancel before their response began, per second; twice as many at once.
     pub max_resets_per_second: u32,
     /// PING frames a client may send per second, but for one since payload was last sent; twice as many at once.
     pub max_pings_per_second: u32,
@@ -267,7 +267,7 @@ pub struct Route {
     /// The clusters of its calls: one, or several by weight, which add up to at least 1. Empty only where the route answers
     /// by itself.
     pub clusters: Vec<WeightedCluster>,
-    /// The time until the answer begins, the waits for the client's own body left out; all attempts together. `None`
+    /// The time until the response begins, the waits for the client's own body left out; all attempts together. `None`
     /// for "0s".
     pub timeout: Option<Duration>,
     /// The time of a whole call, streams included; caps the caller's grpc-timeout. `None` for "0s".
@@ -279,7 +279,7 @@ pub struct Route {
     pub rate_limit: Option<RateLimit>,
     /// Who may call, and what is done to calls.
     pub policies: RoutePolicies,
-    /// Rewrites, answers of its own, and policies in place of its clusters'.
+    /// Rewrites, responses of its own, and policies in place of its clusters'.
     pub actions: RouteActions,
 }
 
@@ -393,7 +393,7 @@ pub struct Method {
     pub path: String,
     /// In place of the route's `timeout`. `None` where it is not set.
     pub timeout: Option<Duration>,
-    /// Whether the method takes one message and answers with one, where no descriptors say so.
+    /// Whether the method takes one message and responds with one, where no descriptors say so.
     pub unary: bool,
     /// Whether to do the method twice is as good as once.
     pub idempotent: bool,

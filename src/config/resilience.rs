@@ -9,7 +9,7 @@ use super::codes::Codes;
 pub struct Overload {
     /// Calls one worker has at once, streams included; more are refused.
     pub max_active_calls: u32,
-    /// Bytes of unfinished JSON requests and answers that one worker holds, if they are of more than one call; calls
+    /// Bytes of unfinished JSON requests and responses that one worker holds, if they are of more than one call; calls
     /// above it are refused.
     pub max_buffered_bytes: u32,
     /// How late a worker may come to what has arrived. `None` for "0s".
@@ -31,7 +31,7 @@ pub struct Retry {
     pub backoff_multiplier: f64,
     /// No wait is longer than this; not below `initial_backoff`.
     pub max_backoff: Duration,
-    /// Codes that a service may answer with, instead of a head, for the call to be sent again.
+    /// Codes that a service may respond with, instead of a head, for the call to be sent again.
     pub retryable_status_codes: Codes,
 }
 
@@ -191,11 +191,11 @@ pub struct RateLimit {
 pub struct HealthChecks {
     /// The time between two questions to one endpoint, from all workers together.
     pub interval: Duration,
-    /// How long an answer may take.
+    /// How long a response may take.
     pub timeout: Duration,
-    /// So many bad answers in a row and it gets no calls.
+    /// So many bad responses in a row and it gets no calls.
     pub unhealthy_threshold: u32,
-    /// So many good answers in a row and it gets calls again.
+    /// So many good responses in a row and it gets calls again.
     pub healthy_threshold: u32,
     /// The service that is asked for; by default the server as a whole.
     ///

@@ -28,11 +28,11 @@ pub struct Transcoding {
     /// The treatment of an HTTP rule that is wrong or means the same requests as another: `skip` leaves it out, names
     /// it, and serves the others; `fail` refuses the descriptors as a whole.
     pub on_bad_rule: OnBadRule,
-    /// Bytes of a JSON request; more are answered with 413.
+    /// Bytes of a JSON request; more get 413.
     pub max_request_body_size: u32,
-    /// Bytes of one message of an answer, which is held while it is turned into JSON.
+    /// Bytes of one message of a response, which is held while it is turned into JSON.
     pub max_response_message_size: u32,
-    /// Compression of JSON answers, by `accept-encoding`.
+    /// Compression of JSON responses, by `accept-encoding`.
     pub compression: Compression,
     /// Compression of gRPC messages between the gateway and services, of calls in JSON.
     pub grpc_compression: GrpcCompression,
@@ -48,7 +48,7 @@ pub struct Transcoding {
     pub print_options: PrintOptions,
 }
 
-/// The compression of JSON answers.
+/// The compression of JSON responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compression {
     /// Codings that callers may be given; of those they weigh alike, the first.
@@ -62,7 +62,7 @@ pub struct Compression {
 /// The compression of gRPC messages that the gateway makes and reads itself, for calls in JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrpcCompression {
-    /// Codings that services may answer with, sent as `grpc-accept-encoding`.
+    /// Codings that services may respond with, sent as `grpc-accept-encoding`.
     pub accept: Vec<ContentCoding>,
     /// The coding of messages to services, sent as `grpc-encoding`.
     ///
@@ -102,9 +102,9 @@ pub struct Compatibility {
     /// Whether PATCH with a `body` that is one field sets the request's only `FieldMask`, if nothing else does, to the
     /// fields in the body.
     pub fill_update_mask: bool,
-    /// Whether a stream of answers is `{"result": ...}` lines, the last of which may be `{"error": ...}`.
+    /// Whether a stream of responses is `{"result": ...}` lines, the last of which may be `{"error": ...}`.
     pub wrap_stream_messages: bool,
-    /// Whether a request's `grpc-metadata-x` is the metadata `x`, and an answer's metadata is `grpc-metadata-x` or, if
+    /// Whether a request's `grpc-metadata-x` is the metadata `x`, and a response's metadata is `grpc-metadata-x` or, if
     /// it came last, `grpc-trailer-x`.
     pub metadata_prefixes: bool,
 }
@@ -161,7 +161,7 @@ pub struct Cors {
     ///
     /// In lower case.
     pub expose_headers: Vec<String>,
-    /// How long a browser may remember the answer to a preflight.
+    /// How long a browser may remember the response to a preflight.
     pub max_age: Duration,
 }
 

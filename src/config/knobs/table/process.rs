@@ -43,7 +43,7 @@ pub(super) const ROWS: &[Knob] = &[
     count("overload.max_active_calls", 65_536, 1, 1_000_000_000,
         "Calls one worker has at once, streams included; more are refused."),
     size("overload.max_buffered_bytes", 256 * MIB, KIB, BUFFERED_MAX,
-        "Bytes of unfinished JSON requests and answers that one worker holds, if they are of more than one call; calls above it are refused."),
+        "Bytes of unfinished JSON requests and responses that one worker holds, if they are of more than one call; calls above it are refused."),
     time_or_none("overload.max_loop_delay", Some(Duration::from_millis(500)), Duration::from_millis(1), HOUR,
         "How late a worker may come to what has arrived. Of the calls that it comes to later, nearly all are refused, once it has been late for `interval`."),
     time("overload.interval", secs(1), Duration::from_millis(10), HOUR,
@@ -81,7 +81,7 @@ pub(super) const ROWS: &[Knob] = &[
     list("access_log.request_headers", LOGGED, 0, 8,
         "Fields of requests that are shown, each up to 64 bytes, in lines and to `ringway tap`."),
     list("access_log.response_headers", LOGGED, 0, 8,
-        "Fields of the heads of answers that are shown, each up to 64 bytes, in lines and to `ringway tap`."),
+        "Fields of the heads of responses that are shown, each up to 64 bytes, in lines and to `ringway tap`."),
 
     table("tracing", "Spans for an OpenTelemetry collector, over OTLP: one for each call, and one for each of its attempts. W3C's `traceparent` is followed, and passes untouched where tracing is off."),
     other("tracing.endpoint", "\"http://\" or \"https://\", a host and a port, such as \"http://127.0.0.1:4317\"",

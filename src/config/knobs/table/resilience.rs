@@ -14,7 +14,7 @@ macro_rules! retry_rows {
             time(concat!($table, ".max_backoff"), secs(5), MS, HOUR,
                 "No wait is longer than this; not below `initial_backoff`."),
             codes(concat!($table, ".retryable_status_codes"), &["UNAVAILABLE"],
-                "Codes that a service may answer with, instead of a head, for the call to be sent again."),
+                "Codes that a service may respond with, instead of a head, for the call to be sent again."),
         ]
     };
 }

@@ -17,7 +17,7 @@ pub(super) const ROWS: &[Knob] = &[
     other("routes.cluster", CLUSTER,
         "The cluster the calls go to. This or `weighted_clusters`."),
     time_or_none("routes.timeout", Some(secs(5)), MS, DAY,
-        "The time until the answer begins, the waits for the client's own body left out; all attempts together. A cluster and its methods may have their own."),
+        "The time until the response begins, the waits for the client's own body left out; all attempts together. A cluster and its methods may have their own."),
     time_or_none("routes.max_stream_duration", None, MS, MONTH,
         "The time of a whole call, streams included; caps the caller's grpc-timeout."),
     time_or_none("routes.idle_timeout", Some(secs(300)), MS, DAY,
