@@ -54,10 +54,10 @@ struct Arguments {
 #[derive(Debug, Args)]
 struct DemoAddresses {
     /// Where the demo's gateway listens.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = source::address)]
     listen: SocketAddr,
     /// Where the demo's gateway has its pages for operators.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901", value_parser = source::address)]
     admin: SocketAddr,
     /// The form of the log.
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]

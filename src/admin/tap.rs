@@ -20,6 +20,7 @@ use crate::metrics::line::{self, Fields};
 use crate::metrics::record::Record;
 use crate::metrics::tap::Tap;
 use crate::metrics::{CallLabels, PROTOCOLS};
+use crate::policy::status::Code;
 
 /// The longest time of a tap: less than a connection lives.
 const SECONDS_MAX: f64 = 50.0;
@@ -88,8 +89,16 @@ impl Filter {
             };
             let text = || Some(value.to_owned());
             match key {
-                "path" => filter.path = text(),
-                "status" => filter.status = Some(value.to_ascii_uppercase()),
+                "path" if value.starts_with('/') => filter.path = text(),
+                "path" => return Err(wrong(format!("path={value}: must begin with /"))),
+                "status" => match Code::named(value) {
+                    Some(code) => filter.status = Some(code.name().to_owned()),
+                    None => {
+                        return Err(wrong(format!(
+                            "status={value}: must be a gRPC status, such as NOT_FOUND, or its number"
+                        )));
+                    }
+                },
                 "errors" => filter.errors = !matches!(value, "0" | "false"),
                 "route" => filter.route = text(),
                 "cluster" => filter.cluster = text(),
@@ -227,6 +236,7 @@ mod tests {
             ("path=/a.B/", true),
             ("path=/b", false),
             ("status=unavailable", true),
+            ("status=14", true),
             ("status=OK", false),
             ("errors=1&route=r&cluster=c&protocol=grpc&client=10.0.0.7", true),
             ("errors=1&route=r&cluster=d", false),
@@ -242,7 +252,17 @@ mod tests {
 
     #[test]
     fn a_filter_that_is_none_is_refused() {
-        for query in ["paths=/a", "sample=2", "seconds=0", "seconds=3600", "protocol=soap", "min_ms=x"] {
+        for query in [
+            "paths=/a",
+            "sample=2",
+            "seconds=0",
+            "seconds=3600",
+            "protocol=soap",
+            "min_ms=x",
+            "status=notfound",
+            "status=17",
+            "path=a.B",
+        ] {
             assert!(Filter::parse(&Query::parse(query)).is_err(), "{query}");
         }
     }

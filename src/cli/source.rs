@@ -1,6 +1,6 @@
 //! The configuration that a command is about: a file, with settings that go before it, or a service's address alone.
 
-use std::net::{AddrParseError, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -45,18 +45,35 @@ pub(super) struct ServiceArguments {
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["file", "config"])]
     to: Option<String>,
     /// Where clients connect.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", requires = "to", value_parser = address)]
+    // Clap drops `requires` beside an argument that excludes the required one, so a file is named here, too.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", requires = "to", value_parser = listen)]
+    #[arg(conflicts_with_all = ["file", "config"])]
     listen: String,
+    /// Where the pages for operators are.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901", requires = "to", value_parser = address)]
+    #[arg(conflicts_with_all = ["file", "config"])]
+    admin: SocketAddr,
     /// Ask the service for its descriptors by server reflection, and serve its methods as JSON.
-    #[arg(long, requires = "to")]
+    #[arg(long, requires = "to", conflicts_with_all = ["file", "config"])]
     reflection: bool,
 }
 
 /// An address to listen on. The configuration says what is wrong with a path.
-fn address(text: &str) -> Result<String, AddrParseError> {
-    let is_unix = text.starts_with("unix:");
-    let checked = if is_unix { Ok(()) } else { text.parse::<SocketAddr>().map(drop) };
-    checked.map(|()| text.to_owned())
+fn listen(text: &str) -> Result<String, String> {
+    if text.starts_with("unix:") {
+        Ok(text.to_owned())
+    } else {
+        address(text).map(|address| address.to_string())
+    }
+}
+
+/// An address of this host; a port alone is one of the loopback interface.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let wanted = || "must be an IP address and a port, such as 127.0.0.1:8080, or a port alone".to_owned();
+    match text.strip_prefix(':').unwrap_or(text).parse() {
+        Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Err(_) => text.parse().map_err(|_| wanted()),
+    }
 }
 
 /// Where a running configuration is from, and how to read it again.
@@ -81,9 +98,9 @@ impl Origin {
             return file.path().map(|path| Origin::file(path, file.set()));
         };
         let mut text = format!(
-            "[[listeners]]\naddress = {:?}\n[[routes]]\ncluster = \"service\"\n\
+            "[admin]\naddress = \"{}\"\n[[listeners]]\naddress = {:?}\n[[routes]]\ncluster = \"service\"\n\
              [[clusters]]\nname = \"service\"\nendpoints = [{to:?}]\n",
-            service.listen
+            service.admin, service.listen
         );
         if service.reflection {
             text.push_str("[transcoding]\nreflection = [\"service\"]\n");

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::source;
 use crate::tools::{tap, top};
 
 #[derive(Args, Debug)]
 pub(super) struct Top {
     /// The admin address of a running gateway.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901", value_parser = source::address)]
     admin: SocketAddr,
     /// The time between two looks.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
@@ -28,7 +29,7 @@ pub(super) struct Top {
 #[derive(Args, Debug)]
 pub(super) struct Tap {
     /// The admin address of a running gateway.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901", value_parser = source::address)]
     admin: SocketAddr,
     /// Only paths, or gRPC methods, that begin so.
     #[arg(long, value_name = "PREFIX")]

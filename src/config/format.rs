@@ -28,7 +28,8 @@ pub(super) fn syntax_hint(message: &str, line: &str) -> Option<String> {
     }
     if message.contains("duplicate key") {
         return Some(
-            "a key stands once in its table; two brackets, [[name]], begin another table".to_owned(),
+            "a key or table stands once: put all of it in one place; [[name]] begins another of several tables"
+                .to_owned(),
         );
     }
     if message.contains("unclosed") && line.trim_start().starts_with('[') {

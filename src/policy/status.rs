@@ -89,6 +89,14 @@ impl Code {
         if number < Code::ALL.len() as u32 { Some(Code::ALL[number as usize]) } else { None }
     }
 
+    /// The code of this name, in capital or small letters, or of this number.
+    pub fn named(text: &str) -> Option<Code> {
+        match text.parse() {
+            Ok(number) => Code::from_number(number),
+            Err(_) => Code::ALL.into_iter().find(|code| code.name().eq_ignore_ascii_case(text)),
+        }
+    }
+
     /// Reads a `grpc-status` header. A value that is not the number of a code is `Unknown`, as `doc/statuscodes.md`
     /// asks. Leading zeros are allowed, as in `Status → "grpc-status" 1*DIGIT`.
     pub fn from_header(value: &[u8]) -> Code {

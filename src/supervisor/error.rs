@@ -81,7 +81,7 @@ pub(super) fn bind_reason(address: EndpointAddress, error: &io::Error, may_share
             let remedy = if may_share {
                 "listeners.reuse_port = true lets a new gateway take over from a running one"
             } else {
-                "admin.address may have another port, and 0 for any that is free"
+                "--admin 127.0.0.1:9902 takes another one, as admin.address does in a file"
             };
             format!(
                 "port {0} is taken by another process (ss -ltnp 'sport = :{0}' shows which; {remedy})",

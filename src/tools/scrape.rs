@@ -82,13 +82,25 @@ impl Page {
 /// # Errors
 /// When it cannot be fetched or read.
 pub fn fetch(admin: SocketAddr) -> io::Result<Page> {
-    let wrong = |error: io::Error| io::Error::other(format!("http://{admin}/metrics: {error}"));
-    let text = get(admin, "/metrics").map_err(wrong)?;
-    Page::parse(&text).map_err(|malformed| wrong(io::Error::other(malformed)))
+    let text = get(admin, "/metrics")?;
+    Page::parse(&text).map_err(|malformed| io::Error::other(format!("http://{admin}/metrics: {malformed}")))
 }
 
 /// Asks for `path` over HTTP/1.0, which ends the body with the connection and cuts it into no chunks.
-pub(super) fn get(address: SocketAddr, path: &str) -> io::Result<String> {
+pub(super) fn get(admin: SocketAddr, path: &str) -> io::Result<String> {
+    body(admin, path).map_err(|error| unreachable(admin, path, &error))
+}
+
+/// Says which address did not give a page, and why that may be.
+pub(super) fn unreachable(admin: SocketAddr, path: &str, error: &io::Error) -> io::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::ConnectionRefused => " (is a gateway running? --admin ADDRESS is where its pages are)",
+        _ => "",
+    };
+    io::Error::other(format!("http://{admin}{path}: {error}{hint}"))
+}
+
+fn body(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -98,7 +110,7 @@ pub(super) fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.lines().next().unwrap_or_default();
     if status.split(' ').nth(1) != Some("200") {
-        return Err(io::Error::other(format!("answered {status:?}")));
+        return Err(io::Error::other(format!("it responds with {status:?}, so it may be no admin address")));
     }
     Ok(body.to_owned())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::scrape::unreachable;
 use super::show::units::{bytes, time};
 
 /// The calls that a person wants to see.
@@ -77,7 +78,7 @@ fn note(summary: &Value) -> io::Result<()> {
 
 /// Asks over HTTP/1.0, so that the body is not cut into chunks and ends with the connection.
 fn ask(admin: SocketAddr, options: &Options, seconds: f64) -> io::Result<BufReader<TcpStream>> {
-    let wrong = |error: io::Error| io::Error::other(format!("http://{admin}/tap: {error}"));
+    let wrong = |error: io::Error| unreachable(admin, "/tap", &error);
     let mut query = format!("seconds={seconds}");
     for (key, value) in &options.filters {
         query += &format!("&{key}={}", encoded(value));

@@ -59,17 +59,17 @@ pub(in crate::worker) fn of(head: &Head, version: Version, transcodes: bool) -> 
     }
     // Refused in gRPC's own format (415): a type that means gRPC and is none of its own, and without transcoding all
     // that seems to call a method.
-    let seems_grpc = content::is_like_grpc(content_type) || (!transcodes && (is_http2 || calls_method(head)));
+    let seems_grpc = content::is_like_grpc(content_type) || (!transcodes && calls_method(head, is_http2));
     if seems_grpc { DownstreamProtocol::Grpc } else { DownstreamProtocol::Json }
 }
 
-/// Whether a request over HTTP/1.1 that is not gRPC-Web would call a method if its type were another one. JSON would if
-/// the method were mapped, which is another answer.
-fn calls_method(head: &Head) -> bool {
+/// Whether a request that is not gRPC-Web would call a method if its type were another one. JSON would if the method were
+/// mapped, which is another response. gRPC clients speak HTTP/2, so there a type may be missing.
+fn calls_method(head: &Head, is_http2: bool) -> bool {
     let content_type = value(head, Name::CONTENT_TYPE);
     head.method() == Some(b"POST")
         && head.path().is_some_and(path::is_method)
-        && !content_type.is_empty()
+        && (is_http2 || !content_type.is_empty())
         && !content::is_json(content_type)
         && !content::is_json_lines(content_type)
 }
@@ -100,7 +100,7 @@ mod tests {
         for (version, content_type, accept, transcodes, wanted) in [
             (http2, "application/grpc", "", true, DownstreamProtocol::Grpc),
             (http2, "application/grpc+proto", "", false, DownstreamProtocol::Grpc),
-            (http2, "application/json", "", false, DownstreamProtocol::Grpc),
+            (http2, "application/json", "", false, DownstreamProtocol::Json),
             (http2, "application/json", "", true, DownstreamProtocol::Json),
             (http2, "", "", true, DownstreamProtocol::Json),
             (http2, "application/grpc-web", "", true, web),

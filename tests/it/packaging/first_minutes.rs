@@ -158,6 +158,10 @@ fn a_command_without_a_file_says_what_it_wants() {
         (&["check"], "ringway check FILE"),
         (&["run", "--to", "127.0.0.1:1", "r.toml"], "cannot be used with"),
         (&["run", "--reflection"], "--to <ADDRESS>"),
+        (&["run", "--reflection", "r.toml"], "cannot be used with"),
+        (&["run", "--listen", "127.0.0.1:1", "r.toml"], "cannot be used with"),
+        (&["run", "--admin", "127.0.0.1:1", "r.toml"], "cannot be used with"),
+        (&["run", "--to", "127.0.0.1:1", "--listen", "localhost:1"], "such as 127.0.0.1:8080"),
     ] {
         for config in [None, Some("")] {
             let mut command = ringway(arguments);
