@@ -223,7 +223,7 @@ async fn a_head_that_no_upstream_should_see_is_refused() {
     let table: &[Refused<'_>] = &[
         ("GET", EMPTY_CALL, &[grpc], 405, "12"),
         ("POST", EMPTY_CALL, &[], 415, "3"),
-        ("POST", EMPTY_CALL, &[("content-type", "application/json")], 415, "3"),
+        ("POST", EMPTY_CALL, &[("content-type", "text/plain")], 415, "3"),
         ("POST", EMPTY_CALL, &[grpc, ("trace-bin", "!")], 200, "3"),
         ("POST", EMPTY_CALL, &[grpc, ("grpc-timeout", "5")], 200, "3"),
         ("POST", EMPTY_CALL, &[grpc, ("grpc-timeout", "123456789m")], 200, "3"),
@@ -248,7 +248,11 @@ async fn a_head_that_no_upstream_should_see_is_refused() {
         let long = "y".repeat(20_000);
         let reply = sent(&mut client, "POST", EMPTY_CALL, &[grpc, ("x-long", &long)]).await;
         assert_eq!((reply.status, reply.grpc_status()), (200, Some("8")), "{backend}: {reply:?}");
-        metric_becomes(&gateway, "ringway_calls_started_total", table.len() as u64 + 1).await;
+        // A caller of JSON is told why it is off, as over HTTP/1.1.
+        let reply = sent(&mut client, "POST", EMPTY_CALL, &[("content-type", "application/json")]).await;
+        let said = String::from_utf8_lossy(&reply.body);
+        assert!(reply.status == 404 && said.contains("no [transcoding]"), "{backend}: {reply:?}");
+        metric_becomes(&gateway, "ringway_calls_started_total", table.len() as u64 + 2).await;
         assert_eq!(server.calls().len(), 0, "{backend}: nothing of this reaches the server");
         for (failure, count) in [
             ("not_post", 1),
@@ -256,6 +260,7 @@ async fn a_head_that_no_upstream_should_see_is_refused() {
             ("bad_binary_header", 1),
             ("bad_timeout", 3),
             ("no_route", 1),
+            ("not_mapped", 1),
             ("bad_path", 2),
             ("too_many_headers", 1),
             ("head_too_large", 1),
@@ -263,7 +268,7 @@ async fn a_head_that_no_upstream_should_see_is_refused() {
             let counted = metric(&gateway, &format!("ringway_failures_total{{failure=\"{failure}\"}}"));
             assert_eq!(counted, count, "{backend}: {failure}");
         }
-        assert_eq!(metric(&gateway, "ringway_failures_total"), table.len() as u64 + 1, "{backend}");
+        assert_eq!(metric(&gateway, "ringway_failures_total"), table.len() as u64 + 2, "{backend}");
         let reply = client.call(EMPTY_CALL, &[("trace-bin", "q6ur"), ("grpc-timeout", "5S")], b"").await;
         assert_eq!(reply.grpc_status(), Some("0"), "{backend}: the connection is as good as new: {reply:?}");
         assert_eq!(metric(&gateway, "ringway_connections_accepted_total"), 1, "{backend}");

@@ -52,12 +52,7 @@ fn of_the_format() -> Vec<Mistake> {
             "must be 1 to 64 tables",
             "with two brackets: [[listeners]]",
         ),
-        mistake(
-            format!("workers = 1\nworkers = 2\n{LISTENER}{rest}"),
-            "2:1",
-            "duplicate key",
-            "once in its table",
-        ),
+        mistake(format!("workers = 1\nworkers = 2\n{LISTENER}{rest}"), "2:1", "duplicate key", "stands once"),
     ]
 }
 
