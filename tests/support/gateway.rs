@@ -46,13 +46,16 @@ pub fn sum_of(page: &str, family: &str) -> u64 {
 
 /// Waits until a family has this sum, at most ten seconds: a page has to be asked again and again.
 pub async fn metric_becomes(gateway: &Gateway, family: &str, wanted: u64) {
-    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let mut last = metric(gateway, family);
     let look = async {
-        while metric(gateway, family) != wanted {
+        let mut looks = tokio::time::interval(Duration::from_millis(10));
+        while last != wanted {
             looks.tick().await;
+            last = metric(gateway, family);
         }
     };
-    within(Duration::from_secs(10), &format!("{family} becomes {wanted}"), look).await;
+    let done = tokio::time::timeout(Duration::from_secs(10), look).await;
+    assert!(done.is_ok(), "{family} is {last} after ten seconds, not {wanted}");
 }
 
 /// The status line of an answer of the admin address.

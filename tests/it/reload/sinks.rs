@@ -186,8 +186,20 @@ async fn spans_go_to_the_collector_in_use_and_none_is_lost() {
             }
         };
         within(Duration::from_secs(10), "a traceparent passes untouched", passes).await;
-        let all: BTreeSet<_> = collectors.iter().flat_map(Collector::spans).map(|seen| seen.id()).collect();
-        metric_becomes(&gateway, "ringway_spans_exported_total", all.len() as u64).await;
+        // The last spans may be on their way still, so both sides are asked until they agree.
+        let arrived = || {
+            let ids: BTreeSet<_> =
+                collectors.iter().flat_map(Collector::spans).map(|seen| seen.id()).collect();
+            ids.len() as u64
+        };
+        let agree = async {
+            while arrived() != metric(&gateway, "ringway_spans_exported_total") {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(Duration::from_secs(10), "each exported span is at a collector, once", agree).await;
+        assert_eq!(metric(&gateway, "ringway_spans_failed_total"), 0);
+        assert_eq!(metric(&gateway, "ringway_spans_dropped_total"), 0);
     }
 }
 
