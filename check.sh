@@ -37,6 +37,8 @@ export RINGWAY_SKIPPED="$PWD/target/skipped.txt"
 case "${1:-all}" in
 all)
     mkdir -p target && rm -f "$RINGWAY_SKIPPED"
+    # Half of the time of the tests over sockets is waiting.
+    export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
     step fmt cargo fmt --check
     step clippy cargo clippy --locked --all-targets -- -D warnings
     step doc env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib --document-private-items
