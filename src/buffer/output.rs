@@ -117,11 +117,10 @@ impl Output {
         parts.answers = 0;
     }
 
-    /// Bytes of memory that it keeps for its own bytes and for its list of slices.
-    pub fn capacity(&self) -> usize {
-        let of =
-            |parts: &Parts| parts.bytes.capacity() + parts.slices.capacity() * size_of::<(usize, Slice)>();
-        self.0.as_deref().map_or(0, of)
+    /// Whether it has memory.
+    #[inline]
+    pub fn has_memory(&self) -> bool {
+        self.0.is_some()
     }
 }
 
@@ -157,10 +156,7 @@ mod tests {
         let mut output = Output::default();
         assert!(output.is_empty() && output.own_mut().is_empty() && output.parts(0).next().is_none());
         output.clear();
-        assert_eq!(
-            (size_of::<Output>(), output.len(), output.capacity(), output.0.is_none()),
-            (8, 0, 0, true)
-        );
+        assert_eq!((size_of::<Output>(), output.len(), output.has_memory()), (8, 0, false));
     }
 
     #[test]
@@ -171,7 +167,7 @@ mod tests {
         output.push(Slice::from(vec![1; COPIED_BELOW]));
         assert_eq!(output.parts_max(), 3);
         output.clear();
-        assert!(output.is_empty() && output.capacity() > 0);
+        assert!(output.is_empty() && output.has_memory());
         assert_eq!(output.len(), 0);
     }
 }

@@ -276,15 +276,22 @@ impl Connection {
     }
 
     /// Forgets a stream if it is over and nobody holds it.
+    #[inline]
     pub(super) fn forget_if_over(&mut self, key: u32) {
         let stream = self.streams.get(key);
-        if stream.is_held() || !stream.is_closed() || stream.tail.is_some() {
-            return;
+        if !stream.is_held() && stream.is_closed() && stream.tail.is_none() {
+            self.forget(key);
         }
-        if stream.is_waiting {
+    }
+
+    /// Forgets a stream that is over.
+    #[inline(never)] // or it is merged into the question, which is asked three times as often
+    fn forget(&mut self, key: u32) {
+        let stream = self.streams.get(key);
+        let (held, is_waiting) = (stream.receive_window.held(), stream.is_waiting);
+        if is_waiting {
             self.streams.waiting().retain(|waiting| *waiting != key);
         }
-        let held = self.streams.get(key).receive_window.held();
         self.receive_window.release(held);
         self.streams.remove(key, &self.memory.tables);
         if self.streams.len() == 0 && self.is_done() {

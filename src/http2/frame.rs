@@ -106,21 +106,30 @@ impl FrameHead {
     /// Reads a head.
     #[inline]
     pub fn read(bytes: &[u8; HEAD]) -> FrameHead {
-        let [a, b, c, kind, flags, s0, s1, s2, s3] = *bytes;
+        // Two loads, where one of each byte would be nine.
+        let [b0, b1, b2, b3, b4, stream @ ..] = *bytes;
+        let [_, _, _, _, _, c0, c1, c2, _] = *bytes;
+        let first = u64::from_be_bytes([b0, b1, b2, b3, b4, c0, c1, c2]);
         FrameHead {
-            length: u32::from_be_bytes([0, a, b, c]),
-            kind,
-            flags,
-            stream: u32::from_be_bytes([s0, s1, s2, s3]) & 0x7fff_ffff,
+            length: (first >> 40) as u32,
+            kind: (first >> 32) as u8,
+            flags: (first >> 24) as u8,
+            stream: u32::from_be_bytes(stream) & 0x7fff_ffff,
         }
+    }
+
+    /// The head as it is sent.
+    #[inline]
+    fn to_bytes(self) -> [u8; HEAD] {
+        let [_, a, b, c] = self.length.to_be_bytes();
+        let [s0, s1, s2, s3] = self.stream.to_be_bytes();
+        [a, b, c, self.kind, self.flags, s0, s1, s2, s3]
     }
 
     /// Writes a head.
     #[inline]
     pub fn write(self, out: &mut Vec<u8>) {
-        let [_, a, b, c] = self.length.to_be_bytes();
-        let [s0, s1, s2, s3] = self.stream.to_be_bytes();
-        out.extend_from_slice(&[a, b, c, self.kind, self.flags, s0, s1, s2, s3]);
+        out.extend_from_slice(&self.to_bytes());
     }
 
     /// Whether a flag is set.
@@ -193,11 +202,8 @@ pub fn finish_headers(out: &mut Vec<u8>, at: usize, stream: u32, end_stream: boo
 /// Writes a head where room was left for it.
 #[inline]
 fn put_head(out: &mut [u8], at: usize, head: FrameHead) {
-    let [_, a, b, c] = head.length.to_be_bytes();
-    let [s0, s1, s2, s3] = head.stream.to_be_bytes();
     // As an array, for that is two stores and no call.
-    let room = out[at..].first_chunk_mut::<HEAD>().expect("room was left for it");
-    *room = [a, b, c, head.kind, head.flags, s0, s1, s2, s3];
+    *out[at..].first_chunk_mut::<HEAD>().expect("room was left for it") = head.to_bytes();
 }
 
 #[cfg(test)]

@@ -40,8 +40,8 @@ impl Connection {
     pub fn receive(&mut self, input: &mut Slice, now: Moment, out: &mut Output) {
         let mut whole = std::mem::take(input);
         let mut cursor = Cursor::new(&whole);
+        let mut before = out.len();
         while !cursor.is_empty() && self.takes_input(out) {
-            let before = out.len();
             let step = match self.input.data {
                 Some(data) => self.receive_data(data, &mut cursor, now, out),
                 None if self.input.preface_left > 0 => self.receive_preface(&mut cursor),
@@ -50,9 +50,10 @@ impl Connection {
             if let Err(error) = step {
                 self.fail(error, out);
             }
-            let answered = out.len() - before;
-            if answered > 0 {
-                out.note_answers(answered.min(ANSWER_MAX));
+            let after = out.len();
+            if after > before {
+                out.note_answers((after - before).min(ANSWER_MAX));
+                before = after;
             }
         }
         let read = cursor.read();

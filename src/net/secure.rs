@@ -99,7 +99,7 @@ impl Secure {
     }
 
     fn wait_for_more(&mut self, bytes: &[u8], buffers: &Buffers) {
-        if self.waiting.capacity() == 0 {
+        if !self.waiting.has_memory() {
             self.waiting = buffers.lend(bytes.len());
         }
         self.waiting.bytes().extend_from_slice(bytes);
@@ -267,7 +267,7 @@ impl Secure {
     /// Drops what has come, as does the connection.
     pub(super) fn discard(&mut self, buffers: &Buffers) {
         self.received.clear();
-        if self.waiting.capacity() > 0 {
+        if self.waiting.has_memory() {
             buffers.give(mem::take(&mut self.waiting));
         }
     }

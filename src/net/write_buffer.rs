@@ -81,8 +81,9 @@ impl WriteBuffer {
     }
 
     /// The stage, which the protocol writes to.
+    #[inline]
     pub(super) fn write_buf(&mut self, buffers: &Buffers) -> &mut Output {
-        if self.stage.capacity() == 0 {
+        if !self.stage.has_memory() {
             self.stage = buffers.lend(self.usual as usize);
         }
         &mut self.stage
@@ -126,7 +127,7 @@ impl WriteBuffer {
 
     /// Gives the stage's memory back, if it is empty or will not be sent.
     pub(super) fn release(&mut self, buffers: &Buffers, discards: bool) {
-        if self.stage.capacity() > 0 && (discards || self.stage.is_empty()) {
+        if self.stage.has_memory() && (discards || self.stage.is_empty()) {
             self.taken += self.stage.len() as u64;
             buffers.give(std::mem::take(&mut self.stage));
         }
@@ -242,7 +243,7 @@ mod tests {
         let mut write_buffer = WriteBuffer::default();
         let mut capacities = Vec::new();
         for bytes in [3000, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10] {
-            assert_eq!(write_buffer.stage.capacity(), 0);
+            assert!(!write_buffer.stage.has_memory());
             capacities.push(write_buffer.write_buf(&buffers).bytes().capacity());
             write_buffer.write_buf(&buffers).bytes().extend_from_slice(&vec![0; bytes]);
             let (stage, _) = write_buffer.take(Moment::ZERO).expect("it is staged");
@@ -253,6 +254,6 @@ mod tests {
         assert!(capacities[capacities.len() - 1] < 8192, "{capacities:?}");
         write_buffer.write_buf(&buffers);
         write_buffer.release(&buffers, false);
-        assert_eq!(write_buffer.stage.capacity(), 0);
+        assert!(!write_buffer.stage.has_memory());
     }
 }
