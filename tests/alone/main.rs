@@ -19,9 +19,12 @@ mod performance_monitoring;
 mod reload;
 mod slow_reader;
 mod tls;
+mod tokens;
 mod verify;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use support::gateway::BACKENDS;
 
 /// `ringway verify` asks a gateway what is live on its heap, so this process counts as the program does.
 #[global_allocator]
@@ -37,4 +40,14 @@ struct Alone {
 fn alone() -> Alone {
     static RUNNING: Mutex<()> = Mutex::new(());
     Alone { _held: RUNNING.lock().unwrap_or_else(PoisonError::into_inner) }
+}
+
+/// A number for a machine that others use, or the whole one.
+fn either(few: u32, all: u32) -> u32 {
+    if std::env::var_os("RINGWAY_FULL").is_some() { all } else { few }
+}
+
+/// The back-ends that are asked.
+fn backends() -> &'static [&'static str] {
+    &BACKENDS[..either(1, BACKENDS.len() as u32) as usize]
 }

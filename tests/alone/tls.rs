@@ -2,8 +2,8 @@
 //! it is bounded.
 //!
 //! Counts are small here, for the program is a debug build and the machine may be busy, and one back-end is asked;
-//! `RINGWAY_FULL=1 cargo test --test alone tls::` asks both, and has 1,000 calls a second, 2,000 slow handshakes, and 200
-//! handshakes a second.
+//! `RINGWAY_FULL=1 cargo test --release --test alone tls::` asks both, and has 5,000 calls a second, 2,000 slow
+//! handshakes, and 2,000 handshakes a second.
 #![allow(clippy::disallowed_methods, reason = "a test measures how long something takes")]
 
 use std::os::unix::fs::symlink;
@@ -18,29 +18,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::support::gateway::{BACKENDS, GatewayBuilder};
+use crate::support::gateway::GatewayBuilder;
 use crate::support::interop_server::InteropServer;
 use crate::support::open_loop::{OpenLoop, Outcome, latencies};
 use crate::support::pki::{Authority, Folder, Identity, names};
 use crate::support::process::Process;
 use crate::support::tunnel::{Tunnel, client_config, connect};
 use crate::support::within;
+use crate::{backends, either};
 
 const NAME: &str = "api.example.org";
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// More than twice or three times what calls took before is noise up to this, on a machine that others use.
 const NOISE: Duration = Duration::from_millis(50);
-
-/// A number for a machine that others use, or the whole one.
-fn either(few: u32, all: u32) -> u32 {
-    if std::env::var_os("RINGWAY_FULL").is_some() { all } else { few }
-}
-
-/// The back-ends that are asked.
-fn backends() -> &'static [&'static str] {
-    &BACKENDS[..either(1, BACKENDS.len() as u32) as usize]
-}
 
 /// Certificates as Kubernetes mounts them: the files are links into a folder that is a link.
 struct Mounted {
@@ -155,7 +146,7 @@ async fn certificates_change_within_two_seconds_and_no_call_fails() {
         let (mounted, server) = (Mounted::new(), InteropServer::start());
         let config = GatewayBuilder::new(&[server.address()], backend).listener(&mounted.listener());
         let process = Process::start(&config.set("overload.max_loop_delay", "0s").text()).await;
-        let (_tunnel, load) = mounted.load(&process, either(200, 1_000)).await;
+        let (_tunnel, load) = mounted.load(&process, either(200, 5_000)).await;
         let client = mounted.client();
         let mut times = Vec::new();
 
@@ -232,7 +223,7 @@ async fn slow_handshake(process: std::net::SocketAddr) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_handshakes_are_cut_and_cost_little() {
     let _alone = crate::alone();
-    let (slow, rate) = (either(300, 2_000), either(100, 500));
+    let (slow, rate) = (either(300, 2_000), either(100, 2_000));
     let timeout = Duration::from_secs(3);
     for backend in backends() {
         let (mounted, server) = (Mounted::new(), InteropServer::start());
@@ -284,7 +275,7 @@ async fn slow_handshakes_are_cut_and_cost_little() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_handshakes_fails_no_call() {
     let _alone = crate::alone();
-    let (storm, rate, span) = (either(50, 200), either(200, 500), Duration::from_secs(2));
+    let (storm, rate, span) = (either(50, 2_000), either(200, 2_000), Duration::from_secs(2));
     for backend in backends() {
         let (mounted, server) = (Mounted::new(), InteropServer::start());
         let config = GatewayBuilder::new(&[server.address()], backend)

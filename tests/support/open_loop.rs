@@ -7,8 +7,8 @@ use super::within;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
@@ -41,19 +41,34 @@ pub struct OpenLoop {
     rate: u32,
 }
 
+#[derive(Default)]
 struct Shared {
     stop: AtomicBool,
     begun: AtomicUsize,
+    /// The value of `authorization` of calls from now on.
+    authorization: Mutex<Option<String>>,
+}
+
+impl Shared {
+    fn authorization(&self) -> MutexGuard<'_, Option<String>> {
+        self.authorization.lock().expect("no test panics while it holds this")
+    }
 }
 
 impl OpenLoop {
     /// Makes `rate` calls a second, each with this deadline, from now on.
     pub async fn start(address: SocketAddr, rate: u32, deadline: Duration) -> Self {
+        OpenLoop::start_with(address, rate, deadline, None).await
+    }
+
+    /// Makes calls that carry a token, until [`OpenLoop::carry`] gives them another one.
+    pub async fn start_with(address: SocketAddr, rate: u32, deadline: Duration, token: Option<&str>) -> Self {
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS {
             clients.push(connect(address).await);
         }
-        let shared = Arc::new(Shared { stop: AtomicBool::new(false), begun: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared::default());
+        *shared.authorization() = token.map(bearer);
         let began = Instant::now();
         let task = tokio::spawn(run(clients, Arc::clone(&shared), began, rate, deadline));
         Self { shared, task, began, rate }
@@ -62,6 +77,11 @@ impl OpenLoop {
     /// The time since the first call.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// Calls from now on carry this token.
+    pub fn carry(&self, token: &str) {
+        *self.shared.authorization() = Some(bearer(token));
     }
 
     /// How many calls have begun.
@@ -88,6 +108,10 @@ impl OpenLoop {
     }
 }
 
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
 async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(address).await.expect("the gateway listens");
     stream.set_nodelay(true).expect("a socket takes its options");
@@ -111,7 +135,8 @@ async fn run(
         ticks.tick().await;
         let due = (began.elapsed().as_secs_f64() * f64::from(rate)) as usize;
         for id in shared.begun.load(Ordering::Relaxed)..due {
-            calls.spawn(call(clients[id % CONNECTIONS].clone(), id, began, deadline));
+            let authorization = shared.authorization().clone();
+            calls.spawn(call(clients[id % CONNECTIONS].clone(), id, authorization, began, deadline));
         }
         shared.begun.fetch_max(due, Ordering::Relaxed);
         while let Some(ended) = calls.try_join_next() {
@@ -123,24 +148,38 @@ async fn run(
     outcomes
 }
 
-async fn call(client: SendRequest<Bytes>, id: usize, began: Instant, deadline: Duration) -> Outcome {
+async fn call(
+    client: SendRequest<Bytes>,
+    id: usize,
+    authorization: Option<String>,
+    began: Instant,
+    deadline: Duration,
+) -> Outcome {
     let (at, start) = (began.elapsed(), Instant::now());
     // Nobody waits for ever, whatever the gateway does.
-    let answered =
-        tokio::time::timeout(deadline + Duration::from_secs(10), answer(client, id, deadline)).await;
+    let answered = answer(client, id, authorization, deadline);
+    let answered = tokio::time::timeout(deadline + Duration::from_secs(10), answered).await;
     let status = answered.unwrap_or_else(|_| Err("no answer at all".to_owned()));
     Outcome { id, at, took: start.elapsed(), status }
 }
 
-async fn answer(client: SendRequest<Bytes>, id: usize, deadline: Duration) -> Result<u8, String> {
+async fn answer(
+    client: SendRequest<Bytes>,
+    id: usize,
+    authorization: Option<String>,
+    deadline: Duration,
+) -> Result<u8, String> {
     let lost = |error: h2::Error| error.to_string();
-    let head = http::Request::post(format!("http://ringway.test{EMPTY_CALL}"))
+    let mut head = http::Request::post(format!("http://ringway.test{EMPTY_CALL}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .header("grpc-timeout", format!("{}m", deadline.as_millis()))
         .header(ID, id)
         .body(())
         .expect("a valid head");
+    if let Some(value) = authorization {
+        head.headers_mut().insert("authorization", value.parse().expect("a valid field"));
+    }
     let mut client = client.ready().await.map_err(lost)?;
     let (response, mut send) = client.send_request(head, false).map_err(lost)?;
     // A call that is refused for its head may be over by now. Its answer says so.
