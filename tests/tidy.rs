@@ -485,7 +485,7 @@ fn tests_wait_for_state_and_do_not_sleep() {
 fn no_path_of_one_machine() {
     const ENDINGS: &[&str] = &[
         ".rs", ".toml", ".md", ".sh", ".proto", ".yml", ".yaml", ".txt", ".json", ".py", ".go", ".conf",
-        ".ci/run",
+        ".java", ".xml", ".ci/run",
     ];
     let homes: Vec<String> =
         ["home", "root", "Users", "work"].iter().map(|name| format!("/{name}/")).collect();

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A thousand connections of one second of age: they are told to go spread over 20 % of it, and no call of grpcio, grpc-go
-# or grpc-js fails that goes on over connections which come and go so. On io_uring and on epoll.
+# A thousand connections of one second of age: they are told to go spread over 20 % of it, and no call of grpcio, grpc-go,
+# grpc-js or grpc-java fails that goes on over connections which come and go so. On io_uring and on epoll.
 #
 #   tests/partners/ages.sh [RINGWAY]     the program to ask; target/release/ringway if none is named
 #
-# Needs python3, Go and npm; the libraries come from their package indexes into the cache folder. Exit code 0 if all is so,
-# 1 if not, 2 if it cannot be tried.
+# Needs python3, Go, npm, a JDK of version 17 or newer and Maven; the libraries come from their package indexes into the cache
+# folder. Exit code 0 if all is so, 1 if not, 2 if it cannot be tried.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 ringway=${1:-target/release/ringway}
@@ -33,6 +33,8 @@ if [ ! -d "$cache/js/node_modules/@grpc/grpc-js" ]; then
     mkdir -p "$cache/js"
     (cd "$cache/js" && npm install --silent --no-audit --no-fund @grpc/grpc-js) || missing "grpc-js cannot be had"
 fi
+. tests/partners/maven.sh
+classes tests/partners/ages "$cache/java"
 
 scratch=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$scratch"' EXIT
@@ -59,6 +61,7 @@ for backend in io_uring epoll; do
     expect '[1-9][0-9]* calls, 0 failed$' "$cache/go/ages" "$listener" "$count" $seconds
     NODE_PATH=$cache/js/node_modules expect '[1-9][0-9]* calls, 0 failed$' \
         node tests/partners/ages/calls.js "$listener" "$count" $seconds
+    expect '[1-9][0-9]* calls, 0 failed$' java -cp "$class_path" Calls "$listener" "$count" $seconds
     exec {input}>&-
     wait %% || true
     rm -f "$scratch"/gateway.*
