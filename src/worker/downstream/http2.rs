@@ -22,6 +22,10 @@ use crate::worker::core::Worker;
 /// calls alone: so few hold that at once while thousands connect.
 const FIRST_CHECK: Duration = Duration::from_millis(100);
 
+/// How long a client may take to answer the ping behind the first GOAWAY. Streams that it has opened until then are taken, so
+/// those of a client that is far away, or busy, are not lost.
+const GOODBYE_MAX: Duration = Duration::from_secs(10);
+
 /// Serves a connection whose client has sent the preface.
 pub(in crate::worker) fn serve<'a>(
     worker: Rc<Worker>,
@@ -35,7 +39,7 @@ pub(in crate::worker) fn serve<'a>(
     });
     let until = worker.local.timers.now().plus(client.settings().handshake_timeout);
     let mut connection =
-        Connection { worker, client, conn, session, timer, greets_until: Some(until), goodbye: false };
+        Connection { worker, client, conn, session, timer, greets_until: Some(until), goodbye: None };
     poll_fn(move |cx| connection.poll(cx))
 }
 
@@ -48,8 +52,8 @@ struct Connection<'a> {
     timer: &'a Timer,
     /// The client's settings have to come by then.
     greets_until: Option<Moment>,
-    /// A GOAWAY was sent.
-    goodbye: bool,
+    /// A GOAWAY was sent then.
+    goodbye: Option<Moment>,
 }
 
 impl Drop for Connection<'_> {
@@ -139,13 +143,13 @@ impl Connection<'_> {
         );
         self.session.with(|http2, out, now| http2.end_stalled(limit, now, out));
         if self.client.has_been_idle(now) {
-            if self.goodbye {
+            if self.goodbye.is_some() {
                 // The client has not closed the connection after the GOAWAY.
                 return self.conn.abort();
             }
             self.client.local.counts().idle_timeouts.add(1);
             self.client.drains.set(true);
-        } else if self.goodbye {
+        } else if self.goodbye.is_some_and(|sent| sent.plus(GOODBYE_MAX) <= now) {
             self.session.with(|http2, out, _| http2.finish_shutdown(out));
         }
         if !self.client.has_calls() {
@@ -175,8 +179,8 @@ impl Connection<'_> {
 
     /// Sends a GOAWAY if the connection drains.
     fn decide(&mut self) {
-        if self.client.drains.get() && !self.goodbye {
-            self.goodbye = true;
+        if self.client.drains.get() && self.goodbye.is_none() {
+            self.goodbye = Some(self.timer.now());
             self.session.with(|http2, out, _| http2.shut_down(out));
         }
     }

@@ -9,6 +9,7 @@ use super::ledger::{Behaviour, Outcome, PLAIN};
 use super::scene::{Scene, echo, plan};
 use super::text::Text;
 use crate::http2::frame::PREFACE;
+use crate::net::memory::{Link, WireConditions};
 use crate::time::Moment;
 
 const HANG: Behaviour = Behaviour::Hang { reads: true };
@@ -60,6 +61,25 @@ fn calls_of_an_old_connection_finish_and_the_client_comes_back() {
     scene.until(|| peer.has_ended());
     let (outcome, took) = scene.ledger.ended(number.expect("it takes calls"));
     assert_eq!(outcome, Outcome::Status(0), "after {took:?}");
+}
+
+#[test]
+fn no_call_of_a_client_that_answers_late_is_lost() {
+    let scene =
+        scene("max_connection_age = \"10s\"\nmax_connection_age_jitter = 0.0\nidle_timeout = \"1h\"", "");
+    let far = WireConditions { delay: ms(1_500), ..WireConditions::default() };
+    let peer = scene.client_over(Link { up: far, down: far });
+    let plan = Rc::new(echo());
+    let mut numbers = Vec::new();
+    while let Some(number) = client::begin(&scene.far, &peer, &scene.ledger, &plan) {
+        numbers.push(number);
+        scene.pass(ms(50));
+    }
+    scene.until(|| peer.has_ended() && scene.ledger.is_over());
+    assert!(numbers.len() > 100, "it calls for as long as it may: {}", numbers.len());
+    for number in numbers {
+        assert_eq!(scene.ledger.ended(number).0, Outcome::Status(0), "call {number}");
+    }
 }
 
 #[test]
