@@ -192,9 +192,10 @@ async fn spans_go_to_the_collector_in_use_and_none_is_lost() {
                 collectors.iter().flat_map(Collector::spans).map(|seen| seen.id()).collect();
             ids.len() as u64
         };
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
         let agree = async {
             while arrived() != metric(&gateway, "ringway_spans_exported_total") {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                looks.tick().await;
             }
         };
         within(Duration::from_secs(10), "each exported span is at a collector, once", agree).await;
