@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::request::AdminRequest;
 use super::value::Value;
-use super::view::GatewayView;
-use crate::config::{EndpointAddress, LbPolicy};
+use super::view::{GatewayView, Unresolved};
+use crate::config::{Endpoint, EndpointAddress, LbPolicy};
 use crate::metrics::{ClusterBlock, ConnectError, EndpointState, EndpointView};
 use crate::time::Moment;
 
@@ -36,7 +36,7 @@ pub(super) fn page(asked: &AdminRequest) -> Value {
             ("calls", sum(|block| block.calls.get())),
             ("replays", sum(|block| block.replays.get())),
             ("refused", sum(|block| block.limit_refused.get() + block.pending_overflow.get())),
-            ("endpoints", endpoints(&view, at, asked.source().now())),
+            ("endpoints", endpoints(asked, &view, at)),
         ])
     });
     Value::Record(vec![("clusters", rows.collect())])
@@ -50,7 +50,37 @@ struct EndpointSummary {
     is_ejected: bool,
 }
 
-fn endpoints(view: &GatewayView, cluster: usize, now: Moment) -> Value {
+/// Host names that do not resolve, then the addresses of all others.
+fn endpoints(asked: &AdminRequest, view: &GatewayView, cluster: usize) -> Value {
+    let hosts = view.config.clusters[cluster].endpoints.iter();
+    let unresolved = hosts.filter_map(|endpoint| {
+        let Endpoint::Tcp { host, port } = endpoint else { return None };
+        let failed = asked.source().unresolved(host)?;
+        Some(unresolved_row(format!("{host}:{port}"), &failed))
+    });
+    unresolved.chain(addresses(view, cluster, asked.source().now())).collect()
+}
+
+fn unresolved_row(endpoint: String, failed: &Unresolved) -> Value {
+    let kept = if failed.was_found { "; the last known addresses are kept" } else { "" };
+    let nothing = || Value::from(0_u64);
+    Value::Record(vec![
+        ("address", Value::Text(endpoint)),
+        ("state", "unresolved".into()),
+        ("last_error", Value::Text(format!("DNS lookup failed: {}{kept}", failed.reason))),
+        ("last_error_ago_s", failed.ago.as_secs().into()),
+        ("connections", nothing()),
+        ("calls_active", nothing()),
+        ("calls", nothing()),
+        ("connect_failures", nothing()),
+        ("workers_connected", nothing()),
+        ("workers_in_backoff", nothing()),
+        ("retry_in_ms", Value::Null),
+        ("ejected", false.into()),
+    ])
+}
+
+fn addresses(view: &GatewayView, cluster: usize, now: Moment) -> Vec<Value> {
     let ejected: Vec<usize> = match view.shares.get(cluster) {
         Some(shares) => shares.outliers.ejected_hosts().map(|(at, _)| at).collect(),
         None => Vec::new(),
@@ -81,24 +111,27 @@ impl EndpointSummary {
     fn value(&self, now: Moment) -> Value {
         let in_state = |state: EndpointState| self.states[state as usize];
         // The state that matters most to an operator: whether calls go there, and if not, whether that is trouble.
-        let state = [EndpointState::Connected, EndpointState::Backoff, EndpointState::Connecting]
-            .into_iter()
-            .find(|&state| in_state(state) > 0)
-            .unwrap_or(EndpointState::Idle);
+        let by_weight = [
+            EndpointState::Connected,
+            EndpointState::Backoff,
+            EndpointState::Failed,
+            EndpointState::Connecting,
+        ];
+        let state = by_weight.into_iter().find(|&state| in_state(state) > 0).unwrap_or(EndpointState::Idle);
         let retry_ms = u64::try_from(self.sum.retry_in.as_millis()).unwrap_or(u64::MAX);
         Value::Record(vec![
             ("address", Value::Text(self.sum.address.to_string())),
             ("state", state.word().into()),
-            ("workers_connected", in_state(EndpointState::Connected).into()),
-            ("workers_in_backoff", in_state(EndpointState::Backoff).into()),
-            ("retry_in_ms", (in_state(EndpointState::Backoff) > 0).then_some(retry_ms).into()),
+            ("last_error", self.sum.last_error.map(|(error, _)| error.words()).into()),
+            ("last_error_ago_s", self.sum.last_error.map(|(_, at)| now.since(at).as_secs()).into()),
             ("connections", self.sum.connections.into()),
             ("calls_active", self.sum.calls_active.into()),
             ("calls", self.sum.calls.into()),
             ("connect_failures", self.sum.connect_failures.into()),
+            ("workers_connected", in_state(EndpointState::Connected).into()),
+            ("workers_in_backoff", in_state(EndpointState::Backoff).into()),
+            ("retry_in_ms", (in_state(EndpointState::Backoff) > 0).then_some(retry_ms).into()),
             ("ejected", self.is_ejected.into()),
-            ("last_error", self.sum.last_error.map(|(error, _)| error.words()).into()),
-            ("last_error_ago_s", self.sum.last_error.map(|(_, at)| now.since(at).as_secs()).into()),
         ])
     }
 }

@@ -52,7 +52,7 @@ use self::body::AdminBody;
 use self::history::History;
 use self::places::{Places, Sign};
 use self::request::AdminRequest;
-pub use self::view::{GatewayView, Hooks, LogLevel, Place, Reload, SetLevel, Source};
+pub use self::view::{GatewayView, Hooks, LogLevel, Place, Reload, SetLevel, Source, Unresolved};
 use crate::background::BackgroundThread;
 
 /// The admin thread. Dropping it closes all its connections and waits until the thread has ended.

@@ -68,7 +68,7 @@ pub(super) fn view() -> GatewayView {
         endpoints = ["10.0.0.1:1", "10.0.0.2:1"]
         [[clusters]]
         name = "two"
-        endpoints = ["10.0.0.3:1"]
+        endpoints = ["10.0.0.3:1", "nowhere.example:50051"]
         [admin]
         allowed_hosts = ["gateway.example.com"]
     "#;
@@ -168,6 +168,15 @@ impl Source for Gateway {
 
     fn log_headers(&self, _: u32) -> Arc<Headers> {
         Arc::default()
+    }
+
+    fn unresolved(&self, host: &str) -> Option<Unresolved> {
+        let reason = "there is no such name".to_owned();
+        (host == "nowhere.example").then(|| Unresolved {
+            reason,
+            was_found: false,
+            ago: Duration::from_secs(7),
+        })
     }
 
     fn now(&self) -> Moment {

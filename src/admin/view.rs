@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Config, Waiting};
 use crate::metrics::line::Headers;
@@ -31,6 +32,8 @@ pub trait Source: Send + Sync {
     fn labels(&self, series: u32, look: &mut dyn FnMut(&CallLabels));
     /// The names of the chosen fields of a record, by the number that it has of their list.
     fn log_headers(&self, number: u32) -> Arc<Headers>;
+    /// Why the last lookup of an endpoint's host name failed; `None` if it did not.
+    fn unresolved(&self, host: &str) -> Option<Unresolved>;
     /// The present moment of the workers' clock.
     fn now(&self) -> Moment;
     /// Begins to drain, as SIGTERM does.
@@ -60,6 +63,17 @@ pub struct GatewayView {
     pub backend: &'static str,
     /// Its ring's set-up flags.
     pub flags: &'static str,
+}
+
+/// A host name whose last lookup failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// Why it failed, in words.
+    pub reason: String,
+    /// An earlier lookup succeeded, and its addresses are in use.
+    pub was_found: bool,
+    /// The time since then.
+    pub ago: Duration,
 }
 
 /// Where a worker runs.

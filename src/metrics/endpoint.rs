@@ -24,11 +24,14 @@ pub enum EndpointState {
     Connected = 2,
     /// The last connect failed; the next one waits.
     Backoff = 3,
+    /// The last connect failed; the next call begins another one.
+    Failed = 4,
 }
 
 impl EndpointState {
     /// All of them, each at the position of its number.
-    pub const ALL: [EndpointState; 4] = [Self::Idle, Self::Connecting, Self::Connected, Self::Backoff];
+    pub const ALL: [EndpointState; 5] =
+        [Self::Idle, Self::Connecting, Self::Connected, Self::Backoff, Self::Failed];
 
     /// The word for it.
     pub const fn word(self) -> &'static str {
@@ -37,6 +40,7 @@ impl EndpointState {
             Self::Connecting => "connecting",
             Self::Connected => "connected",
             Self::Backoff => "backoff",
+            Self::Failed => "failed",
         }
     }
 }

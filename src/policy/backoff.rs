@@ -48,12 +48,14 @@ pub struct Connects {
     /// The moment of the next connect.
     next: Moment,
     hurried: bool,
+    /// The last connect failed.
+    is_failing: bool,
 }
 
 impl Connects {
     /// Lets the first connect begin at once.
     pub fn new(backoff: Backoff) -> Self {
-        Self { backoff, next: Moment::ZERO, hurried: false }
+        Self { backoff, next: Moment::ZERO, hurried: false, is_failing: false }
     }
 
     /// Sets another backoff for the waits from now on.
@@ -79,6 +81,7 @@ impl Connects {
     /// Notes a failed connect.
     pub fn failed(&mut self, now: Moment, random: &mut Random) {
         let was_hurried = std::mem::take(&mut self.hurried);
+        self.is_failing = true;
         if !was_hurried || self.next <= now {
             self.next = now.plus(self.backoff.failed(random));
         }
@@ -87,6 +90,12 @@ impl Connects {
     /// Notes a connect that did not fail. A connection has yet to be of use.
     pub fn connected(&mut self) {
         self.hurried = false;
+        self.is_failing = false;
+    }
+
+    /// Whether the last connect failed.
+    pub fn is_failing(&self) -> bool {
+        self.is_failing
     }
 
     /// Notes that a connection was of use: the next failure waits for the initial time again.
@@ -158,6 +167,18 @@ mod tests {
         connects.succeeded();
         connects.failed(at(9_000), &mut random);
         assert!(!connects.may_begin(at(9_000)) && connects.rest(at(9_000)) <= SECOND * 12 / 10);
+    }
+
+    #[test]
+    fn an_endpoint_fails_until_a_connect_does_not() {
+        let mut random = Random::seeded(9);
+        let mut connects = Connects::new(Backoff::new(SECOND, 2.0, 10 * SECOND));
+        assert!(!connects.is_failing());
+        connects.failed(Moment::ZERO, &mut random);
+        // The wait is over long ago.
+        assert!(connects.rest(Moment::ZERO.plus(60 * SECOND)).is_zero() && connects.is_failing());
+        connects.connected();
+        assert!(!connects.is_failing());
     }
 
     #[test]

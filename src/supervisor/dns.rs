@@ -17,6 +17,7 @@ use hickory_resolver::config::{
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::system_conf::read_system_conf;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
@@ -24,6 +25,7 @@ use super::error::StartError;
 use super::guard;
 use super::shared_state::SharedState;
 
+use crate::admin::Unresolved;
 use crate::config::{Config, Dns, Endpoint, EndpointAddress};
 use crate::metrics::render::NameCounts;
 use crate::tls::Hosts;
@@ -31,18 +33,46 @@ use crate::tls::Hosts;
 /// Takes a new answer for a name. False: no gateway wants it any more.
 pub(super) type Renamed = Arc<dyn Fn(&str, Answer) -> bool + Send + Sync>;
 
-/// Counts of lookups and their results.
+/// Counts of lookups, and the names that do not resolve.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     lookups: AtomicU64,
     failures: AtomicU64,
     changes: AtomicU64,
+    names: Mutex<BTreeMap<String, LastLookup>>,
+}
+
+/// The result of the last lookup of a name.
+#[derive(Debug, Default)]
+struct LastLookup {
+    /// Why it failed, and when.
+    failure: Option<(String, Instant)>,
+    /// An earlier lookup succeeded, and its addresses are in use.
+    was_found: bool,
 }
 
 impl Counts {
     /// A cluster has other endpoints.
     pub(super) fn changed(&self) {
         self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Why the last lookup of a name failed; `None` if it did not, or if nobody looked it up.
+    pub(super) fn unresolved(&self, host: &str) -> Option<Unresolved> {
+        let names = self.names.lock();
+        let last = names.get(host)?;
+        let (reason, at) = last.failure.as_ref()?;
+        Some(Unresolved { reason: reason.clone(), was_found: last.was_found, ago: at.elapsed() })
+    }
+
+    /// Counts a lookup, and keeps its result.
+    fn looked_up<T>(&self, host: &str, result: &io::Result<T>) {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        self.failures.fetch_add(u64::from(result.is_err()), Ordering::Relaxed);
+        let mut names = self.names.lock();
+        let last = names.entry(host.to_owned()).or_default();
+        last.was_found |= result.is_ok();
+        last.failure = result.as_ref().err().map(|error| (error.to_string(), Instant::now()));
     }
 
     pub(super) fn get(&self) -> NameCounts {
@@ -129,6 +159,7 @@ impl DnsResolver {
             }
             kept
         });
+        self.counts.names.lock().retain(|host, _| self.known.contains_key(host));
         let changed = self.dns != config.dns;
         self.dns.clone_from(&config.dns);
         for (host, known) in &mut self.known {
@@ -322,8 +353,7 @@ impl Name {
     async fn ask(&self) -> io::Result<Answer> {
         let answer = tokio::time::timeout(self.dns.timeout, self.look_up()).await;
         let answer = answer.unwrap_or_else(|_| Err(timed_out()));
-        self.counts.lookups.fetch_add(1, Ordering::Relaxed);
-        self.counts.failures.fetch_add(u64::from(answer.is_err()), Ordering::Relaxed);
+        self.counts.looked_up(&self.host, &answer);
         answer
     }
 

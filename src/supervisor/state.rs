@@ -12,7 +12,7 @@ use super::files::Files;
 use super::notice::Waker;
 use super::series::Series;
 use super::telemetry_sinks::Counts;
-use crate::admin::{GatewayView, Hooks, Source};
+use crate::admin::{GatewayView, Hooks, Source, Unresolved};
 use crate::metrics::line::Headers;
 use crate::metrics::render::{self, GatewayInfo, ReloadCounts, RingCounts};
 use crate::metrics::tap::Tap;
@@ -216,6 +216,10 @@ impl Source for State {
 
     fn log_headers(&self, number: u32) -> Arc<Headers> {
         self.shown.series.headers(number)
+    }
+
+    fn unresolved(&self, host: &str) -> Option<Unresolved> {
+        self.dns.unresolved(host)
     }
 
     fn now(&self) -> Moment {

@@ -255,7 +255,10 @@ mod tests {
             }] }),
             clusters: json!({ "clusters": [{ "cluster": "auth", "calls_active": 1_203, "endpoints": [
                 { "address": "10.0.0.1:50051", "state": "connected", "calls_active": 1_203 },
-                { "address": "10.0.0.2:50051", "state": "backoff", "calls_active": 0, "last_error": "refused" },
+                { "address": "10.0.0.2:50051", "state": "failed", "calls_active": 0,
+                  "last_error": "permission denied: this user may not write to the socket's file" },
+                { "address": "echo.internal:50051", "state": "unresolved", "calls_active": 0,
+                  "last_error": "DNS lookup failed: there is no such name" },
             ] }] }),
             calls: json!({ "calls": [{ "route": "prefix:/", "cluster": "auth", "method": null, "calls_per_s": 12_342.0,
                                        "errors_per_s": 342.0, "p50_us": 130, "p99_us": 5200 }] }),
@@ -278,7 +281,8 @@ mod tests {
               breaker  state  opened\n  \
               auth     open        3\n\n";
         assert!(text.starts_with(wanted), "{text}");
-        assert!(text.contains("  10.0.0.2:50051   backoff: refused"), "{text}");
+        assert!(text.contains("  10.0.0.2:50051       failed: permission denied: this"), "{text}");
+        assert!(text.contains("  echo.internal:50051  unresolved: DNS lookup failed:"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     }
 

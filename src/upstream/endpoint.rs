@@ -182,6 +182,8 @@ impl Endpoint {
             EndpointState::Connecting
         } else if !retry_in.is_zero() {
             EndpointState::Backoff
+        } else if self.connects.borrow().is_failing() {
+            EndpointState::Failed
         } else {
             EndpointState::Idle
         };

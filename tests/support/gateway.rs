@@ -60,13 +60,24 @@ pub async fn metric_becomes(gateway: &Gateway, family: &str, wanted: u64) {
 
 /// The status line of an answer of the admin address.
 pub async fn asked(admin: SocketAddr, path: &str) -> String {
+    response(admin, path).await.lines().next().unwrap_or_default().to_owned()
+}
+
+/// A page of the admin address, as JSON.
+pub async fn page(admin: SocketAddr, path: &str) -> serde_json::Value {
+    let response = response(admin, &format!("{path}?format=json")).await;
+    let (_, body) = response.split_once("\r\n\r\n").expect("a head and a body");
+    serde_json::from_str(body).unwrap_or_else(|_| panic!("{path}: {response}"))
+}
+
+async fn response(admin: SocketAddr, path: &str) -> String {
     let work = async {
         let mut stream = TcpStream::connect(admin).await.expect("the admin address listens");
         let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("it answers");
-        answer.lines().next().unwrap_or_default().to_owned()
+        answer
     };
     within(Duration::from_secs(5), path, work).await
 }

@@ -74,9 +74,15 @@ fn clusters_add_up_what_workers_see_of_an_endpoint() {
         "ejected": false, "last_error": "refused: nothing listens there", "last_error_ago_s": 120,
     }]);
     assert_eq!(one["endpoints"], wanted);
-    assert_eq!(page["clusters"][1]["endpoints"], json!([]));
+    let unresolved = json!([{
+        "address": "nowhere.example:50051", "state": "unresolved", "workers_connected": 0, "workers_in_backoff": 0,
+        "retry_in_ms": null, "connections": 0, "calls_active": 0, "calls": 0, "connect_failures": 0,
+        "ejected": false, "last_error": "DNS lookup failed: there is no such name", "last_error_ago_s": 7,
+    }]);
+    assert_eq!(page["clusters"][1]["endpoints"], unresolved);
     let text = get("/clusters").body;
     assert!(text.contains("one endpoints:\n") && text.contains("10.0.0.1:1"), "{text}");
+    assert!(text.contains("DNS lookup failed: there is no such name"), "{text}");
 }
 
 #[test]

@@ -331,6 +331,21 @@ async fn an_endpoint_that_is_not_there_is_in_backoff() {
     assert!(endpoint["retry_in_ms"].as_u64().unwrap() > 10_000, "{clusters}");
 }
 
+/// Nothing connects by itself, so the pause is over long before anybody tries again.
+#[tokio::test]
+async fn an_endpoint_that_refused_the_last_connect_has_failed() {
+    let gone =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it is bound");
+    let (gateway, address) =
+        gateway::before(&[gone], "epoll", "[clusters.reconnect]\ninitial_backoff = \"1ms\"");
+    let clusters = || admin_json(&gateway, "/clusters?format=json")["clusters"][0]["endpoints"][0].take();
+    assert_eq!(clusters()["state"], "idle");
+    RawClient::connect(address).await.call(EMPTY_CALL, &[], b"").await;
+    let failed = async { while clusters()["state"] != "failed" {} };
+    crate::support::within(Duration::from_secs(20), "the endpoint has failed", failed).await;
+    assert_eq!(clusters()["last_error"], "refused: nothing listens there");
+}
+
 #[tokio::test]
 async fn an_outage_is_in_the_log_and_its_end_too() {
     for backend in BACKENDS {

@@ -152,6 +152,12 @@ async fn services(numbers: &[u8]) -> (Vec<Service>, u16) {
     (services, port)
 }
 
+/// The endpoints of the only cluster, as operators see them.
+async fn endpoints(gateway: &Gateway) -> Vec<serde_json::Value> {
+    let mut page = gateway::page(gateway.admin(), "/clusters").await;
+    serde_json::from_value(page["clusters"][0]["endpoints"].take()).expect("a list")
+}
+
 /// Connections enough that each of two workers has some.
 async fn clients(gateway: &Gateway) -> Vec<RawClient> {
     let mut clients = Vec::new();
@@ -251,6 +257,11 @@ async fn the_last_good_answer_holds_while_a_name_leads_nowhere() {
             }
         };
         within(Duration::from_secs(10), "it fails", failed).await;
+        let [name, address] = &endpoints(&gateway).await[..] else { panic!("{say:?}") };
+        assert_eq!(name["state"], "unresolved", "{say:?}: {name}");
+        let error = name["last_error"].as_str().unwrap_or_default();
+        assert!(error.ends_with("; the last known addresses are kept"), "{say:?}: {error}");
+        assert_eq!(address["state"], "connected", "{say:?}: {address}");
         // Asked again soon, for it cannot take as long as what is good.
         names.set(Say::Addresses(hosts(&[1]), 0));
         names.is_asked("echo.test", 2).await;
@@ -331,6 +342,10 @@ async fn a_name_that_does_not_resolve_at_the_start_is_asked_for_again() {
         let reply = client.call(EMPTY_CALL, &[], b"").await;
         assert_eq!(reply.grpc_status(), Some("14"), "{backend}: {reply:?}");
         assert!(metric(&gateway, "ringway_dns_failures_total") > 0, "{backend}");
+        let [name] = &endpoints(&gateway).await[..] else { panic!("{backend}") };
+        assert_eq!(name["address"], format!("echo.test:{port}"), "{backend}");
+        assert_eq!(name["state"], "unresolved", "{backend}: {name}");
+        assert_eq!(name["last_error"], "DNS lookup failed: there is no such name", "{backend}: {name}");
         names.set(Say::Addresses(hosts(&[1]), 60));
         let found = async {
             let mut looks = tokio::time::interval(Duration::from_millis(20));
@@ -340,5 +355,12 @@ async fn a_name_that_does_not_resolve_at_the_start_is_asked_for_again() {
         };
         within(Duration::from_secs(20), "the service is found", found).await;
         assert!(services[0].count() > 0, "{backend}");
+        let connected = async {
+            let mut looks = tokio::time::interval(Duration::from_millis(20));
+            while endpoints(&gateway).await.iter().map(|row| row["state"].clone()).ne(["connected"]) {
+                looks.tick().await;
+            }
+        };
+        within(Duration::from_secs(20), "the endpoint is connected, and no name is left", connected).await;
     }
 }
