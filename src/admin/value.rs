@@ -187,7 +187,14 @@ fn write_entry(out: &mut String, indent: &str, key: &str, value: &Value) {
     }
 }
 
-/// Records under one heading, in columns. Large values of a record come below its row.
+/// The columns of a terminal that a table takes at most.
+const WIDTH_MAX: usize = 100;
+
+/// The blanks between two columns.
+const GAP: usize = 2;
+
+/// Records under one heading, in columns. Where these are too many for a line, those without any value are left out; the
+/// others come in several tables, each with the first column. Large values of a record come below all rows.
 fn write_rows(out: &mut String, indent: &str, rows: &[Value]) {
     let mut columns: Vec<&str> = Vec::new();
     let records =
@@ -201,23 +208,20 @@ fn write_rows(out: &mut String, indent: &str, rows: &[Value]) {
         let found = entries.iter().find(|(key, _)| *key == column);
         found.map_or_else(|| "-".to_owned(), |(_, value)| value.to_string())
     };
-    let width = |column: &str| {
-        let cells = records().map(|entries| cell(entries, column).chars().count());
-        cells.max().unwrap_or(0).max(column.len())
-    };
-    let widths: Vec<usize> = columns.iter().map(|column| width(column)).collect();
-    let mut line = |cells: &[String]| {
-        let mut text = indent.to_owned();
-        for (cell, width) in cells.iter().zip(&widths) {
-            let _ = write!(text, "{cell:width$}  ");
-        }
-        let _ = writeln!(out, "{}", text.trim_end());
-    };
-    line(&columns.iter().map(|&column| column.to_owned()).collect::<Vec<_>>());
-    let has_large = records().flatten().any(|(_, value)| value.is_large());
-    for entries in records() {
-        line(&columns.iter().map(|column| cell(entries, column)).collect::<Vec<_>>());
+    let mut columns: Vec<Column> = columns
+        .into_iter()
+        .map(|name| Column::new(name, records().map(|entries| cell(entries, name)).collect()))
+        .collect();
+    if width(&columns) > WIDTH_MAX - indent.len() {
+        columns.retain(|column| column.cells.iter().any(|cell| cell != "-"));
     }
+    for (number, group) in groups(columns, WIDTH_MAX - indent.len()).iter().enumerate() {
+        if number > 0 {
+            out.push('\n');
+        }
+        write_columns(out, indent, group);
+    }
+    let has_large = records().flatten().any(|(_, value)| value.is_large());
     if has_large {
         for entries in records() {
             for (key, value) in entries.iter().filter(|(_, value)| value.is_large()) {
@@ -226,6 +230,82 @@ fn write_rows(out: &mut String, indent: &str, rows: &[Value]) {
             }
         }
     }
+}
+
+/// A column of a table.
+#[derive(Clone)]
+struct Column {
+    width: usize,
+    name: String,
+    cells: Vec<String>,
+}
+
+impl Column {
+    fn new(name: &str, cells: Vec<String>) -> Column {
+        let width = cells.iter().map(|cell| cell.chars().count()).fold(name.len(), usize::max);
+        Column { width, name: name.to_owned(), cells }
+    }
+}
+
+/// The width of a table of these columns.
+fn width(columns: &[Column]) -> usize {
+    columns.iter().map(|column| column.width + GAP).sum::<usize>().saturating_sub(GAP)
+}
+
+/// The least room for a column of words: with less, the column goes into another table.
+const ROOM_MIN: usize = 40;
+
+/// Tables that are no wider than this, each with the first column. A column for which a table has no room is made narrower.
+fn groups(columns: Vec<Column>, width_max: usize) -> Vec<Vec<Column>> {
+    let mut columns = columns.into_iter();
+    let Some(mut first) = columns.next() else { return Vec::new() };
+    first.width = first.width.min(width_max / 2);
+    let mut groups = vec![vec![first.clone()]];
+    for mut column in columns {
+        let group = groups.last_mut().expect("there is always one");
+        let room = width_max.saturating_sub(width(group) + GAP);
+        if column.width <= room || room >= ROOM_MIN {
+            column.width = column.width.min(room);
+            group.push(column);
+        } else {
+            column.width = column.width.min(width_max - first.width - GAP);
+            groups.push(vec![first.clone(), column]);
+        }
+    }
+    groups
+}
+
+/// A table. A cell that is wider than its column goes on in the next line.
+fn write_columns(out: &mut String, indent: &str, columns: &[Column]) {
+    let rows = columns.first().map_or(0, |column| column.cells.len());
+    let heads = columns.iter().map(|column| &column.name).collect();
+    let rows = (0..rows).map(|row| columns.iter().map(|column| &column.cells[row]).collect());
+    for cells in std::iter::once::<Vec<&String>>(heads).chain(rows) {
+        let cells: Vec<Vec<String>> =
+            cells.iter().zip(columns).map(|(cell, column)| folded(cell, column.width)).collect();
+        for number in 0..cells.iter().map(Vec::len).max().unwrap_or(0) {
+            let mut line = indent.to_owned();
+            for (lines, column) in cells.iter().zip(columns) {
+                let part = lines.get(number).map_or("", String::as_str);
+                let _ = write!(line, "{part:width$}{:GAP$}", "", width = column.width);
+            }
+            let _ = writeln!(out, "{}", line.trim_end());
+        }
+    }
+}
+
+/// A text in lines of at most so many characters, cut behind a blank or a slash where there is one.
+fn folded(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest: Vec<char> = text.chars().collect();
+    while rest.len() > width {
+        let end = rest[..width].iter().rposition(|&letter| letter == ' ' || letter == '/');
+        let after = rest.split_off(end.map_or(width, |end| end + 1));
+        lines.push(rest.iter().collect::<String>().trim_end().to_owned());
+        rest = after;
+    }
+    lines.push(rest.into_iter().collect());
+    lines
 }
 
 /// A string of JSON.
@@ -260,6 +340,34 @@ mod tests {
             serde_json::json!({ "backend": "epoll", "rows": [row("a\"\\\n\u{1}", 0.5), row("b", 0.333)] });
         assert_eq!(read, wanted);
         assert_eq!(Value::Number(f64::NAN).json(), "0\n");
+    }
+
+    /// Method: a table of the widest words that a page has, and of a cell wider than a line.
+    #[test]
+    fn no_line_of_a_table_is_wider_than_a_terminal() {
+        let row = |name: &str, long: &str| {
+            Value::Record(vec![
+                ("address", name.into()),
+                ("never_set", Value::Null),
+                ("state", "unresolved".into()),
+                ("last_error", long.into()),
+                ("workers_connected", 1_u64.into()),
+                ("connect_failures", 2_u64.into()),
+                ("calls_active", 33_u64.into()),
+            ])
+        };
+        let long = "a reason of several words /and/a/path ".repeat(6);
+        let rows = [row("a", "short"), row("bb", &long)];
+        let text = Value::Record(vec![("rows", rows.into_iter().collect())]).text();
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH_MAX), "{text}");
+        let joined: String = text.split_whitespace().collect();
+        assert!(joined.contains("bbunresolvedareasonofseveralwords"), "{text}");
+        assert!(!text.contains("never_set"), "{text}");
+        let wanted = "rows:\n  address  state       last_error\n  a        unresolved  short\n";
+        assert!(text.starts_with(wanted), "{text}");
+        let wanted = "\n\n  address  workers_connected  connect_failures  calls_active\n  \
+                      a        1                  2                 33\n  bb       1";
+        assert!(text.contains(wanted), "{text}");
     }
 
     #[test]

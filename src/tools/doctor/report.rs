@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::check::{Check, Reading, Severity};
 
-/// The width of the text that explains a finding.
-const TEXT_WIDTH: usize = 96;
+/// The columns of a terminal that a line takes at most.
+const WIDTH: usize = 100;
 
 /// A row of the table, and its reading.
 #[derive(Debug)]
@@ -92,14 +92,13 @@ pub(super) fn text(found: &[Found], all: bool, colour: bool, out: &mut impl Writ
             (true, Severity::Warning) => YELLOW,
             (true, Severity::Note) => BLUE,
         };
-        let word = painted(&format!("{word:<7}"), paint, colour);
-        writeln!(out, "  {word}  {:<width$}  {}", check.id, found.value())?;
+        let head = format!("  {}  {:<width$}  ", painted(&format!("{word:<7}"), paint, colour), check.id);
+        write_wrapped(out, &head, 2 + 7 + 2 + width + 2, found.value())?;
         if found.is_finding() {
-            writeln!(out, "{:11}wanted: {}", "", check.target)?;
-            for line in wrapped(check.why) {
-                writeln!(out, "{:11}{line}", "")?;
-            }
-            writeln!(out, "{:11}{} {}", "", painted("fix:", BOLD, colour), found.fix())?;
+            write_wrapped(out, &format!("{:11}wanted: ", ""), 19, check.target)?;
+            write_wrapped(out, &" ".repeat(11), 11, check.why)?;
+            let head = format!("{:11}{} ", "", painted("fix:", BOLD, colour));
+            write_wrapped(out, &head, 16, &found.fix())?;
         }
     }
     let counts = [Severity::Error, Severity::Warning, Severity::Note].map(|severity| {
@@ -119,14 +118,21 @@ fn painted(text: &str, paint: &str, colour: bool) -> String {
     if colour { format!("\x1b[{paint}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-/// Lines of at most `TEXT_WIDTH`, but for longer words.
-fn wrapped(text: &str) -> Vec<String> {
+/// Writes a text behind a head that takes so many columns. The lines that follow stand below its first word.
+fn write_wrapped(out: &mut impl Write, head: &str, columns: usize, text: &str) -> io::Result<()> {
+    let mut lines = wrapped(text, WIDTH.saturating_sub(columns)).into_iter();
+    writeln!(out, "{}", format!("{head}{}", lines.next().unwrap_or_default()).trim_end())?;
+    lines.try_for_each(|line| writeln!(out, "{:columns$}{line}", ""))
+}
+
+/// Lines of at most so many characters, but for longer words.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_ascii_whitespace() {
         let line = lines.last_mut().expect("there is always one");
         if line.is_empty() {
             line.push_str(word);
-        } else if line.len() + 1 + word.len() <= TEXT_WIDTH {
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
             line.push(' ');
             line.push_str(word);
         } else {

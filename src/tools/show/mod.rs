@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 pub use document::Document;
 pub use plot::Plot;
-pub use table::{Align, Cell, Column, Table, Tone, WIDTH_MAX};
+pub use table::{Align, Cell, Column, Table, Tone, WIDTH_MAX, fold};
 
 /// How a person wants it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

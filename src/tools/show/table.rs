@@ -148,22 +148,27 @@ impl Table {
     }
 }
 
-/// The lines of a cell, none of them wider than this. A word that is wider is cut in two.
 fn folded(cell: &Cell, width: usize) -> Vec<Cell> {
+    fold(&cell.text, width).into_iter().map(|text| Cell { text, tone: cell.tone }).collect()
+}
+
+/// The lines of a text, none of them wider than this. A word that is wider is cut, behind a slash if it has one.
+pub fn fold(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::new();
-    for word in cell.text.split_inclusive(' ') {
+    for word in text.split_inclusive(' ') {
         if line.chars().count() + word.trim_end().chars().count() > width && !line.trim().is_empty() {
             lines.push(std::mem::take(&mut line));
         }
         line += word;
         while line.trim_end().chars().count() > width.max(1) {
-            let rest = line.split_off(line.char_indices().nth(width.max(1)).map_or(line.len(), |(at, _)| at));
+            let most = line.char_indices().nth(width.max(1)).map_or(line.len(), |(at, _)| at);
+            let rest = line.split_off(line[..most].rfind('/').map_or(most, |slash| slash + 1));
             lines.push(std::mem::replace(&mut line, rest));
         }
     }
     lines.push(line);
-    lines.into_iter().map(|line| Cell { text: line.trim_end().to_owned(), tone: cell.tone }).collect()
+    lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 fn paint(cell: &Cell, colour: bool) -> String {
@@ -203,6 +208,13 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH_MAX), "{text}");
         let joined: String = text.split_whitespace().collect();
         assert!(joined.contains(&how.replace(' ', "")[..20]) && joined.contains("1,000"), "{text}");
+    }
+
+    #[test]
+    fn a_long_path_is_cut_behind_a_slash() {
+        assert_eq!(fold("GET /a.b.C/Method as x", 12), ["GET", "/a.b.C/", "Method as x"]);
+        assert_eq!(fold("/a.b.C/Method", 9), ["/a.b.C/", "Method"]);
+        assert_eq!(fold("abcdefgh", 3), ["abc", "def", "gh"]);
     }
 
     #[test]

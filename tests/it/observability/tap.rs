@@ -6,7 +6,7 @@ use crate::support::interop_server::InteropServer;
 use crate::support::raw::{EMPTY_CALL, RawClient};
 use ringway::supervisor::Gateway;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -102,8 +102,10 @@ async fn the_commands_show_a_gateway() {
     crate::support::within(Duration::from_secs(20), "it shows a call", ended).await;
     let mut shown = String::new();
     let mut stdout = BufReader::new(watching.stdout.take().expect("it is a pipe"));
-    stdout.read_line(&mut shown).expect("it is text");
-    assert!(shown.contains(EMPTY_CALL) && shown.contains(" OK "), "{shown}");
+    stdout.read_to_string(&mut shown).expect("it is text");
+    assert!(shown.starts_with("time          status ") && shown.contains(" OK "), "{shown}");
+    assert!(shown.contains(EMPTY_CALL), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 100), "{shown}");
 
     metric_becomes(&gateway, "ringway_calls_active", 0).await;
     let admin = &admin;

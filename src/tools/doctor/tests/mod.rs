@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::check::{Severity, Test};
+use super::check::{Reading, Severity, Test};
 use super::host::{Facts, Host};
 use super::*;
 use crate::net::ring::IoBackend;
@@ -161,14 +161,25 @@ fn a_finding_is_told_with_its_value_target_reason_and_fix() {
 Accepting connections
   warning  net.core.somaxconn  128 (backlog is 4096)
            wanted: listeners.backlog or more (4096 unless set)
-           The kernel cuts each listener's backlog down to it. What overflows is dropped and sent again
-           after a second. The file leaves room: raise listeners.backlog with it.
+           The kernel cuts each listener's backlog down to it. What overflows is dropped and sent
+           again after a second. The file leaves room: raise listeners.backlog with it.
            fix: sysctl -w net.core.somaxconn=\"16384\"
 0 errors, 1 warning, 0 notes, in ";
     assert!(text.starts_with(expected), "{text}");
     assert!(!text.contains('\x1b'));
     let (_, coloured) = told(&Options { colour: true, ..fake.options() });
     assert!(coloured.contains("\x1b[33mwarning\x1b[0m"), "{coloured}");
+}
+
+/// Method: every row is off, with a long value.
+#[test]
+fn no_line_of_the_report_is_wider_than_a_terminal() {
+    let off = |check| Found { group: "all", check, reading: Reading::off_at("a value ".repeat(20), "eth0") };
+    let found: Vec<_> = table::checks().map(off).collect();
+    let mut text = Vec::new();
+    report::text(&found, true, false, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(text.lines().find(|line| line.chars().count() > 100), None);
 }
 
 #[test]
