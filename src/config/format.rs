@@ -35,6 +35,13 @@ pub(super) fn syntax_hint(message: &str, line: &str) -> Option<String> {
     if message.contains("unclosed") && line.trim_start().starts_with('[') {
         return Some("close as many brackets as are open".to_owned());
     }
+    if message.contains("array") {
+        return Some("between entries of a list stand commas, and at its end a bracket: ]".to_owned());
+    }
+    if is_yaml_entry(line.trim()) && !line.split(':').next().is_some_and(|key| key.contains('=')) {
+        let (key, value) = line.trim().split_once(':')?;
+        return Some(format!("write an equals sign: {key} = {}", value.trim()));
+    }
     let (key, value) = line.split_once('=').map(|(key, value)| (key.trim(), value.trim()))?;
     if message.contains("string") && value.starts_with(['"', '\'']) {
         return Some("close the quote on its line".to_owned());

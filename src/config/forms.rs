@@ -17,7 +17,7 @@ pub(super) fn cpu_policy(text: &str) -> Result<CpuPolicy, Hint> {
         None if text == "physical_cores" => Ok(CpuPolicy::PhysicalCores),
         None if text == "numa_node" => Err(Some("say which node: \"numa_node:0\"")),
         Some(("numa_node", node)) => node.parse().map(CpuPolicy::NumaNode).map_err(|_| None),
-        _ => Err(None),
+        _ => Err(Some("leave the key out for all CPUs that the process may use")),
     }
 }
 
@@ -33,12 +33,16 @@ pub(super) fn name_server(text: &str) -> Result<SocketAddr, Hint> {
 
 /// A block of IP addresses.
 pub(super) fn cidr(text: &str) -> Result<Cidr, Hint> {
-    let has_host_bits = || {
-        let address = text.split_once('/')?.0;
-        address.parse::<std::net::IpAddr>().ok()?;
-        Some("the address of a block has no bits below its prefix: \"10.0.0.0/8\"")
+    let hint = || {
+        let (address, prefix) = text.split_once('/')?;
+        let address = address.parse::<std::net::IpAddr>().ok()?;
+        match (address.is_ipv4(), prefix.parse::<u8>().ok()?) {
+            (true, 33..) => Some("an IPv4 address has 32 bits: the prefix is 0 to 32"),
+            (false, 129..) => Some("an IPv6 address has 128 bits: the prefix is 0 to 128"),
+            _ => Some("the address of a block has no bits below its prefix: \"10.0.0.0/8\""),
+        }
     };
-    Cidr::parse(text).ok_or_else(has_host_bits)
+    Cidr::parse(text).ok_or_else(hint)
 }
 
 /// The name of a cluster.
@@ -147,7 +151,7 @@ pub(super) fn service_name(text: &str) -> Result<String, Hint> {
 
 /// A gRPC service's full name.
 pub(super) fn service(text: &str) -> Result<String, Hint> {
-    if text.starts_with('/') && text.matches('/').count() == 1 {
+    if text.contains('/') && segment(text.trim_matches('/')) {
         return Err(Some("leave out the slash"));
     }
     if text.contains('/') {
@@ -336,12 +340,18 @@ fn host_and_port(text: &str) -> Result<(String, u16), Hint> {
         return Err(Some("an IPv6 address stands in brackets: \"[::1]:50051\""));
     }
     let Some((host, port)) = text.rsplit_once(':') else {
-        return Err(Some("add the port: \"host:50051\""));
+        let is_port = text.parse::<u16>().is_ok();
+        return Err(Some(if is_port {
+            "add the host: 127.0.0.1 is this one"
+        } else {
+            "add the port: \"host:50051\""
+        }));
     };
     let port = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok()).flatten();
     match port {
         None | Some(0) => Err(Some("the port is 1 to 65535")),
         Some(port) if dns_name(host) => Ok((host.to_ascii_lowercase(), port)),
+        Some(_) if host.is_empty() => Err(Some("for this host write 127.0.0.1 before the colon")),
         Some(_) => Err(None),
     }
 }

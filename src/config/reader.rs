@@ -173,8 +173,19 @@ impl<'a> Table<'a> {
         if let Some(near) = near.filter(|near| spelling::is_slip(name, near)) {
             return format!("did you mean `{near}`?");
         }
-        let same_name = |knob: &&Knob| knob.name() == name && !matches!(knob.kind, Kind::Later { .. });
-        let elsewhere: Vec<&str> = knobs::KNOBS.iter().filter(same_name).map(Knob::table).collect();
+        let meant = spelling::of_others(name);
+        let same_name =
+            |knob: &&Knob| knob.name() == meant.unwrap_or(name) && !matches!(knob.kind, Kind::Later { .. });
+        let mut elsewhere: Vec<&str> = knobs::KNOBS.iter().filter(same_name).map(Knob::table).collect();
+        // A table within this one is the one that was meant.
+        let is_within =
+            |table: &&str| table.strip_prefix(&*self.path).is_some_and(|rest| rest.starts_with('.'));
+        if elsewhere.iter().any(is_within) {
+            elsewhere.retain(is_within);
+        }
+        if let Some(meant) = meant.filter(|_| !elsewhere.is_empty()) {
+            return format!("did you mean `{meant}` of {}?", elsewhere.join(" or "));
+        }
         if elsewhere == [""] {
             return "it belongs at the top of the file, before the first table".to_owned();
         }
@@ -244,10 +255,13 @@ impl<'a> Table<'a> {
             Some((value, DeValue::Table(entries))) => (value.at.start, Some(entries)),
             Some((value, other)) => {
                 let hint = match other {
-                    DeValue::Array(_) => "there is only one: write it once, with single brackets",
-                    _ => "write its keys below it",
+                    DeValue::Array(_) => "there is only one: write it once, with single brackets".to_owned(),
+                    DeValue::String(path) if knob.key == "routes.match" && path.starts_with('/') => {
+                        format!("write match = {{ prefix = \"{path}\" }}")
+                    }
+                    _ => "write its keys below it".to_owned(),
                 };
-                value.refuse(format!("must be {}", knob.wanted()), Some(hint.to_owned()));
+                value.refuse(format!("must be {}", knob.wanted()), Some(hint));
                 (value.at.start, None)
             }
         };

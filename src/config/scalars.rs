@@ -158,9 +158,13 @@ impl Table<'_> {
         let Some(value) = self.value(name) else {
             return default;
         };
-        let known = value.it.as_str().and_then(|text| words.iter().find(|word| **word == text));
-        known.copied().unwrap_or_else(|| {
-            value.refuse(format!("must be {}", knob.wanted()), None);
+        let text = value.it.as_str().unwrap_or_default();
+        words.iter().find(|word| **word == text).copied().unwrap_or_else(|| {
+            // A version that is near another one is no slip.
+            let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
+            let near = spelling::nearest(text, words.iter().copied()).filter(|_| !has_digits);
+            let hint = near.map(|near| format!("did you mean \"{near}\"?"));
+            value.refuse(format!("must be {}", knob.wanted()), hint);
             default
         })
     }
@@ -232,6 +236,9 @@ fn meant_address(text: &str) -> Option<String> {
     match text.rsplit_once(':') {
         Some(("", port)) if port.parse::<u16>().is_ok() => {
             Some(format!("for all addresses write \"0.0.0.0:{port}\""))
+        }
+        Some((_, port)) if port.parse::<u32>().is_ok_and(|port| port > u16::MAX.into()) => {
+            Some("the port is at most 65535".to_owned())
         }
         Some(("localhost", port)) => {
             Some(format!("a name may have several addresses: write \"127.0.0.1:{port}\""))

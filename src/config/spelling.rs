@@ -15,6 +15,17 @@ pub fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&
         .map(|(_, word)| word)
 }
 
+/// The key for which other programs have this name.
+pub(super) fn of_others(name: &str) -> Option<&'static str> {
+    match name {
+        "certificate" | "cert" | "certificate_file" | "cert_file" | "ssl_certificate" => {
+            Some("certificate_chain")
+        }
+        "key_file" | "certificate_key" | "ssl_certificate_key" => Some("private_key"),
+        _ => None,
+    }
+}
+
 /// Whether one slip of the finger turns one word into the other.
 pub(super) fn is_slip(text: &str, word: &str) -> bool {
     text.len() <= 100 && distance(text, word) <= 1

@@ -53,6 +53,24 @@ fn of_the_format() -> Vec<Mistake> {
             "with two brackets: [[listeners]]",
         ),
         mistake(format!("workers = 1\nworkers = 2\n{LISTENER}{rest}"), "2:1", "duplicate key", "stands once"),
+        mistake(
+            format!("{LISTENER}[routes]\ncluster = \"echo\"\n{CLUSTER}"),
+            "3:1",
+            "must be 1 to 4096 tables",
+            "with two brackets: [[routes]]",
+        ),
+        mistake(
+            format!("{LISTENER}{ROUTE}timeout: \"5s\"\n{CLUSTER}"),
+            "5:8",
+            "not valid TOML",
+            "write an equals sign: timeout = \"5s\"",
+        ),
+        mistake(
+            format!("{LISTENER}{ROUTE}{}", CLUSTER.replace("1\"]", "1\"")),
+            "7:27",
+            "not valid TOML",
+            "a bracket: ]",
+        ),
     ]
 }
 
@@ -65,6 +83,16 @@ fn of_addresses() -> Vec<Mistake> {
     vec![
         mistake(at("127.0.0.1"), "2:11", "an IP address and a port", "add the port"),
         mistake(at(":8080"), "2:11", "an IP address and a port", "write \"0.0.0.0:8080\""),
+        mistake(at("127.0.0.1:80800"), "2:11", "an IP address and a port", "at most 65535"),
+        mistake(to("[\"127.0.0.1:80800\"]"), "7:14", "and a port", "the port is 1 to 65535"),
+        mistake(to("[\":50051\"]"), "7:14", "and a port", "write 127.0.0.1 before the colon"),
+        mistake(to("[\"50051\"]"), "7:14", "and a port", "add the host: 127.0.0.1"),
+        mistake(
+            format!("{LISTENER}deny_cidrs = [\"10.0.0.0/33\"]\n{ROUTE}{CLUSTER}"),
+            "3:15",
+            "a block of addresses",
+            "the prefix is 0 to 32",
+        ),
         mistake(at("localhost:8080"), "2:11", "an IP address and a port", "write \"127.0.0.1:8080\""),
         mistake(
             format!("{LISTENER}{LISTENER}{ROUTE}{CLUSTER}"),
@@ -146,6 +174,44 @@ fn of_keys() -> Vec<Mistake> {
     ]
 }
 
+/// A key stands in another place than here, or has the value that another program wants.
+fn of_other_programs() -> Vec<Mistake> {
+    let end = |text: &str| format!("{LISTENER}{ROUTE}{CLUSTER}{text}\n");
+    vec![
+        mistake(
+            format!("{LISTENER}certificate = \"a.pem\"\n{ROUTE}{CLUSTER}"),
+            "3:1",
+            "unknown key",
+            "did you mean `certificate_chain` of listeners.tls.tls_certificates?",
+        ),
+        mistake(
+            format!("{LISTENER}private_key = \"a.key\"\n{ROUTE}{CLUSTER}"),
+            "3:1",
+            "unknown key",
+            "it belongs in listeners.tls.tls_certificates",
+        ),
+        mistake(
+            format!("{LISTENER}{ROUTE}match = \"/x/\"\n{CLUSTER}"),
+            "5:9",
+            "must be a table",
+            "write match = { prefix = \"/x/\" }",
+        ),
+        mistake(
+            format!("{LISTENER}{ROUTE}match.service = \"/x/\"\n{CLUSTER}"),
+            "5:17",
+            "a service's full name",
+            "leave out the slash",
+        ),
+        mistake(
+            format!("cpu_policy = \"fast\"\n{LISTENER}{ROUTE}{CLUSTER}"),
+            "1:14",
+            "\"physical_cores\"",
+            "leave the key out for all CPUs",
+        ),
+        mistake(end("lb_policy = \"round_robbin\""), "8:13", "must be", "did you mean \"round_robin\"?"),
+    ]
+}
+
 /// A file that the configuration names is not there.
 fn of_files() -> Vec<Mistake> {
     let end = |text: &str| format!("{LISTENER}{ROUTE}{CLUSTER}[transcoding]\n{text}\n");
@@ -184,7 +250,7 @@ fn each_mistake_has_a_place_a_cause_and_a_hint() {
     let name = scratch.0.join("r.toml");
     let (mut tried, mut wrong) = (0, Vec::new());
     for Mistake { text, place, cause, hint } in
-        [of_the_format(), of_addresses(), of_keys(), of_files()].into_iter().flatten()
+        [of_the_format(), of_addresses(), of_keys(), of_other_programs(), of_files()].into_iter().flatten()
     {
         let (code, said) = check(&scratch.0, &text);
         let begins = match place {
