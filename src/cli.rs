@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use self::logging::LogFormat;
@@ -127,7 +128,7 @@ enum Command {
 
 /// Runs the program to its end.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| with_hint(error).exit());
     let log_format = match &arguments.command {
         Some(Command::Run { log_format, .. }) => *log_format,
         _ => arguments.demo.log_format,
@@ -164,6 +165,17 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Adds the way out for a file in the place of a command.
+fn with_hint(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && (word.ends_with(".toml") || Path::new(word).is_file())
+    {
+        let hint = format!("to run the gateway of a file: ringway run {word}");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    }
+    error
+}
+
 /// A command that was told no file.
 fn which_file(usage: &str) -> ExitCode {
     let _ = writeln!(io::stderr(), "which configuration? {usage} (ringway init writes one to begin with)");
@@ -174,7 +186,10 @@ fn which_file(usage: &str) -> ExitCode {
 fn run_configuration(origin: &Origin, hooks: Hooks) -> ExitCode {
     let config = match origin.load() {
         Ok(config) => config,
-        Err(errors) => return refuse(&errors),
+        Err(errors) => {
+            errors.iter().for_each(|error| tracing::error!("{error}"));
+            return ExitCode::FAILURE;
+        }
     };
     run::run(config, Some(origin), hooks, |gateway| {
         tracing::info!(

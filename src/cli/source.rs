@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::{self, Config, Errors};
+use crate::config::{self, Config, Error, Errors};
 
 /// The configuration of a command.
 #[derive(Args, Clone, Debug, Default)]
@@ -76,6 +76,23 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// An error in the text that stands in place of a file, as one of the option that the value is from.
+fn of_option(error: Error) -> Error {
+    // Those of `--set` have no place.
+    if error.place.is_none() {
+        return error;
+    }
+    let option = match error.key.as_str() {
+        "listeners.address" => "--listen",
+        "admin.address" => "--admin",
+        _ => "--to",
+    };
+    let found = error.found.unwrap_or_default();
+    let wanted = error.wanted.split(" on line ").next().unwrap_or_default().to_owned();
+    let file = PathBuf::from(format!("{option} {}", found.trim_matches('"')));
+    Error { file, place: None, key: String::new(), found: None, wanted, hint: error.hint }
+}
+
 /// Where a running configuration is from, and how to read it again.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
@@ -112,7 +129,9 @@ impl Origin {
     /// Reads it.
     pub(super) fn load(&self) -> Result<Config, Errors> {
         match &self.text {
-            Some(text) => config::parse_with(text, &self.path, &self.set),
+            Some(text) => {
+                config::parse_with(text, &self.path, &self.set).map_err(|errors| errors.map(of_option))
+            }
             None => config::load_with(&self.path, &self.set),
         }
     }

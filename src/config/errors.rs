@@ -51,6 +51,11 @@ impl Errors {
         Self(vec![Error { file: file.to_owned(), place, key: String::new(), found: None, wanted, hint }])
     }
 
+    /// Changes each error.
+    pub fn map(self, change: impl FnMut(Error) -> Error) -> Self {
+        Self(self.0.into_iter().map(change).collect())
+    }
+
     /// Iterates over the errors in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Error> {
         self.0.iter()

@@ -147,6 +147,12 @@ fn commands_that_print_print_what_they_say() {
     for word in [".TH ringway", "RINGWAY RUN", "reflection", "RINGWAY CHECK"] {
         assert!(page.contains(word), "no {word} in {page}");
     }
+    for command in [&[][..], &["run"], &["check"], &["init"], &["top"], &["tap"], &["doctor"], &["load-test"]]
+    {
+        let help = print(&[command, &["--help"]].concat());
+        let is_wide = |line: &&str| line.chars().count() > 100;
+        assert_eq!(help.lines().find(is_wide), None, "{command:?}");
+    }
     let help = print(&["--help"]);
     assert!(help.contains("  init ") && !help.contains("report"), "{help}");
 }
@@ -174,9 +180,40 @@ fn a_command_without_a_file_says_what_it_wants() {
             assert!(said(&output).contains(words), "{arguments:?}: {}", said(&output));
         }
     }
-    let wrong = ringway(&["run", "--to", "50051"]).output().expect("it runs");
-    assert_eq!(wrong.status.code(), Some(1));
-    assert!(said(&wrong).starts_with("--to 50051:"), "{}", said(&wrong));
+    let forgotten = ringway(&["good.toml"]).output().expect("it runs");
+    assert!(said(&forgotten).contains("ringway run good.toml"), "{}", said(&forgotten));
+    let misspelt = ringway(&["chekc"]).output().expect("it runs");
+    assert!(!said(&misspelt).contains("ringway run"), "{}", said(&misspelt));
+}
+
+/// No file has a line and a column here, so the option is named. It is a line of the log, as all that `run` says.
+#[test]
+fn a_wrong_option_is_named_with_the_way_out() {
+    let to = ["run", "--to", "127.0.0.1:1", "--listen"];
+    for (arguments, words, hint) in [
+        (
+            &["run", "--to", "50051"][..],
+            " ERROR --to 50051: must be ",
+            "(add the host: 127.0.0.1 is this one)",
+        ),
+        (&["run", "--to", ":50051"], " ERROR --to :50051: must be ", "write 127.0.0.1 before the colon"),
+        (&[&to[..], &["unix:run"]].concat(), " ERROR --listen unix:run: must be ", "behind three slashes"),
+        (
+            &[&to[..], &["127.0.0.1:9901"]].concat(),
+            " ERROR --listen 127.0.0.1:9901: already taken by admin.address",
+            "own",
+        ),
+        (&["run", "--to", "h:1", "--set", "workers=0"], " ERROR --set workers=0: workers: must be ", "1024"),
+    ] {
+        let output = ringway(arguments).output().expect("it runs");
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains(words) && said.contains(hint), "{arguments:?}: {said}");
+        assert_eq!(said.trim_end().lines().count(), 1, "{arguments:?}: {said}");
+    }
+    let json = ringway(&["run", "--to", "x", "--log-format", "json"]).output().expect("it runs");
+    let line: serde_json::Value = serde_json::from_str(&said(&json)).expect("a line of JSON");
+    assert_eq!(line["level"], "ERROR", "{line}");
 }
 
 /// A file of minimal settings in a folder, with `rest` at its end.
