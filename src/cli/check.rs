@@ -22,17 +22,20 @@ pub(super) fn check(path: &Path, set: &[String]) -> ExitCode {
     let loaded = problem::guarded("transcoding", || Api::load(&config.transcoding, &config.directory, &[]));
     let api = match loaded.unwrap_or_else(|defect| Err(vec![defect])) {
         Ok(api) => api,
-        Err(problems) => return refuse(&list(path, &problems)),
+        Err(problems) => return refuse(&list(path, &config, &problems)),
     };
     if !api.refused().is_empty() {
-        eprintln!("{}", list(path, api.refused()));
+        eprintln!("{}", list(path, &config, api.refused()));
         eprintln!(
             "what is wrong there is left out, all else is served (transcoding.on_bad_rule = \"fail\" refuses it)"
         );
     }
     let tls = match certificates::examine(&config) {
         Ok(warnings) => warnings,
-        Err(problem) => return refuse(&format_args!("{}: TLS: {problem}", path.display())),
+        Err(problem) => {
+            let place = config.places.file(&problem.file).unwrap_or_else(|| path.display().to_string());
+            return refuse(&format_args!("{place}: TLS: {problem}"));
+        }
     };
     for warning in tls.into_iter().chain(warnings(&config, &api)) {
         eprintln!("{}: warning: {warning}", path.display());
@@ -59,11 +62,13 @@ pub(super) fn check(path: &Path, set: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Problems, one a line.
-fn list(path: &Path, problems: &[Problem]) -> String {
-    let lines: Vec<String> =
-        problems.iter().map(|problem| format!("{}: {problem}", path.display())).collect();
-    lines.join("\n")
+/// Problems, one a line, each with the key that names its file.
+fn list(path: &Path, config: &Config, problems: &[Problem]) -> String {
+    let line = |problem: &Problem| {
+        let place = config.places.file(Path::new(&problem.place));
+        format!("{}: {problem}", place.unwrap_or_else(|| path.display().to_string()))
+    };
+    problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Settings that work, but most likely not as they were meant; and lacks of this host that a start would meet.
@@ -82,6 +87,7 @@ fn warnings(config: &Config, api: &Api) -> Vec<String> {
             found.push(format!("access_log.path = {path:?}: there is no folder {}", folder.display()));
         }
     }
+    found.extend(config::loops(config).iter().map(ToString::to_string));
     for (name, reason) in host::unresolved(config) {
         let clusters = config
             .clusters

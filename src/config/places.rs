@@ -1,9 +1,11 @@
 //! Where values stand in the file, for what is said of them after the file has been read.
 
+use std::path::Path;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::knobs::KNOBS;
+use super::knobs::{self, KNOBS};
 
 /// The places of some keys, each as errors name one: `ringway.toml:2:11`.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +16,8 @@ pub struct Places {
     listeners: Vec<String>,
     /// The sink of the access log.
     access_log: String,
+    /// The files that the configuration names: key, path as it is written, place.
+    files: Vec<(&'static str, String, String)>,
 }
 
 /// A line that moves makes no two configurations differ.
@@ -35,7 +39,12 @@ impl Places {
             let entries = table.get_ref().as_table();
             name(entries.map_or(at, |entries| position(entries, "address", at)))
         };
+        let mut files = Vec::new();
+        for (key, entry) in tree {
+            add_files(key.get_ref(), entry, &name, &mut files);
+        }
         Places {
+            files,
             at_start: at_start.collect(),
             listeners: listeners.map(address).collect(),
             access_log: place("access_log.path"),
@@ -52,9 +61,43 @@ impl Places {
         self.listeners.get(number).map_or("", String::as_str)
     }
 
+    /// The key that names a file, and its place: `ringway.toml:9:11: transcoding.protos`. The path may begin at the
+    /// folder of the configuration or at the current one.
+    pub fn file(&self, path: &Path) -> Option<String> {
+        let is_it = |written: &str| {
+            let written = written.trim_start_matches("./");
+            !written.is_empty() && path.ends_with(written)
+        };
+        let (key, _, place) = self.files.iter().find(|(_, written, _)| is_it(written))?;
+        Some(format!("{place}: {key}"))
+    }
+
     /// The place of the access log's sink.
     pub fn access_log(&self) -> &str {
         &self.access_log
+    }
+}
+
+/// Adds the files that an entry of the tree names.
+fn add_files(
+    key: &str,
+    entry: &Spanned<DeValue<'_>>,
+    name: &impl Fn(usize) -> String,
+    files: &mut Vec<(&'static str, String, String)>,
+) {
+    match entry.get_ref() {
+        DeValue::Table(entries) => {
+            entries.iter().for_each(|(below, entry)| {
+                add_files(&format!("{key}.{}", below.get_ref()), entry, name, files)
+            });
+        }
+        DeValue::Array(items) => items.iter().for_each(|item| add_files(key, item, name, files)),
+        DeValue::String(path) => {
+            if let Some(knob) = knobs::find(key).filter(|knob| knob.is_path()) {
+                files.push((knob.key, path.to_string(), name(entry.span().start)));
+            }
+        }
+        _ => {}
     }
 }
 

@@ -67,6 +67,14 @@ fn no_socket(path: UnixPath) -> Option<String> {
     }
 }
 
+/// Says that a port is taken, which it is as well where the gateway of the checked file runs already.
+fn taken(port: u16) -> String {
+    format!(
+        "port {port} is taken now, by a running gateway or by another process: a reload of that gateway keeps it, and a \
+         start would fail (ss -ltnp 'sport = :{port}' shows which)"
+    )
+}
+
 /// The addresses that cannot be listened on now: each with its key and the reason.
 pub fn unavailable(config: &Config) -> Vec<(&'static str, EndpointAddress, String)> {
     let listeners = config.listeners.iter().filter(|listener| !listener.reuse_port);
@@ -78,7 +86,11 @@ pub fn unavailable(config: &Config) -> Vec<(&'static str, EndpointAddress, Strin
             EndpointAddress::Unix(path) => unix_socket::is_free(path),
         };
         let error = is_free.err()?;
-        Some((key, address, error::bind_reason(address, &error, key != "admin.address")))
+        let reason = match (address, error.kind()) {
+            (EndpointAddress::Ip(address), ErrorKind::AddrInUse) => taken(address.port()),
+            _ => error::bind_reason(address, &error, key != "admin.address"),
+        };
+        Some((key, address, reason))
     })
     .collect()
 }

@@ -76,7 +76,7 @@ use self::state::{Shown, State};
 use self::telemetry_sinks::TelemetrySinks;
 use self::worker_thread::{Handle, Starting};
 use crate::admin::{Admin, GatewayView, Hooks, Place};
-use crate::config::{Config, EndpointAddress, OnUnavailable};
+use crate::config::{self, Config, EndpointAddress, OnUnavailable};
 use crate::metrics::{Format, Layout, Shard};
 use crate::net::ring::{IoBackend, RingUnavailable};
 use crate::net::sys;
@@ -132,6 +132,7 @@ impl Gateway {
     /// As [`Gateway::start`].
     pub fn start_with(mut config: Config, hooks: Hooks) -> Result<Gateway, StartError> {
         raise_limits();
+        config::loops(&config).iter().for_each(|circle| tracing::warn!("{circle}"));
         let cores = placement::cores(config.workers, config.cpu_policy).map_err(StartError::Place)?;
         let background = BackgroundRuntime::start().map_err(StartError::System)?;
         let dns = DnsResolver::first(background.handle(), &config)?;

@@ -15,7 +15,7 @@ use super::shared_state::Found;
 use super::telemetry_sinks::Changes;
 use super::{Gateway, ListenerChanges, StartError, dns, listeners, telemetry_sinks};
 use crate::admin::Source as _;
-use crate::config::{Config, EndpointAddress, Waiting};
+use crate::config::{self, Config, EndpointAddress, Waiting};
 use crate::tls::Contexts;
 use crate::transcode::api::Api;
 
@@ -64,6 +64,7 @@ impl Gateway {
     /// The reason of the refusal. Nothing has changed then.
     pub fn reload(&mut self, mut config: Config) -> Result<Reloaded, ReloadError> {
         let before = self.state.view();
+        config::loops(&config).iter().for_each(|circle| tracing::warn!("{circle}"));
         let waiting: Arc<[Waiting]> = config.keep_what_started(&self.asked).into();
 
         // Steps that can fail, and steps that wait for others.

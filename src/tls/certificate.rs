@@ -73,7 +73,13 @@ pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let bytes = read(file)?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match all {
-        Ok(all) if all.is_empty() => Err(Problem::new(file, "has no certificate in PEM")),
+        Ok(all) if all.is_empty() => {
+            let hint = match PrivateKeyDer::from_pem_slice(&bytes) {
+                Ok(_) => " (it has a private key: are certificate_chain and private_key swapped?)",
+                Err(_) => "",
+            };
+            Err(Problem::new(file, format_args!("has no certificate in PEM{hint}")))
+        }
         Ok(all) => Ok(all),
         Err(error) => Err(Problem::new(file, format_args!("is not PEM: {error}"))),
     }
@@ -98,8 +104,14 @@ pub(super) fn certified_key(
     let (chain_file, key_file) = (&settings.certificate_chain, &settings.private_key);
     let chain = certificates(chain_file)?;
     let info = info(chain_file, &chain[0])?;
-    let key = PrivateKeyDer::from_pem_slice(&read(key_file)?)
-        .map_err(|error| Problem::new(key_file, format_args!("has no private key in PEM: {error}")))?;
+    let pem = read(key_file)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
+        let hint = match CertificateDer::from_pem_slice(&pem) {
+            Ok(_) => " (it has a certificate: private_key names the file of its key)",
+            Err(_) => "",
+        };
+        Problem::new(key_file, format_args!("has no private key in PEM: {error}{hint}"))
+    })?;
     let key = provider
         .key_provider
         .load_private_key(key)

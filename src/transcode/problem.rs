@@ -47,7 +47,11 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.wrong)?;
+        // The position in the file itself begins with the file's name.
+        match self.wrong.strip_prefix(&self.place).is_some_and(|rest| rest.starts_with(':')) {
+            true => f.write_str(&self.wrong)?,
+            false => write!(f, "{}: {}", self.place, self.wrong)?,
+        }
         self.hint.as_ref().map_or(Ok(()), |hint| write!(f, " ({hint})"))
     }
 }

@@ -164,6 +164,11 @@ impl Knob {
         self.key.rsplit_once('.').map_or(self.key, |(_, name)| name)
     }
 
+    /// Whether its value is the path of a file or a folder, or several.
+    pub fn is_path(&self) -> bool {
+        matches!(self.kind, Kind::Other { wanted } | Kind::List { wanted, .. } if wanted.starts_with("the path of a "))
+    }
+
     /// The form of the key's value, in words that follow "must be".
     pub fn wanted(&self) -> String {
         match self.kind {

@@ -212,23 +212,64 @@ fn of_other_programs() -> Vec<Mistake> {
     ]
 }
 
-/// A file that the configuration names is not there.
+/// A file that the configuration names is not there, or not of its kind.
 fn of_files() -> Vec<Mistake> {
     let end = |text: &str| format!("{LISTENER}{ROUTE}{CLUSTER}[transcoding]\n{text}\n");
+    let certificate = |chain: &str, key: &str| {
+        format!(
+            "{LISTENER}[[listeners.tls.tls_certificates]]\ncertificate_chain = {chain:?}\nprivate_key = {key:?}\n\
+             {ROUTE}{CLUSTER}"
+        )
+    };
     vec![
         mistake(
             end("protos = [\"ecko.proto\"]"),
-            "",
-            "ecko.proto: no such file",
+            "9:11",
+            "transcoding.protos: ecko.proto: no such file",
             "begins at the configuration's folder",
         ),
-        mistake(end("protos = [\"protos\"]"), "", "protos: a folder", "each by itself"),
-        mistake(end("descriptor_sets = [\"protos\"]"), "", "it is a folder", "each by itself"),
+        mistake(
+            end("protos = [\"protos\"]"),
+            "9:11",
+            "transcoding.protos: protos: a folder",
+            "each by itself",
+        ),
+        mistake(end("descriptor_sets = [\"protos\"]"), "9:20", "it is a folder", "each by itself"),
+        mistake(
+            end("descriptor_sets = [\"echo.proto\"]"),
+            "9:20",
+            "transcoding.descriptor_sets: echo.proto: not a FileDescriptorSet",
+            "--descriptor_set_out",
+        ),
         mistake(
             end("protos = [\"echo.proto\"]"),
-            "",
-            "echo.proto:1:20: import 'common.proto' not found",
+            "9:11",
+            "transcoding.protos: echo.proto:1:20: import 'common.proto' not found",
             "looked for in ",
+        ),
+        mistake(
+            end("protos = [\"protos/broken.proto\"]\nproto_paths = [\"protos\"]"),
+            "9:11",
+            "transcoding.protos: protos/broken.proto:1:19: ",
+            "expected ';'",
+        ),
+        mistake(
+            certificate("tls.crt", "no.key"),
+            "5:15",
+            "listeners.tls.tls_certificates.private_key: TLS: ",
+            "no.key: cannot be read",
+        ),
+        mistake(
+            certificate("tls.key", "tls.crt"),
+            "4:21",
+            "listeners.tls.tls_certificates.certificate_chain: TLS: ",
+            "are certificate_chain and private_key swapped?",
+        ),
+        mistake(
+            certificate("tls.crt", "tls.crt"),
+            "4:21",
+            "tls.crt: has no private key in PEM",
+            "private_key names the file of its key",
         ),
     ]
 }
@@ -247,6 +288,12 @@ fn each_mistake_has_a_place_a_cause_and_a_hint() {
     fs::create_dir(scratch.0.join("protos")).expect("the test's folder");
     fs::write(scratch.0.join("echo.proto"), "syntax = \"proto3\"; import \"common.proto\";")
         .expect("the test's folder");
+    fs::write(scratch.0.join("protos/broken.proto"), "syntax = \"proto3\" message {")
+        .expect("the test's folder");
+    let identity =
+        rcgen::generate_simple_self_signed(vec!["echo.example".to_owned()]).expect("a certificate");
+    fs::write(scratch.0.join("tls.crt"), identity.cert.pem()).expect("the test's folder");
+    fs::write(scratch.0.join("tls.key"), identity.signing_key.serialize_pem()).expect("the test's folder");
     let name = scratch.0.join("r.toml");
     let (mut tried, mut wrong) = (0, Vec::new());
     for Mistake { text, place, cause, hint } in
