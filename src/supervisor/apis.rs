@@ -138,6 +138,7 @@ impl Sources {
         let upstream = |cluster: &usize| Upstream {
             cluster: config.clusters[*cluster].name.clone(),
             targets: Arc::new(Mutex::new(targets(*cluster))),
+            failure: Arc::default(),
         };
         Sources {
             config: Arc::clone(config),

@@ -39,7 +39,9 @@ pub enum ReflectionError {
     #[error("cannot connect: {0}")]
     Connect(String),
     /// The upstream has no server reflection.
-    #[error("it offers no server reflection")]
+    #[error(
+        "it offers no server reflection: switch that on in the service, or name its files in transcoding.protos (docs/CLIENTS.md)"
+    )]
     NotOffered,
     /// The upstream did not answer all questions in time.
     #[error("not done after {TIMEOUT:?}")]

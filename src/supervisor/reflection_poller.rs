@@ -27,26 +27,29 @@ pub(super) struct Upstream {
     pub(super) cluster: String,
     /// An answer of one of them is enough. A name may lead elsewhere meanwhile.
     pub(super) targets: Arc<Mutex<Vec<Target>>>,
+    /// The failure that was logged last; empty after an answer.
+    pub(super) failure: Arc<Mutex<String>>,
 }
 
 /// A cluster and its answer; `None` if none of its addresses answered.
 pub(super) type Answered = (String, Option<Reflected>);
 
 impl Upstream {
-    /// Asks one address after the other. A failure that differs from the `last` one is logged.
-    async fn ask(&self, last: &mut String) -> Option<Reflected> {
+    /// Asks one address after the other. A failure that differs from the last one is logged.
+    async fn ask(&self) -> Option<Reflected> {
         let mut failures = String::new();
         let targets = self.targets.lock().clone();
         for target in targets {
             match reflection::ask(target.clone()).await {
                 Ok(ServerDescriptors { files, untold }) => {
-                    last.clear();
+                    self.failure.lock().clear();
                     let origin = format!("reflection of cluster {:?}", self.cluster);
                     return Some(Reflected { origin, files, untold });
                 }
                 Err(error) => failures += &format!("{}: {error}; ", target.address),
             }
         }
+        let mut last = self.failure.lock();
         if *last != failures {
             let reasons = failures.trim_end_matches("; ");
             tracing::warn!(cluster = %self.cluster, "server reflection: {reasons}: what it said before stays; if it never did, paths that are not known get 503");
@@ -69,7 +72,7 @@ pub(super) fn ask_once(upstreams: &[Upstream]) -> io::Result<Vec<Answered>> {
     let runtime = runtime()?;
     for upstream in upstreams.iter().cloned() {
         let question = async move {
-            let answer = upstream.ask(&mut String::new()).await;
+            let answer = upstream.ask().await;
             (upstream.cluster, answer)
         };
         questions.spawn_on(question, runtime.handle());
@@ -109,9 +112,8 @@ impl ReflectionPoller {
 }
 
 async fn keep_asking(upstream: Upstream, interval: Duration, tell: Arc<impl Fn(Answered)>) {
-    let mut last = String::new();
     loop {
-        let answer = upstream.ask(&mut last).await;
+        let answer = upstream.ask().await;
         let wait = if answer.is_some() { interval } else { ASK_AGAIN };
         tell((upstream.cluster.clone(), answer));
         tokio::time::sleep(wait).await;

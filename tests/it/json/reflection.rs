@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use crate::support::gateway::{self, BACKENDS, gateway_config, metric};
 use crate::support::http1::Http1Answer;
 use crate::support::library::{Scratch, numbered};
+use crate::support::process::Process;
 use crate::support::web::{Caller, Version};
+use crate::support::within;
 use ringway::config::parse;
 use ringway::demo::{self, FILE_DESCRIPTOR_SET};
 use ringway::supervisor::Gateway;
@@ -108,6 +110,30 @@ fn the_old_version_is_asked_where_the_new_one_is_not() {
         assert!(new.files.len() >= 4 && new.untold.is_empty(), "{} files", new.files.len());
         assert_eq!(with_server("none", ask).await, Err(ReflectionError::NotOffered));
     });
+}
+
+/// Method: a gateway, as a program of its own, asks a service that has no reflection three times.
+#[test]
+fn a_service_without_reflection_is_told_once_and_with_the_mend() {
+    let log = block_on(with_server("none", async |address| {
+        let reflection = "[transcoding]\nreflection = [\"interop\"]\n";
+        let mut process = Process::start(&gateway_config(&[address], "epoll", reflection)).await;
+        let mut looks = tokio::time::interval(LOOK);
+        let asked = async {
+            while process.metric("ringway_transcoding_reflections_total").await < 3 {
+                looks.tick().await;
+            }
+        };
+        within(Duration::from_secs(60), "it is asked three times", asked).await;
+        process.signal("TERM");
+        process.log().await
+    }));
+    let told: Vec<&String> = log.iter().filter(|line| line.contains("server reflection")).collect();
+    let [line] = told[..] else { panic!("{log:?}") };
+    for part in ["cluster=interop", "switch that on in the service", "transcoding.protos", "docs/CLIENTS.md"]
+    {
+        assert!(line.contains(part), "{part}: {line}");
+    }
 }
 
 #[test]
