@@ -46,7 +46,8 @@ pub(in crate::worker) struct Policy {
 /// The grant to the origin of a request.
 #[derive(Clone, Debug)]
 pub(in crate::worker) struct Granted {
-    origin: Box<[u8]>,
+    /// `None` if this origin is granted nothing: caches have to know that another one may be.
+    origin: Option<Box<[u8]>>,
     expose: Rc<str>,
 }
 
@@ -61,19 +62,19 @@ impl Policy {
         })
     }
 
-    /// The grant to the origin that this request names; `None` if it has none.
+    /// The grant to the origin that this request names; `None` if it names none.
     pub(in crate::worker) fn grant(&self, head: &Head) -> Option<Granted> {
         let origin = head.get(Name::ORIGIN)?;
         let known = match &self.origins {
             AllowOrigins::Any => true,
             AllowOrigins::These(these) => these.iter().any(|one| origin == one.as_bytes()),
         };
-        known.then(|| Granted { origin: origin.into(), expose: Rc::clone(&self.expose_headers) })
+        Some(Granted { origin: known.then(|| origin.into()), expose: Rc::clone(&self.expose_headers) })
     }
 
     /// Answers a page's preflight request. `allow` lists the methods of this path.
     fn preflight(&self, head: &Head, allow: Option<&str>, answer: &mut Head) {
-        if self.grant(head).is_some() {
+        if self.grant(head).is_some_and(|granted| granted.origin.is_some()) {
             answer.push(Name::ACCESS_CONTROL_ALLOW_METHODS, allow.unwrap_or("POST").as_bytes());
             answer.push(Name::ACCESS_CONTROL_ALLOW_HEADERS, self.allow_headers.as_bytes());
             answer.push(Name::ACCESS_CONTROL_MAX_AGE, self.max_age.as_bytes());
@@ -106,8 +107,10 @@ pub(in crate::worker) fn answer_options(
 impl Granted {
     /// Adds the grant to the head of a response.
     pub(in crate::worker) fn add_to(&self, head: &mut Head) {
-        head.insert(Name::ACCESS_CONTROL_ALLOW_ORIGIN, &self.origin);
-        head.insert(Name::ACCESS_CONTROL_EXPOSE_HEADERS, self.expose.as_bytes());
+        if let Some(origin) = &self.origin {
+            head.insert(Name::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            head.insert(Name::ACCESS_CONTROL_EXPOSE_HEADERS, self.expose.as_bytes());
+        }
         head.push(Name::VARY, b"origin");
     }
 }
@@ -161,8 +164,18 @@ mod tests {
             (None, false, false),
         ] {
             let head = head("POST", origin, false);
-            assert_eq!(named.grant(&head).is_some(), by_name, "{origin:?}");
-            assert_eq!(every.grant(&head).is_some(), by_all, "{origin:?}");
+            for (policy, wanted) in [(&named, by_name), (&every, by_all)] {
+                let mut response = Heads::new().head();
+                policy.grant(&head).inspect(|granted| granted.add_to(&mut response));
+                let granted = response.get(Name::ACCESS_CONTROL_ALLOW_ORIGIN);
+                assert_eq!(
+                    granted.map(<[u8]>::to_vec),
+                    origin.filter(|_| wanted).map(Vec::from),
+                    "{origin:?}"
+                );
+                // A cache must not hand the response to one origin to another.
+                assert_eq!(response.get(Name::VARY).is_some(), origin.is_some(), "{origin:?}");
+            }
         }
     }
 
