@@ -10,6 +10,7 @@ use prost_reflect::{DescriptorPool, FileDescriptor, ServiceDescriptor};
 use super::comments::Comments;
 pub use super::descriptors::Reflected;
 use super::descriptors::{Descriptors, Pool, Pools};
+use super::nearest::nearest;
 use super::plan::Schema;
 use super::problem::Problem;
 pub use super::rule::{Body, BoundField, HTTP_BODY, Idempotency, Method, Rule};
@@ -134,6 +135,11 @@ impl Api {
     /// The method of a gRPC path, `/{service}/{method}`.
     pub fn method(&self, path: &str) -> Option<&Method> {
         self.by_path.get(path).map(|number| &self.methods[*number])
+    }
+
+    /// The rule that a path was probably meant for which none has: `POST /a.B/C`. `path` is without query.
+    pub fn nearest(&self, path: &str) -> Option<String> {
+        nearest(&self.rules, path)
     }
 
     /// The rule for a request, by its position in [`Api::rules`]. `path` is without query.

@@ -35,6 +35,7 @@ pub mod descriptors;
 mod editions;
 mod fields;
 pub mod http_body;
+mod nearest;
 pub mod oneof;
 pub mod openapi;
 mod options;
