@@ -56,12 +56,12 @@ const FIELDS: &[Field] = &[
     ("connected_us", |out, line| put(out, OrNull(line.record.connected_us))),
     ("answered_us", |out, line| put(out, OrNull(line.record.answered_us))),
     ("took_us", |out, line| put(out, line.record.took_us)),
-    ("queue_us", |out, line| put(out, line.record.stages_us[0])),
-    ("connect_us", |out, line| put(out, line.record.stages_us[1])),
-    ("receive_us", |out, line| put(out, line.record.stages_us[2])),
-    ("upstream_us", |out, line| put(out, line.record.stages_us[3])),
-    ("transcode_us", |out, line| put(out, line.record.stages_us[4])),
-    ("write_us", |out, line| put(out, line.record.stages_us[5])),
+    ("queue_us", |out, line| stage(out, line, 0)),
+    ("connect_us", |out, line| stage(out, line, 1)),
+    ("receive_us", |out, line| stage(out, line, 2)),
+    ("upstream_us", |out, line| stage(out, line, 3)),
+    ("transcode_us", |out, line| stage(out, line, 4)),
+    ("write_us", |out, line| stage(out, line, 5)),
     ("user_agent", |out, line| text(out, line, TextField::UserAgent)),
     ("request_id", |out, line| text(out, line, TextField::RequestId)),
     ("request_headers", |out, line| chosen(out, line, &line.headers.request, 0)),
@@ -131,6 +131,11 @@ fn put(out: &mut String, value: impl Display) -> bool {
 fn text(out: &mut String, line: &Line<'_>, field: TextField) -> bool {
     let text = line.record.texts.show(field);
     put(out, OrNull(text.as_deref().map(Text)))
+}
+
+/// The time of a stage; nobody knows it of a call that was not timed.
+fn stage(out: &mut String, line: &Line<'_>, at: usize) -> bool {
+    put(out, OrNull(line.record.is_timed.then_some(line.record.stages_us[at])))
 }
 
 fn optional(out: &mut String, line: &Line<'_>, field: TextField) -> bool {
@@ -255,6 +260,7 @@ mod tests {
             version: 20,
             http_status: 200,
             stages_us: [1, 2, 3, 4, 5, 6],
+            is_timed: true,
             trace_id: 0xabc,
             span_id: 0x12,
             ..Record::default()

@@ -66,6 +66,8 @@ pub struct Record {
     pub answered_us: Option<u32>,
     /// Microseconds spent in each [`Stage`].
     pub stages_us: [u32; STAGE_NAMES.len()],
+    /// Whether the stages were timed.
+    pub is_timed: bool,
     /// Its place in [`Layout::calls`](super::Layout::calls).
     pub series: u32,
     /// How often it was sent to an endpoint; of an attempt, how many there were before it.
@@ -112,6 +114,7 @@ impl Default for Record {
             connected_us: None,
             answered_us: None,
             stages_us: [0; STAGE_NAMES.len()],
+            is_timed: false,
             series: 0,
             attempts: 0,
             code: 0,
@@ -217,7 +220,8 @@ impl Record {
             *word = u64::from(*high) << 32 | u64::from(*low);
         }
         words[21] = u64::from(self.headers) << 32
-            | bytes(u8::from(self.subject == Subject::Attempt), self.protocol) << 16
+            | bytes(u8::from(self.subject == Subject::Attempt) | u8::from(self.is_timed) << 1, self.protocol)
+                << 16
             | bytes(self.method, self.version);
         words[FIXED_WORDS..].copy_from_slice(&self.texts.index());
         words
@@ -229,9 +233,10 @@ impl Record {
         let address = |at: usize| address::unpack([words[at], words[at + 1], words[at + 2]]);
         let bytes = |word: u64| [(word >> 8) as u8, word as u8];
         let ([attempts, code], [method, version]) = (bytes(words[2]), bytes(words[21]));
-        let [is_attempt, protocol] = bytes(words[21] >> 16);
+        let [marks, protocol] = bytes(words[21] >> 16);
         Record {
-            subject: if is_attempt == 0 { Subject::Call } else { Subject::Attempt },
+            subject: if marks & 1 == 0 { Subject::Call } else { Subject::Attempt },
+            is_timed: marks & 2 != 0,
             began_unix_us: words[0],
             took_us: words[1],
             series: half(words[2], 32),
@@ -366,6 +371,7 @@ mod tests {
             connected_us: None,
             answered_us: Some(u32::MAX - 1),
             stages_us: [1, 2, number as u32, u32::MAX, 5, 6],
+            is_timed: number.is_multiple_of(2),
             series: u32::MAX,
             attempts: 200,
             code: 16,

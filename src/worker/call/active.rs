@@ -308,6 +308,12 @@ impl Call {
         self.request.rewind();
     }
 
+    /// Notes that an attempt failed, at this endpoint if it had one.
+    pub(super) fn attempt_failed(&mut self, worker: &Worker, upstream: Option<EndpointAddress>) {
+        let (buffers, form) = (worker.telemetry.borrow(), (self.protocol, self.version));
+        self.telemetry.attempt_failed(buffers.as_ref(), self.client.peer(), form, &self.head, upstream);
+    }
+
     /// Notes that an attempt has ended just now.
     pub(super) fn attempt_ended(&mut self, now: Moment) {
         self.attempt_ended = Some(now);

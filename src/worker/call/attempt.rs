@@ -327,6 +327,9 @@ impl<'a> Attempt<'a> {
         call.attempt_ended(now);
         self.state = State::Ended;
         let ended = outcome.map_err(|error| error.failure);
+        if ended != Ok(Code::Ok) {
+            call.attempt_failed(worker, self.lease.as_ref().map(StreamLease::address));
+        }
         if let Some(span) = &mut self.span {
             span.ended(ended);
         }

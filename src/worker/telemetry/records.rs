@@ -63,7 +63,7 @@ impl CallTelemetry {
         CallTelemetry { unrecorded: trace.unrecorded, active: Some(active) }
     }
 
-    /// Begins the record of a call that has failed and has none, if it gets a line: its end alone is known.
+    /// Begins the record of a call that has failed and has none, if it gets a line. Its moments are not known.
     pub(in crate::worker) fn failed(
         &mut self,
         buffers: Option<&Rc<TelemetryBuffers>>,
@@ -72,12 +72,33 @@ impl CallTelemetry {
         (protocol, version): (DownstreamProtocol, Version),
         head: &Head,
     ) {
-        if let Some(buffers) = buffers.filter(|buffers| self.active.is_none() && buffers.logs_errors()) {
+        if let Some(active) = &mut self.active {
+            active.record.series = series;
+        } else if let Some(buffers) = buffers.filter(|buffers| buffers.logs_errors()) {
             let mut active = ActiveRecord::begin(buffers, client, series, (protocol, version), head);
             if protocol.number() != 0 {
                 active.record.texts.set(TextField::GrpcMethod, headers::path(head));
             }
             self.active = Some(active);
+        }
+    }
+
+    /// Notes that an attempt failed, at this endpoint if it had one. The call gets its record now, if its line would.
+    pub(in crate::worker) fn attempt_failed(
+        &mut self,
+        buffers: Option<&Rc<TelemetryBuffers>>,
+        client: Option<SocketAddr>,
+        form: (DownstreamProtocol, Version),
+        head: &Head,
+        upstream: Option<EndpointAddress>,
+    ) {
+        if self.active.is_some() {
+            return;
+        }
+        // Its series is noted at its end.
+        self.failed(buffers, client, 0, form, head);
+        if let Some((active, upstream)) = self.active.as_mut().zip(upstream) {
+            (active.record.upstream, active.record.attempts) = (Some(upstream), 1);
         }
     }
 
@@ -144,10 +165,9 @@ impl CallTelemetry {
 
     /// Notes that an attempt has a connection to this endpoint.
     pub(in crate::worker) fn connected(&mut self, upstream: EndpointAddress, timer: &StageTimer) {
-        let Some(now) = timer.now() else { return };
-        timer.enter_at(Stage::Upstream, now);
+        let now = timer.now().inspect(|now| timer.enter_at(Stage::Upstream, *now));
         let Some(ActiveRecord { record, .. }) = &mut self.active else { return };
-        record.connected_us = Some(timer.offset_us(now));
+        record.connected_us = now.map(|now| timer.offset_us(now));
         record.upstream = Some(upstream);
         record.attempts = record.attempts.saturating_add(1);
     }
@@ -262,6 +282,7 @@ impl Ended<'_> {
         record.began_unix_us = buffers.unix_us(self.began);
         let ended = self.began.plus(self.took);
         record.took_us = buffers.unix_us(ended).saturating_sub(record.began_unix_us);
+        record.is_timed = self.timer.is_kept();
         record.stages_us = self.timer.end(ended);
         record.http_status = self.http_status;
         record.bytes_received = self.received;

@@ -48,6 +48,11 @@ impl StageTimer {
         self.told = true;
     }
 
+    /// Whether times are kept.
+    pub(in crate::worker) fn is_kept(&self) -> bool {
+        self.clock.is_some()
+    }
+
     /// The present moment, if times are kept.
     pub(in crate::worker) fn now(&self) -> Option<Moment> {
         self.clock.as_ref().map(|clock| clock.now())

@@ -79,12 +79,33 @@ async fn a_call_that_fails_has_a_line_on_standard_error_and_a_flood_of_them_has_
         assert_eq!(line[key], wanted, "{key}: {line}");
     }
     assert!(line["authority"].is_string(), "{line}");
+    // No attempt had a connection, and nobody took the times.
+    assert_eq!((&line["upstream"], &line["attempts"]), (&Value::Null, &0.into()), "{line}");
+    assert!(
+        line["took_us"].is_u64() && line["queue_us"].is_null() && line["upstream_us"].is_null(),
+        "{line}"
+    );
     for _ in 0..200 {
         client.call(EMPTY_CALL, &[], b"").await;
     }
     // Half of ten a second for each of two workers.
     let suppressed = process.metric("ringway_access_log_suppressed_total").await;
     assert!(suppressed > 0, "{suppressed}");
+}
+
+#[tokio::test]
+async fn the_line_of_a_failed_call_has_the_endpoint_and_the_number_of_attempts() {
+    for backend in ["io_uring", "epoll"] {
+        let service = Service::start(|_, _| Act::Status(14, None)).await;
+        let retry = "[clusters.retry]\nmax_attempts = 2\ninitial_backoff = \"1ms\"\n";
+        let mut process = Process::start(&gateway_config(&[service.address()], backend, retry)).await;
+        let mut client = RawClient::connect(process.listener).await;
+        client.call(EMPTY_CALL, &[], b"").await;
+        let line = process.says("\"grpc_status\":\"UNAVAILABLE\"").await;
+        let line: Value = serde_json::from_str(&line).expect("it is JSON");
+        assert_eq!(line["upstream"], service.address().to_string(), "{backend}: {line}");
+        assert_eq!(line["attempts"], 2, "{backend}: {line}");
+    }
 }
 
 /// A request that is translated has another method and path by its end.
