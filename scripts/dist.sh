@@ -3,7 +3,8 @@
 #
 #   scripts/dist.sh [CARGO OPTIONS]
 #
-# The recorded profile (build/pgo/) fits one compiler. With any other this fails; `cargo build --profile dist` needs none.
+# The recorded profile (build/pgo/) fits one compiler and one set of dependencies. With any other this fails; `cargo build
+# --profile dist` needs none.
 set -euo pipefail
 pgo=$(cd "$(dirname "$0")/../build/pgo" && pwd)
 cd "$pgo/../.."
@@ -14,6 +15,14 @@ if [ "$compiler" != "$(cat "$pgo/compiler.txt")" ]; then
     {
         echo "dist: the profile was recorded with $(head -n 1 "$pgo/compiler.txt"), and this is $(head -n 1 <<<"$compiler")"
         echo "dist: RUSTUP_TOOLCHAIN=$release scripts/dist.sh takes that compiler; build/pgo/record.sh records anew"
+    } >&2
+    exit 1
+fi
+if ! changed=$(diff "$pgo/dependencies.txt" - < <("$pgo/dependencies.sh")); then
+    {
+        echo "dist: the profile was recorded with other dependencies, or other settings:"
+        grep '^[<>]' <<<"$changed" | head -n 10
+        echo "dist: build/pgo/record.sh records anew"
     } >&2
     exit 1
 fi

@@ -111,6 +111,7 @@ wait
 
 "$profdata" merge --sparse -o build/pgo/dist.profdata "$scratch"/gateway-*.profraw
 rustc -vV >build/pgo/compiler.txt
+build/pgo/dependencies.sh >build/pgo/dependencies.txt
 # Cargo does not see that the profile has changed; this makes it build all that is optimised again.
 cargo clean --profile dist --target "$host"
 ls -l build/pgo/dist.profdata

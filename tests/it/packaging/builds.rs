@@ -1,5 +1,5 @@
-//! Builds: the program that is shipped takes the recorded profile, with the compiler it was recorded with. No other
-//! build needs anything, and each program says which one it is.
+//! Builds: the program that is shipped takes the recorded profile, with the compiler and the dependencies it was recorded
+//! with. No other build needs anything, and each program says which one it is.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,17 +11,18 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// A compiler of this version and a Cargo that says what it was called with. They are gone with the value.
 struct Toolchain(PathBuf);
 
+/// Tells the dependencies as Cargo does.
+const TREE: &str = concat!("exec env -u RUSTC -u RUSTFLAGS ", env!("CARGO"), " \"$@\"");
+
 impl Toolchain {
-    fn new(name: &str, version: &str) -> Toolchain {
+    fn new(name: &str, version: &str, tree: &str) -> Toolchain {
         let folder = std::env::temp_dir().join(format!("ringway-builds-{}-{name}", std::process::id()));
         fs::create_dir_all(&folder).expect("the folder for temporary files takes one");
         fs::write(folder.join("version"), version).expect("a folder of ours");
         let toolchain = Toolchain(folder);
         toolchain.program("rustc", "[ \"$*\" = -vV ] && cat \"$(dirname \"$0\")/version\"");
-        toolchain.program(
-            "cargo",
-            "printf '%s\\n' \"$@\"; printf '%s' \"$CARGO_ENCODED_RUSTFLAGS\" | tr '\\037' '\\n'; echo",
-        );
+        let says = "printf '%s\\n' \"$@\"; printf '%s' \"$CARGO_ENCODED_RUSTFLAGS\" | tr '\\037' '\\n'; echo";
+        toolchain.program("cargo", &format!("if [ \"$1\" = tree ]; then\n{tree}\nfi\n{says}"));
         toolchain
     }
 
@@ -55,7 +56,7 @@ fn text(bytes: &[u8]) -> &str {
 
 #[test]
 fn what_is_shipped_is_laid_out_by_the_recorded_profile() {
-    let output = Toolchain::new("same", &recorded_with()).dist("-Cone -Ctwo");
+    let output = Toolchain::new("same", &recorded_with(), TREE).dist("-Cone -Ctwo");
     assert!(output.status.success(), "{output:?}");
     let said: Vec<&str> = text(&output.stdout).lines().collect();
     let host = recorded_with().lines().find_map(|line| line.strip_prefix("host: ").map(str::to_owned));
@@ -77,11 +78,21 @@ fn what_is_shipped_is_laid_out_by_the_recorded_profile() {
 #[test]
 fn another_compiler_is_refused() {
     let other = recorded_with().replace("rustc 1", "rustc 9").replace("release: 1", "release: 9");
-    let output = Toolchain::new("other", &other).dist("");
+    let output = Toolchain::new("other", &other, TREE).dist("");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
     let told = text(&output.stderr);
     assert!(told.contains("recorded with rustc 1") && told.contains("this is rustc 9"), "{told}");
     assert!(told.contains("RUSTUP_TOOLCHAIN=1."), "{told}");
+}
+
+#[test]
+fn other_dependencies_are_refused() {
+    let tree = "echo 'another v1.2.3 (/some/where) std'; exit 0";
+    let output = Toolchain::new("dependencies", &recorded_with(), tree).dist("");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+    let told = text(&output.stderr);
+    assert!(told.contains("other dependencies") && told.contains("record.sh records anew"), "{told}");
+    assert!(told.lines().any(|line| line.starts_with("< ")), "{told}");
 }
 
 #[test]
