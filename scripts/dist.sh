@@ -21,7 +21,7 @@ fi
 if ! changed=$(diff "$pgo/dependencies.txt" - < <("$pgo/dependencies.sh")); then
     {
         echo "dist: the profile was recorded with other dependencies, or other settings:"
-        grep '^[<>]' <<<"$changed" | head -n 10
+        awk '/^[<>]/ && n++ < 10' <<<"$changed"
         echo "dist: build/pgo/record.sh records anew"
     } >&2
     exit 1

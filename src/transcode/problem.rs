@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 /// A problem of a descriptor or a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,10 +48,13 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The position in the file itself begins with the file's name.
-        match self.wrong.strip_prefix(&self.place).is_some_and(|rest| rest.starts_with(':')) {
-            true => f.write_str(&self.wrong)?,
-            false => write!(f, "{}: {}", self.place, self.wrong)?,
+        // A position in the file itself begins with the file's name, perhaps without its folder.
+        let position = self.wrong.split_once(':').filter(|(name, rest)| {
+            Path::new(&self.place).ends_with(name) && rest.starts_with(|first: char| first.is_ascii_digit())
+        });
+        match position {
+            Some((_, rest)) => write!(f, "{}:{rest}", self.place)?,
+            None => write!(f, "{}: {}", self.place, self.wrong)?,
         }
         self.hint.as_ref().map_or(Ok(()), |hint| write!(f, " ({hint})"))
     }

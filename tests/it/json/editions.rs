@@ -151,7 +151,7 @@ fn what_is_not_understood_is_an_error_with_file_and_reason() {
         assert_eq!(problems, [format!("x.protoset: x.proto: {wanted}")]);
     }
     let problems = scratch.load("protos = [\"e.proto\"]").map(drop).unwrap_err();
-    assert_eq!(problems, ["e.proto: e.proto:1:1: edition \"2022\" is not known: \"2023\" and \"2024\" are"]);
+    assert_eq!(problems, ["e.proto:1:1: edition \"2022\" is not known: \"2023\" and \"2024\" are"]);
 }
 
 #[test]

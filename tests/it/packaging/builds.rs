@@ -2,7 +2,6 @@
 //! with. No other build needs anything, and each program says which one it is.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -26,10 +25,13 @@ impl Toolchain {
         toolchain
     }
 
+    /// Another process writes it: while this one did, a child of another test could hold the file, and it could not be
+    /// run (ETXTBSY).
     fn program(&self, name: &str, does: &str) {
-        let path = self.0.join(name);
-        fs::write(&path, format!("#!/bin/sh\n{does}\n")).expect("a folder of ours");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a file of ours");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "printf '#!/bin/sh\\n%s\\n' \"$2\" >\"$1\" && chmod 755 \"$1\"", "sh"]);
+        let status = shell.arg(self.0.join(name)).arg(does).status().expect("a shell runs it");
+        assert!(status.success());
     }
 
     fn dist(&self, flags: &str) -> Output {
