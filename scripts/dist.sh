@@ -18,7 +18,8 @@ if [ "$compiler" != "$(cat "$pgo/compiler.txt")" ]; then
     } >&2
     exit 1
 fi
-if ! changed=$(diff "$pgo/dependencies.txt" - < <("$pgo/dependencies.sh")); then
+dependencies=$("$pgo/dependencies.sh")
+if ! changed=$(diff "$pgo/dependencies.txt" - <<<"$dependencies"); then
     {
         echo "dist: the profile was recorded with other dependencies, or other settings:"
         awk '/^[<>]/ && n++ < 10' <<<"$changed"

@@ -125,7 +125,7 @@ fn waiting() -> Arc<[Waiting]> {
     Arc::new([Waiting { key: "workers", place, found: text("4"), in_use: text("2") }])
 }
 
-/// More than two sockets' buffers take.
+/// More than the sockets take of a client that reads nothing.
 const HUGE: usize = 16 << 20;
 
 impl Source for Gateway {

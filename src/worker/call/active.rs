@@ -144,18 +144,12 @@ impl Call {
             received: self.request.received_bytes(),
             sent: self.responder.sent_bytes(),
             http_status: self.responder.status(),
+            series: config.logged(self.series),
             timer: self.responder.timer(),
         };
         if outcome != Ok(Code::Ok) {
-            let (buffers, logged) = (worker.telemetry.borrow(), config.logged(self.series));
-            let client = self.client.peer();
-            self.telemetry.failed(
-                buffers.as_ref(),
-                client,
-                logged,
-                (self.protocol, self.version),
-                &self.head,
-            );
+            let (buffers, form) = (worker.telemetry.borrow(), (self.protocol, self.version));
+            self.telemetry.failed(buffers.as_ref(), self.client.peer(), form, &self.head);
             self.telemetry.called_by(self.caller);
         }
         self.telemetry.ended(ended, outcome);

@@ -68,14 +68,12 @@ impl CallTelemetry {
         &mut self,
         buffers: Option<&Rc<TelemetryBuffers>>,
         client: Option<SocketAddr>,
-        series: u32,
         (protocol, version): (DownstreamProtocol, Version),
         head: &Head,
     ) {
-        if let Some(active) = &mut self.active {
-            active.record.series = series;
-        } else if let Some(buffers) = buffers.filter(|buffers| buffers.logs_errors()) {
-            let mut active = ActiveRecord::begin(buffers, client, series, (protocol, version), head);
+        if let Some(buffers) = buffers.filter(|buffers| self.active.is_none() && buffers.logs_errors()) {
+            // Its series is noted at its end.
+            let mut active = ActiveRecord::begin(buffers, client, 0, (protocol, version), head);
             if protocol.number() != 0 {
                 active.record.texts.set(TextField::GrpcMethod, headers::path(head));
             }
@@ -95,8 +93,7 @@ impl CallTelemetry {
         if self.active.is_some() {
             return;
         }
-        // Its series is noted at its end.
-        self.failed(buffers, client, 0, form, head);
+        self.failed(buffers, client, form, head);
         if let Some((active, upstream)) = self.active.as_mut().zip(upstream) {
             (active.record.upstream, active.record.attempts) = (Some(upstream), 1);
         }
@@ -274,6 +271,8 @@ pub(in crate::worker) struct Ended<'a> {
     pub(in crate::worker) sent: u64,
     /// The HTTP status that the client got; zero if none.
     pub(in crate::worker) http_status: u16,
+    /// The series under whose names it is shown.
+    pub(in crate::worker) series: u32,
     pub(in crate::worker) timer: &'a StageTimer,
 }
 
@@ -284,6 +283,7 @@ impl Ended<'_> {
         record.took_us = buffers.unix_us(ended).saturating_sub(record.began_unix_us);
         record.is_timed = self.timer.is_kept();
         record.stages_us = self.timer.end(ended);
+        record.series = self.series;
         record.http_status = self.http_status;
         record.bytes_received = self.received;
         record.bytes_sent = self.sent;

@@ -64,14 +64,13 @@ fn not_found(api: &Api, responder: &mut Responder, head: &Head) -> Failure {
             responder.retry_after(SOON);
             Failure::NotMappedYet
         }
-        failure => {
-            if let Some(near) =
-                api.nearest(headers::path_text(head)).filter(|_| failure == Failure::NotMapped)
-            {
+        Failure::NotMapped => {
+            if let Some(near) = api.nearest(headers::path_text(head)) {
                 responder.explain(format!("no method is mapped to this path: did you mean {near}?"));
             }
-            failure
+            Failure::NotMapped
         }
+        failure => failure,
     }
 }
 
