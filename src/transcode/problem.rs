@@ -48,11 +48,10 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A position in the file itself begins with the file's name, perhaps without its folder.
-        let position = self.wrong.split_once(':').filter(|(name, rest)| {
-            Path::new(&self.place).ends_with(name) && rest.starts_with(|first: char| first.is_ascii_digit())
-        });
-        match position {
+        // What is wrong in the file itself may begin with its name, perhaps without its folder: once is enough.
+        let itself = self.wrong.split_once(':');
+        let itself = itself.filter(|(name, _)| !name.is_empty() && Path::new(&self.place).ends_with(name));
+        match itself {
             Some((_, rest)) => write!(f, "{}:{rest}", self.place)?,
             None => write!(f, "{}: {}", self.place, self.wrong)?,
         }
@@ -61,3 +60,23 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_once() {
+        for (place, wrong, shown) in [
+            ("in/a.proto", "a.proto:1:2: bad", "in/a.proto:1:2: bad"),
+            ("in/a.proto", "in/a.proto: unreadable", "in/a.proto: unreadable"),
+            ("in/a.proto", "a.proto: unreadable", "in/a.proto: unreadable"),
+            ("in/a.proto", "b.proto:1:2: bad", "in/a.proto: b.proto:1:2: bad"),
+            ("ba.proto", "a.proto:1:2: bad", "ba.proto: a.proto:1:2: bad"),
+            ("a.protoset", "no file is in it", "a.protoset: no file is in it"),
+            ("a.protoset", ": odd", "a.protoset: : odd"),
+        ] {
+            assert_eq!(Problem::new(place, wrong).to_string(), shown);
+        }
+    }
+}

@@ -99,11 +99,9 @@ impl Reader<'_> {
 
     /// A file, and what it imports.
     fn parse(&self, name: &str, path: &Path) -> Result<(File, Vec<String>), Problem> {
-        // Of the file that is named itself, its name there.
-        let shown = if self.origin.ends_with(name) { self.origin } else { name };
-        let text = text(path).map_err(|reason| self.problem(format!("{shown}: {reason}")))?;
+        let text = text(path).map_err(|reason| self.problem(format!("{name}: {reason}")))?;
         let translated =
-            source::to_proto3(&text).map_err(|reason| self.problem(format!("{shown}:1:1: {reason}")))?;
+            source::to_proto3(&text).map_err(|reason| self.problem(format!("{name}:1:1: {reason}")))?;
         let (text, edition) = match &translated {
             Some((text, edition)) => (text.as_str(), Some(*edition)),
             None => (text.as_str(), None),
@@ -111,10 +109,7 @@ impl Reader<'_> {
         // Debug, for it begins with line and column.
         let parsed = guarded(name, || protox::file::File::from_source(name, text))
             .map_err(|defect| Problem { place: self.origin.to_owned(), ..defect })?
-            .map_err(|error| {
-                let words = format!("{error:?}");
-                self.problem(words.strip_prefix(name).map_or(words.clone(), |rest| format!("{shown}{rest}")))
-            })?;
+            .map_err(|error| self.problem(format!("{error:?}")))?;
         let descriptor = parsed.file_descriptor_proto();
         for (at, import) in descriptor.dependency.iter().enumerate() {
             let is_there = self.group.has(import) || self.find(import).is_some();
@@ -126,7 +121,7 @@ impl Reader<'_> {
                     "looked for in {}; transcoding.proto_paths lists the folders that imports are relative to",
                     folders.join(", ")
                 );
-                let wrong = format!("{shown}:{place} import '{import}' not found");
+                let wrong = format!("{name}:{place} import '{import}' not found");
                 return Err(self.problem(wrong).hint(hint));
             }
         }
